@@ -1,0 +1,82 @@
+"""Explains medical segmentation models: the whole sliding-window prediction, exactly.
+
+Names are imported when they are first used, so that `import esegeta` and the command line's help
+do not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Attribution": "esegeta.explain",
+    "EsegetaError": "esegeta.errors",
+    "GradCam": "esegeta.explain",
+    "HiResCam": "esegeta.explain",
+    "Infidelity": "esegeta.score",
+    "InputXGradient": "esegeta.explain",
+    "IntegratedGradients": "esegeta.explain",
+    "Occlusion": "esegeta.explain",
+    "Saliency": "esegeta.explain",
+    "SegmentationModel": "esegeta.api",
+    "SensitivityMax": "esegeta.score",
+    "SmoothGrad": "esegeta.explain",
+    "SmoothGradSquared": "esegeta.explain",
+    "VarGrad": "esegeta.explain",
+    "Volume": "esegeta.volume",
+    "load_model": "esegeta.api",
+    "load_volume": "esegeta.volume",
+    "volume_from_tensor": "esegeta.volume",
+}
+
+if TYPE_CHECKING:
+    from esegeta.api import SegmentationModel, load_model
+    from esegeta.errors import EsegetaError
+    from esegeta.explain import (
+        Attribution,
+        GradCam,
+        HiResCam,
+        InputXGradient,
+        IntegratedGradients,
+        Occlusion,
+        Saliency,
+        SmoothGrad,
+        SmoothGradSquared,
+        VarGrad,
+    )
+    from esegeta.score import Infidelity, SensitivityMax
+    from esegeta.volume import Volume, load_volume, volume_from_tensor
+
+__all__ = [
+    "Attribution",
+    "EsegetaError",
+    "GradCam",
+    "HiResCam",
+    "Infidelity",
+    "InputXGradient",
+    "IntegratedGradients",
+    "Occlusion",
+    "Saliency",
+    "SegmentationModel",
+    "SensitivityMax",
+    "SmoothGrad",
+    "SmoothGradSquared",
+    "VarGrad",
+    "Volume",
+    "load_model",
+    "load_volume",
+    "volume_from_tensor",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'esegeta' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,135 @@
+"""The Python face: from any module to a saved map in five lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor, nn
+
+from esegeta.errors import TargetError, suggest
+from esegeta.model import Activation, Labels, convolution_signature, load_weights, resolve_device
+from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
+from esegeta.target import (
+    Boundary,
+    Component,
+    DiceTarget,
+    Everywhere,
+    FalseNegative,
+    FalsePositive,
+    FrozenTarget,
+    Labelled,
+    Otsu,
+    Predicted,
+    Region,
+    Scene,
+    Target,
+    VolumeTarget,
+    VoxelTarget,
+)
+from esegeta.target.target import Reduce
+from esegeta.volume import Volume
+
+REGIONS: dict[str, Region] = {
+    "predicted": Predicted(),
+    "label": Labelled(),
+    "false_positive": FalsePositive(),
+    "false_negative": FalseNegative(),
+    "component": Component(),
+    "boundary": Boundary(),
+    "otsu": Otsu(),
+    "all": Everywhere(),
+}
+"""Regions by name; those with parameters are passed as objects, such as `Boundary(5.0)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationModel(Predictor):
+    """A predictor that makes targets of its own labels; explainers take it as their model."""
+
+    def target(
+        self,
+        label: str | int,
+        *,
+        of: str = "logit",
+        over: str | Region = "predicted",
+        reduce: Reduce = "sum",
+        mask: Literal["frozen", "live"] = "frozen",
+    ) -> Target:
+        """Return a target; combine targets with `+`, `-` and `*`.
+
+        Args:
+            label: name or integer of a label.
+            of: logit, probability, margin, log_probability, entropy, dice or volume_ml.
+            over: name of a region, or a region with its parameters.
+            reduce: `sum` or `mean` over the region's voxels.
+            mask: `frozen` on the unperturbed prediction, or `live`.
+
+        Raises:
+            TargetError: the label, quantity or region is unknown; the nearest names are given.
+        """
+        self.labels.channel(label)
+        if isinstance(over, str) and over not in REGIONS:
+            raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
+        region = REGIONS[over] if isinstance(over, str) else over
+        if of in ("dice", "volume_ml"):
+            domain = Everywhere() if over == "predicted" else region
+            return DiceTarget(label, over=domain) if of == "dice" else VolumeTarget(label, domain)
+        return VoxelTarget(label, of, region, reduce, live=mask == "live")
+
+    def freeze(
+        self, target: Target, volume: Volume, *, truth: Tensor | None = None
+    ) -> FrozenTarget:
+        """Fix a target on a volume, so that several methods share one prediction.
+
+        Args:
+            target: to be fixed.
+            volume: the image.
+            truth: label map `*S` on the volume's grid, for targets that need it.
+        """
+        return target.freeze(Scene(self, volume, truth))
+
+
+def load_model(
+    network: nn.Module,
+    *,
+    window: Sequence[int],
+    labels: Mapping[int, str],
+    overlap: float = 0.5,
+    blend: Blend = "gaussian",
+    activation: Activation = "softmax",
+    weights: str | Path | None = None,
+    batch_size: int = 1,
+    precision: Precision = "fp32",
+    device: str = "auto",
+    in_channels: int | None = None,
+    slice_axis: int = 2,
+) -> SegmentationModel:
+    """Wrap any segmentation network for explanation.
+
+    Args:
+        network: from `B C *window` to logits.
+        window: lengths of a window; two for a 2D network.
+        labels: name of each label integer.
+        overlap: of neighbouring windows, in [0, 1).
+        blend: `gaussian` or `constant`.
+        activation: `softmax` or `sigmoid`.
+        weights: safetensors or state dict to load first.
+        batch_size: windows at a time.
+        precision: fp32, bf16 or fp16.
+        device: auto, cpu, cuda or cuda:1.
+        in_channels: input channels, where the first convolution does not tell.
+        slice_axis: axis along which a 2D network goes through a volume.
+    """
+    if weights is not None:
+        load_weights(network, Path(weights))
+    place = resolve_device(device)
+    network = network.to(place)
+    plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
+    signature = convolution_signature(network)
+    channels = in_channels or (signature[1] if signature is not None else 1)
+    num_outputs = count_outputs(network, plan.size, channels)
+    found = Labels(dict(labels), activation, num_outputs)
+    return SegmentationModel(network, plan, found, batch_size, precision)

@@ -1,0 +1,42 @@
+"""The shape legend: one letter an axis, one alias a tensor that travels between rooms.
+
+    B   batch                       C   input channels (MRI sequences, colours)
+    L   output channels (labels)    U   units of a layer
+    *S  spatial axes in NIfTI voxel order: two or three of them, x first
+
+Two or three spatial axes are the same code everywhere; what differs is the length of `*S`.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Image = Float[Tensor, "C *S"]
+"""An image or a map: channels first, float32."""
+
+Batch = Float[Tensor, "B C *S"]
+"""What a network takes."""
+
+Logits = Float[Tensor, "B L *S"]
+"""What a network returns, before softmax or sigmoid."""
+
+Field = Float[Tensor, "B *S"]
+"""One number a voxel."""
+
+Scalars = Float[Tensor, " B"]
+"""One number an image of the batch."""
+
+Mask = Bool[Tensor, "*S"]
+"""Voxels that belong."""
+
+LabelMap = Int[Tensor, "*S"]
+"""The integer of a label at each voxel, 0 for background."""
+
+Shape = tuple[int, ...]
+"""Lengths of the spatial axes, in voxels."""
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as people write it: 64x64x32."""
+    return "x".join(str(length) for length in shape)

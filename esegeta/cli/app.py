@@ -1,0 +1,141 @@
+"""Commands, their arguments and exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from esegeta.errors import EsegetaError
+
+EXIT_USER = 2
+
+
+class _Group(TyperGroup):
+    """Errors that the user can mend are printed without a traceback and exit with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EsegetaError as error:
+            for line in str(error).splitlines():
+                typer.echo(f"error: {line}", err=True)
+            ctx.exit(EXIT_USER)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Explain medical segmentation models: the whole sliding-window prediction, exactly.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML experiment.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as methods.0.steps=8."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; overrides the config.")
+]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for results.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do finished units again.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")] = False,
+) -> None:
+    """Run an experiment; finished units are skipped.
+
+    Exit code 0: all is well. 1: a unit failed or carries a warning. 2: nothing succeeded, for a
+    reason that you can mend.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.config import load_config
+    from esegeta.run import Policy, build_experiment, run_experiment
+
+    loaded = load_config(config, overrides or [])
+    experiment = build_experiment(loaded, output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
+    show_outcome(outcome, experiment.root, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
+    """Check an experiment, its files, headers, weights and layers, without running it."""
+    from esegeta.cli.show import show_experiment
+    from esegeta.config import load_config
+    from esegeta.run import build_experiment
+
+    show_experiment(build_experiment(load_config(config, overrides or []), device=device))
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method.")] = None,
+) -> None:
+    """List the attribution methods, or explain one."""
+    from esegeta.cli.show import show_method, show_methods
+
+    show_methods() if name is None else show_method(name)
+
+
+@app.command()
+def scores() -> None:
+    """List the scores, their ranges and better directions."""
+    from esegeta.cli.show import show_scores
+
+    show_scores()
+
+
+@app.command()
+def layers(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Print the network of an experiment as a tree with output shapes for one window."""
+    from esegeta.cli.show import show_layers
+    from esegeta.config import load_config
+
+    show_layers(load_config(config, overrides or []))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("esegeta.yaml"),
+) -> None:
+    """Write a commented config to start from."""
+    from esegeta.cli.starter import write_starter
+
+    write_starter(path)
+    typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Explain medical segmentation models: the whole sliding-window prediction, exactly."""
+    if version:
+        from esegeta import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

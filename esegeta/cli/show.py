@@ -1,0 +1,113 @@
+"""What the listing commands print."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from esegeta.axes import shape_text
+from esegeta.config import RunConfig
+from esegeta.errors import ConfigError, suggest
+from esegeta.explain import EXPLAINERS, Explainer
+from esegeta.model import Layer, convolution_signature, held_still, list_layers
+from esegeta.run import Experiment, build_network
+from esegeta.score import SCORES
+
+
+def show_methods() -> None:
+    """Print every method: family, cost, needs, and its first line."""
+    table = Table("name", "family", "cost", "needs", "what it is", box=None)
+    for name, kind in sorted(EXPLAINERS.items(), key=lambda item: item[1].traits.family):
+        table.add_row(name, kind.traits.family, kind().cost, _needs(kind), _first_line(kind))
+    _console().print(table)
+    print("F: a forward, B: a backward pass over the windows that the target touches")
+
+
+def show_method(name: str) -> None:
+    """Print a method's docstring and parameters with their defaults.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    if name not in EXPLAINERS:
+        raise ConfigError(f'no method "{name}"', hint=suggest(name, EXPLAINERS))
+    kind = EXPLAINERS[name]
+    print(f"{name}\n\n{inspect.getdoc(kind)}\n\nParameters:")
+    for item in dataclasses.fields(kind):
+        print(f"  {item.name}: {item.type} = {_default(item)}")
+    print(f"\nCost: {kind().cost}\nNeeds: {_needs(kind) or 'nothing'}")
+
+
+def show_scores() -> None:
+    """Print every score with its qualities."""
+    table = Table("score", "value", "range", "better", "what it is", box=None)
+    for name, kind in SCORES.items():
+        for place, quality in enumerate(kind.qualities):
+            text = _first_line(kind) if place == 0 else ""
+            bounds = f"{quality.low:g} .. {quality.high:g}"
+            table.add_row(name if place == 0 else "", quality.name, bounds, quality.better, text)
+    _console().print(table)
+
+
+def show_layers(config: RunConfig) -> None:
+    """Print a config's network as a tree, with the output shapes for one window."""
+    network, _ = build_network(config)
+    window = config.keys.inference.window
+    signature = convolution_signature(network)
+    channels = signature[1] if signature is not None else 1
+    probe = torch.zeros((1, channels, *window))
+    with held_still(network):
+        layers = list_layers(network, lambda: network(probe))
+    print(f"one window of {shape_text(window)}, {channels} channels; shapes are C x spatial")
+    for layer in layers:
+        print(_layer_line(layer))
+
+
+def show_experiment(experiment: Experiment) -> None:
+    """Print what a run would do."""
+    keys = experiment.config.keys
+    units = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
+    print(f"{experiment.config.document.path}: valid")
+    print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
+    print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
+    print(f"  methods: {', '.join(experiment.methods)}")
+    print(f"  scores: {', '.join(experiment.scores) or 'none'}")
+    print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
+    print(f"  {units} units of work into {experiment.root}")
+    for note in experiment.notes:
+        print(f"  note: {note}")
+
+
+def _layer_line(layer: Layer) -> str:
+    depth = layer.name.count(".") + 1 if layer.name else 0
+    shape = "not run" if layer.output_shape is None else shape_text(layer.output_shape[1:])
+    name = layer.name or "(network)"
+    return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
+
+
+def _needs(kind: type[Explainer]) -> str:
+    traits = kind.traits
+    needs = {"hooks": traits.needs_hooks, "a layer": traits.needs_layer, "seed": traits.stochastic}
+    return ", ".join(name for name, needed in needs.items() if needed)
+
+
+def _first_line(kind: type[Any]) -> str:
+    return escape((inspect.getdoc(kind) or "").split("\n", 1)[0])
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    if item.default_factory is not dataclasses.MISSING:
+        value = item.default_factory()
+        return value.name if isinstance(value, Explainer) else repr(value)
+    return repr(item.default)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

@@ -1,0 +1,52 @@
+"""A config to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esegeta.errors import OutputError
+
+STARTER = """\
+# An esegeta experiment. Check it with `esegeta validate`, run it with `esegeta run`.
+version: 1
+name: liver                          # the results lie in <output>/<name>
+output: results
+seed: 0
+device: auto                         # auto | cpu | cuda | cuda:1
+model:
+  kind: monai                        # monai | module (class: "package.module:Class")
+  network: UNet                      # a class of monai.networks.nets
+  args: {spatial_dims: 3, in_channels: 1, out_channels: 2, channels: [8, 16, 32], strides: [2, 2]}
+  weights: weights.safetensors       # or a .pt state dict; paths are relative to this file
+activation: softmax                  # softmax | sigmoid
+labels: {1: liver}                   # label integer: name
+data:
+  cases:                             # a glob, a folder, a datalist JSON, or a list
+    - {name: torso, image: ct.nii.gz}   # label: ct_labels.nii.gz; image: [t1, t2] for channels
+  preprocess:                        # as in training
+    orientation: RAS
+    spacing_mm: [3, 3, 3]
+    intensity: {window: [-250, 400]} # window | percentile | zscore | minmax | none
+inference: {window: [64, 64, 64], overlap: 0.5, blend: gaussian, batch_size: 2}
+targets:
+  - {name: liver, label: liver, of: logit, over: predicted, reduce: sum}
+methods:                             # `esegeta methods` lists them all
+  - saliency
+  - {name: integrated_gradients, steps: 32, baseline: blur}
+scores:                              # `esegeta scores` lists them all
+  - infidelity
+"""
+
+
+def write_starter(path: Path) -> None:
+    """Write the starter config.
+
+    Raises:
+        OutputError: the file is there already, or cannot be written.
+    """
+    if path.exists():
+        raise OutputError(f"{path}: is there already", hint="name another file")
+    try:
+        path.write_text(STARTER, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,122 @@
+"""What pydantic found wrong, in the words of the file: place, key, what was found, nearest name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from esegeta.config.lines import Document, Path_
+from esegeta.config.schema import Keys
+from esegeta.errors import suggest
+
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+WRONG_BRANCH = ("string_type", "list_type", "tuple_type", "dataclass_type", "int_type")
+"""Complaints of the branches of a union that the value was never meant for."""
+
+
+def complain(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
+    """Return all complaints as lines of `file:line: key: what`."""
+    complaints: list[tuple[Path_, str, bool]] = []
+    for problem in error.errors():
+        place: Path_ = (*prefix, *_without_types(problem["loc"], document, prefix))
+        text = (
+            f"{document.place(place)}: {show_keys(place)}: {_word(problem, place, model, prefix)}"
+        )
+        complaints.append((place, text, problem["type"] in WRONG_BRANCH))
+    specific = [place for place, _, is_branch in complaints if not is_branch]
+    kept = [
+        text
+        for place, text, is_branch in complaints
+        if not (is_branch and any(other[: len(place)] == place for other in specific))
+    ]
+    return "\n".join(dict.fromkeys(kept))
+
+
+def _word(problem: Any, place: Path_, model: Any, prefix: Path_) -> str:
+    if problem["type"] in UNKNOWN_KEY:
+        return f"unknown key; {suggest(place[-1], _keys_at(model, place[len(prefix) : -1]))}"
+    if problem["type"] == "missing":
+        return "missing"
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+        hint = suggest(problem["input"], choices) if choices else problem["msg"]
+        return f'"{problem["input"]}" is not known; {hint}'
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{message} (found {_brief(problem['input'])})"
+
+
+def _without_types(loc: Sequence[Any], document: Document, prefix: Path_) -> Path_:
+    """Drop what pydantic puts between keys for the branches of unions."""
+    keys: list[str | int] = []
+    value: Any = document.content
+    for part in prefix:
+        value = _step(value, part)
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        inside = (isinstance(value, dict) and (part in value or last)) or (
+            isinstance(value, list) and isinstance(part, int)
+        )
+        branch = isinstance(part, str) and re.search(r"[\[\]-]|^(str|int|float|list|tuple)$", part)
+        if inside and not (branch and not _has(value, part)):
+            keys.append(part)
+            value = _step(value, part)
+    return tuple(keys)
+
+
+def _has(value: Any, part: Any) -> bool:
+    return isinstance(value, dict) and part in value
+
+
+def _step(value: Any, part: Any) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _keys_at(model: Any, keys: Path_) -> list[str]:
+    """Return the valid keys of the block at a path of a pydantic model or a dataclass."""
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        annotations = _annotations(model)
+        if key not in annotations:
+            return []
+        model = _block_in(annotations[key])
+    return list(_annotations(model))
+
+
+def _annotations(model: Any) -> dict[str, Any]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {item.alias or name: item.annotation for name, item in model.model_fields.items()}
+    if dataclasses.is_dataclass(model) and isinstance(model, type):
+        hints = get_type_hints(model)
+        return {item.name: hints[item.name] for item in dataclasses.fields(model)}
+    return {}
+
+
+def _block_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and (
+        issubclass(annotation, Keys) or dataclasses.is_dataclass(annotation)
+    ):
+        return annotation
+    for item in get_args(annotation):
+        found = _block_in(item)
+        if found is not None:
+            return found
+    return None
+
+
+def show_keys(place: Path_) -> str:
+    """Return a path of keys and indices as people write it: methods[0].steps."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.removeprefix(".") or "config"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,121 @@
+"""YAML with line numbers, and with numbers as YAML 1.2 writes them (`1e-3` is a number)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from esegeta.errors import ConfigError
+
+Path_ = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2's core schema: no sexagesimals, no yes/no."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("tag:yaml.org,2002:int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+0123456789."),
+    ),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
+
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = node.value
+    base = 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10
+    return int(text[2:] if base != 10 else text, base)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+class Document:
+    """A YAML file as plain values, with the line on which each value stands.
+
+    Args:
+        path: the file, or what to call the text in messages.
+        content: dictionaries, lists and scalars.
+        lines: from the path of keys and indices of a value to its line, counted from 1.
+    """
+
+    def __init__(self, path: Path, content: Any, lines: dict[Path_, int]) -> None:
+        self.path = path
+        self.content = content
+        self.lines = lines
+
+    def place(self, keys: Path_) -> str:
+        """Return `file:line` of a value, or of its nearest ancestor that has a line."""
+        while keys and keys not in self.lines:
+            keys = keys[:-1]
+        line = self.lines.get(keys)
+        return f"{self.path}:{line}" if line else str(self.path)
+
+
+def read_yaml(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: it is missing, not YAML, repeats a key, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such config file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> Document:
+    """Parse YAML text; see `read_yaml`."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[Path_, int] = {}
+        if node is not None:
+            _note_lines(node, (), lines, path)
+        content = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    finally:
+        loader.dispose()
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
+    return Document(path, content, lines)
+
+
+def parse_scalar(text: str) -> Any:
+    """Parse a value given on the command line as YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f'--set: "{text}" is not a YAML value') from error
+
+
+def _note_lines(node: yaml.Node, keys: Path_, lines: dict[Path_, int], path: Path) -> None:
+    lines.setdefault(keys, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*keys, index), lines, path)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*keys, key.value)
+            if here in lines:
+                raise ConfigError(f'{path}:{key.start_mark.line + 1}: key "{key.value}" repeats')
+            lines[here] = key.start_mark.line + 1
+            _note_lines(value, here, lines, path)

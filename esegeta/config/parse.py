@@ -1,0 +1,171 @@
+"""From a YAML file to a checked config, every complaint with its file and line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from esegeta.config.complaints import complain, show_keys
+from esegeta.config.lines import Document, Path_, parse_scalar, read_yaml
+from esegeta.config.schema import Config
+from esegeta.errors import ConfigError, EsegetaError, suggest
+from esegeta.explain import EXPLAINERS, Explainer
+from esegeta.score import SCORES, Score
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A checked config: its keys, and its methods and scores as built objects.
+
+    Args:
+        keys: the validated keys.
+        methods: explainers by id, in the config's order.
+        scores: scores by name, in the config's order.
+        document: the YAML it came from, for places in messages.
+    """
+
+    keys: Config
+    methods: Mapping[str, Explainer]
+    scores: Mapping[str, Score]
+    document: Document
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths are looked for first."""
+        return self.document.path.parent
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every key with its value, defaults included, as plain values."""
+        return self.keys.model_dump(mode="json", by_alias=True)
+
+    def find_file(self, path: str) -> Path:
+        """Return a path of the config: relative to the config's folder, else to where we are."""
+        given = Path(path).expanduser()
+        beside = Path(os.path.normpath(self.folder / given))
+        return beside if beside.exists() or not given.exists() else given
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a config file.
+
+    Args:
+        path: the YAML file.
+        overrides: `a.b=c` from the command line; `methods.0.steps=8` reaches into lists.
+
+    Raises:
+        ConfigError: with file, line, what was found and the nearest valid name.
+    """
+    document = read_yaml(path)
+    for override in overrides:
+        _apply_override(document, override)
+    try:
+        keys = Config.model_validate(document.content)
+    except ValidationError as error:
+        raise ConfigError(complain(error, document, Config)) from error
+    methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
+    scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
+    return RunConfig(keys, methods, scores, document)
+
+
+def _build_all(
+    block: str,
+    entries: Sequence[Any],
+    table: Mapping[str, type[Any]],
+    seed: int,
+    document: Document,
+) -> dict[str, Any]:
+    built: dict[str, Any] = {}
+    for index, entry in enumerate(entries):
+        place: Path_ = (block, index)
+        values = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+            raise ConfigError(
+                f"{document.place(place)}: {block}[{index}]: needs a name",
+                hint="write `- saliency` or `- {name: saliency, ...}`",
+            )
+        identity = str(values.get("id", values["name"]))
+        if re.search(r'[\s/\\:*?"<>|]', identity):
+            raise ConfigError(
+                f'{document.place(place)}: id "{identity}" cannot be part of a file name'
+            )
+        if identity in built:
+            raise ConfigError(
+                f'{document.place(place)}: {block}[{index}]: two entries have the id "{identity}"',
+                hint="give one of them an `id`",
+            )
+        parameters = {key: value for key, value in values.items() if key != "id"}
+        built[identity] = build_entry(parameters, table, seed, document, place)
+    return built
+
+
+def build_entry(
+    values: Mapping[str, Any],
+    table: Mapping[str, type[Any]],
+    seed: int,
+    document: Document,
+    place: Path_,
+) -> Any:
+    """Build one method or score from its name and parameters; nested methods likewise."""
+    where, shown = document.place(place), show_keys(place)
+    name = values["name"]
+    if name not in table:
+        kind = "score" if place[0] == "scores" else "method"
+        raise ConfigError(f'{where}: {shown}: unknown {kind} "{name}"', hint=suggest(name, table))
+    kind_ = table[name]
+    fields = {item.name: item for item in dataclasses.fields(kind_)}
+    parameters = {key: value for key, value in values.items() if key != "name"}
+    for key in parameters:
+        if key not in fields:
+            raise ConfigError(
+                f"{document.place((*place, key))}: {shown}.{key}: unknown key of {name}",
+                hint=suggest(key, fields),
+            )
+    if "seed" in fields:
+        parameters.setdefault("seed", seed)
+    if "base" in parameters and "base" in fields:
+        base = parameters["base"]
+        nested = {"name": base} if isinstance(base, str) else base
+        if not isinstance(nested, dict) or "name" not in nested:
+            raise ConfigError(f"{where}: {shown}.base: needs the name of a method")
+        parameters["base"] = build_entry(nested, EXPLAINERS, seed, document, (*place, "base"))
+    try:
+        return TypeAdapter(kind_).validate_python(parameters)
+    except ValidationError as error:
+        raise ConfigError(complain(error, document, kind_, place)) from error
+    except EsegetaError as error:
+        raise ConfigError(f"{where}: {shown}: {error.message}", hint=error.hint) from error
+
+
+def _apply_override(document: Document, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f'--set: "{override}" is not key=value', hint="such as --set seed=1")
+    parts: list[str | int] = [
+        int(part) if part.isdigit() else part
+        for part in re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+    ]
+    place: Any = document.content
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        if isinstance(place, list) and isinstance(part, int) and part < len(place):
+            pass
+        elif isinstance(place, dict):
+            known: Any = part if part in place or str(part) not in place else str(part)
+            part = known
+            if following is not None and not isinstance(place.get(part), (dict, list)):
+                # `methods.0.steps` on a bare method name turns it into a mapping.
+                place[part] = {}
+        else:
+            raise ConfigError(f'--set: "{key}" leads nowhere at "{part}"')
+        if following is None:
+            place[part] = parse_scalar(text)
+        elif isinstance(place, list) and isinstance(place[part], str):
+            place[part] = {"name": place[part]}
+        if following is not None:
+            place = place[part]

@@ -1,0 +1,92 @@
+"""Errors that a user can act on: what was wrong, what was found, what to do.
+
+Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
+
+    EsegetaError
+    ├── ConfigError         a YAML file, an override or an argument
+    ├── DataError           an image, a label map, a baseline
+    │   └── GridError       two images that do not lie on the same grid
+    ├── ModelError          a network that cannot be built or run
+    │   ├── WeightsError    weights that are missing, foreign or unsafe
+    │   ├── LayerError      a layer that the network does not have
+    │   └── WindowError     a window that the network cannot take
+    ├── TargetError         a target that cannot be formed
+    │   └── EmptyTargetError    ... because its mask holds no voxel
+    ├── MapError            an attribution that would only look like a result
+    ├── DeviceError         a device that is not there
+    └── OutputError         a folder that cannot be written
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EsegetaError(Exception):
+    """Base of every error that a user can mend; `hint` says how."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class ConfigError(EsegetaError):
+    """A config file, an override or an argument is wrong."""
+
+
+class DataError(EsegetaError):
+    """An image, a label map or a baseline cannot be used."""
+
+
+class GridError(DataError):
+    """Two images that must lie on one grid do not."""
+
+
+class ModelError(EsegetaError):
+    """A network cannot be built or run."""
+
+
+class WeightsError(ModelError):
+    """Weights are missing, do not fit, or are more than plain tensors."""
+
+
+class LayerError(ModelError):
+    """A layer that was named does not exist in the network."""
+
+
+class WindowError(ModelError):
+    """The network cannot take windows of this size."""
+
+
+class TargetError(EsegetaError):
+    """A target cannot be formed from what was given."""
+
+
+class EmptyTargetError(TargetError):
+    """The mask of a target holds no voxel."""
+
+
+class MapError(EsegetaError):
+    """A map is all zero or not finite, or a method has nothing to work on."""
+
+
+class DeviceError(EsegetaError):
+    """The device that was asked for is not there."""
+
+
+class OutputError(EsegetaError):
+    """The output cannot be written."""
+
+
+def suggest(word: object, names: Iterable[object]) -> str:
+    """Return the nearest valid name as a question, or the list of valid names."""
+    known = [str(name) for name in names]
+    close = difflib.get_close_matches(str(word), known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(f'"{name}"' for name in close) + "?"
+    return "known are: " + ", ".join(known) if known else "none are known"

@@ -1,0 +1,128 @@
+"""An attribution: a signed, unscaled map and the facts of how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from esegeta.errors import MapError
+from esegeta.target import FrozenTarget
+from esegeta.volume import Volume, write_json, write_map
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a map came about.
+
+    Args:
+        seconds: wall clock of the explanation.
+        peak_memory_mb: see `Meter`.
+        evaluations: of the target or its gradient.
+        windows_run: windows that went forward through the network.
+        active_windows: windows that the target touches, of `num_windows`.
+        num_windows: windows over the volume.
+        completeness_delta: sum of the map minus the change of the target that it should add up
+            to, for complete methods; None for others.
+        completeness_relative: the same as a fraction of that change.
+        seed: of stochastic methods.
+        more: what a method wants to say beside these.
+    """
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    evaluations: int = 0
+    windows_run: int = 0
+    active_windows: int = 0
+    num_windows: int = 0
+    completeness_delta: float | None = None
+    completeness_relative: float | None = None
+    seed: int | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """A map over the voxels of a volume; positive raises the target.
+
+    Args:
+        data: float32 `A *S` on the volume's grid, signed, unscaled. `A` is the number of input
+            channels, or 1 where a method attributes to voxels and not to channels.
+        unit: what one voxel of the map is measured in.
+        method: name of the method.
+        parameters: of the method.
+        volume: what was explained.
+        target: what it was explained for.
+        facts: how the map came about.
+        warnings: what a reader of the map must know, in words.
+    """
+
+    data: Float[Tensor, A * S]
+    unit: str
+    method: str
+    parameters: dict[str, Any]
+    volume: Volume
+    target: FrozenTarget
+    facts: Facts = Facts()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether the map tells the input channels apart."""
+        return self.data.shape[0] == self.volume.num_channels and self.volume.num_channels > 1
+
+    @property
+    def total(self) -> Float[Tensor, "*S"]:
+        """The map summed over channels."""
+        return self.data.sum(dim=0)
+
+    def per_channel(self) -> Float[Tensor, C * S]:
+        """The map with one share for each input channel; maps of voxels are split evenly."""
+        channels = self.volume.num_channels
+        if self.data.shape[0] == channels:
+            return self.data
+        return (self.data / channels).expand(channels, *self.data.shape[1:])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a reader of the map's file needs, as plain values."""
+        return {
+            "method": self.method,
+            "parameters": self.parameters,
+            "target": self.target.description,
+            "target_facts": self.target.facts,
+            "unit": self.unit,
+            "sign": "positive values raise the target",
+            "facts": asdict(self.facts),
+            "warnings": list(self.warnings),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar."""
+        file = Path(path)
+        write_json(sidecar_path(file), {**self.describe(), "image": self.volume.source.paths})
+        write_map(file, self.total, self.volume)
+        return file
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where the sidecar of a NIfTI file lies: the same name with .json."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def require_map(data: Tensor, method: str, hint: str) -> None:
+    """Refuse a map that would only look like a result.
+
+    Raises:
+        MapError: the map holds NaN or Inf, or is zero everywhere.
+    """
+    finite = data.isfinite()
+    if not bool(finite.all()):
+        raise MapError(
+            f"{method}: {int((~finite).sum())} voxels of the map are NaN or Inf",
+            hint="try precision: fp32; check the network's outputs for Inf",
+        )
+    if not bool(data.any()):
+        raise MapError(f"{method}: the map is zero everywhere", hint=hint)

@@ -1,0 +1,114 @@
+"""Baselines: what an image looks like with its information taken out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esegeta.axes import Image
+from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.volume import Volume
+
+BaselineKind = Literal["zero", "mean", "minimum", "blur", "file"]
+
+IMAGE_SUFFIXES = (".nii", ".nii.gz", ".png", ".jpg", ".jpeg")
+KERNEL_RADIUS_SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A reference image for one volume.
+
+    `zero`, each channel's `mean` or `minimum`, the image under a Gaussian `blur` (edges
+    repeated), or a `file` on the image's grid. Values are those of the network's input.
+
+    Args:
+        kind: which of these.
+        sigma_mm: width of the blur.
+        file: path of the image; `{case}` stands for the case's name.
+        values: the file's image, preprocessed, `C *S`; filled in by the run.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "arbitrary_types_allowed": True,
+    }
+
+    kind: BaselineKind = "blur"
+    sigma_mm: float = 10.0
+    file: str | None = None
+    values: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.file is not None:
+            object.__setattr__(self, "kind", "file")
+        if self.kind == "file" and self.file is None:
+            raise ConfigError("baseline: file: no file is named", hint="baseline: {file: PATH}")
+        if self.sigma_mm <= 0:
+            raise ConfigError(f"baseline: sigma_mm: {self.sigma_mm:g} must be above zero")
+
+    def of(self, volume: Volume) -> Image:
+        """Return the baseline of a volume, `C *S`.
+
+        Raises:
+            DataError: the file's image has another shape.
+        """
+        data = volume.data
+        axes = tuple(range(1, data.ndim))
+        if self.kind == "zero":
+            return torch.zeros_like(data)
+        if self.kind == "mean":
+            return data.mean(dim=axes, keepdim=True).expand_as(data).contiguous()
+        if self.kind == "minimum":
+            return data.amin(dim=axes, keepdim=True).expand_as(data).contiguous()
+        if self.kind == "blur":
+            return blur(data, [self.sigma_mm / spacing for spacing in volume.grid.spacing_mm])
+        if self.values is None or self.values.shape != data.shape:
+            found = None if self.values is None else tuple(self.values.shape)
+            raise DataError(
+                f"baseline {self.file}: {found} for an image of {tuple(data.shape)}",
+                hint="a baseline must lie on the image's grid and have its channels",
+            )
+        return self.values.to(data)
+
+    def with_values(self, values: Image) -> Baseline:
+        """Return the same baseline with its file's image."""
+        return replace(self, values=values)
+
+
+def parse_baseline(value: Baseline | str) -> Baseline:
+    """Turn `blur`, or the path of an image, into a baseline.
+
+    Raises:
+        ConfigError: the word is neither.
+    """
+    if isinstance(value, Baseline):
+        return value
+    kinds = get_args(BaselineKind)
+    if value in kinds:
+        return Baseline(kind=next(kind for kind in kinds if kind == value))
+    if value.endswith(IMAGE_SUFFIXES):
+        return Baseline(kind="file", file=value)
+    raise ConfigError(f'baseline: "{value}" is not known', hint=suggest(value, kinds))
+
+
+def blur(data: Image, sigmas_vox: list[float]) -> Image:
+    """Blur `C *S` with a Gaussian along each axis, repeating the voxels at the edge."""
+    result = data
+    for axis, sigma in enumerate(sigmas_vox, start=1):
+        length = data.shape[axis]
+        if length == 1:
+            continue
+        radius = max(1, math.ceil(KERNEL_RADIUS_SIGMAS * sigma))
+        steps = torch.arange(-radius, radius + 1, device=data.device, dtype=data.dtype)
+        kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+        kernel = (kernel / kernel.sum())[None, None]
+        lines = result.movedim(axis, -1)
+        flat = F.pad(lines.reshape(-1, 1, length), (radius, radius), mode="replicate")
+        result = F.conv1d(flat, kernel).reshape(lines.shape).movedim(-1, axis)
+    return result.contiguous()

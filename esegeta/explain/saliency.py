@@ -1,0 +1,64 @@
+"""Saliency and input times gradient: the gradient of the whole prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.objective import Objective
+
+
+@dataclass(frozen=True)
+class Saliency(Explainer):
+    """The gradient of the target by each voxel of the network's input.
+
+        a = dR / dx
+
+    Positive: a brighter voxel raises the target. Unit: target per unit of network input.
+
+    Args:
+        absolute: return |a| instead, as the paper does; the sign is lost.
+
+    Source: Simonyan et al., Deep Inside Convolutional Networks, 2014, section 3. There the
+    largest magnitude over channels is shown; here every channel keeps its own signed value.
+    """
+
+    absolute: bool = False
+
+    name: ClassVar[str] = "saliency"
+    traits: ClassVar[Traits] = Traits("gradient", additive=True, unit="{target} / input unit")
+
+    @property
+    def cost(self) -> str:
+        """One forward and one backward pass."""
+        return "1 F + 1 B"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the gradient, or its magnitude."""
+        gradient = objective.gradient()
+        return RawMap(gradient.abs() if self.absolute else gradient)
+
+
+@dataclass(frozen=True)
+class InputXGradient(Explainer):
+    """The input times the gradient: each voxel's part in the linear part of the target.
+
+        a = x * dR / dx
+
+    Positive: the voxel's value raises the target over a value of zero. Unit: target.
+
+    Source: Shrikumar et al., Not Just a Black Box, 2016, section 2.
+    """
+
+    name: ClassVar[str] = "input_x_gradient"
+    traits: ClassVar[Traits] = Traits("gradient", additive=True)
+
+    @property
+    def cost(self) -> str:
+        """One forward and one backward pass."""
+        return "1 F + 1 B"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the input times the gradient."""
+        return RawMap(objective.volume.data * objective.gradient())

@@ -1,0 +1,32 @@
+"""Networks, their weights, labels and layers."""
+
+from esegeta.model.device import resolve_device
+from esegeta.model.labels import Activation, Labels
+from esegeta.model.layers import Layer, deepest_layer, find_layer, first_tensor, list_layers, tap
+from esegeta.model.network import (
+    build_module_network,
+    build_monai_network,
+    convolution_signature,
+)
+from esegeta.model.stillness import held_still
+from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
+
+__all__ = [
+    "Activation",
+    "Labels",
+    "Layer",
+    "build_module_network",
+    "build_monai_network",
+    "convolution_signature",
+    "deepest_layer",
+    "file_sha256",
+    "find_layer",
+    "first_tensor",
+    "held_still",
+    "list_layers",
+    "load_weights",
+    "network_sha256",
+    "read_state",
+    "resolve_device",
+    "tap",
+]

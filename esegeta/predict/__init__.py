@@ -1,0 +1,27 @@
+"""The differentiable sliding-window predictor and the geometry of its windows."""
+
+from esegeta.predict.predictor import (
+    CotangentShares,
+    Pieces,
+    Precision,
+    Predictor,
+    Pullback,
+    active_windows,
+)
+from esegeta.predict.probe import count_outputs
+from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
+
+__all__ = [
+    "Blend",
+    "Box",
+    "CotangentShares",
+    "Pieces",
+    "Precision",
+    "Predictor",
+    "Pullback",
+    "WindowPlan",
+    "Windows",
+    "active_windows",
+    "count_outputs",
+    "spot",
+]

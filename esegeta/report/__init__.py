@@ -1,0 +1,25 @@
+"""Files that people open: maps, sidecars, pictures, tables."""
+
+from esegeta.report.names import PredictionFiles, UnitFiles
+from esegeta.report.overlay import draw_overlay
+from esegeta.report.record import (
+    ScoreRow,
+    read_sidecar,
+    write_dataset_files,
+    write_record,
+    write_scores,
+)
+from esegeta.report.save import save_attribution, save_prediction
+
+__all__ = [
+    "PredictionFiles",
+    "ScoreRow",
+    "UnitFiles",
+    "draw_overlay",
+    "read_sidecar",
+    "save_attribution",
+    "save_prediction",
+    "write_dataset_files",
+    "write_record",
+    "write_scores",
+]

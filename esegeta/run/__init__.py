@@ -1,0 +1,18 @@
+"""Experiments: built from configs, run unit by unit, resumed."""
+
+from esegeta.run.build import Experiment, build_experiment, build_network
+from esegeta.run.execute import Policy, run_experiment
+from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
+
+__all__ = [
+    "EXIT_USER",
+    "Experiment",
+    "Listener",
+    "Outcome",
+    "Policy",
+    "Silence",
+    "UnitResult",
+    "build_experiment",
+    "build_network",
+    "run_experiment",
+]

@@ -1,0 +1,75 @@
+"""What decides a result: two units with one fingerprint would leave the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from esegeta.explain import Explainer, parameters_of
+from esegeta.model import file_sha256
+from esegeta.run.build import Experiment, baseline_file
+from esegeta.run.targets import TargetPlan
+from esegeta.volume import Case
+
+
+def hash_inputs(case: Case) -> dict[str, str]:
+    """Return the SHA-256 of every file of a case, by path."""
+    paths = [*case.images, *([case.label] if case.label is not None else [])]
+    return {str(path): file_sha256(path) for path in paths}
+
+
+def prediction_fingerprint(experiment: Experiment, inputs: dict[str, str]) -> str:
+    """Return the fingerprint of a case's prediction."""
+    return _digest(_prediction_parts(experiment, inputs))
+
+
+def unit_fingerprint(
+    experiment: Experiment,
+    case: Case,
+    plan: TargetPlan,
+    target_name: str,
+    method: Explainer,
+    inputs: dict[str, str],
+) -> str:
+    """Return the fingerprint of one unit of work, its scores included."""
+    baseline = baseline_file(method, case, experiment.config)
+    return _digest(
+        {
+            "prediction": _prediction_parts(experiment, inputs),
+            "target": plan.fingerprint(case),
+            "target_name": target_name,
+            "method": method.name,
+            "parameters": parameters_of(method),
+            "baseline_sha256": _sha256_of(baseline),
+            "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+        }
+    )
+
+
+def _prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[str, Any]:
+    from esegeta import __version__
+
+    keys = experiment.config.keys
+    model = keys.model.model_dump(mode="json")
+    return {
+        "esegeta": __version__,
+        "model": {**model, "weights": experiment.weights_sha256},
+        "activation": keys.activation,
+        "labels": {str(integer): name for integer, name in keys.labels.items()},
+        "preprocess": keys.data.preprocess.model_dump(mode="json"),
+        "nan": keys.data.nan,
+        "channels": keys.data.channels,
+        "inference": keys.inference.model_dump(mode="json"),
+        "inputs": list(inputs.values()),
+    }
+
+
+def _sha256_of(path: Path | None) -> str | None:
+    return file_sha256(path) if path is not None and path.is_file() else None
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

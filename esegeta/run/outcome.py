@@ -1,0 +1,108 @@
+"""How the units of a run ended, and what that means for the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from esegeta.report import ScoreRow
+
+Status = Literal["done", "skipped", "failed"]
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """How one unit of work, case x target x method, ended.
+
+    Args:
+        case: name of the case.
+        target: name of the target.
+        method: id of the method.
+        status: done now, skipped because it was finished before, or failed.
+        seconds: of this run.
+        message: why it failed.
+        warnings: what the reader of its map must know.
+        is_bug: failed with something that is not the user's to mend.
+        traceback: of a bug.
+        rows: its scores.
+    """
+
+    case: str
+    target: str
+    method: str
+    status: Status
+    seconds: float = 0.0
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    is_bug: bool = False
+    traceback: str = ""
+    rows: tuple[ScoreRow, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Case, target and method in one."""
+        return f"{self.case} / {self.target} / {self.method}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    results: Sequence[UnitResult]
+    seconds: float = 0.0
+    bugs: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def failures(self) -> list[UnitResult]:
+        """Units that failed."""
+        return [result for result in self.results if result.status == "failed"]
+
+    @property
+    def warned(self) -> list[UnitResult]:
+        """Units whose map carries a warning."""
+        return [result for result in self.results if result.warnings]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well; 2 when what the user gave let no unit succeed; else 1."""
+        if not self.failures:
+            return EXIT_SOME_FAILED if self.warned else EXIT_OK
+        none_succeeded = len(self.failures) == len(self.results)
+        if none_succeeded and not any(result.is_bug for result in self.failures):
+            return EXIT_USER
+        return EXIT_SOME_FAILED
+
+
+class Listener(Protocol):
+    """Is told how a run goes on; the command line shows it."""
+
+    def note(self, text: str) -> None:
+        """Hear something that the user should know."""
+
+    def expect(self, units: int) -> None:
+        """Hear that so many more units are to be done."""
+
+    def begin(self, name: str) -> None:
+        """Hear what is being worked on."""
+
+    def end(self, result: UnitResult) -> None:
+        """Hear how a unit ended."""
+
+
+class Silence:
+    """A listener that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def expect(self, units: int) -> None:
+        """Ignore it."""
+
+    def begin(self, name: str) -> None:
+        """Ignore it."""
+
+    def end(self, result: UnitResult) -> None:
+        """Ignore it."""

@@ -1,0 +1,137 @@
+"""One unit of work: explain one target of one case by one method, score it, write it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from esegeta.errors import EsegetaError, ModelError
+from esegeta.explain import Attribution, Baseline, Explainer
+from esegeta.report import ScoreRow, UnitFiles, read_sidecar, save_attribution
+from esegeta.run.build import Experiment, baseline_file
+from esegeta.run.outcome import UnitResult
+from esegeta.score import ScoreContext
+from esegeta.target import FrozenTarget
+from esegeta.volume import Case, Volume, read_case
+
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One unit of work.
+
+    Args:
+        experiment: what it belongs to.
+        case: its files.
+        files: where its results go.
+        explainer: the method.
+        fingerprint: of everything that decides its results.
+    """
+
+    experiment: Experiment
+    case: Case
+    files: UnitFiles
+    explainer: Explainer
+    fingerprint: str
+
+    def finished(self) -> UnitResult | None:
+        """Return the result of an earlier run that matches, or None where it is to be done."""
+        if not self.files.map.is_file():
+            return None
+        sidecar = read_sidecar(self.files.sidecar)
+        if sidecar is None or sidecar.get("fingerprint") != self.fingerprint:
+            return None
+        return self.result(
+            "skipped",
+            rows=tuple(ScoreRow(**row) for row in sidecar.get("scores", [])),
+            warnings=tuple(sidecar.get("warnings", [])),
+        )
+
+    def result(self, status: Any, **more: Any) -> UnitResult:
+        """Return a result under this unit's names."""
+        return UnitResult(self.files.case, self.files.target, self.files.method, status, **more)
+
+    def attempt(
+        self, volume: Volume, target: FrozenTarget, provenance: Mapping[str, Any]
+    ) -> UnitResult:
+        """Do the work; a failure becomes a result, never half a file."""
+        start = time.perf_counter()
+
+        def work() -> UnitResult:
+            attribution, rows = self._explain(volume, target)
+            sidecar = {
+                **provenance,
+                "fingerprint": self.fingerprint,
+                "scores": [vars(row) for row in rows],
+                "score_parameters": self._score_parameters(),
+            }
+            save_attribution(self.files, attribution, sidecar)
+            return self.result("done", rows=rows, warnings=attribution.warnings)
+
+        result = catch_failure(work, self.result)
+        return replace(result, seconds=time.perf_counter() - start)
+
+    def _explain(
+        self, volume: Volume, target: FrozenTarget
+    ) -> tuple[Attribution, tuple[ScoreRow, ...]]:
+        experiment = self.experiment
+        explainer = with_baseline_image(self.explainer, self.case, experiment)
+        attribution = explainer.explain(experiment.predictor, volume, target)
+        context = ScoreContext(experiment.predictor, explainer)
+        rows = []
+        for identity, score in experiment.scores.items():
+            better = {quality.name: quality.better for quality in score.qualities}
+            prefix = "" if identity == score.name else f"{identity}."
+            for name, value in score.score(attribution, context).items():
+                known = None if value != value else value
+                names = (self.files.case, self.files.target, self.files.method)
+                rows.append(ScoreRow(*names, prefix + name, known, better[name]))
+        return attribution, tuple(rows)
+
+    def _score_parameters(self) -> dict[str, Any]:
+        return {identity: vars(score) for identity, score in self.experiment.scores.items()}
+
+
+def catch_failure(work: Callable[[], UnitResult], failed: Callable[..., UnitResult]) -> UnitResult:
+    """Do work and turn an exception into a failed result; a bug keeps its traceback."""
+    try:
+        return work()
+    except EsegetaError as error:
+        return failed("failed", message=str(error))
+    except Exception as error:
+        if is_out_of_memory(error):
+            hint = "lower inference.batch_size or inference.window, or use precision: bf16"
+            return failed("failed", message=str(ModelError("out of memory", hint=hint)))
+        message = f"{type(error).__name__}: {error}"
+        return failed("failed", message=message, is_bug=True, traceback=traceback.format_exc())
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception means that memory ran out."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in OUT_OF_MEMORY_WORDS
+    )
+
+
+def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment) -> Explainer:
+    """Return an explainer whose baseline file, if it has one, is read for this case."""
+    changes: dict[str, Any] = {}
+    for item in fields(explainer):
+        value = getattr(explainer, item.name)
+        if isinstance(value, Explainer):
+            changes[item.name] = with_baseline_image(value, case, experiment)
+        elif isinstance(value, Baseline) and value.file is not None:
+            path = baseline_file(explainer, case, experiment.config)
+            assert path is not None
+            image = Case(case.name, (path,))
+            volume, _ = read_case(image, experiment.preprocess, experiment.reading)
+            changes[item.name] = value.with_values(volume.data)
+    return replace(explainer, **changes) if changes else explainer

@@ -1,0 +1,49 @@
+"""Targets: what of a prediction, over which voxels, reduced how."""
+
+from esegeta.target.quantity import QUANTITIES, Quantity
+from esegeta.target.region import (
+    Boundary,
+    Box,
+    Component,
+    Everywhere,
+    FalseNegative,
+    FalsePositive,
+    Labelled,
+    Otsu,
+    Point,
+    Predicted,
+    Region,
+    Roi,
+    box_from_corners,
+)
+from esegeta.target.scene import Scene
+from esegeta.target.target import FrozenTarget, Product, Target, WeightedSum
+from esegeta.target.voxels import VoxelTarget, split_components
+from esegeta.target.whole import DiceTarget, VolumeTarget
+
+__all__ = [
+    "QUANTITIES",
+    "Boundary",
+    "Box",
+    "Component",
+    "DiceTarget",
+    "Everywhere",
+    "FalseNegative",
+    "FalsePositive",
+    "FrozenTarget",
+    "Labelled",
+    "Otsu",
+    "Point",
+    "Predicted",
+    "Product",
+    "Quantity",
+    "Region",
+    "Roi",
+    "Scene",
+    "Target",
+    "VolumeTarget",
+    "VoxelTarget",
+    "WeightedSum",
+    "box_from_corners",
+    "split_components",
+]

@@ -1,0 +1,178 @@
+"""Targets: a prediction reduced to one number, and the algebra that combines them.
+
+A `Target` is a description. Frozen on a scene it becomes a `FrozenTarget`: a function of logits
+alone, whose mask is fixed on the unperturbed prediction (unless it is live).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Logits, Mask, Scalars
+from esegeta.errors import EmptyTargetError, TargetError
+from esegeta.target.scene import Scene
+
+Reduce = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenTarget:
+    """A target on one volume: logits `B L *S` in, one number an image out.
+
+    Args:
+        function: differentiable, float64 `B` from logits.
+        mask: the voxels it is formed over (of the unperturbed prediction), `*S`.
+        unit: what the number is measured in.
+        description: in words, with coefficients.
+        scene: what it was frozen on.
+        coefficients: `L *S` such that `function(y) = <coefficients, y>`, or None where the target
+            is not linear in the logits.
+        support: the voxels whose logits the number depends on, `*S`, or None for all of them;
+            windows beside it need not be run.
+        facts: more for the sidecar, such as the volume of a component.
+    """
+
+    function: Callable[[Logits], Scalars]
+    mask: Mask
+    unit: str
+    description: str
+    scene: Scene
+    coefficients: Tensor | None = None
+    support: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the target is a fixed linear function of the logits."""
+        return self.coefficients is not None
+
+    def value(self, logits: Logits) -> Scalars:
+        """Return the target of each image of a batch of logits."""
+        return self.function(logits)
+
+    def cotangent(self, logits: Logits | None) -> Logits:
+        """Return dR/dy, `B L *S`; a linear target's is constant and needs no logits."""
+        if self.coefficients is not None:
+            return self.coefficients[None]
+        if logits is None:
+            raise TargetError(f"{self.description}: needs the prediction, it is not linear")
+        y = logits.detach().requires_grad_(True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(self.function(y).sum(), y)
+        return slope
+
+
+class Target(ABC):
+    """A description of one number to explain; combine with `+`, `-` and `*`."""
+
+    @abstractmethod
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Fix the target on a scene.
+
+        Raises:
+            EmptyTargetError: its mask holds no voxel; says which label, where, in which case.
+            TargetError: the label is unknown, or the scene lacks what the target needs.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the target in words, with its coefficients."""
+
+    def __add__(self, other: Target) -> Target:
+        return WeightedSum(((1.0, self), (1.0, other)))
+
+    def __sub__(self, other: Target) -> Target:
+        return WeightedSum(((1.0, self), (-1.0, other)))
+
+    def __neg__(self) -> Target:
+        return WeightedSum(((-1.0, self),))
+
+    def __mul__(self, other: float | Target) -> Target:
+        if isinstance(other, Target):
+            return Product(self, other)
+        return WeightedSum(((float(other), self),))
+
+    def __rmul__(self, other: float) -> Target:
+        return self * other
+
+
+@dataclass(frozen=True)
+class WeightedSum(Target):
+    """`sum_i c_i * R_i`; linear when every part is."""
+
+    terms: tuple[tuple[float, Target], ...]
+
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Freeze every part on the scene and add them up."""
+        parts = [(weight, target.freeze(scene)) for weight, target in self.terms]
+        mask = torch.stack([part.mask for _, part in parts]).any(dim=0)
+        slopes = [
+            weight * part.coefficients for weight, part in parts if part.coefficients is not None
+        ]
+        linear = torch.stack(slopes).sum(dim=0) if len(slopes) == len(parts) else None
+
+        def value(logits: Logits) -> Scalars:
+            values = torch.stack([weight * part.value(logits) for weight, part in parts])
+            return values.sum(dim=0)
+
+        units = dict.fromkeys(part.unit for _, part in parts)
+        support = _union([part.support for _, part in parts])
+        unit = " + ".join(units)
+        return FrozenTarget(value, mask, unit, self.describe(), scene, linear, support)
+
+    def describe(self) -> str:
+        """Return the parts with their coefficients."""
+        words = " ".join(
+            f"{'-' if weight < 0 else '+'} {abs(weight):g} * ({target.describe()})"
+            for weight, target in self.terms
+        )
+        return words.removeprefix("+ ")
+
+
+@dataclass(frozen=True)
+class Product(Target):
+    """`R_1 * R_2`; never linear."""
+
+    left: Target
+    right: Target
+
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Freeze both factors on the scene."""
+        left, right = self.left.freeze(scene), self.right.freeze(scene)
+        return FrozenTarget(
+            lambda logits: left.value(logits) * right.value(logits),
+            left.mask | right.mask,
+            f"{left.unit} * {right.unit}",
+            self.describe(),
+            scene,
+            support=_union([left.support, right.support]),
+        )
+
+    def describe(self) -> str:
+        """Return both factors."""
+        return f"({self.left.describe()}) * ({self.right.describe()})"
+
+
+def _union(supports: Sequence[Tensor | None]) -> Tensor | None:
+    masks = [support for support in supports if support is not None]
+    return torch.stack(masks).any(dim=0) if len(masks) == len(supports) else None
+
+
+def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> None:
+    """Refuse an empty mask, naming the label, the region and the case.
+
+    Raises:
+        EmptyTargetError: no voxel is in the mask.
+    """
+    if not bool(mask.any()):
+        raise EmptyTargetError(
+            f'{scene.volume.name}: no voxel of label "{label}" over: {over}',
+            hint="the network predicts none there, or the region misses it; "
+            "`over: all` or `over: box` explain regardless of the prediction",
+        )

@@ -1,0 +1,134 @@
+"""Targets over voxels: a quantity of a label, over a region, reduced to one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Logits, Mask, Scalars
+from esegeta.errors import EmptyTargetError, TargetError, suggest
+from esegeta.target.quantity import QUANTITIES, Quantity
+from esegeta.target.region import Component, Predicted, Region, connected_components
+from esegeta.target.scene import Scene
+from esegeta.target.target import FrozenTarget, Reduce, Target, require_voxels
+
+
+@dataclass(frozen=True)
+class VoxelTarget(Target):
+    """`R(y) = sum or mean over a mask M of q_k(y)`, e.g. the liver logits of the liver's voxels.
+
+    Args:
+        label: name or integer of the label k.
+        of: the quantity q: logit, probability, margin, log_probability, entropy.
+        over: the region that makes the mask M.
+        reduce: `sum`, or `mean` over the voxels of the mask.
+        live: recompute the mask at each evaluation instead of freezing it on the unperturbed
+            prediction; then R jumps where voxels enter or leave, and gradients do not see that.
+        facts: goes to the sidecar.
+    """
+
+    label: str | int
+    of: str = "logit"
+    over: Region = field(default_factory=Predicted)
+    reduce: Reduce = "sum"
+    live: bool = False
+    facts: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.of not in QUANTITIES:
+            raise TargetError(
+                f'of: "{self.of}" is not a quantity', hint=suggest(self.of, QUANTITIES)
+            )
+
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Fix the mask on the scene's prediction; regions that ignore it cost no prediction."""
+        quantity = QUANTITIES[self.of]
+        channel = scene.labels.channel(self.label)
+        needed = scene.logits if self.over.follows_prediction else None
+        mask = self.over.mask(scene, needed, self.label)
+        require_voxels(mask, self.label, self.over.describe(), scene)
+        live = self.live and self.over.follows_prediction
+
+        def value(logits: Logits) -> Scalars:
+            values = quantity.field(logits, scene.labels, channel)
+            masks = self._live_masks(scene, logits) if live else mask.expand_as(values)
+            return _reduce(values, masks, self.reduce)
+
+        return FrozenTarget(
+            value,
+            mask,
+            self._unit(quantity),
+            self.describe(),
+            scene,
+            None if live else self._coefficients(quantity, channel, mask, scene),
+            None if live else mask,
+            {**self.facts, "voxels": int(mask.sum())},
+        )
+
+    def describe(self) -> str:
+        """Return the target in words."""
+        live = " (live mask)" if self.live else ""
+        return f"{self.reduce} of {self.of} of {self.label} over {self.over.describe()}{live}"
+
+    def _coefficients(
+        self, quantity: Quantity, channel: int, mask: Mask, scene: Scene
+    ) -> Tensor | None:
+        if not quantity.is_linear:
+            return None
+        data = scene.volume.data
+        coefficients = data.new_zeros((scene.labels.num_outputs, *mask.shape))
+        coefficients[channel] = mask.to(data.dtype)
+        return coefficients / mask.sum() if self.reduce == "mean" else coefficients
+
+    def _live_masks(self, scene: Scene, logits: Logits) -> Tensor:
+        detached = logits.detach()
+        masks = [
+            self.over.mask(scene, detached[image : image + 1], self.label)
+            for image in range(logits.shape[0])
+        ]
+        return torch.stack(masks)
+
+    def _unit(self, quantity: Quantity) -> str:
+        return f"{quantity.unit} x voxels" if self.reduce == "sum" else quantity.unit
+
+
+def split_components(
+    target: VoxelTarget, scene: Scene, *, min_volume_ml: float = 0.0
+) -> list[VoxelTarget]:
+    """Return one target for each connected component of the predicted label, largest first.
+
+    The facts of each hold `component`, its `volume_ml` and its `centre_mm` (RAS).
+
+    Raises:
+        EmptyTargetError: the label is not predicted, or every component is too small.
+    """
+    components = connected_components(Predicted().mask(scene, scene.logits, target.label))
+    grid = scene.volume.grid
+    targets = []
+    for rank in range(1, int(components.max()) + 1):
+        voxels = (components == rank).nonzero().double()
+        volume_ml = len(voxels) * grid.voxel_volume_ml
+        if volume_ml < min_volume_ml:
+            break
+        centre = grid.to_mm(voxels.mean(dim=0).tolist())
+        facts = {"component": rank, "volume_ml": volume_ml, "centre_mm": list(centre)}
+        targets.append(replace(target, over=Component(rank), facts=facts))
+    if not targets:
+        raise EmptyTargetError(
+            f'{scene.volume.name}: label "{target.label}" has no predicted component of at least '
+            f"{min_volume_ml:g} ml",
+            hint="lower min_volume_ml, or explain another label",
+        )
+    return targets
+
+
+def _reduce(values: Tensor, masks: Tensor, reduce: Reduce) -> Scalars:
+    kept = torch.where(masks, values, torch.zeros_like(values)).flatten(1)
+    total = kept.sum(dim=1, dtype=torch.float64)
+    if reduce == "sum":
+        return total
+    # A live mask may empty itself under a perturbation: nothing is left to score, so zero.
+    return total / masks.flatten(1).sum(dim=1).clamp(min=1)

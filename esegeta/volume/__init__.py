@@ -1,0 +1,42 @@
+"""Images with their geometry: read, preprocessed, and put back."""
+
+from esegeta.volume.atomic import atomic_path, write_json, write_text
+from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.inverse import reorient_like, resample
+from esegeta.volume.load import (
+    Case,
+    Reading,
+    check_case,
+    load_volume,
+    read_case,
+    read_label_map,
+    read_volume,
+)
+from esegeta.volume.maps import map_on_source, write_label_map, write_map
+from esegeta.volume.preprocess import Intensity, Preprocess
+from esegeta.volume.volume import Source, Volume, volume_from_tensor
+
+__all__ = [
+    "Case",
+    "Grid",
+    "Intensity",
+    "Preprocess",
+    "Reading",
+    "Source",
+    "Volume",
+    "atomic_path",
+    "check_case",
+    "grid_of_spacing",
+    "load_volume",
+    "map_on_source",
+    "read_case",
+    "read_label_map",
+    "read_volume",
+    "reorient_like",
+    "resample",
+    "volume_from_tensor",
+    "write_json",
+    "write_label_map",
+    "write_map",
+    "write_text",
+]

@@ -1,0 +1,32 @@
+"""Tensors on the network's grid become files on the source's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from esegeta.axes import LabelMap
+from esegeta.volume.inverse import resample
+from esegeta.volume.nifti import write_nifti
+from esegeta.volume.volume import Volume
+
+
+def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:
+    """Bring a map `*S` from the volume's grid onto its source's: float32, linear."""
+    moved = resample(data[None], volume.grid, volume.source.grid, resampling="bilinear")
+    return moved[0].detach().cpu().numpy().astype(np.float32)
+
+
+def write_map(path: Path, data: Tensor, volume: Volume) -> None:
+    """Write a map `*S` of the volume's grid as float32 NIfTI on its source's grid."""
+    write_nifti(path, map_on_source(data, volume), volume.source, intent="estimate")
+
+
+def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:
+    """Write a label map `*S` of the volume's grid on its source's grid, nearest neighbour."""
+    moved = resample(labels[None].float(), volume.grid, volume.source.grid, resampling="nearest")
+    array = moved[0].round().cpu().numpy()
+    dtype = np.uint8 if array.max(initial=0) < 256 else np.int32
+    write_nifti(path, array.astype(dtype), volume.source, intent="label")
