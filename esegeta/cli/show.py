@@ -15,8 +15,8 @@ from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
-from esegeta.model import Layer, convolution_signature, held_still, list_layers
-from esegeta.run import Experiment, build_network
+from esegeta.model import Layer, held_still, list_layers
+from esegeta.run import Experiment, build_network, probe_network
 from esegeta.score import SCORES
 
 
@@ -59,8 +59,7 @@ def show_layers(config: RunConfig) -> None:
     """Print a config's network as a tree, with the output shapes for one window."""
     network, _ = build_network(config)
     window = config.keys.inference.window
-    signature = convolution_signature(network)
-    channels = signature[1] if signature is not None else 1
+    channels = probe_network(config, network)[0].num_channels
     probe = torch.zeros((1, channels, *window))
     with held_still(network):
         layers = list_layers(network, lambda: network(probe))

@@ -80,7 +80,10 @@ def read_yaml(path: Path) -> Document:
 
 def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text; see `read_yaml`."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # characters that YAML does not allow
+        raise ConfigError(f"{path}: not YAML: {error}") from error
     try:
         node = loader.get_single_node()
         lines: dict[Path_, int] = {}
@@ -114,6 +117,8 @@ def _note_lines(node: yaml.Node, keys: Path_, lines: dict[Path_, int], path: Pat
             _note_lines(item, (*keys, index), lines, path)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused when the mapping is built
             here = (*keys, key.value)
             if here in lines:
                 raise ConfigError(f'{path}:{key.start_mark.line + 1}: key "{key.value}" repeats')

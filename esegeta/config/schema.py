@@ -94,6 +94,13 @@ class PreprocessKeys(Keys):
     spacing_mm: tuple[float, ...] | None = None
     intensity: Annotated[IntensityKeys, BeforeValidator(_intensity_word)] = IntensityKeys(none=True)
 
+    @field_validator("spacing_mm")
+    @classmethod
+    def _spacing_above_zero(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) not in (2, 3) or min(value) <= 0):
+            raise ValueError("give two or three lengths above zero")
+        return value
+
 
 class DataKeys(Keys):
     """The cases and their preprocessing."""
@@ -102,6 +109,14 @@ class DataKeys(Keys):
     preprocess: PreprocessKeys = PreprocessKeys()
     nan: Literal["refuse", "zero"] = "refuse"
     channels: list[Name] = Field(default_factory=list)
+
+    @field_validator("channels")
+    @classmethod
+    def _distinct(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if value.count(name) > 1:
+                raise ValueError(f'two channels have the name "{name}"')
+        return value
 
 
 class InferenceKeys(Keys):
@@ -118,7 +133,7 @@ class InferenceKeys(Keys):
     @classmethod
     def _window_above_zero(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(value) not in (2, 3) or min(value, default=0) < 1:
-            raise ValueError(f"{list(value)}: give two or three lengths above zero")
+            raise ValueError("give two or three lengths above zero")
         return value
 
 
@@ -193,6 +208,8 @@ class TargetKeys(Keys):
             extra = given - {"name", "combine", "over"}
             if extra:
                 raise ValueError(f"combine takes no other key: {', '.join(sorted(extra))}")
+            if not self.combine:
+                raise ValueError("combine names no target; write combine: {NAME: COEFFICIENT}")
             return self
         if self.label is None:
             raise ValueError("`label` is missing: the name or integer of a label")
@@ -213,7 +230,9 @@ class TargetKeys(Keys):
     @property
     def shown_name(self) -> str:
         """The name, or the label where none is given."""
-        return self.name if self.name is not None else str(self.label or "combined")
+        if self.name is not None:
+            return self.name
+        return str(self.label) if self.label is not None else "combined"
 
 
 class Config(Keys):

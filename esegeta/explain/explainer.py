@@ -144,6 +144,8 @@ def parameters_of(explainer: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in fields(explainer):
         value = getattr(explainer, item.name)
+        if not item.repr:  # data that a run fills in, such as the voxels of a baseline file
+            continue
         if isinstance(value, Explainer):
             values[item.name] = {"name": value.name, **parameters_of(value)}
         elif is_dataclass(value) and not isinstance(value, type):

@@ -1,6 +1,6 @@
 """Experiments: built from configs, run unit by unit, resumed."""
 
-from esegeta.run.build import Experiment, build_experiment, build_network
+from esegeta.run.build import Experiment, build_experiment, build_network, probe_network
 from esegeta.run.execute import Policy, run_experiment
 from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
 
@@ -14,5 +14,6 @@ __all__ = [
     "UnitResult",
     "build_experiment",
     "build_network",
+    "probe_network",
     "run_experiment",
 ]

@@ -14,7 +14,7 @@ from torch import nn
 
 from esegeta.config import RunConfig, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
-from esegeta.errors import ConfigError, EsegetaError, OutputError
+from esegeta.errors import ConfigError, EsegetaError, GridError, OutputError, TargetError
 from esegeta.explain import Baseline, Explainer
 from esegeta.model import (
     Labels,
@@ -29,7 +29,7 @@ from esegeta.model import (
 from esegeta.predict import Predictor, WindowPlan, count_outputs
 from esegeta.run.targets import TargetPlan, plan_targets
 from esegeta.score import Score
-from esegeta.volume import Case, Intensity, Preprocess, Reading, check_case
+from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading, check_case
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +89,19 @@ def build_experiment(
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
-    reading = _reading(config, network)
-    with _at(config, "inference"):
-        plan = _window_plan(keys)
-        num_outputs = count_outputs(network, plan.size, reading.num_channels)
+    reading, plan, num_outputs = probe_network(config, network)
     with _at(config, "labels"):
         labels = Labels(dict(keys.labels), keys.activation, num_outputs)
     with _at(config, "data", "preprocess"):
         preprocess = _preprocess(keys.data.preprocess)
     cases = list_cases(config)
+    grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
         with _at(config, "data", "cases", index):
-            _check_case(case, reading, keys, plan)
-    _check_methods(config, network, cases, reading)
+            grids[case.name] = _check_case(case, reading, keys, plan)
+    _check_methods(config, network, cases, reading, grids)
+    targets = plan_targets(config, labels, cases)
+    _check_targets(config, targets, cases, reading, grids)
     root = Path(output if output is not None else keys.output).expanduser() / keys.name
     _check_writable(root)
     weights = keys.model.weights
@@ -113,7 +113,7 @@ def build_experiment(
         reading=reading,
         preprocess=preprocess,
         cases=cases,
-        targets=plan_targets(config, labels, cases),
+        targets=targets,
         methods=config.methods,
         scores=config.scores,
         root=root,
@@ -137,6 +137,18 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
         elif keys.kind == "monai":
             notes.append("no model.weights: the network has random weights and explains nothing")
     return network.eval(), tuple(notes)
+
+
+def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, int]:
+    """Return how images are read for a network, its windows, and its output channels.
+
+    Raises:
+        WindowError: it cannot take the config's window.
+    """
+    reading = _reading(config, network)
+    with _at(config, "inference"):
+        plan = _window_plan(config.keys)
+        return reading, plan, count_outputs(network, plan.size, reading.num_channels)
 
 
 @contextmanager
@@ -184,7 +196,7 @@ def _preprocess(keys: PreprocessKeys) -> Preprocess:
     return Preprocess(keys.orientation, keys.spacing_mm, Intensity(rule, low, high))  # type: ignore[arg-type]
 
 
-def _check_case(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> None:
+def _check_case(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
     grid = check_case(case, reading)
     spacing = keys.data.preprocess.spacing_mm
     if spacing is not None and len(spacing) != grid.ndim:
@@ -192,11 +204,22 @@ def _check_case(case: Case, reading: Reading, keys: Config, plan: WindowPlan) ->
             f"preprocess.spacing_mm has {len(spacing)} values, {case.name} is {grid.ndim}D",
             hint=f"give {grid.ndim} values",
         )
+    orientation = keys.data.preprocess.orientation
+    if orientation is not None and len(orientation) < grid.ndim:
+        raise ConfigError(
+            f'preprocess.orientation "{orientation}" names 2 axes, {case.name} is {grid.ndim}D',
+            hint="name each axis, such as RAS",
+        )
     plan.lay(grid.shape)
+    return grid
 
 
 def _check_methods(
-    config: RunConfig, network: nn.Module, cases: list[Case], reading: Reading
+    config: RunConfig,
+    network: nn.Module,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
 ) -> None:
     for index, explainer in enumerate(config.methods.values()):
         with _at(config, "methods", index):
@@ -207,7 +230,39 @@ def _check_methods(
                 for case in cases:
                     path = baseline_file(part, case, config)
                     if path is not None:
-                        check_case(Case(case.name, (path,)), reading)
+                        found = check_case(Case(case.name, (path,)), reading)
+                        _require_grid(case, grids[case.name], path, found)
+
+
+def _check_targets(
+    config: RunConfig,
+    plans: list[TargetPlan],
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    for index, plan in enumerate(plans):
+        corners = [*(plan.keys.box or ()), *([plan.keys.point] if plan.keys.point else [])]
+        for case in cases:
+            with _at(config, "targets", index):
+                for corner in corners:
+                    if len(corner) != grids[case.name].ndim:
+                        raise TargetError(
+                            f"targets[{index}]: {list(corner)} has {len(corner)} indices, "
+                            f"{case.name} is {grids[case.name].ndim}D"
+                        )
+                path = plan.roi_file(case)
+                if path is not None:
+                    check_case(replace(case, label=path), reading)
+
+
+def _require_grid(case: Case, grid: Grid, path: Path, found: Grid) -> None:
+    if not found.same_as(grid):
+        raise GridError(
+            f"{case.name}: different grids: the image has {grid.describe()}; "
+            f"{path} has {found.describe()}",
+            hint="resample one onto the other first",
+        )
 
 
 def baseline_file(explainer: Explainer, case: Case, config: RunConfig) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from esegeta.report import ScoreRow
 
@@ -76,6 +76,7 @@ class Outcome:
         return EXIT_SOME_FAILED
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Is told how a run goes on; the command line shows it."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from esegeta.config import RunConfig, TargetKeys
+from esegeta.config.schema import NAME_PATTERN
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.model import Labels, file_sha256
 from esegeta.target import (
@@ -144,7 +145,12 @@ def plan_targets(config: RunConfig, labels: Labels, cases: list[Case]) -> list[T
                 f'{place}: targets[{index}]: two targets have the name "{name}"',
                 hint="give each a `name`",
             )
-        _check_target(keys, labels, cases, place)
+        if not NAME_PATTERN.match(name):
+            raise ConfigError(
+                f'{place}: targets[{index}]: "{name}" cannot be part of a file name',
+                hint="give the target a `name`",
+            )
+        _check_target(keys, labels, cases, f"{place}: targets[{index}]")
         for part in keys.combine or {}:
             if part not in plans:
                 raise ConfigError(
