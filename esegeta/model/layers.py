@@ -85,15 +85,26 @@ def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:
 
 
 def deepest_layer(layers: list[Layer]) -> Layer:
-    """Return the layer with the coarsest grid, the last of those to run: a U-Net's bottleneck.
+    """Return the layer with the coarsest grid: a U-Net's bottleneck.
+
+    Of the modules without children on the coarsest grid it is the last to run, or the largest
+    block around it that hands on the same shape: a residual unit, but not the skip connection
+    that concatenates its output with another.
 
     Raises:
         LayerError: no layer but the network itself has a spatial output.
     """
-    spatial = [layer for layer in layers if layer.name and layer.is_spatial]
-    if not spatial:
+    spatial = {layer.name: layer for layer in layers if layer.name and layer.is_spatial}
+    parents = {name.rpartition(".")[0] for name in spatial}
+    leaves = [layer for name, layer in spatial.items() if name not in parents]
+    if not leaves:
         raise LayerError("the network has no layer with a spatial output", hint="name a layer")
-    return min(spatial, key=lambda layer: (_num_voxels(layer), -layer.order))
+    found = min(leaves, key=lambda layer: (_num_voxels(layer), -layer.order))
+    shape = found.output_shape
+    above = found.name.rpartition(".")[0]
+    while above in spatial and spatial[above].output_shape == shape:
+        found, above = spatial[above], above.rpartition(".")[0]
+    return found
 
 
 @contextmanager

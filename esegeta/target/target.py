@@ -85,21 +85,25 @@ class Target(ABC):
         """Return the target in words, with its coefficients."""
 
     def __add__(self, other: Target) -> Target:
-        return WeightedSum(((1.0, self), (1.0, other)))
+        return WeightedSum((*self.weighted(1.0), *other.weighted(1.0)))
 
     def __sub__(self, other: Target) -> Target:
-        return WeightedSum(((1.0, self), (-1.0, other)))
+        return WeightedSum((*self.weighted(1.0), *other.weighted(-1.0)))
 
     def __neg__(self) -> Target:
-        return WeightedSum(((-1.0, self),))
+        return WeightedSum(self.weighted(-1.0))
 
     def __mul__(self, other: float | Target) -> Target:
         if isinstance(other, Target):
             return Product(self, other)
-        return WeightedSum(((float(other), self),))
+        return WeightedSum(self.weighted(float(other)))
 
     def __rmul__(self, other: float) -> Target:
         return self * other
+
+    def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
+        """Return the terms of `weight * self`, a sum's terms each by itself."""
+        return ((weight, self),)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,10 @@ class WeightedSum(Target):
     """`sum_i c_i * R_i`; linear when every part is."""
 
     terms: tuple[tuple[float, Target], ...]
+
+    def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
+        """Return the terms of `weight * self`."""
+        return tuple((weight * own, target) for own, target in self.terms)
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Freeze every part on the scene and add them up."""
@@ -124,14 +132,12 @@ class WeightedSum(Target):
         units = dict.fromkeys(part.unit for _, part in parts)
         support = _union([part.support for _, part in parts])
         unit = " + ".join(units)
-        return FrozenTarget(value, mask, unit, self.describe(), scene, linear, support)
+        facts = {"parts": {part.description: part.facts for _, part in parts}}
+        return FrozenTarget(value, mask, unit, self.describe(), scene, linear, support, facts)
 
     def describe(self) -> str:
         """Return the parts with their coefficients."""
-        words = " ".join(
-            f"{'-' if weight < 0 else '+'} {abs(weight):g} * ({target.describe()})"
-            for weight, target in self.terms
-        )
+        words = " ".join(_term(weight, target.describe()) for weight, target in self.terms)
         return words.removeprefix("+ ")
 
 
@@ -152,11 +158,17 @@ class Product(Target):
             self.describe(),
             scene,
             support=_union([left.support, right.support]),
+            facts={"parts": {part.description: part.facts for part in (left, right)}},
         )
 
     def describe(self) -> str:
         """Return both factors."""
         return f"({self.left.describe()}) * ({self.right.describe()})"
+
+
+def _term(weight: float, description: str) -> str:
+    sign, size = ("-" if weight < 0 else "+"), abs(weight)
+    return f"{sign} ({description})" if size == 1 else f"{sign} {size:g} * ({description})"
 
 
 def _union(supports: Sequence[Tensor | None]) -> Tensor | None:

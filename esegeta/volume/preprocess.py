@@ -132,9 +132,23 @@ def rescale(data: Tensor, intensity: Intensity) -> Tensor:
     }
     if intensity.kind == "none":
         return data
+    if intensity.kind == "percentile":
+        _require_spread(data, intensity)
     # A copy, for NormalizeIntensity writes into what it is given.
     scaled: Any = rules[intensity.kind]()(data.clone())
     return torch.as_tensor(scaled).as_subclass(Tensor).float().contiguous()
+
+
+def _require_spread(data: Tensor, intensity: Intensity) -> None:
+    """Refuse channels whose two percentiles coincide: they cannot be scaled to [0, 1]."""
+    for number, channel in enumerate(data):
+        low, high = np.percentile(channel.cpu().numpy(), (intensity.low, intensity.high))
+        if low >= high:
+            raise DataError(
+                f"intensity percentile: in channel {number} the {intensity.low:g}th and the "
+                f"{intensity.high:g}th percentile are both {low:g}",
+                hint="choose percentiles further apart, or another intensity rule",
+            )
 
 
 def _affine_4x4(affine: np.ndarray) -> np.ndarray:

@@ -1,0 +1,42 @@
+"""Shared by all tests: annotations are checked at run time, seeds and threads are fixed."""
+
+import jaxtyping
+
+import tests.typecheck
+
+# Before anything imports the package: its shape annotations become checks.
+jaxtyping.install_import_hook("esegeta", f"{tests.typecheck.__name__}.checked")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(2)
+
+PRETRAINED = Path(__file__).parents[1] / "../shared/models"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=[2, 3], ids=["2d", "3d"])
+def ndim(request: pytest.FixtureRequest) -> int:
+    """Number of spatial axes: the test runs for both."""
+    return request.param
+
+
+@pytest.fixture(params=["softmax", "sigmoid"])
+def activation(request: pytest.FixtureRequest) -> str:
+    """Both activations: the test runs for each."""
+    return request.param
+
+
+@pytest.fixture
+def pretrained() -> Path:
+    """Folder of the real pretrained model; tests that use it skip where it is absent."""
+    if not (PRETRAINED / "spleen_ct_unet.state_dict.pt").is_file():
+        pytest.skip("the pretrained spleen model is not here")
+    return PRETRAINED.resolve()

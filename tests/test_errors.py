@@ -1,0 +1,49 @@
+"""The exception tree, the hint in the message, and the nearest valid name."""
+
+import inspect
+
+import pytest
+
+from esegeta import errors
+from esegeta.errors import EsegetaError, suggest
+
+
+def test_every_error_derives_from_the_base_and_is_documented() -> None:
+    kinds = [item for item in vars(errors).values() if inspect.isclass(item)]
+    kinds = [kind for kind in kinds if kind.__module__ == errors.__name__]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert issubclass(kind, EsegetaError)
+        assert kind.__name__ in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("child", "parent"),
+    [
+        ("GridError", "DataError"),
+        ("WeightsError", "ModelError"),
+        ("LayerError", "ModelError"),
+        ("WindowError", "ModelError"),
+        ("EmptyTargetError", "TargetError"),
+    ],
+)
+def test_tree(child: str, parent: str) -> None:
+    assert getattr(errors, child).__bases__ == (getattr(errors, parent),)
+
+
+def test_hint_follows_the_message() -> None:
+    error = errors.DataError("no file", hint="check the path")
+    assert str(error) == "no file; check the path"
+    assert (error.message, error.hint) == ("no file", "check the path")
+    assert str(errors.DataError("no file")) == "no file"
+
+
+def test_nearest_name_is_suggested() -> None:
+    assert suggest("stps", ["steps", "baseline"]) == 'did you mean "steps"?'
+    assert suggest("layer10", ["layer1", "layer100"]).startswith('did you mean "layer100"')
+
+
+def test_without_a_near_name_all_are_listed() -> None:
+    assert suggest("zebra", ["liver", "spleen"]) == "known are: liver, spleen"
+    assert suggest(7, [1, 2]) == "known are: 1, 2"
+    assert suggest("liver", []) == "none are known"

@@ -1,0 +1,120 @@
+"""Files appear whole or not at all, readable as any other, and failures say what to do."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from esegeta.errors import OutputError
+from esegeta.volume import atomic_path, write_json, write_map, write_text
+from tests.builders import volume
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
+
+
+def test_success_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "a.txt"
+    write_text(target, "first")
+    write_text(target, "größer")
+    assert target.read_text(encoding="utf-8") == "größer"
+    assert names(target.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_exception_in_the_middle_changes_nothing(existed: bool, tmp_path: Path) -> None:
+    target = tmp_path / "a.nii.gz"
+    if existed:
+        target.write_text("before")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == (["a.nii.gz"] if existed else [])
+    assert not existed or target.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("a.b.nii.gz", ".nii.gz"), ("v1.2.json", ".json"), ("plain", "")]
+)
+def test_while_writing_the_name_is_hidden_and_keeps_its_suffix(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    target = tmp_path / name
+    with atomic_path(target) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".tmp-")
+        assert "".join(temporary.suffixes) == suffix
+        assert not target.exists()
+        temporary.write_text("x")
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_the_mode_respects_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a", "x")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("below", ["a.txt", "deeper/a.txt"])
+def test_a_folder_that_is_a_file_is_an_output_error(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match=r"cannot write here.*output:"):
+        write_text(tmp_path / "file" / below, "x")
+
+
+def test_a_target_that_is_a_folder_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"a\.txt"):
+        write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_map_that_cannot_be_written_leaves_no_torn_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nibabel as nib
+
+    def torn(image: object, path: Path) -> None:
+        Path(path).write_bytes(b"half a header")
+        raise RuntimeError("killed")
+
+    image = volume((4, 4, 4))
+    write_map(tmp_path / "map.nii.gz", image.data[0], image)
+    whole = (tmp_path / "map.nii.gz").read_bytes()
+    monkeypatch.setattr(nib, "save", torn)
+    with pytest.raises(RuntimeError, match="killed"):
+        write_map(tmp_path / "map.nii.gz", 2 * image.data[0], image)
+    assert names(tmp_path) == ["map.nii.gz"]
+    assert (tmp_path / "map.nii.gz").read_bytes() == whole
+
+
+def test_json_holds_plain_values_and_null_for_nan(tmp_path: Path) -> None:
+    content = {
+        "path": Path("a") / "b",
+        "nan": float("nan"),
+        "nested": {1: (1, 2.5, [float("nan")])},
+        "text": "µm",
+    }
+    write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {
+        "path": "a/b",
+        "nan": None,
+        "nested": {"1": [1, 2.5, [None]]},
+        "text": "µm",
+    }
+    assert "µm" in text
+
+
+def test_json_has_no_infinity_either(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"worst": float("inf"), "best": -float("inf")})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "Infinity" not in text

@@ -1,0 +1,182 @@
+"""Images that cannot be used: the message says which file, what was found and where."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from esegeta.errors import DataError, GridError
+from esegeta.volume import (
+    Case,
+    Preprocess,
+    Reading,
+    Volume,
+    check_case,
+    read_case,
+    volume_from_tensor,
+)
+from tests.builders import affine_of
+from tests.volume.files import noise, read, save_nifti
+
+SHAPE = (9, 11, 7)
+
+
+def image_at(folder: Path, name: str = "image.nii.gz", **geometry: np.ndarray) -> Path:
+    return save_nifti(folder / name, noise(SHAPE), **geometry)
+
+
+def with_label(
+    image: Path, label: Path, preprocess: Preprocess | None = None
+) -> torch.Tensor | None:
+    case = Case("patient", (image,), label)
+    return read_case(case, preprocess or Preprocess(), Reading(1, 3))[1]
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.nii\.gz: no such file.*data\.cases"):
+        read(tmp_path / "none.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.txt", "a"])
+@pytest.mark.parametrize("content", [b"", b"this is text, not an image\n" * 40, b"\x1f\x8bgarbage"])
+def test_not_a_nifti(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="not a NIfTI file"):
+        read(tmp_path / name)
+
+
+def test_another_format_of_nibabel(tmp_path: Path) -> None:
+    nib.save(nib.MGHImage(noise(SHAPE), affine_of("oblique")), tmp_path / "a.mgz")
+    with pytest.raises(DataError, match="MGHImage, not NIfTI"):
+        read(tmp_path / "a.mgz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kept", [0.2, 0.6, 0.98])
+def test_torn_files(suffix: str, kept: float, tmp_path: Path) -> None:
+    path = image_at(tmp_path, f"a{suffix}")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match=r"a\.nii.*(torn|not a NIfTI)"):
+        read(path)
+
+
+def test_damaged_gzip(tmp_path: Path) -> None:
+    path = image_at(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"image\.nii\.gz.*torn"):
+        read(path)
+
+
+def test_colour_voxels_are_refused(tmp_path: Path) -> None:
+    rgb = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(rgb, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match=r"a\.nii\.gz"):
+        read(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_said_where(bad: float, tmp_path: Path) -> None:
+    array = noise(SHAPE)
+    array[2, 3, 4] = array[5, 6, 1] = bad
+    path = save_nifti(tmp_path / "a.nii.gz", array)
+    x, y, z = (affine_of("oblique") @ (2, 3, 4, 1))[:3]
+    place = rf"2 voxels.*\(2, 3, 4\) = \({x:.1f}, {y:.1f}, {z:.1f}\) mm of channel 0.*nan: zero"
+    with pytest.raises(DataError, match=place):
+        read(path)
+    volume = read(path, nan_to_zero=True)
+    array[~np.isfinite(array)] = 0
+    np.testing.assert_array_equal(volume.data[0].numpy(), array)
+
+
+def test_nan_names_the_file_of_its_channel(tmp_path: Path) -> None:
+    array = noise(SHAPE)
+    array[0, 0, 0] = np.nan
+    paths = [image_at(tmp_path, "t1.nii.gz"), save_nifti(tmp_path / "t2.nii.gz", array)]
+    with pytest.raises(DataError, match=r"t2\.nii\.gz: 1 voxels.*of channel 1"):
+        read(paths, num_channels=2)
+
+
+@pytest.mark.parametrize("other", ["shape", "affine"])
+@pytest.mark.parametrize("role", ["channel", "label"])
+def test_different_grids(role: str, other: str, tmp_path: Path) -> None:
+    first = image_at(tmp_path)
+    array = noise((9, 11, 8) if other == "shape" else SHAPE).round()
+    affine = affine_of("oblique")
+    affine[0, 3] += 0.5 if other == "affine" else 0
+    second = save_nifti(tmp_path / "second.nii.gz", array, sform=affine)
+    with pytest.raises(GridError, match=r"patient: different grids.*9x11x7.*second\.nii\.gz"):
+        if role == "label":
+            with_label(first, second)
+        else:
+            read([first, second], num_channels=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_channels", "message"),
+    [
+        (SHAPE, 2, "1 channel in .*takes 2.*one image a channel"),
+        ((*SHAPE, 4), 3, "4 channels in .*takes 3"),
+        ((*SHAPE, 2, 3), 6, r"\(9, 11, 7, 2, 3\) is not an image"),
+        ((9,), 1, r"\(9,\) is not an image"),
+    ],
+)
+def test_wrong_number_of_channels(
+    shape: tuple[int, ...], num_channels: int, message: str, tmp_path: Path
+) -> None:
+    path = save_nifti(tmp_path / "a.nii.gz", noise(shape))
+    with pytest.raises(DataError, match=message):
+        read(path, num_channels=num_channels)
+
+
+def test_several_images_have_one_channel_each(tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "a.nii.gz", noise((*SHAPE, 2)))
+    with pytest.raises(DataError, match="one channel each"):
+        read([path, path], num_channels=4)
+
+
+def test_a_2d_image_for_a_3d_network(tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "a.nii.gz", noise((9, 11)))
+    with pytest.raises(DataError, match="a 2D image for a 3D network"):
+        check_case(Case("a", (path,)), Reading(1, 3))
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan, np.inf])
+def test_a_label_map_holds_integers(wrong: float, tmp_path: Path) -> None:
+    array = np.ones(SHAPE, np.float32)
+    array[1, 2, 3] = wrong
+    label = save_nifti(tmp_path / "label.nii.gz", array)
+    with pytest.raises(DataError, match=r"label\.nii\.gz: a label map must hold integers"):
+        with_label(image_at(tmp_path), label)
+
+
+def test_a_label_map_of_several_channels_is_refused(tmp_path: Path) -> None:
+    label = save_nifti(tmp_path / "label.nii.gz", np.ones((*SHAPE, 2), np.uint8))
+    with pytest.raises(DataError, match=r"label\.nii\.gz.*2 channels"):
+        with_label(image_at(tmp_path), label)
+
+
+@pytest.mark.parametrize("column", [0.0, np.nan])
+def test_a_singular_affine(column: float, tmp_path: Path) -> None:
+    affine = affine_of("oblique")
+    affine[:3, 1] = column
+    path = tmp_path / "a.nii"
+    image = nib.Nifti1Image(noise(SHAPE), None)
+    image.header["sform_code"] = 1
+    for row in range(3):
+        image.header[f"srow_{'xyz'[row]}"] = affine[row]
+    nib.save(image, path)
+    with pytest.raises(DataError, match="affine is singular"):
+        read(path)
+
+
+def test_a_volume_is_consistent() -> None:
+    volume = volume_from_tensor(torch.zeros(2, 4, 5))
+    with pytest.raises(DataError, match=r"spatial shape \(4, 6\)"):
+        Volume(torch.zeros(2, 4, 6), volume.grid, volume.source)
+    with pytest.raises(DataError, match="2 channels but 1 channel names: t1"):
+        Volume(volume.data, volume.grid, volume.source, channels=("t1",))
