@@ -94,7 +94,7 @@ class Labels:
         """Return probabilities in 0..1."""
         return logits.softmax(dim=1) if self.activation == "softmax" else logits.sigmoid()
 
-    def predicted(self, logits: Logits, label: str | int) -> Bool[Tensor, B * S]:
+    def predicted(self, logits: Logits, label: str | int) -> Bool[Tensor, "B *S"]:
         """Return where a label is predicted: the largest logit, or probability above 1/2."""
         channel = self.channel(label)
         if self.activation == "softmax":

@@ -19,8 +19,8 @@ from esegeta.volume.preprocess import Resampling
 
 
 def resample(
-    data: Shaped[Tensor, C * S], grid: Grid, onto: Grid, *, resampling: Resampling
-) -> Shaped[Tensor, C * T]:
+    data: Shaped[Tensor, "C *S"], grid: Grid, onto: Grid, *, resampling: Resampling
+) -> Shaped[Tensor, "C *T"]:
     """Bring `C *S` from one grid onto another that covers the same space.
 
     The value of a map is a density (per voxel of the network's grid): interpolation keeps its
@@ -35,8 +35,8 @@ def resample(
 
 
 def reorient_like(
-    data: Shaped[Tensor, C * S], grid: Grid, like: Grid
-) -> tuple[Shaped[Tensor, C * T], Grid]:
+    data: Shaped[Tensor, "C *S"], grid: Grid, like: Grid
+) -> tuple[Shaped[Tensor, "C *T"], Grid]:
     """Permute and flip axes so that each points the way it does in `like`; exact."""
     ndim = grid.ndim
     start = nib.orientations.io_orientation(_square(grid.affine, ndim))

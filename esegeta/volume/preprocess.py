@@ -73,7 +73,7 @@ class Preprocess:
         return replace(volume, data=rescale(data.float(), self.intensity), grid=grid)
 
     def move(
-        self, data: Shaped[Tensor, C * S], grid: Grid, *, resampling: Resampling
+        self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
     ) -> tuple[Tensor, Grid]:
         """Bring data `C *S` from its own grid onto the network's; grey values stay."""
         from monai.data import MetaTensor

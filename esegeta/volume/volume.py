@@ -43,7 +43,7 @@ class Volume:
         channels: a name for each channel.
     """
 
-    data: Float[Tensor, C * S]
+    data: Float[Tensor, "C *S"]
     grid: Grid
     source: Source
     name: str = "case"
@@ -94,7 +94,7 @@ class Volume:
 
 
 def volume_from_tensor(
-    data: Float[Tensor, C * S],
+    data: Float[Tensor, "C *S"],
     spacing_mm: Sequence[float] | None = None,
     *,
     affine: np.ndarray | None = None,
