@@ -140,10 +140,10 @@ def rescale(data: Tensor, intensity: Intensity) -> Tensor:
 
 
 def _require_spread(data: Tensor, intensity: Intensity) -> None:
-    """Refuse channels whose two percentiles coincide: they cannot be scaled to [0, 1]."""
+    """Refuse channels whose two percentiles coincide, unless they are constant anyway."""
     for number, channel in enumerate(data):
         low, high = np.percentile(channel.cpu().numpy(), (intensity.low, intensity.high))
-        if low >= high:
+        if low >= high and bool((channel != channel.flatten()[0]).any()):
             raise DataError(
                 f"intensity percentile: in channel {number} the {intensity.low:g}th and the "
                 f"{intensity.high:g}th percentile are both {low:g}",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Intensity, Preprocess, volume_from_tensor
 from tests.builders import SHAPES
 from tests.volume.files import noise
@@ -109,3 +109,10 @@ def test_spacing_of_another_number_of_axes() -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 4))
     with pytest.raises(ConfigError, match=r"3 values for a 2D image.*give 2 values"):
         Preprocess(spacing_mm=(1.0, 1.0, 1.0))(volume)
+
+
+def test_percentiles_that_coincide_are_refused() -> None:
+    data = torch.zeros(2, 8, 8)
+    data[1, 0, 0] = 3.0  # almost all zero, but not constant
+    with pytest.raises(DataError, match="in channel 1 the 1th and the 99th percentile are both 0"):
+        Preprocess(intensity=Intensity("percentile", 1, 99))(volume_from_tensor(data))
