@@ -112,7 +112,7 @@ def test_spacing_of_another_number_of_axes() -> None:
 
 
 def test_percentiles_that_coincide_are_refused() -> None:
-    data = torch.zeros(2, 8, 8)
+    data = torch.stack([torch.rand(20, 20), torch.zeros(20, 20)])
     data[1, 0, 0] = 3.0  # almost all zero, but not constant
     with pytest.raises(DataError, match="in channel 1 the 1th and the 99th percentile are both 0"):
         Preprocess(intensity=Intensity("percentile", 1, 99))(volume_from_tensor(data))
