@@ -111,15 +111,18 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
     for failure in failures:
         if failure.is_bug:
             print(failure.traceback, file=sys.stderr)
-    if failures:
-        console = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+    if failures and not sys.stderr.isatty():
+        print("failures:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure.name}: {failure.message}", file=sys.stderr)
+    elif failures:
         table = Table(title="failures", title_justify="left", show_lines=True)
         for column in ("case", "target", "method", "what was wrong"):
             table.add_column(column, overflow="fold")
         for failure in failures:
             names = (failure.case, failure.target, failure.method, failure.message)
             table.add_row(*(escape(text) for text in names))
-        console.print(table)
+        Console(stderr=True).print(table)
     if quiet:
         return
     done = sum(result.status == "done" for result in outcome.results)

@@ -63,7 +63,8 @@ def show_layers(config: RunConfig) -> None:
     probe = torch.zeros((1, channels, *window))
     with held_still(network):
         layers = list_layers(network, lambda: network(probe))
-    print(f"one window of {shape_text(window)}, {channels} channels; shapes are C x spatial")
+    word = "channel" if channels == 1 else "channels"
+    print(f"one window of {shape_text(window)}, {channels} {word}; shapes are C x spatial")
     for layer in layers:
         print(_layer_line(layer))
 

@@ -18,13 +18,14 @@ from esegeta.volume import Case
 
 IMAGE_PATTERN = re.compile(r"\.(nii|nii\.gz|png|jpg|jpeg)$", re.IGNORECASE)
 CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")
+NNUNET_FOLDERS = ("imagesTr", "imagesTs")
 
 
 def list_cases(config: RunConfig) -> list[Case]:
     """Return the cases of a config: a list, a glob, a folder, or a datalist JSON.
 
-    A folder may be laid out as nnU-Net's (`imagesTr`, `labelsTr`, channels `_0000`); otherwise
-    each image in it is a case.
+    A folder may be laid out as nnU-Net's (`imagesTr` or `imagesTs`, `labelsTr`, channels
+    `_0000`); otherwise each image in it is a case.
 
     Raises:
         ConfigError: two cases share a name, or a name cannot be that of a folder.
@@ -83,10 +84,13 @@ def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
 def _cases_in_folder(folder: Path) -> list[Case]:
     images_folder = folder / "imagesTr" if (folder / "imagesTr").is_dir() else folder
     labels_folder = folder / "labelsTr"
+    numbers_are_channels = images_folder.name in NNUNET_FOLDERS
     groups: dict[str, list[Path]] = {}
     for image in sorted(images_folder.iterdir()):
         if IMAGE_PATTERN.search(image.name) and not image.name.startswith("."):
-            groups.setdefault(CHANNEL_SUFFIX.sub("", _stem(image)), []).append(image)
+            stem = _stem(image)
+            name = CHANNEL_SUFFIX.sub("", stem) if numbers_are_channels else stem
+            groups.setdefault(name, []).append(image)
     cases = []
     for name, images in groups.items():
         suffix = images[0].name.removeprefix(_stem(images[0]))
@@ -112,11 +116,15 @@ def _cases_in_datalist(path: Path, config: RunConfig) -> list[Case]:
     cases = []
     for index, entry in enumerate(entries):
         values = {"image": entry} if isinstance(entry, str) else entry
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: entry {index}: {values!r} is neither a path nor a case")
         known = {key: values[key] for key in ("name", "image", "label") if key in values}
         try:
             keys = CaseKeys.model_validate(known)
         except ValidationError as error:
-            raise DataError(f"{path}: entry {index}: {error.errors()[0]['msg']}") from error
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise DataError(f"{path}: entry {index}: {key}: {problem['msg']}") from error
         beside = [keys.image] if isinstance(keys.image, str) else keys.image
         images = tuple(_beside(path, name, config) for name in beside)
         label = _beside(path, keys.label, config) if keys.label else None

@@ -91,7 +91,7 @@ def _build_all(
                 hint="write `- saliency` or `- {name: saliency, ...}`",
             )
         identity = str(values.get("id", values["name"]))
-        if re.search(r'[\s/\\:*?"<>|]', identity):
+        if not identity or re.search(r'[\s/\\:*?"<>|]', identity):
             raise ConfigError(
                 f'{document.place(place)}: id "{identity}" cannot be part of a file name'
             )

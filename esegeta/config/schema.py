@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from esegeta.errors import suggest
+
 NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
 
 
@@ -81,9 +83,15 @@ class IntensityKeys(Keys):
         return self
 
 
+INTENSITY_WORDS = ("zscore", "minmax", "none")
+"""Rules without bounds, which may stand alone."""
+
+
 def _intensity_word(value: Any) -> Any:
     if value is None:
         return {"none": True}
+    if isinstance(value, str) and value not in INTENSITY_WORDS:
+        raise ValueError(f'"{value}" is not known; {suggest(value, INTENSITY_WORDS)}')
     return {value: True} if isinstance(value, str) else value
 
 

@@ -9,7 +9,7 @@ from esegeta.report.record import (
     write_record,
     write_scores,
 )
-from esegeta.report.save import save_attribution, save_prediction
+from esegeta.report.save import remove_attribution, save_attribution, save_prediction
 
 __all__ = [
     "PredictionFiles",
@@ -17,6 +17,7 @@ __all__ = [
     "UnitFiles",
     "draw_overlay",
     "read_sidecar",
+    "remove_attribution",
     "save_attribution",
     "save_prediction",
     "write_dataset_files",

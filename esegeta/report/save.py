@@ -11,7 +11,16 @@ from esegeta.explain import Attribution
 from esegeta.model import Labels
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
-from esegeta.volume import Volume, atomic_path, write_json, write_label_map, write_map, write_text
+from esegeta.report.record import read_sidecar
+from esegeta.volume import (
+    Volume,
+    atomic_path,
+    reorient_like,
+    write_json,
+    write_label_map,
+    write_map,
+    write_text,
+)
 
 LABEL_COLOURS = (
     "#e69f00",
@@ -60,6 +69,14 @@ def save_attribution(
     write_map(files.map, attribution.total, volume)
 
 
+def remove_attribution(files: UnitFiles) -> None:
+    """Remove the files of a unit, the map first."""
+    channels = (read_sidecar(files.sidecar) or {}).get("channels", [])
+    maps = [files.map, *(files.channel_map(str(name)) for name in channels)]
+    for path in (*maps, files.overlay, files.sidecar):
+        path.unlink(missing_ok=True)
+
+
 def save_prediction(
     files: PredictionFiles,
     label_map: Tensor,
@@ -93,11 +110,13 @@ def save_prediction(
 
 
 def _grid_note(volume: Volume) -> dict[str, Any]:
-    same = volume.grid.spacing_mm == volume.source.grid.spacing_mm
-    resampled = not same and sorted(volume.grid.shape) != sorted(volume.source.grid.shape)
+    source = volume.source.grid
+    # The axes of no channel at all are turned: only where they end up matters.
+    _, turned = reorient_like(volume.data[:0], volume.grid, source)
+    resampled = not turned.same_as(source)
     return {
         "network": volume.grid.describe(),
-        "source": volume.source.grid.describe(),
+        "source": source.describe(),
         "resampling": (
             "linear from the network's grid: heights are kept, sums over voxels are not"
             if resampled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from esegeta.model import (
     file_sha256,
     find_layer,
     load_weights,
+    network_sha256,
     resolve_device,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
@@ -46,7 +48,8 @@ class Experiment:
         methods: explainers by id.
         scores: scores by id.
         root: the run's output folder.
-        weights_sha256: of the weights file, or None.
+        weights_sha256: of the weights file, or of all parameters where there is none.
+        code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
     """
 
@@ -59,7 +62,8 @@ class Experiment:
     methods: Mapping[str, Explainer]
     scores: Mapping[str, Score]
     root: Path
-    weights_sha256: str | None
+    weights_sha256: str
+    code_sha256: str | None
     notes: tuple[str, ...]
 
     @property
@@ -82,8 +86,9 @@ def build_experiment(
         EsegetaError: the first thing found wrong with files, headers, weights, layers, labels,
             window or device.
     """
-    if device is not None:
-        config = replace(config, keys=config.keys.model_copy(update={"device": device}))
+    given = {"device": device, "output": str(output) if output is not None else None}
+    changes = {key: value for key, value in given.items() if value is not None}
+    config = replace(config, keys=config.keys.model_copy(update=changes))
     keys = config.keys
     with _at(config, "device"):
         place = resolve_device(keys.device)
@@ -102,7 +107,7 @@ def build_experiment(
     _check_methods(config, network, cases, reading, grids)
     targets = plan_targets(config, labels, cases)
     _check_targets(config, targets, cases, reading, grids)
-    root = Path(output if output is not None else keys.output).expanduser() / keys.name
+    root = Path(keys.output).expanduser() / keys.name
     _check_writable(root)
     weights = keys.model.weights
     return Experiment(
@@ -117,7 +122,10 @@ def build_experiment(
         methods=config.methods,
         scores=config.scores,
         root=root,
-        weights_sha256=file_sha256(config.find_file(weights)) if weights else None,
+        weights_sha256=(
+            file_sha256(config.find_file(weights)) if weights else network_sha256(network)
+        ),
+        code_sha256=_code_sha256(network) if keys.model.kind == "module" else None,
         notes=notes,
     )
 
@@ -126,7 +134,8 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
     notes = []
-    with _at(config, "model"):
+    with _at(config, "model"), torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.keys.seed)  # of what the weights do not set
         if keys.kind == "monai":
             network = build_monai_network(str(keys.network), keys.args)
         else:
@@ -149,6 +158,14 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     with _at(config, "inference"):
         plan = _window_plan(config.keys)
         return reading, plan, count_outputs(network, plan.size, reading.num_channels)
+
+
+def _code_sha256(network: nn.Module) -> str | None:
+    try:
+        path = inspect.getsourcefile(type(network))
+    except TypeError:
+        return None
+    return file_sha256(Path(path)) if path is not None and Path(path).is_file() else None
 
 
 @contextmanager
@@ -223,7 +240,7 @@ def _check_methods(
 ) -> None:
     for index, explainer in enumerate(config.methods.values()):
         with _at(config, "methods", index):
-            for part in _nested(explainer):
+            for part in nested_explainers(explainer):
                 layer = getattr(part, "layer", None)
                 if layer is not None:
                     find_layer(network, layer)
@@ -273,12 +290,13 @@ def baseline_file(explainer: Explainer, case: Case, config: RunConfig) -> Path |
     return config.find_file(baseline.file.replace("{case}", case.name))
 
 
-def _nested(explainer: Explainer) -> Iterator[Explainer]:
+def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
+    """Yield an explainer and those that it is built on."""
     yield explainer
     for item in fields(explainer):
         value: Any = getattr(explainer, item.name)
         if isinstance(value, Explainer):
-            yield from _nested(value)
+            yield from nested_explainers(value)
 
 
 def _check_writable(root: Path) -> None:

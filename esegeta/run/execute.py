@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from esegeta.report import (
@@ -92,7 +92,7 @@ class _Session:
 
         hashed = self._catch(hash_files, case)
         if hashed is not None:
-            return self._fail_all(case, self.experiment.targets, hashed)
+            return self._fail_all(case, self.experiment.targets, hashed, inputs)
         self.recorder.inputs.update(inputs)
         if self._skip_case(case, inputs):
             return None
@@ -108,7 +108,7 @@ class _Session:
 
         opened = self._catch(open_scene, case)
         if opened is not None:
-            return self._fail_all(case, self.experiment.targets, opened)
+            return self._fail_all(case, self.experiment.targets, opened, inputs)
         for plan in self.experiment.targets:
             self._run_plan(case, plan, scenes[0], inputs)
         return None
@@ -122,7 +122,7 @@ class _Session:
 
         failure = self._catch(form, case)
         if failure is not None:
-            return self._fail_all(case, [plan], failure)
+            return self._fail_all(case, [plan], failure, inputs)
         if len(targets) > 1:
             self.listener.expect((len(targets) - 1) * len(self.experiment.methods))
         for name, target in targets.items():
@@ -147,6 +147,7 @@ class _Session:
         failure = self._catch(freeze, case)
         for unit in self._units(case, plan, name, inputs):
             if failure is not None:
+                unit.discard()
                 self._note(unit.result("failed", **_reason(failure)))
                 continue
             known = None if self.policy.overwrite else unit.finished()
@@ -211,10 +212,14 @@ class _Session:
         result = catch_failure(work, failed)
         return result if result.status == "failed" else None
 
-    def _fail_all(self, case: Case, plans: list[TargetPlan], failure: UnitResult) -> None:
+    def _fail_all(
+        self, case: Case, plans: list[TargetPlan], failure: UnitResult, inputs: dict[str, str]
+    ) -> None:
         for plan in plans:
-            for identity in self.experiment.methods:
-                self._note(replace(failure, case=case.name, target=plan.name, method=identity))
+            for unit in self._units(case, plan, plan.name, inputs):
+                if inputs:  # they could be read, so what does not match them is of another run
+                    unit.discard()
+                self._note(unit.result("failed", **_reason(failure)))
 
     def _note(self, result: UnitResult) -> None:
         self.results.append(result)

@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.explain import Explainer, parameters_of
 from esegeta.model import file_sha256
-from esegeta.run.build import Experiment, baseline_file
+from esegeta.run.build import Experiment, baseline_file, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
 
@@ -34,7 +34,7 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    baseline = baseline_file(method, case, experiment.config)
+    files = [baseline_file(part, case, experiment.config) for part in nested_explainers(method)]
     return _digest(
         {
             "prediction": _prediction_parts(experiment, inputs),
@@ -42,7 +42,7 @@ def unit_fingerprint(
             "target_name": target_name,
             "method": method.name,
             "parameters": parameters_of(method),
-            "baseline_sha256": _sha256_of(baseline),
+            "baseline_sha256": [_sha256_of(path) for path in files],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         }
     )
@@ -55,7 +55,11 @@ def _prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[st
     model = keys.model.model_dump(mode="json")
     return {
         "esegeta": __version__,
-        "model": {**model, "weights": experiment.weights_sha256},
+        "model": {
+            **model,
+            "weights": experiment.weights_sha256,
+            "code": experiment.code_sha256,
+        },
         "activation": keys.activation,
         "labels": {str(integer): name for integer, name in keys.labels.items()},
         "preprocess": keys.data.preprocess.model_dump(mode="json"),

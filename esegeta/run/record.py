@@ -65,6 +65,7 @@ def _head(experiment: Experiment, version: str) -> dict[str, Any]:
         "device": {"type": str(device), "name": name, "threads": torch.get_num_threads()},
         "network": {"parameters": parameters, "outputs": experiment.predictor.labels.num_outputs},
         "weights_sha256": experiment.weights_sha256,
+        "code_sha256": experiment.code_sha256,
         "notes": list(experiment.notes),
     }
 

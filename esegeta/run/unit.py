@@ -12,7 +12,13 @@ import torch
 
 from esegeta.errors import EsegetaError, ModelError
 from esegeta.explain import Attribution, Baseline, Explainer
-from esegeta.report import ScoreRow, UnitFiles, read_sidecar, save_attribution
+from esegeta.report import (
+    ScoreRow,
+    UnitFiles,
+    read_sidecar,
+    remove_attribution,
+    save_attribution,
+)
 from esegeta.run.build import Experiment, baseline_file
 from esegeta.run.outcome import UnitResult
 from esegeta.score import ScoreContext
@@ -53,6 +59,11 @@ class Unit:
             warnings=tuple(sidecar.get("warnings", [])),
         )
 
+    def discard(self) -> None:
+        """Remove what an earlier run left and does not match: it would look like a result."""
+        if self.finished() is None:
+            remove_attribution(self.files)
+
     def result(self, status: Any, **more: Any) -> UnitResult:
         """Return a result under this unit's names."""
         return UnitResult(self.files.case, self.files.target, self.files.method, status, **more)
@@ -75,6 +86,8 @@ class Unit:
             return self.result("done", rows=rows, warnings=attribution.warnings)
 
         result = catch_failure(work, self.result)
+        if result.status == "failed":
+            self.discard()
         return replace(result, seconds=time.perf_counter() - start)
 
     def _explain(

@@ -1,0 +1,171 @@
+"""The commands beside run: what they print, how fast, and how they fail."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from esegeta import __version__
+from esegeta.config import load_config
+from esegeta.explain import EXPLAINERS
+from esegeta.score import SCORES
+from tests.experiments import esegeta, pointwise_lab, unet_lab, weighted_lab
+
+COMMANDS = ("run", "validate", "methods", "scores", "layers", "init")
+
+NO_TORCH = """
+import sys
+from esegeta.cli import app
+try:
+    app({arguments!r})
+except SystemExit as end:
+    heavy = {{"torch", "monai", "matplotlib", "nibabel", "numpy"}} & set(sys.modules)
+    print(end.code, sorted(heavy))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]], ids=str)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = NO_TORCH.format(arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stderr == ""
+
+
+def test_help_names_every_command() -> None:
+    result = esegeta("--help")
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = esegeta(command, "--help")
+    assert result.exit_code == 0
+    assert command in result.stdout
+    assert len(result.stdout.splitlines()) > 6
+
+
+def test_help_of_run_names_its_options() -> None:
+    text = esegeta("run", "--help").stdout
+    for option in ("--output", "--set", "--device", "--fail-fast", "--overwrite", "--quiet"):
+        assert option in text
+
+
+@pytest.mark.parametrize("arguments", [["rum"], ["run"], ["run", "x.yaml", "--fast"]], ids=str)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    result = esegeta(*arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_the_version() -> None:
+    assert esegeta("--version").stdout.strip() == __version__
+
+
+def test_methods_lists_them_all() -> None:
+    result = esegeta("methods")
+    assert result.exit_code == 0
+    for name, kind in EXPLAINERS.items():
+        (line,) = [line for line in result.stdout.splitlines() if line.split()[:1] == [name]]
+        assert kind.traits.family in line
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
+    result = esegeta("methods", name)
+    assert result.exit_code == 0
+    assert "Source:" in result.stdout
+    text, parameters = result.stdout.split("Parameters:")
+    for parameter in dataclasses.fields(EXPLAINERS[name]):
+        assert f"  {parameter.name}: " in parameters
+        assert f"{parameter.name}:" in text
+
+
+def test_parameters_come_with_their_defaults() -> None:
+    text = esegeta("methods", "integrated_gradients").stdout
+    assert "  steps: int = 32\n" in text
+    assert "  baseline: Baseline | str = 'blur'\n" in text
+    assert "base: Explainer = saliency" in esegeta("methods", "smoothgrad").stdout
+
+
+def test_an_unknown_method_is_suggested() -> None:
+    result = esegeta("methods", "oclusion")
+    assert result.exit_code == 2
+    assert result.stderr == 'error: no method "oclusion"; did you mean "occlusion"?\n'
+
+
+def test_scores_lists_every_quality_with_range_and_direction() -> None:
+    result = esegeta("scores")
+    assert result.exit_code == 0
+    for kind in SCORES.values():
+        for quality in kind.qualities:
+            (line,) = [
+                line for line in result.stdout.splitlines() if quality.name in line.split()[:2]
+            ]
+            assert f"{quality.low:g} .. {quality.high:g}" in line
+            assert quality.better in line
+
+
+def test_layers_prints_the_tree_with_shapes(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    result = esegeta("layers", lab.write(), "--set", "inference.window=[8, 16, 4]")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert "8x16x4" in lines[0]
+    assert "1 channel;" in lines[0]
+    shapes = {line.split()[0]: line.split()[2] for line in lines[1:]}
+    assert shapes["(network)"] == "2x8x16x4"
+    assert shapes["model.0.conv"] == "4x4x8x2"
+    assert shapes["model.1.submodule.conv"] == "8x4x8x2"
+    depths = {line.split()[0]: len(line) - len(line.lstrip()) for line in lines[1:]}
+    assert depths["(network)"] < depths["model"] < depths["model.0"] < depths["model.0.conv"]
+
+
+def test_layers_of_a_network_without_a_convolution(tmp_path: Path) -> None:
+    lab = weighted_lab(tmp_path, torch.ones(2, 3, 4, 4, 4), shape=(4, 4, 4))
+    result = esegeta("layers", lab.write())
+    assert result.exit_code == 0
+    assert "2x4x4x4" in result.stdout
+
+
+def test_validate_tells_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0], cases=2)
+    lab.keys["methods"].append("occlusion")
+    lab.keys["scores"] = ["infidelity"]
+    before = set(tmp_path.rglob("*.nii.gz"))
+    result = lab.validate("--set", "targets.0.name=organ")
+    assert result.exit_code == 0
+    for text in ("valid", "a, b", "organ", "saliency, occlusion", "infidelity", "8x8x8 on cpu"):
+        assert text in result.stdout
+    assert "4 units of work" in result.stdout
+    assert set(tmp_path.rglob("*.nii.gz")) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_init_writes_a_config_that_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert esegeta("init").exit_code == 0
+    config = load_config(Path("esegeta.yaml"))
+    assert config.keys.name == "liver"
+    assert list(config.methods) == ["saliency", "integrated_gradients"]
+
+
+def test_init_does_not_overwrite(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("precious")
+    result = esegeta("init", path)
+    assert result.exit_code == 2
+    assert f"{path}: is there already" in result.stderr
+    assert path.read_text() == "precious"
+
+
+def test_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = esegeta("init", tmp_path / "no" / "mine.yaml")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr

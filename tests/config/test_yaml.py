@@ -1,0 +1,154 @@
+"""Scalars of YAML 1.2, lines of every key, and defaults."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esegeta.config import load_config
+from esegeta.config.lines import parse_yaml
+from esegeta.errors import ConfigError
+from tests.experiments import pointwise_lab
+
+SCALARS: list[tuple[str, Any]] = [
+    ("1e-3", 1e-3),
+    ("1E5", 1e5),
+    ("-2.5e+2", -250.0),
+    (".5", 0.5),
+    ("3", 3),
+    ("-0", 0),
+    ("0x1F", 31),
+    ("0o17", 15),
+    ("017", 17),
+    ("12:30", "12:30"),
+    ("1_000", "1_000"),
+    ("yes", "yes"),
+    ("off", "off"),
+    ("true", True),
+    ("False", False),
+    ("null", None),
+    ("~", None),
+    ("2024-01-31", "2024-01-31"),
+    ("1.2.3", "1.2.3"),
+    ('"1e-3"', "1e-3"),
+    (".inf", float("inf")),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SCALARS, ids=[text for text, _ in SCALARS])
+def test_scalars_are_those_of_yaml_1_2(text: str, expected: object) -> None:
+    value = parse_yaml(f"key: {text}", Path("x.yaml")).content["key"]
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_a_number_with_an_exponent_reaches_a_method(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    text = lab.write().read_text()
+    method = "- {name: integrated_gradients, tolerance: 1e-3}"
+    lab.config.write_text(text.replace("- saliency", method))
+    assert load_config(lab.config).methods["integrated_gradients"].tolerance == 1e-3
+
+
+TEXT = """\
+name: tiny
+model:
+  args: {channels: [4,
+                    8]}
+methods:
+  - saliency
+  - name: occlusion
+    box: 4
+"""
+
+LINES = {
+    ("name",): 1,
+    ("model",): 2,
+    ("model", "args"): 3,
+    ("model", "args", "channels", 0): 3,
+    ("model", "args", "channels", 1): 4,
+    ("methods", 0): 6,
+    ("methods", 1): 7,
+    ("methods", 1, "box"): 8,
+    ("methods", 1, "no such key"): 7,
+    ("nothing", "at", "all"): 1,
+}
+
+
+@pytest.mark.parametrize("keys", LINES, ids=str)
+def test_every_value_has_its_line(keys: tuple[str | int, ...]) -> None:
+    assert parse_yaml(TEXT, Path("x.yaml")).place(keys) == f"x.yaml:{LINES[keys]}"
+
+
+def test_an_alias_stands_for_its_anchor() -> None:
+    content = parse_yaml("a: &x {steps: 3}\nb: *x\n", Path("x.yaml")).content
+    assert content["b"] == {"steps": 3}
+
+
+def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    for key in ("version", "output", "seed", "device", "activation", "scores"):
+        lab.keys.pop(key)
+    lab.keys["inference"] = {"window": [8, 8, 8]}
+    resolved = load_config(lab.write()).resolved()
+    assert resolved["version"] == 1
+    assert (resolved["output"], resolved["seed"], resolved["device"]) == ("results", 0, "auto")
+    assert resolved["activation"] == "softmax"
+    assert resolved["inference"] == {
+        "window": [8, 8, 8],
+        "overlap": 0.5,
+        "blend": "gaussian",
+        "batch_size": 1,
+        "precision": "fp32",
+        "slice_axis": 2,
+    }
+    target = resolved["targets"][0]
+    assert (target["of"], target["over"], target["reduce"]) == ("logit", "predicted", "sum")
+    assert (target["mask"], target["component"]) == ("frozen", "largest")
+
+
+IMPLIED = {
+    "component": ({"component": 2}, "component"),
+    "boundary": ({"within_mm": 4}, "boundary"),
+    "roi": ({"roi": "x.nii.gz"}, "roi"),
+    "box": ({"box": [[0, 0, 0], [1, 1, 1]]}, "box"),
+    "point": ({"point": [0, 0, 0]}, "point"),
+    "dice": ({"of": "dice"}, "all"),
+    "volume": ({"of": "volume_ml"}, "all"),
+    "entropy": ({"of": "entropy"}, "all"),
+    "nothing": ({}, "predicted"),
+}
+
+
+@pytest.mark.parametrize("case", IMPLIED)
+def test_a_key_of_a_region_implies_it(case: str, tmp_path: Path) -> None:
+    keys, over = IMPLIED[case]
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["targets"] = [{"label": "liver", **keys}]
+    assert load_config(lab.write()).keys.targets[0].over == over
+
+
+CONTRADICTIONS = {
+    "region without its key": {"over": "box"},
+    "key of another region": {"over": "all", "component": 2},
+    "reference without dice": {"of": "logit", "reference": "predicted"},
+    "mean of dice": {"of": "dice", "reduce": "mean"},
+    "live volume": {"of": "volume_ml", "mask": "live"},
+    "dice of each component": {"of": "dice", "over": "component", "component": "each"},
+    "combination with more": {"combine": {"x": 1.0}},
+    "component zero": {"component": 0},
+    "negative distance": {"within_mm": -1},
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_keys_of_a_target_that_contradict_each_other(case: str, tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["targets"] = [{"label": "liver", **CONTRADICTIONS[case]}]
+    lab.write()
+    with pytest.raises(ConfigError) as caught:
+        load_config(lab.config)
+    for line in str(caught.value).splitlines():
+        place, _, message = line.removeprefix(f"{lab.config}:").partition(": ")
+        assert lab.line_of("targets:") < int(place) <= len(lab.config.read_text().splitlines())
+        assert message.startswith("targets[0]")

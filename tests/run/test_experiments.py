@@ -1,0 +1,244 @@
+"""Targets, baselines, cases and overrides of a config, told apart by what the maps hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.experiments import SHAPE, Lab, esegeta, noise, pointwise_lab, save_image
+
+
+def threshold_lab(folder: Path, cases: int = 1) -> Lab:
+    """A voxel is liver where it is above zero; its logit is twice its value."""
+    lab = pointwise_lab(folder, [[0.0], [2.0]], [0.0, 0.0], cases=cases)
+    lab.keys["targets"] = []
+    return lab
+
+
+def boxed(start: tuple[int, ...], stop: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = True
+    return mask
+
+
+TRUTH = noise(seed=3) > 0.3
+PREDICTED = noise() > 0
+
+TARGETS = {
+    "predicted": ({"over": "predicted"}, PREDICTED),
+    "all": ({"over": "all"}, np.ones(SHAPE, bool)),
+    "label": ({"over": "label"}, TRUTH),
+    "false_positive": ({"over": "false_positive"}, PREDICTED & ~TRUTH),
+    "false_negative": ({"over": "false_negative"}, ~PREDICTED & TRUTH),
+    "box": ({"box": [[1, 2, 3], [5, 6, 7]]}, boxed((1, 2, 3), (5, 6, 7))),
+    "point": ({"point": [4, 5, 6]}, boxed((4, 5, 6), (5, 6, 7))),
+    "roi": ({"roi": "{case}_roi.nii.gz"}, noise(seed=4) > 1),
+}
+
+
+@pytest.mark.parametrize("orientation", [None, "LPS"])
+def test_a_target_is_formed_over_its_region(orientation: str | None, tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    save_image(tmp_path / "truth.nii.gz", TRUTH.astype(np.uint8))
+    save_image(tmp_path / "a_roi.nii.gz", (noise(seed=4) > 1).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "truth.nii.gz"
+    lab.keys["data"]["preprocess"] = {"orientation": orientation}
+    lab.keys["targets"] = [
+        {"name": name, "label": "liver", **keys} for name, (keys, _) in TARGETS.items()
+    ]
+    assert lab.run().exit_code == 0
+    for name, (_, mask) in TARGETS.items():
+        np.testing.assert_allclose(lab.map("a", name, "saliency"), 2.0 * mask, atol=1e-5)
+        assert lab.sidecar("a", name, "saliency")["target_facts"]["voxels"] == mask.sum()
+
+
+def test_targets_combine_with_their_coefficients(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    lab.keys["targets"] = [
+        {"name": "whole", "label": "liver", "over": "all"},
+        {"name": "spot", "label": "liver", "point": [4, 5, 6]},
+        {"name": "rest", "combine": {"whole": 1.0, "spot": -0.5}},
+    ]
+    assert lab.run().exit_code == 0
+    expected = 2.0 - 1.0 * boxed((4, 5, 6), (5, 6, 7))
+    np.testing.assert_allclose(lab.map("a", "rest", "saliency"), expected, atol=1e-5)
+    description = lab.sidecar("a", "rest", "saliency")["target"]
+    assert "0.5 * (sum of logit of liver over point" in description
+
+
+def test_the_mean_is_the_sum_over_its_voxels(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    lab.keys["targets"] = [{"label": "liver", "over": "predicted", "reduce": "mean"}]
+    lab.run()
+    expected = 2.0 * PREDICTED / PREDICTED.sum()
+    np.testing.assert_allclose(lab.map("a", "liver", "saliency"), expected, rtol=1e-4)
+
+
+def test_a_target_of_the_background_is_named_by_its_integer(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    lab.keys["labels"] = {0: "background", 1: "liver"}
+    lab.keys["targets"] = [{"label": 0, "over": "all"}]
+    lab.keys["model"]["weights"] = None
+    assert lab.run().exit_code == 0
+    assert lab.file("a", "0", "saliency").is_file()
+
+
+@pytest.mark.parametrize("orientation", [None, "LPS"])
+def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    lab.keys["data"]["preprocess"] = {"orientation": orientation}
+    lab.keys["methods"] = [
+        {"name": "integrated_gradients", "steps": 2, "baseline": {"file": "low_{case}.nii.gz"}}
+    ]
+    for place, name in enumerate("ab"):
+        save_image(tmp_path / f"low_{name}.nii.gz", noise(seed=10 + place))
+    assert lab.run().exit_code == 0
+    for place, name in enumerate("ab"):
+        expected = 2.0 * (noise(seed=place) - noise(seed=10 + place))
+        found = lab.map(name, "whole", "integrated_gradients")
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]
+    lab.keys["methods"] = [
+        {"name": "integrated_gradients", "steps": 1, "tolerance": 1e-6, "baseline": "minimum"}
+    ]
+    result = lab.run()
+    assert result.exit_code == 1
+    assert lab.file("a", "p", "integrated_gradients").is_file()
+    sidecar = lab.sidecar("a", "p", "integrated_gradients")
+    (unit,) = lab.record()["units"]
+    assert unit["status"] == "done"
+    assert sidecar["warnings"] == unit["warnings"]
+    assert unit["warnings"][0].startswith("completeness: the map adds up to")
+    assert f"warning: {unit['warnings'][0]}" in result.stdout
+    assert "1 with warnings" in result.stdout
+    gap = sidecar["facts"]["completeness_delta"]
+    p = 1 / (1 + np.exp(-2 * noise().astype(float)))
+    low = 1 / (1 + np.exp(-2 * float(noise().min())))
+    change = (p - low).sum()
+    found = lab.map("a", "p", "integrated_gradients").sum(dtype=float)
+    assert found - gap == pytest.approx(change, rel=1e-4)
+
+
+def explained(lab: Lab) -> set[str]:
+    lab.keys["targets"] = [{"label": "liver", "over": "all"}]
+    assert lab.run().exit_code == 0
+    return {unit[0] for unit in lab.statuses()}
+
+
+LAYOUTS: dict[str, tuple[list[str], str, set[str]]] = {
+    "glob": (["s1/ct.nii.gz", "x_1.nii.gz", "x_2.nii.gz"], "x_*.nii.gz", {"x_1", "x_2"}),
+    "deep glob": (["s/1/one.nii.gz", "s/2/two.nii"], "s/**/*.nii*", {"one", "two"}),
+    "one file": (["s/one.nii.gz"], "s/one.nii.gz", {"one"}),
+    "folder": (["s/one.nii.gz", "s/two.nii", "s/notes.txt"], "s", {"one", "two"}),
+    "folder of numbers": (["s/p_0001.nii.gz", "s/p_0002.nii.gz"], "s", {"p_0001", "p_0002"}),
+    "nnunet": (["s/imagesTr/p_1_0000.nii.gz", "s/imagesTr/p_2_0000.nii.gz"], "s", {"p_1", "p_2"}),
+    "nnunet test": (["s/imagesTs/p_1_0000.nii.gz"], "s/imagesTs", {"p_1"}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cases_by_glob_and_folder(layout: str, tmp_path: Path) -> None:
+    files, cases, expected = LAYOUTS[layout]
+    lab = threshold_lab(tmp_path)
+    for place, name in enumerate(files):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".txt"):
+            (tmp_path / name).write_text("notes")
+        else:
+            save_image(tmp_path / name, noise(seed=place))
+    lab.keys["data"]["cases"] = cases
+    assert explained(lab) == expected
+
+
+def test_nnunet_folders_give_channels_and_labels(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    for channel in range(2):
+        path = tmp_path / "set" / "imagesTr" / f"p_1_{channel:04}.nii.gz"
+        save_image(path, noise(seed=channel))
+    save_image(tmp_path / "set" / "labelsTr" / "p_1.nii.gz", TRUTH.astype(np.uint8))
+    lab.keys["data"]["cases"] = "set"
+    lab.keys["targets"] = [{"name": "t", "label": "liver", "over": "label"}]
+    assert lab.run().exit_code == 0
+    np.testing.assert_allclose(lab.map("p_1", "t", "saliency"), 5.0 * TRUTH, atol=1e-5)
+
+
+ENTRY = {"image": "s/one.nii.gz", "fold": 0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [["s/one.nii.gz"], [ENTRY], {"training": [ENTRY]}, {"name": "x", "test": [{**ENTRY}]}],
+    ids=str,
+)
+def test_cases_by_datalist(content: object, tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    (tmp_path / "deep" / "s").mkdir(parents=True)
+    save_image(tmp_path / "deep" / "s" / "one.nii.gz", noise())
+    (tmp_path / "deep" / "list.json").write_text(json.dumps(content))
+    lab.keys["data"]["cases"] = "deep/list.json"
+    assert explained(lab) == {"one"}
+
+
+def test_paths_are_of_the_config_first_and_of_the_working_folder_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = threshold_lab(tmp_path)
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "w.safetensors").rename(here / "w.safetensors")
+    save_image(here / "a.nii.gz", np.full(SHAPE, np.nan, np.float32))  # the config's own goes first
+    lab.keys["targets"] = [{"label": "liver", "over": "all"}]
+    lab.keys["output"] = "out"
+    monkeypatch.chdir(here)
+    lab.write()
+    assert esegeta("run", Path("..") / "tiny.yaml").exit_code == 0
+    assert (here / "out" / "tiny" / "a" / lab.file("a", "liver", "saliency").name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("methods.0.absolute=true", ("methods", "saliency", "absolute"), True),
+        ("methods[1].steps=2", ("methods", "integrated_gradients", "steps"), 2),
+        ("inference.overlap=2.5e-1", ("config", "inference", "overlap"), 0.25),
+        ("inference.window.1=4", ("config", "inference", "window"), [8, 4, 8]),
+        ("data.preprocess.orientation=LPS", ("config", "data", "preprocess", "orientation"), "LPS"),
+        ("labels.1=spleen", ("config", "labels"), {"1": "spleen"}),
+        ("targets.0.reduce=mean", ("config", "targets", 0, "reduce"), "mean"),
+        ("name=tiny", ("config", "name"), "tiny"),
+        ("seed=0x10", ("seed",), 16),
+    ],
+)
+def test_overrides_reach_every_key(
+    override: str, key: tuple[str | int, ...], expected: object, tmp_path: Path
+) -> None:
+    lab = threshold_lab(tmp_path)
+    lab.keys["targets"] = [{"name": "liver", "label": 1, "over": "all"}]
+    lab.keys["methods"] = ["saliency", "integrated_gradients"]
+    lab.run("--set", override, "--set", "methods.1.baseline=zero", "--device", "cpu", "-q")
+    value = lab.record()
+    for part in key:
+        value = value[part]
+    assert value == expected
+
+
+def test_grey_pictures_of_colour_are_channels(tmp_path: Path) -> None:
+    weight = [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]
+    lab = pointwise_lab(tmp_path, weight, [0.0, 0.0], ndim=2, shape=(9, 8))
+    colour = np.random.default_rng(0).integers(0, 255, (8, 10, 3)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(colour, isVector=True), str(tmp_path / "slide.png"))
+    lab.keys["data"] = {"cases": ["slide.png"], "channels": ["red", "green", "blue"]}
+    assert explained(lab) == {"slide"}
+    np.testing.assert_allclose(lab.map("slide", "liver", "saliency"), 6.0, atol=1e-5)
+    for channel, value in zip(("red", "green", "blue"), (1.0, 2.0, 3.0), strict=True):
+        found = lab.map("slide", f"liver_chan-{channel}", "saliency")
+        np.testing.assert_allclose(found, value, atol=1e-5)

@@ -1,0 +1,205 @@
+"""The Python face: five lines from any module to a map on the grid of its image."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import esegeta
+from esegeta.errors import ConfigError, DataError, TargetError, WindowError
+from esegeta.target import Boundary, Box
+from tests.builders import affine_of, linear, unet
+from tests.experiments import noise, read_json, save_image, voxels
+from tests.volume.files import geometry_bytes, save_nifti
+
+SHAPE = (12, 10, 9)
+
+
+def thresholding() -> nn.Module:
+    """Return a network whose logit of label 1 is twice the grey value, of 0 nothing."""
+    network = linear(3)
+    network.weight.data[:] = torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1, 1)
+    return network
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An image on a sheared grid, its qform elsewhere."""
+    forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
+    return save_nifti(tmp_path / "ct.nii.gz", 100 * noise(SHAPE), **forms)
+
+
+@pytest.fixture
+def model() -> esegeta.SegmentationModel:
+    return esegeta.load_model(
+        thresholding(), window=(8, 8, 8), overlap=0.5, labels={1: "liver"}, device="cpu"
+    )
+
+
+def test_five_lines(path: Path, tmp_path: Path) -> None:
+    network = unet(3)
+    model = esegeta.load_model(network, window=(8, 8, 8), overlap=0.5, labels={1: "liver"})
+    image = esegeta.load_volume(path, orientation="RAS", window_hu=(-250, 400))
+    target = model.target("liver", over="predicted")
+    attribution = esegeta.IntegratedGradients(steps=3, baseline="blur").explain(
+        model, image, target
+    )
+    attribution.save(tmp_path / "liver_ig.nii.gz")
+    assert geometry_bytes(tmp_path / "liver_ig.nii.gz") == geometry_bytes(path)
+    map_ = voxels(tmp_path / "liver_ig.nii.gz")
+    assert map_.shape == SHAPE
+    assert np.abs(map_).max() > 0
+    sidecar = read_json(tmp_path / "liver_ig.json")
+    assert sidecar["method"] == "integrated_gradients"
+    assert sidecar["parameters"]["steps"] == 3
+    assert sidecar["image"] == [str(path)]
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS"])
+def test_the_saved_map_is_the_gradient_on_the_files_grid(
+    orientation: str | None, model: esegeta.SegmentationModel, path: Path, tmp_path: Path
+) -> None:
+    image = esegeta.load_volume(path, orientation=orientation)
+    saved = esegeta.Saliency().explain(model, image, model.target(1)).save(tmp_path / "s.nii.gz")
+    np.testing.assert_allclose(voxels(saved), 2.0 * (voxels(path) > 0), atol=1e-5)
+
+
+def test_targets_make_an_algebra(model: esegeta.SegmentationModel, path: Path) -> None:
+    image = esegeta.load_volume(path)
+    whole, spot = model.target(1, over="all"), model.target(1, over=Box((0, 0, 0), (2, 2, 2)))
+    corner = np.zeros(SHAPE)
+    corner[:2, :2, :2] = 1
+    x = voxels(path).astype(float)
+    total = (2 * x * corner).sum()
+    cases = [
+        (whole - 0.5 * spot, 2 - corner),
+        (whole + spot * 3.0, 2 + 6 * corner),
+        (-whole, -2 * np.ones(SHAPE)),
+        (spot * spot, 2 * total * 2 * corner),
+    ]
+    for target, expected in cases:
+        found = esegeta.Saliency().explain(model, image, target).total
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-3)
+    description = (whole - 0.5 * spot).describe()
+    assert description.endswith("- 0.5 * (sum of logit of 1 over box [0, 0, 0] to [2, 2, 2])")
+
+
+def test_a_frozen_target_serves_several_methods(
+    model: esegeta.SegmentationModel, path: Path
+) -> None:
+    image = esegeta.load_volume(path)
+    frozen = model.freeze(model.target("liver"), image)
+    gradient = esegeta.Saliency().explain(model, image, frozen)
+    product = esegeta.InputXGradient().explain(model, image, frozen)
+    torch.testing.assert_close(product.data, gradient.data * image.data)
+    assert gradient.target is product.target
+
+
+def test_targets_that_need_the_truth_take_it(model: esegeta.SegmentationModel, path: Path) -> None:
+    image = esegeta.load_volume(path)
+    truth = (image.data[0] > 50).long()
+    frozen = model.freeze(model.target("liver", over="label"), image, truth=truth)
+    found = esegeta.Saliency().explain(model, image, frozen).total
+    torch.testing.assert_close(found, 2.0 * truth.float())
+    with pytest.raises(TargetError, match="needs a ground truth"):
+        model.freeze(model.target("liver", over="label"), image)
+
+
+@pytest.mark.parametrize("of", ["dice", "volume_ml"])
+def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: Path) -> None:
+    image = esegeta.load_volume(path)
+    frozen = model.freeze(model.target("liver", of=of), image, truth=(image.data[0] > 0).long())
+    p = torch.sigmoid(2 * image.data[0].double())
+    overlap = 2 * (p * (p > 0.5)).sum() / (p.sum() + (p > 0.5).sum())
+    volume = p.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000
+    expected = overlap if of == "dice" else volume
+    value = frozen.value(model.predict(image.batch))
+    assert float(value[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+UNKNOWN = {
+    "label": ({"label": "livr"}, 'label "livr" is not among the labels; did you mean "liver"?'),
+    "integer": ({"label": 7}, 'label "7" is not among the labels; known are: liver'),
+    "quantity": ({"of": "logits"}, 'of: "logits" is not a quantity; did you mean "logit"?'),
+    "region": ({"over": "boundry"}, 'over: "boundry" is not a region; did you mean "boundary"?'),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_unknown_words_are_refused_with_the_nearest(
+    what: str, model: esegeta.SegmentationModel
+) -> None:
+    keys, message = UNKNOWN[what]
+    with pytest.raises(TargetError) as caught:
+        model.target(**{"label": "liver", **keys})
+    assert str(caught.value) == message
+
+
+def test_regions_with_parameters_are_passed_as_objects(model: esegeta.SegmentationModel) -> None:
+    assert model.target("liver", over=Boundary(5.0)).describe().endswith("boundary within 5 mm")
+
+
+REFUSED = {
+    "window": ({"window": (9, 8, 8)}, WindowError, "multiple of 2"),
+    "labels": ({"labels": {5: "liver"}}, None, None),
+    "too many labels": ({"labels": {1: "a", 5: "b", 6: "c"}}, ConfigError, "cannot be matched"),
+    "no labels": ({"labels": {}}, ConfigError, "labels: none given"),
+    "overlap": ({"overlap": 1.0}, ConfigError, "outside"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_model_that_cannot_be_is_refused(what: str) -> None:
+    keys, error, message = REFUSED[what]
+    arguments = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", **keys}
+    if error is None:
+        assert esegeta.load_model(unet(3), **arguments).labels.channel("liver") == 1
+        return
+    with pytest.raises(error, match=message):
+        esegeta.load_model(unet(3), **arguments)
+
+
+def test_weights_are_loaded_first(tmp_path: Path) -> None:
+    trained = unet(2, seed=1)
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    model = esegeta.load_model(
+        unet(2, seed=2),
+        window=(8, 8),
+        labels={1: "liver"},
+        weights=tmp_path / "w.safetensors",
+        device="cpu",
+    )
+    x = torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(model.predict(x), trained(x).detach())
+
+
+def test_volumes_of_several_files_and_of_tensors(tmp_path: Path) -> None:
+    for name in ("t1", "t2"):
+        save_image(tmp_path / f"{name}.nii.gz", noise(SHAPE, seed=len(name)))
+    volume = esegeta.load_volume([tmp_path / "t1.nii.gz", tmp_path / "t2.nii.gz"])
+    assert volume.data.shape == (2, *SHAPE)
+    with pytest.raises(DataError, match="no such file"):
+        esegeta.load_volume(tmp_path / "t3.nii.gz")
+    model = esegeta.load_model(
+        linear(3, in_channels=2), window=(8, 8, 8), labels={1: "liver"}, device="cpu"
+    )
+    memory = esegeta.volume_from_tensor(volume.data, (0.7, 1.9, 3.1))
+    maps = [
+        esegeta.Saliency().explain(model, image, model.target(1, over="all"))
+        for image in (volume, memory)
+    ]
+    torch.testing.assert_close(maps[0].data, maps[1].data)
+    saved = maps[1].save(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(nib.load(saved).header.get_zooms(), (0.7, 1.9, 3.1), rtol=1e-6)
+
+
+def test_every_public_name_resolves() -> None:
+    for name in esegeta.__all__:
+        assert getattr(esegeta, name).__name__ == name
+    assert set(esegeta.__all__) < set(dir(esegeta))
+    with pytest.raises(AttributeError, match="Salience"):
+        _ = esegeta.Salience
