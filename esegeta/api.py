@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -44,6 +43,9 @@ REGIONS: dict[str, Region] = {
 }
 """Regions by name; those with parameters are passed as objects, such as `Boundary(5.0)`."""
 
+REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
+MASKS = {"frozen": False, "live": True}
+
 
 @dataclass(frozen=True, eq=False)
 class SegmentationModel(Predictor):
@@ -55,8 +57,8 @@ class SegmentationModel(Predictor):
         *,
         of: str = "logit",
         over: str | Region = "predicted",
-        reduce: Reduce = "sum",
-        mask: Literal["frozen", "live"] = "frozen",
+        reduce: str = "sum",
+        mask: str = "frozen",
     ) -> Target:
         """Return a target; combine targets with `+`, `-` and `*`.
 
@@ -73,11 +75,14 @@ class SegmentationModel(Predictor):
         self.labels.channel(label)
         if isinstance(over, str) and over not in REGIONS:
             raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
+        for key, word, words in (("reduce", reduce, REDUCES), ("mask", mask, MASKS)):
+            if word not in words:
+                raise TargetError(f'{key}: "{word}" is not known', hint=suggest(word, words))
         region = REGIONS[over] if isinstance(over, str) else over
         if of in ("dice", "volume_ml"):
             domain = Everywhere() if over == "predicted" else region
             return DiceTarget(label, over=domain) if of == "dice" else VolumeTarget(label, domain)
-        return VoxelTarget(label, of, region, reduce, live=mask == "live")
+        return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
 
     def freeze(
         self, target: Target, volume: Volume, *, truth: Tensor | None = None

@@ -125,6 +125,8 @@ UNKNOWN = {
     "label": ({"label": "livr"}, 'label "livr" is not among the labels; did you mean "liver"?'),
     "integer": ({"label": 7}, 'label "7" is not among the labels; known are: liver'),
     "quantity": ({"of": "logits"}, 'of: "logits" is not a quantity; did you mean "logit"?'),
+    "reduce": ({"reduce": "avg"}, 'reduce: "avg" is not known; known are: sum, mean'),
+    "mask": ({"mask": "lve"}, 'mask: "lve" is not known; did you mean "live"?'),
     "region": ({"over": "boundry"}, 'over: "boundry" is not a region; did you mean "boundary"?'),
 }
 

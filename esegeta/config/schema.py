@@ -227,6 +227,10 @@ class TargetKeys(Keys):
         for region in ("roi", "box", "point"):
             if self.over == region and getattr(self, region) is None:
                 raise ValueError(f"over: {region} needs the key `{region}`")
+        if self.box is not None and not all(a < b for a, b in zip(*self.box, strict=False)):
+            raise ValueError("`box` is [first, one past the last]: each start below its stop")
+        if self.mask == "live" and self.over in ("label", "roi", "box", "point", "all"):
+            raise ValueError(f"mask: live has no effect over: {self.over}, which never changes")
         if "reference" in given and self.of != "dice":
             raise ValueError("`reference` belongs to of: dice")
         if self.of in ("dice", "volume_ml") and (given & {"reduce", "mask"}):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from esegeta.axes import Image
 from esegeta.errors import MapError
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume, write_json, write_map
@@ -60,7 +63,7 @@ class Attribution:
         warnings: what a reader of the map must know, in words.
     """
 
-    data: Float[Tensor, A * S]
+    data: Image
     unit: str
     method: str
     parameters: dict[str, Any]
@@ -79,7 +82,7 @@ class Attribution:
         """The map summed over channels."""
         return self.data.sum(dim=0)
 
-    def per_channel(self) -> Float[Tensor, C * S]:
+    def per_channel(self) -> Image:
         """The map with one share for each input channel; maps of voxels are split evenly."""
         channels = self.volume.num_channels
         if self.data.shape[0] == channels:
@@ -118,11 +121,12 @@ def require_map(data: Tensor, method: str, hint: str) -> None:
     Raises:
         MapError: the map holds NaN or Inf, or is zero everywhere.
     """
-    finite = data.isfinite()
-    if not bool(finite.all()):
+    # The extremes need no tensor of the map's size; NaN comes through both.
+    low, high = (float(extreme) for extreme in torch.aminmax(data))
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise MapError(
-            f"{method}: {int((~finite).sum())} voxels of the map are NaN or Inf",
+            f"{method}: {int((~data.isfinite()).sum())} voxels of the map are NaN or Inf",
             hint="try precision: fp32; check the network's outputs for Inf",
         )
-    if not bool(data.any()):
+    if low == high == 0:
         raise MapError(f"{method}: the map is zero everywhere", hint=hint)

@@ -7,8 +7,8 @@ activations are blended as the logits are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,9 @@ from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.model import deepest_layer, find_layer, held_still, list_layers, tap
 from esegeta.predict import CotangentShares, Pieces, Windows, active_windows
+
+Slopes = Generator[tuple[Pieces, Tensor, Tensor], None, None]
+"""Windows with a layer's activations and the target's gradient by them."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,21 @@ class GradCam(Explainer):
         name = self.layer or deepest_name(objective)
         layer = find_layer(objective.predictor.network, name)
         weights = self._channel_weights(objective, layer)
+        if weights is None:
+            return RawMap(torch.zeros_like(objective.volume.data[:1]), more={"layer": name})
         blended = _blend_over_windows(objective, layer, weights)
         return RawMap(blended.relu()[None], more={"layer": name})
 
-    def _channel_weights(self, objective: Objective, layer: nn.Module) -> Tensor:
+    def _channel_weights(self, objective: Objective, layer: nn.Module) -> Tensor | None:
         total: Tensor | None = None
         positions = 0.0
-        for _, activation, slope in layer_slopes(objective, layer):
-            summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
-            total = summed if total is None else total + summed
-            positions = activation[0, 0].numel() / objective_window_voxels(objective)
-        assert total is not None  # a frozen target touches at least one window
+        with closing(layer_slopes(objective, layer)) as batches:
+            for _, activation, slope in batches:
+                summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+                total = summed if total is None else total + summed
+                positions = activation[0, 0].numel() / objective_window_voxels(objective)
+        if total is None:  # a saturated target touches no window
+            return None
         return total / (positions * objective.volume.data[0].numel())
 
 
@@ -113,10 +120,11 @@ class HiResCam(Explainer):
         windows = objective.windows
         x = objective.x
         total = x.new_zeros(windows.padded_shape)
-        for pieces, activation, slope in layer_slopes(objective, layer):
-            products = (activation * slope).sum(dim=1, keepdim=True)
-            for box, patch in zip(pieces.boxes, upsample(products, windows)[:, 0], strict=True):
-                total[box] += patch.to(x)
+        with closing(layer_slopes(objective, layer)) as batches:
+            for pieces, activation, slope in batches:
+                patches = upsample((activation * slope).sum(dim=1, keepdim=True), windows)[:, 0]
+                for box, patch in zip(pieces.boxes, patches, strict=True):
+                    total[box] += patch.to(x)
         return RawMap(windows.crop(total)[None], more={"layer": name})
 
 
@@ -124,15 +132,17 @@ def deepest_name(objective: Objective) -> str:
     """Return the name of the deepest layer, found on the first window."""
     predictor, windows = objective.predictor, objective.windows
     piece = next(predictor.pieces(objective.x, windows, [0]))
+    objective.tally.windows_run += 1
     with held_still(predictor.network):
         layers = list_layers(predictor.network, lambda: predictor.run(piece.crops[:1], windows))
     return deepest_layer(layers).name
 
 
-def layer_slopes(objective: Objective, layer: nn.Module) -> Iterator[tuple[Pieces, Tensor, Tensor]]:
+def layer_slopes(objective: Objective, layer: nn.Module) -> Slopes:
     """Yield for each batch of active windows the layer's activations and dR/d(activations).
 
-    The graph starts at the layer: what lies before it is run without one.
+    The graph starts at the layer: what lies before it is run without one. Close the generator:
+    only then is the network as it was.
 
     Raises:
         LayerError: the layer did not run, or has no spatial output, or R does not depend on it.

@@ -111,6 +111,8 @@ class Explainer(ABC):
         frozen = target.freeze(Scene(predictor, volume)) if isinstance(target, Target) else target
         objective = Objective(predictor, frozen, volume)
         with measure(volume.data.device) as meter:
+            # Counted first: afterwards it would come on top of what the map and the heap hold.
+            num_active = len(objective.active())
             raw = self.attribute(objective)
             require_map(raw.data, self.name, self.zero_hint)
         return Attribution(
@@ -120,17 +122,17 @@ class Explainer(ABC):
             parameters=parameters_of(self),
             volume=volume,
             target=frozen,
-            facts=self._facts(objective, raw, meter),
+            facts=self._facts(objective, raw, meter, num_active),
             warnings=raw.warnings,
         )
 
-    def _facts(self, objective: Objective, raw: RawMap, meter: Meter) -> Facts:
+    def _facts(self, objective: Objective, raw: RawMap, meter: Meter, num_active: int) -> Facts:
         return Facts(
             seconds=meter.seconds,
             peak_memory_mb=meter.peak_memory_mb,
             evaluations=objective.tally.evaluations,
             windows_run=objective.tally.windows_run,
-            active_windows=len(objective.active()),
+            active_windows=num_active,
             num_windows=len(objective.windows),
             completeness_delta=raw.completeness_delta,
             completeness_relative=raw.completeness_relative,

@@ -151,7 +151,7 @@ def falls_of_target(objective: Objective, patches: Sequence[Patch], baseline: Im
     """
     if objective.target.is_linear:
         return _falls_of_linear_target(objective, patches, baseline)
-    return torch.stack([_fall_of_any_target(objective, patch, baseline) for patch in patches])
+    return _falls_of_any_target(objective, patches, baseline)
 
 
 def _falls_of_linear_target(
@@ -182,33 +182,71 @@ def _falls_of_linear_target(
     return falls
 
 
-def _fall_of_any_target(objective: Objective, patch: Patch, baseline: Image) -> Tensor:
-    predictor, windows = objective.predictor, objective.windows
-    logits = objective.logits()
-    importance = windows.importance(logits.device, logits.dtype)
-    change = torch.zeros_like(windows.pad(logits))
-    support = objective.target.support
-    seen = range(len(windows)) if support is None else windows.touching(support)
-    pairs = [(patch, window) for window in windows.touching_box(patch.box) if window in seen]
-    with torch.no_grad(), held_still(predictor.network):
-        for group in _grouped(pairs, predictor.batch_size):
-            after = predictor.run(_occluded(objective, group, windows, baseline), windows)
-            before = predictor.run(_untouched(objective, group, windows), windows)
-            objective.tally.windows_run += 2 * len(group)
-            for (_, window), gap in zip(group, (after - before).to(logits), strict=True):
-                change[spot(0, windows.boxes[window])] += gap * importance
+def _falls_of_any_target(objective: Objective, patches: Sequence[Patch], baseline: Image) -> Tensor:
+    windows, logits, support = objective.windows, objective.logits(), objective.target.support
+    seen = set(range(len(windows)) if support is None else windows.touching(support))
     coverage = windows.coverage(logits.device, logits.dtype)
-    moved = logits + windows.crop(change / coverage)
-    objective.tally.evaluations += 1
-    fall: Tensor = objective.target.value(logits)[0] - objective.target.value(moved)[0]
-    return fall
+    value = objective.target.value(logits)[0]
+    before = _RecentLogits(objective)
+    falls = []
+    with torch.no_grad(), held_still(objective.predictor.network):
+        for patch in patches:
+            touched = [window for window in windows.touching_box(patch.box) if window in seen]
+            change = _change_of_prediction(objective, patch, touched, baseline, before)
+            moved = logits + windows.crop(change / coverage)
+            falls.append(value - objective.target.value(moved)[0])
+    objective.tally.evaluations += len(patches) + 1
+    return torch.stack(falls)
 
 
-def _untouched(
-    objective: Objective, group: Sequence[tuple[Patch, int]], windows: Windows
+def _change_of_prediction(
+    objective: Objective,
+    patch: Patch,
+    touched: Sequence[int],
+    baseline: Image,
+    before: _RecentLogits,
 ) -> Tensor:
+    """Return by how much the weighted sum of logits changes, `1 L *S` of the padded volume."""
+    predictor, windows, x = objective.predictor, objective.windows, objective.x
+    importance = windows.importance(x.device, x.dtype)
+    change = x.new_zeros((1, predictor.labels.num_outputs, *windows.padded_shape))
+    for group in _grouped(((patch, window) for window in touched), predictor.batch_size):
+        after = predictor.run(_occluded(objective, group, windows, baseline), windows).to(x)
+        objective.tally.windows_run += len(group)
+        for (_, window), logits in zip(group, after, strict=True):
+            change[spot(0, windows.boxes[window])] += (logits - before.of(window)) * importance
+    return change
+
+
+class _RecentLogits:
+    """The unperturbed logits of windows, of which the latest few are kept.
+
+    Neighbouring patches touch the same windows, so that few are ever run twice, in the memory of
+    a few windows.
+    """
+
+    KEPT = 16
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._known: dict[int, Tensor] = {}
+
+    def of(self, window: int) -> Tensor:
+        """Return `net(x_t)`, `L *W`, on the input's device."""
+        if window not in self._known:
+            objective = self._objective
+            while len(self._known) >= self.KEPT:
+                self._known.pop(next(iter(self._known)))
+            crops = _untouched(objective, [window], objective.windows)
+            logits = objective.predictor.run(crops, objective.windows)[0]
+            objective.tally.windows_run += 1
+            self._known[window] = logits.to(objective.x)
+        return self._known[window]
+
+
+def _untouched(objective: Objective, group: Sequence[int], windows: Windows) -> Tensor:
     padded = windows.pad(objective.x)
-    crops = [padded[spot(0, windows.boxes[window])] for _, window in group]
+    crops = [padded[spot(0, windows.boxes[window])] for window in group]
     return torch.stack(crops).to(objective.predictor.device_for(padded))
 
 
@@ -218,7 +256,7 @@ def _occluded(
     windows: Windows,
     baseline: Image,
 ) -> Tensor:
-    crops = _untouched(objective, group, windows)
+    crops = _untouched(objective, [window for _, window in group], windows)
     lows = [low for low, _ in windows.padding]
     for crop, (patch, window) in zip(crops, group, strict=True):
         inside, source = [], []

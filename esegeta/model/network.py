@@ -72,6 +72,11 @@ def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path)
                 f'model.class: no module "{module_name}" ({error})',
                 hint=f"put it beside the config ({folder}) or install it",
             ) from error
+        except Exception as error:
+            raise ModelError(
+                f'model.class: importing "{module_name}" fails: {type(error).__name__}: {error}',
+                hint=f"mend the module; `python -c 'import {module_name}'` shows where",
+            ) from error
     classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
     if class_name not in classes:
         raise ModelError(

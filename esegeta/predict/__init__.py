@@ -7,6 +7,7 @@ from esegeta.predict.predictor import (
     Predictor,
     Pullback,
     active_windows,
+    require_graph,
 )
 from esegeta.predict.probe import count_outputs
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
@@ -23,5 +24,6 @@ __all__ = [
     "Windows",
     "active_windows",
     "count_outputs",
+    "require_graph",
     "spot",
 ]

@@ -138,6 +138,7 @@ class Predictor:
                 crops = pieces.crops.requires_grad_(True)
                 with torch.enable_grad():
                     logits = self.run(crops, windows)
+                require_graph(logits)
                 share = shares.of(pieces, logits.device)
                 (slope,) = torch.autograd.grad(logits, crops, share.to(logits.dtype))
                 slope = slope.to(x.device, x.dtype)
@@ -148,7 +149,9 @@ class Predictor:
                     gradient[spot(image, box)] += slope[place]
                     value[image] += worth[place].to(x.device)
         scale = shares.scale
-        return Pullback(windows.crop(gradient) * scale, value * scale, len(active), len(windows))
+        # In place: a second tensor of the volume's size would be the peak of memory.
+        gradient = windows.crop(gradient.mul_(scale)).contiguous()
+        return Pullback(gradient, value * scale, len(active), len(windows))
 
     def contributions(
         self, x: Batch, cotangent: Cotangent, active: Sequence[int]
@@ -226,7 +229,7 @@ class CotangentShares:
     """
 
     def __init__(self, windows: Windows, cotangent: Logits) -> None:
-        peak = float(cotangent.abs().max())
+        peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
         exponent = torch.frexp(torch.tensor(peak, dtype=torch.float64)).exponent
         self.scale = float(2.0 ** int(exponent)) if peak > 0 else 1.0
         self._boxes = windows.boxes
@@ -250,9 +253,22 @@ class CotangentShares:
         return self._padded[spot(image, box)] * (self._weights / self._coverage[box] / self.scale)
 
 
+def require_graph(logits: Tensor) -> None:
+    """Refuse logits that gradients cannot flow back from.
+
+    Raises:
+        ModelError: nothing that the gradient is wanted of led to them.
+    """
+    if not logits.requires_grad:
+        raise ModelError(
+            "the network's output has no gradient by its input",
+            hint="does its forward detach, round, or run under torch.no_grad? occlusion needs none",
+        )
+
+
 def active_windows(windows: Windows, cotangent: Logits) -> list[int]:
     """Return the windows on which a cotangent is not zero everywhere."""
-    return windows.touching((cotangent != 0).any(dim=0).any(dim=0))
+    return windows.touching(cotangent.any(dim=1).any(dim=0))
 
 
 class _Blended(torch.autograd.Function):

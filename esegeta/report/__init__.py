@@ -9,7 +9,12 @@ from esegeta.report.record import (
     write_record,
     write_scores,
 )
-from esegeta.report.save import remove_attribution, save_attribution, save_prediction
+from esegeta.report.save import (
+    remove_attribution,
+    remove_other_components,
+    save_attribution,
+    save_prediction,
+)
 
 __all__ = [
     "PredictionFiles",
@@ -18,6 +23,7 @@ __all__ = [
     "draw_overlay",
     "read_sidecar",
     "remove_attribution",
+    "remove_other_components",
     "save_attribution",
     "save_prediction",
     "write_dataset_files",

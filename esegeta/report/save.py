@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -49,6 +50,8 @@ def save_attribution(
     """
     files.map.unlink(missing_ok=True)
     volume = attribution.volume
+    split = zip(volume.channels, attribution.data, strict=True) if attribution.has_channels else ()
+    channel_maps = {files.channel_map(name): data for name, data in split}
     write_json(
         files.sidecar,
         {
@@ -58,23 +61,32 @@ def save_attribution(
             "case": files.case,
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
+            "files": [path.name for path in (files.overlay, *channel_maps, files.map)],
             **provenance,
         },
     )
     with atomic_path(files.overlay) as temporary:
         draw_overlay(temporary, attribution, f"{files.case}: {files.target}, {files.method}")
-    if attribution.has_channels:
-        for name, data in zip(volume.channels, attribution.data, strict=True):
-            write_map(files.channel_map(name), data, volume)
+    for path, data in channel_maps.items():
+        write_map(path, data, volume)
     write_map(files.map, attribution.total, volume)
 
 
 def remove_attribution(files: UnitFiles) -> None:
     """Remove the files of a unit, the map first."""
-    channels = (read_sidecar(files.sidecar) or {}).get("channels", [])
-    maps = [files.map, *(files.channel_map(str(name)) for name in channels)]
-    for path in (*maps, files.overlay, files.sidecar):
+    others = (read_sidecar(files.sidecar) or {}).get("files", [])
+    folder = files.map.parent
+    for path in (files.map, *(folder / str(name) for name in others), files.sidecar):
         path.unlink(missing_ok=True)
+
+
+def remove_other_components(root: Path, case: str, target: str, names: Sequence[str]) -> None:
+    """Remove maps of components that an earlier prediction had and this one has not."""
+    kept = {f"{case}_label-{name}" for name in names}
+    for path in (root / case).glob("*"):
+        start = path.name.partition("_desc-")[0].partition("_chan-")[0]
+        if start.startswith(f"{case}_label-{target}#") and start not in kept:
+            path.unlink(missing_ok=True)
 
 
 def save_prediction(

@@ -11,6 +11,7 @@ from esegeta.report import (
     PredictionFiles,
     UnitFiles,
     read_sidecar,
+    remove_other_components,
     save_prediction,
     write_dataset_files,
     write_scores,
@@ -22,7 +23,7 @@ from esegeta.run.record import Recorder
 from esegeta.run.targets import TargetPlan
 from esegeta.run.unit import Unit, catch_failure
 from esegeta.target import FrozenTarget, Scene, Target
-from esegeta.volume import Case, read_case
+from esegeta.volume import Case, read_case, sweep
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def run_experiment(
     for note in experiment.notes:
         session.listener.note(note)
     start = time.perf_counter()
+    sweep(experiment.root)
     write_dataset_files(experiment.root, experiment.config.keys.name, session.recorder.version)
     session.recorder.write(session.results, "running")
     session.listener.expect(
@@ -123,6 +125,8 @@ class _Session:
         failure = self._catch(form, case)
         if failure is not None:
             return self._fail_all(case, [plan], failure, inputs)
+        if plan.splits:
+            remove_other_components(self.experiment.root, case.name, plan.name, list(targets))
         if len(targets) > 1:
             self.listener.expect((len(targets) - 1) * len(self.experiment.methods))
         for name, target in targets.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from esegeta.report import ScoreRow
@@ -53,7 +53,6 @@ class Outcome:
 
     results: Sequence[UnitResult]
     seconds: float = 0.0
-    bugs: Sequence[str] = field(default_factory=tuple)
 
     @property
     def failures(self) -> list[UnitResult]:

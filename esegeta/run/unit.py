@@ -48,10 +48,11 @@ class Unit:
 
     def finished(self) -> UnitResult | None:
         """Return the result of an earlier run that matches, or None where it is to be done."""
-        if not self.files.map.is_file():
-            return None
         sidecar = read_sidecar(self.files.sidecar)
         if sidecar is None or sidecar.get("fingerprint") != self.fingerprint:
+            return None
+        expected = [self.files.map.name, *sidecar.get("files", [])]
+        if not all((self.files.map.parent / str(name)).is_file() for name in expected):
             return None
         return self.result(
             "skipped",

@@ -1,6 +1,6 @@
 """Images with their geometry: read, preprocessed, and put back."""
 
-from esegeta.volume.atomic import atomic_path, write_json, write_text
+from esegeta.volume.atomic import atomic_path, sweep, write_json, write_text
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.inverse import reorient_like, resample
 from esegeta.volume.load import (
@@ -34,6 +34,7 @@ __all__ = [
     "read_volume",
     "reorient_like",
     "resample",
+    "sweep",
     "volume_from_tensor",
     "write_json",
     "write_label_map",

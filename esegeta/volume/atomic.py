@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +15,16 @@ from typing import Any
 
 from esegeta.errors import OutputError
 
+TEMPORARY = ".tmp-"
+WRITER = re.compile(r"^\.tmp-(?P<node>.*)-(?P<pid>\d+)-[^-]*$")
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces `path`.
 
-    The temporary name keeps the suffix (writers choose the format by it) and starts with a
-    dot, so that no glob for results finds a half-written file.
+    The temporary name keeps the suffix (writers choose the format by it), starts with a dot, and
+    names its writer, so that `sweep` can tell what a killed process left behind.
 
     Raises:
         OutputError: the folder cannot be written, or the path is a folder itself.
@@ -27,7 +32,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffix, dir=path.parent)
+        prefix = f"{TEMPORARY}{platform.node()}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
     except OSError as error:
         raise _refusal(path.parent, error) from error
     os.close(handle)
@@ -44,6 +50,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove the temporary files under a folder whose writer, a process of this host, is dead."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        found = WRITER.match(path.name)
+        if found and found["node"] == platform.node() and not _is_alive(int(found["pid"])):
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:
@@ -53,6 +67,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; NaN and Inf become null, for JSON has neither."""
     write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is there, and belongs to somebody else
+        return True
+    return True
 
 
 def _refusal(path: Path, error: OSError) -> OutputError:

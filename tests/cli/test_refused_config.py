@@ -30,6 +30,18 @@ def block(*path: str, **keys: Any) -> Change:
 
 
 PLACED: dict[str, tuple[Change, str, str, str]] = {
+    "inverted box": (
+        target(name="b", label="liver", box=[[5, 5, 5], [1, 1, 1]]),
+        "name: b",
+        "targets[1]:",
+        "each start below its stop",
+    ),
+    "live mask of a fixed region": (
+        target(name="b", label="liver", over="all", mask="live"),
+        "name: b",
+        "targets[1]:",
+        "mask: live has no effect over: all",
+    ),
     "top": (block(sed=3), "sed:", "sed: unknown key", '"seed"'),
     "nested": (
         block("inference", batchsize=2),

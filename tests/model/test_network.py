@@ -101,3 +101,10 @@ def test_what_is_wrong_with_an_own_class(
 def test_signature_of_the_first_convolution(ndim: int) -> None:
     assert convolution_signature(unet(ndim, in_channels=3)) == (ndim, 3)
     assert convolution_signature(nn.Sequential(nn.Linear(3, 4))) is None
+
+
+@pytest.mark.parametrize("code", ["class Net(:", "import torch\n1 / 0"])
+def test_a_module_that_cannot_be_imported_is_named(code: str, tmp_path: Path) -> None:
+    (tmp_path / "broken_network.py").write_text(code)
+    with pytest.raises(ModelError, match='importing "broken_network" fails: '):
+        build_module_network("broken_network:Net", {}, tmp_path)

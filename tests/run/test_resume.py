@@ -143,6 +143,10 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
         lambda lab: lab.file("a", "part", SMOOTH).unlink(),
         {("a", "part", SMOOTH)},
     ),
+    "one picture deleted": (
+        lambda lab: lab.file("a", "part", SMOOTH, "overlay.png").unlink(),
+        {("a", "part", SMOOTH)},
+    ),
     "one sidecar deleted": (
         lambda lab: lab.file("a", "part", SMOOTH, "attrmap.json").unlink(),
         {("a", "part", SMOOTH)},
@@ -210,6 +214,22 @@ def test_components_are_found_again_and_skipped(lab: Lab) -> None:
     assert {unit[1] for unit in lab.statuses()} == {"liver#1", "liver#2"}
     assert set(lab.statuses().values()) == {"skipped"}
     assert lab.maps() == before
+
+
+def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
+    array = np.full(SHAPE, -1.0, np.float32)
+    array[0:3, 0:3, 0:3] = array[5:7, 5:7, 4:6] = 2.0
+    save_image(lab.folder / "a.nii.gz", array)
+    lab.keys["data"]["cases"].pop()
+    lab.keys["targets"] = [{"label": "liver", "component": "each"}]
+    lab.keys["methods"] = [SALIENCY]
+    lab.run()
+    assert lab.file("a", "liver#2", SALIENCY).exists()
+    array[5:7] = -1.0
+    save_image(lab.folder / "a.nii.gz", array)
+    lab.run()
+    assert lab.file("a", "liver#1", SALIENCY).exists()
+    assert not list(lab.file("a", "liver#1", SALIENCY).parent.glob("*liver#2*"))
 
 
 def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:

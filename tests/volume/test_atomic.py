@@ -2,13 +2,16 @@
 
 import json
 import os
+import platform
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from esegeta.errors import OutputError
-from esegeta.volume import atomic_path, write_json, write_map, write_text
+from esegeta.volume import atomic_path, sweep, write_json, write_map, write_text
 from tests.builders import volume
 
 
@@ -118,3 +121,22 @@ def test_json_has_no_infinity_either(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"worst": float("inf"), "best": -float("inf")})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert "Infinity" not in text
+
+
+def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    code = "from pathlib import Path; import os; from esegeta.volume import atomic_path\n"
+    code += (
+        "with atomic_path(Path('deep/map.nii.gz')) as path: path.write_text('torn'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    (left,) = (tmp_path / "deep").iterdir()
+    assert left.name.startswith(".tmp-")
+    other_host = left.with_name(left.name.replace(platform.node(), "elsewhere"))
+    kept = [tmp_path / "map.nii.gz", other_host, tmp_path / ".tmp-notes"]
+    for path in kept:
+        path.touch()
+    with atomic_path(tmp_path / "mine.json") as mine:
+        sweep(tmp_path)
+        assert mine.exists()
+    assert not left.exists()
+    assert all(path.exists() for path in kept)

@@ -1,0 +1,272 @@
+"""What holds for every method, in 2D and 3D, for one channel and two: one table drives it all."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esegeta.errors import EsegetaError, LayerError
+from esegeta.explain import (
+    EXPLAINERS,
+    Explainer,
+    GradCam,
+    HiResCam,
+    InputXGradient,
+    IntegratedGradients,
+    Objective,
+    Occlusion,
+    Saliency,
+    SmoothGrad,
+    SmoothGradSquared,
+    VarGrad,
+)
+from esegeta.predict import WindowPlan
+from esegeta.target import FrozenTarget, Scene
+from tests.builders import pointwise, predictor, volume
+from tests.contracts.rows import Case, assert_documented, make_case
+from tests.networks import Counting, Failing, Smooth, symmetric
+from tests.oracles import disguised, frozen, relative_gap, state_of, with_coefficients
+
+# One row a method. Baselines are zero: the same in a window as in the volume.
+ROWS: dict[str, Explainer] = {
+    "saliency": Saliency(),
+    "input_x_gradient": InputXGradient(),
+    "integrated_gradients": IntegratedGradients(steps=8, baseline="zero"),
+    "smoothgrad": SmoothGrad(samples=2),
+    "smoothgrad_sq": SmoothGradSquared(samples=2),
+    "vargrad": VarGrad(samples=2),
+    "grad_cam": GradCam(),
+    "hires_cam": HiResCam(),
+    "occlusion": Occlusion(box=4, baseline="zero"),
+}
+
+TOLERANCE = 1e-5
+COMPLETENESS = 1e-3
+
+ALL = list(EXPLAINERS)
+
+
+def with_trait(name: str) -> list[str]:
+    return [method for method in ALL if getattr(EXPLAINERS[method].traits, name)]
+
+
+@pytest.fixture(params=[1, 2], ids=["1ch", "2ch"])
+def case(request: pytest.FixtureRequest, ndim: int) -> Case:
+    return make_case(ndim, request.param)
+
+
+def test_every_method_has_a_row_of_its_own_class() -> None:
+    assert list(ROWS) == list(EXPLAINERS)
+    for name, kind in EXPLAINERS.items():
+        assert type(ROWS[name]) is kind
+        assert kind.name == name
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_documents_itself(method: str) -> None:
+    assert_documented(EXPLAINERS[method])
+    assert ROWS[method].cost.strip()
+    assert dataclasses.is_dataclass(EXPLAINERS[method])
+    assert EXPLAINERS[method]() == EXPLAINERS[method]()  # usable without a parameter
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_the_map_is_a_map(case: Case, method: str) -> None:
+    found = ROWS[method].explain(case.model, case.volume, case.target)
+    channels = case.volume.num_channels if EXPLAINERS[method].traits.by_channel else 1
+    assert found.data.shape == (channels, *case.volume.grid.shape)
+    assert found.data.dtype == torch.float32
+    assert found.data.isfinite().all()
+    assert not found.data.requires_grad
+    assert found.data.std() > 0
+    assert found.method == method
+    assert found.unit == ROWS[method].unit_for(case.target.unit)
+    assert "{" not in found.unit
+    assert found.facts.seconds > 0
+    # Only complete methods claim to add up.
+    assert (found.facts.completeness_delta is not None) == EXPLAINERS[method].traits.complete
+    assert (found.facts.completeness_relative is not None) == EXPLAINERS[method].traits.complete
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_the_same_again_and_another_under_another_seed(case: Case, method: str) -> None:
+    explainer = ROWS[method]
+    first = explainer.explain(case.model, case.volume, case.target)
+    torch.manual_seed(99)
+    again = explainer.explain(case.model, case.volume, case.target)
+    assert torch.equal(first.data, again.data)
+    stochastic = explainer.traits.stochastic
+    assert stochastic == ("seed" in {field.name for field in dataclasses.fields(explainer)})
+    assert (first.facts.seed is not None) == stochastic
+    if stochastic:
+        other = replace(explainer, seed=7).explain(case.model, case.volume, case.target)
+        assert relative_gap(other.data, first.data) > 1e-3
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_batch_size_does_not_matter(case: Case, method: str) -> None:
+    expected = ROWS[method].explain(case.model, case.volume, case.target).data
+    for batch_size in (1, 3):
+        other = replace(case.model, batch_size=batch_size)
+        found = ROWS[method].explain(other, case.volume, case.target).data
+        assert relative_gap(found, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_both_routes_agree(case: Case, method: str) -> None:
+    """A linear target, and the same one looking as if it were not linear."""
+    expected = ROWS[method].explain(case.model, case.volume, case.target).data
+    found = ROWS[method].explain(case.model, case.volume, disguised(case.target)).data
+    assert relative_gap(found, expected) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_leaves_the_network_as_it_was(case: Case, method: str) -> None:
+    for place, module in enumerate(case.network.modules()):
+        module.training = place % 2 == 0
+    before = state_of(case.network)
+    ROWS[method].explain(case.model, case.volume, case.target)
+    assert state_of(case.network) == before
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("method", ALL)
+def test_leaves_the_network_as_it_was_after_an_exception(case: Case, method: str, nth: int) -> None:
+    network = Failing(case.network.train(), nth)
+    before = state_of(network)
+    with pytest.raises(Failing.BrokenError):
+        ROWS[method].explain(replace(case.model, network=network), case.volume, case.target)
+    assert state_of(network) == before
+
+
+@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("method", ALL)
+def test_counts_the_windows_that_it_ran(case: Case, method: str, linear: bool) -> None:
+    network = Counting(case.network)
+    model = replace(case.model, network=network)
+    target = case.target if linear else disguised(case.target)
+    target.scene.logits  # noqa: B018  (predicted when the target was frozen)
+    found = ROWS[method].explain(model, case.volume, target)
+    assert found.facts.windows_run == network.windows > 0
+    assert found.facts.active_windows == found.facts.num_windows > 1
+    assert found.facts.evaluations > 0
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("method", with_trait("additive"))
+def test_the_map_is_the_sum_over_windows(ndim: int, num_channels: int, method: str) -> None:
+    """Each window by itself, as if it were the volume, explained for its own contribution."""
+    case = make_case(ndim, num_channels, shape=(12, 12, 8)[:ndim])
+    found = ROWS[method].explain(case.model, case.volume, case.target).data
+    windows = case.model.windows(case.volume.batch)
+    weights = windows.importance(torch.device("cpu"), torch.float32)
+    coverage = sum_of_importances(case)
+    assert case.target.coefficients is not None
+    alone = replace(case.model, plan=WindowPlan(windows.size, overlap=0.0, blend="constant"))
+    total = torch.zeros_like(found)
+    for box in windows.boxes:
+        crop = volume(windows.size, num_channels)
+        crop = crop.with_data(case.volume.data[(slice(None), *box)].clone())
+        share = case.target.coefficients[(slice(None), *box)] * weights / coverage[box]
+        target = with_coefficients(frozen(alone, crop), share)
+        total[(slice(None), *box)] += ROWS[method].attribute(Objective(alone, target, crop)).data
+    assert len(windows) > 1
+    assert relative_gap(found, total) < 10 * TOLERANCE
+
+
+def sum_of_importances(case: Case) -> torch.Tensor:
+    windows = case.model.windows(case.volume.batch)
+    total = torch.zeros(windows.padded_shape)
+    for box in windows.boxes:
+        total[box] += windows.importance(torch.device("cpu"), torch.float32)
+    return total
+
+
+@pytest.mark.parametrize("method", with_trait("complete"))
+def test_complete_methods_add_up_and_say_so(case: Case, method: str) -> None:
+    model = replace(case.model, network=Smooth(case.volume.ndim, case.volume.num_channels))
+    target = frozen(model, case.volume)
+    found = ROWS[method].explain(model, case.volume, target)
+    ends = [target.value(model.predict(scale * case.volume.batch)) for scale in (1, 0)]
+    change = float(ends[0] - ends[1])
+    assert abs(float(found.data.double().sum()) - change) < COMPLETENESS * abs(change)
+    assert found.facts.completeness_delta is not None
+    assert found.facts.completeness_relative is not None
+    assert found.facts.completeness_relative < COMPLETENESS
+
+
+@pytest.mark.parametrize("method", with_trait("needs_layer"))
+def test_an_unknown_layer_is_refused_with_the_nearest_names(ndim: int, method: str) -> None:
+    case = make_case(ndim, 1)
+    assert EXPLAINERS[method].traits.needs_hooks
+    explainer = replace(ROWS[method], layer="modle.0")
+    with pytest.raises(LayerError, match=r'"modle.0" is not in the network.*"model.0"'):
+        explainer.explain(case.model, case.volume, case.target)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_windowed_is_whole_for_a_pointwise_network(ndim: int, method: str) -> None:
+    image = volume((9, 6, 7)[:ndim], 2)
+    network = pointwise(ndim, in_channels=2)
+    maps = []
+    for window in ((4, 6, 2)[:ndim], image.grid.shape):
+        model = predictor(network, window, overlap=0.6)
+        explainer = ROWS[method]
+        if explainer.traits.needs_layer:
+            explainer = replace(explainer, layer="1")
+        maps.append(explainer.explain(model, image, frozen(model, image)).data)
+    assert relative_gap(maps[0], maps[1]) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name not in with_trait("stochastic")])
+def test_flipped_volumes_have_flipped_maps(ndim: int, method: str) -> None:
+    """Kernels are their own mirrors, windows lie symmetrically: nothing knows left from right."""
+    shape = (12, 8, 12)[:ndim]
+    image = volume(shape, 2)
+    model = predictor(symmetric(ndim, 2), (8,) * ndim)
+    weights = torch.rand(2, *shape)
+    plain = with_coefficients(frozen(model, image), weights)
+    expected = ROWS[method].explain(model, image, plain).data
+    for axes in ((1,), (2,), (1, 2), (ndim,)):
+        mirrored = image.with_data(image.data.flip(axes))
+        target = with_coefficients(frozen(model, mirrored), weights.flip(axes))
+        found = ROWS[method].explain(model, mirrored, target).data.flip(axes)
+        assert relative_gap(found, expected) < 10 * TOLERANCE
+        assert relative_gap(found.flip(axes), expected) > 1e-2
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_a_2d_network_over_slices(method: str) -> None:
+    """Slices do not know of each other: each slice's map is the map of that slice alone."""
+    flat = make_case(2, 1, shape=(9, 10))
+    model = replace(flat.model, plan=WindowPlan((8, 8), slice_axis=0))
+    image = volume((3, 9, 10))
+    plain = frozen(model, image)
+    weights = torch.zeros_like(plain.scene.logits[0])
+    weights[:, 1] = torch.rand(2, 9, 10) + 0.1
+    explainer = ROWS[method]
+    found = explainer.explain(model, image, with_coefficients(plain, weights)).data
+    if method in ("occlusion", "grad_cam"):
+        return  # boxes and channel weights reach over slices
+    assert not found[:, [0, 2]].any()
+    assert found[:, 1].any()
+    if explainer.traits.stochastic:
+        return  # other draws
+    one = volume((9, 10)).with_data(image.data[:, 1].clone())
+    target = with_coefficients(frozen(flat.model, one), weights[:, 1])
+    expected = explainer.explain(flat.model, one, target).data
+    assert relative_gap(found[:, 1], expected) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, method: str) -> None:
+    """Weights of zero: what would be a map of zeros, or a division by zero, is no result."""
+    case = make_case(ndim, 1)
+    empty: FrozenTarget = with_coefficients(
+        case.target, torch.zeros_like(Scene(case.model, case.volume).logits[0])
+    )
+    with pytest.raises(EsegetaError):
+        ROWS[method].explain(case.model, case.volume, empty)

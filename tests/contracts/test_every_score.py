@@ -1,0 +1,137 @@
+"""What holds for every score, in 2D and 3D, for one channel and two: one table drives it all."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esegeta.errors import MapError
+from esegeta.explain import Attribution, GradCam, InputXGradient
+from esegeta.score import SCORES, Infidelity, Score, ScoreContext, SensitivityMax
+from tests.contracts.rows import Case, assert_documented, make_case
+from tests.networks import Failing
+from tests.oracles import disguised, state_of
+
+ROWS: dict[str, Score] = {
+    "infidelity": Infidelity(samples=5, noise=0.3),
+    "sensitivity_max": SensitivityMax(samples=3, radius=0.2),
+}
+
+EXPLAINER = InputXGradient()
+ALL = list(SCORES)
+
+
+@pytest.fixture(params=[1, 2], ids=["1ch", "2ch"])
+def case(request: pytest.FixtureRequest, ndim: int) -> Case:
+    return make_case(ndim, request.param)
+
+
+def explained(case: Case) -> Attribution:
+    return EXPLAINER.explain(case.model, case.volume, case.target)
+
+
+def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, float]:
+    return score.score(attribution, ScoreContext(case.model, EXPLAINER))
+
+
+def test_every_score_has_a_row_of_its_own_class() -> None:
+    assert list(ROWS) == list(SCORES)
+    for name, kind in SCORES.items():
+        assert type(ROWS[name]) is kind
+        assert kind.name == name
+
+
+def test_no_two_scores_give_a_figure_of_one_name() -> None:
+    names = [quality.name for kind in SCORES.values() for quality in kind.qualities]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_documents_itself(name: str) -> None:
+    assert_documented(SCORES[name])
+    assert SCORES[name]() == SCORES[name]()  # usable without a parameter
+    for quality in SCORES[name].qualities:
+        assert quality.better in ("lower", "higher")
+        assert quality.low < quality.high
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> None:
+    found = figures(ROWS[name], explained(case), case)
+    assert list(found) == [quality.name for quality in SCORES[name].qualities]
+    for quality in SCORES[name].qualities:
+        value = found[quality.name]
+        assert isinstance(value, float)
+        assert math.isfinite(value)
+        assert quality.low < value < quality.high
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_again_and_another_under_another_seed(case: Case, name: str) -> None:
+    attribution = explained(case)
+    first = figures(ROWS[name], attribution, case)
+    torch.manual_seed(99)
+    assert figures(ROWS[name], attribution, case) == first
+    if "seed" in {field.name for field in dataclasses.fields(ROWS[name])}:
+        other = figures(replace(ROWS[name], seed=7), attribution, case)
+        assert all(other[key] != value for key, value in first.items())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_batch_size_does_not_matter(case: Case, name: str, batch_size: int) -> None:
+    attribution = explained(case)
+    other = replace(case, model=replace(case.model, batch_size=batch_size))
+    found = figures(ROWS[name], attribution, other)
+    assert found == pytest.approx(figures(ROWS[name], attribution, case), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_both_routes_agree(case: Case, name: str) -> None:
+    attribution = explained(case)
+    other = replace(attribution, target=disguised(attribution.target))
+    expected = figures(ROWS[name], attribution, case)
+    assert figures(ROWS[name], other, case) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> None:
+    attribution = explained(case)
+    network = case.network.train()
+    before = state_of(network)
+    map_, image = attribution.data.clone(), case.volume.data.clone()
+    figures(ROWS[name], attribution, case)
+    assert state_of(network) == before
+    assert torch.equal(attribution.data, map_)
+    assert torch.equal(case.volume.data, image)
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_leaves_the_network_as_it_was_after_an_exception(case: Case, name: str, nth: int) -> None:
+    attribution = explained(case)
+    network = Failing(case.network.train(), nth)
+    before = state_of(network)
+    broken = replace(case, model=replace(case.model, network=network))
+    with pytest.raises(Failing.BrokenError):
+        figures(ROWS[name], attribution, broken)
+    assert state_of(network) == before
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_map_of_zeros_is_refused(case: Case, name: str) -> None:
+    attribution = explained(case)
+    empty = replace(attribution, data=torch.zeros_like(attribution.data))
+    with pytest.raises(MapError, match=f"{name}: the map is zero everywhere"):
+        figures(ROWS[name], empty, case)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_scores_maps_of_voxels_too(case: Case, name: str) -> None:
+    attribution = GradCam().explain(case.model, case.volume, case.target)
+    found = ROWS[name].score(attribution, ScoreContext(case.model, GradCam()))
+    assert all(math.isfinite(value) for value in found.values())

@@ -1,0 +1,106 @@
+"""On a CUDA device everything is as on the CPU: `pytest -m gpu`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esegeta.explain import EXPLAINERS, NoiseTunnel
+from esegeta.predict import Predictor
+from tests.builders import SHAPES
+from tests.contracts.rows import Case, make_case
+from tests.contracts.test_every_explainer import ROWS
+from tests.oracles import disguised, frozen, relative_gap, with_coefficients
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    """Without TensorFloat32, whose ten bits would be the only thing that is seen."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def on_cuda(model: Predictor) -> Predictor:
+    return replace(model, network=copy.deepcopy(model.network).to("cuda"))
+
+
+def moved(case: Case) -> Case:
+    """Return the case with network and volume on the device."""
+    model, image = on_cuda(case.model), case.volume.to("cuda")
+    assert case.target.coefficients is not None
+    target = with_coefficients(frozen(model, image), case.target.coefficients.to("cuda"))
+    return Case(model, image, target)
+
+
+@pytest.mark.parametrize("buffers", ["cpu", "cuda"])
+def test_prediction_and_gradient(ndim: int, buffers: str) -> None:
+    """The volume's buffers stay where the input is; windows go to the network."""
+    model = make_case(ndim, 2).model
+    x = torch.randn(2, 2, *SHAPES[ndim])
+    slope = torch.randn(2, 2, *SHAPES[ndim])
+    there = on_cuda(model)
+    found = there.predict(x.to(buffers))
+    assert found.device.type == buffers
+    assert relative_gap(found.cpu(), model.predict(x)) < TOLERANCE
+    pulled = there.pull_back(x.to(buffers), slope.to(buffers))
+    expected = model.pull_back(x, slope)
+    assert pulled.gradient.device.type == buffers
+    assert relative_gap(pulled.gradient.cpu(), expected.gradient) < TOLERANCE
+    torch.testing.assert_close(pulled.value.cpu(), expected.value, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("method", EXPLAINERS)
+def test_every_explainer(ndim: int, method: str, linear: bool) -> None:
+    case = make_case(ndim, 2)
+    there = moved(case)
+    targets = [case.target, there.target]
+    if not linear:
+        targets = [disguised(target) for target in targets]
+    explainer = ROWS[method]
+    found = explainer.explain(there.model, there.volume, targets[1])
+    assert found.data.device.type == "cuda"
+    assert found.facts.peak_memory_mb > 0
+    if isinstance(explainer, NoiseTunnel):  # a generator draws other numbers on each device
+        again = explainer.explain(there.model, there.volume, targets[1])
+        assert relative_gap(again.data, found.data) < TOLERANCE
+        explainer = replace(explainer, samples=2, noise=1e-6)
+        if method == "vargrad":
+            return
+        found = explainer.explain(there.model, there.volume, targets[1])
+    expected = explainer.explain(case.model, case.volume, targets[0])
+    assert relative_gap(found.data.cpu(), expected.data) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["saliency", "occlusion", "grad_cam", "hires_cam"])
+def test_buffers_may_stay_on_the_cpu(ndim: int, method: str) -> None:
+    case = make_case(ndim, 1)
+    model = on_cuda(case.model)
+    found = ROWS[method].explain(model, case.volume, case.target)
+    assert found.data.device.type == "cpu"
+    expected = ROWS[method].explain(case.model, case.volume, case.target)
+    assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision(ndim: int, precision: str) -> None:
+    case = make_case(ndim, 1)
+    there = moved(case)
+    half = replace(there.model, precision=precision)
+    slope = torch.full((1, 2, *SHAPES[ndim]), 1e-9)
+    found = half.pull_back(there.volume.batch, slope.to("cuda"))
+    expected = case.model.pull_back(case.volume.batch, slope)
+    assert relative_gap(found.gradient.cpu(), expected.gradient) < 0.05

@@ -1,0 +1,144 @@
+"""Sensitivity: captum's figure and a slow loop's, on the same draws."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import captum.metrics
+import pytest
+import torch
+from torch import Tensor
+
+from esegeta.errors import ConfigError, MapError
+from esegeta.explain import (
+    Attribution,
+    Explainer,
+    GradCam,
+    InputXGradient,
+    IntegratedGradients,
+    Saliency,
+)
+from esegeta.predict import Predictor
+from esegeta.score import ScoreContext, SensitivityMax
+from esegeta.target import VoxelTarget
+from esegeta.volume import Volume
+from tests.builders import SHAPES, linear, predictor, unet, volume
+from tests.oracles import everywhere, frozen, gradient_of, monai_prediction
+
+
+def score_of(
+    attribution: Attribution, model: Predictor, explainer: Explainer, **options: float
+) -> float:
+    context = ScoreContext(model, explainer)
+    return SensitivityMax(**options).score(attribution, context)["sensitivity_max"]
+
+
+def moved_images(image: Volume, samples: int, radius: float, seed: int) -> list[Tensor]:
+    """Return the neighbours of the image that the score says it visits."""
+    values = image.data.flatten().double()
+    bound = radius * float((values - values.mean()).square().mean().sqrt())
+    generator = torch.Generator().manual_seed(seed)
+    draws = [torch.rand(image.data.shape, generator=generator) for _ in range(samples)]
+    return [image.data + bound * (2 * draw - 1) for draw in draws]
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("of", ["logit", "log_probability"])
+def test_equals_captum_on_the_same_draws(ndim: int, num_channels: int, of: str) -> None:
+    model = predictor(unet(ndim, "relu_instance", in_channels=num_channels), (8,) * ndim)
+    image = volume(SHAPES[ndim], num_channels)
+    target = frozen(model, image, everywhere(of=of))
+    attribution = Saliency().explain(model, image, target)
+    found = score_of(attribution, model, Saliency(), samples=4, radius=0.1, seed=6)
+    moved = torch.stack(moved_images(image, 4, 0.1, seed=6))
+
+    def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (gradient_of(lambda x: target.value(monai_prediction(model, x)), inputs[0]),)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="captum")
+        expected = captum.metrics.sensitivity_max(
+            explain, image.batch, lambda inputs, radius: (moved,), n_perturb_samples=4
+        )
+    assert found == pytest.approx(float(expected), rel=1e-3)
+    assert found > 1e-3
+
+
+@pytest.mark.parametrize(
+    "explainer",
+    [InputXGradient(), IntegratedGradients(steps=2, baseline="mean"), GradCam()],
+    ids=lambda explainer: explainer.name,
+)
+def test_equals_a_slow_loop_for_any_method(ndim: int, explainer: Explainer) -> None:
+    model = predictor(unet(ndim), (8,) * ndim)
+    image = volume(SHAPES[ndim])
+    target = frozen(model, image, everywhere(of="margin"))
+    attribution = explainer.explain(model, image, target)
+    found = score_of(attribution, model, explainer, samples=3, radius=0.1, seed=1)
+    changes = [
+        explainer.explain(model, image.with_data(data), replaced(target, model, data)).data
+        - attribution.data
+        for data in moved_images(image, 3, 0.1, seed=1)
+    ]
+    norms = [float(change.double().norm()) for change in changes]
+    assert found == pytest.approx(max(norms) / float(attribution.data.double().norm()), rel=1e-3)
+    assert found > min(norms) / float(attribution.data.double().norm())
+
+
+def replaced(target: object, model: Predictor, data: Tensor) -> object:
+    """Return the frozen target with the prediction of another image beside it."""
+    scene = target.scene
+    return replace(target, scene=replace(scene, known_logits=model.predict(data[None])))
+
+
+def test_the_map_of_a_linear_network_never_moves(ndim: int) -> None:
+    model = predictor(linear(ndim, kernel=3), (4,) * ndim)
+    image = volume(SHAPES[ndim])
+    attribution = Saliency().explain(model, image, frozen(model, image))
+    assert score_of(attribution, model, Saliency()) < 1e-6
+
+
+def test_the_map_x_w_moves_as_the_image_does(ndim: int) -> None:
+    """phi = w * x with w constant: the ratio is |d| / |x| of the largest draw."""
+    model = predictor(linear(ndim), (4,) * ndim)
+    image = volume(SHAPES[ndim])
+    attribution = InputXGradient().explain(model, image, frozen(model, image))
+    found = score_of(attribution, model, InputXGradient(), samples=5, radius=0.3, seed=2)
+    shifts = [data - image.data for data in moved_images(image, 5, 0.3, seed=2)]
+    expected = max(float(shift.norm()) for shift in shifts) / float(image.data.norm())
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_mask_stays_frozen(ndim: int) -> None:
+    """On a linear network only a mask that moves could move the map."""
+    model = predictor(linear(ndim), (4,) * ndim)
+    image = volume(SHAPES[ndim])
+    attribution = Saliency().explain(model, image, frozen(model, image, VoxelTarget("one")))
+    assert 0 < attribution.target.mask.sum() < attribution.target.mask.numel()
+    assert score_of(attribution, model, Saliency(), radius=2.0) < 1e-6
+
+
+def test_a_wider_box_moves_more(ndim: int) -> None:
+    model = predictor(unet(ndim), (8,) * ndim)
+    image = volume(SHAPES[ndim])
+    attribution = Saliency().explain(model, image, frozen(model, image))
+    near, far = (
+        score_of(attribution, model, Saliency(), radius=radius, samples=3) for radius in (0.01, 1.0)
+    )
+    assert near < far
+
+
+def test_a_map_of_zeros_is_refused() -> None:
+    model = predictor(unet(2), (8, 8))
+    image = volume(SHAPES[2])
+    attribution = Saliency().explain(model, image, frozen(model, image))
+    empty = replace(attribution, data=0 * attribution.data)
+    with pytest.raises(MapError, match="sensitivity_max: the map is zero"):
+        score_of(empty, model, Saliency())
+
+
+@pytest.mark.parametrize("bad", [{"samples": 0}, {"radius": 0.0}])
+def test_bad_parameters_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="sensitivity_max"):
+        SensitivityMax(**bad)
