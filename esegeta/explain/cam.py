@@ -20,7 +20,7 @@ from esegeta.errors import LayerError
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.model import deepest_layer, find_layer, held_still, list_layers, tap
-from esegeta.predict import CotangentShares, Pieces, Windows, active_windows
+from esegeta.predict import Pieces, Windows
 
 Slopes = Generator[tuple[Pieces, Tensor, Tensor], None, None]
 """Windows with a layer's activations and the target's gradient by them."""
@@ -149,8 +149,8 @@ def layer_slopes(objective: Objective, layer: nn.Module) -> Slopes:
     """
     predictor, windows = objective.predictor, objective.windows
     cotangent = objective.cotangent()
-    shares = CotangentShares(windows, cotangent)
-    active = active_windows(windows, cotangent)
+    shares = predictor.shares(windows, cotangent)
+    active = objective.active(cotangent)
     objective.tally.evaluations += 1
     objective.tally.windows_run += len(active)
     with held_still(predictor.network):

@@ -112,7 +112,7 @@ class Explainer(ABC):
         objective = Objective(predictor, frozen, volume)
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
-            num_active = len(objective.active())
+            num_active = len(objective.active(objective.cotangent()))
             raw = self.attribute(objective)
             require_map(raw.data, self.name, self.zero_hint)
         return Attribution(

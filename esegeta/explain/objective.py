@@ -63,9 +63,14 @@ class Objective:
         """Return the same objective seen from another input `C *S`."""
         return replace(self, volume=self.volume.with_data(data), is_original=False)
 
-    def active(self) -> list[int]:
-        """Return the windows that the target's cotangent touches, at this input."""
-        return active_windows(self.windows, self.cotangent())
+    def active(self, cotangent: Logits) -> list[int]:
+        """Return the windows that the cotangent at this input touches.
+
+        A linear target's are the same at every input, and known from its mask.
+        """
+        if self.target.is_linear:
+            return self.target.touched(self.windows)
+        return active_windows(self.windows, cotangent)
 
     def cotangent(self) -> Logits:
         """Return dR/dy at this input, `1 L *S`."""
@@ -75,18 +80,17 @@ class Objective:
         """Return the blended prediction at this input, `1 L *S`, where the target looks at it."""
         if self.is_original:
             return self.target.scene.logits
-        support = self.target.support
-        windows = self.windows
-        self.tally.windows_run += len(windows if support is None else windows.touching(support))
-        return self.predictor.predict(self.x, over=support)
+        self.tally.windows_run += len(self.target.touched(self.windows))
+        return self.predictor.predict(self.x, over=self.target.support)
 
     def value(self) -> float:
         """Return the target at this input."""
         self.tally.evaluations += 1
         if self.target.is_linear:
-            active = self.active()
+            cotangent = self.cotangent()
+            active = self.active(cotangent)
             self.tally.windows_run += len(active)
-            values = self.predictor.contributions(self.x, self.cotangent(), active)
+            values = self.predictor.contributions(self.x, cotangent, active)
             return float(values.sum())
         return float(self.target.value(self.logits())[0])
 
@@ -96,7 +100,9 @@ class Objective:
 
     def pull_back(self) -> Pullback:
         """Return the gradient of the target by the input, and the target where it is linear."""
-        result = self.predictor.pull_back(self.x, self.cotangent())
+        cotangent = self.cotangent()
+        active = self.active(cotangent)
+        result = self.predictor.pull_back(self.x, cotangent, active=active)
         self.tally.evaluations += 1
         self.tally.windows_run += result.num_active
         return result

@@ -17,7 +17,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Box, CotangentShares, Windows, active_windows, spot
+from esegeta.predict import Box, Windows, spot
 
 Lengths = float | tuple[float, ...]
 
@@ -158,10 +158,10 @@ def _falls_of_linear_target(
     objective: Objective, patches: Sequence[Patch], baseline: Image
 ) -> Tensor:
     predictor, windows, cotangent = objective.predictor, objective.windows, objective.cotangent()
-    active = active_windows(windows, cotangent)
+    active = objective.active(cotangent)
     before = predictor.contributions(objective.x, cotangent, active)[0]
     worth = dict(zip(active, before, strict=True))
-    shares = CotangentShares(windows, cotangent)
+    shares = predictor.shares(windows, cotangent)
     falls = torch.zeros(len(patches), dtype=torch.float64, device=before.device)
     pairs = (
         (patch, window)
@@ -183,8 +183,8 @@ def _falls_of_linear_target(
 
 
 def _falls_of_any_target(objective: Objective, patches: Sequence[Patch], baseline: Image) -> Tensor:
-    windows, logits, support = objective.windows, objective.logits(), objective.target.support
-    seen = set(range(len(windows)) if support is None else windows.touching(support))
+    windows, logits = objective.windows, objective.logits()
+    seen = set(objective.target.touched(windows))
     coverage = windows.coverage(logits.device, logits.dtype)
     value = objective.target.value(logits)[0]
     before = _RecentLogits(objective)

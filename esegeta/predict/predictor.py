@@ -10,6 +10,7 @@ gradient of the input. That is the gradient of the whole blended prediction, exa
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -126,13 +127,21 @@ class Predictor:
             total /= windows.coverage(x.device, x.dtype)
         return windows.crop(total)
 
-    def pull_back(self, x: Batch, cotangent: Cotangent) -> Pullback:
-        """Return the gradient of `<cotangent, y(x)>` by the input; idle windows are not run."""
+    def pull_back(
+        self, x: Batch, cotangent: Cotangent, *, active: Sequence[int] | None = None
+    ) -> Pullback:
+        """Return the gradient of `<cotangent, y(x)>` by the input; idle windows are not run.
+
+        Args:
+            x: the input, `B C *S`.
+            cotangent: `B L *S`, or `1 L *S` for all images of the batch.
+            active: the windows that the cotangent touches, where they are known already.
+        """
         windows = self.windows(x)
-        active = active_windows(windows, cotangent)
+        active = active_windows(windows, cotangent) if active is None else active
         gradient = x.new_zeros((x.shape[0], x.shape[1], *windows.padded_shape))
         value = torch.zeros(x.shape[0], device=x.device, dtype=torch.float64)
-        shares = CotangentShares(windows, cotangent)
+        shares = self.shares(windows, cotangent)
         with held_still(self.network):
             for pieces in self.pieces(x.detach(), windows, active):
                 crops = pieces.crops.requires_grad_(True)
@@ -148,17 +157,18 @@ class Predictor:
                 ):
                     gradient[spot(image, box)] += slope[place]
                     value[image] += worth[place].to(x.device)
-        scale = shares.scale
-        # In place: a second tensor of the volume's size would be the peak of memory.
-        gradient = windows.crop(gradient.mul_(scale)).contiguous()
-        return Pullback(gradient, value * scale, len(active), len(windows))
+        if shares.scale != 1:
+            # In place: a second tensor of the volume's size would be the peak of memory.
+            gradient.mul_(shares.scale)
+        gradient = windows.crop(gradient).contiguous()
+        return Pullback(gradient, value * shares.scale, len(active), len(windows))
 
     def contributions(
         self, x: Batch, cotangent: Cotangent, active: Sequence[int]
     ) -> Float[Tensor, "B N"]:
         """Return `c_t(x_t) = <w_t g_t / sum w, net(x_t)>` of the given windows, float64."""
         windows = self.windows(x)
-        shares = CotangentShares(windows, cotangent)
+        shares = self.shares(windows, cotangent)
         order = {window: place for place, window in enumerate(active)}
         values = torch.zeros((x.shape[0], len(active)), device=x.device, dtype=torch.float64)
         with torch.no_grad(), held_still(self.network):
@@ -168,6 +178,15 @@ class Predictor:
                 for place in range(len(worth)):
                     values[pieces.images[place], order[pieces.windows[place]]] = worth[place]
         return values * shares.scale
+
+    def shares(self, windows: Windows, cotangent: Cotangent) -> CotangentShares:
+        """Return each window's part of a cotangent, scaled for the precision.
+
+        Under fp16 the gradient of a mean over a million voxels would vanish: there the cotangent
+        is scaled to a largest magnitude near one.
+        """
+        scale = power_of_two_above(cotangent) if self.precision == "fp16" else 1.0
+        return CotangentShares(windows, cotangent, scale=scale)
 
     def inner(self, crops: Tensor, share: Tensor, windows: Windows) -> Float[Tensor, " N"]:
         """Return `<share, net(crop)>` of each window, summed in float64."""
@@ -221,17 +240,16 @@ class Predictor:
 
 
 class CotangentShares:
-    """Each window's part of the cotangent, `w_t * g_t / sum w`.
+    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`.
 
-    The cotangent is scaled to a largest magnitude near one, by a power of two so that nothing
-    is rounded: under fp16 the gradient of a mean over a million voxels would vanish otherwise.
-    Results are to be multiplied by `scale`.
+    Args:
+        windows: over the volume.
+        cotangent: `B L *S`, or `1 L *S` for all images of a batch.
+        scale: results are to be multiplied by it; a power of two rounds nothing.
     """
 
-    def __init__(self, windows: Windows, cotangent: Logits) -> None:
-        peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
-        exponent = torch.frexp(torch.tensor(peak, dtype=torch.float64)).exponent
-        self.scale = float(2.0 ** int(exponent)) if peak > 0 else 1.0
+    def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
+        self.scale = scale
         self._boxes = windows.boxes
         self._padded = windows.pad(cotangent)
         self._weights = windows.importance(cotangent.device, cotangent.dtype)
@@ -251,6 +269,12 @@ class CotangentShares:
 
     def _share(self, image: int, box: Box) -> Tensor:
         return self._padded[spot(image, box)] * (self._weights / self._coverage[box] / self.scale)
+
+
+def power_of_two_above(cotangent: Cotangent) -> float:
+    """Return the smallest power of two above every magnitude; 1 where all are zero."""
+    peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
+    return 2.0 ** math.frexp(peak)[1] if peak > 0 else 1.0
 
 
 def require_graph(logits: Tensor) -> None:

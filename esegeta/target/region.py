@@ -185,9 +185,11 @@ class Box(Region):
                 f"over: box: {source.ndim} axes in the image, the box has {len(self.start)}",
                 hint="write box: [[x0, y0, z0], [x1, y1, z1]] in voxels of the image",
             )
-        indices = _source_indices(scene.volume.grid, source)
-        start, stop = np.array(self.start) - 0.5, np.array(self.stop) - 0.5
-        inside = np.all((indices >= start) & (indices < stop), axis=-1)
+        grid = scene.volume.grid
+        inside = np.ones(grid.shape, dtype=bool)
+        for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True)):
+            index = _source_index(grid, source, axis)
+            inside &= (index >= start - 0.5) & (index < stop - 0.5)
         return torch.from_numpy(inside).to(scene.volume.data.device)
 
     def describe(self) -> str:
@@ -288,13 +290,19 @@ def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:
     return low + (best + 1) * (high - low) / num_bins
 
 
-def _source_indices(grid: Grid, source: Grid) -> np.ndarray:
-    """Return for each voxel of `grid` its fractional index in `source`, `*S ndim`."""
+def _source_index(grid: Grid, source: Grid, axis: int) -> np.ndarray:
+    """Return for each voxel of `grid` its fractional index along one axis of `source`.
+
+    Its shape broadcasts to `*S`: axes that do not matter have length one, so that grids which
+    differ by flips, crops and spacing alone cost no memory of the volume's size.
+    """
     turn = np.linalg.inv(source.affine) @ grid.affine
-    own = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
-    ndim = grid.ndim
-    indices: np.ndarray = own @ turn[:ndim, :ndim].T + turn[:ndim, 3]
-    return indices
+    index = np.full((1,) * grid.ndim, turn[axis, 3])
+    for own, length in enumerate(grid.shape):
+        if turn[axis, own] != 0:
+            shape = [length if place == own else 1 for place in range(grid.ndim)]
+            index = index + turn[axis, own] * np.arange(length).reshape(shape)
+    return index
 
 
 def _given(logits: Logits | None) -> Logits:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
+from esegeta.predict import Windows
 from esegeta.target.scene import Scene
 
 Reduce = Literal["sum", "mean"]
@@ -36,6 +37,7 @@ class FrozenTarget:
         support: the voxels whose logits the number depends on, `*S`, or None for all of them;
             windows beside it need not be run.
         facts: more for the sidecar, such as the volume of a component.
+        known: windows that the support touches, filled in as they are asked for.
     """
 
     function: Callable[[Logits], Scalars]
@@ -46,6 +48,7 @@ class FrozenTarget:
     coefficients: Tensor | None = None
     support: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
 
     @property
     def is_linear(self) -> bool:
@@ -55,6 +58,15 @@ class FrozenTarget:
     def value(self, logits: Logits) -> Scalars:
         """Return the target of each image of a batch of logits."""
         return self.function(logits)
+
+    def touched(self, windows: Windows) -> list[int]:
+        """Return which windows hold a voxel that the number depends on."""
+        if windows not in self.known:
+            everything = list(range(len(windows)))
+            self.known[windows] = (
+                everything if self.support is None else windows.touching(self.support)
+            )
+        return self.known[windows]
 
     def cotangent(self, logits: Logits | None) -> Logits:
         """Return dR/dy, `B L *S`; a linear target's is constant and needs no logits."""

@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Measure esegeta against captum over MONAI's sliding-window inference, and print a table.
+
+    python scripts/bench.py [--quick] [--only saliency_local occlusion] [--markdown FILE]
+
+Every contender runs alone in its own process. Ratios are within one run: with `--repeat` the two
+sides of a row take turns, the fastest run and the largest peak of each count. Of the libraries,
+the network and the input, which both sides hold before they start, nothing is subtracted unless
+a line says "above base".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench_table import Line, hardware, show, to_markdown
+
+if TYPE_CHECKING:
+    from bench_work import Job
+
+ROOT = Path(__file__).resolve().parent.parent
+BYTES_MB = 1 / 2**20
+FLOAT, BOOL = 4, 1
+HELP_RUNS = 5
+DEMO_LIMIT_S = 240
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contender took.
+
+    Args:
+        seconds: fastest of the runs.
+        cpu_seconds: of all threads, least of the runs; other work on the machine disturbs it less.
+        peak_mb: largest of the runs.
+        base_mb: held before the work: libraries, network, input.
+        peaks: the peak of each stage, in MB.
+        map_file: of the last run.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    base_mb: float
+    peaks: dict[str, float]
+    map_file: Path
+
+    @property
+    def above_mb(self) -> float:
+        return self.peak_mb - self.base_mb
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The options of one run of the benchmark."""
+
+    device: str
+    threads: int
+    batch_size: int
+    repeat: int
+    quick: bool
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def side(self) -> int:
+        return 96 if self.quick else 192
+
+    def job(self, contender: str, side: int | None = None, region: int | None = None) -> Job:
+        """Return a job on a cube of 64^3 windows; a region of 20^3 unless given."""
+        from bench_work import Job
+
+        window = 32 if self.quick else 64
+        region = (10 if self.quick else 20) if region is None else region
+        side = side or self.side
+        shape = (side, side, side)
+        return Job(contender, shape, window, region, self.batch_size, self.device, self.threads)
+
+    def run(self, *jobs: Job) -> list[Result]:
+        """Run jobs in turns, `repeat` times each."""
+        runs: list[list[Result]] = [[] for _ in jobs]
+        for _ in range(self.repeat):
+            for place, job in enumerate(jobs):
+                runs[place].append(self._run_once(job, f"map{place}.pt"))
+        return [
+            replace(
+                results[-1],
+                seconds=min(result.seconds for result in results),
+                cpu_seconds=min(result.cpu_seconds for result in results),
+                peak_mb=max(result.peak_mb for result in results),
+            )
+            for results in runs
+        ]
+
+    def _run_once(self, job: Job, name: str) -> Result:
+        file = self.folder / name
+        words = [sys.executable, __file__, "work", json.dumps(asdict(job)), str(file)]
+        # Threads that spin while they wait would make a busy machine look like a slow program.
+        env = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=env)
+        if done.returncode:
+            raise SystemExit(f"{job.contender} failed:\n{done.stderr}")
+        values = json.loads(done.stdout.splitlines()[-1])
+        print(f"  {job.contender}: {values}", file=sys.stderr, flush=True)
+        return Result(map_file=file, **values)
+
+
+def difference_line(row: str, ours: Result, other: Result, what: str = "") -> Line:
+    import torch
+
+    one, two = torch.load(ours.map_file), torch.load(other.map_file)
+    gap = float((one - two).abs().max() / two.abs().max())
+    figure = "map, largest relative difference" + what
+    return Line(row, figure, "", "", gap, 1e-5)
+
+
+def time_lines(row: str, ours: Result, other: Result, must: float, times: int = 1) -> list[Line]:
+    wall, cpu = (ours.seconds, other.seconds * times), (ours.cpu_seconds, other.cpu_seconds * times)
+    pairs = (("time", wall, must), ("CPU time", cpu, None))
+    return [
+        Line(row, name, f"{a:.2f} s", f"{b:.2f} s", a / b, limit) for name, (a, b), limit in pairs
+    ]
+
+
+def memory_lines(row: str, ours: Result, other: Result, must: float | None) -> list[Line]:
+    total, above = (ours.peak_mb, other.peak_mb), (ours.above_mb, other.above_mb)
+    pairs = (("peak memory", total, must), ("above base", above, None))
+    return [
+        Line(row, name, f"{a:.0f} MB", f"{b:.0f} MB", a / b, limit) for name, (a, b), limit in pairs
+    ]
+
+
+def saliency(bench: Bench, region: int | None, name: str, must: float) -> Iterator[Line]:
+    row = f"saliency {bench.side}^3, {name}, captum"
+    ours, other = bench.run(
+        bench.job("esegeta_saliency", region=region), bench.job("captum_saliency", region=region)
+    )
+    yield from time_lines(row, ours, other, must)
+    yield from memory_lines(row, ours, other, 0.25)
+    yield difference_line(row, ours, other)
+
+
+def saliency_local(bench: Bench) -> Iterator[Line]:
+    yield from saliency(bench, None, "local target", 0.45)
+
+
+def saliency_everywhere(bench: Bench) -> Iterator[Line]:
+    yield from saliency(bench, 0, "target everywhere", 0.8)
+
+
+def integrated_gradients(bench: Bench) -> Iterator[Line]:
+    steps = 8
+    row = f"integrated gradients {bench.side}^3, {steps} steps, local target, captum"
+    ours, one_step, other = bench.run(
+        replace(bench.job("esegeta_integrated_gradients"), steps=steps),
+        replace(bench.job("esegeta_integrated_gradients"), steps=1),
+        replace(bench.job("captum_integrated_gradients"), steps=1),
+    )
+    yield from time_lines(row, ours, other, 0.2, steps)
+    yield from memory_lines(row, ours, other, None)
+    yield difference_line(row, one_step, other, " (one step each)")
+    bench.notes.append(
+        f"Integrated gradients: captum ran one step, its seconds are multiplied by {steps}; "
+        "ours are those of all steps and of the two values for completeness."
+    )
+
+
+def overhead(bench: Bench) -> Iterator[Line]:
+    row = f"saliency {bench.side}^3, local target, bare network on the same windows"
+    ours, other = bench.run(bench.job("esegeta_saliency"), bench.job("bare_network"))
+    yield from time_lines(row, ours, other, 1.15)
+
+
+def flat_memory(bench: Bench) -> Iterator[Line]:
+    small, large = (64, 128) if bench.quick else (128, 256)
+    row = f"saliency {small}^3 -> {large}^3, local target, memory without volume-sized buffers"
+    one, two = bench.run(*(bench.job("esegeta_saliency", side) for side in (small, large)))
+    less = {side: sum(volume_buffers_mb(side).values()) for side in (small, large)}
+    rest = [result.above_mb - less[side] for side, result in ((small, one), (large, two))]
+    yield Line(
+        row,
+        "above base, whole",
+        f"{two.above_mb:.0f} MB",
+        f"{one.above_mb:.0f} MB",
+        two.above_mb / one.above_mb,
+    )
+    yield Line(
+        row, "without buffers", f"{rest[1]:.0f} MB", f"{rest[0]:.0f} MB", rest[1] / rest[0], 1.1
+    )
+    for stage in ("freeze", "work"):
+        a, b = (result.peaks[stage] - result.base_mb for result in (one, two))
+        yield Line(row, f"above base, {stage}", f"{b:.0f} MB", f"{a:.0f} MB", b / a)
+    listed = ", ".join(f"{name} {mb:.0f}" for name, mb in volume_buffers_mb(large).items())
+    bench.notes.append(
+        f"Flat memory: subtracted at {large}^3, in MB: {listed}; the input is part of the base, "
+        "and a volume larger than the window has no padded copy."
+    )
+
+
+def volume_buffers_mb(side: int) -> dict[str, float]:
+    """Return what an explanation holds of the volume's size while windows run."""
+    voxels = side**3 * BYTES_MB
+    return {
+        "gradient (1 channel)": voxels * FLOAT,
+        "cotangent (2 outputs)": voxels * FLOAT * 2,
+        "coverage": voxels * FLOAT,
+        "target's mask": voxels * BOOL,
+    }
+
+
+def occlusion(bench: Bench) -> Iterator[Line]:
+    shape = (48, 32, 32) if bench.quick else (96, 48, 32)
+    text = "x".join(map(str, shape))
+    row = f"occlusion {text}, windows 32^3, boxes 8^3, stride 4, local target, captum"
+    ours, other = bench.run(
+        *(
+            replace(bench.job(name), shape=shape, window=32, region=10)
+            for name in ("esegeta_occlusion", "captum_occlusion")
+        )
+    )
+    yield from time_lines(row, ours, other, 0.25)
+    yield difference_line(row, ours, other)
+
+
+def help_time(bench: Bench) -> Iterator[Line]:
+    row = "esegeta --help"
+    program = Path(sys.executable).parent / "esegeta"
+    seconds = []
+    for _ in range(HELP_RUNS):
+        start = time.perf_counter()
+        if (
+            not program.exists()
+            or subprocess.run([program, "--help"], capture_output=True, check=False).returncode
+        ):
+            yield Line(row, "seconds", "missing", must=0.5)
+            return
+        seconds.append(time.perf_counter() - start)
+    yield Line(row, f"best of {HELP_RUNS}", f"{min(seconds):.2f} s", "", min(seconds), 0.5)
+
+
+def demo(bench: Bench) -> Iterator[Line]:
+    row, script = "scripts/demo", ROOT / "scripts" / "demo"
+    start = time.perf_counter()
+    if not script.exists() or subprocess.run(["bash", script], cwd=ROOT, check=False).returncode:
+        yield Line(row, "seconds", "missing or failed", must=DEMO_LIMIT_S)
+        return
+    seconds = time.perf_counter() - start
+    yield Line(row, "seconds", f"{seconds:.0f} s", "", seconds, DEMO_LIMIT_S)
+
+
+ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
+    "saliency_local": saliency_local,
+    "saliency_everywhere": saliency_everywhere,
+    "integrated_gradients": integrated_gradients,
+    "overhead": overhead,
+    "flat_memory": flat_memory,
+    "occlusion": occlusion,
+    "help": help_time,
+    "demo": demo,
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2, help="of torch on the CPU")
+    parser.add_argument("--batch-size", type=int, default=1, help="windows at a time, both sides")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="small sizes, for trying out")
+    parser.add_argument("--demo", action="store_true", help="also time scripts/demo")
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="NAME", default=None)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table there")
+    return parser.parse_args()
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["work"]:  # one contender, alone in its process
+        from bench_work import Job, work
+
+        work(Job(**json.loads(sys.argv[2])), Path(sys.argv[3]))
+        return
+    options = parse()
+    names = options.only or [name for name in ROWS if name != "demo" or options.demo]
+    lines: list[Line] = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(
+            options.device,
+            options.threads,
+            options.batch_size,
+            options.repeat,
+            options.quick,
+            Path(folder),
+        )
+        for name in names:
+            print(name, file=sys.stderr, flush=True)
+            lines.extend(ROWS[name](bench))
+    setting = (
+        f"Device: {bench.device}; windows at a time: {bench.batch_size}; repeats: {bench.repeat}"
+        f"{'; --quick sizes' if bench.quick else ''}"
+    )
+    facts = [*hardware(bench.device, bench.threads), setting, *bench.notes]
+    show(lines, facts)
+    if options.markdown:
+        options.markdown.write_text(to_markdown(lines, facts))
+
+
+if __name__ == "__main__":
+    main()

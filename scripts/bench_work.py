@@ -1,0 +1,281 @@
+"""What `bench.py` measures: each contender, alone in its process, prints one line of JSON.
+
+The network is a 3D MONAI UNet, channels (16, 32, 64, 128), strides (2, 2, 2), no residual units,
+batch norm with made-up running statistics, ReLU, one input channel, two outputs, in eval mode and
+with its parameters as MONAI leaves them (they require gradients).
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from captum.attr import Occlusion as CaptumOcclusion
+from captum.attr import Saliency as CaptumSaliency
+from monai.inferers import sliding_window_inference
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+
+from esegeta.explain import Explainer, IntegratedGradients, Occlusion, Saliency
+from esegeta.model import Labels, held_still
+from esegeta.predict import Predictor, WindowPlan, active_windows, spot
+from esegeta.target import Box, Everywhere, Scene, VoxelTarget
+from esegeta.volume import Volume, volume_from_tensor
+
+SEED = 0
+OVERLAP = 0.5
+LABEL = 1
+CLEAR_REFS = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender at one setting.
+
+    Args:
+        contender: a key of CONTENDERS.
+        shape: of the volume, in voxels.
+        window: side of a window.
+        region: side of the cube in the volume's middle whose logits are explained; 0: all voxels.
+        batch_size: windows that go through the network at a time.
+        device: that holds the network and the volume.
+        threads: of torch, on the CPU.
+        steps: of integrated gradients.
+        box: side of the occluded boxes; the stride is half of it.
+    """
+
+    contender: str
+    shape: tuple[int, int, int]
+    window: int
+    region: int
+    batch_size: int = 1
+    device: str = "cpu"
+    threads: int = 2
+    steps: int = 8
+    box: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The network, the input and the target of a job, built and seeded."""
+
+    job: Job
+    network: nn.Module
+    x: Tensor
+    memory: Memory
+
+    @property
+    def plan(self) -> WindowPlan:
+        return WindowPlan((self.job.window,) * 3, overlap=OVERLAP, blend="gaussian")
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        labels = Labels({LABEL: "lesion"}, "softmax", 2)
+        return Predictor(self.network, self.plan, labels, batch_size=self.job.batch_size)
+
+    @cached_property
+    def volume(self) -> Volume:
+        return volume_from_tensor(self.x[0])
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        side = self.job.region
+        if not side:
+            return [(0, n) for n in self.job.shape]
+        return [((n - side) // 2, (n - side) // 2 + side) for n in self.job.shape]
+
+    @property
+    def region(self) -> tuple[Any, ...]:
+        return tuple(slice(start, stop) for start, stop in self.corners)
+
+    @property
+    def target(self) -> VoxelTarget:
+        start, stop = zip(*self.corners, strict=True)
+        return VoxelTarget(LABEL, over=Box(start, stop) if self.job.region else Everywhere())
+
+    def captum_function(self, x: Tensor) -> Tensor:
+        """Return the same target over MONAI's inference, `B` from `B C *S`."""
+        logits: Tensor = sliding_window_inference(
+            x, (self.job.window,) * 3, self.job.batch_size, self.network, OVERLAP, mode="gaussian"
+        )
+        part: Tensor = logits[(slice(None), LABEL, *self.region)]
+        return part.flatten(1).sum(dim=1, dtype=torch.float64)
+
+    def explain(self, explainer: Explainer) -> Tensor:
+        """Return our map; the target is frozen inside of what is measured."""
+        frozen = self.target.freeze(Scene(self.predictor, self.volume))
+        self.memory.note("freeze")  # explain() resets the process's high-water mark
+        return explainer.explain(self.predictor, self.volume, frozen).data
+
+
+@dataclass
+class Memory:
+    """Peak memory in MB; of the process on the CPU, of torch's allocator on CUDA."""
+
+    device: torch.device
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            return torch.cuda.memory_allocated(self.device) / 2**20
+        return _status_mb("VmRSS")
+
+    def reset(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        try:
+            CLEAR_REFS.write_text("5")  # Linux: resets VmHWM
+        except OSError:
+            warnings.warn("the peak of memory cannot be reset here", stacklevel=2)
+
+    def note(self, name: str) -> None:
+        if self.device.type == "cuda":
+            self.peaks[name] = torch.cuda.max_memory_allocated(self.device) / 2**20
+        else:
+            self.peaks[name] = _status_mb("VmHWM")
+
+
+def _status_mb(key: str) -> float:
+    if not STATUS.exists():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+    lines = STATUS.read_text().splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+
+
+def esegeta_saliency(setting: Setting) -> Tensor:
+    return setting.explain(Saliency())
+
+
+def esegeta_integrated_gradients(setting: Setting) -> Tensor:
+    return setting.explain(IntegratedGradients(steps=setting.job.steps, baseline="zero"))
+
+
+def esegeta_occlusion(setting: Setting) -> Tensor:
+    box = setting.job.box
+    return setting.explain(Occlusion(box=box, stride=box // 2, baseline="zero"))
+
+
+def captum_saliency(setting: Setting) -> Tensor:
+    method = CaptumSaliency(setting.captum_function)
+    gradient: Tensor = method.attribute(setting.x.requires_grad_(True), abs=False)
+    return gradient[0]
+
+
+def captum_integrated_gradients(setting: Setting) -> Tensor:
+    method = CaptumIntegratedGradients(setting.captum_function)
+    result: Tensor = method.attribute(
+        setting.x, baselines=0.0, n_steps=setting.job.steps, internal_batch_size=1
+    )
+    return result[0].float()
+
+
+def captum_occlusion(setting: Setting) -> Tensor:
+    box = setting.job.box
+    result: Tensor = CaptumOcclusion(setting.captum_function).attribute(
+        setting.x, (1, box, box, box), strides=(1, box // 2, box // 2, box // 2), baselines=0.0
+    )
+    return result[0].float()
+
+
+def bare_network(setting: Setting) -> None:
+    """Run the network forward and back to its input on the windows that the target touches."""
+    windows = setting.plan.lay(setting.job.shape)
+    mask = torch.zeros((1, 1, *setting.job.shape), device=setting.x.device)
+    mask[(..., *setting.region)] = 1
+    active = active_windows(windows, mask)
+    with held_still(setting.network):
+        for first in range(0, len(active), setting.job.batch_size):
+            boxes = [windows.boxes[place] for place in active[first:][: setting.job.batch_size]]
+            crops = torch.stack([setting.x[spot(0, box)] for box in boxes])
+            forward_and_back(setting.network, crops)
+
+
+def forward_and_back(network: nn.Module, crops: Tensor) -> None:
+    output = network(crops.requires_grad_(True))
+    torch.autograd.grad(output, crops, torch.ones_like(output))
+
+
+CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
+    "esegeta_saliency": esegeta_saliency,
+    "esegeta_integrated_gradients": esegeta_integrated_gradients,
+    "esegeta_occlusion": esegeta_occlusion,
+    "captum_saliency": captum_saliency,
+    "captum_integrated_gradients": captum_integrated_gradients,
+    "captum_occlusion": captum_occlusion,
+    "bare_network": bare_network,
+}
+
+
+def build_network() -> nn.Module:
+    network: nn.Module = UNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=2,
+        channels=(16, 32, 64, 128),
+        strides=(2, 2, 2),
+        norm="BATCH",
+        act="RELU",
+    )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0.0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def build_setting(job: Job, memory: Memory) -> Setting:
+    torch.set_num_threads(job.threads)
+    # Same arithmetic for all contenders; TF32 would blur the comparison of maps.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(SEED)
+    network = build_network().to(memory.device)
+    return Setting(job, network, torch.randn(1, 1, *job.shape).to(memory.device), memory)
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def work(job: Job, out: Path) -> None:
+    """Run one contender and print what it took; its map goes to a file.
+
+    `base_mb` is held before the work starts: the libraries, the network and the input. One batch
+    of windows goes through the network before the clock starts, for every contender.
+    """
+    warnings.simplefilter("ignore")
+    memory = Memory(torch.device(job.device))
+    setting = build_setting(job, memory)
+    base_mb = memory.now()
+    crop = torch.randn(job.batch_size, 1, *(job.window,) * 3, device=memory.device)
+    forward_and_back(setting.network, crop)
+    del crop
+    synchronize(memory.device)
+    memory.reset()
+    start, cpu_start = time.perf_counter(), time.process_time()
+    result = CONTENDERS[job.contender](setting)
+    synchronize(memory.device)
+    took = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu_start,
+        "base_mb": base_mb,
+    }
+    memory.note("work")
+    if result is not None:
+        torch.save(result.detach().cpu(), out)
+    peaks = memory.peaks
+    print(json.dumps({**took, "peak_mb": max(peaks.values()), "peaks": peaks}))
