@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Image
-from esegeta.errors import MapError
+from esegeta.errors import MapError, OutputError
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume, write_json, write_map
 
@@ -103,8 +103,14 @@ class Attribution:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar."""
+        """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar.
+
+        Raises:
+            OutputError: the path does not end with .nii or .nii.gz, or cannot be written.
+        """
         file = Path(path)
+        if not file.name.endswith((".nii", ".nii.gz")):
+            raise OutputError(f"{file}: maps are NIfTI files", hint=f"save {file.stem}.nii.gz")
         write_json(sidecar_path(file), {**self.describe(), "image": self.volume.source.paths})
         write_map(file, self.total, self.volume)
         return file

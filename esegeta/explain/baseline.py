@@ -30,7 +30,7 @@ class Baseline:
     Args:
         kind: which of these.
         sigma_mm: width of the blur.
-        file: path of the image; `{case}` stands for the case's name.
+        file: path of the image, or one a channel; `{case}` stands for the case's name.
         values: the file's image, preprocessed, `C *S`; filled in by the run.
     """
 
@@ -41,13 +41,13 @@ class Baseline:
 
     kind: BaselineKind = "blur"
     sigma_mm: float = 10.0
-    file: str | None = None
+    file: str | tuple[str, ...] | None = None
     values: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.file is not None:
             object.__setattr__(self, "kind", "file")
-        if self.kind == "file" and self.file is None:
+        if self.kind == "file" and not self.file:
             raise ConfigError("baseline: file: no file is named", hint="baseline: {file: PATH}")
         if self.sigma_mm <= 0:
             raise ConfigError(f"baseline: sigma_mm: {self.sigma_mm:g} must be above zero")

@@ -209,6 +209,11 @@ def _leaf_at(layer: nn.Module) -> Iterator[list[Tensor]]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         if not isinstance(output, Tensor):
             return None
+        if leaves:
+            raise LayerError(
+                "the layer runs more than once in a forward pass, so that it has no one activation",
+                hint="name a layer that runs once",
+            )
         leaf = output.detach().requires_grad_(True)
         leaves[:] = [leaf]
         return leaf.clone()  # an in-place activation behind the layer must not touch the leaf

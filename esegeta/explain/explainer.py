@@ -109,7 +109,7 @@ class Explainer(ABC):
             MapError: the map is zero everywhere or not finite.
         """
         frozen = target.freeze(Scene(predictor, volume)) if isinstance(target, Target) else target
-        objective = Objective(predictor, frozen, volume)
+        objective = Objective.of(predictor, frozen, volume)
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
             num_active = len(objective.active(objective.cotangent()))

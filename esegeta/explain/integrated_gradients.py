@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
@@ -61,6 +62,11 @@ class IntegratedGradients(Explainer):
             total.add_(moved.gradient(), alpha=float(weight))
         data = path * total
         change = objective.value() - objective.at(start).value()
+        if not math.isfinite(change) and bool(data.isfinite().all()):
+            raise MapError(
+                f"integrated_gradients: the target changes by {change} from baseline to image",
+                hint="its values overflow; use precision: fp32 or reduce: mean",
+            )
         delta = float(data.sum(dtype=torch.float64)) - change
         relative = abs(delta) / max(abs(change), 1e-12)
         warning = (
@@ -68,5 +74,5 @@ class IntegratedGradients(Explainer):
             f"{change:.4g} ({relative:.1%} apart, tolerance {self.tolerance:.1%}); "
             "use more steps or another baseline"
         )
-        warnings = (warning,) if relative > self.tolerance else ()
+        warnings = (warning,) if not relative <= self.tolerance else ()
         return RawMap(data, delta, relative, warnings=warnings)

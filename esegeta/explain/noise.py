@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -52,15 +52,20 @@ class NoiseTunnel(Explainer):
         """Return the unit of the base method's map, where `{base}` stands for it."""
         return self.traits.unit.format(base=self.base.unit_for(target_unit))
 
-    def maps(self, objective: Objective) -> Iterator[Tensor]:
-        """Yield the base method's map of each noisy copy, `A *S`, in float64."""
+    def maps(self, objective: Objective, heard: list[RawMap]) -> Iterator[Tensor]:
+        """Yield the base method's map of each noisy copy, `A *S`, in float64.
+
+        What it has to say beside the map is added to `heard`, without the map.
+        """
         x = objective.volume.data
         generator = generator_for(x, self.seed)
         spread = self.noise * standard_deviation(x)
         for _ in range(self.samples):
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             moved = objective.at(x + spread * bump)
-            yield self.base.attribute(moved).data.double()
+            raw = self.base.attribute(moved)
+            heard.append(replace(raw, data=raw.data.new_zeros(0)))
+            yield raw.data.double()
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ class SmoothGrad(NoiseTunnel):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean map."""
-        return RawMap(sum_maps(self.maps(objective)) / self.samples)
+        heard: list[RawMap] = []
+        return summarise(sum_maps(self.maps(objective, heard)) / self.samples, heard)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,9 @@ class SmoothGradSquared(NoiseTunnel):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean squared map."""
-        return RawMap(sum_maps(map_ * map_ for map_ in self.maps(objective)) / self.samples)
+        heard: list[RawMap] = []
+        squares = (map_ * map_ for map_ in self.maps(objective, heard))
+        return summarise(sum_maps(squares) / self.samples, heard)
 
 
 @dataclass(frozen=True)
@@ -143,16 +151,31 @@ class VarGrad(NoiseTunnel):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the variance map, by Welford's update: two equal maps give exactly zero."""
+        heard: list[RawMap] = []
         mean: Tensor | None = None
         squares = torch.zeros(())
-        for count, map_ in enumerate(self.maps(objective), start=1):
+        for count, map_ in enumerate(self.maps(objective, heard), start=1):
             if mean is None:
                 mean, squares = map_, torch.zeros_like(map_)
                 continue
             gap = map_ - mean
             mean = mean + gap / count
             squares = squares + gap * (map_ - mean)
-        return RawMap(squares / self.samples)
+        return summarise(squares / self.samples, heard)
+
+
+def summarise(data: Tensor, heard: Sequence[RawMap]) -> RawMap:
+    """Return a map with the worst completeness of its copies and the first of their warnings."""
+    gaps = [raw for raw in heard if raw.completeness_relative is not None]
+    worst = max(gaps, key=lambda raw: raw.completeness_relative or 0.0, default=RawMap(data))
+    warnings = [f"in a noisy copy: {text}" for raw in heard for text in raw.warnings]
+    return RawMap(
+        data,
+        worst.completeness_delta,
+        worst.completeness_relative,
+        more=heard[0].more if heard else {},
+        warnings=tuple(warnings[:1]),
+    )
 
 
 def sum_maps(maps: Iterator[Tensor]) -> Tensor:

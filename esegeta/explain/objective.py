@@ -49,6 +49,13 @@ class Objective:
     is_original: bool = True
     tally: Tally = field(default_factory=Tally)
 
+    @classmethod
+    def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:
+        """Return the objective of a frozen target on a volume, perhaps not the one it froze on."""
+        scene = target.scene
+        is_original = scene.predictor is predictor and scene.volume.data is volume.data
+        return cls(predictor, target, volume, is_original)
+
     @property
     def x(self) -> Batch:
         """The input, `1 C *S`."""

@@ -118,6 +118,11 @@ class Occlusion(Explainer):
         default = tuple(max(1, length // 4) for length in objective.windows.size)
         box = _in_voxels(self.box, self.box_mm, spacing) or default
         stride = _in_voxels(self.stride, self.stride_mm, spacing) or box
+        if any(s > b for s, b in zip(stride, box, strict=True)):
+            raise ConfigError(
+                f"occlusion: stride {list(stride)} voxels is wider than the box {list(box)}",
+                hint="voxels between the boxes would get no value; lower the stride",
+            )
         box = tuple(min(b, n) for b, n in zip(box, shape, strict=True))
         return box, tuple(min(s, b) for s, b in zip(stride, box, strict=True))
 

@@ -1,6 +1,6 @@
 """Networks, their weights, labels and layers."""
 
-from esegeta.model.device import resolve_device
+from esegeta.model.device import full_float32, resolve_device
 from esegeta.model.labels import Activation, Labels
 from esegeta.model.layers import Layer, deepest_layer, find_layer, first_tensor, list_layers, tap
 from esegeta.model.network import (
@@ -22,6 +22,7 @@ __all__ = [
     "file_sha256",
     "find_layer",
     "first_tensor",
+    "full_float32",
     "held_still",
     "list_layers",
     "load_weights",

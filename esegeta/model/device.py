@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from esegeta.errors import DeviceError
+
+FULL_FLOAT32 = "ieee"
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep convolutions and products on CUDA in full float32 instead of TF32's ten bits.
+
+    TF32 is torch's default for convolutions; its error would be a thousand times that of the
+    exact gradient. The settings are as before on leaving.
+    """
+    backends: Any = torch.backends
+    switches = [backends.cudnn.conv, backends.cuda.matmul]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = FULL_FLOAT32
+        yield
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 def resolve_device(name: str) -> torch.device:

@@ -15,6 +15,8 @@ from esegeta.errors import ConfigError, TargetError, suggest
 
 Activation = Literal["softmax", "sigmoid"]
 
+BACKGROUND = "background"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -40,6 +42,14 @@ class Labels:
     def __post_init__(self) -> None:
         if not self.names:
             raise ConfigError("labels: none given", hint="name them: labels: {1: liver}")
+        lowest = min(self.names)
+        hidden = self.activation == "sigmoid" and self.names.get(0, BACKGROUND) != BACKGROUND
+        if lowest < 0 or hidden:
+            raise ConfigError(
+                f'labels: {lowest} cannot be the label "{self.names[lowest]}"; 0 is the background '
+                "of every label map",
+                hint="number the labels from 1",
+            )
         if len(set(self.names.values())) != len(self.names):
             raise ConfigError("labels: two labels share a name")
         if self.activation == "softmax" and self.num_outputs == 1:
@@ -65,8 +75,9 @@ class Labels:
             return identity if identity_fits else None
         if identity_fits:
             return identity
-        if 0 not in self.names and len(integers) == self.num_outputs - 1:
-            return {label: place + 1 for label, place in in_order.items()}
+        with_background = sorted({0, *integers})
+        if len(with_background) == self.num_outputs:
+            return {label: with_background.index(label) for label in integers}
         return None
 
     def integer(self, label: str | int) -> int:

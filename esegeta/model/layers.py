@@ -87,6 +87,7 @@ def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:
 def deepest_layer(layers: list[Layer]) -> Layer:
     """Return the layer with the coarsest grid: a U-Net's bottleneck.
 
+    Layers that pool a whole window into one position, as in squeeze-and-excitation, do not count.
     Of the modules without children on the coarsest grid it is the last to run, or the largest
     block around it that hands on the same shape: a residual unit, but not the skip connection
     that concatenates its output with another.
@@ -99,7 +100,8 @@ def deepest_layer(layers: list[Layer]) -> Layer:
     leaves = [layer for name, layer in spatial.items() if name not in parents]
     if not leaves:
         raise LayerError("the network has no layer with a spatial output", hint="name a layer")
-    found = min(leaves, key=lambda layer: (_num_voxels(layer), -layer.order))
+    maps = [layer for layer in leaves if _num_voxels(layer) > 1]
+    found = min(maps or leaves, key=lambda layer: (_num_voxels(layer), -layer.order))
     shape = found.output_shape
     above = found.name.rpartition(".")[0]
     while above in spatial and spatial[above].output_shape == shape:

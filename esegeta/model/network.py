@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +63,19 @@ def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path)
         raise ModelError(
             f'model.class: "{class_path}" names no class', hint='write "package.module:Class"'
         )
-    with _importable_from(folder):
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise ModelError(
-                f'model.class: no module "{module_name}" ({error})',
-                hint=f"put it beside the config ({folder}) or install it",
-            ) from error
-        except Exception as error:
-            raise ModelError(
-                f'model.class: importing "{module_name}" fails: {type(error).__name__}: {error}',
-                hint=f"mend the module; `python -c 'import {module_name}'` shows where",
-            ) from error
+    make_importable(folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f'model.class: no module "{module_name}" ({error})',
+            hint=f"put it beside the config ({folder}) or install it",
+        ) from error
+    except Exception as error:
+        raise ModelError(
+            f'model.class: importing "{module_name}" fails: {type(error).__name__}: {error}',
+            hint=f"mend the module; `python -c 'import {module_name}'` shows where",
+        ) from error
     classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
     if class_name not in classes:
         raise ModelError(
@@ -108,12 +107,8 @@ def _construct(kind: type, name: str, args: Mapping[str, Any]) -> nn.Module:
     return network.eval()
 
 
-@contextmanager
-def _importable_from(folder: Path) -> Any:
+def make_importable(folder: Path) -> None:
+    """Let modules of a folder be found first; for good, since networks import as they run too."""
     entry = str(folder)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        if entry in sys.path:
-            sys.path.remove(entry)
+    if entry not in sys.path:
+        sys.path.insert(0, entry)

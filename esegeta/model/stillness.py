@@ -1,4 +1,4 @@
-"""A network held still: in eval mode, without parameter gradients, and restored afterwards."""
+"""A network held still: in eval mode, without parameter gradients, in full float32; restored."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from esegeta.model.device import full_float32
+
 
 @contextmanager
 def held_still(network: nn.Module) -> Iterator[nn.Module]:
-    """Hold a network in eval mode with its parameters out of the graph.
+    """Hold a network in eval mode with its parameters out of the graph and TF32 switched off.
 
     Parameters that need no gradient let convolutions drop the input they would keep for their
     weights' gradient. Train flags and `requires_grad` are as before on leaving, also after an
@@ -23,7 +25,8 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
             module.training = False
         for parameter in learning:
             parameter.requires_grad_(False)
-        yield network
+        with full_float32():
+            yield network
     finally:
         for module, flag in training:
             module.training = flag

@@ -44,8 +44,9 @@ def _attempt(network: nn.Module, size: Shape, num_channels: int) -> tuple[Tensor
     try:
         with torch.no_grad(), held_still(network):
             output = first_tensor(network(window))
-    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
-        return None, str(error).strip().splitlines()[0][:200]
+    except Exception as error:  # whatever the network's own code raises is the reason it fails
+        text = str(error).strip().splitlines()
+        return None, text[0][:200] if text else type(error).__name__
     if output is None:
         return None, "it returned no tensor"
     if tuple(output.shape[2:]) != size:

@@ -154,29 +154,31 @@ class Windows:
 
     def touching_box(self, box: Box) -> list[int]:
         """Return which windows share a voxel with a box of the (unpadded) volume."""
-        lows = [low for low, _ in self.padding]
-        found = []
-        for index, window in enumerate(self.boxes):
-            if all(
-                part.start + low < side.stop and side.start < part.stop + low
-                for part, side, low in zip(box, window, lows, strict=True)
-            ):
-                found.append(index)
+        found = [0]
+        for part, (low, _), starts, size in zip(
+            box, self.padding, _starts_of(self), self.size, strict=True
+        ):
+            near = [
+                place
+                for place, start in enumerate(starts)
+                if part.start + low < start + size and start < part.stop + low
+            ]
+            found = [outer * len(starts) + place for outer in found for place in near]
         return found
 
 
 @lru_cache(maxsize=8)
 def _boxes(windows: Windows) -> tuple[Box, ...]:
-    starts = [
-        _starts(length, size, overlap)
-        for length, size, overlap in zip(
-            windows.padded_shape, windows.size, windows.overlap, strict=True
-        )
-    ]
     return tuple(
         tuple(slice(start, start + size) for start, size in zip(corner, windows.size, strict=True))
-        for corner in itertools.product(*starts)
+        for corner in itertools.product(*_starts_of(windows))
     )
+
+
+@lru_cache(maxsize=8)
+def _starts_of(windows: Windows) -> tuple[tuple[int, ...], ...]:
+    axes = zip(windows.padded_shape, windows.size, windows.overlap, strict=True)
+    return tuple(tuple(_starts(length, size, overlap)) for length, size, overlap in axes)
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:

@@ -69,7 +69,7 @@ def draw_overlay(path: Path, attribution: Attribution, title: str) -> None:
     """
     scene = _turn(attribution)
     centre = centre_of_mass(np.abs(scene.map))
-    planes = PLANES_3D if scene.map.ndim == 3 else PLANES_2D
+    planes = planes_of(scene.map.shape)
     peak = _peak(scene.map)
     figure = Figure(figsize=(4.2 * len(planes) + 1.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -82,6 +82,14 @@ def draw_overlay(path: Path, attribution: Attribution, title: str) -> None:
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(f"{title}\n{attribution.target.description}", fontsize=10)
     figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def planes_of(shape: tuple[int, ...]) -> tuple[Plane, ...]:
+    """Return the planes that have an area: a volume of one slice has one, not three."""
+    if len(shape) == 2:
+        return PLANES_2D
+    wide = [plane for plane in PLANES_3D if min(shape[plane.horizontal], shape[plane.vertical]) > 1]
+    return tuple(wide) or PLANES_3D[:1]
 
 
 def centre_of_mass(magnitude: np.ndarray) -> tuple[int, ...]:
@@ -131,7 +139,7 @@ def _draw_plane(
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), **options)
     opacity = OPACITY * np.clip(np.abs(map_) / peak, 0, 1) ** 0.7
     axis.imshow(map_, cmap=DIVERGING, vmin=-peak, vmax=peak, alpha=opacity, **options)
-    if mask.any() and not mask.all():
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
         axis.contour(mask.astype(float), levels=[0.5], colors="#00c853", linewidths=0.9, **options)
     axis.set_xlim(extent[0], extent[1])
     axis.set_aspect("equal")

@@ -82,10 +82,10 @@ def remove_attribution(files: UnitFiles) -> None:
 
 def remove_other_components(root: Path, case: str, target: str, names: Sequence[str]) -> None:
     """Remove maps of components that an earlier prediction had and this one has not."""
-    kept = {f"{case}_label-{name}" for name in names}
     for path in (root / case).glob("*"):
-        start = path.name.partition("_desc-")[0].partition("_chan-")[0]
-        if start.startswith(f"{case}_label-{target}#") and start not in kept:
+        rest = path.name.removeprefix(f"{case}_label-")
+        name = rest.partition("_desc-")[0].partition("_chan-")[0]
+        if rest != path.name and name.startswith(f"{target}#") and name not in names:
             path.unlink(missing_ok=True)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from esegeta.report import (
     PredictionFiles,
+    ScoreRow,
     UnitFiles,
     read_sidecar,
     remove_other_components,
@@ -18,7 +19,7 @@ from esegeta.report import (
 )
 from esegeta.run.build import Experiment
 from esegeta.run.fingerprint import hash_inputs, prediction_fingerprint, unit_fingerprint
-from esegeta.run.outcome import Listener, Outcome, Silence, UnitResult
+from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
 from esegeta.run.record import Recorder
 from esegeta.run.targets import TargetPlan
 from esegeta.run.unit import Unit, catch_failure
@@ -66,9 +67,10 @@ def run_experiment(
             session.run_case(case)
     except _StopRunError:
         session.listener.note("stopped at the first failure")
-    write_scores(experiment.root, [row for result in session.results for row in result.rows])
+    write_scores(experiment.root, score_rows(session.results))
     outcome = Outcome(session.results, time.perf_counter() - start)
-    state = {0: "complete", 1: "incomplete", 2: "failed"}[outcome.exit_code]
+    state = "incomplete" if outcome.failures else "complete"
+    state = "failed" if outcome.exit_code == EXIT_USER else state
     session.recorder.write(session.results, state)
     return outcome
 
@@ -229,8 +231,14 @@ class _Session:
         self.results.append(result)
         self.listener.end(result)
         self.recorder.write(self.results, "running")
+        write_scores(self.experiment.root, score_rows(self.results))
         if result.status == "failed" and self.policy.fail_fast:
             raise _StopRunError
+
+
+def score_rows(results: Sequence[UnitResult]) -> list[ScoreRow]:
+    """Return the lines of scores.csv in the order of the units."""
+    return [row for result in results for row in result.rows]
 
 
 def _reason(failure: UnitResult) -> dict[str, Any]:

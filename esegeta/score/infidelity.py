@@ -30,7 +30,8 @@ class Infidelity(Score):
         seed: of the perturbations.
 
     Raises:
-        MapError: the map is zero everywhere; it would look good by predicting nothing.
+        MapError: the map is zero everywhere, which would look good by predicting nothing, or
+            the target is not finite.
 
     Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition
     2.1; beta as in captum's `normalize`. Sums are in float64.
@@ -56,6 +57,8 @@ class Infidelity(Score):
         if not bool(attribution.data.any()):
             raise MapError("infidelity: the map is zero everywhere")
         foreseen, changes = self._pairs(attribution, context)
+        if not bool((foreseen.isfinite() & changes.isfinite()).all()):
+            raise MapError("infidelity: the target of a perturbed image is NaN or Inf")
         energy, force = foreseen.square().sum(), changes.square().sum()
         product = (foreseen * changes).sum()
         beta = product / energy

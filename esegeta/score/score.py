@@ -43,7 +43,7 @@ class ScoreContext:
 
     def objective(self, attribution: Attribution) -> Objective:
         """Return the explained objective; its mask stays frozen."""
-        return Objective(self.predictor, attribution.target, attribution.volume)
+        return Objective.of(self.predictor, attribution.target, attribution.volume)
 
 
 @dataclass(frozen=True)

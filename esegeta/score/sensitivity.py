@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ class SensitivityMax(Score):
         seed: of the draws.
 
     Raises:
-        MapError: the map is zero everywhere.
+        MapError: the map is zero everywhere, or that of a perturbed image is not finite.
 
     Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition 3.1,
     estimated by sampling, with the norm ratio as captum's `sensitivity_max` has it.
@@ -57,5 +58,8 @@ class SensitivityMax(Score):
             draw = torch.rand(x.shape, generator=generator, device=x.device)
             moved = objective.at(x + bound * (2 * draw - 1))
             change = context.explainer.attribute(moved).data - attribution.data
-            largest = max(largest, float(change.double().norm()) / norm)
+            ratio = float(change.double().norm()) / norm
+            if not math.isfinite(ratio):
+                raise MapError("sensitivity_max: the map of a perturbed image is NaN or Inf")
+            largest = max(largest, ratio)
         return {"sensitivity_max": largest}

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esegeta.axes import LabelMap, Logits, Mask
+from esegeta.axes import Logits, Mask
 from esegeta.errors import TargetError
+from esegeta.target.components import connected_components
 from esegeta.target.scene import Scene
 from esegeta.volume import Grid
 
@@ -94,8 +95,9 @@ class Component(Region):
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the component of this rank; empty when there are fewer."""
-        components = connected_components(Predicted().mask(scene, logits, label))
-        return components == self.rank
+        if logits is scene.logits:
+            return scene.components(label) == self.rank
+        return connected_components(Predicted().mask(scene, logits, label)) == self.rank
 
     def describe(self) -> str:
         """Return the rank in words."""
@@ -257,19 +259,6 @@ class Everywhere(Region):
         """Return a mask that is true everywhere."""
         volume = scene.volume
         return torch.ones(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
-
-
-def connected_components(mask: Mask) -> LabelMap:
-    """Number the connected components of a mask from 1, the largest first; 0 is background."""
-    from scipy import ndimage
-
-    array = mask.cpu().numpy()
-    structure = np.ones((3,) * array.ndim, dtype=bool)
-    numbered, count = ndimage.label(array, structure=structure)
-    sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
-    rank = np.zeros(count + 1, dtype=np.int64)
-    rank[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    return torch.from_numpy(rank[numbered]).to(mask.device)
 
 
 def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:

@@ -8,9 +8,10 @@ from functools import cached_property
 from torch import Tensor
 
 from esegeta.axes import LabelMap, Logits
-from esegeta.errors import TargetError
+from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels
 from esegeta.predict import Predictor
+from esegeta.target.components import connected_components
 from esegeta.volume import Volume
 
 
@@ -23,19 +24,41 @@ class Scene:
         volume: the image, on the device where buffers shall live.
         truth: the ground truth `*S` on the volume's grid, or None.
         known_logits: the prediction `1 L *S` if it has been made already.
+        known_components: of predicted labels, filled in as they are asked for.
     """
 
     predictor: Predictor
     volume: Volume
     truth: Tensor | None = None
     known_logits: Tensor | None = field(default=None)
+    known_components: dict[int, LabelMap] = field(default_factory=dict, repr=False)
 
     @cached_property
     def logits(self) -> Logits:
-        """The blended logits of the unperturbed volume, `1 L *S`."""
+        """The blended logits of the unperturbed volume, `1 L *S`.
+
+        Raises:
+            ModelError: they are not finite.
+        """
         if self.known_logits is not None:
             return self.known_logits
-        return self.predictor.predict(self.volume.batch)
+        logits = self.predictor.predict(self.volume.batch)
+        finite = logits.isfinite()
+        if not bool(finite.all()):
+            raise ModelError(
+                f"{self.volume.name}: {int((~finite).sum())} of {logits.numel()} logits of the "
+                "prediction are NaN or Inf",
+                hint="use precision: fp32, and check the weights and the intensities",
+            )
+        return logits
+
+    def components(self, label: str | int) -> LabelMap:
+        """Return the connected components of a predicted label, largest first; found once."""
+        integer = self.labels.integer(label)
+        if integer not in self.known_components:
+            mask = self.labels.predicted(self.logits, label)[0]
+            self.known_components[integer] = connected_components(mask)
+        return self.known_components[integer]
 
     @property
     def labels(self) -> Labels:
@@ -51,6 +74,6 @@ class Scene:
         if self.truth is None:
             raise TargetError(
                 f"{self.volume.name}: {purpose} needs a ground truth and the case has none",
-                hint="give the case a `label:` file",
+                hint="give the case a `label:` file; in Python, model.freeze(..., truth=label_map)",
             )
         return self.truth.to(self.volume.data.device)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError, suggest
+from esegeta.target.components import measure_components
 from esegeta.target.quantity import QUANTITIES, Quantity
-from esegeta.target.region import Component, Predicted, Region, connected_components
+from esegeta.target.region import Component, Predicted, Region
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Reduce, Target, require_voxels
 
@@ -105,15 +106,14 @@ def split_components(
     Raises:
         EmptyTargetError: the label is not predicted, or every component is too small.
     """
-    components = connected_components(Predicted().mask(scene, scene.logits, target.label))
+    counts, centres = measure_components(scene.components(target.label))
     grid = scene.volume.grid
     targets = []
-    for rank in range(1, int(components.max()) + 1):
-        voxels = (components == rank).nonzero().double()
-        volume_ml = len(voxels) * grid.voxel_volume_ml
+    for rank, (count, place) in enumerate(zip(counts.tolist(), centres.tolist(), strict=True), 1):
+        volume_ml = count * grid.voxel_volume_ml
         if volume_ml < min_volume_ml:
             break
-        centre = grid.to_mm(voxels.mean(dim=0).tolist())
+        centre = grid.to_mm(place)
         facts = {"component": rank, "volume_ml": volume_ml, "centre_mm": list(centre)}
         targets.append(replace(target, over=Component(rank), facts=facts))
     if not targets:

@@ -42,10 +42,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes private files; results are as readable as any other file of the user.
         temporary.chmod(0o666 & ~_umask())
-        try:
-            temporary.replace(path)
-        except OSError as error:
-            raise _refusal(path, error) from error
+        temporary.replace(path)
+    except OSError as error:  # a full disk, a vanished folder
+        raise _refusal(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -39,6 +39,8 @@ def reorient_like(
 ) -> tuple[Shaped[Tensor, "C *T"], Grid]:
     """Permute and flip axes so that each points the way it does in `like`; exact."""
     ndim = grid.ndim
+    if grid.same_as(like) or _is_upright(grid) or _is_upright(like):
+        return data, grid  # a 2D slice across the x-y plane has no in-plane orientation
     start = nib.orientations.io_orientation(_square(grid.affine, ndim))
     end = nib.orientations.io_orientation(_square(like.affine, ndim))
     change = nib.orientations.ornt_transform(start, end).astype(int)
@@ -50,6 +52,11 @@ def reorient_like(
     turn[:ndim, :ndim] = nib.orientations.inv_ornt_aff(change, grid.shape)[:ndim, :ndim]
     turn[:ndim, 3] = nib.orientations.inv_ornt_aff(change, grid.shape)[:ndim, ndim]
     return moved, Grid(tuple(moved.shape[1:]), grid.affine @ turn)
+
+
+def _is_upright(grid: Grid) -> bool:
+    square = grid.affine[: grid.ndim, : grid.ndim]
+    return grid.ndim == 2 and bool(abs(np.linalg.det(square)) < 1e-6 * np.prod(grid.spacing_mm))
 
 
 def _interpolate(data: Tensor, grid: Grid, onto: Grid, resampling: Resampling) -> Tensor:

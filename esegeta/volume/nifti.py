@@ -10,6 +10,7 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from esegeta.errors import DataError
 from esegeta.volume.atomic import atomic_path
@@ -18,7 +19,7 @@ from esegeta.volume.volume import Source
 
 Intent = Literal["estimate", "label"]
 
-TORN = (EOFError, zlib.error, OSError, ValueError)
+TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20
 
 
@@ -32,6 +33,9 @@ def open_nifti(path: Path) -> Any:
         raise DataError(f"{path}: no such file", hint="check the path in `data.cases`")
     try:
         image = nib.load(path)
+        if min(image.shape, default=0) < 1:
+            raise ValueError(f"its shape is {image.shape}")
+        image.get_data_dtype()
     except (ImageFileError, *TORN) as error:
         raise DataError(
             f"{path}: not a NIfTI file that can be read ({error})",

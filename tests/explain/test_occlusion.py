@@ -132,7 +132,6 @@ def test_millimetres_become_voxels_on_anisotropic_grids() -> None:
         (Occlusion(), [2, 2], [2, 2]),  # a quarter of the window
         (Occlusion(box=3), [3, 3], [3, 3]),
         (Occlusion(box=(3, 4), stride=2), [3, 4], [2, 2]),
-        (Occlusion(box=3, stride=9), [3, 3], [3, 3]),  # no voxel is skipped
         (Occlusion(box=50, stride=4), [11, 9], [4, 4]),  # no larger than the image
         (Occlusion(box_mm=0.1), [1, 1], [1, 1]),
     ],
@@ -177,3 +176,9 @@ def test_batch_size_does_not_matter(ndim: int, batch_size: int) -> None:
     method = Occlusion(box=4, stride=3)
     found = method.explain(replace(model, batch_size=batch_size), image, target).data
     assert relative_gap(found, method.explain(model, image, target).data) < TOLERANCE
+
+
+def test_boxes_with_gaps_between_them_are_refused() -> None:
+    image, model = volume((11, 9)), predictor(unet(2), (8, 8))
+    with pytest.raises(ConfigError, match=r"stride \[9, 9\] voxels is wider than the box"):
+        Occlusion(box=3, stride=9).explain(model, image, frozen(model, image))

@@ -18,7 +18,8 @@ CHANNELS = [
     ("sigmoid", {7: "lesion"}, 1, {7: 0}),
     ("sigmoid", {1: "core", 2: "whole", 4: "enhancing"}, 3, {1: 0, 2: 1, 4: 2}),
     ("sigmoid", {1: "lesion"}, 2, {1: 1}),
-    ("sigmoid", {0: "core", 1: "whole"}, 3, {0: 0, 1: 1}),
+    ("sigmoid", {0: "background", 1: "whole"}, 3, {0: 0, 1: 1}),
+    ("softmax", {0: "background", 1: "a", 4: "b"}, 3, {0: 0, 1: 1, 4: 2}),
 ]
 
 
@@ -56,9 +57,11 @@ def test_channel_rules(activation: str, names: dict, num_outputs: int, channels:
         ("softmax", {1: "a", 2: "a"}, 3, "share a name"),
         ("softmax", {1: "a"}, 1, "always 1.*sigmoid"),
         ("softmax", {1: "a", 5: "b"}, 4, "cannot be matched to the 4"),
-        ("softmax", {0: "a", 5: "b"}, 3, "cannot be matched"),
+        ("softmax", {0: "a", 5: "b"}, 4, "cannot be matched"),
         ("sigmoid", {1: "a", 5: "b"}, 4, "cannot be matched"),
-        ("sigmoid", {-1: "a", 1: "b"}, 3, "cannot be matched"),
+        ("sigmoid", {-1: "a", 1: "b"}, 3, '-1 cannot be the label "a"'),
+        ("softmax", {-1: "a", 1: "b"}, 3, "-1 cannot be .* number the labels from 1"),
+        ("sigmoid", {0: "liver"}, 1, '0 cannot be the label "liver"; 0 is the background'),
     ],
 )
 def test_labels_that_do_not_fit(

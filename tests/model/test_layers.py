@@ -114,3 +114,23 @@ def test_first_tensor() -> None:
     assert first_tensor({"out": b, "aux": a}) is b
     assert first_tensor([]) is None
     assert first_tensor("text") is None
+
+
+class Squeezed(nn.Module):
+    """A layer that pools the window into one position, as squeeze-and-excitation does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(1, 4, 2, stride=2)
+        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.ConvTranspose2d(4, 2, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.down(x)
+        return self.head(y * self.squeeze(y).sigmoid())
+
+
+def test_layers_of_one_position_are_not_the_deepest() -> None:
+    network = Squeezed()
+    layers = list_layers(network, lambda: network(torch.zeros(1, 1, 8, 8)))
+    assert deepest_layer(layers).name == "down"

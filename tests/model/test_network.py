@@ -71,11 +71,7 @@ def test_wrong_arguments_name_the_network(args: dict) -> None:
 
 
 def test_own_class_from_a_folder(own_module: str, tmp_path: Path) -> None:
-    import sys
-
-    before = list(sys.path)
     network = build_module_network(f"{own_module}:Scale", {"factor": 2.5}, tmp_path)
-    assert sys.path == before
     assert not network.training
     assert torch.equal(network(torch.ones(2)), torch.full((2,), 2.5))
 
@@ -108,3 +104,16 @@ def test_a_module_that_cannot_be_imported_is_named(code: str, tmp_path: Path) ->
     (tmp_path / "broken_network.py").write_text(code)
     with pytest.raises(ModelError, match='importing "broken_network" fails: '):
         build_module_network("broken_network:Net", {}, tmp_path)
+
+
+def test_a_network_may_import_its_neighbours_as_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "late_neighbour.py").write_text("FACTOR = 3.0")
+    (tmp_path / "late_importer.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        from late_neighbour import FACTOR\n"
+        "        return FACTOR * x\n"
+    )
+    network = build_module_network("late_importer:Net", {}, tmp_path)
+    assert torch.equal(network(torch.ones(2)), torch.full((2,), 3.0))

@@ -1,6 +1,7 @@
 """A network held still is in eval mode without parameter gradients, and restored afterwards."""
 
 import pytest
+import torch
 from torch import nn
 
 from esegeta.model import held_still
@@ -48,3 +49,13 @@ def test_flags_come_back_after_an_exception_and_when_nested() -> None:
     with pytest.raises(KeyError, match="mine"), held_still(network), held_still(network):
         raise KeyError("mine")
     assert flags(network) == before
+
+
+def test_tf32_is_off_while_held_and_as_before_afterwards() -> None:
+    switches = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [switch.fp32_precision for switch in switches]
+    with pytest.raises(KeyError), held_still(nn.Conv2d(1, 1, 1)):
+        assert [switch.fp32_precision for switch in switches] == ["ieee", "ieee"]
+        raise KeyError
+    assert [switch.fp32_precision for switch in switches] == before
+    assert before != ["ieee", "ieee"]  # or the test above could not fail

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,15 +21,6 @@ pytestmark = [
 ]
 
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    """Without TensorFloat32, whose ten bits would be the only thing that is seen."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = before
 
 
 def on_cuda(model: Predictor) -> Predictor:

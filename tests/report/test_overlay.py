@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from esegeta.explain import Attribution
 from esegeta.report import draw_overlay
-from esegeta.report.overlay import PLANES_3D, _turn, centre_of_mass
+from esegeta.report.overlay import PLANES_3D, _turn, centre_of_mass, planes_of
 from esegeta.target import FrozenTarget
 from esegeta.volume import volume_from_tensor
 from tests.builders import affine_of, scene
@@ -126,3 +126,30 @@ def test_a_run_writes_its_pictures(tmp_path: Path) -> None:
     picture = pixels(lab.file("a", "liver", "saliency", "overlay.png"))
     assert count(picture, "red") > 1000
     assert picture.std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("shape", "titles"),
+    [
+        ((9, 8, 7), ["axial", "coronal", "sagittal"]),
+        ((9, 8, 1), ["axial"]),
+        ((1, 8, 7), ["sagittal"]),
+        ((9, 8), [""]),
+    ],
+)
+def test_planes_have_an_area(shape: tuple[int, ...], titles: list[str]) -> None:
+    assert [plane.title for plane in planes_of(shape)] == titles
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine"),
+    [
+        ((16, 16, 1), np.eye(4)),
+        ((16, 12), np.array([[2.0, 0, 0, 5], [0, 0, 1, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])),
+    ],
+    ids=["one slice", "a coronal 2D slice"],
+)
+def test_slices_are_drawn(shape: tuple[int, ...], affine: np.ndarray, tmp_path: Path) -> None:
+    map_ = blob(shape, 2.0) if len(shape) == 2 else blob(shape[:2], 2.0)[..., None]
+    draw_overlay(tmp_path / "a.png", attribution_of(map_, affine, np.zeros(shape, np.float32)), "a")
+    assert imread(tmp_path / "a.png")[..., :3].std() > 0.05

@@ -232,6 +232,33 @@ def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
     assert not list(lab.file("a", "liver#1", SALIENCY).parent.glob("*liver#2*"))
 
 
+def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
+    array = np.full(SHAPE, -1.0, np.float32)
+    array[0:3, 0:3, 0:3] = array[5:7, 5:7, 4:6] = 2.0
+    save_image(lab.folder / "a.nii.gz", array)
+    lab.keys["data"]["cases"] = [{"name": "sub-1_desc-preproc_T1w", "image": "a.nii.gz"}]
+    lab.keys["targets"] = [{"label": "liver", "component": "each"}]
+    lab.keys["methods"] = [SALIENCY]
+    lab.run()
+    array[5:7] = -1.0
+    save_image(lab.folder / "a.nii.gz", array)
+    lab.run()
+    names = [path.name for path in lab.root.rglob("*_attrmap.nii.gz") if "sub-1" in path.name]
+    assert names == ["sub-1_desc-preproc_T1w_label-liver#1_desc-saliency_attrmap.nii.gz"]
+
+
+def test_scores_are_written_with_every_unit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed leaves scores of the units that its record tells of, no others."""
+    lab.keys["inference"]["overlap"] = 0.25
+    counts = []
+    monkeypatch.setattr(
+        "esegeta.run.execute.write_scores", lambda root, rows: counts.append(len(rows))
+    )
+    assert lab.run().exit_code == 0
+    # One score of three values a unit; the table is written once more at the end.
+    assert counts == [*(3 * done for done in range(1, len(UNITS) + 1)), 3 * len(UNITS)]
+
+
 def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
     lab.keys["methods"] = [{"name": GRADIENTS, "steps": 1, "tolerance": 0.0, "baseline": "zero"}]
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, readable as any other, and failures say what to do."""
 
+import errno
 import json
 import os
 import platform
@@ -140,3 +141,9 @@ def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -
         assert mine.exists()
     assert not left.exists()
     assert all(path.exists() for path in kept)
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())

@@ -180,3 +180,17 @@ def test_a_volume_is_consistent() -> None:
         Volume(torch.zeros(2, 4, 6), volume.grid, volume.source)
     with pytest.raises(DataError, match="2 channels but 1 channel names: t1"):
         Volume(volume.data, volume.grid, volume.source, channels=("t1",))
+
+
+@pytest.mark.parametrize(
+    ("offset", "code"),
+    [(70, b"\x0b\x03"), (40, b"\x40\x00"), (42, b"\xf0\xff"), (42, b"\x00\x00")],
+    ids=["datatype", "number of axes", "negative length", "empty axis"],
+)
+def test_a_broken_header_is_refused_in_words(offset: int, code: bytes, tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "broken.nii", noise((4, 4, 4)))
+    content = bytearray(path.read_bytes())
+    content[offset : offset + len(code)] = code
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a NIfTI file that can be read"):
+        read(path)
