@@ -27,13 +27,14 @@ _HOMES = {
     "SmoothGradSquared": "esegeta.explain",
     "VarGrad": "esegeta.explain",
     "Volume": "esegeta.volume",
+    "load_label_map": "esegeta.api",
     "load_model": "esegeta.api",
     "load_volume": "esegeta.volume",
     "volume_from_tensor": "esegeta.volume",
 }
 
 if TYPE_CHECKING:
-    from esegeta.api import SegmentationModel, load_model
+    from esegeta.api import SegmentationModel, load_label_map, load_model
     from esegeta.errors import EsegetaError
     from esegeta.explain import (
         Attribution,
@@ -66,6 +67,7 @@ __all__ = [
     "SmoothGradSquared",
     "VarGrad",
     "Volume",
+    "load_label_map",
     "load_model",
     "load_volume",
     "volume_from_tensor",

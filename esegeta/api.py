@@ -8,7 +8,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from esegeta.errors import TargetError, suggest
+from esegeta.axes import LabelMap, shape_text
+from esegeta.config.targets import WHOLE_MAP, default_region
+from esegeta.errors import GridError, TargetError, suggest
 from esegeta.model import Activation, Labels, convolution_signature, load_weights, resolve_device
 from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
 from esegeta.target import (
@@ -29,7 +31,7 @@ from esegeta.target import (
     VoxelTarget,
 )
 from esegeta.target.target import Reduce
-from esegeta.volume import Volume
+from esegeta.volume import Preprocess, Volume, read_label_map
 
 REGIONS: dict[str, Region] = {
     "predicted": Predicted(),
@@ -56,7 +58,7 @@ class SegmentationModel(Predictor):
         label: str | int,
         *,
         of: str = "logit",
-        over: str | Region = "predicted",
+        over: str | Region | None = None,
         reduce: str = "sum",
         mask: str = "frozen",
     ) -> Target:
@@ -65,23 +67,28 @@ class SegmentationModel(Predictor):
         Args:
             label: name or integer of a label.
             of: logit, probability, margin, log_probability, entropy, dice or volume_ml.
-            over: name of a region, or a region with its parameters.
-            reduce: `sum` or `mean` over the region's voxels.
-            mask: `frozen` on the unperturbed prediction, or `live`.
+            over: name of a region, or a region with its parameters; by default all voxels for
+                entropy, dice and volume_ml, and those predicted as the label for the rest.
+            reduce: `sum` or `mean` over the region's voxels; dice and volume_ml are sums.
+            mask: `frozen` on the unperturbed prediction, or `live`; that of dice and volume_ml
+                is frozen.
 
         Raises:
             TargetError: the label, quantity or region is unknown; the nearest names are given.
         """
         self.labels.channel(label)
+        over = default_region(of) if over is None else over
         if isinstance(over, str) and over not in REGIONS:
             raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
         for key, word, words in (("reduce", reduce, REDUCES), ("mask", mask, MASKS)):
             if word not in words:
                 raise TargetError(f'{key}: "{word}" is not known', hint=suggest(word, words))
         region = REGIONS[over] if isinstance(over, str) else over
-        if of in ("dice", "volume_ml"):
-            domain = Everywhere() if over == "predicted" else region
-            return DiceTarget(label, over=domain) if of == "dice" else VolumeTarget(label, domain)
+        if of in WHOLE_MAP:
+            for key, word, usual in (("reduce", reduce, "sum"), ("mask", mask, "frozen")):
+                if word != usual:
+                    raise TargetError(f"of: {of} is of the whole map; it has no {key}: {word}")
+            return DiceTarget(label, over=region) if of == "dice" else VolumeTarget(label, region)
         return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
 
     def freeze(
@@ -138,3 +145,34 @@ def load_model(
     num_outputs = count_outputs(network, plan.size, channels)
     found = Labels(dict(labels), activation, num_outputs)
     return SegmentationModel(network, plan, found, batch_size, precision)
+
+
+def load_label_map(
+    path: str | Path,
+    volume: Volume,
+    *,
+    orientation: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> LabelMap:
+    """Load a ground truth onto the grid of a volume, for `SegmentationModel.freeze`.
+
+    Args:
+        path: label integers on the grid of the volume's file.
+        volume: as `load_volume` returned it.
+        orientation: as it was given to `load_volume`.
+        spacing_mm: as it was given to `load_volume`.
+
+    Raises:
+        DataError: the values are not integers.
+        GridError: the map does not lie on the grid of the volume's file, or orientation and
+            spacing are not those of the volume.
+    """
+    spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
+    labels = read_label_map(Path(path), volume, Preprocess(orientation, spacing))
+    if tuple(labels.shape) != volume.grid.shape:
+        raise GridError(
+            f"{path}: {shape_text(tuple(labels.shape))} voxels for a volume of "
+            f"{shape_text(volume.grid.shape)}",
+            hint="give orientation and spacing_mm as for the image",
+        )
+    return labels

@@ -1,6 +1,7 @@
 """The Python face: five lines from any module to a map on the grid of its image."""
 
 from pathlib import Path
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -10,8 +11,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import esegeta
-from esegeta.errors import ConfigError, DataError, TargetError, WindowError
-from esegeta.target import Boundary, Box
+from esegeta.api import REGIONS
+from esegeta.config import TargetKeys
+from esegeta.config.targets import Over
+from esegeta.errors import ConfigError, DataError, GridError, TargetError, WindowError
+from esegeta.target import Boundary, Box, Predicted
 from tests.builders import affine_of, linear, unet
 from tests.experiments import noise, read_json, save_image, voxels
 from tests.volume.files import geometry_bytes, save_nifti
@@ -119,6 +123,51 @@ def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: P
     expected = overlap if of == "dice" else volume
     value = frozen.value(model.predict(image.batch))
     assert float(value[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_regions_have_the_words_of_a_config() -> None:
+    assert {*REGIONS, "roi", "box", "point"} == set(get_args(Over))
+
+
+@pytest.mark.parametrize("of", ["logit", "probability", "margin", "entropy", "dice", "volume_ml"])
+def test_the_default_region_is_that_of_a_config(of: str, model: esegeta.SegmentationModel) -> None:
+    over = TargetKeys.model_validate({"label": "liver", "of": of}).over
+    assert over == ("all" if of in ("entropy", "dice", "volume_ml") else "predicted")
+    assert model.target("liver", of=of) == model.target("liver", of=of, over=over)
+
+
+@pytest.mark.parametrize("of", ["entropy", "dice", "volume_ml"])
+def test_a_region_that_is_asked_for_is_respected(of: str, model: esegeta.SegmentationModel) -> None:
+    asked = model.target("liver", of=of, over="predicted")
+    assert asked != model.target("liver", of=of)
+    assert asked.over == Predicted()
+
+
+@pytest.mark.parametrize("of", ["dice", "volume_ml"])
+@pytest.mark.parametrize("keys", [{"reduce": "mean"}, {"mask": "live"}], ids=str)
+def test_whole_maps_have_no_mean_and_no_live_mask(
+    of: str, keys: dict[str, str], model: esegeta.SegmentationModel
+) -> None:
+    with pytest.raises(TargetError, match=f"of: {of} is of the whole map"):
+        model.target("liver", of=of, **keys)
+
+
+def test_label_maps_of_files_come_onto_the_volumes_grid(
+    model: esegeta.SegmentationModel, path: Path, tmp_path: Path
+) -> None:
+    forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
+    labels = (voxels(path) > 50).astype(np.int16)
+    truth_path = save_nifti(tmp_path / "seg.nii.gz", labels, **forms)
+    plain = esegeta.load_volume(path)
+    truth = esegeta.load_label_map(truth_path, plain)
+    torch.testing.assert_close(truth, (plain.data[0] > 50).long())
+    keys = {"orientation": "LPS", "spacing_mm": (3.0, 3.0, 3.0)}
+    image = esegeta.load_volume(path, **keys)
+    moved = esegeta.load_label_map(str(truth_path), image, **keys)
+    assert moved.shape == image.data.shape[1:]
+    model.freeze(model.target("liver", over="label"), image, truth=moved)
+    with pytest.raises(GridError, match="as for the image"):
+        esegeta.load_label_map(truth_path, image)
 
 
 UNKNOWN = {

@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,8 +14,9 @@ from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
-from esegeta.model import Layer, held_still, list_layers
+from esegeta.model import Layer
 from esegeta.run import Experiment, build_network, probe_network
+from esegeta.run.checks import probe_layers
 from esegeta.score import SCORES
 
 
@@ -58,14 +58,11 @@ def show_scores() -> None:
 def show_layers(config: RunConfig) -> None:
     """Print a config's network as a tree, with the output shapes for one window."""
     network, _ = build_network(config)
-    window = config.keys.inference.window
-    channels = probe_network(config, network)[0].num_channels
-    probe = torch.zeros((1, channels, *window))
-    with held_still(network):
-        layers = list_layers(network, lambda: network(probe))
-    word = "channel" if channels == 1 else "channels"
-    print(f"one window of {shape_text(window)}, {channels} {word}; shapes are C x spatial")
-    for layer in layers:
+    reading, plan, _ = probe_network(config, network)
+    word = "channel" if reading.num_channels == 1 else "channels"
+    taken = f"{shape_text(plan.size)}, {reading.num_channels} {word}"
+    print(f"one window of {taken}; shapes are C x spatial")
+    for layer in probe_layers(network, plan, reading):
         print(_layer_line(layer))
 
 

@@ -10,7 +10,7 @@ STARTER = """\
 # An esegeta experiment. Check it with `esegeta validate`, run it with `esegeta run`.
 version: 1
 name: liver                          # the results lie in <output>/<name>
-output: results
+output: results                      # made where you are, not beside this file
 seed: 0
 device: auto                         # auto | cpu | cuda | cuda:1
 model:

@@ -6,26 +6,30 @@ import glob
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from esegeta.config.keys import NAME_PATTERN
 from esegeta.config.parse import RunConfig
-from esegeta.config.schema import NAME_PATTERN, CaseKeys
+from esegeta.config.schema import CaseKeys
 from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Case
 
 IMAGE_PATTERN = re.compile(r"\.(nii|nii\.gz|png|jpg|jpeg)$", re.IGNORECASE)
 CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")
-NNUNET_FOLDERS = ("imagesTr", "imagesTs")
+NNUNET_FOLDERS = {"imagesTr": "labelsTr", "imagesTs": "labelsTs"}
+"""nnU-Net's folders of images, and the folder of their labels beside each."""
 
 
 def list_cases(config: RunConfig) -> list[Case]:
     """Return the cases of a config: a list, a glob, a folder, or a datalist JSON.
 
-    A folder may be laid out as nnU-Net's (`imagesTr` or `imagesTs`, `labelsTr`, channels
-    `_0000`); otherwise each image in it is a case.
+    Images in a folder called `imagesTr` or `imagesTs` are nnU-Net's: `_0000`, `_0001` are
+    channels of one case, whose label lies in `labelsTr` or `labelsTs` beside the folder. Any
+    other image of a glob or folder is a case.
 
     Raises:
         ConfigError: two cases share a name, or a name cannot be that of a folder.
@@ -77,26 +81,37 @@ def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
     base = config.folder
     if not found:
         found, base = glob.glob(text, recursive=True), Path()
-    images = sorted(base / name for name in found if IMAGE_PATTERN.search(name))
-    return [_case_from_path(image) for image in images]
+    return _cases_of_images(base / name for name in found)
 
 
 def _cases_in_folder(folder: Path) -> list[Case]:
-    images_folder = folder / "imagesTr" if (folder / "imagesTr").is_dir() else folder
-    labels_folder = folder / "labelsTr"
-    numbers_are_channels = images_folder.name in NNUNET_FOLDERS
-    groups: dict[str, list[Path]] = {}
-    for image in sorted(images_folder.iterdir()):
+    inside = (folder / name for name in NNUNET_FOLDERS)
+    images_folder = next((path for path in inside if path.is_dir()), folder)
+    return _cases_of_images(images_folder.iterdir())
+
+
+def _cases_of_images(paths: Iterable[Path]) -> list[Case]:
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for image in sorted(paths):
         if IMAGE_PATTERN.search(image.name) and not image.name.startswith("."):
-            stem = _stem(image)
-            name = CHANNEL_SUFFIX.sub("", stem) if numbers_are_channels else stem
-            groups.setdefault(name, []).append(image)
-    cases = []
-    for name, images in groups.items():
-        suffix = images[0].name.removeprefix(_stem(images[0]))
-        label = labels_folder / f"{name}{suffix}"
-        cases.append(Case(name, tuple(images), label if label.is_file() else None))
-    return cases
+            name = _stem(image)
+            if image.absolute().parent.name in NNUNET_FOLDERS and _label_of(image, name) is None:
+                name = CHANNEL_SUFFIX.sub("", name)
+            groups.setdefault((image.parent, name), []).append(image)
+    return [
+        Case(name, tuple(images), _label_of(images[0], name))
+        for (_, name), images in groups.items()
+    ]
+
+
+def _label_of(image: Path, name: str) -> Path | None:
+    """Return the file of that name among nnU-Net's labels, or None where there is none."""
+    folder = image.absolute().parent.name
+    if folder not in NNUNET_FOLDERS:
+        return None
+    suffix = image.name.removeprefix(_stem(image))
+    label = image.parent.parent / NNUNET_FOLDERS[folder] / f"{name}{suffix}"
+    return label if label.is_file() else None
 
 
 def _cases_in_datalist(path: Path, config: RunConfig) -> list[Case]:

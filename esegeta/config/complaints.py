@@ -9,31 +9,45 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
+from esegeta.config.keys import Keys
 from esegeta.config.lines import Document, Path_
-from esegeta.config.schema import Keys
 from esegeta.errors import suggest
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-WRONG_BRANCH = ("string_type", "list_type", "tuple_type", "dataclass_type", "int_type")
-"""Complaints of the branches of a union that the value was never meant for."""
+WRONG_BRANCH = {
+    "dataclass_type": "a block of keys",
+    "model_type": "a block of keys",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "float_type": "a number",
+    "int_type": "a whole number",
+}
+"""Complaints of the branches of a union that the value was never meant for, and what they want."""
 
 
 def complain(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
     """Return all complaints as lines of `file:line: key: what`."""
-    complaints: list[tuple[Path_, str, bool]] = []
+    complaints: list[tuple[Path_, Any]] = []
     for problem in error.errors():
         place: Path_ = (*prefix, *_without_types(problem["loc"], document, prefix))
-        text = (
-            f"{document.place(place)}: {show_keys(place)}: {_word(problem, place, model, prefix)}"
-        )
-        complaints.append((place, text, problem["type"] in WRONG_BRANCH))
-    specific = [place for place, _, is_branch in complaints if not is_branch]
-    kept = [
-        text
-        for place, text, is_branch in complaints
-        if not (is_branch and any(other[: len(place)] == place for other in specific))
-    ]
+        complaints.append((place, problem))
+    specific = [place for place, problem in complaints if problem["type"] not in WRONG_BRANCH]
+    kept = []
+    for place, problem in complaints:
+        text = _word(problem, place, model, prefix)
+        if problem["type"] in WRONG_BRANCH:
+            if any(other[: len(place)] == place for other in specific):
+                continue
+            wanted = [other["type"] for at, other in complaints if at == place]
+            text = _wanted(wanted, problem["input"])
+        kept.append(f"{document.place(place)}: {show_keys(place)}: {text}")
     return "\n".join(dict.fromkeys(kept))
+
+
+def _wanted(types: Sequence[str], found: Any) -> str:
+    words = dict.fromkeys(word for kind, word in WRONG_BRANCH.items() if kind in types)
+    return f"should be {' or '.join(words)} (found {_brief(found)})"
 
 
 def _word(problem: Any, place: Path_, model: Any, prefix: Path_) -> str:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from esegeta.config.complaints import complain, show_keys
+from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_scalar, read_yaml
 from esegeta.config.schema import Config
 from esegeta.errors import ConfigError, EsegetaError, suggest
@@ -90,10 +91,12 @@ def _build_all(
                 f"{document.place(place)}: {block}[{index}]: needs a name",
                 hint="write `- saliency` or `- {name: saliency, ...}`",
             )
-        identity = str(values.get("id", values["name"]))
-        if not identity or re.search(r'[\s/\\:*?"<>|]', identity):
+        identity = str(values["name"] if values.get("id") is None else values["id"])
+        reserved = fault_of_part(identity, "method") if block == "methods" else ""
+        if reserved or not identity or re.search(r'[\s/\\:*?"<>|]', identity):
             raise ConfigError(
-                f'{document.place(place)}: id "{identity}" cannot be part of a file name'
+                f'{document.place(place)}: id "{identity}" cannot be part of a file name',
+                hint=reserved,
             )
         if identity in built:
             raise ConfigError(
@@ -120,7 +123,13 @@ def build_entry(
         raise ConfigError(f'{where}: {shown}: unknown {kind} "{name}"', hint=suggest(name, table))
     kind_ = table[name]
     fields = {item.name: item for item in dataclasses.fields(kind_)}
-    parameters = {key: value for key, value in values.items() if key != "name"}
+    hints = get_type_hints(kind_)
+    parameters = {
+        key: value
+        for key, value in values.items()
+        if key != "name"
+        and (value is not None or key not in fields or type(None) in get_args(hints[key]))
+    }
     for key in parameters:
         if key not in fields:
             raise ConfigError(

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
-
-NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
-
-
-def _check_name(value: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if isinstance(value, str) and not NAME_PATTERN.match(value):
-        raise ValueError(f'"{value}" cannot be part of a file name; use letters, digits, - and .')
-    return value
-
-
-Name = Annotated[str, BeforeValidator(_check_name)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Keys(BaseModel):
-    """A block of keys; immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class ModelKeys(Keys):
@@ -86,12 +67,18 @@ class IntensityKeys(Keys):
 INTENSITY_WORDS = ("zscore", "minmax", "none")
 """Rules without bounds, which may stand alone."""
 
+BOUNDS_EXAMPLES = {"window": "[-250, 400]", "percentile": "[0.5, 99.5]"}
+"""Rules with bounds."""
+
 
 def _intensity_word(value: Any) -> Any:
     if value is None:
         return {"none": True}
+    if isinstance(value, str) and value in BOUNDS_EXAMPLES:
+        raise ValueError(f"{value} needs its bounds; write {value}: {BOUNDS_EXAMPLES[value]}")
     if isinstance(value, str) and value not in INTENSITY_WORDS:
-        raise ValueError(f'"{value}" is not known; {suggest(value, INTENSITY_WORDS)}')
+        words = (*INTENSITY_WORDS, *BOUNDS_EXAMPLES)
+        raise ValueError(f'"{value}" is not known; {suggest(value, words)}')
     return {value: True} if isinstance(value, str) else value
 
 
@@ -99,7 +86,7 @@ class PreprocessKeys(Keys):
     """What happens to an image before the network sees it."""
 
     orientation: str | None = None
-    spacing_mm: tuple[float, ...] | None = None
+    spacing_mm: Annotated[tuple[float, ...], give_list("[3, 3, 3]")] | None = None
     intensity: Annotated[IntensityKeys, BeforeValidator(_intensity_word)] = IntensityKeys(none=True)
 
     @field_validator("spacing_mm")
@@ -116,7 +103,7 @@ class DataKeys(Keys):
     cases: str | list[CaseKeys | str]
     preprocess: PreprocessKeys = PreprocessKeys()
     nan: Literal["refuse", "zero"] = "refuse"
-    channels: list[Name] = Field(default_factory=list)
+    channels: list[ChannelName] = Field(default_factory=list)
 
     @field_validator("channels")
     @classmethod
@@ -130,7 +117,7 @@ class DataKeys(Keys):
 class InferenceKeys(Keys):
     """How volumes are cut into windows."""
 
-    window: tuple[int, ...]
+    window: Annotated[tuple[int, ...], give_list("[64, 64, 64]")]
     overlap: Fraction | tuple[Fraction, ...] = 0.5
     blend: Literal["gaussian", "constant"] = "gaussian"
     batch_size: int = Field(default=1, ge=1)
@@ -144,107 +131,17 @@ class InferenceKeys(Keys):
             raise ValueError("give two or three lengths above zero")
         return value
 
-
-Over = Literal[
-    "predicted",
-    "label",
-    "false_positive",
-    "false_negative",
-    "component",
-    "boundary",
-    "roi",
-    "box",
-    "point",
-    "otsu",
-    "all",
-]
-
-REGION_KEYS = {
-    "component": "component",
-    "min_volume_ml": "component",
-    "within_mm": "boundary",
-    "roi": "roi",
-    "box": "box",
-    "point": "point",
-}
-"""Keys that belong to one region only."""
-
-
-class TargetKeys(Keys):
-    """What of the prediction is explained, over which voxels, reduced how."""
-
-    name: Name | None = None
-    label: str | int | None = None
-    of: Literal[
-        "logit",
-        "probability",
-        "margin",
-        "log_probability",
-        "entropy",
-        "dice",
-        "volume_ml",
-    ] = "logit"
-    over: Over = "predicted"
-    reduce: Literal["sum", "mean"] = "sum"
-    mask: Literal["frozen", "live"] = "frozen"
-    component: Literal["largest", "each"] | Annotated[int, Field(ge=1)] = "largest"
-    min_volume_ml: float = Field(default=0.0, ge=0)
-    within_mm: float = Field(default=3.0, gt=0)
-    roi: str | None = None
-    box: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    point: tuple[float, ...] | None = None
-    reference: Literal["label", "predicted"] = "label"
-    combine: dict[str, float] | None = None
-
-    @model_validator(mode="before")
+    @field_validator("overlap")
     @classmethod
-    def _infer_over(cls, values: Any) -> Any:
-        """A key of one region implies that region; whole-map quantities are over all voxels."""
-        if not isinstance(values, dict) or "over" in values:
-            return values
-        implied = [region for key, region in REGION_KEYS.items() if key in values]
-        if implied:
-            return {**values, "over": implied[0]}
-        if values.get("of") in ("dice", "volume_ml", "entropy"):
-            return {**values, "over": "all"}
-        return values
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TargetKeys:
-        given = self.model_fields_set
-        if self.combine is not None:
-            extra = given - {"name", "combine", "over"}
-            if extra:
-                raise ValueError(f"combine takes no other key: {', '.join(sorted(extra))}")
-            if not self.combine:
-                raise ValueError("combine names no target; write combine: {NAME: COEFFICIENT}")
-            return self
-        if self.label is None:
-            raise ValueError("`label` is missing: the name or integer of a label")
-        for key, region in REGION_KEYS.items():
-            if key in given and self.over != region:
-                raise ValueError(f"`{key}` belongs to over: {region}, not over: {self.over}")
-        for region in ("roi", "box", "point"):
-            if self.over == region and getattr(self, region) is None:
-                raise ValueError(f"over: {region} needs the key `{region}`")
-        if self.box is not None and not all(a < b for a, b in zip(*self.box, strict=False)):
-            raise ValueError("`box` is [first, one past the last]: each start below its stop")
-        if self.mask == "live" and self.over in ("label", "roi", "box", "point", "all"):
-            raise ValueError(f"mask: live has no effect over: {self.over}, which never changes")
-        if "reference" in given and self.of != "dice":
-            raise ValueError("`reference` belongs to of: dice")
-        if self.of in ("dice", "volume_ml") and (given & {"reduce", "mask"}):
-            raise ValueError(f"of: {self.of} is of the whole map; it has no reduce and no mask")
-        if self.component == "each" and self.of in ("dice", "volume_ml"):
-            raise ValueError(f"of: {self.of} cannot be split into components")
-        return self
-
-    @property
-    def shown_name(self) -> str:
-        """The name, or the label where none is given."""
-        if self.name is not None:
-            return self.name
-        return str(self.label) if self.label is not None else "combined"
+    def _overlap_fits(
+        cls, value: float | tuple[float, ...], info: Any
+    ) -> float | tuple[float, ...]:
+        axes = len(info.data.get("window", ()))
+        if axes and isinstance(value, tuple) and len(value) not in (1, axes):
+            raise ValueError(
+                f"{len(value)} fractions for a window of {axes} axes; give one, or {axes}"
+            )
+        return value
 
 
 class Config(Keys):
@@ -257,9 +154,24 @@ class Config(Keys):
     device: str = "auto"
     model: ModelKeys
     activation: Literal["softmax", "sigmoid"] = "softmax"
-    labels: dict[int, str]
+    labels: dict[LabelInteger, str]
     data: DataKeys
     inference: InferenceKeys
     targets: list[TargetKeys] = Field(min_length=1)
     methods: list[Any] = Field(min_length=1)
     scores: list[Any] = Field(default_factory=list)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_by_integer(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("give the name of each label integer, such as {1: liver}")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_have_channels(cls, value: dict[int, str], info: Any) -> dict[int, str]:
+        below = [integer for integer in value if integer < 0]
+        if below:
+            raise ValueError(f"{below[0]} is no label; integers are 0 or more")
+        return value

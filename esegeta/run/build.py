@@ -1,37 +1,44 @@
-"""From a config to built objects; whatever can be known before computing is checked here."""
+"""From a config to built objects, all of them checked."""
 
 from __future__ import annotations
 
-import inspect
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from esegeta.config import RunConfig, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
-from esegeta.errors import ConfigError, EsegetaError, GridError, OutputError, TargetError
-from esegeta.explain import Baseline, Explainer
+from esegeta.errors import (
+    ConfigError,
+)
+from esegeta.explain import Explainer
 from esegeta.model import (
     Labels,
     build_module_network,
     build_monai_network,
     convolution_signature,
     file_sha256,
-    find_layer,
     load_weights,
     network_sha256,
     resolve_device,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.run.checks import (
+    blamed_on,
+    check_case_fits,
+    check_layers,
+    check_methods,
+    check_targets,
+    check_writable,
+)
 from esegeta.run.targets import TargetPlan, plan_targets
 from esegeta.score import Score
-from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading, check_case
+from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,25 +97,26 @@ def build_experiment(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(config, keys=config.keys.model_copy(update=changes))
     keys = config.keys
-    with _at(config, "device"):
+    with blamed_on(config, "device"):
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
     reading, plan, num_outputs = probe_network(config, network)
-    with _at(config, "labels"):
+    with blamed_on(config, "labels"):
         labels = Labels(dict(keys.labels), keys.activation, num_outputs)
-    with _at(config, "data", "preprocess"):
+    with blamed_on(config, "data", "preprocess"):
         preprocess = _preprocess(keys.data.preprocess)
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
-        with _at(config, "data", "cases", index):
-            grids[case.name] = _check_case(case, reading, keys, plan)
-    _check_methods(config, network, cases, reading, grids)
+        with blamed_on(config, "data", "cases", index):
+            grids[case.name] = check_case_fits(case, reading, keys, plan)
+    check_layers(config, network, plan, reading)
+    check_methods(config, cases, reading, grids)
     targets = plan_targets(config, labels, cases)
-    _check_targets(config, targets, cases, reading, grids)
+    check_targets(config, targets, cases, reading, grids)
     root = Path(keys.output).expanduser() / keys.name
-    _check_writable(root)
+    check_writable(root)
     weights = keys.model.weights
     return Experiment(
         config=config,
@@ -125,7 +133,9 @@ def build_experiment(
         weights_sha256=(
             file_sha256(config.find_file(weights)) if weights else network_sha256(network)
         ),
-        code_sha256=_code_sha256(network) if keys.model.kind == "module" else None,
+        code_sha256=(
+            _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
+        ),
         notes=notes,
     )
 
@@ -134,7 +144,7 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
     notes = []
-    with _at(config, "model"), torch.random.fork_rng(devices=()):
+    with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.keys.seed)  # of what the weights do not set
         if keys.kind == "monai":
             network = build_monai_network(str(keys.network), keys.args)
@@ -155,27 +165,24 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
         WindowError: it cannot take the config's window.
     """
     reading = _reading(config, network)
-    with _at(config, "inference"):
+    with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
         return reading, plan, count_outputs(network, plan.size, reading.num_channels)
 
 
-def _code_sha256(network: nn.Module) -> str | None:
-    try:
-        path = inspect.getsourcefile(type(network))
-    except TypeError:
-        return None
-    return file_sha256(Path(path)) if path is not None and Path(path).is_file() else None
-
-
-@contextmanager
-def _at(config: RunConfig, *place: str | int) -> Iterator[None]:
-    """Say where in the file an error comes from."""
-    try:
-        yield
-    except EsegetaError as error:
-        error.message = f"{config.document.place(place)}: {error.message}"
-        raise
+def _code_sha256(network: nn.Module, folder: Path) -> str:
+    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
+    own = sys.modules.get(type(network).__module__)
+    files = {
+        str(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+        and (module is own or (str(file).startswith(str(folder)) and "site-packages" not in file))
+    }
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 def _reading(config: RunConfig, network: nn.Module) -> Reading:
@@ -211,101 +218,3 @@ def _preprocess(keys: PreprocessKeys) -> Preprocess:
     bounds = getattr(keys.intensity, rule)
     low, high = bounds if isinstance(bounds, tuple) else (0.0, 0.0)
     return Preprocess(keys.orientation, keys.spacing_mm, Intensity(rule, low, high))  # type: ignore[arg-type]
-
-
-def _check_case(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
-    grid = check_case(case, reading)
-    spacing = keys.data.preprocess.spacing_mm
-    if spacing is not None and len(spacing) != grid.ndim:
-        raise ConfigError(
-            f"preprocess.spacing_mm has {len(spacing)} values, {case.name} is {grid.ndim}D",
-            hint=f"give {grid.ndim} values",
-        )
-    orientation = keys.data.preprocess.orientation
-    if orientation is not None and len(orientation) < grid.ndim:
-        raise ConfigError(
-            f'preprocess.orientation "{orientation}" names 2 axes, {case.name} is {grid.ndim}D',
-            hint="name each axis, such as RAS",
-        )
-    plan.lay(grid.shape)
-    return grid
-
-
-def _check_methods(
-    config: RunConfig,
-    network: nn.Module,
-    cases: list[Case],
-    reading: Reading,
-    grids: Mapping[str, Grid],
-) -> None:
-    for index, explainer in enumerate(config.methods.values()):
-        with _at(config, "methods", index):
-            for part in nested_explainers(explainer):
-                layer = getattr(part, "layer", None)
-                if layer is not None:
-                    find_layer(network, layer)
-                for case in cases:
-                    path = baseline_file(part, case, config)
-                    if path is not None:
-                        found = check_case(Case(case.name, (path,)), reading)
-                        _require_grid(case, grids[case.name], path, found)
-
-
-def _check_targets(
-    config: RunConfig,
-    plans: list[TargetPlan],
-    cases: list[Case],
-    reading: Reading,
-    grids: Mapping[str, Grid],
-) -> None:
-    for index, plan in enumerate(plans):
-        corners = [*(plan.keys.box or ()), *([plan.keys.point] if plan.keys.point else [])]
-        for case in cases:
-            with _at(config, "targets", index):
-                for corner in corners:
-                    if len(corner) != grids[case.name].ndim:
-                        raise TargetError(
-                            f"targets[{index}]: {list(corner)} has {len(corner)} indices, "
-                            f"{case.name} is {grids[case.name].ndim}D"
-                        )
-                path = plan.roi_file(case)
-                if path is not None:
-                    check_case(replace(case, label=path), reading)
-
-
-def _require_grid(case: Case, grid: Grid, path: Path, found: Grid) -> None:
-    if not found.same_as(grid):
-        raise GridError(
-            f"{case.name}: different grids: the image has {grid.describe()}; "
-            f"{path} has {found.describe()}",
-            hint="resample one onto the other first",
-        )
-
-
-def baseline_file(explainer: Explainer, case: Case, config: RunConfig) -> Path | None:
-    """Return the file of an explainer's baseline for a case, or None where it has none."""
-    baseline = getattr(explainer, "baseline", None)
-    if not isinstance(baseline, Baseline) or baseline.file is None:
-        return None
-    return config.find_file(baseline.file.replace("{case}", case.name))
-
-
-def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
-    """Yield an explainer and those that it is built on."""
-    yield explainer
-    for item in fields(explainer):
-        value: Any = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            yield from nested_explainers(value)
-
-
-def _check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
-    existing = root
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{root}: cannot be written ({existing} is not a folder that you may write)",
-            hint="choose another folder with `output:` or -o",
-        )

@@ -9,7 +9,8 @@ from typing import Any
 
 from esegeta.explain import Explainer, parameters_of
 from esegeta.model import file_sha256
-from esegeta.run.build import Experiment, baseline_file, nested_explainers
+from esegeta.run.build import Experiment
+from esegeta.run.checks import baseline_files, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
 
@@ -34,7 +35,7 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    files = [baseline_file(part, case, experiment.config) for part in nested_explainers(method)]
+    files = [baseline_files(part, case, experiment.config) for part in nested_explainers(method)]
     return _digest(
         {
             "prediction": _prediction_parts(experiment, inputs),
@@ -42,7 +43,7 @@ def unit_fingerprint(
             "target_name": target_name,
             "method": method.name,
             "parameters": parameters_of(method),
-            "baseline_sha256": [_sha256_of(path) for path in files],
+            "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         }
     )
@@ -70,8 +71,8 @@ def _prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[st
     }
 
 
-def _sha256_of(path: Path | None) -> str | None:
-    return file_sha256(path) if path is not None and path.is_file() else None
+def _sha256_of(path: Path) -> str | None:
+    return file_sha256(path) if path.is_file() else None
 
 
 def _digest(parts: dict[str, Any]) -> str:

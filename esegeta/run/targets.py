@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from esegeta.api import REGIONS
 from esegeta.config import RunConfig, TargetKeys
-from esegeta.config.schema import NAME_PATTERN
+from esegeta.config.keys import fault_of_part
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.model import Labels, file_sha256
 from esegeta.target import (
@@ -18,13 +19,7 @@ from esegeta.target import (
     Box,
     Component,
     DiceTarget,
-    Everywhere,
-    FalseNegative,
-    FalsePositive,
-    Labelled,
-    Otsu,
     Point,
-    Predicted,
     Region,
     Roi,
     Scene,
@@ -107,10 +102,6 @@ class TargetPlan:
     def _region(self, scene: Scene, case: Case, preprocess: Preprocess) -> Region:
         keys = self.keys
         builders: dict[str, Callable[[], Region]] = {
-            "predicted": Predicted,
-            "label": Labelled,
-            "false_positive": FalsePositive,
-            "false_negative": FalseNegative,
             "component": lambda: Component(
                 keys.component if isinstance(keys.component, int) else 1
             ),
@@ -118,10 +109,8 @@ class TargetPlan:
             "roi": lambda: Roi(self._roi(scene, case, preprocess), keys.roi or ""),
             "box": lambda: Box(*(keys.box or ((), ()))),
             "point": lambda: Point(keys.point or ()),
-            "otsu": Otsu,
-            "all": Everywhere,
         }
-        return builders[keys.over]()
+        return builders[keys.over]() if keys.over in builders else REGIONS[keys.over]
 
     def _roi(self, scene: Scene, case: Case, preprocess: Preprocess) -> Tensor:
         path = self.roi_file(case)
@@ -145,10 +134,10 @@ def plan_targets(config: RunConfig, labels: Labels, cases: list[Case]) -> list[T
                 f'{place}: targets[{index}]: two targets have the name "{name}"',
                 hint="give each a `name`",
             )
-        if not NAME_PATTERN.match(name):
+        fault = fault_of_part(name, "target")
+        if fault:
             raise ConfigError(
-                f'{place}: targets[{index}]: "{name}" cannot be part of a file name',
-                hint="give the target a `name`",
+                f"{place}: targets[{index}]: {fault}", hint="give the target a `name`"
             )
         _check_target(keys, labels, cases, f"{place}: targets[{index}]")
         for part in keys.combine or {}:

@@ -19,7 +19,8 @@ from esegeta.report import (
     remove_attribution,
     save_attribution,
 )
-from esegeta.run.build import Experiment, baseline_file
+from esegeta.run.build import Experiment
+from esegeta.run.checks import baseline_files
 from esegeta.run.outcome import UnitResult
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget
@@ -143,9 +144,7 @@ def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment
         if isinstance(value, Explainer):
             changes[item.name] = with_baseline_image(value, case, experiment)
         elif isinstance(value, Baseline) and value.file is not None:
-            path = baseline_file(explainer, case, experiment.config)
-            assert path is not None
-            image = Case(case.name, (path,))
+            image = Case(case.name, baseline_files(explainer, case, experiment.config))
             volume, _ = read_case(image, experiment.preprocess, experiment.reading)
             changes[item.name] = value.with_values(volume.data)
     return replace(explainer, **changes) if changes else explainer

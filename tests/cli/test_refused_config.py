@@ -42,6 +42,127 @@ PLACED: dict[str, tuple[Change, str, str, str]] = {
         "targets[1]:",
         "mask: live has no effect over: all",
     ),
+    "live mask of dice": (
+        target(name="b", label="liver", of="dice", mask="live"),
+        "name: b",
+        "targets[1]: of: dice is of the whole map; it has no mask: live",
+        "",
+    ),
+    "live mask of entropy": (
+        target(name="b", label="liver", of="entropy", mask="live"),
+        "name: b",
+        "targets[1]: mask: live has no effect over: all (the default for entropy)",
+        "",
+    ),
+    "mean of a volume": (
+        target(name="b", label="liver", of="volume_ml", reduce="mean", mask="frozen"),
+        "name: b",
+        "targets[1]: of: volume_ml is of the whole map; it has no reduce: mean",
+        "",
+    ),
+    "smallest volume of the largest": (
+        target(name="b", label="liver", component="largest", min_volume_ml=1),
+        "name: b",
+        "targets[1]: `min_volume_ml` belongs to component: each",
+        "",
+    ),
+    "target like a component": (
+        target(name="b#1", label="liver", over="all"),
+        "name: b#1",
+        'targets[1].name: "b#1" cannot be the name of a target',
+        "",
+    ),
+    "target like another key of a file name": (
+        target(name="b_desc-x", label="liver", over="all"),
+        "name: b_desc-x",
+        'targets[1].name: "b_desc-x" cannot be the name of a target',
+        "",
+    ),
+    "label like a component": (
+        lambda config: (
+            config.update(labels={1: "liver#1"}),
+            config.update(targets=[{"label": "liver#1"}]),
+        ),
+        "- label",
+        '"liver#1" cannot be the name of a target',
+        "give the target a `name`",
+    ),
+    "method like a channel": (
+        method(name="saliency", id="a_chan-b"),
+        "- name: saliency",
+        'id "a_chan-b" cannot be part of a file name',
+        "_chan-",
+    ),
+    "channel like a label": (
+        block("data", channels=["a_label-b"]),
+        "- a_label-b",
+        'data.channels[0]: "a_label-b" cannot be',
+        "_label-",
+    ),
+    "label below zero": (block(labels={-1: "a", 1: "liver"}), "labels:", "labels: -1", "0 or more"),
+    "background under sigmoid": (
+        block(labels={0: "core", 1: "liver"}, activation="sigmoid"),
+        "labels:",
+        'labels: 0 cannot be the label "core"; 0 is the background',
+        "number the labels from 1",
+    ),
+    "list of labels": (block(labels=["liver"]), "labels:", "labels: ", "{1: liver}"),
+    "name as a label": (block(labels={"liver": 1}), "liver: 1", "labels.liver: ", "1: liver"),
+    "window of one number": (
+        block("inference", window=8),
+        "window:",
+        "inference.window",
+        "[64, 64, 64]",
+    ),
+    "spacing of one number": (
+        block("data", "preprocess", spacing_mm=3),
+        "spacing_mm:",
+        "data.preprocess.spacing_mm",
+        "[3, 3, 3]",
+    ),
+    "cases without a value": (block("data", cases=None), "cases:", "data.cases: missing", ""),
+    "baseline of a number": (
+        method(name="integrated_gradients", baseline=3),
+        "baseline:",
+        "methods[1].baseline: should be a block of keys or text (found 3)",
+        "",
+    ),
+    "two overlaps for three axes": (
+        block("inference", overlap=[0.5, 0.5]),
+        "overlap:",
+        "inference.overlap: ",
+        "give one, or 3",
+    ),
+    "box of two lengths": (
+        method(name="occlusion", box=[4, 4]),
+        "- name: occlusion",
+        "methods[1]: occlusion: box: [4, 4] for the 3D image a",
+        "give one length, or 3",
+    ),
+    "stride of two lengths in a method of a method": (
+        method(name="smoothgrad", base={"name": "occlusion", "stride_mm": [4, 4]}),
+        "- name: smoothgrad",
+        "methods[1]: occlusion: stride_mm: [4, 4] for the 3D image a",
+        "give one length, or 3",
+    ),
+    "point outside": (
+        target(name="b", label="liver", point=[3, 11, 3]),
+        "name: b",
+        "targets[1]: point [3, 11, 3] lies outside a",
+        "12 x 11 x 9",
+    ),
+    "point before": (
+        target(name="b", label="liver", point=[-1, 0, 0]),
+        "name: b",
+        "targets[1]: point [-1, 0, 0] lies outside a",
+        "12 x 11 x 9",
+    ),
+    "box outside": (
+        target(name="b", label="liver", box=[[0, 0, 9], [4, 4, 12]]),
+        "name: b",
+        "targets[1]: box [[0, 0, 9], [4, 4, 12]] lies outside a",
+        "12 x 11 x 9",
+    ),
     "top": (block(sed=3), "sed:", "sed: unknown key", '"seed"'),
     "nested": (
         block("inference", batchsize=2),
@@ -225,8 +346,8 @@ PLACED: dict[str, tuple[Change, str, str, str]] = {
     "intensity without its bounds": (
         block("data", "preprocess", intensity="window"),
         "intensity:",
-        'data.preprocess.intensity: "window" is not known',
-        "zscore, minmax, none",
+        "data.preprocess.intensity: window needs its bounds",
+        "write window: [-250, 400]",
     ),
     "empty id": (
         method(name="saliency", id=""),
@@ -268,6 +389,7 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, command: str, tmp_path: 
     result = esegeta(command, lab.write())
     place = f"{lab.config}:{lab.line_of(text)}: " if text else ""
     refused(result, lab, place, what, hint)
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
@@ -303,6 +425,44 @@ def test_an_unknown_layer_is_named_with_the_nearest(where: str, tmp_path: Path) 
     lab.keys["methods"].append(LAYERS[where])
     message = 'layer "model.0.convv" is not in the network'
     refused(lab.run(), lab, f"{lab.config}:", message, '"model.0.conv"', "esegeta layers")
+
+
+@pytest.mark.parametrize("where", LAYERS)
+def test_a_layer_without_a_spatial_output_is_refused(where: str, tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
+    lab.keys["model"] = {"kind": "module", "class": "flat:Flat"}
+    entry = LAYERS[where]
+    layer = {"name": "grad_cam", "layer": "gate"}
+    lab.keys["methods"].append({**entry, "base": layer} if "base" in entry else layer)
+    found = (f"{lab.config}:", 'layer "gate" has no spatial output (2)', "esegeta layers")
+    refused(lab.run(), lab, *found)
+    refused(lab.validate(), lab, *found)
+
+
+FLAT = """\
+from torch import nn
+
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv3d(1, 2, 1)
+        self.gate = nn.Linear(2, 2)
+
+    def forward(self, x):
+        x = self.body(x)
+        return x * self.gate(x.mean((2, 3, 4)))[..., None, None, None]
+"""
+
+
+def test_a_box_that_reaches_into_the_image_is_no_fault(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["targets"] = [
+        {"name": "box", "label": "liver", "box": [[-3, 0, 8], [4, 40, 12]]},
+        {"name": "point", "label": "liver", "point": [11.4, 0, 8]},
+    ]
+    assert lab.validate().exit_code == 0
 
 
 WINDOWS = {

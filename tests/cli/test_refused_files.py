@@ -159,6 +159,40 @@ def test_images_of_one_case_on_different_grids(tmp_path: Path) -> None:
     refused(lab.run(), lab, "b: different grids:", "a.nii.gz has", "t.nii.gz has")
 
 
+def two_channels(folder: Path) -> Lab:
+    lab = two_cases(folder, num_channels=2)
+    for case in lab.keys["data"]["cases"]:
+        case["image"] = ["a.nii.gz", "b.nii.gz"]
+    return lab
+
+
+def test_a_baseline_may_have_one_file_a_channel(tmp_path: Path) -> None:
+    lab = two_channels(tmp_path)
+    baseline = {"file": [save(lab, f"{c}_1.nii.gz") for c in "ab"]}
+    lab.keys["methods"].append({"name": "integrated_gradients", "baseline": baseline})
+    assert lab.validate().exit_code == 0
+    baseline["file"] = ["{case}_1.nii.gz", "{case}.nii.gz"]
+    assert lab.validate().exit_code == 0
+
+
+FILES = {
+    "too few": (["a.nii.gz"], "a: 1 channel in"),
+    "one missing": (["a.nii.gz", "no_{case}.nii.gz"], "/no_a.nii.gz: no such file"),
+    "one elsewhere": (["a.nii.gz", "shifted.nii.gz"], "different grids"),
+    "none": ([], "baseline: file: no file is named"),
+}
+
+
+@pytest.mark.parametrize("fault", FILES)
+def test_every_file_of_a_baseline_is_checked(fault: str, tmp_path: Path) -> None:
+    lab = two_channels(tmp_path)
+    save(lab, "shifted.nii.gz", shifted=True)
+    files, message = FILES[fault]
+    entry = {"name": "integrated_gradients", "baseline": {"file": files}}
+    lab.keys["methods"].append(entry)
+    refused(lab.run(), lab, message)
+
+
 def test_a_fault_of_a_case_is_placed_in_the_config(tmp_path: Path) -> None:
     lab = two_cases(tmp_path)
     second(lab, image="no.nii.gz")

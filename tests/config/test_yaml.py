@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from esegeta.config import load_config
+from esegeta.config import list_cases, load_config
 from esegeta.config.lines import parse_yaml
 from esegeta.errors import ConfigError
 from tests.experiments import pointwise_lab
@@ -19,7 +19,11 @@ SCALARS: list[tuple[str, Any]] = [
     ("-0", 0),
     ("0x1F", 31),
     ("0o17", 15),
-    ("017", 17),
+    ("017", "017"),
+    ("001", "001"),
+    ("0", 0),
+    ("00.5", "00.5"),
+    ("0.5", 0.5),
     ("12:30", "12:30"),
     ("1_000", "1_000"),
     ("yes", "yes"),
@@ -128,7 +132,66 @@ def test_a_key_of_a_region_implies_it(case: str, tmp_path: Path) -> None:
     assert load_config(lab.write()).keys.targets[0].over == over
 
 
+WRITTEN_OUT = {
+    "sum of dice": {"of": "dice", "reduce": "sum"},
+    "frozen dice": {"of": "dice", "mask": "frozen", "over": "all"},
+    "frozen sum of a volume": {"of": "volume_ml", "reduce": "sum", "mask": "frozen"},
+    "dice over the prediction": {"of": "dice", "over": "predicted"},
+    "no bound on the largest": {"component": "largest", "min_volume_ml": 0},
+    "each above a bound": {"component": "each", "min_volume_ml": 0.5},
+    "nothing but a label": dict.fromkeys(
+        ("name", "of", "over", "reduce", "mask", "component", "min_volume_ml", "within_mm", "box")
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN_OUT)
+def test_defaults_may_be_written_out(case: str, tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["targets"] = [{"label": "liver", **WRITTEN_OUT[case]}]
+    assert load_config(lab.write()).keys.targets[0].label == "liver"
+
+
+def test_keys_without_a_value_count_as_left_out(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    for key in ("version", "output", "seed", "device", "activation", "scores"):
+        lab.keys.pop(key)
+    lab.keys["inference"] = {"window": [8, 8, 8]}
+    lab.keys["methods"] = [{"name": "integrated_gradients"}]
+    plain = load_config(lab.write())
+    for key in ("version", "output", "seed", "device", "activation", "scores"):
+        lab.keys[key] = None
+    lab.keys["data"].update(preprocess=None, nan=None, channels=None)
+    lab.keys["inference"].update(overlap=None, blend=None, batch_size=None, slice_axis=None)
+    lab.keys["methods"] = [{"name": "integrated_gradients", "id": None, "steps": None}]
+    empty = load_config(lab.write())
+    assert empty.resolved()["data"] == plain.resolved()["data"]
+    assert {**empty.resolved(), "methods": 0} == {**plain.resolved(), "methods": 0}
+    assert empty.methods == plain.methods
+
+
+@pytest.mark.parametrize("key", ["args", "preprocess"])
+def test_a_block_without_a_value_is_an_empty_block(key: str, tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["model"]["args"] = None
+    lab.keys["data"]["preprocess"] = {"orientation": None, "spacing_mm": None, "intensity": None}
+    config = load_config(lab.write())
+    assert config.keys.model.args == {}
+    assert config.keys.data.preprocess.intensity.none is True
+
+
+def test_names_keep_their_zeros(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    text = lab.write().read_text()
+    assert "- name: a\n" in text
+    lab.config.write_text(text.replace("- name: a\n", "- name: 001\n"))
+    assert list_cases(load_config(lab.config))[0].name == "001"
+
+
 CONTRADICTIONS = {
+    "bound on the largest": {"component": "largest", "min_volume_ml": 0.5},
+    "bound on a rank": {"component": 2, "min_volume_ml": 0.5},
+    "combination over a region": {"combine": {"x": 1.0}, "label": None, "over": "all"},
     "region without its key": {"over": "box"},
     "key of another region": {"over": "all", "component": 2},
     "reference without dice": {"of": "logit", "reference": "predicted"},

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from esegeta.config import list_cases, load_config
 from tests.experiments import SHAPE, Lab, esegeta, noise, pointwise_lab, save_image
 
 
@@ -126,6 +127,23 @@ def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     assert found - gap == pytest.approx(change, rel=1e-4)
 
 
+def test_a_baseline_of_one_file_a_channel(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
+    for place, name in enumerate(("t1", "t2", "a_1", "a_2")):
+        save_image(tmp_path / f"{name}.nii.gz", noise(seed=place))
+    lab.keys["data"] = {"cases": [{"name": "a", "image": ["t1.nii.gz", "t2.nii.gz"]}]}
+    lab.keys["targets"] = [{"name": "t", "label": "liver", "over": "all"}]
+    baseline = {"file": ["{case}_1.nii.gz", "{case}_2.nii.gz"]}
+    lab.keys["methods"] = [{"name": "integrated_gradients", "steps": 2, "baseline": baseline}]
+    assert lab.run().exit_code == 0
+    expected = 2 * (noise(seed=0) - noise(seed=2)) + 3 * (noise(seed=1) - noise(seed=3))
+    found = lab.map("a", "t", "integrated_gradients")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert "1 skipped" in lab.run().stdout
+    save_image(tmp_path / "a_2.nii.gz", noise(seed=9))
+    assert "1 done, 0 skipped" in lab.run().stdout
+
+
 def explained(lab: Lab) -> set[str]:
     lab.keys["targets"] = [{"label": "liver", "over": "all"}]
     assert lab.run().exit_code == 0
@@ -140,6 +158,8 @@ LAYOUTS: dict[str, tuple[list[str], str, set[str]]] = {
     "folder of numbers": (["s/p_0001.nii.gz", "s/p_0002.nii.gz"], "s", {"p_0001", "p_0002"}),
     "nnunet": (["s/imagesTr/p_1_0000.nii.gz", "s/imagesTr/p_2_0000.nii.gz"], "s", {"p_1", "p_2"}),
     "nnunet test": (["s/imagesTs/p_1_0000.nii.gz"], "s/imagesTs", {"p_1"}),
+    "nnunet root of tests": (["s/imagesTs/p_1_0000.nii.gz"], "s", {"p_1"}),
+    "nnunet glob": (["s/imagesTr/p_1_0000.nii.gz"], "s/imagesTr/*.nii.gz", {"p_1"}),
 }
 
 
@@ -157,18 +177,46 @@ def test_cases_by_glob_and_folder(layout: str, tmp_path: Path) -> None:
     assert explained(lab) == expected
 
 
-def test_nnunet_folders_give_channels_and_labels(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "cases"),
+    [
+        ("Tr", "set"),
+        ("Tr", "set/imagesTr"),
+        ("Tr", "set/imagesTr/*.nii.gz"),
+        ("Ts", "set"),
+        ("Ts", "set/imagesTs"),
+        ("Ts", "set/images*/p_*.nii.gz"),
+    ],
+)
+def test_nnunet_folders_give_channels_and_labels(part: str, cases: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
-    for name in ("imagesTr", "labelsTr"):
+    for name in (f"images{part}", f"labels{part}"):
         (tmp_path / "set" / name).mkdir(parents=True)
     for channel in range(2):
-        path = tmp_path / "set" / "imagesTr" / f"p_1_{channel:04}.nii.gz"
+        path = tmp_path / "set" / f"images{part}" / f"p_1_{channel:04}.nii.gz"
         save_image(path, noise(seed=channel))
-    save_image(tmp_path / "set" / "labelsTr" / "p_1.nii.gz", TRUTH.astype(np.uint8))
-    lab.keys["data"]["cases"] = "set"
+    save_image(tmp_path / "set" / f"labels{part}" / "p_1.nii.gz", TRUTH.astype(np.uint8))
+    lab.keys["data"]["cases"] = cases
     lab.keys["targets"] = [{"name": "t", "label": "liver", "over": "label"}]
     assert lab.run().exit_code == 0
     np.testing.assert_allclose(lab.map("p_1", "t", "saliency"), 5.0 * TRUTH, atol=1e-5)
+
+
+@pytest.mark.parametrize("cases", ["set", "set/imagesTr", "set/imagesTr/*.nii.gz"])
+def test_numbers_that_the_labels_share_are_no_channels(cases: str, tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for number in (1, 2):
+            array = TRUTH.astype(np.uint8) if folder == "labelsTr" else noise(seed=number)
+            save_image(tmp_path / "set" / folder / f"p_{number:04}.nii.gz", array)
+    lab.keys["data"]["cases"] = cases
+    lab.keys["targets"] = [{"label": "liver", "over": "label"}]
+    found = list_cases(load_config(lab.write()))
+    assert [(case.name, case.label is not None) for case in found] == [
+        ("p_0001", True),
+        ("p_0002", True),
+    ]
 
 
 ENTRY = {"image": "s/one.nii.gz", "fold": 0}

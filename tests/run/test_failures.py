@@ -197,14 +197,14 @@ def test_fail_fast_stops_at_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_one_target_of_two_is_empty(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=1)
-    lab.keys["targets"].append({"name": "far", "label": "liver", "point": [500, 0, 0]})
+    lab.keys["targets"].append({"name": "far", "label": "liver", "component": 99})
     result = lab.run()
     assert result.exit_code == 1
     assert {key[1]: status for key, status in lab.statuses().items()} == {
         "liver": "done",
         "far": "failed",
     }
-    assert 'no voxel of label "liver" over: point [500.0, 0.0, 0.0]' in result.stdout
+    assert 'no voxel of label "liver" over: component #99' in result.stdout
 
 
 def test_a_case_without_ground_truth_fails_the_target_that_needs_it(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""What all blocks of keys share: names that go into file names, and how a block behaves."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
+
+FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-")
+"""What tells the parts of a file name apart; a part that holds one of them would be another's."""
+
+
+def fault_of_part(value: str, what: str) -> str:
+    """Say why a text cannot be the name of a target, method or channel; empty where it can."""
+    if not NAME_PATTERN.match(value):
+        return f'"{value}" cannot be part of a file name; use letters, digits, - and .'
+    for key in FILE_NAME_KEYS:
+        if key in value:
+            return f'"{value}" cannot be the name of a {what}: `{key}` tells parts of file names'
+    if what == "target" and "#" in value:
+        return f'"{value}" cannot be the name of a {what}: `#` numbers components'
+    return ""
+
+
+def _check_name(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and not NAME_PATTERN.match(value):
+        raise ValueError(f'"{value}" cannot be part of a file name; use letters, digits, - and .')
+    return value
+
+
+def _check_part(what: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        value = _check_name(value)
+        fault = fault_of_part(value, what) if isinstance(value, str) else ""
+        if fault:
+            raise ValueError(fault)
+        return value
+
+    return BeforeValidator(check)
+
+
+def give_list(example: str) -> BeforeValidator:
+    """Return a validator that refuses a lone number where a list belongs."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"give a list with one length an axis, such as {example}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _label_integer(value: Any) -> Any:
+    if isinstance(value, bool) or not re.fullmatch(r"[-+]?[0-9]+", str(value)):
+        raise ValueError("the integer comes first, then the name: 1: liver")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_check_name)]
+TargetName = Annotated[str, _check_part("target")]
+ChannelName = Annotated[str, _check_part("channel")]
+LabelInteger = Annotated[int, BeforeValidator(_label_integer)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Keys(BaseModel):
+    """A block of keys; immutable, and closed to keys that it does not know.
+
+    A key without a value (`scores:`) counts as left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, values: Any) -> Any:
+        if values is None:
+            values = {}
+        if not isinstance(values, dict):
+            return values
+        known = {item.alias or name for name, item in cls.model_fields.items()}
+        return {
+            key: value for key, value in values.items() if value is not None or key not in known
+        }

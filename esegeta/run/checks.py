@@ -1,0 +1,206 @@
+"""What can be known of files, layers, lengths and folders before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from esegeta.axes import shape_text
+from esegeta.config import RunConfig
+from esegeta.config.schema import Config
+from esegeta.config.targets import TargetKeys
+from esegeta.errors import (
+    ConfigError,
+    EsegetaError,
+    GridError,
+    LayerError,
+    OutputError,
+    TargetError,
+)
+from esegeta.explain import Baseline, Explainer, Occlusion
+from esegeta.model import (
+    Layer,
+    find_layer,
+    held_still,
+    list_layers,
+)
+from esegeta.predict import WindowPlan
+from esegeta.run.targets import TargetPlan
+from esegeta.volume import Case, Grid, Reading, check_case
+
+
+@contextmanager
+def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
+    """Say where in the config an error comes from."""
+    try:
+        yield
+    except EsegetaError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        raise
+
+
+def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
+    """Check by its headers that a case fits network, preprocessing and windows; return its grid."""
+    grid = check_case(case, reading)
+    spacing = keys.data.preprocess.spacing_mm
+    if spacing is not None and len(spacing) != grid.ndim:
+        raise ConfigError(
+            f"preprocess.spacing_mm has {len(spacing)} values, {case.name} is {grid.ndim}D",
+            hint=f"give {grid.ndim} values",
+        )
+    orientation = keys.data.preprocess.orientation
+    if orientation is not None and len(orientation) < grid.ndim:
+        raise ConfigError(
+            f'preprocess.orientation "{orientation}" names 2 axes, {case.name} is {grid.ndim}D',
+            hint="name each axis, such as RAS",
+        )
+    plan.lay(grid.shape)
+    return grid
+
+
+def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:
+    """Return a network's layers with their output shapes for one window of zeros."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    window = torch.zeros((1, reading.num_channels, *plan.size)).to(parameter)
+    with held_still(network):
+        return list_layers(network, lambda: network(window))
+
+
+def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading) -> None:
+    """Refuse layers that the network does not have, or that have no map to explain with."""
+    layers: dict[str, Layer] = {}
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            for part in nested_explainers(explainer):
+                name = getattr(part, "layer", None)
+                if name is None:
+                    continue
+                find_layer(network, name)
+                if not layers:
+                    layers = {item.name: item for item in probe_layers(network, plan, reading)}
+                shape = layers[name].output_shape
+                if not layers[name].is_spatial:
+                    found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
+                    raise LayerError(
+                        f'methods[{index}]: layer "{name}" has no spatial output ({found})',
+                        hint="`esegeta layers CONFIG` prints the shapes of all layers",
+                    )
+
+
+def check_methods(
+    config: RunConfig,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Check lengths and baseline files of all methods against the image of every case."""
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            for part in nested_explainers(explainer):
+                for case in cases:
+                    if isinstance(part, Occlusion):
+                        _check_lengths(part, case, grids[case.name], f"methods[{index}]")
+                    paths = baseline_files(part, case, config)
+                    if paths:
+                        found = check_case(Case(case.name, paths), reading)
+                        _require_grid(case, grids[case.name], paths[0], found)
+
+
+def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
+    for key in ("box", "box_mm", "stride", "stride_mm"):
+        value = getattr(occlusion, key)
+        if isinstance(value, tuple) and len(value) != grid.ndim:
+            shown = ", ".join(f"{length:g}" for length in value)
+            raise ConfigError(
+                f"{place}: occlusion: {key}: [{shown}] for the {grid.ndim}D image {case.name}",
+                hint=f"give one length, or {grid.ndim}",
+            )
+
+
+def check_targets(
+    config: RunConfig,
+    plans: list[TargetPlan],
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Check boxes, points and roi files of all targets against the image of every case."""
+    for index, plan in enumerate(plans):
+        corners = [*(plan.keys.box or ()), *([plan.keys.point] if plan.keys.point else [])]
+        for case in cases:
+            with blamed_on(config, "targets", index):
+                for corner in corners:
+                    if len(corner) != grids[case.name].ndim:
+                        raise TargetError(
+                            f"targets[{index}]: {list(corner)} has {len(corner)} indices, "
+                            f"{case.name} is {grids[case.name].ndim}D"
+                        )
+                _check_inside(plan.keys, case, grids[case.name], f"targets[{index}]")
+                path = plan.roi_file(case)
+                if path is not None:
+                    check_case(replace(case, label=path), reading)
+
+
+def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
+    """Refuse a box or point without a voxel of the image."""
+    fault = ""
+    if keys.box is not None:
+        sides = zip(*keys.box, grid.shape, strict=True)
+        if any(stop <= 0 or start >= length for start, stop, length in sides):
+            fault = f"box {[list(corner) for corner in keys.box]}"
+    if keys.point is not None:
+        indices = zip(keys.point, grid.shape, strict=True)
+        if any(not 0 <= round(value) < length for value, length in indices):
+            fault = f"point [{', '.join(f'{value:g}' for value in keys.point)}]"
+    if fault:
+        raise TargetError(
+            f"{place}: {fault} lies outside {case.name}",
+            hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
+            "counted from 0 as in the file",
+        )
+
+
+def _require_grid(case: Case, grid: Grid, path: Path, found: Grid) -> None:
+    if not found.same_as(grid):
+        raise GridError(
+            f"{case.name}: different grids: the image has {grid.describe()}; "
+            f"{path} has {found.describe()}",
+            hint="resample one onto the other first",
+        )
+
+
+def baseline_files(explainer: Explainer, case: Case, config: RunConfig) -> tuple[Path, ...]:
+    """Return the files of an explainer's baseline for a case: none, one, or one a channel."""
+    baseline = getattr(explainer, "baseline", None)
+    if not isinstance(baseline, Baseline) or baseline.file is None:
+        return ()
+    names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file
+    return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)
+
+
+def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
+    """Yield an explainer and those that it is built on."""
+    yield explainer
+    for item in fields(explainer):
+        value: Any = getattr(explainer, item.name)
+        if isinstance(value, Explainer):
+            yield from nested_explainers(value)
+
+
+def check_writable(root: Path) -> None:
+    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
+    existing = root
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{root}: cannot be written ({existing} is not a folder that you may write)",
+            hint="choose another folder with `output:` or -o",
+        )
