@@ -73,7 +73,7 @@ class GradCam(Explainer):
             for _, activation, slope in batches:
                 summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
                 total = summed if total is None else total + summed
-                positions = activation[0, 0].numel() / objective_window_voxels(objective)
+                positions = activation[0, 0].numel() / objective.windows.num_window_voxels
         if total is None:  # a saturated target touches no window
             return None
         return total / (positions * objective.volume.data[0].numel())
@@ -172,14 +172,6 @@ def upsample(patches: Tensor, windows: Windows) -> Tensor:
     mode = "bilinear" if len(size) == 2 else "trilinear"
     resized = F.interpolate(patches, size=size, mode=mode, align_corners=False)
     return resized if thin is None else resized.unsqueeze(thin + 2)
-
-
-def objective_window_voxels(objective: Objective) -> int:
-    """Return the number of voxels of one window."""
-    count = 1
-    for length in objective.windows.size:
-        count *= length
-    return count
 
 
 def _blend_over_windows(objective: Objective, layer: nn.Module, weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ MONAI's `sliding_window_inference`, so that the prediction is the one that users
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -112,6 +113,11 @@ class Windows:
         """Voxels of zeros put before and after each axis."""
         spare = [p - n for p, n in zip(self.padded_shape, self.shape, strict=True)]
         return tuple((extra // 2, extra - extra // 2) for extra in spare)
+
+    @property
+    def num_window_voxels(self) -> int:
+        """Number of voxels of one window."""
+        return math.prod(self.size)
 
     @property
     def boxes(self) -> tuple[Box, ...]:

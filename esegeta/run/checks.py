@@ -19,7 +19,6 @@ from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
     EsegetaError,
-    GridError,
     LayerError,
     OutputError,
     TargetError,
@@ -33,7 +32,7 @@ from esegeta.model import (
 )
 from esegeta.predict import WindowPlan
 from esegeta.run.targets import TargetPlan
-from esegeta.volume import Case, Grid, Reading, check_case
+from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
 
 
 @contextmanager
@@ -110,7 +109,8 @@ def check_methods(
                     paths = baseline_files(part, case, config)
                     if paths:
                         found = check_case(Case(case.name, paths), reading)
-                        _require_grid(case, grids[case.name], paths[0], found)
+                        grid = grids[case.name]
+                        require_same_grid(case.name, case.images[0], grid, paths[0], found)
 
 
 def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
@@ -164,15 +164,6 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
             f"{place}: {fault} lies outside {case.name}",
             hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
             "counted from 0 as in the file",
-        )
-
-
-def _require_grid(case: Case, grid: Grid, path: Path, found: Grid) -> None:
-    if not found.same_as(grid):
-        raise GridError(
-            f"{case.name}: different grids: the image has {grid.describe()}; "
-            f"{path} has {found.describe()}",
-            hint="resample one onto the other first",
         )
 
 

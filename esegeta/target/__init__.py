@@ -14,7 +14,6 @@ from esegeta.target.region import (
     Predicted,
     Region,
     Roi,
-    box_from_corners,
 )
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Product, Target, WeightedSum
@@ -44,6 +43,5 @@ __all__ = [
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
-    "box_from_corners",
     "split_components",
 ]

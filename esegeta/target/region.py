@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -298,9 +297,3 @@ def _given(logits: Logits | None) -> Logits:
     if logits is None:
         raise TargetError("this region needs the prediction")
     return logits
-
-
-def box_from_corners(corners: Sequence[Sequence[int]]) -> Box:
-    """Return the box of two corners, [start, stop)."""
-    start, stop = (tuple(int(value) for value in corner) for corner in corners)
-    return Box(start, stop)

@@ -11,6 +11,7 @@ from esegeta.volume.load import (
     read_case,
     read_label_map,
     read_volume,
+    require_same_grid,
 )
 from esegeta.volume.maps import map_on_source, write_label_map, write_map
 from esegeta.volume.preprocess import Intensity, Preprocess
@@ -33,6 +34,7 @@ __all__ = [
     "read_label_map",
     "read_volume",
     "reorient_like",
+    "require_same_grid",
     "resample",
     "sweep",
     "volume_from_tensor",

@@ -81,7 +81,7 @@ def check_case(case: Case, reading: Reading) -> Grid:
             hint="list one image a channel: image: [t1.nii.gz, t2.nii.gz]",
         )
     for path, (other, _) in zip(case.images[1:], headers[1:], strict=True):
-        _require_same_grid(case.name, case.images[0], grid, path, other)
+        require_same_grid(case.name, case.images[0], grid, path, other)
     if grid.ndim < reading.network_ndim:
         raise DataError(f"{case.name}: a {grid.ndim}D image for a {reading.network_ndim}D network")
     if case.label is not None:
@@ -91,7 +91,7 @@ def check_case(case: Case, reading: Reading) -> Grid:
                 f"{case.name}: the label map {case.label} has {num_channels} channels",
                 hint="give one map that holds the integer of the label at each voxel",
             )
-        _require_same_grid(case.name, case.images[0], grid, case.label, label_grid)
+        require_same_grid(case.name, case.images[0], grid, case.label, label_grid)
     return grid
 
 
@@ -129,7 +129,7 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelM
     """
     reading = Reading(1, volume.ndim)
     grid, _ = read_header(path, reading)
-    _require_same_grid(volume.name, Path("the image"), volume.source.grid, path, grid)
+    require_same_grid(volume.name, Path("the image"), volume.source.grid, path, grid)
     array = torch.from_numpy(_read_channels_first(path, reading))
     if not bool((array.isfinite() & (array == array.round())).all()):
         raise DataError(
@@ -222,7 +222,12 @@ def _finite(data: Tensor, case: Case, grid: Grid, nan_to_zero: bool) -> Tensor:
     )
 
 
-def _require_same_grid(name: str, path: Path, grid: Grid, other_path: Path, other: Grid) -> None:
+def require_same_grid(name: str, path: Path, grid: Grid, other_path: Path, other: Grid) -> None:
+    """Refuse two files of a case that do not lie on one grid.
+
+    Raises:
+        GridError: with both grids.
+    """
     if not grid.same_as(other):
         raise GridError(
             f"{name}: different grids: {path} has {grid.describe()}; "

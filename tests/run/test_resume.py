@@ -200,13 +200,19 @@ def test_a_lost_segmentation_is_written_again(lab: Lab) -> None:
     np.testing.assert_array_equal(lab.segmentation("a"), expected)
 
 
-def test_components_are_found_again_and_skipped(lab: Lab) -> None:
+def two_components(lab: Lab) -> np.ndarray:
+    """Leave one case with two livers, each a target; return its image."""
     array = np.full(SHAPE, -1.0, np.float32)
     array[0:3, 0:3, 0:3] = array[5:7, 5:7, 4:6] = 2.0
     save_image(lab.folder / "a.nii.gz", array)
     lab.keys["data"]["cases"].pop()
     lab.keys["targets"] = [{"label": "liver", "component": "each"}]
     lab.keys["methods"] = [SALIENCY]
+    return array
+
+
+def test_components_are_found_again_and_skipped(lab: Lab) -> None:
+    two_components(lab)
     lab.run()
     assert set(lab.statuses().values()) == {"done"}
     before = lab.maps()
@@ -217,12 +223,7 @@ def test_components_are_found_again_and_skipped(lab: Lab) -> None:
 
 
 def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
-    array = np.full(SHAPE, -1.0, np.float32)
-    array[0:3, 0:3, 0:3] = array[5:7, 5:7, 4:6] = 2.0
-    save_image(lab.folder / "a.nii.gz", array)
-    lab.keys["data"]["cases"].pop()
-    lab.keys["targets"] = [{"label": "liver", "component": "each"}]
-    lab.keys["methods"] = [SALIENCY]
+    array = two_components(lab)
     lab.run()
     assert lab.file("a", "liver#2", SALIENCY).exists()
     array[5:7] = -1.0

@@ -15,7 +15,6 @@ from esegeta.target import (
     Region,
     Scene,
     VoxelTarget,
-    box_from_corners,
     split_components,
 )
 from esegeta.volume import Preprocess, Volume, volume_from_tensor
@@ -177,9 +176,3 @@ def test_boxes_and_points_of_another_number_of_axes() -> None:
         mask_of(Box((0, 0, 0), (1, 1, 1)), at)
     with pytest.raises(TargetError, match="the image has 2 axes, the point 3"):
         mask_of(Point((0, 0, 0)), at)
-
-
-def test_box_from_corners() -> None:
-    box = box_from_corners([[1, 2, 3], [4, 5, 6]])
-    assert box == Box((1, 2, 3), (4, 5, 6))
-    assert box.describe() == "box [1, 2, 3] to [4, 5, 6]"
