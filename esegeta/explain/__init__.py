@@ -1,8 +1,8 @@
-"""Attribution methods: one a file, and the table of them all."""
+"""Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
-from esegeta.explain.attribution import Attribution, Facts, sidecar_path
+from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
+from esegeta.explain.backprop import BACKPROP
 from esegeta.explain.baseline import Baseline, parse_baseline
-from esegeta.explain.cam import GradCam, HiResCam
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -11,23 +11,21 @@ from esegeta.explain.explainer import (
     parameters_of,
     standard_deviation,
 )
-from esegeta.explain.integrated_gradients import IntegratedGradients
-from esegeta.explain.noise import NoiseTunnel, SmoothGrad, SmoothGradSquared, VarGrad
+from esegeta.explain.gradient import (
+    GRADIENT,
+    InputXGradient,
+    IntegratedGradients,
+    NoiseTunnel,
+    Saliency,
+    SmoothGrad,
+    SmoothGradSquared,
+    VarGrad,
+)
+from esegeta.explain.layer import LAYER, GradCam, HiResCam
 from esegeta.explain.objective import Objective
-from esegeta.explain.occlusion import Occlusion
-from esegeta.explain.saliency import InputXGradient, Saliency
+from esegeta.explain.perturbation import PERTURBATION, Occlusion
 
-EXPLAINERS: dict[str, type[Explainer]] = {
-    "saliency": Saliency,
-    "input_x_gradient": InputXGradient,
-    "integrated_gradients": IntegratedGradients,
-    "smoothgrad": SmoothGrad,
-    "smoothgrad_sq": SmoothGradSquared,
-    "vargrad": VarGrad,
-    "grad_cam": GradCam,
-    "hires_cam": HiResCam,
-    "occlusion": Occlusion,
-}
+EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PERTURBATION}
 """Every method by the name that configs use."""
 
 __all__ = [
@@ -40,6 +38,7 @@ __all__ = [
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "LayerMap",
     "NoiseTunnel",
     "Objective",
     "Occlusion",

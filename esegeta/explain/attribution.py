@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import MapError, OutputError
 from esegeta.target import FrozenTarget
-from esegeta.volume import Volume, write_json, write_map
+from esegeta.volume import Grid, Volume, write_json, write_map
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,23 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
+class LayerMap:
+    """A layer's map where the layer computes it: on its own grid over the whole volume.
+
+    Args:
+        layer: name of the layer.
+        data: float32 `1 *G`, summed over the layer's units, signed, unscaled.
+        grid: places the layer's positions in the patient.
+        unit: what one position of the map is measured in.
+    """
+
+    layer: str
+    data: Image
+    grid: Grid
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
 class Attribution:
     """A map over the voxels of a volume; positive raises the target.
 
@@ -61,6 +78,8 @@ class Attribution:
         target: what it was explained for.
         facts: how the map came about.
         warnings: what a reader of the map must know, in words.
+        standard_error: of each voxel of a stochastic method's map, `A *S`, where it was asked for.
+        layer_maps: of layer methods, each layer's map on the layer's own grid.
     """
 
     data: Image
@@ -71,6 +90,8 @@ class Attribution:
     target: FrozenTarget
     facts: Facts = Facts()
     warnings: tuple[str, ...] = ()
+    standard_error: Image | None = None
+    layer_maps: tuple[LayerMap, ...] = ()
 
     @property
     def has_channels(self) -> bool:

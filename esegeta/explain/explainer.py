@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.explain.attribution import Attribution, Facts, require_map
+from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
 from esegeta.explain.meter import Meter, measure
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
@@ -29,6 +29,7 @@ class Traits:
         needs_layer: has a `layer` parameter.
         stochastic: has a `seed`; the same seed gives the same map.
         by_channel: tells the input channels apart.
+        reads_target: the map depends on the target; activations alone do not.
         unit: of one voxel of the map; `{target}` stands for the target's unit.
     """
 
@@ -39,6 +40,7 @@ class Traits:
     needs_layer: bool = False
     stochastic: bool = False
     by_channel: bool = True
+    reads_target: bool = True
     unit: str = "{target}"
 
 
@@ -52,6 +54,8 @@ class RawMap:
         completeness_relative: see `Facts`.
         more: further facts.
         warnings: what a reader of the map must know.
+        standard_error: of each voxel, `A *S`, where a stochastic method was asked for it.
+        layer_maps: see `Attribution`.
     """
 
     data: Tensor
@@ -59,6 +63,8 @@ class RawMap:
     completeness_relative: float | None = None
     more: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    standard_error: Tensor | None = None
+    layer_maps: tuple[LayerMap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,8 @@ class Explainer(ABC):
             target=frozen,
             facts=self._facts(objective, raw, meter, num_active),
             warnings=raw.warnings,
+            standard_error=None if raw.standard_error is None else raw.standard_error.float(),
+            layer_maps=raw.layer_maps,
         )
 
     def _facts(self, objective: Objective, raw: RawMap, meter: Meter, num_active: int) -> Facts:

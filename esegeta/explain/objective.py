@@ -105,6 +105,11 @@ class Objective:
         """Return the target at each input of a batch `B C *S`."""
         return torch.tensor([self.at(data).value() for data in inputs], dtype=torch.float64)
 
+    def run(self, crops: Tensor) -> Logits:
+        """Run the network on windows `N C *W`, and count them."""
+        self.tally.windows_run += len(crops)
+        return self.predictor.run(crops, self.windows)
+
     def pull_back(self) -> Pullback:
         """Return the gradient of the target by the input, and the target where it is linear."""
         cotangent = self.cotangent()

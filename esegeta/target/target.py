@@ -38,6 +38,7 @@ class FrozenTarget:
             windows beside it need not be run.
         facts: more for the sidecar, such as the volume of a component.
         known: windows that the support touches, filled in as they are asked for.
+        label: name or integer of the label that the number is about, where it is about one.
     """
 
     function: Callable[[Logits], Scalars]
@@ -49,6 +50,7 @@ class FrozenTarget:
     support: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
+    label: str | int | None = None
 
     @property
     def is_linear(self) -> bool:

@@ -67,6 +67,7 @@ class VoxelTarget(Target):
             None if live else self._coefficients(quantity, channel, mask, scene),
             None if live else mask,
             {**self.facts, "voxels": int(mask.sum())},
+            label=self.label,
         )
 
     def describe(self) -> str:

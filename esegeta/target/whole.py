@@ -50,7 +50,9 @@ class DiceTarget(Target):
             overlap = (p * weights).flatten(1).double().sum(dim=1)
             return 2 * overlap / (p.flatten(1).double().sum(dim=1) + size)
 
-        return FrozenTarget(value, reference & domain, "Dice", self.describe(), scene)
+        return FrozenTarget(
+            value, reference & domain, "Dice", self.describe(), scene, label=self.label
+        )
 
     def describe(self) -> str:
         """Return the target in words."""
@@ -79,7 +81,7 @@ class VolumeTarget(Target):
             p = scene.labels.probability(logits)[:, channel] * domain
             return p.flatten(1).double().sum(dim=1) * voxel_ml
 
-        return FrozenTarget(value, domain, "ml", self.describe(), scene)
+        return FrozenTarget(value, domain, "ml", self.describe(), scene, label=self.label)
 
     def describe(self) -> str:
         """Return the target in words."""

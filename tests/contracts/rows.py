@@ -29,15 +29,57 @@ class Case:
         return self.model.network
 
 
+@dataclass(frozen=True)
+class CaseKind:
+    """What a case is made of.
+
+    Args:
+        ndim: spatial axes.
+        network: `relu_batch`, `prelu_batch` or `relu_instance`, as `unet` takes it.
+        num_channels: of the image.
+        num_res_units: of each level; 0 for plain convolutions.
+    """
+
+    ndim: int
+    network: str
+    num_channels: int
+    num_res_units: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.ndim}d-{self.network}-{self.num_channels}ch"
+
+    def make(self, *, shape: tuple[int, ...] | None = None, seed: int = 7) -> Case:
+        """Return a case whose target weighs each label's logit at each voxel by its own weight."""
+        network = unet(
+            self.ndim,
+            self.network,
+            in_channels=self.num_channels,
+            num_res_units=self.num_res_units,
+            seed=seed,
+        )
+        model = predictor(network, (8,) * self.ndim)
+        image = volume(shape or SHAPES[self.ndim], self.num_channels)
+        generator = torch.Generator().manual_seed(2)
+        weights = torch.rand((2, *image.grid.shape), generator=generator) * 2 - 0.5
+        return Case(model, image, with_coefficients(frozen(model, image), weights))
+
+
+CASES = (
+    CaseKind(2, "relu_batch", 1),
+    CaseKind(2, "prelu_batch", 2, num_res_units=1),
+    CaseKind(2, "relu_instance", 1),
+    CaseKind(3, "relu_batch", 2),
+    CaseKind(3, "prelu_batch", 1, num_res_units=1),
+    CaseKind(3, "relu_instance", 2),
+)
+FEW_CASES = (CASES[1], CASES[5])
+
+
 def make_case(
     ndim: int, num_channels: int, *, shape: tuple[int, ...] | None = None, seed: int = 7
 ) -> Case:
-    """Return a case whose target weighs every voxel's logit of every label by its own weight."""
-    model = predictor(unet(ndim, in_channels=num_channels, seed=seed), (8,) * ndim)
-    image = volume(shape or SHAPES[ndim], num_channels)
-    generator = torch.Generator().manual_seed(2)
-    weights = torch.rand((2, *image.grid.shape), generator=generator) * 2 - 0.5
-    return Case(model, image, with_coefficients(frozen(model, image), weights))
+    """Return the case of a ReLU U-Net with batch norms."""
+    return CaseKind(ndim, "relu_batch", num_channels).make(shape=shape, seed=seed)
 
 
 def assert_documented(item: type) -> None:

@@ -9,39 +9,18 @@ import pytest
 import torch
 
 from esegeta.errors import EsegetaError, LayerError
-from esegeta.explain import (
-    EXPLAINERS,
-    Explainer,
-    GradCam,
-    HiResCam,
-    InputXGradient,
-    IntegratedGradients,
-    Objective,
-    Occlusion,
-    Saliency,
-    SmoothGrad,
-    SmoothGradSquared,
-    VarGrad,
-)
+from esegeta.explain import EXPLAINERS, Explainer, Objective
 from esegeta.predict import WindowPlan
 from esegeta.target import FrozenTarget, Scene
 from tests.builders import pointwise, predictor, volume
-from tests.contracts.rows import Case, assert_documented, make_case
+from tests.contracts import rows_backprop, rows_gradient, rows_layer, rows_perturbation
+from tests.contracts.rows import CASES, FEW_CASES, Case, CaseKind, assert_documented, make_case
 from tests.networks import Counting, Failing, Smooth, symmetric
 from tests.oracles import disguised, frozen, relative_gap, state_of, with_coefficients
 
-# One row a method. Baselines are zero: the same in a window as in the volume.
-ROWS: dict[str, Explainer] = {
-    "saliency": Saliency(),
-    "input_x_gradient": InputXGradient(),
-    "integrated_gradients": IntegratedGradients(steps=8, baseline="zero"),
-    "smoothgrad": SmoothGrad(samples=2),
-    "smoothgrad_sq": SmoothGradSquared(samples=2),
-    "vargrad": VarGrad(samples=2),
-    "grad_cam": GradCam(),
-    "hires_cam": HiResCam(),
-    "occlusion": Occlusion(box=4, baseline="zero"),
-}
+FAMILIES = (rows_gradient, rows_backprop, rows_layer, rows_perturbation)
+ROWS: dict[str, Explainer] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
+ACROSS_SLICES = {name for family in FAMILIES for name in family.ACROSS_SLICES}
 
 TOLERANCE = 1e-5
 COMPLETENESS = 1e-3
@@ -53,9 +32,16 @@ def with_trait(name: str) -> list[str]:
     return [method for method in ALL if getattr(EXPLAINERS[method].traits, name)]
 
 
-@pytest.fixture(params=[1, 2], ids=["1ch", "2ch"])
-def case(request: pytest.FixtureRequest, ndim: int) -> Case:
-    return make_case(ndim, request.param)
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Every kind of network in 2D and 3D."""
+    return request.param.make()
+
+
+@pytest.fixture(params=FEW_CASES, ids=str)
+def some_case(request: pytest.FixtureRequest) -> Case:
+    """One of 2D and one of 3D, for what the network's kind has no part in."""
+    return request.param.make()
 
 
 def test_every_method_has_a_row_of_its_own_class() -> None:
@@ -92,26 +78,28 @@ def test_the_map_is_a_map(case: Case, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_the_same_again_and_another_under_another_seed(case: Case, method: str) -> None:
+def test_the_same_again_and_another_under_another_seed(some_case: Case, method: str) -> None:
     explainer = ROWS[method]
-    first = explainer.explain(case.model, case.volume, case.target)
+    first = explainer.explain(some_case.model, some_case.volume, some_case.target)
     torch.manual_seed(99)
-    again = explainer.explain(case.model, case.volume, case.target)
+    again = explainer.explain(some_case.model, some_case.volume, some_case.target)
     assert torch.equal(first.data, again.data)
     stochastic = explainer.traits.stochastic
     assert stochastic == ("seed" in {field.name for field in dataclasses.fields(explainer)})
     assert (first.facts.seed is not None) == stochastic
     if stochastic:
-        other = replace(explainer, seed=7).explain(case.model, case.volume, case.target)
+        other = replace(explainer, seed=7).explain(
+            some_case.model, some_case.volume, some_case.target
+        )
         assert relative_gap(other.data, first.data) > 1e-3
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_batch_size_does_not_matter(case: Case, method: str) -> None:
-    expected = ROWS[method].explain(case.model, case.volume, case.target).data
+def test_batch_size_does_not_matter(some_case: Case, method: str) -> None:
+    expected = ROWS[method].explain(some_case.model, some_case.volume, some_case.target).data
     for batch_size in (1, 3):
-        other = replace(case.model, batch_size=batch_size)
-        found = ROWS[method].explain(other, case.volume, case.target).data
+        other = replace(some_case.model, batch_size=batch_size)
+        found = ROWS[method].explain(other, some_case.volume, some_case.target).data
         assert relative_gap(found, expected) < TOLERANCE
 
 
@@ -124,42 +112,47 @@ def test_both_routes_agree(case: Case, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_leaves_the_network_as_it_was(case: Case, method: str) -> None:
-    for place, module in enumerate(case.network.modules()):
+def test_leaves_the_network_as_it_was(some_case: Case, method: str) -> None:
+    for place, module in enumerate(some_case.network.modules()):
         module.training = place % 2 == 0
-    before = state_of(case.network)
-    ROWS[method].explain(case.model, case.volume, case.target)
-    assert state_of(case.network) == before
+    before = state_of(some_case.network)
+    ROWS[method].explain(some_case.model, some_case.volume, some_case.target)
+    assert state_of(some_case.network) == before
 
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("method", ALL)
-def test_leaves_the_network_as_it_was_after_an_exception(case: Case, method: str, nth: int) -> None:
-    network = Failing(case.network.train(), nth)
+def test_leaves_the_network_as_it_was_after_an_exception(
+    some_case: Case, method: str, nth: int
+) -> None:
+    network = Failing(some_case.network.train(), nth)
     before = state_of(network)
     with pytest.raises(Failing.BrokenError):
-        ROWS[method].explain(replace(case.model, network=network), case.volume, case.target)
+        ROWS[method].explain(
+            replace(some_case.model, network=network), some_case.volume, some_case.target
+        )
     assert state_of(network) == before
 
 
 @pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("method", ALL)
-def test_counts_the_windows_that_it_ran(case: Case, method: str, linear: bool) -> None:
-    network = Counting(case.network)
-    model = replace(case.model, network=network)
-    target = case.target if linear else disguised(case.target)
+def test_counts_the_windows_that_it_ran(some_case: Case, method: str, linear: bool) -> None:
+    network = Counting(some_case.network)
+    model = replace(some_case.model, network=network)
+    target = some_case.target if linear else disguised(some_case.target)
     target.scene.logits  # noqa: B018  (predicted when the target was frozen)
-    found = ROWS[method].explain(model, case.volume, target)
+    found = ROWS[method].explain(model, some_case.volume, target)
     assert found.facts.windows_run == network.windows > 0
     assert found.facts.active_windows == found.facts.num_windows > 1
     assert found.facts.evaluations > 0
 
 
-@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("kind", CASES, ids=str)
 @pytest.mark.parametrize("method", with_trait("additive"))
-def test_the_map_is_the_sum_over_windows(ndim: int, num_channels: int, method: str) -> None:
+def test_the_map_is_the_sum_over_windows(kind: CaseKind, method: str) -> None:
     """Each window by itself, as if it were the volume, explained for its own contribution."""
-    case = make_case(ndim, num_channels, shape=(12, 12, 8)[:ndim])
+    ndim, num_channels = kind.ndim, kind.num_channels
+    case = kind.make(shape=(12, 12, 8)[:ndim])
     found = ROWS[method].explain(case.model, case.volume, case.target).data
     windows = case.model.windows(case.volume.batch)
     weights = windows.importance(torch.device("cpu"), torch.float32)
@@ -186,11 +179,13 @@ def sum_of_importances(case: Case) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", with_trait("complete"))
-def test_complete_methods_add_up_and_say_so(case: Case, method: str) -> None:
-    model = replace(case.model, network=Smooth(case.volume.ndim, case.volume.num_channels))
-    target = frozen(model, case.volume)
-    found = ROWS[method].explain(model, case.volume, target)
-    ends = [target.value(model.predict(scale * case.volume.batch)) for scale in (1, 0)]
+def test_complete_methods_add_up_and_say_so(some_case: Case, method: str) -> None:
+    model = replace(
+        some_case.model, network=Smooth(some_case.volume.ndim, some_case.volume.num_channels)
+    )
+    target = frozen(model, some_case.volume)
+    found = ROWS[method].explain(model, some_case.volume, target)
+    ends = [target.value(model.predict(scale * some_case.volume.batch)) for scale in (1, 0)]
     change = float(ends[0] - ends[1])
     assert abs(float(found.data.double().sum()) - change) < COMPLETENESS * abs(change)
     assert found.facts.completeness_delta is not None
@@ -249,7 +244,7 @@ def test_a_2d_network_over_slices(method: str) -> None:
     weights[:, 1] = torch.rand(2, 9, 10) + 0.1
     explainer = ROWS[method]
     found = explainer.explain(model, image, with_coefficients(plain, weights)).data
-    if method in ("occlusion", "grad_cam"):
+    if method in ACROSS_SLICES:
         return  # boxes and channel weights reach over slices
     assert not found[:, [0, 2]].any()
     assert found[:, 1].any()

@@ -17,8 +17,8 @@ from esegeta.explain.explainer import (
     generator_for,
     standard_deviation,
 )
+from esegeta.explain.gradient.saliency import Saliency
 from esegeta.explain.objective import Objective
-from esegeta.explain.saliency import Saliency
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,8 @@
+"""Methods that send something else than the gradient back through the network."""
+
+from esegeta.explain.explainer import Explainer
+
+BACKPROP: dict[str, type[Explainer]] = {}
+"""The family's methods by the names that configs use."""
+
+__all__ = ["BACKPROP"]

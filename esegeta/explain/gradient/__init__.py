@@ -1,0 +1,27 @@
+"""Methods that need nothing but the gradient of the whole prediction by its input."""
+
+from esegeta.explain.explainer import Explainer
+from esegeta.explain.gradient.integrated_gradients import IntegratedGradients
+from esegeta.explain.gradient.noise import NoiseTunnel, SmoothGrad, SmoothGradSquared, VarGrad
+from esegeta.explain.gradient.saliency import InputXGradient, Saliency
+
+GRADIENT: dict[str, type[Explainer]] = {
+    "saliency": Saliency,
+    "input_x_gradient": InputXGradient,
+    "integrated_gradients": IntegratedGradients,
+    "smoothgrad": SmoothGrad,
+    "smoothgrad_sq": SmoothGradSquared,
+    "vargrad": VarGrad,
+}
+"""The family's methods by the names that configs use."""
+
+__all__ = [
+    "GRADIENT",
+    "InputXGradient",
+    "IntegratedGradients",
+    "NoiseTunnel",
+    "Saliency",
+    "SmoothGrad",
+    "SmoothGradSquared",
+    "VarGrad",
+]

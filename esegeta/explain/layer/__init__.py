@@ -1,0 +1,12 @@
+"""Methods that explain the target by the activations of a layer."""
+
+from esegeta.explain.explainer import Explainer
+from esegeta.explain.layer.cam import GradCam, HiResCam
+
+LAYER: dict[str, type[Explainer]] = {
+    "grad_cam": GradCam,
+    "hires_cam": HiResCam,
+}
+"""The family's methods by the names that configs use."""
+
+__all__ = ["LAYER", "GradCam", "HiResCam"]

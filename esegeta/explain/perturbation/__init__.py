@@ -1,0 +1,11 @@
+"""Methods that replace parts of the image and see how the target moves."""
+
+from esegeta.explain.explainer import Explainer
+from esegeta.explain.perturbation.occlusion import Occlusion
+
+PERTURBATION: dict[str, type[Explainer]] = {
+    "occlusion": Occlusion,
+}
+"""The family's methods by the names that configs use."""
+
+__all__ = ["PERTURBATION", "Occlusion"]

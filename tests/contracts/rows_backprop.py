@@ -1,0 +1,10 @@
+"""The backprop methods as the contract tests run them; baselines are zero, the same everywhere."""
+
+from __future__ import annotations
+
+from esegeta.explain import Explainer
+
+ROWS: dict[str, Explainer] = {}
+
+ACROSS_SLICES: set[str] = set()
+"""Methods whose map of one slice depends on the others, even where the network's does not."""
