@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Batch, Logits, Scalars
-from esegeta.predict import Predictor, Pullback, Windows, active_windows
+from esegeta.predict import Cotangent, Predictor, Pullback, Windows, active_windows
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 
@@ -70,7 +70,7 @@ class Objective:
         """Return the same objective seen from another input `C *S`."""
         return replace(self, volume=self.volume.with_data(data), is_original=False)
 
-    def active(self, cotangent: Logits) -> list[int]:
+    def active(self, cotangent: Cotangent) -> list[int]:
         """Return the windows that the cotangent at this input touches.
 
         A linear target's are the same at every input, and known from its mask.
@@ -79,8 +79,8 @@ class Objective:
             return self.target.touched(self.windows)
         return active_windows(self.windows, cotangent)
 
-    def cotangent(self) -> Logits:
-        """Return dR/dy at this input, `1 L *S`."""
+    def cotangent(self) -> Cotangent:
+        """Return dR/dy at this input: a linear form, or `1 L *S`."""
         return self.target.cotangent(None if self.target.is_linear else self.logits())
 
     def logits(self) -> Logits:

@@ -1,6 +1,8 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
+from esegeta.predict.form import LinearForm, Term, add_forms
 from esegeta.predict.predictor import (
+    Cotangent,
     CotangentShares,
     Pieces,
     Precision,
@@ -15,14 +17,18 @@ from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 __all__ = [
     "Blend",
     "Box",
+    "Cotangent",
     "CotangentShares",
+    "LinearForm",
     "Pieces",
     "Precision",
     "Predictor",
     "Pullback",
+    "Term",
     "WindowPlan",
     "Windows",
     "active_windows",
+    "add_forms",
     "count_outputs",
     "require_graph",
     "spot",

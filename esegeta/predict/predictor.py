@@ -24,11 +24,12 @@ from torch.autograd.function import once_differentiable
 from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
 from esegeta.model import Labels, first_tensor, held_still
+from esegeta.predict.form import LinearForm
 from esegeta.predict.windows import Box, WindowPlan, Windows, spot
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-Cotangent = Float[Tensor, "#B L *S"]
+Cotangent = Float[Tensor, "#B L *S"] | LinearForm
 """dR/dy: one for each image of a batch, or one for all of them, as a linear target's is."""
 
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -134,7 +135,7 @@ class Predictor:
 
         Args:
             x: the input, `B C *S`.
-            cotangent: `B L *S`, or `1 L *S` for all images of the batch.
+            cotangent: `B L *S`, or `1 L *S` or a linear form for all images of the batch.
             active: the windows that the cotangent touches, where they are known already.
         """
         windows = self.windows(x)
@@ -244,23 +245,25 @@ class CotangentShares:
 
     Args:
         windows: over the volume.
-        cotangent: `B L *S`, or `1 L *S` for all images of a batch.
+        cotangent: `B L *S`, or `1 L *S` or a linear form for all images of a batch.
         scale: results are to be multiplied by it; a power of two rounds nothing.
     """
 
     def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
         self.scale = scale
         self._boxes = windows.boxes
-        self._padded = windows.pad(cotangent)
+        self._padded = (
+            cotangent.padded(windows)
+            if isinstance(cotangent, LinearForm)
+            else windows.pad(cotangent)
+        )
         self._weights = windows.importance(cotangent.device, cotangent.dtype)
         self._coverage = windows.coverage(cotangent.device, cotangent.dtype)
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""
-        # A linear target has one cotangent for all images of a batch.
-        images = [image if len(self._padded) > 1 else 0 for image in pieces.images]
-        shares = [self._share(image, box) for image, box in zip(images, pieces.boxes, strict=True)]
-        return torch.stack(shares).to(device)
+        places = zip(pieces.images, pieces.boxes, strict=True)
+        return torch.stack([self._share(image, box) for image, box in places]).to(device)
 
     def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
         """Return the share of each of these windows of the first image, divided by `scale`."""
@@ -268,12 +271,21 @@ class CotangentShares:
         return torch.stack(shares).to(device)
 
     def _share(self, image: int, box: Box) -> Tensor:
-        return self._padded[spot(image, box)] * (self._weights / self._coverage[box] / self.scale)
+        return self._part(image, box) * (self._weights / self._coverage[box] / self.scale)
+
+    def _part(self, image: int, box: Box) -> Tensor:
+        if isinstance(self._padded, LinearForm):
+            return self._padded.crop(box)
+        # A linear target has one cotangent for all images of a batch.
+        return self._padded[spot(image if len(self._padded) > 1 else 0, box)]
 
 
 def power_of_two_above(cotangent: Cotangent) -> float:
     """Return the smallest power of two above every magnitude; 1 where all are zero."""
-    peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
+    if isinstance(cotangent, LinearForm):
+        peak = cotangent.peak()
+    else:
+        peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
     return 2.0 ** math.frexp(peak)[1] if peak > 0 else 1.0
 
 
@@ -290,8 +302,10 @@ def require_graph(logits: Tensor) -> None:
         )
 
 
-def active_windows(windows: Windows, cotangent: Logits) -> list[int]:
+def active_windows(windows: Windows, cotangent: Cotangent) -> list[int]:
     """Return the windows on which a cotangent is not zero everywhere."""
+    if isinstance(cotangent, LinearForm):
+        return windows.touching(cotangent.support())
     return windows.touching(cotangent.any(dim=1).any(dim=0))
 
 
