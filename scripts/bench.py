@@ -212,7 +212,6 @@ def volume_buffers_mb(side: int) -> dict[str, float]:
     voxels = side**3 * BYTES_MB
     return {
         "gradient (1 channel)": voxels * FLOAT,
-        "cotangent (2 outputs)": voxels * FLOAT * 2,
         "coverage": voxels * FLOAT,
         "target's mask": voxels * BOOL,
     }

@@ -1,28 +1,32 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
-from esegeta.predict.predictor import (
+from esegeta.predict.form import LinearForm, Term, add_forms
+from esegeta.predict.predictor import Precision, Predictor, require_graph
+from esegeta.predict.probe import count_outputs
+from esegeta.predict.shares import (
+    Cotangent,
     CotangentShares,
     Pieces,
-    Precision,
-    Predictor,
     Pullback,
     active_windows,
-    require_graph,
 )
-from esegeta.predict.probe import count_outputs
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
     "Blend",
     "Box",
+    "Cotangent",
     "CotangentShares",
+    "LinearForm",
     "Pieces",
     "Precision",
     "Predictor",
     "Pullback",
+    "Term",
     "WindowPlan",
     "Windows",
     "active_windows",
+    "add_forms",
     "count_outputs",
     "require_graph",
     "spot",

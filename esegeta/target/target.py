@@ -16,7 +16,7 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
-from esegeta.predict import Windows
+from esegeta.predict import Cotangent, LinearForm, Windows, add_forms
 from esegeta.target.scene import Scene
 
 Reduce = Literal["sum", "mean"]
@@ -32,8 +32,8 @@ class FrozenTarget:
         unit: what the number is measured in.
         description: in words, with coefficients.
         scene: what it was frozen on.
-        coefficients: `L *S` such that `function(y) = <coefficients, y>`, or None where the target
-            is not linear in the logits.
+        coefficients: a linear form, or `L *S`, such that `function(y) = <coefficients, y>`; None
+            where the target is not linear in the logits.
         support: the voxels whose logits the number depends on, `*S`, or None for all of them;
             windows beside it need not be run.
         facts: more for the sidecar, such as the volume of a component.
@@ -46,7 +46,7 @@ class FrozenTarget:
     unit: str
     description: str
     scene: Scene
-    coefficients: Tensor | None = None
+    coefficients: LinearForm | Tensor | None = None
     support: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
@@ -70,8 +70,10 @@ class FrozenTarget:
             )
         return self.known[windows]
 
-    def cotangent(self, logits: Logits | None) -> Logits:
-        """Return dR/dy, `B L *S`; a linear target's is constant and needs no logits."""
+    def cotangent(self, logits: Logits | None) -> Cotangent:
+        """Return dR/dy, `B L *S`; a linear target's is constant, a form, and needs no logits."""
+        if isinstance(self.coefficients, LinearForm):
+            return self.coefficients
         if self.coefficients is not None:
             return self.coefficients[None]
         if logits is None:
@@ -134,10 +136,12 @@ class WeightedSum(Target):
         """Freeze every part on the scene and add them up."""
         parts = [(weight, target.freeze(scene)) for weight, target in self.terms]
         mask = torch.stack([part.mask for _, part in parts]).any(dim=0)
-        slopes = [
-            weight * part.coefficients for weight, part in parts if part.coefficients is not None
+        forms = [
+            _form(part.coefficients).scaled(weight)
+            for weight, part in parts
+            if part.coefficients is not None
         ]
-        linear = torch.stack(slopes).sum(dim=0) if len(slopes) == len(parts) else None
+        linear = add_forms(forms) if len(forms) == len(parts) else None
 
         def value(logits: Logits) -> Scalars:
             values = torch.stack([weight * part.value(logits) for weight, part in parts])
@@ -183,6 +187,12 @@ class Product(Target):
 def _term(weight: float, description: str) -> str:
     sign, size = ("-" if weight < 0 else "+"), abs(weight)
     return f"{sign} ({description})" if size == 1 else f"{sign} {size:g} * ({description})"
+
+
+def _form(coefficients: LinearForm | Tensor) -> LinearForm:
+    if isinstance(coefficients, LinearForm):
+        return coefficients
+    return LinearForm.of_dense(coefficients)
 
 
 def _union(supports: Sequence[Tensor | None]) -> Tensor | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError, suggest
+from esegeta.predict import LinearForm, Term
 from esegeta.target.components import measure_components
 from esegeta.target.quantity import QUANTITIES, Quantity
 from esegeta.target.region import Component, Predicted, Region
@@ -77,13 +78,13 @@ class VoxelTarget(Target):
 
     def _coefficients(
         self, quantity: Quantity, channel: int, mask: Mask, scene: Scene
-    ) -> Tensor | None:
+    ) -> LinearForm | None:
         if not quantity.is_linear:
             return None
-        data = scene.volume.data
-        coefficients = data.new_zeros((scene.labels.num_outputs, *mask.shape))
-        coefficients[channel] = mask.to(data.dtype)
-        return coefficients / mask.sum() if self.reduce == "mean" else coefficients
+        scale = 1 / int(mask.sum()) if self.reduce == "mean" else 1.0
+        term = Term(channel, mask, scale)
+        dtype = scene.volume.data.dtype
+        return LinearForm((term,), scene.labels.num_outputs, tuple(mask.shape), dtype)
 
     def _live_masks(self, scene: Scene, logits: Logits) -> Tensor:
         detached = logits.detach()
