@@ -1,5 +1,6 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
+from esegeta.predict.layer_grid import LayerGrid, Positions
 from esegeta.predict.predictor import (
     CotangentShares,
     Pieces,
@@ -10,13 +11,16 @@ from esegeta.predict.predictor import (
     require_graph,
 )
 from esegeta.predict.probe import count_outputs
+from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
     "Blend",
     "Box",
     "CotangentShares",
+    "LayerGrid",
     "Pieces",
+    "Positions",
     "Precision",
     "Predictor",
     "Pullback",
@@ -26,4 +30,7 @@ __all__ = [
     "count_outputs",
     "require_graph",
     "spot",
+    "spread",
+    "upsample",
+    "with_thin_axis",
 ]
