@@ -5,11 +5,15 @@ from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs
 from esegeta.predict.shares import (
     Cotangent,
+from esegeta.predict.layer_grid import LayerGrid, Positions
+from esegeta.predict.predictor import (
     CotangentShares,
     Pieces,
     Pullback,
     active_windows,
 )
+from esegeta.predict.probe import count_outputs
+from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
@@ -18,7 +22,9 @@ __all__ = [
     "Cotangent",
     "CotangentShares",
     "LinearForm",
+    "LayerGrid",
     "Pieces",
+    "Positions",
     "Precision",
     "Predictor",
     "Pullback",
@@ -30,4 +36,7 @@ __all__ = [
     "count_outputs",
     "require_graph",
     "spot",
+    "spread",
+    "upsample",
+    "with_thin_axis",
 ]

@@ -78,19 +78,28 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
-                name = getattr(part, "layer", None)
-                if name is None:
-                    continue
-                find_layer(network, name)
-                if not layers:
-                    layers = {item.name: item for item in probe_layers(network, plan, reading)}
-                shape = layers[name].output_shape
-                if not layers[name].is_spatial:
-                    found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
-                    raise LayerError(
-                        f'methods[{index}]: layer "{name}" has no spatial output ({found})',
-                        hint="`esegeta layers CONFIG` prints the shapes of all layers",
-                    )
+                for name in _layer_names(part):
+                    find_layer(network, name)
+                    if not layers:
+                        layers = {item.name: item for item in probe_layers(network, plan, reading)}
+                    _require_spatial(layers[name], f"methods[{index}]")
+
+
+def _layer_names(explainer: Explainer) -> tuple[str, ...]:
+    layer = getattr(explainer, "layer", None)
+    if layer is None:
+        return ()
+    return (layer,) if isinstance(layer, str) else tuple(layer)
+
+
+def _require_spatial(layer: Layer, place: str) -> None:
+    if not layer.is_spatial:
+        shape = layer.output_shape
+        found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
+        raise LayerError(
+            f'{place}: layer "{layer.name}" has no spatial output ({found})',
+            hint="`esegeta layers CONFIG` prints the shapes of all layers",
+        )
 
 
 def check_methods(

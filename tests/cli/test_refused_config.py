@@ -46,6 +46,7 @@ def test_output_that_cannot_be_a_folder(output: str, tmp_path: Path) -> None:
 
 LAYERS = {
     "grad_cam": {"name": "grad_cam", "layer": "model.0.convv"},
+    "a list": {"name": "grad_cam", "layer": ["model.0.conv", "model.0.convv"]},
     "inside another": {
         "name": "smoothgrad",
         "base": {"name": "grad_cam", "layer": "model.0.convv"},
@@ -67,7 +68,8 @@ def test_a_layer_without_a_spatial_output_is_refused(where: str, tmp_path: Path)
     (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
     lab.keys["model"] = {"kind": "module", "class": "flat:Flat"}
     entry = LAYERS[where]
-    layer = {"name": "grad_cam", "layer": "gate"}
+    name = ["gate"] if isinstance(entry.get("layer"), list) else "gate"
+    layer = {"name": "grad_cam", "layer": name}
     lab.keys["methods"].append({**entry, "base": layer} if "base" in entry else layer)
     found = (f"{lab.config}:", 'layer "gate" has no spatial output (2)', "esegeta layers")
     refused(lab.run(), lab, *found)

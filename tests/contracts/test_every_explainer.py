@@ -197,9 +197,29 @@ def test_complete_methods_add_up_and_say_so(some_case: Case, method: str) -> Non
 def test_an_unknown_layer_is_refused_with_the_nearest_names(ndim: int, method: str) -> None:
     case = make_case(ndim, 1)
     assert EXPLAINERS[method].traits.needs_hooks
-    explainer = replace(ROWS[method], layer="modle.0")
-    with pytest.raises(LayerError, match=r'"modle.0" is not in the network.*"model.0"'):
-        explainer.explain(case.model, case.volume, case.target)
+    for layer in ("modle.0", ("model.0", "modle.0")):
+        explainer = replace(ROWS[method], layer=layer)
+        with pytest.raises(LayerError, match=r'"modle.0" is not in the network.*"model.0"'):
+            explainer.explain(case.model, case.volume, case.target)
+
+
+@pytest.mark.parametrize("method", with_trait("needs_layer"))
+def test_the_map_of_several_layers_is_the_mean_of_theirs(ndim: int, method: str) -> None:
+    case = make_case(ndim, 1)
+    names = ("model.0", "model.2")
+    apart = [
+        replace(ROWS[method], layer=name).explain(case.model, case.volume, case.target)
+        for name in names
+    ]
+    found = replace(ROWS[method], layer=names).explain(case.model, case.volume, case.target)
+    mean = torch.stack([one.data for one in apart]).mean(dim=0)
+    assert relative_gap(found.data, mean) < TOLERANCE
+    assert found.facts.more["layer"] == list(names)
+    assert [item.layer for item in found.layer_maps] == list(names)
+    for item, one in zip(found.layer_maps, apart, strict=True):
+        assert torch.equal(item.data, one.layer_maps[0].data)
+        assert item.data.shape == (1, *item.grid.shape)
+        assert item.unit == found.unit
 
 
 @pytest.mark.parametrize("method", ALL)
