@@ -253,3 +253,13 @@ def test_an_activation_beside_the_path_does_not_count() -> None:
     image = volume(SHAPES[2])
     with pytest.raises(MapError, match="no activation was met"):
         GuidedBackprop().explain(model, image, frozen(model, image))
+
+
+def test_a_compiled_program_whose_activations_cannot_be_seen_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network = torch.jit.trace(hidden_layer(2, nn.ReLU()), torch.zeros(1, 2, 4, 4))
+    model = predictor(network, (4, 4))
+    image = volume(SHAPES[2], 2)
+    with pytest.raises(MapError, match="TorchScript"):
+        GuidedBackprop().explain(model, image, frozen(model, image))

@@ -98,8 +98,8 @@ class Resolved:
     def finish(self, result: Tensor) -> Tensor:
         """Put the result where the network looks for it."""
         if self.in_place:
-            self.input.copy_(result)
-            return self.input
+            written: Tensor = self.input.copy_(result)
+            return written
         return result
 
 

@@ -105,6 +105,7 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     """
     guided: set[str] = set()
     met: set[str] = set()
+    has_run: list[bool] = []
 
     def rule(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = resolve(function, args, kwargs)
@@ -120,6 +121,7 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
         return result
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
+        has_run.append(True)
         crops = pieces.crops.requires_grad_(True)
         # Backward within as well: what a checkpointed block runs again must follow the same rules.
         with Intercept(spelled(ACTIVATIONS, rule), otherwise):
@@ -130,11 +132,12 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
         return slope
 
     data = sum_over_windows(objective, window_map)
-    if met and not guided:
+    if has_run and not guided:
         raise MapError(
             f"{name}: no activation was met between input and target, so that nothing would be "
-            f"guided; the network calls {', '.join(sorted(met))}",
-            hint=f"saliency is the same map; known activations are {', '.join(ACTIVATIONS)}",
+            f"guided; of the network's calls were seen: {', '.join(sorted(met)) or 'none'}",
+            hint=f"saliency is the same map; known activations are {', '.join(ACTIVATIONS)}; "
+            "those of compiled programs (TorchScript, torch.export) cannot be seen",
         )
     return RawMap(data, more={"activations": sorted(guided)})
 
