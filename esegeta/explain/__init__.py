@@ -21,7 +21,7 @@ from esegeta.explain.gradient import (
     SmoothGradSquared,
     VarGrad,
 )
-from esegeta.explain.layer import LAYER, GradCam, HiResCam
+from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import PERTURBATION, Occlusion
 
@@ -37,6 +37,7 @@ __all__ = [
     "Facts",
     "GradCam",
     "GuidedBackprop",
+    "GuidedGradCam",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
