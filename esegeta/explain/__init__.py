@@ -1,7 +1,7 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP
+from esegeta.explain.backprop import BACKPROP, Deconvolution, GuidedBackprop
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -21,7 +21,7 @@ from esegeta.explain.gradient import (
     SmoothGradSquared,
     VarGrad,
 )
-from esegeta.explain.layer import LAYER, GradCam, HiResCam
+from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import PERTURBATION, Occlusion
 
@@ -32,9 +32,12 @@ __all__ = [
     "EXPLAINERS",
     "Attribution",
     "Baseline",
+    "Deconvolution",
     "Explainer",
     "Facts",
     "GradCam",
+    "GuidedBackprop",
+    "GuidedGradCam",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",

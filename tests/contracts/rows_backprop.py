@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Explainer
+from esegeta.explain import Deconvolution, Explainer, GuidedBackprop
 
-ROWS: dict[str, Explainer] = {}
+ROWS: dict[str, Explainer] = {
+    "guided_backprop": GuidedBackprop(),
+    "deconvolution": Deconvolution(),
+}
 
 ACROSS_SLICES: set[str] = set()
 """Methods whose map of one slice depends on the others, even where the network's does not."""

@@ -1,8 +1,12 @@
 """Methods that send something else than the gradient back through the network."""
 
+from esegeta.explain.backprop.guided import Deconvolution, GuidedBackprop
 from esegeta.explain.explainer import Explainer
 
-BACKPROP: dict[str, type[Explainer]] = {}
+BACKPROP: dict[str, type[Explainer]] = {
+    "guided_backprop": GuidedBackprop,
+    "deconvolution": Deconvolution,
+}
 """The family's methods by the names that configs use."""
 
-__all__ = ["BACKPROP"]
+__all__ = ["BACKPROP", "Deconvolution", "GuidedBackprop"]

@@ -1,0 +1,144 @@
+"""Which functions of torch are the same element-wise operation, however a network spells it.
+
+`nn.ReLU`, `F.relu(x, inplace=True)`, `torch.relu(x)` and `x.relu_()` are one operation. A rule of
+modified backpropagation is written once for the operation, on its out-of-place form.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esegeta.explain.backprop.intercept import Call, Rule
+
+ACTIVATIONS: dict[str, tuple[Call, ...]] = {
+    "relu": (torch.relu, F.relu, Tensor.relu, torch.relu_, Tensor.relu_),
+    "relu6": (F.relu6,),
+    "leaky_relu": (F.leaky_relu, F.leaky_relu_),
+    "prelu": (torch.prelu, Tensor.prelu),
+    "rrelu": (F.rrelu, torch.rrelu, F.rrelu_),
+    "elu": (F.elu, F.elu_),
+    "selu": (F.selu, torch.selu, F.selu_),
+    "celu": (F.celu, torch.celu, F.celu_),
+    "gelu": (F.gelu,),
+    "silu": (F.silu,),
+    "mish": (F.mish,),
+    "softplus": (F.softplus,),
+    "threshold": (F.threshold, torch.threshold, F.threshold_),  # type: ignore[attr-defined]
+    "clamp": (torch.clamp, Tensor.clamp, torch.clamp_, Tensor.clamp_),
+    "clip": (torch.clip, Tensor.clip, torch.clip_, Tensor.clip_),
+    "clamp_min": (torch.clamp_min, Tensor.clamp_min, torch.clamp_min_, Tensor.clamp_min_),
+    "clamp_max": (torch.clamp_max, Tensor.clamp_max, torch.clamp_max_, Tensor.clamp_max_),
+    "hardtanh": (F.hardtanh, F.hardtanh_),
+    "hardswish": (F.hardswish,),
+    "hardsigmoid": (F.hardsigmoid,),
+    "hardshrink": (F.hardshrink, Tensor.hardshrink),
+    "softshrink": (F.softshrink,),
+    "tanhshrink": (F.tanhshrink,),
+    "softsign": (F.softsign,),
+    "logsigmoid": (F.logsigmoid,),
+    "sigmoid": (torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_),
+    "expit": (torch.special.expit,),
+    "tanh": (torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_),
+}
+"""Activation functions by name: every spelling, one that is out of place first.
+
+The modules of `torch.nn` call these, and `F.sigmoid` and `F.tanh` call the tensor's method.
+"""
+
+CURVES: dict[str, tuple[Call, ...]] = {
+    "exp": (torch.exp, Tensor.exp, torch.exp_, Tensor.exp_),
+    "expm1": (torch.expm1, Tensor.expm1, torch.expm1_, Tensor.expm1_),
+    "log": (torch.log, Tensor.log, torch.log_, Tensor.log_),
+    "log1p": (torch.log1p, Tensor.log1p, torch.log1p_, Tensor.log1p_),
+    "sqrt": (torch.sqrt, Tensor.sqrt, torch.sqrt_, Tensor.sqrt_),
+    "rsqrt": (torch.rsqrt, Tensor.rsqrt, torch.rsqrt_, Tensor.rsqrt_),
+    "square": (torch.square, Tensor.square, torch.square_, Tensor.square_),
+    "reciprocal": (torch.reciprocal, Tensor.reciprocal, torch.reciprocal_, Tensor.reciprocal_),
+    "rdiv": (Tensor.__rdiv__, Tensor.__rtruediv__),
+    "abs": (torch.abs, Tensor.abs, torch.abs_, Tensor.abs_),
+    "erf": (torch.erf, Tensor.erf, torch.erf_, Tensor.erf_),
+    "sin": (torch.sin, Tensor.sin, torch.sin_, Tensor.sin_),
+    "cos": (torch.cos, Tensor.cos, torch.cos_, Tensor.cos_),
+    "pow": (torch.pow, Tensor.pow, Tensor.pow_),
+    "rpow": (Tensor.__rpow__,),
+}
+"""Other nonlinear element-wise functions of one tensor, which nobody calls an activation."""
+
+IN_PLACE = "inplace"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One call of an element-wise operation.
+
+    Args:
+        input: what it works on, its first argument; `torch.pow(2, x)` has a number there.
+        function: the operation out of place, all its other arguments bound.
+        in_place: whether the network wants the result written over the input.
+    """
+
+    input: Any
+    function: Call
+    in_place: bool
+
+    @property
+    def is_on_path(self) -> bool:
+        """Whether gradients can flow through this call to the input of the network."""
+        return (
+            torch.is_grad_enabled() and isinstance(self.input, Tensor) and self.input.requires_grad
+        )
+
+    def finish(self, result: Tensor) -> Tensor:
+        """Put the result where the network looks for it."""
+        if self.in_place:
+            written: Tensor = self.input.copy_(result)
+            return written
+        return result
+
+
+def resolve(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
+    """Return what a call of an element-wise operation does, out of place."""
+    out_of_place = _out_of_place().get(function, function)
+    in_place = out_of_place is not function
+    kwargs = dict(kwargs)
+    if _has_flag(function):
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        in_place = bool(bound.arguments[IN_PLACE])
+        args, kwargs = (), {**bound.arguments, IN_PLACE: False}
+    first = next(name for name in ("input", "self") if name in kwargs) if not args else None
+    tensor = kwargs.pop(first) if first else args[0]
+    rest = args[1:]
+    return Resolved(tensor, lambda x: out_of_place(x, *rest, **kwargs), in_place)
+
+
+def spelled(table: dict[str, tuple[Call, ...]], rule: Rule) -> dict[Call, Rule]:
+    """Return one rule for every spelling of every operation of a table."""
+    return {spelling: rule for spellings in table.values() for spelling in spellings}
+
+
+@cache
+def _out_of_place() -> dict[Call, Call]:
+    """Return for each in-place spelling the operation's first one; both take the same values."""
+    everything = [*ACTIVATIONS.values(), *CURVES.values()]
+    return {
+        spelling: spellings[0]
+        for spellings in everything
+        for spelling in spellings
+        if spelling.__name__.endswith("_") and not spelling.__name__.endswith("__")
+    }
+
+
+@cache
+def _has_flag(function: Call) -> bool:
+    try:
+        return IN_PLACE in inspect.signature(function).parameters
+    except ValueError:  # a builtin; its in-place form has a name of its own
+        return False

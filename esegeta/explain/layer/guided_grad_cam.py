@@ -1,0 +1,53 @@
+"""Guided Grad-CAM: where a layer speaks for the target, in the detail of the voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esegeta.explain.backprop.guided import GuidedBackprop
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.layer.cam import GradCam
+from esegeta.explain.objective import Objective
+
+
+@dataclass(frozen=True)
+class GuidedGradCam(Explainer):
+    """The guided gradient of each voxel times the Grad-CAM of the layer there.
+
+        a_c = guided_backprop_c * grad_cam
+
+    Positive: a brighter voxel raises the target, and the layer speaks for the target there;
+    negative: a darker voxel would. Zero where Grad-CAM is. Unit: the product of both.
+
+    Args:
+        layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
+
+    Source: Selvaraju et al., Grad-CAM, 2017, section 3.2. The channel weights are those of the
+    whole volume, and the ReLU comes after the resampling to voxels.
+    """
+
+    layer: str | None = None
+
+    name: ClassVar[str] = "guided_grad_cam"
+    traits: ClassVar[Traits] = Traits(
+        "layer",
+        needs_hooks=True,
+        needs_layer=True,
+        unit="({target} / input unit) * ({target} / position)",
+    )
+    zero_hint: ClassVar[str] = (
+        "Grad-CAM of this layer and the guided gradient have no voxel in common; choose another "
+        "`layer`"
+    )
+
+    @property
+    def cost(self) -> str:
+        """Grad-CAM's, and one forward and one backward pass over active windows."""
+        return "3 F + 2 B"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the product, of as many channels as the image has."""
+        cam = GradCam(layer=self.layer).attribute(objective)
+        guided = GuidedBackprop().attribute(objective)
+        return RawMap(guided.data.mul_(cam.data), more={**cam.more, **guided.more})
