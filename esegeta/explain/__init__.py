@@ -2,7 +2,7 @@
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
 from esegeta.explain.backprop import BACKPROP
-from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -13,8 +13,11 @@ from esegeta.explain.explainer import (
 )
 from esegeta.explain.gradient import (
     GRADIENT,
+    GradientShap,
     InputXGradient,
     IntegratedGradients,
+    InteriorGradient,
+    NeuronConductance,
     NoiseTunnel,
     Saliency,
     SmoothGrad,
@@ -35,10 +38,13 @@ __all__ = [
     "Explainer",
     "Facts",
     "GradCam",
+    "GradientShap",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "InteriorGradient",
     "LayerMap",
+    "NeuronConductance",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
@@ -48,6 +54,7 @@ __all__ = [
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "baselines_of",
     "generator_for",
     "parameters_of",
     "parse_baseline",
