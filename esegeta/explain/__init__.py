@@ -2,7 +2,7 @@
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
 from esegeta.explain.backprop import BACKPROP, Deconvolution, GuidedBackprop
-from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -13,8 +13,11 @@ from esegeta.explain.explainer import (
 )
 from esegeta.explain.gradient import (
     GRADIENT,
+    GradientShap,
     InputXGradient,
     IntegratedGradients,
+    InteriorGradient,
+    NeuronConductance,
     NoiseTunnel,
     Saliency,
     SmoothGrad,
@@ -25,7 +28,12 @@ from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import PERTURBATION, Occlusion
 
-EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PERTURBATION}
+EXPLAINERS: dict[str, type[Explainer]] = {
+    **GRADIENT,
+    **BACKPROP,
+    **LAYER,
+    **PERTURBATION,
+}
 """Every method by the name that configs use."""
 
 __all__ = [
@@ -36,12 +44,15 @@ __all__ = [
     "Explainer",
     "Facts",
     "GradCam",
+    "GradientShap",
     "GuidedBackprop",
     "GuidedGradCam",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "InteriorGradient",
     "LayerMap",
+    "NeuronConductance",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
@@ -51,6 +62,7 @@ __all__ = [
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "baselines_of",
     "generator_for",
     "parameters_of",
     "parse_baseline",

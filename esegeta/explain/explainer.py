@@ -199,22 +199,23 @@ class Explainer(ABC):
 
 def parameters_of(explainer: Any) -> dict[str, Any]:
     """Return the parameters of a method as plain values, nested methods with their names."""
-    values: dict[str, Any] = {}
-    for item in fields(explainer):
-        value = getattr(explainer, item.name)
-        if not item.repr:  # data that a run fills in, such as the voxels of a baseline file
-            continue
-        if isinstance(value, Explainer):
-            values[item.name] = {"name": value.name, **parameters_of(value)}
-        elif is_dataclass(value) and not isinstance(value, type):
-            values[item.name] = parameters_of(value)
-        elif isinstance(value, Tensor):
-            values[item.name] = f"tensor {tuple(value.shape)}"
-        elif value is None or isinstance(value, (bool, int, float, str, list, dict)):
-            values[item.name] = value
-        else:
-            values[item.name] = list(value) if isinstance(value, tuple) else str(value)
-    return values
+    # What has no `repr` is data that a run fills in, such as the voxels of a baseline file.
+    return {
+        item.name: _plain(getattr(explainer, item.name)) for item in fields(explainer) if item.repr
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Explainer):
+        return {"name": value.name, **parameters_of(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return parameters_of(value)
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    known = value is None or isinstance(value, (bool, int, float, str, list, dict))
+    return value if known else str(value)
 
 
 def generator_for(tensor: Tensor, seed: int) -> torch.Generator:

@@ -2,15 +2,7 @@
 
 from esegeta.predict.form import LinearForm, Term, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions
-from esegeta.predict.predictor import (
-    CotangentShares,
-    Pieces,
-    Precision,
-    Predictor,
-    Pullback,
-    active_windows,
-    require_graph,
-)
+from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs
 from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.shares import Cotangent, CotangentShares, Pieces, Pullback, active_windows

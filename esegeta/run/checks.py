@@ -23,7 +23,7 @@ from esegeta.errors import (
     OutputError,
     TargetError,
 )
-from esegeta.explain import Baseline, Explainer, Occlusion
+from esegeta.explain import Baseline, Explainer, Occlusion, baselines_of
 from esegeta.model import (
     Layer,
     find_layer,
@@ -115,11 +115,17 @@ def check_methods(
                 for case in cases:
                     if isinstance(part, Occlusion):
                         _check_lengths(part, case, grids[case.name], f"methods[{index}]")
-                    paths = baseline_files(part, case, config)
-                    if paths:
-                        found = check_case(Case(case.name, paths), reading)
-                        grid = grids[case.name]
-                        require_same_grid(case.name, case.images[0], grid, paths[0], found)
+                    for *_, baseline in baselines_of(part):
+                        _check_baseline(baseline, case, config, reading, grids[case.name])
+
+
+def _check_baseline(
+    baseline: Baseline, case: Case, config: RunConfig, reading: Reading, grid: Grid
+) -> None:
+    paths = baseline_files(baseline, case, config)
+    if paths:
+        found = check_case(Case(case.name, paths), reading)
+        require_same_grid(case.name, case.images[0], grid, paths[0], found)
 
 
 def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
@@ -176,10 +182,9 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
         )
 
 
-def baseline_files(explainer: Explainer, case: Case, config: RunConfig) -> tuple[Path, ...]:
-    """Return the files of an explainer's baseline for a case: none, one, or one a channel."""
-    baseline = getattr(explainer, "baseline", None)
-    if not isinstance(baseline, Baseline) or baseline.file is None:
+def baseline_files(baseline: Baseline, case: Case, config: RunConfig) -> tuple[Path, ...]:
+    """Return the files of a baseline for a case: none, one, or one a channel."""
+    if baseline.file is None:
         return ()
     names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file
     return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from esegeta.explain import Explainer, parameters_of
+from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.run.build import Experiment
 from esegeta.run.checks import baseline_files, nested_explainers
@@ -35,7 +35,11 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    files = [baseline_files(part, case, experiment.config) for part in nested_explainers(method)]
+    files = [
+        baseline_files(baseline, case, experiment.config)
+        for part in nested_explainers(method)
+        for *_, baseline in baselines_of(part)
+    ]
     return _digest(
         {
             "prediction": _prediction_parts(experiment, inputs),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Attribution, Baseline, Explainer
+from esegeta.explain import Attribution, Explainer, baselines_of
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
@@ -137,14 +137,21 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment) -> Explainer:
-    """Return an explainer whose baseline file, if it has one, is read for this case."""
+    """Return an explainer whose baseline files, if it has any, are read for this case."""
     changes: dict[str, Any] = {}
     for item in fields(explainer):
         value = getattr(explainer, item.name)
         if isinstance(value, Explainer):
             changes[item.name] = with_baseline_image(value, case, experiment)
-        elif isinstance(value, Baseline) and value.file is not None:
-            image = Case(case.name, baseline_files(explainer, case, experiment.config))
-            volume, _ = read_case(image, experiment.preprocess, experiment.reading)
-            changes[item.name] = value.with_values(volume.data)
+    for name, place, baseline in baselines_of(explainer):
+        files = baseline_files(baseline, case, experiment.config)
+        if not files:
+            continue
+        volume, _ = read_case(Case(case.name, files), experiment.preprocess, experiment.reading)
+        filled = baseline.with_values(volume.data)
+        if place is None:
+            changes[name] = filled
+        else:
+            entries = changes.get(name, getattr(explainer, name))
+            changes[name] = (*entries[:place], filled, *entries[place + 1 :])
     return replace(explainer, **changes) if changes else explainer

@@ -40,6 +40,10 @@ def with_roi(lab: Lab, roi: str) -> None:
     lab.keys["targets"].append({"name": "x", "label": "liver", "roi": roi})
 
 
+def with_baselines(lab: Lab, *baselines: str) -> None:
+    lab.keys["methods"].append({"name": "gradient_shap", "baselines": list(baselines)})
+
+
 def with_baseline(lab: Lab, file: str) -> None:
     lab.keys["methods"].append({"name": "integrated_gradients", "baseline": {"file": file}})
 
@@ -107,6 +111,14 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     "missing baseline": (
         lambda lab: with_baseline(lab, "no_{case}.nii.gz"),
         ("/no_a.nii.gz: no such file",),
+    ),
+    "missing baseline in a list": (
+        lambda lab: with_baselines(lab, "zero", "no_{case}.nii.gz"),
+        ("/no_a.nii.gz: no such file",),
+    ),
+    "baseline in a list elsewhere": (
+        lambda lab: with_baselines(lab, "zero", save(lab, "t.nii.gz", shifted=True)),
+        ("a: different grids", "t.nii.gz"),
     ),
     "baseline elsewhere": (
         lambda lab: with_baseline(lab, save(lab, "t.nii.gz", shifted=True)),

@@ -103,6 +103,38 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_baseline_files_in_a_list(tmp_path: Path) -> None:
+    """Each is read for its case, in its place between the others; a new one is a new unit."""
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    lab.keys["methods"] = [
+        {
+            "name": "noise_tunnel",
+            "samples": 1,
+            "noise": 1e-7,
+            "base": {
+                "name": "gradient_shap",
+                "samples": 4,
+                "baselines": [{"file": "low_{case}.nii.gz"}, "zero", "high.nii.gz"],
+            },
+        }
+    ]
+    for place, name in enumerate("ab"):
+        save_image(tmp_path / f"low_{name}.nii.gz", noise(seed=10 + place))
+    save_image(tmp_path / "high.nii.gz", noise(seed=20))
+    assert lab.run().exit_code == 0
+    for place, name in enumerate("ab"):
+        start = (noise(seed=10 + place) + noise(seed=20)) / 3
+        found = lab.map(name, "whole", "noise_tunnel")
+        np.testing.assert_allclose(found, 2.0 * (noise(seed=place) - start), rtol=1e-4, atol=1e-4)
+    parameters = lab.sidecar("a", "whole", "noise_tunnel")["parameters"]
+    files = [entry["file"] for entry in parameters["base"]["baselines"]]
+    assert files == ["low_{case}.nii.gz", None, "high.nii.gz"]
+    assert "2 skipped" in lab.run().stdout
+    save_image(tmp_path / "low_b.nii.gz", noise(seed=30))
+    assert "1 done, 1 skipped" in lab.run().stdout
+
+
 def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]

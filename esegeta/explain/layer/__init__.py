@@ -1,7 +1,6 @@
 """Methods that explain the target by the activations of a layer."""
 
 from esegeta.explain.explainer import Explainer
-from esegeta.explain.layer.cam import GradCam, HiResCam
 from esegeta.explain.layer.grad_cam import GradCam
 from esegeta.explain.layer.guided_grad_cam import GuidedGradCam
 from esegeta.explain.layer.hires_cam import HiResCam
