@@ -23,7 +23,23 @@ from esegeta.explain.gradient import (
 )
 from esegeta.explain.layer import LAYER, GradCam, HiResCam
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation import PERTURBATION, Occlusion
+from esegeta.explain.perturbation import (
+    PERTURBATION,
+    EditedTarget,
+    Edits,
+    ExactShapley,
+    FeatureAblation,
+    Features,
+    Game,
+    KernelShap,
+    Lime,
+    Occlusion,
+    Partition,
+    Rise,
+    ShapleyValueSampling,
+    parse_features,
+    solve_kernel_shap,
+)
 
 EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PERTURBATION}
 """Every method by the name that configs use."""
@@ -32,18 +48,29 @@ __all__ = [
     "EXPLAINERS",
     "Attribution",
     "Baseline",
+    "EditedTarget",
+    "Edits",
+    "ExactShapley",
     "Explainer",
     "Facts",
+    "FeatureAblation",
+    "Features",
+    "Game",
     "GradCam",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelShap",
     "LayerMap",
+    "Lime",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
+    "Partition",
     "RawMap",
+    "Rise",
     "Saliency",
+    "ShapleyValueSampling",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
@@ -51,6 +78,8 @@ __all__ = [
     "generator_for",
     "parameters_of",
     "parse_baseline",
+    "parse_features",
     "sidecar_path",
+    "solve_kernel_shap",
     "standard_deviation",
 ]
