@@ -26,7 +26,23 @@ from esegeta.explain.gradient import (
 )
 from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation import PERTURBATION, Occlusion
+from esegeta.explain.perturbation import (
+    PERTURBATION,
+    EditedTarget,
+    Edits,
+    ExactShapley,
+    FeatureAblation,
+    Features,
+    Game,
+    KernelShap,
+    Lime,
+    Occlusion,
+    Partition,
+    Rise,
+    ShapleyValueSampling,
+    parse_features,
+    solve_kernel_shap,
+)
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,
@@ -41,8 +57,14 @@ __all__ = [
     "Attribution",
     "Baseline",
     "Deconvolution",
+    "EditedTarget",
+    "Edits",
+    "ExactShapley",
     "Explainer",
     "Facts",
+    "FeatureAblation",
+    "Features",
+    "Game",
     "GradCam",
     "GradientShap",
     "GuidedBackprop",
@@ -51,13 +73,18 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "InteriorGradient",
+    "KernelShap",
     "LayerMap",
+    "Lime",
     "NeuronConductance",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
+    "Partition",
     "RawMap",
+    "Rise",
     "Saliency",
+    "ShapleyValueSampling",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
@@ -66,6 +93,8 @@ __all__ = [
     "generator_for",
     "parameters_of",
     "parse_baseline",
+    "parse_features",
     "sidecar_path",
+    "solve_kernel_shap",
     "standard_deviation",
 ]
