@@ -11,12 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from esegeta.axes import Logits
 from esegeta.explain.layer.cut import Site, read
 from esegeta.explain.layer.method import LayerResult
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import LayerGrid, Pieces, Windows, spread, upsample
+from esegeta.predict import Cotangent, LayerGrid, Pieces, Windows, spread, upsample
 
 PatchMap = Callable[[Pieces, Tensor], Tensor]
 """From windows and their shares `N L *W` to a map of the layer in each window, `N 1 *layer`."""
@@ -51,7 +50,7 @@ class LayerSum:
         for box, patch in zip(pieces.boxes, self._resample(patches, self._windows), strict=True):
             self._voxels[(slice(None), *box)] += patch
 
-    def add_windows(self, patch_map: PatchMap, *, cotangent: Logits | None = None) -> None:
+    def add_windows(self, patch_map: PatchMap, *, cotangent: Cotangent | None = None) -> None:
         """Add the maps of all windows that the target touches.
 
         Args:
