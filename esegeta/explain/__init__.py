@@ -1,5 +1,6 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
+from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
 from esegeta.explain.backprop import BACKPROP
 from esegeta.explain.baseline import Baseline, parse_baseline
@@ -30,6 +31,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PER
 
 __all__ = [
     "EXPLAINERS",
+    "Atlas",
     "Attribution",
     "Baseline",
     "Explainer",
@@ -43,11 +45,13 @@ __all__ = [
     "Objective",
     "Occlusion",
     "RawMap",
+    "RegionRow",
     "Saliency",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "aggregate",
     "generator_for",
     "parameters_of",
     "parse_baseline",
