@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Atlas": "esegeta.explain",
     "Attribution": "esegeta.explain",
     "EsegetaError": "esegeta.errors",
     "GradCam": "esegeta.explain",
@@ -27,6 +28,7 @@ _HOMES = {
     "SmoothGradSquared": "esegeta.explain",
     "VarGrad": "esegeta.explain",
     "Volume": "esegeta.volume",
+    "aggregate": "esegeta.explain",
     "load_label_map": "esegeta.api",
     "load_model": "esegeta.api",
     "load_volume": "esegeta.volume",
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from esegeta.api import SegmentationModel, load_label_map, load_model
     from esegeta.errors import EsegetaError
     from esegeta.explain import (
+        Atlas,
         Attribution,
         GradCam,
         HiResCam,
@@ -47,11 +50,13 @@ if TYPE_CHECKING:
         SmoothGrad,
         SmoothGradSquared,
         VarGrad,
+        aggregate,
     )
     from esegeta.score import Infidelity, SensitivityMax
     from esegeta.volume import Volume, load_volume, volume_from_tensor
 
 __all__ = [
+    "Atlas",
     "Attribution",
     "EsegetaError",
     "GradCam",
@@ -67,6 +72,7 @@ __all__ = [
     "SmoothGradSquared",
     "VarGrad",
     "Volume",
+    "aggregate",
     "load_label_map",
     "load_model",
     "load_volume",

@@ -1,5 +1,6 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
+from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
 from esegeta.explain.backprop import BACKPROP, Deconvolution, GuidedBackprop
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
@@ -54,6 +55,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
 
 __all__ = [
     "EXPLAINERS",
+    "Atlas",
     "Attribution",
     "Baseline",
     "Deconvolution",
@@ -82,6 +84,7 @@ __all__ = [
     "Occlusion",
     "Partition",
     "RawMap",
+    "RegionRow",
     "Rise",
     "Saliency",
     "ShapleyValueSampling",
@@ -89,6 +92,7 @@ __all__ = [
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "aggregate",
     "baselines_of",
     "generator_for",
     "parameters_of",

@@ -39,6 +39,7 @@ class Unit:
         files: where its results go.
         explainer: the method.
         fingerprint: of everything that decides its results.
+        order: its place among all units; case, target, component, method.
     """
 
     experiment: Experiment
@@ -46,6 +47,7 @@ class Unit:
     files: UnitFiles
     explainer: Explainer
     fingerprint: str
+    order: tuple[int, ...] = ()
 
     def finished(self) -> UnitResult | None:
         """Return the result of an earlier run that matches, or None where it is to be done."""
@@ -74,10 +76,28 @@ class Unit:
         self, volume: Volume, target: FrozenTarget, provenance: Mapping[str, Any]
     ) -> UnitResult:
         """Do the work; a failure becomes a result, never half a file."""
+
+        def explain(explainer: Explainer) -> Attribution:
+            return explainer.explain(self.experiment.predictor, volume, target)
+
+        return self._finish(explain, provenance)
+
+    def keep(
+        self, attribution: Attribution, provenance: Mapping[str, Any], *, seconds: float
+    ) -> UnitResult:
+        """Score and write a map that was made with others; `seconds` is its share of the making."""
+        result = self._finish(lambda explainer: attribution, provenance)
+        return replace(result, seconds=result.seconds + seconds)
+
+    def _finish(
+        self, explain: Callable[[Explainer], Attribution], provenance: Mapping[str, Any]
+    ) -> UnitResult:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            attribution, rows = self._explain(volume, target)
+            explainer = with_baseline_image(self.explainer, self.case, self.experiment)
+            attribution = explain(explainer)
+            rows = self._score(attribution, explainer)
             sidecar = {
                 **provenance,
                 "fingerprint": self.fingerprint,
@@ -92,22 +112,17 @@ class Unit:
             self.discard()
         return replace(result, seconds=time.perf_counter() - start)
 
-    def _explain(
-        self, volume: Volume, target: FrozenTarget
-    ) -> tuple[Attribution, tuple[ScoreRow, ...]]:
-        experiment = self.experiment
-        explainer = with_baseline_image(self.explainer, self.case, experiment)
-        attribution = explainer.explain(experiment.predictor, volume, target)
-        context = ScoreContext(experiment.predictor, explainer)
+    def _score(self, attribution: Attribution, explainer: Explainer) -> tuple[ScoreRow, ...]:
+        context = ScoreContext(self.experiment.predictor, explainer)
         rows = []
-        for identity, score in experiment.scores.items():
+        for identity, score in self.experiment.scores.items():
             better = {quality.name: quality.better for quality in score.qualities}
             prefix = "" if identity == score.name else f"{identity}."
             for name, value in score.score(attribution, context).items():
                 known = None if value != value else value
                 names = (self.files.case, self.files.target, self.files.method)
                 rows.append(ScoreRow(*names, prefix + name, known, better[name]))
-        return attribution, tuple(rows)
+        return tuple(rows)
 
     def _score_parameters(self) -> dict[str, Any]:
         return {identity: vars(score) for identity, score in self.experiment.scores.items()}
