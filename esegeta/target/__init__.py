@@ -16,8 +16,10 @@ from esegeta.target.region import (
     Roi,
 )
 from esegeta.target.scene import Scene
+from esegeta.target.split import split_components
 from esegeta.target.target import FrozenTarget, Product, Target, WeightedSum
-from esegeta.target.voxels import VoxelTarget, split_components
+from esegeta.target.unit import UnitTarget
+from esegeta.target.voxels import VoxelTarget
 from esegeta.target.whole import DiceTarget, VolumeTarget
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Roi",
     "Scene",
     "Target",
+    "UnitTarget",
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
