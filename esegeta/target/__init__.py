@@ -1,6 +1,7 @@
 """Targets: what of a prediction, over which voxels, reduced how."""
 
 from esegeta.target.quantity import QUANTITIES, Quantity
+from esegeta.target.reading import Reading, UnitScene, require_one_layer
 from esegeta.target.region import (
     Boundary,
     Box,
@@ -38,13 +39,16 @@ __all__ = [
     "Predicted",
     "Product",
     "Quantity",
+    "Reading",
     "Region",
     "Roi",
     "Scene",
     "Target",
+    "UnitScene",
     "UnitTarget",
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
+    "require_one_layer",
     "split_components",
 ]

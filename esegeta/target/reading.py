@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from esegeta.errors import TargetError
@@ -23,15 +24,14 @@ class Reading:
     channel: int = 0
 
 
-def require_one_layer(readings: frozenset[Reading]) -> None:
-    """Refuse a combination of targets that look at different places of the network.
+def require_one_layer(layers: Collection[str | None]) -> None:
+    """Refuse a combination of targets of different layers, or of a layer and the logits (None).
 
     Raises:
         TargetError: they do.
     """
-    layers = {reading.layer for reading in readings}
-    if len(layers) > 1:
-        words = sorted("the logits" if name is None else f"layer {name}" for name in layers)
+    words = sorted({"the logits" if name is None else f"layer {name}" for name in layers})
+    if len(words) > 1:
         raise TargetError(
             f"targets of {' and of '.join(words)} cannot be combined",
             hint="combine units of one layer, or explain them one by one",

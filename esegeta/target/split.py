@@ -12,7 +12,7 @@ from esegeta.target.scene import Scene
 from esegeta.target.unit import UnitTarget
 from esegeta.target.voxels import VoxelTarget
 
-Split = TypeVar("Split", VoxelTarget, UnitTarget)
+Split = TypeVar("Split", bound=VoxelTarget | UnitTarget)
 """Targets that have a region."""
 
 

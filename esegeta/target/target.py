@@ -133,7 +133,7 @@ class WeightedSum(Target):
     terms: tuple[tuple[float, Target], ...]
 
     def __post_init__(self) -> None:
-        require_one_layer(self.readings)
+        require_one_layer([reading.layer for reading in self.readings])
 
     @property
     def readings(self) -> frozenset[Reading]:
@@ -178,7 +178,7 @@ class Product(Target):
     right: Target
 
     def __post_init__(self) -> None:
-        require_one_layer(self.readings)
+        require_one_layer([reading.layer for reading in self.readings])
 
     @property
     def readings(self) -> frozenset[Reading]:
