@@ -55,6 +55,8 @@ class Objective:
     def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:
         """Return the objective of a frozen target on a volume, perhaps not the one it froze on."""
         scene = target.scene
+        # A target inside the network reads a prediction that ends at its layer.
+        predictor = scene.predictor_for(predictor)
         is_original = scene.predictor is predictor and scene.volume.data is volume.data
         return cls(predictor, target, volume, is_original)
 

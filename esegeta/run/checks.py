@@ -26,6 +26,7 @@ from esegeta.errors import (
 from esegeta.explain import Baseline, Explainer, Occlusion, baselines_of
 from esegeta.model import (
     Layer,
+    check_units,
     find_layer,
     held_still,
     list_layers,
@@ -83,6 +84,7 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
                     if not layers:
                         layers = {item.name: item for item in probe_layers(network, plan, reading)}
                     _require_spatial(layers[name], f"methods[{index}]")
+                    _require_channel(layers[name], getattr(part, "channel", None), index)
 
 
 def _layer_names(explainer: Explainer) -> tuple[str, ...]:
@@ -100,6 +102,32 @@ def _require_spatial(layer: Layer, place: str) -> None:
             f'{place}: layer "{layer.name}" has no spatial output ({found})',
             hint="`esegeta layers CONFIG` prints the shapes of all layers",
         )
+
+
+def _require_channel(layer: Layer, channel: int | None, index: int) -> None:
+    num_channels = (layer.output_shape or (1, 1))[1]
+    if channel is not None and channel >= num_channels:
+        raise LayerError(
+            f'methods[{index}]: layer "{layer.name}" has no channel {channel}',
+            hint=f"name a channel from 0 to {num_channels - 1}",
+        )
+
+
+def check_unit_targets(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> None:
+    """Refuse units that the network does not have."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    window = torch.zeros((1, reading.num_channels, *plan.size)).to(parameter)
+    for index, keys in enumerate(config.keys.targets):
+        if keys.layer is None or keys.channel is None:
+            continue
+        with blamed_on(config, "targets", index), held_still(network):
+            try:
+                check_units(network, keys.layer, (keys.channel,), window)
+            except LayerError as error:
+                error.message = f"targets[{index}]: {error.message}"
+                raise
 
 
 def check_methods(

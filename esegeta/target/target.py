@@ -17,6 +17,7 @@ from torch import Tensor
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.predict import Cotangent, LinearForm, Windows, add_forms
+from esegeta.target.reading import Reading, require_one_layer, scene_of
 from esegeta.target.scene import Scene
 
 Reduce = Literal["sum", "mean"]
@@ -87,6 +88,11 @@ class FrozenTarget:
 class Target(ABC):
     """A description of one number to explain; combine with `+`, `-` and `*`."""
 
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """What it looks at; the logits, unless it says otherwise."""
+        return frozenset({Reading()})
+
     @abstractmethod
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the target on a scene.
@@ -128,12 +134,21 @@ class WeightedSum(Target):
 
     terms: tuple[tuple[float, Target], ...]
 
+    def __post_init__(self) -> None:
+        require_one_layer([reading.layer for reading in self.readings])
+
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """Those of all parts."""
+        return frozenset[Reading]().union(*(target.readings for _, target in self.terms))
+
     def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
         """Return the terms of `weight * self`."""
         return tuple((weight * own, target) for own, target in self.terms)
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Freeze every part on the scene and add them up."""
+        scene = scene_of(self.readings, scene)
         parts = [(weight, target.freeze(scene)) for weight, target in self.terms]
         mask = torch.stack([part.mask for _, part in parts]).any(dim=0)
         forms = [
@@ -166,8 +181,17 @@ class Product(Target):
     left: Target
     right: Target
 
+    def __post_init__(self) -> None:
+        require_one_layer([reading.layer for reading in self.readings])
+
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """Those of both factors."""
+        return self.left.readings | self.right.readings
+
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Freeze both factors on the scene."""
+        scene = scene_of(self.readings, scene)
         left, right = self.left.freeze(scene), self.right.freeze(scene)
         return FrozenTarget(
             lambda logits: left.value(logits) * right.value(logits),

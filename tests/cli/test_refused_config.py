@@ -76,6 +76,17 @@ def test_a_layer_without_a_spatial_output_is_refused(where: str, tmp_path: Path)
     refused(lab.validate(), lab, *found)
 
 
+def test_a_unit_without_a_spatial_map_is_refused(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
+    lab.keys["model"] = {"kind": "module", "class": "flat:Flat"}
+    lab.keys["targets"].append({"name": "u", "of": "unit", "layer": "gate", "channel": 0})
+    found = ('targets[1]: layer "gate" has no spatial output (2)', "esegeta layers")
+    refused(lab.run(), lab, f"{lab.config}:{lab.line_of('- name: u')}: ", *found)
+    lab.keys["targets"][1]["layer"] = "twice"
+    refused(lab.validate(), lab, 'targets[1]: layer "twice" runs more than once', "runs once")
+
+
 FLAT = """\
 from torch import nn
 
@@ -85,9 +96,10 @@ class Flat(nn.Module):
         super().__init__()
         self.body = nn.Conv3d(1, 2, 1)
         self.gate = nn.Linear(2, 2)
+        self.twice = nn.ReLU()
 
     def forward(self, x):
-        x = self.body(x)
+        x = self.twice(self.twice(self.body(x)))
         return x * self.gate(x.mean((2, 3, 4)))[..., None, None, None]
 """
 

@@ -11,7 +11,7 @@ import torch
 from esegeta.errors import EsegetaError, LayerError
 from esegeta.explain import EXPLAINERS, Explainer, Objective
 from esegeta.predict import WindowPlan
-from esegeta.target import FrozenTarget, Scene
+from esegeta.target import FrozenTarget, Predicted, Scene, UnitTarget
 from tests.builders import pointwise, predictor, volume
 from tests.contracts import rows_backprop, rows_gradient, rows_layer, rows_perturbation
 from tests.contracts.rows import CASES, FEW_CASES, Case, CaseKind, assert_documented, make_case
@@ -287,3 +287,23 @@ def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, metho
     )
     with pytest.raises(EsegetaError):
         ROWS[method].explain(case.model, case.volume, empty)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> None:
+    """Any method, over a network that ends at a layer; the whole one is left as it was."""
+    explainer = ROWS[method]
+    if explainer.traits.needs_layer:
+        explainer = replace(explainer, layer="model.0")  # the layer before the unit's
+    unit = UnitTarget("model.1.submodule", 4, over=Predicted(), label="one")
+    target = unit.freeze(Scene(some_case.model, some_case.volume))
+    before = state_of(some_case.network)
+    found = explainer.explain(some_case.model, some_case.volume, target)
+    assert state_of(some_case.network) == before
+    channels = some_case.volume.num_channels if explainer.traits.by_channel else 1
+    assert found.data.shape == (channels, *some_case.volume.grid.shape)
+    assert found.data.isfinite().all()
+    assert found.data.std() > 0
+    assert found.unit == explainer.unit_for("activation x voxels")
+    other = explainer.explain(some_case.model, some_case.volume, disguised(target)).data
+    assert relative_gap(other, found.data) < 10 * TOLERANCE

@@ -55,6 +55,54 @@ def test_a_target_is_formed_over_its_region(orientation: str | None, tmp_path: P
         assert lab.sidecar("a", name, "saliency")["target_facts"]["voxels"] == mask.sum()
 
 
+def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
+    """Unit 1 of the only layer is the logit of liver: twice the value, over the same voxels."""
+    lab = threshold_lab(tmp_path)
+    save_image(tmp_path / "truth.nii.gz", TRUTH.astype(np.uint8))
+    save_image(tmp_path / "a_roi.nii.gz", (noise(seed=4) > 1).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "truth.nii.gz"
+    unit = {"of": "unit", "layer": "head", "channel": 1}
+    labelless = ("all", "box", "point", "roi")
+    lab.keys["targets"] = [
+        {"name": name, **unit, **keys, **({} if name in labelless else {"label": "liver"})}
+        for name, (keys, _) in TARGETS.items()
+    ]
+    lab.keys["targets"] += [unit, {"name": "twice", "combine": {"predicted": 2, "all": -1}}]
+    assert lab.run().exit_code == 0
+    for name, (_, mask) in TARGETS.items():
+        np.testing.assert_allclose(lab.map("a", name, "saliency"), 2.0 * mask, atol=1e-5)
+    np.testing.assert_allclose(lab.map("a", "head-1", "saliency"), 2.0, atol=1e-5)
+    np.testing.assert_allclose(lab.map("a", "twice", "saliency"), 4.0 * PREDICTED - 2, atol=1e-5)
+    sidecar = lab.sidecar("a", "predicted", "saliency")
+    assert sidecar["target"] == "sum of unit 1 of layer head over predicted of liver"
+    assert sidecar["unit"] == "activation x voxels / input unit"
+    voxels = int(PREDICTED.sum())
+    assert sidecar["target_facts"] == {"layer": "head", "channel": 1, "voxels": voxels}
+
+
+def test_another_channel_of_a_unit_is_another_unit_of_work(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[3.0], [2.0]], [0.0, 0.0])
+    lab.keys["targets"] = [{"name": "u", "of": "unit", "layer": "head", "channel": 1}]
+    assert lab.run().exit_code == 0
+    assert "1 skipped" in lab.run().stdout
+    lab.keys["targets"][0]["channel"] = 0
+    assert "1 done, 0 skipped" in lab.run().stdout
+    np.testing.assert_allclose(lab.map("a", "u", "saliency"), 3.0, atol=1e-5)
+
+
+def test_a_unit_in_each_component(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    image = -np.ones(SHAPE, np.float32)
+    image[1:4, 1:4, 1:4] = image[7:9, 7:9, 6:8] = 1
+    save_image(tmp_path / "a.nii.gz", image)
+    lab.keys["targets"] = [
+        {"name": "u", "of": "unit", "layer": "head", "channel": 1, "label": 1, "component": "each"}
+    ]
+    assert lab.run().exit_code == 0
+    for place, mask in enumerate((boxed((1, 1, 1), (4, 4, 4)), boxed((7, 7, 6), (9, 9, 8))), 1):
+        np.testing.assert_allclose(lab.map("a", f"u#{place}", "saliency"), 2.0 * mask, atol=1e-5)
+
+
 def test_targets_combine_with_their_coefficients(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [

@@ -1,4 +1,4 @@
-"""Methods that need nothing but the gradient of the whole prediction by its input."""
+"""Methods of the gradient of the whole prediction by its input, at one point or at many."""
 
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.gradient.gradient_shap import GradientShap

@@ -106,7 +106,8 @@ class NoisyCopies(Explainer):
         for base in self.bases():
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             raw = base.attribute(objective.at(x + spread * bump))
-            heard.append(replace(raw, data=raw.data.new_zeros(0), standard_error=None))
+            empty = raw.data.new_zeros(0)
+            heard.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
             yield raw.data.to(torch.float64, copy=True)
 
     def bases(self) -> Iterator[Explainer]:
