@@ -21,7 +21,21 @@ from esegeta.explain.gradient import (
     SmoothGradSquared,
     VarGrad,
 )
-from esegeta.explain.layer import LAYER, GradCam, HiResCam
+from esegeta.explain.layer import (
+    LAYER,
+    AblationCam,
+    GradCam,
+    GradCamPP,
+    HiResCam,
+    InternalInfluence,
+    LayerActivation,
+    LayerConductance,
+    LayerGradientShap,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+    ScoreCam,
+    XResCam,
+)
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import PERTURBATION, Occlusion
 
@@ -30,24 +44,34 @@ EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PER
 
 __all__ = [
     "EXPLAINERS",
+    "AblationCam",
     "Attribution",
     "Baseline",
     "Explainer",
     "Facts",
     "GradCam",
+    "GradCamPP",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "InternalInfluence",
+    "LayerActivation",
+    "LayerConductance",
+    "LayerGradientShap",
+    "LayerGradientXActivation",
+    "LayerIntegratedGradients",
     "LayerMap",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
     "RawMap",
     "Saliency",
+    "ScoreCam",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "XResCam",
     "generator_for",
     "parameters_of",
     "parse_baseline",
