@@ -25,7 +25,22 @@ from esegeta.explain.gradient import (
     SmoothGradSquared,
     VarGrad,
 )
-from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
+from esegeta.explain.layer import (
+    LAYER,
+    AblationCam,
+    GradCam,
+    GradCamPP,
+    GuidedGradCam,
+    HiResCam,
+    InternalInfluence,
+    LayerActivation,
+    LayerConductance,
+    LayerGradientShap,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+    ScoreCam,
+    XResCam,
+)
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import (
     PERTURBATION,
@@ -55,6 +70,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
 
 __all__ = [
     "EXPLAINERS",
+    "AblationCam",
     "Atlas",
     "Attribution",
     "Baseline",
@@ -68,6 +84,7 @@ __all__ = [
     "Features",
     "Game",
     "GradCam",
+    "GradCamPP",
     "GradientShap",
     "GuidedBackprop",
     "GuidedGradCam",
@@ -75,7 +92,13 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "InteriorGradient",
+    "InternalInfluence",
     "KernelShap",
+    "LayerActivation",
+    "LayerConductance",
+    "LayerGradientShap",
+    "LayerGradientXActivation",
+    "LayerIntegratedGradients",
     "LayerMap",
     "Lime",
     "NeuronConductance",
@@ -87,11 +110,13 @@ __all__ = [
     "RegionRow",
     "Rise",
     "Saliency",
+    "ScoreCam",
     "ShapleyValueSampling",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "XResCam",
     "aggregate",
     "baselines_of",
     "generator_for",
