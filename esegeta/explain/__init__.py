@@ -1,7 +1,7 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP, Deconvolution, GuidedBackprop
+from esegeta.explain.backprop import BACKPROP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -33,6 +33,8 @@ __all__ = [
     "Attribution",
     "Baseline",
     "Deconvolution",
+    "DeepLift",
+    "DeepLiftShap",
     "Explainer",
     "Facts",
     "GradCam",
