@@ -2,7 +2,7 @@
 
 from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP, Deconvolution, GuidedBackprop
+from esegeta.explain.backprop import BACKPROP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -75,6 +75,8 @@ __all__ = [
     "Attribution",
     "Baseline",
     "Deconvolution",
+    "DeepLift",
+    "DeepLiftShap",
     "EditedTarget",
     "Edits",
     "ExactShapley",

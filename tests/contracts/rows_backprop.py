@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Deconvolution, Explainer, GuidedBackprop
+from esegeta.explain import Deconvolution, DeepLift, DeepLiftShap, Explainer, GuidedBackprop
 
 ROWS: dict[str, Explainer] = {
     "guided_backprop": GuidedBackprop(),
     "deconvolution": Deconvolution(),
+    "deep_lift": DeepLift(baseline="zero"),
+    "deep_lift_shap": DeepLiftShap(baselines=("zero", "zero")),
 }
 
 ACROSS_SLICES: set[str] = set()

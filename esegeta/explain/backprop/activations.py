@@ -1,4 +1,4 @@
-"""Which functions of torch are the same element-wise operation, however a network spells it.
+"""Which functions of torch are the same nonlinear operation, however a network spells it.
 
 `nn.ReLU`, `F.relu(x, inplace=True)`, `torch.relu(x)` and `x.relu_()` are one operation. A rule of
 modified backpropagation is written once for the operation, on its out-of-place form.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.intercept import Call, Rule
+from esegeta.explain.backprop.intercept import Call
 
 ACTIVATIONS: dict[str, tuple[Call, ...]] = {
     "relu": (torch.relu, F.relu, Tensor.relu, torch.relu_, Tensor.relu_),
@@ -71,29 +71,55 @@ CURVES: dict[str, tuple[Call, ...]] = {
 }
 """Other nonlinear element-wise functions of one tensor, which nobody calls an activation."""
 
+PRODUCTS: dict[str, tuple[Call, ...]] = {
+    "mul": (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.mul_, Tensor.multiply_),
+    "matmul": (torch.matmul, Tensor.matmul),
+    "bmm": (torch.bmm, Tensor.bmm),
+    "mm": (torch.mm, Tensor.mm),
+    "einsum": (torch.einsum,),
+}
+"""Functions that are linear in each of their tensors."""
+
+QUOTIENTS: dict[str, tuple[Call, ...]] = {
+    "div": (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.div_),
+    "true_divide": (Tensor.true_divide, Tensor.true_divide_),
+}
+
 IN_PLACE = "inplace"
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """One call of an element-wise operation.
+    """One call of an operation, out of place.
 
     Args:
-        input: what it works on, its first argument; `torch.pow(2, x)` has a number there.
-        function: the operation out of place, all its other arguments bound.
-        in_place: whether the network wants the result written over the input.
+        function: the operation in a form that writes over nothing.
+        args: of the call; the first is what it works on.
+        kwargs: of the call.
+        in_place: whether the network wants the result written over the first.
     """
 
-    input: Any
     function: Call
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     in_place: bool
 
     @property
+    def input(self) -> Any:
+        """What it works on: a tensor, but for `torch.pow(2, x)` and its like."""
+        return self.args[0]
+
+    @property
     def is_on_path(self) -> bool:
-        """Whether gradients can flow through this call to the input of the network."""
-        return (
-            torch.is_grad_enabled() and isinstance(self.input, Tensor) and self.input.requires_grad
-        )
+        """Whether gradients can flow through its first argument to the input of the network."""
+        return torch.is_grad_enabled() and requires_grad(self.input)
+
+    def of(self, first: Any) -> Tensor:
+        """Return the operation's result for another first argument."""
+        result: Tensor = self.function(first, *self.args[1:], **self.kwargs)
+        return result
 
     def finish(self, result: Tensor) -> Tensor:
         """Put the result where the network looks for it."""
@@ -104,7 +130,7 @@ class Resolved:
 
 
 def resolve(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
-    """Return what a call of an element-wise operation does, out of place."""
+    """Return what a call of an operation of these tables does, out of place."""
     out_of_place = _out_of_place().get(function, function)
     in_place = out_of_place is not function
     kwargs = dict(kwargs)
@@ -113,13 +139,18 @@ def resolve(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Re
         bound.apply_defaults()
         in_place = bool(bound.arguments[IN_PLACE])
         args, kwargs = (), {**bound.arguments, IN_PLACE: False}
-    first = next(name for name in ("input", "self") if name in kwargs) if not args else None
-    tensor = kwargs.pop(first) if first else args[0]
-    rest = args[1:]
-    return Resolved(tensor, lambda x: out_of_place(x, *rest, **kwargs), in_place)
+    first = next((name for name in ("input", "self") if name in kwargs), None)
+    if not args and first is not None:
+        args = (kwargs.pop(first),)
+    return Resolved(out_of_place, args, kwargs, in_place)
 
 
-def spelled(table: dict[str, tuple[Call, ...]], rule: Rule) -> dict[Call, Rule]:
+def requires_grad(value: Any) -> bool:
+    """Whether something is a tensor that gradients are wanted of."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def spelled(table: dict[str, tuple[Call, ...]], rule: R) -> dict[Call, R]:
     """Return one rule for every spelling of every operation of a table."""
     return {spelling: rule for spellings in table.values() for spelling in spellings}
 
@@ -127,10 +158,10 @@ def spelled(table: dict[str, tuple[Call, ...]], rule: Rule) -> dict[Call, Rule]:
 @cache
 def _out_of_place() -> dict[Call, Call]:
     """Return for each in-place spelling the operation's first one; both take the same values."""
-    everything = [*ACTIVATIONS.values(), *CURVES.values()]
     return {
         spelling: spellings[0]
-        for spellings in everything
+        for table in (ACTIVATIONS, CURVES, PRODUCTS, QUOTIENTS)
+        for spellings in table.values()
         for spelling in spellings
         if spelling.__name__.endswith("_") and not spelling.__name__.endswith("__")
     }

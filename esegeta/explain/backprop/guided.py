@@ -143,12 +143,12 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
 
 
 def _guide(call: Resolved, note: Note) -> Tensor:
-    output = call.function(call.input.clone() if call.in_place else call.input)
+    output = call.of(call.input.clone() if call.in_place else call.input)
     return _rectified(output, note)
 
 
 def _unmask(call: Resolved, note: Note) -> Tensor:
-    output: Tensor = _SlopeOne.apply(call.input, call.function)  # type: ignore[no-untyped-call]
+    output: Tensor = _SlopeOne.apply(call.input, call)  # type: ignore[no-untyped-call]
     return _rectified(output, note)
 
 
@@ -164,12 +164,11 @@ def _rectified(output: Tensor, note: Note) -> Tensor:
 
 
 class _SlopeOne(torch.autograd.Function):
-    """A function whose derivative is one."""
+    """An activation whose derivative is one."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, function: Call) -> Tensor:
-        result: Tensor = function(source)
-        return result
+    def forward(ctx: Any, source: Tensor, call: Resolved) -> Tensor:
+        return call.of(source)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:

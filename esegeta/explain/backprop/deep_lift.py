@@ -1,0 +1,176 @@
+"""DeepLIFT of the whole prediction: a change from a baseline, shared among the voxels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Image, Logits
+from esegeta.errors import ConfigError, MapError
+from esegeta.explain.backprop.lift import lift
+from esegeta.explain.backprop.lift_rules import line_nodes
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.objective import Objective
+from esegeta.explain.windowed import sum_over_windows
+from esegeta.predict import Pieces, require_graph, spot
+
+TARGET_NODES = 32
+"""Of the quadrature along the logits, for targets that are not linear in them."""
+
+
+@dataclass(frozen=True)
+class DeepLift(Explainer):
+    """The change from a baseline, passed back through secants instead of derivatives.
+
+        a = m * (x - x'),   m_in = m_out * (f(z) - f(z')) / (z - z')   at each nonlinearity f
+
+    Linear layers keep their gradient. Norms of the image's own statistics, products, softmax and
+    nonlinear targets pass on their mean gradient on the line from z' to z, which the secant is for
+    one variable. Positive: the voxel, as it differs from the baseline, raises the target. Unit:
+    target. The map adds up to R(x) - R(x'); an unknown nonlinear function keeps its gradient, and
+    shows in the gap that is reported.
+
+    Args:
+        baseline: zero, mean, minimum, blur, or an image file.
+        tolerance: relative completeness gap above which the map carries a warning.
+
+    Source: Shrikumar et al., Learning Important Features Through Propagating Activation
+    Differences, 2017, section 3.5.2 (rescale); max pooling as captum. Captum knows few modules (no
+    PReLU, GELU or norms, no functions), and none that is used twice.
+    """
+
+    baseline: Baseline | str = "blur"
+    tolerance: float = 0.05
+
+    name: ClassVar[str] = "deep_lift"
+    traits: ClassVar[Traits] = Traits("backprop", additive=True, complete=True, needs_hooks=True)
+    zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    @property
+    def cost(self) -> str:
+        """A pass over the baseline, and one forward and back over the image."""
+        return "2 F + 1 B"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map and its completeness gap."""
+        start = parse_baseline(self.baseline).of(objective.volume)
+        return completed(*lifted(objective, start), self.tolerance)
+
+
+@dataclass(frozen=True)
+class DeepLiftShap(Explainer):
+    """The mean of DeepLIFT's maps over several baselines.
+
+        a = 1/n sum_i deep_lift(x, x'_i)
+
+    An estimate of Shapley values whose absent voxels are drawn from the baselines. Positive: the
+    voxel, as it differs from them, raises the target. Unit: target. The map adds up to the mean
+    change of the target. Nothing is drawn at random: all baselines are used.
+
+    Args:
+        baselines: of each map: zero, mean, minimum, blur, or an image file.
+        tolerance: relative completeness gap above which the map carries a warning.
+
+    Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, section
+    4.2 (Deep SHAP), with the rules of `deep_lift`.
+    """
+
+    baselines: tuple[Baseline | str, ...] = ("zero", "mean", "blur")
+    tolerance: float = 0.05
+
+    name: ClassVar[str] = "deep_lift_shap"
+    traits: ClassVar[Traits] = Traits("backprop", additive=True, complete=True, needs_hooks=True)
+    zero_hint: ClassVar[str] = "is the image equal to its baselines? choose other `baselines`"
+
+    def __post_init__(self) -> None:
+        if not self.baselines:
+            raise ConfigError("deep_lift_shap: baselines: at least one is needed")
+        parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
+        object.__setattr__(self, "baselines", parsed)
+
+    @property
+    def cost(self) -> str:
+        """DeepLIFT's, once a baseline."""
+        return f"{len(self.baselines)} x (2 F + 1 B)"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the mean map and its completeness gap."""
+        total, change = torch.zeros_like(objective.volume.data), 0.0
+        for baseline in self.baselines:
+            start = parse_baseline(baseline).of(objective.volume)
+            data, gained = lifted(objective, start)
+            total.add_(data)
+            change += gained
+        num = len(self.baselines)
+        return completed(total.div_(num), change / num, self.tolerance)
+
+
+def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
+    """Return DeepLIFT's map for one baseline `C *S`, and how much the target changes from it."""
+    cotangent, change = mean_cotangent(objective, start)
+    windows = objective.windows
+    scale = objective.predictor.shares(windows, cotangent).scale
+    padded = windows.pad(start[None])
+    changes: list[float] = []
+
+    def window_map(pieces: Pieces, share: Tensor) -> Tensor:
+        crops = pieces.crops.requires_grad_(True)
+        baseline = torch.stack([padded[spot(0, box)] for box in pieces.boxes]).to(crops.device)
+        logits, before = lift(objective.run, crops, baseline)
+        require_graph(logits)
+        gained = (logits.detach() - before) * share
+        changes.append(float(gained.sum(dtype=torch.float64)) * scale)
+        (multiplier,) = torch.autograd.grad(logits, crops, share.to(logits.dtype))
+        return multiplier
+
+    multipliers = sum_over_windows(objective, window_map, cotangent=cotangent)
+    data = multipliers.mul_(objective.volume.data - start)
+    return data, sum(changes) if change is None else change
+
+
+def mean_cotangent(objective: Objective, start: Image) -> tuple[Logits, float | None]:
+    """Return the mean of dR/dy on the line between the predictions of a baseline and the image.
+
+    So that `<m, y - y'> = R(y) - R(y')`; a linear target's is the same anywhere.
+
+    Returns:
+        The cotangent, `1 L *S`, and the change of the target where the predictions gave it away.
+    """
+    target = objective.target
+    if target.is_linear:
+        return objective.cotangent(), None
+    y, before = objective.logits(), objective.at(start).logits()
+    total = torch.zeros_like(y)
+    for node, weight in line_nodes(TARGET_NODES):
+        total.add_(target.cotangent(before.lerp(y, node)), alpha=weight)
+    return total, float(target.value(y)[0] - target.value(before)[0])
+
+
+def completed(data: Image, change: float, tolerance: float) -> RawMap:
+    """Return a map with its completeness gap, and a warning where that is above the tolerance.
+
+    Raises:
+        MapError: the target's values overflow.
+    """
+    if not math.isfinite(change) and bool(data.isfinite().all()):
+        raise MapError(
+            f"the target changes by {change} from baseline to image",
+            hint="its values overflow; use precision: fp32 or reduce: mean",
+        )
+    delta = float(data.sum(dtype=torch.float64)) - change
+    relative = abs(delta) / max(abs(change), 1e-12)
+    warning = (
+        f"completeness: the map adds up to {change + delta:.4g}, the target changes by "
+        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network has a "
+        "nonlinear function that DeepLIFT does not know, or use another baseline"
+    )
+    warnings = (warning,) if not relative <= tolerance else ()
+    return RawMap(data, delta, relative, warnings=warnings)

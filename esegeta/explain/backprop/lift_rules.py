@@ -1,0 +1,240 @@
+"""Multipliers of nonlinear functions: what DeepLIFT sends back instead of a derivative.
+
+For a function f between its inputs at the baseline a' and at the image a, a multiplier m is such
+that `<m, a - a'> = <g, f(a) - f(a')>` for the multiplier g that arrives. The rescale rule is the
+mean derivative along the straight line from a' to a of an element-wise function. The same mean,
+
+    m = integral_0^1 J_f(a' + alpha (a - a'))^T g dalpha      (Aumann and Shapley)
+
+does it for every function: norms and products have it in closed form, others by quadrature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Function = Callable[..., Tensor]
+
+RELATIVE_STEP = 1e-7
+"""Below this change a secant would be rounding; about the spacing of float32."""
+
+NORM_NODES = 64
+TINY = 1e-200
+
+
+def secant(function: Function, start: Tensor, end: Tensor) -> Tensor:
+    """Return `(f(a) - f(a')) / (a - a')` of an element-wise function, the slope where a is a'.
+
+    In float64: the difference of two float32 values near each other would be all rounding.
+    """
+    low, high = start.double(), end.double()
+    step = RELATIVE_STEP * (1 + low.abs())
+    # From below, as torch takes the slope of a ReLU at zero.
+    high = torch.where((high - low).abs() < step, low - step, high)
+    rise = function(high).sub_(function(low))
+    return rise.div_(high.sub_(low)).to(end.dtype)
+
+
+def sloped(tensor: Tensor, function: Function, slope: Tensor) -> Tensor:
+    """Return an element-wise function of a tensor, whose gradient has this slope."""
+    result: Tensor = _Sloped.apply(tensor, function, slope)  # type: ignore[no-untyped-call]
+    return result
+
+
+def along_line(
+    function: Function, starts: Sequence[Tensor], ends: Sequence[Tensor], num_nodes: int
+) -> Tensor:
+    """Return a function of tensors, whose gradient is the mean of those along the line to them.
+
+    By Gauss-Legendre quadrature: exact where f is a polynomial of degree `2 * num_nodes`.
+    """
+    result: Tensor = _AlongLine.apply(  # type: ignore[no-untyped-call]
+        function, tuple(starts), num_nodes, *ends
+    )
+    return result
+
+
+def normalised(
+    function: Function, start: Tensor, end: Tensor, scale: Tensor | None, num_rows: int, eps: float
+) -> Tensor:
+    """Return a norm of a tensor, whose gradient is the mean of those along the line to it.
+
+    Args:
+        function: the norm; subtracts the mean of each row and divides by its deviation.
+        start: the tensor at the baseline.
+        end: the tensor at the image.
+        scale: the norm's weight, to be multiplied with its output, or None.
+        num_rows: how many groups of values are normalised, each contiguous in the tensor.
+        eps: added to the variance.
+    """
+    result: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
+        end, function, start, scale, num_rows, eps
+    )
+    return result
+
+
+def pooled(pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, end: Tensor) -> Tensor:
+    """Return a max pooling of a tensor, whose gradient is shared as captum does.
+
+    Where the image's maximum is the larger, the change goes to its voxel, where the baseline's is,
+    to that one's; voxels that are part of several maxima collect, which captum's unpooling drops.
+
+    Args:
+        pool: returns the maxima and where they are, as an index into all spatial axes.
+        start: the tensor at the baseline.
+        end: the tensor at the image.
+    """
+    result: Tensor = _Pooled.apply(end, pool, start)  # type: ignore[no-untyped-call]
+    return result
+
+
+def line_nodes(num_nodes: int) -> list[tuple[float, float]]:
+    """Return the nodes in [0, 1] and weights of Gauss-Legendre quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    return [(float(n + 1) / 2, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
+
+
+class _Sloped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, function: Function, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return function(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return arriving * slope, None, None
+
+
+class _AlongLine(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, function: Function, starts: tuple[Tensor, ...], num_nodes: int, *ends: Tensor
+    ) -> Tensor:
+        ctx.function = function
+        ctx.num_nodes = num_nodes
+        kind = ends[0].device.type
+        ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        if num_nodes == 1:  # the middle of the line is all that is needed
+            middles = [start.lerp(end, 0.5) for start, end in zip(starts, ends, strict=True)]
+            ctx.save_for_backward(*middles, *middles)
+        else:
+            ctx.save_for_backward(*starts, *ends)
+        return function(*ends)
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
+        saved = ctx.saved_tensors
+        starts, ends = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        totals = [torch.zeros_like(end) for end in ends]
+        for node, weight in line_nodes(ctx.num_nodes):
+            points = [
+                start.lerp(end, node).requires_grad_(True)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            with torch.enable_grad(), torch.autocast(*ctx.autocast):
+                output = ctx.function(*points)
+            slopes = torch.autograd.grad(output, points, arriving)
+            for total, slope in zip(totals, slopes, strict=True):
+                total.add_(slope, alpha=weight)
+        return None, None, None, *totals
+
+
+class _Normalised(torch.autograd.Function):
+    """The norm's mean gradient, of which only a few numbers a row are integrals.
+
+    With u(alpha) = u0 + alpha d the centred row on the line, v its variance and g the arriving
+    multiplier times the weight, the gradient of a norm at alpha is
+    `(g - mean g) v^-1/2 - u mean(g u) v^-3/2`, and v is quadratic in alpha.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        end: Tensor,
+        function: Function,
+        start: Tensor,
+        scale: Tensor | None,
+        num_rows: int,
+        eps: float,
+    ) -> Tensor:
+        ctx.save_for_backward(start, end)
+        ctx.scale, ctx.num_rows, ctx.eps = scale, num_rows, eps
+        return function(end)
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
+        start, end = (tensor.float().reshape(ctx.num_rows, -1) for tensor in ctx.saved_tensors)
+        scaled = arriving if ctx.scale is None else arriving * ctx.scale
+        g = scaled.float().reshape(ctx.num_rows, -1)
+        d = end - start
+        d -= d.mean(dim=1, keepdim=True)
+        u = start - start.mean(dim=1, keepdim=True)
+        a, b, c = _row_mean(d, d), _row_mean(u, d), _row_mean(u, u) + ctx.eps
+        first, cubed = _variance_integrals(a, b, c, a * ctx.eps)
+        by_u, by_d = _row_mean(g, u), _row_mean(g, d)
+        result = (g - g.mean(dim=1, keepdim=True)) * first.to(g)
+        result.addcmul_(u, (by_u * cubed[0] + by_d * cubed[1]).to(g), value=-1)
+        result.addcmul_(d, (by_u * cubed[1] + by_d * cubed[2]).to(g), value=-1)
+        return result.reshape(arriving.shape).to(arriving.dtype), None, None, None, None, None
+
+
+def _row_mean(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).mean(dim=1, keepdim=True, dtype=torch.float64)
+
+
+def _variance_integrals(
+    a: Tensor, b: Tensor, c: Tensor, floor: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the integrals over [0, 1] of `v^-1/2` and of `alpha^k v^-3/2`, k = 0, 1, 2.
+
+    The variance is `v = a alpha^2 + 2 b alpha + c`, and `a c - b^2` is not below the floor. Where
+    v changes much on the way, as from a baseline without contrast, alpha is stretched to `sinh`:
+    of that variable v is a smooth function.
+    """
+    nodes = torch.tensor(line_nodes(NORM_NODES), dtype=torch.float64, device=a.device)
+    node, weight = nodes[:, 0], nodes[:, 1]
+    a = a.clamp(min=TINY)
+    gap = torch.maximum(a * c - b * b, floor).clamp(min=TINY)
+    root, least = gap.sqrt(), gap / a  # the least variance is where a alpha = -b
+    low, high = torch.asinh(b / root), torch.asinh((a + b) / root)
+    reach = high - low
+    stretched = low + reach * node
+    alpha = torch.where(reach < 1, node, (root * stretched.sinh() - b) / a)
+    straight = (a * alpha + 2 * b) * alpha + c
+    variance = torch.where(reach < 1, straight, least * stretched.cosh().square())
+    length = torch.where(reach < 1, weight, weight * reach * (variance / a).sqrt())
+    first = (length * variance.rsqrt()).sum(dim=1, keepdim=True)
+    cube = length * variance.pow(-1.5)
+    return first, [(cube * alpha**k).sum(dim=1, keepdim=True) for k in range(3)]
+
+
+class _Pooled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, end: Tensor, pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor
+    ) -> Tensor:
+        output, where = pool(end)
+        output_start, where_start = pool(start)
+        ctx.save_for_backward(end - start, output - output_start, where, where_start)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:
+        change, rise, where, where_start = ctx.saved_tensors
+        gained = _unpool(arriving * rise.clamp(min=0), where, change)
+        lost = _unpool(arriving * rise.clamp(max=0), where_start, change)
+        still = change == 0
+        slope = (gained + lost) / torch.where(still, torch.ones_like(change), change)
+        return torch.where(still, _unpool(arriving, where, change), slope), None, None
+
+
+def _unpool(values: Tensor, where: Tensor, like: Tensor) -> Tensor:
+    """Add values up at their places among the flattened spatial axes."""
+    flat = torch.zeros_like(like).flatten(2)
+    return flat.scatter_add_(2, where.flatten(2), values.flatten(2)).reshape(like.shape)
