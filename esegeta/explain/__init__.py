@@ -1,7 +1,7 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP
+from esegeta.explain.backprop import BACKPROP, LayerwiseRelevance
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -39,6 +39,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "LayerMap",
+    "LayerwiseRelevance",
     "NoiseTunnel",
     "Objective",
     "Occlusion",

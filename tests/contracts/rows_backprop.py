@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Explainer
+from esegeta.explain import Explainer, LayerwiseRelevance
 
-ROWS: dict[str, Explainer] = {}
+ROWS: dict[str, Explainer] = {
+    "lrp": LayerwiseRelevance(),
+}
 
 ACROSS_SLICES: set[str] = set()
 """Methods whose map of one slice depends on the others, even where the network's does not."""

@@ -1,8 +1,11 @@
 """Methods that send something else than the gradient back through the network."""
 
+from esegeta.explain.backprop.lrp import LayerwiseRelevance
 from esegeta.explain.explainer import Explainer
 
-BACKPROP: dict[str, type[Explainer]] = {}
+BACKPROP: dict[str, type[Explainer]] = {
+    "lrp": LayerwiseRelevance,
+}
 """The family's methods by the names that configs use."""
 
-__all__ = ["BACKPROP"]
+__all__ = ["BACKPROP", "LayerwiseRelevance"]
