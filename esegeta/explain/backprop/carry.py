@@ -70,6 +70,10 @@ class _Carried(torch.autograd.Function):
         output = compute(*inputs)
         if any(output is tensor for tensor in inputs):
             ctx.mark_dirty(output)
+        elif output._is_view():  # of what an instance norm reshaped: later in-place calls fail
+            shared = output.untyped_storage().data_ptr()
+            own = all(shared != tensor.untyped_storage().data_ptr() for tensor in inputs)
+            output = output.data if own else output.clone()
         ctx.save_for_backward(*kept)
         return output
 

@@ -12,7 +12,7 @@ contributions c_ij; the bias keeps its own part:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -115,14 +115,15 @@ def alpha_beta_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Setti
 
 
 def w_square_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
-    """c_ij = w_ij^2, whatever the input (Montavon 2017, equation 12)."""
-    return share_out(call, [(torch.ones_like(x), call.weight**2)], None, relevance, given)
+    """c_ij = w_ij^2, whatever the input; it needs no epsilon (Montavon 2017, eq. 12)."""
+    terms = [(torch.ones_like(x), call.weight**2)]
+    return share_out(call, terms, None, relevance, replace(given, epsilon=0.0))
 
 
 def flat_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
-    """c_ij = 1: evenly over all that the output sees (Lapuschkin 2019, methods)."""
+    """c_ij = 1: evenly over all that the output sees; it needs no epsilon (Lapuschkin 2019)."""
     terms = [(torch.ones_like(x), torch.ones_like(call.weight))]
-    return share_out(call, terms, None, relevance, given)
+    return share_out(call, terms, None, relevance, replace(given, epsilon=0.0))
 
 
 def z_box_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
