@@ -2,7 +2,14 @@
 
 from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
+from esegeta.explain.backprop import (
+    BACKPROP,
+    Deconvolution,
+    DeepLift,
+    DeepLiftShap,
+    GuidedBackprop,
+    LayerwiseRelevance,
+)
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -102,6 +109,7 @@ __all__ = [
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "LayerMap",
+    "LayerwiseRelevance",
     "Lime",
     "NeuronConductance",
     "NoiseTunnel",
