@@ -23,7 +23,7 @@ from esegeta.errors import (
     OutputError,
     TargetError,
 )
-from esegeta.explain import Baseline, Explainer, Occlusion
+from esegeta.explain import Baseline, Explainer, Features, Occlusion
 from esegeta.model import (
     Layer,
     find_layer,
@@ -99,7 +99,7 @@ def check_methods(
     reading: Reading,
     grids: Mapping[str, Grid],
 ) -> None:
-    """Check lengths and baseline files of all methods against the image of every case."""
+    """Check lengths, baseline files and atlases of all methods against the image of every case."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
@@ -111,6 +111,9 @@ def check_methods(
                         found = check_case(Case(case.name, paths), reading)
                         grid = grids[case.name]
                         require_same_grid(case.name, case.images[0], grid, paths[0], found)
+                    atlas = atlas_file(part, case, config)
+                    if atlas is not None:
+                        check_case(replace(case, label=atlas), reading)
 
 
 def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
@@ -174,6 +177,14 @@ def baseline_files(explainer: Explainer, case: Case, config: RunConfig) -> tuple
         return ()
     names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file
     return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)
+
+
+def atlas_file(explainer: Explainer, case: Case, config: RunConfig) -> Path | None:
+    """Return the label map of an explainer's features for a case, or None where it has none."""
+    features = getattr(explainer, "features", None)
+    if not isinstance(features, Features) or features.file is None:
+        return None
+    return config.find_file(features.file.replace("{case}", case.name))
 
 
 def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:

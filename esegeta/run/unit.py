@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Attribution, Baseline, Explainer
+from esegeta.explain import Attribution, Baseline, Explainer, Features
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
@@ -20,11 +20,11 @@ from esegeta.report import (
     save_attribution,
 )
 from esegeta.run.build import Experiment
-from esegeta.run.checks import baseline_files
+from esegeta.run.checks import atlas_file, baseline_files
 from esegeta.run.outcome import UnitResult
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget
-from esegeta.volume import Case, Volume, read_case
+from esegeta.volume import Case, Volume, read_case, read_label_map
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -96,7 +96,7 @@ class Unit:
         self, volume: Volume, target: FrozenTarget
     ) -> tuple[Attribution, tuple[ScoreRow, ...]]:
         experiment = self.experiment
-        explainer = with_baseline_image(self.explainer, self.case, experiment)
+        explainer = with_files(self.explainer, self.case, experiment, volume)
         attribution = explainer.explain(experiment.predictor, volume, target)
         context = ScoreContext(experiment.predictor, explainer)
         rows = []
@@ -136,15 +136,22 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment) -> Explainer:
-    """Return an explainer whose baseline file, if it has one, is read for this case."""
+def with_files(
+    explainer: Explainer, case: Case, experiment: Experiment, volume: Volume
+) -> Explainer:
+    """Return an explainer with its baseline's image and its atlas, if it has them, for a case."""
     changes: dict[str, Any] = {}
     for item in fields(explainer):
         value = getattr(explainer, item.name)
         if isinstance(value, Explainer):
-            changes[item.name] = with_baseline_image(value, case, experiment)
+            changes[item.name] = with_files(value, case, experiment, volume)
         elif isinstance(value, Baseline) and value.file is not None:
             image = Case(case.name, baseline_files(explainer, case, experiment.config))
-            volume, _ = read_case(image, experiment.preprocess, experiment.reading)
-            changes[item.name] = value.with_values(volume.data)
+            baseline, _ = read_case(image, experiment.preprocess, experiment.reading)
+            changes[item.name] = value.with_values(baseline.data)
+        elif isinstance(value, Features) and value.file is not None:
+            atlas = atlas_file(explainer, case, experiment.config)
+            assert atlas is not None
+            labels = read_label_map(atlas, volume, experiment.preprocess)
+            changes[item.name] = value.with_labels(labels)
     return replace(explainer, **changes) if changes else explainer
