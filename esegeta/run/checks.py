@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +31,7 @@ from esegeta.model import (
     list_layers,
 )
 from esegeta.predict import WindowPlan
+from esegeta.run.files import atlas_file, baseline_files, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
 
@@ -136,7 +136,7 @@ def check_methods(
     reading: Reading,
     grids: Mapping[str, Grid],
 ) -> None:
-    """Check lengths and baseline files of all methods against the image of every case."""
+    """Check lengths, baseline files and atlases of all methods against the image of every case."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
@@ -145,6 +145,9 @@ def check_methods(
                         _check_lengths(part, case, grids[case.name], f"methods[{index}]")
                     for *_, baseline in baselines_of(part):
                         _check_baseline(baseline, case, config, reading, grids[case.name])
+                    atlas = atlas_file(part, case, config)
+                    if atlas is not None:
+                        check_case(replace(case, label=atlas), reading)
 
 
 def _check_baseline(
@@ -208,23 +211,6 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
             hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
             "counted from 0 as in the file",
         )
-
-
-def baseline_files(baseline: Baseline, case: Case, config: RunConfig) -> tuple[Path, ...]:
-    """Return the files of a baseline for a case: none, one, or one a channel."""
-    if baseline.file is None:
-        return ()
-    names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file
-    return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)
-
-
-def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
-    """Yield an explainer and those that it is built on."""
-    yield explainer
-    for item in fields(explainer):
-        value: Any = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            yield from nested_explainers(value)
 
 
 def check_writable(root: Path) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from esegeta.explain import Attribution
+from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.run.targets import TargetPlan
-from esegeta.run.unit import Unit, with_baseline_image
+from esegeta.run.unit import Unit
 from esegeta.target import FrozenTarget, Target
 from esegeta.volume import Volume
 
@@ -71,7 +72,7 @@ def _explain_together(
     if len(units) == 1 or not one.explainer.traits.together:
         return None
     try:
-        explainer = with_baseline_image(one.explainer, one.case, one.experiment)
+        explainer = with_files(one.explainer, one.case, one.experiment, volume)
         return explainer.explain_together(one.experiment.predictor, volume, targets)
     except Exception:
         # Whatever it was, it comes again for the target that it belongs to, and only for that one.

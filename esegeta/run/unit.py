@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Attribution, Explainer, baselines_of
+from esegeta.explain import Attribution, Explainer
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
@@ -20,11 +20,11 @@ from esegeta.report import (
     save_attribution,
 )
 from esegeta.run.build import Experiment
-from esegeta.run.checks import baseline_files
+from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget
-from esegeta.volume import Case, Volume, read_case
+from esegeta.volume import Case, Volume
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -80,22 +80,25 @@ class Unit:
         def explain(explainer: Explainer) -> Attribution:
             return explainer.explain(self.experiment.predictor, volume, target)
 
-        return self._finish(explain, provenance)
+        return self._finish(explain, volume, provenance)
 
     def keep(
         self, attribution: Attribution, provenance: Mapping[str, Any], *, seconds: float
     ) -> UnitResult:
         """Score and write a map that was made with others; `seconds` is its share of the making."""
-        result = self._finish(lambda explainer: attribution, provenance)
+        result = self._finish(lambda explainer: attribution, attribution.volume, provenance)
         return replace(result, seconds=result.seconds + seconds)
 
     def _finish(
-        self, explain: Callable[[Explainer], Attribution], provenance: Mapping[str, Any]
+        self,
+        explain: Callable[[Explainer], Attribution],
+        volume: Volume,
+        provenance: Mapping[str, Any],
     ) -> UnitResult:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            explainer = with_baseline_image(self.explainer, self.case, self.experiment)
+            explainer = with_files(self.explainer, self.case, self.experiment, volume)
             attribution = explain(explainer)
             rows = self._score(attribution, explainer)
             sidecar = {
@@ -149,24 +152,3 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in OUT_OF_MEMORY_WORDS
     )
-
-
-def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment) -> Explainer:
-    """Return an explainer whose baseline files, if it has any, are read for this case."""
-    changes: dict[str, Any] = {}
-    for item in fields(explainer):
-        value = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            changes[item.name] = with_baseline_image(value, case, experiment)
-    for name, place, baseline in baselines_of(explainer):
-        files = baseline_files(baseline, case, experiment.config)
-        if not files:
-            continue
-        volume, _ = read_case(Case(case.name, files), experiment.preprocess, experiment.reading)
-        filled = baseline.with_values(volume.data)
-        if place is None:
-            changes[name] = filled
-        else:
-            entries = changes.get(name, getattr(explainer, name))
-            changes[name] = (*entries[:place], filled, *entries[place + 1 :])
-    return replace(explainer, **changes) if changes else explainer

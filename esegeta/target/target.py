@@ -79,6 +79,10 @@ class FrozenTarget:
             return self.coefficients[None]
         if logits is None:
             raise TargetError(f"{self.description}: needs the prediction, it is not linear")
+        return self.slope(logits)
+
+    def slope(self, logits: Logits) -> Logits:
+        """Return dR/dy at these logits, `B L *S`, linear or not."""
         y = logits.detach().requires_grad_(True)
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.function(y).sum(), y)

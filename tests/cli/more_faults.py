@@ -27,6 +27,36 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         'methods[1]: baseline: "blurr" is not known',
         '"blur"',
     ),
+    "unknown features": (
+        method(name="kernel_shap", features="supervoxel"),
+        "kernel_shap",
+        'methods[1]: features: "supervoxel" is not known',
+        '"supervoxels"',
+    ),
+    "unknown kind of features": (
+        method(name="lime", features={"kind": "block", "side_mm": 10}),
+        "block",
+        'methods[1].features.kind: "block" is not known',
+        '"blocks"',
+    ),
+    "unknown key of features": (
+        method(name="feature_ablation", features={"kind": "blocks", "side": 10}),
+        "side",
+        "methods[1].features.side: unknown key",
+        '"side_mm"',
+    ),
+    "atlas without a file": (
+        method(name="exact_shapley", features="atlas"),
+        "exact_shapley",
+        "methods[1]: features: atlas: no file is named",
+        "file: PATH",
+    ),
+    "odd antithetic orders": (
+        method(name="shapley_value_sampling", samples=3),
+        "shapley_value_sampling",
+        "samples: 3 is odd",
+        "antithetic: false",
+    ),
     "window with a zero": (
         block("inference", window=[8, 0, 8]),
         "window:",

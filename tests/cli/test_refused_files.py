@@ -48,6 +48,10 @@ def with_baseline(lab: Lab, file: str) -> None:
     lab.keys["methods"].append({"name": "integrated_gradients", "baseline": {"file": file}})
 
 
+def with_atlas(lab: Lab, file: str) -> None:
+    lab.keys["methods"].append({"name": "feature_ablation", "features": file})
+
+
 IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     "missing image": (
         lambda lab: second(lab, image="no.nii.gz"),
@@ -123,6 +127,18 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     "baseline elsewhere": (
         lambda lab: with_baseline(lab, save(lab, "t.nii.gz", shifted=True)),
         ("a: different grids", "t.nii.gz"),
+    ),
+    "missing atlas": (
+        lambda lab: with_atlas(lab, "no_{case}.nii.gz"),
+        ("tiny.yaml:", "/no_a.nii.gz: no such file"),
+    ),
+    "atlas elsewhere": (
+        lambda lab: with_atlas(lab, save(lab, "t.nii.gz", shifted=True)),
+        ("a: different grids", "t.nii.gz"),
+    ),
+    "atlas of channels": (
+        lambda lab: with_atlas(lab, save(lab, "t.nii.gz", (12, 11, 9, 2))),
+        ("a: the label map", "t.nii.gz has 2 channels"),
     ),
     "glob without a match": (
         lambda lab: lab.keys["data"].update(cases="no*.nii.gz"),

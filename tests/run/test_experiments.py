@@ -183,6 +183,34 @@ def test_baseline_files_in_a_list(tmp_path: Path) -> None:
     assert "1 done, 1 skipped" in lab.run().stdout
 
 
+@pytest.mark.parametrize("orientation", [None, "LPS"])
+def test_an_atlas_of_each_case(orientation: str | None, tmp_path: Path) -> None:
+    """Voxels of a region hold twice its sum; those in none hold zero."""
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    lab.keys["data"]["preprocess"] = {"orientation": orientation}
+    lab.keys["methods"] = [
+        {"name": "feature_ablation", "features": "atlas_{case}.nii.gz", "baseline": "zero"}
+    ]
+    atlases = {}
+    for place, name in enumerate("ab"):
+        atlases[name] = np.random.default_rng(place).choice([0, 3, 7], SHAPE).astype(np.uint8)
+        save_image(tmp_path / f"atlas_{name}.nii.gz", atlases[name])
+    assert lab.run().exit_code == 0
+    for place, name in enumerate("ab"):
+        image, atlas = noise(seed=place), atlases[name]
+        expected = np.zeros(SHAPE)
+        for region in (3, 7):
+            expected[atlas == region] = 2.0 * image[atlas == region].sum()
+        found = lab.map(name, "whole", "feature_ablation")
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        values = lab.sidecar(name, "whole", "feature_ablation")["facts"]["more"]["values"]
+        assert values["label 3"] == pytest.approx(float(expected[atlas == 3][0]), abs=1e-4)
+    assert "2 skipped" in lab.run().stdout
+    save_image(tmp_path / "atlas_b.nii.gz", atlases["a"])
+    assert "1 done, 1 skipped" in lab.run().stdout
+
+
 def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]
