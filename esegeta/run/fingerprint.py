@@ -45,6 +45,11 @@ def unit_fingerprint(
             "parameters": parameters_of(method),
             "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+            "aggregate": (
+                None
+                if experiment.atlases is None
+                else [atlas.fingerprint(case) for atlas in experiment.atlases]
+            ),
         }
     )
 

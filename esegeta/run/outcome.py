@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from esegeta.explain import RegionRow
 from esegeta.report import ScoreRow
 
 Status = Literal["done", "skipped", "failed"]
@@ -28,6 +29,7 @@ class UnitResult:
         is_bug: failed with something that is not the user's to mend.
         traceback: of a bug.
         rows: its scores.
+        regions: its map by channel and region.
     """
 
     case: str
@@ -40,6 +42,7 @@ class UnitResult:
     is_bug: bool = False
     traceback: str = ""
     rows: tuple[ScoreRow, ...] = ()
+    regions: tuple[RegionRow, ...] = ()
 
     @property
     def name(self) -> str:
