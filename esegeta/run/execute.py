@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esegeta.report import (
@@ -22,6 +22,7 @@ from esegeta.run.build import Experiment
 from esegeta.run.fingerprint import hash_inputs, prediction_fingerprint, unit_fingerprint
 from esegeta.run.group import TARGETS_AT_A_TIME, Aim, attempt_units, in_groups
 from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
+from esegeta.run.outlook import expected_windows
 from esegeta.run.record import Recorder
 from esegeta.run.targets import TargetPlan
 from esegeta.run.unit import Ground, Unit, catch_failure
@@ -95,7 +96,8 @@ class _Session:
     """A run while it goes on: what has been done, and who is told."""
 
     def __init__(self, experiment: Experiment, listener: Listener, policy: Policy) -> None:
-        self.experiment = experiment
+        predictor = replace(experiment.predictor, heard=listener.advance)
+        self.experiment = replace(experiment, predictor=predictor)
         self.listener = listener
         self.policy = policy
         self.recorder = Recorder(experiment)
@@ -193,7 +195,12 @@ class _Session:
 
     def _do(self, units: Sequence[Unit], targets: Sequence[FrozenTarget], ground: Ground) -> None:
         names, one = ", ".join(unit.files.target for unit in units), units[0].files
-        self.listener.begin(f"{one.case} / {names} / {one.method}")
+        windows = self.experiment.predictor.windows(ground.volume.batch)
+        self.listener.begin(
+            f"{one.case} / {names} / {one.method}",
+            len(units),
+            expected_windows(units[0].explainer, targets, windows),
+        )
         for unit, result in zip(units, attempt_units(units, targets, ground), strict=True):
             self._note(unit, result)
 
@@ -238,6 +245,8 @@ class _Session:
         labels = self.experiment.predictor.labels
         if not self.policy.overwrite and self._has_prediction(files, case):
             return
+        windows = self.experiment.predictor.windows(scene.volume.batch)
+        self.listener.begin(f"{case.name}: prediction", windows=len(windows))
         label_map = labels.label_map(scene.logits)[0]
         fingerprint = prediction_fingerprint(self.experiment, case.inputs)
         provenance = {**self._provenance(case), "fingerprint": fingerprint}

@@ -88,8 +88,11 @@ class Listener(Protocol):
     def expect(self, units: int) -> None:
         """Hear that so many more units are to be done."""
 
-    def begin(self, name: str) -> None:
-        """Hear what is being worked on."""
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        """Hear what is being worked on: how many units at once, and of about how many windows."""
+
+    def advance(self, windows: int) -> None:
+        """Hear that so many windows went through the network."""
 
     def end(self, result: UnitResult) -> None:
         """Hear how a unit ended."""
@@ -104,7 +107,10 @@ class Silence:
     def expect(self, units: int) -> None:
         """Ignore it."""
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        """Ignore it."""
+
+    def advance(self, windows: int) -> None:
         """Ignore it."""
 
     def end(self, result: UnitResult) -> None:
