@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from esegeta.errors import MapError
 from esegeta.explain import Deconvolution, Explainer, GuidedBackprop, Saliency
-from esegeta.predict import Predictor
+from esegeta.predict import LinearForm, Predictor
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, convolution, linear, predictor, unet, volume
@@ -225,8 +225,8 @@ def test_negative_coefficients_start_as_they_are(method: type[Explainer]) -> Non
     image = volume(SHAPES[2], 2)
     model = predictor(network, (4, 4))
     target = frozen(model, image)
-    assert target.coefficients is not None
-    minus = with_coefficients(target, -target.coefficients)
+    assert isinstance(target.coefficients, LinearForm)
+    minus = with_coefficients(target, -target.coefficients.dense())
     plus_map, minus_map = (method().explain(model, image, it).data for it in (target, minus))
     flipped = hidden_layer(2, nn.ReLU())
     with torch.no_grad():
