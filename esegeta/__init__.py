@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Atlas": "esegeta.explain",
     "Attribution": "esegeta.explain",
     "EsegetaError": "esegeta.errors",
     "GradCam": "esegeta.explain",
+    "GradientShap": "esegeta.explain",
     "HiResCam": "esegeta.explain",
     "Infidelity": "esegeta.score",
     "InputXGradient": "esegeta.explain",
     "IntegratedGradients": "esegeta.explain",
+    "InteriorGradient": "esegeta.explain",
+    "NeuronConductance": "esegeta.explain",
+    "NoiseTunnel": "esegeta.explain",
     "Occlusion": "esegeta.explain",
     "Saliency": "esegeta.explain",
     "SegmentationModel": "esegeta.api",
@@ -27,6 +32,7 @@ _HOMES = {
     "SmoothGradSquared": "esegeta.explain",
     "VarGrad": "esegeta.explain",
     "Volume": "esegeta.volume",
+    "aggregate": "esegeta.explain",
     "load_label_map": "esegeta.api",
     "load_model": "esegeta.api",
     "load_volume": "esegeta.volume",
@@ -37,28 +43,39 @@ if TYPE_CHECKING:
     from esegeta.api import SegmentationModel, load_label_map, load_model
     from esegeta.errors import EsegetaError
     from esegeta.explain import (
+        Atlas,
         Attribution,
         GradCam,
+        GradientShap,
         HiResCam,
         InputXGradient,
         IntegratedGradients,
+        InteriorGradient,
+        NeuronConductance,
+        NoiseTunnel,
         Occlusion,
         Saliency,
         SmoothGrad,
         SmoothGradSquared,
         VarGrad,
+        aggregate,
     )
     from esegeta.score import Infidelity, SensitivityMax
     from esegeta.volume import Volume, load_volume, volume_from_tensor
 
 __all__ = [
+    "Atlas",
     "Attribution",
     "EsegetaError",
     "GradCam",
+    "GradientShap",
     "HiResCam",
     "Infidelity",
     "InputXGradient",
     "IntegratedGradients",
+    "InteriorGradient",
+    "NeuronConductance",
+    "NoiseTunnel",
     "Occlusion",
     "Saliency",
     "SegmentationModel",
@@ -67,6 +84,7 @@ __all__ = [
     "SmoothGradSquared",
     "VarGrad",
     "Volume",
+    "aggregate",
     "load_label_map",
     "load_model",
     "load_volume",

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
 from esegeta.errors import GridError, TargetError, suggest
-from esegeta.model import Activation, Labels, convolution_signature, load_weights, resolve_device
+from esegeta.model import (
+    Activation,
+    Labels,
+    convolution_signature,
+    find_layer,
+    load_weights,
+    resolve_device,
+)
 from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
 from esegeta.target import (
     Boundary,
@@ -27,6 +34,7 @@ from esegeta.target import (
     Region,
     Scene,
     Target,
+    UnitTarget,
     VolumeTarget,
     VoxelTarget,
 )
@@ -55,28 +63,36 @@ class SegmentationModel(Predictor):
 
     def target(
         self,
-        label: str | int,
+        label: str | int | None = None,
         *,
         of: str = "logit",
         over: str | Region | None = None,
         reduce: str = "sum",
         mask: str = "frozen",
+        layer: str | None = None,
+        channel: int | None = None,
     ) -> Target:
         """Return a target; combine targets with `+`, `-` and `*`.
 
         Args:
-            label: name or integer of a label.
-            of: logit, probability, margin, log_probability, entropy, dice or volume_ml.
+            label: name or integer of a label; a unit needs one only where its region does.
+            of: logit, probability, margin, log_probability, entropy, dice, volume_ml or unit.
             over: name of a region, or a region with its parameters; by default all voxels for
-                entropy, dice and volume_ml, and those predicted as the label for the rest.
+                entropy, dice, volume_ml and unit, those predicted as the label for the rest.
             reduce: `sum` or `mean` over the region's voxels; dice and volume_ml are sums.
             mask: `frozen` on the unperturbed prediction, or `live`; that of dice and volume_ml
-                is frozen.
+                and of units is frozen.
+            layer: of a unit: the name of the layer.
+            channel: of a unit: a channel of the layer's output, from 0.
 
         Raises:
+            LayerError: there is no such layer; the nearest names are given.
             TargetError: the label, quantity or region is unknown; the nearest names are given.
         """
-        self.labels.channel(label)
+        if label is not None:
+            self.labels.channel(label)
+        elif of != "unit":
+            raise TargetError("label: none is given", hint='such as model.target("liver")')
         over = default_region(of) if over is None else over
         if isinstance(over, str) and over not in REGIONS:
             raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
@@ -84,6 +100,19 @@ class SegmentationModel(Predictor):
             if word not in words:
                 raise TargetError(f'{key}: "{word}" is not known', hint=suggest(word, words))
         region = REGIONS[over] if isinstance(over, str) else over
+        if of == "unit":
+            if layer is None or channel is None:
+                raise TargetError(
+                    "of: unit needs a layer and a channel",
+                    hint='such as target(of="unit", layer="model.1", channel=7)',
+                )
+            if MASKS[mask]:
+                raise TargetError("of: unit has no mask: live; its region stays where it is")
+            find_layer(self.network, layer)
+            return UnitTarget(layer, channel, region, REDUCES[reduce], label)
+        if layer is not None or channel is not None:
+            raise TargetError(f"layer and channel belong to of: unit, not of: {of}")
+        assert label is not None
         if of in WHOLE_MAP:
             for key, word, usual in (("reduce", reduce, "sum"), ("mask", mask, "frozen")):
                 if word != usual:

@@ -158,6 +158,19 @@ def saliency_everywhere(bench: Bench) -> Iterator[Line]:
     yield from saliency(bench, 0, "target everywhere", 0.8)
 
 
+def three_targets(bench: Bench) -> Iterator[Line]:
+    side = 64 if bench.quick else 128
+    for region, name in ((0, "everywhere"), (None, "local")):
+        row = f"saliency {side}^3, prediction included, three targets {name}, one target"
+        three, one = bench.run(
+            bench.job("esegeta_three_targets", side, region),
+            bench.job("esegeta_one_target", side, region),
+        )
+        yield from time_lines(row, three, one, 1.9)
+        yield from memory_lines(row, three, one, None)
+        yield difference_line(row, three, one)
+
+
 def integrated_gradients(bench: Bench) -> Iterator[Line]:
     steps = 8
     row = f"integrated gradients {bench.side}^3, {steps} steps, local target, captum"
@@ -212,7 +225,6 @@ def volume_buffers_mb(side: int) -> dict[str, float]:
     voxels = side**3 * BYTES_MB
     return {
         "gradient (1 channel)": voxels * FLOAT,
-        "cotangent (2 outputs)": voxels * FLOAT * 2,
         "coverage": voxels * FLOAT,
         "target's mask": voxels * BOOL,
     }
@@ -261,6 +273,7 @@ def demo(bench: Bench) -> Iterator[Line]:
 ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "saliency_local": saliency_local,
     "saliency_everywhere": saliency_everywhere,
+    "three_targets": three_targets,
     "integrated_gradients": integrated_gradients,
     "overhead": overhead,
     "flat_memory": flat_memory,

@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from esegeta.explain import Explainer, IntegratedGradients, Occlusion, Saliency
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
 from esegeta.target import Box, Everywhere, Scene, VoxelTarget
+from esegeta.target.target import Reduce
 from esegeta.volume import Volume, volume_from_tensor
 
 SEED = 0
@@ -118,6 +119,18 @@ class Setting:
         self.memory.note("freeze")  # explain() resets the process's high-water mark
         return explainer.explain(self.predictor, self.volume, frozen).data
 
+    def explain_several(self, count: int) -> Tensor:
+        """Return the first map of some targets over the region, explained together."""
+        scene = Scene(self.predictor, self.volume)
+        scene.logits  # noqa: B018  (a run predicts every case, whatever its targets are)
+        parts: list[tuple[float, Reduce]] = [(1.0, "sum"), (-0.5, "mean"), (2.0, "sum")]
+        targets = [
+            (weight * replace(self.target, reduce=reduce)).freeze(scene)
+            for weight, reduce in parts[:count]
+        ]
+        self.memory.note("freeze")
+        return Saliency().explain_together(self.predictor, self.volume, targets)[0].data
+
 
 @dataclass
 class Memory:
@@ -157,6 +170,15 @@ def _status_mb(key: str) -> float:
 
 def esegeta_saliency(setting: Setting) -> Tensor:
     return setting.explain(Saliency())
+
+
+def esegeta_three_targets(setting: Setting) -> Tensor:
+    """Saliency of three targets that touch the same windows, the prediction included."""
+    return setting.explain_several(3)
+
+
+def esegeta_one_target(setting: Setting) -> Tensor:
+    return setting.explain_several(1)
 
 
 def esegeta_integrated_gradients(setting: Setting) -> Tensor:
@@ -210,6 +232,8 @@ def forward_and_back(network: nn.Module, crops: Tensor) -> None:
 
 CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "esegeta_saliency": esegeta_saliency,
+    "esegeta_one_target": esegeta_one_target,
+    "esegeta_three_targets": esegeta_three_targets,
     "esegeta_integrated_gradients": esegeta_integrated_gradients,
     "esegeta_occlusion": esegeta_occlusion,
     "captum_saliency": captum_saliency,

@@ -99,7 +99,7 @@ Collins D. L. et al., ANIMAL+INSECT: Improved cortical structure segmentation, 1
 README_HEAD = """\
 # Sample data
 
-Small volumes to try the package on, and two small networks trained on one of them.
+Small volumes to try the package on, and small networks trained on them.
 `python scripts/make_samples.py` rebuilds the volumes, `python scripts/train_demo_models.py`
 the networks; `python scripts/make_samples.py --check` compares the files with the table below.
 Bytes can differ after a rebuild with another version of zlib; the voxels do not.
@@ -113,8 +113,9 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   and **not a patient**. Labels: 1 grey matter, 2 white matter, each where its probability
   is larger than that of the other and of everything else. The template's grey matter also
   covers the deep nuclei and much of the brain stem.
-- `models/`: demonstration networks that **overfit the one patient in `ct_torso/`; not for
-  clinical use**. The card beside each one tells how it was trained and what it reaches.
+- `models/`: demonstration networks that **overfit the one volume they were trained on**,
+  `ct_torso/` (`ct_*`) or `mni_t1/` (`t1_*`); **not for clinical use**. The card beside each
+  one tells how it was trained and what it reaches.
 
 Both volumes are stored in RAS orientation.
 
@@ -125,6 +126,7 @@ Both volumes are stored in RAS orientation.
 # file: (content, source, licence)
 TSEG, NILEARN = "TotalSegmentator 2.18.0 sdist", "nilearn 0.14.1 wheel"
 TRAINED = "trained on `ct_torso/` by `scripts/train_demo_models.py`"
+TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
     "ct_torso/ct_torso.nii.gz": ("CT, int16, HU", TSEG, "Apache-2.0"),
     "ct_torso/ct_torso_labels.nii.gz": ("labels 0-4, uint8", TSEG, "Apache-2.0"),
@@ -138,6 +140,8 @@ FILES = {
     "models/ct_unet3d.md": ("model card", TRAINED, "-"),
     "models/ct_unet2d.safetensors": ("2D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet2d.md": ("model card", TRAINED, "-"),
+    "models/t1_unet2d.safetensors": ("2D U-Net weights", TRAINED_T1, "MNI notice, as its data"),
+    "models/t1_unet2d.md": ("model card", TRAINED_T1, "-"),
 }
 
 

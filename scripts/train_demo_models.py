@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Train the demonstration networks in data_samples/models/ on data_samples/ct_torso/.
+"""Train the demonstration networks in data_samples/models/ on the sample volumes beside them.
 
 Each network gets a file of weights and a model card, whose figures are those measured here.
-The networks overfit one patient on purpose; they only serve to show the explanations.
+The networks overfit one volume on purpose; they only serve to show the explanations.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from demo_recipes import RECIPES, SAMPLES, Recipe, Sample
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
@@ -36,65 +36,25 @@ from monai.transforms import (
 from monai.utils import set_determinism
 from safetensors.torch import save_file
 
-SAMPLES = Path(__file__).resolve().parent.parent / "data_samples"
 MODELS = SAMPLES / "models"
-LABELS = ("background", "spleen", "kidneys", "liver", "bone")
 SEED = 0
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-4
-# How often a patch is centred on a voxel of each label.
-CLASS_RATIOS = (2, 1, 1, 1, 1)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What differs between the networks."""
-
-    name: str
-    args: dict[str, Any]
-    patch: tuple[int, int, int]
-    window: tuple[int, ...]
-    batch: int
-    iterations: int
-
-
-def unet_args(spatial_dims: int, channels: list[int]) -> dict[str, Any]:
-    """Return the arguments of a MONAI U-Net that halves the grid between its levels."""
-    return {
-        "spatial_dims": spatial_dims,
-        "in_channels": 1,
-        "out_channels": len(LABELS),
-        "channels": channels,
-        "strides": [2] * (len(channels) - 1),
-        "num_res_units": 1,
-        "act": "RELU",
-        "norm": "BATCH",
-    }
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("ct_unet3d", unet_args(3, [8, 16, 32, 64]), (48, 48, 48), (64, 64, 64), 4, 2200),
-        Recipe("ct_unet2d", unet_args(2, [16, 32, 64, 64]), (96, 96, 1), (96, 96), 16, 4000),
-    )
-}
-
-
-def load_volume() -> dict[str, Any]:
-    """Load the CT and its labels in RAS, with HU from -250 to 400 scaled to [0, 1]."""
+def load_volume(sample: Sample) -> dict[str, Any]:
+    """Load an image and its labels in RAS, with the sample's intensities scaled to [0, 1]."""
     keys = ["image", "label"]
     load = Compose(
         [
             LoadImaged(keys),
             EnsureChannelFirstd(keys),
             Orientationd(keys, axcodes="RAS", labels=None),
-            ScaleIntensityRanged("image", -250, 400, 0.0, 1.0, clip=True),
-            ClassesToIndicesd("label", num_classes=len(LABELS)),
+            ScaleIntensityRanged("image", *sample.window, 0.0, 1.0, clip=True),
+            ClassesToIndicesd("label", num_classes=len(sample.labels)),
         ]
     )
-    folder = SAMPLES / "ct_torso"
-    data = load({"image": folder / "ct_torso.nii.gz", "label": folder / "ct_torso_labels.nii.gz"})
+    data = load(sample.files())
     # Plain tensors: the crops need no record of where they were taken.
     data["image"], data["label"] = data["image"].as_tensor(), data["label"].as_tensor().long()
     return dict(data)
@@ -103,7 +63,7 @@ def load_volume() -> dict[str, Any]:
 def make_sampler(recipe: Recipe) -> Compose:
     """Build the random crops and changes of intensity.
 
-    There are no flips: left and right tell the liver from the spleen.
+    There are no flips: in the CT left and right tell the liver from the spleen.
     """
     sampler = Compose(
         [
@@ -111,8 +71,8 @@ def make_sampler(recipe: Recipe) -> Compose:
                 ["image", "label"],
                 label_key="label",
                 spatial_size=recipe.patch,
-                ratios=list(CLASS_RATIOS),
-                num_classes=len(LABELS),
+                ratios=list(recipe.sample.ratios),
+                num_classes=len(recipe.sample.labels),
                 num_samples=recipe.batch,
                 warn=False,
                 indices_key="label_cls_indices",
@@ -173,10 +133,12 @@ def predict(recipe: Recipe, net: Callable[..., Any], image: torch.Tensor) -> tor
     return labels.permute(1, 2, 0) if two_dimensional else labels[0]
 
 
-def dice_per_label(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+def dice_per_label(
+    labels: tuple[str, ...], prediction: torch.Tensor, truth: torch.Tensor
+) -> dict[str, float]:
     """Return the Dice coefficient of each label but the background."""
     scores = {}
-    for index, name in enumerate(LABELS[1:], start=1):
+    for index, name in enumerate(labels[1:], start=1):
         found, wanted = prediction == index, truth == index
         overlap = int((found & wanted).sum())
         scores[name] = 2 * overlap / max(1, int(found.sum()) + int(wanted.sum()))
@@ -199,7 +161,7 @@ def batch_norm_range(net: UNet) -> str:
 CARD = """\
 # {name}
 
-A demonstration model, overfits one patient; not for clinical use.
+A demonstration model, overfits one {one}; not for clinical use.
 
 - Architecture: MONAI `UNet`, {parameters} parameters. The line for a configuration file:
 
@@ -209,16 +171,14 @@ args: {args}
 
 - Weights: `{name}.safetensors`, a plain state dict; the arguments are also in its metadata.
 - Labels: {labels}.
-- Data: `data_samples/ct_torso/`, one CT at 3 mm. Its labels are the output of
-  TotalSegmentator, not a manual segmentation, so the network imitates another network.
-- Preprocessing: orientation RAS, spacing as stored (3 mm), HU from -250 to 400 scaled to
+- Data: `data_samples/{folder}/`, {data}
+- Preprocessing: orientation RAS, {intensity} scaled to
   [0, 1] and clipped.{slices}
 - Inference: sliding window {window}, overlap 0.5, gaussian weighting.
 - Training: {iterations} iterations of {batch} patches of {patch}, centred on a voxel of
   background or one of the labels with weights {ratios}; cross entropy + Dice loss, AdamW,
   learning rate {rate:g} with cosine decay, weight decay {decay:g}, seed {seed}; random
-  scaling, shift and noise of the intensities, no flips (left and right tell the liver from
-  the spleen).
+  scaling, shift and noise of the intensities, no flips {no_flips}.
 - Training time: {seconds:.0f} s on {threads} CPU threads (PyTorch {torch}).
 - Batch norm running statistics: {batch_norm}.
 
@@ -228,8 +188,8 @@ Dice on the training volume, in eval mode:
 |---|---|
 {table}
 
-There is no validation data: these figures say how well the network fits the patient it was
-trained on and nothing about other patients.
+There is no validation data: these figures say how well the network fits the {one} it was
+trained on and nothing about other {one}s.
 """
 
 
@@ -237,19 +197,25 @@ def make_card(
     recipe: Recipe, net: UNet, scores: dict[str, float], iterations: int, seconds: float
 ) -> str:
     """Fill in the model card with what was measured."""
+    sample = recipe.sample
     args = {k: v if isinstance(v, (int, list)) else str(v) for k, v in recipe.args.items()}
     slices = "\n  Input: axial slices, along axis 2 of the RAS volume."
     return CARD.format(
         name=recipe.name,
         parameters=f"{sum(p.numel() for p in net.parameters()):,}",
         args="{" + ", ".join(f"{key}: {value}" for key, value in args.items()) + "}",
-        labels=", ".join(f"{index} {name}" for index, name in enumerate(LABELS)),
+        labels=", ".join(f"{index} {name}" for index, name in enumerate(sample.labels)),
+        folder=sample.folder,
+        one=sample.one,
+        data=sample.data,
+        intensity=sample.intensity,
+        no_flips=sample.no_flips,
         slices=slices if recipe.args["spatial_dims"] == 2 else "",
         window=" x ".join(map(str, recipe.window)),
         iterations=iterations,
         batch=recipe.batch,
         patch=" x ".join(map(str, recipe.patch)),
-        ratios=":".join(map(str, CLASS_RATIOS)),
+        ratios=":".join(map(str, sample.ratios)),
         rate=LEARNING_RATE,
         decay=WEIGHT_DECAY,
         seed=SEED,
@@ -272,12 +238,14 @@ def save_weights(recipe: Recipe, net: UNet, folder: Path) -> None:
     path.chmod(0o644)
 
 
-def run(recipe: Recipe, volume: dict[str, Any], iterations: int, folder: Path) -> None:
+def run(recipe: Recipe, iterations: int, folder: Path) -> None:
     """Train, evaluate and save one network."""
+    volume = load_volume(recipe.sample)
     start = time.perf_counter()
     net = train(recipe, volume, iterations)
     seconds = time.perf_counter() - start
-    scores = dice_per_label(predict(recipe, net, volume["image"]), volume["label"][0])
+    prediction = predict(recipe, net, volume["image"])
+    scores = dice_per_label(recipe.sample.labels, prediction, volume["label"][0])
     print(f"{recipe.name}: {seconds:.0f} s, batch norm {batch_norm_range(net)}")
     print(f"{recipe.name}: Dice " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     save_weights(recipe, net, folder)
@@ -290,6 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"from {', '.join(RECIPES)}")
     parser.add_argument("--iterations", type=int, help="fewer, to try the script out")
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
     parser.add_argument("--out", type=Path, default=MODELS, help="where to write (%(default)s)")
     options = parser.parse_args()
     if options.iterations and options.out == MODELS:
@@ -297,11 +266,10 @@ def main() -> None:
     unknown = set(options.models) - set(RECIPES)
     if unknown:
         parser.error(f"unknown model: {', '.join(sorted(unknown))}")
-    torch.set_num_threads(2)
-    volume = load_volume()
+    torch.set_num_threads(options.threads)
     for name in options.models or RECIPES:
         iterations = options.iterations or RECIPES[name].iterations
-        run(RECIPES[name], volume, iterations, options.out)
+        run(RECIPES[name], iterations, options.out)
     if options.out == MODELS:
         # The README lists the sha256 of the weights and the cards.
         make_samples = Path(__file__).with_name("make_samples.py")

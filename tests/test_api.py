@@ -14,7 +14,14 @@ import esegeta
 from esegeta.api import REGIONS
 from esegeta.config import TargetKeys
 from esegeta.config.targets import Over
-from esegeta.errors import ConfigError, DataError, GridError, TargetError, WindowError
+from esegeta.errors import (
+    ConfigError,
+    DataError,
+    GridError,
+    LayerError,
+    TargetError,
+    WindowError,
+)
 from esegeta.target import Boundary, Box, Predicted
 from tests.builders import affine_of, linear, unet
 from tests.experiments import noise, read_json, save_image, voxels
@@ -123,6 +130,47 @@ def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: P
     expected = overlap if of == "dice" else volume
     value = frozen.value(model.predict(image.batch))
     assert float(value[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_unit_of_a_layer(path: Path) -> None:
+    """Unit 1 of the last layer is what the logit of label 1 is."""
+    network = nn.Sequential(thresholding())
+    model = esegeta.load_model(network, window=(8, 8, 8), labels={1: "liver"}, device="cpu")
+    image = esegeta.load_volume(path)
+    unit = model.target(of="unit", layer="0", channel=1)
+    assert unit.describe() == "sum of unit 1 of layer 0 over all"
+    found = esegeta.Saliency().explain(model, image, unit).total
+    torch.testing.assert_close(found, torch.full_like(found, 2.0))
+    liver = model.target("liver", of="unit", layer="0", channel=1, over="predicted", reduce="mean")
+    frozen = model.freeze(liver, image)
+    mask = (image.data[0] > 0).float()
+    found = esegeta.Saliency().explain(model, image, frozen).total
+    torch.testing.assert_close(found, 2 * mask / mask.sum())
+    both = esegeta.Saliency().explain(model, image, 2 * unit - liver).total
+    torch.testing.assert_close(both, 4 - 2 * mask / mask.sum())
+
+
+UNIT = {"of": "unit", "layer": "model.0", "channel": 1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        ({**UNIT, "layer": None}, TargetError, "needs a layer and a channel"),
+        ({**UNIT, "channel": None}, TargetError, "needs a layer and a channel"),
+        ({**UNIT, "layer": "model.00"}, LayerError, r'"model.00" is not in .*"model.0"'),
+        ({**UNIT, "mask": "live"}, TargetError, "has no mask: live"),
+        ({**UNIT, "over": "predicted"}, TargetError, "over: predicted needs a label"),
+        ({**UNIT, "of": "logit", "label": 1}, TargetError, "belong to of: unit, not of: logit"),
+        ({}, TargetError, "label: none is given"),
+    ],
+)
+def test_units_that_are_not_said_are_refused(
+    keys: dict[str, object], error: type, message: str
+) -> None:
+    model = esegeta.load_model(unet(3), window=(8, 8, 8), labels={1: "liver"}, device="cpu")
+    with pytest.raises(error, match=message):
+        model.target(**keys)
 
 
 def test_regions_have_the_words_of_a_config() -> None:

@@ -14,7 +14,7 @@ WHOLE_MAP = ("dice", "volume_ml")
 
 def default_region(of: str) -> str:
     """Return the region that a quantity is taken over where none is given."""
-    return "all" if of in (*WHOLE_MAP, "entropy") else "predicted"
+    return "all" if of in (*WHOLE_MAP, "entropy", "unit") else "predicted"
 
 
 Over = Literal[
@@ -41,6 +41,12 @@ REGION_KEYS = {
 }
 """Keys that belong to one region only."""
 
+UNIT_KEYS = ("layer", "channel")
+"""Keys that belong to `of: unit`, which needs both."""
+
+LABELLESS = ("roi", "box", "point", "all")
+"""Regions that are of no label."""
+
 
 class TargetKeys(Keys):
     """What of the prediction is explained, over which voxels, reduced how."""
@@ -55,7 +61,10 @@ class TargetKeys(Keys):
         "entropy",
         "dice",
         "volume_ml",
+        "unit",
     ] = "logit"
+    layer: str | None = None
+    channel: int | None = Field(default=None, ge=0)
     over: Over = "predicted"
     reduce: Literal["sum", "mean"] = "sum"
     mask: Literal["frozen", "live"] = "frozen"
@@ -91,7 +100,8 @@ class TargetKeys(Keys):
             if not self.combine:
                 raise ValueError("combine names no target; write combine: {NAME: COEFFICIENT}")
             return self
-        if self.label is None:
+        self._check_unit()
+        if self.label is None and self.of != "unit":
             raise ValueError("`label` is missing: the name or integer of a label")
         for key, region in REGION_KEYS.items():
             if key in given and self.over != region:
@@ -123,9 +133,28 @@ class TargetKeys(Keys):
             raise ValueError(f"of: {self.of} cannot be split into components")
         return self
 
+    def _check_unit(self) -> None:
+        if self.of != "unit":
+            for key in UNIT_KEYS:
+                if getattr(self, key) is not None:
+                    raise ValueError(f"`{key}` belongs to of: unit, not of: {self.of}")
+            return
+        missing = [f"`{key}`" for key in UNIT_KEYS if getattr(self, key) is None]
+        if missing:
+            raise ValueError(
+                f"of: unit needs {' and '.join(missing)}: the name of a layer, "
+                "and a channel of its output"
+            )
+        if self.label is None and self.over not in LABELLESS:
+            raise ValueError(f"of: unit over: {self.over} needs a `label`, which the region is of")
+        if self.mask == "live":
+            raise ValueError("of: unit has no mask: live; its region stays where it is")
+
     @property
     def shown_name(self) -> str:
-        """The name, or the label where none is given."""
+        """The name; where none is given, the label, or the layer and channel of a unit."""
         if self.name is not None:
             return self.name
+        if self.of == "unit":
+            return f"{self.layer}-{self.channel}"
         return str(self.label) if self.label is not None else "combined"

@@ -1,8 +1,16 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
+from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
-from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.backprop import (
+    BACKPROP,
+    Deconvolution,
+    DeepLift,
+    DeepLiftShap,
+    GuidedBackprop,
+    LayerwiseRelevance,
+)
+from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -13,49 +21,119 @@ from esegeta.explain.explainer import (
 )
 from esegeta.explain.gradient import (
     GRADIENT,
+    GradientShap,
     InputXGradient,
     IntegratedGradients,
+    InteriorGradient,
+    NeuronConductance,
     NoiseTunnel,
     Saliency,
     SmoothGrad,
     SmoothGradSquared,
     VarGrad,
 )
-from esegeta.explain.layer import LAYER, GradCam, GuidedGradCam, HiResCam
+from esegeta.explain.layer import (
+    LAYER,
+    AblationCam,
+    GradCam,
+    GradCamPP,
+    GuidedGradCam,
+    HiResCam,
+    InternalInfluence,
+    LayerActivation,
+    LayerConductance,
+    LayerGradientShap,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+    ScoreCam,
+    XResCam,
+)
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation import PERTURBATION, Occlusion
+from esegeta.explain.perturbation import (
+    PERTURBATION,
+    EditedTarget,
+    Edits,
+    ExactShapley,
+    FeatureAblation,
+    Features,
+    Game,
+    KernelShap,
+    Lime,
+    Occlusion,
+    Partition,
+    Rise,
+    ShapleyValueSampling,
+    parse_features,
+    solve_kernel_shap,
+)
 
-EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PERTURBATION}
+EXPLAINERS: dict[str, type[Explainer]] = {
+    **GRADIENT,
+    **BACKPROP,
+    **LAYER,
+    **PERTURBATION,
+}
 """Every method by the name that configs use."""
 
 __all__ = [
     "EXPLAINERS",
+    "AblationCam",
+    "Atlas",
     "Attribution",
     "Baseline",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "EditedTarget",
+    "Edits",
+    "ExactShapley",
     "Explainer",
     "Facts",
+    "FeatureAblation",
+    "Features",
+    "Game",
     "GradCam",
+    "GradCamPP",
+    "GradientShap",
     "GuidedBackprop",
     "GuidedGradCam",
     "HiResCam",
     "InputXGradient",
     "IntegratedGradients",
+    "InteriorGradient",
+    "InternalInfluence",
+    "KernelShap",
+    "LayerActivation",
+    "LayerConductance",
+    "LayerGradientShap",
+    "LayerGradientXActivation",
+    "LayerIntegratedGradients",
     "LayerMap",
+    "LayerwiseRelevance",
+    "Lime",
+    "NeuronConductance",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
+    "Partition",
     "RawMap",
+    "RegionRow",
+    "Rise",
     "Saliency",
+    "ScoreCam",
+    "ShapleyValueSampling",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "XResCam",
+    "aggregate",
+    "baselines_of",
     "generator_for",
     "parameters_of",
     "parse_baseline",
+    "parse_features",
     "sidecar_path",
+    "solve_kernel_shap",
     "standard_deviation",
 ]

@@ -22,17 +22,20 @@ class Facts:
     """How a map came about.
 
     Args:
-        seconds: wall clock of the explanation.
+        seconds: wall clock of the explanation; an even share of it where targets were explained
+            together.
         peak_memory_mb: see `Meter`.
         evaluations: of the target or its gradient.
-        windows_run: windows that went forward through the network.
+        windows_run: windows that went forward through the network for this target; others may have
+            used the same passes.
         active_windows: windows that the target touches, of `num_windows`.
         num_windows: windows over the volume.
         completeness_delta: sum of the map minus the change of the target that it should add up
             to, for complete methods; None for others.
         completeness_relative: the same as a fraction of that change.
         seed: of stochastic methods.
-        more: what a method wants to say beside these.
+        more: what a method wants to say beside these; `shared_with` is the number of other targets
+            that were explained together with this one.
     """
 
     seconds: float = 0.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -79,6 +80,18 @@ class Baseline:
     def with_values(self, values: Image) -> Baseline:
         """Return the same baseline with its file's image."""
         return replace(self, values=values)
+
+
+def baselines_of(method: Any) -> Iterator[tuple[str, int | None, Baseline]]:
+    """Yield the baselines of a method: the field, the place in it where it is a list, and each."""
+    for item in fields(method):
+        value = getattr(method, item.name)
+        if isinstance(value, Baseline):
+            yield item.name, None, value
+        elif isinstance(value, tuple):
+            for place, entry in enumerate(value):
+                if isinstance(entry, Baseline):
+                    yield item.name, place, entry
 
 
 def parse_baseline(value: Baseline | str) -> Baseline:

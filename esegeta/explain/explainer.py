@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ class Traits:
         by_channel: tells the input channels apart.
         reads_target: the map depends on the target; activations alone do not.
         unit: of one voxel of the map; `{target}` stands for the target's unit.
+        together: several targets share its forward passes; see `Explainer.attribute_together`.
     """
 
     family: str
@@ -42,6 +44,7 @@ class Traits:
     by_channel: bool = True
     reads_target: bool = True
     unit: str = "{target}"
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ class Explainer(ABC):
     def attribute(self, objective: Objective) -> RawMap:
         """Compute the map of an objective."""
 
+    def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
+        """Compute the maps of several targets at one input.
+
+        A method that lets them share forward passes overrides this and says so in its traits.
+        """
+        return [self.attribute(objective) for objective in objectives]
+
     def explain(
         self, predictor: Predictor, volume: Volume, target: Target | FrozenTarget
     ) -> Attribution:
@@ -114,29 +124,67 @@ class Explainer(ABC):
             EmptyTargetError: the target's mask holds no voxel.
             MapError: the map is zero everywhere or not finite.
         """
-        frozen = target.freeze(Scene(predictor, volume)) if isinstance(target, Target) else target
-        objective = Objective.of(predictor, frozen, volume)
+        return self.explain_together(predictor, volume, [target])[0]
+
+    def explain_together(
+        self, predictor: Predictor, volume: Volume, targets: Sequence[Target | FrozenTarget]
+    ) -> list[Attribution]:
+        """Explain several targets on a volume; all maps, or the first error.
+
+        The maps are those of `explain`. Targets share the prediction and, where the method's
+        traits say `together`, its forward passes: then `seconds` of the facts is an even share of
+        what the joint work took, `peak_memory_mb` its peak, `evaluations` and `windows_run` are
+        what the target needs by itself, and `more.shared_with` counts the other targets.
+        """
+        scene = Scene(predictor, volume)
+        frozen = [
+            target.freeze(scene) if isinstance(target, Target) else target for target in targets
+        ]
+        groups = [frozen] if self.traits.together else [[target] for target in frozen]
+        return [
+            attribution
+            for group in groups
+            for attribution in self._explain_group(predictor, volume, group)
+        ]
+
+    def _explain_group(
+        self, predictor: Predictor, volume: Volume, targets: Sequence[FrozenTarget]
+    ) -> list[Attribution]:
+        objectives = [Objective.of(predictor, target, volume) for target in targets]
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
-            num_active = len(objective.active(objective.cotangent()))
-            raw = self.attribute(objective)
-            require_map(raw.data, self.name, self.zero_hint)
+            nums_active = [len(item.active(item.cotangent())) for item in objectives]
+            several = len(objectives) > 1
+            raws = (
+                self.attribute_together(objectives) if several else [self.attribute(objectives[0])]
+            )
+            for raw in raws:
+                require_map(raw.data, self.name, self.zero_hint)
+        return [
+            self._attribution(objective, raw, self._facts(objective, raw, meter, num, len(raws)))
+            for objective, raw, num in zip(objectives, raws, nums_active, strict=True)
+        ]
+
+    def _attribution(self, objective: Objective, raw: RawMap, facts: Facts) -> Attribution:
         return Attribution(
             data=raw.data.detach().float(),
-            unit=self.unit_for(frozen.unit),
+            unit=self.unit_for(objective.target.unit),
             method=self.name,
             parameters=parameters_of(self),
-            volume=volume,
-            target=frozen,
-            facts=self._facts(objective, raw, meter, num_active),
+            volume=objective.volume,
+            target=objective.target,
+            facts=facts,
             warnings=raw.warnings,
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
         )
 
-    def _facts(self, objective: Objective, raw: RawMap, meter: Meter, num_active: int) -> Facts:
+    def _facts(
+        self, objective: Objective, raw: RawMap, meter: Meter, num_active: int, num_targets: int
+    ) -> Facts:
+        shared = {"shared_with": num_targets - 1} if num_targets > 1 else {}
         return Facts(
-            seconds=meter.seconds,
+            seconds=meter.seconds / num_targets,
             peak_memory_mb=meter.peak_memory_mb,
             evaluations=objective.tally.evaluations,
             windows_run=objective.tally.windows_run,
@@ -145,28 +193,29 @@ class Explainer(ABC):
             completeness_delta=raw.completeness_delta,
             completeness_relative=raw.completeness_relative,
             seed=getattr(self, "seed", None) if self.traits.stochastic else None,
-            more=raw.more,
+            more={**raw.more, **shared},
         )
 
 
 def parameters_of(explainer: Any) -> dict[str, Any]:
     """Return the parameters of a method as plain values, nested methods with their names."""
-    values: dict[str, Any] = {}
-    for item in fields(explainer):
-        value = getattr(explainer, item.name)
-        if not item.repr:  # data that a run fills in, such as the voxels of a baseline file
-            continue
-        if isinstance(value, Explainer):
-            values[item.name] = {"name": value.name, **parameters_of(value)}
-        elif is_dataclass(value) and not isinstance(value, type):
-            values[item.name] = parameters_of(value)
-        elif isinstance(value, Tensor):
-            values[item.name] = f"tensor {tuple(value.shape)}"
-        elif value is None or isinstance(value, (bool, int, float, str, list, dict)):
-            values[item.name] = value
-        else:
-            values[item.name] = list(value) if isinstance(value, tuple) else str(value)
-    return values
+    # What has no `repr` is data that a run fills in, such as the voxels of a baseline file.
+    return {
+        item.name: _plain(getattr(explainer, item.name)) for item in fields(explainer) if item.repr
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Explainer):
+        return {"name": value.name, **parameters_of(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return parameters_of(value)
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    known = value is None or isinstance(value, (bool, int, float, str, list, dict))
+    return value if known else str(value)
 
 
 def generator_for(tensor: Tensor, seed: int) -> torch.Generator:

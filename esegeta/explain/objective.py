@@ -6,13 +6,14 @@ ever run. Otherwise the whole volume is predicted at each evaluation. Methods ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from esegeta.axes import Batch, Logits, Scalars
-from esegeta.predict import Predictor, Pullback, Windows, active_windows
+from esegeta.predict import Cotangent, Predictor, Pullback, Windows, active_windows
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 
@@ -23,7 +24,8 @@ class Tally:
 
     Args:
         evaluations: of the target or of its gradient, each over the whole volume.
-        windows_run: windows that went through the network, once a forward pass.
+        windows_run: windows that went through the network, once a forward pass; one that went for
+            several targets at once counts for each of them.
     """
 
     evaluations: int = 0
@@ -53,6 +55,8 @@ class Objective:
     def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:
         """Return the objective of a frozen target on a volume, perhaps not the one it froze on."""
         scene = target.scene
+        # A target inside the network reads a prediction that ends at its layer.
+        predictor = scene.predictor_for(predictor)
         is_original = scene.predictor is predictor and scene.volume.data is volume.data
         return cls(predictor, target, volume, is_original)
 
@@ -70,7 +74,7 @@ class Objective:
         """Return the same objective seen from another input `C *S`."""
         return replace(self, volume=self.volume.with_data(data), is_original=False)
 
-    def active(self, cotangent: Logits) -> list[int]:
+    def active(self, cotangent: Cotangent) -> list[int]:
         """Return the windows that the cotangent at this input touches.
 
         A linear target's are the same at every input, and known from its mask.
@@ -79,27 +83,17 @@ class Objective:
             return self.target.touched(self.windows)
         return active_windows(self.windows, cotangent)
 
-    def cotangent(self) -> Logits:
-        """Return dR/dy at this input, `1 L *S`."""
-        return self.target.cotangent(None if self.target.is_linear else self.logits())
+    def cotangent(self) -> Cotangent:
+        """Return dR/dy at this input: a linear form, or `1 L *S`."""
+        return _cotangents_together([self])[0]
 
     def logits(self) -> Logits:
         """Return the blended prediction at this input, `1 L *S`, where the target looks at it."""
-        if self.is_original:
-            return self.target.scene.logits
-        self.tally.windows_run += len(self.target.touched(self.windows))
-        return self.predictor.predict(self.x, over=self.target.support)
+        return _logits_together([self])
 
     def value(self) -> float:
         """Return the target at this input."""
-        self.tally.evaluations += 1
-        if self.target.is_linear:
-            cotangent = self.cotangent()
-            active = self.active(cotangent)
-            self.tally.windows_run += len(active)
-            values = self.predictor.contributions(self.x, cotangent, active)
-            return float(values.sum())
-        return float(self.target.value(self.logits())[0])
+        return values_together([self])[0]
 
     def values(self, inputs: Batch) -> Scalars:
         """Return the target at each input of a batch `B C *S`."""
@@ -112,13 +106,92 @@ class Objective:
 
     def pull_back(self) -> Pullback:
         """Return the gradient of the target by the input, and the target where it is linear."""
-        cotangent = self.cotangent()
-        active = self.active(cotangent)
-        result = self.predictor.pull_back(self.x, cotangent, active=active)
-        self.tally.evaluations += 1
-        self.tally.windows_run += result.num_active
-        return result
+        return pull_back_together([self])[0]
 
     def gradient(self) -> Tensor:
         """Return the gradient of the target by the input, `C *S`."""
         return self.pull_back().gradient[0]
+
+
+def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
+    """Return what `pull_back` gives for each target at one input; they share forward passes.
+
+    Each tally counts the windows that its own target needs, as if it had been alone.
+    """
+    one = objectives[0]
+    _require_one_input(objectives)
+    cotangents = _cotangents_together(objectives)
+    actives = [
+        objective.active(cotangent)
+        for objective, cotangent in zip(objectives, cotangents, strict=True)
+    ]
+    results = one.predictor.pull_back_together(one.x, cotangents, actives=actives)
+    for objective, result in zip(objectives, results, strict=True):
+        objective.tally.evaluations += 1
+        objective.tally.windows_run += result.num_active
+    return results
+
+
+def gradients_together(objectives: Sequence[Objective]) -> list[Tensor]:
+    """Return the gradient of each target at one input, `C *S`."""
+    return [result.gradient[0] for result in pull_back_together(objectives)]
+
+
+def values_together(objectives: Sequence[Objective]) -> list[float]:
+    """Return the value of each target at one input; they share forward passes."""
+    _require_one_input(objectives)
+    parts = iter(_linear_values([item for item in objectives if item.target.is_linear]))
+    curved = [item for item in objectives if not item.target.is_linear]
+    logits = _logits_together(curved) if curved else None
+    values = []
+    for objective in objectives:
+        objective.tally.evaluations += 1
+        if logits is None or objective.target.is_linear:
+            values.append(next(parts))
+        else:
+            values.append(float(objective.target.value(logits)[0]))
+    return values
+
+
+def _linear_values(objectives: Sequence[Objective]) -> list[float]:
+    if not objectives:
+        return []
+    one = objectives[0]
+    cotangents = [objective.cotangent() for objective in objectives]
+    actives = [
+        objective.active(cotangent)
+        for objective, cotangent in zip(objectives, cotangents, strict=True)
+    ]
+    parts = one.predictor.contributions_together(one.x, cotangents, actives)
+    for objective, active in zip(objectives, actives, strict=True):
+        objective.tally.windows_run += len(active)
+    return [float(values.sum()) for values in parts]
+
+
+def _cotangents_together(objectives: Sequence[Objective]) -> list[Cotangent]:
+    curved = [objective for objective in objectives if not objective.target.is_linear]
+    logits = _logits_together(curved) if curved else None
+    return [objective.target.cotangent(logits) for objective in objectives]
+
+
+def _logits_together(objectives: Sequence[Objective]) -> Logits:
+    """Return the prediction at one input, wherever any of the targets looks at it."""
+    one = objectives[0]
+    if one.is_original:
+        return one.target.scene.logits
+    for objective in objectives:
+        objective.tally.windows_run += len(objective.target.touched(objective.windows))
+    supports = [objective.target.support for objective in objectives]
+    masks = [support for support in supports if support is not None]
+    over = None if len(masks) < len(supports) else masks[0]
+    for mask in masks[1:]:
+        over = None if over is None else over | mask
+    return one.predictor.predict(one.x, over=over)
+
+
+def _require_one_input(objectives: Sequence[Objective]) -> None:
+    one = objectives[0]
+    for other in objectives[1:]:
+        same = other.predictor is one.predictor and other.is_original == one.is_original
+        if not same or other.volume.data is not one.volume.data:
+            raise ValueError("targets are explained together at one input only")

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from esegeta.axes import Image, Logits
+from esegeta.axes import Image
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Pieces
+from esegeta.predict import Cotangent, Pieces
 
 WindowMap = Callable[[Pieces, Tensor], Tensor]
 """From windows and their shares `N L *W` to each window's own map of `c_t`, `N A *W`."""
@@ -24,7 +24,7 @@ def sum_over_windows(
     window_map: WindowMap,
     *,
     num_channels: int | None = None,
-    cotangent: Logits | None = None,
+    cotangent: Cotangent | None = None,
 ) -> Image:
     """Return the sum of the maps of all active windows, each put in its place, `A *S`.
 
@@ -33,7 +33,7 @@ def sum_over_windows(
             `objective.run`, which counts them.
         window_map: the method on a few windows at a time; must be linear in the shares.
         num_channels: A; the input channels by default.
-        cotangent: `1 L *S`; dR/dy at the objective's input by default.
+        cotangent: a linear form or `1 L *S`; dR/dy at the objective's input by default.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
     cotangent = objective.cotangent() if cotangent is None else cotangent

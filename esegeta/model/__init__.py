@@ -9,14 +9,17 @@ from esegeta.model.network import (
     convolution_signature,
 )
 from esegeta.model.stillness import held_still
+from esegeta.model.unit import UnitNetwork, check_units
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
 __all__ = [
     "Activation",
     "Labels",
     "Layer",
+    "UnitNetwork",
     "build_module_network",
     "build_monai_network",
+    "check_units",
     "convolution_signature",
     "deepest_layer",
     "file_sha256",

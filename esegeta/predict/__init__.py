@@ -1,29 +1,34 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
-from esegeta.predict.predictor import (
-    CotangentShares,
-    Pieces,
-    Precision,
-    Predictor,
-    Pullback,
-    active_windows,
-    require_graph,
-)
+from esegeta.predict.form import LinearForm, Term, add_forms
+from esegeta.predict.layer_grid import LayerGrid, Positions
+from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs
+from esegeta.predict.resample import spread, upsample, with_thin_axis
+from esegeta.predict.shares import Cotangent, CotangentShares, Pieces, Pullback, active_windows
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
     "Blend",
     "Box",
+    "Cotangent",
     "CotangentShares",
+    "LayerGrid",
+    "LinearForm",
     "Pieces",
+    "Positions",
     "Precision",
     "Predictor",
     "Pullback",
+    "Term",
     "WindowPlan",
     "Windows",
     "active_windows",
+    "add_forms",
     "count_outputs",
     "require_graph",
     "spot",
+    "spread",
+    "upsample",
+    "with_thin_axis",
 ]

@@ -10,7 +10,6 @@ gradient of the input. That is the gradient of the whole blended prediction, exa
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,52 +20,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from esegeta.axes import Batch, Logits, Mask, Scalars
+from esegeta.axes import Batch, Logits, Mask
 from esegeta.errors import ModelError
 from esegeta.model import Labels, first_tensor, held_still
-from esegeta.predict.windows import Box, WindowPlan, Windows, spot
+from esegeta.predict.shares import (
+    Cotangent,
+    CotangentShares,
+    Pieces,
+    Pull,
+    Pullback,
+    active_windows,
+    by_company,
+    inner,
+    power_of_two_above,
+)
+from esegeta.predict.windows import WindowPlan, Windows, spot
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-Cotangent = Float[Tensor, "#B L *S"]
-"""dR/dy: one for each image of a batch, or one for all of them, as a linear target's is."""
-
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Pullback:
-    """What a backward pass through the windows gives.
-
-    Args:
-        gradient: of the target by the input, `B C *S`.
-        value: `sum_t <w_t g_t / sum w, net(x_t)>` for each image of the batch: the value of the
-            target where it is linear in the prediction.
-        num_active: windows that the cotangent touched.
-        num_windows: all windows.
-    """
-
-    gradient: Batch
-    value: Scalars
-    num_active: int
-    num_windows: int
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """A few windows on the network's device, with what places them in the volume.
-
-    Args:
-        crops: the windows' input, `N C *W`.
-        images: index of the image in the batch, for each window.
-        windows: index into `Windows.boxes`, for each window.
-        boxes: the same windows' boxes in the padded volume.
-    """
-
-    crops: Tensor
-    images: tuple[int, ...]
-    windows: tuple[int, ...]
-    boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,50 +106,72 @@ class Predictor:
 
         Args:
             x: the input, `B C *S`.
-            cotangent: `B L *S`, or `1 L *S` for all images of the batch.
+            cotangent: `B L *S`, or `1 L *S` or a linear form for all images of the batch.
             active: the windows that the cotangent touches, where they are known already.
         """
+        actives = None if active is None else [active]
+        return self.pull_back_together(x, [cotangent], actives=actives)[0]
+
+    def pull_back_together(
+        self,
+        x: Batch,
+        cotangents: Sequence[Cotangent],
+        *,
+        actives: Sequence[Sequence[int]] | None = None,
+    ) -> list[Pullback]:
+        """Return what `pull_back` gives for each cotangent; a window goes forward once for all.
+
+        Args:
+            x: the input, `B C *S`.
+            cotangents: each as `pull_back` takes it.
+            actives: the windows that each of them touches, where they are known already.
+        """
         windows = self.windows(x)
-        active = active_windows(windows, cotangent) if active is None else active
-        gradient = x.new_zeros((x.shape[0], x.shape[1], *windows.padded_shape))
-        value = torch.zeros(x.shape[0], device=x.device, dtype=torch.float64)
-        shares = self.shares(windows, cotangent)
+        if actives is None:
+            actives = [active_windows(windows, cotangent) for cotangent in cotangents]
+        pulls = [
+            Pull(x, windows, self.shares(windows, cotangent), frozenset(active))
+            for cotangent, active in zip(cotangents, actives, strict=True)
+        ]
         with held_still(self.network):
-            for pieces in self.pieces(x.detach(), windows, active):
+            for pieces in self.pieces(x.detach(), windows, by_company(actives)):
                 crops = pieces.crops.requires_grad_(True)
                 with torch.enable_grad():
                     logits = self.run(crops, windows)
                 require_graph(logits)
-                share = shares.of(pieces, logits.device)
-                (slope,) = torch.autograd.grad(logits, crops, share.to(logits.dtype))
-                slope = slope.to(x.device, x.dtype)
-                worth = (logits.detach() * share).flatten(1).sum(dim=1, dtype=torch.float64)
-                for place, image, box in zip(
-                    range(len(slope)), pieces.images, pieces.boxes, strict=True
-                ):
-                    gradient[spot(image, box)] += slope[place]
-                    value[image] += worth[place].to(x.device)
-        if shares.scale != 1:
-            # In place: a second tensor of the volume's size would be the peak of memory.
-            gradient.mul_(shares.scale)
-        gradient = windows.crop(gradient).contiguous()
-        return Pullback(gradient, value * shares.scale, len(active), len(windows))
+                wanted = [pull for pull in pulls if pull.wants(pieces)]
+                for pull in wanted:
+                    pull.add(pieces, logits, crops, keep_graph=pull is not wanted[-1])
+        return [pull.result(windows) for pull in pulls]
 
     def contributions(
         self, x: Batch, cotangent: Cotangent, active: Sequence[int]
     ) -> Float[Tensor, "B N"]:
         """Return `c_t(x_t) = <w_t g_t / sum w, net(x_t)>` of the given windows, float64."""
+        return self.contributions_together(x, [cotangent], [active])[0]
+
+    def contributions_together(
+        self, x: Batch, cotangents: Sequence[Cotangent], actives: Sequence[Sequence[int]]
+    ) -> list[Float[Tensor, "B _"]]:
+        """Return what `contributions` gives for each cotangent; a window is run once for all."""
         windows = self.windows(x)
-        shares = self.shares(windows, cotangent)
-        order = {window: place for place, window in enumerate(active)}
-        values = torch.zeros((x.shape[0], len(active)), device=x.device, dtype=torch.float64)
+        parts = [self.shares(windows, cotangent) for cotangent in cotangents]
+        orders = [{window: place for place, window in enumerate(active)} for active in actives]
+        values = [
+            torch.zeros((x.shape[0], len(active)), device=x.device, dtype=torch.float64)
+            for active in actives
+        ]
         with torch.no_grad(), held_still(self.network):
-            for pieces in self.pieces(x, windows, active):
-                share = shares.of(pieces, pieces.crops.device)
-                worth = self.inner(pieces.crops, share, windows).to(x.device)
-                for place in range(len(worth)):
-                    values[pieces.images[place], order[pieces.windows[place]]] = worth[place]
-        return values * shares.scale
+            for pieces in self.pieces(x, windows, by_company(actives)):
+                logits = self.run(pieces.crops, windows)
+                for shares, order, found in zip(parts, orders, values, strict=True):
+                    if order.keys().isdisjoint(pieces.windows):
+                        continue
+                    worth = inner(logits, shares.of(pieces, logits.device)).to(x.device)
+                    for place, window in enumerate(pieces.windows):
+                        if window in order:
+                            found[pieces.images[place], order[window]] = worth[place]
+        return [found * shares.scale for found, shares in zip(values, parts, strict=True)]
 
     def shares(self, windows: Windows, cotangent: Cotangent) -> CotangentShares:
         """Return each window's part of a cotangent, scaled for the precision.
@@ -190,8 +184,7 @@ class Predictor:
 
     def inner(self, crops: Tensor, share: Tensor, windows: Windows) -> Float[Tensor, " N"]:
         """Return `<share, net(crop)>` of each window, summed in float64."""
-        logits = self.run(crops, windows)
-        return (logits * share).flatten(1).sum(dim=1, dtype=torch.float64)
+        return inner(self.run(crops, windows), share)
 
     def pieces(self, x: Batch, windows: Windows, active: Sequence[int]) -> Iterator[Pieces]:
         """Cut the given windows of every image of a batch, `batch_size` at a time."""
@@ -239,44 +232,6 @@ class Predictor:
         return torch.autocast(device.type, dtype=AUTOCAST_DTYPES[self.precision])
 
 
-class CotangentShares:
-    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`.
-
-    Args:
-        windows: over the volume.
-        cotangent: `B L *S`, or `1 L *S` for all images of a batch.
-        scale: results are to be multiplied by it; a power of two rounds nothing.
-    """
-
-    def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
-        self.scale = scale
-        self._boxes = windows.boxes
-        self._padded = windows.pad(cotangent)
-        self._weights = windows.importance(cotangent.device, cotangent.dtype)
-        self._coverage = windows.coverage(cotangent.device, cotangent.dtype)
-
-    def of(self, pieces: Pieces, device: torch.device) -> Tensor:
-        """Return the share of each window of each image, `N L *W`, divided by `scale`."""
-        # A linear target has one cotangent for all images of a batch.
-        images = [image if len(self._padded) > 1 else 0 for image in pieces.images]
-        shares = [self._share(image, box) for image, box in zip(images, pieces.boxes, strict=True)]
-        return torch.stack(shares).to(device)
-
-    def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
-        """Return the share of each of these windows of the first image, divided by `scale`."""
-        shares = [self._share(0, self._boxes[window]) for window in windows]
-        return torch.stack(shares).to(device)
-
-    def _share(self, image: int, box: Box) -> Tensor:
-        return self._padded[spot(image, box)] * (self._weights / self._coverage[box] / self.scale)
-
-
-def power_of_two_above(cotangent: Cotangent) -> float:
-    """Return the smallest power of two above every magnitude; 1 where all are zero."""
-    peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
-    return 2.0 ** math.frexp(peak)[1] if peak > 0 else 1.0
-
-
 def require_graph(logits: Tensor) -> None:
     """Refuse logits that gradients cannot flow back from.
 
@@ -288,11 +243,6 @@ def require_graph(logits: Tensor) -> None:
             "the network's output has no gradient by its input",
             hint="does its forward detach, round, or run under torch.no_grad? occlusion needs none",
         )
-
-
-def active_windows(windows: Windows, cotangent: Logits) -> list[int]:
-    """Return the windows on which a cotangent is not zero everywhere."""
-    return windows.touching(cotangent.any(dim=1).any(dim=0))
 
 
 class _Blended(torch.autograd.Function):

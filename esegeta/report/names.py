@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
+"""What separates the parts of a layer's name, and what no file name should hold."""
+
+ENDINGS = re.compile(
+    r"(stat-stderr_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
+)
+"""What follows `_desc-<method>_` in the names of a unit's files."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,33 @@ class UnitFiles:
     def channel_map(self, channel: str) -> Path:
         """The map of one input channel."""
         return self._file(f"_chan-{channel}", "attrmap.nii.gz")
+
+    @property
+    def regions(self) -> Path:
+        """The picture of shares and sums by region."""
+        return self._file("", "regions.png")
+
+    @property
+    def standard_error(self) -> Path:
+        """The standard error of each voxel of a map that does not tell channels apart."""
+        return self._file("", "stat-stderr_attrmap.nii.gz")
+
+    def channel_standard_error(self, channel: str) -> Path:
+        """The standard error of each voxel of one channel's map."""
+        return self._file(f"_chan-{channel}", "stat-stderr_attrmap.nii.gz")
+
+    def layer_map(self, layer: str) -> Path:
+        """The map of a layer on the layer's own grid."""
+        part = UNFIT_FOR_FILES.sub("-", layer) or "network"
+        return self._file("", f"layer-{part}_layermap.nii.gz")
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a file of this name is one of this unit's."""
+        channel, _, ending = name.removeprefix(f"{self.case}_label-{self.target}_").rpartition(
+            f"desc-{self.method}_"
+        )
+        known = ENDINGS.fullmatch(ending) is not None
+        return known and (not channel or channel.startswith("chan-"))
 
     def _file(self, channel: str, ending: str) -> Path:
         name = f"{self.case}_label-{self.target}{channel}_desc-{self.method}_{ending}"

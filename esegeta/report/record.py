@@ -12,6 +12,9 @@ from typing import Any
 
 from esegeta.volume import write_json, write_text
 
+NOT_OF_BIDS = ("run.json", "scores.csv", "*_attrmap.*", "*_layermap.*", "*_overlay.png")
+"""What the validator of BIDS shall pass over."""
+
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
 
 
@@ -49,7 +52,7 @@ def write_dataset_files(root: Path, name: str, version: str) -> None:
             "GeneratedBy": [{"Name": "esegeta", "Version": version}],
         },
     )
-    write_text(root / ".bidsignore", "run.json\nscores.csv\n*_attrmap.*\n*_overlay.png\n")
+    write_text(root / ".bidsignore", "".join(f"{pattern}\n" for pattern in NOT_OF_BIDS))
 
 
 def write_record(root: Path, record: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from esegeta.volume import (
     write_json,
     write_label_map,
     write_map,
+    write_map_on_grid,
     write_text,
 )
 
@@ -39,19 +40,20 @@ LABEL_COLOURS = (
 def save_attribution(
     files: UnitFiles, attribution: Attribution, provenance: Mapping[str, Any]
 ) -> None:
-    """Write sidecar, picture, channel maps and, last of all, the map.
+    """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
-    The map of an earlier run is removed first: a map that is there always belongs to its sidecar.
+    The files of an earlier run are removed first: a map that is there always belongs to its
+    sidecar.
 
     Args:
         files: where to.
         attribution: what to write.
         provenance: joins the sidecar: scores, versions, hashes of inputs.
     """
-    files.map.unlink(missing_ok=True)
+    remove_attribution(files)
     volume = attribution.volume
-    split = zip(volume.channels, attribution.data, strict=True) if attribution.has_channels else ()
-    channel_maps = {files.channel_map(name): data for name, data in split}
+    maps = {**_channel_maps(files, attribution), **_error_maps(files, attribution)}
+    layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
         files.sidecar,
         {
@@ -61,22 +63,69 @@ def save_attribution(
             "case": files.case,
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
-            "files": [path.name for path in (files.overlay, *channel_maps, files.map)],
+            **_notes_beside_the_map(files, attribution),
+            "files": [path.name for path in (files.overlay, *maps, *layers, files.map)],
             **provenance,
         },
     )
     with atomic_path(files.overlay) as temporary:
         draw_overlay(temporary, attribution, f"{files.case}: {files.target}, {files.method}")
-    for path, data in channel_maps.items():
+    for path, data in maps.items():
         write_map(path, data, volume)
+    for path, item in layers.items():
+        write_map_on_grid(path, item.data[0], item.grid, volume)
     write_map(files.map, attribution.total, volume)
+
+
+def _channel_maps(files: UnitFiles, attribution: Attribution) -> dict[Path, Tensor]:
+    if not attribution.has_channels:
+        return {}
+    split = zip(attribution.volume.channels, attribution.data, strict=True)
+    return {files.channel_map(name): data for name, data in split}
+
+
+def _error_maps(files: UnitFiles, attribution: Attribution) -> dict[Path, Tensor]:
+    """Return the standard errors that are known: of the map, or of each channel's.
+
+    The draws of a method move all channels at once, so that the error of their sum does not
+    follow from the channels' errors, and is not written.
+    """
+    errors = attribution.standard_error
+    if errors is None:
+        return {}
+    if not attribution.has_channels:
+        return {files.standard_error: errors[0]}
+    split = zip(attribution.volume.channels, errors, strict=True)
+    return {files.channel_standard_error(name): data for name, data in split}
+
+
+def _notes_beside_the_map(files: UnitFiles, attribution: Attribution) -> dict[str, Any]:
+    notes: dict[str, Any] = {}
+    if attribution.standard_error is not None:
+        of = (
+            "each channel's map; that of their sum is not known"
+            if attribution.has_channels
+            else ("the map")
+        )
+        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+    if attribution.layer_maps:
+        notes["layer_maps"] = {
+            files.layer_map(item.layer).name: {
+                "layer": item.layer,
+                "unit": item.unit,
+                "grid": item.grid.describe(),
+            }
+            for item in attribution.layer_maps
+        }
+    return notes
 
 
 def remove_attribution(files: UnitFiles) -> None:
     """Remove the files of a unit, the map first."""
-    others = (read_sidecar(files.sidecar) or {}).get("files", [])
+    listed = (read_sidecar(files.sidecar) or {}).get("files", [])
     folder = files.map.parent
-    for path in (files.map, *(folder / str(name) for name in others), files.sidecar):
+    others = [folder / str(name) for name in listed if files.owns(str(name))]
+    for path in (files.map, *others, files.sidecar):
         path.unlink(missing_ok=True)
 
 

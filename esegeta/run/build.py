@@ -34,6 +34,7 @@ from esegeta.run.checks import (
     check_layers,
     check_methods,
     check_targets,
+    check_unit_targets,
     check_writable,
 )
 from esegeta.run.targets import TargetPlan, plan_targets
@@ -112,6 +113,7 @@ def build_experiment(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
     check_layers(config, network, plan, reading)
+    check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, grids)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, grids)

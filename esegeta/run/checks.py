@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -23,14 +22,16 @@ from esegeta.errors import (
     OutputError,
     TargetError,
 )
-from esegeta.explain import Baseline, Explainer, Occlusion
+from esegeta.explain import Baseline, Explainer, Occlusion, baselines_of
 from esegeta.model import (
     Layer,
+    check_units,
     find_layer,
     held_still,
     list_layers,
 )
 from esegeta.predict import WindowPlan
+from esegeta.run.files import atlas_file, baseline_files, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
 
@@ -78,19 +79,55 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
-                name = getattr(part, "layer", None)
-                if name is None:
-                    continue
-                find_layer(network, name)
-                if not layers:
-                    layers = {item.name: item for item in probe_layers(network, plan, reading)}
-                shape = layers[name].output_shape
-                if not layers[name].is_spatial:
-                    found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
-                    raise LayerError(
-                        f'methods[{index}]: layer "{name}" has no spatial output ({found})',
-                        hint="`esegeta layers CONFIG` prints the shapes of all layers",
-                    )
+                for name in _layer_names(part):
+                    find_layer(network, name)
+                    if not layers:
+                        layers = {item.name: item for item in probe_layers(network, plan, reading)}
+                    _require_spatial(layers[name], f"methods[{index}]")
+                    _require_channel(layers[name], getattr(part, "channel", None), index)
+
+
+def _layer_names(explainer: Explainer) -> tuple[str, ...]:
+    layer = getattr(explainer, "layer", None)
+    if layer is None:
+        return ()
+    return (layer,) if isinstance(layer, str) else tuple(layer)
+
+
+def _require_spatial(layer: Layer, place: str) -> None:
+    if not layer.is_spatial:
+        shape = layer.output_shape
+        found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
+        raise LayerError(
+            f'{place}: layer "{layer.name}" has no spatial output ({found})',
+            hint="`esegeta layers CONFIG` prints the shapes of all layers",
+        )
+
+
+def _require_channel(layer: Layer, channel: int | None, index: int) -> None:
+    num_channels = (layer.output_shape or (1, 1))[1]
+    if channel is not None and channel >= num_channels:
+        raise LayerError(
+            f'methods[{index}]: layer "{layer.name}" has no channel {channel}',
+            hint=f"name a channel from 0 to {num_channels - 1}",
+        )
+
+
+def check_unit_targets(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> None:
+    """Refuse units that the network does not have."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    window = torch.zeros((1, reading.num_channels, *plan.size)).to(parameter)
+    for index, keys in enumerate(config.keys.targets):
+        if keys.layer is None or keys.channel is None:
+            continue
+        with blamed_on(config, "targets", index), held_still(network):
+            try:
+                check_units(network, keys.layer, (keys.channel,), window)
+            except LayerError as error:
+                error.message = f"targets[{index}]: {error.message}"
+                raise
 
 
 def check_methods(
@@ -99,18 +136,27 @@ def check_methods(
     reading: Reading,
     grids: Mapping[str, Grid],
 ) -> None:
-    """Check lengths and baseline files of all methods against the image of every case."""
+    """Check lengths, baseline files and atlases of all methods against the image of every case."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
                 for case in cases:
                     if isinstance(part, Occlusion):
                         _check_lengths(part, case, grids[case.name], f"methods[{index}]")
-                    paths = baseline_files(part, case, config)
-                    if paths:
-                        found = check_case(Case(case.name, paths), reading)
-                        grid = grids[case.name]
-                        require_same_grid(case.name, case.images[0], grid, paths[0], found)
+                    for *_, baseline in baselines_of(part):
+                        _check_baseline(baseline, case, config, reading, grids[case.name])
+                    atlas = atlas_file(part, case, config)
+                    if atlas is not None:
+                        check_case(replace(case, label=atlas), reading)
+
+
+def _check_baseline(
+    baseline: Baseline, case: Case, config: RunConfig, reading: Reading, grid: Grid
+) -> None:
+    paths = baseline_files(baseline, case, config)
+    if paths:
+        found = check_case(Case(case.name, paths), reading)
+        require_same_grid(case.name, case.images[0], grid, paths[0], found)
 
 
 def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
@@ -165,24 +211,6 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
             hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
             "counted from 0 as in the file",
         )
-
-
-def baseline_files(explainer: Explainer, case: Case, config: RunConfig) -> tuple[Path, ...]:
-    """Return the files of an explainer's baseline for a case: none, one, or one a channel."""
-    baseline = getattr(explainer, "baseline", None)
-    if not isinstance(baseline, Baseline) or baseline.file is None:
-        return ()
-    names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file
-    return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)
-
-
-def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
-    """Yield an explainer and those that it is built on."""
-    yield explainer
-    for item in fields(explainer):
-        value: Any = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            yield from nested_explainers(value)
 
 
 def check_writable(root: Path) -> None:

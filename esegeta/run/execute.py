@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from esegeta.report import (
@@ -19,6 +19,7 @@ from esegeta.report import (
 )
 from esegeta.run.build import Experiment
 from esegeta.run.fingerprint import hash_inputs, prediction_fingerprint, unit_fingerprint
+from esegeta.run.group import TARGETS_AT_A_TIME, Aim, attempt_units, in_groups
 from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
 from esegeta.run.record import Recorder
 from esegeta.run.targets import TargetPlan
@@ -63,8 +64,8 @@ def run_experiment(
         len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
     )
     try:
-        for case in experiment.cases:
-            session.run_case(case)
+        for index, case in enumerate(experiment.cases):
+            session.run_case(_Case(index, case))
     except _StopRunError:
         session.listener.note("stopped at the first failure")
     write_scores(experiment.root, score_rows(session.results))
@@ -75,6 +76,20 @@ def run_experiment(
     return outcome
 
 
+@dataclass(frozen=True)
+class _Case:
+    """A case, its place among the others, and the hashes of its files once they were read."""
+
+    index: int
+    files: Case
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+        return self.files.name
+
+
 class _Session:
     """A run while it goes on: what has been done, and who is told."""
 
@@ -82,134 +97,154 @@ class _Session:
         self.experiment = experiment
         self.listener = listener
         self.policy = policy
-        self.results: list[UnitResult] = []
         self.recorder = Recorder(experiment)
+        self._ended: list[tuple[tuple[int, ...], UnitResult]] = []
 
-    def run_case(self, case: Case) -> None:
+    @property
+    def results(self) -> list[UnitResult]:
+        """How units ended: by case, target and method, in whatever order they were done."""
+        return [result for _, result in sorted(self._ended, key=lambda item: item[0])]
+
+    def run_case(self, case: _Case) -> None:
         """Run all units of a case, loading it only if something is to be done."""
         self.listener.begin(case.name)
-        inputs: dict[str, str] = {}
 
         def hash_files() -> UnitResult:
-            inputs.update(hash_inputs(case))
+            case.inputs.update(hash_inputs(case.files))
             return UnitResult(case.name, "", "", "done")
 
         hashed = self._catch(hash_files, case)
         if hashed is not None:
-            return self._fail_all(case, self.experiment.targets, hashed, inputs)
-        self.recorder.inputs.update(inputs)
-        if self._skip_case(case, inputs):
+            return self._fail_all(case, hashed)
+        self.recorder.inputs.update(case.inputs)
+        if self._skip_case(case):
             return None
         scenes: list[Scene] = []
 
         def open_scene() -> UnitResult:
-            volume, truth = read_case(case, self.experiment.preprocess, self.experiment.reading)
+            preprocess, reading = self.experiment.preprocess, self.experiment.reading
+            volume, truth = read_case(case.files, preprocess, reading)
             volume = volume.to(self.experiment.device)
             scene = Scene(self.experiment.predictor, volume, truth)
-            self._save_prediction(scene, case, inputs)
+            self._save_prediction(scene, case)
             scenes.append(scene)
             return UnitResult(case.name, "", "", "done")
 
         opened = self._catch(open_scene, case)
         if opened is not None:
-            return self._fail_all(case, self.experiment.targets, opened, inputs)
-        for plan in self.experiment.targets:
-            self._run_plan(case, plan, scenes[0], inputs)
+            return self._fail_all(case, opened)
+        for aims in in_groups(self._aims(case, scenes[0]), TARGETS_AT_A_TIME):
+            self._run_group(case, aims, scenes[0])
         return None
 
-    def _run_plan(self, case: Case, plan: TargetPlan, scene: Scene, inputs: dict[str, str]) -> None:
-        targets: dict[str, Target] = {}
+    def _aims(self, case: _Case, scene: Scene) -> Iterator[Aim]:
+        """Yield the targets of a case in the config's order, each formed when it is its turn."""
+        for place, plan in enumerate(self.experiment.targets):
+            targets: dict[str, Target] = {}
 
-        def form() -> UnitResult:
-            targets.update(plan.targets(scene, case, self.experiment.preprocess))
-            return UnitResult(case.name, plan.name, "", "done")
+            def form(plan: TargetPlan = plan, targets: dict[str, Target] = targets) -> UnitResult:
+                targets.update(plan.targets(scene, case.files, self.experiment.preprocess))
+                return UnitResult(case.name, plan.name, "", "done")
 
-        failure = self._catch(form, case)
-        if failure is not None:
-            return self._fail_all(case, [plan], failure, inputs)
-        if plan.splits:
-            remove_other_components(self.experiment.root, case.name, plan.name, list(targets))
-        if len(targets) > 1:
-            self.listener.expect((len(targets) - 1) * len(self.experiment.methods))
-        for name, target in targets.items():
-            self._run_target(case, plan, name, target, scene, inputs)
-        return None
-
-    def _run_target(
-        self,
-        case: Case,
-        plan: TargetPlan,
-        name: str,
-        target: Target,
-        scene: Scene,
-        inputs: dict[str, str],
-    ) -> None:
-        frozen: list[FrozenTarget] = []
-
-        def freeze() -> UnitResult:
-            frozen.append(target.freeze(scene))
-            return UnitResult(case.name, name, "", "done")
-
-        failure = self._catch(freeze, case)
-        for unit in self._units(case, plan, name, inputs):
+            failure = self._catch(form, case)
             if failure is not None:
-                unit.discard()
-                self._note(unit.result("failed", **_reason(failure)))
+                self._fail_plan(case, place, failure)
                 continue
-            known = None if self.policy.overwrite else unit.finished()
-            if known is None:
-                self.listener.begin(unit.result("done").name)
-                known = unit.attempt(scene.volume, frozen[0], self._provenance(inputs))
-            self._note(known)
+            if plan.splits:
+                remove_other_components(self.experiment.root, case.name, plan.name, list(targets))
+            if len(targets) > 1:
+                self.listener.expect((len(targets) - 1) * len(self.experiment.methods))
+            for rank, (name, target) in enumerate(targets.items()):
+                yield Aim(plan, name, target, (place, rank))
+
+    def _run_group(self, case: _Case, aims: Sequence[Aim], scene: Scene) -> None:
+        """Run all methods for a few targets, method by method."""
+        frozen: dict[tuple[int, int], FrozenTarget] = {}
+        for aim in aims:
+
+            def freeze(aim: Aim = aim) -> UnitResult:
+                frozen[aim.order] = aim.target.freeze(scene)
+                return UnitResult(case.name, aim.name, "", "done")
+
+            failure = self._catch(freeze, case)
+            if failure is not None:
+                self._fail_units(self._units(case, aim.plan, aim.name, aim.order), failure)
+        aims = [aim for aim in aims if aim.order in frozen]
+        rows = [self._units(case, aim.plan, aim.name, aim.order) for aim in aims]
+        for units in zip(*rows, strict=True):
+            todo = []
+            for unit, aim in zip(units, aims, strict=True):
+                known = None if self.policy.overwrite else unit.finished()
+                if known is None:
+                    todo.append((unit, frozen[aim.order]))
+                else:
+                    self._note(unit, known)
+            if todo:
+                self._do([unit for unit, _ in todo], [target for _, target in todo], case, scene)
+
+    def _do(
+        self, units: Sequence[Unit], targets: Sequence[FrozenTarget], case: _Case, scene: Scene
+    ) -> None:
+        names = ", ".join(unit.files.target for unit in units)
+        self.listener.begin(f"{case.name} / {names} / {units[0].files.method}")
+        results = attempt_units(units, targets, scene.volume, self._provenance(case))
+        for unit, result in zip(units, results, strict=True):
+            self._note(unit, result)
 
     def _units(
-        self, case: Case, plan: TargetPlan, name: str, inputs: dict[str, str]
+        self, case: _Case, plan: TargetPlan, name: str, order: tuple[int, int]
     ) -> Iterator[Unit]:
-        for identity, explainer in self.experiment.methods.items():
-            print_ = unit_fingerprint(self.experiment, case, plan, name, explainer, inputs)
+        for place, (identity, explainer) in enumerate(self.experiment.methods.items()):
+            print_ = unit_fingerprint(
+                self.experiment, case.files, plan, name, explainer, case.inputs
+            )
             files = UnitFiles(self.experiment.root, case.name, name, identity)
-            yield Unit(self.experiment, case, files, explainer, print_)
+            order_ = (case.index, *order, place)
+            yield Unit(self.experiment, case.files, files, explainer, print_, order_)
 
-    def _skip_case(self, case: Case, inputs: dict[str, str]) -> bool:
+    def _plan_units(self, case: _Case, place: int) -> Iterator[Unit]:
+        plan = self.experiment.targets[place]
+        return self._units(case, plan, plan.name, (place, 0))
+
+    def _skip_case(self, case: _Case) -> bool:
         """Skip a case whose units are all finished; components are known only by predicting."""
         plans = self.experiment.targets
         if self.policy.overwrite or any(plan.splits for plan in plans):
             return False
+        units = [unit for place in range(len(plans)) for unit in self._plan_units(case, place)]
+        known = [(unit, unit.finished()) for unit in units]
+        finished = [(unit, result) for unit, result in known if result is not None]
         files = PredictionFiles(self.experiment.root, case.name)
-        known = [
-            unit.finished() for plan in plans for unit in self._units(case, plan, plan.name, inputs)
-        ]
-        finished = [result for result in known if result is not None]
-        if len(finished) < len(known) or not self._has_prediction(files, inputs):
+        if len(finished) < len(known) or not self._has_prediction(files, case):
             return False
-        for result in finished:
-            self._note(result)
+        for unit, result in finished:
+            self._note(unit, result)
         return True
 
-    def _has_prediction(self, files: PredictionFiles, inputs: dict[str, str]) -> bool:
+    def _has_prediction(self, files: PredictionFiles, case: _Case) -> bool:
         sidecar = read_sidecar(files.sidecar)
-        expected = prediction_fingerprint(self.experiment, inputs)
+        expected = prediction_fingerprint(self.experiment, case.inputs)
         matches = sidecar is not None and sidecar.get("fingerprint") == expected
         return matches and files.segmentation.is_file()
 
-    def _save_prediction(self, scene: Scene, case: Case, inputs: dict[str, str]) -> None:
+    def _save_prediction(self, scene: Scene, case: _Case) -> None:
         files = PredictionFiles(self.experiment.root, case.name)
         labels = self.experiment.predictor.labels
-        if not self.policy.overwrite and self._has_prediction(files, inputs):
+        if not self.policy.overwrite and self._has_prediction(files, case):
             return
         label_map = labels.label_map(scene.logits)[0]
-        fingerprint = prediction_fingerprint(self.experiment, inputs)
-        provenance = {**self._provenance(inputs), "fingerprint": fingerprint}
+        fingerprint = prediction_fingerprint(self.experiment, case.inputs)
+        provenance = {**self._provenance(case), "fingerprint": fingerprint}
         save_prediction(files, label_map, scene.volume, labels, provenance)
 
-    def _provenance(self, inputs: dict[str, str]) -> dict[str, Any]:
+    def _provenance(self, case: _Case) -> dict[str, Any]:
         return {
-            "inputs_sha256": inputs,
+            "inputs_sha256": case.inputs,
             "weights_sha256": self.experiment.weights_sha256,
             "esegeta": self.recorder.version,
         }
 
-    def _catch(self, work: Any, case: Case) -> UnitResult | None:
+    def _catch(self, work: Any, case: _Case) -> UnitResult | None:
         """Do work; return its failure, or None."""
 
         def failed(status: Any, **more: Any) -> UnitResult:
@@ -218,17 +253,23 @@ class _Session:
         result = catch_failure(work, failed)
         return result if result.status == "failed" else None
 
-    def _fail_all(
-        self, case: Case, plans: list[TargetPlan], failure: UnitResult, inputs: dict[str, str]
-    ) -> None:
-        for plan in plans:
-            for unit in self._units(case, plan, plan.name, inputs):
-                if inputs:  # they could be read, so what does not match them is of another run
-                    unit.discard()
-                self._note(unit.result("failed", **_reason(failure)))
+    def _fail_all(self, case: _Case, failure: UnitResult) -> None:
+        for place in range(len(self.experiment.targets)):
+            self._fail_plan(case, place, failure)
 
-    def _note(self, result: UnitResult) -> None:
-        self.results.append(result)
+    def _fail_plan(self, case: _Case, place: int, failure: UnitResult) -> None:
+        self._fail_units(self._plan_units(case, place), failure, discard=bool(case.inputs))
+
+    def _fail_units(
+        self, units: Iterable[Unit], failure: UnitResult, *, discard: bool = True
+    ) -> None:
+        for unit in units:
+            if discard:  # the inputs could be read, so what does not match is of another run
+                unit.discard()
+            self._note(unit, unit.result("failed", **_reason(failure)))
+
+    def _note(self, unit: Unit, result: UnitResult) -> None:
+        self._ended.append((unit.order, result))
         self.listener.end(result)
         self.recorder.write(self.results, "running")
         write_scores(self.experiment.root, score_rows(self.results))

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from esegeta.explain import Explainer, parameters_of
+from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.run.build import Experiment
-from esegeta.run.checks import baseline_files, nested_explainers
+from esegeta.run.files import atlas_file, baseline_files, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
 
@@ -35,7 +35,13 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    files = [baseline_files(part, case, experiment.config) for part in nested_explainers(method)]
+    parts = list(nested_explainers(method))
+    files = [
+        baseline_files(baseline, case, experiment.config)
+        for part in parts
+        for *_, baseline in baselines_of(part)
+    ]
+    atlases = [atlas_file(part, case, experiment.config) for part in parts]
     return _digest(
         {
             "prediction": _prediction_parts(experiment, inputs),
@@ -44,6 +50,7 @@ def unit_fingerprint(
             "method": method.name,
             "parameters": parameters_of(method),
             "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
+            "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         }
     )

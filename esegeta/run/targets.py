@@ -24,9 +24,11 @@ from esegeta.target import (
     Roi,
     Scene,
     Target,
+    UnitTarget,
     VolumeTarget,
     VoxelTarget,
     WeightedSum,
+    require_one_layer,
     split_components,
 )
 from esegeta.volume import Case, Preprocess, read_label_map
@@ -49,6 +51,12 @@ class TargetPlan:
     keys: TargetKeys
     parts: Mapping[str, TargetPlan]
     config: RunConfig
+
+    @property
+    def layer(self) -> str | None:
+        """The layer whose units it looks at; None where it looks at the logits."""
+        layers = {part.layer for part in self.parts.values()}
+        return next(iter(layers)) if layers else self.keys.layer
 
     @property
     def splits(self) -> bool:
@@ -83,15 +91,17 @@ class TargetPlan:
                 terms.append((weight, part[name]))
             return {self.name: WeightedSum(tuple(terms))}
         target = self._target(scene, case, preprocess)
-        if not self.splits or not isinstance(target, VoxelTarget):
+        if not self.splits or not isinstance(target, (VoxelTarget, UnitTarget)):
             return {self.name: target}
         parts = split_components(target, scene, min_volume_ml=self.keys.min_volume_ml)
         return {f"{self.name}#{place}": part for place, part in enumerate(parts, start=1)}
 
     def _target(self, scene: Scene, case: Case, preprocess: Preprocess) -> Target:
         keys = self.keys
-        assert keys.label is not None  # the schema asks for it
         region = self._region(scene, case, preprocess)
+        if keys.layer is not None and keys.channel is not None:
+            return UnitTarget(keys.layer, keys.channel, region, keys.reduce, keys.label)
+        assert keys.label is not None  # the schema asks for it
         if keys.of == "dice":
             return DiceTarget(keys.label, keys.reference, region)
         if keys.of == "volume_ml":
@@ -148,6 +158,11 @@ def plan_targets(config: RunConfig, labels: Labels, cases: list[Case]) -> list[T
                 )
             if plans[part].splits:
                 raise ConfigError(f'{place}: combine: "{part}" is split into components')
+        try:
+            require_one_layer([plans[part].layer for part in keys.combine or {}])
+        except TargetError as error:
+            error.message = f"{place}: targets[{index}].combine: {error.message}"
+            raise
         plans[name] = TargetPlan(
             name, keys, {part: plans[part] for part in keys.combine or {}}, config
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Attribution, Baseline, Explainer
+from esegeta.explain import Attribution, Explainer
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
@@ -20,11 +20,11 @@ from esegeta.report import (
     save_attribution,
 )
 from esegeta.run.build import Experiment
-from esegeta.run.checks import baseline_files
+from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget
-from esegeta.volume import Case, Volume, read_case
+from esegeta.volume import Case, Volume
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -39,6 +39,7 @@ class Unit:
         files: where its results go.
         explainer: the method.
         fingerprint: of everything that decides its results.
+        order: its place among all units; case, target, component, method.
     """
 
     experiment: Experiment
@@ -46,6 +47,7 @@ class Unit:
     files: UnitFiles
     explainer: Explainer
     fingerprint: str
+    order: tuple[int, ...] = ()
 
     def finished(self) -> UnitResult | None:
         """Return the result of an earlier run that matches, or None where it is to be done."""
@@ -74,10 +76,31 @@ class Unit:
         self, volume: Volume, target: FrozenTarget, provenance: Mapping[str, Any]
     ) -> UnitResult:
         """Do the work; a failure becomes a result, never half a file."""
+
+        def explain(explainer: Explainer) -> Attribution:
+            return explainer.explain(self.experiment.predictor, volume, target)
+
+        return self._finish(explain, volume, provenance)
+
+    def keep(
+        self, attribution: Attribution, provenance: Mapping[str, Any], *, seconds: float
+    ) -> UnitResult:
+        """Score and write a map that was made with others; `seconds` is its share of the making."""
+        result = self._finish(lambda explainer: attribution, attribution.volume, provenance)
+        return replace(result, seconds=result.seconds + seconds)
+
+    def _finish(
+        self,
+        explain: Callable[[Explainer], Attribution],
+        volume: Volume,
+        provenance: Mapping[str, Any],
+    ) -> UnitResult:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            attribution, rows = self._explain(volume, target)
+            explainer = with_files(self.explainer, self.case, self.experiment, volume)
+            attribution = explain(explainer)
+            rows = self._score(attribution, explainer)
             sidecar = {
                 **provenance,
                 "fingerprint": self.fingerprint,
@@ -92,22 +115,17 @@ class Unit:
             self.discard()
         return replace(result, seconds=time.perf_counter() - start)
 
-    def _explain(
-        self, volume: Volume, target: FrozenTarget
-    ) -> tuple[Attribution, tuple[ScoreRow, ...]]:
-        experiment = self.experiment
-        explainer = with_baseline_image(self.explainer, self.case, experiment)
-        attribution = explainer.explain(experiment.predictor, volume, target)
-        context = ScoreContext(experiment.predictor, explainer)
+    def _score(self, attribution: Attribution, explainer: Explainer) -> tuple[ScoreRow, ...]:
+        context = ScoreContext(self.experiment.predictor, explainer)
         rows = []
-        for identity, score in experiment.scores.items():
+        for identity, score in self.experiment.scores.items():
             better = {quality.name: quality.better for quality in score.qualities}
             prefix = "" if identity == score.name else f"{identity}."
             for name, value in score.score(attribution, context).items():
                 known = None if value != value else value
                 names = (self.files.case, self.files.target, self.files.method)
                 rows.append(ScoreRow(*names, prefix + name, known, better[name]))
-        return attribution, tuple(rows)
+        return tuple(rows)
 
     def _score_parameters(self) -> dict[str, Any]:
         return {identity: vars(score) for identity, score in self.experiment.scores.items()}
@@ -134,17 +152,3 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in OUT_OF_MEMORY_WORDS
     )
-
-
-def with_baseline_image(explainer: Explainer, case: Case, experiment: Experiment) -> Explainer:
-    """Return an explainer whose baseline file, if it has one, is read for this case."""
-    changes: dict[str, Any] = {}
-    for item in fields(explainer):
-        value = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            changes[item.name] = with_baseline_image(value, case, experiment)
-        elif isinstance(value, Baseline) and value.file is not None:
-            image = Case(case.name, baseline_files(explainer, case, experiment.config))
-            volume, _ = read_case(image, experiment.preprocess, experiment.reading)
-            changes[item.name] = value.with_values(volume.data)
-    return replace(explainer, **changes) if changes else explainer

@@ -1,6 +1,7 @@
 """Targets: what of a prediction, over which voxels, reduced how."""
 
 from esegeta.target.quantity import QUANTITIES, Quantity
+from esegeta.target.reading import Reading, UnitScene, require_one_layer
 from esegeta.target.region import (
     Boundary,
     Box,
@@ -16,8 +17,10 @@ from esegeta.target.region import (
     Roi,
 )
 from esegeta.target.scene import Scene
+from esegeta.target.split import split_components
 from esegeta.target.target import FrozenTarget, Product, Target, WeightedSum
-from esegeta.target.voxels import VoxelTarget, split_components
+from esegeta.target.unit import UnitTarget
+from esegeta.target.voxels import VoxelTarget
 from esegeta.target.whole import DiceTarget, VolumeTarget
 
 __all__ = [
@@ -36,12 +39,16 @@ __all__ = [
     "Predicted",
     "Product",
     "Quantity",
+    "Reading",
     "Region",
     "Roi",
     "Scene",
     "Target",
+    "UnitScene",
+    "UnitTarget",
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
+    "require_one_layer",
     "split_components",
 ]

@@ -21,11 +21,13 @@ class Region(ABC):
     """A rule that turns a scene and logits into a mask over the volume.
 
     `follows_prediction` says whether the mask changes with the logits: only then can it be
-    `live`, and only then must the prediction be known before the target is.
+    `live`, and only then must the prediction be known before the target is. `needs_label` says
+    whether it is a label's region.
     """
 
     name: ClassVar[str]
     follows_prediction: ClassVar[bool] = True
+    needs_label: ClassVar[bool] = True
 
     @abstractmethod
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
@@ -149,6 +151,7 @@ class Roi(Region):
     origin: str = "a given mask"
     name: ClassVar[str] = "roi"
     follows_prediction: ClassVar[bool] = False
+    needs_label: ClassVar[bool] = False
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the given mask."""
@@ -177,6 +180,7 @@ class Box(Region):
     stop: tuple[int, ...]
     name: ClassVar[str] = "box"
     follows_prediction: ClassVar[bool] = False
+    needs_label: ClassVar[bool] = False
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the voxels whose centre lies in the box."""
@@ -209,6 +213,7 @@ class Point(Region):
     index: tuple[float, ...]
     name: ClassVar[str] = "point"
     follows_prediction: ClassVar[bool] = False
+    needs_label: ClassVar[bool] = False
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return a mask of one voxel."""
@@ -253,6 +258,7 @@ class Everywhere(Region):
 
     name: ClassVar[str] = "all"
     follows_prediction: ClassVar[bool] = False
+    needs_label: ClassVar[bool] = False
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return a mask that is true everywhere."""

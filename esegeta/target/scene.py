@@ -65,6 +65,10 @@ class Scene:
         """What the output channels mean."""
         return self.predictor.labels
 
+    def predictor_for(self, predictor: Predictor) -> Predictor:
+        """Return what a target of this scene reads, of the predictor that is explained."""
+        return predictor
+
     def require_truth(self, purpose: str) -> LabelMap:
         """Return the ground truth.
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
-from esegeta.predict import Windows
+from esegeta.predict import Cotangent, LinearForm, Windows, add_forms
+from esegeta.target.reading import Reading, require_one_layer, scene_of
 from esegeta.target.scene import Scene
 
 Reduce = Literal["sum", "mean"]
@@ -32,8 +33,8 @@ class FrozenTarget:
         unit: what the number is measured in.
         description: in words, with coefficients.
         scene: what it was frozen on.
-        coefficients: `L *S` such that `function(y) = <coefficients, y>`, or None where the target
-            is not linear in the logits.
+        coefficients: a linear form, or `L *S`, such that `function(y) = <coefficients, y>`; None
+            where the target is not linear in the logits.
         support: the voxels whose logits the number depends on, `*S`, or None for all of them;
             windows beside it need not be run.
         facts: more for the sidecar, such as the volume of a component.
@@ -46,7 +47,7 @@ class FrozenTarget:
     unit: str
     description: str
     scene: Scene
-    coefficients: Tensor | None = None
+    coefficients: LinearForm | Tensor | None = None
     support: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
@@ -70,12 +71,18 @@ class FrozenTarget:
             )
         return self.known[windows]
 
-    def cotangent(self, logits: Logits | None) -> Logits:
-        """Return dR/dy, `B L *S`; a linear target's is constant and needs no logits."""
+    def cotangent(self, logits: Logits | None) -> Cotangent:
+        """Return dR/dy, `B L *S`; a linear target's is constant, a form, and needs no logits."""
+        if isinstance(self.coefficients, LinearForm):
+            return self.coefficients
         if self.coefficients is not None:
             return self.coefficients[None]
         if logits is None:
             raise TargetError(f"{self.description}: needs the prediction, it is not linear")
+        return self.slope(logits)
+
+    def slope(self, logits: Logits) -> Logits:
+        """Return dR/dy at these logits, `B L *S`, linear or not."""
         y = logits.detach().requires_grad_(True)
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.function(y).sum(), y)
@@ -84,6 +91,11 @@ class FrozenTarget:
 
 class Target(ABC):
     """A description of one number to explain; combine with `+`, `-` and `*`."""
+
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """What it looks at; the logits, unless it says otherwise."""
+        return frozenset({Reading()})
 
     @abstractmethod
     def freeze(self, scene: Scene) -> FrozenTarget:
@@ -126,18 +138,29 @@ class WeightedSum(Target):
 
     terms: tuple[tuple[float, Target], ...]
 
+    def __post_init__(self) -> None:
+        require_one_layer([reading.layer for reading in self.readings])
+
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """Those of all parts."""
+        return frozenset[Reading]().union(*(target.readings for _, target in self.terms))
+
     def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
         """Return the terms of `weight * self`."""
         return tuple((weight * own, target) for own, target in self.terms)
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Freeze every part on the scene and add them up."""
+        scene = scene_of(self.readings, scene)
         parts = [(weight, target.freeze(scene)) for weight, target in self.terms]
         mask = torch.stack([part.mask for _, part in parts]).any(dim=0)
-        slopes = [
-            weight * part.coefficients for weight, part in parts if part.coefficients is not None
+        forms = [
+            _form(part.coefficients).scaled(weight)
+            for weight, part in parts
+            if part.coefficients is not None
         ]
-        linear = torch.stack(slopes).sum(dim=0) if len(slopes) == len(parts) else None
+        linear = add_forms(forms) if len(forms) == len(parts) else None
 
         def value(logits: Logits) -> Scalars:
             values = torch.stack([weight * part.value(logits) for weight, part in parts])
@@ -162,8 +185,17 @@ class Product(Target):
     left: Target
     right: Target
 
+    def __post_init__(self) -> None:
+        require_one_layer([reading.layer for reading in self.readings])
+
+    @property
+    def readings(self) -> frozenset[Reading]:
+        """Those of both factors."""
+        return self.left.readings | self.right.readings
+
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Freeze both factors on the scene."""
+        scene = scene_of(self.readings, scene)
         left, right = self.left.freeze(scene), self.right.freeze(scene)
         return FrozenTarget(
             lambda logits: left.value(logits) * right.value(logits),
@@ -183,6 +215,12 @@ class Product(Target):
 def _term(weight: float, description: str) -> str:
     sign, size = ("-" if weight < 0 else "+"), abs(weight)
     return f"{sign} ({description})" if size == 1 else f"{sign} {size:g} * ({description})"
+
+
+def _form(coefficients: LinearForm | Tensor) -> LinearForm:
+    if isinstance(coefficients, LinearForm):
+        return coefficients
+    return LinearForm.of_dense(coefficients)
 
 
 def _union(supports: Sequence[Tensor | None]) -> Tensor | None:

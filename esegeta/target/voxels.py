@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from esegeta.axes import Logits, Mask, Scalars
-from esegeta.errors import EmptyTargetError, TargetError, suggest
-from esegeta.target.components import measure_components
+from esegeta.errors import TargetError, suggest
+from esegeta.predict import LinearForm, Term
 from esegeta.target.quantity import QUANTITIES, Quantity
-from esegeta.target.region import Component, Predicted, Region
+from esegeta.target.region import Predicted, Region
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Reduce, Target, require_voxels
 
@@ -56,7 +56,7 @@ class VoxelTarget(Target):
         def value(logits: Logits) -> Scalars:
             values = quantity.field(logits, scene.labels, channel)
             masks = self._live_masks(scene, logits) if live else mask.expand_as(values)
-            return _reduce(values, masks, self.reduce)
+            return reduce_over(values, masks, self.reduce)
 
         return FrozenTarget(
             value,
@@ -77,13 +77,13 @@ class VoxelTarget(Target):
 
     def _coefficients(
         self, quantity: Quantity, channel: int, mask: Mask, scene: Scene
-    ) -> Tensor | None:
+    ) -> LinearForm | None:
         if not quantity.is_linear:
             return None
-        data = scene.volume.data
-        coefficients = data.new_zeros((scene.labels.num_outputs, *mask.shape))
-        coefficients[channel] = mask.to(data.dtype)
-        return coefficients / mask.sum() if self.reduce == "mean" else coefficients
+        scale = 1 / int(mask.sum()) if self.reduce == "mean" else 1.0
+        term = Term(channel, mask, scale)
+        dtype = scene.volume.data.dtype
+        return LinearForm((term,), scene.labels.num_outputs, tuple(mask.shape), dtype)
 
     def _live_masks(self, scene: Scene, logits: Logits) -> Tensor:
         detached = logits.detach()
@@ -97,36 +97,8 @@ class VoxelTarget(Target):
         return f"{quantity.unit} x voxels" if self.reduce == "sum" else quantity.unit
 
 
-def split_components(
-    target: VoxelTarget, scene: Scene, *, min_volume_ml: float = 0.0
-) -> list[VoxelTarget]:
-    """Return one target for each connected component of the predicted label, largest first.
-
-    The facts of each hold `component`, its `volume_ml` and its `centre_mm` (RAS).
-
-    Raises:
-        EmptyTargetError: the label is not predicted, or every component is too small.
-    """
-    counts, centres = measure_components(scene.components(target.label))
-    grid = scene.volume.grid
-    targets = []
-    for rank, (count, place) in enumerate(zip(counts.tolist(), centres.tolist(), strict=True), 1):
-        volume_ml = count * grid.voxel_volume_ml
-        if volume_ml < min_volume_ml:
-            break
-        centre = grid.to_mm(place)
-        facts = {"component": rank, "volume_ml": volume_ml, "centre_mm": list(centre)}
-        targets.append(replace(target, over=Component(rank), facts=facts))
-    if not targets:
-        raise EmptyTargetError(
-            f'{scene.volume.name}: label "{target.label}" has no predicted component of at least '
-            f"{min_volume_ml:g} ml",
-            hint="lower min_volume_ml, or explain another label",
-        )
-    return targets
-
-
-def _reduce(values: Tensor, masks: Tensor, reduce: Reduce) -> Scalars:
+def reduce_over(values: Tensor, masks: Tensor, reduce: Reduce) -> Scalars:
+    """Return the sum or mean of `B *S` over masks of the same shape, float64 `B`."""
     kept = torch.where(masks, values, torch.zeros_like(values)).flatten(1)
     total = kept.sum(dim=1, dtype=torch.float64)
     if reduce == "sum":

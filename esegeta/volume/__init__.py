@@ -13,7 +13,7 @@ from esegeta.volume.load import (
     read_volume,
     require_same_grid,
 )
-from esegeta.volume.maps import map_on_source, write_label_map, write_map
+from esegeta.volume.maps import map_on_source, write_label_map, write_map, write_map_on_grid
 from esegeta.volume.preprocess import Intensity, Preprocess
 from esegeta.volume.volume import Source, Volume, volume_from_tensor
 
@@ -41,5 +41,6 @@ __all__ = [
     "write_json",
     "write_label_map",
     "write_map",
+    "write_map_on_grid",
     "write_text",
 ]

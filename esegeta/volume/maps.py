@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from esegeta.axes import LabelMap
+from esegeta.volume.grid import Grid
 from esegeta.volume.inverse import resample
-from esegeta.volume.nifti import write_nifti
-from esegeta.volume.volume import Volume
+from esegeta.volume.nifti import space_code, write_nifti
+from esegeta.volume.volume import Source, Volume
 
 
 def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:
@@ -22,6 +23,13 @@ def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:
 def write_map(path: Path, data: Tensor, volume: Volume) -> None:
     """Write a map `*S` of the volume's grid as float32 NIfTI on its source's grid."""
     write_nifti(path, map_on_source(data, volume), volume.source, intent="estimate")
+
+
+def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> None:
+    """Write a map `*G` as float32 NIfTI on a grid of its own, in the space of a volume's source."""
+    array = data.detach().cpu().numpy().astype(np.float32)
+    space = space_code(volume.source)
+    write_nifti(path, array, Source(grid), intent="estimate", space=space)
 
 
 def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:

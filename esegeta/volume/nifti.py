@@ -21,6 +21,8 @@ Intent = Literal["estimate", "label"]
 
 TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20
+SCANNER = 1
+"""NIfTI's code of the scanner's own space."""
 
 
 def open_nifti(path: Path) -> Any:
@@ -87,10 +89,21 @@ def grid_of(image: Any, ndim: int) -> Grid:
     return Grid(tuple(int(length) for length in image.shape[:ndim]), affine)
 
 
-def write_nifti(path: Path, array: np.ndarray, source: Source, *, intent: Intent) -> None:
+def space_code(source: Source) -> int:
+    """Return which space a source's affine leads to, as NIfTI numbers them; 1 is the scanner's."""
+    if source.header is None:
+        return SCANNER
+    header = _header_from(source.header)
+    return int(header["sform_code"]) or int(header["qform_code"]) or SCANNER
+
+
+def write_nifti(
+    path: Path, array: np.ndarray, source: Source, *, intent: Intent, space: int = SCANNER
+) -> None:
     """Write one map on the grid of `source`, atomically.
 
     The geometry is the source's own: the same qform and sform fields with their codes, in mm.
+    Without a header of the source the affine is its grid's, and leads to `space`.
     Maps (`estimate`) carry a symmetric cal_min/cal_max, so that viewers open them with a
     diverging scale about zero.
     """
@@ -102,8 +115,8 @@ def write_nifti(path: Path, array: np.ndarray, source: Source, *, intent: Intent
         _copy_geometry(image.header, _header_from(source.header))
     else:
         image.header.set_xyzt_units("mm")
-        image.set_sform(source.grid.affine, code="scanner")
-        image.set_qform(source.grid.affine, code="scanner")
+        image.set_sform(source.grid.affine, code=space)
+        image.set_qform(source.grid.affine, code=space)
     image.header.set_intent(intent)
     peak = float(np.abs(array).max(initial=0.0))
     image.header["cal_max"] = peak

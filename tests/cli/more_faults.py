@@ -27,6 +27,36 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         'methods[1]: baseline: "blurr" is not known',
         '"blur"',
     ),
+    "unknown features": (
+        method(name="kernel_shap", features="supervoxel"),
+        "kernel_shap",
+        'methods[1]: features: "supervoxel" is not known',
+        '"supervoxels"',
+    ),
+    "unknown kind of features": (
+        method(name="lime", features={"kind": "block", "side_mm": 10}),
+        "block",
+        'methods[1].features.kind: "block" is not known',
+        '"blocks"',
+    ),
+    "unknown key of features": (
+        method(name="feature_ablation", features={"kind": "blocks", "side": 10}),
+        "side",
+        "methods[1].features.side: unknown key",
+        '"side_mm"',
+    ),
+    "atlas without a file": (
+        method(name="exact_shapley", features="atlas"),
+        "exact_shapley",
+        "methods[1]: features: atlas: no file is named",
+        "file: PATH",
+    ),
+    "odd antithetic orders": (
+        method(name="shapley_value_sampling", samples=3),
+        "shapley_value_sampling",
+        "samples: 3 is odd",
+        "antithetic: false",
+    ),
     "window with a zero": (
         block("inference", window=[8, 0, 8]),
         "window:",
@@ -79,6 +109,83 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         "",
     ),
     "no label": (target(name="x"), "- name: x", "targets[1]: `label` is missing", ""),
+    "layer of a logit": (
+        target(name="x", label="liver", layer="head"),
+        "- name: x",
+        "targets[1]: `layer` belongs to of: unit, not of: logit",
+        "",
+    ),
+    "unit without a channel": (
+        target(name="x", of="unit", layer="head"),
+        "- name: x",
+        "targets[1]: of: unit needs `channel`",
+        "a channel of its output",
+    ),
+    "unit over a region of no label": (
+        target(name="x", of="unit", layer="head", channel=1, over="predicted"),
+        "- name: x",
+        "targets[1]: of: unit over: predicted needs a `label`",
+        "",
+    ),
+    "live unit": (
+        target(name="x", of="unit", layer="head", channel=1, over="otsu", label=1, mask="live"),
+        "- name: x",
+        "targets[1]: of: unit has no mask: live",
+        "",
+    ),
+    "negative channel": (
+        target(name="x", of="unit", layer="head", channel=-1),
+        "channel:",
+        "targets[1].channel: ",
+        "greater than or equal to 0",
+    ),
+    "unit of an unknown layer": (
+        target(name="x", of="unit", layer="haed", channel=0),
+        "- name: x",
+        'targets[1]: layer "haed" is not in the network; did you mean "head"?',
+        "`esegeta layers CONFIG`",
+    ),
+    "unit that the layer does not have": (
+        target(name="x", of="unit", layer="head", channel=2),
+        "- name: x",
+        'targets[1]: channel 2 of layer "head": its output is 2x8x8x8',
+        "name a channel from 0 to 1",
+    ),
+    "unit of an unknown label": (
+        target(name="x", of="unit", layer="head", channel=0, label="livr", over="predicted"),
+        "- name: x",
+        'targets[1]: label "livr" is not among the labels',
+        '"liver"',
+    ),
+    "unit and logit combined": (
+        lambda config: config["targets"].extend(
+            [
+                {"name": "u", "of": "unit", "layer": "head", "channel": 0},
+                {"name": "x", "combine": {"liver": 1.0, "u": 1.0}},
+            ]
+        ),
+        "- name: x",
+        "targets[2].combine: targets of layer head and of the logits cannot be combined",
+        "combine units of one layer",
+    ),
+    "kind of noise": (
+        method(name="noise_tunnel", kind="smooth"),
+        "kind:",
+        'methods[1].kind: "smooth" is not known',
+        '"smoothgrad"',
+    ),
+    "one baseline where a list belongs": (
+        method(name="gradient_shap", baselines="blur"),
+        "baselines:",
+        "methods[1].baselines",
+        "(found 'blur')",
+    ),
+    "channel of a neuron": (
+        method(name="neuron_conductance", layer="head", channel=2),
+        "- name: neuron_conductance",
+        'methods[1]: layer "head" has no channel 2',
+        "from 0 to 1",
+    ),
     "unknown label": (
         target(name="x", label="livr", over="all"),
         "- name: x",

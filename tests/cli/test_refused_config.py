@@ -46,6 +46,7 @@ def test_output_that_cannot_be_a_folder(output: str, tmp_path: Path) -> None:
 
 LAYERS = {
     "grad_cam": {"name": "grad_cam", "layer": "model.0.convv"},
+    "a list": {"name": "grad_cam", "layer": ["model.0.conv", "model.0.convv"]},
     "inside another": {
         "name": "smoothgrad",
         "base": {"name": "grad_cam", "layer": "model.0.convv"},
@@ -67,11 +68,23 @@ def test_a_layer_without_a_spatial_output_is_refused(where: str, tmp_path: Path)
     (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
     lab.keys["model"] = {"kind": "module", "class": "flat:Flat"}
     entry = LAYERS[where]
-    layer = {"name": "grad_cam", "layer": "gate"}
+    name = ["gate"] if isinstance(entry.get("layer"), list) else "gate"
+    layer = {"name": "grad_cam", "layer": name}
     lab.keys["methods"].append({**entry, "base": layer} if "base" in entry else layer)
     found = (f"{lab.config}:", 'layer "gate" has no spatial output (2)', "esegeta layers")
     refused(lab.run(), lab, *found)
     refused(lab.validate(), lab, *found)
+
+
+def test_a_unit_without_a_spatial_map_is_refused(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
+    lab.keys["model"] = {"kind": "module", "class": "flat:Flat"}
+    lab.keys["targets"].append({"name": "u", "of": "unit", "layer": "gate", "channel": 0})
+    found = ('targets[1]: layer "gate" has no spatial output (2)', "esegeta layers")
+    refused(lab.run(), lab, f"{lab.config}:{lab.line_of('- name: u')}: ", *found)
+    lab.keys["targets"][1]["layer"] = "twice"
+    refused(lab.validate(), lab, 'targets[1]: layer "twice" runs more than once', "runs once")
 
 
 FLAT = """\
@@ -83,9 +96,10 @@ class Flat(nn.Module):
         super().__init__()
         self.body = nn.Conv3d(1, 2, 1)
         self.gate = nn.Linear(2, 2)
+        self.twice = nn.ReLU()
 
     def forward(self, x):
-        x = self.body(x)
+        x = self.twice(self.twice(self.body(x)))
         return x * self.gate(x.mean((2, 3, 4)))[..., None, None, None]
 """
 

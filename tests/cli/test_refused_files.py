@@ -40,8 +40,16 @@ def with_roi(lab: Lab, roi: str) -> None:
     lab.keys["targets"].append({"name": "x", "label": "liver", "roi": roi})
 
 
+def with_baselines(lab: Lab, *baselines: str) -> None:
+    lab.keys["methods"].append({"name": "gradient_shap", "baselines": list(baselines)})
+
+
 def with_baseline(lab: Lab, file: str) -> None:
     lab.keys["methods"].append({"name": "integrated_gradients", "baseline": {"file": file}})
+
+
+def with_atlas(lab: Lab, file: str) -> None:
+    lab.keys["methods"].append({"name": "feature_ablation", "features": file})
 
 
 IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
@@ -108,9 +116,29 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
         lambda lab: with_baseline(lab, "no_{case}.nii.gz"),
         ("/no_a.nii.gz: no such file",),
     ),
+    "missing baseline in a list": (
+        lambda lab: with_baselines(lab, "zero", "no_{case}.nii.gz"),
+        ("/no_a.nii.gz: no such file",),
+    ),
+    "baseline in a list elsewhere": (
+        lambda lab: with_baselines(lab, "zero", save(lab, "t.nii.gz", shifted=True)),
+        ("a: different grids", "t.nii.gz"),
+    ),
     "baseline elsewhere": (
         lambda lab: with_baseline(lab, save(lab, "t.nii.gz", shifted=True)),
         ("a: different grids", "t.nii.gz"),
+    ),
+    "missing atlas": (
+        lambda lab: with_atlas(lab, "no_{case}.nii.gz"),
+        ("tiny.yaml:", "/no_a.nii.gz: no such file"),
+    ),
+    "atlas elsewhere": (
+        lambda lab: with_atlas(lab, save(lab, "t.nii.gz", shifted=True)),
+        ("a: different grids", "t.nii.gz"),
+    ),
+    "atlas of channels": (
+        lambda lab: with_atlas(lab, save(lab, "t.nii.gz", (12, 11, 9, 2))),
+        ("a: the label map", "t.nii.gz has 2 channels"),
     ),
     "glob without a match": (
         lambda lab: lab.keys["data"].update(cases="no*.nii.gz"),

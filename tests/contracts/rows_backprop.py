@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Deconvolution, DeepLift, DeepLiftShap, Explainer, GuidedBackprop
+from esegeta.explain import (
+    Deconvolution,
+    DeepLift,
+    DeepLiftShap,
+    Explainer,
+    GuidedBackprop,
+    LayerwiseRelevance,
+)
 
 ROWS: dict[str, Explainer] = {
     "guided_backprop": GuidedBackprop(),
     "deconvolution": Deconvolution(),
     "deep_lift": DeepLift(baseline="zero"),
     "deep_lift_shap": DeepLiftShap(baselines=("zero", "zero")),
+    "lrp": LayerwiseRelevance(),
 }
 
 ACROSS_SLICES: set[str] = set()

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Explainer, Occlusion
+from esegeta.explain import (
+    ExactShapley,
+    Explainer,
+    FeatureAblation,
+    Features,
+    KernelShap,
+    Lime,
+    Occlusion,
+    Rise,
+    ShapleyValueSampling,
+)
+
+BLOCKS = Features("blocks", side_mm=4.0)
 
 ROWS: dict[str, Explainer] = {
     "occlusion": Occlusion(box=4, baseline="zero"),
+    "feature_ablation": FeatureAblation(BLOCKS, baseline="zero"),
+    # As many blocks as it takes, and their channels together: no more than 12 features.
+    "exact_shapley": ExactShapley(Features("blocks", side_mm=5.0), baseline="zero"),
+    "shapley_value_sampling": ShapleyValueSampling(BLOCKS, baseline="zero", samples=2),
+    "kernel_shap": KernelShap(BLOCKS, baseline="zero", samples=40),
+    "lime": Lime(BLOCKS, baseline="zero", samples=30),
+    "rise": Rise(baseline="zero", samples=8, cell_mm=3.0),
 }
 
-ACROSS_SLICES: set[str] = {"occlusion"}
-"""Methods whose map of one slice depends on the others, even where the network's does not."""
+ACROSS_SLICES: set[str] = set(ROWS)
+"""Methods whose map of one slice depends on others, even where the network's does not: boxes, and
+features and masks likewise, reach over slices."""
+
+CHANNELS_TOGETHER: set[str] = {"exact_shapley"}
+"""Methods that tell channels apart by default, and not in their row."""

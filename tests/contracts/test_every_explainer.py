@@ -11,7 +11,7 @@ import torch
 from esegeta.errors import EsegetaError, LayerError
 from esegeta.explain import EXPLAINERS, Explainer, Objective
 from esegeta.predict import WindowPlan
-from esegeta.target import FrozenTarget, Scene
+from esegeta.target import FrozenTarget, Predicted, Scene, UnitTarget
 from tests.builders import pointwise, predictor, volume
 from tests.contracts import rows_backprop, rows_gradient, rows_layer, rows_perturbation
 from tests.contracts.rows import CASES, FEW_CASES, Case, CaseKind, assert_documented, make_case
@@ -62,7 +62,9 @@ def test_documents_itself(method: str) -> None:
 @pytest.mark.parametrize("method", ALL)
 def test_the_map_is_a_map(case: Case, method: str) -> None:
     found = ROWS[method].explain(case.model, case.volume, case.target)
-    channels = case.volume.num_channels if EXPLAINERS[method].traits.by_channel else 1
+    told_apart = EXPLAINERS[method].traits.by_channel
+    told_apart = told_apart and method not in rows_perturbation.CHANNELS_TOGETHER
+    channels = case.volume.num_channels if told_apart else 1
     assert found.data.shape == (channels, *case.volume.grid.shape)
     assert found.data.dtype == torch.float32
     assert found.data.isfinite().all()
@@ -144,7 +146,7 @@ def test_counts_the_windows_that_it_ran(some_case: Case, method: str, linear: bo
     found = ROWS[method].explain(model, some_case.volume, target)
     assert found.facts.windows_run == network.windows > 0
     assert found.facts.active_windows == found.facts.num_windows > 1
-    assert found.facts.evaluations > 0
+    assert (found.facts.evaluations > 0) == ROWS[method].traits.reads_target
 
 
 @pytest.mark.parametrize("kind", CASES, ids=str)
@@ -197,9 +199,29 @@ def test_complete_methods_add_up_and_say_so(some_case: Case, method: str) -> Non
 def test_an_unknown_layer_is_refused_with_the_nearest_names(ndim: int, method: str) -> None:
     case = make_case(ndim, 1)
     assert EXPLAINERS[method].traits.needs_hooks
-    explainer = replace(ROWS[method], layer="modle.0")
-    with pytest.raises(LayerError, match=r'"modle.0" is not in the network.*"model.0"'):
-        explainer.explain(case.model, case.volume, case.target)
+    for layer in ("modle.0", ("model.0", "modle.0")):
+        explainer = replace(ROWS[method], layer=layer)
+        with pytest.raises(LayerError, match=r'"modle.0" is not in the network.*"model.0"'):
+            explainer.explain(case.model, case.volume, case.target)
+
+
+@pytest.mark.parametrize("method", with_trait("needs_layer"))
+def test_the_map_of_several_layers_is_the_mean_of_theirs(ndim: int, method: str) -> None:
+    case = make_case(ndim, 1)
+    names = ("model.0", "model.2")
+    apart = [
+        replace(ROWS[method], layer=name).explain(case.model, case.volume, case.target)
+        for name in names
+    ]
+    found = replace(ROWS[method], layer=names).explain(case.model, case.volume, case.target)
+    mean = torch.stack([one.data for one in apart]).mean(dim=0)
+    assert relative_gap(found.data, mean) < TOLERANCE
+    assert found.facts.more["layer"] == list(names)
+    assert [item.layer for item in found.layer_maps] == list(names)
+    for item, one in zip(found.layer_maps, apart, strict=True):
+        assert torch.equal(item.data, one.layer_maps[0].data)
+        assert item.data.shape == (1, *item.grid.shape)
+        assert item.unit == found.unit
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -246,7 +268,7 @@ def test_a_2d_network_over_slices(method: str) -> None:
     found = explainer.explain(model, image, with_coefficients(plain, weights)).data
     if method in ACROSS_SLICES:
         return  # boxes and channel weights reach over slices
-    assert not found[:, [0, 2]].any()
+    assert bool(found[:, [0, 2]].any()) != explainer.traits.reads_target
     assert found[:, 1].any()
     if explainer.traits.stochastic:
         return  # other draws
@@ -256,7 +278,7 @@ def test_a_2d_network_over_slices(method: str) -> None:
     assert relative_gap(found[:, 1], expected) < 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", with_trait("reads_target"))
 def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, method: str) -> None:
     """Weights of zero: what would be a map of zeros, or a division by zero, is no result."""
     case = make_case(ndim, 1)
@@ -265,3 +287,23 @@ def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, metho
     )
     with pytest.raises(EsegetaError):
         ROWS[method].explain(case.model, case.volume, empty)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> None:
+    """Any method, over a network that ends at a layer; the whole one is left as it was."""
+    explainer = ROWS[method]
+    if explainer.traits.needs_layer:
+        explainer = replace(explainer, layer="model.0")  # the layer before the unit's
+    unit = UnitTarget("model.1.submodule", 4, over=Predicted(), label="one")
+    target = unit.freeze(Scene(some_case.model, some_case.volume))
+    before = state_of(some_case.network)
+    found = explainer.explain(some_case.model, some_case.volume, target)
+    assert state_of(some_case.network) == before
+    channels = some_case.volume.num_channels if explainer.traits.by_channel else 1
+    assert found.data.shape == (channels, *some_case.volume.grid.shape)
+    assert found.data.isfinite().all()
+    assert found.data.std() > 0
+    assert found.unit == explainer.unit_for("activation x voxels")
+    other = explainer.explain(some_case.model, some_case.volume, disguised(target)).data
+    assert relative_gap(other, found.data) < 10 * TOLERANCE

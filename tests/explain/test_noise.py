@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, MapError
 from esegeta.explain import (
+    EXPLAINERS,
     Explainer,
     GradCam,
     InputXGradient,
     IntegratedGradients,
+    NoiseTunnel,
     Occlusion,
     Saliency,
     SmoothGrad,
@@ -23,7 +27,8 @@ from esegeta.explain import (
 from esegeta.predict import Predictor
 from esegeta.target import FrozenTarget, Predicted, VoxelTarget
 from esegeta.volume import Volume
-from tests.builders import SHAPES, predictor, unet, volume
+from tests.builders import SHAPES, linear, predictor, unet, volume
+from tests.networks import Power
 from tests.oracles import disguised, everywhere, frozen, gradient_of, monai_prediction, relative_gap
 
 TOLERANCE = 2e-5
@@ -97,19 +102,123 @@ def test_any_method_may_be_the_base(method: type, base: Explainer) -> None:
     assert found.parameters["base"]["name"] == base.name
 
 
-def test_noise_methods_nest() -> None:
+def test_noise_methods_nest_and_each_copy_has_draws_of_its_own() -> None:
     model = predictor(unet(2), (8, 8))
     image = volume(SHAPES[2])
     target = frozen(model, image)
-    inner = SmoothGrad(samples=2, seed=3)
+    outer = VarGrad(base=SmoothGrad(samples=2, seed=3), samples=3)
+    bases = list(outer.bases())
+    seeds = [base.seed for base in bases]
+    assert len(set(seeds)) == 3
+    assert not {0, 3} & set(seeds)
     maps = [
-        inner.explain(model, image.with_data(copy), target).data
-        for copy in noisy_copies(image, 3, 0.1, seed=0)
+        base.explain(model, image.with_data(copy), target).data
+        for base, copy in zip(bases, noisy_copies(image, 3, 0.1, seed=0), strict=True)
     ]
-    found = VarGrad(base=inner, samples=3).explain(model, image, target)
+    found = outer.explain(model, image, target)
     assert relative_gap(found.data, moments(maps)[VarGrad]) < TOLERANCE
     assert found.unit == "(logit x voxels / input unit)^2"
     assert found.facts.evaluations == 2 * 3
+
+
+def test_the_seeds_of_copies_follow_from_both_seeds() -> None:
+    """The same again for the same seeds; others for another seed of the noise or of the base."""
+
+    def seeds(outer: int, inner: int) -> list[int]:
+        method = NoiseTunnel(base=SmoothGrad(seed=inner), samples=4, seed=outer)
+        return [base.seed for base in method.bases()]
+
+    assert seeds(0, 0) == seeds(0, 0)
+    drawn = [*seeds(0, 0), *seeds(0, 1), *seeds(1, 0), *seeds(10, 0)]
+    assert len(set(drawn)) == 16
+    plain = NoiseTunnel(base=InputXGradient(), samples=3)
+    assert list(plain.bases()) == [InputXGradient()] * 3
+
+
+def test_a_stochastic_base_averages_out_over_copies() -> None:
+    """With all but no noise outside, the copies' maps differ by the base's draws alone."""
+    model = predictor(unet(2), (8, 8))
+    image = volume(SHAPES[2])
+    target = frozen(model, image)
+    base = SmoothGrad(samples=2, noise=0.5)
+    truth = SmoothGrad(samples=250, noise=0.5, seed=9).explain(model, image, target).data
+    gaps = []
+    for copies in (1, 25):
+        method = NoiseTunnel(base=base, samples=copies, noise=1e-6)
+        gaps.append(relative_gap(method.explain(model, image, target).data, truth))
+    assert gaps[1] < gaps[0] / 2.5  # a fifth, were there no error in the truth
+
+
+@pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])
+@pytest.mark.parametrize("base", [GradCam(layer="model.0"), InputXGradient()], ids=["layer", "ixg"])
+def test_noise_tunnel_is_each_of_its_kinds(kind: str, base: Explainer) -> None:
+    model = predictor(unet(2), (8, 8))
+    image = volume(SHAPES[2])
+    target = frozen(model, image)
+    shared = {"base": base, "samples": 4, "noise": 0.2, "seed": 3, "spread": True}
+    found = NoiseTunnel(kind=kind, **shared).explain(model, image, target)
+    named = EXPLAINERS[kind](**shared).explain(model, image, target)
+    assert torch.equal(found.data, named.data)
+    assert found.standard_error is not None
+    assert torch.equal(found.standard_error, named.standard_error)
+    assert found.unit == named.unit
+    assert found.data.shape == (1, *SHAPES[2])
+
+
+@pytest.mark.parametrize("method", [SmoothGrad, SmoothGradSquared, VarGrad])
+def test_the_standard_error_in_closed_form(case: Case, method: type) -> None:
+    """Of the mean: std / sqrt(n). Of the variance: by the fourth moment, from all maps at once."""
+    model, image, target = case
+    n = 6
+    maps = torch.stack(
+        [
+            gradient_of(lambda x: target.value(monai_prediction(model, x)), copy[None])[0]
+            for copy in noisy_copies(image, n, 0.3, seed=5)
+        ]
+    ).double()
+    gaps = maps - maps.mean(dim=0)
+    second, fourth = gaps.square().mean(dim=0), gaps.pow(4).mean(dim=0)
+    unbiased_error = ((fourth - second.square() * (n - 3) / (n - 1)) / n).sqrt()
+    expected = {
+        SmoothGrad: maps.std(dim=0) / n**0.5,
+        SmoothGradSquared: maps.square().std(dim=0) / n**0.5,
+        VarGrad: unbiased_error * (n - 1) / n,
+    }
+    found = method(samples=n, noise=0.3, seed=5, spread=True).explain(model, image, target)
+    assert found.standard_error is not None
+    assert relative_gap(found.standard_error, expected[method]) < 10 * TOLERANCE
+    assert method(samples=n, seed=5).explain(model, image, target).standard_error is None
+
+
+@pytest.mark.parametrize("method", [SmoothGrad, SmoothGradSquared, VarGrad])
+def test_the_standard_error_is_the_spread_over_seeds(method: type) -> None:
+    """A polynomial network, many seeds: what one run says of its error is what happens."""
+    network = Power(linear(2), 3)
+    model = predictor(network, (6, 5))
+    image = volume((6, 5))
+    target = frozen(model, image)
+    runs = [
+        method(samples=40, noise=0.3, seed=seed, spread=True).explain(model, image, target)
+        for seed in range(40)
+    ]
+    seen = torch.stack([run.data for run in runs]).double().var(dim=0)
+    said = torch.stack([run.standard_error for run in runs]).double().square().mean(dim=0)
+    assert 0.8 < float((said.sum() / seen.sum()).sqrt()) < 1.2
+
+
+def test_too_few_samples_for_a_standard_error_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"1 samples have no standard error.*at least 2"):
+        SmoothGrad(samples=1, spread=True)
+    with pytest.raises(ConfigError, match=r"3 samples have no standard error.*at least 4"):
+        NoiseTunnel(kind="vargrad", samples=3, spread=True)
+
+
+def test_equal_maps_have_a_variance_of_exactly_zero() -> None:
+    """The gradient of a linear network is the same everywhere: refused, not a map of rounding."""
+    model = predictor(linear(2), (4, 4))
+    image = volume(SHAPES[2])
+    with pytest.raises(MapError, match="zero everywhere"):
+        NoiseTunnel(kind="vargrad", samples=5).explain(model, image, frozen(model, image))
 
 
 @pytest.mark.parametrize("method", [SmoothGrad, SmoothGradSquared, VarGrad])
@@ -149,6 +258,7 @@ def test_bad_parameters_are_refused(method: type, bad: dict[str, float]) -> None
         method(**bad)
 
 
-def test_one_copy_has_no_variance() -> None:
+@pytest.mark.parametrize("method", [VarGrad, partial(NoiseTunnel, kind="vargrad")])
+def test_one_copy_has_no_variance(method: Callable[..., Explainer]) -> None:
     with pytest.raises(ConfigError, match="at least 2"):
-        VarGrad(samples=1)
+        method(samples=1)

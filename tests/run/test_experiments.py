@@ -55,6 +55,54 @@ def test_a_target_is_formed_over_its_region(orientation: str | None, tmp_path: P
         assert lab.sidecar("a", name, "saliency")["target_facts"]["voxels"] == mask.sum()
 
 
+def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
+    """Unit 1 of the only layer is the logit of liver: twice the value, over the same voxels."""
+    lab = threshold_lab(tmp_path)
+    save_image(tmp_path / "truth.nii.gz", TRUTH.astype(np.uint8))
+    save_image(tmp_path / "a_roi.nii.gz", (noise(seed=4) > 1).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "truth.nii.gz"
+    unit = {"of": "unit", "layer": "head", "channel": 1}
+    labelless = ("all", "box", "point", "roi")
+    lab.keys["targets"] = [
+        {"name": name, **unit, **keys, **({} if name in labelless else {"label": "liver"})}
+        for name, (keys, _) in TARGETS.items()
+    ]
+    lab.keys["targets"] += [unit, {"name": "twice", "combine": {"predicted": 2, "all": -1}}]
+    assert lab.run().exit_code == 0
+    for name, (_, mask) in TARGETS.items():
+        np.testing.assert_allclose(lab.map("a", name, "saliency"), 2.0 * mask, atol=1e-5)
+    np.testing.assert_allclose(lab.map("a", "head-1", "saliency"), 2.0, atol=1e-5)
+    np.testing.assert_allclose(lab.map("a", "twice", "saliency"), 4.0 * PREDICTED - 2, atol=1e-5)
+    sidecar = lab.sidecar("a", "predicted", "saliency")
+    assert sidecar["target"] == "sum of unit 1 of layer head over predicted of liver"
+    assert sidecar["unit"] == "activation x voxels / input unit"
+    voxels = int(PREDICTED.sum())
+    assert sidecar["target_facts"] == {"layer": "head", "channel": 1, "voxels": voxels}
+
+
+def test_another_channel_of_a_unit_is_another_unit_of_work(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[3.0], [2.0]], [0.0, 0.0])
+    lab.keys["targets"] = [{"name": "u", "of": "unit", "layer": "head", "channel": 1}]
+    assert lab.run().exit_code == 0
+    assert "1 skipped" in lab.run().stdout
+    lab.keys["targets"][0]["channel"] = 0
+    assert "1 done, 0 skipped" in lab.run().stdout
+    np.testing.assert_allclose(lab.map("a", "u", "saliency"), 3.0, atol=1e-5)
+
+
+def test_a_unit_in_each_component(tmp_path: Path) -> None:
+    lab = threshold_lab(tmp_path)
+    image = -np.ones(SHAPE, np.float32)
+    image[1:4, 1:4, 1:4] = image[7:9, 7:9, 6:8] = 1
+    save_image(tmp_path / "a.nii.gz", image)
+    lab.keys["targets"] = [
+        {"name": "u", "of": "unit", "layer": "head", "channel": 1, "label": 1, "component": "each"}
+    ]
+    assert lab.run().exit_code == 0
+    for place, mask in enumerate((boxed((1, 1, 1), (4, 4, 4)), boxed((7, 7, 6), (9, 9, 8))), 1):
+        np.testing.assert_allclose(lab.map("a", f"u#{place}", "saliency"), 2.0 * mask, atol=1e-5)
+
+
 def test_targets_combine_with_their_coefficients(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [
@@ -101,6 +149,66 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
         expected = 2.0 * (noise(seed=place) - noise(seed=10 + place))
         found = lab.map(name, "whole", "integrated_gradients")
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_baseline_files_in_a_list(tmp_path: Path) -> None:
+    """Each is read for its case, in its place between the others; a new one is a new unit."""
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    lab.keys["methods"] = [
+        {
+            "name": "noise_tunnel",
+            "samples": 1,
+            "noise": 1e-7,
+            "base": {
+                "name": "gradient_shap",
+                "samples": 4,
+                "baselines": [{"file": "low_{case}.nii.gz"}, "zero", "high.nii.gz"],
+            },
+        }
+    ]
+    for place, name in enumerate("ab"):
+        save_image(tmp_path / f"low_{name}.nii.gz", noise(seed=10 + place))
+    save_image(tmp_path / "high.nii.gz", noise(seed=20))
+    assert lab.run().exit_code == 0
+    for place, name in enumerate("ab"):
+        start = (noise(seed=10 + place) + noise(seed=20)) / 3
+        found = lab.map(name, "whole", "noise_tunnel")
+        np.testing.assert_allclose(found, 2.0 * (noise(seed=place) - start), rtol=1e-4, atol=1e-4)
+    parameters = lab.sidecar("a", "whole", "noise_tunnel")["parameters"]
+    files = [entry["file"] for entry in parameters["base"]["baselines"]]
+    assert files == ["low_{case}.nii.gz", None, "high.nii.gz"]
+    assert "2 skipped" in lab.run().stdout
+    save_image(tmp_path / "low_b.nii.gz", noise(seed=30))
+    assert "1 done, 1 skipped" in lab.run().stdout
+
+
+@pytest.mark.parametrize("orientation", [None, "LPS"])
+def test_an_atlas_of_each_case(orientation: str | None, tmp_path: Path) -> None:
+    """Voxels of a region hold twice its sum; those in none hold zero."""
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    lab.keys["data"]["preprocess"] = {"orientation": orientation}
+    lab.keys["methods"] = [
+        {"name": "feature_ablation", "features": "atlas_{case}.nii.gz", "baseline": "zero"}
+    ]
+    atlases = {}
+    for place, name in enumerate("ab"):
+        atlases[name] = np.random.default_rng(place).choice([0, 3, 7], SHAPE).astype(np.uint8)
+        save_image(tmp_path / f"atlas_{name}.nii.gz", atlases[name])
+    assert lab.run().exit_code == 0
+    for place, name in enumerate("ab"):
+        image, atlas = noise(seed=place), atlases[name]
+        expected = np.zeros(SHAPE)
+        for region in (3, 7):
+            expected[atlas == region] = 2.0 * image[atlas == region].sum()
+        found = lab.map(name, "whole", "feature_ablation")
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        values = lab.sidecar(name, "whole", "feature_ablation")["facts"]["more"]["values"]
+        assert values["label 3"] == pytest.approx(float(expected[atlas == 3][0]), abs=1e-4)
+    assert "2 skipped" in lab.run().stdout
+    save_image(tmp_path / "atlas_b.nii.gz", atlases["a"])
+    assert "1 done, 1 skipped" in lab.run().stdout
 
 
 def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_a_sum_of_linear_targets_is_linear(name: str) -> None:
     logits = noise_logits(2, seed=6).requires_grad_(True)
     value = frozen.value(logits)
     (slope,) = torch.autograd.grad(value.sum(), logits)
-    torch.testing.assert_close(frozen.cotangent(None), slope)
-    expected = (frozen.cotangent(None) * logits).double().sum()
+    torch.testing.assert_close(frozen.cotangent(None).dense()[None], slope)
+    expected = (frozen.cotangent(None).dense() * logits).double().sum()
     torch.testing.assert_close(value, expected[None], rtol=1e-5, atol=1e-6)
 
 

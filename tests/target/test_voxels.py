@@ -101,11 +101,11 @@ def test_a_linear_target_is_its_coefficients(reduce: str, ndim: int, activation:
     frozen = VoxelTarget("two", reduce=reduce).freeze(at)
     assert frozen.coefficients is not None
     logits = noise_logits(ndim, batch=2, seed=4)
-    expected = (frozen.coefficients * logits).flatten(1).double().sum(dim=1)
+    expected = (frozen.coefficients.dense() * logits).flatten(1).double().sum(dim=1)
     torch.testing.assert_close(frozen.value(logits), expected, rtol=1e-5, atol=1e-6)
     y = logits.clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(frozen.value(y).sum(), y)
-    torch.testing.assert_close(frozen.cotangent(None).expand_as(slope), slope)
+    torch.testing.assert_close(frozen.cotangent(None).dense().expand_as(slope), slope)
 
 
 @pytest.mark.parametrize("of", [name for name in QUANTITIES if name != "logit"])

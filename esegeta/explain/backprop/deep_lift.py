@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.axes import Image, Logits
+from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.backprop.lift import lift
 from esegeta.explain.backprop.lift_rules import line_nodes
@@ -17,7 +17,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
-from esegeta.predict import Pieces, require_graph, spot
+from esegeta.predict import Cotangent, Pieces, require_graph, spot
 
 TARGET_NODES = 32
 """Of the quadrature along the logits, for targets that are not linear in them."""
@@ -136,7 +136,7 @@ def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
     return data, sum(changes) if change is None else change
 
 
-def mean_cotangent(objective: Objective, start: Image) -> tuple[Logits, float | None]:
+def mean_cotangent(objective: Objective, start: Image) -> tuple[Cotangent, float | None]:
     """Return the mean of dR/dy on the line between the predictions of a baseline and the image.
 
     So that `<m, y - y'> = R(y) - R(y')`; a linear target's is the same anywhere.
@@ -150,7 +150,7 @@ def mean_cotangent(objective: Objective, start: Image) -> tuple[Logits, float | 
     y, before = objective.logits(), objective.at(start).logits()
     total = torch.zeros_like(y)
     for node, weight in line_nodes(TARGET_NODES):
-        total.add_(target.cotangent(before.lerp(y, node)), alpha=weight)
+        total.add_(target.slope(before.lerp(y, node)), alpha=weight)
     return total, float(target.value(y)[0] - target.value(before)[0])
 
 

@@ -1,7 +1,10 @@
-"""Methods that need nothing but the gradient of the whole prediction by its input."""
+"""Methods of the gradient of the whole prediction by its input, at one point or at many."""
 
 from esegeta.explain.explainer import Explainer
+from esegeta.explain.gradient.gradient_shap import GradientShap
 from esegeta.explain.gradient.integrated_gradients import IntegratedGradients
+from esegeta.explain.gradient.interior_gradient import InteriorGradient
+from esegeta.explain.gradient.neuron_conductance import NeuronConductance
 from esegeta.explain.gradient.noise import NoiseTunnel, SmoothGrad, SmoothGradSquared, VarGrad
 from esegeta.explain.gradient.saliency import InputXGradient, Saliency
 
@@ -9,6 +12,10 @@ GRADIENT: dict[str, type[Explainer]] = {
     "saliency": Saliency,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
+    "interior_gradient": InteriorGradient,
+    "gradient_shap": GradientShap,
+    "neuron_conductance": NeuronConductance,
+    "noise_tunnel": NoiseTunnel,
     "smoothgrad": SmoothGrad,
     "smoothgrad_sq": SmoothGradSquared,
     "vargrad": VarGrad,
@@ -17,8 +24,11 @@ GRADIENT: dict[str, type[Explainer]] = {
 
 __all__ = [
     "GRADIENT",
+    "GradientShap",
     "InputXGradient",
     "IntegratedGradients",
+    "InteriorGradient",
+    "NeuronConductance",
     "NoiseTunnel",
     "Saliency",
     "SmoothGrad",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.objective import Objective
+from esegeta.explain.objective import Objective, gradients_together, values_together
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class IntegratedGradients(Explainer):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "integrated_gradients"
-    traits: ClassVar[Traits] = Traits("gradient", additive=True, complete=True)
+    traits: ClassVar[Traits] = Traits("gradient", additive=True, complete=True, together=True)
     zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
 
     def __post_init__(self) -> None:
@@ -52,16 +54,29 @@ class IntegratedGradients(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and its completeness gap."""
-        x = objective.volume.data
-        start = parse_baseline(self.baseline).of(objective.volume)
-        path = x - start
-        total = torch.zeros_like(x)
+        return self.attribute_together([objective])[0]
+
+    def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
+        """Return each target's map; every step's forward passes serve all of them."""
+        volume = objectives[0].volume
+        start = parse_baseline(self.baseline).of(volume)
+        path = volume.data - start
+        totals = [torch.zeros_like(path) for _ in objectives]
         nodes, weights = np.polynomial.legendre.leggauss(self.steps)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            moved = objective.at(torch.add(start, path, alpha=float(node)))
-            total.add_(moved.gradient(), alpha=float(weight))
-        data = path * total
-        change = objective.value() - objective.at(start).value()
+            point = torch.add(start, path, alpha=float(node))
+            slopes = gradients_together([objective.at(point) for objective in objectives])
+            for total, slope in zip(totals, slopes, strict=True):
+                total.add_(slope, alpha=float(weight))
+        ends = values_together(objectives)
+        starts = values_together([objective.at(start) for objective in objectives])
+        changes = [end - begin for end, begin in zip(ends, starts, strict=True)]
+        return [
+            self._summarise(path * total, change)
+            for total, change in zip(totals, changes, strict=True)
+        ]
+
+    def _summarise(self, data: Tensor, change: float) -> RawMap:
         if not math.isfinite(change) and bool(data.isfinite().all()):
             raise MapError(
                 f"integrated_gradients: the target changes by {change} from baseline to image",

@@ -1,10 +1,12 @@
-"""Maps averaged over noisy copies of the image: SmoothGrad and its kin, over any method."""
+"""Maps over noisy copies of the image: SmoothGrad and its kin, over any method."""
 
 from __future__ import annotations
 
+import random
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,31 +19,59 @@ from esegeta.explain.explainer import (
     generator_for,
     standard_deviation,
 )
+from esegeta.explain.gradient.moments import Moments
 from esegeta.explain.gradient.saliency import Saliency
 from esegeta.explain.objective import Objective
 
+Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+
+UNITS: dict[Kind, str] = {
+    "smoothgrad": "{base}",
+    "smoothgrad_sq": "({base})^2",
+    "vargrad": "({base})^2",
+}
+LEAST_FOR_SPREAD: dict[Kind, int] = {"smoothgrad": 2, "smoothgrad_sq": 2, "vargrad": 4}
+ZERO_HINT = "the base method's map is zero in every copy, or (vargrad) the same; raise the noise"
+
 
 @dataclass(frozen=True)
-class NoiseTunnel(Explainer):
-    """Shared parameters of methods that explain noisy copies of the image.
+class NoisyCopies(Explainer):
+    """What all methods share that explain noisy copies of the image and summarise the maps.
 
     Args:
         base: the method that explains each copy.
         samples: number of copies.
         noise: standard deviation of the Gaussian noise, in standard deviations of the image.
-        seed: of the noise.
+        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        spread: also return the standard error of the map.
     """
 
     base: Explainer = field(default_factory=Saliency)
     samples: int = 16
     noise: float = 0.1
     seed: int = 0
+    spread: bool = False
+
+    zero_hint: ClassVar[str] = ZERO_HINT
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.noise <= 0:
             raise ConfigError(
                 f"{self.name}: samples: {self.samples}, noise: {self.noise:g} must be above zero"
             )
+        if self.statistic == "vargrad" and self.samples < 2:
+            raise ConfigError(f"{self.name}: samples: one copy has no variance; use at least 2")
+        least = LEAST_FOR_SPREAD[self.statistic]
+        if self.spread and self.samples < least:
+            raise ConfigError(
+                f"{self.name}: spread: {self.samples} samples have no standard error",
+                hint=f"use at least {least}",
+            )
+
+    @property
+    @abstractmethod
+    def statistic(self) -> Kind:
+        """What becomes of the copies' maps."""
 
     @property
     def cost(self) -> str:
@@ -49,8 +79,21 @@ class NoiseTunnel(Explainer):
         return f"{self.samples} x ({self.base.cost})"
 
     def unit_for(self, target_unit: str) -> str:
-        """Return the unit of the base method's map, where `{base}` stands for it."""
-        return self.traits.unit.format(base=self.base.unit_for(target_unit))
+        """Return the unit of one voxel of the map, by that of the base method's map."""
+        return UNITS[self.statistic].format(base=self.base.unit_for(target_unit))
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the mean, the mean square or the variance of the copies' maps."""
+        varies = self.statistic == "vargrad"
+        order = {(False, False): 1, (False, True): 2, (True, False): 2, (True, True): 4}
+        moments = Moments(order[varies, self.spread])
+        heard: list[RawMap] = []
+        for map_ in self.maps(objective, heard):
+            moments.add(map_.square_() if self.statistic == "smoothgrad_sq" else map_)
+        error: Tensor | None = None
+        if self.spread:
+            error = moments.error_of_variance() if varies else moments.error_of_mean()
+        return summarise(moments.variance() if varies else moments.mean, error, heard)
 
     def maps(self, objective: Objective, heard: list[RawMap]) -> Iterator[Tensor]:
         """Yield the base method's map of each noisy copy, `A *S`, in float64.
@@ -60,16 +103,62 @@ class NoiseTunnel(Explainer):
         x = objective.volume.data
         generator = generator_for(x, self.seed)
         spread = self.noise * standard_deviation(x)
-        for _ in range(self.samples):
+        for base in self.bases():
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            moved = objective.at(x + spread * bump)
-            raw = self.base.attribute(moved)
-            heard.append(replace(raw, data=raw.data.new_zeros(0)))
-            yield raw.data.double()
+            raw = base.attribute(objective.at(x + spread * bump))
+            empty = raw.data.new_zeros(0)
+            heard.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
+            yield raw.data.to(torch.float64, copy=True)
+
+    def bases(self) -> Iterator[Explainer]:
+        """Yield the method that explains each copy; a stochastic one with a seed of its own.
+
+        One seed for all copies would give all of them the base's same draws, whose error the mean
+        over copies would then not average out.
+        """
+        if not self.base.traits.stochastic:
+            yield from [self.base] * self.samples
+            return
+        base: Any = self.base
+        # Seeded by text: neither the noise's stream nor that of the base under its own seed.
+        draws = random.Random(f"{self.seed} {base.seed}")
+        for _ in range(self.samples):
+            yield replace(base, seed=draws.getrandbits(62))
 
 
 @dataclass(frozen=True)
-class SmoothGrad(NoiseTunnel):
+class NoiseTunnel(NoisyCopies):
+    """The maps of any method over noisy copies of the image, summarised.
+
+        smoothgrad: mean of phi(x + e_i)    smoothgrad_sq: mean of phi(x + e_i)^2
+        vargrad: mean of (phi(x + e_i) - their mean)^2,    e_i ~ N(0, (noise * std(x))^2)
+
+    The first has the base method's sign and unit; the others are never negative and squared.
+
+    Args:
+        base: the method that explains each copy.
+        samples: number of copies n.
+        noise: standard deviation of the noise, in standard deviations of the image.
+        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        spread: also return the standard error of the map.
+        kind: smoothgrad, smoothgrad_sq or vargrad.
+
+    Source: see `smoothgrad`, `smoothgrad_sq` and `vargrad`, which are this under their own names.
+    """
+
+    kind: Kind = "smoothgrad"
+
+    name: ClassVar[str] = "noise_tunnel"
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="{base}")
+
+    @property
+    def statistic(self) -> Kind:
+        """The kind that was asked for."""
+        return self.kind
+
+
+@dataclass(frozen=True)
+class SmoothGrad(NoisyCopies):
     """The mean of a method's maps over noisy copies of the image.
 
         a = 1/n sum_i phi(x + e_i),   e_i ~ N(0, (noise * std(x))^2)
@@ -80,23 +169,24 @@ class SmoothGrad(NoiseTunnel):
         base: the method that explains each copy.
         samples: number of copies n.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise.
+        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        spread: also return the standard error of the map.
 
     Source: Smilkov et al., SmoothGrad, 2017, section 3; there the noise is in units of the
     image's range, which one bright voxel would set.
     """
 
     name: ClassVar[str] = "smoothgrad"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="{base}")
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["smoothgrad"])
 
-    def attribute(self, objective: Objective) -> RawMap:
-        """Return the mean map."""
-        heard: list[RawMap] = []
-        return summarise(sum_maps(self.maps(objective, heard)) / self.samples, heard)
+    @property
+    def statistic(self) -> Kind:
+        """The mean."""
+        return "smoothgrad"
 
 
 @dataclass(frozen=True)
-class SmoothGradSquared(NoiseTunnel):
+class SmoothGradSquared(NoisyCopies):
     """The mean of the squares of a method's maps over noisy copies of the image.
 
         a = 1/n sum_i phi(x + e_i)^2
@@ -107,23 +197,23 @@ class SmoothGradSquared(NoiseTunnel):
         base: the method that explains each copy.
         samples: number of copies n.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise.
+        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        spread: also return the standard error of the map.
 
     Source: Hooker et al., A Benchmark for Interpretability Methods, 2019, section 4.
     """
 
     name: ClassVar[str] = "smoothgrad_sq"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="({base})^2")
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["smoothgrad_sq"])
 
-    def attribute(self, objective: Objective) -> RawMap:
-        """Return the mean squared map."""
-        heard: list[RawMap] = []
-        squares = (map_ * map_ for map_ in self.maps(objective, heard))
-        return summarise(sum_maps(squares) / self.samples, heard)
+    @property
+    def statistic(self) -> Kind:
+        """The mean square."""
+        return "smoothgrad_sq"
 
 
 @dataclass(frozen=True)
-class VarGrad(NoiseTunnel):
+class VarGrad(NoisyCopies):
     """The variance of a method's maps over noisy copies of the image.
 
         a = 1/n sum_i (phi(x + e_i) - mean)^2
@@ -134,37 +224,25 @@ class VarGrad(NoiseTunnel):
         base: the method that explains each copy.
         samples: number of copies n, at least 2.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise.
+        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        spread: also return the standard error, by the copies' own fourth moments: rough, and
+            rather low, for few copies; at least 4.
 
     Source: Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity
     to Parameter Values, 2018, section 2.
     """
 
     name: ClassVar[str] = "vargrad"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="({base})^2")
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["vargrad"])
     zero_hint: ClassVar[str] = "the base method's map does not change under this noise; raise it"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 2:
-            raise ConfigError("vargrad: samples: one copy has no variance; use at least 2")
-
-    def attribute(self, objective: Objective) -> RawMap:
-        """Return the variance map, by Welford's update: two equal maps give exactly zero."""
-        heard: list[RawMap] = []
-        mean: Tensor | None = None
-        squares = torch.zeros(())
-        for count, map_ in enumerate(self.maps(objective, heard), start=1):
-            if mean is None:
-                mean, squares = map_, torch.zeros_like(map_)
-                continue
-            gap = map_ - mean
-            mean = mean + gap / count
-            squares = squares + gap * (map_ - mean)
-        return summarise(squares / self.samples, heard)
+    @property
+    def statistic(self) -> Kind:
+        """The variance."""
+        return "vargrad"
 
 
-def summarise(data: Tensor, heard: Sequence[RawMap]) -> RawMap:
+def summarise(data: Tensor, error: Tensor | None, heard: Sequence[RawMap]) -> RawMap:
     """Return a map with the worst completeness of its copies and the first of their warnings."""
     gaps = [raw for raw in heard if raw.completeness_relative is not None]
     worst = max(gaps, key=lambda raw: raw.completeness_relative or 0.0, default=RawMap(data))
@@ -175,12 +253,5 @@ def summarise(data: Tensor, heard: Sequence[RawMap]) -> RawMap:
         worst.completeness_relative,
         more=heard[0].more if heard else {},
         warnings=tuple(warnings[:1]),
+        standard_error=error,
     )
-
-
-def sum_maps(maps: Iterator[Tensor]) -> Tensor:
-    """Add maps up one at a time; at most two are held."""
-    total = next(maps)
-    for map_ in maps:
-        total = total + map_
-    return total

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.objective import Objective
+from esegeta.explain.objective import Objective, gradients_together
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Saliency(Explainer):
     absolute: bool = False
 
     name: ClassVar[str] = "saliency"
-    traits: ClassVar[Traits] = Traits("gradient", additive=True, unit="{target} / input unit")
+    traits: ClassVar[Traits] = Traits(
+        "gradient", additive=True, together=True, unit="{target} / input unit"
+    )
 
     @property
     def cost(self) -> str:
@@ -36,8 +39,12 @@ class Saliency(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the gradient, or its magnitude."""
-        gradient = objective.gradient()
-        return RawMap(gradient.abs() if self.absolute else gradient)
+        return self.attribute_together([objective])[0]
+
+    def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
+        """Return the gradient of each target, or its magnitude."""
+        slopes = gradients_together(objectives)
+        return [RawMap(slope.abs() if self.absolute else slope) for slope in slopes]
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class InputXGradient(Explainer):
     """
 
     name: ClassVar[str] = "input_x_gradient"
-    traits: ClassVar[Traits] = Traits("gradient", additive=True)
+    traits: ClassVar[Traits] = Traits("gradient", additive=True, together=True)
 
     @property
     def cost(self) -> str:
@@ -61,4 +68,9 @@ class InputXGradient(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the input times the gradient."""
-        return RawMap(objective.volume.data * objective.gradient())
+        return self.attribute_together([objective])[0]
+
+    def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
+        """Return the input times the gradient of each target."""
+        x = objectives[0].volume.data
+        return [RawMap(x * slope) for slope in gradients_together(objectives)]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from esegeta.explain.backprop.guided import GuidedBackprop
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.layer.cam import GradCam
+from esegeta.explain.layer.grad_cam import GradCam
 from esegeta.explain.objective import Objective
 
 
@@ -21,13 +21,13 @@ class GuidedGradCam(Explainer):
     negative: a darker voxel would. Zero where Grad-CAM is. Unit: the product of both.
 
     Args:
-        layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
 
     Source: Selvaraju et al., Grad-CAM, 2017, section 3.2. The channel weights are those of the
     whole volume, and the ReLU comes after the resampling to voxels.
     """
 
-    layer: str | None = None
+    layer: str | tuple[str, ...] | None = None
 
     name: ClassVar[str] = "guided_grad_cam"
     traits: ClassVar[Traits] = Traits(

@@ -1,11 +1,41 @@
 """Methods that replace parts of the image and see how the target moves."""
 
 from esegeta.explain.explainer import Explainer
+from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.feature_ablation import FeatureAblation
+from esegeta.explain.perturbation.features import Features, Partition, parse_features
+from esegeta.explain.perturbation.game import Game
+from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
+from esegeta.explain.perturbation.lime import Lime
 from esegeta.explain.perturbation.occlusion import Occlusion
+from esegeta.explain.perturbation.rise import Rise
+from esegeta.explain.perturbation.shapley import ExactShapley, ShapleyValueSampling
 
 PERTURBATION: dict[str, type[Explainer]] = {
     "occlusion": Occlusion,
+    "feature_ablation": FeatureAblation,
+    "exact_shapley": ExactShapley,
+    "shapley_value_sampling": ShapleyValueSampling,
+    "kernel_shap": KernelShap,
+    "lime": Lime,
+    "rise": Rise,
 }
 """The family's methods by the names that configs use."""
 
-__all__ = ["PERTURBATION", "Occlusion"]
+__all__ = [
+    "PERTURBATION",
+    "EditedTarget",
+    "Edits",
+    "ExactShapley",
+    "FeatureAblation",
+    "Features",
+    "Game",
+    "KernelShap",
+    "Lime",
+    "Occlusion",
+    "Partition",
+    "Rise",
+    "ShapleyValueSampling",
+    "parse_features",
+    "solve_kernel_shap",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,8 +16,8 @@ from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
-from esegeta.model import held_still
-from esegeta.predict import Box, Windows, spot
+from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.predict import Box
 
 Lengths = float | tuple[float, ...]
 
@@ -148,129 +148,37 @@ def list_patches(shape: Shape, box: Shape, stride: Shape, channels: Sequence[sli
 
 
 def falls_of_target(objective: Objective, patches: Sequence[Patch], baseline: Image) -> Tensor:
-    """Return `R(x) - R(x with patch replaced by baseline)` of every patch, float64.
-
-    A linear target needs only the windows that touch both patch and target; their logits are
-    reduced at once. Any other target is formed on the prediction with the touched windows' change
-    put in; the rest of the prediction is reused.
-    """
-    if objective.target.is_linear:
-        return _falls_of_linear_target(objective, patches, baseline)
-    return _falls_of_any_target(objective, patches, baseline)
+    """Return `R(x) - R(x with patch replaced by baseline)` of every patch, float64."""
+    target = EditedTarget(objective)
+    return -target.changes(_Occluded(patches, baseline, target))
 
 
-def _falls_of_linear_target(
-    objective: Objective, patches: Sequence[Patch], baseline: Image
-) -> Tensor:
-    predictor, windows, cotangent = objective.predictor, objective.windows, objective.cotangent()
-    active = objective.active(cotangent)
-    before = predictor.contributions(objective.x, cotangent, active)[0]
-    worth = dict(zip(active, before, strict=True))
-    shares = predictor.shares(windows, cotangent)
-    falls = torch.zeros(len(patches), dtype=torch.float64, device=before.device)
-    pairs = (
-        (patch, window)
-        for patch in patches
-        for window in windows.touching_box(patch.box)
-        if window in worth
-    )
-    objective.tally.windows_run += len(active)
-    with torch.no_grad(), held_still(predictor.network):
-        for group in _grouped(pairs, predictor.batch_size):
-            crops = _occluded(objective, group, windows, baseline)
-            share = shares.at([window for _, window in group], crops.device)
-            after = predictor.inner(crops, share, windows).to(falls.device) * shares.scale
-            objective.tally.windows_run += len(group)
-            for place, (patch, window) in enumerate(group):
-                falls[patch.index] += worth[window] - after[place]
-    objective.tally.evaluations += len(patches) + 1
-    return falls
+class _Occluded(Edits):
+    """Copies of the image with one patch replaced in each."""
 
-
-def _falls_of_any_target(objective: Objective, patches: Sequence[Patch], baseline: Image) -> Tensor:
-    windows, logits = objective.windows, objective.logits()
-    seen = set(objective.target.touched(windows))
-    coverage = windows.coverage(logits.device, logits.dtype)
-    value = objective.target.value(logits)[0]
-    before = _RecentLogits(objective)
-    falls = []
-    with torch.no_grad(), held_still(objective.predictor.network):
+    def __init__(self, patches: Sequence[Patch], baseline: Image, target: EditedTarget) -> None:
+        self._patches = patches
+        self._baseline = baseline
+        self._lows = [low for low, _ in target.windows.padding]
+        self._touching: dict[int, dict[int, Hashable]] = {}
         for patch in patches:
-            touched = [window for window in windows.touching_box(patch.box) if window in seen]
-            change = _change_of_prediction(objective, patch, touched, baseline, before)
-            moved = logits + windows.crop(change / coverage)
-            falls.append(value - objective.target.value(moved)[0])
-    objective.tally.evaluations += len(patches) + 1
-    return torch.stack(falls)
+            for window in target.windows.touching_box(patch.box):
+                self._touching.setdefault(window, {})[patch.index] = patch.index
 
+    def __len__(self) -> int:
+        return len(self._patches)
 
-def _change_of_prediction(
-    objective: Objective,
-    patch: Patch,
-    touched: Sequence[int],
-    baseline: Image,
-    before: _RecentLogits,
-) -> Tensor:
-    """Return by how much the weighted sum of logits changes, `1 L *S` of the padded volume."""
-    predictor, windows, x = objective.predictor, objective.windows, objective.x
-    importance = windows.importance(x.device, x.dtype)
-    change = x.new_zeros((1, predictor.labels.num_outputs, *windows.padded_shape))
-    for group in _grouped(((patch, window) for window in touched), predictor.batch_size):
-        after = predictor.run(_occluded(objective, group, windows, baseline), windows).to(x)
-        objective.tally.windows_run += len(group)
-        for (_, window), logits in zip(group, after, strict=True):
-            change[spot(0, windows.boxes[window])] += (logits - before.of(window)) * importance
-    return change
+    def touching(self, window: int) -> Mapping[int, Hashable]:
+        return self._touching.get(window, {})
 
-
-class _RecentLogits:
-    """The unperturbed logits of windows, of which the latest few are kept.
-
-    Neighbouring patches touch the same windows, so that few are ever run twice, in the memory of
-    a few windows.
-    """
-
-    KEPT = 16
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._known: dict[int, Tensor] = {}
-
-    def of(self, window: int) -> Tensor:
-        """Return `net(x_t)`, `L *W`, on the input's device."""
-        if window not in self._known:
-            objective = self._objective
-            while len(self._known) >= self.KEPT:
-                self._known.pop(next(iter(self._known)))
-            crops = _untouched(objective, [window], objective.windows)
-            logits = objective.predictor.run(crops, objective.windows)[0]
-            objective.tally.windows_run += 1
-            self._known[window] = logits.to(objective.x)
-        return self._known[window]
-
-
-def _untouched(objective: Objective, group: Sequence[int], windows: Windows) -> Tensor:
-    padded = windows.pad(objective.x)
-    crops = [padded[spot(0, windows.boxes[window])] for window in group]
-    return torch.stack(crops).to(objective.predictor.device_for(padded))
-
-
-def _occluded(
-    objective: Objective,
-    group: Sequence[tuple[Patch, int]],
-    windows: Windows,
-    baseline: Image,
-) -> Tensor:
-    crops = _untouched(objective, [window for _, window in group], windows)
-    lows = [low for low, _ in windows.padding]
-    for crop, (patch, window) in zip(crops, group, strict=True):
+    def apply(self, edit: int, crop: Tensor, box: Box) -> None:
+        patch = self._patches[edit]
         inside, source = [], []
-        for part, side, low in zip(patch.box, windows.boxes[window], lows, strict=True):
+        for part, side, low in zip(patch.box, box, self._lows, strict=True):
             start, stop = max(part.start + low, side.start), min(part.stop + low, side.stop)
             inside.append(slice(start - side.start, stop - side.start))
             source.append(slice(start - low, stop - low))
-        crop[(patch.channels, *inside)] = baseline[(patch.channels, *source)].to(crop)
-    return crops
+        crop[(patch.channels, *inside)] = self._baseline[(patch.channels, *source)].to(crop)
 
 
 def _in_voxels(
@@ -287,9 +195,3 @@ def _in_voxels(
         )
     units = spacing_mm if vox is None else (1.0,) * len(lengths)
     return tuple(max(1, round(value / unit)) for value, unit in zip(lengths, units, strict=True))
-
-
-def _grouped(pairs: Iterable[tuple[Patch, int]], size: int) -> Iterator[list[tuple[Patch, int]]]:
-    rest = iter(pairs)
-    while group := list(itertools.islice(rest, size)):
-        yield group

@@ -1,0 +1,171 @@
+"""Layer-wise relevance propagation through the whole prediction, in 2D and 3D.
+
+Rules are by function and not by module, norms are folded or frozen sample by sample, and every
+linear operation is served by its own transpose: captum has no rule for Conv3d, transposed
+convolutions, instance norms, or sums and concatenations inside a forward method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.errors import ConfigError, DataError
+from esegeta.explain.backprop.composites import COMPOSITES, Composite, CompositeName, one_rule
+from esegeta.explain.backprop.operations import LinearCall, Place
+from esegeta.explain.backprop.propagation import Propagation, scale_of
+from esegeta.explain.backprop.relevance import Rules
+from esegeta.explain.backprop.rules import (
+    RULES,
+    RuleName,
+    Settings,
+    divide,
+    share_out,
+    weightless,
+)
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.objective import Objective
+from esegeta.explain.windowed import sum_over_windows
+
+
+@dataclass(frozen=True)
+class LayerwiseRelevance(Explainer):
+    """Relevance R = y dR/dy, handed from the logits to the image, layer by layer.
+
+        R_i = sum_j c_ij / (sum_i' c_i'j + b_j + epsilon) R_j
+
+    The rule says what the contributions c_ij are. Positive: speaks for the target. Unit: target.
+    The map adds up to <dR/dy, y> but for what biases keep; both are facts of the map.
+
+    Args:
+        composite: epsilon_plus_flat, epsilon_gamma_box or deep_taylor; none for one `rule`.
+        rule: of all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
+            layer; z_plus behind). Instead of a composite.
+        epsilon: in units of the mean magnitude of a layer's outputs.
+        gamma: how much more positive contributions count.
+        alpha: weight of positive contributions.
+        beta: weight of negative ones; alpha - beta must be 1.
+        low: least value of the box; each channel's minimum by default.
+        high: largest value of the box; each channel's maximum by default.
+
+    Source: Bach 2015; Montavon 2019, table 10.1. docs/methods.md says where we differ.
+    """
+
+    composite: CompositeName | None = None
+    rule: RuleName | None = None
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+    alpha: float = 2.0
+    beta: float = 1.0
+    low: float | None = None
+    high: float | None = None
+
+    name: ClassVar[str] = "lrp"
+    traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
+    zero_hint: ClassVar[str] = "is the target's logit zero, or its cotangent? choose another target"
+
+    def __post_init__(self) -> None:
+        if self.rule is not None and self.composite not in (None, "none"):
+            raise ConfigError(
+                f"lrp: rule: {self.rule} and composite: {self.composite} are two choices",
+                hint="give one of them",
+            )
+        if self.epsilon <= 0 or self.gamma < 0:
+            raise ConfigError(
+                f"lrp: epsilon: {self.epsilon:g} must be above 0, gamma: {self.gamma:g} not below 0"
+            )
+        if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise ConfigError(
+                f"lrp: alpha: {self.alpha:g}, beta: {self.beta:g}: alpha - beta must be 1, and "
+                "beta not below 0",
+                hint="as alpha: 2, beta: 1 or alpha: 1, beta: 0",
+            )
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ConfigError(f"lrp: low: {self.low:g} must be below high: {self.high:g}")
+
+    @property
+    def cost(self) -> str:
+        """One forward pass, and a backward pass in which each layer runs again."""
+        return "1 F + 2 to 4 B"
+
+    def chosen(self) -> Composite:
+        """Return the rule of each layer."""
+        if self.rule is not None:
+            return one_rule(self.rule)
+        if self.composite == "none":
+            return one_rule("epsilon")
+        return COMPOSITES[self.composite or "epsilon_plus_flat"]
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map, with an account of relevance in, out and kept on the way."""
+        low, high = self._box(objective)
+        given = Settings(self.epsilon, self.gamma, self.alpha, self.beta, low, high)
+        propagation = Propagation(LrpRules(self.chosen(), given), torch.mul)
+        data = sum_over_windows(objective, propagation.window_map(objective))
+        scale = scale_of(objective)
+        started = propagation.started * scale
+        ended = float(data.sum(dtype=torch.float64))
+        biases, constants = (given.ledger.total(key) * scale for key in ("biases", "constants"))
+        facts = {
+            "relevance_in": started,
+            "relevance_out": ended,
+            "kept_by_biases": biases,
+            "kept_by_constants": constants,
+            "unaccounted": started - ended - biases - constants,
+        }
+        return RawMap(data, more=facts, warnings=propagation.warnings())
+
+    def _box(self, objective: Objective) -> tuple[Tensor, Tensor]:
+        """Return the least and the largest value of each channel, zeros around it included."""
+        data = objective.volume.data
+        axes = tuple(range(1, data.ndim))
+        low, high = data.amin(dim=axes), data.amax(dim=axes)
+        if objective.windows.padded_shape != tuple(data.shape[1:]):
+            low, high = low.clamp(max=0), high.clamp(min=0)
+        for bound, found, word in ((self.low, low.min(), "low"), (self.high, high.max(), "high")):
+            outside = bound is not None and (found < bound if word == "low" else found > bound)
+            if outside:
+                raise DataError(
+                    f"lrp: {word}: {bound:g}: the network's input reaches {float(found):g}",
+                    hint="leave the box out: it is then the image's own range",
+                )
+        low = low if self.low is None else torch.full_like(low, self.low)
+        high = high if self.high is None else torch.full_like(high, self.high)
+        return low, high
+
+
+class LrpRules(Rules):
+    """Each linear operation by the rule of a composite; all else by the epsilon rule.
+
+    Args:
+        composite: the rule of each linear operation.
+        given: the numbers in the rules.
+    """
+
+    def __init__(self, composite: Composite, given: Settings) -> None:
+        self.composite = composite
+        self.given = given
+
+    def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
+        """Return the relevance of the input of a linear operation."""
+        return RULES[self.composite(call)](call, x, relevance, self.given)
+
+    def total(
+        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
+    ) -> Sequence[Tensor]:
+        """Return the relevance of each term, in proportion to it; a constant keeps its own."""
+        ratio = divide(relevance, terms[0] + terms[1], self.given.epsilon)
+        parts = [term * ratio for term in terms]
+        for part, wanted in zip(parts, tracked, strict=True):
+            if not wanted:
+                self.given.ledger.keep("constants", part)
+        return parts
+
+    def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
+        """Return the relevance of the input, in proportion to its part in each output."""
+        call = weightless(function)
+        return share_out(call, [(x, call.weight)], None, relevance, self.given)

@@ -1,0 +1,175 @@
+"""Linear operations as rules see them, `z = W x + b`, with the norm behind them folded in.
+
+Convolutions, transposed ones and dense operations are bilinear in their input and weight: a rule
+asks for the outputs of other inputs and other weights, and autograd transposes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Kind = Literal["convolution", "transposed", "dense", "scaling"]
+
+_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = (
+    *("input", "weight", "bias", "stride", "padding"),
+    *("output_padding", "groups", "dilation"),
+)
+
+SIGNATURES: dict[Callable[..., Tensor], tuple[Kind, tuple[str, ...]]] = {
+    torch.conv1d: ("convolution", _CONVOLUTION),
+    torch.conv2d: ("convolution", _CONVOLUTION),
+    torch.conv3d: ("convolution", _CONVOLUTION),
+    torch.conv_transpose1d: ("transposed", _TRANSPOSED),
+    torch.conv_transpose2d: ("transposed", _TRANSPOSED),
+    torch.conv_transpose3d: ("transposed", _TRANSPOSED),
+    F.linear: ("dense", ("input", "weight", "bias")),
+}
+"""Functions that multiply their input with a weight, and the names of their arguments."""
+
+
+@dataclass
+class Place:
+    """Where in the network an operation stands.
+
+    Args:
+        is_first: it takes the image, or what the network made of it before.
+        takes_crop: it takes the image itself.
+        is_last: it gives the logits, with nothing but sums and norms behind it.
+    """
+
+    is_first: bool = False
+    takes_crop: bool = False
+    is_last: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCall:
+    """One call of a linear operation, `y = scale * (W x + b)`.
+
+    Args:
+        kind: which sort of operation.
+        function: from input and weight to outputs without bias; bilinear.
+        weight: W, a norm's weight multiplied into it.
+        bias: b as it is added to the outputs, or None.
+        scale: positive, as it multiplies the outputs: 1 / sigma of a frozen norm; None for 1.
+        channel_axis: of the outputs.
+        groups: of a convolution.
+        stride: of a transposed convolution, one for each axis; with `dilation` it tells which
+            taps of the kernel meet in one output.
+        dilation: of a transposed convolution.
+        place: where it stands.
+        index: counts the calls of a forward pass.
+    """
+
+    kind: Kind
+    function: Callable[[Tensor, Tensor], Tensor]
+    weight: Tensor
+    bias: Tensor | None
+    scale: Tensor | None = None
+    channel_axis: int = 1
+    groups: int = 1
+    stride: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    place: Place = field(default_factory=Place)
+    index: int = -1
+
+    def outputs(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the outputs of an input and a weight, without bias and scale."""
+        return self.function(x, weight)
+
+    def per_output(self, values: Tensor) -> Tensor:
+        """Return one value an output channel, shaped to multiply the weight."""
+        if self.kind == "transposed":  # its weight is `inputs, outputs / groups, *kernel`
+            inputs, outputs, *kernel = self.weight.shape
+            rows = values.reshape(self.groups, 1, outputs)
+            rows = rows.expand(self.groups, inputs // self.groups, outputs)
+            return rows.reshape(inputs, outputs, *(1 for _ in kernel))
+        return values.reshape(-1, *(1 for _ in self.weight.shape[1:]))
+
+    def with_norm(self, norm: FrozenNorm, outputs: Tensor) -> LinearCall:
+        """Return the operation and the norm behind it as one.
+
+            g (W x + b - m) / sigma + t = 1/sigma * (g W x + g (b - m) + t sigma)
+
+        Only g can be negative, so that it goes into the weight and every rule sees its sign.
+        """
+        bias = -norm.mean if self.bias is None else self.bias - norm.mean
+        weight = self.weight
+        if norm.weight is not None:
+            weight = weight * self.per_output(norm.weight)
+            bias = bias * along(norm.weight, outputs, self.channel_axis)
+        if norm.shift is not None:
+            bias = bias + along(norm.shift, outputs, self.channel_axis) * norm.sigma
+        return replace(self, weight=weight, bias=bias, scale=1 / norm.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenNorm:
+    """A norm at the statistics that it had in this forward pass: `g (x - mean) / sigma + t`.
+
+    Args:
+        mean: as it is subtracted from the norm's input.
+        sigma: positive, as it divides it.
+        weight: g, one a channel (or one an element of a layer norm), or None for 1.
+        shift: t, likewise, or None for 0.
+        channel_axis: of weight and shift, or None where they have more axes than one.
+    """
+
+    mean: Tensor
+    sigma: Tensor
+    weight: Tensor | None
+    shift: Tensor | None
+    channel_axis: int | None
+
+
+def linear_call(
+    function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[LinearCall, Tensor]:
+    """Return a call of one of `SIGNATURES` in its parts, and its input."""
+    kind, names = SIGNATURES[function]
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    x, weight = given.pop("input"), given.pop("weight").detach().float()
+    bias = given.pop("bias", None)
+    axis = -1 if kind == "dense" else 1
+    num_axes = weight.ndim - 2
+    call = LinearCall(
+        kind=kind,
+        function=lambda inputs, weights: function(inputs, weights, None, **given),
+        weight=weight,
+        bias=None if bias is None else along(bias.detach().float(), x, axis),
+        channel_axis=axis,
+        groups=given.get("groups", 1),
+        stride=_each_axis(given.get("stride", 1), num_axes) if kind == "transposed" else (),
+        dilation=_each_axis(given.get("dilation", 1), num_axes) if kind == "transposed" else (),
+    )
+    return call, x
+
+
+def scaling_call(norm: FrozenNorm, x: Tensor) -> LinearCall:
+    """Return a norm with nothing linear before it as an operation of its own: `y = g x + b`."""
+    weight = torch.ones_like(x[:1]) if norm.weight is None else norm.weight
+    shift = norm.shift
+    if norm.channel_axis is not None:
+        weight = weight if norm.weight is None else along(weight, x, norm.channel_axis)
+        shift = None if shift is None else along(shift, x, norm.channel_axis)
+    bias = -norm.mean * weight + (0.0 if shift is None else shift * norm.sigma)
+    return LinearCall("scaling", torch.mul, weight, bias, 1 / norm.sigma)
+
+
+def along(values: Tensor, like: Tensor, axis: int) -> Tensor:
+    """Return a vector shaped to go along one axis of a tensor."""
+    shape = [1] * like.ndim
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def _each_axis(value: Any, num_axes: int) -> tuple[int, ...]:
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return values * num_axes if len(values) == 1 else values

@@ -1,0 +1,324 @@
+"""A network run so that relevance, not the gradient, flows back from its logits to its input.
+
+The forward pass is the network's own, to the bit. Each kind of function gets the rule of the
+`Rules` that are given: linear operations with the norm behind them, sums, linear maps.
+Activations hand relevance on. Of a product of two tensors a gate (sigmoid, softmax, tanh) gets
+nothing, and two others half each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esegeta.explain.backprop import functions as kinds
+from esegeta.explain.backprop.carry import Note, Spread, carry, pass_on
+from esegeta.explain.backprop.graph import is_gate
+from esegeta.explain.backprop.intercept import Call, Intercept
+from esegeta.explain.backprop.intercept import Rule as Interception
+from esegeta.explain.backprop.norms import NORMS, frozen_norm
+from esegeta.explain.backprop.operations import (
+    SIGNATURES,
+    LinearCall,
+    Place,
+    linear_call,
+    scaling_call,
+)
+
+MARK = "_esegeta_linear_call"
+
+
+class Rules(ABC):
+    """How relevance is spread, by the kind of function. All are linear in the relevance."""
+
+    @abstractmethod
+    def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
+        """Return the relevance of the input of a linear operation."""
+
+    @abstractmethod
+    def total(
+        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
+    ) -> Sequence[Tensor]:
+        """Return the relevance of each term of a sum; those that are not tracked are constants."""
+
+    @abstractmethod
+    def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
+        """Return the relevance of the input of a linear map without learned weights."""
+
+
+class Carrier:
+    """One forward pass under rules.
+
+    Args:
+        rules: how relevance is spread.
+        crops: the network's input; operations that take it, or a view of it, are the first.
+    """
+
+    def __init__(self, rules: Rules, crops: Tensor) -> None:
+        self.rules = rules
+        self.num_linear = 0
+        self._crops = _storage(crops)
+        self._images = {self._crops}
+
+    def intercept(self) -> Intercept:
+        """Return the context to run the forward pass in; the backward pass goes outside."""
+        table: dict[Call, Interception] = {
+            **dict.fromkeys(SIGNATURES, self._linear),
+            **dict.fromkeys(NORMS, self._norm),
+            **dict.fromkeys(kinds.ACTIVATIONS, self._activation),
+            **dict.fromkeys(kinds.GATES, self._gate),
+            **dict.fromkeys(kinds.SUMS, self._sum),
+            **dict.fromkeys(kinds.PRODUCTS, self._product),
+            **dict.fromkeys(kinds.QUOTIENTS, self._quotient),
+            **dict.fromkeys(kinds.CONTRACTIONS, self._contraction),
+            **dict.fromkeys(kinds.LINEAR_MAPS, self._map),
+            torch.einsum: self._einsum,
+            F.scaled_dot_product_attention: self._attention,
+        }
+        return Intercept(table)
+
+    def _linear(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call, x = linear_call(func, args, kwargs)
+        self.num_linear += 1
+        if not x.requires_grad:
+            return _as_it_is(func, args, kwargs)
+        if self.num_linear == 1:  # what comes before it may have made the image anew
+            self._images.add(_storage(x))
+        call = replace(call, place=self._place(x), index=self.num_linear - 1)
+        output = self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
+        setattr(output, MARK, (call, x, x._version, output._version))
+        return output
+
+    def _norm(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        norm, x = frozen_norm(func, args, kwargs)
+        if not x.requires_grad:
+            return _as_it_is(func, args, kwargs)
+        known = getattr(x, MARK, None)
+        if known is not None:
+            call, source, *versions = known
+            untouched = [source._version, x._version] == versions
+            axis = norm.channel_axis
+            plain = norm.weight is None and norm.shift is None
+            fits = plain or (axis is not None and axis % x.ndim == call.channel_axis % x.ndim)
+            if untouched and fits:
+                # A place of its own: without the norm the operation may be used as well.
+                folded = replace(call.with_norm(norm, x), place=replace(call.place))
+                known_output = x.detach()
+                return self._carry_linear(
+                    folded, source, lambda inputs: _with(known_output, func, args, kwargs)
+                )
+        call = replace(scaling_call(norm, x), place=self._place(x))
+        return self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
+
+    def _place(self, x: Tensor) -> Place:
+        storage = _storage(x)
+        return Place(is_first=storage in self._images, takes_crop=storage == self._crops)
+
+    def _carry_linear(
+        self, call: LinearCall, x: Tensor, compute: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
+            return (self.rules.linear(call, kept[0], relevance),)
+
+        return carry(compute, spread, Note("linear", call.place), [x], [x])
+
+    def _activation(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _elementwise(func, args, kwargs, Note("activation"))
+
+    def _gate(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _elementwise(func, args, kwargs, Note("gate"))
+
+    def _sum(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left, right, rest = _two(args, kwargs)
+        tracked = [_tracked(left), _tracked(right)]
+        if not any(tracked):
+            return _as_it_is(func, args, kwargs)
+        weights = list(kinds.SUMS[func])
+        weights[int(weights[0] > 0)] *= rest.get("alpha", 1)  # of what is not first by itself
+        note = Note("sum")
+        values = [_value(left, right), _value(right, left)]
+        if kinds.is_in_place(func):
+            values[0] = values[0].clone()
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
+            terms = [weight * value for weight, value in zip(weights, kept, strict=True)]
+            parts = self.rules.total(terms, tracked, relevance, note.place)
+            return [part for part, wanted in zip(parts, tracked, strict=True) if wanted]
+
+        return _carry_two(func, (left, right), rest, tracked, spread, note, values)
+
+    def _product(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left, right, rest = _two(args, kwargs)
+        tracked = [_tracked(left), _tracked(right)]
+        if not any(tracked):
+            return _as_it_is(func, args, kwargs)
+        halves = _halves(left, right) if all(tracked) else (1.0,)
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
+            return [half * relevance if half else None for half in halves]
+
+        return _carry_two(func, (left, right), rest, tracked, spread, Note("product"))
+
+    def _quotient(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left, right, rest = _two(args, kwargs)
+        tracked = [_tracked(left), _tracked(right)]
+        if not any(tracked):
+            return _as_it_is(func, args, kwargs)
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
+            return (relevance, None) if all(tracked) else (relevance,)
+
+        return _carry_two(func, (left, right), rest, tracked, spread, Note("product"))
+
+    def _contraction(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left, right, rest = _two(args, kwargs)
+        tracked = [_tracked(left), _tracked(right)]
+        if not any(tracked):
+            return _as_it_is(func, args, kwargs)
+        halves = _halves(left, right) if all(tracked) else [float(one) for one in tracked]
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
+            first, second = kept
+            by_left = (lambda x: func(x, second, **rest), first)
+            by_right = (lambda x: func(first, x, **rest), second)
+            parts = [
+                self.rules.mapped(*which, half * relevance) if half else None
+                for which, half in zip((by_left, by_right), halves, strict=True)
+            ]
+            return [part for part, wanted in zip(parts, tracked, strict=True) if wanted]
+
+        note = Note("product")
+        return _carry_two(func, (left, right), rest, tracked, spread, note, (left, right))
+
+    def _einsum(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        equation, *operands = args
+        if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+            operands = list(operands[0])
+        if len(operands) != 2:
+            return _as_it_is(func, args, kwargs)
+        return self._contraction(
+            lambda left, right: func(equation, left, right), tuple(operands), {}
+        )
+
+    def _attention(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The weights of an attention are a gate: relevance goes to the values only."""
+        names = ("query", "key", "value")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        query, key, value = (given.pop(name) for name in names)
+        if not value.requires_grad:
+            return _as_it_is(func, args, kwargs)
+        rest = (*args[3:],)
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
+            by_value = lambda x: func(kept[0], kept[1], x, *rest, **given)  # noqa: E731
+            return (self.rules.mapped(by_value, kept[2], relevance),)
+
+        return carry(
+            lambda x: func(query, key, x, *rest, **given),
+            spread,
+            Note("product"),
+            [value],
+            [query, key, value],
+        )
+
+    def _map(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        x = _first(args, kwargs)
+        if not _tracked(x):
+            return _as_it_is(func, args, kwargs)
+        blank, rest = _without_first(args, kwargs)
+
+        def compute(inputs: Tensor) -> Tensor:
+            output: Tensor = _with(inputs, func, blank, rest)
+            return output
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
+            return (self.rules.mapped(compute, kept[0], relevance),)
+
+        return carry(compute, spread, Note("map"), [x], [x])
+
+
+def _elementwise(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], note: Note) -> Any:
+    x = _first(args, kwargs)
+    if not _tracked(x):
+        return _as_it_is(func, args, kwargs)
+    return carry(lambda inputs: _with(inputs, func, args, kwargs), pass_on, note, [x])
+
+
+def _carry_two(
+    func: Call,
+    operands: tuple[Any, Any],
+    rest: dict[str, Any],
+    tracked: Sequence[bool],
+    spread: Spread,
+    note: Note,
+    kept: Sequence[Tensor] = (),
+) -> Tensor:
+    """Carry a function of two operands, of which only the tracked ones get relevance."""
+
+    def compute(*inputs: Tensor) -> Tensor:
+        waiting = iter(inputs)
+        pairs = zip(operands, tracked, strict=True)
+        output: Tensor = func(
+            *(next(waiting) if one else operand for operand, one in pairs), **rest
+        )
+        return output
+
+    inputs = [operand for operand, one in zip(operands, tracked, strict=True) if one]
+    return carry(compute, spread, note, inputs, kept)
+
+
+def _halves(left: Tensor, right: Tensor) -> tuple[float, float]:
+    """Return what each factor of a product gets: a gate nothing, others half each."""
+    gates = is_gate(left), is_gate(right)
+    if gates[0] == gates[1]:
+        return 0.5, 0.5
+    return (0.0, 1.0) if gates[0] else (1.0, 0.0)
+
+
+def _as_it_is(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs["input"]
+
+
+def _without_first(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with nothing in the place of the first, so that a rule may keep them."""
+    return ((None, *args[1:]), kwargs) if args else ((), {**kwargs, "input": None})
+
+
+def _with(x: Tensor, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function with another first argument."""
+    return func(x, *args[1:], **kwargs) if args else func(**{**kwargs, "input": x})
+
+
+def _two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    rest = dict(kwargs)
+    given = list(args)
+    for name in ("input", "other", "mat2"):
+        if len(given) < 2 and name in rest:
+            given.append(rest.pop(name))
+    return given[0], given[1], rest
+
+
+def _tracked(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _value(operand: Any, like: Any) -> Tensor:
+    if isinstance(operand, Tensor):
+        return operand
+    return torch.tensor(float(operand), device=like.device)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,152 @@
+"""Conductance of the input through one unit of a layer: integrated gradients that pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from esegeta.axes import Image
+from esegeta.errors import ConfigError, LayerError
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.layer.cut import deepest_name
+from esegeta.explain.objective import Objective
+from esegeta.explain.windowed import sum_over_windows
+from esegeta.model import find_layer, first_tensor
+from esegeta.predict import Pieces
+
+
+@dataclass(frozen=True)
+class NeuronConductance(Explainer):
+    """The part of integrated gradients that flows through one unit of a layer.
+
+        a = (x - x') * integral_0^1 sum_p dR/dA_k,p * dA_k,p/dx dalpha   at x' + alpha (x - x')
+
+    A_k,p is unit k at position p, in every window; by Gauss-Legendre quadrature. Positive: the
+    voxel raises the target through the unit. Unit: target. Over all units of a layer that cuts the
+    network in two, the maps add up to integrated gradients.
+
+    Args:
+        layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
+        channel: of the layer's output, from 0: the unit.
+        steps: quadrature nodes.
+        baseline: zero, mean, minimum, blur, or an image file.
+
+    Source: Dhamdhere et al., How Important Is a Neuron?, 2018, equation 3, summed over the unit's
+    positions.
+    """
+
+    layer: str | None = None
+    channel: int = 0
+    steps: int = 32
+    baseline: Baseline | str = "blur"
+
+    name: ClassVar[str] = "neuron_conductance"
+    traits: ClassVar[Traits] = Traits("gradient", additive=True, needs_hooks=True, needs_layer=True)
+    zero_hint: ClassVar[str] = (
+        "nothing flows through this unit (dead ReLU?), or the image is equal to its baseline; "
+        "choose another `channel`, `layer` or `baseline`"
+    )
+
+    def __post_init__(self) -> None:
+        for key, value, least in (("steps", self.steps, 1), ("channel", self.channel, 0)):
+            if value < least:
+                raise ConfigError(f"neuron_conductance: {key}: {value} must be at least {least}")
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    @property
+    def cost(self) -> str:
+        """A forward pass a step, and a backward pass in two parts: to the layer, to the input."""
+        return f"{self.steps} F + {self.steps} B"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map."""
+        name = self.layer or deepest_name(objective)
+        layer = find_layer(objective.predictor.network, name)
+        x = objective.volume.data
+        start = parse_baseline(self.baseline).of(objective.volume)
+        path = x - start
+        total = torch.zeros_like(x)
+        nodes, weights = np.polynomial.legendre.leggauss(self.steps)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            moved = objective.at(torch.add(start, path, alpha=float(node)))
+            total.add_(gradient_through(moved, layer, self.channel), alpha=float(weight))
+        return RawMap(path * total, more={"layer": name, "channel": self.channel})
+
+
+def gradient_through(objective: Objective, layer: nn.Module, channel: int) -> Image:
+    """Return the gradient of the target by the input on the ways through one unit, `C *S`.
+
+    Raises:
+        LayerError: the layer has no such unit, ran never or twice, or has no part in the target.
+    """
+
+    def window_map(pieces: Pieces, share: Tensor) -> Tensor:
+        crops = pieces.crops.requires_grad_(True)
+        with torch.enable_grad(), read_once(layer) as outputs:
+            logits = objective.run(crops)
+        if not outputs:
+            raise LayerError(
+                "the layer did not run, or its output is no tensor", hint="name another"
+            )
+        activation = outputs[0]
+        if activation.ndim < 2 or channel >= activation.shape[1]:
+            raise LayerError(
+                f"channel {channel}: the layer's output is {tuple(activation.shape)}",
+                hint=f"name a channel from 0 to {activation.shape[1] - 1}",
+            )
+        return _through(crops, activation, logits, share, channel)
+
+    return sum_over_windows(objective, window_map)
+
+
+def _through(
+    crops: Tensor, activation: Tensor, logits: Tensor, share: Tensor, channel: int
+) -> Tensor:
+    """Return the unit's slope `d<share, logits>/dA_k`, held fixed, times `dA_k/dx`."""
+    if not (activation.requires_grad and logits.requires_grad):
+        raise LayerError(
+            "this layer does not depend on the input, or the output on neither", hint="name another"
+        )
+    (slope,) = torch.autograd.grad(
+        logits, activation, share.to(logits.dtype), retain_graph=True, allow_unused=True
+    )
+    if slope is None:
+        raise LayerError("the output does not depend on this layer", hint="name another")
+    unit = slice(channel, channel + 1)
+    (gradient,) = torch.autograd.grad(activation[:, unit], crops, slope[:, unit])
+    return gradient
+
+
+@contextmanager
+def read_once(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Read the output of a layer that runs once in a forward pass, in its graph.
+
+    The rest of the network goes on with a copy, which an in-place activation may write over.
+
+    Raises:
+        LayerError: the layer runs again.
+    """
+    outputs: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: object, output: object) -> object:
+        if outputs:
+            raise LayerError(
+                "the layer runs more than once in a forward pass, so that it has no one activation",
+                hint="name a layer that runs once",
+            )
+        tensor = first_tensor(output)
+        outputs[:] = [] if tensor is None else [tensor]
+        return output.clone() if isinstance(output, Tensor) else None
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -1,0 +1,113 @@
+"""From maps of a layer in single windows to its map over the volume: summed, or blended.
+
+Sums are for maps that add up over windows: every window's map is put on the voxels by itself, and
+on the layer's grid. Blends are for activations: weighted by the windows' importance, as logits are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from esegeta.explain.layer.cut import Site, read
+from esegeta.explain.layer.method import LayerResult
+from esegeta.explain.objective import Objective
+from esegeta.model import held_still
+from esegeta.predict import Cotangent, LayerGrid, Pieces, Windows, spread, upsample
+
+PatchMap = Callable[[Pieces, Tensor], Tensor]
+"""From windows and their shares `N L *W` to a map of the layer in each window, `N 1 *layer`."""
+
+Resample = Callable[[Tensor, Windows], Tensor]
+"""From a layer's positions in windows to their voxels: `spread` or `upsample`."""
+
+
+class LayerSum:
+    """The maps of a layer in windows, added up on the voxels and on the layer's grid.
+
+    Args:
+        objective: what is explained.
+        resample: `spread` keeps the sum of the map, `upsample` its height.
+    """
+
+    def __init__(self, objective: Objective, resample: Resample = spread) -> None:
+        self._objective = objective
+        self._windows = objective.windows
+        self._resample = resample
+        self._voxels = objective.x.new_zeros((1, *self._windows.padded_shape))
+        self._grid: LayerGrid | None = None
+        self._positions: Tensor | None = None
+
+    def add(self, pieces: Pieces, patches: Tensor) -> None:
+        """Add the maps of these windows, `N 1 *layer`."""
+        patches = patches.detach().to(self._voxels)
+        if self._grid is None or self._positions is None:
+            self._grid = LayerGrid.of(self._windows, patches)
+            self._positions = self._grid.zeros(1, self._voxels)
+        self._grid.add(self._positions, pieces.windows, patches)
+        for box, patch in zip(pieces.boxes, self._resample(patches, self._windows), strict=True):
+            self._voxels[(slice(None), *box)] += patch
+
+    def add_windows(self, patch_map: PatchMap, *, cotangent: Cotangent | None = None) -> None:
+        """Add the maps of all windows that the target touches.
+
+        Args:
+            patch_map: the method on a few windows at a time; must be linear in the shares. Run
+                windows with `objective.run`, which counts them.
+            cotangent: dR/dy; that at the objective's input by default.
+        """
+        objective, windows = self._objective, self._windows
+        predictor = objective.predictor
+        cotangent = objective.cotangent() if cotangent is None else cotangent
+        shares = predictor.shares(windows, cotangent)
+        objective.tally.evaluations += 1
+        with held_still(predictor.network):
+            for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
+                patches = patch_map(pieces, shares.of(pieces, pieces.crops.device))
+                self.add(pieces, patches * shares.scale)
+
+    def result(self) -> LayerResult:
+        """Return the maps; cut to the volume where it was padded."""
+        voxels = self._windows.crop(self._voxels).contiguous()
+        return LayerResult(voxels, self._positions, self._grid)
+
+    @property
+    def total(self) -> float:
+        """What the layer's positions add up to."""
+        if self._positions is None:
+            return 0.0
+        return float(self._positions.sum(dtype=torch.float64))
+
+
+def blend_layer(
+    objective: Objective, site: Site, combine: Callable[[Tensor], Tensor]
+) -> LayerResult:
+    """Return one number a position, formed of a layer's units, blended as the logits are.
+
+    Args:
+        objective: what is explained; all of its windows are run.
+        site: the layer.
+        combine: from activations `N K *layer` to `N 1 *layer`.
+    """
+    predictor, windows, x = objective.predictor, objective.windows, objective.x
+    importance = windows.importance(x.device, x.dtype)
+    voxels = x.new_zeros((1, *windows.padded_shape))
+    grid: LayerGrid | None = None
+    positions = weights = x.new_zeros(0)
+    with held_still(predictor.network):
+        for pieces in predictor.pieces(x, windows, range(len(windows))):
+            _, activation = read(objective, site, pieces.crops)
+            patches = combine(activation).to(x)
+            if grid is None:
+                grid = LayerGrid.of(windows, patches)
+                positions = grid.zeros(1, x)
+                weights = grid.importance(x.device, x.dtype)
+            grid.add(positions, pieces.windows, patches * weights)
+            for box, patch in zip(pieces.boxes, upsample(patches, windows), strict=True):
+                voxels[(slice(None), *box)].addcmul_(patch, importance)
+    assert grid is not None
+    positions /= grid.coverage(x.device, x.dtype)
+    voxels /= windows.coverage(x.device, x.dtype)
+    return LayerResult(windows.crop(voxels).contiguous(), positions, grid)

@@ -1,0 +1,70 @@
+"""What a layer computes, whatever the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from esegeta.errors import ConfigError, LayerError
+from esegeta.explain.explainer import Traits
+from esegeta.explain.layer.assemble import blend_layer
+from esegeta.explain.layer.cut import Site
+from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.objective import Objective
+
+
+@dataclass(frozen=True)
+class LayerActivation(LayerMethod):
+    """The activations of a layer over the volume, blended over windows as the logits are.
+
+        a = sum_t w_t * upsample(mean_k A_t[k]) / sum_t w_t
+
+    The target plays no part: the map says what the layer computes, not what that is good for.
+    The sign is the activation's. Unit: activation.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        channel: one unit of the layer, counted from 0; the mean over all by default.
+
+    Source: captum's LayerActivation, which has no windows and returns every unit.
+    """
+
+    channel: int | None = None
+
+    name: ClassVar[str] = "layer_activation"
+    traits: ClassVar[Traits] = Traits(
+        "layer",
+        needs_hooks=True,
+        needs_layer=True,
+        by_channel=False,
+        reads_target=False,
+        unit="activation",
+    )
+    zero_hint: ClassVar[str] = "the layer is silent here; choose another `layer` or `channel`"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channel is not None and self.channel < 0:
+            raise ConfigError(f"layer_activation: channel: {self.channel} is below zero")
+
+    @property
+    def cost(self) -> str:
+        """All windows forward, for each layer."""
+        return "1 F"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+
+        def combine(activation: Tensor) -> Tensor:
+            if self.channel is None:
+                return activation.mean(dim=1, keepdim=True)
+            if self.channel >= activation.shape[1]:
+                raise LayerError(
+                    f'layer "{site.name}" has {activation.shape[1]} channels, none {self.channel}',
+                    hint=f"name one from 0 to {activation.shape[1] - 1}",
+                )
+            return activation[:, self.channel, None]
+
+        return blend_layer(objective, site, combine)

@@ -1,0 +1,163 @@
+"""Expected gradients of a layer: random points on the ways from several baselines to the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Image
+from esegeta.errors import ConfigError
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import RawMap, Traits, generator_for, standard_deviation
+from esegeta.explain.layer.assemble import LayerSum
+from esegeta.explain.layer.cut import Site, find_sites, read, slope_at
+from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.layer.path import crops_of
+from esegeta.explain.objective import Objective
+from esegeta.predict import Pieces
+
+
+@dataclass(frozen=True)
+class LayerGradientShap(LayerMethod):
+    """A layer's slope at random points between baselines and noisy image, times its change.
+
+        a = mean_i sum_k (A_k(z_i) - A_k(x'_i)) * dR/dA_k (x'_i + alpha_i (z_i - x'_i))
+
+    z_i = x + e_i with Gaussian e_i, alpha_i ~ U(0, 1), x'_i any of the baselines. Positive: the
+    position raises the target. Unit: target; sums are kept on the way to voxels, and what lies on
+    padding goes to the nearest voxels of the volume.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        baselines: zero, mean, minimum, blur or image files; one is drawn for each sample.
+        samples: number of points.
+        noise: standard deviation of e, in standard deviations of the image.
+        seed: of the draws.
+        spread: also return the standard error of the map.
+
+    Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,
+    at a layer, as captum's LayerGradientShap; units are summed here.
+    """
+
+    baselines: tuple[Baseline | str, ...] = ("blur", "mean")
+    samples: int = 16
+    noise: float = 0.0
+    seed: int = 0
+    spread: bool = False
+
+    name: ClassVar[str] = "layer_gradient_shap"
+    traits: ClassVar[Traits] = Traits(
+        "layer", needs_hooks=True, needs_layer=True, stochastic=True, by_channel=False
+    )
+    zero_hint: ClassVar[str] = (
+        "is the layer's output the same for image and baselines? choose other `baselines` or "
+        "another `layer`"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
+        if not parsed:
+            raise ConfigError(
+                f"{self.name}: baselines: none is given", hint="such as baselines: [blur, mean]"
+            )
+        if self.noise < 0:
+            raise ConfigError(f"{self.name}: noise: {self.noise:g} must not be below zero")
+        least = 2 if self.spread else 1
+        if self.samples < least:
+            raise ConfigError(
+                f"{self.name}: samples: {self.samples} must be at least {least}"
+                f"{' for a standard error' if self.spread else ''}"
+            )
+        object.__setattr__(self, "baselines", parsed)
+
+    @property
+    def cost(self) -> str:
+        """For each layer; a target that is not linear is predicted at every sample."""
+        return f"{3 * self.samples} F + {self.samples} B; not linear: {4 * self.samples} F"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the mean over samples of one layer's map."""
+        return self._sampled(objective, (site,))[0][0]
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the mean over samples, and its standard error over the same where asked."""
+        sites = find_sites(objective, self.layer)
+        results, error = self._sampled(objective, sites)
+        return replace(self.gather(objective, sites, results), standard_error=error)
+
+    def _sampled(
+        self, objective: Objective, sites: Sequence[Site]
+    ) -> tuple[list[LayerResult], Tensor | None]:
+        """Return each layer's mean map, and the standard error of the mean over layers."""
+        x = objective.volume.data
+        generator = generator_for(x, self.seed)
+        sigma = self.noise * standard_deviation(x) if self.noise > 0 else 0.0
+        results: list[LayerResult] = []
+        mean = squares = torch.zeros((), dtype=torch.float64, device=x.device)
+        for count in range(1, self.samples + 1):
+            draw = self._draw(objective, sigma, generator)
+            found = [draw.result(site) for site in sites]
+            pairs = zip(results, found, strict=True) if results else ()
+            results = [_add(*pair) for pair in pairs] or found
+            if self.spread:  # Welford's update
+                voxels = torch.stack([result.voxels for result in found]).double().mean(dim=0)
+                gap = voxels - mean
+                mean = mean + gap / count
+                squares = squares + gap * (voxels - mean)
+        means = [_scaled(result, 1 / self.samples) for result in results]
+        if not self.spread:
+            return means, None
+        return means, (squares / (self.samples - 1)).sqrt() / math.sqrt(self.samples)
+
+    def _draw(self, objective: Objective, sigma: float, generator: torch.Generator) -> _Draw:
+        x = objective.volume.data
+        place, alpha = torch.rand(2, generator=generator, device=x.device).tolist()
+        baseline = self.baselines[int(place * len(self.baselines))]
+        noisy = x
+        if sigma > 0:
+            bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            noisy = x + sigma * bump
+        return _Draw(objective, parse_baseline(baseline).of(objective.volume), noisy, alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """A point between a baseline and a noisy image."""
+
+    objective: Objective
+    start: Image
+    noisy: Image
+    alpha: float
+
+    def result(self, site: Site) -> LayerResult:
+        """Return the change of a layer from end to end, times its slope at the point."""
+        here = self.objective.at(torch.lerp(self.start, self.noisy, self.alpha))
+        total = LayerSum(here)
+        total.add_windows(partial(self._patches, here, site))
+        return total.result()
+
+    def _patches(self, here: Objective, site: Site, pieces: Pieces, share: Tensor) -> Tensor:
+        _, before = read(here, site, crops_of(here, self.start, pieces))
+        _, after = read(here, site, crops_of(here, self.noisy, pieces))
+        _, slope = slope_at(here, site, pieces.crops, share)
+        return ((after - before) * slope).sum(dim=1, keepdim=True)
+
+
+def _add(one: LayerResult, other: LayerResult) -> LayerResult:
+    """Add two maps of a layer; a draw that touched no window has none on the layer's grid."""
+    if one.positions is None or other.positions is None:
+        known = other if one.positions is None else one
+        return replace(known, voxels=one.voxels + other.voxels)
+    return replace(one, voxels=one.voxels + other.voxels, positions=one.positions + other.positions)
+
+
+def _scaled(result: LayerResult, factor: float) -> LayerResult:
+    positions = None if result.positions is None else result.positions * factor
+    return replace(result, voxels=result.voxels * factor, positions=positions)

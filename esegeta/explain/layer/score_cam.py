@@ -1,0 +1,94 @@
+"""Score-CAM of the whole sliding-window prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.errors import ConfigError
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Traits
+from esegeta.explain.layer.cut import Site
+from esegeta.explain.layer.fields import LayerFields
+from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.objective import Objective
+
+
+@dataclass(frozen=True)
+class ScoreCam(LayerMethod):
+    """Activations of a layer, weighted by the target of the image seen through their channel.
+
+        a = sum_k c_k A_k,   c_k = R(x' + H_k (x - x')) - R(x')
+
+    A_k is blended over windows as the logits are; H_k is A_k scaled to 0..1 over the volume and
+    resampled to its voxels. No gradients. Positive: what active channels show there raises the
+    target over the baseline's. Unit: target times activation.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        baseline: zero, mean, minimum, blur, or an image file; seen where H_k is zero.
+        max_channels: at most so many, those that vary most over the volume; null for all.
+
+    Source: Wang et al., Score-CAM, 2020, definition 3 and equation 7. There a softmax over channels
+    follows, which of sums over a million logits would leave one channel, and a ReLU. Here c_k is
+    the plain increase of definition 3, and the sign is kept.
+    """
+
+    baseline: Baseline | str = "blur"
+    max_channels: int | None = 64
+
+    name: ClassVar[str] = "score_cam"
+    traits: ClassVar[Traits] = Traits(
+        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} * activation"
+    )
+    zero_hint: ClassVar[str] = (
+        "no channel of this layer shows what changes the target; choose another `layer` or "
+        "`baseline`"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_channels is not None and self.max_channels < 1:
+            raise ConfigError(f"score_cam: max_channels: {self.max_channels} must be at least 1")
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    @property
+    def cost(self) -> str:
+        """Active windows once for each channel; all windows for every group of units."""
+        most = "" if self.max_channels is None else f", at most {self.max_channels},"
+        return f"1 F for each channel of the layer{most} + 3 F"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+        fields = LayerFields.of(objective, site)
+        chosen = self._chosen(fields)
+        start = parse_baseline(self.baseline).of(objective.volume)
+        lowest = objective.at(start).value()
+        total = fields.grid.zeros(1, objective.x)
+        for units in fields.groups(chosen):
+            for activation in fields.activations(units):
+                low, high = activation.aminmax()
+                if not bool(high > low):  # shows all of the image or none of it
+                    continue
+                mask = fields.grid.to_voxels(((activation - low) / (high - low))[None])
+                seen = torch.lerp(start, objective.volume.data, mask)
+                total[0].add_(activation, alpha=objective.at(seen).value() - lowest)
+        voxels = fields.grid.to_voxels(total).contiguous()
+        more = {"channels_used": len(chosen), "num_channels": fields.num_units}
+        return LayerResult(voxels, total, fields.grid, more)
+
+    def _chosen(self, fields: LayerFields) -> list[int]:
+        """Return the units that are used, in order."""
+        if self.max_channels is None or fields.num_units <= self.max_channels:
+            return list(range(fields.num_units))
+        spreads = [_spreads(fields.activations(units)) for units in fields.groups()]
+        best = torch.cat(spreads).topk(self.max_channels).indices
+        return sorted(best.tolist())
+
+
+def _spreads(activations: Tensor) -> Tensor:
+    """Return the standard deviation over positions of each unit."""
+    return activations.flatten(1).double().std(dim=1, correction=0)

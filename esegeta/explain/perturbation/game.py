@@ -1,0 +1,137 @@
+"""Coalitions of features: the target of images in which only some features are left.
+
+    v(z) = R(x with every feature outside the coalition z replaced by the baseline)
+
+A window's part of v depends on the features inside of its crop alone: coalitions that agree there
+share one run of it. Features that no window of the target holds are dummies, worth exactly 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from esegeta.axes import Image
+from esegeta.explain.explainer import RawMap
+from esegeta.explain.objective import Objective
+from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.features import Partition
+from esegeta.predict import Box, spot
+
+Coalitions = Bool[Tensor, "M N"]
+"""Rows of features that are kept (True) or replaced (False); on the CPU."""
+
+
+class Game:
+    """The coalition game of an objective over the features of a volume.
+
+    Its use does not end with Shapley values: a nested family of coalitions is a deletion curve.
+
+    Args:
+        objective: what is explained.
+        partition: the features.
+        baseline: `C *S`, what takes the place of a feature that is left out.
+    """
+
+    def __init__(self, objective: Objective, partition: Partition, baseline: Image) -> None:
+        self.partition = partition
+        self.target = EditedTarget(objective)
+        windows = self.target.windows
+        self._baseline = windows.pad(baseline[None])
+        # Padding lies outside of the image and in no feature.
+        self._labels = windows.pad(partition.labels + 1) - 1
+        self._held = {window: self._features_in(window) for window in self.target.seen}
+        held = set().union(*(features.tolist() for features in self._held.values()))
+        self.players = sorted(held)
+
+    def values(self, coalitions: Coalitions) -> Float64[Tensor, " M"]:
+        """Return v of coalitions of all features, on the CPU."""
+        return self.target.start() + self.changes(coalitions)
+
+    def changes(self, coalitions: Coalitions) -> Float64[Tensor, " M"]:
+        """Return `v(z) - R(x)` of coalitions of all features, on the CPU."""
+        edits = _LeftOut(coalitions, self._held, self._labels, self._baseline, self.partition)
+        return self.target.changes(edits).cpu()
+
+    def with_dummies(self, coalitions: Bool[Tensor, "M P"]) -> Coalitions:
+        """Return coalitions of the players as coalitions of all features; dummies are kept."""
+        everyone = torch.ones((len(coalitions), len(self.partition)), dtype=torch.bool)
+        everyone[:, self.players] = coalitions
+        return everyone
+
+    def worths(self, values: Float64[Tensor, " P"]) -> Float64[Tensor, " N"]:
+        """Return the values of all features, given the players'; dummies are worth 0."""
+        everyone = torch.zeros(len(self.partition), dtype=torch.float64)
+        everyone[self.players] = values
+        return everyone
+
+    def map(
+        self,
+        values: Float64[Tensor, " P"],
+        *,
+        errors: Float64[Tensor, " P"] | None = None,
+        more: Mapping[str, Any] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> RawMap:
+        """Return the players' values painted over their voxels, with what is to be told of them.
+
+        Args:
+            values: of the players.
+            errors: standard error of each.
+            more: further facts.
+            warnings: what a reader of the map must know.
+        """
+        worths = self.worths(values)
+        facts = {
+            "features": len(self.partition),
+            "features_in_reach": len(self.players),
+            "values": dict(zip(self.partition.names, worths.tolist(), strict=True)),
+            "windows_by_brute_force": self.target.brute_force_windows,
+            **(more or {}),
+        }
+        spread = None if errors is None else self.partition.paint(self.worths(errors))
+        return RawMap(
+            self.partition.paint(worths), more=facts, warnings=warnings, standard_error=spread
+        )
+
+    def _features_in(self, window: int) -> np.ndarray:
+        labels = self._labels[self.target.windows.boxes[window]]
+        return np.flatnonzero(self.partition.held_by(labels).cpu().numpy())
+
+
+class _LeftOut(Edits):
+    """Copies of the image without the features outside of coalitions."""
+
+    def __init__(
+        self,
+        coalitions: Coalitions,
+        held: Mapping[int, np.ndarray],
+        labels: Tensor,
+        baseline: Tensor,
+        partition: Partition,
+    ) -> None:
+        self._rows = coalitions.numpy()
+        self._kept = coalitions.to(labels.device)
+        self._held = held
+        self._labels = labels
+        self._baseline = baseline
+        self._partition = partition
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def touching(self, window: int) -> Mapping[int, Hashable]:
+        inside = self._rows[:, self._held[window]]
+        touched = np.flatnonzero(~inside.all(axis=1))
+        keys = np.packbits(inside[touched], axis=1)
+        return {int(edit): key.tobytes() for edit, key in zip(touched, keys, strict=True)}
+
+    def apply(self, edit: int, crop: Tensor, box: Box) -> None:
+        labels, baseline = self._labels[box], self._baseline[spot(0, box)]
+        kept = self._partition.look_up(self._kept[edit], labels, rest=True).to(crop.device)
+        crop.copy_(torch.where(kept, crop, baseline.to(crop)))

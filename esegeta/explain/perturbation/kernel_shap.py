@@ -1,0 +1,218 @@
+"""KernelSHAP: Shapley values as a weighted regression on coalitions of features."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from esegeta.errors import ConfigError
+from esegeta.explain.explainer import RawMap, Traits, generator_for
+from esegeta.explain.objective import Objective
+from esegeta.explain.perturbation.over_features import OverFeatures
+from esegeta.explain.perturbation.shapley import efficiency
+
+
+@dataclass(frozen=True)
+class KernelShap(OverFeatures):
+    """Shapley values of features, by the weighted least squares whose solution they are.
+
+        min_a  sum over coalitions z of  k(|z|) (v(z) - v(none) - sum_{i in z} a_i)^2,
+        k(s) = (n - 1) / (C(n, s) s (n - s)),   with  sum_i a_i = v(all) - v(none)  exactly
+
+    Positive: the feature raises the target. Each voxel holds the value of its whole feature, in
+    the target's unit. Exact when all 2^n - 2 coalitions are within `samples`.
+
+    Args:
+        features: blocks, supervoxels, channels, a label map, or a block of keys.
+        baseline: zero, mean, minimum, blur, or an image file.
+        samples: coalitions, beside none and all; the smallest and largest are all taken where
+            there is room, the rest are drawn in pairs of a coalition and its complement.
+        seed: of the draws.
+        spread: also give the standard error, by the sandwich over drawn pairs.
+
+    Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, theorem
+    2; pairs: Covert and Lee, 2021. Features out of the target's reach are left out: they are 0.
+    """
+
+    samples: int = 512
+    seed: int = 0
+    spread: bool = False
+
+    name: ClassVar[str] = "kernel_shap"
+    traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 2:
+            raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 2")
+
+    @property
+    def cost(self) -> str:
+        """One forward pass a coalition."""
+        return f"{self.samples + 2} F"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map.
+
+        Raises:
+            ConfigError: the coalitions are too few to tell the features apart.
+        """
+        game = self.game(objective)
+        drawn = draw_coalitions(len(game.players), self.samples, seed=self.seed)
+        ends = torch.tensor([[False], [True]]).expand(2, len(game.players))
+        none, everyone = game.changes(game.with_dummies(ends))
+        values = game.changes(game.with_dummies(drawn.coalitions))
+        found = solve_kernel_shap(
+            drawn.coalitions, values, none=none, everyone=everyone, weights=drawn.weights
+        )
+        errors = kernel_shap_errors(drawn, values - none, found) if self.spread else None
+        more = {
+            **efficiency(none, everyone),
+            "coalitions": len(values),
+            "exact": drawn.num_pairs == 0,
+        }
+        return game.map(found, errors=errors, more=more)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Coalitions of players with the weight of each in the regression.
+
+    Args:
+        coalitions: rows of players that are kept.
+        weights: of the rows.
+        num_pairs: rows at the end that were drawn at random, a coalition and its complement in
+            turn, in pairs; all before them stand for themselves.
+    """
+
+    coalitions: Bool[Tensor, "M P"]
+    weights: Float64[Tensor, " M"]
+    num_pairs: int
+
+
+def draw_coalitions(count: int, samples: int, *, seed: int) -> Drawn:
+    """Return coalitions for the regression: whole sizes while they fit, then random pairs.
+
+    A size is taken whole when as many coalitions would be expected of it among those left; their
+    weights are the kernel's. Random ones share what is left of the kernel's weight evenly.
+    """
+    sizes = list(range(1, count // 2 + 1))
+    mass = {size: _share_of_sizes(size, count) for size in sizes}
+    rows: list[Tensor] = []
+    weights: list[float] = []
+    left = samples
+    while sizes:
+        size = sizes[0]
+        number = math.comb(count, size) * (1 if 2 * size == count else 2)
+        everything = 2**count - 2 <= samples
+        if not everything and number > left * mass[size] / sum(mass[other] for other in sizes):
+            break
+        kept = [_keeping(chosen, count) for chosen in itertools.combinations(range(count), size)]
+        half = torch.stack(kept)
+        rows.append(half if 2 * size == count else torch.cat([half, ~half]))
+        weights.extend([mass[size] / number] * number)
+        left -= number
+        sizes.pop(0)
+    num_pairs = max(1, left // 2) if sizes else 0
+    if num_pairs:
+        masses = torch.tensor([mass[size] for size in sizes], dtype=torch.float64)
+        generator = generator_for(torch.empty(0), seed)
+        picks = torch.multinomial(masses, num_pairs, replacement=True, generator=generator)
+        ranks = torch.rand((num_pairs, count), generator=generator).argsort(dim=1).argsort(dim=1)
+        half = ranks < torch.tensor(sizes)[picks][:, None]
+        rows.append(torch.stack([half, ~half], dim=1).flatten(0, 1))
+        weights.extend([float(masses.sum()) / (2 * num_pairs)] * (2 * num_pairs))
+    none = torch.zeros((0, count), dtype=torch.bool)
+    return Drawn(torch.cat([none, *rows]), torch.tensor(weights, dtype=torch.float64), num_pairs)
+
+
+def solve_kernel_shap(
+    coalitions: Bool[Tensor, "M P"],
+    values: Float64[Tensor, " M"],
+    *,
+    none: Float64[Tensor, ""],
+    everyone: Float64[Tensor, ""],
+    weights: Float64[Tensor, " M"] | None = None,
+) -> Float64[Tensor, " P"]:
+    """Return the weighted least squares solution whose values add up to `everyone - none`.
+
+    The last player's value is put in from the sum, and what is left is solved in float64.
+
+    Args:
+        coalitions: rows of players that are kept, neither none nor all of them.
+        values: v of each.
+        none: v of the baseline.
+        everyone: v of the image.
+        weights: of the rows; alike by default, as for rows drawn from the kernel.
+
+    Raises:
+        ConfigError: the coalitions leave more than one solution.
+    """
+    count = coalitions.shape[1]
+    if count < 2:
+        return (everyone - none).expand(count).clone()
+    root = torch.ones_like(values) if weights is None else weights.sqrt()
+    design, wanted = _without_last(coalitions, values - none, everyone - none)
+    solution = torch.linalg.lstsq(root[:, None] * design, (root * wanted)[:, None], driver="gelsd")
+    if int(solution.rank) < count - 1:
+        raise ConfigError(
+            f"kernel_shap: {len(values)} coalitions cannot tell {count} features apart",
+            hint=f"raise samples, to {4 * count} or more, or use fewer features",
+        )
+    first = solution.solution[:, 0]
+    return torch.cat([first, (everyone - none - first.sum())[None]])
+
+
+def kernel_shap_errors(
+    drawn: Drawn, gains: Float64[Tensor, " M"], found: Float64[Tensor, " P"]
+) -> Float64[Tensor, " P"]:
+    """Return the standard error of each value, by the sandwich over the pairs that were drawn.
+
+    With X the design, W the weights and u_p the sum of `w x (v - x a)` over a pair, the variance
+    is `(X'WX)^-1 [P / (P - 1) sum_p (u_p - mean)(u_p - mean)'] (X'WX)^-1`. Coalitions that were
+    not drawn at random add nothing; where none was, the error is zero.
+    """
+    count = drawn.coalitions.shape[1]
+    if drawn.num_pairs == 0:
+        return torch.zeros_like(found)
+    if drawn.num_pairs < 2:
+        raise ConfigError("kernel_shap: one pair has no standard error", hint="raise samples")
+    total = found.sum()
+    design, wanted = _without_last(drawn.coalitions, gains, total)
+    bread = torch.linalg.pinv(design.T @ (drawn.weights[:, None] * design), hermitian=True)
+    slack = drawn.weights * (wanted - design @ found[:-1])
+    scores = (slack[:, None] * design)[-2 * drawn.num_pairs :]
+    pairs = scores[::2] + scores[1::2]
+    spread = (pairs - pairs.mean(dim=0)) @ bread
+    covariance = spread.T @ spread * drawn.num_pairs / (drawn.num_pairs - 1)
+    # The last value is the sum's rest: its variance is that of the others' sum.
+    last = covariance.sum().clamp(min=0).sqrt()
+    errors = torch.cat([covariance.diagonal().clamp(min=0).sqrt(), last[None]])
+    assert len(errors) == count
+    return errors
+
+
+def _without_last(
+    coalitions: Bool[Tensor, "M P"], gains: Float64[Tensor, " M"], total: Float64[Tensor, ""]
+) -> tuple[Tensor, Tensor]:
+    """Return design and values after the last player's value is put in from the sum."""
+    kept = coalitions.double()
+    return kept[:, :-1] - kept[:, -1:], gains - kept[:, -1] * total
+
+
+def _share_of_sizes(size: int, count: int) -> float:
+    """Return the kernel's weight of all coalitions of a size and of its complement's together."""
+    one = (count - 1) / (size * (count - size))
+    return one if 2 * size == count else 2 * one
+
+
+def _keeping(chosen: tuple[int, ...], count: int) -> Bool[Tensor, " P"]:
+    row = torch.zeros(count, dtype=torch.bool)
+    row[list(chosen)] = True
+    return row

@@ -1,0 +1,211 @@
+"""RISE: which voxels are kept when the target is high, over random masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from esegeta.axes import Image, Shape
+from esegeta.errors import ConfigError
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
+from esegeta.explain.objective import Objective
+from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.features import Features, parse_features
+from esegeta.explain.perturbation.game import Game
+from esegeta.predict import Box, spot
+
+
+@dataclass(frozen=True)
+class Rise(Explainer):
+    """How far the target lies above its mean when a voxel is kept, over random smooth masks.
+
+        a(v) = 1 / (N p)  sum_i (R(x m_i + x' (1 - m_i)) - mean R) m_i(v)
+
+    Masks m_i are coarse grids of cells, kept with probability p, interpolated linearly and shifted
+    at random. Positive: with the voxel, the target is higher. Unit: target. Zero outside the
+    windows of the target.
+
+    Args:
+        features: None for smooth masks; or features, each kept or replaced as a whole.
+        baseline: zero, mean, minimum, blur, or an image file.
+        samples: number of masks N.
+        cell_mm: side of a cell of the smooth masks.
+        keep: probability p of a cell or feature to be kept.
+        seed: of the masks.
+        spread: also give the standard error of the mean over masks.
+
+    Source: Petsiuk et al., RISE, 2018, equation 6; there the baseline is zero and the mean of R is
+    not taken off, which adds a constant, `mean_value` among the facts, to every voxel.
+    """
+
+    features: Features | str | None = None
+    baseline: Baseline | str = "mean"
+    samples: int = 512
+    cell_mm: float = 20.0
+    keep: float = 0.5
+    seed: int = 0
+    spread: bool = False
+
+    name: ClassVar[str] = "rise"
+    traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+    zero_hint: ClassVar[str] = (
+        "no mask changes the target; is the image equal to its baseline, or are the cells too "
+        "large?"
+    )
+
+    def __post_init__(self) -> None:
+        if self.features is not None:
+            object.__setattr__(self, "features", parse_features(self.features))
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+        if self.samples < 2:
+            raise ConfigError(f"rise: samples: {self.samples} must be at least 2")
+        if self.cell_mm <= 0:
+            raise ConfigError(f"rise: cell_mm: {self.cell_mm:g} must be above zero")
+        if not 0 < self.keep < 1:
+            raise ConfigError(f"rise: keep: {self.keep:g} is outside of 0..1")
+
+    @property
+    def cost(self) -> str:
+        """One forward pass a mask."""
+        return f"{self.samples} F"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map."""
+        baseline = parse_baseline(self.baseline).of(objective.volume)
+        if self.features is not None:
+            partition = parse_features(self.features).of(objective.volume)
+            return self._over_features(Game(objective, partition, baseline))
+        target = EditedTarget(objective)
+        masks = SmoothMasks.draw(self, objective)
+        padded = target.windows.pad(baseline[None])
+        values = target.start() + target.changes(_Masked(masks, padded, target))
+        mean = values.mean()
+        data, errors = _weigh(masks, (values - mean) / self.keep, target, spread=self.spread)
+        more = {
+            "mean_value": float(mean),
+            "cells": list(masks.grids.shape[1:]),
+            "windows_by_brute_force": target.brute_force_windows,
+        }
+        return RawMap(data, more=more, standard_error=errors)
+
+    def _over_features(self, game: Game) -> RawMap:
+        generator = generator_for(torch.empty(0), self.seed)
+        kept = torch.rand((self.samples, len(game.players)), generator=generator) < self.keep
+        values = game.values(game.with_dummies(kept))
+        terms = (values - values.mean())[:, None] * kept / self.keep
+        errors = terms.std(dim=0) / math.sqrt(self.samples) if self.spread else None
+        more = {"mean_value": float(values.mean())}
+        return game.map(terms.mean(dim=0), errors=errors, more=more)
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothMasks:
+    """Coarse random grids, shifted, which any box of any mask is interpolated from.
+
+    Args:
+        grids: 0 or 1 for each cell, `N *G`, on the volume's device.
+        shifts: of each mask along each axis, in cells, `N ndim`.
+        cell_vox: side of a cell along each axis.
+    """
+
+    grids: Float[Tensor, "N *G"]
+    shifts: Float[Tensor, "N D"]
+    cell_vox: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, method: Rise, objective: Objective) -> SmoothMasks:
+        """Draw the masks of a method for a volume; a cell is at least a voxel wide."""
+        grid = objective.volume.grid
+        cells = tuple(max(1.0, method.cell_mm / spacing) for spacing in grid.spacing_mm)
+        counts = [math.ceil(n / cell) + 1 for n, cell in zip(grid.shape, cells, strict=True)]
+        generator = generator_for(torch.empty(0), method.seed)
+        draws = torch.rand((method.samples, *counts), generator=generator)
+        shifts = torch.rand((method.samples, grid.ndim), generator=generator)
+        device = objective.x.device
+        return cls((draws < method.keep).float().to(device), shifts, cells)
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def of(self, mask: int, box: Box) -> Float[Tensor, "*S"]:
+        """Return a mask within a box of the volume, in 0..1; linear between cells' centres."""
+        result = self.grids[mask]
+        for axis, part in enumerate(box):
+            count = self.grids.shape[axis + 1]
+            voxels = torch.arange(part.start, part.stop, device=result.device) + 0.5
+            place = voxels / self.cell_vox[axis] + float(self.shifts[mask, axis]) - 0.5
+            cells = torch.arange(count, device=result.device)
+            near = (1 - (place.clamp(0, count - 1)[:, None] - cells).abs()).clamp(min=0)
+            result = torch.movedim(torch.tensordot(near, result, dims=([1], [axis])), 0, axis)
+        return result
+
+
+class _Masked(Edits):
+    """Copies of the image, blended with the baseline by masks."""
+
+    def __init__(self, masks: SmoothMasks, baseline: Tensor, target: EditedTarget) -> None:
+        self._masks = masks
+        self._baseline = baseline
+        self._lows = [low for low, _ in target.windows.padding]
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def touching(self, window: int) -> Mapping[int, Hashable]:
+        return {mask: mask for mask in range(len(self._masks))}
+
+    def apply(self, edit: int, crop: Tensor, box: Box) -> None:
+        # Beyond the volume image and baseline are both zero: any mask will do.
+        inside = tuple(
+            slice(part.start - low, part.stop - low)
+            for part, low in zip(box, self._lows, strict=True)
+        )
+        mask = self._masks.of(edit, inside).to(crop)
+        start = self._baseline[spot(0, box)].to(crop)
+        crop.copy_(start + mask * (crop - start))
+
+
+def _weigh(
+    masks: SmoothMasks, values: Float64[Tensor, " N"], target: EditedTarget, *, spread: bool
+) -> tuple[Image, Image | None]:
+    """Return the mean of `value_i m_i` over masks and its standard error, in the seen windows."""
+    windows = target.windows
+    shape: Shape = windows.padded_shape
+    seen = torch.zeros(shape, dtype=torch.bool, device=values.device)
+    for window in target.seen:
+        seen[windows.boxes[window]] = True
+    mask_of_seen = windows.crop(seen)
+    if not target.seen:
+        return mask_of_seen[None].float(), None
+    box = _bounding_box(mask_of_seen)
+    sides = tuple(part.stop - part.start for part in box)
+    mean = torch.zeros(sides, device=values.device)
+    squares = torch.zeros(sides if spread else (), device=values.device)
+    for place, value in enumerate(values.tolist()):
+        mask = masks.of(place, box)
+        mean.add_(mask, alpha=value / len(masks))
+        if spread:
+            squares.addcmul_(mask, mask, value=value * value / len(masks))
+
+    def placed(part: Tensor) -> Image:
+        whole: Any = torch.zeros(windows.shape, device=values.device)
+        whole[box] = part
+        return torch.where(mask_of_seen, whole, torch.zeros_like(whole))[None]
+
+    if not spread:
+        return placed(mean), None
+    variance = (squares - mean * mean).clamp(min=0) / (len(masks) - 1)
+    return placed(mean), placed(variance.sqrt())
+
+
+def _bounding_box(mask: Tensor) -> Box:
+    places = mask.nonzero()
+    low, high = places.amin(dim=0).tolist(), places.amax(dim=0).tolist()
+    return tuple(slice(start, stop + 1) for start, stop in zip(low, high, strict=True))

@@ -1,0 +1,112 @@
+"""A linear function of the logits, as few masks: what a linear target is, and its cotangent too.
+
+A dense cotangent is as large as the prediction, `L *S`; the sum of the liver's logits over a mask
+is one mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from esegeta.predict.windows import Box, Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """`scale * <weights, y[channel]>`.
+
+    Args:
+        channel: output channel of the logits.
+        weights: of each voxel, `*S`; a mask stands for ones and zeros.
+        scale: of all voxels.
+    """
+
+    channel: int
+    weights: Bool[Tensor, "*S"] | Float[Tensor, "*S"]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LinearForm:
+    """`<g, y> = sum_i scale_i <weights_i, y[channel_i]>`, without the `L *S` numbers of g.
+
+    Args:
+        terms: added up; several may share a channel.
+        num_outputs: L.
+        shape: `*S`.
+        dtype: of the numbers that crops are made of.
+    """
+
+    terms: tuple[Term, ...]
+    num_outputs: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of_dense(cls, coefficients: Float[Tensor, "L *S"]) -> LinearForm:
+        """Return the form of one number for each logit."""
+        terms = tuple(Term(channel, plane) for channel, plane in enumerate(coefficients))
+        shape = tuple(coefficients.shape[1:])
+        return cls(terms, len(coefficients), shape, coefficients.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.terms[0].weights.device
+
+    @property
+    def channels(self) -> list[int]:
+        """Output channels that have a term."""
+        return sorted({term.channel for term in self.terms})
+
+    def scaled(self, factor: float) -> LinearForm:
+        """Return `factor` times this form."""
+        terms = tuple(replace(term, scale=factor * term.scale) for term in self.terms)
+        return replace(self, terms=terms)
+
+    def padded(self, windows: Windows) -> LinearForm:
+        """Return the form over the padded volume; nothing is copied where there is no padding."""
+        terms = tuple(replace(term, weights=windows.pad(term.weights)) for term in self.terms)
+        return replace(self, terms=terms, shape=windows.padded_shape)
+
+    def crop(self, box: Box) -> Float[Tensor, "L *W"]:
+        """Return the numbers of a box."""
+        size = self.terms[0].weights[box].shape
+        numbers = torch.zeros((self.num_outputs, *size), dtype=self.dtype, device=self.device)
+        for term in self.terms:
+            numbers[term.channel].add_(term.weights[box].to(self.dtype), alpha=term.scale)
+        return numbers
+
+    def plane(self, channel: int) -> Float[Tensor, "*S"]:
+        """Return the numbers of one output channel."""
+        numbers = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        for term in self.terms:
+            if term.channel == channel:
+                numbers.add_(term.weights.to(self.dtype), alpha=term.scale)
+        return numbers
+
+    def dense(self) -> Float[Tensor, "L *S"]:
+        """Return one number for each logit."""
+        return self.crop((slice(None),) * len(self.shape))
+
+    def peak(self) -> float:
+        """Return the largest magnitude of its numbers; a channel at a time is held."""
+        return max(float(self.plane(channel).abs().max()) for channel in self.channels)
+
+    def support(self) -> Bool[Tensor, "*S"]:
+        """Return where it is not zero."""
+        found = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
+        for channel in self.channels:
+            found |= self.plane(channel) != 0
+        return found
+
+
+def add_forms(forms: Sequence[LinearForm]) -> LinearForm:
+    """Return the sum of forms over the same logits."""
+    terms = tuple(term for form in forms for term in form.terms)
+    return replace(forms[0], terms=terms)

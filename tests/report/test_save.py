@@ -1,0 +1,145 @@
+"""Files of one unit beside its map: standard errors, maps of layers; listed, in place, removed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from esegeta.explain import Attribution, LayerMap, Saliency
+from esegeta.report import UnitFiles, remove_attribution, save_attribution
+from esegeta.volume import Grid, Source
+from tests.builders import affine_of, linear, predictor, volume
+from tests.experiments import read_json, voxels
+from tests.oracles import frozen
+
+SHAPE = (6, 5, 4)
+
+
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esegeta.report.save.draw_overlay", lambda path, *rest: path.touch())
+
+
+def attribution_of(num_channels: int, **more: Any) -> Attribution:
+    image = volume(SHAPE, num_channels, affine=affine_of("oblique"))
+    model = predictor(linear(3, in_channels=num_channels), SHAPE)
+    return replace(Saliency().explain(model, image, frozen(model, image)), **more)
+
+
+def saved(folder: Path, attribution: Attribution) -> tuple[UnitFiles, set[str], dict[str, Any]]:
+    files = UnitFiles(folder, "torso", "liver", "ig")
+    save_attribution(files, attribution, {})
+    names = {path.name for path in (folder / "torso").iterdir()}
+    sidecar = read_json(files.sidecar)
+    assert set(sidecar["files"]) == names - {files.sidecar.name}
+    return files, names, sidecar
+
+
+def test_one_channel_has_the_standard_error_of_its_map(tmp_path: Path) -> None:
+    error = torch.rand(1, *SHAPE)
+    files, _, sidecar = saved(tmp_path, attribution_of(1, standard_error=error))
+    name = "torso_label-liver_desc-ig_stat-stderr_attrmap.nii.gz"
+    assert files.standard_error.name == name
+    np.testing.assert_array_equal(voxels(files.standard_error), error[0].numpy())
+    assert sidecar["standard_error"].endswith("of the map")
+
+
+def test_channels_have_their_own_and_the_sum_has_none(tmp_path: Path) -> None:
+    error = torch.rand(2, *SHAPE)
+    files, names, sidecar = saved(tmp_path, attribution_of(2, standard_error=error))
+    assert {name for name in names if "stderr" in name} == {
+        f"torso_label-liver_chan-{channel}_desc-ig_stat-stderr_attrmap.nii.gz" for channel in "01"
+    }
+    for channel in (0, 1):
+        path = files.channel_standard_error(str(channel))
+        np.testing.assert_array_equal(voxels(path), error[channel].numpy())
+    assert "of their sum is not known" in sidecar["standard_error"]
+
+
+def test_a_map_of_voxels_over_channels_has_one_error(tmp_path: Path) -> None:
+    whole = attribution_of(2)
+    of_voxels = replace(whole, data=whole.data[:1], standard_error=torch.rand(1, *SHAPE))
+    _, names, _ = saved(tmp_path, of_voxels)
+    assert [name for name in names if "stderr" in name] == [
+        "torso_label-liver_desc-ig_stat-stderr_attrmap.nii.gz"
+    ]
+
+
+@pytest.mark.parametrize("code", [None, 4])
+def test_layers_lie_on_their_own_grid_in_the_space_of_the_source(
+    tmp_path: Path, code: int | None
+) -> None:
+    grid = Grid((3, 2, 2), affine_of("oblique") @ np.diag([2.0, 2.5, 2.0, 1.0]))
+    data = torch.randn(1, 3, 2, 2)
+    maps = tuple(LayerMap(name, data * k, grid, "logit") for k, name in enumerate(LAYERS, 1))
+    attribution = attribution_of(1, layer_maps=maps)
+    if code is not None:
+        header = nib.Nifti1Header()
+        header.set_data_shape(SHAPE)
+        header.set_sform(affine_of("oblique"), code=code)
+        image = replace(
+            attribution.volume, source=Source(attribution.volume.grid, bytes(header.binaryblock))
+        )
+        attribution = replace(attribution, volume=image)
+    _, names, sidecar = saved(tmp_path, attribution)
+    expected = [
+        "torso_label-liver_desc-ig_layer-model-1-submodule-conv_layermap.nii.gz",
+        "torso_label-liver_desc-ig_layer-head_layermap.nii.gz",
+    ]
+    assert {name for name in names if "layermap" in name} == set(expected)
+    for scale, (name, layer) in enumerate(zip(expected, LAYERS, strict=True), 1):
+        image = nib.load(tmp_path / "torso" / name)
+        assert image.get_data_dtype() == np.float32
+        np.testing.assert_array_equal(np.asarray(image.dataobj), scale * data[0].numpy())
+        np.testing.assert_allclose(image.affine, grid.affine, atol=1e-5)
+        assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == (code or 1)
+        assert sidecar["layer_maps"][name]["layer"] == layer
+        assert sidecar["layer_maps"][name]["unit"] == "logit"
+
+
+LAYERS = ("model.1.submodule.conv", "head")
+
+
+def test_all_of_them_are_removed_with_the_map(tmp_path: Path) -> None:
+    grid = Grid((3, 2, 2), np.eye(4))
+    maps = (LayerMap("head", torch.randn(1, 3, 2, 2), grid, "logit"),)
+    files, names, _ = saved(
+        tmp_path, attribution_of(2, standard_error=torch.rand(2, *SHAPE), layer_maps=maps)
+    )
+    assert len(names) == 8
+    remove_attribution(files)
+    assert list((tmp_path / "torso").iterdir()) == []
+
+
+def test_a_second_save_leaves_no_file_of_the_first(tmp_path: Path) -> None:
+    saved(tmp_path, attribution_of(2, standard_error=torch.rand(2, *SHAPE)))
+    saved(tmp_path, attribution_of(2))
+
+
+def test_a_unit_owns_its_files_and_no_other(tmp_path: Path) -> None:
+    files = UnitFiles(tmp_path, "torso", "liver", "ig")
+    own = (
+        files.map,
+        files.sidecar,
+        files.overlay,
+        files.channel_map("t1"),
+        files.standard_error,
+        files.channel_standard_error("t_1"),
+        files.layer_map("a.b"),
+    )
+    assert all(files.owns(path.name) for path in own)
+    for other in (
+        UnitFiles(tmp_path, "torso", "liver", "ig_mean"),
+        UnitFiles(tmp_path, "torso", "liver_2", "ig"),
+        UnitFiles(tmp_path, "torso2", "liver", "ig"),
+        UnitFiles(tmp_path, "torso", "liver#1", "ig"),
+    ):
+        assert not any(
+            files.owns(path.name)
+            for path in (other.map, other.channel_map("t1"), other.layer_map("a"))
+        )
+    assert not files.owns("../../precious.nii.gz")
