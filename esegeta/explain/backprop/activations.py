@@ -66,7 +66,7 @@ CURVES: dict[str, tuple[Call, ...]] = {
     "erf": (torch.erf, Tensor.erf, torch.erf_, Tensor.erf_),
     "sin": (torch.sin, Tensor.sin, torch.sin_, Tensor.sin_),
     "cos": (torch.cos, Tensor.cos, torch.cos_, Tensor.cos_),
-    "pow": (torch.pow, Tensor.pow, Tensor.pow_),
+    "pow": (torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, Tensor.__ipow__),
     "rpow": (Tensor.__rpow__,),
 }
 """Other nonlinear element-wise functions of one tensor, which nobody calls an activation."""

@@ -99,11 +99,16 @@ def line_nodes(num_nodes: int) -> list[tuple[float, float]]:
     return [(float(n + 1) / 2, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
 
 
+def _no_view(output: Tensor) -> Tensor:
+    """Return an output that the network may write over; torch refuses that of a view."""
+    return output.data if output._is_view() else output
+
+
 class _Sloped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, function: Function, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
-        return function(tensor)
+        return _no_view(function(tensor))
 
     @staticmethod
     def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:
@@ -125,7 +130,7 @@ class _AlongLine(torch.autograd.Function):
             ctx.save_for_backward(*middles, *middles)
         else:
             ctx.save_for_backward(*starts, *ends)
-        return function(*ends)
+        return _no_view(function(*ends))
 
     @staticmethod
     def backward(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
@@ -165,7 +170,7 @@ class _Normalised(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(start, end)
         ctx.scale, ctx.num_rows, ctx.eps = scale, num_rows, eps
-        return function(end)
+        return _no_view(function(end))
 
     @staticmethod
     def backward(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
@@ -222,7 +227,7 @@ class _Pooled(torch.autograd.Function):
         output, where = pool(end)
         output_start, where_start = pool(start)
         ctx.save_for_backward(end - start, output - output_start, where, where_start)
-        return output
+        return _no_view(output)
 
     @staticmethod
     def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:

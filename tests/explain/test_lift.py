@@ -1,0 +1,217 @@
+"""Multipliers of single functions: they account for the change, and are the mean gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esegeta.errors import ModelError
+from esegeta.explain.backprop.lift import lift
+from esegeta.explain.backprop.lift_rules import secant
+from tests.oracles import relative_gap
+
+TOLERANCE = 2e-5
+Function = Callable[[Tensor], Tensor]
+
+
+def multiplier(function: Function, start: Tensor, end: Tensor, arriving: Tensor) -> Tensor:
+    """Return the multiplier of a function, and check both of its values on the way."""
+    leaf = end.clone().requires_grad_(True)
+    y, y_start = lift(lambda x: function(x * 1.0), leaf, start)
+    with torch.no_grad():
+        assert torch.equal(y, function(end.clone()))
+        assert torch.equal(y_start, function(start.clone()))
+    return torch.autograd.grad(y, leaf, arriving)[0]
+
+
+def mean_gradient(function: Function, start: Tensor, end: Tensor, arriving: Tensor) -> Tensor:
+    """Return the mean gradient along the line in float64, node by node."""
+    low, high, slope = start.double(), end.double(), arriving.double()
+    total = torch.zeros_like(low)
+    for node, weight in zip(*np.polynomial.legendre.leggauss(400), strict=True):
+        point = (low + (node + 1) / 2 * (high - low)).requires_grad_(True)
+        total += torch.autograd.grad(function(point), point, slope)[0] * weight / 2
+    return total
+
+
+def draws(shape: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+
+
+def in_place(x: Tensor) -> Tensor:
+    y = F.silu(x, inplace=True)
+    y *= torch.tanh(x)
+    return y.div_(2.0 + y.abs())
+
+
+def attention(x: Tensor) -> Tensor:
+    tokens = x.flatten(2).transpose(1, 2)
+    weights = (tokens @ tokens.transpose(1, 2)).softmax(dim=-1)
+    return torch.einsum("bij,bjc->bic", weights, tokens)
+
+
+FUNCTIONS: dict[str, Function] = {
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "prelu": lambda x: F.prelu(x, torch.tensor([0.3, -0.2]).to(x)),
+    "power": lambda x: x**3 - 2.0 ** (0.5 * x),
+    "swish": lambda x: x * torch.sigmoid(x),
+    "quotient": lambda x: x / (2 + x[:, :1].square()),
+    "reciprocal": lambda x: 1 / (x + 9),
+    "softmax": lambda x: x.softmax(dim=1),
+    "cube": lambda x: torch.einsum("bcij,bcij,bcij->bc", x, x, x),
+    "attention": attention,
+    "in place": in_place,
+    "instance norm": lambda x: F.instance_norm(x, weight=torch.tensor([2.0, -1.0]).to(x)),
+    "group norm": lambda x: F.group_norm(x, 1, torch.tensor([2.0, -1.0]).to(x)),
+    "layer norm": lambda x: F.layer_norm(x, (5,), torch.arange(5).to(x)),
+    "layer norm of two axes": lambda x: F.layer_norm(x, (4, 5)),
+    "adaptive norm": lambda x: F.group_norm(x, 2, x.mean(dim=(0, 2, 3))),
+    "root mean square norm": lambda x: F.rms_norm(x, (2, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_multipliers_account_for_the_change(name: str) -> None:
+    function = FUNCTIONS[name]
+    end, start = draws((3, 2, 4, 5))
+    change = function(end.clone()) - function(start.clone())
+    arriving, _ = draws(tuple(change.shape), 1)
+    found = multiplier(function, start, end, arriving)
+    expected = float((arriving * change).sum(dtype=torch.float64))
+    assert float((found * (end - start)).sum(dtype=torch.float64)) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["gelu", "power", "reciprocal", "softmax", "cube"])
+def test_multipliers_are_the_mean_gradient_on_the_line(name: str) -> None:
+    if name == "power":
+        function: Function = lambda x: x**3  # noqa: E731
+    else:
+        function = FUNCTIONS[name]
+    end, start = draws((2, 2, 3, 4))
+    arriving, _ = draws(tuple(function(end).shape), 1)
+    found = multiplier(function, start, end, arriving)
+    assert relative_gap(found, mean_gradient(function, start, end, arriving)) < 1e-4
+
+
+STARTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "another": lambda end, other: other,
+    "without contrast": lambda end, other: torch.full_like(end, 0.3),
+    "of less contrast": lambda end, other: 0.1 * end + 2,
+    "of opposite contrast": lambda end, other: -0.7 * end,
+    "nearly the same": lambda end, other: end + 1e-3 * other,
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", ["instance norm", "group norm", "layer norm"])
+def test_norms_are_the_mean_gradient_from_any_baseline(name: str, start: str) -> None:
+    """In closed form: where the variance nearly vanishes on the way, quadrature would miss it."""
+    eps = 1e-3  # so that the slow rewrite sees the fall of the variance too
+    function = {
+        "instance norm": lambda x: F.instance_norm(x, weight=torch.tensor([2.0, 1]).to(x), eps=eps),
+        "group norm": lambda x: F.group_norm(x, 1, torch.tensor([2.0, -1.0]).to(x), eps=eps),
+        "layer norm": lambda x: F.layer_norm(x, (5,), torch.arange(5).to(x), eps=eps),
+    }[name]
+    end, other = draws((2, 2, 4, 5))
+    arriving, _ = draws((2, 2, 4, 5), 1)
+    begin = STARTS[start](end, other)
+    found = multiplier(function, begin, end, arriving)
+    assert relative_gap(found, mean_gradient(function, begin, end, arriving)) < 1e-4
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_norms_account_for_the_change_at_the_usual_epsilon(start: str) -> None:
+    end, other = draws((2, 3, 8, 8))
+    arriving, _ = draws((2, 3, 8, 8), 1)
+    begin = STARTS[start](end, other)
+    found = multiplier(F.instance_norm, begin, end, arriving)
+    change = F.instance_norm(end.double()) - F.instance_norm(begin.double())
+    expected = float((arriving * change).sum())
+    shares = found.double() * (end - begin)
+    # They cancel where the norm takes most of the change away: rounding is of what is summed.
+    assert float(shares.sum()) == pytest.approx(expected, abs=1e-6 * float(shares.abs().sum()))
+
+
+def test_secants_are_derivatives_where_nothing_changes() -> None:
+    x = torch.linspace(-3, 3, 61)
+    leaf = x.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(F.gelu(leaf).sum(), leaf)
+    assert relative_gap(secant(F.gelu, x, x), slope) < 1e-6
+    near = x * (1 + 2e-7)
+    assert relative_gap(secant(F.gelu, near, x), slope) < 1e-6
+    assert torch.equal(secant(torch.relu, torch.zeros(1), torch.zeros(1)), torch.zeros(1))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
+@pytest.mark.parametrize("num_axes", [1, 2, 3])
+def test_max_pooling_shares_between_both_maxima(
+    num_axes: int, kernel: int, stride: int, padding: int
+) -> None:
+    """Written out for one maximum at a time; maxima may overlap."""
+    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[num_axes]
+    shape = (2, 2, 8, 7, 6)[: num_axes + 2]
+    end, start = draws(shape)
+    y, where = pool(end, kernel, stride, padding, return_indices=True)
+    y_start, where_start = pool(start, kernel, stride, padding, return_indices=True)
+    arriving, _ = draws(tuple(y.shape), 1)
+    expected = torch.zeros(shape).flatten(2)
+    for index in torch.cartesian_prod(*(torch.arange(length) for length in y.shape)):
+        spot = tuple(index.tolist())
+        higher = torch.maximum(y[spot], y_start[spot])
+        gain, loss = higher - y_start[spot], y[spot] - higher
+        expected[(*spot[:2], int(where[spot]))] += arriving[spot] * gain
+        expected[(*spot[:2], int(where_start[spot]))] += arriving[spot] * loss
+    found = multiplier(lambda x: pool(x, kernel, stride, padding), start, end, arriving)
+    assert relative_gap(found * (end - start), expected.reshape(shape)) < TOLERANCE
+    total = float((arriving * (y - y_start)).sum())
+    assert float((found * (end - start)).sum()) == pytest.approx(total, rel=1e-4)
+
+
+def test_adaptive_max_pooling_and_pooling_of_equals() -> None:
+    end, start = draws((2, 2, 6, 6))
+    found = multiplier(lambda x: F.adaptive_max_pool2d(x, 2), start, end, torch.ones(2, 2, 2, 2))
+    change = F.adaptive_max_pool2d(end, 2) - F.adaptive_max_pool2d(start, 2)
+    assert float((found * (end - start)).sum()) == pytest.approx(float(change.sum()), rel=1e-4)
+    still = multiplier(lambda x: F.max_pool2d(x, 2), end, end, torch.ones(2, 2, 3, 3))
+    assert torch.equal(still.sum(dim=(2, 3)), torch.full((2, 2), 9.0))
+
+
+def test_linear_functions_keep_their_gradient() -> None:
+    end, start = draws((2, 3, 4, 4))
+    conv = nn.Conv2d(3, 2, 3).requires_grad_(False)
+    function: Function = lambda x: F.interpolate(conv(x) * 2 + 1, scale_factor=2) / 3  # noqa: E731
+    arriving, _ = draws(tuple(function(end).shape), 1)
+    leaf = end.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(function(leaf), leaf, arriving)
+    assert torch.equal(multiplier(function, start, end, arriving), slope)
+
+
+def test_batch_norm_in_use_and_norms_of_fixed_statistics_are_linear() -> None:
+    end, start = draws((2, 3, 4, 4))
+    norm = nn.InstanceNorm2d(3, track_running_stats=True).eval().requires_grad_(False)
+    norm.running_var.fill_(4.0)
+    found = multiplier(norm, start, end, torch.ones(2, 3, 4, 4))
+    assert torch.allclose(found, torch.full((2, 3, 4, 4), 0.5), atol=1e-4)
+
+
+def test_a_network_that_takes_another_way_is_refused() -> None:
+    def function(x: Tensor) -> Tensor:
+        return torch.relu(x) if x.sum() > 0 else torch.tanh(x)
+
+    def shorter(x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else torch.tanh(x)
+
+    ones = torch.ones(2, 2)
+    for network in (function, shorter):
+        for sign in (1, -1):
+            with pytest.raises(ModelError, match="takes another way"):
+                lift(network, sign * ones.clone().requires_grad_(True), -sign * ones)
