@@ -23,7 +23,7 @@ from esegeta.explain.gradient import (
 )
 from esegeta.explain.layer import LAYER, GradCam, HiResCam
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation import PERTURBATION, Occlusion
+from esegeta.explain.perturbation import PERTURBATION, MeaningfulPerturbation, MiSuRe, Occlusion
 
 EXPLAINERS: dict[str, type[Explainer]] = {**GRADIENT, **BACKPROP, **LAYER, **PERTURBATION}
 """Every method by the name that configs use."""
@@ -39,6 +39,8 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "LayerMap",
+    "MeaningfulPerturbation",
+    "MiSuRe",
     "NoiseTunnel",
     "Objective",
     "Occlusion",
