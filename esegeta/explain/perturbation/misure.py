@@ -160,7 +160,7 @@ class MiSuRe(Explainer):
             logits = near.predict(image)
             dice = label.hard(logits)
             if dice < self.tau:
-                gradient = near.pull_back(image, label.soft.cotangent(logits))
+                gradient = near.pull_back(image, label.soft.slope(logits))
                 rescue = _of_size_one(blend.slope(gradient)) * pull
                 pull *= FIRMER
                 continue
