@@ -1,7 +1,12 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
-from esegeta.explain.backprop import BACKPROP, LayerwiseRelevance
+from esegeta.explain.backprop import (
+    BACKPROP,
+    ContrastiveExcitationBackprop,
+    ExcitationBackprop,
+    LayerwiseRelevance,
+)
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import (
     Explainer,
@@ -32,6 +37,8 @@ __all__ = [
     "EXPLAINERS",
     "Attribution",
     "Baseline",
+    "ContrastiveExcitationBackprop",
+    "ExcitationBackprop",
     "Explainer",
     "Facts",
     "GradCam",

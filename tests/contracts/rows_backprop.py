@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from esegeta.explain import Explainer, LayerwiseRelevance
+from esegeta.explain import (
+    ContrastiveExcitationBackprop,
+    ExcitationBackprop,
+    Explainer,
+    LayerwiseRelevance,
+)
 
 ROWS: dict[str, Explainer] = {
     "lrp": LayerwiseRelevance(),
+    "excitation_backprop": ExcitationBackprop(),
+    "contrastive_excitation_backprop": ContrastiveExcitationBackprop(),
 }
 
 ACROSS_SLICES: set[str] = set()

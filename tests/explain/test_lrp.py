@@ -119,7 +119,7 @@ def test_what_biases_keep_is_accounted_for(ndim: int, kind: str, composite: str 
     assert abs(facts["relevance_in"] - value) < 1e-3 * abs(value)
     assert abs(facts["kept_by_biases"]) > 1
     assert abs(facts["unaccounted"]) < 1e-3 * float(found.data.abs().sum())
-    # Both rules of the first layer give the zeros around a volume that is smaller than a window their part.
+    # Both rules of the first layer give zeros around a volume smaller than a window their part.
     assert (abs(facts["fell_on_padding"]) > 1e-2) == (ndim == 3)
     assert found.warnings == ()
 
