@@ -22,63 +22,15 @@ from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.relevance import Carrier
 from esegeta.explain.backprop.rules import Settings
 from esegeta.model import held_still
-from esegeta.predict import Predictor, WindowPlan
-from tests.builders import NORMS, SHAPES, convolution, predictor, randomise_norms, unet, volume
-from tests.explain.relevance import by_rule
+from esegeta.predict import WindowPlan
+from tests.builders import NORMS, SHAPES, predictor, randomise_norms, unet, volume
+from tests.explain.relevance import BiasFree, brute_force, by_rule
 from tests.oracles import (
     everywhere,
     frozen,
-    monai_prediction,
     relative_gap,
     with_coefficients,
 )
-
-
-class BiasFree(nn.Module):
-    """ReLU, both poolings, a skip concatenation, a residual sum, a transposed convolution."""
-
-    def __init__(self, ndim: int) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        conv = convolution(ndim)
-        transposed = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
-        self.pool = nn.MaxPool2d(2) if ndim == 2 else nn.MaxPool3d(2)
-        self.mean = nn.AvgPool2d(2) if ndim == 2 else nn.AvgPool3d(2)
-        self.enter = conv(2, 4, 3, padding=1, bias=False)
-        self.down = conv(8, 6, 3, padding=1, bias=False)
-        self.residual = conv(6, 6, 3, padding=1, bias=False)
-        self.up = transposed(6, 4, 2, stride=2, bias=False)
-        self.head = conv(8, 2, 1, bias=False)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        high = self.relu(self.enter(x))
-        low = F.relu(self.down(torch.cat([self.pool(high), self.mean(high)], dim=1)))
-        low = torch.relu(low + self.residual(low))
-        return self.head(torch.cat([high, self.up(low).relu()], dim=1))
-
-
-def brute_force(
-    model: Predictor, target, make: Callable[[Tensor], Carrier]
-) -> tuple[Tensor, Tensor]:
-    """Return the map by one graph of the whole blend, and what it starts from.
-
-    Relevance at a logit is its value times what autograd gives it: `y * y.detach()`.
-    """
-    started = torch.zeros(())
-
-    class Started(nn.Module):
-        def forward(self, crops: Tensor) -> Tensor:
-            with make(crops).intercept():
-                logits = model.network(crops)
-            mark_last(logits)
-            return logits * logits.detach()
-
-    x = target.scene.volume.batch.clone().requires_grad_(True)
-    with held_still(model.network), torch.enable_grad():
-        started = target.value(monai_prediction(replace(model, network=Started()), x)).sum()
-        (found,) = torch.autograd.grad(started, x)
-    return found[0], started.detach()
 
 
 @pytest.mark.parametrize(
@@ -156,9 +108,9 @@ def test_windows_add_up_to_relevance_through_the_whole_blend(
     method = LayerwiseRelevance(composite=composite)
     axes = tuple(range(1, ndim + 1))
     settings = Settings(low=image.data.amin(axes), high=image.data.amax(axes))
-    expected, _ = brute_force(
-        model, target, lambda crops: Carrier(LrpRules(method.chosen(), settings), crops)
-    )
+    rules = LrpRules(method.chosen(), settings)
+    # Relevance at a logit is its value times what autograd gives it.
+    expected = brute_force(model, target, rules, lambda logits: logits * logits.detach())
     found = method.explain(model, image, target).data
     assert relative_gap(found, expected) < 1e-4
 
