@@ -4,9 +4,11 @@ from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
 from esegeta.explain.backprop import (
     BACKPROP,
+    ContrastiveExcitationBackprop,
     Deconvolution,
     DeepLift,
     DeepLiftShap,
+    ExcitationBackprop,
     GuidedBackprop,
     LayerwiseRelevance,
 )
@@ -83,12 +85,14 @@ __all__ = [
     "Atlas",
     "Attribution",
     "Baseline",
+    "ContrastiveExcitationBackprop",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
     "EditedTarget",
     "Edits",
     "ExactShapley",
+    "ExcitationBackprop",
     "Explainer",
     "Facts",
     "FeatureAblation",
