@@ -307,11 +307,14 @@ def test_layer_activation_is_blended_as_the_logits_are(
 
 def test_layer_activation_does_not_read_the_target(ndim: int) -> None:
     model, image = predictor(unet(ndim), (8,) * ndim), volume((9, 8, 11)[:ndim])
-    maps = [
-        LayerActivation().explain(model, image, frozen(model, image, everywhere(of=of))).data
+    found = [
+        LayerActivation().explain(model, image, frozen(model, image, everywhere(of=of)))
         for of in ("logit", "probability")
     ]
-    assert torch.equal(maps[0], maps[1])
+    assert torch.equal(found[0].data, found[1].data)
+    assert "target plays no part" in found[0].describe()["sign"]
+    other = GradCam().explain(model, image, frozen(model, image))
+    assert other.describe()["sign"] == "positive values raise the target"
 
 
 def test_layer_activation_refuses_a_channel_that_is_not_there() -> None:
