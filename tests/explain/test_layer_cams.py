@@ -313,7 +313,7 @@ def test_layer_activation_does_not_read_the_target(ndim: int) -> None:
     ]
     assert torch.equal(found[0].data, found[1].data)
     assert "target plays no part" in found[0].describe()["sign"]
-    other = GradCam().explain(model, image, frozen(model, image))
+    other = HiResCam().explain(model, image, frozen(model, image))
     assert other.describe()["sign"] == "positive values raise the target"
 
 
