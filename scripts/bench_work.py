@@ -7,6 +7,7 @@ with its parameters as MONAI leaves them (they require gradients).
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import sys
@@ -19,14 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from captum.attr import FeatureAblation as CaptumFeatureAblation
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from captum.attr import KernelShap as CaptumKernelShap
 from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import Saliency as CaptumSaliency
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
-from esegeta.explain import Explainer, IntegratedGradients, Occlusion, Saliency
+from esegeta.explain import (
+    Explainer,
+    FeatureAblation,
+    Features,
+    Game,
+    IntegratedGradients,
+    Objective,
+    Occlusion,
+    Saliency,
+    solve_kernel_shap,
+)
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
 from esegeta.target import Box, Everywhere, Scene, VoxelTarget
@@ -47,12 +61,15 @@ class Job:
         contender: a key of CONTENDERS.
         shape: of the volume, in voxels.
         window: side of a window.
-        region: side of the cube in the volume's middle whose logits are explained; 0: all voxels.
+        region: side of the cube whose logits are explained; 0: all voxels.
         batch_size: windows that go through the network at a time.
         device: that holds the network and the volume.
         threads: of torch, on the CPU.
         steps: of integrated gradients.
         box: side of the occluded boxes; the stride is half of it.
+        start: first voxel of the region along each axis; None: in the volume's middle.
+        features: supervoxels, roughly.
+        coalitions: of KernelSHAP, those of none and all included.
     """
 
     contender: str
@@ -64,6 +81,9 @@ class Job:
     threads: int = 2
     steps: int = 8
     box: int = 8
+    start: int | None = None
+    features: int = 200
+    coalitions: int = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +113,10 @@ class Setting:
         side = self.job.region
         if not side:
             return [(0, n) for n in self.job.shape]
-        return [((n - side) // 2, (n - side) // 2 + side) for n in self.job.shape]
+        starts = [
+            (n - side) // 2 if self.job.start is None else self.job.start for n in self.job.shape
+        ]
+        return [(start, start + side) for start in starts]
 
     @property
     def region(self) -> tuple[Any, ...]:
@@ -110,6 +133,11 @@ class Setting:
             x, (self.job.window,) * 3, self.job.batch_size, self.network, OVERLAP, mode="gaussian"
         )
         part: Tensor = logits[(slice(None), LABEL, *self.region)]
+        return part.flatten(1).sum(dim=1, dtype=torch.float64)
+
+    def predictor_function(self, x: Tensor) -> Tensor:
+        """Return the same target over our own differentiable predictor, `B` from `B C *S`."""
+        part = self.predictor(x)[(slice(None), LABEL, *self.region)]
         return part.flatten(1).sum(dim=1, dtype=torch.float64)
 
     def explain(self, explainer: Explainer) -> Tensor:
@@ -190,6 +218,64 @@ def captum_occlusion(setting: Setting) -> Tensor:
     return result[0].float()
 
 
+def supervoxels(setting: Setting) -> Features:
+    """Return the features of both sides; each makes them within its own time.
+
+    The image is noise: only compact supervoxels are about as many as asked for.
+    """
+    return Features("supervoxels", count=setting.job.features, compactness=1.0)
+
+
+def esegeta_feature_ablation(setting: Setting) -> Tensor:
+    return setting.explain(FeatureAblation(supervoxels(setting), "zero"))
+
+
+def esegeta_kernel_shap(setting: Setting) -> Tensor:
+    """Run captum's coalitions, of all features, through our game and our regression."""
+    partition = supervoxels(setting).of(setting.volume)
+    kept = captum_coalitions(setting.job, len(partition))
+    frozen = setting.target.freeze(Scene(setting.predictor, setting.volume))
+    objective = Objective.of(setting.predictor, frozen, setting.volume)
+    game = Game(objective, partition, torch.zeros_like(setting.x[0]))
+    values = game.values(kept)
+    found = solve_kernel_shap(kept[2:], values[2:], none=values[1], everyone=values[0])
+    return partition.paint(found)
+
+
+def captum_feature_ablation(setting: Setting) -> Tensor:
+    labels = supervoxels(setting).of(setting.volume).labels
+    method = CaptumFeatureAblation(setting.predictor_function)
+    result: Tensor = method.attribute(
+        setting.x, baselines=0.0, feature_mask=labels[None, None].long()
+    )
+    return result[0].float()
+
+
+def captum_kernel_shap(setting: Setting) -> Tensor:
+    labels = supervoxels(setting).of(setting.volume).labels
+    method = CaptumKernelShap(setting.predictor_function)
+    torch.manual_seed(SEED)
+    result: Tensor = method.attribute(
+        setting.x,
+        baselines=0.0,
+        feature_mask=labels[None, None].long(),
+        n_samples=setting.job.coalitions,
+    )
+    return result[0].float()
+
+
+def captum_coalitions(job: Job, count: int) -> Tensor:
+    """Return the coalitions that captum's KernelSHAP draws: all, none, and random ones."""
+    sizes = torch.arange(count, dtype=torch.float32)
+    odds = (count - 1) / (sizes * (count - sizes))
+    odds[0] = 0.0
+    torch.manual_seed(SEED)
+    rows = CaptumKernelShap(lambda x: x).kernel_shap_perturb_generator(
+        torch.zeros(1), num_select_distribution=Categorical(odds), num_interp_features=count
+    )
+    return torch.cat(list(itertools.islice(rows, job.coalitions))).bool()
+
+
 def bare_network(setting: Setting) -> None:
     """Run the network forward and back to its input on the windows that the target touches."""
     windows = setting.plan.lay(setting.job.shape)
@@ -212,6 +298,10 @@ CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "esegeta_saliency": esegeta_saliency,
     "esegeta_integrated_gradients": esegeta_integrated_gradients,
     "esegeta_occlusion": esegeta_occlusion,
+    "esegeta_feature_ablation": esegeta_feature_ablation,
+    "esegeta_kernel_shap": esegeta_kernel_shap,
+    "captum_feature_ablation": captum_feature_ablation,
+    "captum_kernel_shap": captum_kernel_shap,
     "captum_saliency": captum_saliency,
     "captum_integrated_gradients": captum_integrated_gradients,
     "captum_occlusion": captum_occlusion,
