@@ -258,8 +258,8 @@ def over_features(bench: Bench) -> Iterator[Line]:
     bench.notes.append(
         f"Over features: the target's cube of {region}^3 starts at voxel {start} of each axis and "
         "touches 8 of 27 windows; one put at random touches 7.6 on the mean, one in the middle "
-        f"all 27. KernelSHAP: both regress on the same {coalitions} coalitions, captum's; captum "
-        "does so in float32, with a weight of a million for the constraint."
+        f"all 27. KernelSHAP: both ran the same {coalitions} coalitions, captum's; the map held "
+        "against is captum's regression of its values in float64 (its own is in float32)."
     )
 
 

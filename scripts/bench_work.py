@@ -7,7 +7,6 @@ with its parameters as MONAI leaves them (they require gradients).
 
 from __future__ import annotations
 
-import itertools
 import json
 import resource
 import sys
@@ -20,26 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from captum.attr import FeatureAblation as CaptumFeatureAblation
+from bench_features import (
+    run_captum_feature_ablation,
+    run_captum_kernel_shap,
+    run_kernel_shap,
+)
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
-from captum.attr import KernelShap as CaptumKernelShap
 from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import Saliency as CaptumSaliency
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 from torch import Tensor, nn
-from torch.distributions import Categorical
 
 from esegeta.explain import (
     Explainer,
     FeatureAblation,
     Features,
-    Game,
     IntegratedGradients,
-    Objective,
     Occlusion,
     Saliency,
-    solve_kernel_shap,
 )
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
@@ -231,49 +229,21 @@ def esegeta_feature_ablation(setting: Setting) -> Tensor:
 
 
 def esegeta_kernel_shap(setting: Setting) -> Tensor:
-    """Run captum's coalitions, of all features, through our game and our regression."""
-    partition = supervoxels(setting).of(setting.volume)
-    kept = captum_coalitions(setting.job, len(partition))
     frozen = setting.target.freeze(Scene(setting.predictor, setting.volume))
-    objective = Objective.of(setting.predictor, frozen, setting.volume)
-    game = Game(objective, partition, torch.zeros_like(setting.x[0]))
-    values = game.values(kept)
-    found = solve_kernel_shap(kept[2:], values[2:], none=values[1], everyone=values[0])
-    return partition.paint(found)
+    partition = supervoxels(setting).of(setting.volume)
+    return run_kernel_shap(frozen, partition, setting.job.coalitions, seed=SEED)
 
 
 def captum_feature_ablation(setting: Setting) -> Tensor:
-    labels = supervoxels(setting).of(setting.volume).labels
-    method = CaptumFeatureAblation(setting.predictor_function)
-    result: Tensor = method.attribute(
-        setting.x, baselines=0.0, feature_mask=labels[None, None].long()
-    )
-    return result[0].float()
+    partition = supervoxels(setting).of(setting.volume)
+    return run_captum_feature_ablation(setting.predictor_function, setting.x, partition)
 
 
 def captum_kernel_shap(setting: Setting) -> Tensor:
-    labels = supervoxels(setting).of(setting.volume).labels
-    method = CaptumKernelShap(setting.predictor_function)
-    torch.manual_seed(SEED)
-    result: Tensor = method.attribute(
-        setting.x,
-        baselines=0.0,
-        feature_mask=labels[None, None].long(),
-        n_samples=setting.job.coalitions,
+    partition = supervoxels(setting).of(setting.volume)
+    return run_captum_kernel_shap(
+        setting.predictor_function, setting.x, partition, setting.job.coalitions, seed=SEED
     )
-    return result[0].float()
-
-
-def captum_coalitions(job: Job, count: int) -> Tensor:
-    """Return the coalitions that captum's KernelSHAP draws: all, none, and random ones."""
-    sizes = torch.arange(count, dtype=torch.float32)
-    odds = (count - 1) / (sizes * (count - sizes))
-    odds[0] = 0.0
-    torch.manual_seed(SEED)
-    rows = CaptumKernelShap(lambda x: x).kernel_shap_perturb_generator(
-        torch.zeros(1), num_select_distribution=Categorical(odds), num_interp_features=count
-    )
-    return torch.cat(list(itertools.islice(rows, job.coalitions))).bool()
 
 
 def bare_network(setting: Setting) -> None:
