@@ -147,11 +147,16 @@ class Explainer(ABC):
         frozen = [
             target.freeze(scene) if isinstance(target, Target) else target for target in targets
         ]
-        groups = [frozen] if self.traits.together else [[target] for target in frozen]
+        # A unit inside the network is read by a predictor of its own, and shares with none.
+        shares = [
+            self.traits.together and target.scene.predictor_for(predictor) is predictor
+            for target in frozen
+        ]
+        joint = [target for target, shared in zip(frozen, shares, strict=True) if shared]
+        done = iter(self._explain_group(predictor, volume, joint) if joint else ())
         return [
-            attribution
-            for group in groups
-            for attribution in self._explain_group(predictor, volume, group)
+            next(done) if shared else self._explain_group(predictor, volume, [target])[0]
+            for target, shared in zip(frozen, shares, strict=True)
         ]
 
     def _explain_group(

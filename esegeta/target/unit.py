@@ -7,6 +7,7 @@ from typing import Any
 
 from esegeta.axes import Logits, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
+from esegeta.predict import LinearForm, Term
 from esegeta.target.reading import Reading, UnitScene, unit_name
 from esegeta.target.region import Everywhere, Region
 from esegeta.target.scene import Scene
@@ -70,11 +71,13 @@ class UnitTarget(Target):
         def value(maps: Logits) -> Scalars:
             return reduce_over(maps[:, place], mask.expand_as(maps[:, place]), self.reduce)
 
-        data = origin.volume.data
-        coefficients = data.new_zeros((len(read.channels), *mask.shape))
-        coefficients[place] = mask.to(data.dtype)
-        if self.reduce == "mean":
-            coefficients /= mask.sum()
+        scale = 1 / int(mask.sum()) if self.reduce == "mean" else 1.0
+        form = LinearForm(
+            (Term(place, mask, scale),),
+            len(read.channels),
+            tuple(mask.shape),
+            origin.volume.data.dtype,
+        )
         facts = {**self.facts, "layer": self.layer, "channel": self.channel}
         return FrozenTarget(
             value,
@@ -82,7 +85,7 @@ class UnitTarget(Target):
             "activation x voxels" if self.reduce == "sum" else "activation",
             self.describe(),
             read,
-            coefficients,
+            form,
             mask,
             {**facts, "voxels": int(mask.sum())},
             label=unit_name(self.layer, self.channel),

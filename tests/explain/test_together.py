@@ -19,7 +19,7 @@ from esegeta.explain import (
 )
 from esegeta.explain.objective import gradients_together, values_together
 from esegeta.predict import Predictor, active_windows
-from esegeta.target import Box, FrozenTarget, Scene, Target, VoxelTarget
+from esegeta.target import Box, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting
@@ -177,3 +177,15 @@ def test_windows_of_infinite_slope_beside_a_target_add_nothing() -> None:
     found = gradients_together([Objective.of(model, target, image) for target in (ours, theirs)])
     assert torch.equal(found[0][:, :4], torch.full((1, 4, 4), 0.25))
     assert not found[0][:, 4:].any()
+
+
+def test_a_unit_target_among_others_is_explained_by_itself(ndim: int) -> None:
+    """It ends at its layer: its windows are other networks' than the logits'."""
+    model, image, targets = setting(ndim)
+    unit = UnitTarget(layer="inner.model.0", channel=1).freeze(targets[0].scene)
+    mixed = [targets[0], unit, targets[1]]
+    found = Saliency().explain_together(model, image, mixed)
+    for one, target in zip(found, mixed, strict=True):
+        assert relative_gap(one.data, Saliency().explain(model, image, target).data) < 1e-6
+        assert one.target is target
+    assert [one.facts.more.get("shared_with") for one in found] == [1, None, 1]
