@@ -224,15 +224,16 @@ def test_negative_coefficients_start_as_they_are(method: type[Explainer]) -> Non
     network = hidden_layer(2, nn.ReLU())
     image = volume(SHAPES[2], 2)
     model = predictor(network, (4, 4))
-    target = frozen(model, image)
-    assert target.coefficients is not None
-    minus = with_coefficients(target, -target.coefficients)
+    weights = torch.rand((2, *SHAPES[2]))
+    target = with_coefficients(frozen(model, image), weights)
+    minus = with_coefficients(target, -weights)
     plus_map, minus_map = (method().explain(model, image, it).data for it in (target, minus))
     flipped = hidden_layer(2, nn.ReLU())
     with torch.no_grad():
         flipped[2].weight.neg_()
     other = predictor(flipped, (4, 4))
-    expected = method().explain(other, image, frozen(other, image)).data
+    same = with_coefficients(frozen(other, image), weights)
+    expected = method().explain(other, image, same).data
     assert relative_gap(minus_map, expected) < TOLERANCE
     assert relative_gap(minus_map, -plus_map) > 0.1
 
