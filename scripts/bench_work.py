@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench_features import (
+    run_captum_feature_ablation,
+    run_captum_kernel_shap,
+    run_kernel_shap,
+)
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import Saliency as CaptumSaliency
@@ -26,7 +31,14 @@ from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from esegeta.explain import Explainer, IntegratedGradients, Occlusion, Saliency
+from esegeta.explain import (
+    Explainer,
+    FeatureAblation,
+    Features,
+    IntegratedGradients,
+    Occlusion,
+    Saliency,
+)
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
 from esegeta.target import Box, Everywhere, Scene, VoxelTarget
@@ -48,12 +60,15 @@ class Job:
         contender: a key of CONTENDERS.
         shape: of the volume, in voxels.
         window: side of a window.
-        region: side of the cube in the volume's middle whose logits are explained; 0: all voxels.
+        region: side of the cube whose logits are explained; 0: all voxels.
         batch_size: windows that go through the network at a time.
         device: that holds the network and the volume.
         threads: of torch, on the CPU.
         steps: of integrated gradients.
         box: side of the occluded boxes; the stride is half of it.
+        start: first voxel of the region along each axis; None: in the volume's middle.
+        features: supervoxels, roughly.
+        coalitions: of KernelSHAP, those of none and all included.
     """
 
     contender: str
@@ -65,6 +80,9 @@ class Job:
     threads: int = 2
     steps: int = 8
     box: int = 8
+    start: int | None = None
+    features: int = 200
+    coalitions: int = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +112,10 @@ class Setting:
         side = self.job.region
         if not side:
             return [(0, n) for n in self.job.shape]
-        return [((n - side) // 2, (n - side) // 2 + side) for n in self.job.shape]
+        starts = [
+            (n - side) // 2 if self.job.start is None else self.job.start for n in self.job.shape
+        ]
+        return [(start, start + side) for start in starts]
 
     @property
     def region(self) -> tuple[Any, ...]:
@@ -111,6 +132,11 @@ class Setting:
             x, (self.job.window,) * 3, self.job.batch_size, self.network, OVERLAP, mode="gaussian"
         )
         part: Tensor = logits[(slice(None), LABEL, *self.region)]
+        return part.flatten(1).sum(dim=1, dtype=torch.float64)
+
+    def predictor_function(self, x: Tensor) -> Tensor:
+        """Return the same target over our own differentiable predictor, `B` from `B C *S`."""
+        part = self.predictor(x)[(slice(None), LABEL, *self.region)]
         return part.flatten(1).sum(dim=1, dtype=torch.float64)
 
     def explain(self, explainer: Explainer) -> Tensor:
@@ -212,6 +238,36 @@ def captum_occlusion(setting: Setting) -> Tensor:
     return result[0].float()
 
 
+def supervoxels(setting: Setting) -> Features:
+    """Return the features of both sides; each makes them within its own time.
+
+    The image is noise: only compact supervoxels are about as many as asked for.
+    """
+    return Features("supervoxels", count=setting.job.features, compactness=1.0)
+
+
+def esegeta_feature_ablation(setting: Setting) -> Tensor:
+    return setting.explain(FeatureAblation(supervoxels(setting), "zero"))
+
+
+def esegeta_kernel_shap(setting: Setting) -> Tensor:
+    frozen = setting.target.freeze(Scene(setting.predictor, setting.volume))
+    partition = supervoxels(setting).of(setting.volume)
+    return run_kernel_shap(frozen, partition, setting.job.coalitions, seed=SEED)
+
+
+def captum_feature_ablation(setting: Setting) -> Tensor:
+    partition = supervoxels(setting).of(setting.volume)
+    return run_captum_feature_ablation(setting.predictor_function, setting.x, partition)
+
+
+def captum_kernel_shap(setting: Setting) -> Tensor:
+    partition = supervoxels(setting).of(setting.volume)
+    return run_captum_kernel_shap(
+        setting.predictor_function, setting.x, partition, setting.job.coalitions, seed=SEED
+    )
+
+
 def bare_network(setting: Setting) -> None:
     """Run the network forward and back to its input on the windows that the target touches."""
     windows = setting.plan.lay(setting.job.shape)
@@ -236,6 +292,10 @@ CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "esegeta_three_targets": esegeta_three_targets,
     "esegeta_integrated_gradients": esegeta_integrated_gradients,
     "esegeta_occlusion": esegeta_occlusion,
+    "esegeta_feature_ablation": esegeta_feature_ablation,
+    "esegeta_kernel_shap": esegeta_kernel_shap,
+    "captum_feature_ablation": captum_feature_ablation,
+    "captum_kernel_shap": captum_kernel_shap,
     "captum_saliency": captum_saliency,
     "captum_integrated_gradients": captum_integrated_gradients,
     "captum_occlusion": captum_occlusion,

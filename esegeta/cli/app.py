@@ -91,7 +91,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method.")] = None,
 ) -> None:
     """List the attribution methods, or explain one."""
-    from esegeta.cli.show import show_method, show_methods
+    from esegeta.cli.methods import show_method, show_methods
 
     show_methods() if name is None else show_method(name)
 

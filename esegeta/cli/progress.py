@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,14 +23,23 @@ from rich.table import Table
 
 from esegeta.run import Listener, Outcome, Silence, UnitResult
 
+SECONDS_BETWEEN_LINES = 30
 WORDS = {"done": "done", "skipped": "skipped (finished before)", "failed": "FAILED"}
 
 
 class PlainLines:
-    """One line an event, for logs of batch jobs."""
+    """One line an event, for logs of batch jobs; now and then one for the windows of long work.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._done, self._total = 0, 0
+        self._name = ""
+        self._windows, self._expected = 0, 0
+        self._start = self._last = clock()
 
     def note(self, text: str) -> None:
         """Print a note."""
@@ -38,9 +49,24 @@ class PlainLines:
         """Count on more units."""
         self._total += units
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
         """Say what is being worked on."""
+        self._name, self._windows, self._expected = name, 0, windows or 0
+        self._start = self._last = self._clock()
         print(f"[{self._done + 1}/{self._total}] {name} ...", flush=True)
+
+    def advance(self, windows: int) -> None:
+        """Say how far the work is, if that was not said lately."""
+        self._windows += windows
+        now = self._clock()
+        if now - self._last < SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        count = f"{self._windows} windows"
+        if self._windows <= self._expected:
+            seconds = (now - self._start) * (self._expected / self._windows - 1)
+            count = f"{self._windows} of {self._expected} windows, about {seconds:.0f} s left"
+        print(f"[{self._done + 1}/{self._total}] {self._name}: {count}", flush=True)
 
     def end(self, result: UnitResult) -> None:
         """Say how a unit ended."""
@@ -55,12 +81,18 @@ class PlainLines:
 
 
 class Bars:
-    """A progress bar with time left, and a line for each unit above it."""
+    """A bar of units with time left, one of the running unit's windows, and a line an end above.
+
+    The bar of units moves with the windows: a unit that is half done is half a unit.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=0)
-        self._total = 0
+        self._part = self._new_part(None)
+        self._done, self._total = 0, 0
+        self._running = 0
+        self._windows, self._expected = 0, 0
 
     def note(self, text: str) -> None:
         """Print a note above the bar."""
@@ -71,19 +103,42 @@ class Bars:
         self._total += units
         self._progress.update(self._task, total=self._total)
 
-    def begin(self, name: str) -> None:
-        """Show what is being worked on."""
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        """Show what is being worked on, and a bar for its windows."""
+        self._running, self._windows, self._expected = units, 0, windows or 0
         self._progress.update(self._task, description=escape(name))
+        self._progress.remove_task(self._part)
+        self._part = self._new_part(windows)
+
+    def advance(self, windows: int) -> None:
+        """Move both bars."""
+        self._windows += windows
+        # More windows than were foreseen are those of scores, say: nobody knows how many.
+        total = max(self._windows, self._expected) if self._expected else None
+        self._progress.update(self._part, completed=self._windows, total=total, visible=True)
+        self._move()
 
     def end(self, result: UnitResult) -> None:
         """Advance the bar and leave a line."""
-        self._progress.advance(self._task)
+        self._done += 1
+        self._running = max(self._running - 1, 0)
+        if not self._running:
+            self._progress.update(self._part, visible=False)
+        self._move()
         colour = {"done": "green", "skipped": "dim", "failed": "red"}[result.status]
         took = f" {result.seconds:.1f} s" if result.seconds else ""
         line = f"[{colour}]{WORDS[result.status]}[/] {escape(result.name)}{took}"
         self._progress.console.print(line)
         for warning in result.warnings:
             self._progress.console.print(f"  [yellow]warning:[/] {escape(warning)}")
+
+    def _new_part(self, windows: int | None) -> TaskID:
+        # A new one each time: a bar that has had a total cannot go back to having none.
+        return self._progress.add_task("  windows", total=windows, visible=False)
+
+    def _move(self) -> None:
+        part = min(self._windows / self._expected, 1.0) if self._expected else 0.0
+        self._progress.update(self._task, completed=self._done + part * self._running)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
@@ -12,36 +11,10 @@ from rich.table import Table
 
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
-from esegeta.errors import ConfigError, suggest
-from esegeta.explain import EXPLAINERS, Explainer
 from esegeta.model import Layer
 from esegeta.run import Experiment, build_network, probe_network
 from esegeta.run.checks import probe_layers
 from esegeta.score import SCORES
-
-
-def show_methods() -> None:
-    """Print every method: family, cost, needs, and its first line."""
-    table = Table("name", "family", "cost", "needs", "what it is", box=None)
-    for name, kind in sorted(EXPLAINERS.items(), key=lambda item: item[1].traits.family):
-        table.add_row(name, kind.traits.family, kind().cost, _needs(kind), _first_line(kind))
-    _console().print(table)
-    print("F: a forward, B: a backward pass over the windows that the target touches")
-
-
-def show_method(name: str) -> None:
-    """Print a method's docstring and parameters with their defaults.
-
-    Raises:
-        ConfigError: there is no such method.
-    """
-    if name not in EXPLAINERS:
-        raise ConfigError(f'no method "{name}"', hint=suggest(name, EXPLAINERS))
-    kind = EXPLAINERS[name]
-    print(f"{name}\n\n{inspect.getdoc(kind)}\n\nParameters:")
-    for item in dataclasses.fields(kind):
-        print(f"  {item.name}: {item.type} = {_default(item)}")
-    print(f"\nCost: {kind().cost}\nNeeds: {_needs(kind) or 'nothing'}")
 
 
 def show_scores() -> None:
@@ -88,21 +61,8 @@ def _layer_line(layer: Layer) -> str:
     return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
 
 
-def _needs(kind: type[Explainer]) -> str:
-    traits = kind.traits
-    needs = {"hooks": traits.needs_hooks, "a layer": traits.needs_layer, "seed": traits.stochastic}
-    return ", ".join(name for name, needed in needs.items() if needed)
-
-
 def _first_line(kind: type[Any]) -> str:
     return escape((inspect.getdoc(kind) or "").split("\n", 1)[0])
-
-
-def _default(item: dataclasses.Field[Any]) -> str:
-    if item.default_factory is not dataclasses.MISSING:
-        value = item.default_factory()
-        return value.name if isinstance(value, Explainer) else repr(value)
-    return repr(item.default)
 
 
 def _console() -> Console:

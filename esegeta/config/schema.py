@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.aggregate import AggregateKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
@@ -160,6 +161,7 @@ class Config(Keys):
     targets: list[TargetKeys] = Field(min_length=1)
     methods: list[Any] = Field(min_length=1)
     scores: list[Any] = Field(default_factory=list)
+    aggregate: AggregateKeys | None = None
 
     @field_validator("labels", mode="before")
     @classmethod

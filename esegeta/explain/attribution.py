@@ -16,6 +16,9 @@ from esegeta.errors import MapError, OutputError
 from esegeta.target import FrozenTarget
 from esegeta.volume import Grid, Volume, write_json, write_map
 
+RAISES = "positive values raise the target"
+READS_NO_TARGET = "the activation's; the target plays no part"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -83,6 +86,7 @@ class Attribution:
         warnings: what a reader of the map must know, in words.
         standard_error: of each voxel of a stochastic method's map, `A *S`, where it was asked for.
         layer_maps: of layer methods, each layer's map on the layer's own grid.
+        sign: what it means that a value is positive, in words.
     """
 
     data: Image
@@ -95,6 +99,7 @@ class Attribution:
     warnings: tuple[str, ...] = ()
     standard_error: Image | None = None
     layer_maps: tuple[LayerMap, ...] = ()
+    sign: str = RAISES
 
     @property
     def has_channels(self) -> bool:
@@ -121,7 +126,7 @@ class Attribution:
             "target": self.target.description,
             "target_facts": self.target.facts,
             "unit": self.unit,
-            "sign": "positive values raise the target",
+            "sign": self.sign,
             "facts": asdict(self.facts),
             "warnings": list(self.warnings),
         }

@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
+from esegeta.explain.attribution import (
+    RAISES,
+    READS_NO_TARGET,
+    Attribution,
+    Facts,
+    LayerMap,
+    require_map,
+)
 from esegeta.explain.meter import Meter, measure
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
@@ -177,6 +184,7 @@ class Explainer(ABC):
             warnings=raw.warnings,
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
+            sign=RAISES if self.traits.reads_target else READS_NO_TARGET,
         )
 
     def _facts(

@@ -10,9 +10,9 @@ gradient of the input. That is the gradient of the whole blended prediction, exa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -56,6 +56,7 @@ class Predictor:
         labels: what the output channels mean.
         batch_size: windows that go through the network at a time.
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
+        heard: is told how many windows went through the network, each time some did.
     """
 
     network: nn.Module
@@ -63,6 +64,7 @@ class Predictor:
     labels: Labels
     batch_size: int = 1
     precision: Precision = "fp32"
+    heard: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""
@@ -205,6 +207,8 @@ class Predictor:
         inputs = crops if thin is None else crops.squeeze(thin + 2)
         with self._autocast(crops.device):
             output = first_tensor(self.network(inputs))
+        if self.heard is not None:
+            self.heard(len(crops))
         if output is None:
             raise ModelError(
                 "the network returned no tensor",

@@ -5,10 +5,14 @@ from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
     ScoreRow,
     read_sidecar,
+    region_row,
+    remove_regions,
     write_dataset_files,
     write_record,
+    write_regions,
     write_scores,
 )
+from esegeta.report.regions import draw_regions
 from esegeta.report.save import (
     remove_attribution,
     remove_other_components,
@@ -21,12 +25,16 @@ __all__ = [
     "ScoreRow",
     "UnitFiles",
     "draw_overlay",
+    "draw_regions",
     "read_sidecar",
+    "region_row",
     "remove_attribution",
     "remove_other_components",
+    "remove_regions",
     "save_attribution",
     "save_prediction",
     "write_dataset_files",
     "write_record",
+    "write_regions",
     "write_scores",
 ]

@@ -5,16 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esegeta.explain import RegionRow
 from esegeta.volume import write_json, write_text
 
-NOT_OF_BIDS = ("run.json", "scores.csv", "*_attrmap.*", "*_layermap.*", "*_overlay.png")
+NOT_OF_BIDS = (
+    "run.json",
+    "scores.csv",
+    "regions.csv",
+    "*_attrmap.*",
+    "*_layermap.*",
+    "*_overlay.png",
+    "*_regions.png",
+)
 """What the validator of BIDS shall pass over."""
 
+REGIONS = "regions.csv"
+REGION_COLUMNS = (
+    "case",
+    "target",
+    "method",
+    "atlas",
+    "region",
+    "channel",
+    "share",
+    "signed_sum",
+    "volume_ml",
+    "per_ml",
+    "magnitude_per_ml",
+)
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
 
 
@@ -39,6 +63,31 @@ def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
         value = "nan" if row.value is None else repr(row.value)
         writer.writerow((row.case, row.target, row.method, row.score, value, row.better))
     write_text(root / "scores.csv", stream.getvalue())
+
+
+def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -> None:
+    """Write regions.csv: one line a case, target, method, atlas, region and channel."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(REGION_COLUMNS)
+    for case, target, method, row in rows:
+        numbers = (row.share, row.signed_sum, row.volume_ml, row.per_ml, row.magnitude_per_ml)
+        names = (case, target, method, row.atlas, row.region, row.channel)
+        writer.writerow((*names, *(repr(number) for number in numbers)))
+    write_text(root / REGIONS, stream.getvalue())
+
+
+def remove_regions(root: Path) -> None:
+    """Remove the table of an earlier run that aggregated its maps, where this one does not."""
+    (root / REGIONS).unlink(missing_ok=True)
+
+
+def region_row(values: Mapping[str, Any]) -> RegionRow:
+    """Return a row as it was before JSON, which has no NaN, made it plain values."""
+    known: dict[str, Any] = {
+        key: math.nan if value is None else value for key, value in values.items()
+    }
+    return RegionRow(**known)
 
 
 def write_dataset_files(root: Path, name: str, version: str) -> None:

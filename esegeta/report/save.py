@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from esegeta.explain import Attribution
+from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import read_sidecar
+from esegeta.report.regions import draw_regions
 from esegeta.volume import (
     Volume,
     atomic_path,
@@ -38,7 +39,10 @@ LABEL_COLOURS = (
 
 
 def save_attribution(
-    files: UnitFiles, attribution: Attribution, provenance: Mapping[str, Any]
+    files: UnitFiles,
+    attribution: Attribution,
+    provenance: Mapping[str, Any],
+    regions: Sequence[RegionRow] = (),
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -49,9 +53,11 @@ def save_attribution(
         files: where to.
         attribution: what to write.
         provenance: joins the sidecar: scores, versions, hashes of inputs.
+        regions: the map by channel and region, to be drawn; none without rows.
     """
     remove_attribution(files)
-    volume = attribution.volume
+    volume, unit = attribution.volume, attribution.unit
+    pictures = (files.overlay, files.regions) if regions else (files.overlay,)
     maps = {**_channel_maps(files, attribution), **_error_maps(files, attribution)}
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
@@ -64,12 +70,16 @@ def save_attribution(
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
-            "files": [path.name for path in (files.overlay, *maps, *layers, files.map)],
+            "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
             **provenance,
         },
     )
+    title = f"{files.case}: {files.target}, {files.method}"
     with atomic_path(files.overlay) as temporary:
-        draw_overlay(temporary, attribution, f"{files.case}: {files.target}, {files.method}")
+        draw_overlay(temporary, attribution, title)
+    if regions:
+        with atomic_path(files.regions) as temporary:
+            draw_regions(temporary, regions, f"{title}\n{attribution.target.description}", unit)
     for path, data in maps.items():
         write_map(path, data, volume)
     for path, item in layers.items():

@@ -28,6 +28,7 @@ from esegeta.model import (
     resolve_device,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.run.atlases import AtlasPlan, plan_atlases
 from esegeta.run.checks import (
     blamed_on,
     check_case_fits,
@@ -55,6 +56,7 @@ class Experiment:
         targets: what to explain.
         methods: explainers by id.
         scores: scores by id.
+        atlases: by whose regions maps are summed up; None where they are not.
         root: the run's output folder.
         weights_sha256: of the weights file, or of all parameters where there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
@@ -69,6 +71,7 @@ class Experiment:
     targets: list[TargetPlan]
     methods: Mapping[str, Explainer]
     scores: Mapping[str, Score]
+    atlases: tuple[AtlasPlan, ...] | None
     root: Path
     weights_sha256: str
     code_sha256: str | None
@@ -117,6 +120,7 @@ def build_experiment(
     check_methods(config, cases, reading, grids)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, grids)
+    atlases = plan_atlases(config, labels, cases, reading)
     root = Path(keys.output).expanduser() / keys.name
     check_writable(root)
     weights = keys.model.weights
@@ -131,6 +135,7 @@ def build_experiment(
         targets=targets,
         methods=config.methods,
         scores=config.scores,
+        atlases=atlases,
         root=root,
         weights_sha256=(
             file_sha256(config.find_file(weights)) if weights else network_sha256(network)

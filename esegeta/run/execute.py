@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esegeta.report import (
     PredictionFiles,
-    ScoreRow,
     UnitFiles,
     read_sidecar,
     remove_other_components,
+    remove_regions,
     save_prediction,
     write_dataset_files,
+    write_regions,
     write_scores,
 )
 from esegeta.run.build import Experiment
 from esegeta.run.fingerprint import hash_inputs, prediction_fingerprint, unit_fingerprint
 from esegeta.run.group import TARGETS_AT_A_TIME, Aim, attempt_units, in_groups
 from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
+from esegeta.run.outlook import expected_windows
 from esegeta.run.record import Recorder
 from esegeta.run.targets import TargetPlan
-from esegeta.run.unit import Unit, catch_failure
+from esegeta.run.unit import Ground, Unit, catch_failure
 from esegeta.target import FrozenTarget, Scene, Target
 from esegeta.volume import Case, read_case, sweep
 
@@ -68,7 +70,7 @@ def run_experiment(
             session.run_case(_Case(index, case))
     except _StopRunError:
         session.listener.note("stopped at the first failure")
-    write_scores(experiment.root, score_rows(session.results))
+    write_tables(experiment, session.results)
     outcome = Outcome(session.results, time.perf_counter() - start)
     state = "incomplete" if outcome.failures else "complete"
     state = "failed" if outcome.exit_code == EXIT_USER else state
@@ -94,7 +96,8 @@ class _Session:
     """A run while it goes on: what has been done, and who is told."""
 
     def __init__(self, experiment: Experiment, listener: Listener, policy: Policy) -> None:
-        self.experiment = experiment
+        predictor = replace(experiment.predictor, heard=listener.advance)
+        self.experiment = replace(experiment, predictor=predictor)
         self.listener = listener
         self.policy = policy
         self.recorder = Recorder(experiment)
@@ -119,7 +122,7 @@ class _Session:
         self.recorder.inputs.update(case.inputs)
         if self._skip_case(case):
             return None
-        scenes: list[Scene] = []
+        opened: list[tuple[Scene, Ground]] = []
 
         def open_scene() -> UnitResult:
             preprocess, reading = self.experiment.preprocess, self.experiment.reading
@@ -127,15 +130,23 @@ class _Session:
             volume = volume.to(self.experiment.device)
             scene = Scene(self.experiment.predictor, volume, truth)
             self._save_prediction(scene, case)
-            scenes.append(scene)
+            opened.append((scene, self._ground(scene, case)))
             return UnitResult(case.name, "", "", "done")
 
-        opened = self._catch(open_scene, case)
-        if opened is not None:
-            return self._fail_all(case, opened)
-        for aims in in_groups(self._aims(case, scenes[0]), TARGETS_AT_A_TIME):
-            self._run_group(case, aims, scenes[0])
+        failure = self._catch(open_scene, case)
+        if failure is not None:
+            return self._fail_all(case, failure)
+        ((scene, ground),) = opened
+        for aims in in_groups(self._aims(case, scene), TARGETS_AT_A_TIME):
+            self._run_group(case, aims, scene, ground)
         return None
+
+    def _ground(self, scene: Scene, case: _Case) -> Ground:
+        plans, preprocess = self.experiment.atlases, self.experiment.preprocess
+        atlases = None
+        if plans is not None:
+            atlases = tuple(plan.load(scene, case.files, preprocess) for plan in plans)
+        return Ground(scene.volume, atlases, self._provenance(case))
 
     def _aims(self, case: _Case, scene: Scene) -> Iterator[Aim]:
         """Yield the targets of a case in the config's order, each formed when it is its turn."""
@@ -157,7 +168,7 @@ class _Session:
             for rank, (name, target) in enumerate(targets.items()):
                 yield Aim(plan, name, target, (place, rank))
 
-    def _run_group(self, case: _Case, aims: Sequence[Aim], scene: Scene) -> None:
+    def _run_group(self, case: _Case, aims: Sequence[Aim], scene: Scene, ground: Ground) -> None:
         """Run all methods for a few targets, method by method."""
         frozen: dict[tuple[int, int], FrozenTarget] = {}
         for aim in aims:
@@ -180,15 +191,17 @@ class _Session:
                 else:
                     self._note(unit, known)
             if todo:
-                self._do([unit for unit, _ in todo], [target for _, target in todo], case, scene)
+                self._do([unit for unit, _ in todo], [target for _, target in todo], ground)
 
-    def _do(
-        self, units: Sequence[Unit], targets: Sequence[FrozenTarget], case: _Case, scene: Scene
-    ) -> None:
-        names = ", ".join(unit.files.target for unit in units)
-        self.listener.begin(f"{case.name} / {names} / {units[0].files.method}")
-        results = attempt_units(units, targets, scene.volume, self._provenance(case))
-        for unit, result in zip(units, results, strict=True):
+    def _do(self, units: Sequence[Unit], targets: Sequence[FrozenTarget], ground: Ground) -> None:
+        names, one = ", ".join(unit.files.target for unit in units), units[0].files
+        windows = self.experiment.predictor.windows(ground.volume.batch)
+        self.listener.begin(
+            f"{one.case} / {names} / {one.method}",
+            len(units),
+            expected_windows(units[0].explainer, targets, windows),
+        )
+        for unit, result in zip(units, attempt_units(units, targets, ground), strict=True):
             self._note(unit, result)
 
     def _units(
@@ -232,6 +245,8 @@ class _Session:
         labels = self.experiment.predictor.labels
         if not self.policy.overwrite and self._has_prediction(files, case):
             return
+        windows = self.experiment.predictor.windows(scene.volume.batch)
+        self.listener.begin(f"{case.name}: prediction", windows=len(windows))
         label_map = labels.label_map(scene.logits)[0]
         fingerprint = prediction_fingerprint(self.experiment, case.inputs)
         provenance = {**self._provenance(case), "fingerprint": fingerprint}
@@ -272,14 +287,25 @@ class _Session:
         self._ended.append((unit.order, result))
         self.listener.end(result)
         self.recorder.write(self.results, "running")
-        write_scores(self.experiment.root, score_rows(self.results))
+        write_tables(self.experiment, self.results)
         if result.status == "failed" and self.policy.fail_fast:
             raise _StopRunError
 
 
-def score_rows(results: Sequence[UnitResult]) -> list[ScoreRow]:
-    """Return the lines of scores.csv in the order of the units."""
-    return [row for result in results for row in result.rows]
+def write_tables(experiment: Experiment, results: Sequence[UnitResult]) -> None:
+    """Write scores.csv, and regions.csv where maps are aggregated, in the order of the units."""
+    write_scores(experiment.root, [row for result in results for row in result.rows])
+    if experiment.atlases is None:
+        remove_regions(experiment.root)
+        return
+    write_regions(
+        experiment.root,
+        [
+            (result.case, result.target, result.method, row)
+            for result in results
+            for row in result.regions
+        ],
+    )
 
 
 def _reason(failure: UnitResult) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def unit_fingerprint(
             "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
             "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+            "aggregate": (
+                None
+                if experiment.atlases is None
+                else [atlas.fingerprint(case) for atlas in experiment.atlases]
+            ),
         }
     )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from esegeta.explain import Attribution
 from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.run.targets import TargetPlan
-from esegeta.run.unit import Unit
+from esegeta.run.unit import Ground, Unit
 from esegeta.target import FrozenTarget, Target
 from esegeta.volume import Volume
 
@@ -49,19 +49,18 @@ def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def attempt_units(
     units: Sequence[Unit],
     targets: Sequence[FrozenTarget],
-    volume: Volume,
-    provenance: Mapping[str, Any],
+    ground: Ground,
 ) -> Iterator[UnitResult]:
-    """Do units of one method on one volume, one a target; yield how each ended."""
+    """Do units of one method on one case, one a target; yield how each ended."""
     start = time.perf_counter()
-    maps = _explain_together(units, targets, volume)
+    maps = _explain_together(units, targets, ground.volume)
     if maps is None:
         for unit, target in zip(units, targets, strict=True):
-            yield unit.attempt(volume, target, provenance)
+            yield unit.attempt(ground, target)
         return
     share = (time.perf_counter() - start) / len(units)
     for unit in units:
-        yield unit.keep(maps.pop(0), provenance, seconds=share)
+        yield unit.keep(maps.pop(0), ground, seconds=share)
 
 
 def _explain_together(

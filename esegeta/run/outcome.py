@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from esegeta.explain import RegionRow
 from esegeta.report import ScoreRow
 
 Status = Literal["done", "skipped", "failed"]
@@ -28,6 +29,7 @@ class UnitResult:
         is_bug: failed with something that is not the user's to mend.
         traceback: of a bug.
         rows: its scores.
+        regions: its map by channel and region.
     """
 
     case: str
@@ -40,6 +42,7 @@ class UnitResult:
     is_bug: bool = False
     traceback: str = ""
     rows: tuple[ScoreRow, ...] = ()
+    regions: tuple[RegionRow, ...] = ()
 
     @property
     def name(self) -> str:
@@ -85,8 +88,11 @@ class Listener(Protocol):
     def expect(self, units: int) -> None:
         """Hear that so many more units are to be done."""
 
-    def begin(self, name: str) -> None:
-        """Hear what is being worked on."""
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        """Hear what is being worked on: how many units at once, and of about how many windows."""
+
+    def advance(self, windows: int) -> None:
+        """Hear that so many windows went through the network."""
 
     def end(self, result: UnitResult) -> None:
         """Hear how a unit ended."""
@@ -101,7 +107,10 @@ class Silence:
     def expect(self, units: int) -> None:
         """Ignore it."""
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        """Ignore it."""
+
+    def advance(self, windows: int) -> None:
         """Ignore it."""
 
     def end(self, result: UnitResult) -> None:

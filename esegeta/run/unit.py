@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Attribution, Explainer
+from esegeta.explain import Atlas, Attribution, Explainer, aggregate
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
     read_sidecar,
+    region_row,
     remove_attribution,
     save_attribution,
 )
@@ -27,6 +28,21 @@ from esegeta.target import FrozenTarget
 from esegeta.volume import Case, Volume
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What all units of a case stand on.
+
+    Args:
+        volume: its image.
+        atlases: on its grid; None where maps are not aggregated.
+        provenance: joins every sidecar.
+    """
+
+    volume: Volume
+    atlases: tuple[Atlas, ...] | None
+    provenance: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +76,7 @@ class Unit:
         return self.result(
             "skipped",
             rows=tuple(ScoreRow(**row) for row in sidecar.get("scores", [])),
+            regions=tuple(region_row(row) for row in sidecar.get("regions", [])),
             warnings=tuple(sidecar.get("warnings", [])),
         )
 
@@ -72,43 +89,37 @@ class Unit:
         """Return a result under this unit's names."""
         return UnitResult(self.files.case, self.files.target, self.files.method, status, **more)
 
-    def attempt(
-        self, volume: Volume, target: FrozenTarget, provenance: Mapping[str, Any]
-    ) -> UnitResult:
+    def attempt(self, ground: Ground, target: FrozenTarget) -> UnitResult:
         """Do the work; a failure becomes a result, never half a file."""
 
         def explain(explainer: Explainer) -> Attribution:
-            return explainer.explain(self.experiment.predictor, volume, target)
+            return explainer.explain(self.experiment.predictor, ground.volume, target)
 
-        return self._finish(explain, volume, provenance)
+        return self._finish(explain, ground)
 
-    def keep(
-        self, attribution: Attribution, provenance: Mapping[str, Any], *, seconds: float
-    ) -> UnitResult:
+    def keep(self, attribution: Attribution, ground: Ground, *, seconds: float) -> UnitResult:
         """Score and write a map that was made with others; `seconds` is its share of the making."""
-        result = self._finish(lambda explainer: attribution, attribution.volume, provenance)
+        result = self._finish(lambda explainer: attribution, ground)
         return replace(result, seconds=result.seconds + seconds)
 
-    def _finish(
-        self,
-        explain: Callable[[Explainer], Attribution],
-        volume: Volume,
-        provenance: Mapping[str, Any],
-    ) -> UnitResult:
+    def _finish(self, explain: Callable[[Explainer], Attribution], ground: Ground) -> UnitResult:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            explainer = with_files(self.explainer, self.case, self.experiment, volume)
+            explainer = with_files(self.explainer, self.case, self.experiment, ground.volume)
             attribution = explain(explainer)
             rows = self._score(attribution, explainer)
+            regions = () if ground.atlases is None else aggregate(attribution, *ground.atlases)
             sidecar = {
-                **provenance,
+                **ground.provenance,
                 "fingerprint": self.fingerprint,
                 "scores": [vars(row) for row in rows],
                 "score_parameters": self._score_parameters(),
+                **({"regions": [vars(row) for row in regions]} if regions else {}),
             }
-            save_attribution(self.files, attribution, sidecar)
-            return self.result("done", rows=rows, warnings=attribution.warnings)
+            save_attribution(self.files, attribution, sidecar, regions)
+            warnings = attribution.warnings
+            return self.result("done", rows=rows, regions=tuple(regions), warnings=warnings)
 
         result = catch_failure(work, self.result)
         if result.status == "failed":

@@ -1,14 +1,19 @@
 """The commands beside run: what they print, how fast, and how they fail."""
 
 import dataclasses
+import inspect
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from esegeta import __version__
+from esegeta.cli.methods import FAMILIES, parse_help, show_method, show_methods
 from esegeta.config import load_config
 from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
@@ -66,23 +71,77 @@ def test_the_version() -> None:
     assert esegeta("--version").stdout.strip() == __version__
 
 
-def test_methods_lists_them_all() -> None:
+def test_methods_lists_them_all_by_family() -> None:
     result = esegeta("methods")
     assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    heads = {line.split(":")[0]: place for place, line in enumerate(lines) if line[:1].isalpha()}
+    families = [name for name in FAMILIES if name in heads]
+    assert families == sorted(families, key=lambda name: heads[name])
+    assert set(families) == {kind.traits.family for kind in EXPLAINERS.values()}
     for name, kind in EXPLAINERS.items():
-        (line,) = [line for line in result.stdout.splitlines() if line.split()[:1] == [name]]
-        assert kind.traits.family in line
+        (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
+        above = max(heads[family] for family in families if heads[family] < place)
+        assert lines[above] == f"{kind.traits.family}: {FAMILIES[kind.traits.family]}"
+        assert ("hooks" in lines[place]) >= kind.traits.needs_hooks
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
+    kind = EXPLAINERS[name]
     result = esegeta("methods", name)
     assert result.exit_code == 0
-    assert "Source:" in result.stdout
-    text, parameters = result.stdout.split("Parameters:")
-    for parameter in dataclasses.fields(EXPLAINERS[name]):
-        assert f"  {parameter.name}: " in parameters
-        assert f"{parameter.name}:" in text
+    _, rest = result.stdout.split("Parameters:")
+    parameters, facts = rest.split("\nCost: ")
+    # Every word of the docstring is there, but for the names of its sections.
+    told = set(result.stdout.split())
+    document = set(inspect.getdoc(kind).replace("Args:", "").split())
+    assert document <= told | {f"{item.name}:" for item in dataclasses.fields(kind)}
+    assert kind().cost == facts.splitlines()[0]
+    assert "\nSource: " in facts
+    fields = [item for item in dataclasses.fields(kind) if item.repr]
+    assert all(f"  {item.name}: " in parameters for item in fields)
+    meanings = re.findall(r"^  \w+: .* = .*\n      (.+)$", parameters, flags=re.MULTILINE)
+    assert len(meanings) == len(fields)
+
+
+def test_text_beside_the_parameters_is_told_too() -> None:
+    class Odd:
+        """One line.
+
+            a = b
+
+        Before.
+
+        Args:
+            one: the first
+                of two.
+            two: the second: with a colon.
+
+        After.
+
+        Source: someone,
+        somewhere.
+        """
+
+    found = parse_help(Odd)
+    assert found.summary == "One line."
+    assert found.parameters == {"one": "the first of two.", "two": "the second: with a colon."}
+    assert found.body.split() == ["a", "=", "b", "Before.", "After."]
+    assert found.source == "someone, somewhere."
+
+
+def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100)
+    monkeypatch.setattr("esegeta.cli.methods._console", lambda: console)
+    show_methods()
+    show_method("integrated_gradients")
+    text = stream.getvalue()
+    assert "\x1b[" in text
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    for fragment in ("quadrature nodes", "dalpha", "34 F + 32 B", "Sundararajan", "gradient:"):
+        assert fragment in plain
 
 
 def test_parameters_come_with_their_defaults() -> None:

@@ -1,5 +1,6 @@
 """How a run looks: plain lines in a log, bars with time left on a terminal, nothing when quiet."""
 
+import io
 import os
 import pty
 import subprocess
@@ -8,8 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
-from tests.experiments import Lab, noise, pointwise_lab, save_image
+from esegeta.cli.progress import Bars, PlainLines
+from esegeta.config import load_config
+from esegeta.run import Silence, UnitResult, build_experiment, run_experiment
+from esegeta.run.outlook import forward_passes
+from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]
 
@@ -83,3 +90,121 @@ def test_bars_on_a_terminal(tmp_path: Path) -> None:
     assert "failures" in text
     assert "input_x_gradient" in text
     assert "2 done, 0 skipped, 2 failed" in text
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_long_work_says_how_far_it_is_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = PlainLines(clock)
+    lines.expect(3)
+    lines.begin("a / liver / ig", 1, 40)
+    for _ in range(4):
+        clock.now += 10
+        lines.advance(5)
+    lines.advance(5)
+    clock.now += 30
+    lines.advance(20)
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] a / liver / ig ...",
+        "[1/3] a / liver / ig: 15 of 40 windows, about 50 s left",
+        "[1/3] a / liver / ig: 45 windows",
+    ]
+
+
+def state(progress: Progress) -> tuple[float, float, float | None]:
+    """Return units done, windows done, and windows foreseen."""
+    units, windows = progress.tasks
+    return units.completed, windows.completed, windows.total
+
+
+def shown(progress: Progress) -> tuple[float, bool]:
+    return progress.tasks[1].completed, progress.tasks[1].visible
+
+
+def test_bars_move_with_the_windows() -> None:
+    progress = Progress(console=Console(file=io.StringIO()))
+    bars = Bars(progress)
+    bars.expect(4)
+    bars.begin("a: prediction", windows=8)
+    bars.advance(8)
+    assert state(progress) == (0, 8, 8)
+    bars.begin("a / liver, spleen / ig", 2, 10)
+    assert shown(progress) == (0, False)
+    bars.advance(5)
+    assert state(progress) == (1.0, 5, 10)
+    assert shown(progress) == (5, True)
+    bars.advance(10)  # scores run windows too
+    assert state(progress) == (2.0, 15, 15)
+    bars.end(UnitResult("a", "liver", "ig", "done"))
+    bars.end(UnitResult("a", "spleen", "ig", "done"))
+    assert shown(progress) == (15, False)
+    assert state(progress)[0] == 2
+    bars.begin("a / liver / occlusion", 1, None)
+    bars.advance(7)
+    assert state(progress) == (2, 7, None)
+    bars.end(UnitResult("a", "liver", "occlusion", "failed"))
+    assert state(progress)[0] == 3
+
+
+class Noting(Silence):
+    """Keeps what it hears of windows."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int | None]] = []
+        self.windows: list[int] = []
+
+    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+        self.begun.append((name, units, windows))
+        self.windows.append(0)
+
+    def advance(self, windows: int) -> None:
+        self.windows[-1] += windows
+
+
+def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    lab.keys["targets"] = [
+        {"name": "corner", "label": "liver", "box": [[0, 0, 0], [1, 1, 1]]},
+        {"name": "all", "label": "liver", "over": "all"},
+    ]
+    methods = ["saliency", {"name": "integrated_gradients", "steps": 3}, "smoothgrad", "occlusion"]
+    lab.keys["methods"] = methods
+    listener = Noting()
+    run_experiment(build_experiment(load_config(lab.write())), listener)
+    heard = {
+        begun[0]: (*begun[1:], windows)
+        for begun, windows in zip(listener.begun, listener.windows, strict=True)
+    }
+    windows = 8
+    assert heard["a: prediction"] == (0, windows, windows)
+    assert heard["a / corner, all / saliency"] == (2, windows, windows)
+    assert heard["a / corner, all / integrated_gradients"] == (2, 5 * windows, 5 * windows)
+    assert heard["a / corner, all / smoothgrad"] == (2, 16 * (windows + 1), 16 * (windows + 1))
+    assert heard["a / corner, all / occlusion"][:2] == (2, None)
+    assert heard["a / corner, all / occlusion"][2] > windows
+
+
+@pytest.mark.parametrize(
+    ("cost", "passes"),
+    [
+        ("1 F + 1 B", 1),
+        ("34 F + 32 B", 34),
+        ("16 x (34 F + 32 B)", 544),
+        ("2 x (3 x (2 F))", 12),
+        ("1 F for each box, of the windows it touches", None),
+        ("4 x (1 F for each box)", None),
+        ("1 B", None),
+        ("", None),
+    ],
+)
+def test_passes_are_read_from_the_cost(cost: str, passes: int | None) -> None:
+    assert forward_passes(cost) == passes

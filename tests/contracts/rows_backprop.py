@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from esegeta.explain import (
+    ContrastiveExcitationBackprop,
     Deconvolution,
     DeepLift,
     DeepLiftShap,
+    ExcitationBackprop,
     Explainer,
     GuidedBackprop,
     LayerwiseRelevance,
@@ -17,6 +19,8 @@ ROWS: dict[str, Explainer] = {
     "deep_lift": DeepLift(baseline="zero"),
     "deep_lift_shap": DeepLiftShap(baselines=("zero", "zero")),
     "lrp": LayerwiseRelevance(),
+    "excitation_backprop": ExcitationBackprop(),
+    "contrastive_excitation_backprop": ContrastiveExcitationBackprop(),
 }
 
 ACROSS_SLICES: set[str] = set()

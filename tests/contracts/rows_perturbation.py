@@ -9,6 +9,8 @@ from esegeta.explain import (
     Features,
     KernelShap,
     Lime,
+    MeaningfulPerturbation,
+    MiSuRe,
     Occlusion,
     Rise,
     ShapleyValueSampling,
@@ -19,15 +21,16 @@ BLOCKS = Features("blocks", side_mm=4.0)
 ROWS: dict[str, Explainer] = {
     "occlusion": Occlusion(box=4, baseline="zero"),
     "feature_ablation": FeatureAblation(BLOCKS, baseline="zero"),
-    # As many blocks as it takes, and their channels together: no more than 12 features.
     "exact_shapley": ExactShapley(Features("blocks", side_mm=5.0), baseline="zero"),
     "shapley_value_sampling": ShapleyValueSampling(BLOCKS, baseline="zero", samples=2),
     "kernel_shap": KernelShap(BLOCKS, baseline="zero", samples=40),
     "lime": Lime(BLOCKS, baseline="zero", samples=30),
     "rise": Rise(baseline="zero", samples=8, cell_mm=3.0),
+    "meaningful_perturbation": MeaningfulPerturbation(steps=4, l1=0.1, cell=2, baseline="zero"),
+    "misure": MiSuRe(tau=0.8, steps=12, rate=0.1, cell=2, baseline="minimum"),
 }
 
-ACROSS_SLICES: set[str] = set(ROWS)
+ACROSS_SLICES: set[str] = {"occlusion", "meaningful_perturbation", "misure"}
 """Methods whose map of one slice depends on others, even where the network's does not: boxes, and
 features and masks likewise, reach over slices."""
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from esegeta.explain.backprop.composites import one_rule
+from esegeta.explain.backprop.graph import mark_last
 from esegeta.explain.backprop.lrp import LrpRules
 from esegeta.explain.backprop.relevance import Carrier, Rules
 from esegeta.explain.backprop.rules import Settings
 from esegeta.model import held_still
+from esegeta.predict import Predictor
+from esegeta.target import FrozenTarget
+from tests.builders import convolution
+from tests.oracles import monai_prediction
 
 
 def spread_back(network: nn.Module, rules: Rules, x: Tensor, relevance: Tensor) -> Tensor:
@@ -23,6 +30,55 @@ def spread_back(network: nn.Module, rules: Rules, x: Tensor, relevance: Tensor) 
             output = network(inputs)
         (result,) = torch.autograd.grad(output, inputs, relevance)
     return result
+
+
+class BiasFree(nn.Module):
+    """ReLU, both poolings, a skip concatenation, a residual sum, a transposed convolution."""
+
+    def __init__(self, ndim: int) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        conv = convolution(ndim)
+        transposed = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
+        self.pool = nn.MaxPool2d(2) if ndim == 2 else nn.MaxPool3d(2)
+        self.mean = nn.AvgPool2d(2) if ndim == 2 else nn.AvgPool3d(2)
+        self.enter = conv(2, 4, 3, padding=1, bias=False)
+        self.down = conv(8, 6, 3, padding=1, bias=False)
+        self.residual = conv(6, 6, 3, padding=1, bias=False)
+        self.up = transposed(6, 4, 2, stride=2, bias=False)
+        self.head = conv(8, 2, 1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        high = self.relu(self.enter(x))
+        low = F.relu(self.down(torch.cat([self.pool(high), self.mean(high)], dim=1)))
+        low = torch.relu(low + self.residual(low))
+        return self.head(torch.cat([high, self.up(low).relu()], dim=1))
+
+
+def brute_force(
+    model: Predictor,
+    target: FrozenTarget,
+    rules: Rules,
+    start: Callable[[Tensor], Tensor] = lambda logits: logits,
+) -> Tensor:
+    """Return the map by one graph of the whole blend, which MONAI writes out.
+
+    Relevance at a logit is what autograd gives it through `start`.
+    """
+
+    class Started(nn.Module):
+        def forward(self, crops: Tensor) -> Tensor:
+            with Carrier(rules, crops).intercept():
+                logits = model.network(crops)
+            mark_last(logits)
+            return start(logits)
+
+    x = target.scene.volume.batch.clone().requires_grad_(True)
+    with held_still(model.network), torch.enable_grad():
+        value = target.value(monai_prediction(replace(model, network=Started()), x)).sum()
+        (found,) = torch.autograd.grad(value, x)
+    return found[0]
 
 
 def by_rule(network: nn.Module, rule: str, x: Tensor, relevance: Tensor, **numbers) -> Tensor:

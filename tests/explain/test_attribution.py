@@ -137,6 +137,7 @@ def test_parameters_are_plain_values() -> None:
         "samples": 2,
         "noise": 0.1,
         "seed": 0,
+        "spread": False,
     }
     assert json.loads(json.dumps(parameters_of(method))) == parameters_of(method)
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from esegeta.errors import MapError
 from esegeta.explain import Deconvolution, Explainer, GuidedBackprop, Saliency
-from esegeta.predict import Predictor
+from esegeta.predict import LinearForm, Predictor
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, convolution, linear, predictor, unet, volume
@@ -224,16 +224,15 @@ def test_negative_coefficients_start_as_they_are(method: type[Explainer]) -> Non
     network = hidden_layer(2, nn.ReLU())
     image = volume(SHAPES[2], 2)
     model = predictor(network, (4, 4))
-    weights = torch.rand((2, *SHAPES[2]))
-    target = with_coefficients(frozen(model, image), weights)
-    minus = with_coefficients(target, -weights)
+    target = frozen(model, image)
+    assert isinstance(target.coefficients, LinearForm)
+    minus = with_coefficients(target, -target.coefficients.dense())
     plus_map, minus_map = (method().explain(model, image, it).data for it in (target, minus))
     flipped = hidden_layer(2, nn.ReLU())
     with torch.no_grad():
         flipped[2].weight.neg_()
     other = predictor(flipped, (4, 4))
-    same = with_coefficients(frozen(other, image), weights)
-    expected = method().explain(other, image, same).data
+    expected = method().explain(other, image, frozen(other, image)).data
     assert relative_gap(minus_map, expected) < TOLERANCE
     assert relative_gap(minus_map, -plus_map) > 0.1
 

@@ -1,6 +1,7 @@
 """Methods that send something else than the gradient back through the network."""
 
 from esegeta.explain.backprop.deep_lift import DeepLift, DeepLiftShap
+from esegeta.explain.backprop.excitation import ContrastiveExcitationBackprop, ExcitationBackprop
 from esegeta.explain.backprop.guided import Deconvolution, GuidedBackprop
 from esegeta.explain.backprop.lrp import LayerwiseRelevance
 from esegeta.explain.explainer import Explainer
@@ -11,14 +12,18 @@ BACKPROP: dict[str, type[Explainer]] = {
     "deep_lift": DeepLift,
     "deep_lift_shap": DeepLiftShap,
     "lrp": LayerwiseRelevance,
+    "excitation_backprop": ExcitationBackprop,
+    "contrastive_excitation_backprop": ContrastiveExcitationBackprop,
 }
 """The family's methods by the names that configs use."""
 
 __all__ = [
     "BACKPROP",
+    "ContrastiveExcitationBackprop",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "ExcitationBackprop",
     "GuidedBackprop",
     "LayerwiseRelevance",
 ]

@@ -52,7 +52,7 @@ class LayerwiseRelevance(Explainer):
         low: least value of the box; each channel's minimum by default.
         high: largest value of the box; each channel's maximum by default.
 
-    Source: Bach 2015; Montavon 2019, table 10.1. docs/methods.md says where we differ.
+    Source: Bach 2015; Montavon 2019, table 10.1. Epsilon is relative, norms are frozen here.
     """
 
     composite: CompositeName | None = None
@@ -107,15 +107,16 @@ class LayerwiseRelevance(Explainer):
         propagation = Propagation(LrpRules(self.chosen(), given), torch.mul)
         data = sum_over_windows(objective, propagation.window_map(objective))
         scale = scale_of(objective)
-        started = propagation.started * scale
-        ended = float(data.sum(dtype=torch.float64))
-        biases, constants = (given.ledger.total(key) * scale for key in ("biases", "constants"))
+        start, arrived = propagation.started * scale, propagation.arrived * scale
+        end = float(data.sum(dtype=torch.float64))
+        biases, constants = (given.ledger.total(what) * scale for what in ("biases", "constants"))
         facts = {
-            "relevance_in": started,
-            "relevance_out": ended,
+            "relevance_in": start,
+            "relevance_out": end,
             "kept_by_biases": biases,
             "kept_by_constants": constants,
-            "unaccounted": started - ended - biases - constants,
+            "fell_on_padding": arrived - end,
+            "unaccounted": start - arrived - biases - constants,
         }
         return RawMap(data, more=facts, warnings=propagation.warnings())
 

@@ -24,12 +24,15 @@ class Propagation:
     Args:
         rules: how relevance is spread.
         start: what the logits begin with.
+
+    `started` and `arrived` are the relevance at the logits and at the input, over all windows.
     """
 
     def __init__(self, rules: Rules, start: Start) -> None:
         self.rules = rules
         self.start = start
         self.started = 0.0
+        self.arrived = 0.0
         self._plain: set[str] = set()
 
     def window_map(self, objective: Objective) -> WindowMap:
@@ -39,6 +42,7 @@ class Propagation:
             crops, logits = self.run(objective, pieces)
             begin = self.begin(logits, share)
             (relevance,) = torch.autograd.grad(logits, crops, begin)
+            self.arrived += float(relevance.sum(dtype=torch.float64))
             return relevance
 
         return window_map

@@ -44,7 +44,7 @@ class Rules(ABC):
     @abstractmethod
     def total(
         self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor]:
+    ) -> Sequence[Tensor | None]:
         """Return the relevance of each term of a sum; those that are not tracked are constants."""
 
     @abstractmethod

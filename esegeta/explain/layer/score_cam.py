@@ -16,6 +16,8 @@ from esegeta.explain.layer.fields import LayerFields
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
 
+FLAT = 1e-5
+
 
 @dataclass(frozen=True)
 class ScoreCam(LayerMethod):
@@ -71,7 +73,7 @@ class ScoreCam(LayerMethod):
         for units in fields.groups(chosen):
             for activation in fields.activations(units):
                 low, high = activation.aminmax()
-                if not bool(high > low):  # shows all of the image or none of it
+                if is_flat(float(low), float(high)):  # it hides nothing
                     continue
                 mask = fields.grid.to_voxels(((activation - low) / (high - low))[None])
                 seen = torch.lerp(start, objective.volume.data, mask)
@@ -87,6 +89,11 @@ class ScoreCam(LayerMethod):
         spreads = [_spreads(fields.activations(units)) for units in fields.groups()]
         best = torch.cat(spreads).topk(self.max_channels).indices
         return sorted(best.tolist())
+
+
+def is_flat(low: float, high: float) -> bool:
+    """Tell whether a channel's range is no more than what blending leaves of a constant."""
+    return high - low <= FLAT * max(abs(low), abs(high))
 
 
 def _spreads(activations: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from esegeta.explain.perturbation.features import Features, Partition, parse_fea
 from esegeta.explain.perturbation.game import Game
 from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
 from esegeta.explain.perturbation.lime import Lime
+from esegeta.explain.perturbation.meaningful import MeaningfulPerturbation
+from esegeta.explain.perturbation.misure import MiSuRe
 from esegeta.explain.perturbation.occlusion import Occlusion
 from esegeta.explain.perturbation.rise import Rise
 from esegeta.explain.perturbation.shapley import ExactShapley, ShapleyValueSampling
@@ -19,6 +21,8 @@ PERTURBATION: dict[str, type[Explainer]] = {
     "kernel_shap": KernelShap,
     "lime": Lime,
     "rise": Rise,
+    "meaningful_perturbation": MeaningfulPerturbation,
+    "misure": MiSuRe,
 }
 """The family's methods by the names that configs use."""
 
@@ -32,6 +36,8 @@ __all__ = [
     "Game",
     "KernelShap",
     "Lime",
+    "MeaningfulPerturbation",
+    "MiSuRe",
     "Occlusion",
     "Partition",
     "Rise",

@@ -43,8 +43,10 @@ class Game:
         self.target = EditedTarget(objective)
         windows = self.target.windows
         self._baseline = windows.pad(baseline[None])
-        # Padding lies outside of the image and in no feature.
-        self._labels = windows.pad(partition.labels + 1) - 1
+        self._labels = partition.labels
+        if windows.padded_shape != windows.shape:
+            # Padding lies outside of the image and in no feature.
+            self._labels = windows.pad(partition.labels + 1) - 1
         self._held = {window: self._features_in(window) for window in self.target.seen}
         held = set().union(*(features.tolist() for features in self._held.values()))
         self.players = sorted(held)

@@ -1,0 +1,404 @@
+"""Additive layer methods: against captum on one window, one graph of all windows, closed forms."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esegeta.errors import ConfigError
+from esegeta.explain import (
+    Baseline,
+    Explainer,
+    InternalInfluence,
+    LayerConductance,
+    LayerGradientShap,
+    LayerGradientXActivation,
+    LayerIntegratedGradients,
+)
+from esegeta.explain.explainer import generator_for, standard_deviation
+from esegeta.model import find_layer
+from esegeta.predict import Predictor, WindowPlan
+from esegeta.target import FrozenTarget
+from esegeta.volume import Volume
+from tests.builders import labels, linear, pointwise, predictor, unet, volume
+from tests.explain.whole_graph import WholeGraph, on_layer_grid, summed_on_voxels
+from tests.networks import Power, Smooth
+from tests.oracles import everywhere, frozen, relative_gap, with_coefficients
+
+TOLERANCE = 2e-5
+BLUR = Baseline("blur", sigma_mm=2.0)
+STEPS = 3
+
+PATHS = (LayerIntegratedGradients, LayerConductance, InternalInfluence)
+ADDITIVE: dict[str, Explainer] = {
+    "layer_gradient_x_activation": LayerGradientXActivation(),
+    "layer_integrated_gradients": LayerIntegratedGradients(steps=STEPS, baseline=BLUR),
+    "layer_conductance": LayerConductance(steps=STEPS, baseline=BLUR),
+    "internal_influence": InternalInfluence(steps=STEPS, baseline=BLUR),
+    "layer_gradient_shap": LayerGradientShap(baselines=(BLUR, "mean"), samples=3, noise=0.2),
+}
+
+
+def gauss(steps: int) -> list[tuple[float, float]]:
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    return [((n + 1) / 2, w / 2) for n, w in zip(nodes.tolist(), weights.tolist(), strict=True)]
+
+
+def draws(method: LayerGradientShap, image: Volume) -> list[tuple[Tensor, Tensor, float]]:
+    """Return baseline, noisy image and alpha of each sample, from the same generator."""
+    x = image.data
+    generator = generator_for(x, method.seed)
+    found = []
+    for _ in range(method.samples):
+        place, alpha = torch.rand(2, generator=generator).tolist()
+        bump = torch.randn(x.shape, generator=generator) if method.noise else torch.zeros(())
+        start = method.baselines[int(place * len(method.baselines))]
+        assert isinstance(start, Baseline)
+        found.append((start.of(image), x + method.noise * standard_deviation(x) * bump, alpha))
+    return found
+
+
+def slow_patches(graph: WholeGraph, method: Explainer, image: Volume) -> list[Tensor]:
+    """Return each window's map of the layer, `*layer`, straight from the formulas."""
+    x, start = image.data, BLUR.of(image)
+    if isinstance(method, LayerGradientXActivation):
+        parts = [a * slope for a, slope in zip(*graph.slopes(x), strict=True)]
+    elif isinstance(method, LayerIntegratedGradients):
+        here, there = graph.slopes(x)[0], graph.slopes(start)[0]
+        ends = list(zip(there, here, strict=True))
+        parts = [torch.zeros_like(a) for a in here]
+        for node, weight in gauss(method.steps):
+            _, slopes = graph.slopes(x, [b + node * (a - b) for b, a in ends])
+            for part, slope, (b, a) in zip(parts, slopes, ends, strict=True):
+                part += weight * slope * (a - b)
+    elif isinstance(method, InternalInfluence):
+        means = [graph.slopes(start + n * (x - start))[1] for n, _ in gauss(method.steps)]
+        weights = [weight for _, weight in gauss(method.steps)]
+        parts = [
+            sum((w * one for w, one in zip(weights, column, strict=True)), torch.zeros(()))
+            for column in zip(*means, strict=True)
+        ]
+    elif isinstance(method, LayerConductance):
+        seen = [graph.slopes(start + n / STEPS * (x - start)) for n in range(STEPS + 1)]
+        parts = [torch.zeros_like(a) for a in seen[0][0]]
+        for (before, slope), (after, steeper) in itertools.pairwise(seen):
+            for t, part in enumerate(parts):
+                part += (after[t] - before[t]) * (slope[t] + steeper[t]) / 2
+    else:
+        assert isinstance(method, LayerGradientShap)
+        parts = [torch.zeros(())] * len(graph.windows)
+        for one in samples_of(graph, method, image):
+            parts = [part + a / method.samples for part, a in zip(parts, one, strict=True)]
+    return [part[0].sum(dim=0) for part in parts]
+
+
+def samples_of(graph: WholeGraph, method: LayerGradientShap, image: Volume) -> list[list[Tensor]]:
+    found = []
+    for begin, noisy, alpha in draws(method, image):
+        before, after = graph.slopes(begin)[0], graph.slopes(noisy)[0]
+        _, slopes = graph.slopes(begin + alpha * (noisy - begin))
+        found.append([(a - b) * s for a, b, s in zip(after, before, slopes, strict=True)])
+    return found
+
+
+CASES = {
+    "2d, bottleneck": (Smooth(2), "down", (13, 11), (8, 6)),
+    "2d, full resolution": (Smooth(2), "skip", (13, 11), (8, 6)),
+    "2d, instance norm": (unet(2, "relu_instance"), "model.0", (13, 11), (8, 8)),
+    "3d, u-net": (unet(3, "prelu_batch"), "model.0", (9, 8, 11), (8, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("of", ["logit", "log_probability"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_equals_one_graph_of_all_windows(name: str, case: str, of: str) -> None:
+    network, layer, shape, window = CASES[case]
+    model, image = predictor(network, window), volume(shape)
+    target = frozen(model, image, everywhere(of=of))
+    method = replace(ADDITIVE[name], layer=layer)
+    found = method.explain(model, image, target)
+    graph = WholeGraph(model, target, find_layer(network, layer))
+    patches = slow_patches(graph, method, image)
+    assert relative_gap(found.data, summed_on_voxels(graph.windows, patches)) < TOLERANCE
+    total = torch.stack([patch.double().sum() for patch in patches]).sum()
+    for kept in (found.data, found.layer_maps[0].data):
+        torch.testing.assert_close(kept.double().sum(), total, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_the_layers_own_map_is_where_its_windows_lie(ndim: int, name: str) -> None:
+    network, shape = Smooth(ndim), (16, 12, 8)[:ndim]
+    model, image = predictor(network, (8,) * ndim), volume(shape)
+    target = frozen(model, image)
+    method = replace(ADDITIVE[name], layer="down")
+    found = method.explain(model, image, target).layer_maps[0].data
+    graph = WholeGraph(model, target, network.down)
+    patches = [patch[None] for patch in slow_patches(graph, method, image)]
+    assert relative_gap(found, on_layer_grid(graph.windows, patches, blend=False)) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_a_2d_network_over_slices(name: str) -> None:
+    network = Smooth(2)
+    model = Predictor(network, WindowPlan((8, 6), slice_axis=0), labels(), batch_size=3)
+    image = volume((3, 9, 11))
+    target = frozen(model, image, everywhere(of="log_probability"))
+    method = replace(ADDITIVE[name], layer="down")
+    found = method.explain(model, image, target).data
+    graph = WholeGraph(model, target, network.down)
+    expected = summed_on_voxels(graph.windows, slow_patches(graph, method, image))
+    assert relative_gap(found, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_the_sum_is_kept_where_padding_is_cut_off(ndim: int, name: str) -> None:
+    network = Smooth(ndim)
+    model, image = predictor(network, (8,) * ndim), volume((5, 11, 3)[:ndim])
+    target = frozen(model, image)
+    found = replace(ADDITIVE[name], layer="down").explain(model, image, target)
+    total = found.layer_maps[0].data.double()
+    torch.testing.assert_close(found.data.double().sum(), total.sum(), rtol=1e-5, atol=1e-5)
+    assert found.data.shape == image.data.shape
+    assert total.abs().sum() > 10 * (found.data.double().sum() - total.sum()).abs()
+
+
+Oracle = Callable[[Callable[[Tensor], Tensor], nn.Module, Tensor, Tensor], Tensor]
+
+CAPTUM: dict[str, Oracle] = {
+    "layer_gradient_x_activation": lambda f, layer, x, start: captum.attr.LayerGradientXActivation(
+        f, layer
+    ).attribute(x),
+    "layer_integrated_gradients": lambda f, layer, x, start: captum.attr.LayerIntegratedGradients(
+        f, layer
+    ).attribute(x, start, n_steps=STEPS),
+    "internal_influence": lambda f, layer, x, start: captum.attr.InternalInfluence(
+        f, layer
+    ).attribute(x, start, n_steps=STEPS),
+}
+
+
+def one_window(ndim: int, kind: str) -> tuple[nn.Module, Predictor, Volume, FrozenTarget]:
+    shape = (8, 10, 6)[:ndim]
+    network = unet(ndim, kind)
+    model, image = predictor(network, shape), volume(shape)
+    return network, model, image, frozen(model, image, everywhere(of="log_probability"))
+
+
+def by_captum(
+    oracle: Oracle, setting: tuple[nn.Module, Predictor, Volume, FrozenTarget], layer: str
+) -> Tensor:
+    network, _, image, target = setting
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="captum")
+        found = oracle(
+            lambda x: target.value(network(x)),
+            find_layer(network, layer),
+            image.batch,
+            BLUR.of(image)[None],
+        )
+    return found.detach().sum(dim=1).float()
+
+
+@pytest.mark.parametrize("layer", ["model.0", "model.1"])
+@pytest.mark.parametrize("kind", ["relu_batch", "prelu_batch"])
+@pytest.mark.parametrize("name", CAPTUM)
+def test_is_captums_where_one_window_is_the_volume(
+    ndim: int, name: str, kind: str, layer: str
+) -> None:
+    setting = one_window(ndim, kind)
+    method = replace(ADDITIVE[name], layer=layer)
+    found = method.explain(*setting[1:]).layer_maps[0].data
+    assert relative_gap(found, by_captum(CAPTUM[name], setting, layer)) < TOLERANCE
+
+
+def test_layer_gradient_shap_is_captums_at_the_same_point(
+    ndim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = one_window(ndim, "relu_batch")
+    method = LayerGradientShap(layer="model.0", baselines=(BLUR,), samples=1)
+    alpha = draws(method, setting[2])[0][2]
+    monkeypatch.setattr(np.random, "uniform", lambda low, high, count: np.full(count, alpha))
+
+    def oracle(f: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor, start: Tensor) -> Tensor:
+        return captum.attr.LayerGradientShap(f, layer).attribute(x, start, n_samples=1, stdevs=0.0)
+
+    found = method.explain(*setting[1:]).layer_maps[0].data
+    assert relative_gap(found, by_captum(oracle, setting, "model.0")) < TOLERANCE
+
+
+def test_conductance_tends_to_captums_and_faster(ndim: int) -> None:
+    """Twice the steps: a quarter of the error here, half of it there."""
+    shape = (8, 6, 6)[:ndim]
+    network = Smooth(ndim)
+    model, image = predictor(network, shape), volume(shape)
+    target = frozen(model, image, everywhere(of="log_probability"))
+    setting = (network, model, image, target)
+
+    def ours(steps: int) -> Tensor:
+        method = LayerConductance(layer="down", steps=steps, baseline=BLUR)
+        return method.explain(model, image, target).layer_maps[0].data.double()
+
+    def theirs(steps: int) -> Tensor:
+        return by_captum(
+            lambda f, layer, x, start: captum.attr.LayerConductance(f, layer).attribute(
+                x, start, n_steps=steps
+            ),
+            setting,
+            "down",
+        )
+
+    limit = ours(40)
+    errors = [relative_gap(ours(steps), limit) for steps in (2, 4, 8)]
+    assert errors[0] / errors[1] > 3.5
+    assert errors[1] / errors[2] > 3.5
+    gaps = [relative_gap(theirs(steps), limit) for steps in (16, 32, 64)]
+    assert 1.7 < gaps[0] / gaps[1] < 2.3
+    assert 1.7 < gaps[1] / gaps[2] < 2.3
+    assert errors[2] < gaps[2]
+
+
+@pytest.mark.parametrize("name", [n for n in ADDITIVE if n != "internal_influence"])
+def test_a_layer_that_is_passed_on_linearly_gets_its_part_of_the_target(
+    ndim: int, name: str
+) -> None:
+    """The layer is the network and has no bias; from zero, every method says c * net(x)."""
+    shape = (9, 6, 7)[:ndim]
+    network = nn.Sequential(linear(ndim, in_channels=2), nn.Identity())
+    model, image = predictor(network, (4,) * ndim), volume(shape, 2)
+    target = with_coefficients(frozen(model, image), torch.randn(2, *shape))
+    method = replace(ADDITIVE[name], layer="0")
+    if isinstance(method, LayerGradientShap):
+        method = replace(method, baselines=("zero",), noise=0.0)
+    elif not isinstance(method, LayerGradientXActivation):
+        method = replace(method, baseline="zero")
+    found = method.explain(model, image, target).data
+    assert target.coefficients is not None
+    expected = (target.coefficients * network(image.batch)[0]).sum(dim=0, keepdim=True)
+    assert relative_gap(found, expected) < TOLERANCE
+
+
+def test_internal_influence_of_a_linear_tail_is_its_weights(ndim: int) -> None:
+    shape = (9, 6, 7)[:ndim]
+    network = nn.Sequential(pointwise(ndim), nn.Identity())
+    model, image = predictor(network, (4,) * ndim), volume(shape)
+    target = with_coefficients(frozen(model, image), torch.randn(2, *shape))
+    found = InternalInfluence(layer="0", steps=2).explain(model, image, target)
+    assert target.coefficients is not None
+    assert relative_gap(found.data, target.coefficients.sum(dim=0, keepdim=True)) < TOLERANCE
+    assert found.unit.endswith(" / activation")
+
+
+def test_conductance_of_a_square_is_exact_in_one_step(ndim: int) -> None:
+    """R = sum A^2: the slope is linear in A, and A is linear on the way."""
+    shape = (9, 6, 7)[:ndim]
+    convolved = linear(ndim)
+    model, image = predictor(Power(convolved, 2), (4,) * ndim), volume(shape)
+    target = frozen(model, image)
+    method = LayerConductance(layer="convolved", steps=1, baseline="mean")
+    found = method.explain(model, image, target).data
+    ends = [convolved(one[None])[0, 1] ** 2 for one in (image.data, Baseline("mean").of(image))]
+    assert relative_gap(found, (ends[0] - ends[1])[None]) < TOLERANCE
+
+
+@pytest.mark.parametrize("of", ["logit", "log_probability"])
+def test_layer_integrated_gradients_adds_up_to_what_the_layer_changes(ndim: int, of: str) -> None:
+    """The skip connection around the layer sees the image all along."""
+    network = unet(ndim)
+    model, image = predictor(network, (8,) * ndim), volume((8, 12, 8)[:ndim])
+    target = frozen(model, image, everywhere(of=of))
+    method = LayerIntegratedGradients(layer="model.1.submodule", steps=16, baseline=BLUR)
+    found = method.explain(model, image, target)
+    graph = WholeGraph(model, target, find_layer(network, "model.1.submodule"))
+    with torch.no_grad():
+        _, there = graph(BLUR.of(image))
+        change = float(graph(image.data)[0] - graph(image.data, there)[0])
+        whole = float(graph(image.data)[0] - graph(BLUR.of(image))[0])
+    assert found.facts.more["change_of_target"] == pytest.approx(change, rel=1e-4)
+    assert found.facts.more["completeness_relative"] < 0.01
+    assert float(found.data.double().sum()) == pytest.approx(change, rel=0.01)
+    assert abs(whole - change) > 0.05 * abs(whole)
+    assert not found.warnings
+
+
+def test_layer_integrated_gradients_warns_of_a_gap() -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((13, 11))
+    method = LayerIntegratedGradients(steps=1, baseline=BLUR, tolerance=1e-6)
+    target = frozen(model, image, everywhere(of="log_probability"))
+    found = method.explain(model, image, target)
+    assert "completeness" in found.warnings[0]
+    assert found.facts.more["completeness_relative"] > 1e-6
+
+
+def test_conductance_adds_up_where_nothing_goes_around_the_layer(ndim: int) -> None:
+    network = pointwise(ndim)
+    model, image = predictor(network, (6,) * ndim), volume((9, 6, 6)[:ndim])
+    target = frozen(model, image, everywhere(of="log_probability"))
+    found = LayerConductance(layer="1", steps=24, baseline=BLUR).explain(model, image, target)
+    with torch.no_grad():
+        ends = [target.value(network(one[None])) for one in (image.data, BLUR.of(image))]
+    assert found.facts.more["change_of_target"] == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
+    assert found.facts.more["completeness_relative"] < 1e-3
+
+
+@pytest.mark.parametrize("layers", [("down",), ("down", "skip")])
+def test_the_standard_error_is_that_of_the_samples(layers: tuple[str, ...]) -> None:
+    network, samples = Smooth(2), 4
+    model, image = predictor(network, (8, 6)), volume((13, 11))
+    target = frozen(model, image, everywhere(of="log_probability"))
+    method = LayerGradientShap(
+        layer=layers, baselines=(BLUR, "mean"), samples=samples, noise=0.2, spread=True
+    )
+    found = method.explain(model, image, target)
+    maps = []
+    for layer in layers:
+        graph = WholeGraph(model, target, find_layer(network, layer))
+        each = [
+            summed_on_voxels(graph.windows, [part[0].sum(dim=0) for part in parts])
+            for parts in samples_of(graph, method, image)
+        ]
+        maps.append(torch.stack(each))
+    voxels = torch.stack(maps).mean(dim=0)
+    assert found.standard_error is not None
+    assert relative_gap(found.standard_error, voxels.std(dim=0) / samples**0.5) < TOLERANCE
+    assert relative_gap(found.data, voxels.mean(dim=0)) < TOLERANCE
+    plain = replace(method, spread=False).explain(model, image, target)
+    assert plain.standard_error is None
+    assert torch.equal(plain.data, found.data)
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_half_precision_stays_near(kind: type) -> None:
+    model, image = predictor(Smooth(2), (8, 8)), volume((13, 11))
+    target = frozen(model, image, everywhere(reduce="mean"))
+    method = kind(layer="down", steps=3, baseline=BLUR)
+    full = method.explain(model, image, target).data
+    half = method.explain(replace(model, precision="fp16"), image, target).data
+    assert 0 < relative_gap(half, full) < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("kind", "faults", "message"),
+    [
+        (LayerIntegratedGradients, {"steps": 0}, "steps: 0"),
+        (LayerConductance, {"steps": 0}, "steps: 0"),
+        (InternalInfluence, {"steps": 0}, "steps: 0"),
+        (LayerGradientShap, {"samples": 0}, "samples: 0"),
+        (LayerGradientShap, {"samples": 1, "spread": True}, "for a standard error"),
+        (LayerGradientShap, {"noise": -0.1}, "below zero"),
+        (LayerGradientShap, {"baselines": ()}, "none is given"),
+        (LayerConductance, {"layer": ()}, "name each layer once"),
+        (LayerConductance, {"layer": ("a", "a")}, "name each layer once"),
+    ],
+)
+def test_faults_are_refused(kind: type, faults: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**faults)

@@ -1,0 +1,74 @@
+"""The picture of regions: a bar for each region and channel, of the right length and side."""
+
+import math
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from esegeta.explain import RegionRow
+from esegeta.report import draw_regions
+from esegeta.report.regions import MOST_REGIONS
+
+
+def row(atlas: str, region: str, channel: str, share: float, per_ml: float) -> RegionRow:
+    return RegionRow(atlas, region, channel, share, 1.0, 1.0, per_ml, 1.0)
+
+
+def bars_of(figure: Figure) -> dict[tuple[str, str], list[float]]:
+    """Return the lengths of the bars of each panel, from the first region down."""
+    panels = {}
+    left, right = figure.axes[0::2], figure.axes[1::2]
+    for one, other in zip(left, right, strict=True):
+        for side, axis in (("share", one), ("per_ml", other)):
+            panels[one.get_ylabel(), side] = [bar.get_width() for bar in axis.patches]
+    return panels
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    found: list[Figure] = []
+    save = Figure.savefig
+
+    def kept(self: Figure, *args: object, **more: object) -> None:
+        found.append(self)
+        save(self, *args, **more)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return found
+
+
+def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
+    rows = [
+        row("image", "all", "t1", 0.7, 2.0),
+        row("image", "all", "t2", 0.3, -1.0),
+        row("organs", "outside", "t1", 0.1, 0.5),
+        row("organs", "outside", "t2", 0.2, -4.0),
+        row("organs", "liver", "t1", 0.6, 3.0),
+        row("organs", "liver", "t2", 0.1, 1.0),
+        row("organs", "gone", "t1", 0.0, math.nan),
+        row("organs", "gone", "t2", 0.0, math.nan),
+    ]
+    path = tmp_path / "regions.png"
+    draw_regions(path, rows, "title", "logit")
+    assert path.stat().st_size > 5000
+    (figure,) = figures
+    panels = bars_of(figure)
+    assert panels["image", "share"] == [0.7, 0.3]
+    assert panels["organs", "share"] == [0.1, 0.6, 0.0, 0.2, 0.1, 0.0]
+    assert panels["organs", "per_ml"] == [0.5, 3.0, 0.0, -4.0, 1.0, 0.0]
+    labels = [text.get_text() for text in figure.axes[2].get_yticklabels()]
+    assert labels == ["outside", "liver", "gone"]
+    low, high = figure.axes[3].get_xlim()
+    assert low == -high < -4
+    assert figure.axes[2].yaxis_inverted()
+
+
+def test_too_many_regions_leave_the_smallest_to_the_table(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    shares = [(place * 37 % 100) / 1000 for place in range(60)]
+    rows = [row("x", f"r{place}", "all", share, 1.0) for place, share in enumerate(shares)]
+    draw_regions(tmp_path / "regions.png", rows, "title", "logit")
+    found = bars_of(figures[0])["x", "share"]
+    assert sorted(found, reverse=True) == sorted(shares, reverse=True)[:MOST_REGIONS]
