@@ -12,6 +12,7 @@ from esegeta.explain import (
     InternalInfluence,
     LayerActivation,
     LayerConductance,
+    LayerDeepLift,
     LayerGradientShap,
     LayerGradientXActivation,
     LayerIntegratedGradients,
@@ -28,6 +29,7 @@ ROWS: dict[str, Explainer] = {
     "layer_integrated_gradients": LayerIntegratedGradients(steps=4, baseline="zero"),
     "layer_conductance": LayerConductance(steps=4, baseline="zero"),
     "internal_influence": InternalInfluence(steps=4, baseline="zero"),
+    "layer_deep_lift": LayerDeepLift(baseline="zero"),
     "layer_gradient_shap": LayerGradientShap(samples=2, baselines=("zero",), noise=0.1),
     "grad_cam_pp": GradCamPP(),
     "xres_cam": XResCam(),
@@ -43,3 +45,6 @@ ACROSS_SLICES: set[str] = {
     "ablation_cam",
 }
 """Methods whose map of one slice depends on the others, even where the network's does not."""
+
+LAYER_MAPS_OF_THEIR_OWN: set[str] = {"guided_grad_cam"}
+"""Methods whose maps on the layer's grid are of another unit than the map on the voxels."""

@@ -226,7 +226,8 @@ def test_the_map_of_several_layers_is_the_mean_of_theirs(ndim: int, method: str)
     for item, one in zip(found.layer_maps, apart, strict=True):
         assert torch.equal(item.data, one.layer_maps[0].data)
         assert item.data.shape == (1, *item.grid.shape)
-        assert item.unit == found.unit
+        assert item.unit == one.layer_maps[0].unit
+        assert (item.unit == found.unit) == (method not in rows_layer.LAYER_MAPS_OF_THEIR_OWN)
 
 
 @pytest.mark.parametrize("method", ALL)

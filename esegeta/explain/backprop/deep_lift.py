@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.axes import Image
+from esegeta.axes import Image, Logits
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.backprop.lift import lift
 from esegeta.explain.backprop.lift_rules import line_nodes
@@ -126,14 +126,18 @@ def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
         baseline = torch.stack([padded[spot(0, box)] for box in pieces.boxes]).to(crops.device)
         logits, before = lift(objective.run, crops, baseline)
         require_graph(logits)
-        gained = (logits.detach() - before) * share
-        changes.append(float(gained.sum(dtype=torch.float64)) * scale)
+        changes.append(gain(before, logits, share) * scale)
         (multiplier,) = torch.autograd.grad(logits, crops, share.to(logits.dtype))
         return multiplier
 
     multipliers = sum_over_windows(objective, window_map, cotangent=cotangent)
     data = multipliers.mul_(objective.volume.data - start)
     return data, sum(changes) if change is None else change
+
+
+def gain(before: Logits, after: Logits, share: Tensor) -> float:
+    """Return by how much the share of some windows changes, `<share, y - y'>`."""
+    return float(((after.detach() - before) * share).sum(dtype=torch.float64))
 
 
 def mean_cotangent(objective: Objective, start: Image) -> tuple[Cotangent, float | None]:

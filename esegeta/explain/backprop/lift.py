@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,10 +64,17 @@ class Pair:
     layout: TreeSpec
     starts: Sequence[Tensor | None]
 
-    @property
-    def on_path(self) -> list[int]:
-        """Which of its arguments depend on the image."""
-        return [place for place, leaf in enumerate(self.leaves) if requires_grad(leaf)]
+    @cached_property
+    def moving(self) -> list[int]:
+        """Which of its arguments are not the same at the image as at the baseline.
+
+        Some may be without a gradient: beside the layer that multipliers are wanted of.
+        """
+        return [
+            place
+            for place, (leaf, start) in enumerate(zip(self.leaves, self.starts, strict=True))
+            if requires_grad(leaf) or (start is not None and not torch.equal(leaf, start))
+        ]
 
     def plain(self) -> Tensor:
         """Return the result with its own gradient."""
@@ -74,8 +82,8 @@ class Pair:
         return result
 
     def along_line(self, num_nodes: int = NODES) -> Tensor:
-        """Return the result with its mean gradient along the line of all that is on the path."""
-        places = self.on_path
+        """Return the result with its mean gradient along the line of all that moves."""
+        places = self.moving
         starts = [self.start(place) for place in places]
         ends = [self.leaves[place] for place in places]
         if self.call.in_place:  # what is kept for the backward pass must outlive the writing
@@ -83,7 +91,7 @@ class Pair:
         return along_line(lambda *tensors: self.of(places, tensors), starts, ends, num_nodes)
 
     def start(self, place: int) -> Tensor:
-        """Return what an argument on the path was in the baseline's run."""
+        """Return what a moving argument was in the baseline's run."""
         start = self.starts[place]
         if start is None or start.shape != self.leaves[place].shape:
             raise _other_way()
@@ -154,7 +162,7 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
 
 
 def _lift_curve(pair: Pair) -> Tensor:
-    if pair.on_path != [0]:  # a slope that is itself computed from the image
+    if pair.moving != [0]:  # a slope that is itself computed from the image
         return pair.along_line()
     end = pair.leaves[0]
     with torch.no_grad(), torch.autocast(end.device.type, enabled=False):
@@ -163,12 +171,12 @@ def _lift_curve(pair: Pair) -> Tensor:
 
 
 def _lift_product(pair: Pair) -> Tensor:
-    num_factors = len(pair.on_path)
+    num_factors = len(pair.moving)
     return pair.plain() if num_factors == 1 else pair.along_line(math.ceil(num_factors / 2))
 
 
 def _lift_quotient(pair: Pair) -> Tensor:
-    return pair.plain() if pair.on_path == [0] else pair.along_line()
+    return pair.plain() if pair.moving == [0] else pair.along_line()
 
 
 def _lift_instance_norm(pair: Pair) -> Tensor:
@@ -191,7 +199,7 @@ def _lift_layer_norm(pair: Pair) -> Tensor:
 
 
 def _lift_norm(pair: Pair, given: dict[str, Any], num_rows: int) -> Tensor:
-    if pair.on_path != [0]:  # weights that are computed from the image
+    if pair.moving != [0]:  # weights that are computed from the image
         return pair.along_line()
     end, weight = pair.leaves[0], given["weight"]
     if weight is not None and "normalized_shape" not in given:  # one a channel

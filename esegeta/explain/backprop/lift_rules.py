@@ -51,6 +51,7 @@ def along_line(
 ) -> Tensor:
     """Return a function of tensors, whose gradient is the mean of those along the line to them.
 
+    All move from their starts to their ends at once, whether or not a gradient by them is wanted.
     By Gauss-Legendre quadrature: exact where f is a polynomial of degree `2 * num_nodes`.
     """
     result: Tensor = _AlongLine.apply(  # type: ignore[no-untyped-call]
@@ -136,18 +137,17 @@ class _AlongLine(torch.autograd.Function):
     def backward(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         starts, ends = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        totals = [torch.zeros_like(end) for end in ends]
+        wanted = [place for place in range(len(ends)) if ctx.needs_input_grad[3 + place]]
+        totals = {place: torch.zeros_like(ends[place]) for place in wanted}
         for node, weight in line_nodes(ctx.num_nodes):
-            points = [
-                start.lerp(end, node).requires_grad_(True)
-                for start, end in zip(starts, ends, strict=True)
-            ]
+            points = [start.lerp(end, node) for start, end in zip(starts, ends, strict=True)]
+            leaves = [points[place].requires_grad_(True) for place in wanted]
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 output = ctx.function(*points)
-            slopes = torch.autograd.grad(output, points, arriving)
-            for total, slope in zip(totals, slopes, strict=True):
-                total.add_(slope, alpha=weight)
-        return None, None, None, *totals
+            slopes = torch.autograd.grad(output, leaves, arriving)
+            for place, slope in zip(wanted, slopes, strict=True):
+                totals[place].add_(slope, alpha=weight)
+        return None, None, None, *(totals.get(place) for place in range(len(ends)))
 
 
 class _Normalised(torch.autograd.Function):

@@ -9,6 +9,7 @@ from esegeta.explain.layer.hires_cam import HiResCam
 from esegeta.explain.layer.internal_influence import InternalInfluence
 from esegeta.explain.layer.layer_activation import LayerActivation
 from esegeta.explain.layer.layer_conductance import LayerConductance
+from esegeta.explain.layer.layer_deep_lift import LayerDeepLift
 from esegeta.explain.layer.layer_gradient_shap import LayerGradientShap
 from esegeta.explain.layer.layer_gradient_x_activation import LayerGradientXActivation
 from esegeta.explain.layer.layer_integrated_gradients import LayerIntegratedGradients
@@ -24,6 +25,7 @@ LAYER: dict[str, type[Explainer]] = {
     "layer_integrated_gradients": LayerIntegratedGradients,
     "layer_conductance": LayerConductance,
     "internal_influence": InternalInfluence,
+    "layer_deep_lift": LayerDeepLift,
     "layer_gradient_shap": LayerGradientShap,
     "grad_cam_pp": GradCamPP,
     "xres_cam": XResCam,
@@ -42,6 +44,7 @@ __all__ = [
     "InternalInfluence",
     "LayerActivation",
     "LayerConductance",
+    "LayerDeepLift",
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from esegeta.explain.backprop.guided import GuidedBackprop
@@ -41,13 +41,16 @@ class GuidedGradCam(Explainer):
         "`layer`"
     )
 
+    def __post_init__(self) -> None:
+        GradCam(layer=self.layer)  # refuses names that come twice, before anything is run
+
     @property
     def cost(self) -> str:
         """Grad-CAM's, and one forward and one backward pass over active windows."""
         return "3 F + 2 B"
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the product, of as many channels as the image has."""
+        """Return the product, as many channels as the image has; layer maps are Grad-CAM's."""
         cam = GradCam(layer=self.layer).attribute(objective)
         guided = GuidedBackprop().attribute(objective)
-        return RawMap(guided.data.mul_(cam.data), more={**cam.more, **guided.more})
+        return replace(cam, data=guided.data.mul_(cam.data), more={**cam.more, **guided.more})
