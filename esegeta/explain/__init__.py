@@ -6,6 +6,10 @@ from esegeta.explain.backprop import (
     ContrastiveExcitationBackprop,
     ExcitationBackprop,
     LayerwiseRelevance,
+    PatternAttribution,
+    PatternNet,
+    Patterns,
+    fit_patterns,
 )
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import (
@@ -50,12 +54,16 @@ __all__ = [
     "NoiseTunnel",
     "Objective",
     "Occlusion",
+    "PatternAttribution",
+    "PatternNet",
+    "Patterns",
     "RawMap",
     "Saliency",
     "SmoothGrad",
     "SmoothGradSquared",
     "Traits",
     "VarGrad",
+    "fit_patterns",
     "generator_for",
     "parameters_of",
     "parse_baseline",

@@ -7,13 +7,20 @@ from esegeta.explain import (
     ExcitationBackprop,
     Explainer,
     LayerwiseRelevance,
+    PatternAttribution,
+    PatternNet,
 )
 
 ROWS: dict[str, Explainer] = {
     "lrp": LayerwiseRelevance(),
     "excitation_backprop": ExcitationBackprop(),
     "contrastive_excitation_backprop": ContrastiveExcitationBackprop(),
+    "pattern_net": PatternNet(),
+    "pattern_attribution": PatternAttribution(),
 }
 
-ACROSS_SLICES: set[str] = set()
+ACROSS_SLICES: set[str] = {"pattern_net", "pattern_attribution"}
 """Methods whose map of one slice depends on the others, even where the network's does not."""
+
+FITTED: set[str] = {"pattern_net", "pattern_attribution"}
+"""Methods that learn from the windows that they explain: over other windows they learn others."""
