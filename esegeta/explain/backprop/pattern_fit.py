@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,9 +20,9 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import DataError, ModelError
-from esegeta.explain.backprop.operations import LinearCall, Place
+from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation
-from esegeta.explain.backprop.relevance import LayerCarrier, Rules
+from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.model import held_still, network_sha256
 from esegeta.predict import Predictor
 from esegeta.volume import Volume, atomic_path
@@ -71,7 +72,7 @@ class Patterns:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+            with safe_open(path, "pt") as file:
                 known = file.metadata() or {}
                 values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
@@ -112,10 +113,8 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
         windows = predictor.windows(x)
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, range(len(windows))):
-                crops, logits = propagation.run_with(
-                    lambda inputs, over=windows: predictor.run(inputs, over),  # type: ignore[misc]
-                    pieces,
-                )
+                run = partial(predictor.run, windows=windows)
+                crops, logits = propagation.run_with(run, pieces)
                 torch.autograd.grad(logits, crops, torch.zeros_like(logits))
     if not names:
         raise DataError("patterns: there is no volume to fit them on", hint="give at least one")
@@ -169,20 +168,21 @@ class Learning(Rules):
             self.moments.setdefault(call.place.index, Moments(call)).add(call, x)
         return torch.zeros_like(x)
 
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor | None]:
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
         """Add the moments of a sum's terms, channel by channel."""
-        if all(tracked):
-            left, right = (
-                term.transpose(0, 1).flatten(1).double() for term in torch.broadcast_tensors(*terms)
-            )
-            products = (torch.ones_like(left), left, right, left**2, left * right, right**2)
-            found = [product.sum(dim=1) for product in products]
-            known = self.terms.get(place.index)
+        if all(call.tracked):
+            whole = call.terms[0] + call.terms[1]
+            left, right = (term.expand_as(whole).transpose(0, 1).flatten(1) for term in call.terms)
+            pairs_ = ((left, left), (left, right), (right, right))
+            found = [
+                torch.full_like(left[:, 0], left.shape[1], dtype=torch.float64),
+                *(term.sum(dim=1, dtype=torch.float64) for term in (left, right)),
+                *((one * other).sum(dim=1, dtype=torch.float64) for one, other in pairs_),
+            ]
+            known = self.terms.get(call.place.index)
             pairs = zip(known or found, found, strict=True)
-            self.terms[place.index] = [old + new for old, new in pairs] if known else found
-        return [torch.zeros_like(term) for term in terms]
+            self.terms[call.place.index] = [old + new for old, new in pairs] if known else found
+        return [torch.zeros_like(term) for term in call.terms]
 
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Hand on nothing."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ModelError
-from esegeta.explain.backprop.operations import LinearCall, Place, along
+from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.pattern_fit import Patterns, fit_patterns
 from esegeta.explain.backprop.propagation import Propagation
-from esegeta.explain.backprop.relevance import LayerCarrier, Rules
+from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
@@ -25,9 +25,9 @@ class PatternNet(Explainer):
 
         s = sum_t backward(y_t dR/dy_t),   each weight w replaced by its pattern a
 
-    Activations, pooling and resampling send back their gradient; residual sums split by
+    Activations, pooling, resampling and products send back their gradient; sums split by
     cov(term, sum) / var(sum); norms are folded. Positive: a brighter voxel is part of the signal.
-    Unit: target per target that one unit of input makes, in short input units.
+    Unit: input units, summed over the target's logits.
 
     Args:
         patterns: a file that a run or `Patterns.save` wrote; fitted on all cases of a run, or on
@@ -61,7 +61,7 @@ class PatternNet(Explainer):
 
     def rules(self, patterns: Patterns) -> Rules:
         """Return what takes the place of each weight."""
-        return PatternRules(patterns, lambda call, pattern: pattern, lambda call, scale: 1 / scale)
+        return PatternRules(patterns, lambda weight, pattern: pattern, lambda scale: 1 / scale)
 
     def _known(self, objective: Objective) -> Patterns:
         predictor = objective.predictor
@@ -96,9 +96,7 @@ class PatternAttribution(PatternNet):
 
     def rules(self, patterns: Patterns) -> Rules:
         """Return what takes the place of each weight."""
-        return PatternRules(
-            patterns, lambda call, pattern: call.weight * pattern, lambda call, scale: 1.0
-        )
+        return PatternRules(patterns, lambda weight, pattern: weight * pattern, torch.ones_like)
 
 
 class PatternRules(Rules):
@@ -106,15 +104,15 @@ class PatternRules(Rules):
 
     Args:
         patterns: of all operations.
-        instead: from an operation and its pattern to what takes the place of the weight.
-        behind: from the scale of a frozen norm to what the relevance is multiplied with first.
+        instead: from a weight and its pattern to what takes the weight's place.
+        behind: from the scale of a frozen norm to what takes the scale's place.
     """
 
     def __init__(
         self,
         patterns: Patterns,
-        instead: Callable[[LinearCall, Tensor], Tensor],
-        behind: Callable[[LinearCall, Tensor], Tensor | float],
+        instead: Callable[[Tensor | float, Tensor], Tensor],
+        behind: Callable[[Tensor], Tensor],
     ) -> None:
         self.patterns = patterns
         self.instead = instead
@@ -123,26 +121,28 @@ class PatternRules(Rules):
     def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
         """Return the vector-Jacobian product of the operation with another weight."""
         if call.scale is not None:
-            relevance = relevance * self.behind(call, call.scale)
+            relevance = relevance * self.behind(call.scale)
         if call.kind == "scaling":  # one input an output, whose pattern is 1 / w
             inverse = torch.where(call.weight == 0, 0.0, 1 / call.weight)
-            result = relevance * self.instead(call, inverse)
+            result = relevance * self.instead(call.weight, inverse)
             return result.sum_to_size(x.shape)
-        weight = self.instead(call, self._find(f"linear.{call.place.index}", call.weight))
+        pattern = self._find(f"linear.{call.place.index}", call.weight)
+        weight = self.instead(call.weight, pattern)
         with torch.enable_grad():
             inputs = torch.zeros_like(x).requires_grad_(True)
             outputs = call.outputs(inputs, weight)
         (result,) = torch.autograd.grad(outputs, inputs, relevance)
         return result
 
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor | None]:
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
         """Return each term's part, channel by channel; a constant has no signal."""
-        if not all(tracked):
-            return [relevance if one else None for one in tracked]
-        shares = self._find(f"sum.{place.index}", relevance)
-        return [relevance * along(share, relevance, 1) for share in shares]
+        if all(call.tracked):
+            found = self._find(f"sum.{call.place.index}", relevance)
+            shares = [along(share, relevance, 1) for share in found]
+        else:
+            shares = [torch.full((), float(one)).to(relevance) for one in call.tracked]
+        pairs = zip(call.weights, shares, strict=True)
+        return [relevance * self.instead(weight, share / weight) for weight, share in pairs]
 
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Linear maps send back their gradient; nothing asks for another rule."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,23 @@ from esegeta.explain.backprop.operations import (
 MARK = "_esegeta_linear_call"
 
 
+@dataclass(frozen=True, eq=False)
+class SumCall:
+    """One call of a sum `w_1 x_1 + w_2 x_2`.
+
+    Args:
+        weights: w, not learned: 1, -1, or a scale.
+        terms: w x.
+        tracked: which terms get relevance; the others are constants.
+        place: where it stands.
+    """
+
+    weights: tuple[float, ...]
+    terms: tuple[Tensor, ...]
+    tracked: tuple[bool, ...]
+    place: Place
+
+
 class Rules(ABC):
     """How relevance is spread, by the kind of function. All are linear in the relevance."""
 
@@ -42,10 +59,8 @@ class Rules(ABC):
         """Return the relevance of the input of a linear operation."""
 
     @abstractmethod
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor | None]:
-        """Return the relevance of each term of a sum; those that are not tracked are constants."""
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
+        """Return the relevance of each term of a sum."""
 
     @abstractmethod
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
@@ -158,8 +173,9 @@ class Carrier:
             values[0] = values[0].clone()
 
         def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
-            terms = [weight * value for weight, value in zip(weights, kept, strict=True)]
-            parts = self.rules.total(terms, tracked, relevance, note.place)
+            terms = (weight * value for weight, value in zip(weights, kept, strict=True))
+            call = SumCall(tuple(weights), tuple(terms), tuple(tracked), note.place)
+            parts = self.rules.total(call, relevance)
             return [part for part, wanted in zip(parts, tracked, strict=True) if wanted]
 
         return _carry_two(func, (left, right), rest, tracked, spread, note, values)
