@@ -29,6 +29,9 @@ from esegeta.volume import Volume, atomic_path
 
 SEPARATOR = "\n"
 
+ROUNDING = 1e-6
+"""Variances below this part of the mean square are rounding in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
@@ -150,8 +153,8 @@ class Moments:
         count = count.clamp(min=1)
         covariance = xy / count - (x / count) * (y / count)
         read = summed_per_output(self.call, self.call.weight.double() * covariance)
-        # What does not vary has no pattern; rounding must not make one.
-        silent = read.abs() <= 1e-12 * summed_per_output(self.call, (self.call.weight * xy).abs())
+        size = summed_per_output(self.call, (self.call.weight * xy / count).abs())
+        silent = read.abs() <= ROUNDING * size  # what does not vary has no pattern
         return torch.where(silent, 0.0, covariance / read.masked_fill(silent, 1.0)).float()
 
 
@@ -233,6 +236,6 @@ def _shares(sums: Sequence[Tensor]) -> Tensor:
     mixed = left_right / count - left * right / count**2
     spreads = [left_left / count - (left / count) ** 2, right_right / count - (right / count) ** 2]
     whole = spreads[0] + 2 * mixed + spreads[1]
-    silent = whole <= 1e-12 * (left_left + right_right) / count
+    silent = whole <= ROUNDING * (left_left + right_right) / count
     share = torch.where(silent, 0.5, (spreads[0] + mixed) / whole.masked_fill(silent, 1.0))
     return torch.stack([share, 1 - share]).float()
