@@ -11,6 +11,10 @@ from esegeta.explain.backprop import (
     ExcitationBackprop,
     GuidedBackprop,
     LayerwiseRelevance,
+    PatternAttribution,
+    PatternNet,
+    Patterns,
+    fit_patterns,
 )
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
 from esegeta.explain.explainer import (
@@ -126,6 +130,9 @@ __all__ = [
     "Objective",
     "Occlusion",
     "Partition",
+    "PatternAttribution",
+    "PatternNet",
+    "Patterns",
     "RawMap",
     "RegionRow",
     "Rise",
@@ -139,6 +146,7 @@ __all__ = [
     "XResCam",
     "aggregate",
     "baselines_of",
+    "fit_patterns",
     "generator_for",
     "parameters_of",
     "parse_baseline",

@@ -11,6 +11,8 @@ from esegeta.explain import (
     Explainer,
     GuidedBackprop,
     LayerwiseRelevance,
+    PatternAttribution,
+    PatternNet,
 )
 
 ROWS: dict[str, Explainer] = {
@@ -21,7 +23,12 @@ ROWS: dict[str, Explainer] = {
     "lrp": LayerwiseRelevance(),
     "excitation_backprop": ExcitationBackprop(),
     "contrastive_excitation_backprop": ContrastiveExcitationBackprop(),
+    "pattern_net": PatternNet(),
+    "pattern_attribution": PatternAttribution(),
 }
 
-ACROSS_SLICES: set[str] = set()
+ACROSS_SLICES: set[str] = {"pattern_net", "pattern_attribution"}
 """Methods whose map of one slice depends on the others, even where the network's does not."""
+
+FITTED: set[str] = {"pattern_net", "pattern_attribution"}
+"""Methods that learn from the windows that they explain: over other windows they learn others."""

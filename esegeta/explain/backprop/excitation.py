@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.explain.backprop.operations import LinearCall, Place, along
+from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import Rules
+from esegeta.explain.backprop.relevance import Rules, SumCall
 from esegeta.explain.backprop.rules import Settings, share_out, weightless
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
@@ -159,14 +159,12 @@ class ExcitationRules(Rules):
         terms = [(x.clamp(min=0), (sign * call.weight).clamp(min=0))]
         return share_out(call, terms, None, relevance, self.given)
 
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor | None]:
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
         """Return each term's probability; constants are biases and get nothing."""
-        if not all(tracked):
-            return [relevance if one else None for one in tracked]
-        sign = self.sign if place.is_last else 1.0
-        parts = [(sign * term).clamp(min=0) for term in terms]
+        if not all(call.tracked):
+            return [relevance if one else None for one in call.tracked]
+        sign = self.sign if call.place.is_last else 1.0
+        parts = [(sign * term).clamp(min=0) for term in call.terms]
         whole = parts[0] + parts[1]
         ratio = torch.where(whole > 0, relevance / whole, 0)
         return [part * ratio for part in parts]

@@ -93,6 +93,15 @@ PLAIN_NODES = frozenset(
 )
 """Nodes of autograd's graph, without `Backward`, whose gradient is their rule."""
 
+MAP_NODES = frozenset(
+    (
+        *("UpsampleLinear1D", "UpsampleBilinear2D", "UpsampleTrilinear3D", "UpsampleBicubic2D"),
+        *("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D"),
+        *("AvgPool2D", "AvgPool3D"),
+    )
+)
+"""Nodes of linear maps, where these are torch's own."""
+
 
 def is_in_place(function: Function) -> bool:
     """Tell whether a function writes over its first argument, by its name."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from esegeta.explain.backprop.carry import Note
-from esegeta.explain.backprop.functions import PLAIN_NODES
+from esegeta.explain.backprop.functions import MAP_NODES, PLAIN_NODES
 
 
 def note_of(node: Any) -> Note | None:
@@ -24,7 +24,7 @@ def mark_last(logits: Tensor) -> None:
     def goes_on(node: Any) -> bool:
         note = note_of(node)
         if note is None:
-            return _plain_name(node) in PLAIN_NODES
+            return _plain_name(node) in PLAIN_NODES or _plain_name(node) in MAP_NODES
         if note.kind in ("linear", "sum"):
             note.place.is_last = True
         return note.kind in ("sum", "map")

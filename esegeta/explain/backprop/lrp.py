@@ -16,9 +16,9 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, DataError
 from esegeta.explain.backprop.composites import COMPOSITES, Composite, CompositeName, one_rule
-from esegeta.explain.backprop.operations import LinearCall, Place
+from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import Rules
+from esegeta.explain.backprop.relevance import Rules, SumCall
 from esegeta.explain.backprop.rules import (
     RULES,
     RuleName,
@@ -155,13 +155,11 @@ class LrpRules(Rules):
         """Return the relevance of the input of a linear operation."""
         return RULES[self.composite(call)](call, x, relevance, self.given)
 
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor]:
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor]:
         """Return the relevance of each term, in proportion to it; a constant keeps its own."""
-        ratio = divide(relevance, terms[0] + terms[1], self.given.epsilon)
-        parts = [term * ratio for term in terms]
-        for part, wanted in zip(parts, tracked, strict=True):
+        ratio = divide(relevance, call.terms[0] + call.terms[1], self.given.epsilon)
+        parts = [term * ratio for term in call.terms]
+        for part, wanted in zip(parts, call.tracked, strict=True):
             if not wanted:
                 self.given.ledger.keep("constants", part)
         return parts

@@ -42,11 +42,13 @@ class Place:
         is_first: it takes the image, or what the network made of it before.
         takes_crop: it takes the image itself.
         is_last: it gives the logits, with nothing but sums and norms behind it.
+        index: counts the calls of its kind, linear operations or sums, in a forward pass.
     """
 
     is_first: bool = False
     takes_crop: bool = False
     is_last: bool = False
+    index: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,6 @@ class LinearCall:
             taps of the kernel meet in one output.
         dilation: of a transposed convolution.
         place: where it stands.
-        index: counts the calls of a forward pass.
     """
 
     kind: Kind
@@ -78,7 +79,6 @@ class LinearCall:
     stride: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     place: Place = field(default_factory=Place)
-    index: int = -1
 
     def outputs(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the outputs of an input and a weight, without bias and scale."""

@@ -24,12 +24,14 @@ class Propagation:
     Args:
         rules: how relevance is spread.
         start: what the logits begin with.
+        carrier: which functions the rules are for.
 
     `started` and `arrived` are the relevance at the logits and at the input, over all windows.
     """
 
-    def __init__(self, rules: Rules, start: Start) -> None:
+    def __init__(self, rules: Rules, start: Start, carrier: type[Carrier] = Carrier) -> None:
         self.rules = rules
+        self.carrier = carrier
         self.start = start
         self.started = 0.0
         self.arrived = 0.0
@@ -48,15 +50,21 @@ class Propagation:
         return window_map
 
     def run(self, objective: Objective, pieces: Pieces) -> tuple[Tensor, Tensor]:
-        """Return windows and their logits; what flows back between them is relevance.
+        """Return windows and their logits; what flows back between them is relevance."""
+        return self.run_with(objective.run, pieces)
+
+    def run_with(
+        self, network: Callable[[Tensor], Tensor], pieces: Pieces
+    ) -> tuple[Tensor, Tensor]:
+        """Return windows and what a function makes of them, under rules.
 
         Raises:
             ModelError: no linear operation was seen, as in compiled networks.
         """
         crops = pieces.crops.requires_grad_(True)
-        carrier = Carrier(self.rules, crops)
+        carrier = self.carrier(self.rules, crops)
         with torch.enable_grad(), carrier.intercept():
-            logits = objective.run(crops)
+            logits = network(crops)
         if carrier.num_linear == 0 or not logits.requires_grad:
             raise ModelError(
                 "no convolution or dense operation was seen on the way from image to logits",

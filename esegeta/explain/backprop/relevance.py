@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,23 @@ from esegeta.explain.backprop.operations import (
 MARK = "_esegeta_linear_call"
 
 
+@dataclass(frozen=True, eq=False)
+class SumCall:
+    """One call of a sum `w_1 x_1 + w_2 x_2`.
+
+    Args:
+        weights: w, not learned: 1, -1, or a scale.
+        terms: w x.
+        tracked: which terms get relevance; the others are constants.
+        place: where it stands.
+    """
+
+    weights: tuple[float, ...]
+    terms: tuple[Tensor, ...]
+    tracked: tuple[bool, ...]
+    place: Place
+
+
 class Rules(ABC):
     """How relevance is spread, by the kind of function. All are linear in the relevance."""
 
@@ -42,10 +59,8 @@ class Rules(ABC):
         """Return the relevance of the input of a linear operation."""
 
     @abstractmethod
-    def total(
-        self, terms: Sequence[Tensor], tracked: Sequence[bool], relevance: Tensor, place: Place
-    ) -> Sequence[Tensor | None]:
-        """Return the relevance of each term of a sum; those that are not tracked are constants."""
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
+        """Return the relevance of each term of a sum."""
 
     @abstractmethod
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
@@ -63,17 +78,27 @@ class Carrier:
     def __init__(self, rules: Rules, crops: Tensor) -> None:
         self.rules = rules
         self.num_linear = 0
+        self.num_sums = 0
         self._crops = _storage(crops)
         self._images = {self._crops}
 
     def intercept(self) -> Intercept:
         """Return the context to run the forward pass in; the backward pass goes outside."""
-        table: dict[Call, Interception] = {
+        return Intercept({**self.layers(), **self.functions()})
+
+    def layers(self) -> dict[Call, Interception]:
+        """Return the rules of linear operations, norms and sums."""
+        return {
             **dict.fromkeys(SIGNATURES, self._linear),
             **dict.fromkeys(NORMS, self._norm),
+            **dict.fromkeys(kinds.SUMS, self._sum),
+        }
+
+    def functions(self) -> dict[Call, Interception]:
+        """Return the rules of all other functions."""
+        return {
             **dict.fromkeys(kinds.ACTIVATIONS, self._activation),
             **dict.fromkeys(kinds.GATES, self._gate),
-            **dict.fromkeys(kinds.SUMS, self._sum),
             **dict.fromkeys(kinds.PRODUCTS, self._product),
             **dict.fromkeys(kinds.QUOTIENTS, self._quotient),
             **dict.fromkeys(kinds.CONTRACTIONS, self._contraction),
@@ -81,7 +106,6 @@ class Carrier:
             torch.einsum: self._einsum,
             F.scaled_dot_product_attention: self._attention,
         }
-        return Intercept(table)
 
     def _linear(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call, x = linear_call(func, args, kwargs)
@@ -90,7 +114,7 @@ class Carrier:
             return _as_it_is(func, args, kwargs)
         if self.num_linear == 1:  # what comes before it may have made the image anew
             self._images.add(_storage(x))
-        call = replace(call, place=self._place(x), index=self.num_linear - 1)
+        call = replace(call, place=self._place(x, self.num_linear - 1))
         output = self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
         setattr(output, MARK, (call, x, x._version, output._version))
         return output
@@ -116,9 +140,10 @@ class Carrier:
         call = replace(scaling_call(norm, x), place=self._place(x))
         return self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
 
-    def _place(self, x: Tensor) -> Place:
+    def _place(self, x: Tensor, index: int = -1) -> Place:
         storage = _storage(x)
-        return Place(is_first=storage in self._images, takes_crop=storage == self._crops)
+        is_crop = storage == self._crops
+        return Place(is_first=storage in self._images, takes_crop=is_crop, index=index)
 
     def _carry_linear(
         self, call: LinearCall, x: Tensor, compute: Callable[[Tensor], Tensor]
@@ -141,14 +166,16 @@ class Carrier:
             return _as_it_is(func, args, kwargs)
         weights = list(kinds.SUMS[func])
         weights[int(weights[0] > 0)] *= rest.get("alpha", 1)  # of what is not first by itself
-        note = Note("sum")
+        note = Note("sum", Place(index=self.num_sums))
+        self.num_sums += 1
         values = [_value(left, right), _value(right, left)]
         if kinds.is_in_place(func):
             values[0] = values[0].clone()
 
         def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
-            terms = [weight * value for weight, value in zip(weights, kept, strict=True)]
-            parts = self.rules.total(terms, tracked, relevance, note.place)
+            terms = (weight * value for weight, value in zip(weights, kept, strict=True))
+            call = SumCall(tuple(weights), tuple(terms), tuple(tracked), note.place)
+            parts = self.rules.total(call, relevance)
             return [part for part, wanted in zip(parts, tracked, strict=True) if wanted]
 
         return _carry_two(func, (left, right), rest, tracked, spread, note, values)
@@ -241,6 +268,14 @@ class Carrier:
             return (self.rules.mapped(compute, kept[0], relevance),)
 
         return carry(compute, spread, Note("map"), [x], [x])
+
+
+class LayerCarrier(Carrier):
+    """One forward pass in which only layers have rules: all else sends the gradient back."""
+
+    def functions(self) -> dict[Call, Interception]:
+        """Return no rules: activations and pooling are torch's own."""
+        return {}
 
 
 def _elementwise(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], note: Note) -> Any:

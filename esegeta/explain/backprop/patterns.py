@@ -1,0 +1,159 @@
+"""PatternNet and PatternAttribution: signals, not weights, are sent back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.errors import ModelError
+from esegeta.explain.backprop.operations import LinearCall, along
+from esegeta.explain.backprop.pattern_fit import Patterns, fit_patterns
+from esegeta.explain.backprop.propagation import Propagation
+from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
+from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.objective import Objective
+from esegeta.explain.windowed import sum_over_windows
+
+
+@dataclass(frozen=True)
+class PatternNet(Explainer):
+    """The signal in the image that the target answers to: patterns sent back instead of weights.
+
+        s = sum_t backward(y_t dR/dy_t),   each weight w replaced by its pattern a
+
+    Activations, pooling, resampling and products send back their gradient; sums split by
+    cov(term, sum) / var(sum); norms are folded. Positive: a brighter voxel is part of the signal.
+    Unit: input units, summed over the target's logits.
+
+    Args:
+        patterns: a file that a run or `Patterns.save` wrote; fitted on all cases of a run, or on
+            the explained volume, by default.
+        fitted: the patterns themselves; filled in by the run.
+
+    Source: Kindermans et al., Learning How to Explain Neural Networks, 2018, section 4 and
+    equation 6 (two-component estimator); layers that give the logits take all positions.
+    """
+
+    patterns: str | None = None
+    fitted: Patterns | None = field(default=None, repr=False, compare=False)
+
+    name: ClassVar[str] = "pattern_net"
+    traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True, unit="input unit")
+    zero_hint: ClassVar[str] = "no layer's output varies with its input on these volumes"
+
+    @property
+    def cost(self) -> str:
+        """A forward and backward pass; as many of all windows to fit where nothing was."""
+        return "1 F + 1 B (and 1 F + 5 B to fit)"
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map, and what the patterns were fitted on."""
+        known = self._known(objective)
+        propagation = Propagation(self.rules(known), torch.mul, LayerCarrier)
+        data = sum_over_windows(objective, propagation.window_map(objective))
+        own = known.fitted_on == (objective.volume.name,)
+        words = "the explained volume itself" if own else ", ".join(known.fitted_on)
+        return RawMap(data, more={"patterns_fitted_on": words})
+
+    def rules(self, patterns: Patterns) -> Rules:
+        """Return what takes the place of each weight."""
+        return PatternRules(patterns, lambda weight, pattern: pattern, lambda scale: 1 / scale)
+
+    def _known(self, objective: Objective) -> Patterns:
+        predictor = objective.predictor
+        known = self.fitted
+        if known is None and self.patterns is not None:
+            known = Patterns.load(self.patterns)
+        if known is None:
+            objective.tally.windows_run += len(objective.windows)
+            return fit_patterns(predictor, [objective.volume])
+        known.require_fit(predictor)
+        return known
+
+
+@dataclass(frozen=True)
+class PatternAttribution(PatternNet):
+    """How much each voxel's signal contributes to the target.
+
+        r = sum_t backward(y_t dR/dy_t),   each weight w replaced by w * a
+
+    Weights times patterns add up to one for each output, so that they split what it holds.
+    Positive: the voxel's signal raises the target. Unit: target.
+
+    Args:
+        patterns: as of `pattern_net`.
+        fitted: as of `pattern_net`.
+
+    Source: Kindermans et al., Learning How to Explain Neural Networks, 2018, section 4.
+    """
+
+    name: ClassVar[str] = "pattern_attribution"
+    traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True)
+
+    def rules(self, patterns: Patterns) -> Rules:
+        """Return what takes the place of each weight."""
+        return PatternRules(patterns, lambda weight, pattern: weight * pattern, torch.ones_like)
+
+
+class PatternRules(Rules):
+    """Sends back through something else than the weights.
+
+    Args:
+        patterns: of all operations.
+        instead: from a weight and its pattern to what takes the weight's place.
+        behind: from the scale of a frozen norm to what takes the scale's place.
+    """
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        instead: Callable[[Tensor | float, Tensor], Tensor],
+        behind: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.patterns = patterns
+        self.instead = instead
+        self.behind = behind
+
+    def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
+        """Return the vector-Jacobian product of the operation with another weight."""
+        if call.scale is not None:
+            relevance = relevance * self.behind(call.scale)
+        if call.kind == "scaling":  # one input an output, whose pattern is 1 / w
+            inverse = torch.where(call.weight == 0, 0.0, 1 / call.weight)
+            result = relevance * self.instead(call.weight, inverse)
+            return result.sum_to_size(x.shape)
+        pattern = self._find(f"linear.{call.place.index}", call.weight)
+        weight = self.instead(call.weight, pattern)
+        with torch.enable_grad():
+            inputs = torch.zeros_like(x).requires_grad_(True)
+            outputs = call.outputs(inputs, weight)
+        (result,) = torch.autograd.grad(outputs, inputs, relevance)
+        return result
+
+    def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:
+        """Return each term's part, channel by channel; a constant has no signal."""
+        if all(call.tracked):
+            found = self._find(f"sum.{call.place.index}", relevance)
+            shares = [along(share, relevance, 1) for share in found]
+        else:
+            shares = [torch.full((), float(one)).to(relevance) for one in call.tracked]
+        pairs = zip(call.weights, shares, strict=True)
+        return [relevance * self.instead(weight, share / weight) for weight, share in pairs]
+
+    def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
+        """Linear maps send back their gradient; nothing asks for another rule."""
+        raise NotImplementedError
+
+    def _find(self, key: str, like: Tensor) -> Tensor:
+        found = self.patterns.values.get(key)
+        fits = found is not None and (key.startswith("sum") or found.shape == like.shape)
+        if found is None or not fits:
+            raise ModelError(
+                f"the patterns know no operation {key} of this shape",
+                hint="leave `patterns` out to fit them anew",
+            )
+        return found.to(like)
