@@ -24,6 +24,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data_samples"
@@ -46,6 +47,9 @@ CT_LABELS = {
     3: r"liver",
     4: r"sacrum|skull|sternum|(vertebrae|rib|hip|femur|humerus|scapula|clavicula)_.+",
 }
+
+PICTURE_SLICE = 44
+"""Of the T1 template, through the lateral ventricles."""
 
 CT_NOTICE = """\
 ct_torso.nii.gz and ct_torso_labels.nii.gz come from the source distribution of
@@ -112,7 +116,8 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
 - `mni_t1/`: T1-weighted template of the brain, skull-stripped, the average of 152 people
   and **not a patient**. Labels: 1 grey matter, 2 white matter, each where its probability
   is larger than that of the other and of everything else. The template's grey matter also
-  covers the deep nuclei and much of the brain stem.
+  covers the deep nuclei and much of the brain stem. `*_slice.png` is one axial slice of each
+  as a picture, for 2D.
 - `models/`: demonstration networks that **overfit the one volume they were trained on**,
   `ct_torso/` (`ct_*`) or `mni_t1/` (`t1_*`); **not for clinical use**. The card beside each
   one tells how it was trained and what it reaches.
@@ -134,6 +139,8 @@ FILES = {
     "ct_torso/NOTICE": ("origin and changes", "this project", "-"),
     "mni_t1/mni_t1.nii.gz": ("T1 template, uint8", NILEARN, "MNI notice"),
     "mni_t1/mni_t1_labels.nii.gz": ("labels 0-2, uint8", NILEARN, "MNI notice"),
+    "mni_t1/mni_t1_slice.png": ("one axial slice, 8 bit", NILEARN, "MNI notice"),
+    "mni_t1/mni_t1_labels_slice.png": ("its labels 0-2, 8 bit", NILEARN, "MNI notice"),
     "mni_t1/LICENSE-nilearn": ("licence text", NILEARN, "BSD-3-Clause"),
     "mni_t1/NOTICE": ("origin, MNI notice, changes", "this project", "-"),
     "models/ct_unet3d.safetensors": ("3D U-Net weights", TRAINED, "Apache-2.0, as its data"),
@@ -276,9 +283,15 @@ def make_mni(folder: Path) -> None:
         image.set_qform(affine, code="mni")
         image.header.set_xyzt_units("mm")
         write_nifti(target / f"{name}.nii.gz", image)
+        write_picture(target / f"{name}_slice.png", data[:, :, PICTURE_SLICE])
     licence = wheel_member(folder, "nilearn-0.14.1.dist-info/licenses/LICENSE")
     (target / "LICENSE-nilearn").write_bytes(licence)
     (target / "NOTICE").write_text(MNI_NOTICE, encoding="utf-8")
+
+
+def write_picture(path: Path, data: NDArray[np.uint8]) -> None:
+    """Write an axial slice in RA order as a PNG: the patient's right on the left, front up."""
+    sitk.WriteImage(sitk.GetImageFromArray(data[::-1, ::-1].T), str(path))
 
 
 def write_readme() -> None:
