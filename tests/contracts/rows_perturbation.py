@@ -7,7 +7,7 @@ from esegeta.explain import Explainer, MeaningfulPerturbation, MiSuRe, Occlusion
 ROWS: dict[str, Explainer] = {
     "occlusion": Occlusion(box=4, baseline="zero"),
     "meaningful_perturbation": MeaningfulPerturbation(steps=4, l1=0.1, cell=2, baseline="zero"),
-    "misure": MiSuRe(tau=0.8, steps=12, rate=0.1, cell=2, baseline="minimum"),
+    "misure": MiSuRe(tau=0.8, steps=8, rate=0.1, cell=2, baseline="minimum"),
 }
 
 ACROSS_SLICES: set[str] = {"occlusion", "meaningful_perturbation", "misure"}
