@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from esegeta.explain import EXPLAINERS
 from esegeta.report import PredictionFiles
@@ -41,6 +42,9 @@ FAMILIES = ("gradient", "backprop", "layer", "perturbation")
 COLUMNS = 5
 WIDTH_INCHES = 2.2
 DPI = 100
+# At most so many pixels a sheet, in so many colours: files stay below 300 kB.
+MOST_PIXELS = 450_000
+NUM_COLOURS = 128
 MARGIN_MM = 25.0
 
 
@@ -182,7 +186,6 @@ def draw_sheet(path: Path, pictures: Sequence[Picture], view: View, columns: int
     rows = math.ceil(len(pictures) / columns)
     height = WIDTH_INCHES * view.aspect + 0.3
     figure = Figure(figsize=(WIDTH_INCHES * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right, bottom, top = view.frame_mm
     for place, picture in enumerate(pictures):
         axis = figure.add_subplot(rows, columns, place + 1)
@@ -192,7 +195,17 @@ def draw_sheet(path: Path, pictures: Sequence[Picture], view: View, columns: int
         axis.set_ylim(bottom, top)
         axis.set_title("")
         axis.set_xlabel(picture.method, fontsize=8)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    save(path, figure)
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG of few colours."""
+    width, height = figure.get_size_inches()
+    figure.set_dpi(min(DPI, math.sqrt(MOST_PIXELS / (width * height))))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.quantize(NUM_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def draw_gallery(run: Path, out: Path, *, case: str | None, target: str | None) -> list[Path]:

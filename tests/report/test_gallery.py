@@ -57,11 +57,12 @@ def test_every_method_has_a_picture_and_every_family_a_sheet(
         "methods.png",
     ]
     one, same, different = (matplotlib.image.imread(path)[..., :3] for path in files[:3])
-    # The same map gives the same picture but for the name below, another map another one.
+    # The same map gives the same picture but for the name below (and what colours it costs).
     above = int(one.shape[0] * 0.75)
-    assert np.array_equal(one[:above], same[:above])
     assert one.shape == different.shape
-    assert not np.array_equal(one[:above], different[:above])
+    apart = np.abs(one[:above] - different[:above]).mean()
+    assert apart > 0.01
+    assert np.abs(one[:above] - same[:above]).mean() < 0.1 * apart
     assert all(path.stat().st_size < 300_000 for path in files)
 
 
