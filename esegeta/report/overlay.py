@@ -70,12 +70,12 @@ def draw_overlay(path: Path, attribution: Attribution, title: str) -> None:
     scene = _turn(attribution)
     centre = centre_of_mass(np.abs(scene.map))
     planes = planes_of(scene.map.shape)
-    peak = _peak(scene.map)
+    peak = peak_of(scene.map)
     figure = Figure(figsize=(4.2 * len(planes) + 1.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, len(planes), place + 1) for place in range(len(planes))]
     for axis, plane in zip(axes, planes, strict=True):
-        _draw_plane(axis, scene, plane, centre, peak)
+        draw_plane(axis, scene, plane, centre, peak)
     scale = ScalarMappable(Normalize(-peak, peak), cmap=DIVERGING)
     bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02)
     bar.set_label(f"{attribution.unit}   (positive raises the target)", fontsize=8)
@@ -118,14 +118,16 @@ def _canonical(data: Tensor, volume: Volume) -> tuple[np.ndarray, Grid]:
     return moved[0].cpu().numpy(), grid
 
 
-def _peak(map_: np.ndarray) -> float:
+def peak_of(map_: np.ndarray) -> float:
+    """Return where the colour scale ends: the 99.5th percentile of the magnitude."""
     magnitude = np.abs(map_[map_ != 0])
     return float(np.percentile(magnitude, PEAK_PERCENTILE)) if magnitude.size else 1.0
 
 
-def _draw_plane(
+def draw_plane(
     axis: Any, scene: Canonical, plane: Plane, centre: tuple[int, ...], peak: float
 ) -> None:
+    """Draw one plane through a voxel; the axes are in millimetres from the volume's corner."""
     place = [
         slice(None) if number in (plane.horizontal, plane.vertical) else centre[number]
         for number in range(scene.map.ndim)

@@ -27,7 +27,7 @@ ROWS: dict[str, Explainer] = {
     "lime": Lime(BLOCKS, baseline="zero", samples=30),
     "rise": Rise(baseline="zero", samples=8, cell_mm=3.0),
     "meaningful_perturbation": MeaningfulPerturbation(steps=4, l1=0.1, cell=2, baseline="zero"),
-    "misure": MiSuRe(tau=0.8, steps=12, rate=0.1, cell=2, baseline="minimum"),
+    "misure": MiSuRe(tau=0.8, steps=8, rate=0.1, cell=2, baseline="minimum"),
 }
 
 ACROSS_SLICES: set[str] = {"occlusion", "meaningful_perturbation", "misure"}

@@ -150,8 +150,8 @@ def test_far_windows_are_run_once() -> None:
     )
     windows = found.facts.num_windows
     touched = 2
-    # The baseline; its part in the region, the dilated label and four steps; the cuts.
-    assert network.windows == found.facts.windows_run == windows + touched * (1 + 1 + 4 + 1)
+    # The baseline; its part in the region, the dilated label twice, four steps; the first cut.
+    assert network.windows == found.facts.windows_run == windows + touched * (1 + 2 + 4 * 2 + 1)
 
 
 def test_what_means_nothing_is_refused() -> None:

@@ -21,9 +21,9 @@ Cells = Float[Tensor, "*K"]
 TV_POWER = 3
 """Fong and Vedaldi's beta: edges of a mask cost, gentle slopes hardly."""
 
-# How Adam remembers; the second number forgets faster than usual, since a mask walls off at 0
-# and 1 within some tens of steps.
-ADAM_MEMORY = (0.9, 0.99)
+# How Adam remembers the size of slopes: for less long than usual, since a mask is at its bounds
+# within some tens of steps.
+ADAM_MEMORY = 0.99
 ADAM_EPSILON = 1e-12
 
 
@@ -102,12 +102,14 @@ class Descent:
         start: the mask to begin with.
         ceiling: the largest value of each cell.
         rate: how far a cell moves in a step, at most about.
+        momentum: how much of the last step's direction stays.
     """
 
-    def __init__(self, start: Cells, *, ceiling: Cells, rate: float) -> None:
+    def __init__(self, start: Cells, *, ceiling: Cells, rate: float, momentum: float = 0.9) -> None:
         self.mask = start.clone()
         self._ceiling = ceiling
         self._rate = rate
+        self._memories = (momentum, ADAM_MEMORY)
         self._first = torch.zeros_like(start)
         self._second = torch.zeros_like(start)
         self._steps = 0
@@ -116,12 +118,12 @@ class Descent:
         """Go down along a gradient."""
         self._steps += 1
         for moment, news, memory in zip(
-            (self._first, self._second), (slope, slope.square()), ADAM_MEMORY, strict=True
+            (self._first, self._second), (slope, slope.square()), self._memories, strict=True
         ):
             moment.lerp_(news, 1 - memory)
         mean, power = (
             moment / (1 - memory**self._steps)
-            for moment, memory in zip((self._first, self._second), ADAM_MEMORY, strict=True)
+            for moment, memory in zip((self._first, self._second), self._memories, strict=True)
         )
         moved = self.mask - self._rate * mean / (power.sqrt() + ADAM_EPSILON)
         self.mask = torch.minimum(moved.clamp(min=0), self._ceiling)

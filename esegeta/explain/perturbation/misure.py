@@ -27,12 +27,11 @@ from esegeta.explain.perturbation.cells import (
 )
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
 
-PULL = 1.0
-"""Least weight of the slope of Dice against that of the mask's size, both of size one."""
+FIRMER = 1.2
+"""By what factor the weight of Dice rises while it is below tau, and falls while it is above."""
 
-FIRMER = 1.1
-"""Factor of that weight from one step that falls short of tau to the next; back where it holds."""
-
+MOMENTUM = 0.5
+"""Less than is usual: a mask that fell below tau shall turn round soon."""
 
 THRESHOLDS = tuple(tenths / 10 for tenths in range(9, 0, -1))
 """Where the mask is cut, from few voxels to many, until the voxels above suffice by themselves."""
@@ -44,10 +43,10 @@ class MiSuRe(Explainer):
 
         min_m  sum(m) / sum(m_0) + tv TV(m)   such that   Dice(x_m, x) >= tau,   0 <= m <= m_0
 
-    m_0: the label's predicted voxels, dilated by a cell until Dice reaches tau. While it is below,
-    soft Dice joins the loss; the smallest mask that held tau is the map. Only the target's label
-    counts, within its mask; Dice is with the unperturbed prediction, over all voxels but the
-    label's outside that mask. Never negative: 1 is needed, 0 is not. Unit: mask.
+    m_0: the label's predicted voxels, dilated by a cell until Dice reaches tau. Soft Dice joins the
+    loss, the firmer the longer Dice is below; the smallest mask that held tau is the map. Only the
+    target's label counts, within its mask; Dice is with the unperturbed prediction, over all voxels
+    but the label's outside that mask. Never negative: 1 is needed, 0 is not. Unit: mask.
 
     Args:
         tau: the hard Dice that is kept, in (0, 1).
@@ -58,7 +57,7 @@ class MiSuRe(Explainer):
         cell_mm: the same in millimetres.
         baseline: zero, mean, minimum, blur, or an image file.
 
-    Source: Hasany et al., arXiv 2406.12173 (2024), section 3; there Dice is a term of the loss.
+    Source: Hasany et al., arXiv 2406.12173 (2024), section 3; there Dice has a fixed weight.
     """
 
     tau: float = 0.9
@@ -82,8 +81,8 @@ class MiSuRe(Explainer):
 
     @property
     def cost(self) -> str:
-        """Steps where Dice holds take no gradient; the baseline is predicted once beside that."""
-        return f"up to {2 * self.steps} F + {self.steps} B of the windows that touch the region"
+        """Two predictions and a gradient a step; the baseline is predicted once beside that."""
+        return f"{2 * self.steps} F + {self.steps} B of the windows that touch the region"
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""
@@ -125,7 +124,7 @@ class MiSuRe(Explainer):
             more[f"volume{name}_ml"] = area * mask.numel() * objective.volume.grid.voxel_volume_ml
         warnings: tuple[str, ...] = ()
         if found is start:
-            warnings = ("no mask smaller than the dilated label kept Dice at tau: lower `rate`",)
+            warnings = ("no mask smaller than the dilated label kept Dice at tau: lower the rate",)
         return RawMap(data[None], more=more, warnings=warnings)
 
     def _dilated(self, label: LabelDice, blend: Blend, alone: Surrounded) -> tuple[Sufficient, int]:
@@ -151,22 +150,18 @@ class MiSuRe(Explainer):
         def price(mask: Cells) -> Tensor:
             return (mask.sum() + self.tv * total_variation(mask)) / size
 
-        descent = Descent(start.mask, ceiling=start.mask, rate=self.rate)
-        best, rescue, pull = start, torch.zeros_like(start.mask), PULL
+        descent = Descent(start.mask, ceiling=start.mask, rate=self.rate, momentum=MOMENTUM)
+        best, pull = start, 1.0
+        logits = near.predict(blend(start.mask))
         for _ in range(self.steps):
             _, slope = value_and_slope(price, descent.mask)
-            descent.step(_of_size_one(slope) - rescue)
-            image = blend(descent.mask)
-            logits = near.predict(image)
+            gradient = near.pull_back(blend(descent.mask), label.soft.slope(logits))
+            rescue = blend.slope(gradient)
+            descent.step(_of_size_one(slope) - pull * _of_size_one(rescue))
+            logits = near.predict(blend(descent.mask))
             dice = label.hard(logits)
-            if dice < self.tau:
-                gradient = near.pull_back(image, label.soft.slope(logits))
-                rescue = _of_size_one(blend.slope(gradient)) * pull
-                pull *= FIRMER
-                continue
-            rescue = torch.zeros_like(rescue)
-            pull = max(PULL, pull / FIRMER)
-            if descent.mask.sum() < best.mask.sum():
+            pull = pull * FIRMER if dice < self.tau else pull / FIRMER
+            if dice >= self.tau and descent.mask.sum() < best.mask.sum():
                 best = Sufficient(descent.mask, dice, near)
         return best
 
