@@ -30,7 +30,7 @@ from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import labels, linear, pointwise, predictor, unet, volume
 from tests.explain.whole_graph import WholeGraph, on_layer_grid, summed_on_voxels
-from tests.networks import Power, Smooth
+from tests.networks import Smooth
 from tests.oracles import everywhere, frozen, relative_gap, with_coefficients
 
 TOLERANCE = 2e-5
@@ -235,37 +235,6 @@ def test_layer_gradient_shap_is_captums_at_the_same_point(
     assert relative_gap(found, by_captum(oracle, setting, "model.0")) < TOLERANCE
 
 
-def test_conductance_tends_to_captums_and_faster(ndim: int) -> None:
-    """Twice the steps: a quarter of the error here, half of it there."""
-    shape = (8, 6, 6)[:ndim]
-    network = Smooth(ndim)
-    model, image = predictor(network, shape), volume(shape)
-    target = frozen(model, image, everywhere(of="log_probability"))
-    setting = (network, model, image, target)
-
-    def ours(steps: int) -> Tensor:
-        method = LayerConductance(layer="down", steps=steps, baseline=BLUR)
-        return method.explain(model, image, target).layer_maps[0].data.double()
-
-    def theirs(steps: int) -> Tensor:
-        return by_captum(
-            lambda f, layer, x, start: captum.attr.LayerConductance(f, layer).attribute(
-                x, start, n_steps=steps
-            ),
-            setting,
-            "down",
-        )
-
-    limit = ours(40)
-    errors = [relative_gap(ours(steps), limit) for steps in (2, 4, 8)]
-    assert errors[0] / errors[1] > 3.5
-    assert errors[1] / errors[2] > 3.5
-    gaps = [relative_gap(theirs(steps), limit) for steps in (16, 32, 64)]
-    assert 1.7 < gaps[0] / gaps[1] < 2.3
-    assert 1.7 < gaps[1] / gaps[2] < 2.3
-    assert errors[2] < gaps[2]
-
-
 @pytest.mark.parametrize("name", [n for n in ADDITIVE if n != "internal_influence"])
 def test_a_layer_that_is_passed_on_linearly_gets_its_part_of_the_target(
     ndim: int, name: str
@@ -295,58 +264,6 @@ def test_internal_influence_of_a_linear_tail_is_its_weights(ndim: int) -> None:
     assert target.coefficients is not None
     assert relative_gap(found.data, target.coefficients.sum(dim=0, keepdim=True)) < TOLERANCE
     assert found.unit.endswith(" / activation")
-
-
-def test_conductance_of_a_square_is_exact_in_one_step(ndim: int) -> None:
-    """R = sum A^2: the slope is linear in A, and A is linear on the way."""
-    shape = (9, 6, 7)[:ndim]
-    convolved = linear(ndim)
-    model, image = predictor(Power(convolved, 2), (4,) * ndim), volume(shape)
-    target = frozen(model, image)
-    method = LayerConductance(layer="convolved", steps=1, baseline="mean")
-    found = method.explain(model, image, target).data
-    ends = [convolved(one[None])[0, 1] ** 2 for one in (image.data, Baseline("mean").of(image))]
-    assert relative_gap(found, (ends[0] - ends[1])[None]) < TOLERANCE
-
-
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-def test_layer_integrated_gradients_adds_up_to_what_the_layer_changes(ndim: int, of: str) -> None:
-    """The skip connection around the layer sees the image all along."""
-    network = unet(ndim)
-    model, image = predictor(network, (8,) * ndim), volume((8, 12, 8)[:ndim])
-    target = frozen(model, image, everywhere(of=of))
-    method = LayerIntegratedGradients(layer="model.1.submodule", steps=16, baseline=BLUR)
-    found = method.explain(model, image, target)
-    graph = WholeGraph(model, target, find_layer(network, "model.1.submodule"))
-    with torch.no_grad():
-        _, there = graph(BLUR.of(image))
-        change = float(graph(image.data)[0] - graph(image.data, there)[0])
-        whole = float(graph(image.data)[0] - graph(BLUR.of(image))[0])
-    assert found.facts.more["change_of_target"] == pytest.approx(change, rel=1e-4)
-    assert found.facts.more["completeness_relative"] < 0.01
-    assert float(found.data.double().sum()) == pytest.approx(change, rel=0.01)
-    assert abs(whole - change) > 0.05 * abs(whole)
-    assert not found.warnings
-
-
-def test_layer_integrated_gradients_warns_of_a_gap() -> None:
-    model, image = predictor(unet(2), (8, 8)), volume((13, 11))
-    method = LayerIntegratedGradients(steps=1, baseline=BLUR, tolerance=1e-6)
-    target = frozen(model, image, everywhere(of="log_probability"))
-    found = method.explain(model, image, target)
-    assert "completeness" in found.warnings[0]
-    assert found.facts.more["completeness_relative"] > 1e-6
-
-
-def test_conductance_adds_up_where_nothing_goes_around_the_layer(ndim: int) -> None:
-    network = pointwise(ndim)
-    model, image = predictor(network, (6,) * ndim), volume((9, 6, 6)[:ndim])
-    target = frozen(model, image, everywhere(of="log_probability"))
-    found = LayerConductance(layer="1", steps=24, baseline=BLUR).explain(model, image, target)
-    with torch.no_grad():
-        ends = [target.value(network(one[None])) for one in (image.data, BLUR.of(image))]
-    assert found.facts.more["change_of_target"] == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
-    assert found.facts.more["completeness_relative"] < 1e-3
 
 
 @pytest.mark.parametrize("layers", [("down",), ("down", "skip")])

@@ -7,14 +7,20 @@ in plain sums, and autograd differentiates the target by all activations at once
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esegeta.model import find_layer
 from esegeta.predict import Predictor, Windows
 from esegeta.target import FrozenTarget
+from esegeta.volume import Volume
+from tests.builders import predictor, volume
+from tests.networks import Smooth
+from tests.oracles import everywhere, frozen, with_coefficients
 
 
 class WholeGraph:
@@ -108,3 +114,41 @@ def on_layer_grid(windows: Windows, patches: Sequence[Tensor], *, blend: bool) -
         total[(slice(None), *place)] += patch * weights
         count[place] += weights
     return total / count if blend else total
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A layer whose windows start at multiples of its stride, and one graph of all windows."""
+
+    model: Predictor
+    image: Volume
+    target: FrozenTarget
+    graph: WholeGraph
+
+    def blended(self) -> Tensor:
+        """Return the activations on the layer's grid, `K *G`."""
+        activations, _ = self.graph.slopes(self.image.data)
+        return on_layer_grid(self.graph.windows, [one[0] for one in activations], blend=True)
+
+    def summed(self) -> Tensor:
+        """Return the slopes on the layer's grid, `K *G`."""
+        _, slopes = self.graph.slopes(self.image.data)
+        return on_layer_grid(self.graph.windows, [one[0] for one in slopes], blend=False)
+
+    def on_voxels(self, data: Tensor) -> Tensor:
+        """Resample `*G`, whose stride divides the volume, `1 *S`."""
+        mode = "bilinear" if data.ndim == 2 else "trilinear"
+        return F.interpolate(data[None, None], size=self.image.grid.shape, mode=mode)[0]
+
+
+def layer_setting(ndim: int, layer: str, of: str) -> Setting:
+    """Return a smooth network over overlapping windows, behind a ReLU at the layer."""
+    network = Smooth(ndim)
+    setattr(network, layer, nn.Sequential(getattr(network, layer), nn.ReLU()))
+    shape = (16, 12, 8)[:ndim]
+    model, image = predictor(network, (8,) * ndim), volume(shape)
+    target = frozen(model, image, everywhere(of=of))
+    if of == "logit":
+        generator = torch.Generator().manual_seed(4)
+        target = with_coefficients(target, torch.randn((2, *shape), generator=generator))
+    return Setting(model, image, target, WholeGraph(model, target, find_layer(network, layer)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -21,7 +21,8 @@ from esegeta.predict import Positions
 class GradCamPP(LayerMethod):
     """Grad-CAM whose channel weights let each position count by how much it needs.
 
-        a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki),   c_ki = 1 / (2 + g_ki sum_j A_kj)
+        a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki)
+        c_ki = 1 / (2 + g_ki sum_j ReLU(A_kj))
 
     A is blended over windows as the logits are and g = dR/dA summed over them, on the layer's
     grid, before any weight is formed. Not negative; unit: target. A channel with few positions
@@ -31,8 +32,8 @@ class GradCamPP(LayerMethod):
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
 
     Source: Chattopadhay et al., Grad-CAM++, 2018, equations 10 and 19, whose score exp(R) would
-    overflow: the factor exp(R), common to all weights, is left out. Activations are meant to come
-    from a ReLU; others give the weights poles, and the map a warning.
+    overflow: the factor exp(R), common to all weights, is left out. There all activations come
+    from a ReLU; for others c would have poles, so that only their positive part is summed here.
     """
 
     name: ClassVar[str] = "grad_cam_pp"
@@ -48,23 +49,13 @@ class GradCamPP(LayerMethod):
         """Return the map, the same for all input channels."""
         fields = LayerFields.of(objective, site)
         total = fields.grid.zeros(1, objective.x)
-        num_below = 0
         for units in fields.groups():
-            slopes = fields.slopes(units).relu_()
+            rises = fields.slopes(units).relu_()
             activations = fields.activations(units)
-            sums = activations.flatten(1).sum(dim=1, dtype=torch.float64)
-            num_below += int((sums < 0).sum())
-            total[0] += torch.einsum("k,k...->...", _weights(slopes, sums), activations)
-        result = rectified(
-            LayerResult(fields.grid.to_voxels(total).contiguous(), total, fields.grid)
-        )
-        if num_below == 0:
-            return result
-        warning = (
-            f"{num_below} of {fields.num_units} channels sum to less than zero, where grad_cam_pp "
-            "has poles; name a layer behind a ReLU"
-        )
-        return replace(result, warnings=(warning,))
+            sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
+            total[0] += torch.einsum("k,k...->...", _weights(rises, sums), activations)
+        voxels = fields.grid.to_voxels(total).contiguous()
+        return rectified(LayerResult(voxels, total, fields.grid))
 
 
 def _weights(rises: Positions, sums: Tensor) -> Tensor:
