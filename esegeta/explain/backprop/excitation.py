@@ -152,7 +152,7 @@ class ExcitationRules(Rules):
         if call.kind == "scaling":  # one input an output: it wins
             return relevance
         if call.place.takes_crop:
-            x = x - along(self.least, x, 1)
+            x = x - along(self.least.to(x), x, 1)
         elif call.place.is_first:  # what the network made of the image: its own least values
             x = x - x.amin(dim=tuple(range(2, x.ndim)), keepdim=True)
         sign = self.sign if call.place.is_last else 1.0

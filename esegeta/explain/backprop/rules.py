@@ -133,7 +133,7 @@ def z_box_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) 
         axes = tuple(range(2, x.ndim))
         low, high = x.amin(dim=axes, keepdim=True), x.amax(dim=axes, keepdim=True)
     else:
-        low, high = along(low, x, 1), along(high, x, 1)
+        low, high = along(low.to(x), x, 1), along(high.to(x), x, 1)
     # Signs go with the inputs, so that the products are the terms as they stand.
     terms = [
         (x, call.weight),
