@@ -275,6 +275,23 @@ def over_features(bench: Bench) -> Iterator[Line]:
     )
 
 
+def method_memory(bench: Bench) -> Iterator[Line]:
+    from bench_methods import OPTIMISED, smallest
+
+    from esegeta.explain import EXPLAINERS
+
+    side = 64 if bench.quick else 96
+    row = f"memory of each method {side}^3, target in one window, saliency"
+    jobs = [replace(bench.job("esegeta_method", side), start=2, method=name) for name in EXPLAINERS]
+    one, *others = bench.run(*jobs)
+    for name, result in zip(list(EXPLAINERS)[1:], others, strict=True):
+        must = None if name in OPTIMISED else 2.0
+        for line in memory_lines(row, result, one, must):
+            yield replace(line, figure=f"{name}, {line.figure}")
+    listed = f"{smallest('integrated_gradients')}"
+    bench.notes.append(f"Memory of each method: few steps and samples, such as {listed}.")
+
+
 def help_time(bench: Bench) -> Iterator[Line]:
     row = "esegeta --help"
     program = Path(sys.executable).parent / "esegeta"
@@ -310,6 +327,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "flat_memory": flat_memory,
     "occlusion": occlusion,
     "over_features": over_features,
+    "method_memory": method_memory,
     "help": help_time,
     "demo": demo,
 }

@@ -24,6 +24,7 @@ from bench_features import (
     run_captum_kernel_shap,
     run_kernel_shap,
 )
+from bench_methods import smallest
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import Saliency as CaptumSaliency
@@ -69,6 +70,7 @@ class Job:
         start: first voxel of the region along each axis; None: in the volume's middle.
         features: supervoxels, roughly.
         coalitions: of KernelSHAP, those of none and all included.
+        method: of the contender `esegeta_method`.
     """
 
     contender: str
@@ -83,6 +85,7 @@ class Job:
     start: int | None = None
     features: int = 200
     coalitions: int = 600
+    method: str = "saliency"
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +201,10 @@ def esegeta_saliency(setting: Setting) -> Tensor:
     return setting.explain(Saliency())
 
 
+def esegeta_method(setting: Setting) -> Tensor:
+    return setting.explain(smallest(setting.job.method))
+
+
 def esegeta_three_targets(setting: Setting) -> Tensor:
     """Saliency of three targets that touch the same windows, the prediction included."""
     return setting.explain_several(3)
@@ -288,6 +295,7 @@ def forward_and_back(network: nn.Module, crops: Tensor) -> None:
 
 CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "esegeta_saliency": esegeta_saliency,
+    "esegeta_method": esegeta_method,
     "esegeta_one_target": esegeta_one_target,
     "esegeta_three_targets": esegeta_three_targets,
     "esegeta_integrated_gradients": esegeta_integrated_gradients,
