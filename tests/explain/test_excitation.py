@@ -124,3 +124,16 @@ def test_the_dual_negates_sums_above_the_last_layers() -> None:
     assert torch.allclose(own, torch.tensor([[[0.0, 0.25, 0.25, 0.25]]]))
     contrast = ContrastiveExcitationBackprop().explain(model, image, target).data
     assert torch.allclose(contrast, torch.tensor([[[0.0, 0.0, 0.0, 0.25]]]))
+
+
+def test_a_unit_behind_its_activation_has_a_dual_too() -> None:
+    """Its own weights are negated; a unit's activation does not part it from them."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1)]
+    image = volume((4, 5))
+    maps = []
+    for network in (nn.Sequential(*layers), nn.Sequential(*layers, nn.LeakyReLU(), nn.ReLU())):
+        model = predictor(network.eval(), (4, 5), overlap=0.0, blend="constant")
+        target = frozen(model, image)
+        maps.append(ContrastiveExcitationBackprop().explain(model, image, target).data)
+    assert torch.equal(maps[0], maps[1])

@@ -19,7 +19,18 @@ def note_of(node: Any) -> Note | None:
 
 
 def mark_last(logits: Tensor) -> None:
-    """Mark the linear operations that give the logits, and the sums between: no activation is."""
+    """Mark the linear operations that give the logits, and the sums between: no activation is.
+
+    Where the output itself is behind an activation, as a unit inside a network may be, they are
+    those before that activation.
+    """
+    if not _mark_last(logits, ("sum", "map")):
+        _mark_last(logits, ("sum", "map", "activation", "gate"))
+
+
+def _mark_last(logits: Tensor, kinds: tuple[str, ...]) -> bool:
+    """Mark operations and sums that only such kinds separate from the logits; tell if any is."""
+    marked: list[Note] = []
 
     def goes_on(node: Any) -> bool:
         note = note_of(node)
@@ -27,10 +38,12 @@ def mark_last(logits: Tensor) -> None:
             return _plain_name(node) in PLAIN_NODES or _plain_name(node) in MAP_NODES
         if note.kind in ("linear", "sum"):
             note.place.is_last = True
-        return note.kind in ("sum", "map")
+            marked.append(note)
+        return note.kind in kinds
 
     for _ in _walk(logits, goes_on):
         pass
+    return bool(marked)
 
 
 def is_gate(tensor: Tensor) -> bool:
