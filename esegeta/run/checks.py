@@ -22,7 +22,7 @@ from esegeta.errors import (
     OutputError,
     TargetError,
 )
-from esegeta.explain import Baseline, Explainer, Occlusion, baselines_of
+from esegeta.explain import Baseline, Explainer, Occlusion, PatternNet, baselines_of
 from esegeta.model import (
     Layer,
     check_units,
@@ -140,6 +140,8 @@ def check_methods(
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested_explainers(explainer):
+                if isinstance(part, PatternNet):
+                    _check_patterns(part, config)
                 for case in cases:
                     if isinstance(part, Occlusion):
                         _check_lengths(part, case, grids[case.name], f"methods[{index}]")
@@ -157,6 +159,15 @@ def _check_baseline(
     if paths:
         found = check_case(Case(case.name, paths), reading)
         require_same_grid(case.name, case.images[0], grid, paths[0], found)
+
+
+def _check_patterns(explainer: PatternNet, config: RunConfig) -> None:
+    if explainer.patterns is not None and not config.find_file(explainer.patterns).is_file():
+        raise ConfigError(
+            f"{explainer.name}: patterns: {explainer.patterns}: no such file",
+            hint="leave `patterns` out, and they are learned from the cases and kept in the "
+            "run's folder",
+        )
 
 
 def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:

@@ -11,6 +11,7 @@ from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.run.build import Experiment
 from esegeta.run.files import atlas_file, baseline_files, nested_explainers
+from esegeta.run.patterns import patterns_fingerprint
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
 
@@ -51,6 +52,7 @@ def unit_fingerprint(
             "parameters": parameters_of(method),
             "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
             "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
+            "patterns": [patterns_fingerprint(part, experiment) for part in parts],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
             "aggregate": (
                 None

@@ -23,6 +23,7 @@ from esegeta.report import (
 from esegeta.run.build import Experiment
 from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
+from esegeta.run.patterns import with_patterns
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget
 from esegeta.volume import Case, Volume
@@ -106,7 +107,10 @@ class Unit:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            explainer = with_files(self.explainer, self.case, self.experiment, ground.volume)
+            explainer = with_patterns(
+                with_files(self.explainer, self.case, self.experiment, ground.volume),
+                self.experiment,
+            )
             attribution = explain(explainer)
             rows = self._score(attribution, explainer)
             regions = () if ground.atlases is None else aggregate(attribution, *ground.atlases)

@@ -8,7 +8,7 @@ from typing import Any
 from esegeta.axes import Logits, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.predict import LinearForm, Term
-from esegeta.target.reading import Reading, UnitScene, unit_name
+from esegeta.target.reading import Reading, UnitScene
 from esegeta.target.region import Everywhere, Region
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Reduce, Target, require_voxels
@@ -88,7 +88,6 @@ class UnitTarget(Target):
             form,
             mask,
             {**facts, "voxels": int(mask.sum())},
-            label=unit_name(self.layer, self.channel),
         )
 
     def describe(self) -> str:

@@ -30,9 +30,12 @@ ROWS: dict[str, Explainer] = {
     "misure": MiSuRe(tau=0.8, steps=8, rate=0.1, cell=2, baseline="minimum"),
 }
 
-ACROSS_SLICES: set[str] = {"occlusion", "meaningful_perturbation", "misure"}
+ACROSS_SLICES: set[str] = set(ROWS)
 """Methods whose map of one slice depends on others, even where the network's does not: boxes, and
 features and masks likewise, reach over slices."""
 
 CHANNELS_TOGETHER: set[str] = {"exact_shapley"}
 """Methods that tell channels apart by default, and not in their row."""
+
+ABOUT_LABELS: set[str] = {"misure"}
+"""Methods that ask for the segmentation of a label, which a unit has not."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from esegeta.errors import EsegetaError, LayerError
+from esegeta.errors import EsegetaError, LayerError, TargetError
 from esegeta.explain import EXPLAINERS, Explainer, Objective
 from esegeta.explain.layer.method import LayerMethod
 from esegeta.predict import WindowPlan
@@ -21,6 +21,8 @@ from tests.oracles import disguised, frozen, relative_gap, state_of, with_coeffi
 
 FAMILIES = (rows_gradient, rows_backprop, rows_layer, rows_perturbation)
 ROWS: dict[str, Explainer] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
+CHANNELS_TOGETHER = rows_perturbation.CHANNELS_TOGETHER
+ABOUT_LABELS = rows_perturbation.ABOUT_LABELS
 ACROSS_SLICES = {name for family in FAMILIES for name in family.ACROSS_SLICES}
 
 TOLERANCE = 1e-5
@@ -67,7 +69,7 @@ def test_documents_itself(method: str) -> None:
 def test_the_map_is_a_map(case: Case, method: str) -> None:
     found = ROWS[method].explain(case.model, case.volume, case.target)
     told_apart = EXPLAINERS[method].traits.by_channel
-    told_apart = told_apart and method not in rows_perturbation.CHANNELS_TOGETHER
+    told_apart = told_apart and method not in CHANNELS_TOGETHER
     channels = case.volume.num_channels if told_apart else 1
     assert found.data.shape == (channels, *case.volume.grid.shape)
     assert found.data.dtype == torch.float32
@@ -295,7 +297,14 @@ def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, metho
         ROWS[method].explain(case.model, case.volume, empty)
 
 
-@pytest.mark.parametrize("method", ALL)
+def test_what_is_about_a_label_refuses_a_unit(some_case: Case) -> None:
+    target = UnitTarget("model.1.submodule", 4).freeze(Scene(some_case.model, some_case.volume))
+    for method in ABOUT_LABELS:
+        with pytest.raises(TargetError, match="label"):
+            ROWS[method].explain(some_case.model, some_case.volume, target)
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name not in ABOUT_LABELS])
 def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> None:
     """Any method, over a network that ends at a layer; the whole one is left as it was."""
     explainer = ROWS[method]
@@ -306,7 +315,8 @@ def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> Non
     before = state_of(some_case.network)
     found = explainer.explain(some_case.model, some_case.volume, target)
     assert state_of(some_case.network) == before
-    channels = some_case.volume.num_channels if explainer.traits.by_channel else 1
+    told_apart = explainer.traits.by_channel and method not in CHANNELS_TOGETHER
+    channels = some_case.volume.num_channels if told_apart else 1
     assert found.data.shape == (channels, *some_case.volume.grid.shape)
     assert found.data.isfinite().all()
     assert found.data.std() > 0

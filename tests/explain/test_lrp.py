@@ -22,7 +22,7 @@ from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.relevance import Carrier
 from esegeta.explain.backprop.rules import Settings
 from esegeta.model import held_still
-from esegeta.predict import WindowPlan
+from esegeta.predict import LinearForm, WindowPlan
 from tests.builders import NORMS, SHAPES, predictor, randomise_norms, unet, volume
 from tests.explain.relevance import BiasFree, brute_force, by_rule
 from tests.oracles import (
@@ -50,8 +50,8 @@ def test_relevance_is_conserved_without_biases(ndim: int, method: Explainer) -> 
     found = method.explain(model, image, target)
     facts = found.facts.more
     logits = target.scene.logits
-    assert target.coefficients is not None
-    value = float((target.coefficients * logits[0]).sum(dtype=torch.float64))
+    assert isinstance(target.coefficients, LinearForm)
+    value = float((target.coefficients.dense() * logits[0]).sum(dtype=torch.float64))
     size = float(found.data.abs().sum())
     assert abs(facts["relevance_in"] - value) < 1e-4 * size
     assert abs(float(found.data.double().sum()) - value) < 1e-4 * size

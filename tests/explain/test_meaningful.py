@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from esegeta.errors import MapError
 from esegeta.explain import MeaningfulPerturbation
-from esegeta.predict import Predictor
+from esegeta.predict import LinearForm, Predictor
 from esegeta.target import Everywhere, FrozenTarget, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import predictor, volume
@@ -106,10 +106,12 @@ def test_a_positive_factor_of_the_target_changes_nothing(ndim: int) -> None:
     model = predictor(Smooth(ndim), (8,) * ndim)
     image = volume((10, 9, 6)[:ndim])
     target = frozen(model, image)
-    assert target.coefficients is not None
+    assert isinstance(target.coefficients, LinearForm)
     method = MeaningfulPerturbation(steps=6, cell=2, baseline="zero")
     expected = method.explain(model, image, target)
-    larger = method.explain(model, image, with_coefficients(target, 37.0 * target.coefficients))
+    larger = method.explain(
+        model, image, with_coefficients(target, 37.0 * target.coefficients.dense())
+    )
     assert relative_gap(larger.data, expected.data) < 1e-5
     assert larger.facts.more["loss_last"] == pytest.approx(expected.facts.more["loss_last"], 1e-4)
 
