@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from esegeta.explain.backprop import functions as kinds
+from esegeta.explain.backprop.arguments import call_with, first_of, two_of, without_first
 from esegeta.explain.backprop.carry import Note, Spread, carry, pass_on
 from esegeta.explain.backprop.graph import is_gate
 from esegeta.explain.backprop.intercept import Call, Intercept
@@ -115,7 +116,7 @@ class Carrier:
         if self.num_linear == 1:  # what comes before it may have made the image anew
             self._images.add(_storage(x))
         call = replace(call, place=self._place(x, self.num_linear - 1))
-        output = self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
+        output = self._carry_linear(call, x, lambda inputs: call_with(inputs, func, args, kwargs))
         setattr(output, MARK, (call, x, x._version, output._version))
         return output
 
@@ -135,10 +136,10 @@ class Carrier:
                 folded = replace(call.with_norm(norm, x), place=replace(call.place))
                 known_output = x.detach()
                 return self._carry_linear(
-                    folded, source, lambda inputs: _with(known_output, func, args, kwargs)
+                    folded, source, lambda inputs: call_with(known_output, func, args, kwargs)
                 )
         call = replace(scaling_call(norm, x), place=self._place(x))
-        return self._carry_linear(call, x, lambda inputs: _with(inputs, func, args, kwargs))
+        return self._carry_linear(call, x, lambda inputs: call_with(inputs, func, args, kwargs))
 
     def _place(self, x: Tensor, index: int = -1) -> Place:
         storage = _storage(x)
@@ -160,7 +161,7 @@ class Carrier:
         return _elementwise(func, args, kwargs, Note("gate"))
 
     def _sum(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        left, right, rest = _two(args, kwargs)
+        left, right, rest = two_of(args, kwargs)
         tracked = [_tracked(left), _tracked(right)]
         if not any(tracked):
             return _as_it_is(func, args, kwargs)
@@ -181,7 +182,7 @@ class Carrier:
         return _carry_two(func, (left, right), rest, tracked, spread, note, values)
 
     def _product(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        left, right, rest = _two(args, kwargs)
+        left, right, rest = two_of(args, kwargs)
         tracked = [_tracked(left), _tracked(right)]
         if not any(tracked):
             return _as_it_is(func, args, kwargs)
@@ -193,7 +194,7 @@ class Carrier:
         return _carry_two(func, (left, right), rest, tracked, spread, Note("product"))
 
     def _quotient(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        left, right, rest = _two(args, kwargs)
+        left, right, rest = two_of(args, kwargs)
         tracked = [_tracked(left), _tracked(right)]
         if not any(tracked):
             return _as_it_is(func, args, kwargs)
@@ -204,7 +205,7 @@ class Carrier:
         return _carry_two(func, (left, right), rest, tracked, spread, Note("product"))
 
     def _contraction(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        left, right, rest = _two(args, kwargs)
+        left, right, rest = two_of(args, kwargs)
         tracked = [_tracked(left), _tracked(right)]
         if not any(tracked):
             return _as_it_is(func, args, kwargs)
@@ -255,13 +256,13 @@ class Carrier:
         )
 
     def _map(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        x = _first(args, kwargs)
+        x = first_of(args, kwargs)
         if not _tracked(x):
             return _as_it_is(func, args, kwargs)
-        blank, rest = _without_first(args, kwargs)
+        blank, rest = without_first(args, kwargs)
 
         def compute(inputs: Tensor) -> Tensor:
-            output: Tensor = _with(inputs, func, blank, rest)
+            output: Tensor = call_with(inputs, func, blank, rest)
             return output
 
         def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
@@ -279,10 +280,10 @@ class LayerCarrier(Carrier):
 
 
 def _elementwise(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], note: Note) -> Any:
-    x = _first(args, kwargs)
+    x = first_of(args, kwargs)
     if not _tracked(x):
         return _as_it_is(func, args, kwargs)
-    return carry(lambda inputs: _with(inputs, func, args, kwargs), pass_on, note, [x])
+    return carry(lambda inputs: call_with(inputs, func, args, kwargs), pass_on, note, [x])
 
 
 def _carry_two(
@@ -318,31 +319,6 @@ def _halves(left: Tensor, right: Tensor) -> tuple[float, float]:
 
 def _as_it_is(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return func(*args, **kwargs)
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else kwargs["input"]
-
-
-def _without_first(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return arguments with nothing in the place of the first, so that a rule may keep them."""
-    return ((None, *args[1:]), kwargs) if args else ((), {**kwargs, "input": None})
-
-
-def _with(x: Tensor, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function with another first argument."""
-    return func(x, *args[1:], **kwargs) if args else func(**{**kwargs, "input": x})
-
-
-def _two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
-    rest = dict(kwargs)
-    given = list(args)
-    for name in ("input", "other", "mat2"):
-        if len(given) < 2 and name in rest:
-            given.append(rest.pop(name))
-    return given[0], given[1], rest
 
 
 def _tracked(value: Any) -> bool:
