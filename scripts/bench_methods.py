@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 from esegeta.explain import EXPLAINERS, Explainer, Features
 
-SMALLEST: dict[str, object] = {"steps": 2, "samples": 4, "max_channels": 4, "channel": 1}
+SMALLEST: dict[str, object] = {"steps": 2, "samples": 4, "max_channels": 4}
 """Values of these fields, wherever a method has them."""
 
 FEATURES = Features("blocks", side_mm=48.0)
@@ -24,4 +24,6 @@ def smallest(name: str) -> Explainer:
         values["features"] = FEATURES
     if name in ("kernel_shap", "lime"):
         values["samples"] = COALITIONS
+    if name == "neuron_conductance":  # a unit of the bottleneck of an untrained network may be dead
+        values["layer"] = "model.0"
     return replace(explainer, **values)

@@ -139,13 +139,18 @@ class _Linear:
             if name not in self._places:
                 self._places[name] = len(self._places)
                 missing.append(run)
-        found = [self._table]
+        # One table at once: small tensors kept between the networks' large ones would keep the
+        # allocator from using that memory again.
+        known = len(self._table)
+        table = self._table.new_zeros(known + len(missing))
+        table[:known] = self._table
         for group in grouped(missing, self._target.objective.predictor.batch_size):
             logits = self._target.run(group, edits)
             share = self._shares.at([window for window, _ in group], logits.device)
             worth = (logits * share).flatten(1).sum(dim=1, dtype=torch.float64)
-            found.append(worth.to(self._table) * self._shares.scale)
-        self._table = torch.cat(found)
+            table[known : known + len(group)] = worth.to(table) * self._shares.scale
+            known += len(group)
+        self._table = table
 
 
 class _Any:
