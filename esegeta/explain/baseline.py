@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.model import full_float32
 from esegeta.volume import Volume
 
 BaselineKind = Literal["zero", "mean", "minimum", "blur", "file"]
@@ -123,5 +124,6 @@ def blur(data: Image, sigmas_vox: list[float]) -> Image:
         kernel = (kernel / kernel.sum())[None, None]
         lines = result.movedim(axis, -1)
         flat = F.pad(lines.reshape(-1, 1, length), (radius, radius), mode="replicate")
-        result = F.conv1d(flat, kernel).reshape(lines.shape).movedim(-1, axis)
+        with full_float32():
+            result = F.conv1d(flat, kernel).reshape(lines.shape).movedim(-1, axis)
     return result.contiguous()

@@ -240,3 +240,18 @@ def test_half_precision_stays_near(method: type) -> None:
     full = method(layer="down").explain(model, image, target).data
     half = method(layer="down").explain(replace(model, precision="fp16"), image, target).data
     assert 0 < relative_gap(half, full) < 1e-2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_slopes_that_cancel_before_a_norm_are_refused(ndim: int, precision: str) -> None:
+    """A constant added to a channel is taken out again: its mean slope is zero but for rounding."""
+    norm = nn.InstanceNorm2d if ndim == 2 else nn.InstanceNorm3d
+    first, last = linear(ndim, out_channels=3, kernel=3), linear(ndim, 3, kernel=3, seed=1)
+    network = nn.Sequential(first, norm(3), nn.ReLU(), last).eval()
+    image = volume((8, 8, 8)[:ndim])
+    model = replace(predictor(network, (8,) * ndim), precision=precision)
+    target = frozen(model, image)
+    with pytest.raises(MapError, match=r"layer 0 cancel.*behind the norm"):
+        GradCam(layer="0").explain(model, image, target)
+    assert GradCam(layer="1").explain(model, image, target).data.any()
+    assert HiResCam(layer="0").explain(model, image, target).data.any()

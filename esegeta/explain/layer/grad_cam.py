@@ -13,12 +13,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from esegeta.errors import MapError
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import blend_layer
 from esegeta.explain.layer.cut import Site, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
+from esegeta.predict import Precision
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     shares = predictor.shares(windows, cotangent)
     objective.tally.evaluations += 1
     total: Tensor | None = None
+    size: Tensor | None = None
     positions = 0.0
     with held_still(predictor.network):
         for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
@@ -74,10 +77,31 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
             activation, slope = slope_at(objective, site, pieces.crops, share)
             summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
             total = summed if total is None else total + summed
+            sizes = slope.abs().transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+            size = sizes if size is None else size + sizes
             positions = activation[0, 0].numel() / windows.num_window_voxels
-    if total is None:
+    if total is None or size is None:
         return None
+    _require_more_than_rounding(total, size, site, objective.predictor.precision)
     return total * (shares.scale / (positions * objective.volume.data[0].numel()))
+
+
+def _require_more_than_rounding(
+    total: Tensor, size: Tensor, site: Site, precision: Precision
+) -> None:
+    """Refuse channel weights that are sums of slopes which cancel.
+
+    So it is before an instance norm, which takes out the mean: whatever is added to a channel
+    as a whole changes nothing, its mean slope is zero, and what is left is rounding.
+    """
+    rounding = 1e-5 if precision == "fp32" else 1e-2
+    if bool(size.max() > 0) and bool(total.abs().max() < rounding * size.max()):
+        raise MapError(
+            f"grad_cam: the slopes by layer {site.name} cancel in every channel, so that their "
+            "mean is rounding",
+            hint="the norm behind this layer takes out its mean; name a layer behind the norm, "
+            "or use hires_cam",
+        )
 
 
 def blend_weighted(objective: Objective, site: Site, weights: Tensor) -> LayerResult:

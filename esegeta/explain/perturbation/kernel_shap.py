@@ -161,9 +161,10 @@ def solve_kernel_shap(
     design, wanted = _without_last(coalitions, values - none, everyone - none)
     solution = torch.linalg.lstsq(root[:, None] * design, (root * wanted)[:, None], driver="gelsd")
     if int(solution.rank) < count - 1:
+        enough = max(4 * count, 2 * len(values))
         raise ConfigError(
             f"kernel_shap: {len(values)} coalitions cannot tell {count} features apart",
-            hint=f"raise samples, to {4 * count} or more, or use fewer features",
+            hint=f"raise samples, to {enough} or more, or use fewer features",
         )
     first = solution.solution[:, 0]
     return torch.cat([first, (everyone - none - first.sum())[None]])
