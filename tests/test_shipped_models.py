@@ -1,0 +1,43 @@
+"""The shipped networks on the shipped samples: what is promised of them holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esegeta.config import load_config
+from esegeta.explain import IntegratedGradients
+from esegeta.run.build import Experiment, build_experiment
+from esegeta.target import FrozenTarget, Scene
+from esegeta.volume import read_case
+
+ROOT = Path(__file__).parents[1]
+
+
+def opened(name: str) -> tuple[Experiment, FrozenTarget]:
+    """Return a shipped experiment, and its first target on its first case."""
+    experiment = build_experiment(load_config(ROOT / "configs" / f"{name}.yaml"))
+    case, plan = experiment.cases[0], experiment.targets[0]
+    volume, truth = read_case(case, experiment.preprocess, experiment.reading)
+    scene = Scene(experiment.predictor, volume, truth)
+    targets = plan.targets(scene, case, experiment.preprocess)
+    return experiment, next(iter(targets.values())).freeze(scene)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["all_methods_2d", "all_methods_3d"])
+def test_integrated_gradients_add_up_within_two_percent_by_default(name: str) -> None:
+    experiment, target = opened(name)
+    found = IntegratedGradients().explain(experiment.predictor, target.scene.volume, target)
+    assert found.facts.completeness_relative is not None
+    assert found.facts.completeness_relative < 0.02
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["all_methods_2d", "all_methods_3d"])
+def test_every_method_has_its_place_in_the_experiments_of_all(name: str) -> None:
+    from esegeta.explain import EXPLAINERS
+
+    config = load_config(ROOT / "configs" / f"{name}.yaml")
+    assert {method.name for method in config.methods.values()} == set(EXPLAINERS)
