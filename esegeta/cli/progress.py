@@ -179,6 +179,9 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
             table.add_row(*(escape(text) for text in names))
         Console(stderr=True).print(table)
     if quiet:
+        for result in outcome.warned:
+            for text in result.warnings:
+                print(f"warning: {result.name}: {text}", file=sys.stderr)
         return
     done = sum(result.status == "done" for result in outcome.results)
     skipped = sum(result.status == "skipped" for result in outcome.results)

@@ -39,6 +39,7 @@ class Traits:
         by_channel: tells the input channels apart.
         reads_target: the map depends on the target; activations alone do not.
         unit: of one voxel of the map; `{target}` stands for the target's unit.
+        sign: what a positive value means.
         together: several targets share its forward passes; see `Explainer.attribute_together`.
     """
 
@@ -51,6 +52,7 @@ class Traits:
     by_channel: bool = True
     reads_target: bool = True
     unit: str = "{target}"
+    sign: str = RAISES
     together: bool = False
 
 
@@ -189,7 +191,7 @@ class Explainer(ABC):
             warnings=raw.warnings,
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
-            sign=RAISES if self.traits.reads_target else READS_NO_TARGET,
+            sign=self.traits.sign if self.traits.reads_target else READS_NO_TARGET,
         )
 
     def _facts(

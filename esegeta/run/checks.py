@@ -22,7 +22,7 @@ from esegeta.errors import (
     OutputError,
     TargetError,
 )
-from esegeta.explain import Baseline, Explainer, Occlusion, PatternNet, baselines_of
+from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
 from esegeta.model import (
     Layer,
     check_units,
@@ -34,6 +34,9 @@ from esegeta.predict import WindowPlan
 from esegeta.run.files import atlas_file, baseline_files, nested_explainers
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
+
+LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
+"""Parameters of methods that are one length, or one an axis."""
 
 
 @contextmanager
@@ -143,8 +146,7 @@ def check_methods(
                 if isinstance(part, PatternNet):
                     _check_patterns(part, config)
                 for case in cases:
-                    if isinstance(part, Occlusion):
-                        _check_lengths(part, case, grids[case.name], f"methods[{index}]")
+                    _check_lengths(part, case, grids[case.name], f"methods[{index}]")
                     for *_, baseline in baselines_of(part):
                         _check_baseline(baseline, case, config, reading, grids[case.name])
                     atlas = atlas_file(part, case, config)
@@ -170,13 +172,14 @@ def _check_patterns(explainer: PatternNet, config: RunConfig) -> None:
         )
 
 
-def _check_lengths(occlusion: Occlusion, case: Case, grid: Grid, place: str) -> None:
-    for key in ("box", "box_mm", "stride", "stride_mm"):
-        value = getattr(occlusion, key)
+def _check_lengths(explainer: Explainer, case: Case, grid: Grid, place: str) -> None:
+    for key in LENGTHS:
+        value = getattr(explainer, key, None)
         if isinstance(value, tuple) and len(value) != grid.ndim:
             shown = ", ".join(f"{length:g}" for length in value)
+            name = f"{place}: {explainer.name}: {key}"
             raise ConfigError(
-                f"{place}: occlusion: {key}: [{shown}] for the {grid.ndim}D image {case.name}",
+                f"{name}: [{shown}] for the {grid.ndim}D image {case.name}",
                 hint=f"give one length, or {grid.ndim}",
             )
 

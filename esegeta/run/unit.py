@@ -25,7 +25,7 @@ from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.run.patterns import with_patterns
 from esegeta.score import ScoreContext
-from esegeta.target import FrozenTarget
+from esegeta.target import FrozenTarget, UnitScene
 from esegeta.volume import Case, Volume
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -96,21 +96,25 @@ class Unit:
         def explain(explainer: Explainer) -> Attribution:
             return explainer.explain(self.experiment.predictor, ground.volume, target)
 
-        return self._finish(explain, ground)
+        return self._finish(explain, ground, target)
 
     def keep(self, attribution: Attribution, ground: Ground, *, seconds: float) -> UnitResult:
         """Score and write a map that was made with others; `seconds` is its share of the making."""
-        result = self._finish(lambda explainer: attribution, ground)
+        result = self._finish(lambda explainer: attribution, ground, attribution.target)
         return replace(result, seconds=result.seconds + seconds)
 
-    def _finish(self, explain: Callable[[Explainer], Attribution], ground: Ground) -> UnitResult:
+    def _finish(
+        self,
+        explain: Callable[[Explainer], Attribution],
+        ground: Ground,
+        target: FrozenTarget,
+    ) -> UnitResult:
         start = time.perf_counter()
 
         def work() -> UnitResult:
-            explainer = with_patterns(
-                with_files(self.explainer, self.case, self.experiment, ground.volume),
-                self.experiment,
-            )
+            explainer = with_files(self.explainer, self.case, self.experiment, ground.volume)
+            if not isinstance(target.scene, UnitScene):  # its network is another
+                explainer = with_patterns(explainer, self.experiment)
             attribution = explain(explainer)
             rows = self._score(attribution, explainer)
             regions = () if ground.atlases is None else aggregate(attribution, *ground.atlases)

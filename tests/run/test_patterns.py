@@ -11,7 +11,7 @@ from esegeta.explain import PatternAttribution, PatternNet, Saliency, SmoothGrad
 from esegeta.run.build import Experiment, build_experiment
 from esegeta.run.patterns import patterns_fingerprint, patterns_of, patterns_path, with_patterns
 from esegeta.volume import read_case
-from tests.experiments import Lab, noise, pointwise_lab, save_image
+from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 SHAPE = (8, 7, 6)
 
@@ -72,3 +72,20 @@ def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
     assert patterns_fingerprint(PatternNet(), other) != first
     save_image(experiment.cases[1].images[0], noise(SHAPE, seed=9))
     assert patterns_fingerprint(PatternNet(), build(lab)) != first
+
+
+def test_a_unit_inside_the_network_is_fitted_on_what_it_explains(tmp_path: Path) -> None:
+    """Its network ends at the layer: the patterns of the whole one are not its own."""
+    lab = unet_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [
+        {"name": "whole", "label": "liver", "over": "all"},
+        {"name": "unit", "of": "unit", "layer": "model.0", "channel": 1},
+    ]
+    lab.keys["methods"] = ["pattern_net", "pattern_attribution"]
+    outcome = lab.run()
+    assert outcome.exit_code == 0, outcome.stdout
+    fitted = [
+        lab.sidecar("a", target, "pattern_net")["facts"]["more"]["patterns_fitted_on"]
+        for target in ("whole", "unit")
+    ]
+    assert fitted == ["a, b", "the explained volume itself"]

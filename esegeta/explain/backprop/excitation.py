@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -36,7 +36,12 @@ class ExcitationBackprop(Explainer):
     """
 
     name: ClassVar[str] = "excitation_backprop"
-    traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True, unit="probability")
+    traits: ClassVar[Traits] = Traits(
+        "backprop",
+        needs_hooks=True,
+        unit="probability",
+        sign="a probability: the share of what excites the target",
+    )
     zero_hint: ClassVar[str] = "nothing excites this target; is the network trained?"
 
     @property
@@ -88,6 +93,9 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
     """
 
     name: ClassVar[str] = "contrastive_excitation_backprop"
+    traits: ClassVar[Traits] = replace(
+        ExcitationBackprop.traits, sign="positive values excite the target more than its opposite"
+    )
     zero_hint: ClassVar[str] = "the target and its opposite are excited alike; is it trained?"
 
     @property

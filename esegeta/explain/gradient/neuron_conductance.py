@@ -93,7 +93,8 @@ def gradient_through(objective: Objective, layer: nn.Module, channel: int) -> Im
             logits = objective.run(crops)
         if not outputs:
             raise LayerError(
-                "the layer did not run, or its output is no tensor", hint="name another"
+                "the layer did not run, or its output is no tensor",
+                hint="name another; of a unit's target, one that runs before the unit's own layer",
             )
         activation = outputs[0]
         if activation.ndim < 2 or channel >= activation.shape[1]:

@@ -204,7 +204,12 @@ class SmoothGradSquared(NoisyCopies):
     """
 
     name: ClassVar[str] = "smoothgrad_sq"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["smoothgrad_sq"])
+    traits: ClassVar[Traits] = Traits(
+        "gradient",
+        stochastic=True,
+        unit=UNITS["smoothgrad_sq"],
+        sign="a square, never negative: strength without sign",
+    )
 
     @property
     def statistic(self) -> Kind:
@@ -233,7 +238,12 @@ class VarGrad(NoisyCopies):
     """
 
     name: ClassVar[str] = "vargrad"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["vargrad"])
+    traits: ClassVar[Traits] = Traits(
+        "gradient",
+        stochastic=True,
+        unit=UNITS["vargrad"],
+        sign="a variance, never negative: where the map is unstable",
+    )
     zero_hint: ClassVar[str] = "the base method's map does not change under this noise; raise it"
 
     @property

@@ -131,7 +131,10 @@ def spatial(outputs: Sequence[Tensor], windows: Windows) -> Tensor:
     """
     ndim = len(windows.size) - (windows.slice_axis is not None)
     if not outputs:
-        raise LayerError("the layer did not run, or its output is no tensor", hint="name another")
+        raise LayerError(
+            "the layer did not run, or its output is no tensor",
+            hint="name another; of a unit's target, one that runs before the unit's own layer",
+        )
     if outputs[0].ndim != ndim + 2:
         raise LayerError(
             f"the layer's output {tuple(outputs[0].shape)} has no {ndim} spatial axes",

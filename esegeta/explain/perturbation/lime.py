@@ -76,6 +76,12 @@ class Lime(OverFeatures):
         if not game.players:
             return game.map(torch.zeros(0, dtype=torch.float64))
         generator = generator_for(torch.empty(0), self.seed)
+        if self.samples < len(game.players) + 2:
+            raise ConfigError(
+                f"lime: samples: {self.samples} for {len(game.players)} features",
+                hint=f"a linear model of them needs {len(game.players) + 2} at the least; "
+                "several times as many are usual",
+            )
         draws = torch.rand((self.samples, len(game.players)), generator=generator)
         coalitions = draws < 0.5
         values = game.values(game.with_dummies(coalitions))

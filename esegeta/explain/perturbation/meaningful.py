@@ -102,7 +102,12 @@ class MeaningfulPerturbation(Explainer):
     baseline: Baseline | str = "blur"
 
     name: ClassVar[str] = "meaningful_perturbation"
-    traits: ClassVar[Traits] = Traits("perturbation", by_channel=False, unit="mask")
+    traits: ClassVar[Traits] = Traits(
+        "perturbation",
+        by_channel=False,
+        unit="mask",
+        sign="a mask in 0..1: what goes (deletion) or is kept (preservation)",
+    )
     zero_hint: ClassVar[str] = "no cell is worth its price; lower l1, or try larger cells"
 
     def __post_init__(self) -> None:

@@ -69,7 +69,9 @@ class MiSuRe(Explainer):
     baseline: Baseline | str = "minimum"
 
     name: ClassVar[str] = "misure"
-    traits: ClassVar[Traits] = Traits("perturbation", by_channel=False, unit="mask")
+    traits: ClassVar[Traits] = Traits(
+        "perturbation", by_channel=False, unit="mask", sign="a mask in 0..1: what is kept"
+    )
     zero_hint: ClassVar[str] = "choose a baseline from which the label cannot be told"
 
     def __post_init__(self) -> None:
