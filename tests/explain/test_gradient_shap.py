@@ -155,18 +155,47 @@ def test_parts_of_the_path_leave_little_to_chance() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2])
-def test_the_standard_error_is_the_spread_over_seeds(noise: float) -> None:
-    (model, image, target), _ = quadratic_case()
-    whole = predictor(model.network, SHAPES[2])
+@pytest.mark.parametrize("network", ["quadratic", "relu_batch", "relu_instance"])
+def test_the_standard_error_is_the_spread_over_seeds(network: str, noise: float) -> None:
+    """Also where the gradient jumps along the way, and where it turns within a part of it."""
+    if network == "quadratic":
+        (model, image, target), _ = quadratic_case()
+        model = predictor(model.network, SHAPES[2])
+    else:
+        model, image = predictor(unet(2, network), (8, 8)), volume((8, 8))
+        target = frozen(model, image)
     runs = [
         GradientShap(
-            baselines=BASELINES, samples=12, noise=noise, seed=seed, spread=True, tolerance=9.0
-        ).explain(whole, image, target)
-        for seed in range(50)
+            baselines=BASELINES, samples=16, noise=noise, seed=seed, spread=True, tolerance=9.0
+        ).explain(model, image, target)
+        for seed in range(60)
     ]
     seen = torch.stack([run.data for run in runs]).double().var(dim=0)
     said = torch.stack([run.standard_error for run in runs]).double().square().mean(dim=0)
-    assert 0.8 < float((said.sum() / seen.sum()).sqrt()) < 1.25
+    assert 0.85 < float((said.sum() / seen.sum()).sqrt()) < 1.2
+
+
+def test_with_a_standard_error_draws_come_in_pairs(ndim: int) -> None:
+    """Six draws: two parts of the first way, the one of the second, each drawn from twice."""
+    model, image, target = unet_case(ndim)
+    generator = torch.Generator().manual_seed(4)
+    mean, variance = torch.zeros_like(image.data), torch.zeros_like(image.data)
+    for start, parts in zip(starts(image), (2, 1), strict=True):
+        uniform = torch.rand((parts, 2), generator=generator, dtype=torch.float64)
+        path = image.data - start
+        for part, pair in enumerate(uniform.tolist()):
+            points = [(start + (part + draw) / parts * path)[None] for draw in pair]
+            slopes = [
+                gradient_of(lambda x: target.value(monai_prediction(model, x)), point)[0]
+                for point in points
+            ]
+            one, other = (path * slope for slope in slopes)
+            mean += (one + other) / 2 / parts / 2
+            variance += (one - other).square() / 4 / parts**2 / 4
+    method = GradientShap(baselines=BASELINES, samples=6, seed=4, spread=True, tolerance=9.0)
+    found = method.explain(model, image, target)
+    assert relative_gap(found.data, mean) < TOLERANCE
+    assert relative_gap(found.standard_error, variance.sqrt()) < 1e-4
 
 
 def test_a_gap_above_tolerance_is_a_warning(ndim: int) -> None:
@@ -198,7 +227,8 @@ def test_the_cost_is_what_it_says(ndim: int) -> None:
         ({"baselines": ()}, "none is given"),
         ({"baselines": ("blurr",)}, '"blurr" is not known'),
         ({"samples": 1}, "1 for 2 baselines"),
-        ({"samples": 5, "spread": True}, "and a standard error; use at least 6"),
+        ({"samples": 3, "spread": True}, "and a standard error; use at least 4"),
+        ({"samples": 5, "spread": True}, "5 is odd; use 6 or spread: false"),
         ({"noise": -0.1}, "noise: -0.1 must not be below zero"),
     ],
 )

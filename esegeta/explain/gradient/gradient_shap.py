@@ -21,8 +21,6 @@ from esegeta.explain.explainer import (
 )
 from esegeta.explain.objective import Objective
 
-LEAST_FOR_SPREAD = 3
-
 
 @dataclass(frozen=True)
 class GradientShap(Explainer):
@@ -35,10 +33,11 @@ class GradientShap(Explainer):
 
     Args:
         baselines: zero, mean, minimum, blur or image files; each has an equal part.
-        samples: draws over all baselines.
+        samples: draws over all baselines; even where `spread` is asked for.
         noise: standard deviation of e, in standard deviations of the image.
         seed: of the draws.
-        spread: also return the standard error of the map.
+        spread: also return the standard error of the map: half as many parts of (0, 1), two draws
+            in each, whose difference tells it.
         tolerance: relative gap above which the map carries a warning.
 
     Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,
@@ -65,14 +64,25 @@ class GradientShap(Explainer):
             )
         if self.noise < 0:
             raise ConfigError(f"gradient_shap: noise: {self.noise:g} must not be below zero")
-        least = len(parsed) * (LEAST_FOR_SPREAD if self.spread else 1)
+        least = len(parsed) * self._draws_a_part
         if self.samples < least:
             raise ConfigError(
                 f"gradient_shap: samples: {self.samples} for {len(parsed)} baselines"
                 f"{' and a standard error' if self.spread else ''}",
                 hint=f"use at least {least}",
             )
+        if self.samples % self._draws_a_part:
+            raise ConfigError(
+                f"gradient_shap: samples: a standard error needs pairs of draws, {self.samples} is "
+                "odd",
+                hint=f"use {self.samples + 1} or spread: false",
+            )
         object.__setattr__(self, "baselines", parsed)
+
+    @property
+    def _draws_a_part(self) -> int:
+        # One draw a part is the better map, but leaves no way to tell its error from its trend.
+        return 2 if self.spread else 1
 
     @property
     def cost(self) -> str:
@@ -87,18 +97,19 @@ class GradientShap(Explainer):
         total = torch.zeros_like(x)
         variance = torch.zeros_like(x) if self.spread else None
         change = objective.value()
-        shares = _share_out(self.samples, len(self.baselines))
-        for baseline, count in zip(self.baselines, shares, strict=True):
+        each, ways = self._draws_a_part, len(self.baselines)
+        shares = _share_out(self.samples // each, ways)
+        for baseline, parts in zip(self.baselines, shares, strict=True):
             start = parse_baseline(baseline).of(objective.volume)
-            change -= objective.at(start).value() / len(shares)
-            roughness = _Roughness(x) if self.spread else None
-            for alpha in _stratified(count, generator):
-                part = _draw(objective, start, alpha, sigma, generator)
-                total.add_(part, alpha=1 / (count * len(shares)))
-                if roughness is not None:
-                    roughness.add(part)
-            if variance is not None and roughness is not None:
-                variance.add_(roughness.variance(), alpha=1 / (count * len(shares) ** 2))
+            change -= objective.at(start).value() / ways
+            for alphas in _stratified(parts, each, generator):
+                draws = [_draw(objective, start, alpha, sigma, generator) for alpha in alphas]
+                for draw in draws:
+                    total.add_(draw, alpha=1 / (each * parts * ways))
+                if variance is not None:
+                    # (d1 - d2)^2 / 2 is the variance of one draw, / 4 that of the pair's mean.
+                    one, other = draws
+                    variance.add_((one - other).square_(), alpha=1 / (2 * parts * ways) ** 2)
         error = variance.sqrt_() if variance is not None else None
         return self._judged(total, change, error)
 
@@ -135,42 +146,15 @@ def _draw(
     return path * objective.at(torch.add(start, path, alpha=alpha)).gradient()
 
 
-class _Roughness:
-    """The variance of draws about their trend over alpha, by second differences.
-
-    One draw lies in each part of (0, 1), so that their plain variance would count the trend, which
-    the parts have taken out. `(y_1 - 2 y_2 + y_3)^2 / 6` of neighbours knows no straight trend.
-
-    Source: Wolter, Introduction to Variance Estimation, 2007, section 8.2.
-    """
-
-    def __init__(self, like: Tensor) -> None:
-        self.total = torch.zeros_like(like)
-        self.recent: list[Tensor] = []
-        self.num_triples = 0
-
-    def add(self, draw: Tensor) -> None:
-        """Take in the next draw; at most two earlier ones are held."""
-        if len(self.recent) == LEAST_FOR_SPREAD - 1:
-            before, last = self.recent
-            self.total += (before - 2 * last + draw).square_()
-            self.num_triples += 1
-            self.recent = [last, draw]
-        else:
-            self.recent.append(draw)
-
-    def variance(self) -> Tensor:
-        """Return the variance of one draw within its part."""
-        return self.total / (6 * self.num_triples)
-
-
-def _share_out(samples: int, num_baselines: int) -> list[int]:
-    """Return how many draws each baseline gets; they differ by one at most."""
-    base, rest = divmod(samples, num_baselines)
+def _share_out(parts: int, num_baselines: int) -> list[int]:
+    """Return how many parts the way from each baseline has; they differ by one at most."""
+    base, rest = divmod(parts, num_baselines)
     return [base + (place < rest) for place in range(num_baselines)]
 
 
-def _stratified(count: int, generator: torch.Generator) -> list[float]:
-    """Return one uniform draw from each of `count` equal parts of (0, 1)."""
-    draws = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
-    return [(place + draw) / count for place, draw in enumerate(draws.tolist())]
+def _stratified(parts: int, each: int, generator: torch.Generator) -> list[list[float]]:
+    """Return `each` uniform draws from every one of `parts` equal parts of (0, 1)."""
+    draws = torch.rand(
+        (parts, each), generator=generator, device=generator.device, dtype=torch.float64
+    )
+    return [[(place + draw) / parts for draw in row] for place, row in enumerate(draws.tolist())]

@@ -39,7 +39,7 @@ class Rise(Explainer):
         cell_mm: side of a cell of the smooth masks.
         keep: probability p of a cell or feature to be kept.
         seed: of the masks.
-        spread: also give the standard error of the mean over masks.
+        spread: also give the standard error over masks, that of a covariance.
 
     Source: Petsiuk et al., RISE, 2018, equation 6; there the baseline is zero and the mean of R is
     not taken off, which adds a constant, `mean_value` among the facts, to every voxel.
@@ -87,7 +87,7 @@ class Rise(Explainer):
         padded = target.windows.pad(baseline[None])
         values = target.start() + target.changes(_Masked(masks, padded, target))
         mean = values.mean()
-        data, errors = _weigh(masks, (values - mean) / self.keep, target, spread=self.spread)
+        data, errors = _weigh(self, masks, (values - mean) / self.keep, target)
         more = {
             "mean_value": float(mean),
             "cells": list(masks.grids.shape[1:]),
@@ -97,9 +97,12 @@ class Rise(Explainer):
 
     def _over_features(self, game: Game) -> RawMap:
         generator = generator_for(torch.empty(0), self.seed)
-        kept = torch.rand((self.samples, len(game.players)), generator=generator) < self.keep
-        values = game.values(game.with_dummies(kept))
-        terms = (values - values.mean())[:, None] * kept / self.keep
+        draws = torch.rand((self.samples, len(game.players)), generator=generator)
+        values = game.values(game.with_dummies(draws < self.keep))
+        kept = (draws < self.keep).to(values)
+        # A constant in the masks adds nothing to the map, as the values are centred, but it adds to
+        # the spread of the terms.
+        terms = (values - values.mean())[:, None] * (kept - kept.mean(dim=0)) / self.keep
         errors = terms.std(dim=0) / math.sqrt(self.samples) if self.spread else None
         more = {"mean_value": float(values.mean())}
         return game.map(terms.mean(dim=0), errors=errors, more=more)
@@ -173,9 +176,13 @@ class _Masked(Edits):
 
 
 def _weigh(
-    masks: SmoothMasks, values: Float64[Tensor, " N"], target: EditedTarget, *, spread: bool
+    method: Rise, masks: SmoothMasks, values: Float64[Tensor, " N"], target: EditedTarget
 ) -> tuple[Image, Image | None]:
-    """Return the mean of `value_i m_i` over masks and its standard error, in the seen windows."""
+    """Return the mean of `value_i m_i` over masks and its standard error, in the seen windows.
+
+    The values add up to zero, so that this is a covariance: its error is that of the mean of
+    `value_i (m_i - mean m)`.
+    """
     windows = target.windows
     shape: Shape = windows.padded_shape
     seen = torch.zeros(shape, dtype=torch.bool, device=values.device)
@@ -187,20 +194,26 @@ def _weigh(
     box = _bounding_box(mask_of_seen)
     sides = tuple(part.stop - part.start for part in box)
     mean = torch.zeros(sides, device=values.device)
-    squares = torch.zeros(sides if spread else (), device=values.device)
+    # Moments of c = m - p, not of m: less is lost when the squares of means are taken off.
+    centre, first, second = torch.zeros((3, *(sides if method.spread else ())), device=mean.device)
     for place, value in enumerate(values.tolist()):
         mask = masks.of(place, box)
         mean.add_(mask, alpha=value / len(masks))
-        if spread:
-            squares.addcmul_(mask, mask, value=value * value / len(masks))
+        if method.spread:
+            mask -= method.keep
+            weight = value * value / len(masks)
+            centre.add_(mask, alpha=1 / len(masks))
+            first.add_(mask, alpha=weight)
+            second.addcmul_(mask, mask, value=weight)
 
     def placed(part: Tensor) -> Image:
         whole: Any = torch.zeros(windows.shape, device=values.device)
         whole[box] = part
         return torch.where(mask_of_seen, whole, torch.zeros_like(whole))[None]
 
-    if not spread:
+    if not method.spread:
         return placed(mean), None
+    squares = second - 2 * centre * first + centre * centre * float(values.square().mean())
     variance = (squares - mean * mean).clamp(min=0) / (len(masks) - 1)
     return placed(mean), placed(variance.sqrt())
 
