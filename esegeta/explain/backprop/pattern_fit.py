@@ -1,11 +1,13 @@
 """Patterns: where the signal of each linear operation lies, learned from images.
 
-A weight w reads an output y = w.x; the pattern a says how x changes with y. For operations with a
-nonlinearity behind them the moments are over positions whose output is positive, so that
+A weight w reads an output y = w.x; the pattern a says how x changes with y. The moments are over
+positions whose output is positive, as an activation behind the operation lets them pass, so that
 
     a = cov+(x, y) / w . cov+(x, y),   cov+(x, y) = E+[x y] - E+[x] E+[y]
 
-and w.a = 1. Operations that give the logits, and residual sums, take all positions.
+and w.a = 1. Operations that give the logits, and residual sums, take all positions. An operation
+within the network that meets no activation, such as a transposed convolution before a
+concatenation, should too, and does not: of its negative outputs the pattern knows nothing.
 """
 
 from __future__ import annotations
