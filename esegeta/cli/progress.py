@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from esegeta.run import Listener, Outcome, Silence, UnitResult
+from esegeta.run import Ended, Listener, Outcome, Silence
 
 SECONDS_BETWEEN_LINES = 30
 WORDS = {"done": "done", "skipped": "skipped (finished before)", "failed": "FAILED"}
@@ -68,7 +68,7 @@ class PlainLines:
             count = f"{self._windows} of {self._expected} windows, about {seconds:.0f} s left"
         print(f"[{self._done + 1}/{self._total}] {self._name}: {count}", flush=True)
 
-    def end(self, result: UnitResult) -> None:
+    def end(self, result: Ended) -> None:
         """Say how a unit ended."""
         self._done += 1
         took = f" in {result.seconds:.1f} s" if result.seconds else ""
@@ -118,7 +118,7 @@ class Bars:
         self._progress.update(self._part, completed=self._windows, total=total, visible=True)
         self._move()
 
-    def end(self, result: UnitResult) -> None:
+    def end(self, result: Ended) -> None:
         """Advance the bar and leave a line."""
         self._done += 1
         self._running = max(self._running - 1, 0)
@@ -172,11 +172,10 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
             print(f"  {failure.name}: {failure.message}", file=sys.stderr)
     elif failures:
         table = Table(title="failures", title_justify="left", show_lines=True)
-        for column in ("case", "target", "method", "what was wrong"):
+        for column in ("unit", "what was wrong"):
             table.add_column(column, overflow="fold")
         for failure in failures:
-            names = (failure.case, failure.target, failure.method, failure.message)
-            table.add_row(*(escape(text) for text in names))
+            table.add_row(escape(failure.name), escape(failure.message))
         Console(stderr=True).print(table)
     if quiet:
         for result in outcome.warned:

@@ -2,10 +2,11 @@
 
 from esegeta.run.build import Experiment, build_experiment, build_network, probe_network
 from esegeta.run.execute import Policy, run_experiment
-from esegeta.run.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
+from esegeta.run.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, UnitResult
 
 __all__ = [
     "EXIT_USER",
+    "Ended",
     "Experiment",
     "Listener",
     "Outcome",

@@ -14,6 +14,41 @@ Status = Literal["done", "skipped", "failed"]
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 
+class Ended(Protocol):
+    """How one unit of work ended, whatever the work is: what is shown and what the exit code says.
+
+    The attributes are those of `UnitResult`, the unit of `esegeta run`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What was to be done."""
+
+    @property
+    def status(self) -> Status:
+        """Done now, skipped because it was finished before, or failed."""
+
+    @property
+    def seconds(self) -> float:
+        """What it took, now."""
+
+    @property
+    def message(self) -> str:
+        """Why it failed."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of its result must know."""
+
+    @property
+    def is_bug(self) -> bool:
+        """Whether it failed with something that is not the user's to mend."""
+
+    @property
+    def traceback(self) -> str:
+        """Of a bug."""
+
+
 @dataclass(frozen=True)
 class UnitResult:
     """How one unit of work, case x target x method, ended.
@@ -54,17 +89,17 @@ class UnitResult:
 class Outcome:
     """How a run ended."""
 
-    results: Sequence[UnitResult]
+    results: Sequence[Ended]
     seconds: float = 0.0
 
     @property
-    def failures(self) -> list[UnitResult]:
+    def failures(self) -> list[Ended]:
         """Units that failed."""
         return [result for result in self.results if result.status == "failed"]
 
     @property
-    def warned(self) -> list[UnitResult]:
-        """Units whose map carries a warning."""
+    def warned(self) -> list[Ended]:
+        """Units whose result carries a warning."""
         return [result for result in self.results if result.warnings]
 
     @property
@@ -94,7 +129,7 @@ class Listener(Protocol):
     def advance(self, windows: int) -> None:
         """Hear that so many windows went through the network."""
 
-    def end(self, result: UnitResult) -> None:
+    def end(self, result: Ended) -> None:
         """Hear how a unit ended."""
 
 
@@ -113,5 +148,5 @@ class Silence:
     def advance(self, windows: int) -> None:
         """Ignore it."""
 
-    def end(self, result: UnitResult) -> None:
+    def end(self, result: Ended) -> None:
         """Ignore it."""

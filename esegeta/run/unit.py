@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,6 +27,8 @@ from esegeta.run.patterns import with_patterns
 from esegeta.score import ScoreContext
 from esegeta.target import FrozenTarget, UnitScene
 from esegeta.volume import Case, Volume
+
+Result = TypeVar("Result")
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -150,7 +152,12 @@ class Unit:
         return {identity: vars(score) for identity, score in self.experiment.scores.items()}
 
 
-def catch_failure(work: Callable[[], UnitResult], failed: Callable[..., UnitResult]) -> UnitResult:
+def catch_failure(
+    work: Callable[[], Result],
+    failed: Callable[..., Result],
+    *,
+    memory_hint: str = "lower inference.batch_size or inference.window, or use precision: bf16",
+) -> Result:
     """Do work and turn an exception into a failed result; a bug keeps its traceback."""
     try:
         return work()
@@ -158,8 +165,8 @@ def catch_failure(work: Callable[[], UnitResult], failed: Callable[..., UnitResu
         return failed("failed", message=str(error))
     except Exception as error:
         if is_out_of_memory(error):
-            hint = "lower inference.batch_size or inference.window, or use precision: bf16"
-            return failed("failed", message=str(ModelError("out of memory", hint=hint)))
+            message = str(ModelError("out of memory", hint=memory_hint))
+            return failed("failed", message=message)
         message = f"{type(error).__name__}: {error}"
         return failed("failed", message=message, is_bug=True, traceback=traceback.format_exc())
 
