@@ -13,8 +13,16 @@ MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 LARGEST_PROBE_VOXELS = 192**3
 
 
-def count_outputs(network: nn.Module, size: Shape, num_channels: int) -> int:
+def count_outputs(
+    network: nn.Module, size: Shape, num_channels: int, *, key: str = "inference.window"
+) -> int:
     """Return the number of output channels of a network for a window of this size.
+
+    Args:
+        network: any module from `B C *W` to logits.
+        size: of the window, `*W`.
+        num_channels: C.
+        key: what the size is called in messages.
 
     Raises:
         WindowError: the network cannot take the window; the message says of which multiple each
@@ -29,11 +37,11 @@ def count_outputs(network: nn.Module, size: Shape, num_channels: int) -> int:
         raise ModelError(
             f"the network fails on a window of {shape_text(size)} with {num_channels} channels: "
             f"{reason}",
-            hint="check model.args (in_channels, spatial_dims) and inference.window",
+            hint=f"check model.args (in_channels, spatial_dims) and {key}",
         )
     rounded = tuple(max(multiple, round(length / multiple) * multiple) for length in size)
     raise WindowError(
-        f"inference.window: the network cannot take {shape_text(size)} ({reason})",
+        f"{key}: the network cannot take {shape_text(size)} ({reason})",
         hint=f"each length must be a multiple of {multiple}, such as {list(rounded)}",
     )
 

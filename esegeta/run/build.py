@@ -13,9 +13,7 @@ from torch import nn
 
 from esegeta.config import RunConfig, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
-from esegeta.errors import (
-    ConfigError,
-)
+from esegeta.errors import ConfigError
 from esegeta.explain import Explainer
 from esegeta.model import (
     Labels,
@@ -151,18 +149,28 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
     notes = []
-    with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
-        torch.manual_seed(config.keys.seed)  # of what the weights do not set
-        if keys.kind == "monai":
-            network = build_monai_network(str(keys.network), keys.args)
-        else:
-            notes.append(f"model.class {keys.class_path} is code and was run to build the network")
-            network = build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
+    network = construct_network(config, seed=config.keys.seed)  # of what the weights do not set
+    if keys.kind == "module":
+        notes.append(f"model.class {keys.class_path} is code and was run to build the network")
+    with blamed_on(config, "model"):
         if keys.weights is not None:
             load_weights(network, config.find_file(keys.weights))
         elif keys.kind == "monai":
             notes.append("no model.weights: the network has random weights and explains nothing")
     return network.eval(), tuple(notes)
+
+
+def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
+    """Construct the config's network as it is before any weights are loaded, under a seed.
+
+    The random state of the caller is left as it was.
+    """
+    keys = config.keys.model
+    with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        if keys.kind == "monai":
+            return build_monai_network(str(keys.network), keys.args)
+        return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
 
 
 def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, int]:

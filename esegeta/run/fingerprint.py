@@ -24,7 +24,7 @@ def hash_inputs(case: Case) -> dict[str, str]:
 
 def prediction_fingerprint(experiment: Experiment, inputs: dict[str, str]) -> str:
     """Return the fingerprint of a case's prediction."""
-    return _digest(_prediction_parts(experiment, inputs))
+    return digest(prediction_parts(experiment, inputs))
 
 
 def unit_fingerprint(
@@ -36,23 +36,10 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    parts = list(nested_explainers(method))
-    files = [
-        baseline_files(baseline, case, experiment.config)
-        for part in parts
-        for *_, baseline in baselines_of(part)
-    ]
-    atlases = [atlas_file(part, case, experiment.config) for part in parts]
-    return _digest(
+    return digest(
         {
-            "prediction": _prediction_parts(experiment, inputs),
-            "target": plan.fingerprint(case),
+            **map_parts(experiment, case, plan, method, inputs),
             "target_name": target_name,
-            "method": method.name,
-            "parameters": parameters_of(method),
-            "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
-            "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
-            "patterns": [patterns_fingerprint(part, experiment) for part in parts],
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
             "aggregate": (
                 None
@@ -63,7 +50,34 @@ def unit_fingerprint(
     )
 
 
-def _prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[str, Any]:
+def map_parts(
+    experiment: Experiment,
+    case: Case,
+    plan: TargetPlan,
+    method: Explainer,
+    inputs: dict[str, str],
+) -> dict[str, Any]:
+    """Return all that decides the map of a method for a target of a case, as plain values."""
+    parts = list(nested_explainers(method))
+    files = [
+        baseline_files(baseline, case, experiment.config)
+        for part in parts
+        for *_, baseline in baselines_of(part)
+    ]
+    atlases = [atlas_file(part, case, experiment.config) for part in parts]
+    return {
+        "prediction": prediction_parts(experiment, inputs),
+        "target": plan.fingerprint(case),
+        "method": method.name,
+        "parameters": parameters_of(method),
+        "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
+        "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
+        "patterns": [patterns_fingerprint(part, experiment) for part in parts],
+    }
+
+
+def prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[str, Any]:
+    """Return all that decides the prediction of a case, as plain values."""
     from esegeta import __version__
 
     keys = experiment.config.keys
@@ -89,6 +103,7 @@ def _sha256_of(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
-def _digest(parts: dict[str, Any]) -> str:
+def digest(parts: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values, in hexadecimal."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -14,6 +14,7 @@ Status = Literal["done", "skipped", "failed"]
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 
+@runtime_checkable
 class Ended(Protocol):
     """How one unit of work ended, whatever the work is: what is shown and what the exit code says.
 

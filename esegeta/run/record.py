@@ -33,7 +33,7 @@ class Recorder:
         self.inputs: dict[str, str] = {}
         self._experiment = experiment
         self._start = time.perf_counter()
-        self._head = _head(experiment, __version__)
+        self._head = describe_experiment(experiment)
 
     def write(self, results: Sequence[UnitResult], state: str) -> None:
         """Write the record as things stand."""
@@ -49,12 +49,15 @@ class Recorder:
         )
 
 
-def _head(experiment: Experiment, version: str) -> dict[str, Any]:
+def describe_experiment(experiment: Experiment) -> dict[str, Any]:
+    """Return what is run, with which versions, on what, as plain values; `started` is now."""
+    from esegeta import __version__
+
     device = experiment.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     parameters = sum(p.numel() for p in experiment.predictor.network.parameters())
     return {
-        "esegeta": version,
+        "esegeta": __version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config_file": str(experiment.config.document.path),
         "config": experiment.config.resolved(),
