@@ -21,6 +21,7 @@ FAMILIES = {
     "backprop": "rules of their own for going back through layers, in place of the gradient's",
     "layer": "what a layer inside the network holds, weighted by what the target makes of it",
     "perturbation": "what becomes of the target when parts of the image are replaced",
+    "null": "maps that know nothing of the network; what does not beat them says nothing",
 }
 """Families in the order of the list, with what their methods have in common."""
 

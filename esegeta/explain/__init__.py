@@ -55,6 +55,7 @@ from esegeta.explain.layer import (
     ScoreCam,
     XResCam,
 )
+from esegeta.explain.null import NULL, EdgeMap, RandomMap
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import (
     PERTURBATION,
@@ -81,11 +82,13 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     **BACKPROP,
     **LAYER,
     **PERTURBATION,
+    **NULL,
 }
 """Every method by the name that configs use."""
 
 __all__ = [
     "EXPLAINERS",
+    "NULL",
     "AblationCam",
     "Atlas",
     "Attribution",
@@ -94,6 +97,7 @@ __all__ = [
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "EdgeMap",
     "EditedTarget",
     "Edits",
     "ExactShapley",
@@ -133,6 +137,7 @@ __all__ = [
     "PatternAttribution",
     "PatternNet",
     "Patterns",
+    "RandomMap",
     "RawMap",
     "RegionRow",
     "Rise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from esegeta.volume import Grid, Volume, write_json, write_map
 
 RAISES = "positive values raise the target"
 READS_NO_TARGET = "the activation's; the target plays no part"
+PER_INPUT_UNIT = " / input unit"
+"""How the unit of a slope by the input ends; such a map foresees changes, not removals."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Attribution:
         standard_error: of each voxel of a stochastic method's map, `A *S`, where it was asked for.
         layer_maps: of layer methods, each layer's map on the layer's own grid.
         sign: what it means that a value is positive, in words.
+        sharing: how many values of the map hold one worth together, `A *S`, where a method paints
+            whole features with theirs; None where every value is a worth of its own.
     """
 
     data: Image
@@ -100,6 +104,12 @@ class Attribution:
     standard_error: Image | None = None
     layer_maps: tuple[LayerMap, ...] = ()
     sign: str = RAISES
+    sharing: Image | None = None
+
+    @property
+    def is_slope(self) -> bool:
+        """Whether values are per unit of the input: times a change of the input they add up."""
+        return self.unit.endswith(PER_INPUT_UNIT)
 
     @property
     def has_channels(self) -> bool:
@@ -117,6 +127,16 @@ class Attribution:
         if self.data.shape[0] == channels:
             return self.data
         return (self.data / channels).expand(channels, *self.data.shape[1:])
+
+    def density(self) -> Image:
+        """The map as shares that add up over any set of voxels, one for each input channel.
+
+        Where a method paints a feature of n voxels with the feature's worth, each holds 1 / n of
+        it. Maps of voxels are split evenly over the channels.
+        """
+        if self.sharing is None:
+            return self.per_channel()
+        return replace(self, data=self.data / self.sharing, sharing=None).per_channel()
 
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the map's file needs, as plain values."""

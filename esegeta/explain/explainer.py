@@ -68,6 +68,7 @@ class RawMap:
         warnings: what a reader of the map must know.
         standard_error: of each voxel, `A *S`, where a stochastic method was asked for it.
         layer_maps: see `Attribution`.
+        sharing: see `Attribution`.
     """
 
     data: Tensor
@@ -77,6 +78,7 @@ class RawMap:
     warnings: tuple[str, ...] = ()
     standard_error: Tensor | None = None
     layer_maps: tuple[LayerMap, ...] = ()
+    sharing: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class Explainer(ABC):
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
             sign=self.traits.sign if self.traits.reads_target else READS_NO_TARGET,
+            sharing=raw.sharing,
         )
 
     def _facts(

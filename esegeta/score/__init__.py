@@ -1,7 +1,7 @@
 """Scores of maps: one family a file, and the table of them all."""
 
 from esegeta.score.infidelity import Infidelity
-from esegeta.score.score import Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
 from esegeta.score.sensitivity import SensitivityMax
 
 SCORES: dict[str, type[Score]] = {
@@ -10,4 +10,14 @@ SCORES: dict[str, type[Score]] = {
 }
 """Every score by the name that configs use."""
 
-__all__ = ["SCORES", "Infidelity", "Quality", "Score", "ScoreContext", "SensitivityMax"]
+__all__ = [
+    "SCORES",
+    "Curve",
+    "Infidelity",
+    "Judgement",
+    "Quality",
+    "Score",
+    "ScoreContext",
+    "SensitivityMax",
+    "Workings",
+]

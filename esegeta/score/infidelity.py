@@ -10,7 +10,7 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, generator_for, standard_deviation
-from esegeta.score.score import Quality, Score, ScoreContext
+from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Infidelity(Score):
     seed: int = 0
 
     name: ClassVar[str] = "infidelity"
+    family: ClassVar[str] = "faithfulness"
     qualities: ClassVar[tuple[Quality, ...]] = (
         Quality("infidelity", "lower"),
         Quality("infidelity_beta", "lower"),
@@ -52,7 +53,7 @@ class Infidelity(Score):
         if self.samples < 2 or self.noise <= 0:
             raise ConfigError("infidelity: samples must be at least 2 and noise above zero")
 
-    def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
+    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""
         if not bool(attribution.data.any()):
             raise MapError("infidelity: the map is zero everywhere")
@@ -63,12 +64,13 @@ class Infidelity(Score):
         product = (foreseen * changes).sum()
         beta = product / energy
         relative = 1 - product.square() / (energy * force)
-        return {
+        values = {
             "infidelity": float((foreseen - changes).square().mean()),
             "infidelity_beta": float((beta * foreseen - changes).square().mean()),
-            # NaN where the target never changed: nothing was there to be foreseen.
             "infidelity_relative": float(relative.clamp(0, 1)),
         }
+        reason = "the target never changed: nothing was there to be foreseen"
+        return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
     def _pairs(self, attribution: Attribution, context: ScoreContext) -> tuple[Tensor, Tensor]:
         objective = context.objective(attribution)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.predict import Predictor
 
-Better = Literal["lower", "higher"]
+Better = Literal["lower", "higher", "none"]
+"""Which is better; `none` of a figure that describes a map and does not judge it."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Quality:
 
     Args:
         name: as it stands in scores.csv.
-        better: whether lower or higher is better.
+        better: whether lower or higher is better, or neither.
         low: of its range, in words of the number itself.
         high: of its range; inf where unbounded.
     """
@@ -30,16 +35,76 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A quantity along another, as it is drawn and written to curves.csv.
+
+    Args:
+        name: what is measured, such as `morf`.
+        x_label: what is varied, with its unit.
+        y_label: what is measured, with its unit.
+        x: ascending, or in the order of layers.
+        y: as many; NaN where undefined.
+        ticks: words in place of the numbers of x, or none.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    ticks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a score says of a map.
+
+    Args:
+        values: one for each quality, by name; NaN where it is undefined.
+        reasons: why a value is NaN, by name; each NaN has one.
+        curves: that the values sum up.
+    """
+
+    values: dict[str, float]
+    reasons: dict[str, str] = field(default_factory=dict)
+    curves: tuple[Curve, ...] = ()
+
+    def __post_init__(self) -> None:
+        silent = [
+            name
+            for name, value in self.values.items()
+            if math.isnan(value) and name not in self.reasons
+        ]
+        if silent:
+            raise ValueError(f"{', '.join(silent)}: NaN without a reason")
+
+
+class Workings:
+    """What scores have worked out for one target of one case, kept for the scores that follow."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, work: Callable[[], Found]) -> Found:
+        """Return what work gave for this key the first time."""
+        if key not in self._known:
+            self._known[key] = work()
+        return cast(Found, self._known[key])
+
+
+@dataclass(frozen=True, eq=False)
 class ScoreContext:
     """What a score may use beside the map.
 
     Args:
         predictor: the network over windows.
         explainer: the method that made the map; it may be run again on other inputs.
+        workings: shared by all scores and all methods of one target of one case.
     """
 
     predictor: Predictor
     explainer: Explainer
+    workings: Workings = field(default_factory=Workings, repr=False)
 
     def objective(self, attribution: Attribution) -> Objective:
         """Return the explained objective; its mask stays frozen."""
@@ -50,11 +115,24 @@ class ScoreContext:
 class Score(ABC):
     """One way to judge a map, with its parameters."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "arbitrary_types_allowed": True,
+    }
 
     name: ClassVar[str]
+    family: ClassVar[str]
     qualities: ClassVar[tuple[Quality, ...]]
 
-    @abstractmethod
     def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
-        """Return one value for each of the score's qualities, by name."""
+        """Return one value for each of the score's qualities, by name; NaN where undefined."""
+        return self.judge(attribution, context).values
+
+    @abstractmethod
+    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Return the values, why one is undefined, and the curves behind them."""
+
+    def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
+        """Return NaN for all qualities, or for those named, with the reason."""
+        wanted = [quality.name for quality in self.qualities] if names is None else names
+        return Judgement(dict.fromkeys(wanted, math.nan), dict.fromkeys(wanted, reason))

@@ -10,7 +10,7 @@ import torch
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, generator_for, standard_deviation
-from esegeta.score.score import Quality, Score, ScoreContext
+from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class SensitivityMax(Score):
     seed: int = 0
 
     name: ClassVar[str] = "sensitivity_max"
+    family: ClassVar[str] = "robustness"
     qualities: ClassVar[tuple[Quality, ...]] = (Quality("sensitivity_max", "lower"),)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.radius <= 0:
             raise ConfigError("sensitivity_max: samples and radius must be above zero")
 
-    def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
+    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         norm = float(attribution.data.double().norm())
         if norm == 0:
@@ -62,4 +63,4 @@ class SensitivityMax(Score):
             if not math.isfinite(ratio):
                 raise MapError("sensitivity_max: the map of a perturbed image is NaN or Inf")
             largest = max(largest, ratio)
-        return {"sensitivity_max": largest}
+        return Judgement({"sensitivity_max": largest})

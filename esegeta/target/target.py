@@ -40,6 +40,8 @@ class FrozenTarget:
         facts: more for the sidecar, such as the volume of a component.
         known: windows that the support touches, filled in as they are asked for.
         label: name or integer of the label that the number is about, where it is about one.
+        relabelled: makes the same target of another label, over the same voxels; None where the
+            target is not of one label.
     """
 
     function: Callable[[Logits], Scalars]
@@ -52,6 +54,7 @@ class FrozenTarget:
     facts: dict[str, Any] = field(default_factory=dict)
     known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
     label: str | int | None = None
+    relabelled: Callable[[str | int], FrozenTarget] | None = None
 
     @property
     def is_linear(self) -> bool:

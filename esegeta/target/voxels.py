@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import TargetError, suggest
 from esegeta.predict import LinearForm, Term
 from esegeta.target.quantity import QUANTITIES, Quantity
-from esegeta.target.region import Predicted, Region
+from esegeta.target.region import Predicted, Region, Roi
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Reduce, Target, require_voxels
 
@@ -68,7 +68,13 @@ class VoxelTarget(Target):
             None if live else mask,
             {**self.facts, "voxels": int(mask.sum())},
             label=self.label,
+            relabelled=lambda label: self._of_label(label, mask).freeze(scene),
         )
+
+    def _of_label(self, label: str | int, mask: Mask) -> VoxelTarget:
+        """Return the same target of another label, over the voxels of this one's mask."""
+        here = Roi(mask, f"of {self.over.describe()} of {self.label}")
+        return replace(self, label=label, over=here, live=False)
 
     def describe(self) -> str:
         """Return the target in words."""

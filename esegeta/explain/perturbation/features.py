@@ -58,6 +58,12 @@ class Partition:
             return self.channels
         return tuple(f"{channel}: {region}" for channel in self.channels for region in self.regions)
 
+    @property
+    def sizes(self) -> Float[Tensor, " N"]:
+        """Number of voxels of each feature, float64, on the labels' device."""
+        counts = torch.bincount(self.labels.flatten() + 1, minlength=self.num_regions + 1)
+        return counts[1:].double().repeat(self.num_groups)
+
     def paint(self, values: Float[Tensor, " N"]) -> Image:
         """Return a map `G *S` that holds at each voxel its feature's value, 0 in no feature."""
         return self.look_up(values.to(self.labels.device, torch.float32), self.labels, rest=0.0)

@@ -98,7 +98,11 @@ class Game:
         }
         spread = None if errors is None else self.partition.paint(self.worths(errors))
         return RawMap(
-            self.partition.paint(worths), more=facts, warnings=warnings, standard_error=spread
+            self.partition.paint(worths),
+            more=facts,
+            warnings=warnings,
+            standard_error=spread,
+            sharing=self.partition.paint(self.partition.sizes).clamp(min=1),
         )
 
     def _features_in(self, window: int) -> np.ndarray:
