@@ -86,7 +86,8 @@ class OutputError(EsegetaError):
 def suggest(word: object, names: Iterable[object]) -> str:
     """Return the nearest valid name as a question, or the list of valid names."""
     known = [str(name) for name in names]
-    close = difflib.get_close_matches(str(word), known, n=3, cutoff=0.6)
+    same = [name for name in known if name.casefold() == str(word).casefold()]
+    close = same or difflib.get_close_matches(str(word), known, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(f'"{name}"' for name in close) + "?"
     return "known are: " + ", ".join(known) if known else "none are known"

@@ -43,12 +43,14 @@ Device = Annotated[
 ]
 
 
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
+
+
 @app.command()
 def run(
     config: ConfigPath,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for results.")
-    ] = None,
+    output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
     fail_fast: Annotated[
@@ -57,7 +59,7 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do finished units again.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run an experiment; finished units are skipped.
 
@@ -77,13 +79,44 @@ def run(
 
 
 @app.command()
-def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
-    """Check an experiment, its files, headers, weights and layers, without running it."""
-    from esegeta.cli.show import show_experiment
+def retrain(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
+
+    The block `retrain` of the config says how; finished networks are not trained again. Exit
+    codes are those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
+    from esegeta.retrain import build_study, run_study
     from esegeta.run import build_experiment
 
-    show_experiment(build_experiment(load_config(config, overrides or []), device=device))
+    loaded = load_config(config, overrides or [])
+    study = build_study(build_experiment(loaded, output=output, device=device))
+    with listen(quiet=quiet) as listener:
+        outcome = run_study(study, listener)
+    show_outcome(outcome, study.root, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
+    """Check an experiment, its files, headers, weights and layers, without running it."""
+    from esegeta.cli.show import show_experiment, show_study
+    from esegeta.config import load_config
+    from esegeta.retrain import build_study
+    from esegeta.run import build_experiment
+
+    experiment = build_experiment(load_config(config, overrides or []), device=device)
+    study = build_study(experiment) if experiment.config.keys.retrain is not None else None
+    show_experiment(experiment)
+    if study is not None:
+        show_study(study)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.table import Table
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.model import Layer
+from esegeta.retrain import Study
 from esegeta.run import Experiment, build_network, probe_network
 from esegeta.run.checks import probe_layers
 from esegeta.score import SCORES
@@ -52,6 +53,16 @@ def show_experiment(experiment: Experiment) -> None:
     print(f"  {units} units of work into {experiment.root}")
     for note in experiment.notes:
         print(f"  note: {note}")
+
+
+def show_study(study: Study) -> None:
+    """Print what retraining would do."""
+    keys, recipe = study.keys, study.recipe
+    print(f"  retrain: {', '.join(keys.modes)} by {', '.join(study.methods)}")
+    print(
+        f"  {len(study.trainings())} networks of {recipe.iterations} iterations of "
+        f"{recipe.batch_size} patches of {shape_text(recipe.patch)} into {study.root}"
+    )
 
 
 def _layer_line(layer: Layer) -> str:

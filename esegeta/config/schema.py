@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.aggregate import AggregateKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.retrain import RetrainKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 
@@ -162,6 +163,7 @@ class Config(Keys):
     methods: list[Any] = Field(min_length=1)
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
+    retrain: RetrainKeys | None = None
 
     @field_validator("labels", mode="before")
     @classmethod

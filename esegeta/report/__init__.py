@@ -1,5 +1,13 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
+from esegeta.report.curves import (
+    DiceRow,
+    SummaryRow,
+    remove_curves,
+    write_dice,
+    write_summary,
+)
+from esegeta.report.curves_figure import draw_curves
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
@@ -21,20 +29,26 @@ from esegeta.report.save import (
 )
 
 __all__ = [
+    "DiceRow",
     "PredictionFiles",
     "ScoreRow",
+    "SummaryRow",
     "UnitFiles",
+    "draw_curves",
     "draw_overlay",
     "draw_regions",
     "read_sidecar",
     "region_row",
     "remove_attribution",
+    "remove_curves",
     "remove_other_components",
     "remove_regions",
     "save_attribution",
     "save_prediction",
     "write_dataset_files",
+    "write_dice",
     "write_record",
     "write_regions",
     "write_scores",
+    "write_summary",
 ]

@@ -1,6 +1,12 @@
 """Experiments: built from configs, run unit by unit, resumed."""
 
-from esegeta.run.build import Experiment, build_experiment, build_network, probe_network
+from esegeta.run.build import (
+    Experiment,
+    build_experiment,
+    build_network,
+    construct_network,
+    probe_network,
+)
 from esegeta.run.execute import Policy, run_experiment
 from esegeta.run.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, UnitResult
 
@@ -15,6 +21,7 @@ __all__ = [
     "UnitResult",
     "build_experiment",
     "build_network",
+    "construct_network",
     "probe_network",
     "run_experiment",
 ]

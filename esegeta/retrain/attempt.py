@@ -1,0 +1,115 @@
+"""One training done: images without their voxels, a new network, its Dice on the held-out fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from esegeta.axes import Image
+from esegeta.predict import Predictor
+from esegeta.retrain.dice import fold_dice, sample_dice
+from esegeta.retrain.material import Material
+from esegeta.retrain.patches import Patches
+from esegeta.retrain.removal import Order, Removal
+from esegeta.retrain.samples import Sample
+from esegeta.retrain.study import Study
+from esegeta.retrain.train import train_network
+from esegeta.retrain.training import Stream, Training, TrainingResult, seed_of, write_result
+from esegeta.run import Listener, construct_network
+from esegeta.run.unit import catch_failure
+
+MEMORY_HINT = "lower retrain.batch_size, retrain.patch or inference.batch_size"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all trainings of one method and seed share.
+
+    Args:
+        study: what they belong to.
+        material: the cases.
+        orders: the ranking of each sample's voxels.
+    """
+
+    study: Study
+    material: Material
+    orders: Sequence[Order]
+
+    def attempt(self, training: Training, fingerprint: str, listener: Listener) -> TrainingResult:
+        """Train and test a network and write its result; a failure becomes a result, no file."""
+        start = time.perf_counter()
+
+        def failed(status: Any, **more: Any) -> TrainingResult:
+            return TrainingResult(training, status, **more)
+
+        def work() -> TrainingResult:
+            network, history = self.train(training, listener)
+            by_sample = self.test(network, training, listener)
+            seconds = time.perf_counter() - start
+            result = TrainingResult(training, "done", fold_dice(by_sample), seconds)
+            names = [self.material.names[sample.place] for sample in self._parts(training)[1]]
+            more = {
+                "images": dict(zip(names, by_sample, strict=True)),
+                "loss": {"first": history[0], "last": history[-1]},
+            }
+            write_result(result, self.study.root, fingerprint, more)
+            return result
+
+        result = catch_failure(work, failed, memory_hint=MEMORY_HINT)
+        return replace(result, seconds=time.perf_counter() - start)
+
+    def train(self, training: Training, listener: Listener) -> tuple[nn.Module, list[float]]:
+        """Return a network trained from scratch, and the loss of every step."""
+        study, device = self.study, self.study.experiment.device
+        seed, fold = training.seed, training.fold
+        samples, _ = self._parts(training)
+        images = [self.image(sample, training.removal) for sample in samples]
+        patches = Patches(samples, images, study.patch_plan, seed_of(Stream.PATCHES, seed, fold))
+        weights_seed = seed_of(Stream.WEIGHTS, seed, fold)
+        network = construct_network(study.experiment.config, seed=weights_seed).to(device)
+        with random_state(seed_of(Stream.DROPOUT, seed, fold), device):
+            history = train_network(network, patches, study.recipe, heard=listener.advance)
+        return network, history
+
+    def test(
+        self, network: nn.Module, training: Training, listener: Listener
+    ) -> list[dict[str, float]]:
+        """Return the Dice of each label on each image of the fold, as damaged as those of
+        training."""
+        experiment = self.study.experiment
+        predictor: Predictor = replace(
+            experiment.predictor, network=network, heard=listener.advance
+        )
+        _, samples = self._parts(training)
+        return [
+            sample_dice(predictor, sample, self.image(sample, training.removal), experiment.device)
+            for sample in samples
+        ]
+
+    def image(self, sample: Sample, removal: Removal) -> Image:
+        """Return a sample's image without its voxels."""
+        return sample.without(removal.mask(self.orders[sample.place], sample.shape))
+
+    def expected_windows(self, training: Training) -> int:
+        """Return how many patches and windows go through the network."""
+        plan, recipe = self.study.experiment.predictor.plan, self.study.recipe
+        tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
+        return recipe.iterations * recipe.batch_size + tested
+
+    def _parts(self, training: Training) -> tuple[list[Sample], list[Sample]]:
+        return self.material.fold(training.fold, self.study.keys.folds)
+
+
+@contextmanager
+def random_state(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch for a while, on the host and on the device."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,178 @@
+"""Run a study: every network that is to be trained; resume where it was left."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from esegeta.report import draw_curves, remove_curves, write_dice, write_summary
+from esegeta.retrain.attempt import Bench
+from esegeta.retrain.dice import MEAN
+from esegeta.retrain.fingerprint import Fingerprints
+from esegeta.retrain.maps import map_cases
+from esegeta.retrain.material import Material, read_material
+from esegeta.retrain.record import StudyRecorder
+from esegeta.retrain.removal import REFERENCE, Importance, Order, rank_voxels
+from esegeta.retrain.study import Study
+from esegeta.retrain.summary import dice_rows, summarize, verdict
+from esegeta.retrain.training import (
+    Stream,
+    Training,
+    TrainingResult,
+    discard_result,
+    read_result,
+    seed_of,
+)
+from esegeta.run import EXIT_USER, Listener, Outcome, Silence
+from esegeta.run.fingerprint import hash_inputs
+from esegeta.run.unit import catch_failure
+from esegeta.volume import sweep
+
+
+def run_study(study: Study, listener: Listener | None = None) -> Outcome:
+    """Train every network of a study and write tables, figure and record.
+
+    Networks whose result is there and matches are not trained again. One failure does not stop
+    the others.
+
+    Raises:
+        EsegetaError: a case cannot be read, or the folder cannot be written.
+    """
+    start = time.perf_counter()
+    session = _Session(study, listener or Silence())
+    session.run()
+    outcome = Outcome(session.results, time.perf_counter() - start)
+    state = "incomplete" if outcome.failures else "complete"
+    session.close("failed" if outcome.exit_code == EXIT_USER else state)
+    return outcome
+
+
+class _Session:
+    """A study while it goes on: what has been done, and who is told."""
+
+    def __init__(self, study: Study, listener: Listener) -> None:
+        self.study = study
+        self.listener = listener
+        inputs = {case.name: hash_inputs(case) for case in study.experiment.cases}
+        self.prints = Fingerprints(study, inputs)
+        self.trainings = study.trainings()
+        self.ended: dict[Training, TrainingResult] = {}
+        self.recorder = StudyRecorder(study, inputs)
+
+    @property
+    def results(self) -> list[TrainingResult]:
+        """How trainings ended, in the order of the study."""
+        return [self.ended[training] for training in self.trainings if training in self.ended]
+
+    def run(self) -> None:
+        """Skip what is finished and do the rest, one method's maps at a time."""
+        todo = []
+        for training in self.trainings:
+            known = read_result(training, self.study.root, self.prints.of(training))
+            if known is None:
+                todo.append(training)
+            else:
+                self.ended[training] = known
+        self.note(*self.study.experiment.notes)
+        self.listener.expect(len(self.trainings))
+        for result in self.results:
+            self.listener.end(result)
+        if not todo:
+            return
+        material = read_material(self.study)
+        self.note(*material.notes)
+        sweep(self.study.root)
+        remove_curves(self.study.root)
+        for training in todo:
+            discard_result(training, self.study.root)
+        self.write("running")
+        for method, group in itertools.groupby(todo, key=lambda one: one.removal.method):
+            self._run_method(method, list(group), material)
+
+    def note(self, *texts: str) -> None:
+        """Tell of something, and record it."""
+        for text in texts:
+            self.listener.note(text)
+            self.recorder.notes.append(text)
+
+    def close(self, state: str) -> None:
+        """Write the tables, the figure and the record as they stay."""
+        rows = dice_rows(self.results, self.study.keys.modes)
+        summary = summarize(rows, self.study.random)
+        self.note(*verdict(rows, self.study.label))
+        if summary:
+            labels = list(dict.fromkeys((self.study.label, MEAN)))
+            draw_curves(self.study.root, summary, labels, self.study.random, self._title())
+        self.write(state)
+
+    def write(self, state: str) -> None:
+        """Write tables and record as things stand."""
+        rows = dice_rows(self.results, self.study.keys.modes)
+        write_dice(self.study.root, rows)
+        write_summary(self.study.root, summarize(rows, self.study.random))
+        self.recorder.write(self.results, state)
+
+    def _run_method(self, method: str, trainings: Sequence[Training], material: Material) -> None:
+        maps: list[Importance] = []
+        if method != REFERENCE:
+
+            def explain() -> TrainingResult:
+                maps.extend(map_cases(self.study, method, material, self.listener))
+                return TrainingResult(trainings[0], "done")
+
+            failure = catch_failure(explain, _failed(trainings[0]))
+            if failure.status == "failed":
+                self._fail(trainings, failure)
+                return
+        for seed, group in itertools.groupby(trainings, key=lambda one: one.seed):
+            bench = Bench(self.study, material, rank_samples(material, maps, seed))
+            for training in group:
+                self.listener.begin(training.name, 1, bench.expected_windows(training))
+                self._end(bench.attempt(training, self.prints.of(training), self.listener))
+
+    def _fail(self, trainings: Iterable[Training], failure: TrainingResult) -> None:
+        for training in trainings:
+            self._end(
+                TrainingResult(
+                    training,
+                    "failed",
+                    message=failure.message,
+                    is_bug=failure.is_bug,
+                    traceback=failure.traceback,
+                )
+            )
+
+    def _end(self, result: TrainingResult) -> None:
+        self.ended[result.training] = result
+        self.listener.end(result)
+        self.write("running")
+
+    def _title(self) -> str:
+        keys, name = self.study.keys, self.study.experiment.config.keys.name
+        return (
+            f"{name}: networks retrained without or with the voxels that rank highest for "
+            f"{self.study.target.name}\n"
+            f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence "
+            f"interval (Student's t); removed voxels: {keys.baseline.kind}"
+        )
+
+
+def rank_samples(material: Material, maps: Sequence[Importance], seed: int) -> list[Order]:
+    """Return the ranking of each sample's voxels; without maps, any order."""
+    if not maps:
+        return [torch.arange(sample.truth.numel()) for sample in material.samples]
+    return [
+        rank_voxels(maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place))
+        for sample in material.samples
+    ]
+
+
+def _failed(training: Training) -> Any:
+    def result(status: Any, **more: Any) -> TrainingResult:
+        return TrainingResult(training, status, **more)
+
+    return result

@@ -1,0 +1,54 @@
+"""What a method says of every case: the maps of the trained network, by which voxels are ranked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from esegeta.explain import Explainer
+from esegeta.predict import Predictor
+from esegeta.retrain.material import Material
+from esegeta.retrain.removal import IMPORTANCE, Importance
+from esegeta.retrain.study import Study
+from esegeta.run import Listener
+from esegeta.run.loaded import with_files
+from esegeta.run.outlook import expected_windows
+from esegeta.run.patterns import with_patterns
+from esegeta.target import FrozenTarget, Scene, UnitScene
+
+
+def map_cases(
+    study: Study, method: str, material: Material, listener: Listener
+) -> list[Importance]:
+    """Return how much each voxel of each case matters to a method, in the host's memory.
+
+    Raises:
+        EsegetaError: the target has no voxel in a case, or the method cannot explain it.
+    """
+    experiment = study.experiment
+    predictor = replace(experiment.predictor, heard=listener.advance)
+    rule = IMPORTANCE[study.keys.rank_by]
+    found = []
+    for place, case in enumerate(experiment.cases):
+        volume = material.volumes[place].to(experiment.device)
+        explainer = with_files(study.methods[method], case, experiment, volume)
+        listener.begin(f"{method} / map of {case.name}")
+        target = _freeze(study, predictor, place, material)
+        if not isinstance(target.scene, UnitScene):  # its network is another
+            explainer = with_patterns(explainer, experiment)
+        listener.begin(f"{method} / map of {case.name}", 0, _windows(explainer, target, predictor))
+        attribution = explainer.explain(predictor, volume, target)
+        found.append(rule(attribution).cpu())
+    return found
+
+
+def _freeze(study: Study, predictor: Predictor, place: int, material: Material) -> FrozenTarget:
+    experiment = study.experiment
+    volume = material.volumes[place].to(experiment.device)
+    scene = Scene(predictor, volume, material.truths[place])
+    targets = study.target.targets(scene, experiment.cases[place], experiment.preprocess)
+    return targets[study.target.name].freeze(scene)
+
+
+def _windows(explainer: Explainer, target: FrozenTarget, predictor: Predictor) -> int | None:
+    windows = predictor.windows(target.scene.volume.batch)
+    return expected_windows(explainer, [target], windows)

@@ -1,0 +1,57 @@
+"""retrain.json: what was trained, how, on what, and how each training ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from esegeta.explain import parameters_of
+from esegeta.retrain.study import Study
+from esegeta.retrain.training import TrainingResult
+from esegeta.run.record import describe_experiment
+from esegeta.volume import write_json
+
+
+class StudyRecorder:
+    """Writes retrain.json again and again while a study goes on, each time whole.
+
+    Args:
+        study: what is run.
+        inputs: SHA-256 of every file, by case and path.
+    """
+
+    def __init__(self, study: Study, inputs: Mapping[str, Mapping[str, str]]) -> None:
+        self.notes: list[str] = []
+        self._study = study
+        self._start = time.perf_counter()
+        keys = study.keys
+        self._head = {
+            **describe_experiment(study.experiment),
+            "methods": {key: parameters_of(value) for key, value in study.methods.items()},
+            "recipe": study.recipe.describe(),
+            "target": study.target.name,
+            "rank_by": keys.rank_by,
+            "baseline": keys.baseline.model_dump(mode="json"),
+            "modes": keys.modes,
+            "fractions": keys.fractions,
+            "seeds": keys.seeds,
+            "folds": keys.folds,
+            "random": study.random,
+            "interval": "Student's t over seeds x folds, 95 %",
+            "inputs_sha256": {
+                path: sha for files in inputs.values() for path, sha in files.items()
+            },
+        }
+
+    def write(self, results: Sequence[TrainingResult], state: str) -> None:
+        """Write the record as things stand."""
+        write_json(
+            self._study.root / "retrain.json",
+            {
+                **self._head,
+                "notes": self.notes,
+                "state": state,
+                "seconds": round(time.perf_counter() - self._start, 3),
+                "units": [result.describe() for result in results],
+            },
+        )

@@ -1,0 +1,83 @@
+"""Which voxels of an image are taken out: the first or the last of a ranking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.axes import Mask, Shape
+from esegeta.config.retrain import Mode, RankBy
+from esegeta.explain import Attribution
+
+Importance = Float[Tensor, "*S"]
+"""How much each voxel matters to a method; only the order counts."""
+
+Order = Int[Tensor, " V"]
+"""All voxels of an image by their flat index, the most important first."""
+
+
+def magnitude_of(attribution: Attribution) -> Importance:
+    """Return the sum of magnitudes over channels: how much information, whichever way it pulls."""
+    return attribution.density().abs().sum(dim=0)
+
+
+def value_of(attribution: Attribution) -> Importance:
+    """Return the sum over channels: how much a voxel raises the target."""
+    return attribution.density().sum(dim=0)
+
+
+IMPORTANCE: dict[RankBy, Callable[[Attribution], Importance]] = {
+    "magnitude": magnitude_of,
+    "value": value_of,
+}
+"""What of a map voxels are ranked by."""
+
+
+def rank_voxels(importance: Importance, seed: int) -> Order:
+    """Rank the voxels of an image, the most important first; a seed decides between equals.
+
+    The order in memory plays no part: it would take a map's zeros out line by line.
+    """
+    flat = importance.flatten()
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(flat), generator=generator).to(flat.device)
+    return shuffled[flat[shuffled].argsort(descending=True, stable=True)]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Which part of a ranking is taken out of every image.
+
+    Args:
+        mode: `roar` removes the voxels of the highest rank, `kar` keeps them and removes the rest.
+        method: id of the method that ranks.
+        fraction: of the voxels of an image that are removed (`roar`) or kept (`kar`), 0 to 1.
+    """
+
+    mode: Mode
+    method: str
+    fraction: float
+
+    def mask(self, order: Order, shape: Shape) -> Mask:
+        """Return where the voxels of an image are removed, `*S`.
+
+        `floor(fraction * V + 1/2)` of V voxels are those of the highest rank.
+        """
+        num_top = math.floor(self.fraction * len(order) + 0.5)
+        chosen = order[:num_top] if self.mode == "roar" else order[num_top:]
+        mask = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+        mask[chosen] = True
+        return mask.reshape(shape)
+
+
+REFERENCE = "reference"
+"""Stands for the method of images whose removal no ranking decides."""
+
+UNTOUCHED = Removal("roar", REFERENCE, 0.0)
+EMPTY = Removal("roar", REFERENCE, 1.0)
+"""The ends of every curve: nothing is removed, and everything is."""

@@ -1,0 +1,173 @@
+"""From the Dice of single networks to curves with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from esegeta.config.retrain import Mode
+from esegeta.report import DiceRow, SummaryRow
+from esegeta.retrain.removal import REFERENCE
+from esegeta.retrain.training import TrainingResult
+
+CONFIDENCE = 0.95
+
+Pair = tuple[int, int]
+"""A seed and a fold: networks of one pair start alike, and are compared with each other."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval.
+
+    Args:
+        n: number of values.
+        mean: of them; NaN without any.
+        low: lower end; NaN below two values.
+        high: upper end.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The Dice of one label by fraction, for one mode and method.
+
+    Args:
+        mode: roar or kar.
+        method: id of the method.
+        label: name of the label.
+        dice: by pair, and by fraction.
+    """
+
+    mode: Mode
+    method: str
+    label: str
+    dice: dict[Pair, dict[float, float]] = field(default_factory=dict)
+
+    @property
+    def fractions(self) -> list[float]:
+        """Fractions of which there is any network."""
+        return sorted({fraction for by_fraction in self.dice.values() for fraction in by_fraction})
+
+    def at(self, fraction: float) -> list[float]:
+        """Return the Dice of all pairs at a fraction."""
+        found = [by_fraction.get(fraction, math.nan) for by_fraction in self.dice.values()]
+        return [dice for dice in found if not math.isnan(dice)]
+
+
+def t_interval(values: Iterable[float]) -> Interval:
+    """Return the mean and Student's 95 % confidence interval; NaN take no part.
+
+        mean +- t(0.975, n - 1) * s / sqrt(n)
+
+    It says how much retraining varies over seeds and folds of these images. The folds share
+    images, so it says less about other patients than its width suggests.
+    """
+    from scipy import stats
+
+    known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+    n = len(known)
+    mean = float(known.mean()) if n else math.nan
+    if n < 2:
+        return Interval(n, mean, math.nan, math.nan)
+    error = float(known.std(ddof=1)) / math.sqrt(n)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    return Interval(n, mean, mean - reach, mean + reach)
+
+
+def dice_rows(results: Iterable[TrainingResult], modes: Sequence[Mode]) -> list[DiceRow]:
+    """Return one row a network and label; references stand at the ends of every mode.
+
+    `fraction` is what is removed in ROAR and what is kept in KAR: untouched images are at 0 of
+    the one and at 1 of the other.
+    """
+    rows = []
+    for result in results:
+        training, removal = result.training, result.training.removal
+        places: list[tuple[Mode, float]] = [(removal.mode, removal.fraction)]
+        if removal.method == REFERENCE:
+            ends = {"roar": removal.fraction, "kar": 1 - removal.fraction}
+            places = [(mode, ends[mode]) for mode in modes]
+        rows += [
+            DiceRow(mode, removal.method, fraction, training.seed, training.fold, label, dice)
+            for mode, fraction in places
+            for label, dice in result.dice.items()
+        ]
+    return rows
+
+
+def summarize(rows: Sequence[DiceRow], random: str) -> list[SummaryRow]:
+    """Return mean and interval of every point of every curve, and each curve's gain over random's.
+
+    Args:
+        rows: of all networks.
+        random: id of the random ranking.
+    """
+    curves = _curves(rows)
+    summary = []
+    for curve in curves.values():
+        rival = curves.get((curve.mode, random, curve.label))
+        compared = rival is not None and curve.method not in (random, REFERENCE)
+        gain = t_interval(gains_over(curve, rival) if compared and rival is not None else ())
+        for fraction in curve.fractions:
+            found = t_interval(curve.at(fraction))
+            names = (curve.mode, curve.method, curve.label, fraction)
+            numbers = (found.n, found.mean, found.low, found.high)
+            summary.append(SummaryRow(*names, *numbers, gain.mean, gain.low, gain.high))
+    return summary
+
+
+def gains_over(curve: Curve, random: Curve) -> list[float]:
+    """Return the area between a curve and the random ranking's, for each pair that has both whole.
+
+        integral_0^1 sign * (D_method(f) - D_random(f)) df,   sign -1 in ROAR, +1 in KAR
+
+    by trapezoids; at 0 and 1 both are the same network. Positive: the method finds what matters
+    better than chance, in both modes. It is the mean difference of Dice over all fractions.
+    """
+    sign = -1.0 if curve.mode == "roar" else 1.0
+    fractions = sorted({*curve.fractions, *random.fractions})
+    found = []
+    for pair, own in curve.dice.items():
+        other = random.dice.get(pair, {})
+        gaps = [own.get(f, math.nan) - other.get(f, math.nan) for f in fractions]
+        if not any(math.isnan(gap) for gap in gaps):
+            area = np.trapezoid([0.0, *gaps, 0.0], [0.0, *fractions, 1.0])
+            found.append(sign * float(area))
+    return found
+
+
+def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
+    """Say where the networks learn too little from the images for the curves to mean anything."""
+    references = [row for row in rows if row.method == REFERENCE and row.label == label]
+    gaps = []
+    for curve in list(_curves(references).values())[:1]:
+        untouched, empty = (0.0, 1.0) if curve.mode == "roar" else (1.0, 0.0)
+        for by_fraction in curve.dice.values():
+            gap = by_fraction.get(untouched, math.nan) - by_fraction.get(empty, math.nan)
+            gaps.append(gap)
+    found = t_interval(gaps)
+    if found.n < 2 or found.low > 0:
+        return []
+    return [
+        f"{label}: untouched images give a Dice only {found.mean:.3f} above that of empty ones "
+        f"(95 % interval {found.low:.3f} to {found.high:.3f}): the networks learn too little from "
+        "the images for the curves to say anything; train longer, or with another recipe"
+    ]
+
+
+def _curves(rows: Iterable[DiceRow]) -> dict[tuple[Mode, str, str], Curve]:
+    found: dict[tuple[Mode, str, str], Curve] = {}
+    for row in rows:
+        key = (row.mode, row.method, row.label)
+        curve = found.setdefault(key, Curve(*key))
+        curve.dice.setdefault((row.seed, row.fold), {})[row.fraction] = row.dice
+    return found
