@@ -1,13 +1,13 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
-from esegeta.report.curves import (
+from esegeta.report.retraining import (
     DiceRow,
     SummaryRow,
     remove_curves,
     write_dice,
     write_summary,
 )
-from esegeta.report.curves_figure import draw_curves
+from esegeta.report.retraining_figure import draw_curves
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (

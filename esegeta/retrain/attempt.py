@@ -80,8 +80,7 @@ class Bench:
     def test(
         self, network: nn.Module, training: Training, listener: Listener
     ) -> list[dict[str, float]]:
-        """Return the Dice of each label on each image of the fold, as damaged as those of
-        training."""
+        """Return the Dice of each label on each image of the fold, which lack as many voxels."""
         experiment = self.study.experiment
         predictor: Predictor = replace(
             experiment.predictor, network=network, heard=listener.advance

@@ -51,7 +51,7 @@ class PatchSampler:
         pools = list(sample.pools.values())
         chosen = int(self._random.integers(len(pools) + 1))
         if chosen < len(pools):
-            voxel = int(self._random.choice(pools[chosen]))
+            voxel = int(pools[chosen][self._random.integers(len(pools[chosen]))])
         else:
             voxel = int(self._random.integers(sample.truth.numel()))
         centre = np.unravel_index(voxel, sample.shape)

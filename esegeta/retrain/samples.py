@@ -82,8 +82,7 @@ def whole_box(shape: Shape) -> Box:
 
 
 def slab_axis(shape: Shape, plan: WindowPlan) -> int:
-    """Return the axis that a single case is cut along: that of a 2D network's slices, or the
-    longest."""
+    """Return the axis to cut along: that of a 2D network's slices, else the longest."""
     sliced = plan.lay(shape).slice_axis
     return sliced if sliced is not None else shape.index(max(shape))
 

@@ -15,6 +15,9 @@ from esegeta.retrain.training import TrainingResult
 
 CONFIDENCE = 0.95
 
+SMALL_GAP = 0.1
+"""Dice between untouched and empty images below which a study has nothing to lose."""
+
 Pair = tuple[int, int]
 """A seed and a fold: networks of one pair start alike, and are compared with each other."""
 
@@ -148,19 +151,20 @@ def gains_over(curve: Curve, random: Curve) -> list[float]:
 def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
     """Say where the networks learn too little from the images for the curves to mean anything."""
     references = [row for row in rows if row.method == REFERENCE and row.label == label]
-    gaps = []
-    for curve in list(_curves(references).values())[:1]:
-        untouched, empty = (0.0, 1.0) if curve.mode == "roar" else (1.0, 0.0)
-        for by_fraction in curve.dice.values():
-            gap = by_fraction.get(untouched, math.nan) - by_fraction.get(empty, math.nan)
-            gaps.append(gap)
+    curve = next(iter(_curves(references).values()), None)  # the other mode's is the same
+    if curve is None:
+        return []
+    untouched, empty = (0.0, 1.0) if curve.mode == "roar" else (1.0, 0.0)
+    gaps = [
+        dice.get(untouched, math.nan) - dice.get(empty, math.nan) for dice in curve.dice.values()
+    ]
     found = t_interval(gaps)
-    if found.n < 2 or found.low > 0:
+    if not found.n or found.mean >= SMALL_GAP:
         return []
     return [
-        f"{label}: untouched images give a Dice only {found.mean:.3f} above that of empty ones "
-        f"(95 % interval {found.low:.3f} to {found.high:.3f}): the networks learn too little from "
-        "the images for the curves to say anything; train longer, or with another recipe"
+        f"{label}: trained on untouched images, Dice is only {found.mean:.3f} above that on empty "
+        "ones: the networks learn too little from the images for the curves to say anything; "
+        "train longer, or by another recipe"
     ]
 
 

@@ -24,7 +24,7 @@ def with_files(
     atlas = atlas_file(explainer, case, config)
     if atlas is not None:
         labels = read_label_map(atlas, volume, experiment.preprocess)
-        changes["features"] = getattr(explainer, "features").with_labels(labels)
+        changes["features"] = getattr(explainer, "features").with_labels(labels)  # noqa: B009
     for name, place, baseline in baselines_of(explainer):
         files = baseline_files(baseline, case, config)
         if not files:

@@ -79,7 +79,7 @@ class Patterns:
         try:
             with safe_open(path, "pt") as file:
                 known = file.metadata() or {}
-                values = {key: file.get_tensor(key) for key in file.keys()}
+                values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise DataError(
                 f"patterns: {path}: cannot be read ({error})",

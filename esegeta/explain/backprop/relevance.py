@@ -244,7 +244,7 @@ class Carrier:
         rest = (*args[3:],)
 
         def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor | None]:
-            by_value = lambda x: func(kept[0], kept[1], x, *rest, **given)
+            by_value = lambda x: func(kept[0], kept[1], x, *rest, **given)  # noqa: E731
             return (self.rules.mapped(by_value, kept[2], relevance),)
 
         return carry(

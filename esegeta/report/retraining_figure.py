@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from esegeta.report.curves import FIGURE, SummaryRow
+from esegeta.report.retraining import FIGURE, SummaryRow
 from esegeta.volume import atomic_path
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -33,13 +33,21 @@ MODES = {
 def draw_curves(
     root: Path, rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
 ) -> None:
-    """Draw retrain.png: a column a mode, a row a label, the bands 95 % confidence intervals.
+    """Write retrain.png; see `curves_figure`."""
+    figure = curves_figure(rows, labels, random, title)
+    with atomic_path(root / FIGURE) as temporary:
+        figure.savefig(temporary, dpi=DPI, facecolor="white")
+
+
+def curves_figure(
+    rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
+) -> Figure:
+    """Return a figure with a column a mode and a row a label; bands are confidence intervals.
 
     Every curve ends in the networks of untouched and of empty images, which all methods share;
     dotted lines carry their Dice across.
 
     Args:
-        root: the folder.
         rows: of summary.csv.
         labels: to be drawn, top down.
         random: id of the random ranking, which is grey.
@@ -61,8 +69,7 @@ def draw_curves(
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=9)
-    with atomic_path(root / FIGURE) as temporary:
-        figure.savefig(temporary, dpi=DPI, facecolor="white")
+    return figure
 
 
 def _draw_panel(axis: Any, rows: Sequence[SummaryRow], mode: str, random: str) -> None:
