@@ -80,7 +80,7 @@ def write_summary(root: Path, rows: Iterable[SummaryRow]) -> None:
     _write(root / SUMMARY, SummaryRow, rows)
 
 
-def remove_curves(root: Path) -> None:
+def remove_retraining(root: Path) -> None:
     """Remove the figure of an earlier run, which this one is about to contradict."""
     (root / FIGURE).unlink(missing_ok=True)
 

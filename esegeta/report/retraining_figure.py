@@ -30,16 +30,16 @@ MODES = {
 """Title, axis, what is good, and the fraction at which images are untouched."""
 
 
-def draw_curves(
+def draw_retraining(
     root: Path, rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
 ) -> None:
-    """Write retrain.png; see `curves_figure`."""
-    figure = curves_figure(rows, labels, random, title)
+    """Write retrain.png; see `retraining_figure`."""
+    figure = retraining_figure(rows, labels, random, title)
     with atomic_path(root / FIGURE) as temporary:
         figure.savefig(temporary, dpi=DPI, facecolor="white")
 
 
-def curves_figure(
+def retraining_figure(
     rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
 ) -> Figure:
     """Return a figure with a column a mode and a row a label; bands are confidence intervals.

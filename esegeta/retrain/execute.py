@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from esegeta.report import draw_curves, remove_curves, write_dice, write_summary
+from esegeta.report import draw_retraining, remove_retraining, write_dice, write_summary
 from esegeta.retrain.attempt import Bench
 from esegeta.retrain.dice import MEAN
 from esegeta.retrain.fingerprint import Fingerprints
@@ -86,7 +86,7 @@ class _Session:
         material = read_material(self.study)
         self.note(*material.notes)
         sweep(self.study.root)
-        remove_curves(self.study.root)
+        remove_retraining(self.study.root)
         for training in todo:
             discard_result(training, self.study.root)
         self.write("running")
@@ -106,7 +106,7 @@ class _Session:
         self.note(*verdict(rows, self.study.label))
         if summary:
             labels = list(dict.fromkeys((self.study.label, MEAN)))
-            draw_curves(self.study.root, summary, labels, self.study.random, self._title())
+            draw_retraining(self.study.root, summary, labels, self.study.random, self._title())
         self.write(state)
 
     def write(self, state: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.run.build import Experiment
-from esegeta.run.files import atlas_file, baseline_files, nested_explainers
+from esegeta.run.files import atlas_file, baseline_files, nested
 from esegeta.run.patterns import patterns_fingerprint
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
@@ -36,9 +37,11 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
+    judges = [part for score in experiment.scores.values() for part in nested(score)]
     return digest(
         {
             **map_parts(experiment, case, plan, method, inputs),
+            **_file_parts(experiment, case, [*nested(method), *judges]),
             "target_name": target_name,
             "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
             "aggregate": (
@@ -58,7 +61,18 @@ def map_parts(
     inputs: dict[str, str],
 ) -> dict[str, Any]:
     """Return all that decides the map of a method for a target of a case, as plain values."""
-    parts = list(nested_explainers(method))
+    parts = list(nested(method))
+    return {
+        "prediction": prediction_parts(experiment, inputs),
+        "target": plan.fingerprint(case),
+        "method": method.name,
+        "parameters": parameters_of(method),
+        **_file_parts(experiment, case, parts),
+        "patterns": [patterns_fingerprint(part, experiment) for part in parts],
+    }
+
+
+def _file_parts(experiment: Experiment, case: Case, parts: Sequence[Any]) -> dict[str, Any]:
     files = [
         baseline_files(baseline, case, experiment.config)
         for part in parts
@@ -66,13 +80,8 @@ def map_parts(
     ]
     atlases = [atlas_file(part, case, experiment.config) for part in parts]
     return {
-        "prediction": prediction_parts(experiment, inputs),
-        "target": plan.fingerprint(case),
-        "method": method.name,
-        "parameters": parameters_of(method),
         "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
         "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
-        "patterns": [patterns_fingerprint(part, experiment) for part in parts],
     }
 
 
