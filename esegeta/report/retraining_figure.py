@@ -95,7 +95,7 @@ def _draw_panel(axis: Any, rows: Sequence[SummaryRow], mode: str, random: str) -
             style = {"color": GREY, "linestyle": "-"}
         _draw_curve(axis, points, method, style)
     axis.set_xlim(-2, 102)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from esegeta.axes import Image
 from esegeta.predict import Predictor
 from esegeta.retrain.dice import fold_dice, sample_dice
 from esegeta.retrain.material import Material
 from esegeta.retrain.patches import Patches
-from esegeta.retrain.removal import Order, Removal
+from esegeta.retrain.removal import Removal
 from esegeta.retrain.samples import Sample
 from esegeta.retrain.study import Study
 from esegeta.retrain.train import train_network
@@ -39,7 +39,7 @@ class Bench:
 
     study: Study
     material: Material
-    orders: Sequence[Order]
+    orders: Sequence[Tensor]
 
     def attempt(self, training: Training, fingerprint: str, listener: Listener) -> TrainingResult:
         """Train and test a network and write its result; a failure becomes a result, no file."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from esegeta.report import draw_retraining, remove_retraining, write_dice, write_summary
 from esegeta.retrain.attempt import Bench
@@ -16,7 +17,7 @@ from esegeta.retrain.fingerprint import Fingerprints
 from esegeta.retrain.maps import map_cases
 from esegeta.retrain.material import Material, read_material
 from esegeta.retrain.record import StudyRecorder
-from esegeta.retrain.removal import REFERENCE, Importance, Order, rank_voxels
+from esegeta.retrain.removal import REFERENCE, rank_voxels
 from esegeta.retrain.study import Study
 from esegeta.retrain.summary import dice_rows, summarize, verdict
 from esegeta.retrain.training import (
@@ -117,7 +118,7 @@ class _Session:
         self.recorder.write(self.results, state)
 
     def _run_method(self, method: str, trainings: Sequence[Training], material: Material) -> None:
-        maps: list[Importance] = []
+        maps: list[Tensor] = []
         if method != REFERENCE:
 
             def explain() -> TrainingResult:
@@ -154,14 +155,14 @@ class _Session:
     def _title(self) -> str:
         keys, name = self.study.keys, self.study.experiment.config.keys.name
         return (
-            f"{name}: networks retrained without or with the voxels that rank highest for "
-            f"{self.study.target.name}\n"
-            f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence "
-            f"interval (Student's t); removed voxels: {keys.baseline.kind}"
+            f"{name}: Dice after retraining without (ROAR) or with only (KAR) the voxels that rank "
+            f"highest for {self.study.target.name}\n"
+            f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence interval "
+            f"(Student's t); in place of removed voxels: {keys.baseline.kind}"
         )
 
 
-def rank_samples(material: Material, maps: Sequence[Importance], seed: int) -> list[Order]:
+def rank_samples(material: Material, maps: Sequence[Tensor], seed: int) -> list[Tensor]:
     """Return the ranking of each sample's voxels; without maps, any order."""
     if not maps:
         return [torch.arange(sample.truth.numel()) for sample in material.samples]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from esegeta.explain import Explainer
 from esegeta.predict import Predictor
 from esegeta.retrain.material import Material
-from esegeta.retrain.removal import IMPORTANCE, Importance
+from esegeta.retrain.removal import IMPORTANCE
 from esegeta.retrain.study import Study
 from esegeta.run import Listener
 from esegeta.run.loaded import with_files
@@ -16,9 +18,7 @@ from esegeta.run.patterns import with_patterns
 from esegeta.target import FrozenTarget, Scene, UnitScene
 
 
-def map_cases(
-    study: Study, method: str, material: Material, listener: Listener
-) -> list[Importance]:
+def map_cases(study: Study, method: str, material: Material, listener: Listener) -> list[Tensor]:
     """Return how much each voxel of each case matters to a method, in the host's memory.
 
     Raises:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from esegeta.axes import LabelMap
+from torch import Tensor
+
 from esegeta.retrain.recipe import named_labels
 from esegeta.retrain.samples import Sample, make_samples, slab_axis, slab_boxes, whole_box
 from esegeta.retrain.study import Study
@@ -25,7 +26,7 @@ class Material:
     """
 
     volumes: Sequence[Volume]
-    truths: Sequence[LabelMap]
+    truths: Sequence[Tensor]
     samples: Sequence[Sample]
     names: Sequence[str]
     notes: tuple[str, ...]

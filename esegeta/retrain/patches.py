@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esegeta.axes import Image
 from esegeta.predict import Box, WindowPlan
 from esegeta.retrain.samples import Sample
 
@@ -74,7 +73,7 @@ class Patches:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], images: Sequence[Image], plan: WindowPlan, seed: int
+        self, samples: Sequence[Sample], images: Sequence[Tensor], plan: WindowPlan, seed: int
     ) -> None:
         self._sampler = PatchSampler(samples, plan, seed)
         windows = [plan.lay(sample.shape) for sample in samples]

@@ -170,5 +170,4 @@ def _try_out(experiment: Experiment, recipe: Recipe) -> None:
             "cannot be trained from scratch",
             hint="its class must draw its weights from torch's random state, and load none",
         )
-    with blamed_on(config, "retrain"):
-        rehearse(recipe, network.to(experiment.device), num_channels, config)
+    rehearse(recipe, network.to(experiment.device), num_channels, config)

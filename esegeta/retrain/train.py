@@ -15,6 +15,7 @@ from esegeta.errors import ConfigError, ModelError
 from esegeta.model import first_tensor
 from esegeta.retrain.patches import Patches
 from esegeta.retrain.recipe import Recipe, named_labels
+from esegeta.run.checks import blamed_on
 from esegeta.run.unit import is_out_of_memory
 
 Value = TypeVar("Value")
@@ -83,7 +84,8 @@ def rehearse(recipe: Recipe, network: nn.Module, num_channels: int, config: RunC
     truth = choices[torch.randint(len(choices), size, generator=generator)].to(device)
     network.train()
     loss = _tried(config, "loss", recipe.loss, lambda: recipe.make_loss().to(device))
-    logits = train_logits(network, images.to(device))
+    with blamed_on(config, "retrain"):
+        logits = train_logits(network, images.to(device))
     value = _tried(config, "loss", recipe.loss, lambda: recipe.measure(loss, logits, truth))
     if value.numel() != 1 or not value.requires_grad:
         raise ConfigError(

@@ -115,7 +115,10 @@ def read_result(training: Training, root: Path, fingerprint: str) -> TrainingRes
     content = read_sidecar(training.file(root))
     if content is None or content.get("fingerprint") != fingerprint:
         return None
-    dice = {label: math.nan if value is None else value for label, value in content["dice"].items()}
+    found = content.get("dice")
+    if not isinstance(found, dict):
+        return None
+    dice = {label: math.nan if value is None else value for label, value in found.items()}
     return TrainingResult(training, "skipped", dice)
 
 

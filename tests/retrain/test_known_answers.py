@@ -1,0 +1,54 @@
+"""Where the label lies in half of every image, a map of that half is worth what it should be."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.retrain.tasks import Study, half_task
+
+TRUE_MAP = "input_x_gradient"
+LOST = 0.4
+"""What is left where nothing but the shape of the hole is: Dice of predicting all of the half is
+2p / (p + 1) for labels of p = 0.2 of its voxels, 0.33 on average."""
+
+
+@pytest.fixture
+def study(ndim: int, activation: str, tmp_path: Path) -> Study:
+    return half_task(tmp_path, ndim=ndim, activation=activation)
+
+
+def test_roar_and_kar_tell_a_true_map_from_chance(study: Study) -> None:
+    result = study.retrain("-q")
+    assert result.exit_code == 0, result.output
+    untouched = study.dice("roar", "reference", 0.0)
+    assert len(untouched) == 2
+    assert min(untouched) > 0.95
+    assert max(study.dice("roar", "reference", 1.0)) < LOST
+    assert study.dice("kar", "reference", 1.0) == untouched
+
+    assert max(study.dice("roar", TRUE_MAP, 0.5)) < LOST
+    assert min(study.dice("roar", "random", 0.5)) > 0.45
+    assert min(study.dice("kar", TRUE_MAP, 0.5)) > 0.95
+    assert max(study.dice("kar", "random", 0.5)) < 0.8
+
+    gains = {
+        (row["mode"], row["method"]): row["gain_over_random"]
+        for row in study.table("summary.csv")
+        if row["label"] == "liver"
+    }
+    assert gains["roar", TRUE_MAP] > 0.05
+    assert gains["kar", TRUE_MAP] > 0.05
+    assert all(gains[mode, "random"] != gains[mode, "random"] for mode in ("roar", "kar"))
+
+
+def test_the_worst_map_is_worse_than_chance(tmp_path: Path) -> None:
+    study = half_task(tmp_path)
+    # By value, the least of a map whose sign is turned is the half that matters.
+    study.keys["targets"] = [
+        {"name": "plain", "label": "liver", "over": "all"},
+        {"name": "turned", "combine": {"plain": -1.0}},
+    ]
+    study.keys["retrain"] |= {"target": "turned", "rank_by": "value", "fractions": [0.5]}
+    assert study.retrain("-q").exit_code == 0
+    assert min(study.dice("roar", TRUE_MAP, 0.5)) > 0.95
+    assert max(study.dice("kar", TRUE_MAP, 0.5)) < LOST

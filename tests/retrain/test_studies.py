@@ -1,0 +1,287 @@
+"""Whole studies: what is trained, what is left behind, and what is left alone."""
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from esegeta.config import load_config
+from esegeta.explain import RandomMap
+from esegeta.retrain import build_study
+from esegeta.retrain.attempt import Bench
+from esegeta.retrain.execute import rank_samples
+from esegeta.retrain.material import read_material
+from esegeta.retrain.removal import EMPTY, UNTOUCHED, Removal
+from esegeta.retrain.training import Training
+from esegeta.run import Silence, build_experiment
+from tests.experiments import noise, save_image, unet_lab
+from tests.oracles import state_of
+from tests.retrain.tasks import Study, half_task, small_task
+
+
+def bench_of(study: Study, *, seed: int = 0) -> Bench:
+    """Return a bench whose rankings are random."""
+    built = build_study(build_experiment(load_config(study.write())))
+    material = read_material(built)
+    maps = [torch.randn(truth.shape) for truth in material.truths]
+    return Bench(built, material, rank_samples(material, maps, seed))
+
+
+def bits(network: nn.Module) -> list[torch.Tensor]:
+    return list(network.state_dict().values())
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def unet_study(folder: Path, ndim: int, *, cases: int, shape: tuple[int, ...]) -> Study:
+    """Return a study of a U-Net with batch norms on noise with labels of noise."""
+    lab = unet_lab(folder, cases=cases, shape=shape, ndim=ndim)
+    for place, case in enumerate(lab.keys["data"]["cases"]):
+        label = (noise(shape, seed=50 + place) > 0.5).astype(np.uint8)
+        save_image(folder / f"{case['name']}_label.nii.gz", label)
+        case["label"] = f"{case['name']}_label.nii.gz"
+    lab.keys["retrain"] = {
+        "fractions": [0.5],
+        "iterations": 2,
+        "batch_size": 2,
+        "seeds": [0],
+        "folds": 2,
+    }
+    return Study(lab.folder, lab.keys)
+
+
+def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_path: Path) -> None:
+    study = unet_study(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
+    benches = [bench_of(study), bench_of(study)]
+    assert not torch.equal(benches[0].orders[0], benches[1].orders[0])
+    # Nothing is removed, whatever the method and the mode: bit for bit the same network.
+    ends = [
+        UNTOUCHED,
+        Removal("roar", "a", 0.0),
+        Removal("roar", "b", 0.0),
+        Removal("kar", "a", 1.0),
+    ]
+    trained = [
+        bits(bench.train(Training(end, 5, 1), Silence())[0])
+        for bench, end in itertools.product(benches, ends)
+    ]
+    assert all(same(trained[0], other) for other in trained[1:])
+    # And everything removed, too; but not the same as nothing removed.
+    empty = [
+        bits(bench.train(Training(end, 5, 1), Silence())[0])
+        for bench in benches
+        for end in (EMPTY, Removal("kar", "a", 0.0))
+    ]
+    assert all(same(empty[0], other) for other in empty[1:])
+    assert not same(trained[0], empty[0])
+    for seed, fold in ((6, 1), (5, 0)):
+        other = bits(benches[0].train(Training(UNTOUCHED, seed, fold), Silence())[0])
+        assert not same(trained[0], other)
+
+
+def test_training_starts_from_new_weights_and_not_from_the_trained(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
+    study.keys["retrain"]["optimizer_args"] = {"lr": 0.0}
+    before = bits(bench_of(study).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    study.keys["model"].pop("weights")
+    after = bits(bench_of(study).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    assert same(before, after)
+
+
+def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
+    study.keys["model"]["args"]["dropout"] = 0.5
+    study.keys["model"].pop("weights")
+    bench = bench_of(study)
+    torch.manual_seed(11)
+    before = torch.random.get_rng_state()
+    one = bits(bench.train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(12)
+    assert same(one, bits(bench.train(Training(UNTOUCHED, 0, 0), Silence())[0]))
+
+
+def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 3, cases=1, shape=(12, 11, 9))
+    bench = bench_of(study)
+    assert [sample.shape for sample in bench.material.samples] == [(6, 11, 9), (6, 11, 9)]
+    for sample in bench.material.samples:
+        damaged = bench.image(sample, Removal("roar", "m", 0.3))
+        missing = (damaged != sample.data).any(dim=0)
+        assert int(missing.sum()) == math.floor(0.3 * 6 * 11 * 9 + 0.5)
+        assert torch.equal(damaged[:, missing], sample.fill[:, missing])
+        kept = bench.image(sample, Removal("kar", "m", 0.3))
+        assert torch.equal((kept != sample.data).any(dim=0), ~missing)
+
+
+def test_the_trained_network_is_left_as_it_was(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
+    experiment = build_experiment(load_config(study.write()))
+    before = state_of(experiment.predictor.network)
+    from esegeta.retrain import run_study
+
+    outcome = run_study(build_study(experiment))
+    assert outcome.exit_code == 0
+    assert state_of(experiment.predictor.network) == before
+
+
+def test_what_a_study_leaves(tmp_path: Path) -> None:
+    study = small_task(tmp_path, fractions=[0.2, 0.7], seeds=[3, 0])
+    result = study.retrain()
+    assert result.exit_code == 0, result.output
+    folder = study.folder_of_study
+    assert {path.name for path in folder.iterdir()} == {
+        "retrain.csv",
+        "summary.csv",
+        "retrain.png",
+        "retrain.json",
+        "units",
+    }
+    assert study.leftovers() == []
+    rows = study.table("retrain.csv")
+    assert list(rows[0]) == ["mode", "method", "fraction", "seed", "fold", "label", "dice"]
+    found = {tuple(row.values())[:-1] for row in rows}
+    pairs = list(itertools.product((3.0, 0.0), (0.0, 1.0), ("liver", "mean")))
+    curves = itertools.product(("roar", "kar"), ("input_x_gradient", "random"), (0.2, 0.7))
+    ends = itertools.product(("roar", "kar"), ("reference",), (0.0, 1.0))
+    assert found == {(*curve, *pair) for curve in (*curves, *ends) for pair in pairs}
+    assert len(rows) == len(found)
+    assert len(study.units()) == 4 * (2 + 2 * 2 * 2)
+    summary = study.table("summary.csv")
+    assert list(summary[0]) == [
+        *("mode", "method", "label", "fraction", "n", "mean", "low", "high"),
+        *("gain_over_random", "gain_low", "gain_high"),
+    ]
+    for row in summary:
+        point = (row["mode"], row["method"], row["fraction"], row["label"])
+        assert row["n"] == 4
+        assert row["mean"] == pytest.approx(np.mean(study.dice(*point)))
+    record = study.record_of_study()
+    assert record["state"] == "complete"
+    assert record["recipe"]["loss_args"] == {"to_onehot_y": True, "softmax": True}
+    assert record["recipe"]["patch"] == [16, 16]
+    assert record["methods"]["random"] == {"sigma_mm": 0.0, "seed": 3}
+    assert record["versions"]["torch"] == torch.__version__
+    assert {unit["status"] for unit in record["units"]} == {"done"}
+    assert all(unit["seconds"] > 0 for unit in record["units"])
+    assert not (study.root / "run.json").exists()
+
+
+def test_plain_lines_tell_how_it_goes(tmp_path: Path) -> None:
+    lines = small_task(tmp_path, modes=["kar"]).retrain().stdout.splitlines()
+    assert lines[0].startswith("note: model.class tiny_networks:Pointwise is code")
+    assert "[1/8] reference / untouched / seed 0, fold 0 ..." in lines
+    assert any(line.startswith("[8/8] random / kar 0.5 / seed 0, fold 1: done") for line in lines)
+    assert any("input_x_gradient / map of c0" in line for line in lines)
+    assert lines[-1].startswith("8 done, 0 skipped, 0 failed in ")
+    assert lines[-1].endswith(f"results in {tmp_path / 'out' / 'tiny' / 'retrain'}")
+
+
+def test_windows_are_foreseen(tmp_path: Path) -> None:
+    class Hearing(Silence):
+        def __init__(self) -> None:
+            self.begun: list[tuple[str, int | None]] = []
+            self.windows: list[int] = []
+
+        def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+            self.begun.append((name, windows))
+            self.windows.append(0)
+
+        def advance(self, windows: int) -> None:
+            self.windows[-1] += windows
+
+    from esegeta.retrain import run_study
+
+    study = unet_study(tmp_path, 2, cases=3, shape=(12, 11))
+    listener = Hearing()
+    run_study(build_study(build_experiment(load_config(study.write()))), listener)
+    heard = dict(zip(listener.begun, listener.windows, strict=True))
+    trainings = {name: (told, ran) for (name, told), ran in heard.items() if "seed" in name}
+    assert len(trainings) == 12
+    # Two steps of two patches, and four windows an image: fold 0 is tested on two of three.
+    for name, (told, ran) in trainings.items():
+        assert told == ran == 4 + 4 * (2 if name.endswith("fold 0") else 1)
+
+
+def test_a_single_case_is_cut_into_slabs_and_says_so(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 2, cases=1, shape=(12, 11, 9))
+    study.keys["inference"]["slice_axis"] = 0
+    study.keys["retrain"]["folds"] = 3
+    result = study.retrain()
+    assert result.exit_code == 0, result.output
+    assert "note: a single case: its 3 folds are slabs along axis 0 (12 voxels)" in result.stdout
+    assert any("a single case" in note for note in study.record_of_study()["notes"])
+    study.keys["retrain"]["folds"] = 13
+    result = study.retrain()
+    assert result.exit_code == 2
+    assert "13 slabs of a single case with 12 voxels along axis 0" in result.stderr
+
+
+def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
+    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
+    study.keys["labels"] = {1: "liver"}
+    save_image(tmp_path / "b_label.nii.gz", np.zeros((12, 11), np.uint8))
+    result = study.retrain()
+    assert "note: fold 0: no image that is trained on has liver" in result.stdout
+    assert "note: fold 1: no image that is tested on has liver" in result.stdout
+    assert math.isnan(study.dice("roar", "reference", 0.0)[1])
+    (row,) = (
+        row
+        for row in study.table("summary.csv")
+        if (row["mode"], row["method"], row["fraction"], row["label"])
+        == ("roar", "reference", 0, "liver")
+    )
+    assert row["n"] == 1
+
+
+def test_cases_of_unlike_shapes_and_sparse_labels(
+    ndim: int, activation: str, tmp_path: Path
+) -> None:
+    study = unet_study(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
+    small = (7, 9, 6)[:ndim]
+    save_image(tmp_path / "b.nii.gz", noise(small))
+    save_image(tmp_path / "b_label.nii.gz", np.full(small, 4, np.uint8))
+    study.keys["labels"] = {1: "liver", 4: "bone"}
+    outputs = 3 if activation == "softmax" else 2
+    study.keys["model"]["args"]["out_channels"] = outputs
+    study.keys["model"].pop("weights")
+    study.keys["activation"] = activation
+    study.keys["targets"][0]["over"] = "all"
+    result = study.retrain("-q")
+    assert result.exit_code == 0, result.output
+    labels = {row["label"] for row in study.table("retrain.csv")}
+    assert labels == {"liver", "bone", "mean"}
+
+
+def test_a_random_ranking_of_the_config_is_the_one_compared_with(tmp_path: Path) -> None:
+    study = small_task(tmp_path)
+    study.keys["methods"] = ["saliency", {"name": "random_map", "id": "chance", "seed": 9}]
+    built = build_study(build_experiment(load_config(study.write())))
+    assert (built.random, list(built.methods)) == ("chance", ["saliency", "chance"])
+    study.keys["methods"] = ["saliency", {"name": "random_map", "sigma_mm": 4.0}]
+    built = build_study(build_experiment(load_config(study.write())))
+    assert (built.random, list(built.methods)) == ("random", ["saliency", "random_map", "random"])
+    assert built.methods["random"] == RandomMap(seed=3)
+    assert replace(built).label == "liver"
+
+
+def test_networks_that_learn_nothing_get_a_note(tmp_path: Path) -> None:
+    study = half_task(tmp_path)
+    study.keys["retrain"] |= {"iterations": 1, "optimizer_args": {"lr": 0.0}, "modes": ["roar"]}
+    result = study.retrain()
+    assert result.exit_code == 0
+    assert "note: liver: trained on untouched images, Dice is only" in result.stdout
+    assert any("only" in note for note in study.record_of_study()["notes"])
+
+
+def test_fractions_of_nothing_and_everything_are_the_references(tmp_path: Path) -> None:
+    study = small_task(tmp_path, fractions=[0, 0.5, 1], modes=["roar"])
+    assert study.retrain("-q").exit_code == 0
+    assert len(study.units()) == 2 * (2 + 2)
