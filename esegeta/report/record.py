@@ -19,6 +19,7 @@ NOT_OF_BIDS = (
     "scores.csv",
     "regions.csv",
     "curves.csv",
+    "retrain/",
     "*_attrmap.*",
     "*_layermap.*",
     "*_overlay.png",
