@@ -1,0 +1,95 @@
+"""Tables as LaTeX in the style of booktabs; every text is escaped."""
+
+from __future__ import annotations
+
+import re
+
+from esegeta.report.table import Cell, Table, one_line
+
+PREAMBLE = """\
+% Tables of `esegeta compare`. In the preamble: \\usepackage[T1]{fontenc} and \\usepackage{booktabs}
+"""
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "†": r"\textdagger{}",
+    "–": "--",
+    "×": r"$\times$",
+    "α": r"$\alpha$",
+    "≥": r"$\geq$",
+    "²": r"$^2$",
+}
+"""What LaTeX would take for a command, and signs of our own that it has none of in text."""
+
+NUMBER = re.compile(r"(?<![\w.])(-?)(\d+(?:\.\d+)?)(?:e([-+]\d+))?(?![\w.])")
+SMALLER_FROM = 12
+"""Rows from which a table is set in smaller type."""
+
+
+def to_latex(table: Table, *, label: str) -> str:
+    """Return a table as a LaTeX float.
+
+    Args:
+        table: what to set.
+        label: for `\\ref`; letters, digits, colons and hyphens.
+    """
+    places = "".join("r" if right else "l" for right in table.of_numbers)
+    heads = [rf"\textbf{{{escape(column)}}}" for column in table.columns]
+    lines = [
+        r"\begin{table}[htbp]",
+        r"\centering",
+        rf"\caption{{{escape(one_line(f'{table.title}. {table.note}'))}}}",
+        rf"\label{{{label}}}",
+        r"\footnotesize" if len(table.rows) >= SMALLER_FROM else r"\small",
+        rf"\begin{{tabular}}{{{places}}}",
+        r"\toprule",
+        rf"{' & '.join(heads)} \\",
+        r"\midrule",
+        *(rf"{' & '.join(_cell(cell) for cell in row)} \\" for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return a text that LaTeX prints as it stands."""
+    return "".join(SPECIAL.get(sign, sign) for sign in text)
+
+
+def _cell(cell: Cell) -> str:
+    # A bracket at the start of a row would be read as the argument of the line break above it.
+    text = ("{}" if cell.text.startswith("[") else "") + _numbers(one_line(cell.text))
+    if text and cell.best:
+        text = rf"\textbf{{\boldmath {text}}}"
+    if text and cell.null:
+        text = rf"\textit{{{text}}}"
+    return rf"{text}\textsuperscript{{\textdagger}}" if cell.dagger else text
+
+
+def _numbers(text: str) -> str:
+    """Return an escaped text whose numbers have a minus sign, not a hyphen, and a power of ten."""
+    parts, end = [], 0
+    for found in NUMBER.finditer(text):
+        sign, digits, power = found.groups()
+        parts.append(escape(text[end : found.start()]))
+        times = rf"\times10^{{{int(power)}}}" if power else ""
+        parts.append(f"${sign}{digits}{times}$" if sign or times else digits)
+        end = found.end()
+    return "".join([*parts, escape(text[end:])])
