@@ -110,7 +110,9 @@ def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
 def _draw_row_of_boxes(
     axis: Any, boxes: Sequence[np.ndarray], places: Sequence[float], thick: float, colour: str
 ) -> None:
-    most = max((len(values) for values in boxes), default=0)
+    if not boxes:
+        return
+    most = max(map(len, boxes))
     axis.boxplot(
         boxes,
         positions=places,
@@ -125,7 +127,7 @@ def _draw_row_of_boxes(
         capprops={"color": colour},
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
     )
-    if boxes and most <= MOST_POINTS:
+    if most <= MOST_POINTS:
         heights = np.repeat(places, [len(values) for values in boxes])
         values = np.concatenate(boxes)
         axis.plot(values, heights, ".", color=colour, markersize=4, alpha=0.8, zorder=3)
@@ -136,15 +138,17 @@ def _scale(axis: Any, values: np.ndarray) -> None:
     sizes = np.abs(values[values != 0])
     if not sizes.size:
         return
-    low, middle, high = np.percentile(sizes, (5, 50, 95))
+    middle = float(np.median(sizes))
+    low = float(np.percentile(sizes, 5, method="lower"))
+    high = float(np.percentile(sizes, 95, method="higher"))
     if values.min() < 0:
         if sizes.max() > WIDEST_RATIO * middle:
-            axis.set_xscale("symlog", linthresh=float(middle))
+            axis.set_xscale("symlog", linthresh=middle)
     elif high > WIDEST_RATIO * low:
         if values.min() > 0:
             axis.set_xscale("log")
         else:
-            axis.set_xscale("symlog", linthresh=float(low))
+            axis.set_xscale("symlog", linthresh=low)
 
 
 def _name_rows(axis: Any, page: BoxPage) -> None:

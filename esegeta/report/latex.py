@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from esegeta.report.table import Cell, Table, one_line
 
 PREAMBLE = """\
-% Tables of `esegeta compare`. In the preamble: \\usepackage[T1]{fontenc} and \\usepackage{booktabs}
+% Tables of `esegeta compare`. In the preamble of your document:
+% \\usepackage[T1]{fontenc} \\usepackage{booktabs} \\usepackage{graphicx}
 """
+
+ROWS_A_FLOAT = 40
+"""A float that is longer than its page is never set well: more rows go on in the next one."""
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -36,33 +41,44 @@ SPECIAL = {
 }
 """What LaTeX would take for a command, and signs of our own that it has none of in text."""
 
-NUMBER = re.compile(r"(?<![\w.])(-?)(\d+(?:\.\d+)?)(?:e([-+]\d+))?(?![\w.])")
+NUMBER = re.compile(r"(?<![\w.])(-?)(\d+(?:\.\d+)?)(?:e(-?\d+))?(?![\w.])")
 SMALLER_FROM = 12
 """Rows from which a table is set in smaller type."""
 
 
 def to_latex(table: Table, *, label: str) -> str:
-    """Return a table as a LaTeX float.
+    """Return a table as one LaTeX float, or several where it is longer than a page.
+
+    What is wider than a line is scaled down to it.
 
     Args:
         table: what to set.
-        label: for `\\ref`; letters, digits, colons and hyphens.
+        label: for `\\ref`, of the first float; letters, digits, colons and hyphens.
     """
+    caption = escape(one_line(f"{table.title}. {table.note}"))
+    parts = [_float(table, table.rows[:ROWS_A_FLOAT], caption, rf"\label{{{label}}}")]
+    for start in range(ROWS_A_FLOAT, len(table.rows), ROWS_A_FLOAT):
+        part = table.rows[start : start + ROWS_A_FLOAT]
+        parts.append(_float(table, part, rf"{escape(one_line(table.title))} (continued).", ""))
+    return "\n".join(parts)
+
+
+def _float(table: Table, rows: Sequence[tuple[Cell, ...]], caption: str, label: str) -> str:
+    heads = [rf"\textbf{{{escape(one_line(column))}}}" for column in table.columns]
     places = "".join("r" if right else "l" for right in table.of_numbers)
-    heads = [rf"\textbf{{{escape(column)}}}" for column in table.columns]
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
-        rf"\caption{{{escape(one_line(f'{table.title}. {table.note}'))}}}",
-        rf"\label{{{label}}}",
-        r"\footnotesize" if len(table.rows) >= SMALLER_FROM else r"\small",
+        rf"\caption{{{caption}}}{label}",
+        r"\footnotesize" if len(rows) >= SMALLER_FROM else r"\small",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{places}}}",
         r"\toprule",
         rf"{' & '.join(heads)} \\",
         r"\midrule",
-        *(rf"{' & '.join(_cell(cell) for cell in row)} \\" for row in table.rows),
+        *(rf"{' & '.join(_cell(cell) for cell in row)} \\" for row in rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

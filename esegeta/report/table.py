@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+PLAIN_FROM, PLAIN_TO = 1e-3, 1e5
+
 NUMBER = re.compile(r"-?\d|undefined$")
 
 
@@ -51,8 +53,11 @@ class Table:
 
 
 def number_text(value: float) -> str:
-    """Return a number with three significant digits, as short as it goes."""
-    return f"{value:.3g}"
+    """Return a number with three significant digits, with a power of ten only if far from 1."""
+    if value != 0 and not PLAIN_FROM <= abs(value) < PLAIN_TO:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{digits.rstrip('0').rstrip('.')}e{int(power)}" if power else digits
+    return f"{float(f'{value:.3g}'):.10g}"
 
 
 def one_line(text: str) -> str:
