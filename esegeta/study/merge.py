@@ -186,10 +186,10 @@ def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
         failed = sum(unit.get("status") == "failed" for unit in folder.units)
         what = {
             "running": "is still running or was stopped",
-            "incomplete": f"has {failed} failed units",
+            "incomplete": f"has failed units ({failed})",
             "failed": "failed",
         }.get(folder.state, f"is {folder.state}")
-        yield f"{folder.path} {what}; what is there is used: {len(folder.rows)} values"
+        yield f"{folder.path} {what}; the values that are there ({len(folder.rows)}) are used"
 
 
 def _versions(folders: Sequence[RunFolder]) -> Iterator[str]:
@@ -205,7 +205,4 @@ def _infinite(folders: Sequence[RunFolder]) -> Iterator[str]:
         ]
         if infinite:
             scores = ", ".join(dict.fromkeys(row.score for row in infinite))
-            yield (
-                f"{folder.path}: {len(infinite)} values are infinite and count as undefined: "
-                f"{scores}"
-            )
+            yield (f"{folder.path}: infinite values ({len(infinite)}) count as undefined: {scores}")

@@ -271,11 +271,12 @@ def test_infinite_values_count_as_undefined(tmp_path: Path) -> None:
     study = compare_runs([FakeRun({**VALUES, key: math.inf}).write(tmp_path / "x")])
     assert math.isnan(values_of(study)["liver", *key])
     assert study.merged.undefined[0].reason == "infinite"
-    assert "1 values are infinite" in study.merged.notes[0]
+    assert "infinite values (1)" in study.merged.notes[0]
 
 
 @pytest.mark.parametrize(
-    ("state", "text"), [("running", "stopped"), ("incomplete", "1 failed"), ("failed", "failed")]
+    ("state", "text"),
+    [("running", "stopped"), ("incomplete", "failed units (1)"), ("failed", "failed")],
 )
 def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_path: Path) -> None:
     failed = {("c9", "t", "saliency"): "no file"}
@@ -283,7 +284,7 @@ def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_pat
     assert len(values_of(study)) == 4
     (note,) = study.merged.notes
     assert text in note
-    assert "4 values" in note
+    assert "(4) are used" in note
 
 
 def test_a_run_that_was_stopped_before_its_first_unit_has_nothing_to_give(tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_a_run_that_was_stopped_before_its_first_unit_has_nothing_to_give(tmp_pa
     (empty / "scores.csv").unlink()
     study = compare_runs([full, empty])
     assert len(values_of(study)) == 4
-    assert "0 values" in study.merged.notes[0]
+    assert "(0) are used" in study.merged.notes[0]
     with pytest.raises(RunError, match="none of the runs has a score"):
         compare_runs([empty])
 
