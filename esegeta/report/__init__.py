@@ -2,6 +2,7 @@
 
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
 from esegeta.report.critical_difference import RankDiagram, draw_rank_diagram
+from esegeta.report.curves import CurveRow, draw_curves, write_curves
 from esegeta.report.heat_map import HeatMap, draw_heat_map
 from esegeta.report.latex import PREAMBLE, to_latex
 from esegeta.report.markdown import escape, to_markdown
@@ -34,6 +35,7 @@ __all__ = [
     "BoxPage",
     "BoxPanel",
     "Cell",
+    "CurveRow",
     "HeatMap",
     "PredictionFiles",
     "RankDiagram",
@@ -41,6 +43,7 @@ __all__ = [
     "Table",
     "UnitFiles",
     "draw_boxes",
+    "draw_curves",
     "draw_heat_map",
     "draw_overlay",
     "draw_rank_diagram",
@@ -59,6 +62,7 @@ __all__ = [
     "to_latex",
     "to_markdown",
     "write_csv",
+    "write_curves",
     "write_dataset_files",
     "write_record",
     "write_regions",
