@@ -27,7 +27,7 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
-from esegeta.report.table import Cell, Table, number_text
+from esegeta.report.table import Cell, Table, number_text, p_text
 from esegeta.report.tidy import write_csv
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "draw_regions",
     "escape",
     "number_text",
+    "p_text",
     "read_record",
     "read_scores",
     "read_sidecar",

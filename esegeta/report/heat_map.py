@@ -24,7 +24,7 @@ class HeatMap:
         title: above it.
         names: of rows and columns.
         groups: of each name, in order; lines part one group from the next.
-        values: -1 to 1; NaN stays empty.
+        values: -1 to 1; NaN stays grey.
     """
 
     title: str
@@ -34,14 +34,14 @@ class HeatMap:
 
 
 def draw_heat_map(path: Path, heat_map: HeatMap) -> None:
-    """Draw it as PNG: red for agreement, blue for its contrary, empty where undefined."""
+    """Draw it as PNG: red for agreement, blue for its contrary, grey where undefined."""
     num_names = len(heat_map.names)
     side = max(3.0, 0.36 * num_names)
     margin = 0.5 + 0.085 * max(len(name) for name in heat_map.names)
     figure = Figure(figsize=(side + margin + 1.4, side + margin + 1.0), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.add_subplot()
-    axis.set_facecolor("#f2f2f2")
+    axis.set_facecolor("#cccccc")
     picture = axis.imshow(heat_map.values, cmap="RdBu_r", vmin=-1, vmax=1)
     axis.set_xticks(range(num_names), heat_map.names, rotation=90, fontsize=8)
     axis.set_yticks(range(num_names), heat_map.names, fontsize=8)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 PLAIN_FROM, PLAIN_TO = 1e-3, 1e5
 
-NUMBER = re.compile(r"-?\d|undefined$")
+SMALLEST_P = 1e-4
+
+NUMBER = re.compile(r"<?-?\d|undefined$")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ def number_text(value: float) -> str:
         digits, _, power = f"{value:.2e}".partition("e")
         return f"{digits.rstrip('0').rstrip('.')}e{int(power)}" if power else digits
     return f"{float(f'{value:.3g}'):.10g}"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value; one that small is beyond what its approximation can tell."""
+    return f"{p:.2g}" if p >= SMALLEST_P else f"<{SMALLEST_P:.4f}"
 
 
 def one_line(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from esegeta.report import Cell, Table, escape, number_text, to_markdown
+from esegeta.report import Cell, Table, escape, number_text, p_text, to_markdown
 from esegeta.study.difference import Difference
 from esegeta.study.leaderboard import nulls_sentence
 from esegeta.study.paired import ALPHA, FEWEST_CASES
@@ -36,6 +36,9 @@ HOW_TO_READ = f"""\
 - **Critical difference**: Friedman's test (p by Iman and Davenport's F), then Nemenyi's, on the
   ranked competitors (Demsar 2006). It compares all of them at once by their ranks and is coarser
   than the tests by pairs; the two need not agree.
+- **Between models**: scores in the target's own unit, such as raw infidelity or completeness in
+  logits, grow with the model's logits; relative ones compare. What a model predicts differs too:
+  a target over the prediction is over other voxels on another model.
 - **A dagger** marks a method that does not beat the random map of its model on a faithfulness
   score, in the median over cases of the paired differences; it is no test.
 - **Correlations** are over units, which are not independent: they have no p-values. Two scores also
@@ -62,7 +65,9 @@ def account(study: Study, files: Sequence[str]) -> str:
         _section("Warnings that maps carry", _warnings(study)),
         _section("Not ranked", _unranked(study)),
         to_markdown(_tests(study)),
-        to_markdown(_parameters(study)),
+        _section(
+            "Parameters of the scores, the same in all runs but for seeds", _parameters(study)
+        ),
         f"## How to read it\n\n{HOW_TO_READ}",
         _section("Files", (f"`{name}`" for name in files)),
     ]
@@ -152,25 +157,23 @@ def _test_texts(score: ScoreResult) -> tuple[str, ...]:
         score.kind.name,
         str(len(score.ranking.competitors)),
         str(len(score.ranking.cases)),
-        number_text(whole.p) if isinstance(whole, Difference) else "",
+        p_text(whole.p) if isinstance(whole, Difference) else "",
         str(len(tested)),
         str(found) if tested else "",
         number_text(least_corrected_p(most, len(tested))) if tested else "",
     )
 
 
-def _parameters(study: Study) -> Table:
-    rows: dict[str, str] = {}
+def _parameters(study: Study) -> Iterator[str]:
+    seen: dict[str, str] = {}
     for folder in study.folders:
         for quality in dict.fromkeys(row.score for row in folder.rows):
             for identity in owners_of(quality, folder.score_names):
                 known = folder.parameters("scores", identity)
-                known.pop("name", None)
-                texts = (f"{key}={text}" for key, text in known.items())
-                rows.setdefault(identity, ", ".join(texts))
-    cells = tuple((Cell(identity), Cell(text)) for identity, text in rows.items())
-    note = "The same in all runs; scores with other parameters are refused. Seeds may differ."
-    return Table("Parameters of the scores", ("score", "parameters"), cells, note)
+                texts = [f"{key}={text}" for key, text in known.items() if text != "null"]
+                seen.setdefault(identity, ", ".join(texts))
+    for identity, text in seen.items():
+        yield f"`{identity}`: `{text}`"
 
 
 def _failures(study: Study, *, degenerate: bool) -> Iterator[str]:
@@ -184,13 +187,18 @@ def _failures(study: Study, *, degenerate: bool) -> Iterator[str]:
 
 
 def _undefined(study: Study) -> Iterator[str]:
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
     for one in study.merged.undefined:
-        unit = f"{_of(study, one.model, one.method)} on {one.case} / {one.target}"
-        groups.setdefault((one.score, one.reason), []).append(unit)
+        group = groups.setdefault((one.score, one.reason), {})
+        name = _of(study, one.model, one.method)
+        group.setdefault(name, []).append(f"{one.case} / {one.target}")
     for (score, reason), units in groups.items():
-        count = _count(len(units), "value")
-        yield f"{escape(score)}, {count}: {escape(reason)} ({_names(units)})"
+        count = _count(sum(map(len, units.values())), "value")
+        parts = (
+            f"{escape(name)} on {_names(some) if len(some) == 1 else f'{len(some)} units'}"
+            for name, some in units.items()
+        )
+        yield f"{escape(score)}, {count}: {escape(reason)} ({', '.join(parts)})"
 
 
 def _warnings(study: Study) -> Iterator[str]:
@@ -206,11 +214,12 @@ def _warnings(study: Study) -> Iterator[str]:
 
 def _unranked(study: Study) -> Iterator[str]:
     for score in study.scores:
-        if score.ranking.refusal:
-            yield f"{escape(score.kind.name)}: {score.ranking.refusal}"
-        for one in score.ranking.left_out:
-            name = escape(study.merged.label(one))
-            yield f"{escape(score.kind.name)}: {name} has too few units in common with the others"
+        name, ranking = escape(score.kind.name), score.ranking
+        if ranking.refusal:
+            yield f"{name}: {ranking.refusal}"
+        if ranking.left_out:
+            others = ", ".join(escape(study.merged.label(one)) for one in ranking.left_out)
+            yield f"{name}: too few units in common with the others: {others}"
 
 
 def _section(title: str, lines: Iterable[str]) -> str:

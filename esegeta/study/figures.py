@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from esegeta.report import BoxPage, BoxPanel, HeatMap, RankDiagram
+from esegeta.report import BoxPage, BoxPanel, HeatMap, RankDiagram, p_text
 from esegeta.study.difference import Difference
 from esegeta.study.leaderboard import ARROWS
 from esegeta.study.merge import Competitor, Kind
@@ -88,14 +88,9 @@ def _diagram(study: Study, score: ScoreResult) -> RankDiagram:
     )
     title = (
         f"{_head(score.kind)}: mean ranks over {len(ranking.cases)} cases\n"
-        f"Friedman (Iman-Davenport) {p_text(found.p)}. {differ}"
+        f"Friedman (Iman-Davenport) p: {p_text(found.p)}. {differ}"
     )
     return RankDiagram(title, names, found.mean_ranks, nulls, found.critical, found.cliques)
-
-
-def p_text(p: float) -> str:
-    """Return a p-value as people write it."""
-    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 
 def _head(kind: Kind) -> str:

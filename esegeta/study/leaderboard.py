@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from esegeta.report import Cell, Table, number_text
@@ -46,27 +47,29 @@ def leaderboard(study: Study) -> tuple[Table, ...]:
 
 def ranks_table(study: Study, order: Sequence[Standing]) -> Table:
     """Return the mean ranks of competitors by family and over all."""
-    held_up = {competitor for _, competitor in held_up_by_random(study)}
     families = [
         family for family in study.families if any(family in one.by_family for one in order)
     ]
-    total = num_ranked_scores(study)
-    columns: list[dict[Competitor, float]] = [
-        {one.competitor: one.by_family[family] for one in order if family in one.by_family}
+    columns = {
+        family: {one.competitor: one.by_family[family] for one in order if family in one.by_family}
         for family in families
-    ]
+    }
     if len(families) > 1:
-        columns.append({one.competitor: one.overall for one in order if one.num_scores})
-    rows = []
-    for one in order:
-        cells = [_rank(column, one.competitor) for column in columns]
-        count = "" if one.num_scores == total else f"{one.num_scores} of {total}"
-        name = _name(study, one.competitor, one.competitor in held_up)
-        rows.append((name, *cells, Cell(count)))
-    heads = (_head(study), *families, *(["all"] if len(families) > 1 else []), "scores")
-    if all(row[-1].text == "" for row in rows):
-        heads, rows = heads[:-1], [row[:-1] for row in rows]
-    return Table("Mean ranks", heads, tuple(rows), _ranks_note(study))
+        columns["all"] = {one.competitor: one.overall for one in order if one.num_scores}
+    lost = Counter(competitor for _, competitor in held_up_by_random(study))
+    names = (_name(study, one.competitor, one.competitor in lost) for one in order)
+    parts = [tuple(names)]
+    parts += [tuple(_rank(column, one.competitor) for one in order) for column in columns.values()]
+    heads = [_head(study), *columns]
+    total = num_ranked_scores(study)
+    if any(one.num_scores < total for one in order):
+        heads.append("ranked on")
+        parts.append(tuple(Cell(f"{one.num_scores} of {total}") for one in order))
+    if lost:
+        heads.append("† on")
+        counts = (lost[one.competitor] for one in order)
+        parts.append(tuple(Cell(str(count) if count else "") for count in counts))
+    return Table("Mean ranks", tuple(heads), tuple(zip(*parts, strict=True)), _ranks_note(study))
 
 
 def nulls_sentence(study: Study) -> str:
@@ -127,7 +130,7 @@ def _ranks_note(study: Study) -> str:
     counted = "each score counts the same within its family, and each family the same over all"
     return (
         f"1 is best. Mean over cases of the rank on each score; {counted}. Bold: best."
-        f"{_dagger_note(study, 'on a faithfulness score')}"
+        f"{_dagger_note(study, 'on so many faithfulness scores')}"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from esegeta.report import Cell, Table, number_text, to_latex, to_markdown, write_csv
+from esegeta.report import Cell, Table, number_text, p_text, to_latex, to_markdown, write_csv
 from esegeta.report.latex import ROWS_A_FLOAT
 
 TABLE = Table(
@@ -126,6 +126,13 @@ def test_a_table_without_rows_keeps_its_columns() -> None:
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(1.0, "1"), (0.0312, "0.031"), (1e-4, "0.0001"), (9e-50, "<0.0001")]
+)
+def test_p_values_are_not_smaller_than_can_be_told(p: float, text: str) -> None:
+    assert p_text(p) == text
 
 
 def test_csv_holds_numbers_in_full(tmp_path: Path) -> None:

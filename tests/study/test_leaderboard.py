@@ -89,10 +89,10 @@ def test_a_competitor_that_is_ranked_on_few_scores_says_so(tmp_path: Path) -> No
     full = {"a": [1.0, 1.0, 1.0], "b": [2.0, 2.0, 2.0], "ig": [3.0, 3.0, 3.0]}
     gaps = {**full, "ig": [3.0, nan, nan]}
     table = leaderboard(study_of(tmp_path, {"infidelity": full, "infidelity_beta": gaps}))[0]
-    assert table.columns == ("method", "faithfulness", "scores")
+    assert table.columns == ("method", "faithfulness", "ranked on")
     assert [[one.text for one in cells] for cells in table.rows] == [
-        ["a", "1.00", ""],
-        ["b", "2.00", ""],
+        ["a", "1.00", "2 of 2"],
+        ["b", "2.00", "2 of 2"],
         ["ig", "3.00", "1 of 2"],
     ]
 
@@ -110,6 +110,8 @@ def test_what_does_not_beat_the_random_map_has_a_dagger(better: str, tmp_path: P
     tables = leaderboard(study)
     daggers = {cells[0].text: cells[0].dagger for cells in tables[0].rows}
     assert daggers == {"a": False, "b": True, "random_map": False}
+    assert [cells[-1].text for cells in tables[0].rows if cells[0].text in "ab"] == ["", "1"]
+    assert tables[0].columns[-1] == "† on"
     arrow = "↓" if better == "lower" else "↑"
     assert cell(tables, "Faithfulness", "b", f"infidelity {arrow}").dagger
     assert "†" in tables[0].note
