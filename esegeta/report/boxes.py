@@ -63,7 +63,7 @@ def draw_boxes(path: Path, page: BoxPage) -> None:
     """Draw a page as PNG.
 
     Boxes are quartiles, whiskers reach the last value within 1.5 times the box, and a line goes
-    through the median.
+    through the median. A method that has one value has a point.
     """
     num_columns = min(len(page.panels), PANELS_A_ROW)
     num_rows = -(-len(page.panels) // num_columns)
@@ -93,10 +93,13 @@ def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
     thick = 0.8 / len(page.models)
     for place, model in enumerate(page.models):
         shift = (place - (len(page.models) - 1) / 2) * thick
-        given = [panel.values.get((model, method), ()) for method in page.methods]
-        rows = [row for row, values in enumerate(given) if len(values)]
-        boxes = [np.asarray(given[row], dtype=float) for row in rows]
-        _draw_row_of_boxes(axis, boxes, [row + shift for row in rows], thick, _colour(place))
+        found = {
+            row + shift: np.asarray(panel.values.get((model, method), ()), dtype=float)
+            for row, method in enumerate(page.methods)
+        }
+        boxes = {height: values for height, values in found.items() if values.size > 1}
+        _draw_boxes_at(axis, boxes, thick, _colour(place))
+        _draw_points_at(axis, found, _colour(place))
     _scale(axis, np.array([value for values in panel.values.values() for value in values]))
     axis.set_title(panel.score, fontsize=10)
     axis.set_xlabel(ARROWS[panel.better], fontsize=8, color="#444444")
@@ -107,30 +110,39 @@ def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _draw_row_of_boxes(
-    axis: Any, boxes: Sequence[np.ndarray], places: Sequence[float], thick: float, colour: str
-) -> None:
+def _draw_boxes_at(axis: Any, boxes: Mapping[float, np.ndarray], thick: float, colour: str) -> None:
     if not boxes:
         return
-    most = max(map(len, boxes))
     axis.boxplot(
-        boxes,
-        positions=places,
+        list(boxes.values()),
+        positions=list(boxes),
         widths=0.75 * thick,
         orientation="horizontal",
         manage_ticks=False,
         patch_artist=True,
-        showfliers=most > MOST_POINTS,
+        showfliers=_most(boxes) > MOST_POINTS,
         boxprops={"facecolor": colour, "edgecolor": colour, "alpha": 0.45},
         medianprops={"color": "black", "linewidth": 1.4},
         whiskerprops={"color": colour},
         capprops={"color": colour},
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
     )
-    if most <= MOST_POINTS:
-        heights = np.repeat(places, [len(values) for values in boxes])
-        values = np.concatenate(boxes)
-        axis.plot(values, heights, ".", color=colour, markersize=4, alpha=0.8, zorder=3)
+
+
+def _draw_points_at(axis: Any, found: Mapping[float, np.ndarray], colour: str) -> None:
+    """Draw every value where they are few, and larger where it is all that there is."""
+    single = {height: values for height, values in found.items() if values.size == 1}
+    several = {height: values for height, values in found.items() if values.size > 1}
+    if _most(several) > MOST_POINTS:
+        several = {}
+    for some, size in ((single, 9), (several, 4)):
+        heights = np.repeat(list(some), [values.size for values in some.values()])
+        values = np.concatenate([np.zeros(0), *some.values()])
+        axis.plot(values, heights, ".", color=colour, markersize=size, alpha=0.8, zorder=3)
+
+
+def _most(found: Mapping[float, np.ndarray]) -> int:
+    return max((values.size for values in found.values()), default=0)
 
 
 def _scale(axis: Any, values: np.ndarray) -> None:
