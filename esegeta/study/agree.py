@@ -112,7 +112,8 @@ def _disagreements(
         for identity in dict.fromkeys(used(folder)):
             first = seen.setdefault(identity, folder)
             one, other = first.parameters(block, identity), folder.parameters(block, identity)
-            if not one or not other:  # the record of one does not say
+            if not one or not other:  # a record that does not say
+                seen[identity] = first if one else folder
                 continue
             parts = [
                 f"{key} is {one.get(key, ABSENT)} in {first.path} and {other.get(key, ABSENT)} in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +45,8 @@ def save_study(study: Study, root: Path) -> list[Path]:
         The files.
 
     Raises:
-        OutputError: the folder is that of a run, or cannot be written.
+        OutputError: the folder is that of a run, holds other files of these names, or cannot be
+            written.
     """
     if (root / "run.json").exists():
         raise OutputError(
@@ -54,6 +55,12 @@ def save_study(study: Study, root: Path) -> list[Path]:
         )
     writers = _writers(study)
     names = [*writers, "report.md", RECORD]
+    foreign = [name for name in names if (root / name).exists()]
+    if foreign and RECORD not in foreign:
+        raise OutputError(
+            f"{root}: holds {foreign[0]}, which no comparison wrote",
+            hint="name another folder with -o",
+        )
     earlier = (read_sidecar(root / RECORD) or {}).get("files", [])
     write_json(root / RECORD, {**_record(study), "state": "writing", "files": [*names, *earlier]})
     for name in earlier:
@@ -80,9 +87,9 @@ def _writers(study: Study) -> dict[str, Writer]:
         "leaderboard.tex": lambda path: write_text(path, _latex(study)),
     }
     for name, page in box_pages(study):
-        writers[_png(name)] = _drawn(draw_boxes, page)
+        writers[_png(name, writers)] = _drawn(draw_boxes, page)
     for name, diagram in rank_diagrams(study):
-        writers[_png(name)] = _drawn(draw_rank_diagram, diagram)
+        writers[_png(name, writers)] = _drawn(draw_rank_diagram, diagram)
     if len(study.scores) > 1:
         writers["correlations.png"] = _drawn(draw_heat_map, correlation_map(study))
     return writers
@@ -98,8 +105,12 @@ def _drawn(draw: Callable[[Path, Drawn], None], what: Drawn) -> Writer:
     return write
 
 
-def _png(name: str) -> str:
-    return f"{UNFIT.sub('-', name)}.png"
+def _png(name: str, taken: Container[str]) -> str:
+    """Return a file's name; what no file name can hold may not make two of them one."""
+    fit = UNFIT.sub("-", name)
+    while f"{fit}.png" in taken:
+        fit += "-"
+    return f"{fit}.png"
 
 
 def _markdown(study: Study) -> str:

@@ -151,6 +151,17 @@ def test_scores_with_other_parameters_are_refused(name: str, tmp_path: Path) -> 
     assert all(str(path) in str(caught.value) for path in paths)
 
 
+def test_a_record_that_says_nothing_hides_no_disagreement(tmp_path: Path) -> None:
+    """The targets of the first run are not in its record; those of the others differ."""
+    silent = FakeRun(part(case="c1", method="saliency"), config={"targets": []})
+    one = FakeRun(part(case="c2"), targets={"t": {"of": "logit"}})
+    other = FakeRun(part(case="c1", method="random_map"), targets={"t": {"of": "dice"}})
+    paths = [run.write(tmp_path / name) for run, name in ((silent, "x"), (one, "y"), (other, "z"))]
+    assert len(compare_runs(paths[:2]).folders) == 2
+    with pytest.raises(RunError, match='target "t" is not the same'):
+        compare_runs(paths)
+
+
 def test_another_seed_is_no_other_score(tmp_path: Path) -> None:
     study = compare_runs(two(tmp_path, with_baseline("zero", 1), with_baseline("zero", 2)))
     assert len(values_of(study)) == 4

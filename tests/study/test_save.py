@@ -261,12 +261,28 @@ def test_the_folder_of_a_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_files_that_no_comparison_wrote_are_not_overwritten(tmp_path: Path) -> None:
+    study = small(tmp_path / "run")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.csv").write_text("precious")
+    with pytest.raises(OutputError, match=r"holds summary\.csv, which no comparison wrote"):
+        save_study(study, out)
+    assert [path.name for path in out.iterdir()] == ["summary.csv"]
+    assert (out / "summary.csv").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_names_that_files_cannot_have(tmp_path: Path) -> None:
     values = {
-        (f"c{c}", "t", m, "a/b:c"): float(c + p) for c in range(6) for p, m in enumerate("xyz")
+        (f"c{c}", "t", m, score): float(c + p)
+        for c in range(6)
+        for p, m in enumerate("xyz")
+        for score in ("a/b:c", "a:b/c")
     }
     save_study(compare_runs([FakeRun(values).write(tmp_path / "run")]), tmp_path / "out")
-    assert (tmp_path / "out" / "critical_difference_a-b-c.png").is_file()
+    for name in ("a-b-c", "a-b-c-"):
+        assert (tmp_path / "out" / f"critical_difference_{name}.png").is_file()
 
 
 def test_one_competitor_and_one_score_still_make_a_study(tmp_path: Path) -> None:
