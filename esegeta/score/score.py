@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
+from esegeta.errors import MapError
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.predict import Predictor
 
@@ -131,6 +132,15 @@ class Score(ABC):
     @abstractmethod
     def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the values, why one is undefined, and the curves behind them."""
+
+    def require_some(self, attribution: Attribution) -> None:
+        """Refuse a map that is zero everywhere.
+
+        Raises:
+            MapError: it is.
+        """
+        if not bool(attribution.data.any()):
+            raise MapError(f"{self.name}: the map is zero everywhere")
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
         """Return NaN for all qualities, or for those named, with the reason."""
