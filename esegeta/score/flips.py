@@ -18,7 +18,7 @@ from esegeta.volume import Volume
 
 @dataclass(frozen=True)
 class ConsistencyUnderFlips(Score):
-    """How like the map is to that of the mirrored image, mirrored back.
+    """How similar the map is to that of the mirrored image, mirrored back.
 
         consistency_under_flips = mean over axes g of  cos(phi(x), g phi(g x))
 

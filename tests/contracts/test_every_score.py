@@ -125,7 +125,7 @@ def test_curves_can_be_drawn(case: Case, name: str) -> None:
         assert len(curve.x) == len(curve.y) > 1
         assert len(curve.ticks) in (0, len(curve.x))
         assert all(math.isfinite(x) for x in curve.x)
-        assert list(curve.x) == sorted(curve.x)
+        assert curve.ticks or list(curve.x) == sorted(curve.x)
         assert any(math.isfinite(y) for y in curve.y)
 
 
