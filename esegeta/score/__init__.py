@@ -1,6 +1,10 @@
 """Scores of maps: one family a file, and the table of them all."""
 
+from esegeta.score.completeness import Completeness
 from esegeta.score.complexity import Entropy, Gini
+from esegeta.score.deletion import Deletion, Insertion, Road
+from esegeta.score.dice_drop import DiceDrop
+from esegeta.score.effective_complexity import EffectiveComplexity
 from esegeta.score.flips import ConsistencyUnderFlips
 from esegeta.score.infidelity import Infidelity
 from esegeta.score.localisation import (
@@ -13,35 +17,50 @@ from esegeta.score.localisation import (
 )
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
 from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
+from esegeta.score.sensitivity_n import SensitivityN
 
 SCORES: dict[str, type[Score]] = {
     "infidelity": Infidelity,
+    "deletion": Deletion,
+    "insertion": Insertion,
+    "dice_drop": DiceDrop,
+    "road": Road,
+    "sensitivity_n": SensitivityN,
+    "completeness": Completeness,
     "sensitivity_max": SensitivityMax,
     "sensitivity_avg": SensitivityAvg,
     "consistency_under_flips": ConsistencyUnderFlips,
     **LOCALISATION,
     "gini": Gini,
     "entropy": Entropy,
+    "effective_complexity": EffectiveComplexity,
 }
 """Every score by the name that configs use."""
 
 __all__ = [
     "SCORES",
     "Auroc",
+    "Completeness",
     "ConsistencyUnderFlips",
     "Curve",
+    "Deletion",
+    "DiceDrop",
+    "EffectiveComplexity",
     "Entropy",
     "Gini",
     "HaloProfile",
     "Infidelity",
+    "Insertion",
     "Judgement",
     "PointingGame",
     "Quality",
     "RelevanceMass",
     "RelevanceRank",
+    "Road",
     "Score",
     "ScoreContext",
     "SensitivityAvg",
     "SensitivityMax",
+    "SensitivityN",
     "Workings",
 ]

@@ -23,9 +23,6 @@ class Gini(Score):
     Higher is sparser. v are the magnitudes of all N inputs, voxels times channels: maps without
     channels are split evenly among them, a feature's worth evenly among its voxels.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training,
     2020, after Hurley and Rickard, Comparing Measures of Sparsity, 2009.
     """
@@ -34,9 +31,8 @@ class Gini(Score):
     family: ClassVar[str] = "complexity"
     qualities: ClassVar[tuple[Quality, ...]] = (Quality("gini", "higher", high=1.0),)
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the index."""
-        self.require_some(attribution)
         magnitudes = _magnitudes(attribution).sort().values
         num = magnitudes.numel()
         above = torch.arange(num, 0, -1, device=magnitudes.device, dtype=torch.float64) - 0.5
@@ -54,9 +50,6 @@ class Entropy(Score):
     one, 0 to 1, may be compared between images of other sizes. Inputs are voxels times channels,
     as those of `gini`.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, 2020,
     complexity; there it is not divided by log N.
     """
@@ -68,9 +61,8 @@ class Entropy(Score):
         Quality("entropy_relative", "lower", high=1.0),
     )
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the entropy, and the same as a part of the largest that there can be."""
-        self.require_some(attribution)
         magnitudes = _magnitudes(attribution)
         nats = max(0.0, float(torch.special.entr(magnitudes / magnitudes.sum()).sum()))
         most = math.log(magnitudes.numel())

@@ -31,7 +31,7 @@ class ConsistencyUnderFlips(Score):
 
     Raises:
         ConfigError: the image has no such axis.
-        MapError: the map is zero everywhere, or that of a flipped image is not finite.
+        MapError: the map of a flipped image is not finite.
 
     Source: Crabbe and van der Schaar, Evaluating the Robustness of Interpretability Methods
     through Explanation Invariance and Equivariance, 2023, explanation equivariance.
@@ -55,9 +55,8 @@ class ConsistencyUnderFlips(Score):
                 f"{self.name}: axes: {axes}", hint="name each of 0, 1, 2 once at most, or none"
             )
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean likeness over the axes, and a curve with that of each axis."""
-        self.require_some(attribution)
         axes = self._axes_of(attribution.volume)
         if not axes:
             return self.undefined("no axis of the image is longer than one voxel")

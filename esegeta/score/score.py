@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from esegeta.errors import MapError
 from esegeta.explain import Attribution, Explainer, Objective
+from esegeta.explain.attribution import require_map
 from esegeta.predict import Predictor
 
 Better = Literal["lower", "higher", "none"]
@@ -129,18 +129,19 @@ class Score(ABC):
         """Return one value for each of the score's qualities, by name; NaN where undefined."""
         return self.judge(attribution, context).values
 
-    @abstractmethod
     def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
-        """Return the values, why one is undefined, and the curves behind them."""
-
-    def require_some(self, attribution: Attribution) -> None:
-        """Refuse a map that is zero everywhere.
+        """Return the values, why one is undefined, and the curves behind them.
 
         Raises:
-            MapError: it is.
+            MapError: the map is zero everywhere or not finite, which must not look like a result:
+                a map that says nothing is perfectly steady, and foresees nothing wrongly.
         """
-        if not bool(attribution.data.any()):
-            raise MapError(f"{self.name}: the map is zero everywhere")
+        require_map(attribution.data, self.name, "there is nothing to score")
+        return self._judge(attribution, context)
+
+    @abstractmethod
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Judge a map that is one."""
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
         """Return NaN for all qualities, or for those named, with the reason."""

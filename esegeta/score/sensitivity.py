@@ -36,9 +36,8 @@ class Sensitivity(Score):
         """Return `|phi(x + d_i) - phi(x)| / |phi(x)|` of each draw.
 
         Raises:
-            MapError: the map is zero everywhere, or that of a perturbed image is not finite.
+            MapError: the map of a perturbed image is not finite.
         """
-        self.require_some(attribution)
         draws = (self.radius, self.samples, self.seed)
         # The map is known by its identity, and is not kept alive by having been scored.
         key = ("sensitivity", ref(attribution), context.predictor, context.explainer, draws)
@@ -77,7 +76,7 @@ class SensitivityMax(Sensitivity):
         seed: of the draws.
 
     Raises:
-        MapError: the map is zero everywhere, or that of a perturbed image is not finite.
+        MapError: the map of a perturbed image is not finite.
 
     Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition 3.1,
     estimated by sampling, with the norm ratio as captum's `sensitivity_max` has it.
@@ -86,7 +85,7 @@ class SensitivityMax(Sensitivity):
     name: ClassVar[str] = "sensitivity_max"
     qualities: ClassVar[tuple[Quality, ...]] = (Quality("sensitivity_max", "lower"),)
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         return Judgement({self.name: float(self.changes(attribution, context).max())})
 
@@ -106,7 +105,7 @@ class SensitivityAvg(Sensitivity):
         seed: of the draws.
 
     Raises:
-        MapError: the map is zero everywhere, or that of a perturbed image is not finite.
+        MapError: the map of a perturbed image is not finite.
 
     Source: Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, 2020,
     average sensitivity, over the box and with the norm ratio of `sensitivity_max`.
@@ -115,6 +114,6 @@ class SensitivityAvg(Sensitivity):
     name: ClassVar[str] = "sensitivity_avg"
     qualities: ClassVar[tuple[Quality, ...]] = (Quality("sensitivity_avg", "lower"),)
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean relative change."""
         return Judgement({self.name: float(self.changes(attribution, context).mean())})

@@ -11,30 +11,46 @@ import pytest
 import torch
 
 from esegeta.errors import MapError
-from esegeta.explain import Attribution, GradCam, InputXGradient
+from esegeta.explain import Attribution, Features, GradCam, InputXGradient
 from esegeta.score import (
     SCORES,
     Auroc,
+    Completeness,
     ConsistencyUnderFlips,
+    Deletion,
+    DiceDrop,
+    EffectiveComplexity,
     Entropy,
     Gini,
     HaloProfile,
     Infidelity,
+    Insertion,
     PointingGame,
     RelevanceMass,
     RelevanceRank,
+    Road,
     Score,
     ScoreContext,
     SensitivityAvg,
     SensitivityMax,
+    SensitivityN,
 )
 from esegeta.score.score import Better
+from esegeta.target import FrozenTarget
 from tests.contracts.rows import Case, assert_documented, make_case
 from tests.networks import Counting, Failing
 from tests.oracles import disguised, state_of
 
+BLOCKS = Features("blocks", side_mm=4.0)
+
 ROWS: dict[str, Score] = {
     "infidelity": Infidelity(samples=5, noise=0.3),
+    "deletion": Deletion(BLOCKS, baseline="zero", steps=5),
+    "insertion": Insertion(BLOCKS, baseline="blur", steps=5),
+    "dice_drop": DiceDrop(BLOCKS, baseline="zero", steps=3),
+    "road": Road(steps=4),
+    "sensitivity_n": SensitivityN(BLOCKS, baseline="zero", sizes=3, samples=4),
+    "completeness": Completeness(baseline="zero"),
     "sensitivity_max": SensitivityMax(samples=3, radius=0.2),
     "sensitivity_avg": SensitivityAvg(samples=3, radius=0.2),
     "consistency_under_flips": ConsistencyUnderFlips(),
@@ -45,6 +61,7 @@ ROWS: dict[str, Score] = {
     "halo_profile": HaloProfile(bin_mm=1.0),
     "gini": Gini(),
     "entropy": Entropy(),
+    "effective_complexity": EffectiveComplexity(BLOCKS, baseline="zero", steps=5),
 }
 
 READ_THE_MAP_ALONE = {
@@ -58,9 +75,6 @@ READ_THE_MAP_ALONE = {
 }
 """Scores that never ask the network for anything."""
 
-ALL_OR_NOTHING = {"pointing_game"}
-"""Figures that are mostly at one end of their range."""
-
 EXPLAINER = InputXGradient()
 ALL = list(SCORES)
 RUN_THE_NETWORK = [name for name in ALL if name not in READ_THE_MAP_ALONE]
@@ -71,8 +85,22 @@ def case(request: pytest.FixtureRequest, ndim: int) -> Case:
     return make_case(ndim, request.param)
 
 
+FLIPS = {"dice_drop": 5e-3}
+"""Scores that count voxels, of which rounding turns a few that lie on the decision's edge."""
+
+TIES_ONLY = {"deletion", "insertion", "dice_drop", "road", "effective_complexity"}
+"""Scores whose seed only decides the order among equals."""
+
+
+def with_truth(target: FrozenTarget) -> FrozenTarget:
+    """Return the same target with a ground truth: a box of the label "one"."""
+    truth = torch.zeros(target.mask.shape, dtype=torch.long)
+    truth[tuple(slice(2, 7) for _ in truth.shape)] = 1
+    return replace(target, scene=replace(target.scene, truth=truth))
+
+
 def explained(case: Case) -> Attribution:
-    return EXPLAINER.explain(case.model, case.volume, case.target)
+    return EXPLAINER.explain(case.model, case.volume, with_truth(case.target))
 
 
 def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, float]:
@@ -108,10 +136,7 @@ def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> No
         value = found[quality.name]
         assert isinstance(value, float)
         assert math.isfinite(value)
-        if quality.name in ALL_OR_NOTHING:
-            assert quality.low <= value <= quality.high
-        else:
-            assert quality.low < value < quality.high
+        assert quality.low <= value <= quality.high
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -135,7 +160,8 @@ def test_the_same_again_and_another_under_another_seed(case: Case, name: str) ->
     first = figures(ROWS[name], attribution, case)
     torch.manual_seed(99)
     assert figures(ROWS[name], attribution, case) == first
-    if "seed" in {field.name for field in dataclasses.fields(ROWS[name])}:
+    seeded = "seed" in {field.name for field in dataclasses.fields(ROWS[name])}
+    if seeded and name not in TIES_ONLY:
         other = figures(replace(ROWS[name], seed=7), attribution, case)
         assert all(other[key] != value for key, value in first.items())
 
@@ -146,7 +172,8 @@ def test_batch_size_does_not_matter(case: Case, name: str, batch_size: int) -> N
     attribution = explained(case)
     other = replace(case, model=replace(case.model, batch_size=batch_size))
     found = figures(ROWS[name], attribution, other)
-    assert found == pytest.approx(figures(ROWS[name], attribution, case), rel=1e-4)
+    expected = figures(ROWS[name], attribution, case)
+    assert found == pytest.approx(expected, rel=1e-4, abs=FLIPS.get(name))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -199,6 +226,7 @@ def test_a_map_of_zeros_is_refused(case: Case, name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_scores_maps_of_voxels_too(case: Case, name: str) -> None:
-    attribution = GradCam().explain(case.model, case.volume, case.target)
-    found = ROWS[name].score(attribution, ScoreContext(case.model, GradCam()))
-    assert all(math.isfinite(value) for value in found.values())
+    attribution = GradCam().explain(case.model, case.volume, with_truth(case.target))
+    found = ROWS[name].judge(attribution, ScoreContext(case.model, GradCam()))
+    for key, value in found.values.items():
+        assert math.isfinite(value) != bool(found.reasons.get(key))

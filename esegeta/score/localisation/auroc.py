@@ -25,9 +25,6 @@ class Auroc(Localisation):
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
         use: `positive` values, negative ones tied at zero, or `magnitude`, r = |a|.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Mann and Whitney, On a Test of Whether one of Two Random Variables is Stochastically
     Larger than the Other, 1947; of saliency maps, Judd et al., 2012, without sampling thresholds.
     """

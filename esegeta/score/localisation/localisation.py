@@ -39,9 +39,8 @@ class Localisation(Score):
 
     family: ClassVar[str] = "localisation"
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the values; NaN where there is no structure, no outside, or nothing to place."""
-        self.require_some(attribution)
         try:
             return self.place(attribution, self.structure(attribution), context)
         except UndefinedError as undefined:

@@ -28,9 +28,6 @@ class PointingGame(Localisation):
         use: `positive` values, or `magnitude`, r = |a|.
         within_mm: tolerance, between voxels' centres.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018, the pointing
     game; there the tolerance is 15 pixels, and nothing is said of ties.
     """

@@ -24,9 +24,6 @@ class RelevanceMass(Localisation):
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
         use: `positive` values, or `magnitude`, r = |a|.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Arras et al., CLEVR-XAI, 2022, relevance mass accuracy.
     """
 
@@ -53,9 +50,6 @@ class RelevanceRank(Localisation):
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
         use: `positive` values, or `magnitude`, r = |a|.
-
-    Raises:
-        MapError: the map is zero everywhere.
 
     Source: Arras et al., CLEVR-XAI, 2022, relevance rank accuracy; ties are ours.
     """
