@@ -79,6 +79,28 @@ def run(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` left.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the comparison.")] = (
+        Path("results/compare")
+    ),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings only.")] = False,
+) -> None:
+    """Compare runs: methods x models x cases in one leaderboard, with statistics.
+
+    Exit code 0: the comparison was written. 2: the runs cannot be read or compared.
+    """
+    from esegeta.cli.compare import show_study
+    from esegeta.study import compare_runs, save_study
+
+    study = compare_runs(runs)
+    save_study(study, output)
+    show_study(study, output, quiet=quiet)
+
+
+@app.command()
 def retrain(
     config: ConfigPath,
     output: Output = None,
@@ -93,30 +115,32 @@ def retrain(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.retrain import build_study, run_study
+    from esegeta.retrain import build_retraining, run_retraining
     from esegeta.run import build_experiment
 
     loaded = load_config(config, overrides or [])
-    study = build_study(build_experiment(loaded, output=output, device=device))
+    retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
-        outcome = run_study(study, listener)
-    show_outcome(outcome, study.root, quiet=quiet)
+        outcome = run_retraining(retraining, listener)
+    show_outcome(outcome, retraining.root, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 
 
 @app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
-    from esegeta.cli.show import show_experiment, show_study
+    from esegeta.cli.show import show_experiment, show_retraining
     from esegeta.config import load_config
-    from esegeta.retrain import build_study
+    from esegeta.retrain import build_retraining
     from esegeta.run import build_experiment
 
     experiment = build_experiment(load_config(config, overrides or []), device=device)
-    study = build_study(experiment) if experiment.config.keys.retrain is not None else None
+    retraining = (
+        build_retraining(experiment) if experiment.config.keys.retrain is not None else None
+    )
     show_experiment(experiment)
-    if study is not None:
-        show_study(study)
+    if retraining is not None:
+        show_retraining(retraining)
 
 
 @app.command()
@@ -130,11 +154,13 @@ def methods(
 
 
 @app.command()
-def scores() -> None:
-    """List the scores, their ranges and better directions."""
-    from esegeta.cli.show import show_scores
+def scores(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One score.")] = None,
+) -> None:
+    """List the scores with their ranges and better directions, or explain one."""
+    from esegeta.cli.scores import show_score, show_scores
 
-    show_scores()
+    show_scores() if name is None else show_score(name)
 
 
 @app.command()

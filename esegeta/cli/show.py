@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.model import Layer
-from esegeta.retrain import Study
+from esegeta.retrain import Retraining
 from esegeta.run import Experiment, build_network, probe_network
 from esegeta.run.checks import probe_layers
-from esegeta.score import SCORES
-
-
-def show_scores() -> None:
-    """Print every score with its qualities."""
-    table = Table("score", "value", "range", "better", "what it is", box=None)
-    for name, kind in SCORES.items():
-        for place, quality in enumerate(kind.qualities):
-            text = _first_line(kind) if place == 0 else ""
-            bounds = f"{quality.low:g} .. {quality.high:g}"
-            table.add_row(name if place == 0 else "", quality.name, bounds, quality.better, text)
-    _console().print(table)
 
 
 def show_layers(config: RunConfig) -> None:
@@ -55,13 +36,13 @@ def show_experiment(experiment: Experiment) -> None:
         print(f"  note: {note}")
 
 
-def show_study(study: Study) -> None:
+def show_retraining(retraining: Retraining) -> None:
     """Print what retraining would do."""
-    keys, recipe = study.keys, study.recipe
-    print(f"  retrain: {', '.join(keys.modes)} by {', '.join(study.methods)}")
+    keys, recipe = retraining.keys, retraining.recipe
+    print(f"  retrain: {', '.join(keys.modes)} by {', '.join(retraining.methods)}")
     print(
-        f"  {len(study.trainings())} networks of {recipe.iterations} iterations of "
-        f"{recipe.batch_size} patches of {shape_text(recipe.patch)} into {study.root}"
+        f"  {len(retraining.trainings())} networks of {recipe.iterations} iterations of "
+        f"{recipe.batch_size} patches of {shape_text(recipe.patch)} into {retraining.root}"
     )
 
 
@@ -70,12 +51,3 @@ def _layer_line(layer: Layer) -> str:
     shape = "not run" if layer.output_shape is None else shape_text(layer.output_shape[1:])
     name = layer.name or "(network)"
     return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
-
-
-def _first_line(kind: type[Any]) -> str:
-    return escape((inspect.getdoc(kind) or "").split("\n", 1)[0])
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=140)

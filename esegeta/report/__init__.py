@@ -1,10 +1,17 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
+from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
+from esegeta.report.critical_difference import RankDiagram, draw_rank_diagram
 from esegeta.report.curves import CurveRow, draw_curves, write_curves
+from esegeta.report.heat_map import HeatMap, draw_heat_map
+from esegeta.report.latex import PREAMBLE, to_latex
+from esegeta.report.markdown import escape, to_markdown
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
     ScoreRow,
+    read_record,
+    read_scores,
     read_sidecar,
     region_row,
     remove_regions,
@@ -15,11 +22,11 @@ from esegeta.report.record import (
 )
 from esegeta.report.regions import draw_regions
 from esegeta.report.retraining import (
+    DicePoint,
     DiceRow,
-    SummaryRow,
     remove_retraining,
     write_dice,
-    write_summary,
+    write_dice_points,
 )
 from esegeta.report.retraining_figure import draw_retraining
 from esegeta.report.save import (
@@ -28,18 +35,35 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
+from esegeta.report.table import Cell, Table, number_text, p_text
+from esegeta.report.tidy import write_csv
 
 __all__ = [
+    "PREAMBLE",
+    "BoxPage",
+    "BoxPanel",
+    "Cell",
     "CurveRow",
+    "DicePoint",
     "DiceRow",
+    "HeatMap",
     "PredictionFiles",
+    "RankDiagram",
     "ScoreRow",
-    "SummaryRow",
+    "Table",
     "UnitFiles",
+    "draw_boxes",
     "draw_curves",
+    "draw_heat_map",
     "draw_overlay",
+    "draw_rank_diagram",
     "draw_regions",
     "draw_retraining",
+    "escape",
+    "number_text",
+    "p_text",
+    "read_record",
+    "read_scores",
     "read_sidecar",
     "region_row",
     "remove_attribution",
@@ -48,11 +72,14 @@ __all__ = [
     "remove_retraining",
     "save_attribution",
     "save_prediction",
+    "to_latex",
+    "to_markdown",
+    "write_csv",
     "write_curves",
     "write_dataset_files",
     "write_dice",
+    "write_dice_points",
     "write_record",
     "write_regions",
     "write_scores",
-    "write_summary",
 ]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from esegeta.volume import write_text
+from esegeta.report.tidy import write_csv
 
 DICE, SUMMARY, FIGURE = "retrain.csv", "summary.csv", "retrain.png"
 
@@ -39,7 +36,7 @@ class DiceRow:
 
 
 @dataclass(frozen=True)
-class SummaryRow:
+class DicePoint:
     """One line of summary.csv: a point of a curve; the gain is the whole curve's.
 
     Args:
@@ -72,12 +69,12 @@ class SummaryRow:
 
 def write_dice(root: Path, rows: Iterable[DiceRow]) -> None:
     """Write retrain.csv: tidy, one Dice a line."""
-    _write(root / DICE, DiceRow, rows)
+    write_csv(root / DICE, _columns(DiceRow), (astuple(row) for row in rows))
 
 
-def write_summary(root: Path, rows: Iterable[SummaryRow]) -> None:
+def write_dice_points(root: Path, rows: Iterable[DicePoint]) -> None:
     """Write summary.csv: one point of a curve a line."""
-    _write(root / SUMMARY, SummaryRow, rows)
+    write_csv(root / SUMMARY, _columns(DicePoint), (astuple(row) for row in rows))
 
 
 def remove_retraining(root: Path) -> None:
@@ -85,16 +82,5 @@ def remove_retraining(root: Path) -> None:
     (root / FIGURE).unlink(missing_ok=True)
 
 
-def _write(path: Path, kind: type[Any], rows: Iterable[Any]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(item.name for item in fields(kind))
-    for row in rows:
-        writer.writerow(_text(value) for value in astuple(row))
-    write_text(path, stream.getvalue())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return "nan" if math.isnan(value) else repr(value)
-    return str(value)
+def _columns(kind: type[DiceRow] | type[DicePoint]) -> list[str]:
+    return [item.name for item in fields(kind)]

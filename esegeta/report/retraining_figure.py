@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from esegeta.report.retraining import FIGURE, SummaryRow
+from esegeta.report.retraining import FIGURE, DicePoint
 from esegeta.volume import atomic_path
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -31,7 +31,7 @@ MODES = {
 
 
 def draw_retraining(
-    root: Path, rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
+    root: Path, rows: Sequence[DicePoint], labels: Sequence[str], random: str, title: str
 ) -> None:
     """Write retrain.png; see `retraining_figure`."""
     figure = retraining_figure(rows, labels, random, title)
@@ -40,7 +40,7 @@ def draw_retraining(
 
 
 def retraining_figure(
-    rows: Sequence[SummaryRow], labels: Sequence[str], random: str, title: str
+    rows: Sequence[DicePoint], labels: Sequence[str], random: str, title: str
 ) -> Figure:
     """Return a figure with a column a mode and a row a label; bands are confidence intervals.
 
@@ -72,7 +72,7 @@ def retraining_figure(
     return figure
 
 
-def _draw_panel(axis: Any, rows: Sequence[SummaryRow], mode: str, random: str) -> None:
+def _draw_panel(axis: Any, rows: Sequence[DicePoint], mode: str, random: str) -> None:
     ends = [row for row in rows if row.method == REFERENCE]
     for end in ends:
         is_untouched = end.fraction == MODES[mode][3]
@@ -100,9 +100,7 @@ def _draw_panel(axis: Any, rows: Sequence[SummaryRow], mode: str, random: str) -
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_curve(
-    axis: Any, points: Sequence[SummaryRow], method: str, style: dict[str, str]
-) -> None:
+def _draw_curve(axis: Any, points: Sequence[DicePoint], method: str, style: dict[str, str]) -> None:
     percent = np.array([100 * row.fraction for row in points])
     mean, low, high = (
         np.array([getattr(row, name) for row in points]) for name in ("mean", "low", "high")

@@ -1,6 +1,6 @@
 """Retraining: do networks need what a method points at? ROAR and KAR."""
 
-from esegeta.retrain.execute import run_study
-from esegeta.retrain.study import Study, build_study
+from esegeta.retrain.execute import run_retraining
+from esegeta.retrain.retraining import Retraining, build_retraining
 
-__all__ = ["Study", "build_study", "run_study"]
+__all__ = ["Retraining", "build_retraining", "run_retraining"]

@@ -17,8 +17,8 @@ from esegeta.retrain.dice import fold_dice, sample_dice
 from esegeta.retrain.material import Material
 from esegeta.retrain.patches import Patches
 from esegeta.retrain.removal import Removal
+from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.samples import Sample
-from esegeta.retrain.study import Study
 from esegeta.retrain.train import train_network
 from esegeta.retrain.training import Stream, Training, TrainingResult, seed_of, write_result
 from esegeta.run import Listener, construct_network
@@ -32,12 +32,12 @@ class Bench:
     """What all trainings of one method and seed share.
 
     Args:
-        study: what they belong to.
+        retraining: what they belong to.
         material: the cases.
         orders: the ranking of each sample's voxels.
     """
 
-    study: Study
+    retraining: Retraining
     material: Material
     orders: Sequence[Tensor]
 
@@ -58,7 +58,7 @@ class Bench:
                 "images": dict(zip(names, by_sample, strict=True)),
                 "loss": {"first": history[0], "last": history[-1]},
             }
-            write_result(result, self.study.root, fingerprint, more)
+            write_result(result, self.retraining.root, fingerprint, more)
             return result
 
         result = catch_failure(work, failed, memory_hint=MEMORY_HINT)
@@ -66,22 +66,24 @@ class Bench:
 
     def train(self, training: Training, listener: Listener) -> tuple[nn.Module, list[float]]:
         """Return a network trained from scratch, and the loss of every step."""
-        study, device = self.study, self.study.experiment.device
+        retraining, device = self.retraining, self.retraining.experiment.device
         seed, fold = training.seed, training.fold
         samples, _ = self._parts(training)
         images = [self.image(sample, training.removal) for sample in samples]
-        patches = Patches(samples, images, study.patch_plan, seed_of(Stream.PATCHES, seed, fold))
+        patches = Patches(
+            samples, images, retraining.patch_plan, seed_of(Stream.PATCHES, seed, fold)
+        )
         weights_seed = seed_of(Stream.WEIGHTS, seed, fold)
-        network = construct_network(study.experiment.config, seed=weights_seed).to(device)
+        network = construct_network(retraining.experiment.config, seed=weights_seed).to(device)
         with random_state(seed_of(Stream.DROPOUT, seed, fold), device):
-            history = train_network(network, patches, study.recipe, heard=listener.advance)
+            history = train_network(network, patches, retraining.recipe, heard=listener.advance)
         return network, history
 
     def test(
         self, network: nn.Module, training: Training, listener: Listener
     ) -> list[dict[str, float]]:
         """Return the Dice of each label on each image of the fold, which lack as many voxels."""
-        experiment = self.study.experiment
+        experiment = self.retraining.experiment
         predictor: Predictor = replace(
             experiment.predictor, network=network, heard=listener.advance
         )
@@ -97,12 +99,12 @@ class Bench:
 
     def expected_windows(self, training: Training) -> int:
         """Return how many patches and windows go through the network."""
-        plan, recipe = self.study.experiment.predictor.plan, self.study.recipe
+        plan, recipe = self.retraining.experiment.predictor.plan, self.retraining.recipe
         tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
         return recipe.iterations * recipe.batch_size + tested
 
     def _parts(self, training: Training) -> tuple[list[Sample], list[Sample]]:
-        return self.material.fold(training.fold, self.study.keys.folds)
+        return self.material.fold(training.fold, self.retraining.keys.folds)
 
 
 @contextmanager

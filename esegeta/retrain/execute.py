@@ -1,4 +1,4 @@
-"""Run a study: every network that is to be trained; resume where it was left."""
+"""Run a retraining: every network that is to be trained; resume where it was left."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.report import draw_retraining, remove_retraining, write_dice, write_summary
+from esegeta.report import draw_retraining, remove_retraining, write_dice, write_dice_points
 from esegeta.retrain.attempt import Bench
 from esegeta.retrain.dice import MEAN
 from esegeta.retrain.fingerprint import Fingerprints
 from esegeta.retrain.maps import map_cases
 from esegeta.retrain.material import Material, read_material
-from esegeta.retrain.record import StudyRecorder
+from esegeta.retrain.record import RetrainingRecorder
 from esegeta.retrain.removal import REFERENCE, rank_voxels
-from esegeta.retrain.study import Study
+from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.summary import dice_rows, summarize, verdict
 from esegeta.retrain.training import (
     Stream,
@@ -34,8 +34,8 @@ from esegeta.run.unit import catch_failure
 from esegeta.volume import sweep
 
 
-def run_study(study: Study, listener: Listener | None = None) -> Outcome:
-    """Train every network of a study and write tables, figure and record.
+def run_retraining(retraining: Retraining, listener: Listener | None = None) -> Outcome:
+    """Train every network of a retraining and write tables, figure and record.
 
     Networks whose result is there and matches are not trained again. One failure does not stop
     the others.
@@ -44,7 +44,7 @@ def run_study(study: Study, listener: Listener | None = None) -> Outcome:
         EsegetaError: a case cannot be read, or the folder cannot be written.
     """
     start = time.perf_counter()
-    session = _Session(study, listener or Silence())
+    session = _Session(retraining, listener or Silence())
     session.run()
     outcome = Outcome(session.results, time.perf_counter() - start)
     state = "incomplete" if outcome.failures else "complete"
@@ -53,43 +53,43 @@ def run_study(study: Study, listener: Listener | None = None) -> Outcome:
 
 
 class _Session:
-    """A study while it goes on: what has been done, and who is told."""
+    """A retraining while it goes on: what has been done, and who is told."""
 
-    def __init__(self, study: Study, listener: Listener) -> None:
-        self.study = study
+    def __init__(self, retraining: Retraining, listener: Listener) -> None:
+        self.retraining = retraining
         self.listener = listener
-        inputs = {case.name: hash_inputs(case) for case in study.experiment.cases}
-        self.prints = Fingerprints(study, inputs)
-        self.trainings = study.trainings()
+        inputs = {case.name: hash_inputs(case) for case in retraining.experiment.cases}
+        self.prints = Fingerprints(retraining, inputs)
+        self.trainings = retraining.trainings()
         self.ended: dict[Training, TrainingResult] = {}
-        self.recorder = StudyRecorder(study, inputs)
+        self.recorder = RetrainingRecorder(retraining, inputs)
 
     @property
     def results(self) -> list[TrainingResult]:
-        """How trainings ended, in the order of the study."""
+        """How trainings ended, in the order of the retraining."""
         return [self.ended[training] for training in self.trainings if training in self.ended]
 
     def run(self) -> None:
         """Skip what is finished and do the rest, one method's maps at a time."""
         todo = []
         for training in self.trainings:
-            known = read_result(training, self.study.root, self.prints.of(training))
+            known = read_result(training, self.retraining.root, self.prints.of(training))
             if known is None:
                 todo.append(training)
             else:
                 self.ended[training] = known
-        self.note(*self.study.experiment.notes)
+        self.note(*self.retraining.experiment.notes)
         self.listener.expect(len(self.trainings))
         for result in self.results:
             self.listener.end(result)
         if not todo:
             return
-        material = read_material(self.study)
+        material = read_material(self.retraining)
         self.note(*material.notes)
-        sweep(self.study.root)
-        remove_retraining(self.study.root)
+        sweep(self.retraining.root)
+        remove_retraining(self.retraining.root)
         for training in todo:
-            discard_result(training, self.study.root)
+            discard_result(training, self.retraining.root)
         self.write("running")
         for method, group in itertools.groupby(todo, key=lambda one: one.removal.method):
             self._run_method(method, list(group), material)
@@ -102,19 +102,21 @@ class _Session:
 
     def close(self, state: str) -> None:
         """Write the tables, the figure and the record as they stay."""
-        rows = dice_rows(self.results, self.study.keys.modes)
-        summary = summarize(rows, self.study.random)
-        self.note(*verdict(rows, self.study.label))
+        rows = dice_rows(self.results, self.retraining.keys.modes)
+        summary = summarize(rows, self.retraining.random)
+        self.note(*verdict(rows, self.retraining.label))
         if summary:
-            labels = list(dict.fromkeys((self.study.label, MEAN)))
-            draw_retraining(self.study.root, summary, labels, self.study.random, self._title())
+            labels = list(dict.fromkeys((self.retraining.label, MEAN)))
+            draw_retraining(
+                self.retraining.root, summary, labels, self.retraining.random, self._title()
+            )
         self.write(state)
 
     def write(self, state: str) -> None:
         """Write tables and record as things stand."""
-        rows = dice_rows(self.results, self.study.keys.modes)
-        write_dice(self.study.root, rows)
-        write_summary(self.study.root, summarize(rows, self.study.random))
+        rows = dice_rows(self.results, self.retraining.keys.modes)
+        write_dice(self.retraining.root, rows)
+        write_dice_points(self.retraining.root, summarize(rows, self.retraining.random))
         self.recorder.write(self.results, state)
 
     def _run_method(self, method: str, trainings: Sequence[Training], material: Material) -> None:
@@ -122,7 +124,7 @@ class _Session:
         if method != REFERENCE:
 
             def explain() -> TrainingResult:
-                maps.extend(map_cases(self.study, method, material, self.listener))
+                maps.extend(map_cases(self.retraining, method, material, self.listener))
                 return TrainingResult(trainings[0], "done")
 
             failure = catch_failure(explain, _failed(trainings[0]))
@@ -130,7 +132,7 @@ class _Session:
                 self._fail(trainings, failure)
                 return
         for seed, group in itertools.groupby(trainings, key=lambda one: one.seed):
-            bench = Bench(self.study, material, rank_samples(material, maps, seed))
+            bench = Bench(self.retraining, material, rank_samples(material, maps, seed))
             for training in group:
                 self.listener.begin(training.name, 1, bench.expected_windows(training))
                 self._end(bench.attempt(training, self.prints.of(training), self.listener))
@@ -153,10 +155,10 @@ class _Session:
         self.write("running")
 
     def _title(self) -> str:
-        keys, name = self.study.keys, self.study.experiment.config.keys.name
+        keys, name = self.retraining.keys, self.retraining.experiment.config.keys.name
         return (
             f"{name}: Dice after retraining without (ROAR) or with only (KAR) the voxels that rank "
-            f"highest for {self.study.target.name}\n"
+            f"highest for {self.retraining.target.name}\n"
             f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence interval "
             f"(Student's t); in place of removed voxels: {keys.baseline.kind}"
         )

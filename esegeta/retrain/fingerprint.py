@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from esegeta.retrain.removal import EMPTY, UNTOUCHED
-from esegeta.retrain.study import Study
+from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.training import Training
 from esegeta.run.fingerprint import digest, map_parts, prediction_parts
 
 
 class Fingerprints:
-    """Fingerprints of the trainings of a study.
+    """Fingerprints of the trainings of a retraining.
 
     Untouched and empty images owe nothing to the trained network, its target and its methods:
     when those change, the references stay.
 
     Args:
-        study: whose.
+        retraining: whose.
         inputs: SHA-256 of every file of each case, by case and path.
     """
 
-    def __init__(self, study: Study, inputs: Mapping[str, dict[str, str]]) -> None:
-        self._study = study
+    def __init__(self, retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> None:
+        self._retraining = retraining
         self._inputs = inputs
         self._maps: dict[str, str] = {}
 
@@ -32,7 +32,7 @@ class Fingerprints:
         removal = training.removal
         parts = {"images": self._images, "seed": training.seed, "fold": training.fold}
         if removal != UNTOUCHED:
-            parts["baseline"] = self._study.keys.baseline.model_dump(mode="json")
+            parts["baseline"] = self._retraining.keys.baseline.model_dump(mode="json")
         if removal not in (UNTOUCHED, EMPTY):
             parts["removal"] = {"mode": removal.mode, "fraction": removal.fraction}
             parts["maps"] = self._of_maps(removal.method)
@@ -41,25 +41,25 @@ class Fingerprints:
     @cached_property
     def _images(self) -> str:
         """What decides network, images and recipe of every training."""
-        experiment = self._study.experiment
+        experiment = self._retraining.experiment
         model = experiment.config.keys.model.model_dump(mode="json", exclude={"weights"})
         cases = [prediction_parts(experiment, inputs) for inputs in self._inputs.values()]
         return digest(
             {
                 "model": {**model, "code": experiment.code_sha256},
                 "cases": [{**case, "model": None} for case in cases],
-                "recipe": self._study.recipe.describe(),
-                "folds": self._study.keys.folds,
+                "recipe": self._retraining.recipe.describe(),
+                "folds": self._retraining.keys.folds,
             }
         )
 
     def _of_maps(self, method: str) -> str:
         if method not in self._maps:
-            study, experiment = self._study, self._study.experiment
-            explainer = study.methods[method]
+            retraining, experiment = self._retraining, self._retraining.experiment
+            explainer = retraining.methods[method]
             maps = [
-                map_parts(experiment, case, study.target, explainer, self._inputs[case.name])
+                map_parts(experiment, case, retraining.target, explainer, self._inputs[case.name])
                 for case in experiment.cases
             ]
-            self._maps[method] = digest({"maps": maps, "rank_by": study.keys.rank_by})
+            self._maps[method] = digest({"maps": maps, "rank_by": retraining.keys.rank_by})
         return self._maps[method]

@@ -10,7 +10,7 @@ from esegeta.explain import Explainer
 from esegeta.predict import Predictor
 from esegeta.retrain.material import Material
 from esegeta.retrain.removal import IMPORTANCE
-from esegeta.retrain.study import Study
+from esegeta.retrain.retraining import Retraining
 from esegeta.run import Listener
 from esegeta.run.loaded import with_files
 from esegeta.run.outlook import expected_windows
@@ -18,21 +18,23 @@ from esegeta.run.patterns import with_patterns
 from esegeta.target import FrozenTarget, Scene, UnitScene
 
 
-def map_cases(study: Study, method: str, material: Material, listener: Listener) -> list[Tensor]:
+def map_cases(
+    retraining: Retraining, method: str, material: Material, listener: Listener
+) -> list[Tensor]:
     """Return how much each voxel of each case matters to a method, in the host's memory.
 
     Raises:
         EsegetaError: the target has no voxel in a case, or the method cannot explain it.
     """
-    experiment = study.experiment
+    experiment = retraining.experiment
     predictor = replace(experiment.predictor, heard=listener.advance)
-    rule = IMPORTANCE[study.keys.rank_by]
+    rule = IMPORTANCE[retraining.keys.rank_by]
     found = []
     for place, case in enumerate(experiment.cases):
         volume = material.volumes[place].to(experiment.device)
-        explainer = with_files(study.methods[method], case, experiment, volume)
+        explainer = with_files(retraining.methods[method], case, experiment, volume)
         listener.begin(f"{method} / map of {case.name}")
-        target = _freeze(study, predictor, place, material)
+        target = _freeze(retraining, predictor, place, material)
         if not isinstance(target.scene, UnitScene):  # its network is another
             explainer = with_patterns(explainer, experiment)
         listener.begin(f"{method} / map of {case.name}", 0, _windows(explainer, target, predictor))
@@ -41,12 +43,14 @@ def map_cases(study: Study, method: str, material: Material, listener: Listener)
     return found
 
 
-def _freeze(study: Study, predictor: Predictor, place: int, material: Material) -> FrozenTarget:
-    experiment = study.experiment
+def _freeze(
+    retraining: Retraining, predictor: Predictor, place: int, material: Material
+) -> FrozenTarget:
+    experiment = retraining.experiment
     volume = material.volumes[place].to(experiment.device)
     scene = Scene(predictor, volume, material.truths[place])
-    targets = study.target.targets(scene, experiment.cases[place], experiment.preprocess)
-    return targets[study.target.name].freeze(scene)
+    targets = retraining.target.targets(scene, experiment.cases[place], experiment.preprocess)
+    return targets[retraining.target.name].freeze(scene)
 
 
 def _windows(explainer: Explainer, target: FrozenTarget, predictor: Predictor) -> int | None:

@@ -1,4 +1,4 @@
-"""The cases of a study, read: volumes, ground truths, and the samples that they are cut into."""
+"""The cases of a retraining, read: volumes, ground truths, and the samples they are cut into."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from esegeta.retrain.recipe import named_labels
+from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.samples import Sample, make_samples, slab_axis, slab_boxes, whole_box
-from esegeta.retrain.study import Study
 from esegeta.volume import Volume, read_case
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a study works on, in the memory of the host.
+    """What a retraining works on, in the memory of the host.
 
     Args:
         volumes: of the cases.
@@ -37,24 +37,24 @@ class Material:
         return train, [sample for sample in self.samples if sample.place % folds == fold]
 
 
-def read_material(study: Study) -> Material:
+def read_material(retraining: Retraining) -> Material:
     """Read all cases, and cut a single one into slabs.
 
     Raises:
         DataError: a case cannot be read.
         ConfigError: a single case is too thin for its folds.
     """
-    experiment = study.experiment
+    experiment = retraining.experiment
     volumes, truths = [], []
     for case in experiment.cases:
         volume, truth = read_case(case, experiment.preprocess, experiment.reading)
-        assert truth is not None  # every case has one; the study was checked
+        assert truth is not None  # every case has one; the retraining was checked
         volumes.append(volume)
         truths.append(truth)
     names, notes = [case.name for case in experiment.cases], []
     boxes = [[whole_box(volume.grid.shape)] for volume in volumes]
     if len(volumes) == 1:
-        shape, folds = volumes[0].grid.shape, study.keys.folds
+        shape, folds = volumes[0].grid.shape, retraining.keys.folds
         axis = slab_axis(shape, experiment.predictor.plan)
         boxes = [slab_boxes(shape, axis, folds)]
         names = [f"{names[0]}, slab {place}" for place in range(folds)]
@@ -64,17 +64,19 @@ def read_material(study: Study) -> Material:
             "neighbours, not of new patients"
         )
     labels = named_labels(experiment.predictor.labels)
-    samples = make_samples(volumes, truths, study.baseline, labels, boxes)
+    samples = make_samples(volumes, truths, retraining.baseline, labels, boxes)
     material = Material(volumes, truths, samples, names, ())
-    return Material(volumes, truths, samples, names, (*notes, *_gaps(study, material)))
+    return Material(volumes, truths, samples, names, (*notes, *_gaps(retraining, material)))
 
 
-def _gaps(study: Study, material: Material) -> list[str]:
+def _gaps(retraining: Retraining, material: Material) -> list[str]:
     """Say which labels a fold cannot learn, or cannot be tested for."""
-    labels = study.experiment.predictor.labels
+    labels = retraining.experiment.predictor.labels
     found = []
-    for fold in range(study.keys.folds):
-        parts = zip(("trained on", "tested on"), material.fold(fold, study.keys.folds), strict=True)
+    for fold in range(retraining.keys.folds):
+        parts = zip(
+            ("trained on", "tested on"), material.fold(fold, retraining.keys.folds), strict=True
+        )
         for word, samples in parts:
             there = {integer for sample in samples for integer in sample.pools}
             missing = [labels.names[i] for i in named_labels(labels) if i not in there]

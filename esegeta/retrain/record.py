@@ -6,37 +6,37 @@ import time
 from collections.abc import Mapping, Sequence
 
 from esegeta.explain import parameters_of
-from esegeta.retrain.study import Study
+from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.training import TrainingResult
 from esegeta.run.record import describe_experiment
 from esegeta.volume import write_json
 
 
-class StudyRecorder:
-    """Writes retrain.json again and again while a study goes on, each time whole.
+class RetrainingRecorder:
+    """Writes retrain.json again and again while a retraining goes on, each time whole.
 
     Args:
-        study: what is run.
+        retraining: what is run.
         inputs: SHA-256 of every file, by case and path.
     """
 
-    def __init__(self, study: Study, inputs: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self.notes: list[str] = []
-        self._study = study
+        self._retraining = retraining
         self._start = time.perf_counter()
-        keys = study.keys
+        keys = retraining.keys
         self._head = {
-            **describe_experiment(study.experiment),
-            "methods": {key: parameters_of(value) for key, value in study.methods.items()},
-            "recipe": study.recipe.describe(),
-            "target": study.target.name,
+            **describe_experiment(retraining.experiment),
+            "methods": {key: parameters_of(value) for key, value in retraining.methods.items()},
+            "recipe": retraining.recipe.describe(),
+            "target": retraining.target.name,
             "rank_by": keys.rank_by,
             "baseline": keys.baseline.model_dump(mode="json"),
             "modes": keys.modes,
             "fractions": keys.fractions,
             "seeds": keys.seeds,
             "folds": keys.folds,
-            "random": study.random,
+            "random": retraining.random,
             "interval": "Student's t over seeds x folds, 95 %",
             "inputs_sha256": {
                 path: sha for files in inputs.values() for path, sha in files.items()
@@ -46,7 +46,7 @@ class StudyRecorder:
     def write(self, results: Sequence[TrainingResult], state: str) -> None:
         """Write the record as things stand."""
         write_json(
-            self._study.root / "retrain.json",
+            self._retraining.root / "retrain.json",
             {
                 **self._head,
                 "notes": self.notes,

@@ -20,7 +20,7 @@ from esegeta.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image of a study, in the memory of the host: a case, or a slab of the only case.
+    """One image of a retraining, in the memory of the host: a case, or a slab of the only case.
 
     Args:
         place: among all samples; seeds are derived from it.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from esegeta.config.retrain import Mode
-from esegeta.report import DiceRow, SummaryRow
+from esegeta.report import DicePoint, DiceRow
 from esegeta.retrain.removal import REFERENCE
 from esegeta.retrain.training import TrainingResult
 
 CONFIDENCE = 0.95
 
 SMALL_GAP = 0.1
-"""Dice between untouched and empty images below which a study has nothing to lose."""
+"""Dice between untouched and empty images below which taking voxels out can show nothing."""
 
 Pair = tuple[int, int]
 """A seed and a fold: networks of one pair start alike, and are compared with each other."""
@@ -107,7 +107,7 @@ def dice_rows(results: Iterable[TrainingResult], modes: Sequence[Mode]) -> list[
     return rows
 
 
-def summarize(rows: Sequence[DiceRow], random: str) -> list[SummaryRow]:
+def summarize(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
     """Return mean and interval of every point of every curve, and each curve's gain over random's.
 
     Args:
@@ -124,7 +124,7 @@ def summarize(rows: Sequence[DiceRow], random: str) -> list[SummaryRow]:
             found = t_interval(curve.at(fraction))
             names = (curve.mode, curve.method, curve.label, fraction)
             numbers = (found.n, found.mean, found.low, found.high)
-            summary.append(SummaryRow(*names, *numbers, gain.mean, gain.low, gain.high))
+            summary.append(DicePoint(*names, *numbers, gain.mean, gain.low, gain.high))
     return summary
 
 

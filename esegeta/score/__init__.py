@@ -1,12 +1,22 @@
 """Scores of maps: one family a file, and the table of them all."""
 
 from esegeta.score.completeness import Completeness
+from esegeta.score.complexity import Entropy, Gini
 from esegeta.score.deletion import Deletion, Insertion, Road
 from esegeta.score.dice_drop import DiceDrop
 from esegeta.score.effective_complexity import EffectiveComplexity
+from esegeta.score.flips import ConsistencyUnderFlips
 from esegeta.score.infidelity import Infidelity
+from esegeta.score.localisation import (
+    LOCALISATION,
+    Auroc,
+    HaloProfile,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+)
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
-from esegeta.score.sensitivity import SensitivityMax
+from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
 from esegeta.score.sensitivity_n import SensitivityN
 
 SCORES: dict[str, type[Score]] = {
@@ -18,24 +28,38 @@ SCORES: dict[str, type[Score]] = {
     "sensitivity_n": SensitivityN,
     "completeness": Completeness,
     "sensitivity_max": SensitivityMax,
+    "sensitivity_avg": SensitivityAvg,
+    "consistency_under_flips": ConsistencyUnderFlips,
+    **LOCALISATION,
+    "gini": Gini,
+    "entropy": Entropy,
     "effective_complexity": EffectiveComplexity,
 }
 """Every score by the name that configs use."""
 
 __all__ = [
     "SCORES",
+    "Auroc",
     "Completeness",
+    "ConsistencyUnderFlips",
     "Curve",
     "Deletion",
     "DiceDrop",
     "EffectiveComplexity",
+    "Entropy",
+    "Gini",
+    "HaloProfile",
     "Infidelity",
     "Insertion",
     "Judgement",
+    "PointingGame",
     "Quality",
+    "RelevanceMass",
+    "RelevanceRank",
     "Road",
     "Score",
     "ScoreContext",
+    "SensitivityAvg",
     "SensitivityMax",
     "SensitivityN",
     "Workings",

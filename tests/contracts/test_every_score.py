@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -13,21 +14,31 @@ from esegeta.errors import MapError
 from esegeta.explain import Attribution, Features, GradCam, InputXGradient
 from esegeta.score import (
     SCORES,
+    Auroc,
     Completeness,
+    ConsistencyUnderFlips,
     Deletion,
     DiceDrop,
     EffectiveComplexity,
+    Entropy,
+    Gini,
+    HaloProfile,
     Infidelity,
     Insertion,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
     Road,
     Score,
     ScoreContext,
+    SensitivityAvg,
     SensitivityMax,
     SensitivityN,
 )
+from esegeta.score.score import Better
 from esegeta.target import FrozenTarget
 from tests.contracts.rows import Case, assert_documented, make_case
-from tests.networks import Failing
+from tests.networks import Counting, Failing
 from tests.oracles import disguised, state_of
 
 BLOCKS = Features("blocks", side_mm=4.0)
@@ -41,11 +52,32 @@ ROWS: dict[str, Score] = {
     "sensitivity_n": SensitivityN(BLOCKS, baseline="zero", sizes=3, samples=4),
     "completeness": Completeness(baseline="zero"),
     "sensitivity_max": SensitivityMax(samples=3, radius=0.2),
+    "sensitivity_avg": SensitivityAvg(samples=3, radius=0.2),
+    "consistency_under_flips": ConsistencyUnderFlips(),
+    "relevance_mass": RelevanceMass(),
+    "relevance_rank": RelevanceRank(),
+    "pointing_game": PointingGame(),
+    "auroc": Auroc(),
+    "halo_profile": HaloProfile(bin_mm=1.0),
+    "gini": Gini(),
+    "entropy": Entropy(),
     "effective_complexity": EffectiveComplexity(BLOCKS, baseline="zero", steps=5),
 }
 
+READ_THE_MAP_ALONE = {
+    "relevance_mass",
+    "relevance_rank",
+    "pointing_game",
+    "auroc",
+    "halo_profile",
+    "gini",
+    "entropy",
+}
+"""Scores that never ask the network for anything."""
+
 EXPLAINER = InputXGradient()
 ALL = list(SCORES)
+RUN_THE_NETWORK = [name for name in ALL if name not in READ_THE_MAP_ALONE]
 
 
 @pytest.fixture(params=[1, 2], ids=["1ch", "2ch"])
@@ -92,7 +124,7 @@ def test_documents_itself(name: str) -> None:
     assert_documented(SCORES[name])
     assert SCORES[name]() == SCORES[name]()  # usable without a parameter
     for quality in SCORES[name].qualities:
-        assert quality.better in ("lower", "higher")
+        assert quality.better in get_args(Better)
         assert quality.low < quality.high
 
 
@@ -105,6 +137,21 @@ def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> No
         assert isinstance(value, float)
         assert math.isfinite(value)
         assert quality.low <= value <= quality.high
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_curves_can_be_drawn(case: Case, name: str) -> None:
+    context = ScoreContext(case.model, EXPLAINER)
+    curves = ROWS[name].judge(explained(case), context).curves
+    assert len({curve.name for curve in curves}) == len(curves)
+    for curve in curves:
+        assert curve.x_label
+        assert curve.y_label
+        assert len(curve.x) == len(curve.y) > 1
+        assert len(curve.ticks) in (0, len(curve.x))
+        assert all(math.isfinite(x) for x in curve.x)
+        assert curve.ticks or list(curve.x) == sorted(curve.x)
+        assert any(math.isfinite(y) for y in curve.y)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -149,8 +196,16 @@ def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> Non
     assert torch.equal(case.volume.data, image)
 
 
-@pytest.mark.parametrize("nth", [1, 3])
 @pytest.mark.parametrize("name", ALL)
+def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
+    attribution = explained(case)
+    network = Counting(case.network)
+    figures(ROWS[name], attribution, replace(case, model=replace(case.model, network=network)))
+    assert (network.windows == 0) == (name in READ_THE_MAP_ALONE)
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("name", RUN_THE_NETWORK)
 def test_leaves_the_network_as_it_was_after_an_exception(case: Case, name: str, nth: int) -> None:
     attribution = explained(case)
     network = Failing(case.network.train(), nth)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from esegeta.report import DiceRow, SummaryRow, draw_retraining, write_dice, write_summary
+from esegeta.report import DicePoint, DiceRow, draw_retraining, write_dice, write_dice_points
 from esegeta.report.retraining_figure import GREY, retraining_figure
 
 FRACTIONS = (0.2, 0.6)
 
 
-def rows(labels: tuple[str, ...] = ("liver", "mean"), methods: int = 2) -> list[SummaryRow]:
+def rows(labels: tuple[str, ...] = ("liver", "mean"), methods: int = 2) -> list[DicePoint]:
     found = []
     for mode, untouched in (("roar", 0.0), ("kar", 1.0)):
         for label in labels:
@@ -29,9 +29,9 @@ def rows(labels: tuple[str, ...] = ("liver", "mean"), methods: int = 2) -> list[
     return found
 
 
-def _row(mode: str, method: str, label: str, fraction: float, dice: float) -> SummaryRow:
+def _row(mode: str, method: str, label: str, fraction: float, dice: float) -> DicePoint:
     gain = math.nan if method in ("reference", "chance") else 0.1
-    return SummaryRow(
+    return DicePoint(
         mode, method, label, fraction, 4, dice, dice - 0.05, dice + 0.03, gain, gain, gain
     )
 
@@ -70,7 +70,7 @@ def test_many_methods_can_be_told_apart() -> None:
 
 def test_one_network_a_point_has_no_band(tmp_path: Path) -> None:
     single = [
-        SummaryRow(*(*vars(row).values(),)[:4], 1, row.mean, *[math.nan] * 5) for row in rows()
+        DicePoint(*(*vars(row).values(),)[:4], 1, row.mean, *[math.nan] * 5) for row in rows()
     ]
     draw_retraining(tmp_path, single, ["liver"], "chance", "title")
     assert imread(tmp_path / "retrain.png").std() > 0
@@ -82,7 +82,7 @@ def test_tables_are_tidy(tmp_path: Path) -> None:
     assert (tmp_path / "retrain.csv").read_text() == (
         "mode,method,fraction,seed,fold,label,dice\nroar,ig,0.1,3,0,liver,nan\n"
     )
-    write_summary(tmp_path, [_row("kar", "ig", "liver", 0.5, 0.25)])
+    write_dice_points(tmp_path, [_row("kar", "ig", "liver", 0.5, 0.25)])
     header, line = (tmp_path / "summary.csv").read_text().splitlines()
     assert header == (
         "mode,method,label,fraction,n,mean,low,high,gain_over_random,gain_low,gain_high"

@@ -1,4 +1,4 @@
-"""Studies without pictures; tests of pictures are in tests/report."""
+"""Retrainings without pictures; tests of pictures are in tests/report."""
 
 import pytest
 

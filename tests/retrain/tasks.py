@@ -18,7 +18,7 @@ SIDES = {2: 16, 3: 8}
 
 
 @dataclass
-class Study(Lab):
+class RetrainLab(Lab):
     """An experiment with a block `retrain`."""
 
     def retrain(self, *options: Any) -> Any:
@@ -26,13 +26,13 @@ class Study(Lab):
         return esegeta("retrain", self.write(), *options)
 
     @property
-    def folder_of_study(self) -> Path:
+    def retrain_folder(self) -> Path:
         """Where retraining writes."""
         return self.root / "retrain"
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a table, numbers as numbers."""
-        with (self.folder_of_study / name).open(encoding="utf-8", newline="") as stream:
+        with (self.retrain_folder / name).open(encoding="utf-8", newline="") as stream:
             return [
                 {key: _number(value) for key, value in row.items()}
                 for row in csv.DictReader(stream)
@@ -47,25 +47,27 @@ class Study(Lab):
             and math.isclose(row["fraction"], fraction)
         ]
 
-    def record_of_study(self) -> dict[str, Any]:
+    def retrain_record(self) -> dict[str, Any]:
         """Return retrain.json."""
-        return read_json(self.folder_of_study / "retrain.json")
+        return read_json(self.retrain_folder / "retrain.json")
 
     def endings(self) -> dict[str, int]:
         """Return how many trainings ended how."""
         found: dict[str, int] = {}
-        for unit in self.record_of_study()["units"]:
+        for unit in self.retrain_record()["units"]:
             found[unit["status"]] = found.get(unit["status"], 0) + 1
         return found
 
     def units(self) -> dict[str, int]:
         """Return the time of writing of the result of every training, by file name."""
-        found = (self.folder_of_study / "units").glob("*.json")
+        found = (self.retrain_folder / "units").glob("*.json")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
 
-def half_task(folder: Path, *, ndim: int = 2, activation: str = "softmax", cases: int = 4) -> Study:
-    """Return a study in which the first half of every image carries the label, alone.
+def half_task(
+    folder: Path, *, ndim: int = 2, activation: str = "softmax", cases: int = 4
+) -> RetrainLab:
+    """Return a retraining in which the first half of every image carries the label, alone.
 
     Channel `here` is 1 in that half and 0 in the other; channel `signal` is 1 in a fifth of all
     voxels and -1 in the rest, at random, and a voxel of the half has the label where its signal
@@ -123,14 +125,14 @@ def half_task(folder: Path, *, ndim: int = 2, activation: str = "softmax", cases
             "folds": 2,
         },
     }
-    return Study(folder, keys)
+    return RetrainLab(folder, keys)
 
 
-def small_task(folder: Path, **retrain: Any) -> Study:
+def small_task(folder: Path, **retrain: Any) -> RetrainLab:
     """Return the same in 2D, as small as it goes: what is asked is not what the networks learn."""
-    study = half_task(folder)
-    study.keys["retrain"] |= {"iterations": 2, "fractions": [0.5], **retrain}
-    return study
+    lab = half_task(folder)
+    lab.keys["retrain"] |= {"iterations": 2, "fractions": [0.5], **retrain}
+    return lab
 
 
 def _save_case(folder: Path, name: str, ndim: int, seed: int) -> None:

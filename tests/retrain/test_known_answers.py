@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.retrain.tasks import Study, half_task
+from tests.retrain.tasks import RetrainLab, half_task
 
 TRUE_MAP = "input_x_gradient"
 LOST = 0.4
@@ -13,27 +13,27 @@ LOST = 0.4
 
 
 @pytest.fixture
-def study(ndim: int, activation: str, tmp_path: Path) -> Study:
+def lab(ndim: int, activation: str, tmp_path: Path) -> RetrainLab:
     return half_task(tmp_path, ndim=ndim, activation=activation)
 
 
-def test_roar_and_kar_tell_a_true_map_from_chance(study: Study) -> None:
-    result = study.retrain("-q")
+def test_roar_and_kar_tell_a_true_map_from_chance(lab: RetrainLab) -> None:
+    result = lab.retrain("-q")
     assert result.exit_code == 0, result.output
-    untouched = study.dice("roar", "reference", 0.0)
+    untouched = lab.dice("roar", "reference", 0.0)
     assert len(untouched) == 2
     assert min(untouched) > 0.95
-    assert max(study.dice("roar", "reference", 1.0)) < LOST
-    assert study.dice("kar", "reference", 1.0) == untouched
+    assert max(lab.dice("roar", "reference", 1.0)) < LOST
+    assert lab.dice("kar", "reference", 1.0) == untouched
 
-    assert max(study.dice("roar", TRUE_MAP, 0.5)) < LOST
-    assert min(study.dice("roar", "random", 0.5)) > 0.45
-    assert min(study.dice("kar", TRUE_MAP, 0.5)) > 0.95
-    assert max(study.dice("kar", "random", 0.5)) < 0.8
+    assert max(lab.dice("roar", TRUE_MAP, 0.5)) < LOST
+    assert min(lab.dice("roar", "random", 0.5)) > 0.45
+    assert min(lab.dice("kar", TRUE_MAP, 0.5)) > 0.95
+    assert max(lab.dice("kar", "random", 0.5)) < 0.8
 
     gains = {
         (row["mode"], row["method"]): row["gain_over_random"]
-        for row in study.table("summary.csv")
+        for row in lab.table("summary.csv")
         if row["label"] == "liver"
     }
     assert gains["roar", TRUE_MAP] > 0.05
@@ -42,13 +42,13 @@ def test_roar_and_kar_tell_a_true_map_from_chance(study: Study) -> None:
 
 
 def test_the_worst_map_is_worse_than_chance(tmp_path: Path) -> None:
-    study = half_task(tmp_path)
+    lab = half_task(tmp_path)
     # By value, the least of a map whose sign is turned is the half that matters.
-    study.keys["targets"] = [
+    lab.keys["targets"] = [
         {"name": "plain", "label": "liver", "over": "all"},
         {"name": "turned", "combine": {"plain": -1.0}},
     ]
-    study.keys["retrain"] |= {"target": "turned", "rank_by": "value", "fractions": [0.5]}
-    assert study.retrain("-q").exit_code == 0
-    assert min(study.dice("roar", TRUE_MAP, 0.5)) > 0.95
-    assert max(study.dice("kar", TRUE_MAP, 0.5)) < LOST
+    lab.keys["retrain"] |= {"target": "turned", "rank_by": "value", "fractions": [0.5]}
+    assert lab.retrain("-q").exit_code == 0
+    assert min(lab.dice("roar", TRUE_MAP, 0.5)) > 0.95
+    assert max(lab.dice("kar", TRUE_MAP, 0.5)) < LOST

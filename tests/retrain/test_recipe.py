@@ -192,9 +192,9 @@ def test_a_network_that_fails_in_train_mode(ndim: int, tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.layers(x)
 
-    study = small_task(tmp_path)
-    study.keys["inference"]["window"] = [1] * ndim
-    config = load_config(study.write())
+    lab = small_task(tmp_path)
+    lab.keys["inference"]["window"] = [1] * ndim
+    config = load_config(lab.write())
     found = plan_recipe(config, RetrainKeys(batch_size=1), SPARSE)
     with pytest.raises(ModelError, match="fails in train mode on 1 patches") as error:
         rehearse(found, Normed(), 2, config)

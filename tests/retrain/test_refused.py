@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.experiments import Lab, esegeta, refused
-from tests.retrain.tasks import Study, small_task
+from tests.retrain.tasks import RetrainLab, small_task
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -43,10 +43,10 @@ KEYS: dict[str, tuple[Change, str, str, str]] = {
 @pytest.mark.parametrize("fault", KEYS)
 def test_keys_are_refused_by_every_command(fault: str, command: str, tmp_path: Path) -> None:
     change, text, what, hint = KEYS[fault]
-    study = small_task(tmp_path)
-    change(study.keys)
-    result = esegeta(command, study.write())
-    refused(result, study, f"{study.config}:{study.line_of(text)}: ", what, hint)
+    lab = small_task(tmp_path)
+    change(lab.keys)
+    result = esegeta(command, lab.write())
+    refused(result, lab, f"{lab.config}:{lab.line_of(text)}: ", what, hint)
 
 
 def _without_truth(config: dict[str, Any]) -> None:
@@ -94,40 +94,40 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
 @pytest.mark.parametrize("fault", MEANING)
 def test_what_cannot_be_trained_is_refused(fault: str, command: str, tmp_path: Path) -> None:
     change, text, what, hint = MEANING[fault]
-    study = small_task(tmp_path)
-    change(study.keys)
-    result = esegeta(command, study.write())
-    refused(result, study, f"{study.config}:{study.line_of(text)}: ", what, hint)
-    assert result.stderr.count(str(study.config)) == 1
+    lab = small_task(tmp_path)
+    change(lab.keys)
+    result = esegeta(command, lab.write())
+    refused(result, lab, f"{lab.config}:{lab.line_of(text)}: ", what, hint)
+    assert result.stderr.count(str(lab.config)) == 1
 
 
 def test_a_run_passes_the_block_over(tmp_path: Path) -> None:
-    study = small_task(tmp_path, target="livr")
-    assert study.run("-q").exit_code == 0
-    assert not study.folder_of_study.exists()
+    lab = small_task(tmp_path, target="livr")
+    assert lab.run("-q").exit_code == 0
+    assert not lab.retrain_folder.exists()
 
 
 def test_without_a_block_there_is_nothing_to_do(tmp_path: Path) -> None:
-    study = small_task(tmp_path)
-    study.keys.pop("retrain")
-    refused(study.retrain(), study, "has no block `retrain`", "retrain: {}")
-    assert study.validate().exit_code == 0
+    lab = small_task(tmp_path)
+    lab.keys.pop("retrain")
+    refused(lab.retrain(), lab, "has no block `retrain`", "retrain: {}")
+    assert lab.validate().exit_code == 0
 
 
 def test_a_patch_that_the_network_cannot_take(tmp_path: Path) -> None:
-    study = unet_study(tmp_path)
-    study.keys["retrain"]["patch"] = [7, 8, 8]
-    result = study.retrain()
-    refused(result, study, f"{study.config}:", "retrain.patch: the network cannot take 7x8x8")
+    lab = unet_retrain_lab(tmp_path)
+    lab.keys["retrain"]["patch"] = [7, 8, 8]
+    result = lab.retrain()
+    refused(result, lab, f"{lab.config}:", "retrain.patch: the network cannot take 7x8x8")
     assert "must be a multiple of 2" in result.stderr
 
 
 def test_a_network_that_no_seed_changes(tmp_path: Path) -> None:
-    study = small_task(tmp_path)
+    lab = small_task(tmp_path)
     module = (tmp_path / "tiny_networks.py").read_text()
     (tmp_path / "fixed_networks.py").write_text(module + FIXED, encoding="utf-8")
-    study.keys["model"] |= {"class": "fixed_networks:Fixed"}
-    refused(study.retrain(), study, "the same under two seeds", "random state")
+    lab.keys["model"] |= {"class": "fixed_networks:Fixed"}
+    refused(lab.retrain(), lab, "the same under two seeds", "random state")
 
 
 FIXED = '''
@@ -142,17 +142,17 @@ class Fixed(Pointwise):
 '''
 
 
-def unet_study(folder: Path) -> Study:
-    from tests.retrain.test_studies import unet_study as make
+def unet_retrain_lab(folder: Path) -> RetrainLab:
+    from tests.retrain.test_retraining import unet_retrain_lab as make
 
     return make(folder, 3, cases=2, shape=(12, 11, 9))
 
 
 def test_validate_says_what_would_be_trained(tmp_path: Path) -> None:
-    study = small_task(tmp_path)
-    result = study.validate()
+    lab = small_task(tmp_path)
+    result = lab.validate()
     assert result.exit_code == 0
     assert "retrain: roar, kar by input_x_gradient, random" in result.stdout
     assert "12 networks of 2 iterations of 4 patches of 16x16" in result.stdout
     assert not (tmp_path / "out").exists()
-    assert isinstance(study, Lab)
+    assert isinstance(lab, Lab)

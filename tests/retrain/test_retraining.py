@@ -1,4 +1,4 @@
-"""Whole studies: what is trained, what is left behind, and what is left alone."""
+"""Whole retrainings: what is trained, what is left behind, and what is left alone."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from torch import nn
 
 from esegeta.config import load_config
 from esegeta.explain import RandomMap
-from esegeta.retrain import build_study
+from esegeta.retrain import build_retraining
 from esegeta.retrain.attempt import Bench
 from esegeta.retrain.execute import rank_samples
 from esegeta.retrain.material import read_material
@@ -21,12 +21,12 @@ from esegeta.retrain.training import Training
 from esegeta.run import Silence, build_experiment
 from tests.experiments import noise, save_image, unet_lab
 from tests.oracles import state_of
-from tests.retrain.tasks import Study, half_task, small_task
+from tests.retrain.tasks import RetrainLab, half_task, small_task
 
 
-def bench_of(study: Study, *, seed: int = 0) -> Bench:
+def bench_of(lab: RetrainLab, *, seed: int = 0) -> Bench:
     """Return a bench whose rankings are random."""
-    built = build_study(build_experiment(load_config(study.write())))
+    built = build_retraining(build_experiment(load_config(lab.write())))
     material = read_material(built)
     maps = [torch.randn(truth.shape) for truth in material.truths]
     return Bench(built, material, rank_samples(material, maps, seed))
@@ -40,8 +40,8 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def unet_study(folder: Path, ndim: int, *, cases: int, shape: tuple[int, ...]) -> Study:
-    """Return a study of a U-Net with batch norms on noise with labels of noise."""
+def unet_retrain_lab(folder: Path, ndim: int, *, cases: int, shape: tuple[int, ...]) -> RetrainLab:
+    """Return a retraining of a U-Net with batch norms on noise with labels of noise."""
     lab = unet_lab(folder, cases=cases, shape=shape, ndim=ndim)
     for place, case in enumerate(lab.keys["data"]["cases"]):
         label = (noise(shape, seed=50 + place) > 0.5).astype(np.uint8)
@@ -54,12 +54,12 @@ def unet_study(folder: Path, ndim: int, *, cases: int, shape: tuple[int, ...]) -
         "seeds": [0],
         "folds": 2,
     }
-    return Study(lab.folder, lab.keys)
+    return RetrainLab(lab.folder, lab.keys)
 
 
 def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_path: Path) -> None:
-    study = unet_study(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
-    benches = [bench_of(study), bench_of(study)]
+    lab = unet_retrain_lab(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
+    benches = [bench_of(lab), bench_of(lab)]
     assert not torch.equal(benches[0].orders[0], benches[1].orders[0])
     # Nothing is removed, whatever the method and the mode: bit for bit the same network.
     ends = [
@@ -87,19 +87,19 @@ def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_
 
 
 def test_training_starts_from_new_weights_and_not_from_the_trained(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
-    study.keys["retrain"]["optimizer_args"] = {"lr": 0.0}
-    before = bits(bench_of(study).train(Training(UNTOUCHED, 0, 0), Silence())[0])
-    study.keys["model"].pop("weights")
-    after = bits(bench_of(study).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
+    lab.keys["retrain"]["optimizer_args"] = {"lr": 0.0}
+    before = bits(bench_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    lab.keys["model"].pop("weights")
+    after = bits(bench_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
     assert same(before, after)
 
 
 def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
-    study.keys["model"]["args"]["dropout"] = 0.5
-    study.keys["model"].pop("weights")
-    bench = bench_of(study)
+    lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
+    lab.keys["model"]["args"]["dropout"] = 0.5
+    lab.keys["model"].pop("weights")
+    bench = bench_of(lab)
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
     one = bits(bench.train(Training(UNTOUCHED, 0, 0), Silence())[0])
@@ -109,8 +109,8 @@ def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) ->
 
 
 def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 3, cases=1, shape=(12, 11, 9))
-    bench = bench_of(study)
+    lab = unet_retrain_lab(tmp_path, 3, cases=1, shape=(12, 11, 9))
+    bench = bench_of(lab)
     assert [sample.shape for sample in bench.material.samples] == [(6, 11, 9), (6, 11, 9)]
     for sample in bench.material.samples:
         damaged = bench.image(sample, Removal("roar", "m", 0.3))
@@ -122,21 +122,21 @@ def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
 
 
 def test_the_trained_network_is_left_as_it_was(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
-    experiment = build_experiment(load_config(study.write()))
+    lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
+    experiment = build_experiment(load_config(lab.write()))
     before = state_of(experiment.predictor.network)
-    from esegeta.retrain import run_study
+    from esegeta.retrain import run_retraining
 
-    outcome = run_study(build_study(experiment))
+    outcome = run_retraining(build_retraining(experiment))
     assert outcome.exit_code == 0
     assert state_of(experiment.predictor.network) == before
 
 
 def test_what_a_study_leaves(tmp_path: Path) -> None:
-    study = small_task(tmp_path, fractions=[0.2, 0.7], seeds=[3, 0])
-    result = study.retrain()
+    lab = small_task(tmp_path, fractions=[0.2, 0.7], seeds=[3, 0])
+    result = lab.retrain()
     assert result.exit_code == 0, result.output
-    folder = study.folder_of_study
+    folder = lab.retrain_folder
     assert {path.name for path in folder.iterdir()} == {
         "retrain.csv",
         "summary.csv",
@@ -144,8 +144,8 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
         "retrain.json",
         "units",
     }
-    assert study.leftovers() == []
-    rows = study.table("retrain.csv")
+    assert lab.leftovers() == []
+    rows = lab.table("retrain.csv")
     assert list(rows[0]) == ["mode", "method", "fraction", "seed", "fold", "label", "dice"]
     found = {tuple(row.values())[:-1] for row in rows}
     pairs = list(itertools.product((3.0, 0.0), (0.0, 1.0), ("liver", "mean")))
@@ -153,8 +153,8 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
     ends = itertools.product(("roar", "kar"), ("reference",), (0.0, 1.0))
     assert found == {(*curve, *pair) for curve in (*curves, *ends) for pair in pairs}
     assert len(rows) == len(found)
-    assert len(study.units()) == 4 * (2 + 2 * 2 * 2)
-    summary = study.table("summary.csv")
+    assert len(lab.units()) == 4 * (2 + 2 * 2 * 2)
+    summary = lab.table("summary.csv")
     assert list(summary[0]) == [
         *("mode", "method", "label", "fraction", "n", "mean", "low", "high"),
         *("gain_over_random", "gain_low", "gain_high"),
@@ -162,8 +162,8 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
     for row in summary:
         point = (row["mode"], row["method"], row["fraction"], row["label"])
         assert row["n"] == 4
-        assert row["mean"] == pytest.approx(np.mean(study.dice(*point)))
-    record = study.record_of_study()
+        assert row["mean"] == pytest.approx(np.mean(lab.dice(*point)))
+    record = lab.retrain_record()
     assert record["state"] == "complete"
     assert record["recipe"]["loss_args"] == {"to_onehot_y": True, "softmax": True}
     assert record["recipe"]["patch"] == [16, 16]
@@ -171,7 +171,7 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
     assert record["versions"]["torch"] == torch.__version__
     assert {unit["status"] for unit in record["units"]} == {"done"}
     assert all(unit["seconds"] > 0 for unit in record["units"])
-    assert not (study.root / "run.json").exists()
+    assert not (lab.root / "run.json").exists()
 
 
 def test_plain_lines_tell_how_it_goes(tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_windows_are_foreseen(tmp_path: Path) -> None:
         def advance(self, windows: int) -> None:
             self.windows[-1] += windows
 
-    from esegeta.retrain import run_study
+    from esegeta.retrain import run_retraining
 
-    study = unet_study(tmp_path, 2, cases=3, shape=(12, 11))
+    lab = unet_retrain_lab(tmp_path, 2, cases=3, shape=(12, 11))
     listener = Hearing()
-    run_study(build_study(build_experiment(load_config(study.write()))), listener)
+    run_retraining(build_retraining(build_experiment(load_config(lab.write()))), listener)
     heard = dict(zip(listener.begun, listener.windows, strict=True))
     trainings = {name: (told, ran) for (name, told), ran in heard.items() if "seed" in name}
     assert len(trainings) == 12
@@ -211,30 +211,30 @@ def test_windows_are_foreseen(tmp_path: Path) -> None:
 
 
 def test_a_single_case_is_cut_into_slabs_and_says_so(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 2, cases=1, shape=(12, 11, 9))
-    study.keys["inference"]["slice_axis"] = 0
-    study.keys["retrain"]["folds"] = 3
-    result = study.retrain()
+    lab = unet_retrain_lab(tmp_path, 2, cases=1, shape=(12, 11, 9))
+    lab.keys["inference"]["slice_axis"] = 0
+    lab.keys["retrain"]["folds"] = 3
+    result = lab.retrain()
     assert result.exit_code == 0, result.output
     assert "note: a single case: its 3 folds are slabs along axis 0 (12 voxels)" in result.stdout
-    assert any("a single case" in note for note in study.record_of_study()["notes"])
-    study.keys["retrain"]["folds"] = 13
-    result = study.retrain()
+    assert any("a single case" in note for note in lab.retrain_record()["notes"])
+    lab.keys["retrain"]["folds"] = 13
+    result = lab.retrain()
     assert result.exit_code == 2
     assert "13 slabs of a single case with 12 voxels along axis 0" in result.stderr
 
 
 def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
-    study = unet_study(tmp_path, 2, cases=2, shape=(12, 11))
-    study.keys["labels"] = {1: "liver"}
+    lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
+    lab.keys["labels"] = {1: "liver"}
     save_image(tmp_path / "b_label.nii.gz", np.zeros((12, 11), np.uint8))
-    result = study.retrain()
+    result = lab.retrain()
     assert "note: fold 0: no image that is trained on has liver" in result.stdout
     assert "note: fold 1: no image that is tested on has liver" in result.stdout
-    assert math.isnan(study.dice("roar", "reference", 0.0)[1])
+    assert math.isnan(lab.dice("roar", "reference", 0.0)[1])
     (row,) = (
         row
-        for row in study.table("summary.csv")
+        for row in lab.table("summary.csv")
         if (row["mode"], row["method"], row["fraction"], row["label"])
         == ("roar", "reference", 0, "liver")
     )
@@ -244,44 +244,44 @@ def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
 def test_cases_of_unlike_shapes_and_sparse_labels(
     ndim: int, activation: str, tmp_path: Path
 ) -> None:
-    study = unet_study(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
+    lab = unet_retrain_lab(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
     small = (7, 9, 6)[:ndim]
     save_image(tmp_path / "b.nii.gz", noise(small))
     save_image(tmp_path / "b_label.nii.gz", np.full(small, 4, np.uint8))
-    study.keys["labels"] = {1: "liver", 4: "bone"}
+    lab.keys["labels"] = {1: "liver", 4: "bone"}
     outputs = 3 if activation == "softmax" else 2
-    study.keys["model"]["args"]["out_channels"] = outputs
-    study.keys["model"].pop("weights")
-    study.keys["activation"] = activation
-    study.keys["targets"][0]["over"] = "all"
-    result = study.retrain("-q")
+    lab.keys["model"]["args"]["out_channels"] = outputs
+    lab.keys["model"].pop("weights")
+    lab.keys["activation"] = activation
+    lab.keys["targets"][0]["over"] = "all"
+    result = lab.retrain("-q")
     assert result.exit_code == 0, result.output
-    labels = {row["label"] for row in study.table("retrain.csv")}
+    labels = {row["label"] for row in lab.table("retrain.csv")}
     assert labels == {"liver", "bone", "mean"}
 
 
 def test_a_random_ranking_of_the_config_is_the_one_compared_with(tmp_path: Path) -> None:
-    study = small_task(tmp_path)
-    study.keys["methods"] = ["saliency", {"name": "random_map", "id": "chance", "seed": 9}]
-    built = build_study(build_experiment(load_config(study.write())))
+    lab = small_task(tmp_path)
+    lab.keys["methods"] = ["saliency", {"name": "random_map", "id": "chance", "seed": 9}]
+    built = build_retraining(build_experiment(load_config(lab.write())))
     assert (built.random, list(built.methods)) == ("chance", ["saliency", "chance"])
-    study.keys["methods"] = ["saliency", {"name": "random_map", "sigma_mm": 4.0}]
-    built = build_study(build_experiment(load_config(study.write())))
+    lab.keys["methods"] = ["saliency", {"name": "random_map", "sigma_mm": 4.0}]
+    built = build_retraining(build_experiment(load_config(lab.write())))
     assert (built.random, list(built.methods)) == ("random", ["saliency", "random_map", "random"])
     assert built.methods["random"] == RandomMap(seed=3)
     assert replace(built).label == "liver"
 
 
 def test_networks_that_learn_nothing_get_a_note(tmp_path: Path) -> None:
-    study = half_task(tmp_path)
-    study.keys["retrain"] |= {"iterations": 1, "optimizer_args": {"lr": 0.0}, "modes": ["roar"]}
-    result = study.retrain()
+    lab = half_task(tmp_path)
+    lab.keys["retrain"] |= {"iterations": 1, "optimizer_args": {"lr": 0.0}, "modes": ["roar"]}
+    result = lab.retrain()
     assert result.exit_code == 0
     assert "note: liver: trained on untouched images, Dice is only" in result.stdout
-    assert any("only" in note for note in study.record_of_study()["notes"])
+    assert any("only" in note for note in lab.retrain_record()["notes"])
 
 
 def test_fractions_of_nothing_and_everything_are_the_references(tmp_path: Path) -> None:
-    study = small_task(tmp_path, fractions=[0, 0.5, 1], modes=["roar"])
-    assert study.retrain("-q").exit_code == 0
-    assert len(study.units()) == 2 * (2 + 2)
+    lab = small_task(tmp_path, fractions=[0, 0.5, 1], modes=["roar"])
+    assert lab.retrain("-q").exit_code == 0
+    assert len(lab.units()) == 2 * (2 + 2)

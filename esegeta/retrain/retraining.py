@@ -1,4 +1,4 @@
-"""A study: all that retraining needs, built from an experiment and checked before any of it."""
+"""All that retraining needs, built from an experiment and checked before any of it is done."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Retraining:
     """Everything that retraining needs.
 
     Args:
@@ -83,8 +83,8 @@ class Study:
         ]
 
 
-def build_study(experiment: Experiment) -> Study:
-    """Build and check a study; one training step on noise is all that is computed.
+def build_retraining(experiment: Experiment) -> Retraining:
+    """Build and check a retraining; one training step on noise is all that is computed.
 
     Raises:
         EsegetaError: the config has no block `retrain`, or the first thing that is wrong with it:
@@ -106,7 +106,7 @@ def build_study(experiment: Experiment) -> Study:
         raise ConfigError(f'labels: "{MEAN}" is the mean over labels in the tables of retraining')
     recipe = plan_recipe(config, keys, labels)
     _try_out(experiment, recipe)
-    return Study(experiment, keys, target, methods, random, recipe)
+    return Retraining(experiment, keys, target, methods, random, recipe)
 
 
 def _target(experiment: Experiment, keys: RetrainKeys) -> TargetPlan:
