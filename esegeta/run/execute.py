@@ -193,6 +193,8 @@ class _Session:
                     self._note(unit, known)
             if todo:
                 self._do([unit for unit, _ in todo], [target for _, target in todo], ground)
+        # They hold buffers of the volume's size, which the next targets have no use for.
+        ground.workings.clear()
 
     def _do(self, units: Sequence[Unit], targets: Sequence[FrozenTarget], ground: Ground) -> None:
         names, one = ", ".join(unit.files.target for unit in units), units[0].files

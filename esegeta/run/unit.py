@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 
@@ -42,13 +41,13 @@ class Ground:
         volume: its image.
         atlases: on its grid; None where maps are not aggregated.
         provenance: joins every sidecar.
-        workings: of the scores, for each target.
+        workings: of the scores, for each of the targets that are at work.
     """
 
     volume: Volume
     atlases: tuple[Atlas, ...] | None
     provenance: Mapping[str, Any]
-    workings: MutableMapping[FrozenTarget, Workings] = field(default_factory=WeakKeyDictionary)
+    workings: MutableMapping[FrozenTarget, Workings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

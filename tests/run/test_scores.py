@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esegeta.run.group import TARGETS_AT_A_TIME
+from esegeta.run.unit import Ground, Unit
 from tests.experiments import Lab, noise, read_json, save_image, unet_lab
 
 BLOCKS = {"kind": "blocks", "side_mm": 6}
@@ -125,3 +127,23 @@ def test_faults_of_scores_are_found_before_the_run(
     assert result.exit_code == 2
     assert fragment in result.stderr
     assert "tiny.yaml:" in result.stderr
+
+
+def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buffers of the volume's size must not pile up with the number of targets."""
+    held: list[int] = []
+    finish = Unit._finish
+
+    def counted(self: Unit, explain: object, ground: Ground, target: object) -> object:
+        result = finish(self, explain, ground, target)
+        held.append(len(ground.workings))
+        return result
+
+    monkeypatch.setattr(Unit, "_finish", counted)
+    first = lab.keys["targets"][0]
+    lab.keys["targets"] = [{**first, "name": f"t{place}"} for place in range(9)]
+    assert lab.run().exit_code == 0
+    assert len(held) == 9
+    assert max(held) == TARGETS_AT_A_TIME < 9
