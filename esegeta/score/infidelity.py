@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
-from esegeta.explain import Attribution, generator_for, standard_deviation
+from esegeta.explain import Attribution, Objective, generator_for, standard_deviation
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 
@@ -53,6 +55,11 @@ class Infidelity(Score):
         if self.samples < 2 or self.noise <= 0:
             raise ConfigError("infidelity: samples must be at least 2 and noise above zero")
 
+    @classmethod
+    def headline(cls) -> Quality:
+        """Return the relative one: the others follow the map's scale, or the target's."""
+        return next(quality for quality in cls.qualities if quality.name.endswith("_relative"))
+
     def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""
         if not bool(attribution.data.any()):
@@ -73,18 +80,23 @@ class Infidelity(Score):
         return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
     def _pairs(self, attribution: Attribution, context: ScoreContext) -> tuple[Tensor, Tensor]:
-        objective = context.objective(attribution)
+        """Return what the map foresees for each perturbation, and how the target changes."""
         x = attribution.volume.data
         map_ = attribution.per_channel().double()
+        foreseen = [float((shift.double() * map_).sum()) for shift in self._shifts(x)]
+        # They are the target's alone, the same for all maps.
+        key = (self.name, self.samples, self.noise, self.seed)
+        changes = context.workings.once(key, lambda: self._changes(context.objective(attribution)))
+        return torch.tensor(foreseen, dtype=torch.float64), changes
+
+    def _changes(self, objective: Objective) -> Tensor:
+        x, unperturbed = objective.volume.data, objective.value()
+        changes = [unperturbed - objective.at(x - shift).value() for shift in self._shifts(x)]
+        return torch.tensor(changes, dtype=torch.float64)
+
+    def _shifts(self, x: Image) -> Iterator[Image]:
+        """Yield the perturbations, the same each time."""
         generator = generator_for(x, self.seed)
         spread = self.noise * standard_deviation(x)
-        unperturbed = objective.value()
-        foreseen, changes = [], []
         for _ in range(self.samples):
-            shift = spread * torch.randn(x.shape, generator=generator, device=x.device)
-            foreseen.append(float((shift.double() * map_).sum()))
-            changes.append(unperturbed - objective.at(x - shift).value())
-        return (
-            torch.tensor(foreseen, dtype=torch.float64),
-            torch.tensor(changes, dtype=torch.float64),
-        )
+            yield spread * torch.randn(x.shape, generator=generator, device=x.device)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
+from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.predict import Predictor
 
@@ -123,6 +124,18 @@ class Score(ABC):
     name: ClassVar[str]
     family: ClassVar[str]
     qualities: ClassVar[tuple[Quality, ...]]
+
+    @classmethod
+    def headline(cls) -> Quality:
+        """Return the figure that stands for the score where one must: its first that judges.
+
+        Raises:
+            ConfigError: it only describes maps.
+        """
+        for quality in cls.qualities:
+            if quality.better != "none":
+                return quality
+        raise ConfigError(f"{cls.name} describes a map and does not judge it")
 
     def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
         """Return one value for each of the score's qualities, by name; NaN where undefined."""

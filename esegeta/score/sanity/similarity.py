@@ -1,0 +1,154 @@
+"""How alike two maps are: by their ranks, by their structure, by the edges in them.
+
+What neither map reaches is left out: two maps of a small organ are both zero over most of a volume,
+whatever the network, and would look alike for that alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from esegeta.axes import Image, Mask
+from esegeta.explain.baseline import blur
+
+SSIM_SIGMA_VOX = 1.5
+"""Of the window, in voxels of the finest axis; as many mm along the others."""
+
+SSIM_RADIUS_SIGMAS = 10 / 3
+"""Makes it the window of the paper: 11 voxels wide at a sigma of 1.5."""
+
+SSIM_CONSTANTS = (0.01**2, 0.03**2)
+"""Of the paper, for values in 0..1."""
+
+WHITE_QUANTILE = 0.99
+"""Magnitudes above it are white, so that a few bright voxels do not make all others black."""
+
+HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
+"""Of the descriptors; cells are smaller where a picture is."""
+
+HOG_SLICES = 16
+"""Planes at most that a 3D map is judged by."""
+
+Plane = Float[Tensor, "*S"]
+
+
+def spearman(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the rank correlation of two signed maps in -1..1, NaN where either is constant."""
+    where = reached(one, other)
+    return pearson(ranks(one[:, where].flatten()), ranks(other[:, where].flatten()))
+
+
+def cosine(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the cosine between two signed maps in -1..1, NaN where either is zero."""
+    flat, also = one.flatten().double(), other.flatten().double()
+    return _ratio(flat @ also, flat.norm() * also.norm())
+
+
+def ssim(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the mean structural similarity of the pictures of two maps, in -1..1.
+
+    Source: Wang et al., Image Quality Assessment, IEEE TIP 13 (2004), equation 13, with a Gaussian
+    window that is as wide in mm along every axis.
+    """
+    where = reached(one, other)
+    finest = min(spacing_mm)
+    sigmas = [SSIM_SIGMA_VOX * finest / spacing for spacing in spacing_mm]
+    found = structural_similarity(_picture(one, where), _picture(other, where), sigmas)
+    return float(found[where].mean())
+
+
+def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the correlation of the histograms of oriented gradients of two maps, in -1..1.
+
+    Of 3D maps the mean over up to 16 planes across the axis with the thickest slices (the last of
+    equals). NaN where no plane has an edge, or planes are narrower than three voxels.
+
+    Source: Dalal and Triggs, Histograms of Oriented Gradients, 2005, as scikit-image has it.
+    """
+    where = reached(one, other)
+    box = _box_around(where)
+    pictures = [_picture(map_, where)[box].cpu().numpy() for map_ in (one, other)]
+    if where.ndim == 3:
+        axis = max(range(3), key=lambda axis: (round(spacing_mm[axis], 3), axis))
+        length = pictures[0].shape[axis]
+        chosen = np.unique(np.linspace(0, length - 1, min(length, HOG_SLICES)).round().astype(int))
+        planes = [[picture.take(place, axis) for picture in pictures] for place in chosen]
+    else:
+        planes = [pictures]
+    if min(planes[0][0].shape) < HOG_BLOCK_CELLS:
+        return math.nan
+    found = [pearson(*(_descriptor(picture) for picture in pair)) for pair in planes]
+    known = [value for value in found if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def reached(one: Image, other: Image) -> Mask:
+    """Return the voxels at which either map is not zero."""
+    return (one != 0).any(dim=0) | (other != 0).any(dim=0)
+
+
+def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> Plane:
+    """Return the structural similarity of two pictures in 0..1 around each voxel."""
+    moments = torch.stack([one, other, one * one, other * other, one * other])
+    mean, mean_, square, square_, product = blur(
+        moments, sigmas_vox, radius_sigmas=SSIM_RADIUS_SIGMAS
+    )
+    variance, variance_ = square - mean**2, square_ - mean_**2
+    covariance = product - mean * mean_
+    first, second = SSIM_CONSTANTS
+    above = (2 * mean * mean_ + first) * (2 * covariance + second)
+    below = (mean**2 + mean_**2 + first) * (variance + variance_ + second)
+    found: Tensor = above / below
+    return found
+
+
+def ranks(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Return the rank of each value from 1; equal values share the mean of theirs. In float64."""
+    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    mean: Tensor = last - (counts.double() - 1) / 2
+    return mean[place]
+
+
+def pearson(one: Float[Tensor, " N"], other: Float[Tensor, " N"]) -> float:
+    """Return the correlation of two lists of numbers in -1..1, NaN where either is constant."""
+    one, other = (values.double() - values.double().mean() for values in (one, other))
+    return _ratio(one @ other, one.norm() * other.norm())
+
+
+def _ratio(above: Tensor, below: Tensor) -> float:
+    return max(-1.0, min(1.0, float(above / below))) if below > 0 else math.nan
+
+
+def _picture(map_: Image, where: Mask) -> Plane:
+    """Return a map as it is looked at: its magnitude over all channels, from 0 to white at 1."""
+    magnitude = map_.double().abs().sum(dim=0)
+    values = magnitude[where]
+    white = values.kthvalue(max(1, math.ceil(WHITE_QUANTILE * len(values)))).values
+    # Where nearly all voxels are black, the brightest one is white.
+    return (magnitude / torch.where(white > 0, white, values.max())).clamp(max=1)
+
+
+def _box_around(where: Mask) -> tuple[slice, ...]:
+    """Return the smallest box that holds all voxels of a mask."""
+    places = where.nonzero()
+    bounds = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
+    return tuple(slice(low, high + 1) for low, high in bounds)
+
+
+def _descriptor(picture: np.ndarray) -> Float[Tensor, " N"]:
+    from skimage.feature import hog as histograms
+
+    cell = min(HOG_CELL_VOX, min(picture.shape) // HOG_BLOCK_CELLS)
+    found = histograms(
+        picture,
+        orientations=HOG_ORIENTATIONS,
+        pixels_per_cell=(cell, cell),
+        cells_per_block=(HOG_BLOCK_CELLS, HOG_BLOCK_CELLS),
+    )
+    return torch.from_numpy(found)

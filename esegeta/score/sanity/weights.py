@@ -1,0 +1,265 @@
+"""A network whose layers take random weights, one after another; itself it is never touched.
+
+All is done on a copy. Random weights are drawn once for the whole network, so that a layer's are
+the same whichever others are random beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esegeta.errors import ModelError
+from esegeta.model import first_tensor, held_still, list_layers
+from esegeta.predict import Predictor
+from esegeta.target import FrozenTarget
+from esegeta.volume import Volume
+
+CALIBRATION_WINDOWS = 8
+"""Windows at most that the running statistics of random layers are measured on."""
+
+
+@dataclass(frozen=True)
+class WeightLayer:
+    """One step of a randomisation: an operation with weights, and the norms and slopes behind it.
+
+    Args:
+        name: of the operation's module.
+        modules: names of all modules of the step.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+
+
+class RandomWeights:
+    """Gives a predictor of the network with random weights in some layers.
+
+    Each module draws its weights as its class does (`reset_parameters`); those of modules that
+    cannot are shuffled, which keeps their moments. Running statistics of random norms are measured
+    anew on windows of the image. Left as trained they would belong to weights that are gone and
+    could blow the activations up; reset to 0 and 1 they would let the activations fade, layer by
+    layer, until the biases alone decide.
+
+    Args:
+        predictor: of the whole network.
+        target: frozen; of the layers, those that it reads are found.
+        volume: what is explained.
+        seed: of the weights.
+
+    Raises:
+        ModelError: the network cannot be copied, or has no weights that the target depends on.
+    """
+
+    def __init__(
+        self, predictor: Predictor, target: FrozenTarget, volume: Volume, seed: int
+    ) -> None:
+        self._copy = copied(predictor.network)
+        self._predictor = replace(predictor, network=self._copy)
+        # A target inside the network is read by a predictor that ends at its layer.
+        self._read = target.scene.predictor_for(self._predictor)
+        self._volume = volume
+        windows = self._read.windows(volume.batch)
+        self._calibration = evenly(target.touched(windows), CALIBRATION_WINDOWS)
+        self._original = _tensors(predictor.network)
+        self._random = random_tensors(self._copy, seed)
+        self.layers = self._find_layers()
+
+    def _find_layers(self) -> list[WeightLayer]:
+        """Return the layers that the target depends on, from the output to the input."""
+        windows = self._read.windows(self._volume.batch)
+        pieces = next(self._read.pieces(self._volume.batch, windows, self._calibration))
+        run = partial(self._read.run, pieces.crops, windows)
+        with held_still(self._read.network):
+            used = used_parameters(self._copy, run)
+            ended = {item.name: item.order for item in list_layers(self._read.network, run)}
+        layers = weight_layers(self._copy, ended, used)
+        if not layers:
+            raise ModelError("the network has no weights that the target depends on")
+        return layers[::-1]
+
+    def predictor_with(self, layers: Sequence[WeightLayer]) -> Predictor:
+        """Return a predictor whose network has random weights in these layers alone.
+
+        It is good until the next is asked for: all of them share one copy.
+        """
+        chosen = {name for layer in layers for name in layer.modules}
+        with torch.no_grad():
+            for key, tensor in _tensors(self._copy).items():
+                tensor.copy_(self._original[key])
+            # In a second pass: a tensor that two modules share is random where either is.
+            for name, module in self._copy.named_modules():
+                if name in chosen:
+                    for key, tensor in _own_tensors(name, module):
+                        tensor.copy_(self._random[key])
+        self._measure_statistics(chosen)
+        return self._predictor
+
+    def _measure_statistics(self, chosen: set[str]) -> None:
+        named = dict(self._copy.named_modules())
+        norms = [named[name] for name in chosen if _has_statistics(named[name])]
+        if not norms:
+            return
+        # One window at a time: a batch's statistics would depend on what else is in it.
+        read, x = replace(self._read, batch_size=1), self._volume.batch
+        windows = read.windows(x)
+        with torch.no_grad(), held_still(read.network), _measured(norms):
+            for pieces in read.pieces(x, windows, self._calibration):
+                read.run(pieces.crops, windows)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares nothing with it.
+
+    Raises:
+        ModelError: it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # whatever the network's own code raises is the reason it fails
+        raise ModelError(
+            f"the network cannot be copied ({type(error).__name__}: {error})",
+            hint="weights that are computed by old hooks of torch (weight_norm) cannot be; "
+            "remove_weight_norm makes them plain",
+        ) from error
+
+
+def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Return random values for all parameters and buffers of a network, by name.
+
+    Drawn on the CPU, so that they are the same on every device.
+    """
+    before = {key: tensor.cpu() for key, tensor in _tensors(network).items()}
+    twin = copied(network).cpu()
+    with torch.random.fork_rng(devices=()), torch.no_grad():
+        torch.manual_seed(seed)
+        for module in twin.modules():
+            reset: Any = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        after = _tensors(twin)
+        for key, _ in _named_parameters(twin):
+            if torch.equal(after[key], before[key]):
+                order = torch.randperm(after[key].numel())
+                after[key].copy_(before[key].flatten()[order].reshape(before[key].shape))
+    return after
+
+
+def used_parameters(network: nn.Module, run: Callable[[], object]) -> set[int]:
+    """Return the ids of the parameters that the output of a run depends on; of all, if unknown."""
+    parameters = [item for item in network.parameters() if item.is_floating_point()]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            output = first_tensor(run())
+        if output is None or not output.requires_grad:
+            return {id(parameter) for parameter in parameters}
+        slopes = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+    pairs = zip(parameters, slopes, strict=True)
+    return {id(parameter) for parameter, slope in pairs if slope is not None}
+
+
+def weight_layers(
+    network: nn.Module, ended: Mapping[str, int], used: Collection[int]
+) -> list[WeightLayer]:
+    """Return a network's layers in the order in which they ran.
+
+    A module with a parameter of two axes or more starts a layer; one with vectors alone, a norm or
+    a learned slope, joins the layer before it.
+
+    Args:
+        network: the network.
+        ended: when each module ended, by name; -1 if it never did.
+        used: ids of the parameters that count.
+    """
+    found: list[tuple[int, str, bool]] = []
+    order = -1
+    for name, module in network.named_modules():
+        # What runs only as a part of another, without a call of its own, has its place by name.
+        order = ended[name] if ended.get(name, -1) >= 0 else order
+        own = [item for item in module.parameters(recurse=False) if id(item) in used]
+        if own or (_has_statistics(module) and ended.get(name, -1) >= 0):
+            found.append((order, name, any(item.ndim > 1 for item in own)))
+    layers: list[list[str]] = []
+    starts = False
+    for _, name, is_operation in sorted(found, key=lambda item: item[0]):
+        if not layers or (is_operation and starts):
+            layers.append([])
+            starts = False
+        layers[-1].append(name)
+        starts = starts or is_operation
+    return [WeightLayer(_operation(names, network), tuple(names)) for names in layers]
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """Return up to `count` of some items, evenly spread; the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    places = torch.linspace(0, len(items) - 1, count, dtype=torch.float64).round().long()
+    return [items[place] for place in places.tolist()]
+
+
+@contextmanager
+def _measured(norms: Collection[nn.Module]) -> Iterator[None]:
+    """Let norms take their running statistics from what goes through them, before they use them."""
+    seen: dict[nn.Module, int] = dict.fromkeys(norms, 0)
+
+    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].detach().transpose(0, 1).flatten(1)
+        if values.shape[1] < 2:
+            return  # one value has no variance
+        seen[norm] += 1
+        variance, mean = torch.var_mean(values.float(), dim=1, correction=0)
+        for known, new in ((norm.running_mean, mean), (norm.running_var, variance)):
+            assert isinstance(known, Tensor)
+            known += (new - known) / seen[norm]
+
+    handles = [norm.register_forward_pre_hook(hook) for norm in norms]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "running_var", None), Tensor)
+
+
+def _operation(names: Sequence[str], network: nn.Module) -> str:
+    """Return the first of some modules that has a parameter of two axes or more, or the first."""
+    for name in names:
+        own = network.get_submodule(name).parameters(recurse=False)
+        if any(item.ndim > 1 for item in own):
+            return name
+    return names[0]
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers by name; one that two modules share has two names."""
+    return {
+        key: tensor
+        for name, module in network.named_modules()
+        for key, tensor in _own_tensors(name, module)
+    }
+
+
+def _own_tensors(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(name, recurse=False)
+    yield from module.named_buffers(name, recurse=False)
+
+
+def _named_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, module in network.named_modules():
+        yield from module.named_parameters(name, recurse=False)
