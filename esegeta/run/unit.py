@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Atlas, Attribution, Explainer, aggregate
+from esegeta.explain import Atlas, Attribution, Explainer, aggregate, parameters_of
 from esegeta.report import (
     ScoreRow,
     UnitFiles,
@@ -147,7 +147,7 @@ class Unit:
         return tuple(rows)
 
     def _score_parameters(self) -> dict[str, Any]:
-        return {identity: vars(score) for identity, score in self.experiment.scores.items()}
+        return {key: parameters_of(score) for key, score in self.experiment.scores.items()}
 
 
 def catch_failure(work: Callable[[], UnitResult], failed: Callable[..., UnitResult]) -> UnitResult:

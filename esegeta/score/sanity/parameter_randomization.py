@@ -12,8 +12,9 @@ from typing import ClassVar, Literal
 from esegeta.errors import ConfigError, MapError, ModelError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
+from esegeta.score.sanity.layers import WeightLayer, evenly
 from esegeta.score.sanity.similarity import hog, spearman, ssim
-from esegeta.score.sanity.weights import RandomWeights, WeightLayer, evenly
+from esegeta.score.sanity.weights import RandomWeights
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 
 Mode = Literal["cascading", "independent"]

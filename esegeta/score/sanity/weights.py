@@ -7,9 +7,10 @@ the same whichever others are random beside it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,26 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import ModelError
-from esegeta.model import first_tensor, held_still, list_layers
+from esegeta.model import held_still, list_layers
 from esegeta.predict import Predictor
+from esegeta.score.sanity.layers import (
+    WeightLayer,
+    evenly,
+    has_statistics,
+    used_parameters,
+    weight_layers,
+)
 from esegeta.target import FrozenTarget
 from esegeta.volume import Volume
 
 CALIBRATION_WINDOWS = 8
 """Windows at most that the running statistics of random layers are measured on."""
-
-
-@dataclass(frozen=True)
-class WeightLayer:
-    """One step of a randomisation: an operation with weights, and the norms and slopes behind it.
-
-    Args:
-        name: of the operation's module.
-        modules: names of all modules of the step.
-    """
-
-    name: str
-    modules: tuple[str, ...]
 
 
 class RandomWeights:
@@ -104,7 +99,7 @@ class RandomWeights:
 
     def _measure_statistics(self, chosen: set[str]) -> None:
         named = dict(self._copy.named_modules())
-        norms = [named[name] for name in chosen if _has_statistics(named[name])]
+        norms = [named[name] for name in chosen if has_statistics(named[name])]
         if not norms:
             return
         # One window at a time: a batch's statistics would depend on what else is in it.
@@ -121,14 +116,26 @@ def copied(network: nn.Module) -> nn.Module:
     Raises:
         ModelError: it cannot be copied.
     """
+    # Tensors that the latest forward pass left behind hang on a graph, which cannot be copied.
+    left_behind = [tensor for module in network.modules() for tensor in _tensors_in(vars(module))]
+    memo = {id(tensor): tensor.detach().clone() for tensor in left_behind if not tensor.is_leaf}
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network, memo)
     except Exception as error:  # whatever the network's own code raises is the reason it fails
+        reason = str(error).strip().splitlines() or [""]
         raise ModelError(
-            f"the network cannot be copied ({type(error).__name__}: {error})",
-            hint="weights that are computed by old hooks of torch (weight_norm) cannot be; "
-            "remove_weight_norm makes them plain",
+            f"the network cannot be copied ({type(error).__name__}: {reason[0][:160]})",
+            hint="mend how its class copies itself, so that copy.deepcopy takes it",
         ) from error
+
+
+def _tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
+    """Yield the tensors in a value, and in lists, tuples and dictionaries in it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)) and depth > 0:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item, depth - 1)
 
 
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -139,75 +146,18 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
     before = {key: tensor.cpu() for key, tensor in _tensors(network).items()}
     twin = copied(network).cpu()
     with torch.random.fork_rng(devices=()), torch.no_grad():
-        torch.manual_seed(seed)
+        # Seeded by text: a network that was built under the same seed has drawn other weights.
+        torch.manual_seed(random.Random(f"random weights {seed}").getrandbits(62))
         for module in twin.modules():
-            reset: Any = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+            # A class may want arguments for it; what is not reset is shuffled below.
+            with suppress(Exception):
+                module.reset_parameters()  # type: ignore[operator]
         after = _tensors(twin)
         for key, _ in _named_parameters(twin):
             if torch.equal(after[key], before[key]):
                 order = torch.randperm(after[key].numel())
                 after[key].copy_(before[key].flatten()[order].reshape(before[key].shape))
     return after
-
-
-def used_parameters(network: nn.Module, run: Callable[[], object]) -> set[int]:
-    """Return the ids of the parameters that the output of a run depends on; of all, if unknown."""
-    parameters = [item for item in network.parameters() if item.is_floating_point()]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    try:
-        with torch.enable_grad():
-            output = first_tensor(run())
-        if output is None or not output.requires_grad:
-            return {id(parameter) for parameter in parameters}
-        slopes = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-    pairs = zip(parameters, slopes, strict=True)
-    return {id(parameter) for parameter, slope in pairs if slope is not None}
-
-
-def weight_layers(
-    network: nn.Module, ended: Mapping[str, int], used: Collection[int]
-) -> list[WeightLayer]:
-    """Return a network's layers in the order in which they ran.
-
-    A module with a parameter of two axes or more starts a layer; one with vectors alone, a norm or
-    a learned slope, joins the layer before it.
-
-    Args:
-        network: the network.
-        ended: when each module ended, by name; -1 if it never did.
-        used: ids of the parameters that count.
-    """
-    found: list[tuple[int, str, bool]] = []
-    order = -1
-    for name, module in network.named_modules():
-        # What runs only as a part of another, without a call of its own, has its place by name.
-        order = ended[name] if ended.get(name, -1) >= 0 else order
-        own = [item for item in module.parameters(recurse=False) if id(item) in used]
-        if own or (_has_statistics(module) and ended.get(name, -1) >= 0):
-            found.append((order, name, any(item.ndim > 1 for item in own)))
-    layers: list[list[str]] = []
-    starts = False
-    for _, name, is_operation in sorted(found, key=lambda item: item[0]):
-        if not layers or (is_operation and starts):
-            layers.append([])
-            starts = False
-        layers[-1].append(name)
-        starts = starts or is_operation
-    return [WeightLayer(_operation(names, network), tuple(names)) for names in layers]
-
-
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Return up to `count` of some items, evenly spread; the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    places = torch.linspace(0, len(items) - 1, count, dtype=torch.float64).round().long()
-    return [items[place] for place in places.tolist()]
 
 
 @contextmanager
@@ -231,19 +181,6 @@ def _measured(norms: Collection[nn.Module]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "running_var", None), Tensor)
-
-
-def _operation(names: Sequence[str], network: nn.Module) -> str:
-    """Return the first of some modules that has a parameter of two axes or more, or the first."""
-    for name in names:
-        own = network.get_submodule(name).parameters(recurse=False)
-        if any(item.ndim > 1 for item in own):
-            return name
-    return names[0]
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
