@@ -36,5 +36,5 @@ def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], t
         EdgeMap.name: EdgeMap(),
     }
     joining = {name: nulls[name] for name in missing}
-    note = f"{RandomMapBaseline.name}: {' and '.join(joining)} join the methods"
+    note = f"{RandomMapBaseline.name}: {' and '.join(joining)} beside the methods, to be beaten"
     return {**config.methods, **joining}, (note,)

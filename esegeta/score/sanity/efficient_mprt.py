@@ -11,7 +11,7 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, EsegetaError, MapError
 from esegeta.explain import Attribution
-from esegeta.score.sanity.similarity import reached
+from esegeta.score.sanity.similarity import is_constant, reached
 from esegeta.score.sanity.weights import RandomWeights
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
@@ -70,7 +70,9 @@ class EfficientMprt(Score):
 
 
 def histogram_entropy(values: Float[Tensor, " N"], bins: int) -> float:
-    """Return the entropy in nats of the histogram of magnitudes."""
+    """Return the entropy in nats of the histogram of magnitudes; 0 where there is but one."""
+    if is_constant(values.abs()):
+        return 0.0
     counts = torch.histc(values.double().abs(), bins=bins)
     shares = counts[counts > 0] / counts.sum()
     return max(0.0, -float((shares * shares.log()).sum()))

@@ -28,6 +28,9 @@ SSIM_CONSTANTS = (0.01**2, 0.03**2)
 WHITE_QUANTILE = 0.99
 """Magnitudes above it are white, so that a few bright voxels do not make all others black."""
 
+ROUNDING = 1e-5
+"""Of a map, as a part of its largest magnitude; smaller differences say nothing."""
+
 HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
 """Of the descriptors; cells are smaller where a picture is."""
 
@@ -40,7 +43,10 @@ Plane = Float[Tensor, "*S"]
 def spearman(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     """Return the rank correlation of two signed maps in -1..1, NaN where either is constant."""
     where = reached(one, other)
-    return pearson(ranks(one[:, where].flatten()), ranks(other[:, where].flatten()))
+    flat, also = one[:, where].flatten(), other[:, where].flatten()
+    if is_constant(flat) or is_constant(also):
+        return math.nan
+    return pearson(ranks(flat), ranks(also))
 
 
 def cosine(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
@@ -72,24 +78,30 @@ def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     """
     where = reached(one, other)
     box = _box_around(where)
-    pictures = [_picture(map_, where)[box].cpu().numpy() for map_ in (one, other)]
+    pictures = [_picture(map_, where)[box] for map_ in (one, other)]
     if where.ndim == 3:
         axis = max(range(3), key=lambda axis: (round(spacing_mm[axis], 3), axis))
         length = pictures[0].shape[axis]
-        chosen = np.unique(np.linspace(0, length - 1, min(length, HOG_SLICES)).round().astype(int))
-        planes = [[picture.take(place, axis) for picture in pictures] for place in chosen]
+        chosen = np.linspace(0, length - 1, min(length, HOG_SLICES)).round().astype(int).tolist()
+        planes = [[picture.select(axis, place) for picture in pictures] for place in chosen]
     else:
         planes = [pictures]
     if min(planes[0][0].shape) < HOG_BLOCK_CELLS:
         return math.nan
+    planes = [pair for pair in planes if not any(is_constant(picture) for picture in pair)]
     found = [pearson(*(_descriptor(picture) for picture in pair)) for pair in planes]
-    known = [value for value in found if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    return sum(found) / len(found) if found else math.nan
 
 
 def reached(one: Image, other: Image) -> Mask:
     """Return the voxels at which either map is not zero."""
     return (one != 0).any(dim=0) | (other != 0).any(dim=0)
+
+
+def is_constant(values: Float[Tensor, "*N"]) -> bool:
+    """Tell whether values differ by no more than float32 rounds over many windows."""
+    low, high = (float(extreme) for extreme in torch.aminmax(values))
+    return high - low <= ROUNDING * max(abs(low), abs(high))
 
 
 def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> Plane:
@@ -141,12 +153,12 @@ def _box_around(where: Mask) -> tuple[slice, ...]:
     return tuple(slice(low, high + 1) for low, high in bounds)
 
 
-def _descriptor(picture: np.ndarray) -> Float[Tensor, " N"]:
+def _descriptor(picture: Plane) -> Float[Tensor, " N"]:
     from skimage.feature import hog as histograms
 
     cell = min(HOG_CELL_VOX, min(picture.shape) // HOG_BLOCK_CELLS)
     found = histograms(
-        picture,
+        picture.cpu().numpy(),
         orientations=HOG_ORIENTATIONS,
         pixels_per_cell=(cell, cell),
         cells_per_block=(HOG_BLOCK_CELLS, HOG_BLOCK_CELLS),
