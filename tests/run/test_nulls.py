@@ -11,11 +11,9 @@ from esegeta.explain import RandomMap
 from esegeta.run.nulls import join_null_competitors
 from tests.experiments import Lab, refused, unet_lab
 
-BASELINE = {
-    "name": "random_map_baseline",
-    "base": {"name": "infidelity", "samples": 3},
-    "samples": 3,
-}
+BASE = {"name": "infidelity", "samples": 3}
+BASELINE = {"name": "random_map_baseline", "base": BASE, "samples": 3}
+NOTE = "random_map_baseline: random_map and edge_map beside the methods, to be beaten"
 FIGURES = ["random_map_baseline", "random_map_baseline_z", "random_map_baseline_edges"]
 
 

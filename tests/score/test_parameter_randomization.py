@@ -30,13 +30,13 @@ from esegeta.explain import (
 )
 from esegeta.predict import Predictor
 from esegeta.score import Judgement, ParameterRandomization, ScoreContext
-from esegeta.score.sanity.similarity import ranks
+from esegeta.score.sanity.similarity import ranks, reached
 from esegeta.score.sanity.weights import RandomWeights, random_tensors
 from esegeta.target import Scene, UnitTarget
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.contracts.rows import CASES, CaseKind
 from tests.networks import Counting
-from tests.oracles import frozen, state_of
+from tests.oracles import frozen, state_of, with_coefficients
 from tests.test_shipped_models import opened
 
 FIGURES = [quality.name for quality in ParameterRandomization.qualities]
@@ -262,8 +262,6 @@ def test_windows_that_the_target_does_not_touch_are_not_run() -> None:
     target = frozen(model, image)
     corner = torch.zeros_like(target.mask)
     corner[:2, :2] = True
-    from tests.oracles import with_coefficients
-
     near = with_coefficients(target, torch.stack([0 * corner, corner]).float())
     attribution = Saliency().explain(model, image, near)
     heard: list[int] = []
@@ -298,9 +296,9 @@ def test_bad_parameters_are_refused() -> None:
 
 @pytest.mark.slow
 def test_guided_backprop_hardly_notices_what_saliency_does() -> None:
-    """On the shipped network for T1 images, as was seen: cascading means 0.68 against 0.23.
+    """On the shipped network for T1 images; over five seeds were seen 0.68 against 0.17.
 
-    With all weights random, the ranks of |gradient| still agree to 0.63: over a segmentation they
+    With all weights random, the ranks of |gradient| still agree to 0.64: over a segmentation they
     are those of the distance from the target. Hence signed maps are ranked.
     """
     experiment, target = opened("all_methods_2d")
@@ -310,7 +308,7 @@ def test_guided_backprop_hardly_notices_what_saliency_does() -> None:
         attribution = explainer.explain(experiment.predictor, image, target)
         found[explainer.name] = judged(attribution, experiment.predictor, explainer)
     saliency, guided = (found[name].values for name in ("saliency", "guided_backprop"))
-    assert saliency["parameter_randomization"] < 0.3 < 0.6 < guided["parameter_randomization"]
+    assert saliency["parameter_randomization"] < 0.25 < 0.6 < guided["parameter_randomization"]
     for name in FIGURES:
         assert saliency[name] < guided[name]
     ends = {name: curves_of(item)["cascading_spearman"][-1] for name, item in found.items()}
@@ -320,5 +318,6 @@ def test_guided_backprop_hardly_notices_what_saliency_does() -> None:
     attribution = Saliency().explain(experiment.predictor, image, target)
     weights = RandomWeights(experiment.predictor, target, image, 0)
     random = Saliency().explain(weights.predictor_with(weights.layers), image, target)
-    sizes = [ranks(one.data.abs().flatten()) for one in (attribution, random)]
+    where = reached(attribution.data, random.data)
+    sizes = [ranks(one.data[:, where].abs().flatten()) for one in (attribution, random)]
     assert float(torch.corrcoef(torch.stack(sizes))[0, 1]) > 0.5
