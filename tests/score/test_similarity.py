@@ -95,6 +95,22 @@ def test_ssim_counts_reached_voxels_alone(ndim: int) -> None:
     assert ssim(one, other, EVEN[:ndim]) < 0.1
 
 
+@pytest.mark.parametrize("start", [0, 3, 12])
+def test_ssim_of_a_part_of_a_wide_picture(ndim: int, start: int) -> None:
+    """Looked at in the box around the part, with the black around it, or as the picture whole."""
+    one, other = torch.zeros(2, 1, *SHAPES[ndim])
+    box = (0, *[slice(start, start + 11)] * ndim)
+    for map_, seed in ((one, 0), (other, 1)):
+        map_[box] = noise(*[11] * ndim, seed=seed)
+    white = [map_[box].abs().double().flatten().sort().values for map_ in (one, other)]
+    pictures = [
+        (map_[0].abs().double() / values[math.ceil(0.99 * len(values)) - 1]).clamp(max=1)
+        for map_, values in zip((one, other), white, strict=True)
+    ]
+    found = structural_similarity(*pictures, [1.5] * ndim)[box[1:]]
+    assert ssim(one, other, EVEN[:ndim]) == pytest.approx(float(found.mean()), abs=1e-9)
+
+
 def test_ssim_is_scikit_images(ndim: int) -> None:
     one, other = (
         torch.from_numpy(picture_of(smooth(1, *SHAPES[ndim], seed=seed))) for seed in (0, 1)

@@ -64,8 +64,10 @@ def ssim(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     where = reached(one, other)
     finest = min(spacing_mm)
     sigmas = [SSIM_SIGMA_VOX * finest / spacing for spacing in spacing_mm]
-    found = structural_similarity(_picture(one, where), _picture(other, where), sigmas)
-    return float(found[where].mean())
+    # All is black beyond: what lies further than a window from it changes nothing.
+    box = _box_around(where, math.ceil(SSIM_RADIUS_SIGMAS * max(sigmas)))
+    picture, picture_ = (_picture(map_, where)[box] for map_ in (one, other))
+    return float(structural_similarity(picture, picture_, sigmas)[where[box]].mean())
 
 
 def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
@@ -146,11 +148,11 @@ def _picture(map_: Image, where: Mask) -> Plane:
     return (magnitude / torch.where(white > 0, white, values.max())).clamp(max=1)
 
 
-def _box_around(where: Mask) -> tuple[slice, ...]:
-    """Return the smallest box that holds all voxels of a mask."""
+def _box_around(where: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """Return the smallest box that holds all voxels of a mask, and as many around it."""
     places = where.nonzero()
     bounds = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
-    return tuple(slice(low, high + 1) for low, high in bounds)
+    return tuple(slice(max(0, low - margin), high + 1 + margin) for low, high in bounds)
 
 
 def _descriptor(picture: Plane) -> Float[Tensor, " N"]:
