@@ -25,6 +25,7 @@ from bench_features import (
     run_kernel_shap,
 )
 from bench_methods import smallest
+from bench_scores import run_curve, run_explanation, run_plain_curve, run_score, run_sensitivity
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import Saliency as CaptumSaliency
@@ -71,6 +72,7 @@ class Job:
         features: supervoxels, roughly.
         coalitions: of KernelSHAP, those of none and all included.
         method: of the contender `esegeta_method`.
+        score: of the contender `esegeta_score`.
     """
 
     contender: str
@@ -86,6 +88,7 @@ class Job:
     features: int = 200
     coalitions: int = 600
     method: str = "saliency"
+    score: str = "infidelity"
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +278,26 @@ def captum_kernel_shap(setting: Setting) -> Tensor:
     )
 
 
+def esegeta_curve(setting: Setting) -> Tensor:
+    return run_curve(setting, supervoxels(setting))
+
+
+def plain_curve(setting: Setting) -> Tensor:
+    return run_plain_curve(setting, supervoxels(setting), setting.predictor_function)
+
+
+def esegeta_sensitivity(setting: Setting) -> Tensor:
+    return run_sensitivity(setting)
+
+
+def esegeta_explanation(setting: Setting) -> Tensor:
+    return run_explanation(setting)
+
+
+def esegeta_score(setting: Setting) -> Tensor:
+    return run_score(setting, setting.job.score)
+
+
 def bare_network(setting: Setting) -> None:
     """Run the network forward and back to its input on the windows that the target touches."""
     windows = setting.plan.lay(setting.job.shape)
@@ -308,6 +331,11 @@ CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "captum_integrated_gradients": captum_integrated_gradients,
     "captum_occlusion": captum_occlusion,
     "bare_network": bare_network,
+    "esegeta_curve": esegeta_curve,
+    "plain_curve": plain_curve,
+    "esegeta_sensitivity": esegeta_sensitivity,
+    "esegeta_explanation": esegeta_explanation,
+    "esegeta_score": esegeta_score,
 }
 
 

@@ -97,11 +97,13 @@ def methods(
 
 
 @app.command()
-def scores() -> None:
-    """List the scores, their ranges and better directions."""
-    from esegeta.cli.show import show_scores
+def scores(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One score.")] = None,
+) -> None:
+    """List the scores with their ranges and better directions, or explain one."""
+    from esegeta.cli.scores import show_score, show_scores
 
-    show_scores()
+    show_scores() if name is None else show_score(name)
 
 
 @app.command()

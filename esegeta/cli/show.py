@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.model import Layer
 from esegeta.run import Experiment, build_network, probe_network
 from esegeta.run.checks import probe_layers
-from esegeta.score import SCORES
-
-
-def show_scores() -> None:
-    """Print every score with its qualities."""
-    table = Table("score", "value", "range", "better", "what it is", box=None)
-    for name, kind in SCORES.items():
-        for place, quality in enumerate(kind.qualities):
-            text = _first_line(kind) if place == 0 else ""
-            bounds = f"{quality.low:g} .. {quality.high:g}"
-            table.add_row(name if place == 0 else "", quality.name, bounds, quality.better, text)
-    _console().print(table)
 
 
 def show_layers(config: RunConfig) -> None:
@@ -59,12 +40,3 @@ def _layer_line(layer: Layer) -> str:
     shape = "not run" if layer.output_shape is None else shape_text(layer.output_shape[1:])
     name = layer.name or "(network)"
     return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
-
-
-def _first_line(kind: type[Any]) -> str:
-    return escape((inspect.getdoc(kind) or "").split("\n", 1)[0])
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=140)

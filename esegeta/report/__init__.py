@@ -1,5 +1,6 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
+from esegeta.report.curves import CurveRow, draw_curves, write_curves
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
@@ -21,9 +22,11 @@ from esegeta.report.save import (
 )
 
 __all__ = [
+    "CurveRow",
     "PredictionFiles",
     "ScoreRow",
     "UnitFiles",
+    "draw_curves",
     "draw_overlay",
     "draw_regions",
     "read_sidecar",
@@ -33,6 +36,7 @@ __all__ = [
     "remove_regions",
     "save_attribution",
     "save_prediction",
+    "write_curves",
     "write_dataset_files",
     "write_record",
     "write_regions",

@@ -10,7 +10,7 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-stderr_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
+    r"(stat-stderr_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
 )
 """What follows `_desc-<method>_` in the names of a unit's files."""
 
@@ -54,6 +54,11 @@ class UnitFiles:
     def regions(self) -> Path:
         """The picture of shares and sums by region."""
         return self._file("", "regions.png")
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the curves behind the scores."""
+        return self._file("", "curves.png")
 
     @property
     def standard_error(self) -> Path:

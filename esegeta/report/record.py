@@ -18,10 +18,12 @@ NOT_OF_BIDS = (
     "run.json",
     "scores.csv",
     "regions.csv",
+    "curves.csv",
     "*_attrmap.*",
     "*_layermap.*",
     "*_overlay.png",
     "*_regions.png",
+    "*_curves.png",
 )
 """What the validator of BIDS shall pass over."""
 

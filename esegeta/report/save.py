@@ -10,6 +10,7 @@ from torch import Tensor
 
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
+from esegeta.report.curves import CurveRow, draw_curves
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import read_sidecar
@@ -42,7 +43,9 @@ def save_attribution(
     files: UnitFiles,
     attribution: Attribution,
     provenance: Mapping[str, Any],
+    *,
     regions: Sequence[RegionRow] = (),
+    curves: Sequence[CurveRow] = (),
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -54,10 +57,13 @@ def save_attribution(
         attribution: what to write.
         provenance: joins the sidecar: scores, versions, hashes of inputs.
         regions: the map by channel and region, to be drawn; none without rows.
+        curves: behind its scores, to be drawn; none without rows.
     """
     remove_attribution(files)
     volume, unit = attribution.volume, attribution.unit
-    pictures = (files.overlay, files.regions) if regions else (files.overlay,)
+    pictures = [files.overlay]
+    pictures += [files.regions] if regions else []
+    pictures += [files.curves] if curves else []
     maps = {**_channel_maps(files, attribution), **_error_maps(files, attribution)}
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
@@ -80,6 +86,9 @@ def save_attribution(
     if regions:
         with atomic_path(files.regions) as temporary:
             draw_regions(temporary, regions, f"{title}\n{attribution.target.description}", unit)
+    if curves:
+        with atomic_path(files.curves) as temporary:
+            draw_curves(temporary, curves, f"{title}\n{attribution.target.description}")
     for path, data in maps.items():
         write_map(path, data, volume)
     for path, item in layers.items():

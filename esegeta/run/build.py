@@ -34,6 +34,7 @@ from esegeta.run.checks import (
     check_case_fits,
     check_layers,
     check_methods,
+    check_scores,
     check_targets,
     check_unit_targets,
     check_writable,
@@ -119,6 +120,7 @@ def build_experiment(
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, grids)
+    check_scores(config, cases, reading, grids)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, grids)
     atlases = plan_atlases(config, labels, cases, reading)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ from esegeta.model import (
     list_layers,
 )
 from esegeta.predict import WindowPlan
-from esegeta.run.files import atlas_file, baseline_files, nested_explainers
+from esegeta.run.files import atlas_file, baseline_files, nested
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
 
@@ -81,7 +82,7 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
     layers: dict[str, Layer] = {}
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
-            for part in nested_explainers(explainer):
+            for part in nested(explainer):
                 for name in _layer_names(part):
                     find_layer(network, name)
                     if not layers:
@@ -142,16 +143,31 @@ def check_methods(
     """Check lengths, baseline files and atlases of all methods against the image of every case."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
-            for part in nested_explainers(explainer):
+            for part in nested(explainer):
                 if isinstance(part, PatternNet):
                     _check_patterns(part, config)
                 for case in cases:
                     _check_lengths(part, case, grids[case.name], f"methods[{index}]")
-                    for *_, baseline in baselines_of(part):
-                        _check_baseline(baseline, case, config, reading, grids[case.name])
-                    atlas = atlas_file(part, case, config)
-                    if atlas is not None:
-                        check_case(replace(case, label=atlas), reading)
+                    _check_files(part, case, config, reading, grids[case.name])
+
+
+def check_scores(
+    config: RunConfig, cases: list[Case], reading: Reading, grids: Mapping[str, Grid]
+) -> None:
+    """Check baseline files and atlases of all scores against the image of every case."""
+    for index, score in enumerate(config.scores.values()):
+        with blamed_on(config, "scores", index):
+            for part in nested(score):
+                for case in cases:
+                    _check_files(part, case, config, reading, grids[case.name])
+
+
+def _check_files(part: Any, case: Case, config: RunConfig, reading: Reading, grid: Grid) -> None:
+    for *_, baseline in baselines_of(part):
+        _check_baseline(baseline, case, config, reading, grid)
+    atlas = atlas_file(part, case, config)
+    if atlas is not None:
+        check_case(replace(case, label=atlas), reading)
 
 
 def _check_baseline(

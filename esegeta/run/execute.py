@@ -14,6 +14,7 @@ from esegeta.report import (
     remove_other_components,
     remove_regions,
     save_prediction,
+    write_curves,
     write_dataset_files,
     write_regions,
     write_scores,
@@ -293,8 +294,9 @@ class _Session:
 
 
 def write_tables(experiment: Experiment, results: Sequence[UnitResult]) -> None:
-    """Write scores.csv, and regions.csv where maps are aggregated, in the order of the units."""
+    """Write scores.csv, curves.csv and, where maps are aggregated, regions.csv, by unit."""
     write_scores(experiment.root, [row for result in results for row in result.rows])
+    write_curves(experiment.root, [curve for result in results for curve in result.curves])
     if experiment.atlases is None:
         remove_regions(experiment.root)
         return

@@ -1,4 +1,4 @@
-"""Files that methods name: images of baselines and label maps of features, found for each case."""
+"""Files that methods and scores name, found for each case: images of baselines, label maps."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from esegeta.config import RunConfig
 from esegeta.explain import Baseline, Explainer, Features
+from esegeta.score import Score
 from esegeta.volume import Case
 
 
-def nested_explainers(explainer: Explainer) -> Iterator[Explainer]:
-    """Yield an explainer and those that it is built on."""
-    yield explainer
-    for item in fields(explainer):
-        value: Any = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
-            yield from nested_explainers(value)
+def nested(work: Explainer | Score) -> Iterator[Any]:
+    """Yield a method or score and those that it is built on."""
+    yield work
+    for item in fields(work):
+        value: Any = getattr(work, item.name)
+        if isinstance(value, (Explainer, Score)):
+            yield from nested(value)
 
 
 def baseline_files(baseline: Baseline, case: Case, config: RunConfig) -> tuple[Path, ...]:
@@ -29,9 +30,9 @@ def baseline_files(baseline: Baseline, case: Case, config: RunConfig) -> tuple[P
     return tuple(config.find_file(name.replace("{case}", case.name)) for name in names)
 
 
-def atlas_file(explainer: Explainer, case: Case, config: RunConfig) -> Path | None:
-    """Return the label map of an explainer's features for a case, or None where it has none."""
-    features = getattr(explainer, "features", None)
+def atlas_file(work: Explainer | Score, case: Case, config: RunConfig) -> Path | None:
+    """Return the label map of the features of a method or score, or None where it has none."""
+    features = getattr(work, "features", None)
     if not isinstance(features, Features) or features.file is None:
         return None
     return config.find_file(features.file.replace("{case}", case.name))

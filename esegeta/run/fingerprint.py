@@ -10,7 +10,7 @@ from typing import Any
 from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.run.build import Experiment
-from esegeta.run.files import atlas_file, baseline_files, nested_explainers
+from esegeta.run.files import atlas_file, baseline_files, nested
 from esegeta.run.patterns import patterns_fingerprint
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case
@@ -36,13 +36,14 @@ def unit_fingerprint(
     inputs: dict[str, str],
 ) -> str:
     """Return the fingerprint of one unit of work, its scores included."""
-    parts = list(nested_explainers(method))
+    parts = list(nested(method))
+    judges = [part for score in experiment.scores.values() for part in nested(score)]
     files = [
         baseline_files(baseline, case, experiment.config)
-        for part in parts
+        for part in (*parts, *judges)
         for *_, baseline in baselines_of(part)
     ]
-    atlases = [atlas_file(part, case, experiment.config) for part in parts]
+    atlases = [atlas_file(part, case, experiment.config) for part in (*parts, *judges)]
     return _digest(
         {
             "prediction": _prediction_parts(experiment, inputs),

@@ -1,31 +1,32 @@
-"""Explainers with the files that they name read in: images of baselines, atlases of features."""
+"""Methods and scores with the files that they name read in: baselines, atlases of features."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from esegeta.explain import Explainer, baselines_of
 from esegeta.run.build import Experiment
 from esegeta.run.files import atlas_file, baseline_files
+from esegeta.score import Score
 from esegeta.volume import Case, Volume, read_case, read_label_map
 
+Work = TypeVar("Work", bound=Explainer | Score)
 
-def with_files(
-    explainer: Explainer, case: Case, experiment: Experiment, volume: Volume
-) -> Explainer:
-    """Return an explainer with the files that it names, if any, read for this case."""
+
+def with_files(work: Work, case: Case, experiment: Experiment, volume: Volume) -> Work:
+    """Return a method or score with the files that it names, if any, read for this case."""
     config = experiment.config
     changes: dict[str, Any] = {}
-    for item in fields(explainer):
-        value = getattr(explainer, item.name)
-        if isinstance(value, Explainer):
+    for item in fields(work):
+        value = getattr(work, item.name)
+        if isinstance(value, (Explainer, Score)):
             changes[item.name] = with_files(value, case, experiment, volume)
-    atlas = atlas_file(explainer, case, config)
+    atlas = atlas_file(work, case, config)
     if atlas is not None:
         labels = read_label_map(atlas, volume, experiment.preprocess)
-        changes["features"] = getattr(explainer, "features").with_labels(labels)  # noqa: B009
-    for name, place, baseline in baselines_of(explainer):
+        changes["features"] = getattr(work, "features").with_labels(labels)  # noqa: B009
+    for name, place, baseline in baselines_of(work):
         files = baseline_files(baseline, case, config)
         if not files:
             continue
@@ -34,6 +35,6 @@ def with_files(
         if place is None:
             changes[name] = filled
         else:
-            entries = changes.get(name, getattr(explainer, name))
+            entries = changes.get(name, getattr(work, name))
             changes[name] = (*entries[:place], filled, *entries[place + 1 :])
-    return replace(explainer, **changes) if changes else explainer
+    return replace(work, **changes) if changes else work

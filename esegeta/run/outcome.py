@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from esegeta.explain import RegionRow
-from esegeta.report import ScoreRow
+from esegeta.report import CurveRow, ScoreRow
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -30,6 +30,7 @@ class UnitResult:
         traceback: of a bug.
         rows: its scores.
         regions: its map by channel and region.
+        curves: behind its scores.
     """
 
     case: str
@@ -43,6 +44,7 @@ class UnitResult:
     traceback: str = ""
     rows: tuple[ScoreRow, ...] = ()
     regions: tuple[RegionRow, ...] = ()
+    curves: tuple[CurveRow, ...] = ()
 
     @property
     def name(self) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
 from esegeta.errors import EsegetaError, ModelError
-from esegeta.explain import Atlas, Attribution, Explainer, aggregate, parameters_of
+from esegeta.explain import Atlas, Attribution, Explainer, aggregate
 from esegeta.report import (
-    ScoreRow,
     UnitFiles,
     read_sidecar,
     region_row,
@@ -24,7 +24,8 @@ from esegeta.run.build import Experiment
 from esegeta.run.loaded import with_files
 from esegeta.run.outcome import UnitResult
 from esegeta.run.patterns import with_patterns
-from esegeta.score import ScoreContext
+from esegeta.run.scoring import score_map, scored_before
+from esegeta.score import Score, ScoreContext, Workings
 from esegeta.target import FrozenTarget, UnitScene
 from esegeta.volume import Case, Volume
 
@@ -39,11 +40,13 @@ class Ground:
         volume: its image.
         atlases: on its grid; None where maps are not aggregated.
         provenance: joins every sidecar.
+        workings: of the scores, for each target.
     """
 
     volume: Volume
     atlases: tuple[Atlas, ...] | None
     provenance: Mapping[str, Any]
+    workings: MutableMapping[FrozenTarget, Workings] = field(default_factory=WeakKeyDictionary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,11 @@ class Unit:
         expected = [self.files.map.name, *sidecar.get("files", [])]
         if not all((self.files.map.parent / str(name)).is_file() for name in expected):
             return None
+        scored = scored_before(sidecar)
         return self.result(
             "skipped",
-            rows=tuple(ScoreRow(**row) for row in sidecar.get("scores", [])),
+            rows=scored.rows,
+            curves=scored.curves,
             regions=tuple(region_row(row) for row in sidecar.get("regions", [])),
             warnings=tuple(sidecar.get("warnings", [])),
         )
@@ -116,38 +121,37 @@ class Unit:
             if not isinstance(target.scene, UnitScene):  # its network is another
                 explainer = with_patterns(explainer, self.experiment)
             attribution = explain(explainer)
-            rows = self._score(attribution, explainer)
+            scores = self._scores(ground)
+            workings = ground.workings.setdefault(target, Workings())
+            context = ScoreContext(self.experiment.predictor, explainer, workings)
+            scored = score_map(attribution, context, scores, self.files)
             regions = () if ground.atlases is None else aggregate(attribution, *ground.atlases)
             sidecar = {
                 **ground.provenance,
                 "fingerprint": self.fingerprint,
-                "scores": [vars(row) for row in rows],
-                "score_parameters": self._score_parameters(),
+                **scored.to_sidecar(scores),
                 **({"regions": [vars(row) for row in regions]} if regions else {}),
             }
-            save_attribution(self.files, attribution, sidecar, regions)
-            warnings = attribution.warnings
-            return self.result("done", rows=rows, regions=tuple(regions), warnings=warnings)
+            curves = scored.curves
+            save_attribution(self.files, attribution, sidecar, regions=regions, curves=curves)
+            return self.result(
+                "done",
+                rows=scored.rows,
+                curves=curves,
+                regions=tuple(regions),
+                warnings=attribution.warnings,
+            )
 
         result = catch_failure(work, self.result)
         if result.status == "failed":
             self.discard()
         return replace(result, seconds=time.perf_counter() - start)
 
-    def _score(self, attribution: Attribution, explainer: Explainer) -> tuple[ScoreRow, ...]:
-        context = ScoreContext(self.experiment.predictor, explainer)
-        rows = []
-        for identity, score in self.experiment.scores.items():
-            better = {quality.name: quality.better for quality in score.qualities}
-            prefix = "" if identity == score.name else f"{identity}."
-            for name, value in score.score(attribution, context).items():
-                known = None if value != value else value
-                names = (self.files.case, self.files.target, self.files.method)
-                rows.append(ScoreRow(*names, prefix + name, known, better[name]))
-        return tuple(rows)
-
-    def _score_parameters(self) -> dict[str, Any]:
-        return {key: parameters_of(score) for key, score in self.experiment.scores.items()}
+    def _scores(self, ground: Ground) -> dict[str, Score]:
+        return {
+            identity: with_files(score, self.case, self.experiment, ground.volume)
+            for identity, score in self.experiment.scores.items()
+        }
 
 
 def catch_failure(work: Callable[[], UnitResult], failed: Callable[..., UnitResult]) -> UnitResult:

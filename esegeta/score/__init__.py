@@ -1,5 +1,9 @@
 """Scores of maps: one family a file, and the table of them all."""
 
+from esegeta.score.completeness import Completeness
+from esegeta.score.deletion import Deletion, Insertion, Road
+from esegeta.score.dice_drop import DiceDrop
+from esegeta.score.effective_complexity import EffectiveComplexity
 from esegeta.score.infidelity import Infidelity
 from esegeta.score.sanity import (
     SANITY,
@@ -10,10 +14,18 @@ from esegeta.score.sanity import (
 )
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
 from esegeta.score.sensitivity import SensitivityMax
+from esegeta.score.sensitivity_n import SensitivityN
 
 SCORES: dict[str, type[Score]] = {
     "infidelity": Infidelity,
+    "deletion": Deletion,
+    "insertion": Insertion,
+    "dice_drop": DiceDrop,
+    "road": Road,
+    "sensitivity_n": SensitivityN,
+    "completeness": Completeness,
     "sensitivity_max": SensitivityMax,
+    "effective_complexity": EffectiveComplexity,
     **SANITY,
 }
 """Every score by the name that configs use."""
@@ -21,15 +33,22 @@ SCORES: dict[str, type[Score]] = {
 __all__ = [
     "SCORES",
     "ClassSensitivity",
+    "Completeness",
     "Curve",
+    "Deletion",
+    "DiceDrop",
+    "EffectiveComplexity",
     "EfficientMprt",
     "Infidelity",
+    "Insertion",
     "Judgement",
     "ParameterRandomization",
     "Quality",
     "RandomMapBaseline",
+    "Road",
     "Score",
     "ScoreContext",
     "SensitivityMax",
+    "SensitivityN",
     "Workings",
 ]

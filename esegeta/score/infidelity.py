@@ -4,44 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
-from esegeta.explain import Attribution, Objective, generator_for, standard_deviation
+from esegeta.explain import (
+    Attribution,
+    Baseline,
+    Features,
+    Objective,
+    generator_for,
+    parse_baseline,
+    parse_features,
+    standard_deviation,
+)
+from esegeta.score.boxes import box_falls, random_boxes
+from esegeta.score.removal.ladder import partition_of
+from esegeta.score.removal.removals import removals
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.sensitivity_n import random_coalitions
+
+Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
+"""What the map foresees of each perturbation, and how far the target fell."""
 
 
 @dataclass(frozen=True)
 class Infidelity(Score):
-    """How far `<I, a>` is from the change of the target under random perturbations I.
+    """How far what the map foresees is from the change of the target under perturbations I.
 
         infidelity          = mean (<I, a> - D)^2,    D = R(x) - R(x - I)
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of the map's scale: 0 for a perfect map, 1 for a useless one. I is
-    Gaussian; maps without channels count evenly for each channel.
+    The relative one is free of the map's scale: 0 is perfect, 1 useless. Where boxes or parts are
+    replaced, <I, a> is the sum of what the map gives them, unless it is one of slopes.
 
     Args:
         samples: perturbations, at least 2.
-        noise: standard deviation of I, in standard deviations of the image.
+        noise: standard deviation of a gaussian I, in standard deviations of the image.
         seed: of the perturbations.
+        perturbation: `gaussian`, a random `square` (a box in 3D), or random `supervoxels`.
+        side_mm: of the square.
+        features: parts in place of supervoxels; a random tenth of them is replaced.
+        baseline: what replaces boxes and parts: zero, mean, minimum, blur, or an image file.
 
-    Raises:
-        MapError: the map is zero everywhere, which would look good by predicting nothing, or
-            the target is not finite.
-
-    Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition
-    2.1; beta as in captum's `normalize`. Sums are in float64.
+    Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition 2.1
+    and section 2.3; beta as in captum's `normalize`. Sums are in float64.
     """
 
     samples: int = 16
     noise: float = 0.1
     seed: int = 0
+    perturbation: Literal["gaussian", "square", "supervoxels"] = "gaussian"
+    side_mm: float = 20.0
+    features: Features | str = "supervoxels"
+    baseline: Baseline | str = "zero"
 
     name: ClassVar[str] = "infidelity"
     family: ClassVar[str] = "faithfulness"
@@ -52,22 +73,27 @@ class Infidelity(Score):
     )
 
     def __post_init__(self) -> None:
-        if self.samples < 2 or self.noise <= 0:
-            raise ConfigError("infidelity: samples must be at least 2 and noise above zero")
+        object.__setattr__(self, "features", parse_features(self.features))
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+        if self.samples < 2 or self.noise <= 0 or self.side_mm <= 0:
+            raise ConfigError(
+                "infidelity: samples must be at least 2, noise and side_mm above zero"
+            )
 
     @classmethod
     def headline(cls) -> Quality:
         """Return the relative one: the others follow the map's scale, or the target's."""
         return next(quality for quality in cls.qualities if quality.name.endswith("_relative"))
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""
-        if not bool(attribution.data.any()):
-            raise MapError("infidelity: the map is zero everywhere")
-        foreseen, changes = self._pairs(attribution, context)
+        pairs = {"gaussian": self._noise, "square": self._boxes, "supervoxels": self._parts}
+        foreseen, changes = pairs[self.perturbation](attribution, context)
         if not bool((foreseen.isfinite() & changes.isfinite()).all()):
             raise MapError("infidelity: the target of a perturbed image is NaN or Inf")
         energy, force = foreseen.square().sum(), changes.square().sum()
+        if float(energy) == 0:
+            return self.undefined("the map is zero wherever the image was perturbed")
         product = (foreseen * changes).sum()
         beta = product / energy
         relative = 1 - product.square() / (energy * force)
@@ -79,20 +105,20 @@ class Infidelity(Score):
         reason = "the target never changed: nothing was there to be foreseen"
         return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
-    def _pairs(self, attribution: Attribution, context: ScoreContext) -> tuple[Tensor, Tensor]:
-        """Return what the map foresees for each perturbation, and how the target changes."""
-        x = attribution.volume.data
+    def _noise(self, attribution: Attribution, context: ScoreContext) -> Pairs:
         map_ = attribution.per_channel().double()
-        foreseen = [float((shift.double() * map_).sum()) for shift in self._shifts(x)]
-        # They are the target's alone, the same for all maps.
-        key = (self.name, self.samples, self.noise, self.seed)
-        changes = context.workings.once(key, lambda: self._changes(context.objective(attribution)))
-        return torch.tensor(foreseen, dtype=torch.float64), changes
+        shifts = self._shifts(attribution.volume.data)
+        foreseen = [float((shift.double() * map_).sum()) for shift in shifts]
+        falls = context.workings.once(
+            ("noise", self.noise, self.samples, self.seed),
+            lambda: self._noise_falls(context.objective(attribution)),
+        )
+        return torch.tensor(foreseen, dtype=torch.float64), falls
 
-    def _changes(self, objective: Objective) -> Tensor:
+    def _noise_falls(self, objective: Objective) -> Tensor:
         x, unperturbed = objective.volume.data, objective.value()
-        changes = [unperturbed - objective.at(x - shift).value() for shift in self._shifts(x)]
-        return torch.tensor(changes, dtype=torch.float64)
+        falls = [unperturbed - objective.at(x - shift).value() for shift in self._shifts(x)]
+        return torch.tensor(falls, dtype=torch.float64)
 
     def _shifts(self, x: Image) -> Iterator[Image]:
         """Yield the perturbations, the same each time."""
@@ -100,3 +126,29 @@ class Infidelity(Score):
         spread = self.noise * standard_deviation(x)
         for _ in range(self.samples):
             yield spread * torch.randn(x.shape, generator=generator, device=x.device)
+
+    def _boxes(self, attribution: Attribution, context: ScoreContext) -> Pairs:
+        volume = attribution.volume
+        baseline = parse_baseline(self.baseline).of(volume)
+        boxes = random_boxes(volume.grid, self.side_mm, self.samples, seed=self.seed)
+        shares = attribution.density().double()
+        if attribution.is_slope:
+            shares = shares * (volume.data - baseline)
+        foreseen = torch.stack([shares[(slice(None), *box)].sum() for box in boxes])
+        falls = context.workings.once(
+            ("boxes", self.side_mm, self.samples, self.seed, self.baseline),
+            lambda: box_falls(context.objective(attribution), boxes, baseline),
+        )
+        return foreseen.cpu(), falls
+
+    def _parts(self, attribution: Attribution, context: ScoreContext) -> Pairs:
+        parts, how = parse_features(self.features), parse_baseline(self.baseline)
+        partition = partition_of(parts, attribution, context)
+        removed = context.workings.once(
+            ("removals", "map", parts, how),
+            lambda: removals(context.objective(attribution), partition, how),
+        )
+        sizes = (max(1, round(len(partition) / 10)),)
+        coalitions = random_coalitions(len(partition), sizes, self.samples, seed=self.seed)
+        falls = removed.start - removed.values(coalitions)
+        return removed.foreseen(coalitions, attribution), falls

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Explainer, Objective
+from esegeta.explain.attribution import require_map
 from esegeta.predict import Predictor
 
 Better = Literal["lower", "higher", "none"]
@@ -141,9 +142,19 @@ class Score(ABC):
         """Return one value for each of the score's qualities, by name; NaN where undefined."""
         return self.judge(attribution, context).values
 
-    @abstractmethod
     def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
-        """Return the values, why one is undefined, and the curves behind them."""
+        """Return the values, why one is undefined, and the curves behind them.
+
+        Raises:
+            MapError: the map is zero everywhere or not finite, which must not look like a result:
+                a map that says nothing is perfectly steady, and foresees nothing wrongly.
+        """
+        require_map(attribution.data, self.name, "there is nothing to score")
+        return self._judge(attribution, context)
+
+    @abstractmethod
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Judge a map that is one."""
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
         """Return NaN for all qualities, or for those named, with the reason."""

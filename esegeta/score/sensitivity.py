@@ -45,11 +45,9 @@ class SensitivityMax(Score):
         if self.samples < 1 or self.radius <= 0:
             raise ConfigError("sensitivity_max: samples and radius must be above zero")
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         norm = float(attribution.data.double().norm())
-        if norm == 0:
-            raise MapError("sensitivity_max: the map is zero everywhere")
         objective = context.objective(attribution)
         x = attribution.volume.data
         generator = generator_for(x, self.seed)

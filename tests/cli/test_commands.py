@@ -13,7 +13,9 @@ import torch
 from rich.console import Console
 
 from esegeta import __version__
-from esegeta.cli.methods import FAMILIES, parse_help, show_method, show_methods
+from esegeta.cli.help_page import parse_help
+from esegeta.cli.methods import FAMILIES, show_method, show_methods
+from esegeta.cli.scores import FAMILIES as SCORE_FAMILIES
 from esegeta.config import load_config
 from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
@@ -138,7 +140,8 @@ def test_text_beside_the_parameters_is_told_too() -> None:
 def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100)
-    monkeypatch.setattr("esegeta.cli.methods._console", lambda: console)
+    for page in ("methods", "help_page"):
+        monkeypatch.setattr(f"esegeta.cli.{page}.console_for_tables", lambda: console)
     show_methods()
     show_method("integrated_gradients")
     text = stream.getvalue()
@@ -171,6 +174,36 @@ def test_scores_lists_every_quality_with_range_and_direction() -> None:
             ]
             assert f"{quality.low:g} .. {quality.high:g}" in line
             assert quality.better in line
+
+
+def test_scores_stand_under_the_question_that_they_answer() -> None:
+    lines = esegeta("scores").stdout.splitlines()
+    assert {kind.family for kind in SCORES.values()} <= set(SCORE_FAMILIES)
+    heads = {line.split(":")[0]: place for place, line in enumerate(lines) if line[:1].isalpha()}
+    for name, kind in SCORES.items():
+        place = next(place for place, line in enumerate(lines) if line.split()[:1] == [name])
+        families = [family for family in SCORE_FAMILIES if family in heads]
+        above = max(heads[family] for family in families if heads[family] < place)
+        assert lines[above] == f"{kind.family}: {SCORE_FAMILIES[kind.family]}"
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_tells_its_formula_parameters_figures_and_source(name: str) -> None:
+    result = esegeta("scores", name)
+    assert result.exit_code == 0
+    kind = SCORES[name]
+    told = set(result.stdout.split())
+    document = set(inspect.getdoc(kind).replace("Args:", "").split())
+    assert document <= told | {f"{item.name}:" for item in dataclasses.fields(kind)}
+    for quality in kind.qualities:
+        assert f"{quality.name} in {quality.low:g} .. {quality.high:g}" in result.stdout
+    assert "\nSource: " in result.stdout
+
+
+def test_a_misspelt_score_names_the_nearest() -> None:
+    result = esegeta("scores", "deletoin")
+    assert result.exit_code == 2
+    assert result.stderr == 'error: no score "deletoin"; did you mean "deletion"?\n'
 
 
 def test_layers_prints_the_tree_with_shapes(tmp_path: Path) -> None:

@@ -11,25 +11,42 @@ import pytest
 import torch
 
 from esegeta.errors import MapError
-from esegeta.explain import Attribution, GradCam, InputXGradient
+from esegeta.explain import Attribution, Features, GradCam, InputXGradient
 from esegeta.score import (
     SCORES,
     ClassSensitivity,
+    Completeness,
+    Deletion,
+    DiceDrop,
+    EffectiveComplexity,
     EfficientMprt,
     Infidelity,
+    Insertion,
     ParameterRandomization,
     RandomMapBaseline,
+    Road,
     Score,
     ScoreContext,
     SensitivityMax,
+    SensitivityN,
 )
+from esegeta.target import FrozenTarget
 from tests.contracts.rows import Case, CaseKind, assert_documented
 from tests.networks import Failing
 from tests.oracles import disguised, state_of
 
+BLOCKS = Features("blocks", side_mm=4.0)
+
 ROWS: dict[str, Score] = {
     "infidelity": Infidelity(samples=5, noise=0.3),
+    "deletion": Deletion(BLOCKS, baseline="zero", steps=5),
+    "insertion": Insertion(BLOCKS, baseline="blur", steps=5),
+    "dice_drop": DiceDrop(BLOCKS, baseline="zero", steps=3),
+    "road": Road(steps=4),
+    "sensitivity_n": SensitivityN(BLOCKS, baseline="zero", sizes=3, samples=4),
+    "completeness": Completeness(baseline="zero"),
     "sensitivity_max": SensitivityMax(samples=3, radius=0.2),
+    "effective_complexity": EffectiveComplexity(BLOCKS, baseline="zero", steps=5),
     "parameter_randomization": ParameterRandomization(max_layers=2),
     "efficient_mprt": EfficientMprt(bins=20),
     "class_sensitivity": ClassSensitivity(),
@@ -49,8 +66,22 @@ def case(request: pytest.FixtureRequest, ndim: int) -> Case:
     return CaseKind(ndim, "relu_batch", request.param, num_outputs=4).make()
 
 
+FLIPS = {"dice_drop": 5e-3}
+"""Scores that count voxels, of which rounding turns a few that lie on the decision's edge."""
+
+TIES_ONLY = {"deletion", "insertion", "dice_drop", "road", "effective_complexity"}
+"""Scores whose seed only decides the order among equals."""
+
+
+def with_truth(target: FrozenTarget) -> FrozenTarget:
+    """Return the same target with a ground truth: a box of the label "one"."""
+    truth = torch.zeros(target.mask.shape, dtype=torch.long)
+    truth[tuple(slice(2, 7) for _ in truth.shape)] = 1
+    return replace(target, scene=replace(target.scene, truth=truth))
+
+
 def explained(case: Case) -> Attribution:
-    return EXPLAINER.explain(case.model, case.volume, case.target)
+    return EXPLAINER.explain(case.model, case.volume, with_truth(case.target))
 
 
 def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, float]:
@@ -61,7 +92,9 @@ def close_to(expected: dict[str, float], score: Score, *, rel: float) -> dict[st
     """Return what equals these figures; correlations are as exact as their range, also near 0."""
     signed = {one.name for one in score.qualities if (one.low, one.high) == (-1, 1)}
     return {
-        key: pytest.approx(value, rel=rel, abs=rel * 1e-2 if key in signed else None)
+        key: pytest.approx(
+            value, rel=rel, abs=rel * 1e-2 if key in signed else FLIPS.get(score.name)
+        )
         for key, value in expected.items()
     }
 
@@ -95,7 +128,7 @@ def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> No
         value = found[quality.name]
         assert isinstance(value, float)
         assert math.isfinite(value)
-        assert quality.low < value < quality.high
+        assert quality.low <= value <= quality.high
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -104,7 +137,8 @@ def test_the_same_again_and_another_under_another_seed(case: Case, name: str) ->
     first = figures(ROWS[name], attribution, case)
     torch.manual_seed(99)
     assert figures(ROWS[name], attribution, case) == first
-    if "seed" in {field.name for field in dataclasses.fields(ROWS[name])}:
+    seeded = "seed" in {field.name for field in dataclasses.fields(ROWS[name])}
+    if seeded and name not in TIES_ONLY:
         other = figures(replace(ROWS[name], seed=7), attribution, case)
         moved = {key: other[key] != value for key, value in first.items()}
         assert all(moved[key] for key in moved.keys() - OF_ANY_SEED)
@@ -163,6 +197,7 @@ def test_a_map_of_zeros_is_refused(case: Case, name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_scores_maps_of_voxels_too(case: Case, name: str) -> None:
-    attribution = GradCam().explain(case.model, case.volume, case.target)
-    found = ROWS[name].score(attribution, ScoreContext(case.model, GradCam()))
-    assert all(math.isfinite(value) for value in found.values())
+    attribution = GradCam().explain(case.model, case.volume, with_truth(case.target))
+    found = ROWS[name].judge(attribution, ScoreContext(case.model, GradCam()))
+    for key, value in found.values.items():
+        assert math.isfinite(value) != bool(found.reasons.get(key))

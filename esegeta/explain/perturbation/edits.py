@@ -82,6 +82,20 @@ class EditedTarget:
         with torch.no_grad(), held_still(self.objective.predictor.network):
             return self._route.changes(edits)
 
+    def predictions(self, edits: Edits) -> Iterator[Logits]:
+        """Yield the prediction under each edit, `1 L *S`, right where the target looks at it.
+
+        Raises:
+            ValueError: the target is linear, whose windows are never blended.
+        """
+        if not isinstance(self._route, _Any):
+            raise ValueError("a linear target has no use for a blended prediction")
+        self.num_evaluations += len(edits)
+        self.objective.tally.evaluations += len(edits)
+        for edit in range(len(edits)):
+            with torch.no_grad(), held_still(self.objective.predictor.network):
+                yield self._route.prediction(edit, edits)
+
     @property
     def brute_force_windows(self) -> int:
         """How many windows would have been run if every edit had been predicted whole."""
@@ -185,6 +199,11 @@ class _Any:
             for edit, keys in enumerate(by_edit)
         ]
         return torch.stack(found) if found else self._value.new_zeros(0)
+
+    def prediction(self, edit: int, edits: Edits) -> Logits:
+        touching = {window: edits.touching(window) for window in self._target.seen}
+        touched = [window for window, keys in touching.items() if edit in keys]
+        return self._moved(edit, touched, edits) if touched else self._logits
 
     def _change(self, edit: int, keys: Mapping[int, Hashable], edits: Edits) -> Tensor:
         name = tuple(keys.items())

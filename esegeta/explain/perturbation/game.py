@@ -8,7 +8,7 @@ share one run of it. Features that no window of the target holds are dummies, wo
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from esegeta.axes import Image
+from esegeta.axes import Image, Logits
 from esegeta.explain.explainer import RawMap
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
@@ -59,6 +59,11 @@ class Game:
         """Return `v(z) - R(x)` of coalitions of all features, on the CPU."""
         edits = _LeftOut(coalitions, self._held, self._labels, self._baseline, self.partition)
         return self.target.changes(edits).cpu()
+
+    def predictions(self, coalitions: Coalitions) -> Iterator[Logits]:
+        """Yield the prediction of each coalition's image, `1 L *S`; see `EditedTarget`."""
+        edits = _LeftOut(coalitions, self._held, self._labels, self._baseline, self.partition)
+        return self.target.predictions(edits)
 
     def with_dummies(self, coalitions: Bool[Tensor, "M P"]) -> Coalitions:
         """Return coalitions of the players as coalitions of all features; dummies are kept."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from esegeta.errors import ConfigError, MapError
+from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
 from esegeta.score.sanity.similarity import cosine, spearman
@@ -36,9 +36,6 @@ class ClassSensitivity(Score):
     Args:
         max_labels: at most so many others, those with the highest mean logit over the mask.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: the random logit test of Sixt et al., When Explanations Lie: Why Many Modified BP
     Attributions Fail, 2020; there the SSIM with the map of one random label.
     """
@@ -58,10 +55,8 @@ class ClassSensitivity(Score):
         if self.max_labels < 1:
             raise ConfigError(f"{self.name}: max_labels: {self.max_labels} is below 1")
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return mean and greatest similarities, and the curve over the other labels."""
-        if not bool(attribution.data.any()):
-            raise MapError(f"{self.name}: the map is zero everywhere")
         target = attribution.target
         if target.label is None or target.relabelled is None:
             return self.undefined("the target is not of one label")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.errors import ConfigError, EsegetaError, MapError
+from esegeta.errors import ConfigError, EsegetaError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.similarity import is_constant, reached
 from esegeta.score.sanity.weights import RandomWeights
@@ -30,9 +30,6 @@ class EfficientMprt(Score):
         bins: of the histogram.
         seed: of the random weights.
 
-    Raises:
-        MapError: the map is zero everywhere.
-
     Source: Hedström et al., Sanity Checks Revisited: An Exploration to Repair the Model Parameter
     Randomisation Test, 2024, section 4.2.
     """
@@ -48,10 +45,8 @@ class EfficientMprt(Score):
         if self.bins < 2:
             raise ConfigError(f"{self.name}: bins: {self.bins} is below 2")
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the relative rise of the entropy."""
-        if not bool(attribution.data.any()):
-            raise MapError(f"{self.name}: the map is zero everywhere")
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
 
-from esegeta.errors import ConfigError, MapError, ModelError
+from esegeta.errors import ConfigError, ModelError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
 from esegeta.score.sanity.layers import WeightLayer, evenly
@@ -78,10 +78,8 @@ class ParameterRandomization(Score):
                 hint="the first and the last layer are always among them",
             )
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean similarities and their curves over the layers."""
-        if not bool(attribution.data.any()):
-            raise MapError(f"{self.name}: the map is zero everywhere")
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from esegeta.errors import ConfigError, EsegetaError, MapError
+from esegeta.errors import ConfigError, EsegetaError
 from esegeta.explain import Attribution, EdgeMap, Explainer, RandomMap, parameters_of
-from esegeta.score.infidelity import Infidelity
+from esegeta.score.deletion import Deletion
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 
@@ -28,7 +28,7 @@ class RandomMapBaseline(Score):
     same for all methods.
 
     Args:
-        base: the score that all are judged by.
+        base: the score that all are judged by; by default `deletion` in 10 steps.
         samples: random maps, at least 2; each costs what the base costs.
         sigmas_mm: widths of their blurs, taken in turn; 0 is white noise.
         seed: of the noise.
@@ -37,7 +37,7 @@ class RandomMapBaseline(Score):
     as Phipson and Smyth, Permutation P-values Should Never Be Zero, 2010, equation 2.
     """
 
-    base: Score = field(default_factory=Infidelity)
+    base: Score = field(default_factory=lambda: Deletion(steps=10))
     samples: int = 19
     sigmas_mm: tuple[float, ...] = (0.0, 10.0)
     seed: int = 0
@@ -59,10 +59,8 @@ class RandomMapBaseline(Score):
             raise ConfigError(f"{self.name}: base: {self.name} cannot be judged by itself")
         self.base.headline()
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the share of random maps that do as well, and by how much the map does better."""
-        if not bool(attribution.data.any()):
-            raise MapError(f"{self.name}: the map is zero everywhere")
         own = self._worth(attribution, context)
         if own.reason:
             return self.undefined(own.reason)

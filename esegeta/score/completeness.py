@@ -1,0 +1,59 @@
+"""Completeness: does the map add up to a change of the target?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esegeta.explain import Attribution, Baseline, parse_baseline
+from esegeta.score.removal.over_parts import is_still
+from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+
+
+@dataclass(frozen=True)
+class Completeness(Score):
+    """How far the map's sum is from the change of the target that it should add up to.
+
+        completeness = | sum a - (R(x) - R(b)) | / | R(x) - R(b) |
+
+    0 or more, lower is better; 1 for a map whose sum says nothing. Methods that claim to be
+    complete are held to their own reference; all others to the baseline b. Of slopes it is
+    undefined: they do not add up to anything.
+
+    Args:
+        baseline: for methods without a claim: zero, mean, minimum, blur, or an image file.
+
+    Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, 2017, proposition 1.
+    """
+
+    baseline: Baseline | str = "blur"
+
+    name: ClassVar[str] = "completeness"
+    family: ClassVar[str] = "faithfulness"
+    qualities: ClassVar[tuple[Quality, ...]] = (Quality("completeness", "lower"),)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Return the gap as a fraction of the change."""
+        claimed = attribution.facts.completeness_relative
+        if claimed is not None and math.isfinite(claimed):
+            return Judgement({"completeness": abs(claimed)})
+        if attribution.unit != attribution.target.unit:
+            unit = f"in {attribution.unit}, not in {attribution.target.unit}"
+            return self.undefined(
+                f"the map is {unit}: it does not add up to a change of the target"
+            )
+        objective = context.objective(attribution)
+        baseline = parse_baseline(self.baseline)
+        start = context.workings.once("value", objective.value)
+        end = context.workings.once(
+            ("value", baseline),
+            lambda: objective.at(baseline.of(attribution.volume)).value(),
+        )
+        if is_still(start, end):
+            return self.undefined("the target is the same on the image and on the baseline")
+        total = float(attribution.density().double().sum())
+        return Judgement({"completeness": abs(total - (start - end)) / abs(start - end)})

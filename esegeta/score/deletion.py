@@ -1,0 +1,169 @@
+"""Deletion and insertion: how fast the target falls, or comes, when parts go in the map's order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from esegeta.explain import Attribution, Features
+from esegeta.score.removal.ladder import Ladder
+from esegeta.score.removal.over_parts import OverParts, area, is_still
+from esegeta.score.removal.removals import Coalitions
+from esegeta.score.removal.replacement import Replacement
+from esegeta.score.score import Curve, Judgement, Quality, ScoreContext
+
+STILL = "removing everything does not change the target: there is nothing to rank"
+
+
+def qualities(name: str, *, better: bool) -> tuple[Quality, ...]:
+    """Return the three figures of a curve; `better`: whether a large area is a good one."""
+    signs = ("higher", "lower") if better else ("lower", "higher")
+    unbounded = {"low": -float("inf"), "high": float("inf")}
+    return (
+        Quality(name, "higher" if signs[0] == "higher" else "lower", **unbounded),
+        Quality(f"{name}_lerf", "higher" if signs[1] == "higher" else "lower", **unbounded),
+        Quality(f"{name}_gap", "higher", **unbounded),
+    )
+
+
+class _AlongCurve(OverParts):
+    """The target along two ladders, that of the most and that of the least relevant parts."""
+
+    starts_whole: ClassVar[bool]
+
+    @abstractmethod
+    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+        """Return what is left at each step, by the most and by the least relevant parts first."""
+
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Return both areas and their gap, with the curves."""
+        ladder = self.ladder(attribution, context)
+        first, last = self.ladders(ladder)
+        values = ladder.removals.values(torch.cat([first, last]))
+        most, least = values[: len(first)], values[len(first) :]
+        whole, nothing = (0, -1) if self.starts_whole else (-1, 0)
+        start, end = float(most[whole]), float(most[nothing])
+        if is_still(start, end):
+            return self.undefined(STILL)
+        shares = [self._share(ladder, rows) for rows in (first, last)]
+        heights = [(part - end) / (start - end) for part in (most, least)]
+        one, other = (area(x, y) for x, y in zip(shares, heights, strict=True))
+        names = [quality.name for quality in self.qualities]
+        gap = other - one if self.starts_whole else one - other
+        values_ = dict(zip(names, (one, other, gap), strict=True))
+        return Judgement(values_, curves=self._curves(shares, heights))
+
+    def _share(self, ladder: Ladder, rows: Coalitions) -> Tensor:
+        gone = ladder.share_removed(rows)
+        return gone if self.starts_whole else 1 - gone
+
+    def _curves(self, shares: list[Tensor], heights: list[Tensor]) -> tuple[Curve, ...]:
+        word = "removed" if self.starts_whole else "inserted"
+        return tuple(
+            Curve(
+                name,
+                f"share of the image {word}",
+                "target (1 = image, 0 = baseline)",
+                tuple(x.tolist()),
+                tuple(y.tolist()),
+            )
+            for name, x, y in zip(("most first", "least first"), shares, heights, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Deletion(_AlongCurve):
+    """How fast the target falls when the most relevant parts of the image go first.
+
+        deletion = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s without its share s
+        deletion_lerf: with the least relevant first;   deletion_gap = deletion_lerf - deletion
+
+    1 and 0 are the targets of the image and of the baseline b. Lower is better for `deletion`;
+    the gap is above 0 where the order says something.
+
+    Args:
+        features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
+        baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
+        steps: from the whole image to nothing.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
+        seed: of the order among equals.
+
+    Source: Petsiuk et al., RISE, 2018, section 4 (deletion); Samek et al., 2017 (selectivity, by
+    regions). Here the curve is scaled to the two ends, so that cases can be compared.
+    """
+
+    name: ClassVar[str] = "deletion"
+    qualities: ClassVar[tuple[Quality, ...]] = qualities("deletion", better=False)
+    starts_whole: ClassVar[bool] = True
+
+    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+        """Return the image without ever more of its parts."""
+        return ladder.without_first(), ladder.without_last()
+
+
+@dataclass(frozen=True)
+class Insertion(_AlongCurve):
+    """How fast the target comes when the most relevant parts are put into the baseline first.
+
+        insertion = int_0^1 (R(b_s) - R(b)) / (R(x) - R(b)) ds,   b_s with the image's share s
+        insertion_lerf: with the least relevant first;   insertion_gap = insertion - insertion_lerf
+
+    Higher is better for `insertion`; the gap is above 0 where the order says something.
+
+    Args:
+        features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
+        baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
+        steps: from nothing to the whole image.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
+        seed: of the order among equals.
+
+    Source: Petsiuk et al., RISE, 2018, section 4 (insertion, into a blurred image).
+    """
+
+    baseline: Replacement | str = "blur"
+
+    name: ClassVar[str] = "insertion"
+    qualities: ClassVar[tuple[Quality, ...]] = qualities("insertion", better=True)
+    starts_whole: ClassVar[bool] = False
+
+    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+        """Return the baseline with ever more of the image's parts."""
+        return ladder.with_first(), ladder.with_last()
+
+
+@dataclass(frozen=True)
+class Road(_AlongCurve):
+    """Deletion that leaves no mark: removed voxels are filled in from their neighbours.
+
+        road = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s by noisy linear imputation
+        road_lerf: with the least relevant first;   road_gap = road_lerf - road
+
+    Lower is better for `road`; the gap is above 0 where the order says something. b is what is
+    left with every voxel removed: each channel's mean.
+
+    Args:
+        features: the parts; `voxels` as in the paper, or as in `deletion`.
+        baseline: noisy_linear, or a block with its noise.
+        steps: from the whole image to nothing.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
+        seed: of the order among equals.
+
+    Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
+    2022, sections 4.2 and 4.3; here of the target, with a stencil for three axes in mm.
+    """
+
+    features: Features | str = "voxels"
+    baseline: Replacement | str = "noisy_linear"
+    steps: int = 10
+
+    name: ClassVar[str] = "road"
+    qualities: ClassVar[tuple[Quality, ...]] = qualities("road", better=False)
+    starts_whole: ClassVar[bool] = True
+
+    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+        """Return the image without ever more of its voxels."""
+        return ladder.without_first(), ladder.without_last()

@@ -1,0 +1,30 @@
+"""Removing parts of an image: what takes their place, in which order they go, what is left of R."""
+
+from esegeta.score.removal.impute import impute
+from esegeta.score.removal.ladder import (
+    VOXELS,
+    Ladder,
+    RankBy,
+    ladder,
+    partition_of,
+    relevance,
+)
+from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
+from esegeta.score.removal.replacement import NoisyLinear, Replacement, parse_replacement
+
+__all__ = [
+    "VOXELS",
+    "Coalitions",
+    "Ladder",
+    "NoisyLinear",
+    "RankBy",
+    "Removals",
+    "Replacement",
+    "impute",
+    "ladder",
+    "parse_replacement",
+    "partition_of",
+    "relevance",
+    "removals",
+    "sums_by_part",
+]

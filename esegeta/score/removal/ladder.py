@@ -1,0 +1,139 @@
+"""From a map to nested removals: which parts go first, in how many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from esegeta.axes import Image
+from esegeta.explain import Attribution, Features, Objective, Partition, parse_features
+from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
+from esegeta.score.removal.replacement import Replacement
+from esegeta.score.score import ScoreContext
+
+RankBy = Literal["auto", "value", "magnitude"]
+
+VOXELS = "voxels"
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """Parts of an image in the order of a map, ready to be removed step by step.
+
+    Args:
+        removals: what the target makes of removed parts.
+        order: all parts, the most relevant first.
+        steps: from the whole image to nothing.
+    """
+
+    removals: Removals
+    order: Int[Tensor, " N"]
+    steps: int
+
+    def without_first(self) -> Coalitions:
+        """Return what is left after 0, 1, ... steps of removing the most relevant parts."""
+        return self._nested(self.order)
+
+    def without_last(self) -> Coalitions:
+        """Return the same for the least relevant parts."""
+        return self._nested(self.order.flip(0))
+
+    def with_first(self) -> Coalitions:
+        """Return what there is after 0, 1, ... steps of putting the most relevant parts in."""
+        return ~self.without_first()
+
+    def with_last(self) -> Coalitions:
+        """Return the same for the least relevant parts."""
+        return ~self.without_last()
+
+    def share_removed(self, coalitions: Coalitions) -> Float64[Tensor, " M"]:
+        """Return which share of the image each coalition lacks, 0..1."""
+        sizes = self.removals.partition.sizes.cpu()
+        return (~coalitions).double() @ sizes / sizes.sum()
+
+    def _nested(self, order: Tensor) -> Coalitions:
+        num_parts, num_steps = len(order), min(self.steps, len(order))
+        place = torch.empty(num_parts, dtype=torch.long)
+        place[order] = torch.arange(num_parts)
+        gone = torch.arange(num_steps + 1) * num_parts // num_steps
+        return place[None] >= gone[:, None]
+
+
+def ladder(
+    attribution: Attribution,
+    context: ScoreContext,
+    *,
+    features: Features | str,
+    replacement: Replacement,
+    steps: int,
+    rank_by: RankBy = "auto",
+    seed: int = 0,
+    objective: Callable[[], Objective] | None = None,
+) -> Ladder:
+    """Return the ladder of a map.
+
+    Args:
+        attribution: the map.
+        context: of the score.
+        features: parts of the image, or `voxels`.
+        replacement: what takes the place of what is removed.
+        steps: of the ladder.
+        rank_by: see `relevance`.
+        seed: of the order among parts of one relevance.
+        objective: what is watched, in place of the map's own objective.
+    """
+    make = objective or (lambda: context.objective(attribution))
+    height = relevance(attribution, rank_by)
+    if features == VOXELS:
+        labels = rank_in_steps(height.sum(dim=0), steps, seed=seed)
+        count = int(labels.max()) + 1
+        partition = Partition(labels, tuple(f"step {place + 1}" for place in range(count)))
+        return Ladder(removals(make(), partition, replacement), torch.arange(count), steps)
+    parts = parse_features(features)
+    name = "map" if objective is None else attribution.target.label
+    shared = context.workings.once(
+        ("removals", name, parts, replacement),
+        lambda: removals(make(), partition_of(parts, attribution, context), replacement),
+    )
+    sizes = shared.partition.sizes
+    mean = sums_by_part(height, shared.partition) / sizes.clamp(min=1)
+    return Ladder(shared, shuffled_order(mean, seed=seed).cpu(), steps)
+
+
+def partition_of(features: Features, attribution: Attribution, context: ScoreContext) -> Partition:
+    """Return the parts of the map's image, cut once for all scores and methods."""
+    return context.workings.once(("partition", features), lambda: features.of(attribution.volume))
+
+
+def relevance(attribution: Attribution, rank_by: RankBy) -> Image:
+    """Return what voxels are ranked by, `C *S`: the map's shares, or their magnitude.
+
+    `auto` takes the magnitude of slopes, whose sign says which way a brighter voxel would move
+    the target and not whether the voxel speaks for it, and the signed value of all other maps.
+    """
+    by_magnitude = attribution.is_slope if rank_by == "auto" else rank_by == "magnitude"
+    density = attribution.density()
+    return density.abs() if by_magnitude else density
+
+
+def shuffled_order(heights: Float[Tensor, " N"], *, seed: int) -> Int[Tensor, " N"]:
+    """Return indices from the highest to the lowest; equals stand in random order."""
+    generator = torch.Generator(device=heights.device).manual_seed(seed)
+    shuffle = torch.randperm(len(heights), generator=generator, device=heights.device)
+    by_height = torch.argsort(heights[shuffle], descending=True, stable=True)
+    return shuffle[by_height]
+
+
+def rank_in_steps(heights: Float[Tensor, "*S"], steps: int, *, seed: int) -> Int[Tensor, "*S"]:
+    """Return the step in which each voxel goes, 0 for the highest; all steps are equally large."""
+    flat = heights.flatten()
+    order = shuffled_order(flat, seed=seed)
+    step = torch.empty(len(flat), dtype=torch.int32, device=flat.device)
+    places = torch.arange(len(flat), device=flat.device)
+    step[order] = (places * min(steps, len(flat)) // len(flat)).to(torch.int32)
+    return step.reshape(heights.shape)
