@@ -13,6 +13,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
     ├── MapError            an attribution that would only look like a result
+    ├── RunError            a run's folder that cannot be read, or runs that cannot be compared
     ├── DeviceError         a device that is not there
     └── OutputError         a folder that cannot be written
 """
@@ -73,6 +74,10 @@ class EmptyTargetError(TargetError):
 
 class MapError(EsegetaError):
     """A map is all zero or not finite, or a method has nothing to work on."""
+
+
+class RunError(EsegetaError):
+    """The folder of a run cannot be read, or runs cannot be compared."""
 
 
 class DeviceError(EsegetaError):

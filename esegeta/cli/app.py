@@ -77,6 +77,28 @@ def run(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` left.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the comparison.")] = (
+        Path("results/compare")
+    ),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings only.")] = False,
+) -> None:
+    """Compare runs: methods x models x cases in one leaderboard, with statistics.
+
+    Exit code 0: the comparison was written. 2: the runs cannot be read or compared.
+    """
+    from esegeta.cli.compare import show_study
+    from esegeta.study import compare_runs, save_study
+
+    study = compare_runs(runs)
+    save_study(study, output)
+    show_study(study, output, quiet=quiet)
+
+
+@app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
     from esegeta.cli.show import show_experiment

@@ -25,6 +25,7 @@ from esegeta.explain.explainer import (
     parameters_of,
     standard_deviation,
 )
+from esegeta.explain.flip import flipped_method
 from esegeta.explain.gradient import (
     GRADIENT,
     GradientShap,
@@ -152,6 +153,7 @@ __all__ = [
     "aggregate",
     "baselines_of",
     "fit_patterns",
+    "flipped_method",
     "generator_for",
     "parameters_of",
     "parse_baseline",

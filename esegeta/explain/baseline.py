@@ -82,6 +82,12 @@ class Baseline:
         """Return the same baseline with its file's image."""
         return replace(self, values=values)
 
+    def flipped(self, axis: int) -> Baseline:
+        """Return the baseline of the flipped volume; only a file's image is bound to its voxels."""
+        if self.values is None:
+            return self
+        return replace(self, values=self.values.flip(axis + 1))
+
 
 def baselines_of(method: Any) -> Iterator[tuple[str, int | None, Baseline]]:
     """Yield the baselines of a method: the field, the place in it where it is a list, and each."""

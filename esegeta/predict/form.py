@@ -74,6 +74,11 @@ class LinearForm:
         terms = tuple(replace(term, weights=windows.pad(term.weights)) for term in self.terms)
         return replace(self, terms=terms, shape=windows.padded_shape)
 
+    def flipped(self, axis: int) -> LinearForm:
+        """Return the form of logits whose spatial axis is stored from its other end."""
+        terms = tuple(replace(term, weights=term.weights.flip(axis)) for term in self.terms)
+        return replace(self, terms=terms)
+
     def crop(self, box: Box) -> Float[Tensor, "L *W"]:
         """Return the numbers of a box."""
         size = self.terms[0].weights[box].shape

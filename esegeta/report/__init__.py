@@ -1,10 +1,17 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
+from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
+from esegeta.report.critical_difference import RankDiagram, draw_rank_diagram
 from esegeta.report.curves import CurveRow, draw_curves, write_curves
+from esegeta.report.heat_map import HeatMap, draw_heat_map
+from esegeta.report.latex import PREAMBLE, to_latex
+from esegeta.report.markdown import escape, to_markdown
 from esegeta.report.names import PredictionFiles, UnitFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
     ScoreRow,
+    read_record,
+    read_scores,
     read_sidecar,
     region_row,
     remove_regions,
@@ -20,15 +27,32 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
+from esegeta.report.table import Cell, Table, number_text, p_text
+from esegeta.report.tidy import write_csv
 
 __all__ = [
+    "PREAMBLE",
+    "BoxPage",
+    "BoxPanel",
+    "Cell",
     "CurveRow",
+    "HeatMap",
     "PredictionFiles",
+    "RankDiagram",
     "ScoreRow",
+    "Table",
     "UnitFiles",
+    "draw_boxes",
     "draw_curves",
+    "draw_heat_map",
     "draw_overlay",
+    "draw_rank_diagram",
     "draw_regions",
+    "escape",
+    "number_text",
+    "p_text",
+    "read_record",
+    "read_scores",
     "read_sidecar",
     "region_row",
     "remove_attribution",
@@ -36,6 +60,9 @@ __all__ = [
     "remove_regions",
     "save_attribution",
     "save_prediction",
+    "to_latex",
+    "to_markdown",
+    "write_csv",
     "write_curves",
     "write_dataset_files",
     "write_record",

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
 from esegeta.volume import write_json, write_text
 
@@ -42,6 +43,8 @@ REGION_COLUMNS = (
     "magnitude_per_ml",
 )
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
+DIRECTIONS = ("lower", "higher", "none")
+"""Which value of a score is better; `none` where it describes a map and does not judge it."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,71 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def read_record(root: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        RunError: there is no such folder, no run in it, or no record that can be read.
+    """
+    path = root / "run.json"
+    if not root.is_dir():
+        siblings = sorted(other.name for other in root.parent.glob("*") if other.is_dir())
+        raise RunError(f"{root}: no such folder", hint=suggest(root.name, siblings))
+    if not path.is_file():
+        inside = sorted(str(found.parent) for found in root.glob("*/run.json"))
+        hint = "`esegeta run` leaves run.json in <output>/<name>"
+        raise RunError(
+            f"{root}: no run (run.json is not there)",
+            hint=f"there are runs in it: {' '.join(inside)}" if inside else hint,
+        )
+    record = read_sidecar(path)
+    if record is None:
+        raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
+    return record
+
+
+def read_scores(root: Path) -> list[ScoreRow]:
+    """Read scores.csv; None where a value is undefined.
+
+    Raises:
+        RunError: it is not there, or a line of it is not as `write_scores` leaves it.
+    """
+    path = root / "scores.csv"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror})", hint="run the experiment again"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RunError(f"{path}:{line}: is not UTF-8 text") from error
+    lines = _csv_lines(path, text)
+    _, header = next(lines, (1, []))
+    if tuple(header) != SCORE_COLUMNS:
+        raise RunError(f"{path}:1: the columns are not {','.join(SCORE_COLUMNS)}")
+    return [_score_row(fields, f"{path}:{number}") for number, fields in lines]
+
+
+def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise RunError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
+    if len(fields) != len(SCORE_COLUMNS):
+        raise RunError(f"{place}: has {len(fields)} fields in place of {len(SCORE_COLUMNS)}")
+    case, target, method, score, text, better = fields
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise RunError(f'{place}: value "{text}" is no number', hint="nan if undefined") from error
+    if better not in DIRECTIONS:
+        raise RunError(f'{place}: better is "{better}"', hint=suggest(better, DIRECTIONS))
+    return ScoreRow(case, target, method, score, None if math.isnan(value) else value, better)

@@ -1,10 +1,20 @@
 """Scores of maps: one family a file, and the table of them all."""
 
 from esegeta.score.completeness import Completeness
+from esegeta.score.complexity import Entropy, Gini
 from esegeta.score.deletion import Deletion, Insertion, Road
 from esegeta.score.dice_drop import DiceDrop
 from esegeta.score.effective_complexity import EffectiveComplexity
+from esegeta.score.flips import ConsistencyUnderFlips
 from esegeta.score.infidelity import Infidelity
+from esegeta.score.localisation import (
+    LOCALISATION,
+    Auroc,
+    HaloProfile,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+)
 from esegeta.score.sanity import (
     SANITY,
     ClassSensitivity,
@@ -13,7 +23,7 @@ from esegeta.score.sanity import (
     RandomMapBaseline,
 )
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
-from esegeta.score.sensitivity import SensitivityMax
+from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
 from esegeta.score.sensitivity_n import SensitivityN
 
 SCORES: dict[str, type[Score]] = {
@@ -25,6 +35,11 @@ SCORES: dict[str, type[Score]] = {
     "sensitivity_n": SensitivityN,
     "completeness": Completeness,
     "sensitivity_max": SensitivityMax,
+    "sensitivity_avg": SensitivityAvg,
+    "consistency_under_flips": ConsistencyUnderFlips,
+    **LOCALISATION,
+    "gini": Gini,
+    "entropy": Entropy,
     "effective_complexity": EffectiveComplexity,
     **SANITY,
 }
@@ -32,22 +47,31 @@ SCORES: dict[str, type[Score]] = {
 
 __all__ = [
     "SCORES",
+    "Auroc",
     "ClassSensitivity",
     "Completeness",
+    "ConsistencyUnderFlips",
     "Curve",
     "Deletion",
     "DiceDrop",
     "EffectiveComplexity",
     "EfficientMprt",
+    "Entropy",
+    "Gini",
+    "HaloProfile",
     "Infidelity",
     "Insertion",
     "Judgement",
     "ParameterRandomization",
+    "PointingGame",
     "Quality",
     "RandomMapBaseline",
+    "RelevanceMass",
+    "RelevanceRank",
     "Road",
     "Score",
     "ScoreContext",
+    "SensitivityAvg",
     "SensitivityMax",
     "SensitivityN",
     "Workings",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from esegeta.explain import Attribution, Baseline, parse_baseline
+from esegeta.explain import Attribution, Baseline, Explainer, baselines_of, parse_baseline
 from esegeta.score.removal.over_parts import is_still
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
@@ -18,8 +18,8 @@ class Completeness(Score):
         completeness = | sum a - (R(x) - R(b)) | / | R(x) - R(b) |
 
     0 or more, lower is better; 1 for a map whose sum says nothing. Methods that claim to be
-    complete are held to their own reference; all others to the baseline b. Of slopes it is
-    undefined: they do not add up to anything.
+    complete are held to their own baseline, or, if that is not one image, to their own account;
+    all others to b. Of slopes it is undefined: they do not add up to anything.
 
     Args:
         baseline: for methods without a claim: zero, mean, minimum, blur, or an image file.
@@ -38,8 +38,8 @@ class Completeness(Score):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the gap as a fraction of the change."""
-        claimed = attribution.facts.completeness_relative
-        if claimed is not None and math.isfinite(claimed):
+        claimed, own = attribution.facts.completeness_relative, reference_of(context.explainer)
+        if claimed is not None and math.isfinite(claimed) and own is None:
             return Judgement({"completeness": abs(claimed)})
         if attribution.unit != attribution.target.unit:
             unit = f"in {attribution.unit}, not in {attribution.target.unit}"
@@ -47,7 +47,7 @@ class Completeness(Score):
                 f"the map is {unit}: it does not add up to a change of the target"
             )
         objective = context.objective(attribution)
-        baseline = parse_baseline(self.baseline)
+        baseline = own or parse_baseline(self.baseline)
         start = context.workings.once("value", objective.value)
         end = context.workings.once(
             ("value", baseline),
@@ -57,3 +57,9 @@ class Completeness(Score):
             return self.undefined("the target is the same on the image and on the baseline")
         total = float(attribution.density().double().sum())
         return Judgement({"completeness": abs(total - (start - end)) / abs(start - end)})
+
+
+def reference_of(explainer: Explainer) -> Baseline | None:
+    """Return the one baseline that a complete method measures its change from, if it has one."""
+    found = [baseline for *_, baseline in baselines_of(explainer)]
+    return found[0] if explainer.traits.complete and len(found) == 1 else None

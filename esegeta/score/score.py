@@ -63,7 +63,7 @@ class Judgement:
 
     Args:
         values: one for each quality, by name; NaN where it is undefined.
-        reasons: why a value is NaN, by name; each NaN has one.
+        reasons: why a value is NaN, by name, each NaN has one; or what a mean had to leave out.
         curves: that the values sum up.
     """
 

@@ -80,6 +80,14 @@ class UnitScene(Scene):
         read = unit_predictor(predictor, layer, channels)
         return cls(read, volume, origin.truth, origin=origin, layer=layer, channels=channels)
 
+    def flipped(self, axis: int) -> UnitScene:
+        """Return the scene of the flipped volume, read at the same units."""
+        origin = self.origin.flipped(axis)
+        read, volume, truth = self.predictor, origin.volume, origin.truth
+        return UnitScene(
+            read, volume, truth, origin=origin, layer=self.layer, channels=self.channels
+        )
+
     def predictor_for(self, predictor: Predictor) -> Predictor:
         """Return the predictor that ends at the layer, of the whole one."""
         if predictor is self.origin.predictor or predictor is self.predictor:

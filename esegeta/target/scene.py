@@ -69,6 +69,11 @@ class Scene:
         """Return what a target of this scene reads, of the predictor that is explained."""
         return predictor
 
+    def flipped(self, axis: int) -> Scene:
+        """Return the scene of the flipped volume, whose prediction is yet to be made."""
+        truth = None if self.truth is None else self.truth.flip(axis)
+        return Scene(self.predictor, self.volume.flipped(axis), truth)
+
     def require_truth(self, purpose: str) -> LabelMap:
         """Return the ground truth.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -83,6 +83,26 @@ class FrozenTarget:
         if logits is None:
             raise TargetError(f"{self.description}: needs the prediction, it is not linear")
         return self.slope(logits)
+
+    def flipped(self, axis: int) -> FrozenTarget:
+        """Return the same target of the flipped volume; its mask is flipped, not formed anew."""
+        form, support, relabelled = self.coefficients, self.support, self.relabelled
+        if isinstance(form, LinearForm):
+            form = form.flipped(axis)
+        elif form is not None:
+            form = form.flip(axis + 1)
+        return replace(
+            self,
+            function=lambda logits: self.function(logits.flip(axis + 2)),
+            mask=self.mask.flip(axis),
+            scene=self.scene.flipped(axis),
+            coefficients=form,
+            support=None if support is None else support.flip(axis),
+            known={},
+            relabelled=(
+                None if relabelled is None else lambda label: relabelled(label).flipped(axis)
+            ),
+        )
 
     def slope(self, logits: Logits) -> Logits:
         """Return dR/dy at these logits, `B L *S`, linear or not."""

@@ -10,6 +10,8 @@ import numpy as np
 from esegeta.axes import Shape
 
 SAME_GRID_TOLERANCE_MM = 1e-3
+RIGHT_ANGLE_TOLERANCE = 1e-3
+"""Cosine between two axes; distances by spacings are wrong by no more than this part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,12 @@ class Grid:
         """Volume of one voxel; a 2D image takes its slice thickness from the affine."""
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
 
+    @property
+    def is_rectangular(self) -> bool:
+        """Whether the axes are at right angles, so that spacings tell distances in mm."""
+        axes = self.affine[:3, : self.ndim] / np.asarray(self.spacing_mm)
+        return bool(np.all(np.abs(axes.T @ axes - np.eye(self.ndim)) < RIGHT_ANGLE_TOLERANCE))
+
     def to_mm(self, index: Sequence[float]) -> tuple[float, float, float]:
         """Return the RAS position of a (fractional) voxel index."""
         position = self.affine @ np.append(self._three(index), 1.0)
@@ -60,6 +68,12 @@ class Grid:
         difference = self.affine - other.affine
         drift_mm = np.abs(difference[:3, :3]) @ corner[:3] + np.abs(difference[:3, 3])
         return bool(np.all(drift_mm < SAME_GRID_TOLERANCE_MM))
+
+    def flipped(self, axis: int) -> Grid:
+        """Return the grid of the same voxels, counted from the other end of an axis."""
+        turn = np.eye(4)
+        turn[axis, axis], turn[axis, 3] = -1.0, self.shape[axis] - 1
+        return Grid(self.shape, self.affine @ turn)
 
     def describe(self) -> str:
         """Return shape, spacing and origin in one line, for error messages."""

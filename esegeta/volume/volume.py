@@ -92,6 +92,13 @@ class Volume:
         """Return a volume on the same grids with other data."""
         return replace(self, data=data)
 
+    def flipped(self, axis: int) -> Volume:
+        """Return the volume with a spatial axis stored from its other end.
+
+        The network sees a mirrored image; each voxel keeps its place in the patient.
+        """
+        return replace(self, data=self.data.flip(axis + 1), grid=self.grid.flipped(axis))
+
 
 def volume_from_tensor(
     data: Float[Tensor, "C *S"],

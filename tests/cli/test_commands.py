@@ -21,7 +21,7 @@ from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
 from tests.experiments import esegeta, pointwise_lab, unet_lab, weighted_lab
 
-COMMANDS = ("run", "validate", "methods", "scores", "layers", "init")
+COMMANDS = ("run", "compare", "validate", "methods", "scores", "layers", "init")
 
 NO_TORCH = """
 import sys
@@ -34,7 +34,9 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["--version"]], ids=str
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = NO_TORCH.format(arguments=arguments)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from esegeta.config import list_cases, load_config
 from esegeta.config.lines import parse_yaml
 from esegeta.errors import ConfigError
 from esegeta.explain import GradientShap, SmoothGrad
-from esegeta.score import Infidelity, RandomMapBaseline, SensitivityMax
+from esegeta.score import Deletion, Infidelity, RandomMapBaseline, SensitivityMax
 from tests.experiments import pointwise_lab
 
 SCALARS: list[tuple[str, Any]] = [
@@ -233,7 +233,7 @@ def test_a_nested_method_or_score_gets_the_seed_of_the_config(tmp_path: Path) ->
     loaded = load_config(lab.write())
     assert loaded.methods["smoothgrad"] == SmoothGrad(base=GradientShap(seed=3), seed=3)
     assert dict(loaded.scores) == {
-        "random_map_baseline": RandomMapBaseline(Infidelity(seed=3), seed=3),
+        "random_map_baseline": RandomMapBaseline(Deletion(steps=10, seed=3), seed=3),
         "named": RandomMapBaseline(Infidelity(seed=3), seed=3),
         "own": RandomMapBaseline(Infidelity(seed=8), seed=3),
         "other": RandomMapBaseline(SensitivityMax(seed=3), seed=3),

@@ -36,7 +36,8 @@ def test_they_join_and_are_scored_like_the_others(tmp_path: Path) -> None:
     assert float(rows["edge_map", "random_map_baseline_edges"]["value"]) == 0
     assert lab.record()["methods"]["random_map"] == {"sigma_mm": 0.0, "seed": 3}
     parameters = lab.sidecar("a", "liver", "saliency")["score_parameters"]["random_map_baseline"]
-    assert parameters["base"] == {"name": "infidelity", "samples": 3, "noise": 0.1, "seed": 3}
+    expected = {"name": "infidelity", "samples": 3, "noise": 0.1, "seed": 3}
+    assert parameters["base"].items() >= expected.items()
 
 
 def test_validate_shows_them(tmp_path: Path) -> None:

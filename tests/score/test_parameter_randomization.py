@@ -30,7 +30,8 @@ from esegeta.explain import (
 )
 from esegeta.predict import Predictor
 from esegeta.score import Judgement, ParameterRandomization, ScoreContext
-from esegeta.score.sanity.similarity import ranks, reached
+from esegeta.score.ranks import average_ranks
+from esegeta.score.sanity.similarity import reached
 from esegeta.score.sanity.weights import RandomWeights, random_tensors
 from esegeta.target import Scene, UnitTarget
 from tests.builders import SHAPES, linear, predictor, unet, volume
@@ -319,5 +320,5 @@ def test_guided_backprop_hardly_notices_what_saliency_does() -> None:
     weights = RandomWeights(experiment.predictor, target, image, 0)
     random = Saliency().explain(weights.predictor_with(weights.layers), image, target)
     where = reached(attribution.data, random.data)
-    sizes = [ranks(one.data[:, where].abs().flatten()) for one in (attribution, random)]
+    sizes = [average_ranks(one.data[:, where].abs().flatten()) for one in (attribution, random)]
     assert float(torch.corrcoef(torch.stack(sizes))[0, 1]) > 0.5

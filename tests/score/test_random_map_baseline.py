@@ -13,6 +13,7 @@ from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, EdgeMap, RandomMap, Saliency
 from esegeta.predict import Predictor
 from esegeta.score import (
+    Deletion,
     Infidelity,
     Judgement,
     Quality,
@@ -41,7 +42,7 @@ class First(Score):
         Quality("first", "higher", low=-math.inf),
     )
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         self.seen.append(attribution)
         assert context.explainer.name == attribution.method
         return self._said(self.unit * float(attribution.data.flatten()[0]), attribution)
@@ -168,10 +169,14 @@ def test_a_random_map_is_worth_what_random_maps_are() -> None:
     assert min(found) >= 1 / 200
 
 
-def test_an_exact_map_beats_all_of_them_by_default(ndim: int) -> None:
+def test_the_default_is_deletion_in_few_steps() -> None:
+    assert RandomMapBaseline().base == Deletion(steps=10)
+
+
+def test_an_exact_map_beats_all_of_them(ndim: int) -> None:
     model, image = predictor(linear(ndim, kernel=3), (4,) * ndim), volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
-    found = judged(model, attribution)
+    found = judged(model, attribution, base=Infidelity())
     assert found.values["random_map_baseline"] == 1 / 20
     assert found.values["random_map_baseline_z"] > 2
     assert found.values["random_map_baseline_edges"] > 0.5

@@ -1,8 +1,10 @@
-"""Sensitivity: captum's figure and a slow loop's, on the same draws."""
+"""Sensitivity: captum's figure and a slow loop's, on the same draws, which two scores share."""
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from dataclasses import replace
 
 import captum.metrics
@@ -20,10 +22,12 @@ from esegeta.explain import (
     Saliency,
 )
 from esegeta.predict import Predictor
-from esegeta.score import ScoreContext, SensitivityMax
+from esegeta.score import ScoreContext, SensitivityAvg, SensitivityMax, Workings
 from esegeta.target import VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
+from tests.contracts.test_every_explainer import ROWS
+from tests.networks import Counting
 from tests.oracles import everywhere, frozen, gradient_of, monai_prediction
 
 
@@ -32,6 +36,13 @@ def score_of(
 ) -> float:
     context = ScoreContext(model, explainer)
     return SensitivityMax(**options).score(attribution, context)["sensitivity_max"]
+
+
+def average_of(
+    attribution: Attribution, model: Predictor, explainer: Explainer, **options: float
+) -> float:
+    context = ScoreContext(model, explainer)
+    return SensitivityAvg(**options).score(attribution, context)["sensitivity_avg"]
 
 
 def moved_images(image: Volume, samples: int, radius: float, seed: int) -> list[Tensor]:
@@ -82,8 +93,11 @@ def test_equals_a_slow_loop_for_any_method(ndim: int, explainer: Explainer) -> N
         for data in moved_images(image, 3, 0.1, seed=1)
     ]
     norms = [float(change.double().norm()) for change in changes]
-    assert found == pytest.approx(max(norms) / float(attribution.data.double().norm()), rel=1e-3)
-    assert found > min(norms) / float(attribution.data.double().norm())
+    norm = float(attribution.data.double().norm())
+    assert found == pytest.approx(max(norms) / norm, rel=1e-3)
+    assert found > min(norms) / norm
+    average = average_of(attribution, model, explainer, samples=3, radius=0.1, seed=1)
+    assert average == pytest.approx(sum(norms) / 3 / norm, rel=1e-3)
 
 
 def replaced(target: object, model: Predictor, data: Tensor) -> object:
@@ -108,6 +122,9 @@ def test_the_map_x_w_moves_as_the_image_does(ndim: int) -> None:
     shifts = [data - image.data for data in moved_images(image, 5, 0.3, seed=2)]
     expected = max(float(shift.norm()) for shift in shifts) / float(image.data.norm())
     assert found == pytest.approx(expected, rel=1e-4)
+    average = average_of(attribution, model, InputXGradient(), samples=5, radius=0.3, seed=2)
+    ratios = [float(shift.norm()) / float(image.data.norm()) for shift in shifts]
+    assert average == pytest.approx(sum(ratios) / 5, rel=1e-4)
 
 
 def test_the_mask_stays_frozen(ndim: int) -> None:
@@ -129,6 +146,64 @@ def test_a_wider_box_moves_more(ndim: int) -> None:
     assert near < far
 
 
+def counted(ndim: int) -> tuple[Counting, Predictor, Attribution]:
+    """Return a network that counts its windows, and a map of all voxels."""
+    network = Counting(unet(ndim))
+    model = predictor(network, (8,) * ndim)
+    image = volume(SHAPES[ndim])
+    return network, model, Saliency().explain(model, image, frozen(model, image))
+
+
+def test_ten_samples_cost_ten_explanations_for_both_figures(ndim: int) -> None:
+    network, model, attribution = counted(ndim)
+    network.windows = 0
+    Saliency().explain(model, attribution.volume, attribution.target)
+    one = network.windows
+    network.windows = 0
+    context = ScoreContext(model, Saliency())
+    largest = SensitivityMax(samples=10).score(attribution, context)["sensitivity_max"]
+    assert 0 < network.windows <= 10 * one
+    done = network.windows
+    average = SensitivityAvg(samples=10).score(attribution, context)["sensitivity_avg"]
+    assert network.windows == done
+    assert 0 < average < largest
+    assert average == average_of(attribution, model, Saliency(), samples=10)
+
+
+def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
+    network, model, attribution = counted(2)
+    workings = Workings()
+
+    def windows_for(score: SensitivityAvg, map_: Attribution, explainer: Explainer) -> int:
+        before = network.windows
+        score.score(map_, ScoreContext(model, explainer, workings))
+        return network.windows - before
+
+    plain = SensitivityAvg(samples=2)
+    assert windows_for(plain, attribution, Saliency()) > 0
+    assert windows_for(plain, attribution, Saliency()) == 0
+    for other in (replace(plain, seed=1), replace(plain, samples=3), replace(plain, radius=0.1)):
+        assert windows_for(other, attribution, Saliency()) > 0
+    assert windows_for(plain, attribution, InputXGradient()) > 0
+    assert windows_for(plain, replace(attribution), Saliency()) > 0
+
+
+def test_a_map_is_not_kept_by_having_been_scored() -> None:
+    _, model, attribution = counted(2)
+    workings = Workings()
+    SensitivityAvg(samples=1).score(attribution, ScoreContext(model, Saliency(), workings))
+    kept = weakref.ref(attribution)
+    del attribution
+    gc.collect()
+    assert kept() is None
+
+
+@pytest.mark.parametrize("method", ROWS)
+def test_every_method_can_be_told_from_others(method: str) -> None:
+    """What was worked out for one is found again by the method itself."""
+    assert hash(ROWS[method]) == hash(replace(ROWS[method]))
+
+
 def test_a_map_of_zeros_is_refused() -> None:
     model = predictor(unet(2), (8, 8))
     image = volume(SHAPES[2])
@@ -136,9 +211,13 @@ def test_a_map_of_zeros_is_refused() -> None:
     empty = replace(attribution, data=0 * attribution.data)
     with pytest.raises(MapError, match="sensitivity_max: the map is zero"):
         score_of(empty, model, Saliency())
+    with pytest.raises(MapError, match="sensitivity_avg: the map is zero"):
+        average_of(empty, model, Saliency())
 
 
 @pytest.mark.parametrize("bad", [{"samples": 0}, {"radius": 0.0}])
 def test_bad_parameters_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="sensitivity_max"):
         SensitivityMax(**bad)
+    with pytest.raises(ConfigError, match="sensitivity_avg"):
+        SensitivityAvg(**bad)

@@ -82,3 +82,25 @@ def test_grid_of_spacing() -> None:
 def test_describe_tells_shape_spacing_and_origin() -> None:
     text = grid("oblique", 3).describe()
     assert text == "9x11x7 voxels of 0.7x1.9x3.1 mm, origin (12.5, -40, 7.25) mm"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_grid_places_every_voxel_where_it_was(ndim: int, kind: str) -> None:
+    g = grid(kind, ndim)
+    for axis in range(ndim):
+        flipped = g.flipped(axis)
+        assert not flipped.same_as(g)
+        assert flipped.flipped(axis).same_as(g)
+        np.testing.assert_allclose(flipped.spacing_mm, g.spacing_mm)
+        for index in np.random.default_rng(0).uniform(-5, 20, (5, ndim)).tolist():
+            there = list(index)
+            there[axis] = g.shape[axis] - 1 - index[axis]
+            np.testing.assert_allclose(flipped.to_mm(there), g.to_mm(index), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axes_at_right_angles(ndim: int, kind: str) -> None:
+    assert grid(kind, ndim).is_rectangular == (kind != "sheared")
+    nearly = affine_of(kind, ndim)
+    nearly[:3, 0] *= 1 + 1e-7  # as affines are rounded to float32
+    assert Grid(SHAPES[ndim], nearly).is_rectangular == (kind != "sheared")

@@ -138,6 +138,10 @@ class Features:
         """Return the same features with their file's labels."""
         return replace(self, labels=labels)
 
+    def flipped(self, axis: int) -> Features:
+        """Return the features of the flipped volume; only an atlas is bound to its voxels."""
+        return self if self.labels is None else replace(self, labels=self.labels.flip(axis))
+
     def _regions(self, volume: Volume) -> tuple[Tensor, tuple[str, ...]]:
         if self.kind == "channels":
             return torch.zeros(volume.grid.shape, dtype=torch.int32), ("all",)

@@ -11,11 +11,11 @@ from typing import ClassVar
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
-from esegeta.score.sanity.similarity import cosine, spearman
+from esegeta.score.sanity.similarity import cosine_similarity, rank_similarity
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 from esegeta.target import FrozenTarget
 
-MEASURES: dict[str, Measure] = {"spearman": spearman, "cosine": cosine}
+MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}
 """How alike the map is to that of another label."""
 
 SUFFIXES = {"spearman": "", "cosine": "_cosine"}

@@ -13,13 +13,13 @@ from esegeta.errors import ConfigError, ModelError
 from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
 from esegeta.score.sanity.layers import WeightLayer, evenly
-from esegeta.score.sanity.similarity import hog, spearman, ssim
+from esegeta.score.sanity.similarity import hog, rank_similarity, ssim
 from esegeta.score.sanity.weights import RandomWeights
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 
 Mode = Literal["cascading", "independent"]
 
-MEASURES: dict[str, Measure] = {"spearman": spearman, "ssim": ssim, "hog": hog}
+MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "ssim": ssim, "hog": hog}
 """How alike the map is to that of a random network."""
 
 SUFFIXES = {

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from esegeta.axes import Image, Mask
 from esegeta.explain.baseline import blur
+from esegeta.score.ranks import cosine, spearman
 
 SSIM_SIGMA_VOX = 1.5
 """Of the window, in voxels of the finest axis; as many mm along the others."""
@@ -40,19 +41,16 @@ HOG_SLICES = 16
 Plane = Float[Tensor, "*S"]
 
 
-def spearman(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
-    """Return the rank correlation of two signed maps in -1..1, NaN where either is constant."""
+def rank_similarity(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return Spearman's correlation of two signed maps in -1..1, NaN where either is constant."""
     where = reached(one, other)
-    flat, also = one[:, where].flatten(), other[:, where].flatten()
-    if is_constant(flat) or is_constant(also):
-        return math.nan
-    return pearson(ranks(flat), ranks(also))
+    flat, also = one[:, where], other[:, where]
+    return math.nan if is_constant(flat) or is_constant(also) else spearman(flat, also)
 
 
-def cosine(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+def cosine_similarity(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     """Return the cosine between two signed maps in -1..1, NaN where either is zero."""
-    flat, also = one.flatten().double(), other.flatten().double()
-    return _ratio(flat @ also, flat.norm() * also.norm())
+    return cosine(one, other)
 
 
 def ssim(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
@@ -91,7 +89,8 @@ def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     if min(planes[0][0].shape) < HOG_BLOCK_CELLS:
         return math.nan
     planes = [pair for pair in planes if not any(is_constant(picture) for picture in pair)]
-    found = [pearson(*(_descriptor(picture) for picture in pair)) for pair in planes]
+    descriptors = [[_descriptor(picture) for picture in pair] for pair in planes]
+    found = [cosine(*(item - item.mean() for item in pair)) for pair in descriptors]
     return sum(found) / len(found) if found else math.nan
 
 
@@ -119,24 +118,6 @@ def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> 
     below = (mean**2 + mean_**2 + first) * (variance + variance_ + second)
     found: Tensor = above / below
     return found
-
-
-def ranks(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """Return the rank of each value from 1; equal values share the mean of theirs. In float64."""
-    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    mean: Tensor = last - (counts.double() - 1) / 2
-    return mean[place]
-
-
-def pearson(one: Float[Tensor, " N"], other: Float[Tensor, " N"]) -> float:
-    """Return the correlation of two lists of numbers in -1..1, NaN where either is constant."""
-    one, other = (values.double() - values.double().mean() for values in (one, other))
-    return _ratio(one @ other, one.norm() * other.norm())
-
-
-def _ratio(above: Tensor, below: Tensor) -> float:
-    return max(-1.0, min(1.0, float(above / below))) if below > 0 else math.nan
 
 
 def _picture(map_: Image, where: Mask) -> Plane:

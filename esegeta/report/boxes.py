@@ -1,0 +1,175 @@
+"""Box plots of scores: a panel a score, a row a method, a colour a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from esegeta.report.regions import CHANNEL_COLOURS
+
+DPI = 110
+PANELS_A_ROW = 4
+WIDEST_RATIO = 1000.0
+"""Where magnitudes differ by more than this the axis is logarithmic."""
+
+MOST_POINTS = 24
+"""Up to so many values a box, each is drawn as a point too."""
+
+ARROWS = {"lower": "← better", "higher": "better →", "none": "neither is better"}
+
+
+@dataclass(frozen=True)
+class BoxPanel:
+    """The values of one score.
+
+    Args:
+        score: name of the score.
+        better: lower, higher or none.
+        values: of each model and method; a box without values is left empty.
+    """
+
+    score: str
+    better: str
+    values: Mapping[tuple[str, str], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class BoxPage:
+    """Panels that stand on one page.
+
+    Args:
+        title: of the page.
+        models: each has a colour; with one model there is no legend.
+        methods: the rows, from the top down.
+        nulls: methods that are null competitors, in italics.
+        panels: one a score.
+    """
+
+    title: str
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    nulls: frozenset[str]
+    panels: tuple[BoxPanel, ...]
+
+
+def draw_boxes(path: Path, page: BoxPage) -> None:
+    """Draw a page as PNG.
+
+    Boxes are quartiles, whiskers reach the last value within 1.5 times the box, and a line goes
+    through the median. A method that has one value has a point.
+    """
+    num_columns = min(len(page.panels), PANELS_A_ROW)
+    num_rows = -(-len(page.panels) // num_columns)
+    row_height = 0.9 + len(page.methods) * (0.12 + 0.12 * len(page.models))
+    name_width = 0.4 + 0.085 * max(len(name) for name in page.methods)
+    size = (name_width + 3.3 * num_columns, num_rows * row_height + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
+    for axis, panel in zip(axes.flat, page.panels, strict=False):
+        _draw_panel(axis, panel, page)
+    for axis in axes.flat[len(page.panels) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        _name_rows(axis, page)
+    if len(page.models) > 1:
+        colours = zip(page.models, map(_colour, range(len(page.models))), strict=True)
+        handles = [Patch(facecolor=colour, label=name) for name, colour in colours]
+        figure.legend(handles=handles, loc="outside upper right", fontsize=9, ncols=len(handles))
+    figure.suptitle(page.title, fontsize=12, x=0.01, ha="left")
+    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+
+
+def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
+    for row in range(0, len(page.methods), 2):
+        axis.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0)
+    thick = 0.8 / len(page.models)
+    for place, model in enumerate(page.models):
+        shift = (place - (len(page.models) - 1) / 2) * thick
+        found = {
+            row + shift: np.asarray(panel.values.get((model, method), ()), dtype=float)
+            for row, method in enumerate(page.methods)
+        }
+        boxes = {height: values for height, values in found.items() if values.size > 1}
+        _draw_boxes_at(axis, boxes, thick, _colour(place))
+        _draw_points_at(axis, found, _colour(place))
+    _scale(axis, np.array([value for values in panel.values.values() for value in values]))
+    axis.set_title(panel.score, fontsize=10)
+    axis.set_xlabel(ARROWS[panel.better], fontsize=8, color="#444444")
+    axis.tick_params(axis="x", labelsize=8)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_boxes_at(axis: Any, boxes: Mapping[float, np.ndarray], thick: float, colour: str) -> None:
+    if not boxes:
+        return
+    axis.boxplot(
+        list(boxes.values()),
+        positions=list(boxes),
+        widths=0.75 * thick,
+        orientation="horizontal",
+        manage_ticks=False,
+        patch_artist=True,
+        showfliers=_most(boxes) > MOST_POINTS,
+        boxprops={"facecolor": colour, "edgecolor": colour, "alpha": 0.45},
+        medianprops={"color": "black", "linewidth": 1.4},
+        whiskerprops={"color": colour},
+        capprops={"color": colour},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+    )
+
+
+def _draw_points_at(axis: Any, found: Mapping[float, np.ndarray], colour: str) -> None:
+    """Draw every value where they are few, and larger where it is all that there is."""
+    single = {height: values for height, values in found.items() if values.size == 1}
+    several = {height: values for height, values in found.items() if values.size > 1}
+    if _most(several) > MOST_POINTS:
+        several = {}
+    for some, size in ((single, 9), (several, 4)):
+        heights = np.repeat(list(some), [values.size for values in some.values()])
+        values = np.concatenate([np.zeros(0), *some.values()])
+        axis.plot(values, heights, ".", color=colour, markersize=size, alpha=0.8, zorder=3)
+
+
+def _most(found: Mapping[float, np.ndarray]) -> int:
+    return max((values.size for values in found.values()), default=0)
+
+
+def _scale(axis: Any, values: np.ndarray) -> None:
+    """Make an axis logarithmic where values differ by orders of magnitude."""
+    sizes = np.abs(values[values != 0])
+    if not sizes.size:
+        return
+    middle = float(np.median(sizes))
+    low = float(np.percentile(sizes, 5, method="lower"))
+    high = float(np.percentile(sizes, 95, method="higher"))
+    if values.min() < 0:
+        if sizes.max() > WIDEST_RATIO * middle:
+            axis.set_xscale("symlog", linthresh=middle)
+    elif high > WIDEST_RATIO * low:
+        if values.min() > 0:
+            axis.set_xscale("log")
+        else:
+            axis.set_xscale("symlog", linthresh=low)
+
+
+def _name_rows(axis: Any, page: BoxPage) -> None:
+    axis.set_yticks(range(len(page.methods)), page.methods, fontsize=8)
+    axis.set_ylim(len(page.methods) - 0.4, -0.6)
+    for label in axis.get_yticklabels():
+        if label.get_text() in page.nulls:
+            label.set_style("italic")
+
+
+def _colour(place: int) -> str:
+    return CHANNEL_COLOURS[place % len(CHANNEL_COLOURS)]

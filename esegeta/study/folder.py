@@ -1,0 +1,165 @@
+"""A run's folder as a study sees it: who it is, what it was made with, its scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from esegeta.errors import RunError
+from esegeta.report import ScoreRow, read_record, read_scores
+
+RECORD = "compare.json"
+"""What a study writes about itself."""
+
+NOT_OF_THE_MODEL = ("weights", "batch_size")
+"""Keys that differ between machines and leave the prediction as it is; weights have a hash."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run that was read.
+
+    Args:
+        path: its folder, as it was given.
+        record: run.json.
+        rows: scores.csv, without units that failed.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    rows: tuple[ScoreRow, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self._config.get("name") or self.path.resolve().name)
+
+    @property
+    def state(self) -> str:
+        """How the run ended; `running` too where it was killed."""
+        return str(self.record.get("state", "unknown"))
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the network's weights."""
+        return str(self.record.get("weights_sha256") or "")
+
+    @property
+    def units(self) -> list[Mapping[str, Any]]:
+        """How each unit of work ended."""
+        return [unit for unit in self.record.get("units") or [] if isinstance(unit, dict)]
+
+    @cached_property
+    def model_parts(self) -> dict[str, str]:
+        """All that decides what is predicted beside the weights, by key, as text."""
+        config = self._config
+        data = config.get("data") or {}
+        parts = {
+            "code": self.record.get("code_sha256"),
+            "model": config.get("model") or {},
+            "activation": config.get("activation"),
+            "labels": config.get("labels") or {},
+            "data.preprocess": data.get("preprocess") or {},
+            "data.nan": data.get("nan"),
+            "inference": config.get("inference") or {},
+        }
+        found = {key: text for part in parts.items() for key, text in flatten(*part).items()}
+        return {
+            key: text
+            for key, text in found.items()
+            if key.rpartition(".")[2] not in NOT_OF_THE_MODEL
+        }
+
+    @cached_property
+    def method_names(self) -> dict[str, str]:
+        """The name of each method by its id."""
+        return self._names("methods")
+
+    @cached_property
+    def score_names(self) -> dict[str, str]:
+        """The name of each score by its id."""
+        return self._names("scores")
+
+    def parameters(self, block: str, identity: str) -> dict[str, str]:
+        """Return name and parameters of a method, score or target as text, the seed apart.
+
+        Args:
+            block: methods, scores or targets.
+            identity: the id; of a target its name, components without their number.
+        """
+        if block == "targets":
+            name = identity.partition("#")[0]
+            known = next((keys for keys in self._entries("targets") if keys["name"] == name), {})
+        else:
+            recorded = (self.record.get(block) or {}).get(identity) or {}
+            known = {"name": self._names(block).get(identity, identity), **recorded}
+        return {
+            key: text
+            for key, text in flatten("", known).items()
+            if key.rpartition(".")[2] not in ("seed", "id")
+        }
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        config = self.record.get("config")
+        return config if isinstance(config, dict) else {}
+
+    def _names(self, block: str) -> dict[str, str]:
+        recorded: Mapping[str, Any] = self.record.get(block) or {}
+        names = {identity: identity for identity in recorded}
+        names |= {
+            str(keys.get("id") or keys["name"]): keys["name"] for keys in self._entries(block)
+        }
+        return names
+
+    def _entries(self, block: str) -> list[dict[str, Any]]:
+        entries = self._config.get(block) or []
+        known = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+        return [entry for entry in known if isinstance(entry, dict) and entry.get("name")]
+
+
+def read_run_folder(path: Path) -> RunFolder:
+    """Read a run's record and scores.
+
+    Raises:
+        RunError: the folder is missing, holds no run or none with scores, or cannot be read.
+    """
+    record = read_record(path)
+    has_table = (path / "scores.csv").is_file()
+    if not has_table and record.get("scores") and record.get("state") == "running":
+        return RunFolder(path, record, ())  # stopped before its first unit
+    rows = tuple(read_scores(path)) if has_table or record.get("scores") else ()
+    if not rows and not record.get("scores"):
+        raise RunError(
+            f"{path}: the run has no scores",
+            hint="add `scores:` to its config and run it again",
+        )
+    whole = RunFolder(path, record, rows)
+    failed = {
+        tuple(str(unit.get(key)) for key in ("case", "target", "method"))
+        for unit in whole.units
+        if unit.get("status") == "failed"
+    }
+    kept = (row for row in rows if (row.case, row.target, row.method) not in failed)
+    return replace(whole, rows=tuple(kept))
+
+
+def is_comparison(path: Path) -> bool:
+    """Tell whether a folder holds what a study wrote, and no run."""
+    return (path / RECORD).is_file() and not (path / "run.json").exists()
+
+
+def flatten(key: str, value: Any) -> dict[str, str]:
+    """Return a nested value as texts by dotted key."""
+    if not isinstance(value, Mapping):
+        return {key: json.dumps(value, sort_keys=True)}
+    prefix = f"{key}." if key else ""
+    return {
+        inner: text
+        for name, item in value.items()
+        for inner, text in flatten(f"{prefix}{name}", item).items()
+    }

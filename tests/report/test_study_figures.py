@@ -1,0 +1,147 @@
+"""Figures of a study: what is drawn is what was given."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from esegeta.report import (
+    BoxPage,
+    BoxPanel,
+    HeatMap,
+    RankDiagram,
+    draw_boxes,
+    draw_heat_map,
+    draw_rank_diagram,
+)
+from esegeta.report.critical_difference import _levels
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    found: list[Figure] = []
+    save = Figure.savefig
+
+    def kept(self: Figure, *args: object, **more: object) -> None:
+        found.append(self)
+        save(self, *args, **more)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return found
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+def test_boxes_stand_in_the_row_of_their_method(tmp_path: Path, figures: list[Figure]) -> None:
+    values = {("m", "a"): [1.0, 2.0, 3.0], ("m", "null"): [5.0, 7.0], ("n", "a"): [4.0]}
+    panels = (BoxPanel("s", "lower", values), BoxPanel("t", "higher", {}))
+    page = BoxPage("title", ("m", "n"), ("a", "null"), frozenset({"null"}), panels)
+    draw_boxes(tmp_path / "x.png", page)
+    assert (tmp_path / "x.png").stat().st_size > 5000
+    (figure,) = figures
+    left, right = figure.axes
+    medians = [line for line in left.lines if line.get_color() == "black"]
+    found = {float(np.mean(line.get_ydata())): line.get_xdata()[0] for line in medians}
+    assert found == pytest.approx({-0.2: 2.0, 0.8: 6.0})
+    points = [line for line in left.lines if line.get_marker() == "." and len(line.get_xdata())]
+    drawn = [(x, y) for line in points for x, y in zip(*line.get_data(orig=True), strict=True)]
+    expected = [(1.0, -0.2), (2.0, -0.2), (3.0, -0.2), (4.0, 0.2), (5.0, 0.8), (7.0, 0.8)]
+    assert np.array(sorted(drawn)) == pytest.approx(np.array(expected))
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "null"]
+    assert [label.get_style() for label in left.get_yticklabels()] == ["normal", "italic"]
+    assert left.yaxis_inverted()
+    assert (left.get_xlabel(), right.get_xlabel()) == ("← better", "better →")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["m", "n"]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([1.0, 2.0, 3.0], "linear"),
+        ([1e-6, 1.0, 10.0], "log"),
+        ([0.0, 1e-6, 1.0, 10.0], "symlog"),
+        ([-1.0, 1e-6, 1.0], "linear"),
+        ([-1e5, 1e-3, 1.0, 2.0], "symlog"),
+        ([0.0, 0.0], "linear"),
+    ],
+)
+def test_axes_are_logarithmic_where_values_need_it(
+    values: list[float], scale: str, tmp_path: Path, figures: list[Figure]
+) -> None:
+    panel = BoxPanel("s", "none", {("m", "a"): values})
+    draw_boxes(tmp_path / "x.png", BoxPage("t", ("m",), ("a",), frozenset(), (panel,)))
+    assert figures[0].axes[0].get_xscale() == scale
+    assert figures[0].legends == []
+
+
+def test_panels_that_do_not_fill_the_last_row(tmp_path: Path, figures: list[Figure]) -> None:
+    panels = tuple(BoxPanel(f"s{n}", "lower", {("m", "a"): [1.0, 2.0]}) for n in range(5))
+    draw_boxes(tmp_path / "x.png", BoxPage("t", ("m",), ("a",), frozenset(), panels))
+    axes = figures[0].axes
+    assert [axis.get_title() for axis in axes if axis.axison] == [f"s{n}" for n in range(5)]
+    assert len(axes) == 8
+
+
+DIAGRAM = RankDiagram(
+    "title",
+    ("a", "b", "c", "random_map", "e"),
+    (1.2, 1.9, 3.0, 4.1, 4.8),
+    frozenset({"random_map"}),
+    1.5,
+    ((0, 1), (1, 2), (2, 3), (3, 4)),
+)
+
+
+def test_ranks_lie_on_the_axis_and_bars_join_cliques(tmp_path: Path, figures: list[Figure]) -> None:
+    draw_rank_diagram(tmp_path / "x.png", DIAGRAM)
+    assert (tmp_path / "x.png").stat().st_size > 5000
+    (axis,) = figures[0].axes
+    stems = [line for line in axis.lines if len(line.get_xdata()) == 3]
+    assert [float(line.get_xdata()[0]) for line in stems] == list(DIAGRAM.mean_ranks)
+    bars = [tuple(line.get_xdata()) for line in axis.lines if line.get_linewidth() == 3.5]
+    expected = [(DIAGRAM.mean_ranks[i], DIAGRAM.mean_ranks[j]) for i, j in DIAGRAM.cliques]
+    assert len(bars) == len(expected)
+    for bar, ends in zip(bars, expected, strict=True):
+        assert bar == pytest.approx(ends, abs=0.02)
+    assert "critical difference 1.5" in texts(figures[0])
+    assert {"a   1.20", "b   1.90", "c   3.00", "4.10   random_map", "4.80   e"} <= set(
+        texts(figures[0])
+    )
+    italic = [text.get_text() for text in axis.texts if text.get_style() == "italic"]
+    assert italic == ["4.10   random_map"]
+
+
+def test_bars_that_overlap_do_not_lie_on_one_line() -> None:
+    levels = _levels(DIAGRAM)
+    for one, (first, last) in zip(levels, DIAGRAM.cliques, strict=True):
+        for other, (start, stop) in zip(levels, DIAGRAM.cliques, strict=True):
+            overlap = first <= stop and start <= last and (first, last) != (start, stop)
+            assert not overlap or one != other
+    assert max(levels) == 1
+
+
+def test_a_difference_longer_than_the_axis_says_so(tmp_path: Path, figures: list[Figure]) -> None:
+    diagram = RankDiagram("t", ("a", "b", "c"), (1.0, 2.0, 3.0), frozenset(), 9.0, ((0, 2),))
+    draw_rank_diagram(tmp_path / "x.png", diagram)
+    assert "critical difference 9 (longer than the axis)" in texts(figures[0])
+
+
+def test_the_heat_map_holds_its_numbers(tmp_path: Path, figures: list[Figure]) -> None:
+    values = np.array([[1.0, -0.25, np.nan], [0.5, 1.0, 0.0], [np.nan, 0.0, 1.0]])
+    draw_heat_map(tmp_path / "x.png", HeatMap("t", ("a", "b", "c"), ("f", "f", "g"), values))
+    axis = figures[0].axes[0]
+    shown = {tuple(map(int, text.get_position())): text.get_text() for text in axis.texts}
+    assert shown == {
+        (0, 0): "1.00",
+        (1, 0): "-.25",
+        (0, 1): ".50",
+        (1, 1): "1.00",
+        (2, 1): ".00",
+        (1, 2): ".00",
+        (2, 2): "1.00",
+    }
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_ydata()[0] == 1.5] == [1.5]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "c"]

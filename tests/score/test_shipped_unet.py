@@ -1,0 +1,122 @@
+"""Scores on the shipped CT network: the wrong label's map and random maps lose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import UNet
+
+import esegeta
+from esegeta.explain import Explainer, Features, IntegratedGradients, RandomMap, Saliency
+from esegeta.score import (
+    Completeness,
+    Deletion,
+    DiceDrop,
+    Infidelity,
+    Insertion,
+    Road,
+    Score,
+    ScoreContext,
+    SensitivityN,
+    Workings,
+)
+from esegeta.target import FrozenTarget, Scene, VoxelTarget
+from esegeta.volume import volume_from_tensor
+
+pytestmark = pytest.mark.slow
+
+SAMPLES = Path(__file__).parents[2] / "data_samples"
+LABELS = {1: "spleen", 2: "kidneys", 3: "liver", 4: "bone"}
+PARTS = Features("supervoxels", count=100)
+
+JUDGED = (
+    Infidelity(perturbation="supervoxels", features=PARTS, baseline="mean"),
+    Deletion(PARTS, steps=10),
+    Insertion(PARTS, steps=10),
+    DiceDrop(PARTS, steps=6),
+    Road(steps=4),
+    SensitivityN(PARTS, sizes=4, samples=10),
+    Completeness("mean"),
+)
+
+
+class Ward:
+    """A slab of the torso with spleen, liver and kidneys in three windows, and targets on it."""
+
+    def __init__(self) -> None:
+        network = UNet(
+            3, 1, 5, (8, 16, 32, 64), (2, 2, 2), num_res_units=1, act="RELU", norm="BATCH"
+        )
+        weights = SAMPLES / "models" / "ct_unet3d.safetensors"
+        self.model = esegeta.load_model(
+            network, window=(48, 64, 64), overlap=0.25, labels=LABELS, weights=weights, device="cpu"
+        )
+        path = SAMPLES / "ct_torso" / "ct_torso.nii.gz"
+        whole = esegeta.load_volume(path, orientation="RAS", window_hu=(-250, 400))
+        box = (slice(None), slice(4, 100), slice(20, 84), slice(48, 112))
+        crop = whole.data[box].contiguous()
+        self.volume = volume_from_tensor(crop, spacing_mm=whole.grid.spacing_mm)
+        self.scene = Scene(self.model, self.volume)
+        self.workings = Workings()
+
+    def target(self, label: str) -> FrozenTarget:
+        return VoxelTarget(label).freeze(self.scene)
+
+    def figures(
+        self, explainer: Explainer, made_for: FrozenTarget, judged: FrozenTarget, score: Score
+    ) -> Mapping[str, float]:
+        map_ = explainer.explain(self.model, self.volume, made_for)
+        context = ScoreContext(self.model, explainer, self.workings)
+        return score.score(replace(map_, target=judged), context)
+
+
+@pytest.fixture(scope="module")
+def ward() -> Ward:
+    return Ward()
+
+
+@pytest.fixture(scope="module")
+def spleen(ward: Ward) -> FrozenTarget:
+    return ward.target("spleen")
+
+
+@pytest.mark.parametrize("score", JUDGED, ids=lambda score: score.name)
+def test_the_map_of_the_wrong_label_is_worse(
+    ward: Ward, spleen: FrozenTarget, score: Score
+) -> None:
+    gradients = IntegratedGradients(steps=8, baseline="mean")
+    right = ward.figures(gradients, spleen, spleen, score)
+    wrong = ward.figures(gradients, ward.target("liver"), spleen, score)
+    first = score.qualities[-1 if score.name == "infidelity" else 0]
+    sign = 1 if first.better == "higher" else -1
+    assert sign * (right[first.name] - wrong[first.name]) > 0.005
+
+
+def test_the_slopes_of_the_wrong_label_foresee_noise_worse(
+    ward: Ward, spleen: FrozenTarget
+) -> None:
+    score = Infidelity(noise=0.02, samples=12)
+    right = ward.figures(Saliency(), spleen, spleen, score)
+    wrong = ward.figures(Saliency(), ward.target("liver"), spleen, score)
+    assert right["infidelity_relative"] < wrong["infidelity_relative"] - 0.1
+
+
+@pytest.mark.parametrize("score", [JUDGED[1], JUDGED[3]], ids=lambda score: score.name)
+@pytest.mark.parametrize(
+    "method", [Saliency(), IntegratedGradients(steps=8, baseline="mean")], ids=lambda m: m.name
+)
+def test_random_maps_never_beat_gradients(
+    ward: Ward, spleen: FrozenTarget, score: Score, method: Explainer
+) -> None:
+    quality = score.qualities[0]
+    sign = 1 if quality.better == "higher" else -1
+    value = ward.figures(method, spleen, spleen, score)[quality.name]
+    for seed in range(4):
+        null = RandomMap(sigma_mm=5.0 * (seed % 2), seed=seed)
+        found = ward.figures(null, spleen, spleen, score)[quality.name]
+        assert sign * (value - found) > 0
+        assert torch.isfinite(torch.tensor(found))
