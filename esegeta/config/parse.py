@@ -115,11 +115,11 @@ def build_entry(
     document: Document,
     place: Path_,
 ) -> Any:
-    """Build one method or score from its name and parameters; nested methods likewise."""
+    """Build one method or score from its name and parameters; one nested in it likewise."""
     where, shown = document.place(place), show_keys(place)
+    kind = "score" if place[0] == "scores" else "method"
     name = values["name"]
     if name not in table:
-        kind = "score" if place[0] == "scores" else "method"
         raise ConfigError(f'{where}: {shown}: unknown {kind} "{name}"', hint=suggest(name, table))
     kind_ = table[name]
     fields = {item.name: item for item in dataclasses.fields(kind_)}
@@ -138,18 +138,29 @@ def build_entry(
             )
     if "seed" in fields:
         parameters.setdefault("seed", seed)
-    if "base" in parameters and "base" in fields:
+    if "base" in fields and "base" not in parameters:
+        parameters["base"] = _default_base(fields["base"], seed)
+    elif "base" in fields:
         base = parameters["base"]
         nested = {"name": base} if isinstance(base, str) else base
-        if not isinstance(nested, dict) or "name" not in nested:
-            raise ConfigError(f"{where}: {shown}.base: needs the name of a method")
-        parameters["base"] = build_entry(nested, EXPLAINERS, seed, document, (*place, "base"))
+        if not isinstance(nested, dict) or not isinstance(nested.get("name"), str):
+            within = document.place((*place, "base"))
+            raise ConfigError(f"{within}: {shown}.base: needs the name of a {kind}")
+        parameters["base"] = build_entry(nested, table, seed, document, (*place, "base"))
     try:
         return TypeAdapter(kind_).validate_python(parameters)
     except ValidationError as error:
         raise ConfigError(complain(error, document, kind_, place)) from error
     except EsegetaError as error:
         raise ConfigError(f"{where}: {shown}: {error.message}", hint=error.hint) from error
+
+
+def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
+    """Return the method or score that another is built on by default, with the config's seed."""
+    assert item.default_factory is not dataclasses.MISSING
+    base = item.default_factory()
+    seeded = "seed" in {part.name for part in dataclasses.fields(base)}
+    return dataclasses.replace(base, seed=seed) if seeded else base
 
 
 def _apply_override(document: Document, override: str) -> None:

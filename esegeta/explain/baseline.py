@@ -117,14 +117,16 @@ def parse_baseline(value: Baseline | str) -> Baseline:
     raise ConfigError(f'baseline: "{value}" is not known', hint=suggest(value, kinds))
 
 
-def blur(data: Image, sigmas_vox: list[float]) -> Image:
+def blur(
+    data: Image, sigmas_vox: list[float], *, radius_sigmas: float = KERNEL_RADIUS_SIGMAS
+) -> Image:
     """Blur `C *S` with a Gaussian along each axis, repeating the voxels at the edge."""
     result = data
     for axis, sigma in enumerate(sigmas_vox, start=1):
         length = data.shape[axis]
         if length == 1:
             continue
-        radius = max(1, math.ceil(KERNEL_RADIUS_SIGMAS * sigma))
+        radius = max(1, math.ceil(radius_sigmas * sigma))
         steps = torch.arange(-radius, radius + 1, device=data.device, dtype=data.dtype)
         kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
         kernel = (kernel / kernel.sum())[None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -102,6 +102,15 @@ class Explainer(ABC):
     @abstractmethod
     def cost(self) -> str:
         """Cost in network evaluations: F a forward, B a backward pass over active windows."""
+
+    def unlearned(self) -> Explainer:
+        """Return the method without what was learned from one network, for use on another."""
+        nested = {
+            item.name: value.unlearned()
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), Explainer)
+        }
+        return replace(self, **nested) if nested else self
 
     def unit_for(self, target_unit: str) -> str:
         """Return the unit of one voxel of the map, given the target's."""
@@ -224,10 +233,10 @@ def parameters_of(explainer: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Explainer):
-        return {"name": value.name, **parameters_of(value)}
     if is_dataclass(value) and not isinstance(value, type):
-        return parameters_of(value)
+        # Of methods and scores: their parameters alone do not tell one from another.
+        name = getattr(value, "name", None)
+        return {**({"name": name} if isinstance(name, str) else {}), **parameters_of(value)}
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)}"
     if isinstance(value, tuple):

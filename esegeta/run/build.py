@@ -37,6 +37,7 @@ from esegeta.run.checks import (
     check_unit_targets,
     check_writable,
 )
+from esegeta.run.nulls import join_null_competitors
 from esegeta.run.targets import TargetPlan, plan_targets
 from esegeta.score import Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
@@ -53,7 +54,7 @@ class Experiment:
         preprocess: what happens to images.
         cases: the files of each case.
         targets: what to explain.
-        methods: explainers by id.
+        methods: explainers by id; null competitors among them where a score asks for them.
         scores: scores by id.
         atlases: by whose regions maps are summed up; None where they are not.
         root: the run's output folder.
@@ -121,6 +122,7 @@ def build_experiment(
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, grids)
     atlases = plan_atlases(config, labels, cases, reading)
+    methods, nulls = join_null_competitors(config)
     root = Path(keys.output).expanduser() / keys.name
     check_writable(root)
     weights = keys.model.weights
@@ -133,7 +135,7 @@ def build_experiment(
         preprocess=preprocess,
         cases=cases,
         targets=targets,
-        methods=config.methods,
+        methods=methods,
         scores=config.scores,
         atlases=atlases,
         root=root,
@@ -143,7 +145,7 @@ def build_experiment(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=notes,
+        notes=(*notes, *nulls),
     )
 
 

@@ -18,7 +18,7 @@ class Scored:
 
     Args:
         rows: one a value; None where it is undefined.
-        reasons: why a value is undefined, by its name in the rows.
+        reasons: why a value is undefined, or what it leaves out, by its name in the rows.
         curves: one a curve.
     """
 

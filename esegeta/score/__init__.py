@@ -15,6 +15,13 @@ from esegeta.score.localisation import (
     RelevanceMass,
     RelevanceRank,
 )
+from esegeta.score.sanity import (
+    SANITY,
+    ClassSensitivity,
+    EfficientMprt,
+    ParameterRandomization,
+    RandomMapBaseline,
+)
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
 from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
 from esegeta.score.sensitivity_n import SensitivityN
@@ -34,26 +41,31 @@ SCORES: dict[str, type[Score]] = {
     "gini": Gini,
     "entropy": Entropy,
     "effective_complexity": EffectiveComplexity,
+    **SANITY,
 }
 """Every score by the name that configs use."""
 
 __all__ = [
     "SCORES",
     "Auroc",
+    "ClassSensitivity",
     "Completeness",
     "ConsistencyUnderFlips",
     "Curve",
     "Deletion",
     "DiceDrop",
     "EffectiveComplexity",
+    "EfficientMprt",
     "Entropy",
     "Gini",
     "HaloProfile",
     "Infidelity",
     "Insertion",
     "Judgement",
+    "ParameterRandomization",
     "PointingGame",
     "Quality",
+    "RandomMapBaseline",
     "RelevanceMass",
     "RelevanceRank",
     "Road",

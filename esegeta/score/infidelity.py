@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,11 +10,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import (
     Attribution,
     Baseline,
     Features,
+    Objective,
     generator_for,
     parse_baseline,
     parse_features,
@@ -77,6 +80,11 @@ class Infidelity(Score):
                 "infidelity: samples must be at least 2, noise and side_mm above zero"
             )
 
+    @classmethod
+    def headline(cls) -> Quality:
+        """Return the relative one: the others follow the map's scale, or the target's."""
+        return next(quality for quality in cls.qualities if quality.name.endswith("_relative"))
+
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""
         pairs = {"gaussian": self._noise, "square": self._boxes, "supervoxels": self._parts}
@@ -98,21 +106,26 @@ class Infidelity(Score):
         return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
     def _noise(self, attribution: Attribution, context: ScoreContext) -> Pairs:
-        objective = context.objective(attribution)
-        x = attribution.volume.data
         map_ = attribution.per_channel().double()
+        shifts = self._shifts(attribution.volume.data)
+        foreseen = [float((shift.double() * map_).sum()) for shift in shifts]
+        falls = context.workings.once(
+            ("noise", self.noise, self.samples, self.seed),
+            lambda: self._noise_falls(context.objective(attribution)),
+        )
+        return torch.tensor(foreseen, dtype=torch.float64), falls
+
+    def _noise_falls(self, objective: Objective) -> Tensor:
+        x, unperturbed = objective.volume.data, objective.value()
+        falls = [unperturbed - objective.at(x - shift).value() for shift in self._shifts(x)]
+        return torch.tensor(falls, dtype=torch.float64)
+
+    def _shifts(self, x: Image) -> Iterator[Image]:
+        """Yield the perturbations, the same each time."""
         generator = generator_for(x, self.seed)
         spread = self.noise * standard_deviation(x)
-        unperturbed = objective.value()
-        foreseen, changes = [], []
         for _ in range(self.samples):
-            shift = spread * torch.randn(x.shape, generator=generator, device=x.device)
-            foreseen.append(float((shift.double() * map_).sum()))
-            changes.append(unperturbed - objective.at(x - shift).value())
-        return (
-            torch.tensor(foreseen, dtype=torch.float64),
-            torch.tensor(changes, dtype=torch.float64),
-        )
+            yield spread * torch.randn(x.shape, generator=generator, device=x.device)
 
     def _boxes(self, attribution: Attribution, context: ScoreContext) -> Pairs:
         volume = attribution.volume

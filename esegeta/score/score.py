@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
+from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.explain.attribution import require_map
 from esegeta.predict import Predictor
@@ -62,7 +63,7 @@ class Judgement:
 
     Args:
         values: one for each quality, by name; NaN where it is undefined.
-        reasons: why a value is NaN, by name; each NaN has one.
+        reasons: why a value is NaN, by name, each NaN has one; or what a mean had to leave out.
         curves: that the values sum up.
     """
 
@@ -124,6 +125,18 @@ class Score(ABC):
     name: ClassVar[str]
     family: ClassVar[str]
     qualities: ClassVar[tuple[Quality, ...]]
+
+    @classmethod
+    def headline(cls) -> Quality:
+        """Return the figure that stands for the score where one must: its first that judges.
+
+        Raises:
+            ConfigError: it only describes maps.
+        """
+        for quality in cls.qualities:
+            if quality.better != "none":
+                return quality
+        raise ConfigError(f"{cls.name} describes a map and does not judge it")
 
     def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
         """Return one value for each of the score's qualities, by name; NaN where undefined."""

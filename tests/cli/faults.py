@@ -10,6 +10,10 @@ def method(**keys: Any) -> Change:
     return lambda config: config["methods"].append(keys)
 
 
+def score(**keys: Any) -> Change:
+    return lambda config: config["scores"].append(keys)
+
+
 def target(**keys: Any) -> Change:
     return lambda config: config["targets"].append(keys)
 
@@ -200,5 +204,53 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
         "infidelty",
         'scores[0]: unknown score "infidelty"',
         '"infidelity"',
+    ),
+    "unknown score of a score": (
+        score(name="random_map_baseline", base="infidelty"),
+        "base: infidelty",
+        'scores[0].base: unknown score "infidelty"',
+        '"infidelity"',
+    ),
+    "method as the score of a score": (
+        score(name="random_map_baseline", base={"name": "saliency"}),
+        "base:",
+        'scores[0].base: unknown score "saliency"',
+        "known are",
+    ),
+    "key of the score of a score": (
+        score(name="random_map_baseline", base={"name": "infidelity", "sampels": 3}),
+        "sampels:",
+        "scores[0].base.sampels: unknown key of infidelity",
+        '"samples"',
+    ),
+    "value of the score of a score": (
+        score(name="random_map_baseline", base={"name": "infidelity", "samples": 1}),
+        "base:",
+        "scores[0].base: infidelity: samples must be at least 2",
+        "",
+    ),
+    "type of the score of a score": (
+        score(name="random_map_baseline", base={"name": "infidelity", "samples": "many"}),
+        "samples: many",
+        "scores[0].base.samples",
+        "'many'",
+    ),
+    "no name of the score of a score": (
+        score(name="random_map_baseline", base={"samples": 3}),
+        "base:",
+        "scores[0].base: needs the name of a score",
+        "",
+    ),
+    "no name of the method of a method": (
+        method(name="smoothgrad", base={"steps": 3}),
+        "base:",
+        "methods[1].base: needs the name of a method",
+        "",
+    ),
+    "a score that is judged by itself": (
+        score(name="random_map_baseline", base="random_map_baseline"),
+        "name: random_map_baseline",
+        "scores[0]: random_map_baseline: base: random_map_baseline cannot be judged by itself",
+        "",
     ),
 }

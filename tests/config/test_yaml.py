@@ -8,6 +8,8 @@ import pytest
 from esegeta.config import list_cases, load_config
 from esegeta.config.lines import parse_yaml
 from esegeta.errors import ConfigError
+from esegeta.explain import GradientShap, SmoothGrad
+from esegeta.score import Deletion, Infidelity, RandomMapBaseline, SensitivityMax
 from tests.experiments import pointwise_lab
 
 SCALARS: list[tuple[str, Any]] = [
@@ -215,3 +217,24 @@ def test_keys_of_a_target_that_contradict_each_other(case: str, tmp_path: Path) 
         place, _, message = line.removeprefix(f"{lab.config}:").partition(": ")
         assert lab.line_of("targets:") < int(place) <= len(lab.config.read_text().splitlines())
         assert message.startswith("targets[0]")
+
+
+def test_a_nested_method_or_score_gets_the_seed_of_the_config(tmp_path: Path) -> None:
+    """Also the one that is there by default, and not where it has a seed of its own."""
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    shap = {"name": "gradient_shap"}
+    lab.keys["methods"] = [{"name": "smoothgrad", "base": shap}]
+    lab.keys["scores"] = [
+        "random_map_baseline",
+        {"name": "random_map_baseline", "id": "named", "base": "infidelity"},
+        {"name": "random_map_baseline", "id": "own", "base": {"name": "infidelity", "seed": 8}},
+        {"name": "random_map_baseline", "id": "other", "base": "sensitivity_max"},
+    ]
+    loaded = load_config(lab.write())
+    assert loaded.methods["smoothgrad"] == SmoothGrad(base=GradientShap(seed=3), seed=3)
+    assert dict(loaded.scores) == {
+        "random_map_baseline": RandomMapBaseline(Deletion(steps=10, seed=3), seed=3),
+        "named": RandomMapBaseline(Infidelity(seed=3), seed=3),
+        "own": RandomMapBaseline(Infidelity(seed=8), seed=3),
+        "other": RandomMapBaseline(SensitivityMax(seed=3), seed=3),
+    }

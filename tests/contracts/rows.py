@@ -38,12 +38,14 @@ class CaseKind:
         network: `relu_batch`, `prelu_batch` or `relu_instance`, as `unet` takes it.
         num_channels: of the image.
         num_res_units: of each level; 0 for plain convolutions.
+        num_outputs: channels of the logits; the background and the labels.
     """
 
     ndim: int
     network: str
     num_channels: int
     num_res_units: int = 0
+    num_outputs: int = 2
 
     def __str__(self) -> str:
         return f"{self.ndim}d-{self.network}-{self.num_channels}ch"
@@ -54,14 +56,16 @@ class CaseKind:
             self.ndim,
             self.network,
             in_channels=self.num_channels,
+            out_channels=self.num_outputs,
             num_res_units=self.num_res_units,
             seed=seed,
         )
-        model = predictor(network, (8,) * self.ndim)
+        model = predictor(network, (8,) * self.ndim, num_outputs=self.num_outputs)
         image = volume(shape or SHAPES[self.ndim], self.num_channels)
         _predict_both(network, model.predict(image.batch))
         generator = torch.Generator().manual_seed(2)
-        weights = torch.rand((2, *image.grid.shape), generator=generator) * 2 - 0.5
+        weights = torch.rand((self.num_outputs, *image.grid.shape), generator=generator)
+        weights = 2 * weights - 0.5
         return Case(model, image, with_coefficients(frozen(model, image), weights))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,17 +15,21 @@ from esegeta.explain import Attribution, Features, GradCam, InputXGradient
 from esegeta.score import (
     SCORES,
     Auroc,
+    ClassSensitivity,
     Completeness,
     ConsistencyUnderFlips,
     Deletion,
     DiceDrop,
     EffectiveComplexity,
+    EfficientMprt,
     Entropy,
     Gini,
     HaloProfile,
     Infidelity,
     Insertion,
+    ParameterRandomization,
     PointingGame,
+    RandomMapBaseline,
     RelevanceMass,
     RelevanceRank,
     Road,
@@ -37,8 +41,8 @@ from esegeta.score import (
 )
 from esegeta.score.score import Better
 from esegeta.target import FrozenTarget
-from tests.contracts.rows import Case, assert_documented, make_case
-from tests.networks import Counting, Failing
+from tests.contracts.rows import Case, CaseKind, assert_documented
+from tests.networks import Failing
 from tests.oracles import disguised, state_of
 
 BLOCKS = Features("blocks", side_mm=4.0)
@@ -62,7 +66,14 @@ ROWS: dict[str, Score] = {
     "gini": Gini(),
     "entropy": Entropy(),
     "effective_complexity": EffectiveComplexity(BLOCKS, baseline="zero", steps=5),
+    "parameter_randomization": ParameterRandomization(max_layers=2),
+    "efficient_mprt": EfficientMprt(bins=20),
+    "class_sensitivity": ClassSensitivity(),
+    "random_map_baseline": RandomMapBaseline(Infidelity(samples=4), samples=9),
 }
+
+OF_ANY_SEED = {"random_map_baseline", "random_map_baseline_edges"}
+"""Figures that another seed need not change: a count out of a few, and one without a draw."""
 
 READ_THE_MAP_ALONE = {
     "relevance_mass",
@@ -82,7 +93,8 @@ RUN_THE_NETWORK = [name for name in ALL if name not in READ_THE_MAP_ALONE]
 
 @pytest.fixture(params=[1, 2], ids=["1ch", "2ch"])
 def case(request: pytest.FixtureRequest, ndim: int) -> Case:
-    return make_case(ndim, request.param)
+    """Three labels beside the background: some scores ask about the other labels."""
+    return CaseKind(ndim, "relu_batch", request.param, num_outputs=4).make()
 
 
 FLIPS = {"dice_drop": 5e-3}
@@ -105,6 +117,16 @@ def explained(case: Case) -> Attribution:
 
 def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, float]:
     return score.score(attribution, ScoreContext(case.model, EXPLAINER))
+
+
+def close_to(expected: dict[str, float], score: Score, *, rel: float) -> dict[str, Any]:
+    """Return what equals these figures; correlations are as exact as their range, also near 0."""
+    slack = FLIPS.get(score.name)
+    signed = {one.name for one in score.qualities if (one.low, one.high) == (-1, 1)}
+    return {
+        key: pytest.approx(value, rel=rel, abs=slack or (rel / 10 if key in signed else None))
+        for key, value in expected.items()
+    }
 
 
 def test_every_score_has_a_row_of_its_own_class() -> None:
@@ -163,7 +185,9 @@ def test_the_same_again_and_another_under_another_seed(case: Case, name: str) ->
     seeded = "seed" in {field.name for field in dataclasses.fields(ROWS[name])}
     if seeded and name not in TIES_ONLY:
         other = figures(replace(ROWS[name], seed=7), attribution, case)
-        assert all(other[key] != value for key, value in first.items())
+        moved = {key: other[key] != value for key, value in first.items()}
+        assert all(moved[key] for key in moved.keys() - OF_ANY_SEED)
+        assert any(moved.values())
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -173,7 +197,7 @@ def test_batch_size_does_not_matter(case: Case, name: str, batch_size: int) -> N
     other = replace(case, model=replace(case.model, batch_size=batch_size))
     found = figures(ROWS[name], attribution, other)
     expected = figures(ROWS[name], attribution, case)
-    assert found == pytest.approx(expected, rel=1e-4, abs=FLIPS.get(name))
+    assert found == close_to(expected, ROWS[name], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -181,7 +205,7 @@ def test_both_routes_agree(case: Case, name: str) -> None:
     attribution = explained(case)
     other = replace(attribution, target=disguised(attribution.target))
     expected = figures(ROWS[name], attribution, case)
-    assert figures(ROWS[name], other, case) == pytest.approx(expected, rel=1e-3)
+    assert figures(ROWS[name], other, case) == close_to(expected, ROWS[name], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -199,9 +223,9 @@ def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> Non
 @pytest.mark.parametrize("name", ALL)
 def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
     attribution = explained(case)
-    network = Counting(case.network)
-    figures(ROWS[name], attribution, replace(case, model=replace(case.model, network=network)))
-    assert (network.windows == 0) == (name in READ_THE_MAP_ALONE)
+    heard: list[int] = []  # also by copies of the network
+    figures(ROWS[name], attribution, replace(case, model=replace(case.model, heard=heard.append)))
+    assert (heard == []) == (name in READ_THE_MAP_ALONE)
 
 
 @pytest.mark.parametrize("nth", [1, 3])
@@ -228,5 +252,8 @@ def test_a_map_of_zeros_is_refused(case: Case, name: str) -> None:
 def test_scores_maps_of_voxels_too(case: Case, name: str) -> None:
     attribution = GradCam().explain(case.model, case.volume, with_truth(case.target))
     found = ROWS[name].judge(attribution, ScoreContext(case.model, GradCam()))
+    # Only a mean over a curve may have a value and leave something out.
+    gaps = any(math.isnan(y) for curve in found.curves for y in curve.y)
     for key, value in found.values.items():
-        assert math.isfinite(value) != bool(found.reasons.get(key))
+        reason = found.reasons.get(key, "")
+        assert math.isfinite(value) != bool(reason) or (gaps and "left out" in reason)

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import DataError, ModelError
-from esegeta.explain import PatternAttribution, PatternNet, Patterns, fit_patterns
+from esegeta.explain import (
+    NoiseTunnel,
+    PatternAttribution,
+    PatternNet,
+    Patterns,
+    Saliency,
+    fit_patterns,
+)
 from esegeta.explain.backprop.graph import mark_last
 from esegeta.explain.backprop.relevance import LayerCarrier
 from esegeta.model import held_still
@@ -231,3 +238,14 @@ def test_patterns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     short = replace(known, values={"linear.0": known.values["linear.0"]})
     with pytest.raises(ModelError, match="no operation linear"):
         PatternNet(fitted=short).explain(model, image, frozen(model, image))
+
+
+def test_what_was_learned_from_a_network_can_be_left_behind() -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((8, 8))
+    known = fit_patterns(model, [image])
+    tunnel = NoiseTunnel(base=PatternAttribution(fitted=known), samples=3)
+    assert tunnel.unlearned() == NoiseTunnel(base=PatternAttribution(), samples=3)
+    assert tunnel.unlearned().base.fitted is None
+    assert PatternNet(patterns="file").unlearned() == PatternNet()
+    saliency = Saliency(absolute=True)
+    assert saliency.unlearned() is saliency

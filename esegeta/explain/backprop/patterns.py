@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -58,6 +58,10 @@ class PatternNet(Explainer):
         own = known.fitted_on == (objective.volume.name,)
         words = "the explained volume itself" if own else ", ".join(known.fitted_on)
         return RawMap(data, more={"patterns_fitted_on": words})
+
+    def unlearned(self) -> PatternNet:
+        """Return the method without patterns: it fits them on what it explains."""
+        return replace(self, patterns=None, fitted=None)
 
     def rules(self, patterns: Patterns) -> Rules:
         """Return what takes the place of each weight."""

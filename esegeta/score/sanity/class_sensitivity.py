@@ -1,0 +1,105 @@
+"""Class sensitivity: is the map of this label another than those of the other labels?"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from esegeta.errors import ConfigError
+from esegeta.explain import Attribution
+from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
+from esegeta.score.sanity.similarity import cosine_similarity, rank_similarity
+from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.target import FrozenTarget
+
+MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}
+"""How alike the map is to that of another label."""
+
+SUFFIXES = {"spearman": "", "cosine": "_cosine"}
+"""Of the figures' names."""
+
+
+@dataclass(frozen=True)
+class ClassSensitivity(Score):
+    """How alike the map is to those of the other labels over the same voxels.
+
+        mean_j and max_j of s(a_k, a_j),   s: Spearman correlation and cosine of signed maps
+
+    a_j is the map of the same target for label j instead of k; the mask stays that of k. In -1..1:
+    1 where the map is the same for whatever label is asked, below 0 where what speaks for one label
+    speaks against the others. Each other label costs an explanation. The background counts only
+    if `labels` names it. NaN for targets that are not of one label, and where there is no other.
+
+    Args:
+        max_labels: at most so many others, those with the highest mean logit over the mask.
+
+    Source: the random logit test of Sixt et al., When Explanations Lie: Why Many Modified BP
+    Attributions Fail, 2020; there the SSIM with the map of one random label.
+    """
+
+    max_labels: int = 4
+
+    name: ClassVar[str] = "class_sensitivity"
+    family: ClassVar[str] = "sanity"
+    qualities: ClassVar[tuple[Quality, ...]] = (
+        Quality("class_sensitivity", "lower", low=-1.0, high=1.0),
+        Quality("class_sensitivity_max", "lower", low=-1.0, high=1.0),
+        Quality("class_sensitivity_cosine", "lower", low=-1.0, high=1.0),
+        Quality("class_sensitivity_cosine_max", "lower", low=-1.0, high=1.0),
+    )
+
+    def __post_init__(self) -> None:
+        if self.max_labels < 1:
+            raise ConfigError(f"{self.name}: max_labels: {self.max_labels} is below 1")
+
+    def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+        """Return mean and greatest similarities, and the curve over the other labels."""
+        target = attribution.target
+        if target.label is None or target.relabelled is None:
+            return self.undefined("the target is not of one label")
+        rivals = rivals_of(target, self.max_labels)
+        if not rivals:
+            return self.undefined("there is no other label")
+        relabelled, volume = target.relabelled, attribution.volume
+
+        def explain(label: str) -> Attribution:
+            return context.explainer.explain(context.predictor, volume, relabelled(label))
+
+        comparisons = [
+            compare(attribution, label, partial(explain, label), measures=MEASURES)
+            for label in rivals
+        ]
+        return self._summary(comparisons)
+
+    def _summary(self, comparisons: list[Comparison]) -> Judgement:
+        values: dict[str, float] = {}
+        reasons: dict[str, str] = {}
+        curves = []
+        ticks = tuple(comparison.other for comparison in comparisons)
+        x = tuple(float(place) for place in range(len(ticks)))
+        for measure, suffix in SUFFIXES.items():
+            found = known(comparisons, measure)
+            names = (f"{self.name}{suffix}", f"{self.name}{suffix}_max")
+            values[names[0]] = statistics.fmean(found) if found else math.nan
+            values[names[1]] = max(found, default=math.nan)
+            missing = left_out(comparisons, measure)
+            reasons |= dict.fromkeys(names, missing) if missing else {}
+            y = tuple(comparison.similarities[measure] for comparison in comparisons)
+            curves.append(Curve(f"labels_{measure}", "other label", measure, x, y, ticks))
+        return Judgement(values, reasons, tuple(curves))
+
+
+def rivals_of(target: FrozenTarget, count: int) -> list[str]:
+    """Return the other labels with the highest mean logit over a target's mask, highest first."""
+    labels = target.scene.labels
+    assert target.label is not None
+    own = labels.integer(target.label)
+    others = [integer for integer in sorted(labels.names) if integer != own]
+    if len(others) > count:
+        logits = target.scene.logits[0]
+        means = {one: float(logits[labels.channel(one)][target.mask].mean()) for one in others}
+        others = sorted(others, key=lambda one: -means[one])[:count]
+    return [labels.names[integer] for integer in others]

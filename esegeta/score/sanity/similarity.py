@@ -1,0 +1,149 @@
+"""How alike two maps are: by their ranks, by their structure, by the edges in them.
+
+What neither map reaches is left out: two maps of a small organ are both zero over most of a volume,
+whatever the network, and would look alike for that alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from esegeta.axes import Image, Mask
+from esegeta.explain.baseline import blur
+from esegeta.score.ranks import cosine, spearman
+
+SSIM_SIGMA_VOX = 1.5
+"""Of the window, in voxels of the finest axis; as many mm along the others."""
+
+SSIM_RADIUS_SIGMAS = 10 / 3
+"""Makes it the window of the paper: 11 voxels wide at a sigma of 1.5."""
+
+SSIM_CONSTANTS = (0.01**2, 0.03**2)
+"""Of the paper, for values in 0..1."""
+
+WHITE_QUANTILE = 0.99
+"""Magnitudes above it are white, so that a few bright voxels do not make all others black."""
+
+ROUNDING = 1e-5
+"""Of a map, as a part of its largest magnitude; smaller differences say nothing."""
+
+HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
+"""Of the descriptors; cells are smaller where a picture is."""
+
+HOG_SLICES = 16
+"""Planes at most that a 3D map is judged by."""
+
+Plane = Float[Tensor, "*S"]
+
+
+def rank_similarity(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return Spearman's correlation of two signed maps in -1..1, NaN where either is constant."""
+    where = reached(one, other)
+    flat, also = one[:, where], other[:, where]
+    return math.nan if is_constant(flat) or is_constant(also) else spearman(flat, also)
+
+
+def cosine_similarity(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the cosine between two signed maps in -1..1, NaN where either is zero."""
+    return cosine(one, other)
+
+
+def ssim(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the mean structural similarity of the pictures of two maps, in -1..1.
+
+    Source: Wang et al., Image Quality Assessment, IEEE TIP 13 (2004), equation 13, with a Gaussian
+    window that is as wide in mm along every axis.
+    """
+    where = reached(one, other)
+    finest = min(spacing_mm)
+    sigmas = [SSIM_SIGMA_VOX * finest / spacing for spacing in spacing_mm]
+    # All is black beyond: what lies further than a window from it changes nothing.
+    box = _box_around(where, math.ceil(SSIM_RADIUS_SIGMAS * max(sigmas)))
+    picture, picture_ = (_picture(map_, where)[box] for map_ in (one, other))
+    return float(structural_similarity(picture, picture_, sigmas)[where[box]].mean())
+
+
+def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
+    """Return the correlation of the histograms of oriented gradients of two maps, in -1..1.
+
+    Of 3D maps the mean over up to 16 planes across the axis with the thickest slices (the last of
+    equals). NaN where no plane has an edge, or planes are narrower than three voxels.
+
+    Source: Dalal and Triggs, Histograms of Oriented Gradients, 2005, as scikit-image has it.
+    """
+    where = reached(one, other)
+    box = _box_around(where)
+    pictures = [_picture(map_, where)[box] for map_ in (one, other)]
+    if where.ndim == 3:
+        axis = max(range(3), key=lambda axis: (round(spacing_mm[axis], 3), axis))
+        length = pictures[0].shape[axis]
+        chosen = np.linspace(0, length - 1, min(length, HOG_SLICES)).round().astype(int).tolist()
+        planes = [[picture.select(axis, place) for picture in pictures] for place in chosen]
+    else:
+        planes = [pictures]
+    if min(planes[0][0].shape) < HOG_BLOCK_CELLS:
+        return math.nan
+    planes = [pair for pair in planes if not any(is_constant(picture) for picture in pair)]
+    descriptors = [[_descriptor(picture) for picture in pair] for pair in planes]
+    found = [cosine(*(item - item.mean() for item in pair)) for pair in descriptors]
+    return sum(found) / len(found) if found else math.nan
+
+
+def reached(one: Image, other: Image) -> Mask:
+    """Return the voxels at which either map is not zero."""
+    return (one != 0).any(dim=0) | (other != 0).any(dim=0)
+
+
+def is_constant(values: Float[Tensor, "*N"]) -> bool:
+    """Tell whether values differ by no more than float32 rounds over many windows."""
+    low, high = (float(extreme) for extreme in torch.aminmax(values))
+    return high - low <= ROUNDING * max(abs(low), abs(high))
+
+
+def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> Plane:
+    """Return the structural similarity of two pictures in 0..1 around each voxel."""
+    moments = torch.stack([one, other, one * one, other * other, one * other])
+    mean, mean_, square, square_, product = blur(
+        moments, sigmas_vox, radius_sigmas=SSIM_RADIUS_SIGMAS
+    )
+    variance, variance_ = square - mean**2, square_ - mean_**2
+    covariance = product - mean * mean_
+    first, second = SSIM_CONSTANTS
+    above = (2 * mean * mean_ + first) * (2 * covariance + second)
+    below = (mean**2 + mean_**2 + first) * (variance + variance_ + second)
+    found: Tensor = above / below
+    return found
+
+
+def _picture(map_: Image, where: Mask) -> Plane:
+    """Return a map as it is looked at: its magnitude over all channels, from 0 to white at 1."""
+    magnitude = map_.double().abs().sum(dim=0)
+    values = magnitude[where]
+    white = values.kthvalue(max(1, math.ceil(WHITE_QUANTILE * len(values)))).values
+    # Where nearly all voxels are black, the brightest one is white.
+    return (magnitude / torch.where(white > 0, white, values.max())).clamp(max=1)
+
+
+def _box_around(where: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """Return the smallest box that holds all voxels of a mask, and as many around it."""
+    places = where.nonzero()
+    bounds = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
+    return tuple(slice(max(0, low - margin), high + 1 + margin) for low, high in bounds)
+
+
+def _descriptor(picture: Plane) -> Float[Tensor, " N"]:
+    from skimage.feature import hog as histograms
+
+    cell = min(HOG_CELL_VOX, min(picture.shape) // HOG_BLOCK_CELLS)
+    found = histograms(
+        picture.cpu().numpy(),
+        orientations=HOG_ORIENTATIONS,
+        pixels_per_cell=(cell, cell),
+        cells_per_block=(HOG_BLOCK_CELLS, HOG_BLOCK_CELLS),
+    )
+    return torch.from_numpy(found)

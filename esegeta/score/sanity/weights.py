@@ -1,0 +1,202 @@
+"""A network whose layers take random weights, one after another; itself it is never touched.
+
+All is done on a copy. Random weights are drawn once for the whole network, so that a layer's are
+the same whichever others are random beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esegeta.errors import ModelError
+from esegeta.model import held_still, list_layers
+from esegeta.predict import Predictor
+from esegeta.score.sanity.layers import (
+    WeightLayer,
+    evenly,
+    has_statistics,
+    used_parameters,
+    weight_layers,
+)
+from esegeta.target import FrozenTarget
+from esegeta.volume import Volume
+
+CALIBRATION_WINDOWS = 8
+"""Windows at most that the running statistics of random layers are measured on."""
+
+
+class RandomWeights:
+    """Gives a predictor of the network with random weights in some layers.
+
+    Each module draws its weights as its class does (`reset_parameters`); those of modules that
+    cannot are shuffled, which keeps their moments. Running statistics of random norms are measured
+    anew on windows of the image. Left as trained they would belong to weights that are gone and
+    could blow the activations up; reset to 0 and 1 they would let the activations fade, layer by
+    layer, until the biases alone decide.
+
+    Args:
+        predictor: of the whole network.
+        target: frozen; of the layers, those that it reads are found.
+        volume: what is explained.
+        seed: of the weights.
+
+    Raises:
+        ModelError: the network cannot be copied, or has no weights that the target depends on.
+    """
+
+    def __init__(
+        self, predictor: Predictor, target: FrozenTarget, volume: Volume, seed: int
+    ) -> None:
+        self._copy = copied(predictor.network)
+        self._predictor = replace(predictor, network=self._copy)
+        # A target inside the network is read by a predictor that ends at its layer.
+        self._read = target.scene.predictor_for(self._predictor)
+        self._volume = volume
+        windows = self._read.windows(volume.batch)
+        self._calibration = evenly(target.touched(windows), CALIBRATION_WINDOWS)
+        self._original = _tensors(predictor.network)
+        self._random = random_tensors(self._copy, seed)
+        self.layers = self._find_layers()
+
+    def _find_layers(self) -> list[WeightLayer]:
+        """Return the layers that the target depends on, from the output to the input."""
+        windows = self._read.windows(self._volume.batch)
+        pieces = next(self._read.pieces(self._volume.batch, windows, self._calibration))
+        run = partial(self._read.run, pieces.crops, windows)
+        with held_still(self._read.network):
+            used = used_parameters(self._copy, run)
+            ended = {item.name: item.order for item in list_layers(self._read.network, run)}
+        layers = weight_layers(self._copy, ended, used)
+        if not layers:
+            raise ModelError("the network has no weights that the target depends on")
+        return layers[::-1]
+
+    def predictor_with(self, layers: Sequence[WeightLayer]) -> Predictor:
+        """Return a predictor whose network has random weights in these layers alone.
+
+        It is good until the next is asked for: all of them share one copy.
+        """
+        chosen = {name for layer in layers for name in layer.modules}
+        with torch.no_grad():
+            for key, tensor in _tensors(self._copy).items():
+                tensor.copy_(self._original[key])
+            # In a second pass: a tensor that two modules share is random where either is.
+            for name, module in self._copy.named_modules():
+                if name in chosen:
+                    for key, tensor in _own_tensors(name, module):
+                        tensor.copy_(self._random[key])
+        self._measure_statistics(chosen)
+        return self._predictor
+
+    def _measure_statistics(self, chosen: set[str]) -> None:
+        named = dict(self._copy.named_modules())
+        norms = [named[name] for name in chosen if has_statistics(named[name])]
+        if not norms:
+            return
+        # One window at a time: a batch's statistics would depend on what else is in it.
+        read, x = replace(self._read, batch_size=1), self._volume.batch
+        windows = read.windows(x)
+        with torch.no_grad(), held_still(read.network), _measured(norms):
+            for pieces in read.pieces(x, windows, self._calibration):
+                read.run(pieces.crops, windows)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares nothing with it.
+
+    Raises:
+        ModelError: it cannot be copied.
+    """
+    # Tensors that the latest forward pass left behind hang on a graph, which cannot be copied.
+    left_behind = [tensor for module in network.modules() for tensor in _tensors_in(vars(module))]
+    memo = {id(tensor): tensor.detach().clone() for tensor in left_behind if not tensor.is_leaf}
+    try:
+        return copy.deepcopy(network, memo)
+    except Exception as error:  # whatever the network's own code raises is the reason it fails
+        reason = str(error).strip().splitlines() or [""]
+        raise ModelError(
+            f"the network cannot be copied ({type(error).__name__}: {reason[0][:160]})",
+            hint="mend how its class copies itself, so that copy.deepcopy takes it",
+        ) from error
+
+
+def _tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
+    """Yield the tensors in a value, and in lists, tuples and dictionaries in it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)) and depth > 0:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item, depth - 1)
+
+
+def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Return random values for all parameters and buffers of a network, by name.
+
+    Drawn on the CPU, so that they are the same on every device.
+    """
+    before = {key: tensor.cpu() for key, tensor in _tensors(network).items()}
+    twin = copied(network).cpu()
+    with torch.random.fork_rng(devices=()), torch.no_grad():
+        # Seeded by text: a network that was built under the same seed has drawn other weights.
+        torch.manual_seed(random.Random(f"random weights {seed}").getrandbits(62))
+        for module in twin.modules():
+            # A class may want arguments for it; what is not reset is shuffled below.
+            with suppress(Exception):
+                module.reset_parameters()  # type: ignore[operator]
+        after = _tensors(twin)
+        for key, _ in _named_parameters(twin):
+            if torch.equal(after[key], before[key]):
+                order = torch.randperm(after[key].numel())
+                after[key].copy_(before[key].flatten()[order].reshape(before[key].shape))
+    return after
+
+
+@contextmanager
+def _measured(norms: Collection[nn.Module]) -> Iterator[None]:
+    """Let norms take their running statistics from what goes through them, before they use them."""
+    seen: dict[nn.Module, int] = dict.fromkeys(norms, 0)
+
+    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].detach().transpose(0, 1).flatten(1)
+        if values.shape[1] < 2:
+            return  # one value has no variance
+        seen[norm] += 1
+        variance, mean = torch.var_mean(values.float(), dim=1, correction=0)
+        for known, new in ((norm.running_mean, mean), (norm.running_var, variance)):
+            assert isinstance(known, Tensor)
+            known += (new - known) / seen[norm]
+
+    handles = [norm.register_forward_pre_hook(hook) for norm in norms]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers by name; one that two modules share has two names."""
+    return {
+        key: tensor
+        for name, module in network.named_modules()
+        for key, tensor in _own_tensors(name, module)
+    }
+
+
+def _own_tensors(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(name, recurse=False)
+    yield from module.named_buffers(name, recurse=False)
+
+
+def _named_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, module in network.named_modules():
+        yield from module.named_parameters(name, recurse=False)
