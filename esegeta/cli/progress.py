@@ -163,9 +163,9 @@ def listen(*, quiet: bool) -> Iterator[Listener]:
 def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
     """Print the table of failures and where the results lie."""
     failures = outcome.failures
-    for failure in failures:
-        if failure.is_bug:
-            print(failure.traceback, file=sys.stderr)
+    # Many units may have failed of one bug.
+    for text in dict.fromkeys(failure.traceback for failure in failures if failure.is_bug):
+        print(text, file=sys.stderr)
     if failures and not sys.stderr.isatty():
         print("failures:", file=sys.stderr)
         for failure in failures:

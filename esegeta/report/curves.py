@@ -24,6 +24,7 @@ LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 
 DPI = 130
 PANELS_A_ROW = 3
+MOST_LETTERS = 20
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def draw_curves(path: Path, rows: Sequence[CurveRow], title: str) -> None:
     figure.savefig(path, dpi=DPI, facecolor="white")
 
 
+def _short(ticks: Sequence[str]) -> list[str]:
+    """Return the ends of long names, such as those of layers."""
+    return [tick if len(tick) <= MOST_LETTERS else f"…{tick[1 - MOST_LETTERS :]}" for tick in ticks]
+
+
 def _draw_panel(axis: Any, lines: Sequence[CurveRow]) -> None:
     for number, line in enumerate(lines):
         colour = LINE_COLOURS[number % len(LINE_COLOURS)]
@@ -89,7 +95,7 @@ def _draw_panel(axis: Any, lines: Sequence[CurveRow]) -> None:
         options = {"color": colour, "linewidth": 1.4, "marker": "o", "markersize": 2.5}
         axis.plot(places, np.asarray(line.y), label=line.curve, **options)
         if line.ticks:
-            axis.set_xticks(places, line.ticks, rotation=60, ha="right", fontsize=6)
+            axis.set_xticks(places, _short(line.ticks), rotation=60, ha="right", fontsize=6)
     if len(lines) > 1:
         axis.legend(fontsize=7, frameon=False)
     axis.tick_params(axis="y", labelsize=8)

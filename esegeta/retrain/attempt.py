@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esegeta.axes import Image
+from esegeta.axes import Image, Mask
 from esegeta.predict import Predictor
 from esegeta.retrain.dice import fold_dice, sample_dice
 from esegeta.retrain.material import Material
@@ -53,9 +53,15 @@ class Bench:
             by_sample = self.test(network, training, listener)
             seconds = time.perf_counter() - start
             result = TrainingResult(training, "done", fold_dice(by_sample), seconds)
-            names = [self.material.names[sample.place] for sample in self._parts(training)[1]]
+            _, samples = self._parts(training)
             more = {
-                "images": dict(zip(names, by_sample, strict=True)),
+                "images": {
+                    self.material.names[sample.place]: {
+                        "dice": dice,
+                        "removed": self.removed_of_labels(sample, training.removal),
+                    }
+                    for sample, dice in zip(samples, by_sample, strict=True)
+                },
                 "loss": {"first": history[0], "last": history[-1]},
             }
             write_result(result, self.retraining.root, fingerprint, more)
@@ -95,13 +101,29 @@ class Bench:
 
     def image(self, sample: Sample, removal: Removal) -> Image:
         """Return a sample's image without its voxels."""
-        return sample.without(removal.mask(self.orders[sample.place], sample.shape))
+        return sample.without(self._mask(sample, removal))
+
+    def removed_of_labels(self, sample: Sample, removal: Removal) -> dict[str, float]:
+        """Return which part of each label's voxels is removed from a sample.
+
+        Where nearly all of a label is gone and little of the rest, its place can be read off the
+        hole: a Dice that stays high is then no sign that the method was wrong.
+        """
+        labels, removed = self.retraining.experiment.predictor.labels, self._mask(sample, removal)
+        flat = removed.flatten().numpy()
+        return {
+            labels.names[integer]: float(flat[voxels].mean())
+            for integer, voxels in sample.pools.items()
+        }
 
     def expected_windows(self, training: Training) -> int:
         """Return how many patches and windows go through the network."""
         plan, recipe = self.retraining.experiment.predictor.plan, self.retraining.recipe
         tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
         return recipe.iterations * recipe.batch_size + tested
+
+    def _mask(self, sample: Sample, removal: Removal) -> Mask:
+        return removal.mask(self.orders[sample.place], sample.shape)
 
     def _parts(self, training: Training) -> tuple[list[Sample], list[Sample]]:
         return self.material.fold(training.fold, self.retraining.keys.folds)

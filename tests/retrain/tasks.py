@@ -51,6 +51,11 @@ class RetrainLab(Lab):
         """Return retrain.json."""
         return read_json(self.retrain_folder / "retrain.json")
 
+    def results(self, mode: str, method: str) -> list[dict[str, Any]]:
+        """Return the files of the trainings of a mode and method."""
+        paths = (self.retrain_folder / "units").glob(f"{method}_{mode}-*.json")
+        return [read_json(path) for path in sorted(paths)]
+
     def endings(self) -> dict[str, int]:
         """Return how many trainings ended how."""
         found: dict[str, int] = {}

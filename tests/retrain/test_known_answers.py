@@ -31,6 +31,13 @@ def test_roar_and_kar_tell_a_true_map_from_chance(lab: RetrainLab) -> None:
     assert min(lab.dice("kar", TRUE_MAP, 0.5)) > 0.95
     assert max(lab.dice("kar", "random", 0.5)) < 0.8
 
+    # The true map's half holds all of the label: ROAR removes it whole, KAR keeps it whole.
+    for mode, removed in (("roar", 1.0), ("kar", 0.0)):
+        for unit in lab.results(mode, TRUE_MAP):
+            assert [image["removed"] for image in unit["images"].values()] == [
+                {"liver": removed}
+            ] * 2
+
     gains = {
         (row["mode"], row["method"]): row["gain_over_random"]
         for row in lab.table("summary.csv")
