@@ -1,0 +1,142 @@
+"""A unit at all thresholds: how well its activation ranks a concept, and where to cut it.
+
+Activations are counted at a layer's own positions, each with the concepts of the voxel at its
+centre, in bins between quantiles of the unit's activations. That is enough to choose a threshold
+and to rank; the IoU at a chosen threshold is counted over voxels like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.predict import LayerGrid
+
+NUM_EDGES = 255
+SAMPLE = 1 << 15
+"""Activations of each unit that the bins are laid out by, over all cases."""
+
+Histograms = Int[Tensor, "U E M"]
+"""Positions of each unit by bin and by something else: part or concept."""
+
+
+class Sketch:
+    """Evenly spaced activations of each unit, from which the edges of bins are taken.
+
+    Args:
+        num_cases: that will be added; each gives as many.
+    """
+
+    def __init__(self, num_cases: int) -> None:
+        self._share = max(SAMPLE // num_cases, 1)
+        self._taken: list[Tensor] = []
+
+    def add(self, values: Float[Tensor, "U N"]) -> None:
+        """Take some activations of a case."""
+        step = max(values.shape[1] // self._share, 1)
+        self._taken.append(values[:, ::step][:, : self._share].clone())
+
+    def edges(self) -> Float[Tensor, "U E"]:
+        """Return the edges: quantiles of what was taken, in ascending order."""
+        taken = torch.cat(self._taken, dim=1)
+        levels = torch.linspace(0, 1, NUM_EDGES + 2, device=taken.device)[1:-1]
+        places = (levels * (taken.shape[1] - 1)).round().long()
+        return taken.sort(dim=1).values[:, places].contiguous()
+
+
+def histograms(
+    values: Float[Tensor, "U N"],
+    edges: Float[Tensor, "U E"],
+    parts: Int[Tensor, " N"],
+    num_parts: int,
+) -> Int[Tensor, "U B M"]:
+    """Count activations by bin and part.
+
+    Bin b holds what exceeds exactly b of the edges, so that the bins from b + 1 on are all that
+    is above edge b.
+
+    Args:
+        values: of each unit at each position.
+        edges: of its bins, ascending.
+        parts: of each position.
+        num_parts: M.
+    """
+    num_units, num_bins = len(values), edges.shape[1] + 1
+    bins = torch.searchsorted(edges, values.contiguous())
+    first = torch.arange(num_units, device=values.device)[:, None] * num_bins
+    places = ((bins + first) * num_parts + parts).flatten()
+    counts = torch.bincount(places, minlength=num_units * num_bins * num_parts)
+    return counts.reshape(num_units, num_bins, num_parts)
+
+
+def auroc(inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"]) -> Float[Tensor, "U K"]:
+    """Return the chance that a position of a concept has a larger activation than one beside it.
+
+    Two of one bin count half. 0.5: the unit does not rank the concept; NaN where the concept is
+    nowhere or everywhere.
+
+    Args:
+        inside: positions of each concept by bin.
+        everything: all positions by bin.
+    """
+    positive = inside.double()
+    negative = everything[:, :, None].double() - positive
+    below = negative.cumsum(dim=1) - negative
+    wins = (positive * (below + negative / 2)).sum(dim=1)
+    return wins / (positive.sum(dim=1) * negative.sum(dim=1))
+
+
+def best_thresholds(
+    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"], edges: Float[Tensor, "U E"]
+) -> Float[Tensor, "U K"]:
+    """Return the edge at which the IoU over positions is largest, for each unit and concept.
+
+    Args:
+        inside: positions of each concept by bin, in the cases to choose by.
+        everything: all positions by bin.
+        edges: of the bins.
+    """
+    both = _above_edges(inside)
+    union = _above_edges(everything)[:, :, None] + inside.sum(dim=1, keepdim=True) - both
+    best = (both.double() / union.double().clamp(min=1)).argmax(dim=1)
+    return edges.gather(1, best)
+
+
+def centre_voxels(grid: LayerGrid, device: torch.device) -> tuple[list[slice], Int[Tensor, " P"]]:
+    """Return which positions of a layer lie in the volume, and the voxel at the centre of each.
+
+    Args:
+        grid: of the layer over a volume.
+        device: of the result.
+
+    Returns:
+        A box of positions: those with their centre in the volume rather than in its padding, and
+        at least one. Then an index into the flattened volume for each of them; a centre between
+        two voxels goes to the latter.
+    """
+    box: list[slice] = []
+    voxels = torch.zeros((), dtype=torch.int64)
+    for axis, length in enumerate(grid.windows.shape):
+        padding, stride = grid.windows.padding[axis][0], grid.stride[axis]
+        places = torch.arange(grid.shape[axis], dtype=torch.float64)
+        centres = stride * (places + 0.5) - 0.5 - padding
+        inside = ((centres >= -0.5) & (centres < length - 0.5)).nonzero()[:, 0]
+        if not len(inside):
+            inside = (centres - (length - 1) / 2).abs().argmin()[None]
+        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        nearest = (centres[inside] + 0.5).floor().long().clamp(0, length - 1)
+        voxels = voxels[..., None] * length + nearest
+    return box, voxels.flatten().to(device)
+
+
+def positions_within(maps: Tensor, box: Sequence[slice]) -> Float[Tensor, "U P"]:
+    """Return the activations of each unit at the positions of a box."""
+    return maps[(slice(None), *box)].flatten(1)
+
+
+def _above_edges(counts: Tensor) -> Tensor:
+    """Return the sums over the bins above each edge."""
+    return counts.flip(1).cumsum(1).flip(1)[:, 1:]

@@ -1,0 +1,1 @@
+"""Dissection as a command: built from configs, run case by case, resumed."""
