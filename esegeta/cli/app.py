@@ -77,13 +77,57 @@ def run(
 
 
 @app.command()
+def dissect(
+    config: ConfigPath,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers", metavar="NAME", help="Instead of the config's; repeat it, or all."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for results.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Tell which units of a network detect which concepts; goes on where it was stopped.
+
+    Exit code 0: all is well. 2: a config or a file that you can mend.
+    """
+    from esegeta.cli.dissection import show_dissected
+    from esegeta.cli.progress import listen
+    from esegeta.config import load_config
+    from esegeta.dissection import build_study, run_study
+
+    loaded = load_config(config, overrides or [])
+    names = [name for text in layers or [] for name in text.split(",") if name]
+    study = build_study(loaded, layers=names, output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        dissected = run_study(study, listener, overwrite=overwrite)
+    if not quiet:
+        show_dissected(dissected, study.folder)
+
+
+@app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
     from esegeta.cli.show import show_experiment
     from esegeta.config import load_config
     from esegeta.run import build_experiment
 
-    show_experiment(build_experiment(load_config(config, overrides or []), device=device))
+    loaded = load_config(config, overrides or [])
+    if loaded.keys.targets or loaded.keys.dissection is None:
+        show_experiment(build_experiment(loaded, device=device))
+    if loaded.keys.dissection is not None:
+        from esegeta.cli.dissection import show_study
+        from esegeta.dissection import build_study
+
+        show_study(build_study(loaded, device=device))
 
 
 @app.command()

@@ -25,6 +25,14 @@ from esegeta.dissect.curves import (
     histograms,
     positions_within,
 )
+from esegeta.dissect.findings import (
+    Bar,
+    Pair,
+    UnitFinding,
+    best_pair,
+    detectors,
+    pairs_of,
+)
 from esegeta.dissect.null import NULLS, CircularShift, Null, Permutation, p_values, q_values
 from esegeta.dissect.partition import Partition
 from esegeta.dissect.quantile import (
@@ -40,6 +48,7 @@ __all__ = [
     "NULLS",
     "SIDES",
     "Above",
+    "Bar",
     "BitHistograms",
     "Boundary",
     "CircularShift",
@@ -53,6 +62,7 @@ __all__ = [
     "LargestValues",
     "MaskFile",
     "Null",
+    "Pair",
     "Partition",
     "Permutation",
     "Rule",
@@ -61,13 +71,17 @@ __all__ = [
     "Tally",
     "ThresholdFinder",
     "Together",
+    "UnitFinding",
     "auroc",
+    "best_pair",
     "best_thresholds",
     "centre_voxels",
     "concept_masks",
+    "detectors",
     "find_above",
     "histograms",
     "p_values",
+    "pairs_of",
     "positions_within",
     "q_values",
     "rank_of",

@@ -271,17 +271,20 @@ class Edges(Rule):
         return (steepness > least).to(volume.data.device)
 
 
-def concept_masks(concepts: Sequence[Concept], ground: Ground) -> list[Mask]:
+def concept_masks(
+    concepts: Sequence[Concept], ground: Ground, *, helpers: Sequence[Concept] = ()
+) -> list[Mask]:
     """Return the mask of each concept over a case; those that others are made of are made once.
 
     Args:
         concepts: all of them; each may be made of any other, but not of itself.
         ground: image, label map and mask files of the case.
+        helpers: what concepts may be made of, too.
 
     Raises:
         DataError: the case lacks what a concept is made of.
     """
-    known = {concept.name: concept for concept in concepts}
+    known = {concept.name: concept for concept in (*helpers, *concepts)}
     made: dict[str, Mask] = {}
 
     def look(name: str) -> Mask:

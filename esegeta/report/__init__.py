@@ -19,13 +19,26 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
+from esegeta.report.unit_figures import Panel, draw_concepts, draw_unit, panels_of
+from esegeta.report.unit_tables import (
+    IMAGE_COLUMNS,
+    write_concepts,
+    write_pairs,
+    write_rows,
+    write_units,
+)
 
 __all__ = [
+    "IMAGE_COLUMNS",
+    "Panel",
     "PredictionFiles",
     "ScoreRow",
     "UnitFiles",
+    "draw_concepts",
     "draw_overlay",
     "draw_regions",
+    "draw_unit",
+    "panels_of",
     "read_sidecar",
     "region_row",
     "remove_attribution",
@@ -33,8 +46,12 @@ __all__ = [
     "remove_regions",
     "save_attribution",
     "save_prediction",
+    "write_concepts",
     "write_dataset_files",
+    "write_pairs",
     "write_record",
     "write_regions",
+    "write_rows",
     "write_scores",
+    "write_units",
 ]

@@ -22,6 +22,7 @@ NOT_OF_BIDS = (
     "*_layermap.*",
     "*_overlay.png",
     "*_regions.png",
+    "dissection/",
 )
 """What the validator of BIDS shall pass over."""
 

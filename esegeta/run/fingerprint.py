@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
-from esegeta.run.build import Experiment
+from esegeta.run.build import Basis, Experiment
 from esegeta.run.files import atlas_file, baseline_files, nested_explainers
 from esegeta.run.patterns import patterns_fingerprint
 from esegeta.run.targets import TargetPlan
@@ -22,9 +22,9 @@ def hash_inputs(case: Case) -> dict[str, str]:
     return {str(path): file_sha256(path) for path in paths}
 
 
-def prediction_fingerprint(experiment: Experiment, inputs: dict[str, str]) -> str:
+def prediction_fingerprint(basis: Basis, inputs: dict[str, str]) -> str:
     """Return the fingerprint of a case's prediction."""
-    return _digest(_prediction_parts(experiment, inputs))
+    return digest(_prediction_parts(basis, inputs))
 
 
 def unit_fingerprint(
@@ -43,7 +43,7 @@ def unit_fingerprint(
         for *_, baseline in baselines_of(part)
     ]
     atlases = [atlas_file(part, case, experiment.config) for part in parts]
-    return _digest(
+    return digest(
         {
             "prediction": _prediction_parts(experiment, inputs),
             "target": plan.fingerprint(case),
@@ -63,17 +63,17 @@ def unit_fingerprint(
     )
 
 
-def _prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[str, Any]:
+def _prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
     from esegeta import __version__
 
-    keys = experiment.config.keys
+    keys = basis.config.keys
     model = keys.model.model_dump(mode="json")
     return {
         "esegeta": __version__,
         "model": {
             **model,
-            "weights": experiment.weights_sha256,
-            "code": experiment.code_sha256,
+            "weights": basis.weights_sha256,
+            "code": basis.code_sha256,
         },
         "activation": keys.activation,
         "labels": {str(integer): name for integer, name in keys.labels.items()},
@@ -89,6 +89,7 @@ def _sha256_of(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
-def _digest(parts: dict[str, Any]) -> str:
+def digest(parts: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

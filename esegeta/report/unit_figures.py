@@ -1,0 +1,165 @@
+"""Figures of a dissection: a unit on the images that activate it most, and layers by concept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from esegeta.axes import Mask
+from esegeta.report.overlay import GREY_PERCENTILES, Plane, canonical, planes_of
+from esegeta.volume import Volume
+
+UNIT_COLOUR, CONCEPT_COLOUR = "#ff7f0e", "#00c8ff"
+BAR_COLOUR = "#0072b2"
+DPI = 110
+PANEL_INCHES = 2.9
+COLUMNS_2D = 4
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice of a case, with what a unit and its concept mark in it.
+
+    Args:
+        title: above the slice.
+        image: grey values as they are drawn, rows upwards.
+        unit: the unit's mask.
+        concept: the concept's mask.
+        size_mm: of the slice, to the right and upwards.
+        grey: range of grey values.
+        mirrored: patient's right is drawn on the left.
+    """
+
+    title: str
+    image: np.ndarray
+    unit: np.ndarray
+    concept: np.ndarray
+    size_mm: tuple[float, float]
+    grey: tuple[float, float]
+    mirrored: bool
+
+
+def panels_of(volume: Volume, unit: Mask, concept: Mask, title: str) -> list[Panel]:
+    """Return the planes of a case in which a unit's mask shows best.
+
+    In each plane it is the slice with the most voxels of unit and concept together; of the unit
+    alone where they do not meet.
+
+    Args:
+        volume: the image.
+        unit: voxels of the unit's mask.
+        concept: voxels of the concept.
+        title: joins the title of each panel.
+    """
+    image, grid = canonical(volume.data[0], volume)
+    masks = [canonical(mask.float(), volume)[0] > 0.5 for mask in (unit, concept)]
+    low, high = np.percentile(image, GREY_PERCENTILES)
+    both = masks[0] & masks[1]
+    shown = next((mask for mask in (both, masks[0], masks[1]) if mask.any()), both)
+    panels = []
+    for plane in planes_of(image.shape):
+        place = _best_slice(shown, plane)
+        image_, unit_, concept_ = (array[place].T for array in (image, *masks))
+        width = grid.spacing_mm[plane.horizontal] * image_.shape[1]
+        height = grid.spacing_mm[plane.vertical] * image_.shape[0]
+        heading = f"{title} {plane.title}".strip()
+        grey = (float(low), max(float(high), float(low) + 1e-6))
+        panels.append(
+            Panel(heading, image_, unit_, concept_, (width, height), grey, plane.mirrored)
+        )
+    return panels
+
+
+def draw_unit(
+    path: Path, title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]
+) -> None:
+    """Draw a unit as PNG: a row of planes a case; several images a row in 2D.
+
+    Args:
+        path: of the picture.
+        title: layer, unit, concept, figures.
+        names: of the unit's outline and of the concept's.
+        rows: the panels of each case.
+    """
+    lines = [list(row) for row in rows]
+    if all(len(row) == 1 for row in lines):
+        flat = [panel for row in lines for panel in row]
+        lines = [flat[at : at + COLUMNS_2D] for at in range(0, len(flat), COLUMNS_2D)]
+    columns = max(len(line) for line in lines)
+    size = (PANEL_INCHES * max(columns, 2), PANEL_INCHES * len(lines) + 1.0)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(lines), columns, squeeze=False)
+    for row, line in zip(axes, lines, strict=True):
+        for axis in row:
+            axis.set_axis_off()
+        for axis, panel in zip(row, line, strict=False):
+            _draw_panel(axis, panel)
+    handles = [
+        Line2D([], [], color=colour, label=name)
+        for colour, name in zip((UNIT_COLOUR, CONCEPT_COLOUR), names, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def draw_concepts(path: Path, counts: Mapping[str, Mapping[str, int]], title: str) -> None:
+    """Draw how many units of each layer are named for each concept, as bars.
+
+    Args:
+        path: of the picture.
+        counts: number of units by layer and concept; every layer has the same concepts.
+        title: above all.
+    """
+    layers = list(counts)
+    concepts = list(next(iter(counts.values())))
+    width = 1.6 + 0.32 * len(concepts)
+    figure = Figure(figsize=(max(width * len(layers), 5.0), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(layers), squeeze=False, sharey=True)[0]
+    for axis, layer in zip(axes, layers, strict=True):
+        numbers = [counts[layer][concept] for concept in concepts]
+        axis.bar(range(len(concepts)), numbers, color=BAR_COLOUR, width=0.7)
+        axis.set_xticks(range(len(concepts)), concepts, rotation=60, ha="right", fontsize=8)
+        unique = sum(number > 0 for number in numbers)
+        axis.set_title(f"{layer}\n{sum(numbers)} named, {unique} unique", fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.yaxis.get_major_locator().set_params(integer=True)
+        axis.tick_params(axis="y", labelsize=8)
+    axes[0].set_ylabel("units", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def _best_slice(mask: np.ndarray, plane: Plane) -> tuple[Any, ...]:
+    """Return the index of the slice of a plane that holds most of a mask."""
+    place: list[Any] = []
+    for axis in range(mask.ndim):
+        if axis in (plane.horizontal, plane.vertical):
+            place.append(slice(None))
+            continue
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        profile = mask.sum(axis=others)
+        place.append(int(profile.argmax()) if profile.any() else mask.shape[axis] // 2)
+    return tuple(place)
+
+
+def _draw_panel(axis: Any, panel: Panel) -> None:
+    width, height = panel.size_mm
+    options = {"origin": "lower", "extent": (0, width, 0, height)}
+    low, high = panel.grey
+    axis.imshow(panel.image, cmap="gray", vmin=low, vmax=high, **options)
+    for mask, colour in ((panel.concept, CONCEPT_COLOUR), (panel.unit, UNIT_COLOUR)):
+        if mask.any() and not mask.all() and min(mask.shape) > 1:
+            axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=1.0, **options)
+    axis.set_xlim((width, 0) if panel.mirrored else (0, width))
+    axis.set_aspect("equal")
+    axis.set_title(panel.title, fontsize=8)
