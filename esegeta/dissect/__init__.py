@@ -1,5 +1,6 @@
 """Network dissection: which units of a network are detectors of which concepts."""
 
+from esegeta.dissect.ablation import Effect, dice_of, effect_of, random_sets
 from esegeta.dissect.above import Above, find_above
 from esegeta.dissect.concept import (
     SIDES,
@@ -56,6 +57,7 @@ __all__ = [
     "Concept",
     "Distance",
     "Edges",
+    "Effect",
     "Ground",
     "Half",
     "LabelValues",
@@ -78,12 +80,15 @@ __all__ = [
     "centre_voxels",
     "concept_masks",
     "detectors",
+    "dice_of",
+    "effect_of",
     "find_above",
     "histograms",
     "p_values",
     "pairs_of",
     "positions_within",
     "q_values",
+    "random_sets",
     "rank_of",
     "tally",
     "threshold_finder",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from esegeta.dissection.ablate import check_switches, write_ablation
 from esegeta.dissection.kept import clear
 from esegeta.dissection.pictures import write_pictures
 from esegeta.dissection.session import Session
@@ -61,6 +62,7 @@ def run_study(
     start = time.perf_counter()
     listener = listener or Silence()
     session = Session(study, listener)
+    check_switches(session)
     if overwrite:
         clear(session.folder)
     else:
@@ -129,6 +131,8 @@ def _dissect(session: Session) -> dict[str, Any]:
     results = replace(results, findings=images.complete(results.findings))
     files = _write_tables(session, results, totals, images)
     files += write_pictures(session, results, levels, torch.stack(peaks))
+    if study.keys.ablation is not None:
+        files += write_ablation(session, results, levels)
     summary = summary_of(study, results, totals)
     return {**summary, "files": [str(path.relative_to(study.folder)) for path in files]}
 

@@ -31,12 +31,14 @@ class Levels:
         threshold: the k-th largest activation over all cases.
         minimum: smallest activation.
         maximum: largest activation; a unit with both the same is dead.
+        mean: over the layer's positions, float64.
         edges: of the bins that activations are counted in.
     """
 
     threshold: Float[Tensor, " U"]
     minimum: Float[Tensor, " U"]
     maximum: Float[Tensor, " U"]
+    mean: Float[Tensor, " U"]
     edges: Float[Tensor, "U E"]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -67,6 +69,8 @@ class LevelFinder:
         self._sketches = {part: Sketch(len(study.shapes)) for part in study.parts}
         self._lows: dict[Units, Tensor] = {}
         self._highs: dict[Units, Tensor] = {}
+        self._sums: dict[Units, Tensor] = {}
+        self._num_positions: dict[Units, int] = {}
         self._pass = 0
 
     @property
@@ -83,7 +87,11 @@ class LevelFinder:
         finder.add(values)
         if self._pass:
             return
-        self._sketches[maps.units].add(native_values(maps))
+        native = native_values(maps)
+        self._sketches[maps.units].add(native)
+        total = native.sum(dim=1, dtype=torch.float64)
+        self._sums[maps.units] = self._sums.get(maps.units, 0) + total
+        self._num_positions[maps.units] = self._num_positions.get(maps.units, 0) + native.shape[1]
         low, high = values.aminmax(dim=1)
         if maps.units in self._lows:
             low = torch.minimum(low, self._lows[maps.units])
@@ -103,6 +111,7 @@ class LevelFinder:
             _joined([finder.thresholds() for finder in self._finders.values()]),
             _joined(list(self._lows.values())),
             _joined(list(self._highs.values())),
+            _joined([total / self._num_positions[part] for part, total in self._sums.items()]),
             _joined([sketch.edges() for sketch in self._sketches.values()]),
         )
 

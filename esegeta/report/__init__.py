@@ -19,8 +19,9 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
-from esegeta.report.unit_figures import Panel, draw_concepts, draw_unit, panels_of
+from esegeta.report.unit_figures import Panel, draw_concepts, draw_effects, draw_unit, panels_of
 from esegeta.report.unit_tables import (
+    ABLATION_COLUMNS,
     IMAGE_COLUMNS,
     write_concepts,
     write_pairs,
@@ -29,12 +30,14 @@ from esegeta.report.unit_tables import (
 )
 
 __all__ = [
+    "ABLATION_COLUMNS",
     "IMAGE_COLUMNS",
     "Panel",
     "PredictionFiles",
     "ScoreRow",
     "UnitFiles",
     "draw_concepts",
+    "draw_effects",
     "draw_overlay",
     "draw_regions",
     "draw_unit",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from esegeta.axes import Mask
+from esegeta.dissect import Effect
 from esegeta.report.overlay import GREY_PERCENTILES, Plane, canonical, planes_of
 from esegeta.volume import Volume
 
@@ -121,21 +122,56 @@ def draw_concepts(path: Path, counts: Mapping[str, Mapping[str, int]], title: st
     """
     layers = list(counts)
     concepts = list(next(iter(counts.values())))
-    width = 1.6 + 0.32 * len(concepts)
-    figure = Figure(figsize=(max(width * len(layers), 5.0), 3.6), layout="constrained")
+    size = (max(2.6 + 0.42 * len(concepts), 4.5), 1.15 * len(layers) + 1.6)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(layers), squeeze=False, sharey=True)[0]
+    axes = figure.subplots(len(layers), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for axis, layer in zip(axes, layers, strict=True):
         numbers = [counts[layer][concept] for concept in concepts]
         axis.bar(range(len(concepts)), numbers, color=BAR_COLOUR, width=0.7)
-        axis.set_xticks(range(len(concepts)), concepts, rotation=60, ha="right", fontsize=8)
         unique = sum(number > 0 for number in numbers)
-        axis.set_title(f"{layer}\n{sum(numbers)} named, {unique} unique", fontsize=8)
+        axis.set_title(f"{layer}: {sum(numbers)} named, {unique} unique", fontsize=8, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.tick_params(axis="y", labelsize=8)
-    axes[0].set_ylabel("units", fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.set_ylabel("units", fontsize=8)
+    axes[-1].set_xticks(range(len(concepts)), concepts, rotation=60, ha="right", fontsize=8)
     figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def draw_effects(path: Path, cells: Sequence[tuple[str, str, Effect]], title: str) -> None:
+    """Draw the effects of switching units off as a table in colour: blue, Dice is lost.
+
+    Args:
+        path: of the picture.
+        cells: name of the units, label, effect.
+        title: above all.
+    """
+    rows = list(dict.fromkeys(name for name, _, _ in cells))
+    labels = list(dict.fromkeys(label for _, label, _ in cells))
+    known = {(name, label): effect for name, label, effect in cells}
+    values = np.array([[known[name, label].effect for label in labels] for name in rows])
+    peak = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0, 0.05)
+    figure = Figure(figsize=(3.2 + 1.25 * len(labels), 1.4 + 0.5 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.add_subplot()
+    image = axis.imshow(values, cmap="RdBu_r", vmin=-peak, vmax=peak, aspect="auto")
+    for row, name in enumerate(rows):
+        for column, label in enumerate(labels):
+            effect = known[name, label]
+            text = f"{effect.effect:+.2f}\n[{effect.low:+.2f}, {effect.high:+.2f}]"
+            dark = abs(effect.effect) > 0.6 * peak
+            colour = "white" if dark else "black"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    axis.set_xticks(range(len(labels)), labels, fontsize=8)
+    axis.set_yticks(range(len(rows)), rows, fontsize=7)
+    axis.tick_params(length=0)
+    bar = figure.colorbar(image, ax=axis, shrink=0.8)
+    bar.set_label("Dice lost (-) or won (+), 95 % interval", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=DPI, facecolor="white")
 
 

@@ -46,6 +46,21 @@ CONCEPT_COLUMNS = (
     "voxels",
     "share",
 )
+ABLATION_COLUMNS = (
+    "layer",
+    "concept",
+    "units",
+    "label",
+    "dice",
+    "change",
+    "random_change",
+    "effect",
+    "low",
+    "high",
+    "p",
+    "draws",
+    "cases",
+)
 IMAGE_COLUMNS = ("case", "layer", "unit", "concept", "iou", "dice", "detected")
 
 
