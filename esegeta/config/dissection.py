@@ -165,18 +165,19 @@ class DissectionKeys(Keys):
             raise ValueError("name each concept, such as {liver: 3}")
         return value
 
-    @model_validator(mode="after")
-    def _categories_of_concepts(self) -> DissectionKeys:
+    @field_validator("categories")
+    @classmethod
+    def _of_concepts(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
+        concepts: dict[str, ConceptBlock] = info.data.get("concepts", {})
         seen: dict[str, str] = {}
-        for category, names in self.categories.items():
+        for category, names in value.items():
             for name in names:
-                if name not in self.concepts:
-                    hint = suggest(name, self.concepts)
-                    raise ValueError(f'categories.{category}: no concept "{name}"; {hint}')
-                if seen.get(name, category) != category or self.concepts[name].category:
+                if name not in concepts:
+                    raise ValueError(f'no concept "{name}"; {suggest(name, concepts)}')
+                if seen.get(name, category) != category or concepts[name].category:
                     raise ValueError(f'concept "{name}" is given two categories')
                 seen[name] = category
-        return self
+        return value
 
     def category_of(self, name: str) -> str:
         """Return the category of a concept; empty where it is given none."""

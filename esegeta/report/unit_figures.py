@@ -126,6 +126,7 @@ def draw_concepts(path: Path, counts: Mapping[str, Mapping[str, int]], title: st
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(layers), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    top = max(1, *(number for own in counts.values() for number in own.values()))
     for axis, layer in zip(axes, layers, strict=True):
         numbers = [counts[layer][concept] for concept in concepts]
         axis.bar(range(len(concepts)), numbers, color=BAR_COLOUR, width=0.7)
@@ -134,7 +135,7 @@ def draw_concepts(path: Path, counts: Mapping[str, Mapping[str, int]], title: st
         axis.spines[["top", "right"]].set_visible(False)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.tick_params(axis="y", labelsize=8)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * top)
         axis.set_ylabel("units", fontsize=8)
     axes[-1].set_xticks(range(len(concepts)), concepts, rotation=60, ha="right", fontsize=8)
     figure.suptitle(title, fontsize=10)
@@ -169,7 +170,7 @@ def draw_effects(path: Path, cells: Sequence[tuple[str, str, Effect]], title: st
     axis.set_yticks(range(len(rows)), rows, fontsize=7)
     axis.tick_params(length=0)
     bar = figure.colorbar(image, ax=axis, shrink=0.8)
-    bar.set_label("Dice lost (-) or won (+), 95 % interval", fontsize=8)
+    bar.set_label("change of Dice less that of random units", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=DPI, facecolor="white")
