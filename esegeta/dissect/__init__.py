@@ -23,6 +23,7 @@ from esegeta.dissect.curves import (
     auroc,
     best_thresholds,
     centre_voxels,
+    count_at,
     histograms,
     positions_within,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "best_thresholds",
     "centre_voxels",
     "concept_masks",
+    "count_at",
     "detectors",
     "dice_of",
     "effect_of",

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from esegeta.dissect.partition import Partition
 from esegeta.predict import LayerGrid
 
 NUM_EDGES = 255
@@ -103,6 +104,28 @@ def best_thresholds(
     union = _above_edges(everything)[:, :, None] + inside.sum(dim=1, keepdim=True) - both
     best = (both.double() / union.double().clamp(min=1)).argmax(dim=1)
     return edges.gather(1, best)
+
+
+def count_at(
+    values: Float[Tensor, "U N"], thresholds: Float[Tensor, "U K"], partition: Partition
+) -> tuple[Int[Tensor, "U K"], Int[Tensor, "U K"]]:
+    """Count voxels above a threshold of each unit and concept.
+
+    Args:
+        values: of each unit at each voxel of the partition's volume.
+        thresholds: one for each unit and concept.
+        partition: of the volume, by concepts.
+
+    Returns:
+        Voxels of mask and concept, and of mask or concept.
+    """
+    edges, order = thresholds.sort(dim=1)
+    counts = histograms(values, edges.contiguous(), partition.parts, partition.num_parts)
+    above = _above_edges(counts)
+    place = order.argsort(dim=1)[:, :, None].expand(-1, -1, partition.num_parts)
+    above = above.gather(1, place)
+    both = (above * partition.members.T[None]).sum(dim=2)
+    return both, above.sum(dim=2) + partition.sizes[None] - both
 
 
 def centre_voxels(grid: LayerGrid, device: torch.device) -> tuple[list[slice], Int[Tensor, " P"]]:

@@ -14,16 +14,16 @@ from esegeta.dissect import (
     Tally,
     auroc,
     best_thresholds,
-    find_above,
+    count_at,
     p_values,
     q_values,
-    tally,
 )
 from esegeta.dissection.counts import CaseCounts
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.study import Study
 from esegeta.predict import UnitMaps
 
+VOXELS_AT_A_TIME = 1 << 21
 FOLDS = 2
 """Every other case is in the same fold; each is judged at thresholds of the other fold."""
 
@@ -112,13 +112,13 @@ def count_held_out(
     """
     both, union = [], []
     for item in maps:
-        start, count = study.starts[item.units], len(item.units)
-        columns = thresholds[start : start + count].to(item.data.device)
-        tallies = [
-            tally(find_above(item.data, item.grid, column.contiguous()), partition, count)
-            for column in columns.unbind(1)
-        ]
-        places = range(len(tallies))
-        both.append(torch.stack([tallies[k].both[:, k] for k in places], dim=1).cpu())
-        union.append(torch.stack([tallies[k].union[:, k] for k in places], dim=1).cpu())
+        first = study.starts[item.units]
+        step = max(VOXELS_AT_A_TIME // partition.num_voxels, 1)
+        for start in range(0, len(item.units), step):
+            some = item.data[start : start + step]
+            rows = slice(first + start, first + start + len(some))
+            values = item.grid.to_voxels(some).flatten(1)
+            counts = count_at(values, thresholds[rows].to(values.device), partition)
+            both.append(counts[0].cpu())
+            union.append(counts[1].cpu())
     return torch.cat(both), torch.cat(union)

@@ -12,9 +12,11 @@ from esegeta.dissect.curves import (
     auroc,
     best_thresholds,
     centre_voxels,
+    count_at,
     histograms,
     positions_within,
 )
+from esegeta.dissect.partition import Partition
 from esegeta.predict import LayerGrid, WindowPlan
 
 
@@ -65,6 +67,19 @@ def test_the_best_threshold_is_that_of_a_search() -> None:
             for cut in edges[unit]
         ]
         assert float(found[unit, 0]) == float(edges[unit, int(np.argmax(ious))])
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_counts_at_a_threshold_for_each_pair(same: bool) -> None:
+    values = torch.randint(0, 50, (3, 400)).float()
+    concepts = torch.rand(5, 400) < 0.3
+    thresholds = values[:, :5].clone()
+    if same:
+        thresholds[:] = thresholds[:, :1]
+    both, union = count_at(values, thresholds, Partition.of(list(concepts)))
+    above = values[:, None] > thresholds[:, :, None]
+    assert torch.equal(both, (above & concepts[None]).sum(dim=2))
+    assert torch.equal(union, (above | concepts[None]).sum(dim=2))
 
 
 def test_edges_are_quantiles_of_all_cases() -> None:
