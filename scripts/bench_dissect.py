@@ -124,7 +124,7 @@ def write_experiment(job: DissectJob, folder: Path) -> Path:
         "dissection": {
             "layers": list(LAYERS[job.ndim]),
             "concepts": CONCEPTS,
-            "null": {"samples": 1000 if job.contender == "dissect_all" else 1},
+            "chance": {"samples": 1000 if job.contender == "dissect_all" else 1},
         },
     }
     path = folder / "bench.yaml"

@@ -99,7 +99,7 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
-class NullKeys(Keys):
+class ChanceKeys(Keys):
     """What overlaps are held against."""
 
     kind: Literal["shift", "permutation"] = "shift"
@@ -141,7 +141,7 @@ class DissectionKeys(Keys):
     upsample: Literal["native", "upsampled"] = "native"
     min_iou: float = Field(default=0.04, ge=0, le=1)
     q_value: float = Field(default=0.05, gt=0, le=1)
-    null: NullKeys = NullKeys()
+    chance: ChanceKeys = ChanceKeys()
     holdout: bool = True
     per_image: PerImageKeys | None = None
     figures: PictureKeys = PictureKeys()

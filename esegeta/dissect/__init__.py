@@ -2,6 +2,7 @@
 
 from esegeta.dissect.ablation import Effect, dice_of, effect_of, random_sets
 from esegeta.dissect.above import Above, find_above
+from esegeta.dissect.chance import CHANCES, Chance, CircularShift, Permutation, p_values, q_values
 from esegeta.dissect.concept import (
     SIDES,
     Boundary,
@@ -35,7 +36,6 @@ from esegeta.dissect.findings import (
     detectors,
     pairs_of,
 )
-from esegeta.dissect.null import NULLS, CircularShift, Null, Permutation, p_values, q_values
 from esegeta.dissect.partition import Partition
 from esegeta.dissect.quantile import (
     BitHistograms,
@@ -47,12 +47,13 @@ from esegeta.dissect.quantile import (
 from esegeta.dissect.tally import Tally, tally
 
 __all__ = [
-    "NULLS",
+    "CHANCES",
     "SIDES",
     "Above",
     "Bar",
     "BitHistograms",
     "Boundary",
+    "Chance",
     "CircularShift",
     "Complement",
     "Concept",
@@ -64,7 +65,6 @@ __all__ = [
     "LabelValues",
     "LargestValues",
     "MaskFile",
-    "Null",
     "Pair",
     "Partition",
     "Permutation",

@@ -43,7 +43,7 @@ class CaseCounts:
         peak_voxel: where it is, an index into the flattened volume.
         inside: positions of each concept by bin of the unit's activation.
         everything: all positions by bin.
-        chance: overlaps by draw of the null.
+        chance: overlaps by draw of chance.
         image_both: voxels of a concept in the mask that the image is judged by on its own.
         image_units: voxels of that mask; both are zero unless images are judged one by one.
     """
@@ -92,7 +92,7 @@ def count_case(
         levels: thresholds and bins of the units of all layers.
         partition: makes the parts that concepts cut the volume into.
         maps: of all units, by part.
-        number: of the case, for the draws of the null.
+        number: of the case, for the draw of chance.
     """
     parts = partition()
     columns = [_count_part(study, levels, parts, item, number) for item in maps]
@@ -132,7 +132,7 @@ def _count_part(
         "peak_voxel": centres[place],
         "inside": inside,
         "everything": bins.sum(dim=2),
-        "chance": study.null.overlaps(above, partition, count, number),
+        "chance": study.chance.overlaps(above, partition, count, number),
         "image_both": single.both,
         "image_units": single.units,
     }

@@ -205,7 +205,7 @@ class Session:
             {
                 "levels": self._levels_print,
                 "concepts": self._concepts_print(number),
-                "null": keys.null.model_dump(mode="json"),
+                "chance": keys.chance.model_dump(mode="json"),
                 "seed": self.study.basis.config.keys.seed,
                 "number": number,
                 "per_image": keys.per_image and keys.per_image.threshold,

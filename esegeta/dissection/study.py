@@ -13,7 +13,7 @@ import torch
 from esegeta.axes import Shape
 from esegeta.config import RunConfig
 from esegeta.config.dissection import DissectionKeys
-from esegeta.dissect import NULLS, Null, centre_voxels
+from esegeta.dissect import CHANCES, Chance, centre_voxels
 from esegeta.dissection.concepts import ConceptPlan, plan_concepts
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
@@ -24,7 +24,7 @@ from esegeta.run.checks import blamed_on, check_writable
 BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
 MB = 2**20
 PART_OF_MEMORY = 0.25
-"""What maps of units, buffers of large values, and draws of the null may each take up."""
+"""What maps of units, buffers of large values, and draw of chance may each take up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class Study:
         return sum(layer.num_units for layer in self.layers)
 
     @property
-    def null(self) -> Null:
+    def chance(self) -> Chance:
         """What overlaps are held against."""
-        return NULLS[self.keys.null.kind](self.keys.null.samples, self.basis.config.keys.seed)
+        return CHANCES[self.keys.chance.kind](self.keys.chance.samples, self.basis.config.keys.seed)
 
     def room(self, share: float = PART_OF_MEMORY) -> float:
         """Return a share of the memory that is allowed, in MB."""
@@ -204,13 +204,13 @@ def _require_known(
 
 
 def _check_memory(study: Study) -> None:
-    """Refuse draws of the null that would not fit into the memory that is allowed."""
+    """Refuse draw of chance that would not fit into the memory that is allowed."""
     num_pairs = study.num_units * len(study.concepts.concepts)
-    needed = num_pairs * study.keys.null.samples * BYTES_OF_COUNT / MB
+    needed = num_pairs * study.keys.chance.samples * BYTES_OF_COUNT / MB
     if needed > study.room():
         place = study.basis.config.document.place(("dissection",))
         raise ConfigError(
-            f"{place}: dissection: {study.keys.null.samples} draws for {num_pairs} pairs of unit "
+            f"{place}: dissection: {study.keys.chance.samples} draws for {num_pairs} pairs of unit "
             f"and concept take {needed:.0f} MB, of {study.room():.0f} MB that they may",
-            hint="raise memory_mb, lower null.samples, or take fewer layers",
+            hint="raise memory_mb, lower chance.samples, or take fewer layers",
         )

@@ -135,7 +135,7 @@ def summary_of(study: Study, results: Results, totals: Totals) -> dict[str, Any]
         "upsample": keys.upsample,
         "min_iou": keys.min_iou,
         "q_value": keys.q_value,
-        "null": {"kind": keys.null.kind, "samples": keys.null.samples},
+        "chance": {"kind": keys.chance.kind, "samples": keys.chance.samples},
         "units": study.num_units,
         "named_units": len(results.named),
         "unique_detectors": len({finding.best.concept for finding in results.named}),
@@ -167,16 +167,16 @@ def notes_of(study: Study, results: Results, totals: Totals) -> list[str]:
         )
     if len(study.basis.cases) == 1 and study.keys.holdout:
         notes.append("best_threshold_iou needs two cases: thresholds are chosen on other cases")
-    smallest = 1 / (study.keys.null.samples + 1)
+    smallest = 1 / (study.keys.chance.samples + 1)
     tests = study.num_units * len(study.concepts.names)
     if smallest > study.keys.q_value:
-        notes.append(f"no p below {smallest:.3g} with {study.keys.null.samples} draws: no name")
+        notes.append(f"no p below {smallest:.3g} with {study.keys.chance.samples} draws: no name")
     elif smallest * tests > study.keys.q_value:
         share = smallest / study.keys.q_value
         notes.append(
-            f"with {study.keys.null.samples} draws, q reaches {study.keys.q_value:g} only if "
-            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; more null.samples "
-            "name rarer detectors"
+            f"with {study.keys.chance.samples} draws, q reaches {study.keys.q_value:g} only if "
+            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; more "
+            "chance.samples name rarer detectors"
         )
     return notes
 

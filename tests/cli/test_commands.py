@@ -19,7 +19,7 @@ from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
 from tests.experiments import esegeta, pointwise_lab, unet_lab, weighted_lab
 
-COMMANDS = ("run", "validate", "methods", "scores", "layers", "init")
+COMMANDS = ("run", "dissect", "validate", "methods", "scores", "layers", "init")
 
 NO_TORCH = """
 import sys

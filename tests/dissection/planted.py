@@ -117,7 +117,7 @@ def planted_lab(
         "layers": ["detector"],
         "concepts": {f"c{label}": label for label in range(1, COUNT + 1)},
         "quantile": 0.3,
-        "null": {"samples": 99},
+        "chance": {"samples": 99},
     }
     return lab
 
@@ -143,7 +143,7 @@ def noisy_lab(
             "rest": {"not_of": "any"},
         },
         "quantile": 0.05,
-        "null": {"samples": 19},
+        "chance": {"samples": 19},
     }
     return lab
 

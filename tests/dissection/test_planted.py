@@ -95,7 +95,7 @@ def test_names_are_earned_above_both_bars(tmp_path: Path) -> None:
     lab.keys["dissection"]["min_iou"] = 1.0  # an IoU must be above
     esegeta("dissect", lab.write())
     assert [row["named"] for row in table(lab, "units.csv")] == ["0"] * COUNT
-    lab.keys["dissection"].update(min_iou=0.04, null={"samples": 9})  # p is 0.1 at the least
+    lab.keys["dissection"].update(min_iou=0.04, chance={"samples": 9})  # p is 0.1 at the least
     result = esegeta("dissect", lab.write())
     assert [row["named"] for row in table(lab, "units.csv")] == ["0"] * COUNT
     assert "note: no p below 0.1 with 9 draws" in result.stdout

@@ -125,9 +125,9 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         ('no concept "c9"',),
     ),
     "draws beyond memory": (
-        keys(memory_mb=1, null={"samples": 10_000_000}),
+        keys(memory_mb=1, chance={"samples": 10_000_000}),
         "dissection:",
-        ("10000000 draws", "lower null.samples"),
+        ("10000000 draws", "lower chance.samples"),
     ),
 }
 

@@ -102,7 +102,7 @@ def load_truth(lab: Lab, name: str) -> np.ndarray:
 
 
 OTHERWISE = {
-    "histograms and small portions": {"memory_mb": 0.02, "null": {"samples": 1}},
+    "histograms and small portions": {"memory_mb": 0.02, "chance": {"samples": 1}},
     "nothing kept on disk": {"disk_mb": 0},
     "some kept on disk": {"disk_mb": 0.02},
 }
@@ -112,7 +112,7 @@ OTHERWISE = {
 def test_memory_and_disk_change_nothing(name: str, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     change = OTHERWISE[name]
-    lab.keys["dissection"]["null"] = change.get("null", lab.keys["dissection"]["null"])
+    lab.keys["dissection"]["chance"] = change.get("chance", lab.keys["dissection"]["chance"])
     assert esegeta("dissect", lab.write()).exit_code == 0
     expected = {path: table(lab, path) for path in ("units.csv", "pairs.csv", "concepts.csv")}
     lab.keys["dissection"].update(change)
@@ -170,7 +170,7 @@ def test_thresholds_of_upsampled_maps(tmp_path: Path) -> None:
 
 def test_shuffled_labels_name_nothing(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
-    lab.keys["dissection"].update(min_iou=0, null={"samples": 199})
+    lab.keys["dissection"].update(min_iou=0, chance={"samples": 199})
     assert esegeta("dissect", lab.write()).exit_code == 0
     found = pairs(lab)
     p = np.array([row["p"] for (_, _, concept), row in found.items() if concept == "one"])

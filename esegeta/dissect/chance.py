@@ -1,6 +1,6 @@
 """Is an overlap more than chance? Concepts are moved or shuffled, and the overlap counted again.
 
-Both nulls keep the sizes of masks and concepts, so that the IoU grows with the overlap alone and
+Both ways keep the sizes of masks and concepts, so that the IoU grows with the overlap alone and
 overlaps may stand for it.
 """
 
@@ -22,11 +22,11 @@ from esegeta.errors import ConfigError
 PLACES_AT_A_TIME = 1 << 22
 
 Overlaps = Int[Tensor, "D U K"]
-"""Voxels of unit and concept together, for each draw of the null."""
+"""Voxels of unit and concept together, for each draw of chance."""
 
 
 @dataclass(frozen=True)
-class Null(ABC):
+class Chance(ABC):
     """What overlaps would be by chance.
 
     Args:
@@ -40,7 +40,7 @@ class Null(ABC):
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise ConfigError(f"null: samples: {self.samples} is no number of draws")
+            raise ConfigError(f"chance: samples: {self.samples} is no number of draws")
 
     @abstractmethod
     def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
@@ -55,12 +55,12 @@ class Null(ABC):
 
 
 @dataclass(frozen=True)
-class CircularShift(Null):
+class CircularShift(Chance):
     """Concepts shifted by a random number of voxels, round and round; shapes are kept.
 
     The shift runs through the flattened volume, so that rows that leave at the end of a line come
     in on the next one. Zero is one of the shifts, which makes p valid. Units are smooth and
-    concepts come in lumps: this null knows, and shuffled voxels do not.
+    concepts come in lumps: this kind of chance knows, and shuffled voxels do not.
     """
 
     name: ClassVar[str] = "shift"
@@ -90,7 +90,7 @@ class CircularShift(Null):
 
 
 @dataclass(frozen=True)
-class Permutation(Null):
+class Permutation(Chance):
     """The voxels of each concept shuffled within each case: overlaps are hypergeometric.
 
     Quick, and too easy to beat: lumps of voxels count as if each were drawn by itself.
@@ -113,16 +113,16 @@ def draw_seed(seed: int, case: int) -> int:
     return seed * 1_000_003 + case
 
 
-def p_values(observed: Int[Tensor, "U K"], null: Overlaps) -> Float[Tensor, "U K"]:
+def p_values(observed: Int[Tensor, "U K"], drawn: Overlaps) -> Float[Tensor, "U K"]:
     """Return (1 + draws with at least the observed overlap) / (1 + draws), float64.
 
     NaN where no draw could differ, since the unit's mask or the concept is empty.
 
     Source: Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010), equation 2.
     """
-    reached = (null >= observed[None]).sum(dim=0)
-    p = (1.0 + reached.double()) / (1.0 + len(null))
-    possible = (null > 0).any(dim=0) | (observed > 0)
+    reached = (drawn >= observed[None]).sum(dim=0)
+    p = (1.0 + reached.double()) / (1.0 + len(drawn))
+    possible = (drawn > 0).any(dim=0) | (observed > 0)
     return torch.where(possible, p, torch.full_like(p, torch.nan))
 
 
@@ -146,5 +146,5 @@ def q_values(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return result.reshape(p.shape)
 
 
-NULLS: dict[str, type[Null]] = {kind.name: kind for kind in (CircularShift, Permutation)}
-"""Nulls by the names that they have in a config."""
+CHANCES: dict[str, type[Chance]] = {kind.name: kind for kind in (CircularShift, Permutation)}
+"""Kinds of chance by the names that they have in a config."""

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from esegeta.dissect.above import Above
-from esegeta.dissect.null import NULLS, CircularShift, Null, Permutation, p_values, q_values
+from esegeta.dissect.chance import CHANCES, Chance, CircularShift, Permutation, p_values, q_values
 from esegeta.dissect.partition import Partition
 from esegeta.dissect.tally import tally
 from esegeta.errors import ConfigError
@@ -28,7 +28,7 @@ def above_of(masks: torch.Tensor) -> Above:
     return Above(units, voxels)
 
 
-def p_of(null: Null, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> torch.Tensor:
+def p_of(null: Chance, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> torch.Tensor:
     totals, draws = [], []
     for number, (units, concepts) in enumerate(cases):
         above, partition = above_of(units), Partition.of(concepts)
@@ -41,7 +41,7 @@ def shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return mask.flatten()[torch.randperm(mask.numel(), generator=generator)].reshape(mask.shape)
 
 
-@pytest.mark.parametrize("name", NULLS)
+@pytest.mark.parametrize("name", CHANCES)
 def test_shuffled_concepts_have_p_near_uniform(name: str) -> None:
     """60 concepts whose voxels are permuted, 5 smooth units, two cases."""
     generator = torch.Generator().manual_seed(5)
@@ -52,17 +52,17 @@ def test_shuffled_concepts_have_p_near_uniform(name: str) -> None:
         )
         for case in range(2)
     ]
-    p = p_of(NULLS[name](samples=199), cases).flatten()
+    p = p_of(CHANCES[name](samples=199), cases).flatten()
     assert stats.kstest(p.numpy(), "uniform").pvalue > 0.01
     # Of true nulls none should be called; their q are near one.
     assert q_values(p).min() > 0.2
     assert q_values(p).median() > 0.8
 
 
-@pytest.mark.parametrize("name", NULLS)
+@pytest.mark.parametrize("name", CHANCES)
 def test_a_unit_that_is_the_concept_has_the_smallest_p(name: str) -> None:
     mask = blob(1)
-    p = p_of(NULLS[name](samples=199), [(mask[None], [mask, ~mask])])
+    p = p_of(CHANCES[name](samples=199), [(mask[None], [mask, ~mask])])
     assert float(p[0, 0]) <= 0.02
     assert float(p[0, 1]) == 1
 
@@ -93,7 +93,7 @@ def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
 def test_in_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     above, partition = above_of(torch.stack([blob(1), blob(2)])), Partition.of([blob(3)])
     whole = CircularShift(samples=20).overlaps(above, partition, 2, 0)
-    monkeypatch.setattr("esegeta.dissect.null.PLACES_AT_A_TIME", 300)
+    monkeypatch.setattr("esegeta.dissect.chance.PLACES_AT_A_TIME", 300)
     assert torch.equal(CircularShift(samples=20).overlaps(above, partition, 2, 0), whole)
 
 
