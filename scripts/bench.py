@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from bench_table import Line, hardware, show, to_markdown
 
 if TYPE_CHECKING:
+    from bench_dissect import DissectJob
     from bench_work import Job
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +88,7 @@ class Bench:
         shape = (side, side, side)
         return Job(contender, shape, window, region, self.batch_size, self.device, self.threads)
 
-    def run(self, *jobs: Job) -> list[Result]:
+    def run(self, *jobs: Job | DissectJob) -> list[Result]:
         """Run jobs in turns, `repeat` times each."""
         runs: list[list[Result]] = [[] for _ in jobs]
         for _ in range(self.repeat):
@@ -103,9 +104,10 @@ class Bench:
             for results in runs
         ]
 
-    def _run_once(self, job: Job, name: str) -> Result:
+    def _run_once(self, job: Job | DissectJob, name: str) -> Result:
         file = self.folder / name
-        words = [sys.executable, __file__, "work", json.dumps(asdict(job)), str(file)]
+        kind = "work" if hasattr(job, "window") else "dissect"
+        words = [sys.executable, __file__, kind, json.dumps(asdict(job)), str(file)]
         # Threads that spin while they wait would make a busy machine look like a slow program.
         env = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(words, check=False, capture_output=True, text=True, env=env)
@@ -127,7 +129,9 @@ def difference_line(
     return Line(row, figure, "", "", gap, must)
 
 
-def time_lines(row: str, ours: Result, other: Result, must: float, times: int = 1) -> list[Line]:
+def time_lines(
+    row: str, ours: Result, other: Result, must: float | None, times: int = 1
+) -> list[Line]:
     wall, cpu = (ours.seconds, other.seconds * times), (ours.cpu_seconds, other.cpu_seconds * times)
     pairs = (("time", wall, must), ("CPU time", cpu, None))
     return [
@@ -344,6 +348,32 @@ def score_memory(bench: Bench) -> Iterator[Line]:
             yield replace(line, figure=f"{name}, {line.figure}")
 
 
+def dissection(bench: Bench) -> Iterator[Line]:
+    from bench_dissect import NUM_UNITS, DissectJob
+
+    volumes, images = (4, 40) if bench.quick else (12, 200)
+    for ndim, count, what, must in (
+        (3, volumes, "volumes of 64^3", 2.0),
+        (2, images, "images of 128^2", None),
+    ):
+        row = f"dissection, {NUM_UNITS} units, {count} {what}, forward passes alone"
+        jobs = [
+            DissectJob(name, ndim, count, bench.threads)
+            for name in ("dissect", "forward", "dissect_all")
+        ]
+        ours, forward, everything = bench.run(*jobs)
+        yield from time_lines(row, ours, forward, must)
+        yield from memory_lines(row, ours, forward, None)
+        with_all = f"{row}, with 1000 draws and thresholds of other cases"
+        yield from time_lines(with_all, everything, forward, None)
+    small, large = volumes // 2, 2 * volumes
+    row = f"dissection, memory of {large} volumes of 64^3, of {small}"
+    two, one = bench.run(
+        *(DissectJob("dissect", 3, count, bench.threads) for count in (large, small))
+    )
+    yield from memory_lines(row, two, one, 1.1)
+
+
 def help_time(bench: Bench) -> Iterator[Line]:
     row = "esegeta --help"
     program = Path(sys.executable).parent / "esegeta"
@@ -384,6 +414,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "curve": curve,
     "sensitivity": sensitivity,
     "score_memory": score_memory,
+    "dissection": dissection,
     "help": help_time,
     "demo": demo,
 }
@@ -407,6 +438,11 @@ def main() -> None:
         from bench_work import Job, work
 
         work(Job(**json.loads(sys.argv[2])), Path(sys.argv[3]))
+        return
+    if sys.argv[1:2] == ["dissect"]:
+        from bench_dissect import DissectJob, work_dissection
+
+        work_dissection(DissectJob(**json.loads(sys.argv[2])))
         return
     options = parse()
     names = options.only or [name for name in ROWS if name != "demo" or options.demo]

@@ -25,7 +25,8 @@ def snippets(language: str) -> list[pytest.param]:
 def test_yaml_snippets_are_valid_configs(text: str, tmp_path: Path) -> None:
     path = tmp_path / "snippet.yaml"
     path.write_text(text)
-    assert load_config(path).methods
+    config = load_config(path)
+    assert config.methods or config.keys.dissection
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
@@ -40,4 +41,4 @@ def test_python_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
-    assert list(tmp_path.glob("*.nii.gz"))
+    assert any(not path.is_symlink() for path in tmp_path.iterdir())  # it left something

@@ -79,6 +79,43 @@ def run(
 
 
 @app.command()
+def dissect(
+    config: ConfigPath,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers", metavar="NAME", help="Instead of the config's; repeat it, or all."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for results.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Tell which units of a network detect which concepts; goes on where it was stopped.
+
+    Exit code 0: all is well. 2: a config or a file that you can mend.
+    """
+    from esegeta.cli.dissection import show_dissected
+    from esegeta.cli.progress import listen
+    from esegeta.config import load_config
+    from esegeta.dissection import build_study, run_study
+
+    loaded = load_config(config, overrides or [])
+    names = [name for text in layers or [] for name in text.split(",") if name]
+    study = build_study(loaded, layers=names, output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        dissected = run_study(study, listener, overwrite=overwrite)
+    if not quiet:
+        show_dissected(dissected, study.folder)
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` left.")
@@ -129,18 +166,10 @@ def retrain(
 @app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
-    from esegeta.cli.show import show_experiment, show_retraining
+    from esegeta.cli.validate import show_checked
     from esegeta.config import load_config
-    from esegeta.retrain import build_retraining
-    from esegeta.run import build_experiment
 
-    experiment = build_experiment(load_config(config, overrides or []), device=device)
-    retraining = (
-        build_retraining(experiment) if experiment.config.keys.retrain is not None else None
-    )
-    show_experiment(experiment)
-    if retraining is not None:
-        show_retraining(retraining)
+    show_checked(load_config(config, overrides or []), device=device)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -94,12 +94,17 @@ def _step(value: Any, part: Any) -> Any:
 
 def _keys_at(model: Any, keys: Path_) -> list[str]:
     """Return the valid keys of the block at a path of a pydantic model or a dataclass."""
+    names_next = False
     for key in keys:
         if isinstance(key, int):
+            continue
+        if names_next:  # a name that the user gave, not a key
+            names_next = False
             continue
         annotations = _annotations(model)
         if key not in annotations:
             return []
+        names_next = get_origin(annotations[key]) is dict
         model = _block_in(annotations[key])
     return list(_annotations(model))
 

@@ -70,9 +70,18 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         keys = Config.model_validate(document.content)
     except ValidationError as error:
         raise ConfigError(complain(error, document, Config)) from error
+    _require_work(keys, document)
     methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
     scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
     return RunConfig(keys, methods, scores, document)
+
+
+def _require_work(keys: Config, document: Document) -> None:
+    """Refuse a config without targets and methods, unless it is one of a dissection alone."""
+    missing = [key for key in ("targets", "methods") if not getattr(keys, key)]
+    if missing and (keys.dissection is None or len(missing) == 1):
+        place = document.place(())
+        raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
 
 
 def _build_all(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.aggregate import AggregateKeys
+from esegeta.config.dissection import DissectionKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
 from esegeta.config.retrain import RetrainKeys
 from esegeta.config.targets import TargetKeys
@@ -159,11 +160,12 @@ class Config(Keys):
     labels: dict[LabelInteger, str]
     data: DataKeys
     inference: InferenceKeys
-    targets: list[TargetKeys] = Field(min_length=1)
-    methods: list[Any] = Field(min_length=1)
+    targets: list[TargetKeys] = Field(default_factory=list, min_length=1)
+    methods: list[Any] = Field(default_factory=list, min_length=1)
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
     retrain: RetrainKeys | None = None
+    dissection: DissectionKeys | None = None
 
     @field_validator("labels", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """Networks, their weights, labels and layers."""
 
+from esegeta.model.census import ALL_LAYERS, UnitLayer, find_unit_layers
 from esegeta.model.device import full_float32, resolve_device
 from esegeta.model.labels import Activation, Labels
 from esegeta.model.layers import Layer, deepest_layer, find_layer, first_tensor, list_layers, tap
@@ -9,13 +10,16 @@ from esegeta.model.network import (
     convolution_signature,
 )
 from esegeta.model.stillness import held_still
+from esegeta.model.switch import switched_off
 from esegeta.model.unit import UnitNetwork, check_units
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
 __all__ = [
+    "ALL_LAYERS",
     "Activation",
     "Labels",
     "Layer",
+    "UnitLayer",
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
@@ -24,6 +28,7 @@ __all__ = [
     "deepest_layer",
     "file_sha256",
     "find_layer",
+    "find_unit_layers",
     "first_tensor",
     "full_float32",
     "held_still",
@@ -32,5 +37,6 @@ __all__ = [
     "network_sha256",
     "read_state",
     "resolve_device",
+    "switched_off",
     "tap",
 ]

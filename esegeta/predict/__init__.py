@@ -6,6 +6,7 @@ from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs
 from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.shares import Cotangent, CotangentShares, Pieces, Pullback, active_windows
+from esegeta.predict.unit_maps import UnitMaps, Units, blend_units, read_layers
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
@@ -21,11 +22,15 @@ __all__ = [
     "Predictor",
     "Pullback",
     "Term",
+    "UnitMaps",
+    "Units",
     "WindowPlan",
     "Windows",
     "active_windows",
     "add_forms",
+    "blend_units",
     "count_outputs",
+    "read_layers",
     "require_graph",
     "spot",
     "spread",

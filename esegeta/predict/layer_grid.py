@@ -132,6 +132,8 @@ def _interpolated(data: Tensor, axis: int, length: int, stride: float) -> Tensor
     upper = (lower + 1).clamp(max=data.shape[axis] - 1)
     column = [length if at == axis else 1 for at in range(data.ndim)]
     weight = (places - lower).to(data).reshape(column)
+    if axis == data.ndim - 1:  # index_select crawls along the last axis
+        return torch.lerp(data[..., lower], data[..., upper], weight)
     return torch.lerp(data.index_select(axis, lower), data.index_select(axis, upper), weight)
 
 

@@ -37,8 +37,19 @@ from esegeta.report.save import (
 )
 from esegeta.report.table import Cell, Table, number_text, p_text
 from esegeta.report.tidy import write_csv
+from esegeta.report.unit_figures import Panel, draw_concepts, draw_effects, draw_unit, panels_of
+from esegeta.report.unit_tables import (
+    ABLATION_COLUMNS,
+    IMAGE_COLUMNS,
+    write_concepts,
+    write_pairs,
+    write_rows,
+    write_units,
+)
 
 __all__ = [
+    "ABLATION_COLUMNS",
+    "IMAGE_COLUMNS",
     "PREAMBLE",
     "BoxPage",
     "BoxPanel",
@@ -47,21 +58,26 @@ __all__ = [
     "DicePoint",
     "DiceRow",
     "HeatMap",
+    "Panel",
     "PredictionFiles",
     "RankDiagram",
     "ScoreRow",
     "Table",
     "UnitFiles",
     "draw_boxes",
+    "draw_concepts",
     "draw_curves",
+    "draw_effects",
     "draw_heat_map",
     "draw_overlay",
     "draw_rank_diagram",
     "draw_regions",
     "draw_retraining",
+    "draw_unit",
     "escape",
     "number_text",
     "p_text",
+    "panels_of",
     "read_record",
     "read_scores",
     "read_sidecar",
@@ -74,12 +90,16 @@ __all__ = [
     "save_prediction",
     "to_latex",
     "to_markdown",
+    "write_concepts",
     "write_csv",
     "write_curves",
     "write_dataset_files",
     "write_dice",
     "write_dice_points",
+    "write_pairs",
     "write_record",
     "write_regions",
+    "write_rows",
     "write_scores",
+    "write_units",
 ]

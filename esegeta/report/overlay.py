@@ -106,13 +106,14 @@ def centre_of_mass(magnitude: np.ndarray) -> tuple[int, ...]:
 
 def _turn(attribution: Attribution) -> Canonical:
     volume = attribution.volume
-    image, grid = _canonical(volume.data[0], volume)
-    map_, _ = _canonical(attribution.total, volume)
-    mask, _ = _canonical(attribution.target.mask.float(), volume)
+    image, grid = canonical(volume.data[0], volume)
+    map_, _ = canonical(attribution.total, volume)
+    mask, _ = canonical(attribution.target.mask.float(), volume)
     return Canonical(image, map_, mask > 0.5, grid.spacing_mm)
 
 
-def _canonical(data: Tensor, volume: Volume) -> tuple[np.ndarray, Grid]:
+def canonical(data: Tensor, volume: Volume) -> tuple[np.ndarray, Grid]:
+    """Return `*S` turned so that axes point right, anterior and superior, and where it lies."""
     like = Grid(volume.grid.shape, np.eye(4))
     moved, grid = reorient_like(data.detach()[None].to(torch.float32), volume.grid, like)
     return moved[0].cpu().numpy(), grid

@@ -26,6 +26,7 @@ NOT_OF_BIDS = (
     "*_overlay.png",
     "*_regions.png",
     "*_curves.png",
+    "dissection/",
 )
 """What the validator of BIDS shall pass over."""
 

@@ -1,7 +1,9 @@
 """Experiments: built from configs, run unit by unit, resumed."""
 
 from esegeta.run.build import (
+    Basis,
     Experiment,
+    build_basis,
     build_experiment,
     build_network,
     construct_network,
@@ -12,6 +14,7 @@ from esegeta.run.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, Un
 
 __all__ = [
     "EXIT_USER",
+    "Basis",
     "Ended",
     "Experiment",
     "Listener",
@@ -19,6 +22,7 @@ __all__ = [
     "Policy",
     "Silence",
     "UnitResult",
+    "build_basis",
     "build_experiment",
     "build_network",
     "construct_network",

@@ -43,9 +43,9 @@ from esegeta.score import Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 
 
-@dataclass(frozen=True, eq=False)
-class Experiment:
-    """Everything that a run needs, built and checked.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Basis:
+    """A network and the cases that it is run on, built and checked.
 
     Args:
         config: what it came from.
@@ -53,11 +53,8 @@ class Experiment:
         reading: how image files are read.
         preprocess: what happens to images.
         cases: the files of each case.
-        targets: what to explain.
-        methods: explainers by id; null competitors among them where a score asks for them.
-        scores: scores by id.
-        atlases: by whose regions maps are summed up; None where they are not.
-        root: the run's output folder.
+        grids: of the image of each case, by its name.
+        root: the output folder.
         weights_sha256: of the weights file, or of all parameters where there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
@@ -68,10 +65,7 @@ class Experiment:
     reading: Reading
     preprocess: Preprocess
     cases: list[Case]
-    targets: list[TargetPlan]
-    methods: Mapping[str, Explainer]
-    scores: Mapping[str, Score]
-    atlases: tuple[AtlasPlan, ...] | None
+    grids: Mapping[str, Grid]
     root: Path
     weights_sha256: str
     code_sha256: str | None
@@ -81,6 +75,23 @@ class Experiment:
     def device(self) -> torch.device:
         """Where volumes and network are."""
         return resolve_device(self.config.keys.device)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Experiment(Basis):
+    """Everything that a run needs, built and checked.
+
+    Args:
+        targets: what to explain.
+        methods: explainers by id; null competitors among them where a score asks for them.
+        scores: scores by id.
+        atlases: by whose regions maps are summed up; None where they are not.
+    """
+
+    targets: list[TargetPlan]
+    methods: Mapping[str, Explainer]
+    scores: Mapping[str, Score]
+    atlases: tuple[AtlasPlan, ...] | None
 
 
 def build_experiment(
@@ -97,6 +108,37 @@ def build_experiment(
         EsegetaError: the first thing found wrong with files, headers, weights, layers, labels,
             window or device.
     """
+    if not config.keys.targets:
+        place = config.document.place(("dissection",))
+        raise ConfigError(
+            f"{place}: there are no targets and methods to run, only a `dissection`",
+            hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
+        )
+    basis = build_basis(config, output=output, device=device)
+    config, reading, cases = basis.config, basis.reading, basis.cases
+    network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
+    check_layers(config, network, plan, reading)
+    check_unit_targets(config, network, plan, reading)
+    check_methods(config, cases, reading, basis.grids)
+    check_scores(config, cases, reading, basis.grids)
+    targets = plan_targets(config, labels, cases)
+    check_targets(config, targets, cases, reading, basis.grids)
+    atlases = plan_atlases(config, labels, cases, reading)
+    methods, nulls = join_null_competitors(config)
+    check_writable(basis.root)
+    return Experiment(
+        **{**vars(basis), "notes": (*basis.notes, *nulls)},
+        targets=targets,
+        methods=methods,
+        scores=config.scores,
+        atlases=atlases,
+    )
+
+
+def build_basis(
+    config: RunConfig, *, output: Path | None = None, device: str | None = None
+) -> Basis:
+    """Build the network and check it against the cases; see `build_experiment`."""
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(config, keys=config.keys.model_copy(update=changes))
@@ -115,18 +157,8 @@ def build_experiment(
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
-    check_layers(config, network, plan, reading)
-    check_unit_targets(config, network, plan, reading)
-    check_methods(config, cases, reading, grids)
-    check_scores(config, cases, reading, grids)
-    targets = plan_targets(config, labels, cases)
-    check_targets(config, targets, cases, reading, grids)
-    atlases = plan_atlases(config, labels, cases, reading)
-    methods, nulls = join_null_competitors(config)
-    root = Path(keys.output).expanduser() / keys.name
-    check_writable(root)
     weights = keys.model.weights
-    return Experiment(
+    return Basis(
         config=config,
         predictor=Predictor(
             network, plan, labels, keys.inference.batch_size, keys.inference.precision
@@ -134,18 +166,15 @@ def build_experiment(
         reading=reading,
         preprocess=preprocess,
         cases=cases,
-        targets=targets,
-        methods=methods,
-        scores=config.scores,
-        atlases=atlases,
-        root=root,
+        grids=grids,
+        root=Path(keys.output).expanduser() / keys.name,
         weights_sha256=(
             file_sha256(config.find_file(weights)) if weights else network_sha256(network)
         ),
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=(*notes, *nulls),
+        notes=notes,
     )
 
 

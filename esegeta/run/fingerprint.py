@@ -10,7 +10,7 @@ from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
-from esegeta.run.build import Experiment
+from esegeta.run.build import Basis, Experiment
 from esegeta.run.files import atlas_file, baseline_files, nested
 from esegeta.run.patterns import patterns_fingerprint
 from esegeta.run.targets import TargetPlan
@@ -23,9 +23,9 @@ def hash_inputs(case: Case) -> dict[str, str]:
     return {str(path): file_sha256(path) for path in paths}
 
 
-def prediction_fingerprint(experiment: Experiment, inputs: dict[str, str]) -> str:
+def prediction_fingerprint(basis: Basis, inputs: dict[str, str]) -> str:
     """Return the fingerprint of a case's prediction."""
-    return digest(prediction_parts(experiment, inputs))
+    return digest(prediction_parts(basis, inputs))
 
 
 def unit_fingerprint(
@@ -85,18 +85,18 @@ def _file_parts(experiment: Experiment, case: Case, parts: Sequence[Any]) -> dic
     }
 
 
-def prediction_parts(experiment: Experiment, inputs: dict[str, str]) -> dict[str, Any]:
+def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
     """Return all that decides the prediction of a case, as plain values."""
     from esegeta import __version__
 
-    keys = experiment.config.keys
+    keys = basis.config.keys
     model = keys.model.model_dump(mode="json")
     return {
         "esegeta": __version__,
         "model": {
             **model,
-            "weights": experiment.weights_sha256,
-            "code": experiment.code_sha256,
+            "weights": basis.weights_sha256,
+            "code": basis.code_sha256,
         },
         "activation": keys.activation,
         "labels": {str(integer): name for integer, name in keys.labels.items()},

@@ -15,6 +15,8 @@ from esegeta.target.region import (
     Predicted,
     Region,
     Roi,
+    distance_to,
+    near_surface,
 )
 from esegeta.target.scene import Scene
 from esegeta.target.split import split_components
@@ -49,6 +51,8 @@ __all__ = [
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
+    "distance_to",
+    "near_surface",
     "require_one_layer",
     "split_components",
 ]

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Logits, Mask
@@ -118,20 +119,8 @@ class Boundary(Region):
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return voxels whose distance to the other side of the surface is at most `within_mm`."""
-        from scipy import ndimage
-
         inside = Predicted().mask(scene, logits, label)
-        # SciPy's Euclidean distance transform is exact and knows anisotropic spacing.
-        array = inside.cpu().numpy()
-        if not array.any() or array.all():
-            return torch.zeros_like(inside)
-        spacing = scene.volume.grid.spacing_mm
-        to_surface = np.where(
-            array,
-            ndimage.distance_transform_edt(array, sampling=spacing),
-            ndimage.distance_transform_edt(~array, sampling=spacing),
-        )
-        return torch.from_numpy(to_surface <= self.within_mm + 1e-6).to(inside.device)
+        return near_surface(inside, scene.volume.grid.spacing_mm, self.within_mm)
 
     def describe(self) -> str:
         """Return the distance in words."""
@@ -264,6 +253,31 @@ class Everywhere(Region):
         """Return a mask that is true everywhere."""
         volume = scene.volume
         return torch.ones(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
+
+
+def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) -> Mask:
+    """Return voxels whose distance to the other side of a mask's surface is at most `within_mm`.
+
+    Empty where the mask is empty or everywhere: then there is no surface.
+    """
+    if not bool(inside.any()) or bool(inside.all()):
+        return torch.zeros_like(inside)
+    inner, outer = distance_to(~inside, spacing_mm), distance_to(inside, spacing_mm)
+    return torch.where(inside, inner, outer) <= within_mm + 1e-6
+
+
+def distance_to(mask: Mask, spacing_mm: tuple[float, ...]) -> Float[Tensor, "*S"]:
+    """Return each voxel's distance in mm to the nearest voxel of a mask, between centres; float64.
+
+    0 within the mask, infinite where the mask is empty.
+    """
+    from scipy import ndimage
+
+    if not bool(mask.any()):
+        return torch.full(mask.shape, torch.inf, dtype=torch.float64, device=mask.device)
+    # SciPy's Euclidean distance transform is exact and knows anisotropic spacing.
+    distance = ndimage.distance_transform_edt(~mask.cpu().numpy(), sampling=spacing_mm)
+    return torch.from_numpy(distance).to(mask.device)
 
 
 def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:

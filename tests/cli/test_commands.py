@@ -21,7 +21,17 @@ from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
 from tests.experiments import esegeta, pointwise_lab, unet_lab, weighted_lab
 
-COMMANDS = ("run", "compare", "validate", "methods", "scores", "layers", "init")
+COMMANDS = (
+    "run",
+    "retrain",
+    "compare",
+    "dissect",
+    "validate",
+    "methods",
+    "scores",
+    "layers",
+    "init",
+)
 
 NO_TORCH = """
 import sys

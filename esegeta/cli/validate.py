@@ -1,0 +1,28 @@
+"""What a config would do, once all of its blocks have been checked."""
+
+from __future__ import annotations
+
+from esegeta.cli.dissection import show_study
+from esegeta.cli.show import show_experiment, show_retraining
+from esegeta.config import RunConfig
+from esegeta.dissection import build_study
+from esegeta.retrain import build_retraining
+from esegeta.run import build_experiment
+
+
+def show_checked(config: RunConfig, *, device: str | None) -> None:
+    """Check every block of a config, and only then print what it would do.
+
+    Raises:
+        EsegetaError: the first thing found wrong with any of them.
+    """
+    keys = config.keys
+    study = None if keys.dissection is None else build_study(config, device=device)
+    if keys.targets or study is None:
+        experiment = build_experiment(config, device=device)
+        retraining = None if keys.retrain is None else build_retraining(experiment)
+        show_experiment(experiment)
+        if retraining is not None:
+            show_retraining(retraining)
+    if study is not None:
+        show_study(study)

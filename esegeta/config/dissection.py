@@ -1,0 +1,187 @@
+"""The keys of `dissection`: of which layers and concepts, at which threshold, against what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from esegeta.config.keys import Keys, Name
+from esegeta.errors import suggest
+
+KINDS = (
+    "labels",
+    "boundary_of",
+    "distance_to",
+    "not_of",
+    "any_of",
+    "all_of",
+    "half",
+    "edges",
+    "mask",
+)
+"""Keys that say what a concept is; each has one of them."""
+
+PARTNERS = {
+    "within_mm": "boundary_of",
+    "mm": "distance_to",
+    "of": "half",
+    "sigma_mm": "edges",
+    "channel": "edges",
+    "values": "mask",
+}
+"""Keys that belong to another one, and which."""
+
+NEEDED = {"boundary_of": "within_mm", "distance_to": "mm"}
+"""Keys that another one needs."""
+
+
+def _short_form(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a concept is an integer, a list of integers, or a block of keys")
+    if isinstance(value, int):
+        return {"labels": [value]}
+    if isinstance(value, list):
+        return {"labels": value}
+    if isinstance(value, str):
+        raise ValueError(
+            "a concept is the integer of a label, a list of them, or a block such as "
+            "{boundary_of: liver, within_mm: 3}"
+        )
+    return value
+
+
+class ConceptBlock(Keys):
+    """One concept: exactly one of KINDS, with its partners."""
+
+    labels: list[int] | None = Field(default=None, min_length=1)
+    boundary_of: Name | None = None
+    within_mm: float | None = Field(default=None, gt=0)
+    distance_to: Name | None = None
+    mm: tuple[float, float] | None = None
+    not_of: Name | None = None
+    any_of: list[Name] | None = Field(default=None, min_length=1)
+    all_of: list[Name] | None = Field(default=None, min_length=1)
+    half: Literal["left", "right", "posterior", "anterior", "inferior", "superior"] | None = None
+    of: Name | None = None
+    edges: float | None = Field(default=None, gt=0, lt=1)
+    sigma_mm: float = Field(default=0.0, ge=0)
+    channel: int = Field(default=0, ge=0)
+    mask: str | None = None
+    values: list[int] = Field(default_factory=list)
+    category: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ConceptBlock:
+        given = [key for key in KINDS if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = ", ".join(given) or "none of them"
+            raise ValueError(f"give one of {', '.join(KINDS)}; this has {found}")
+        for key, partner in PARTNERS.items():
+            if key in self.model_fields_set and partner != given[0]:
+                raise ValueError(f"`{key}` belongs to `{partner}`, not to `{given[0]}`")
+        needed = NEEDED.get(given[0])
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"`{given[0]}` needs `{needed}`")
+        if self.mm is not None and not 0 <= self.mm[0] < self.mm[1]:
+            raise ValueError("mm: give the nearer distance first, such as [5, 15]")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of concepts or labels that it is made of."""
+        single = (self.boundary_of, self.distance_to, self.not_of, self.of)
+        lists = (self.any_of, self.all_of)
+        named = [name for name in single if name is not None]
+        return named + [name for names in lists for name in names or ()]
+
+
+ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
+
+
+class ChanceKeys(Keys):
+    """What overlaps are held against."""
+
+    kind: Literal["shift", "permutation"] = "shift"
+    samples: int = Field(default=1000, ge=1)
+
+
+class PerImageKeys(Keys):
+    """Each image judged by itself: M = {a >= T} against the concept, detected where IoU >= c."""
+
+    threshold: Literal["dataset", "image"] = "dataset"
+    min_iou: float = Field(default=0.1, ge=0, le=1)
+
+
+class PictureKeys(Keys):
+    """Which units are drawn and written as masks."""
+
+    images: int = Field(default=3, ge=1)
+    units: int = Field(default=3, ge=0)
+    masks: Literal["all", "none"] | list[str] | None = None
+
+
+class AblationKeys(Keys):
+    """Which units are switched off, and how often random ones are."""
+
+    concepts: Literal["all"] | list[str] = "all"
+    layers: Literal["all"] | list[str] = "all"
+    units: int = Field(default=1, ge=1)
+    draws: int = Field(default=20, ge=2)
+    to: Literal["zero", "mean"] = "zero"
+
+
+class DissectionKeys(Keys):
+    """Which units of which layers are which concepts."""
+
+    layers: Literal["all"] | str | list[str]
+    concepts: dict[Name, ConceptKeys] = Field(min_length=1)
+    categories: dict[str, list[str]] = Field(default_factory=dict)
+    quantile: float = Field(default=0.005, gt=0, lt=1)
+    upsample: Literal["native", "upsampled"] = "native"
+    min_iou: float = Field(default=0.04, ge=0, le=1)
+    q_value: float = Field(default=0.05, gt=0, le=1)
+    chance: ChanceKeys = ChanceKeys()
+    holdout: bool = True
+    per_image: PerImageKeys | None = None
+    figures: PictureKeys = PictureKeys()
+    ablation: AblationKeys | None = None
+    memory_mb: float = Field(default=1024, gt=0)
+    disk_mb: float = Field(default=4096, ge=0)
+
+    @field_validator("layers")
+    @classmethod
+    def _some_layers(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError("name a layer, or write `all`")
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ValueError("a layer is named twice")
+        return value
+
+    @field_validator("concepts", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("name each concept, such as {liver: 3}")
+        return value
+
+    @field_validator("categories")
+    @classmethod
+    def _of_concepts(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
+        concepts: dict[str, ConceptBlock] = info.data.get("concepts", {})
+        seen: dict[str, str] = {}
+        for category, names in value.items():
+            for name in names:
+                if name not in concepts:
+                    raise ValueError(f'no concept "{name}"; {suggest(name, concepts)}')
+                if seen.get(name, category) != category or concepts[name].category:
+                    raise ValueError(f'concept "{name}" is given two categories')
+                seen[name] = category
+        return value
+
+    def category_of(self, name: str) -> str:
+        """Return the category of a concept; empty where it is given none."""
+        for category, names in self.categories.items():
+            if name in names:
+                return category
+        return self.concepts[name].category

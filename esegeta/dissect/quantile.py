@@ -1,0 +1,174 @@
+"""The exact threshold of each unit: a quantile of its activations over a whole data set.
+
+Activations come a case at a time and are not kept. Two ways give the same number to the last bit:
+a buffer of the largest values, one pass over the cases; or histograms of the values' bits, two
+passes in a memory that does not grow with the data.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.errors import ConfigError
+
+Values = Float[Tensor, "U N"]
+"""Activations of units at some positions."""
+
+Thresholds = Float[Tensor, " U"]
+"""One threshold a unit."""
+
+HALF_BITS = 16
+BINS = 1 << HALF_BITS
+BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
+COPIES = 3
+"""Buffers of largest values that are held at a time while new ones join."""
+
+
+def rank_of(num_values: int, quantile: float) -> int:
+    """Return which of `n` values, counted from the largest, is the threshold.
+
+        k = n - ceil((1 - q) n) + 1
+
+    so that at most `q n` values lie above it. The quantile counts as the decimal that it is
+    written as: 0.005 is five thousandths.
+
+    Raises:
+        ConfigError: there are no values, or the quantile is not between 0 and 1.
+    """
+    if not 0 < quantile < 1 or num_values < 1:
+        raise ConfigError(f"quantile: {quantile:g} of {num_values} values is no threshold")
+    return num_values - math.ceil((1 - Fraction(repr(quantile))) * num_values) + 1
+
+
+@runtime_checkable
+class ThresholdFinder(Protocol):
+    """Finds the k-th largest value of each unit in a few passes over the same activations."""
+
+    num_passes: int
+
+    def add(self, values: Values) -> None:
+        """Take in the activations of one case, or a part of them."""
+
+    def end_pass(self) -> None:
+        """Hear that all activations have been seen once more."""
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds, after the last pass."""
+
+
+def threshold_finder(num_units: int, rank: int, *, memory_mb: float) -> ThresholdFinder:
+    """Return the buffer of largest values where it fits into the memory, else histograms."""
+    buffer_mb = COPIES * num_units * rank * BYTES_OF_FLOAT / 2**20
+    return LargestValues(rank) if buffer_mb <= memory_mb else BitHistograms(num_units, rank)
+
+
+class LargestValues:
+    """Keeps the k largest values of each unit; one pass.
+
+    Args:
+        rank: k, counted from 1.
+    """
+
+    num_passes = 1
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self._kept: Tensor | None = None
+
+    def add(self, values: Values) -> None:
+        """Merge the largest of some values with those that are kept."""
+        largest = values.topk(min(self.rank, values.shape[1]), sorted=False).values
+        if self._kept is not None:
+            largest = torch.cat([self._kept, largest], dim=1)
+            largest = largest.topk(min(self.rank, largest.shape[1]), sorted=False).values
+        self._kept = largest
+
+    def end_pass(self) -> None:
+        """One pass is all."""
+
+    def thresholds(self) -> Thresholds:
+        """Return the smallest of the values that are kept."""
+        assert self._kept is not None and self._kept.shape[1] == self.rank
+        return self._kept.amin(dim=1) + 0.0  # no negative zero
+
+
+class BitHistograms:
+    """Counts values by the upper half of their bits, then by the lower half; two passes.
+
+    The bits of a float32, read as an integer whose negative half is turned over, are in the order
+    of the values. The first pass finds the upper 16 bits of the k-th largest value, the second
+    counts the values that share them.
+
+    Args:
+        num_units: U.
+        rank: k, counted from 1.
+    """
+
+    num_passes = 2
+
+    def __init__(self, num_units: int, rank: int) -> None:
+        self._num_units = num_units
+        self._rank = torch.full((num_units,), rank)
+        self._upper: Tensor | None = None
+        self._lower: Tensor | None = None
+        self._counts: Tensor | None = None
+
+    def add(self, values: Values) -> None:
+        """Count some values by the half of the bits that this pass is about."""
+        if self._counts is None:
+            count = self._num_units * BINS
+            self._counts = torch.zeros(count, dtype=torch.int64, device=values.device)
+        keys = ordered_bits(values)
+        upper = (keys >> HALF_BITS) + BINS // 2
+        first = torch.arange(self._num_units, device=values.device)[:, None] * BINS
+        if self._upper is None:
+            places = (upper + first).flatten()
+        else:
+            shared = upper == self._upper[:, None]
+            places = ((keys & (BINS - 1)) + first)[shared]
+        self._counts += torch.bincount(places, minlength=self._counts.numel())
+
+    def end_pass(self) -> None:
+        """Find the half of the bits that this pass was about."""
+        assert self._counts is not None
+        bins, self._rank = _bin_of_rank(
+            self._counts.reshape(self._num_units, BINS), self._rank.to(self._counts.device)
+        )
+        self._counts = None
+        if self._upper is None:
+            self._upper = bins
+        else:
+            self._lower = bins
+
+    def thresholds(self) -> Thresholds:
+        """Put the two halves together."""
+        assert self._upper is not None and self._lower is not None
+        keys = ((self._upper - BINS // 2) << HALF_BITS) | self._lower
+        return values_of_bits(keys)
+
+
+def ordered_bits(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
+    """Return int64 keys in -2^31..2^31 in the order of float32 values; both zeros have one."""
+    bits = (values + 0.0).view(torch.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+
+
+def values_of_bits(keys: Int[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Undo `ordered_bits`."""
+    bits = keys.to(torch.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+
+
+def _bin_of_rank(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bin of each row that holds its k-th largest entry, and its rank in that bin."""
+    from_top = counts.flip(1).cumsum(1)
+    place = torch.searchsorted(from_top, rank[:, None]).clamp(max=counts.shape[1] - 1)
+    before = from_top.gather(1, (place - 1).clamp(min=0))
+    above = torch.where(place > 0, before, torch.zeros_like(before))
+    return counts.shape[1] - 1 - place[:, 0], rank - above[:, 0]

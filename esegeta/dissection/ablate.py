@@ -1,0 +1,209 @@
+"""Switch off the best units of each concept, and random ones, and predict every case again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from esegeta.dissect import Effect, detectors, dice_of, effect_of, random_sets
+from esegeta.dissection.kept import keep, kept
+from esegeta.dissection.levels import Levels
+from esegeta.dissection.session import Session
+from esegeta.dissection.tables import Results
+from esegeta.errors import LayerError
+from esegeta.model import switched_off
+from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
+from esegeta.run.fingerprint import digest
+from esegeta.volume import Case, atomic_path, read_case
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Units of a layer that are switched off together.
+
+    Args:
+        layer: name of the layer.
+        units: its channels, ascending.
+    """
+
+    layer: str
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """The best units of a concept in a layer, and the random ones that they are held against."""
+
+    concept: str
+    best: Trial
+    others: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question came to, for one label."""
+
+    question: Question
+    label: str
+    effect: Effect
+
+
+def write_ablation(session: Session, results: Results, levels: Levels) -> list[Path]:
+    """Ask whether the best units of each concept matter; write the table and the figure.
+
+    Returns:
+        The files; none where no unit is named.
+    """
+    questions = questions_of(session, results)
+    if not questions:
+        session.listener.note("ablation: no unit is named, so that none is switched off")
+        return []
+    trials = list(dict.fromkeys(trial for one in questions for trial in (one.best, *one.others)))
+    session.listener.expect(len(session.cases))
+    scores = [_dice_of_case(session, case, trials, levels) for case in session.cases]
+    answers = _answers(session, questions, trials, torch.stack(scores))
+    folder = session.study.folder
+    table, picture = folder / "ablation.csv", folder / "ablation.png"
+    write_rows(table, ABLATION_COLUMNS, [_row(answer, session) for answer in answers])
+    with atomic_path(picture) as temporary:
+        title = f"{session.study.basis.config.keys.name}: change of Dice against random units"
+        draw_effects(temporary, [_cell(answer) for answer in answers], title)
+    return [table, picture]
+
+
+def questions_of(session: Session, results: Results) -> list[Question]:
+    """Return which units are switched off: the best of each concept and layer that is asked for."""
+    study = session.study
+    keys = study.keys.ablation
+    assert keys is not None
+    questions = []
+    for number, layer in enumerate(study.layers):
+        if keys.layers != "all" and layer.name not in keys.layers:
+            continue
+        for concept, found in detectors(results.findings, layer.name).items():
+            if keys.concepts != "all" and concept not in keys.concepts:
+                continue
+            units = tuple(sorted(finding.unit for finding in found[: keys.units]))
+            seed = study.basis.config.keys.seed + number
+            sets = random_sets(layer.num_units, units, keys.draws, seed)
+            others = tuple(Trial(layer.name, some) for some in sets)
+            questions.append(Question(concept, Trial(layer.name, units), others))
+    return questions
+
+
+def _dice_of_case(
+    session: Session, case: Case, trials: Sequence[Trial], levels: Levels
+) -> Float[Tensor, "T L"]:
+    """Return the Dice of each label: of the network as it is, then of each trial."""
+    path = session.folder / "ablation" / f"{case.name}.safetensors"
+    fingerprint = digest({"all": session.fingerprint, "trials": [repr(trial) for trial in trials]})
+    found = kept(path, fingerprint)
+    if found is not None:
+        return found["dice"]
+    basis = session.study.basis
+    predictor = basis.predictor
+    windows = len(predictor.plan.lay(session.study.shapes[case.name]))
+    with session.stage(case, "ablation", windows * (1 + len(trials))):
+        volume, truth = read_case(case, basis.preprocess, basis.reading)
+        assert truth is not None
+        x, truth = volume.to(basis.device).batch, truth.to(basis.device)
+
+        def dice() -> list[float]:
+            logits, labels = predictor.predict(x), predictor.labels
+            return [
+                dice_of(labels.predicted(logits, integer)[0], truth == integer)
+                for integer in _integers(session)
+            ]
+
+        rows = [dice()]
+        for trial in trials:
+            values = _held_at(session, trial, levels)
+            with switched_off(predictor.network, trial.layer, trial.units, values):
+                rows.append(dice())
+        scores = torch.tensor(rows, dtype=torch.float64)
+        keep(path, {"dice": scores}, fingerprint)
+    return scores
+
+
+def _held_at(session: Session, trial: Trial, levels: Levels) -> Tensor | None:
+    keys = session.study.keys.ablation
+    assert keys is not None
+    if keys.to == "zero":
+        return None
+    own = levels.mean[session.study.units_of(trial.layer)]
+    return own[list(trial.units)].float()
+
+
+def _answers(
+    session: Session,
+    questions: Sequence[Question],
+    trials: Sequence[Trial],
+    scores: Float[Tensor, "N T L"],
+) -> list[Answer]:
+    places = {trial: place for place, trial in enumerate(trials, start=1)}
+    names = session.study.basis.config.keys.labels
+    seed = session.study.basis.config.keys.seed
+    answers = []
+    for question in questions:
+        for column, integer in enumerate(_integers(session)):
+            dice = scores[:, :, column].numpy()
+            others = [places[trial] for trial in question.others]
+            effect = effect_of(
+                dice[:, 0], dice[:, places[question.best]], dice[:, others].T, seed=seed
+            )
+            answers.append(Answer(question, names[integer], effect))
+    return answers
+
+
+def _integers(session: Session) -> list[int]:
+    return [integer for integer in sorted(session.study.basis.config.keys.labels) if integer != 0]
+
+
+def _row(answer: Answer, session: Session) -> dict[str, Any]:
+    question = answer.question
+    return {
+        "layer": question.best.layer,
+        "concept": question.concept,
+        "units": " ".join(str(unit) for unit in question.best.units),
+        "label": answer.label,
+        **vars(answer.effect),
+        "draws": len(question.others),
+        "cases": len(session.cases),
+    }
+
+
+def _cell(answer: Answer) -> tuple[str, str, Effect]:
+    question = answer.question
+    units = ", ".join(str(unit) for unit in question.best.units)
+    return f"{question.best.layer} [{units}]\n{question.concept}", answer.label, answer.effect
+
+
+def check_switches(session: Session) -> None:
+    """Refuse, before anything else, layers whose units cannot be switched off.
+
+    Raises:
+        LayerError: a layer returns more than one tensor.
+    """
+    study = session.study
+    keys = study.keys.ablation
+    predictor = study.basis.predictor
+    if keys is None:
+        return
+    parameter = next(predictor.network.parameters(), torch.zeros(()))
+    size = (1, study.basis.reading.num_channels, *predictor.plan.size)
+    for layer in study.layers:
+        if keys.layers != "all" and layer.name not in keys.layers:
+            continue
+        try:
+            with torch.no_grad(), switched_off(predictor.network, layer.name, [0]):
+                predictor.network(torch.zeros(size).to(parameter))
+        except LayerError as error:
+            place = study.basis.config.document.place(("dissection", "ablation"))
+            error.message = f"{place}: {error.message}"
+            raise

@@ -1,0 +1,162 @@
+"""Second pass over the cases: what each unit's mask shares with each concept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.dissect import (
+    Above,
+    LargestValues,
+    Partition,
+    Tally,
+    bins_by_table,
+    find_above,
+    histograms,
+    positions_within,
+    rank_of,
+    tally,
+)
+from esegeta.dissection.levels import Levels, inner_positions
+from esegeta.dissection.study import Study
+from esegeta.predict import UnitMaps
+
+TIE = 1e-6
+"""Activations that differ from the threshold by this part of it tie with it: rounding of blends."""
+
+
+@dataclass(frozen=True, eq=False)
+class CaseCounts:
+    """What was counted in one case, for the units of all layers.
+
+    Args:
+        both: voxels of a unit's mask and a concept.
+        units: voxels of each unit's mask.
+        concepts: voxels of each concept.
+        num_voxels: of the volume.
+        positions: of each unit's layer in the volume.
+        above: positions above the threshold.
+        ties: positions at the threshold, within rounding.
+        peak: largest activation.
+        peak_voxel: where it is, an index into the flattened volume.
+        inside: positions of each concept by bin of the unit's activation.
+        everything: all positions by bin.
+        chance: overlaps by draw of chance.
+        image_both: voxels of a concept in the mask that the image is judged by on its own.
+        image_units: voxels of that mask; both are zero unless images are judged one by one.
+    """
+
+    both: Int[Tensor, "U K"]
+    units: Int[Tensor, " U"]
+    concepts: Int[Tensor, " K"]
+    num_voxels: Int[Tensor, ""]
+    positions: Int[Tensor, " U"]
+    above: Int[Tensor, " U"]
+    ties: Int[Tensor, " U"]
+    peak: Float[Tensor, " U"]
+    peak_voxel: Int[Tensor, " U"]
+    inside: Int[Tensor, "U B K"]
+    everything: Int[Tensor, "U B"]
+    chance: Int[Tensor, "D U K"]
+    image_both: Int[Tensor, "U K"]
+    image_units: Int[Tensor, " U"]
+
+    @property
+    def tally(self) -> Tally:
+        """The counts of voxels at the threshold over the data set."""
+        return Tally(self.both, self.units, self.concepts, int(self.num_voxels))
+
+    @property
+    def image_tally(self) -> Tally:
+        """The counts of voxels of the image judged by itself."""
+        return Tally(self.image_both, self.image_units, self.concepts, int(self.num_voxels))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the fields by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+def count_case(
+    study: Study,
+    levels: Levels,
+    partition: Callable[[], Partition],
+    maps: Iterable[UnitMaps],
+    number: int,
+) -> CaseCounts:
+    """Count one case.
+
+    Args:
+        study: whose units and concepts.
+        levels: thresholds and bins of the units of all layers.
+        partition: makes the parts that concepts cut the volume into.
+        maps: of all units, by part.
+        number: of the case, for the draw of chance.
+    """
+    parts = partition()
+    columns = [_count_part(study, levels, parts, item, number) for item in maps]
+    joined = {
+        name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
+        for name in columns[0]
+    }
+    return CaseCounts(
+        **joined, concepts=parts.sizes.cpu(), num_voxels=torch.tensor(parts.num_voxels)
+    )
+
+
+def _count_part(
+    study: Study, levels: Levels, partition: Partition, maps: UnitMaps, number: int
+) -> dict[str, Tensor]:
+    start, count = study.starts[maps.units], len(maps.units)
+    own = slice(start, start + count)
+    device = maps.data.device
+    thresholds = levels.threshold[own].to(device)
+    box, centres = inner_positions(maps.grid)
+    values = positions_within(maps.data, box)
+    peak, place = values.max(dim=1)
+    above = find_above(maps.data, maps.grid, thresholds)
+    voxels = tally(above, partition, count)
+    centres = centres.to(device)
+    bins = bins_by_table(values, levels.table[own].to(device))
+    num_bins = levels.edges.shape[1] + 1
+    counts = histograms(bins, num_bins, partition.parts[centres], partition.num_parts)
+    inside = partition.of_concepts(counts.flatten(0, 1)).reshape(*counts.shape[:2], -1)
+    column = thresholds[:, None]
+    near = (values >= column - TIE * column.abs()) & (values <= column + TIE * column.abs())
+    single = _count_image(study, partition, maps, values, thresholds)
+    found = {
+        "both": voxels.both,
+        "units": voxels.units,
+        "positions": torch.full((count,), values.shape[1]),
+        "above": (values > column).sum(dim=1),
+        "ties": near.sum(dim=1),
+        "peak": peak,
+        "peak_voxel": centres[place],
+        "inside": inside,
+        "everything": counts.sum(dim=2),
+        "chance": study.chance.overlaps(above, partition, count, number),
+        "image_both": single.both,
+        "image_units": single.units,
+    }
+    return {name: tensor.cpu() for name, tensor in found.items()}
+
+
+def _count_image(
+    study: Study, partition: Partition, maps: UnitMaps, values: Tensor, thresholds: Tensor
+) -> Tally:
+    """Count M = {a >= T} in an image judged by itself; nothing where no image is."""
+    keys = study.keys.per_image
+    count = len(maps.units)
+    if keys is None:
+        nothing = torch.zeros(0, dtype=torch.int64, device=values.device)
+        return tally(Above(nothing, nothing), partition, count)
+    if keys.threshold == "image":
+        own = LargestValues(rank_of(values.shape[1], study.keys.quantile))
+        own.add(values)
+        thresholds = own.thresholds()
+    # At least T is above the number before it.
+    below = torch.nextafter(thresholds, torch.full_like(thresholds, -torch.inf))
+    return tally(find_above(maps.data, maps.grid, below), partition, count)

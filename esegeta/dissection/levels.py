@@ -1,0 +1,144 @@
+"""First pass over the cases: the threshold of each unit, its range, and the edges of its bins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from esegeta.dissect import (
+    Sketch,
+    ThresholdFinder,
+    bin_table,
+    centre_voxels,
+    positions_within,
+    rank_of,
+    threshold_finder,
+)
+from esegeta.dissection.study import Study
+from esegeta.predict import LayerGrid, UnitMaps, Units
+
+PerUnit = Float[Tensor, " U"]
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What is known of each unit before anything is counted.
+
+    Args:
+        threshold: the k-th largest activation over all cases.
+        minimum: smallest activation.
+        maximum: largest activation; a unit with both the same is dead.
+        mean: over the layer's positions, float64.
+        edges: of the bins that activations are counted in.
+    """
+
+    threshold: Float[Tensor, " U"]
+    minimum: Float[Tensor, " U"]
+    maximum: Float[Tensor, " U"]
+    mean: Float[Tensor, " U"]
+    edges: Float[Tensor, "U E"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the fields by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @cached_property
+    def table(self) -> UInt8[Tensor, "U V"]:
+        """The bin of each unit by the upper bits of an activation."""
+        return bin_table(self.edges)
+
+    @property
+    def dead(self) -> Tensor:
+        """Units that do not change over all cases."""
+        return self.minimum == self.maximum
+
+
+class LevelFinder:
+    """Takes in maps case by case, in one pass or two, and finds the levels of all units.
+
+    Args:
+        study: whose units.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._upsampled = study.keys.upsample == "upsampled"
+        layers = {layer.name: layer for layer in study.layers}
+        self._finders: dict[Units, ThresholdFinder] = {}
+        for part in study.parts:
+            rank = rank_of(study.num_values(layers[part.layer]), study.keys.quantile)
+            memory_mb = study.room() * len(part) / study.num_units
+            self._finders[part] = threshold_finder(len(part), rank, memory_mb=memory_mb)
+        self._sketches = {part: Sketch(len(study.shapes)) for part in study.parts}
+        self._lows: dict[Units, Tensor] = {}
+        self._highs: dict[Units, Tensor] = {}
+        self._sums: dict[Units, Tensor] = {}
+        self._num_positions: dict[Units, int] = {}
+        self._pass = 0
+
+    @property
+    def num_passes(self) -> int:
+        """How often the maps of all cases must be added."""
+        return max(finder.num_passes for finder in self._finders.values())
+
+    def add(self, maps: UnitMaps) -> None:
+        """Take in the maps of a part of one case."""
+        finder = self._finders[maps.units]
+        if self._pass >= finder.num_passes:
+            return
+        values = self._values(maps)
+        finder.add(values)
+        if self._pass:
+            return
+        native = native_values(maps)
+        self._sketches[maps.units].add(native)
+        total = native.sum(dim=1, dtype=torch.float64)
+        self._sums[maps.units] = self._sums.get(maps.units, 0) + total
+        self._num_positions[maps.units] = self._num_positions.get(maps.units, 0) + native.shape[1]
+        low, high = values.aminmax(dim=1)
+        if maps.units in self._lows:
+            low = torch.minimum(low, self._lows[maps.units])
+            high = torch.maximum(high, self._highs[maps.units])
+        self._lows[maps.units], self._highs[maps.units] = low, high
+
+    def end_pass(self) -> None:
+        """Hear that all cases were added once more."""
+        for finder in self._finders.values():
+            if self._pass < finder.num_passes:
+                finder.end_pass()
+        self._pass += 1
+
+    def levels(self) -> Levels:
+        """Return the levels after the last pass."""
+        return Levels(
+            _joined([finder.thresholds() for finder in self._finders.values()]),
+            _joined(list(self._lows.values())),
+            _joined(list(self._highs.values())),
+            _joined([total / self._num_positions[part] for part, total in self._sums.items()]),
+            _joined([sketch.edges() for sketch in self._sketches.values()]),
+        )
+
+    def _values(self, maps: UnitMaps) -> Float[Tensor, "U N"]:
+        """Return the activations that quantiles are taken of."""
+        if self._upsampled:
+            return maps.grid.to_voxels(maps.data).flatten(1)
+        return native_values(maps)
+
+
+def native_values(maps: UnitMaps) -> Float[Tensor, "U P"]:
+    """Return the activations at the layer's own positions in the volume."""
+    box, _ = inner_positions(maps.grid)
+    return positions_within(maps.data, box)
+
+
+def inner_positions(grid: LayerGrid) -> tuple[list[slice], Tensor]:
+    """Return the box of positions in the volume, and the voxel at the centre of each."""
+    return centre_voxels(grid, torch.device("cpu"))
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.cpu() for tensor in tensors])

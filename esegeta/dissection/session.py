@@ -1,0 +1,223 @@
+"""A dissection while it goes on: its passes over the cases, each resumed where it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Batch
+from esegeta.dissect import Ground, Partition, concept_masks
+from esegeta.dissection.counts import CaseCounts, count_case
+from esegeta.dissection.kept import keep, kept
+from esegeta.dissection.levels import LevelFinder, Levels
+from esegeta.dissection.source import MapSource
+from esegeta.dissection.study import Study
+from esegeta.dissection.totals import FOLDS, Totals, count_held_out
+from esegeta.errors import EsegetaError, ModelError
+from esegeta.model import file_sha256
+from esegeta.run import Listener, UnitResult
+from esegeta.run.fingerprint import digest
+from esegeta.run.unit import is_out_of_memory
+from esegeta.volume import Case, read_case
+
+STAGE = "dissection"
+
+
+@dataclass(eq=False)
+class CaseReading:
+    """A case's files, read when something of them is needed first, and then no more.
+
+    Args:
+        study: whose concepts.
+        case: whose files.
+    """
+
+    study: Study
+    case: Case
+    _known: list[Ground] = field(default_factory=list)
+
+    @property
+    def ground(self) -> Ground:
+        """Image, label map and mask files."""
+        if not self._known:
+            self._known.append(self.study.concepts.ground(self.case))
+        return self._known[0]
+
+    def image(self) -> Batch:
+        """Return the image, `1 C *S`; label map and masks are not read for it."""
+        if self._known:
+            return self.ground.volume.batch
+        basis = self.study.basis
+        volume, _ = read_case(replace(self.case, label=None), basis.preprocess, basis.reading)
+        return volume.to(basis.device).batch
+
+    def masks(self) -> list[Tensor]:
+        """Return the mask of each concept."""
+        plan = self.study.concepts
+        return concept_masks(plan.concepts, self.ground, helpers=plan.helpers)
+
+
+class Session:
+    """The passes of a dissection.
+
+    Args:
+        study: what is done.
+        listener: is told how it goes on.
+    """
+
+    def __init__(self, study: Study, listener: Listener) -> None:
+        basis = study.basis
+        predictor = replace(basis.predictor, heard=listener.advance)
+        self.study = replace(study, basis=replace(basis, predictor=predictor))
+        self.listener = listener
+        self.folder = study.folder / "work"
+        self.source = MapSource(self.study, self.folder / "maps")
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases, in the config's order."""
+        return self.study.basis.cases
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of everything that decides the results."""
+        keys = self.study.keys.model_dump(mode="json", exclude={"memory_mb", "disk_mb"})
+        counts = [self._counts_print(number) for number in range(len(self.cases))]
+        labels = [self._label_print(case) for case in self.cases]
+        return digest({"keys": keys, "counts": counts, "labels": labels})
+
+    def reading(self, case: Case) -> CaseReading:
+        """Return the files of a case, unread."""
+        return CaseReading(self.study, case)
+
+    @contextmanager
+    def stage(self, case: Case, what: str, windows: int | None = None) -> Iterator[None]:
+        """Tell the listener of one step, and say in an error of which case it was.
+
+        Raises:
+            ModelError: memory ran out.
+        """
+        self.listener.begin(f"{case.name} / {STAGE} / {what}", 1, windows)
+        try:
+            yield
+        except EsegetaError as error:
+            if not error.message.startswith(case.name):
+                error.message = f"{case.name}: {error.message}"
+            raise
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{case.name}: out of memory",
+                hint="lower inference.batch_size, inference.window or dissection.memory_mb",
+            ) from error
+        self.listener.end(UnitResult(case.name, STAGE, what, "done"))
+
+    def levels(self) -> Levels:
+        """Return the thresholds of all units: kept, or found in a pass or two over the cases."""
+        path = self.folder / "levels.safetensors"
+        found = kept(path, self._levels_print)
+        if found is not None:
+            return Levels(**found)
+        finder = LevelFinder(self.study)
+        self.listener.expect(finder.num_passes * len(self.cases))
+        for turn in range(finder.num_passes):
+            what = "thresholds" if finder.num_passes == 1 else f"thresholds, pass {turn + 1}"
+            for case in self.cases:
+                with self.stage(case, what, self.source.num_windows(case)):
+                    for maps in self.source.maps(case, self.reading(case).image):
+                        finder.add(maps)
+            finder.end_pass()
+        levels = finder.levels()
+        keep(path, levels.tensors(), self._levels_print)
+        return levels
+
+    def counts(self, levels: Levels) -> Iterator[CaseCounts]:
+        """Yield the counts of each case: kept, or counted."""
+        self.listener.expect(len(self.cases))
+        for number, case in enumerate(self.cases):
+            path = self.folder / "counts" / f"{case.name}.safetensors"
+            fingerprint = self._counts_print(number)
+            found = kept(path, fingerprint)
+            if found is not None:
+                counts = CaseCounts(**found)
+                self.listener.end(UnitResult(case.name, STAGE, "overlaps", "skipped"))
+            else:
+                with self.stage(case, "overlaps", self.source.num_windows(case)):
+                    reading = self.reading(case)
+                    maps = self.source.maps(case, reading.image)
+                    partition = self._partition(number, reading)
+                    counts = count_case(self.study, levels, partition, maps, number)
+                    keep(path, counts.tensors(), fingerprint)
+            yield counts
+
+    def held_out_iou(self, totals: Totals, levels: Levels) -> Tensor:
+        """Return the IoU over all cases, each at thresholds that were chosen on others.
+
+        NaN for all where there is only one case, or where the config does not want it.
+        """
+        if len(self.cases) < FOLDS or not self.study.keys.holdout:
+            return torch.full_like(totals.p, torch.nan)
+        thresholds = totals.held_out_thresholds(levels)
+        both, union = torch.zeros_like(totals.tally.both), torch.zeros_like(totals.tally.both)
+        self.listener.expect(len(self.cases))
+        for number, case in enumerate(self.cases):
+            with self.stage(case, "best thresholds", self.source.num_windows(case)):
+                reading = self.reading(case)
+                maps = self.source.maps(case, reading.image)
+                partition = self._partition(number, reading)()
+                own = count_held_out(self.study, thresholds[number % FOLDS], partition, maps)
+                both, union = both + own[0], union + own[1]
+        return both.double() / union.double()
+
+    def _partition(self, number: int, reading: CaseReading) -> Callable[[], Partition]:
+        """Return what makes the parts of a case; they are kept once they were made."""
+        path = self.folder / "parts" / f"{reading.case.name}.safetensors"
+        fingerprint = self._concepts_print(number)
+        device = self.study.basis.device
+
+        def make() -> Partition:
+            found = kept(path, fingerprint)
+            if found is not None:
+                return Partition(**{name: value.to(device) for name, value in found.items()})
+            partition = Partition.of(reading.masks())
+            tensors = {"parts": partition.parts, "members": partition.members}
+            keep(path, tensors, fingerprint)
+            return partition
+
+        return make
+
+    @cached_property
+    def _levels_print(self) -> str:
+        keys = self.study.keys
+        maps = [self.source.fingerprint(case) for case in self.cases]
+        return digest({"maps": maps, "quantile": keys.quantile, "upsample": keys.upsample})
+
+    def _concepts_print(self, number: int) -> str:
+        case = self.cases[number]
+        own: Any = self.study.concepts.fingerprint(case)
+        return digest({"maps": self.source.fingerprint(case), "concepts": own})
+
+    def _counts_print(self, number: int) -> str:
+        keys = self.study.keys
+        return digest(
+            {
+                "levels": self._levels_print,
+                "concepts": self._concepts_print(number),
+                "chance": keys.chance.model_dump(mode="json"),
+                "seed": self.study.basis.config.keys.seed,
+                "number": number,
+                "per_image": keys.per_image and keys.per_image.threshold,
+            }
+        )
+
+    def _label_print(self, case: Case) -> str | None:
+        if self.study.keys.ablation is None or case.label is None:
+            return None
+        return file_sha256(case.label)

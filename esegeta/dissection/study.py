@@ -1,0 +1,216 @@
+"""A dissection built from its config and checked: layers, concepts, sizes, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from esegeta.axes import Shape
+from esegeta.config import RunConfig
+from esegeta.config.dissection import DissectionKeys
+from esegeta.dissect import CHANCES, Chance, centre_voxels
+from esegeta.dissection.concepts import ConceptPlan, plan_concepts
+from esegeta.errors import ConfigError, suggest
+from esegeta.model import UnitLayer, find_unit_layers, held_still
+from esegeta.predict import LayerGrid, Units
+from esegeta.run import Basis, build_basis
+from esegeta.run.checks import blamed_on, check_writable
+
+BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
+MB = 2**20
+PART_OF_MEMORY = 0.25
+"""What maps of units, buffers of large values, and draw of chance may each take up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Everything that a dissection needs, built and checked.
+
+    Args:
+        basis: network and cases.
+        keys: the config's `dissection`.
+        layers: whose units are dissected, in the config's order.
+        concepts: what they are held against.
+        shapes: of each case's volume as the network takes it, by its name.
+    """
+
+    basis: Basis
+    keys: DissectionKeys
+    layers: tuple[UnitLayer, ...]
+    concepts: ConceptPlan
+    shapes: Mapping[str, Shape]
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of the dissection lie."""
+        return self.basis.root / "dissection"
+
+    @property
+    def num_units(self) -> int:
+        """Units of all layers."""
+        return sum(layer.num_units for layer in self.layers)
+
+    @property
+    def chance(self) -> Chance:
+        """What overlaps are held against."""
+        return CHANCES[self.keys.chance.kind](self.keys.chance.samples, self.basis.config.keys.seed)
+
+    def room(self, share: float = PART_OF_MEMORY) -> float:
+        """Return a share of the memory that is allowed, in MB."""
+        return share * self.keys.memory_mb
+
+    def grid(self, layer: UnitLayer, case: str) -> LayerGrid:
+        """Return a layer's positions over the volume of a case."""
+        windows = self.basis.predictor.plan.lay(self.shapes[case])
+        empty = torch.zeros((1, 1, *layer.patch))
+        return LayerGrid.of(windows, empty)
+
+    def num_values(self, layer: UnitLayer) -> int:
+        """Return how many activations of a unit there are over all cases, to take quantiles of."""
+        if self.keys.upsample == "upsampled":
+            return sum(math.prod(shape) for shape in self.shapes.values())
+        cpu = torch.device("cpu")
+        return sum(len(centre_voxels(self.grid(layer, case), cpu)[1]) for case in self.shapes)
+
+    @cached_property
+    def parts(self) -> tuple[Units, ...]:
+        """Units that are handled at a time, layer by layer: as many as there is room for."""
+        found: list[Units] = []
+        for layer in self.layers:
+            largest = max(self.grid(layer, case).num_positions for case in self.shapes)
+            if self.keys.upsample == "upsampled":
+                largest = max(largest, *(math.prod(shape) for shape in self.shapes.values()))
+            step = max(int(self.room() * MB / (BYTES_OF_FLOAT * largest)), 1)
+            found.extend(
+                Units(layer.name, first, min(first + step, layer.num_units))
+                for first in range(0, layer.num_units, step)
+            )
+        return tuple(found)
+
+    @cached_property
+    def starts(self) -> dict[Units, int]:
+        """The number of each part's first unit among the units of all layers."""
+        starts, total = {}, 0
+        for part in self.parts:
+            starts[part] = total
+            total += len(part)
+        return starts
+
+    def units_of(self, layer: str) -> slice:
+        """Return which of the units of all layers are a layer's."""
+        first = 0
+        for item in self.layers:
+            if item.name == layer:
+                return slice(first, first + item.num_units)
+            first += item.num_units
+        raise KeyError(layer)
+
+
+def build_study(
+    config: RunConfig,
+    *,
+    layers: Sequence[str] = (),
+    output: Path | None = None,
+    device: str | None = None,
+) -> Study:
+    """Build and check a dissection without computing anything but one window of zeros.
+
+    Args:
+        config: the checked config.
+        layers: replace the config's `dissection.layers`.
+        output: replaces the config's `output`.
+        device: replaces the config's `device`.
+
+    Raises:
+        EsegetaError: the first thing found wrong with files, network, layers or concepts.
+    """
+    keys = config.keys.dissection
+    if keys is None:
+        raise ConfigError(
+            f"{config.document.path}: there is no `dissection` to do",
+            hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
+        )
+    if layers:
+        keys = keys.model_copy(update={"layers": list(layers)})
+        if list(layers) == ["all"]:
+            keys = keys.model_copy(update={"layers": "all"})
+    basis = build_basis(config, output=output, device=device)
+    with blamed_on(config, "dissection", "layers"):
+        found = _find_layers(basis, keys)
+    concepts = plan_concepts(keys, basis)
+    _check_names(config, keys, basis, [layer.name for layer in found])
+    check_writable(basis.root)
+    study = Study(basis, keys, found, concepts, _shapes(basis))
+    _check_memory(study)
+    return study
+
+
+def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
+    predictor = basis.predictor
+    parameter = next(predictor.network.parameters(), torch.zeros(()))
+    window = torch.zeros((1, basis.reading.num_channels, *predictor.plan.size)).to(parameter)
+    with held_still(predictor.network):
+        return find_unit_layers(predictor.network, keys.layers, window)
+
+
+def _shapes(basis: Basis) -> dict[str, Shape]:
+    """Return the shape of each case after preprocessing, from its header alone."""
+    shapes = {}
+    for name, grid in basis.grids.items():
+        empty = torch.zeros((), dtype=torch.uint8).expand(1, *grid.shape)
+        moved, _ = basis.preprocess.move(empty, grid, resampling="nearest")
+        shapes[name] = tuple(moved.shape[1:])
+    return shapes
+
+
+def _check_names(
+    config: RunConfig, keys: DissectionKeys, basis: Basis, layers: Sequence[str]
+) -> None:
+    cases = [case.name for case in basis.cases]
+    _require_known(config, ("figures", "masks"), keys.figures.masks, cases, "case")
+    if keys.ablation is None:
+        return
+    _require_known(config, ("ablation", "layers"), keys.ablation.layers, layers, "dissected layer")
+    concepts = list(keys.concepts)
+    _require_known(config, ("ablation", "concepts"), keys.ablation.concepts, concepts, "concept")
+    for case in basis.cases:
+        if case.label is None:
+            raise ConfigError(
+                f"{config.document.place(('dissection', 'ablation'))}: a change in Dice needs a "
+                f"ground truth, and case {case.name} has none",
+                hint="give every case a `label:` file, or leave `ablation` out",
+            )
+
+
+def _require_known(
+    config: RunConfig,
+    place: tuple[str, str],
+    names: str | Sequence[str] | None,
+    known: Collection[str],
+    word: str,
+) -> None:
+    for name in () if names is None or isinstance(names, str) else names:
+        if name not in known:
+            where = config.document.place(("dissection", *place))
+            raise ConfigError(
+                f'{where}: dissection.{".".join(place)}: no {word} "{name}"',
+                hint=suggest(name, known),
+            )
+
+
+def _check_memory(study: Study) -> None:
+    """Refuse draw of chance that would not fit into the memory that is allowed."""
+    num_pairs = study.num_units * len(study.concepts.concepts)
+    needed = num_pairs * study.keys.chance.samples * BYTES_OF_COUNT / MB
+    if needed > study.room():
+        place = study.basis.config.document.place(("dissection",))
+        raise ConfigError(
+            f"{place}: dissection: {study.keys.chance.samples} draws for {num_pairs} pairs of unit "
+            f"and concept take {needed:.0f} MB, of {study.room():.0f} MB that they may",
+            hint="raise memory_mb, lower chance.samples, or take fewer layers",
+        )

@@ -1,0 +1,185 @@
+"""From counts to what is reported of each unit, concept and image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from esegeta.dissect import Bar, Pair, UnitFinding, best_pair, detectors, pairs_of
+from esegeta.dissection.counts import CaseCounts
+from esegeta.dissection.levels import Levels
+from esegeta.dissection.study import Study
+from esegeta.dissection.totals import Totals
+
+
+@dataclass(frozen=True)
+class Results:
+    """All pairs of unit and concept, and what each unit goes by."""
+
+    pairs: list[list[Pair]]
+    findings: list[UnitFinding]
+
+    @property
+    def named(self) -> list[UnitFinding]:
+        """Units that earned a name."""
+        return [finding for finding in self.findings if finding.named]
+
+
+def results_of(study: Study, levels: Levels, totals: Totals, held_out: Tensor) -> Results:
+    """Return what is reported of every unit."""
+    tally = totals.tally
+    measures = {
+        "iou": tally.iou(),
+        "ceiling": tally.ceiling(),
+        "dice": tally.dice(),
+        "best_threshold_iou": held_out,
+        "auroc": totals.auroc,
+        "information_quality": tally.information_quality(),
+        "p": totals.p,
+        "q": totals.q,
+    }
+    layers = [(layer.name, layer.num_units) for layer in study.layers]
+    pairs = pairs_of(layers, study.concepts.concepts, measures)
+    bar = Bar(study.keys.min_iou, study.keys.q_value)
+    findings = []
+    for row, own in enumerate(pairs):
+        best, named = best_pair(own, bar)
+        findings.append(
+            UnitFinding(
+                best,
+                named,
+                threshold=float(levels.threshold[row]),
+                share_above=float(totals.above[row] / totals.positions[row]),
+                ties=int(totals.ties[row]),
+                dead=bool(levels.dead[row]),
+                minimum=float(levels.minimum[row]),
+                maximum=float(levels.maximum[row]),
+            )
+        )
+    return Results(pairs, findings)
+
+
+class ImageTable:
+    """Collects how each unit does in each image by itself.
+
+    Args:
+        study: whose units and concepts.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self.rows: list[dict[str, Any]] = []
+        self._counts: dict[tuple[int, int], list[int]] = {}
+
+    def add(self, case: str, counts: CaseCounts) -> None:
+        """Take in a case; concepts that it does not hold are left out."""
+        keys = self._study.keys.per_image
+        if keys is None:
+            return
+        tally = counts.image_tally
+        iou, dice = tally.iou().tolist(), tally.dice().tolist()
+        names = self._study.concepts.names
+        for row, (layer, unit) in enumerate(self._units()):
+            for column, concept in enumerate(names):
+                if not int(tally.concepts[column]):
+                    continue
+                detected = iou[row][column] >= keys.min_iou
+                values = (case, layer, unit, concept, iou[row][column], dice[row][column])
+                columns = ("case", "layer", "unit", "concept", "iou", "dice")
+                self.rows.append({**dict(zip(columns, values, strict=True)), "detected": detected})
+                count = self._counts.setdefault((row, column), [0, 0])
+                count[0] += 1
+                count[1] += detected
+
+    def complete(self, findings: list[UnitFinding]) -> list[UnitFinding]:
+        """Return findings with the number of images that hold the concept, and of detections."""
+        if self._study.keys.per_image is None:
+            return findings
+        names = self._study.concepts.names
+        done = []
+        for row, finding in enumerate(findings):
+            place = (row, names.index(finding.best.concept))
+            images, detected = self._counts.get(place, [0, 0])
+            done.append(replace(finding, images=float(images), images_detected=float(detected)))
+        return done
+
+    def _units(self) -> Iterator[tuple[str, int]]:
+        for layer in self._study.layers:
+            for unit in range(layer.num_units):
+                yield layer.name, unit
+
+
+def summary_of(study: Study, results: Results, totals: Totals) -> dict[str, Any]:
+    """Return the summary: detectors of each layer, concepts, and what should be known."""
+    keys = study.keys
+    layers: dict[str, Any] = {}
+    for layer in study.layers:
+        own = [finding for finding in results.findings if finding.layer == layer.name]
+        found = detectors(own, layer.name)
+        layers[layer.name] = {
+            "units": layer.num_units,
+            "dead_units": [finding.unit for finding in own if finding.dead],
+            "named_units": sum(finding.named for finding in own),
+            "unique_detectors": len(found),
+            "detectors": {name: [item.unit for item in items] for name, items in found.items()},
+        }
+    sizes = dict(zip(study.concepts.names, totals.tally.concepts.tolist(), strict=True))
+    return {
+        "cases": [case.name for case in study.basis.cases],
+        "voxels": totals.tally.num_voxels,
+        "quantile": keys.quantile,
+        "upsample": keys.upsample,
+        "min_iou": keys.min_iou,
+        "q_value": keys.q_value,
+        "chance": {"kind": keys.chance.kind, "samples": keys.chance.samples},
+        "units": study.num_units,
+        "named_units": len(results.named),
+        "unique_detectors": len({finding.best.concept for finding in results.named}),
+        "layers": layers,
+        "concepts": {
+            concept.name: {"category": concept.group, "voxels": sizes[concept.name]}
+            for concept in study.concepts.concepts
+        },
+        "notes": notes_of(study, results, totals),
+    }
+
+
+def notes_of(study: Study, results: Results, totals: Totals) -> list[str]:
+    """Return what a reader of the tables must know."""
+    notes = []
+    sizes = zip(study.concepts.names, totals.tally.concepts.tolist(), strict=True)
+    empty = [name for name, size in sizes if not size]
+    if empty:
+        notes.append(f"concepts that no case holds: {', '.join(empty)}")
+    dead = sum(finding.dead for finding in results.findings)
+    if dead:
+        notes.append(f"{dead} of {study.num_units} units never change and have no mask")
+    tied = [
+        finding for finding in results.findings if not finding.dead and _is_tied(study, finding)
+    ]
+    if tied:
+        notes.append(
+            f"{len(tied)} units tie at their threshold: less than half of the quantile is above it"
+        )
+    if len(study.basis.cases) == 1 and study.keys.holdout:
+        notes.append("best_threshold_iou needs two cases: thresholds are chosen on other cases")
+    smallest = 1 / (study.keys.chance.samples + 1)
+    tests = study.num_units * len(study.concepts.names)
+    if smallest > study.keys.q_value:
+        notes.append(f"no p below {smallest:.3g} with {study.keys.chance.samples} draws: no name")
+    elif smallest * tests > study.keys.q_value:
+        share = smallest / study.keys.q_value
+        notes.append(
+            f"with {study.keys.chance.samples} draws, q reaches {study.keys.q_value:g} only if "
+            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; more "
+            "chance.samples name rarer detectors"
+        )
+    return notes
+
+
+def _is_tied(study: Study, finding: UnitFinding) -> bool:
+    return finding.ties > 1 and finding.share_above < study.keys.quantile / 2

@@ -1,0 +1,129 @@
+"""Units of several layers over a volume, blended onto each layer's grid in one pass of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from esegeta.axes import Batch
+from esegeta.errors import ModelError
+from esegeta.model import find_layer, first_tensor, held_still
+from esegeta.predict.layer_grid import LayerGrid, Positions
+from esegeta.predict.predictor import Predictor
+from esegeta.predict.windows import Windows
+
+
+@dataclass(frozen=True)
+class Units:
+    """Neighbouring units of a layer: channels `first` up to, without, `stop`."""
+
+    layer: str
+    first: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+
+@dataclass(frozen=True, eq=False)
+class UnitMaps:
+    """What some units see of a volume.
+
+    Args:
+        units: which they are.
+        grid: the layer's positions over the volume.
+        data: float32, one map a unit, `K *G`.
+    """
+
+    units: Units
+    grid: LayerGrid
+    data: Positions
+
+
+def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list[UnitMaps]:
+    """Return the activations of units over a volume, blended as the logits are.
+
+        a_u = sum_t w_t * a_u(x_t) / sum_t w_t
+
+    Windows run once for all units, and only as far as the last of their layers.
+
+    Args:
+        predictor: the network over windows.
+        x: one image, `1 C *S`.
+        wanted: which units; several ranges may share a layer.
+
+    Returns:
+        The maps in the order of `wanted`, on the device of `x`.
+
+    Raises:
+        ModelError: an activation is NaN or Inf.
+        LayerError: there is no such layer.
+    """
+    windows = predictor.windows(x)
+    layers = {units.layer for units in wanted}
+    grids: dict[str, LayerGrid] = {}
+    totals: list[Tensor] = []
+    with torch.no_grad(), held_still(predictor.network):
+        for pieces in predictor.pieces(x, windows, range(len(windows))):
+            seen = read_layers(predictor, pieces.crops, windows, layers)
+            if not totals:
+                grids = {name: LayerGrid.of(windows, seen[name]) for name in layers}
+                totals = [grids[units.layer].zeros(len(units), x) for units in wanted]
+            for units, total in zip(wanted, totals, strict=True):
+                patches = seen[units.layer][:, units.first : units.stop].to(x)
+                weights = grids[units.layer].importance(x.device, x.dtype)
+                grids[units.layer].add(total, pieces.windows, patches * weights)
+    found = []
+    for units, total in zip(wanted, totals, strict=True):
+        total /= grids[units.layer].coverage(x.device, x.dtype)
+        if not bool(total.isfinite().all()):
+            raise ModelError(
+                f'layer "{units.layer}": activations are NaN or Inf',
+                hint="use precision: fp32, and check the weights and the intensities",
+            )
+        found.append(UnitMaps(units, grids[units.layer], total))
+    return found
+
+
+def read_layers(
+    predictor: Predictor, crops: Batch, windows: Windows, layers: Collection[str]
+) -> dict[str, Tensor]:
+    """Run windows as far as the last of some layers and return their outputs, `N K *layer`.
+
+    Raises:
+        LayerError: there is no such layer.
+        ModelError: one of them does not run.
+    """
+    network, seen = predictor.network, {}
+
+    def note(name: str) -> Callable[[nn.Module, object, object], object]:
+        def hook(module: nn.Module, inputs: object, output: object) -> object:
+            tensor = first_tensor(output)
+            assert tensor is not None
+            seen[name] = tensor
+            if len(seen) == len(layers):
+                raise _AllReadError
+            # The rest goes on with a copy: what is behind may write over its input.
+            return output.clone() if isinstance(output, Tensor) else None
+
+        return hook
+
+    modules = {name: find_layer(network, name) for name in layers}
+    handles = [module.register_forward_hook(note(name)) for name, module in modules.items()]
+    try:
+        predictor.run(crops, windows)
+    except _AllReadError:
+        if predictor.heard is not None:
+            predictor.heard(len(crops))
+        return seen
+    finally:
+        for handle in handles:
+            handle.remove()
+    raise ModelError(f"layers that do not run: {', '.join(sorted(set(layers) - set(seen)))}")
+
+
+class _AllReadError(BaseException):
+    """All layers have run; no error, and nothing that an `except Exception` may keep."""

@@ -1,0 +1,126 @@
+"""The tables of a dissection: units, concepts, all pairs of both, images one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from esegeta.dissect import Pair, UnitFinding, detectors
+from esegeta.volume import write_text
+
+UNIT_COLUMNS = (
+    "layer",
+    "unit",
+    "concept",
+    "category",
+    "iou",
+    "ceiling",
+    "best_threshold_iou",
+    "p",
+    "q",
+    "threshold",
+    "named",
+    "dice",
+    "auroc",
+    "information_quality",
+    "share_above",
+    "ties",
+    "dead",
+    "minimum",
+    "maximum",
+    "images",
+    "images_detected",
+)
+PAIR_COLUMNS = tuple(Pair.__dataclass_fields__)
+CONCEPT_COLUMNS = (
+    "concept",
+    "category",
+    "layer",
+    "detectors",
+    "best_unit",
+    "best_iou",
+    "best_q",
+    "voxels",
+    "share",
+)
+ABLATION_COLUMNS = (
+    "layer",
+    "concept",
+    "units",
+    "label",
+    "dice",
+    "change",
+    "random_change",
+    "effect",
+    "low",
+    "high",
+    "p",
+    "draws",
+    "cases",
+)
+IMAGE_COLUMNS = ("case", "layer", "unit", "concept", "iou", "dice", "detected")
+
+
+def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
+    """Write units.csv: one line a unit, with the concept that fits it best."""
+    rows = [{**vars(finding.best), **vars(finding)} for finding in findings]
+    write_rows(path, UNIT_COLUMNS, rows)
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs.csv: one line a unit and concept."""
+    write_rows(path, PAIR_COLUMNS, [vars(pair) for pair in pairs])
+
+
+def write_concepts(
+    path: Path,
+    findings: Sequence[UnitFinding],
+    pairs: Sequence[Pair],
+    voxels: Mapping[str, tuple[int, float]],
+) -> None:
+    """Write concepts.csv: one line a concept and layer, with the unit that fits it best.
+
+    Args:
+        path: of the table.
+        findings: of all units.
+        pairs: of all units and concepts.
+        voxels: number and share of the voxels of each concept, over all cases.
+    """
+    rows = []
+    for concept in dict.fromkeys(pair.concept for pair in pairs):
+        for layer in dict.fromkeys(pair.layer for pair in pairs):
+            own = [pair for pair in pairs if (pair.concept, pair.layer) == (concept, layer)]
+            best = max(own, key=lambda pair: pair.iou if pair.iou == pair.iou else -1.0)
+            number, share = voxels[concept]
+            rows.append(
+                {
+                    "concept": concept,
+                    "category": best.category,
+                    "layer": layer,
+                    "detectors": len(detectors(findings, layer).get(concept, [])),
+                    "best_unit": best.unit,
+                    "best_iou": best.iou,
+                    "best_q": best.q,
+                    "voxels": number,
+                    "share": share,
+                }
+            )
+    write_rows(path, CONCEPT_COLUMNS, rows)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table; floats with all their digits, truths as 1 and 0, NaN as nan."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    write_text(path, stream.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return repr(value) if isinstance(value, float) else value

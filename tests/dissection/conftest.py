@@ -1,0 +1,12 @@
+"""Runs without pictures; tests of pictures undo that."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures, which cost more than all the rest."""
+    for name in ("pictures.draw_unit", "pictures.draw_concepts", "ablate.draw_effects"):
+        monkeypatch.setattr(f"esegeta.dissection.{name}", lambda path, *rest: path.touch())
+    torch.set_num_threads(1)

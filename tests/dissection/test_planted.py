@@ -1,0 +1,182 @@
+"""Networks whose units are the concepts: everything is as good as it can be, and is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dissection.planted import COUNT, pairs, planted_lab, table
+from tests.experiments import esegeta, read_json, save_image, voxels
+
+SETTINGS = {
+    "2d": {"shape": (15, 9)},
+    "3d": {"shape": (13, 8, 7)},
+    "2d sigmoid": {"shape": (15, 9), "activation": "sigmoid"},
+    "3d sigmoid": {"shape": (13, 8, 7), "activation": "sigmoid"},
+    "slices": {"shape": (13, 8, 5), "ndim": 2},
+    "3d channels": {"shape": (13, 8, 7), "num_channels": 2},
+    "smaller than a window": {"shape": (13, 4, 3), "cases": 3},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_units_that_are_the_concepts(name: str, tmp_path: Path) -> None:
+    options = SETTINGS[name]
+    lab = planted_lab(tmp_path, **options)
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 0, result.output
+    found = pairs(lab)
+    assert len(found) == COUNT * COUNT
+    for (_, unit, concept), row in found.items():
+        own = concept == f"c{unit + 1}"
+        if own:
+            for key in ("iou", "ceiling", "dice", "best_threshold_iou", "auroc"):
+                assert row[key] == 1, key
+            assert row["information_quality"] == pytest.approx(1)
+            assert row["q"] <= 0.05
+        else:
+            assert row["iou"] == row["dice"] == row["best_threshold_iou"] == 0
+            assert 0 < row["ceiling"] <= 1
+            assert row["auroc"] < 0.5
+    units = table(lab, "units.csv")
+    assert [(row["unit"], row["concept"], row["named"]) for row in units] == [
+        (str(unit), f"c{unit + 1}", "1") for unit in range(COUNT)
+    ]
+    assert all(row["category"] == "label" and row["threshold"] == "0.0" for row in units)
+    assert all(row["dead"] == "0" and float(row["ties"]) > 1 for row in units)
+    summary = read_json(lab.root / "dissection" / "summary.json")
+    assert summary["layers"]["detector"]["unique_detectors"] == COUNT
+    assert summary["layers"]["detector"]["detectors"] == {f"c{k + 1}": [k] for k in range(COUNT)}
+    assert f"{COUNT} of {COUNT} units named" in result.stdout
+
+
+def test_masks_of_units_lie_on_the_source_grid(tmp_path: Path) -> None:
+    """Turned and resampled for the network, and back again."""
+    lab = planted_lab(tmp_path)
+    lab.keys["data"]["preprocess"] = {"orientation": "PLI"}
+    lab.keys["dissection"]["figures"] = {"masks": ["b"]}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    folder = lab.root / "dissection" / "masks"
+    assert len(list(folder.iterdir())) == COUNT
+    truth = voxels(tmp_path / "b_label.nii.gz")
+    for unit in range(COUNT):
+        name = f"b_layer-detector_unit-{unit}_desc-c{unit + 1}_mask.nii.gz"
+        np.testing.assert_array_equal(voxels(folder / name), truth == unit + 1)
+
+
+@pytest.mark.parametrize(("asked", "count"), [("all", 6), ("none", 0), (None, 3)])
+def test_masks_of_the_cases_that_are_asked_for(
+    asked: str | None, count: int, tmp_path: Path
+) -> None:
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["figures"] = {"masks": asked}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    assert len(list((lab.root / "dissection").rglob("*_mask.nii.gz"))) == count
+
+
+def test_a_coarser_layer_is_resampled(tmp_path: Path) -> None:
+    """Means of two voxels along each axis: less than perfect, and the best of their layer."""
+    lab = planted_lab(tmp_path, shape=(18, 12, 12))
+    lab.keys["inference"]["window"] = [6, 6, 4]
+    lab.keys["dissection"]["layers"] = ["detector", "pool"]
+    lab.keys["dissection"]["quantile"] = 0.1
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    found = pairs(lab)
+    for unit in range(COUNT):
+        ious = [found["pool", unit, f"c{k + 1}"]["iou"] for k in range(COUNT)]
+        assert int(np.argmax(ious)) == unit
+        assert 0.4 < max(ious) < 1
+
+
+def test_names_are_earned_above_both_bars(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["min_iou"] = 1.0  # an IoU must be above
+    esegeta("dissect", lab.write())
+    assert [row["named"] for row in table(lab, "units.csv")] == ["0"] * COUNT
+    lab.keys["dissection"].update(min_iou=0.04, chance={"samples": 9})  # p is 0.1 at the least
+    result = esegeta("dissect", lab.write())
+    assert [row["named"] for row in table(lab, "units.csv")] == ["0"] * COUNT
+    assert "note: no p below 0.1 with 9 draws" in result.stdout
+    assert not list((lab.root / "dissection").rglob("*_mask.nii.gz"))
+
+
+def test_one_case_has_no_threshold_of_others(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path, cases=1)
+    result = esegeta("dissect", lab.write())
+    assert all(row["best_threshold_iou"] == "nan" for row in table(lab, "pairs.csv"))
+    assert "needs two cases" in result.stdout
+
+
+def test_a_concept_that_is_nowhere_is_noted(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["concepts"]["ghost"] = 9
+    result = esegeta("dissect", lab.write())
+    assert "concepts that no case holds: ghost" in result.stdout
+    row = pairs(lab)["detector", 0, "ghost"]
+    assert row["iou"] == 0
+    assert np.isnan([row["p"], row["q"], row["auroc"]]).all()
+
+
+def test_dead_units_have_no_mask(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    for entry in lab.keys["data"]["cases"]:
+        path = tmp_path / entry["image"][0]
+        image = voxels(path).copy()
+        image[image == 2] = 0
+        save_image(path, image.astype(np.float32))
+    result = esegeta("dissect", lab.write())
+    row = table(lab, "units.csv")[1]
+    assert (row["dead"], row["named"], row["iou"]) == ("1", "0", "0.0")
+    assert (row["minimum"], row["maximum"]) == ("0.0", "0.0")
+    assert "1 of 3 units never change" in result.stdout
+
+
+@pytest.mark.parametrize("threshold", ["dataset", "image"])
+def test_images_by_themselves(threshold: str, tmp_path: Path) -> None:
+    """M = {a >= T}: with T at 0 that is everything, and the IoU is the concept's share."""
+    lab = planted_lab(tmp_path, cases=3)
+    lab.keys["dissection"]["per_image"] = {"threshold": threshold, "min_iou": 0.1}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    rows = table(lab, "per_image.csv")
+    assert len(rows) == 3 * COUNT * COUNT
+    for row in rows:
+        truth = voxels(tmp_path / f"{row['case']}_label.nii.gz")
+        share = float((truth == int(row["concept"][1:])).mean())
+        assert float(row["iou"]) == pytest.approx(share)
+        assert row["detected"] == str(int(share >= 0.1))
+    for row in table(lab, "units.csv"):
+        own = [
+            item
+            for item in rows
+            if (item["unit"], item["concept"]) == (row["unit"], row["concept"])
+        ]
+        assert float(row["images"]) == 3
+        assert float(row["images_detected"]) == sum(item["detected"] == "1" for item in own)
+
+
+def test_switching_a_detector_off_loses_its_label(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["ablation"] = {"draws": 5}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    rows = table(lab, "ablation.csv")
+    assert len(rows) == COUNT * COUNT
+    for row in rows:
+        own = row["concept"][1:] == row["label"][-1]
+        assert float(row["dice"]) == 1
+        assert float(row["change"]) == (-1 if own else 0)
+        assert row["draws"] == "2"  # there are but two other units
+        # Of the two others one is the label's own detector, unless the detector itself is off.
+        assert float(row["random_change"]) == (0 if own else -0.5)
+        assert float(row["effect"]) == (-1 if own else 0.5)
+        assert float(row["low"]) <= float(row["effect"]) <= float(row["high"])
+
+
+def test_switching_to_the_mean_keeps_less_than_nothing_off(tmp_path: Path) -> None:
+    """Held at its mean of a fifth, a unit does not reach the head's bar: the same loss."""
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["ablation"] = {"draws": 5, "to": "mean", "concepts": ["c2"]}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    rows = {row["label"]: float(row["change"]) for row in table(lab, "ablation.csv")}
+    assert rows == {"label1": 0, "label2": -1, "label3": 0}

@@ -1,0 +1,165 @@
+"""A dissection that was killed goes on; one that is finished is left alone; another is redone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esegeta.dissection import counts, session
+from tests.dissection.planted import noisy_lab, table
+from tests.experiments import Lab, esegeta, read_json
+
+TABLES = ("units.csv", "pairs.csv", "concepts.csv")
+
+
+class KilledError(BaseException):
+    """No error that anybody would catch."""
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Windows that went through the network, each batch as it did."""
+    seen: list[int] = []
+    from esegeta.predict import unit_maps
+
+    read = unit_maps.read_layers
+
+    def counted(predictor: Any, crops: Any, *rest: Any) -> Any:
+        seen.append(len(crops))
+        return read(predictor, crops, *rest)
+
+    monkeypatch.setattr(unit_maps, "read_layers", counted)
+    return seen
+
+
+def kill_at(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    calls = iter(range(10**6))
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        if next(calls) == call:
+            raise KilledError
+        return function(*arguments, **more)
+
+    return killed
+
+
+def tables(lab: Lab) -> dict[str, Any]:
+    return {name: table(lab, name) for name in TABLES}
+
+
+def test_goes_on_where_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
+) -> None:
+    """Killed while the second case is counted: no window runs again, the first is not counted."""
+    (tmp_path / "other").mkdir()
+    whole = noisy_lab(tmp_path / "other")
+    assert esegeta("dissect", whole.write()).exit_code == 0
+    needed = sum(windows)
+    windows.clear()
+    lab = noisy_lab(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "count_case", kill_at(1, counts.count_case))
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    assert sum(windows) == needed
+    assert not (lab.root / "dissection" / "units.csv").exists()
+    assert lab.leftovers() == []
+    windows.clear()
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 0
+    assert windows == []
+    assert "a / dissection / overlaps: skipped" in result.stdout
+    assert "b / dissection / overlaps: done" in result.stdout
+    assert tables(lab) == tables(whole)
+    assert not (lab.root / "dissection" / "work").exists()
+
+
+def test_goes_on_in_the_first_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
+) -> None:
+    from esegeta.dissection import levels
+
+    lab = noisy_lab(tmp_path, cases=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(levels.LevelFinder, "add", kill_at(5, levels.LevelFinder.add))
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    half = sum(windows)
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    assert sum(windows) * 2 == half * 3  # two of three cases were done
+
+
+def test_what_is_finished_is_left_alone(tmp_path: Path, windows: list[int]) -> None:
+    lab = noisy_lab(tmp_path)
+    esegeta("dissect", lab.write())
+    summary = lab.root / "dissection" / "summary.json"
+    before = summary.stat().st_mtime_ns
+    windows.clear()
+    result = esegeta("dissect", lab.write())
+    assert "finished before" in result.stdout
+    assert windows == []
+    assert summary.stat().st_mtime_ns == before
+    assert esegeta("dissect", lab.write(), "--overwrite").exit_code == 0
+    assert sum(windows) > 0
+    assert summary.stat().st_mtime_ns > before
+
+
+CHANGES: dict[str, Callable[[Lab], Any]] = {
+    "quantile": lambda lab: lab.keys["dissection"].update(quantile=0.2),
+    "concept": lambda lab: lab.keys["dissection"]["concepts"].update(two=2),
+    "bar": lambda lab: lab.keys["dissection"].update(min_iou=0.5),
+    "label map": lambda lab: (lab.folder / "a_label.nii.gz").write_bytes(
+        (lab.folder / "b_label.nii.gz").read_bytes()
+    ),
+    "image": lambda lab: (lab.folder / "a.nii.gz").write_bytes(
+        (lab.folder / "b.nii.gz").read_bytes()
+    ),
+    "window": lambda lab: lab.keys["inference"].update(window=[8, 8, 4]),
+    "a file is gone": lambda lab: (lab.root / "dissection" / "pairs.csv").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_does_not_match_is_done_again(change: str, tmp_path: Path) -> None:
+    lab = noisy_lab(tmp_path)
+    esegeta("dissect", lab.write())
+    first = read_json(lab.root / "dissection" / "summary.json")["fingerprint"]
+    CHANGES[change](lab)
+    result = esegeta("dissect", lab.write())
+    assert "finished before" not in result.stdout
+    second = read_json(lab.root / "dissection" / "summary.json")["fingerprint"]
+    assert (second == first) == (change == "a file is gone")
+    assert set(tables(lab)) == set(TABLES)
+
+
+def test_what_another_run_left_is_removed(tmp_path: Path) -> None:
+    """Masks of units that are named no more would look like results."""
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"].update(min_iou=0, q_value=1)
+    esegeta("dissect", lab.write())
+    folder = lab.root / "dissection"
+    assert list((folder / "masks").iterdir())
+    (folder / "mine.txt").write_text("precious")
+    lab.keys["dissection"].update(min_iou=0.99)
+    esegeta("dissect", lab.write())
+    assert not list((folder / "masks").iterdir())
+    assert (folder / "mine.txt").read_text() == "precious"
+
+
+def test_a_case_that_fails_is_named_and_the_rest_is_kept(
+    tmp_path: Path, windows: list[int]
+) -> None:
+    lab = noisy_lab(tmp_path)
+    torn = tmp_path / "b.nii.gz"
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[: len(whole) // 2])
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 2
+    assert "b.nii.gz" in result.stderr and "torn" in result.stderr
+    torn.write_bytes(whole)
+    first = sum(windows)
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    assert sum(windows) == 2 * first
