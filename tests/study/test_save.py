@@ -68,6 +68,7 @@ def test_all_files_are_there_and_are_listed(saved: Path) -> None:
         "compare.json",
         "boxes_faithfulness.png",
         "boxes_robustness.png",
+        "boxes_localisation.png",
         "boxes_other.png",
         "critical_difference_infidelity.png",
         "critical_difference_sensitivity_max.png",
