@@ -19,6 +19,8 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
+from esegeta.report.trail_figure import draw_trails
+from esegeta.report.trail_graph import write_graphml
 from esegeta.report.unit_figures import Panel, draw_concepts, draw_effects, draw_unit, panels_of
 from esegeta.report.unit_tables import (
     ABLATION_COLUMNS,
@@ -40,6 +42,7 @@ __all__ = [
     "draw_effects",
     "draw_overlay",
     "draw_regions",
+    "draw_trails",
     "draw_unit",
     "panels_of",
     "read_sidecar",
@@ -51,6 +54,7 @@ __all__ = [
     "save_prediction",
     "write_concepts",
     "write_dataset_files",
+    "write_graphml",
     "write_pairs",
     "write_record",
     "write_regions",
