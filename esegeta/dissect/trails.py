@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,11 +97,9 @@ class Trail:
 
     @property
     def words(self) -> str:
-        """The nodes' words; one that is the same as the word before it is left out."""
-        words = [node.word for node in self.nodes]
-        return ARROW.join(
-            word for place, word in enumerate(words) if place == 0 or word != words[place - 1]
-        )
+        """The nodes' words, of neighbours with the same word one; the label is always the last."""
+        words = [word for word, _ in itertools.groupby(node.word for node in self.nodes[:-1])]
+        return ARROW.join([*words, self.nodes[-1].word])
 
 
 def widest_trails(

@@ -17,6 +17,9 @@ DPI = 110
 COLUMN_INCHES, ROW_INCHES = 2.3, 0.85
 LARGEST_LINE = 5.0
 MOST_UNITS_IN_WORDS = 4
+BESIDE_NODE = 0.24
+"""Where edges end, in columns from the middle of a node."""
+
 BESIDE = 0.05
 """How far trails that share an edge are drawn beside each other, in rows."""
 
@@ -60,9 +63,9 @@ def draw_trails(
         _draw_node(axis, node, spot)
     for order, layer in layers.items():
         column = next(spot[0] for node, spot in spots.items() if node.order == order)
-        axis.text(column, 0.75, layer, ha="center", va="bottom", fontsize=7, color="#444444")
+        axis.text(column, 0.55, layer, ha="center", va="bottom", fontsize=7, color="#444444")
     axis.set_xlim(-0.55, len(layers) - 0.45)
-    axis.set_ylim(-rows + 0.4, 1.0)
+    axis.set_ylim(-rows + 0.4, 0.8)
     figure.legend(handles=handles, loc="outside lower left", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=DPI, facecolor="white")
@@ -93,8 +96,8 @@ def _draw_edge(
     bend = 0.0 if right - left <= 1 else 0.12 * (1 if high >= low else -1)
     axis.annotate(
         "",
-        xy=(right - 0.33, high + offset),
-        xytext=(left + 0.33, low + offset),
+        xy=(right - BESIDE_NODE, high + offset),
+        xytext=(left + BESIDE_NODE, low + offset),
         arrowprops={
             "arrowstyle": "-|>",
             "color": colour,

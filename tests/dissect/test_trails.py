@@ -78,11 +78,15 @@ def test_widest_of_all_paths(seed: int) -> None:
 
 
 def test_words() -> None:
-    a, b, c, d = node(0, 0, "edges"), node(1, 2), node(2, 0, "bone surface"), node(3, 0, "bone")
+    a, b = node(0, 0, "edges"), node(1, 2)
+    c, d = node(2, 0, "bone surface"), node(3, 0, "bone surface")
     chain = [a, b, c, d, LABEL]
     edges = [edge(p, q, 0.5) for p, q in itertools.pairwise(chain)]
     (trail,) = widest_trails(chain, edges, LABEL)
     assert trail.words == "edges -> unit 2 -> bone surface -> bone"
+    bone = node(3, 1, "bone")
+    (trail,) = widest_trails([bone, LABEL], [edge(bone, LABEL, 0.5)], LABEL)
+    assert trail.words == "bone -> bone"
     assert TrailNode("x", 0, (1, 4)).word == "units 1, 4"
     assert a.name == "layer0[0]" and LABEL.name == "(logits)[1]"
 
