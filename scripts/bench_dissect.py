@@ -53,7 +53,7 @@ CONCEPTS: dict[str, Any] = {
     "liver": 3,
     "bone": 4,
     "organs": [1, 2, 3],
-    "liver_surface": {"boundary_of": "liver", "within_mm": 3},
+    "kidneys_and_spleen": [1, 2],
     "rest": {"not_of": "anything"},
     "anything": [1, 2, 3, 4],
 }

@@ -39,7 +39,7 @@ class Partition:
         for start in range(0, len(masks), CONCEPTS_AT_A_TIME):
             some = masks[start : start + CONCEPTS_AT_A_TIME]
             for mask in some:
-                parts = parts * 2 + mask.reshape(-1)
+                parts.mul_(2).add_(mask.reshape(-1))
             parts, members = _renumbered(parts, members, len(some))
         return cls(parts, members)
 

@@ -10,9 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.dissect import (
+    Above,
     LargestValues,
     Partition,
     Tally,
+    bins_by_table,
     find_above,
     histograms,
     positions_within,
@@ -111,27 +113,30 @@ def _count_part(
     start, count = study.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
     device = maps.data.device
-    thresholds, edges = levels.threshold[own].to(device), levels.edges[own].to(device)
+    thresholds = levels.threshold[own].to(device)
     box, centres = inner_positions(maps.grid)
     values = positions_within(maps.data, box)
     peak, place = values.max(dim=1)
     above = find_above(maps.data, maps.grid, thresholds)
     voxels = tally(above, partition, count)
     centres = centres.to(device)
-    bins = histograms(values, edges, partition.parts[centres], partition.num_parts)
-    inside = partition.of_concepts(bins.flatten(0, 1)).reshape(*bins.shape[:2], -1)
-    near = (values - thresholds[:, None]).abs() <= TIE * thresholds[:, None].abs()
+    bins = bins_by_table(values, levels.table[own].to(device))
+    num_bins = levels.edges.shape[1] + 1
+    counts = histograms(bins, num_bins, partition.parts[centres], partition.num_parts)
+    inside = partition.of_concepts(counts.flatten(0, 1)).reshape(*counts.shape[:2], -1)
+    column = thresholds[:, None]
+    near = (values >= column - TIE * column.abs()) & (values <= column + TIE * column.abs())
     single = _count_image(study, partition, maps, values, thresholds)
     found = {
         "both": voxels.both,
         "units": voxels.units,
         "positions": torch.full((count,), values.shape[1]),
-        "above": (values > thresholds[:, None]).sum(dim=1),
+        "above": (values > column).sum(dim=1),
         "ties": near.sum(dim=1),
         "peak": peak,
         "peak_voxel": centres[place],
         "inside": inside,
-        "everything": bins.sum(dim=2),
+        "everything": counts.sum(dim=2),
         "chance": study.chance.overlaps(above, partition, count, number),
         "image_both": single.both,
         "image_units": single.units,
@@ -142,16 +147,16 @@ def _count_part(
 def _count_image(
     study: Study, partition: Partition, maps: UnitMaps, values: Tensor, thresholds: Tensor
 ) -> Tally:
-    """Count M = {a >= T} in an image judged by itself; an empty M where none is."""
+    """Count M = {a >= T} in an image judged by itself; nothing where no image is."""
     keys = study.keys.per_image
     count = len(maps.units)
     if keys is None:
-        thresholds = torch.full_like(thresholds, torch.inf)
-    elif keys.threshold == "image":
+        nothing = torch.zeros(0, dtype=torch.int64, device=values.device)
+        return tally(Above(nothing, nothing), partition, count)
+    if keys.threshold == "image":
         own = LargestValues(rank_of(values.shape[1], study.keys.quantile))
         own.add(values)
         thresholds = own.thresholds()
     # At least T is above the number before it.
     below = torch.nextafter(thresholds, torch.full_like(thresholds, -torch.inf))
-    below = torch.where(thresholds.isinf(), thresholds, below)
     return tally(find_above(maps.data, maps.grid, below), partition, count)

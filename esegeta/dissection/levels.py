@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from esegeta.dissect import (
     Sketch,
     ThresholdFinder,
+    bin_table,
     centre_voxels,
     positions_within,
     rank_of,
@@ -44,6 +46,11 @@ class Levels:
     def tensors(self) -> dict[str, Tensor]:
         """Return the fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @cached_property
+    def table(self) -> UInt8[Tensor, "U V"]:
+        """The bin of each unit by the upper bits of an activation."""
+        return bin_table(self.edges)
 
     @property
     def dead(self) -> Tensor:

@@ -20,10 +20,11 @@ from esegeta.dissection.source import MapSource
 from esegeta.dissection.study import Study
 from esegeta.dissection.totals import FOLDS, Totals, count_held_out
 from esegeta.errors import EsegetaError, ModelError
+from esegeta.model import file_sha256
 from esegeta.run import Listener, UnitResult
 from esegeta.run.fingerprint import digest
 from esegeta.run.unit import is_out_of_memory
-from esegeta.volume import Case
+from esegeta.volume import Case, read_case
 
 STAGE = "dissection"
 
@@ -49,8 +50,12 @@ class CaseReading:
         return self._known[0]
 
     def image(self) -> Batch:
-        """Return the image, `1 C *S`."""
-        return self.ground.volume.batch
+        """Return the image, `1 C *S`; label map and masks are not read for it."""
+        if self._known:
+            return self.ground.volume.batch
+        basis = self.study.basis
+        volume, _ = read_case(replace(self.case, label=None), basis.preprocess, basis.reading)
+        return volume.to(basis.device).batch
 
     def masks(self) -> list[Tensor]:
         """Return the mask of each concept."""
@@ -213,7 +218,6 @@ class Session:
         )
 
     def _label_print(self, case: Case) -> str | None:
-        from esegeta.model import file_sha256
-
-        wanted = self.study.keys.ablation is not None and case.label is not None
-        return file_sha256(case.label) if wanted and case.label is not None else None
+        if self.study.keys.ablation is None or case.label is None:
+            return None
+        return file_sha256(case.label)

@@ -11,6 +11,8 @@ from esegeta.dissect.curves import (
     Sketch,
     auroc,
     best_thresholds,
+    bin_table,
+    bins_by_table,
     centre_voxels,
     count_at,
     histograms,
@@ -24,7 +26,8 @@ def counted(
     values: torch.Tensor, edges: torch.Tensor, inside: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return counts by bin of one concept, and of everything."""
-    counts = histograms(values, edges, inside.long(), 2)
+    bins = torch.searchsorted(edges, values)
+    counts = histograms(bins, edges.shape[1] + 1, inside.long(), 2)
     return counts[:, :, 1:], counts.sum(dim=2)
 
 
@@ -89,7 +92,18 @@ def test_edges_are_quantiles_of_all_cases() -> None:
     edges = sketch.edges()
     assert edges.shape == (1, 255)
     expected = torch.arange(1, 256) / 256 * 1999
-    torch.testing.assert_close(edges[0], expected, atol=1.0, rtol=0)
+    torch.testing.assert_close(edges[0], expected, atol=1.0, rtol=2**-7)
+
+
+def test_a_table_finds_the_bins_of_a_search() -> None:
+    values = torch.cat([torch.randn(3, 500), 1e-3 * torch.randn(3, 500).relu()], dim=1)
+    sketch = Sketch(1)
+    sketch.add(values)
+    edges = sketch.edges()
+    assert (edges.diff(dim=1) >= 0).all()
+    at = torch.cat([values, edges, torch.nextafter(edges, edges + 1)], dim=1)
+    expected = (at[:, None] > edges[:, :, None]).sum(dim=1)
+    assert torch.equal(bins_by_table(at, bin_table(edges)).long(), expected)
 
 
 CENTRES = {
