@@ -118,6 +118,7 @@ def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
+    lab.keys["dissection"]["trails"]["windows"] = 6
     first = trails_of(lab)
     files = [lab.root / "dissection" / f"trails.{ending}" for ending in ("json", "graphml")]
     texts = [path.read_bytes() for path in files]
