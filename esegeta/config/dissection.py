@@ -131,6 +131,24 @@ class AblationKeys(Keys):
     to: Literal["zero", "mean"] = "zero"
 
 
+class TrailKeys(Keys):
+    """How units influence each other, and the labels that they lead to."""
+
+    labels: Literal["all"] | list[str] = "all"
+    samples: int = Field(default=10000, ge=100)
+    permutations: int = Field(default=200, ge=1)
+    clusters: int = Field(default=4, ge=1)
+    windows: int = Field(default=16, ge=1)
+    to: Literal["zero", "mean"] = "mean"
+    q_value: float = Field(default=0.05, gt=0, le=1)
+
+
+def _on_or_off(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 class DissectionKeys(Keys):
     """Which units of which layers are which concepts."""
 
@@ -146,6 +164,7 @@ class DissectionKeys(Keys):
     per_image: PerImageKeys | None = None
     figures: PictureKeys = PictureKeys()
     ablation: AblationKeys | None = None
+    trails: Annotated[TrailKeys | None, BeforeValidator(_on_or_off)] = None
     memory_mb: float = Field(default=1024, gt=0)
     disk_mb: float = Field(default=4096, ge=0)
 

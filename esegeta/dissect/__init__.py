@@ -3,6 +3,7 @@
 from esegeta.dissect.ablation import Effect, dice_of, effect_of, random_sets
 from esegeta.dissect.above import Above, find_above
 from esegeta.dissect.chance import CHANCES, Chance, CircularShift, Permutation, p_values, q_values
+from esegeta.dissect.clusters import cluster_units
 from esegeta.dissect.concept import (
     SIDES,
     Boundary,
@@ -38,6 +39,7 @@ from esegeta.dissect.findings import (
     detectors,
     pairs_of,
 )
+from esegeta.dissect.information import Bins, Dependence, dependence, normalised_information
 from esegeta.dissect.partition import Partition
 from esegeta.dissect.quantile import (
     BitHistograms,
@@ -47,18 +49,21 @@ from esegeta.dissect.quantile import (
     threshold_finder,
 )
 from esegeta.dissect.tally import Tally, tally
+from esegeta.dissect.trails import Trail, TrailEdge, TrailNode, widest_trails
 
 __all__ = [
     "CHANCES",
     "SIDES",
     "Above",
     "Bar",
+    "Bins",
     "BitHistograms",
     "Boundary",
     "Chance",
     "CircularShift",
     "Complement",
     "Concept",
+    "Dependence",
     "Distance",
     "Edges",
     "Effect",
@@ -76,6 +81,9 @@ __all__ = [
     "Tally",
     "ThresholdFinder",
     "Together",
+    "Trail",
+    "TrailEdge",
+    "TrailNode",
     "UnitFinding",
     "auroc",
     "best_pair",
@@ -83,13 +91,16 @@ __all__ = [
     "bin_table",
     "bins_by_table",
     "centre_voxels",
+    "cluster_units",
     "concept_masks",
     "count_at",
+    "dependence",
     "detectors",
     "dice_of",
     "effect_of",
     "find_above",
     "histograms",
+    "normalised_information",
     "p_values",
     "pairs_of",
     "positions_within",
@@ -98,4 +109,5 @@ __all__ = [
     "rank_of",
     "tally",
     "threshold_finder",
+    "widest_trails",
 ]

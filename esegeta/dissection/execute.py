@@ -16,6 +16,7 @@ from esegeta.dissection.session import Session
 from esegeta.dissection.study import Study
 from esegeta.dissection.tables import ImageTable, Results, results_of, summary_of
 from esegeta.dissection.totals import Totals
+from esegeta.dissection.trails import check_interventions, write_trails
 from esegeta.report import (
     IMAGE_COLUMNS,
     read_sidecar,
@@ -63,6 +64,7 @@ def run_study(
     listener = listener or Silence()
     session = Session(study, listener)
     check_switches(session)
+    check_interventions(session)
     if overwrite:
         clear(session.folder)
     else:
@@ -134,6 +136,11 @@ def _dissect(session: Session) -> dict[str, Any]:
     if study.keys.ablation is not None:
         files += write_ablation(session, results, levels)
     summary = summary_of(study, results, totals)
+    if study.keys.trails is not None:
+        found = write_trails(session, results, levels)
+        files += found.files
+        summary["trails"] = found.words
+        summary["notes"] += found.notes
     return {**summary, "files": [str(path.relative_to(study.folder)) for path in files]}
 
 

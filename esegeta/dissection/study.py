@@ -173,6 +173,9 @@ def _check_names(
 ) -> None:
     cases = [case.name for case in basis.cases]
     _require_known(config, ("figures", "masks"), keys.figures.masks, cases, "case")
+    if keys.trails is not None:
+        labels = [name for value, name in config.keys.labels.items() if value != 0]
+        _require_known(config, ("trails", "labels"), keys.trails.labels, labels, "label")
     if keys.ablation is None:
         return
     _require_known(config, ("ablation", "layers"), keys.ablation.layers, layers, "dissected layer")

@@ -4,12 +4,14 @@ from esegeta.predict.form import LinearForm, Term, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions
 from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs
+from esegeta.predict.readings import OUTPUT, read_windows
 from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.shares import Cotangent, CotangentShares, Pieces, Pullback, active_windows
 from esegeta.predict.unit_maps import UnitMaps, Units, blend_units, read_layers
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
+    "OUTPUT",
     "Blend",
     "Box",
     "Cotangent",
@@ -31,6 +33,7 @@ __all__ = [
     "blend_units",
     "count_outputs",
     "read_layers",
+    "read_windows",
     "require_graph",
     "spot",
     "spread",

@@ -37,6 +37,8 @@ from esegeta.report.save import (
 )
 from esegeta.report.table import Cell, Table, number_text, p_text
 from esegeta.report.tidy import write_csv
+from esegeta.report.trail_figure import draw_trails
+from esegeta.report.trail_graph import write_graphml
 from esegeta.report.unit_figures import Panel, draw_concepts, draw_effects, draw_unit, panels_of
 from esegeta.report.unit_tables import (
     ABLATION_COLUMNS,
@@ -73,6 +75,7 @@ __all__ = [
     "draw_rank_diagram",
     "draw_regions",
     "draw_retraining",
+    "draw_trails",
     "draw_unit",
     "escape",
     "number_text",
@@ -96,6 +99,7 @@ __all__ = [
     "write_dataset_files",
     "write_dice",
     "write_dice_points",
+    "write_graphml",
     "write_pairs",
     "write_record",
     "write_regions",

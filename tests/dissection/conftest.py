@@ -7,6 +7,7 @@ import torch
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures, which cost more than all the rest."""
-    for name in ("pictures.draw_unit", "pictures.draw_concepts", "ablate.draw_effects"):
+    names = ("pictures.draw_unit", "pictures.draw_concepts", "ablate.draw_effects")
+    for name in (*names, "trails.draw_trails"):
         monkeypatch.setattr(f"esegeta.dissection.{name}", lambda path, *rest: path.touch())
     torch.set_num_threads(1)

@@ -1,0 +1,197 @@
+"""Who influences whom: nodes are switched off, and what changes behind them is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.dissect import Bins, TrailEdge, TrailNode, dependence, q_values
+from esegeta.dissection.levels import Levels
+from esegeta.dissection.places import Places
+from esegeta.dissection.session import Session
+from esegeta.model import held_still, switched_off
+from esegeta.predict import read_windows
+from esegeta.predict.shares import Pieces
+
+RESOLUTION = 1e-5
+"""A change of fewer of the target's standard deviations is rounding, and is none."""
+
+Reader = Callable[[Pieces], dict[str, Tensor]]
+"""Runs windows and returns what layers and the network put out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Mean and standard deviation of a node's units over the samples, by which they are added."""
+
+    mean: Float[Tensor, " K"]
+    spread: Float[Tensor, " K"]
+
+    @classmethod
+    def of(cls, values: Float[Tensor, "K N"]) -> Scale:
+        """Return the scale of units; one that does not change is not stretched."""
+        spread = values.std(dim=1, correction=0)
+        return cls(values.mean(dim=1), torch.where(spread > 0, spread, torch.ones_like(spread)))
+
+    def activation(self, values: Float[Tensor, "K *any"]) -> Float[Tensor, "*any"]:
+        """Return the activation of the node: the mean of its units, each standardised."""
+        column = (-1, *[1] * (values.ndim - 1))
+        return ((values - self.mean.view(column)) / self.spread.view(column)).mean(dim=0)
+
+    def change(self, values: Float[Tensor, "K N"]) -> Float[Tensor, " N"]:
+        """Return the change of the node's activation, given its units' changes."""
+        return (values / self.spread[:, None]).mean(dim=0)
+
+
+class Influences:
+    """The passes over sampled windows that trails take.
+
+    Args:
+        session: of the dissection; its cases are read again.
+        places: windows and voxels, by case.
+        layers: names, as they run.
+    """
+
+    def __init__(
+        self, session: Session, places: dict[str, list[Places]], layers: Sequence[str]
+    ) -> None:
+        self._session = session
+        self._places = places
+        self._layers = list(layers)
+
+    def sample(self) -> dict[str, Float[Tensor, "U N"]]:
+        """Return the activations of all units of each layer, and the logits, at the places."""
+        found: dict[str, list[Tensor]] = {}
+        for pieces, own, read in self._batches("trails, samples", 1):
+            for name, output in read(pieces).items():
+                for values, item in zip(output, own, strict=True):
+                    found.setdefault(name, []).append(self._at_places(values, item).cpu())
+        return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
+
+    def edges(
+        self,
+        nodes: Sequence[TrailNode],
+        samples: dict[str, Float[Tensor, "U N"]],
+        levels: Levels,
+    ) -> list[TrailEdge]:
+        """Return every pair of an earlier and a later node, as an edge, whatever its weight.
+
+        Args:
+            nodes: layer by layer, as they run.
+            samples: activations at the places.
+            levels: their means are what units are held at, where the config says so.
+        """
+        scales = {node: Scale.of(samples[node.layer][list(node.units)]) for node in nodes}
+        activations = {
+            node: scale.activation(samples[node.layer][list(node.units)])
+            for node, scale in scales.items()
+        }
+        sources = [node for node in nodes if not node.is_label]
+        pairs = [(p, q) for p in sources for q in nodes if p.order < q.order]
+        bins = {node: Bins.of(activations[node]) for node in sources}
+        drawn: dict[TrailNode, list[Tensor]] = {node: [] for node in sources}
+        changes: dict[tuple[TrailNode, TrailNode], list[Tensor]] = {pair: [] for pair in pairs}
+        for pieces, own, read in self._batches("trails, influences", 1 + len(sources)):
+            whole = read(pieces)
+            for node in sources:
+                for values, item in zip(whole[node.layer], own, strict=True):
+                    shifted = self._at_shifted(values[list(node.units)], item)
+                    codes = bins[node].codes(scales[node].activation(shifted))
+                    drawn[node].append(codes.to(torch.int8))
+                with self._off(node, levels):
+                    changed = read(pieces)
+                for target in nodes:
+                    if (node, target) not in changes:
+                        continue
+                    units = list(target.units)
+                    difference = whole[target.layer][:, units] - changed[target.layer][:, units]
+                    scale = scales[target]
+                    for values, item in zip(difference, own, strict=True):
+                        at = self._at_places(values, item).cpu()
+                        changes[node, target].append(scale.change(at))
+        known = {node: torch.cat(parts, dim=1) for node, parts in drawn.items()}
+        edges = [
+            _edge(pair, activations[pair[0]], torch.cat(change), bins[pair[0]], known[pair[0]])
+            for pair, change in changes.items()
+        ]
+        return _adjusted(edges)
+
+    def _batches(self, what: str, runs: int) -> Iterator[tuple[Pieces, list[Places], Reader]]:
+        """Yield sampled windows, a batch at a time, with their places and what reads them."""
+        session = self._session
+        predictor = session.study.basis.predictor
+        cases = [case for case in session.cases if case.name in self._places]
+        session.listener.expect(len(cases))
+        for case in cases:
+            own = {item.window: item for item in self._places[case.name]}
+            with session.stage(case, what, runs * len(own)):
+                x = session.reading(case).image()
+                windows = predictor.windows(x)
+
+                def read(pieces: Pieces) -> dict[str, Tensor]:
+                    return read_windows(predictor, pieces.crops, windows, self._layers)  # noqa: B023
+
+                with torch.no_grad(), held_still(predictor.network):
+                    for pieces in predictor.pieces(x, windows, list(own)):
+                        yield pieces, [own[window] for window in pieces.windows], read
+
+    @contextmanager
+    def _off(self, node: TrailNode, levels: Levels) -> Iterator[None]:
+        study = self._session.study
+        keys = study.keys.trails
+        assert keys is not None
+        values = None
+        if keys.to == "mean":
+            values = levels.mean[study.units_of(node.layer)][list(node.units)].float()
+        with switched_off(study.basis.predictor.network, node.layer, node.units, values):
+            yield
+
+    def _at_places(self, values: Float[Tensor, "K *layer"], item: Places) -> Tensor:
+        size = self._session.study.basis.predictor.plan.size
+        positions = item.positions(size, tuple(values.shape[1:]))
+        return values.flatten(1)[:, positions.to(values.device)]
+
+    def _at_shifted(self, values: Float[Tensor, "K *layer"], item: Places) -> Tensor:
+        size = self._session.study.basis.predictor.plan.size
+        positions = item.shifted_positions(size, tuple(values.shape[1:]))
+        return values.flatten(1)[:, positions.to(values.device)].cpu()
+
+
+def _edge(
+    pair: tuple[TrailNode, TrailNode],
+    activation: Float[Tensor, " N"],
+    change: Float[Tensor, " N"],
+    bins: Bins,
+    drawn: Int[Tensor, "D N"],
+) -> TrailEdge:
+    # The target's activation has a standard deviation near one: changes are in these.
+    change = torch.where(change.abs() > RESOLUTION, change, torch.zeros_like(change))
+    codes = Bins.of(change).codes(change)
+    found = dependence(bins.codes(activation), codes, drawn)
+    influence = float(change.double().square().mean().sqrt())
+    return TrailEdge(
+        *pair,
+        weight=found.weight,
+        information=found.information,
+        chance=found.chance,
+        influence=influence,
+        correlation=_correlation(activation.double(), change.double()),
+        p=found.p,
+        q=1.0,
+    )
+
+
+def _correlation(x: Tensor, y: Tensor) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    length = float(x.norm() * y.norm())
+    return float(x @ y) / length if length else 0.0
+
+
+def _adjusted(edges: Sequence[TrailEdge]) -> list[TrailEdge]:
+    q = q_values(torch.tensor([edge.p for edge in edges], dtype=torch.float64)).tolist()
+    return [replace(edge, q=value) for edge, value in zip(edges, q, strict=True)]

@@ -1,0 +1,103 @@
+"""Where trails are sampled: windows of the cases, and voxels in them, as they are and shifted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from esegeta.axes import Shape
+from esegeta.dissection.study import Study
+from esegeta.predict import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Voxels of one window, and where they go in each draw of chance.
+
+    Voxels lie in the volume, not in its padding. A draw shifts all of them alike within the part
+    of the window that is in the volume, round and round: neighbours stay neighbours, so that
+    chance knows how smooth units are.
+
+    Args:
+        window: its number among those of the case.
+        voxels: of the window, along the axes that the network sees.
+        shifts: of each draw, in voxels.
+        first: the first voxel of the part of the window that is in the volume.
+        shape: of that part.
+    """
+
+    window: int
+    voxels: Int[Tensor, "P A"]
+    shifts: Int[Tensor, "D A"]
+    first: Shape
+    shape: Shape
+
+    def positions(self, size: Shape, patch: Shape) -> Int[Tensor, " P"]:
+        """Return which of a layer's flattened positions each voxel lies in.
+
+        Args:
+            size: of the window.
+            patch: of the layer's output for it.
+        """
+        return _flat(self.voxels, size, patch)
+
+    def shifted_positions(self, size: Shape, patch: Shape) -> Int[Tensor, "D P"]:
+        """Return the same of the voxels as each draw shifts them."""
+        first, shape = torch.tensor(self.first), torch.tensor(self.shape)
+        moved = (self.voxels[None] - first + self.shifts[:, None]) % shape + first
+        return _flat(moved, size, patch)
+
+
+def draw_places(study: Study) -> dict[str, list[Places]]:
+    """Return the places of each case that has a window among those drawn, windows ascending."""
+    keys = study.keys.trails
+    assert keys is not None
+    generator = torch.Generator().manual_seed(study.basis.config.keys.seed)
+    layouts = {name: study.basis.predictor.plan.lay(shape) for name, shape in study.shapes.items()}
+    all_windows = [(name, at) for name, windows in layouts.items() for at in range(len(windows))]
+    order = torch.randperm(len(all_windows), generator=generator)[: keys.windows]
+    chosen = [all_windows[at] for at in order.sort().values.tolist()]
+    count = math.ceil(keys.samples / len(chosen))
+    places: dict[str, list[Places]] = {}
+    for name, window in chosen:
+        first, shape = _inner(layouts[name], window)
+        flat = torch.randperm(math.prod(shape), generator=generator)[:count]
+        within = torch.stack(torch.unravel_index(flat, shape), dim=1)
+        shifts = [torch.randint(n, (keys.permutations,), generator=generator) for n in shape]
+        places.setdefault(name, []).append(
+            Places(window, within + torch.tensor(first), torch.stack(shifts, dim=1), first, shape)
+        )
+    return places
+
+
+def num_places(places: dict[str, list[Places]]) -> int:
+    """Return the number of voxels of all cases."""
+    return sum(len(item.voxels) for items in places.values() for item in items)
+
+
+def _inner(windows: Windows, window: int) -> tuple[Shape, Shape]:
+    """Return first voxel and shape of the part of a window in the volume, as the network sees it.
+
+    Without the axis that a 2D network goes along.
+    """
+    first, shape = [], []
+    axes = zip(windows.boxes[window], windows.padding, windows.shape, strict=True)
+    for axis, (side, (low, _), length) in enumerate(axes):
+        if axis == windows.slice_axis:
+            continue
+        start, stop = max(side.start, low), min(side.stop, low + length)
+        first.append(start - side.start)
+        shape.append(stop - start)
+    return tuple(first), tuple(shape)
+
+
+def _flat(voxels: Int[Tensor, "*any A"], size: Sequence[int], patch: Sequence[int]) -> Tensor:
+    result = torch.zeros(voxels.shape[:-1], dtype=torch.int64)
+    for axis, (length, positions) in enumerate(zip(size, patch, strict=True)):
+        result = result * positions + voxels[..., axis] * positions // length
+    return result

@@ -1,0 +1,227 @@
+"""Trails of a dissection: nodes from clusters, edges from interventions, files for both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, widest_trails
+from esegeta.dissection.influence import RESOLUTION, Influences
+from esegeta.dissection.levels import Levels
+from esegeta.dissection.places import Places, draw_places, num_places
+from esegeta.dissection.session import Session
+from esegeta.dissection.study import BYTES_OF_FLOAT, MB, Study
+from esegeta.dissection.tables import Results
+from esegeta.errors import ConfigError, LayerError
+from esegeta.model import held_still, list_layers, switched_off
+from esegeta.predict import OUTPUT
+from esegeta.report import draw_trails, write_graphml
+from esegeta.volume import atomic_path, write_json
+
+TRAILS_OF_LABEL = 5
+"""How many trails to each label are listed, the widest first."""
+
+
+@dataclass(frozen=True)
+class FoundTrails:
+    """What the search for trails came to.
+
+    Args:
+        files: that were written.
+        words: trails to each label, the widest first.
+        notes: what a reader must know.
+    """
+
+    files: list[Path]
+    words: dict[str, list[str]]
+    notes: list[str]
+
+
+def write_trails(session: Session, results: Results, levels: Levels) -> FoundTrails:
+    """Find who influences whom, and the trails to each label; write graph and picture."""
+    study = session.study
+    keys = study.keys.trails
+    assert keys is not None
+    places = draw_places(study)
+    influences = Influences(session, places, layers_in_order(study))
+    samples = influences.sample()
+    nodes = nodes_of(study, results, samples)
+    pairs = influences.edges(nodes, samples, levels)
+    edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
+    trails = {
+        node.concept: widest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
+        for node in nodes
+        if node.is_label
+    }
+    notes = _notes(session, pairs, trails, num_places(places))
+    folder = study.folder
+    files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
+    title = f"{study.basis.config.keys.name}: who influences whom, and the widest trails"
+    with atomic_path(files[2]) as temporary:
+        draw_trails(temporary, nodes, edges, trails, title)
+    write_graphml(files[1], nodes, edges)
+    content = _content(nodes, edges, trails)
+    write_json(files[0], {**content, **_facts(session, places, pairs), "notes": notes})
+    words = {label: [trail.words for trail in found] for label, found in trails.items()}
+    return FoundTrails(files, words, notes)
+
+
+def layers_in_order(study: Study) -> list[str]:
+    """Return the names of the layers in the order in which their forward ends."""
+    network = study.basis.predictor.network
+    window = _empty_window(study)
+    with held_still(network):
+        order = {layer.name: layer.order for layer in list_layers(network, lambda: network(window))}
+    return sorted((layer.name for layer in study.layers), key=lambda name: order[name])
+
+
+def nodes_of(study: Study, results: Results, samples: dict[str, Tensor]) -> list[TrailNode]:
+    """Return the nodes: clusters of each layer's living units, then the labels' logits."""
+    keys = study.keys.trails
+    assert keys is not None
+    nodes = []
+    layers = layers_in_order(study)
+    for order, layer in enumerate(layers):
+        own = [finding for finding in results.findings if finding.layer == layer]
+        living = [finding.unit for finding in own if not finding.dead]
+        if not living:
+            continue
+        for cluster in cluster_units(samples[layer][living], keys.clusters):
+            units = tuple(living[place] for place in cluster)
+            nodes.append(TrailNode(layer, order, units, _concept_of(units, results, layer)))
+    names = study.basis.config.keys.labels
+    for integer in sorted(names):
+        if integer and (keys.labels == "all" or names[integer] in keys.labels):
+            channel = study.basis.predictor.labels.channel(integer)
+            nodes.append(TrailNode(OUTPUT, len(layers), (channel,), names[integer], is_label=True))
+    return nodes
+
+
+def check_interventions(session: Session) -> None:
+    """Refuse, before anything else, what trails could not be found with.
+
+    Raises:
+        LayerError: a layer returns more than one tensor, so that its units cannot be switched off.
+        ConfigError: samples and draws of chance do not fit into the memory that is allowed.
+    """
+    study = session.study
+    keys = study.keys.trails
+    if keys is None:
+        return
+    place = study.basis.config.document.place(("dissection", "trails"))
+    network = study.basis.predictor.network
+    for layer in study.layers:
+        try:
+            with torch.no_grad(), held_still(network), switched_off(network, layer.name, [0]):
+                network(_empty_window(study))
+        except LayerError as error:
+            error.message = f"{place}: {error.message}"
+            raise
+    num_nodes = sum(min(layer.num_units, keys.clusters) for layer in study.layers)
+    per_sample = BYTES_OF_FLOAT * (study.num_units + num_nodes * (num_nodes + 1))
+    per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
+    needed = keys.samples * per_sample / MB
+    if needed > study.room():
+        raise ConfigError(
+            f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
+            f"permutations of {num_nodes} nodes take {needed:.0f} MB, of {study.room():.0f} MB "
+            "that they may",
+            hint="raise memory_mb, lower trails.samples, trails.permutations or trails.clusters",
+        )
+
+
+def _empty_window(study: Study) -> Tensor:
+    predictor = study.basis.predictor
+    parameter = next(predictor.network.parameters(), torch.zeros(()))
+    return torch.zeros((1, study.basis.reading.num_channels, *predictor.plan.size)).to(parameter)
+
+
+def _concept_of(units: Sequence[int], results: Results, layer: str) -> str:
+    """Return what most of the named units are named for; of several, that of the best IoU."""
+    named = [item for item in results.named if item.layer == layer and item.unit in units]
+    counts = Counter(item.best.concept for item in named)
+    best = max(named, key=lambda item: (counts[item.best.concept], item.best.iou), default=None)
+    return best.best.concept if best else ""
+
+
+def _holds(edge: TrailEdge, q_value: float) -> bool:
+    return edge.influence > 0 and edge.weight > 0 and edge.q <= q_value
+
+
+def _content(
+    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], trails: dict[str, list[Trail]]
+) -> dict[str, Any]:
+    return {
+        "trails": [
+            {
+                "label": label,
+                "words": trail.words,
+                "nodes": [node.name for node in trail.nodes],
+                "width": trail.width,
+                "product": trail.product,
+            }
+            for label, found in trails.items()
+            for trail in found
+        ],
+        "nodes": [
+            {
+                "id": node.name,
+                "layer": node.layer,
+                "order": node.order,
+                "units": list(node.units),
+                "concept": node.concept or None,
+                "kind": "label" if node.is_label else "units",
+            }
+            for node in nodes
+        ],
+        "edges": [
+            {**vars(edge), "source": edge.source.name, "target": edge.target.name} for edge in edges
+        ],
+    }
+
+
+def _facts(
+    session: Session, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
+) -> dict[str, Any]:
+    keys = session.study.keys.trails
+    assert keys is not None
+    return {
+        "pairs": len(pairs),
+        "pairs_influenced": sum(pair.influence > 0 for pair in pairs),
+        "samples": num_places(places),
+        "windows": {name: [item.window for item in items] for name, items in places.items()},
+        "permutations": keys.permutations,
+        "held_at": keys.to,
+        "q_value": keys.q_value,
+        "smallest_change": RESOLUTION,
+        "strength": "a trail is as wide as its weakest edge; of equally wide ones the one of the "
+        "largest product",
+    }
+
+
+def _notes(
+    session: Session, pairs: Sequence[TrailEdge], trails: dict[str, list[Trail]], samples: int
+) -> list[str]:
+    keys = session.study.keys.trails
+    assert keys is not None
+    notes = []
+    if samples < keys.samples:
+        notes.append(f"trails: {keys.samples} samples are wanted and windows hold {samples}")
+    lost = [label for label, found in trails.items() if not found]
+    if lost:
+        notes.append(f"trails: none leads to {', '.join(lost)}")
+    smallest = 1 / (keys.permutations + 1)
+    if smallest > keys.q_value:
+        notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
+    elif smallest * len(pairs) > keys.q_value:
+        notes.append(
+            f"trails: with {keys.permutations} permutations, q reaches {keys.q_value:g} only if "
+            f"many of {len(pairs)} pairs are beyond every draw"
+        )
+    return notes
