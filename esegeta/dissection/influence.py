@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from esegeta.axes import Shape
 from esegeta.dissect import Bins, TrailEdge, TrailNode, dependence, q_values
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places
@@ -69,8 +70,7 @@ class Influences:
         found: dict[str, list[Tensor]] = {}
         for pieces, own, read in self._batches("trails, samples", 1):
             for name, output in read(pieces).items():
-                for values, item in zip(output, own, strict=True):
-                    found.setdefault(name, []).append(self._at_places(values, item).cpu())
+                found.setdefault(name, []).append(self._seen(output, own))
         return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
 
     def edges(
@@ -99,22 +99,18 @@ class Influences:
         for pieces, own, read in self._batches("trails, influences", 1 + len(sources)):
             whole = read(pieces)
             for node in sources:
-                for values, item in zip(whole[node.layer], own, strict=True):
-                    shifted = self._at_shifted(values[list(node.units)], item)
-                    codes = bins[node].codes(scales[node].activation(shifted))
-                    drawn[node].append(codes.to(torch.int8))
+                shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
+                codes = bins[node].codes(scales[node].activation(shifted))
+                drawn[node].append(codes.to(torch.int8))
                 with self._off(node, levels):
                     changed = read(pieces)
                 for target in nodes:
-                    if (node, target) not in changes:
-                        continue
-                    units = list(target.units)
-                    difference = whole[target.layer][:, units] - changed[target.layer][:, units]
-                    scale = scales[target]
-                    for values, item in zip(difference, own, strict=True):
-                        at = self._at_places(values, item).cpu()
-                        changes[node, target].append(scale.change(at))
-        known = {node: torch.cat(parts, dim=1) for node, parts in drawn.items()}
+                    if (node, target) in changes:
+                        units = list(target.units)
+                        loss = whole[target.layer][:, units] - changed[target.layer][:, units]
+                        change = scales[target].change(self._seen(loss, own))
+                        changes[node, target].append(change)
+        known = {node: torch.cat(drawn.pop(node), dim=1) for node in sources}
         edges = [
             _edge(pair, activations[pair[0]], torch.cat(change), bins[pair[0]], known[pair[0]])
             for pair, change in changes.items()
@@ -151,15 +147,27 @@ class Influences:
         with switched_off(study.basis.predictor.network, node.layer, node.units, values):
             yield
 
-    def _at_places(self, values: Float[Tensor, "K *layer"], item: Places) -> Tensor:
-        size = self._session.study.basis.predictor.plan.size
-        positions = item.positions(size, tuple(values.shape[1:]))
-        return values.flatten(1)[:, positions.to(values.device)]
+    def _seen(self, outputs: Float[Tensor, "N K *layer"], own: Sequence[Places]) -> Tensor:
+        """Return the outputs `K P` of windows at their places, one after the other."""
+        size, patch = self._size, tuple(outputs.shape[2:])
+        return self._gathered(outputs, [item.positions(size, patch) for item in own])
 
-    def _at_shifted(self, values: Float[Tensor, "K *layer"], item: Places) -> Tensor:
-        size = self._session.study.basis.predictor.plan.size
-        positions = item.shifted_positions(size, tuple(values.shape[1:]))
-        return values.flatten(1)[:, positions.to(values.device)].cpu()
+    def _shifted(self, outputs: Float[Tensor, "N K *layer"], own: Sequence[Places]) -> Tensor:
+        """Return the same `K D P` at the places that each draw of chance shifts them to."""
+        size, patch = self._size, tuple(outputs.shape[2:])
+        return self._gathered(outputs, [item.shifted_positions(size, patch) for item in own])
+
+    def _gathered(self, outputs: Tensor, positions: Sequence[Tensor]) -> Tensor:
+        # Samples are few and maps are many: what is kept leaves the device here, and nothing else.
+        found = [
+            values.flatten(1)[:, where.to(values.device)].cpu()
+            for values, where in zip(outputs, positions, strict=True)
+        ]
+        return torch.cat(found, dim=-1)
+
+    @property
+    def _size(self) -> Shape:
+        return self._session.study.basis.predictor.plan.size
 
 
 def _edge(

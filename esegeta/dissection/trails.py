@@ -124,7 +124,8 @@ def check_interventions(session: Session) -> None:
             error.message = f"{place}: {error.message}"
             raise
     num_nodes = sum(min(layer.num_units, keys.clusters) for layer in study.layers)
-    per_sample = BYTES_OF_FLOAT * (study.num_units + num_nodes * (num_nodes + 1))
+    num_targets = num_nodes + len(study.basis.config.keys.labels)
+    per_sample = BYTES_OF_FLOAT * (study.num_units + num_nodes * num_targets)
     per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
     needed = keys.samples * per_sample / MB
     if needed > study.room():
