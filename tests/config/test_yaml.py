@@ -233,7 +233,7 @@ def test_a_nested_method_or_score_gets_the_seed_of_the_config(tmp_path: Path) ->
     loaded = load_config(lab.write())
     assert loaded.methods["smoothgrad"] == SmoothGrad(base=GradientShap(seed=3), seed=3)
     assert dict(loaded.scores) == {
-        "random_map_baseline": RandomMapBaseline(Deletion(steps=10, seed=3), seed=3),
+        "random_map_baseline": RandomMapBaseline(Deletion(steps=5, seed=3), seed=3),
         "named": RandomMapBaseline(Infidelity(seed=3), seed=3),
         "own": RandomMapBaseline(Infidelity(seed=8), seed=3),
         "other": RandomMapBaseline(SensitivityMax(seed=3), seed=3),

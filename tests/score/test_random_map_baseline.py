@@ -170,7 +170,7 @@ def test_a_random_map_is_worth_what_random_maps_are() -> None:
 
 
 def test_the_default_is_deletion_in_few_steps() -> None:
-    assert RandomMapBaseline().base == Deletion(steps=10)
+    assert RandomMapBaseline().base == Deletion(steps=5)
 
 
 def test_an_exact_map_beats_all_of_them(ndim: int) -> None:

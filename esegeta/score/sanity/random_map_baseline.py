@@ -28,7 +28,7 @@ class RandomMapBaseline(Score):
     same for all methods.
 
     Args:
-        base: the score that all are judged by; by default `deletion` in 10 steps.
+        base: the score that all are judged by; by default `deletion` in 5 steps.
         samples: random maps, at least 2; each costs what the base costs.
         sigmas_mm: widths of their blurs, taken in turn; 0 is white noise.
         seed: of the noise.
@@ -37,7 +37,7 @@ class RandomMapBaseline(Score):
     as Phipson and Smyth, Permutation P-values Should Never Be Zero, 2010, equation 2.
     """
 
-    base: Score = field(default_factory=lambda: Deletion(steps=10))
+    base: Score = field(default_factory=lambda: Deletion(steps=5))
     samples: int = 19
     sigmas_mm: tuple[float, ...] = (0.0, 10.0)
     seed: int = 0
