@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,6 +84,7 @@ class _Session:
         for result in self.results:
             self.listener.end(result)
         if not todo:
+            self.note(*self.recorder.earlier_notes())
             return
         material = read_material(self.retraining)
         self.note(*material.notes)
@@ -90,13 +92,15 @@ class _Session:
         remove_retraining(self.retraining.root)
         for training in todo:
             discard_result(training, self.retraining.root)
-        self.write("running")
         for method, group in itertools.groupby(todo, key=lambda one: one.removal.method):
+            self.write("running")
             self._run_method(method, list(group), material)
 
     def note(self, *texts: str) -> None:
-        """Tell of something, and record it."""
-        for text in texts:
+        """Tell of something, and record it; once."""
+        for text in dict.fromkeys(texts):
+            if text in self.recorder.notes:
+                continue
             self.listener.note(text)
             self.recorder.notes.append(text)
 
@@ -139,20 +143,13 @@ class _Session:
 
     def _fail(self, trainings: Iterable[Training], failure: TrainingResult) -> None:
         for training in trainings:
-            self._end(
-                TrainingResult(
-                    training,
-                    "failed",
-                    message=failure.message,
-                    is_bug=failure.is_bug,
-                    traceback=failure.traceback,
-                )
-            )
+            self._end(replace(failure, training=training))
 
     def _end(self, result: TrainingResult) -> None:
         self.ended[result.training] = result
         self.listener.end(result)
-        self.write("running")
+        write_dice(self.retraining.root, dice_rows(self.results, self.retraining.keys.modes))
+        self.recorder.write(self.results, "running")
 
     def _title(self) -> str:
         keys, name = self.retraining.keys, self.retraining.experiment.config.keys.name

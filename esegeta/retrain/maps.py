@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from esegeta.explain import Explainer
+from esegeta.explain import Explainer, RandomMap
 from esegeta.predict import Predictor
 from esegeta.retrain.material import Material
 from esegeta.retrain.removal import IMPORTANCE
@@ -32,7 +32,9 @@ def map_cases(
     found = []
     for place, case in enumerate(experiment.cases):
         volume = material.volumes[place].to(experiment.device)
-        explainer = with_files(retraining.methods[method], case, experiment, volume)
+        explainer = with_files(
+            _for_case(retraining.methods[method], place), case, experiment, volume
+        )
         listener.begin(f"{method} / map of {case.name}")
         target = _freeze(retraining, predictor, place, material)
         if not isinstance(target.scene, UnitScene):  # its network is another
@@ -41,6 +43,13 @@ def map_cases(
         attribution = explainer.explain(predictor, volume, target)
         found.append(rule(attribution).cpu())
     return found
+
+
+def _for_case(explainer: Explainer, place: int) -> Explainer:
+    """Give noise a seed a case: one for all would take the same voxels out of every image."""
+    if isinstance(explainer, RandomMap):
+        return replace(explainer, seed=explainer.seed + place)
+    return explainer
 
 
 def _freeze(

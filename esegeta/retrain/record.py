@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from esegeta.explain import parameters_of
+from esegeta.report import read_sidecar
 from esegeta.retrain.retraining import Retraining
 from esegeta.retrain.training import TrainingResult
 from esegeta.run.record import describe_experiment
@@ -22,7 +23,7 @@ class RetrainingRecorder:
 
     def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self.notes: list[str] = []
-        self._retraining = retraining
+        self._path = retraining.root / "retrain.json"
         self._start = time.perf_counter()
         keys = retraining.keys
         self._head = {
@@ -43,10 +44,15 @@ class RetrainingRecorder:
             },
         }
 
+    def earlier_notes(self) -> list[str]:
+        """Return the notes of the record that is there, of a run with nothing left to do."""
+        record = read_sidecar(self._path) or {}
+        return [str(note) for note in record.get("notes", [])]
+
     def write(self, results: Sequence[TrainingResult], state: str) -> None:
         """Write the record as things stand."""
         write_json(
-            self._retraining.root / "retrain.json",
+            self._path,
             {
                 **self._head,
                 "notes": self.notes,

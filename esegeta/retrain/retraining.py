@@ -96,14 +96,18 @@ def build_retraining(experiment: Experiment) -> Retraining:
     if keys is None:
         raise ConfigError(
             f"{config.document.path}: has no block `retrain`",
-            hint="write `retrain: {}` for the defaults; docs/retrain.md has the keys",
+            hint="write `retrain: {}` for the defaults; docs/experiments.md has the keys",
         )
     target = _target(experiment, keys)
     _check_cases(experiment, keys)
     methods, random = _with_random(experiment)
     labels = experiment.predictor.labels
     if MEAN in labels.names.values():
-        raise ConfigError(f'labels: "{MEAN}" is the mean over labels in the tables of retraining')
+        raise ConfigError(
+            f'{config.document.place(("labels",))}: labels: "{MEAN}" stands for the mean over '
+            "labels in the tables of retraining",
+            hint="give the label another name",
+        )
     recipe = plan_recipe(config, keys, labels)
     _try_out(experiment, recipe)
     return Retraining(experiment, keys, target, methods, random, recipe)
@@ -143,10 +147,12 @@ def _check_cases(experiment: Experiment, keys: RetrainKeys) -> None:
 def _with_random(experiment: Experiment) -> tuple[dict[str, Explainer], str]:
     """Return the methods with a random ranking among them, and its id."""
     methods = dict(experiment.methods)
-    for identity, method in methods.items():
-        if isinstance(method, RandomMap) and method.sigma_mm == 0:
-            return methods, identity
-    for name in (RANDOM, REFERENCE):
+    known = [
+        identity
+        for identity, method in methods.items()
+        if isinstance(method, RandomMap) and method.sigma_mm == 0
+    ]
+    for name in (REFERENCE,) if known else (REFERENCE, RANDOM):
         if name in methods:
             index = list(methods).index(name)
             raise ConfigError(
@@ -154,14 +160,15 @@ def _with_random(experiment: Experiment) -> tuple[dict[str, Explainer], str]:
                 f'"{name}" is taken in the tables of retraining',
                 hint="give the method another `id`",
             )
+    if known:
+        return methods, known[0]
     return {**methods, RANDOM: RandomMap(seed=experiment.config.keys.seed)}, RANDOM
 
 
 def _try_out(experiment: Experiment, recipe: Recipe) -> None:
     config, num_channels = experiment.config, experiment.reading.num_channels
+    network, other = (construct_network(config, seed=seed) for seed in (0, 1))
     with blamed_on(config, "retrain", "patch"):
-        network = construct_network(config, seed=0)
-        other = construct_network(config, seed=1)
         count_outputs(network, recipe.patch, num_channels, key="retrain.patch")
     weights = zip(network.parameters(), other.parameters(), strict=True)
     if all(bool(torch.equal(one, two)) for one, two in weights):

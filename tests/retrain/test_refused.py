@@ -86,6 +86,20 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
         "reduction",
     ),
     "random": (_id("random"), "name: saliency", 'the id "random" is taken', "`id`"),
+    "mean": (
+        lambda config: config.update(labels={1: "mean"}, targets=[{"label": 1, "over": "all"}]),
+        "labels:",
+        'labels: "mean" stands for the mean over labels',
+        "another name",
+    ),
+    "reference beside a random map": (
+        lambda config: config["methods"].extend(
+            ["random_map", {"name": "saliency", "id": "reference"}]
+        ),
+        "name: saliency",
+        'the id "reference" is taken',
+        "`id`",
+    ),
     "reference": (_id("reference"), "name: saliency", 'the id "reference" is taken', "`id`"),
 }
 

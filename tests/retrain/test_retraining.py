@@ -15,6 +15,7 @@ from esegeta.explain import RandomMap
 from esegeta.retrain import build_retraining
 from esegeta.retrain.attempt import Bench
 from esegeta.retrain.execute import rank_samples
+from esegeta.retrain.maps import map_cases
 from esegeta.retrain.material import read_material
 from esegeta.retrain.removal import EMPTY, UNTOUCHED, Removal
 from esegeta.retrain.training import Training
@@ -217,7 +218,10 @@ def test_a_single_case_is_cut_into_slabs_and_says_so(tmp_path: Path) -> None:
     result = lab.retrain()
     assert result.exit_code == 0, result.output
     assert "note: a single case: its 3 folds are slabs along axis 0 (12 voxels)" in result.stdout
-    assert any("a single case" in note for note in lab.retrain_record()["notes"])
+    notes = lab.retrain_record()["notes"]
+    assert any("a single case" in note for note in notes)
+    assert "note: a single case" in lab.retrain().stdout  # nothing is left to do
+    assert lab.retrain_record()["notes"] == notes
     lab.keys["retrain"]["folds"] = 13
     result = lab.retrain()
     assert result.exit_code == 2
@@ -270,6 +274,17 @@ def test_a_random_ranking_of_the_config_is_the_one_compared_with(tmp_path: Path)
     assert (built.random, list(built.methods)) == ("random", ["saliency", "random_map", "random"])
     assert built.methods["random"] == RandomMap(seed=3)
     assert replace(built).label == "liver"
+
+
+def test_chance_takes_other_voxels_out_of_every_image(tmp_path: Path) -> None:
+    lab = small_task(tmp_path)
+    built = build_retraining(build_experiment(load_config(lab.write())))
+    material = read_material(built)
+    maps = map_cases(built, "random", material, Silence())
+    assert maps[0].shape == maps[1].shape
+    assert abs(float(np.corrcoef(maps[0].flatten(), maps[1].flatten())[0, 1])) < 0.25
+    again = map_cases(built, "random", material, Silence())
+    assert all(torch.equal(one, other) for one, other in zip(maps, again, strict=True))
 
 
 def test_networks_that_learn_nothing_get_a_note(tmp_path: Path) -> None:
