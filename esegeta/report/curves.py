@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from esegeta.volume import write_text
+from esegeta.report.tidy import write_csv
 
 CURVES = "curves.csv"
 CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
@@ -45,19 +42,13 @@ class CurveRow:
 
 def write_curves(root: Path, rows: Iterable[CurveRow]) -> None:
     """Write curves.csv, a point a line; without a curve there is no such file."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
-    num_points = 0
-    for row in rows:
-        ticks = row.ticks or ("",) * len(row.x)
-        for x, y, tick in zip(row.x, row.y, ticks, strict=True):
-            number = "nan" if math.isnan(y) else repr(y)
-            names = (row.case, row.target, row.method, row.score, row.curve)
-            writer.writerow((*names, repr(x), number, tick))
-            num_points += 1
-    if num_points:
-        write_text(root / CURVES, stream.getvalue())
+    points = [
+        (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
+        for row in rows
+        for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
+    ]
+    if points:
+        write_csv(root / CURVES, CURVE_COLUMNS, points)
     else:
         (root / CURVES).unlink(missing_ok=True)
 

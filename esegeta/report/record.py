@@ -13,6 +13,7 @@ from typing import Any
 
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
+from esegeta.report.tidy import write_csv
 from esegeta.volume import write_json, write_text
 
 NOT_OF_BIDS = (
@@ -44,6 +45,7 @@ REGION_COLUMNS = (
     "per_ml",
     "magnitude_per_ml",
 )
+SCORES = "scores.csv"
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
 DIRECTIONS = ("lower", "higher", "none")
 """Which value of a score is better; `none` where it describes a map and does not judge it."""
@@ -63,25 +65,27 @@ class ScoreRow:
 
 def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
     """Write scores.csv: tidy, one value a line; NaN where a score is undefined."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(SCORE_COLUMNS)
-    for row in rows:
-        value = "nan" if row.value is None else repr(row.value)
-        writer.writerow((row.case, row.target, row.method, row.score, value, row.better))
-    write_text(root / "scores.csv", stream.getvalue())
+    lines = (
+        (
+            *(row.case, row.target, row.method, row.score),
+            math.nan if row.value is None else row.value,
+            row.better,
+        )
+        for row in rows
+    )
+    write_csv(root / SCORES, SCORE_COLUMNS, lines)
 
 
 def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -> None:
     """Write regions.csv: one line a case, target, method, atlas, region and channel."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(REGION_COLUMNS)
-    for case, target, method, row in rows:
-        numbers = (row.share, row.signed_sum, row.volume_ml, row.per_ml, row.magnitude_per_ml)
-        names = (case, target, method, row.atlas, row.region, row.channel)
-        writer.writerow((*names, *(repr(number) for number in numbers)))
-    write_text(root / REGIONS, stream.getvalue())
+    lines = (
+        (
+            *(case, target, method, row.atlas, row.region, row.channel),
+            *(row.share, row.signed_sum, row.volume_ml, row.per_ml, row.magnitude_per_ml),
+        )
+        for case, target, method, row in rows
+    )
+    write_csv(root / REGIONS, REGION_COLUMNS, lines)
 
 
 def remove_regions(root: Path) -> None:
@@ -154,7 +158,7 @@ def read_scores(root: Path) -> list[ScoreRow]:
     Raises:
         RunError: it is not there, or a line of it is not as `write_scores` leaves it.
     """
-    path = root / "scores.csv"
+    path = root / SCORES
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

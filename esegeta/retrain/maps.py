@@ -9,7 +9,7 @@ from torch import Tensor
 from esegeta.explain import Explainer, RandomMap
 from esegeta.predict import Predictor
 from esegeta.retrain.material import Material
-from esegeta.retrain.removal import IMPORTANCE
+from esegeta.retrain.removal import importance_of
 from esegeta.retrain.retraining import Retraining
 from esegeta.run import Listener
 from esegeta.run.loaded import with_files
@@ -28,7 +28,6 @@ def map_cases(
     """
     experiment = retraining.experiment
     predictor = replace(experiment.predictor, heard=listener.advance)
-    rule = IMPORTANCE[retraining.keys.rank_by]
     found = []
     for place, case in enumerate(experiment.cases):
         volume = material.volumes[place].to(experiment.device)
@@ -41,7 +40,7 @@ def map_cases(
             explainer = with_patterns(explainer, experiment)
         listener.begin(f"{method} / map of {case.name}", 0, _windows(explainer, target, predictor))
         attribution = explainer.explain(predictor, volume, target)
-        found.append(rule(attribution).cpu())
+        found.append(importance_of(attribution, retraining.keys.rank_by).cpu())
     return found
 
 

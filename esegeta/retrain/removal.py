@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from esegeta.axes import Mask, Shape
 from esegeta.config.retrain import Mode, RankBy
 from esegeta.explain import Attribution
+from esegeta.score.removal import relevance, shuffled_order
 
 Importance = Float[Tensor, "*S"]
 """How much each voxel matters to a method; only the order counts."""
@@ -21,21 +21,13 @@ Order = Int[Tensor, " V"]
 """All voxels of an image by their flat index, the most important first."""
 
 
-def magnitude_of(attribution: Attribution) -> Importance:
-    """Return the sum of magnitudes over channels: how much information, whichever way it pulls."""
-    return attribution.density().abs().sum(dim=0)
+def importance_of(attribution: Attribution, rank_by: RankBy) -> Importance:
+    """Return what voxels are ranked by, channels summed.
 
-
-def value_of(attribution: Attribution) -> Importance:
-    """Return the sum over channels: how much a voxel raises the target."""
-    return attribution.density().sum(dim=0)
-
-
-IMPORTANCE: dict[RankBy, Callable[[Attribution], Importance]] = {
-    "magnitude": magnitude_of,
-    "value": value_of,
-}
-"""What of a map voxels are ranked by."""
+    `magnitude`: how much information, whichever way it pulls; `value`: how much a voxel raises
+    the target.
+    """
+    return relevance(attribution, rank_by).sum(dim=0)
 
 
 def rank_voxels(importance: Importance, seed: int) -> Order:
@@ -43,10 +35,7 @@ def rank_voxels(importance: Importance, seed: int) -> Order:
 
     The order in memory plays no part: it would take a map's zeros out line by line.
     """
-    flat = importance.flatten()
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(flat), generator=generator).to(flat.device)
-    return shuffled[flat[shuffled].argsort(descending=True, stable=True)]
+    return shuffled_order(importance.flatten(), seed=seed)
 
 
 @dataclass(frozen=True)

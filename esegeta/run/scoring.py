@@ -60,14 +60,19 @@ def score_map(
             rows.append(ScoreRow(*names, prefix + name, known, better[name]))
         reasons += [(prefix + name, reason) for name, reason in judgement.reasons.items()]
         curves += [
-            CurveRow(*names, identity, curve.name, curve.x_label, curve.y_label, *_points(curve))
+            CurveRow(
+                *names,
+                score=identity,
+                curve=curve.name,
+                x_label=curve.x_label,
+                y_label=curve.y_label,
+                x=curve.x,
+                y=curve.y,
+                ticks=curve.ticks,
+            )
             for curve in judgement.curves
         ]
     return Scored(tuple(rows), tuple(reasons), tuple(curves))
-
-
-def _points(curve: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
-    return curve.x, curve.y, curve.ticks
 
 
 def _curve_before(row: Mapping[str, Any]) -> CurveRow:

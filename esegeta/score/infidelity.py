@@ -23,8 +23,7 @@ from esegeta.explain import (
     standard_deviation,
 )
 from esegeta.score.boxes import box_falls, random_boxes
-from esegeta.score.removal.ladder import partition_of
-from esegeta.score.removal.removals import removals
+from esegeta.score.removal.ladder import removals_of
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 from esegeta.score.sensitivity_n import random_coalitions
 
@@ -143,11 +142,8 @@ class Infidelity(Score):
 
     def _parts(self, attribution: Attribution, context: ScoreContext) -> Pairs:
         parts, how = parse_features(self.features), parse_baseline(self.baseline)
-        partition = partition_of(parts, attribution, context)
-        removed = context.workings.once(
-            ("removals", "map", parts, how),
-            lambda: removals(context.objective(attribution), partition, how),
-        )
+        removed = removals_of(attribution, context, features=parts, replacement=how)
+        partition = removed.partition
         sizes = (max(1, round(len(partition) / 10)),)
         coalitions = random_coalitions(len(partition), sizes, self.samples, seed=self.seed)
         falls = removed.start - removed.values(coalitions)

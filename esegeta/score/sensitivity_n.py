@@ -11,9 +11,8 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Features, parse_features
-from esegeta.score.removal.ladder import partition_of
+from esegeta.score.removal.ladder import removals_of
 from esegeta.score.removal.over_parts import RESOLUTION
-from esegeta.score.removal.removals import removals
 from esegeta.score.removal.replacement import Replacement, parse_replacement
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 
@@ -61,12 +60,9 @@ class SensitivityN(Score):
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean correlation, with the curve over sizes."""
         parts, how = parse_features(self.features), parse_replacement(self.baseline)
-        partition = partition_of(parts, attribution, context)
         # The sets are the same for all methods of a target, and so is what removing them does.
-        removed = context.workings.once(
-            ("removals", "map", parts, how),
-            lambda: removals(context.objective(attribution), partition, how),
-        )
+        removed = removals_of(attribution, context, features=parts, replacement=how)
+        partition = removed.partition
         sizes = subset_sizes(len(partition), self.sizes)
         coalitions = random_coalitions(len(partition), sizes, self.samples, seed=self.seed)
         falls = context.workings.once(

@@ -6,7 +6,6 @@ import csv
 import math
 from pathlib import Path
 
-import pytest
 from matplotlib.figure import Figure
 
 from esegeta.report import CurveRow, draw_curves, write_curves
@@ -50,18 +49,10 @@ def test_the_table_has_a_line_for_each_point(tmp_path: Path) -> None:
 
 
 def test_the_picture_has_a_panel_for_each_score_and_a_line_for_each_curve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, figures: list[Figure]
 ) -> None:
-    drawn: list[Figure] = []
-    save = Figure.savefig
-
-    def kept(self: Figure, *args: object, **more: object) -> None:
-        drawn.append(self)
-        save(self, *args, **more)
-
-    monkeypatch.setattr(Figure, "savefig", kept)
     draw_curves(tmp_path / "c.png", ROWS, "a: t, m")
-    first, second = drawn[0].axes
+    first, second = figures[0].axes
     assert first.get_title() == "deletion"
     assert [line.get_label() for line in first.lines] == ["most first", "least first"]
     assert first.lines[1].get_ydata().tolist() == [1.0, 0.5]

@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import pytest
 from matplotlib.figure import Figure
 
 from esegeta.explain import RegionRow
@@ -23,19 +22,6 @@ def bars_of(figure: Figure) -> dict[tuple[str, str], list[float]]:
         for side, axis in (("share", one), ("per_ml", other)):
             panels[one.get_ylabel(), side] = [bar.get_width() for bar in axis.patches]
     return panels
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    found: list[Figure] = []
-    save = Figure.savefig
-
-    def kept(self: Figure, *args: object, **more: object) -> None:
-        found.append(self)
-        save(self, *args, **more)
-
-    monkeypatch.setattr(Figure, "savefig", kept)
-    return found
 
 
 def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:

@@ -18,19 +18,6 @@ from esegeta.report import (
 from esegeta.report.critical_difference import _levels
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    found: list[Figure] = []
-    save = Figure.savefig
-
-    def kept(self: Figure, *args: object, **more: object) -> None:
-        found.append(self)
-        save(self, *args, **more)
-
-    monkeypatch.setattr(Figure, "savefig", kept)
-    return found
-
-
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axis in figure.axes for text in axis.texts]
 

@@ -13,9 +13,8 @@ from esegeta.retrain.removal import (
     EMPTY,
     UNTOUCHED,
     Removal,
-    magnitude_of,
+    importance_of,
     rank_voxels,
-    value_of,
 )
 from esegeta.retrain.samples import Sample
 from tests.builders import SHAPES, pointwise, predictor, volume
@@ -93,22 +92,23 @@ def test_equals_are_drawn_by_the_seed_and_not_by_their_place() -> None:
 def test_magnitude_adds_up_information_and_value_evidence(ndim: int) -> None:
     data = torch.randn(2, *SHAPES[ndim])
     found = attribution(data)
-    assert torch.equal(magnitude_of(found), data[0].abs() + data[1].abs())
-    assert torch.equal(value_of(found), data[0] + data[1])
+    assert torch.equal(importance_of(found, "magnitude"), data[0].abs() + data[1].abs())
+    assert torch.equal(importance_of(found, "value"), data[0] + data[1])
     opposed = torch.zeros(2, *SHAPES[ndim])
     opposed[:, 0, 0] = torch.tensor([3.0, -3.0]).reshape(2, *[1] * (ndim - 2))
-    assert value_of(attribution(opposed)).abs().max() == 0
-    assert magnitude_of(attribution(opposed)).max() == 6
+    assert importance_of(attribution(opposed), "value").abs().max() == 0
+    assert importance_of(attribution(opposed), "magnitude").max() == 6
 
 
 def test_maps_of_voxels_and_of_features_rank_by_their_worth_a_voxel() -> None:
     single = torch.randn(1, 8, 8)
-    torch.testing.assert_close(value_of(attribution(single)), single[0])
-    torch.testing.assert_close(magnitude_of(attribution(single)), single[0].abs())
+    torch.testing.assert_close(importance_of(attribution(single), "value"), single[0])
+    torch.testing.assert_close(importance_of(attribution(single), "magnitude"), single[0].abs())
     # A feature of 10 voxels that is worth 3 is less a voxel than one of a single voxel worth 1.
     painted, sharing = torch.full((1, 8, 8), 3.0), torch.full((1, 8, 8), 10.0)
     painted[0, 0, 0], sharing[0, 0, 0] = 1.0, 1.0
-    ranked = rank_voxels(value_of(replace(attribution(painted), sharing=sharing)), seed=0)
+    found = importance_of(replace(attribution(painted), sharing=sharing), "value")
+    ranked = rank_voxels(found, seed=0)
     assert int(ranked[0]) == 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.score.localisation.undefined import UndefinedError
+from esegeta.target import distance_to
 from esegeta.volume import Grid
 
 TOUCHES_MM = 1e-6
@@ -23,12 +23,6 @@ def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
     Raises:
         UndefinedError: the grid's axes are not at right angles.
     """
-    from scipy import ndimage
-
     if not grid.is_rectangular:
         raise UndefinedError("the axes of the grid are not at right angles, as distances in mm ask")
-    # SciPy's Euclidean distance transform is exact and knows anisotropic spacing.
-    inside = structure.cpu().numpy()
-    outward = ndimage.distance_transform_edt(~inside, sampling=grid.spacing_mm)
-    inward = ndimage.distance_transform_edt(inside, sampling=grid.spacing_mm)
-    return torch.from_numpy(outward - inward).to(structure.device)
+    return distance_to(structure, grid.spacing_mm) - distance_to(~structure, grid.spacing_mm)

@@ -6,8 +6,9 @@ from esegeta.score.removal.ladder import (
     Ladder,
     RankBy,
     ladder,
-    partition_of,
     relevance,
+    removals_of,
+    shuffled_order,
 )
 from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
 from esegeta.score.removal.replacement import NoisyLinear, Replacement, parse_replacement
@@ -23,8 +24,9 @@ __all__ = [
     "impute",
     "ladder",
     "parse_replacement",
-    "partition_of",
     "relevance",
     "removals",
+    "removals_of",
+    "shuffled_order",
     "sums_by_part",
 ]

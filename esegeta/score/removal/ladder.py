@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +72,7 @@ def ladder(
     steps: int,
     rank_by: RankBy = "auto",
     seed: int = 0,
-    objective: Callable[[], Objective] | None = None,
+    objective: Objective | None = None,
 ) -> Ladder:
     """Return the ladder of a map.
 
@@ -87,27 +86,45 @@ def ladder(
         seed: of the order among parts of one relevance.
         objective: what is watched, in place of the map's own objective.
     """
-    make = objective or (lambda: context.objective(attribution))
     height = relevance(attribution, rank_by)
     if features == VOXELS:
         labels = rank_in_steps(height.sum(dim=0), steps, seed=seed)
         count = int(labels.max()) + 1
         partition = Partition(labels, tuple(f"step {place + 1}" for place in range(count)))
-        return Ladder(removals(make(), partition, replacement), torch.arange(count), steps)
-    parts = parse_features(features)
-    name = "map" if objective is None else attribution.target.label
-    shared = context.workings.once(
-        ("removals", name, parts, replacement),
-        lambda: removals(make(), partition_of(parts, attribution, context), replacement),
+        watched = context.objective(attribution) if objective is None else objective
+        return Ladder(removals(watched, partition, replacement), torch.arange(count), steps)
+    shared = removals_of(
+        attribution, context, features=features, replacement=replacement, objective=objective
     )
     sizes = shared.partition.sizes
     mean = sums_by_part(height, shared.partition) / sizes.clamp(min=1)
     return Ladder(shared, shuffled_order(mean, seed=seed).cpu(), steps)
 
 
-def partition_of(features: Features, attribution: Attribution, context: ScoreContext) -> Partition:
-    """Return the parts of the map's image, cut once for all scores and methods."""
-    return context.workings.once(("partition", features), lambda: features.of(attribution.volume))
+def removals_of(
+    attribution: Attribution,
+    context: ScoreContext,
+    *,
+    features: Features | str,
+    replacement: Replacement,
+    objective: Objective | None = None,
+) -> Removals:
+    """Return the removals of parts of the map's image, made once for all scores and methods.
+
+    Args:
+        attribution: the map.
+        context: of the score.
+        features: parts of the image.
+        replacement: what takes the place of what is removed.
+        objective: what is watched, in place of the map's own objective; one a target.
+    """
+    parts = parse_features(features)
+    partition = context.workings.once(("partition", parts), lambda: parts.of(attribution.volume))
+    watched = "map" if objective is None else "another"
+    return context.workings.once(
+        ("removals", watched, parts, replacement),
+        lambda: removals(objective or context.objective(attribution), partition, replacement),
+    )
 
 
 def relevance(attribution: Attribution, rank_by: RankBy) -> Image:

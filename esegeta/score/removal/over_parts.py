@@ -58,7 +58,7 @@ class OverParts(Score):
             steps=self.steps,
             rank_by=self.rank_by,
             seed=self.seed,
-            objective=None if objective is None else lambda: objective,
+            objective=objective,
         )
 
 
