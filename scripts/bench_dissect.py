@@ -22,7 +22,7 @@ import yaml
 from bench_work import Memory
 
 from esegeta.config import load_config
-from esegeta.dissection import build_study
+from esegeta.dissection import build_dissection
 from esegeta.dissection.session import Session
 from esegeta.dissection.totals import Totals
 from esegeta.run import Silence
@@ -134,16 +134,16 @@ def write_experiment(job: DissectJob, folder: Path) -> Path:
 
 def build(job: DissectJob, folder: Path) -> Session:
     """Build a dissection of 31 units."""
-    study = build_study(load_config(write_experiment(job, folder)))
+    dissection = build_dissection(load_config(write_experiment(job, folder)))
     counts = LAYERS[job.ndim]
-    layers = tuple(replace(layer, num_units=counts[layer.name]) for layer in study.layers)
-    return Session(replace(study, layers=layers), Silence())
+    layers = tuple(replace(layer, num_units=counts[layer.name]) for layer in dissection.layers)
+    return Session(replace(dissection, layers=layers), Silence())
 
 
 def forward(session: Session) -> None:
     """Predict every case, which must be read for that."""
     for case in session.cases:
-        session.study.basis.predictor.predict(session.reading(case).image())
+        session.dissection.basis.predictor.predict(session.reading(case).image())
 
 
 def dissect(session: Session) -> None:
@@ -173,7 +173,7 @@ def work_dissection(job: DissectJob) -> None:
     with TemporaryDirectory() as folder:
         session = build(job, Path(folder))
         case = session.cases[0]
-        session.study.basis.predictor.predict(session.reading(case).image())
+        session.dissection.basis.predictor.predict(session.reading(case).image())
         base_mb = memory.now()
         memory.reset()
         start, cpu_start = time.perf_counter(), time.process_time()

@@ -104,15 +104,15 @@ def dissect(
     from esegeta.cli.dissection import show_dissected
     from esegeta.cli.progress import listen
     from esegeta.config import load_config
-    from esegeta.dissection import build_study, run_study
+    from esegeta.dissection import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
     names = [name for text in layers or [] for name in text.split(",") if name]
-    study = build_study(loaded, layers=names, output=output, device=device)
+    dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        dissected = run_study(study, listener, overwrite=overwrite)
+        dissected = run_dissection(dissection, listener, overwrite=overwrite)
     if not quiet:
-        show_dissected(dissected, study.folder)
+        show_dissected(dissected, dissection.folder)
 
 
 @app.command()

@@ -9,22 +9,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from esegeta.dissection import Dissected, Study
+from esegeta.dissection import Dissected, Dissection
 
 PLAIN_WIDTH = 140
 
 
-def show_study(study: Study) -> None:
+def show_dissection(dissection: Dissection) -> None:
     """Print what a dissection would do."""
-    keys = study.keys
-    layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in study.layers)
-    print(f"{study.basis.config.document.path}: valid for a dissection")
-    print(f"  cases: {', '.join(case.name for case in study.basis.cases)}")
+    keys = dissection.keys
+    layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in dissection.layers)
+    print(f"{dissection.basis.config.document.path}: valid for a dissection")
+    print(f"  cases: {', '.join(case.name for case in dissection.basis.cases)}")
     print(f"  layers (units): {layers}")
-    print(f"  concepts: {', '.join(study.concepts.names)}")
+    print(f"  concepts: {', '.join(dissection.concepts.names)}")
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")
-    print(f"  results go to {study.folder}")
-    for note in study.basis.notes:
+    print(f"  results go to {dissection.folder}")
+    for note in dissection.basis.notes:
         print(f"  note: {note}")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from esegeta.cli.dissection import show_study
+from esegeta.cli.dissection import show_dissection
 from esegeta.cli.show import show_experiment, show_retraining
 from esegeta.config import RunConfig
-from esegeta.dissection import build_study
+from esegeta.dissection import build_dissection
 from esegeta.retrain import build_retraining
 from esegeta.run import build_experiment
 
@@ -17,12 +17,12 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
-    study = None if keys.dissection is None else build_study(config, device=device)
-    if keys.targets or study is None:
+    dissection = None if keys.dissection is None else build_dissection(config, device=device)
+    if keys.targets or dissection is None:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
         if retraining is not None:
             show_retraining(retraining)
-    if study is not None:
-        show_study(study)
+    if dissection is not None:
+        show_dissection(dissection)

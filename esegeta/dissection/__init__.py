@@ -1,6 +1,6 @@
 """Dissection as a command: built from configs, run case by case, resumed."""
 
-from esegeta.dissection.execute import Dissected, run_study
-from esegeta.dissection.study import Study, build_study
+from esegeta.dissection.dissection import Dissection, build_dissection
+from esegeta.dissection.execute import Dissected, run_dissection
 
-__all__ = ["Dissected", "Study", "build_study", "run_study"]
+__all__ = ["Dissected", "Dissection", "build_dissection", "run_dissection"]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.dissect import Effect, detectors, dice_of, effect_of, random_sets
+from esegeta.dissection.dissection import window_of_zeros
 from esegeta.dissection.kept import keep, kept
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.session import Session
@@ -68,29 +69,29 @@ def write_ablation(session: Session, results: Results, levels: Levels) -> list[P
     session.listener.expect(len(session.cases))
     scores = [_dice_of_case(session, case, trials, levels) for case in session.cases]
     answers = _answers(session, questions, trials, torch.stack(scores))
-    folder = session.study.folder
+    folder = session.dissection.folder
     table, picture = folder / "ablation.csv", folder / "ablation.png"
     write_rows(table, ABLATION_COLUMNS, [_row(answer, session) for answer in answers])
     with atomic_path(picture) as temporary:
-        title = f"{session.study.basis.config.keys.name}: change of Dice against random units"
+        title = f"{session.dissection.basis.config.keys.name}: change of Dice against random units"
         draw_effects(temporary, [_cell(answer) for answer in answers], title)
     return [table, picture]
 
 
 def questions_of(session: Session, results: Results) -> list[Question]:
     """Return which units are switched off: the best of each concept and layer that is asked for."""
-    study = session.study
-    keys = study.keys.ablation
+    dissection = session.dissection
+    keys = dissection.keys.ablation
     assert keys is not None
     questions = []
-    for number, layer in enumerate(study.layers):
+    for number, layer in enumerate(dissection.layers):
         if keys.layers != "all" and layer.name not in keys.layers:
             continue
         for concept, found in detectors(results.findings, layer.name).items():
             if keys.concepts != "all" and concept not in keys.concepts:
                 continue
             units = tuple(sorted(finding.unit for finding in found[: keys.units]))
-            seed = study.basis.config.keys.seed + number
+            seed = dissection.basis.config.keys.seed + number
             sets = random_sets(layer.num_units, units, keys.draws, seed)
             others = tuple(Trial(layer.name, some) for some in sets)
             questions.append(Question(concept, Trial(layer.name, units), others))
@@ -106,9 +107,9 @@ def _dice_of_case(
     found = kept(path, fingerprint)
     if found is not None:
         return found["dice"]
-    basis = session.study.basis
+    basis = session.dissection.basis
     predictor = basis.predictor
-    windows = len(predictor.plan.lay(session.study.shapes[case.name]))
+    windows = len(predictor.plan.lay(session.dissection.shapes[case.name]))
     with session.stage(case, "ablation", windows * (1 + len(trials))):
         volume, truth = read_case(case, basis.preprocess, basis.reading)
         assert truth is not None
@@ -132,11 +133,11 @@ def _dice_of_case(
 
 
 def _held_at(session: Session, trial: Trial, levels: Levels) -> Tensor | None:
-    keys = session.study.keys.ablation
+    keys = session.dissection.keys.ablation
     assert keys is not None
     if keys.to == "zero":
         return None
-    own = levels.mean[session.study.units_of(trial.layer)]
+    own = levels.mean[session.dissection.units_of(trial.layer)]
     return own[list(trial.units)].float()
 
 
@@ -147,8 +148,8 @@ def _answers(
     scores: Float[Tensor, "N T L"],
 ) -> list[Answer]:
     places = {trial: place for place, trial in enumerate(trials, start=1)}
-    names = session.study.basis.config.keys.labels
-    seed = session.study.basis.config.keys.seed
+    names = session.dissection.basis.config.keys.labels
+    seed = session.dissection.basis.config.keys.seed
     answers = []
     for question in questions:
         for column, integer in enumerate(_integers(session)):
@@ -162,7 +163,9 @@ def _answers(
 
 
 def _integers(session: Session) -> list[int]:
-    return [integer for integer in sorted(session.study.basis.config.keys.labels) if integer != 0]
+    return [
+        integer for integer in sorted(session.dissection.basis.config.keys.labels) if integer != 0
+    ]
 
 
 def _row(answer: Answer, session: Session) -> dict[str, Any]:
@@ -190,20 +193,19 @@ def check_switches(session: Session) -> None:
     Raises:
         LayerError: a layer returns more than one tensor.
     """
-    study = session.study
-    keys = study.keys.ablation
-    predictor = study.basis.predictor
+    dissection = session.dissection
+    keys = dissection.keys.ablation
+    predictor = dissection.basis.predictor
     if keys is None:
         return
-    parameter = next(predictor.network.parameters(), torch.zeros(()))
-    size = (1, study.basis.reading.num_channels, *predictor.plan.size)
-    for layer in study.layers:
+    window = window_of_zeros(dissection.basis)
+    for layer in dissection.layers:
         if keys.layers != "all" and layer.name not in keys.layers:
             continue
         try:
             with torch.no_grad(), switched_off(predictor.network, layer.name, [0]):
-                predictor.network(torch.zeros(size).to(parameter))
+                predictor.network(window)
         except LayerError as error:
-            place = study.basis.config.document.place(("dissection", "ablation"))
+            place = dissection.basis.config.document.place(("dissection", "ablation"))
             error.message = f"{place}: {error.message}"
             raise

@@ -28,7 +28,7 @@ from esegeta.volume import Case, check_case, read_case, read_label_map
 
 @dataclass(frozen=True, eq=False)
 class ConceptPlan:
-    """The concepts of a study and the files that they come from.
+    """The concepts of a dissection and the files that they come from.
 
     Args:
         concepts: what units are held against.

@@ -21,8 +21,8 @@ from esegeta.dissect import (
     rank_of,
     tally,
 )
+from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.levels import Levels, inner_positions
-from esegeta.dissection.study import Study
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6
@@ -81,7 +81,7 @@ class CaseCounts:
 
 
 def count_case(
-    study: Study,
+    dissection: Dissection,
     levels: Levels,
     partition: Callable[[], Partition],
     maps: Iterable[UnitMaps],
@@ -90,14 +90,14 @@ def count_case(
     """Count one case.
 
     Args:
-        study: whose units and concepts.
+        dissection: whose units and concepts.
         levels: thresholds and bins of the units of all layers.
         partition: makes the parts that concepts cut the volume into.
         maps: of all units, by part.
-        number: of the case, for the draw of chance.
+        number: of the case, for the draws of chance.
     """
     parts = partition()
-    columns = [_count_part(study, levels, parts, item, number) for item in maps]
+    columns = [_count_part(dissection, levels, parts, item, number) for item in maps]
     joined = {
         name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
         for name in columns[0]
@@ -108,9 +108,9 @@ def count_case(
 
 
 def _count_part(
-    study: Study, levels: Levels, partition: Partition, maps: UnitMaps, number: int
+    dissection: Dissection, levels: Levels, partition: Partition, maps: UnitMaps, number: int
 ) -> dict[str, Tensor]:
-    start, count = study.starts[maps.units], len(maps.units)
+    start, count = dissection.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
     device = maps.data.device
     thresholds = levels.threshold[own].to(device)
@@ -126,7 +126,7 @@ def _count_part(
     inside = partition.of_concepts(counts.flatten(0, 1)).reshape(*counts.shape[:2], -1)
     column = thresholds[:, None]
     near = (values >= column - TIE * column.abs()) & (values <= column + TIE * column.abs())
-    single = _count_image(study, partition, maps, values, thresholds)
+    single = _count_image(dissection, partition, maps, values, thresholds)
     found = {
         "both": voxels.both,
         "units": voxels.units,
@@ -137,7 +137,7 @@ def _count_part(
         "peak_voxel": centres[place],
         "inside": inside,
         "everything": counts.sum(dim=2),
-        "chance": study.chance.overlaps(above, partition, count, number),
+        "chance": dissection.chance.overlaps(above, partition, count, number),
         "image_both": single.both,
         "image_units": single.units,
     }
@@ -145,16 +145,16 @@ def _count_part(
 
 
 def _count_image(
-    study: Study, partition: Partition, maps: UnitMaps, values: Tensor, thresholds: Tensor
+    dissection: Dissection, partition: Partition, maps: UnitMaps, values: Tensor, thresholds: Tensor
 ) -> Tally:
     """Count M = {a >= T} in an image judged by itself; nothing where no image is."""
-    keys = study.keys.per_image
+    keys = dissection.keys.per_image
     count = len(maps.units)
     if keys is None:
         nothing = torch.zeros(0, dtype=torch.int64, device=values.device)
         return tally(Above(nothing, nothing), partition, count)
     if keys.threshold == "image":
-        own = LargestValues(rank_of(values.shape[1], study.keys.quantile))
+        own = LargestValues(rank_of(values.shape[1], dissection.keys.quantile))
         own.add(values)
         thresholds = own.thresholds()
     # At least T is above the number before it.

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from esegeta.dissection.ablate import check_switches, write_ablation
+from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.kept import clear
 from esegeta.dissection.pictures import write_pictures
 from esegeta.dissection.session import Session
-from esegeta.dissection.study import Study
 from esegeta.dissection.tables import ImageTable, Results, results_of, summary_of
 from esegeta.dissection.totals import Totals
 from esegeta.dissection.trails import check_interventions, write_trails
@@ -47,8 +47,8 @@ class Dissected:
     seconds: float
 
 
-def run_study(
-    study: Study, listener: Listener | None = None, *, overwrite: bool = False
+def run_dissection(
+    dissection: Dissection, listener: Listener | None = None, *, overwrite: bool = False
 ) -> Dissected:
     """Dissect, and write tables, figures, masks and, last of all, the summary.
 
@@ -62,7 +62,7 @@ def run_study(
 
     start = time.perf_counter()
     listener = listener or Silence()
-    session = Session(study, listener)
+    session = Session(dissection, listener)
     check_switches(session)
     check_interventions(session)
     if overwrite:
@@ -71,24 +71,24 @@ def run_study(
         known = finished(session)
         if known is not None:
             return Dissected(known, True, time.perf_counter() - start)
-    for note in study.basis.notes:
+    for note in dissection.basis.notes:
         listener.note(note)
-    sweep(study.basis.root)
-    discard(study.folder)
-    write_dataset_files(study.basis.root, study.basis.config.keys.name, __version__)
+    sweep(dissection.basis.root)
+    discard(dissection.folder)
+    write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name, __version__)
     summary = _dissect(session)
     seconds = time.perf_counter() - start
     summary = {
-        "name": study.basis.config.keys.name,
+        "name": dissection.basis.config.keys.name,
         "esegeta": __version__,
         "fingerprint": session.fingerprint,
         **summary,
         "seconds": round(seconds, 3),
-        "config": study.basis.config.resolved(),
-        "weights_sha256": study.basis.weights_sha256,
-        "code_sha256": study.basis.code_sha256,
+        "config": dissection.basis.config.resolved(),
+        "weights_sha256": dissection.basis.weights_sha256,
+        "code_sha256": dissection.basis.code_sha256,
     }
-    write_json(study.folder / SUMMARY, summary)
+    write_json(dissection.folder / SUMMARY, summary)
     clear(session.folder)
     for note in summary["notes"]:
         listener.note(note)
@@ -97,7 +97,7 @@ def run_study(
 
 def finished(session: Session) -> dict[str, Any] | None:
     """Return the summary of an earlier run that matches and whose files are all there."""
-    folder = session.study.folder
+    folder = session.dissection.folder
     summary = read_sidecar(folder / SUMMARY)
     if summary is None or summary.get("fingerprint") != session.fingerprint:
         return None
@@ -116,9 +116,9 @@ def discard(folder: Path) -> None:
 
 
 def _dissect(session: Session) -> dict[str, Any]:
-    study = session.study
+    dissection = session.dissection
     levels = session.levels()
-    images = ImageTable(study)
+    images = ImageTable(dissection)
     peaks = []
 
     def counts() -> Any:
@@ -129,34 +129,34 @@ def _dissect(session: Session) -> dict[str, Any]:
 
     totals = Totals.of(counts())
     held_out = session.held_out_iou(totals, levels)
-    results = results_of(study, levels, totals, held_out)
+    results = results_of(dissection, levels, totals, held_out)
     results = replace(results, findings=images.complete(results.findings))
     files = _write_tables(session, results, totals, images)
     files += write_pictures(session, results, levels, torch.stack(peaks))
-    if study.keys.ablation is not None:
+    if dissection.keys.ablation is not None:
         files += write_ablation(session, results, levels)
-    summary = summary_of(study, results, totals)
-    if study.keys.trails is not None:
+    summary = summary_of(dissection, results, totals)
+    if dissection.keys.trails is not None:
         found = write_trails(session, results, levels)
         files += found.files
         summary["trails"] = found.words
         summary["notes"] += found.notes
-    return {**summary, "files": [str(path.relative_to(study.folder)) for path in files]}
+    return {**summary, "files": [str(path.relative_to(dissection.folder)) for path in files]}
 
 
 def _write_tables(
     session: Session, results: Results, totals: Totals, images: ImageTable
 ) -> list[Path]:
-    study, folder = session.study, session.study.folder
+    dissection, folder = session.dissection, session.dissection.folder
     files = [folder / name for name in ("units.csv", "pairs.csv", "concepts.csv")]
     flat = [pair for pairs in results.pairs for pair in pairs]
     sizes = totals.tally.concepts.tolist()
     shares = [size / totals.tally.num_voxels for size in sizes]
-    voxels = dict(zip(study.concepts.names, zip(sizes, shares, strict=True), strict=True))
+    voxels = dict(zip(dissection.concepts.names, zip(sizes, shares, strict=True), strict=True))
     write_units(files[0], results.findings)
     write_pairs(files[1], flat)
     write_concepts(files[2], results.findings, flat, voxels)
-    if study.keys.per_image is not None:
+    if dissection.keys.per_image is not None:
         files.append(folder / "per_image.csv")
         write_rows(files[-1], IMAGE_COLUMNS, images.rows)
     return files

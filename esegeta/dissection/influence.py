@@ -120,7 +120,7 @@ class Influences:
     def _batches(self, what: str, runs: int) -> Iterator[tuple[Pieces, list[Places], Reader]]:
         """Yield sampled windows, a batch at a time, with their places and what reads them."""
         session = self._session
-        predictor = session.study.basis.predictor
+        predictor = session.dissection.basis.predictor
         cases = [case for case in session.cases if case.name in self._places]
         session.listener.expect(len(cases))
         for case in cases:
@@ -138,13 +138,13 @@ class Influences:
 
     @contextmanager
     def _off(self, node: TrailNode, levels: Levels) -> Iterator[None]:
-        study = self._session.study
-        keys = study.keys.trails
+        dissection = self._session.dissection
+        keys = dissection.keys.trails
         assert keys is not None
         values = None
         if keys.to == "mean":
-            values = levels.mean[study.units_of(node.layer)][list(node.units)].float()
-        with switched_off(study.basis.predictor.network, node.layer, node.units, values):
+            values = levels.mean[dissection.units_of(node.layer)][list(node.units)].float()
+        with switched_off(dissection.basis.predictor.network, node.layer, node.units, values):
             yield
 
     def _seen(self, outputs: Float[Tensor, "N K *layer"], own: Sequence[Places]) -> Tensor:
@@ -167,7 +167,7 @@ class Influences:
 
     @property
     def _size(self) -> Shape:
-        return self._session.study.basis.predictor.plan.size
+        return self._session.dissection.basis.predictor.plan.size
 
 
 def _edge(

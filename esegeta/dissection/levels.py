@@ -19,7 +19,7 @@ from esegeta.dissect import (
     rank_of,
     threshold_finder,
 )
-from esegeta.dissection.study import Study
+from esegeta.dissection.dissection import Dissection
 from esegeta.predict import LayerGrid, UnitMaps, Units
 
 PerUnit = Float[Tensor, " U"]
@@ -62,18 +62,18 @@ class LevelFinder:
     """Takes in maps case by case, in one pass or two, and finds the levels of all units.
 
     Args:
-        study: whose units.
+        dissection: whose units.
     """
 
-    def __init__(self, study: Study) -> None:
-        self._upsampled = study.keys.upsample == "upsampled"
-        layers = {layer.name: layer for layer in study.layers}
+    def __init__(self, dissection: Dissection) -> None:
+        self._upsampled = dissection.keys.upsample == "upsampled"
+        layers = {layer.name: layer for layer in dissection.layers}
         self._finders: dict[Units, ThresholdFinder] = {}
-        for part in study.parts:
-            rank = rank_of(study.num_values(layers[part.layer]), study.keys.quantile)
-            memory_mb = study.room() * len(part) / study.num_units
+        for part in dissection.parts:
+            rank = rank_of(dissection.num_values(layers[part.layer]), dissection.keys.quantile)
+            memory_mb = dissection.room() * len(part) / dissection.num_units
             self._finders[part] = threshold_finder(len(part), rank, memory_mb=memory_mb)
-        self._sketches = {part: Sketch(len(study.shapes)) for part in study.parts}
+        self._sketches = {part: Sketch(len(dissection.shapes)) for part in dissection.parts}
         self._lows: dict[Units, Tensor] = {}
         self._highs: dict[Units, Tensor] = {}
         self._sums: dict[Units, Tensor] = {}

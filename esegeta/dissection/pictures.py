@@ -32,7 +32,7 @@ def write_pictures(session: Session, results: Results, levels: Levels, peaks: Te
     Returns:
         The files.
     """
-    study = session.study
+    dissection = session.dissection
     files = [_draw_bars(session, results)]
     shown = _images_by_unit(session, results, peaks)
     masked = _masked(session, results)
@@ -51,7 +51,7 @@ def write_pictures(session: Session, results: Results, levels: Levels, peaks: Te
             top = [item for item in top if _key(item) in masked[case.name]]
             chosen = {_key(item): item for item in (*own, *top)}
             reading = session.reading(case)
-            masks = dict(zip(study.concepts.names, reading.masks(), strict=True))
+            masks = dict(zip(dissection.concepts.names, reading.masks(), strict=True))
             for finding, mask in _unit_masks(session, case, list(chosen.values()), levels):
                 concept = masks[finding.best.concept]
                 volume = reading.ground.volume
@@ -70,24 +70,24 @@ def _images_by_unit(
     session: Session, results: Results, peaks: Tensor
 ) -> dict[tuple[str, int], list[int]]:
     """Return the numbers of the cases that activate each named unit most, the first ahead."""
-    study = session.study
+    dissection = session.dissection
     found = {}
     for finding in results.named:
-        row = study.units_of(finding.layer).start + finding.unit
+        row = dissection.units_of(finding.layer).start + finding.unit
         order = peaks[:, row].sort(descending=True, stable=True).indices.tolist()
-        found[_key(finding)] = order[: study.keys.figures.images]
+        found[_key(finding)] = order[: dissection.keys.figures.images]
     return found
 
 
 def _masked(session: Session, results: Results) -> dict[str, set[tuple[str, int]]]:
     """Return the units whose masks are written, by case: the best of each concept and layer."""
-    keys, names = session.study.keys.figures, [case.name for case in session.cases]
+    keys, names = session.dissection.keys.figures, [case.name for case in session.cases]
     chosen = keys.masks if isinstance(keys.masks, list) else names[:1]
     if keys.masks in ("all", "none"):
         chosen = names if keys.masks == "all" else []
     best = {
         _key(item)
-        for layer in session.study.layers
+        for layer in session.dissection.layers
         for items in detectors(results.findings, layer.name).values()
         for item in items[: keys.units]
     }
@@ -98,11 +98,11 @@ def _unit_masks(
     session: Session, case: Case, findings: Sequence[UnitFinding], levels: Levels
 ) -> list[tuple[UnitFinding, Tensor]]:
     """Return the masks of some units in a case."""
-    study, shape = session.study, session.study.shapes[case.name]
+    dissection, shape = session.dissection, session.dissection.shapes[case.name]
     found = []
     for maps in session.source.maps(case, session.reading(case).image):
         units = maps.units
-        start = study.starts[units]
+        start = dissection.starts[units]
         for finding in findings:
             place = finding.unit - units.first
             if finding.layer != units.layer or not 0 <= place < len(units):
@@ -120,7 +120,7 @@ def _write_mask(
         f"{case.name}_layer-{_part(finding.layer)}_unit-{finding.unit}"
         f"_desc-{_part(finding.best.concept)}_mask.nii.gz"
     )
-    path = session.study.folder / "masks" / name
+    path = session.dissection.folder / "masks" / name
     write_label_map(path, mask.to(torch.int64), volume)
     return path
 
@@ -128,7 +128,7 @@ def _write_mask(
 def _draw_figure(session: Session, finding: UnitFinding, rows: Sequence[Sequence[Panel]]) -> Path:
     best = finding.best
     name = f"layer-{_part(finding.layer)}_unit-{finding.unit}_desc-{_part(best.concept)}.png"
-    path = session.study.folder / "figures" / name
+    path = session.dissection.folder / "figures" / name
     title = (
         f"{finding.layer}, unit {finding.unit}: {best.concept}\n"
         f"IoU {best.iou:.3f} of at most {best.ceiling:.3f}, AUROC {best.auroc:.3f}, "
@@ -141,14 +141,14 @@ def _draw_figure(session: Session, finding: UnitFinding, rows: Sequence[Sequence
 
 
 def _draw_bars(session: Session, results: Results) -> Path:
-    study = session.study
+    dissection = session.dissection
     counts = {}
-    for layer in study.layers:
+    for layer in dissection.layers:
         found = detectors(results.findings, layer.name)
-        counts[layer.name] = {name: len(found.get(name, [])) for name in study.concepts.names}
-    path = study.folder / "concepts.png"
+        counts[layer.name] = {name: len(found.get(name, [])) for name in dissection.concepts.names}
+    path = dissection.folder / "concepts.png"
     with atomic_path(path) as temporary:
-        draw_concepts(temporary, counts, f"{study.basis.config.keys.name}: units by concept")
+        draw_concepts(temporary, counts, f"{dissection.basis.config.keys.name}: units by concept")
     return path
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from esegeta.axes import Shape
-from esegeta.dissection.study import Study
+from esegeta.dissection.dissection import Dissection
 from esegeta.predict import Windows
 
 
@@ -53,12 +53,15 @@ class Places:
         return _flat(moved, size, patch)
 
 
-def draw_places(study: Study) -> dict[str, list[Places]]:
+def draw_places(dissection: Dissection) -> dict[str, list[Places]]:
     """Return the places of each case that has a window among those drawn, windows ascending."""
-    keys = study.keys.trails
+    keys = dissection.keys.trails
     assert keys is not None
-    generator = torch.Generator().manual_seed(study.basis.config.keys.seed)
-    layouts = {name: study.basis.predictor.plan.lay(shape) for name, shape in study.shapes.items()}
+    generator = torch.Generator().manual_seed(dissection.basis.config.keys.seed)
+    layouts = {
+        name: dissection.basis.predictor.plan.lay(shape)
+        for name, shape in dissection.shapes.items()
+    }
     all_windows = [(name, at) for name, windows in layouts.items() for at in range(len(windows))]
     order = torch.randperm(len(all_windows), generator=generator)[: keys.windows]
     chosen = [all_windows[at] for at in order.sort().values.tolist()]

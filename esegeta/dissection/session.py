@@ -14,10 +14,10 @@ from torch import Tensor
 from esegeta.axes import Batch
 from esegeta.dissect import Ground, Partition, concept_masks
 from esegeta.dissection.counts import CaseCounts, count_case
+from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.kept import keep, kept
 from esegeta.dissection.levels import LevelFinder, Levels
 from esegeta.dissection.source import MapSource
-from esegeta.dissection.study import Study
 from esegeta.dissection.totals import FOLDS, Totals, count_held_out
 from esegeta.errors import EsegetaError, ModelError
 from esegeta.model import file_sha256
@@ -34,11 +34,11 @@ class CaseReading:
     """A case's files, read when something of them is needed first, and then no more.
 
     Args:
-        study: whose concepts.
+        dissection: whose concepts.
         case: whose files.
     """
 
-    study: Study
+    dissection: Dissection
     case: Case
     _known: list[Ground] = field(default_factory=list)
 
@@ -46,20 +46,20 @@ class CaseReading:
     def ground(self) -> Ground:
         """Image, label map and mask files."""
         if not self._known:
-            self._known.append(self.study.concepts.ground(self.case))
+            self._known.append(self.dissection.concepts.ground(self.case))
         return self._known[0]
 
     def image(self) -> Batch:
         """Return the image, `1 C *S`; label map and masks are not read for it."""
         if self._known:
             return self.ground.volume.batch
-        basis = self.study.basis
+        basis = self.dissection.basis
         volume, _ = read_case(replace(self.case, label=None), basis.preprocess, basis.reading)
         return volume.to(basis.device).batch
 
     def masks(self) -> list[Tensor]:
         """Return the mask of each concept."""
-        plan = self.study.concepts
+        plan = self.dissection.concepts
         return concept_masks(plan.concepts, self.ground, helpers=plan.helpers)
 
 
@@ -67,34 +67,34 @@ class Session:
     """The passes of a dissection.
 
     Args:
-        study: what is done.
+        dissection: what is done.
         listener: is told how it goes on.
     """
 
-    def __init__(self, study: Study, listener: Listener) -> None:
-        basis = study.basis
+    def __init__(self, dissection: Dissection, listener: Listener) -> None:
+        basis = dissection.basis
         predictor = replace(basis.predictor, heard=listener.advance)
-        self.study = replace(study, basis=replace(basis, predictor=predictor))
+        self.dissection = replace(dissection, basis=replace(basis, predictor=predictor))
         self.listener = listener
-        self.folder = study.folder / "work"
-        self.source = MapSource(self.study, self.folder / "maps")
+        self.folder = dissection.folder / "work"
+        self.source = MapSource(self.dissection, self.folder / "maps")
 
     @property
     def cases(self) -> list[Case]:
         """The cases, in the config's order."""
-        return self.study.basis.cases
+        return self.dissection.basis.cases
 
     @cached_property
     def fingerprint(self) -> str:
         """The fingerprint of everything that decides the results."""
-        keys = self.study.keys.model_dump(mode="json", exclude={"memory_mb", "disk_mb"})
+        keys = self.dissection.keys.model_dump(mode="json", exclude={"memory_mb", "disk_mb"})
         counts = [self._counts_print(number) for number in range(len(self.cases))]
         labels = [self._label_print(case) for case in self.cases]
         return digest({"keys": keys, "counts": counts, "labels": labels})
 
     def reading(self, case: Case) -> CaseReading:
         """Return the files of a case, unread."""
-        return CaseReading(self.study, case)
+        return CaseReading(self.dissection, case)
 
     @contextmanager
     def stage(self, case: Case, what: str, windows: int | None = None) -> Iterator[None]:
@@ -125,7 +125,7 @@ class Session:
         found = kept(path, self._levels_print)
         if found is not None:
             return Levels(**found)
-        finder = LevelFinder(self.study)
+        finder = LevelFinder(self.dissection)
         self.listener.expect(finder.num_passes * len(self.cases))
         for turn in range(finder.num_passes):
             what = "thresholds" if finder.num_passes == 1 else f"thresholds, pass {turn + 1}"
@@ -153,7 +153,7 @@ class Session:
                     reading = self.reading(case)
                     maps = self.source.maps(case, reading.image)
                     partition = self._partition(number, reading)
-                    counts = count_case(self.study, levels, partition, maps, number)
+                    counts = count_case(self.dissection, levels, partition, maps, number)
                     keep(path, counts.tensors(), fingerprint)
             yield counts
 
@@ -162,7 +162,7 @@ class Session:
 
         NaN for all where there is only one case, or where the config does not want it.
         """
-        if len(self.cases) < FOLDS or not self.study.keys.holdout:
+        if len(self.cases) < FOLDS or not self.dissection.keys.holdout:
             return torch.full_like(totals.p, torch.nan)
         thresholds = totals.held_out_thresholds(levels)
         both, union = torch.zeros_like(totals.tally.both), torch.zeros_like(totals.tally.both)
@@ -172,7 +172,7 @@ class Session:
                 reading = self.reading(case)
                 maps = self.source.maps(case, reading.image)
                 partition = self._partition(number, reading)()
-                own = count_held_out(self.study, thresholds[number % FOLDS], partition, maps)
+                own = count_held_out(self.dissection, thresholds[number % FOLDS], partition, maps)
                 both, union = both + own[0], union + own[1]
         return both.double() / union.double()
 
@@ -180,7 +180,7 @@ class Session:
         """Return what makes the parts of a case; they are kept once they were made."""
         path = self.folder / "parts" / f"{reading.case.name}.safetensors"
         fingerprint = self._concepts_print(number)
-        device = self.study.basis.device
+        device = self.dissection.basis.device
 
         def make() -> Partition:
             found = kept(path, fingerprint)
@@ -195,29 +195,29 @@ class Session:
 
     @cached_property
     def _levels_print(self) -> str:
-        keys = self.study.keys
+        keys = self.dissection.keys
         maps = [self.source.fingerprint(case) for case in self.cases]
         return digest({"maps": maps, "quantile": keys.quantile, "upsample": keys.upsample})
 
     def _concepts_print(self, number: int) -> str:
         case = self.cases[number]
-        own: Any = self.study.concepts.fingerprint(case)
+        own: Any = self.dissection.concepts.fingerprint(case)
         return digest({"maps": self.source.fingerprint(case), "concepts": own})
 
     def _counts_print(self, number: int) -> str:
-        keys = self.study.keys
+        keys = self.dissection.keys
         return digest(
             {
                 "levels": self._levels_print,
                 "concepts": self._concepts_print(number),
                 "chance": keys.chance.model_dump(mode="json"),
-                "seed": self.study.basis.config.keys.seed,
+                "seed": self.dissection.basis.config.keys.seed,
                 "number": number,
                 "per_image": keys.per_image and keys.per_image.threshold,
             }
         )
 
     def _label_print(self, case: Case) -> str | None:
-        if self.study.keys.ablation is None or case.label is None:
+        if self.dissection.keys.ablation is None or case.label is None:
             return None
         return file_sha256(case.label)

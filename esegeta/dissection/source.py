@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from esegeta.axes import Batch
+from esegeta.dissection.dissection import BYTES_OF_FLOAT, MB, Dissection
 from esegeta.dissection.kept import keep, kept
-from esegeta.dissection.study import BYTES_OF_FLOAT, MB, Study
 from esegeta.predict import UnitMaps, Units, blend_units
 from esegeta.run.fingerprint import digest, hash_inputs, prediction_fingerprint
 from esegeta.volume import Case
@@ -21,24 +21,24 @@ class MapSource:
     asked for again.
 
     Args:
-        study: whose units.
+        dissection: whose units.
         folder: where maps are kept.
     """
 
-    def __init__(self, study: Study, folder: Path) -> None:
-        self._study = study
+    def __init__(self, dissection: Dissection, folder: Path) -> None:
+        self._dissection = dissection
         self._folder = folder
-        self._room_mb = study.keys.disk_mb
+        self._room_mb = dissection.keys.disk_mb
         self._inputs: dict[str, dict[str, str]] = {}
         self._counted: set[Path] = set()
-        self._loads = _loads(study)
+        self._loads = _loads(dissection)
 
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of what decides the maps of a case."""
-        basis = self._study.basis
+        basis = self._dissection.basis
         if case.name not in self._inputs:
             self._inputs[case.name] = hash_inputs(Case(case.name, case.images))
-        parts = [(part.layer, part.first, part.stop) for part in self._study.parts]
+        parts = [(part.layer, part.first, part.stop) for part in self._dissection.parts]
         return digest(
             {
                 "prediction": prediction_fingerprint(basis, self._inputs[case.name]),
@@ -54,9 +54,9 @@ class MapSource:
             case: whose.
             image: makes the case's image `1 C *S`; it is not asked for where maps are kept.
         """
-        study = self._study
-        device = study.basis.device
-        layers = {layer.name: layer for layer in study.layers}
+        dissection = self._dissection
+        device = dissection.basis.device
+        layers = {layer.name: layer for layer in dissection.layers}
         fingerprint = self.fingerprint(case)
         for number, load in enumerate(self._loads):
             path = self._folder / case.name / f"{number}.safetensors"
@@ -65,9 +65,9 @@ class MapSource:
                 self._count(path)
                 for units in load:
                     data = found.pop(_key(units)).to(device)
-                    yield UnitMaps(units, study.grid(layers[units.layer], case.name), data)
+                    yield UnitMaps(units, dissection.grid(layers[units.layer], case.name), data)
                 continue
-            made = blend_units(study.basis.predictor, image(), load)
+            made = blend_units(dissection.basis.predictor, image(), load)
             if self._fits(made):
                 keep(path, {_key(item.units): item.data for item in made}, fingerprint)
                 self._count(path)
@@ -75,7 +75,7 @@ class MapSource:
 
     def num_windows(self, case: Case) -> int:
         """Return how many windows must be run for the maps of a case, at the most."""
-        windows = self._study.basis.predictor.plan.lay(self._study.shapes[case.name])
+        windows = self._dissection.basis.predictor.plan.lay(self._dissection.shapes[case.name])
         return len(windows) * len(self._loads)
 
     def _fits(self, made: list[UnitMaps]) -> bool:
@@ -88,16 +88,16 @@ class MapSource:
             self._room_mb -= path.stat().st_size / MB
 
 
-def _loads(study: Study) -> list[list[Units]]:
+def _loads(dissection: Dissection) -> list[list[Units]]:
     """Return which parts go through the network together: as many as there is room for."""
-    layers = {layer.name: layer for layer in study.layers}
+    layers = {layer.name: layer for layer in dissection.layers}
     loads: list[list[Units]] = [[]]
     filled = 0.0
-    for part in study.parts:
+    for part in dissection.parts:
         layer = layers[part.layer]
-        positions = max(study.grid(layer, case).num_positions for case in study.shapes)
+        positions = max(dissection.grid(layer, case).num_positions for case in dissection.shapes)
         size = len(part) * positions * BYTES_OF_FLOAT / MB
-        if loads[-1] and filled + size > study.room():
+        if loads[-1] and filled + size > dissection.room():
             loads.append([])
             filled = 0.0
         loads[-1].append(part)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from esegeta.dissect import Bar, Pair, UnitFinding, best_pair, detectors, pairs_of
 from esegeta.dissection.counts import CaseCounts
+from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.levels import Levels
-from esegeta.dissection.study import Study
 from esegeta.dissection.totals import Totals
 
 
@@ -29,7 +29,7 @@ class Results:
         return [finding for finding in self.findings if finding.named]
 
 
-def results_of(study: Study, levels: Levels, totals: Totals, held_out: Tensor) -> Results:
+def results_of(dissection: Dissection, levels: Levels, totals: Totals, held_out: Tensor) -> Results:
     """Return what is reported of every unit."""
     tally = totals.tally
     measures = {
@@ -42,9 +42,9 @@ def results_of(study: Study, levels: Levels, totals: Totals, held_out: Tensor) -
         "p": totals.p,
         "q": totals.q,
     }
-    layers = [(layer.name, layer.num_units) for layer in study.layers]
-    pairs = pairs_of(layers, study.concepts.concepts, measures)
-    bar = Bar(study.keys.min_iou, study.keys.q_value)
+    layers = [(layer.name, layer.num_units) for layer in dissection.layers]
+    pairs = pairs_of(layers, dissection.concepts.concepts, measures)
+    bar = Bar(dissection.keys.min_iou, dissection.keys.q_value)
     findings = []
     for row, own in enumerate(pairs):
         best, named = best_pair(own, bar)
@@ -67,22 +67,22 @@ class ImageTable:
     """Collects how each unit does in each image by itself.
 
     Args:
-        study: whose units and concepts.
+        dissection: whose units and concepts.
     """
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, dissection: Dissection) -> None:
+        self._dissection = dissection
         self.rows: list[dict[str, Any]] = []
         self._counts: dict[tuple[int, int], list[int]] = {}
 
     def add(self, case: str, counts: CaseCounts) -> None:
         """Take in a case; concepts that it does not hold are left out."""
-        keys = self._study.keys.per_image
+        keys = self._dissection.keys.per_image
         if keys is None:
             return
         tally = counts.image_tally
         iou, dice = tally.iou().tolist(), tally.dice().tolist()
-        names = self._study.concepts.names
+        names = self._dissection.concepts.names
         for row, (layer, unit) in enumerate(self._units()):
             for column, concept in enumerate(names):
                 if not int(tally.concepts[column]):
@@ -97,9 +97,9 @@ class ImageTable:
 
     def complete(self, findings: list[UnitFinding]) -> list[UnitFinding]:
         """Return findings with the number of images that hold the concept, and of detections."""
-        if self._study.keys.per_image is None:
+        if self._dissection.keys.per_image is None:
             return findings
-        names = self._study.concepts.names
+        names = self._dissection.concepts.names
         done = []
         for row, finding in enumerate(findings):
             place = (row, names.index(finding.best.concept))
@@ -108,16 +108,16 @@ class ImageTable:
         return done
 
     def _units(self) -> Iterator[tuple[str, int]]:
-        for layer in self._study.layers:
+        for layer in self._dissection.layers:
             for unit in range(layer.num_units):
                 yield layer.name, unit
 
 
-def summary_of(study: Study, results: Results, totals: Totals) -> dict[str, Any]:
+def summary_of(dissection: Dissection, results: Results, totals: Totals) -> dict[str, Any]:
     """Return the summary: detectors of each layer, concepts, and what should be known."""
-    keys = study.keys
+    keys = dissection.keys
     layers: dict[str, Any] = {}
-    for layer in study.layers:
+    for layer in dissection.layers:
         own = [finding for finding in results.findings if finding.layer == layer.name]
         found = detectors(own, layer.name)
         layers[layer.name] = {
@@ -127,59 +127,64 @@ def summary_of(study: Study, results: Results, totals: Totals) -> dict[str, Any]
             "unique_detectors": len(found),
             "detectors": {name: [item.unit for item in items] for name, items in found.items()},
         }
-    sizes = dict(zip(study.concepts.names, totals.tally.concepts.tolist(), strict=True))
+    sizes = dict(zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True))
     return {
-        "cases": [case.name for case in study.basis.cases],
+        "cases": [case.name for case in dissection.basis.cases],
         "voxels": totals.tally.num_voxels,
         "quantile": keys.quantile,
         "upsample": keys.upsample,
         "min_iou": keys.min_iou,
         "q_value": keys.q_value,
         "chance": {"kind": keys.chance.kind, "samples": keys.chance.samples},
-        "units": study.num_units,
+        "units": dissection.num_units,
         "named_units": len(results.named),
         "unique_detectors": len({finding.best.concept for finding in results.named}),
         "layers": layers,
         "concepts": {
             concept.name: {"category": concept.group, "voxels": sizes[concept.name]}
-            for concept in study.concepts.concepts
+            for concept in dissection.concepts.concepts
         },
-        "notes": notes_of(study, results, totals),
+        "notes": notes_of(dissection, results, totals),
     }
 
 
-def notes_of(study: Study, results: Results, totals: Totals) -> list[str]:
+def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[str]:
     """Return what a reader of the tables must know."""
     notes = []
-    sizes = zip(study.concepts.names, totals.tally.concepts.tolist(), strict=True)
+    sizes = zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True)
     empty = [name for name, size in sizes if not size]
     if empty:
         notes.append(f"concepts that no case holds: {', '.join(empty)}")
     dead = sum(finding.dead for finding in results.findings)
     if dead:
-        notes.append(f"{dead} of {study.num_units} units never change and have no mask")
+        notes.append(f"{dead} of {dissection.num_units} units never change and have no mask")
     tied = [
-        finding for finding in results.findings if not finding.dead and _is_tied(study, finding)
+        finding
+        for finding in results.findings
+        if not finding.dead and _is_tied(dissection, finding)
     ]
     if tied:
         notes.append(
             f"{len(tied)} units tie at their threshold: less than half of the quantile is above it"
         )
-    if len(study.basis.cases) == 1 and study.keys.holdout:
+    if len(dissection.basis.cases) == 1 and dissection.keys.holdout:
         notes.append("best_threshold_iou needs two cases: thresholds are chosen on other cases")
-    smallest = 1 / (study.keys.chance.samples + 1)
-    tests = study.num_units * len(study.concepts.names)
-    if smallest > study.keys.q_value:
-        notes.append(f"no p below {smallest:.3g} with {study.keys.chance.samples} draws: no name")
-    elif smallest * tests > study.keys.q_value:
-        share = smallest / study.keys.q_value
+    smallest = 1 / (dissection.keys.chance.samples + 1)
+    tests = dissection.num_units * len(dissection.concepts.names)
+    if smallest > dissection.keys.q_value:
         notes.append(
-            f"with {study.keys.chance.samples} draws, q reaches {study.keys.q_value:g} only if "
+            f"no p below {smallest:.3g} with {dissection.keys.chance.samples} draws: no name"
+        )
+    elif smallest * tests > dissection.keys.q_value:
+        share = smallest / dissection.keys.q_value
+        notes.append(
+            f"with {dissection.keys.chance.samples} draws, q reaches "
+            f"{dissection.keys.q_value:g} only if "
             f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; more "
             "chance.samples name rarer detectors"
         )
     return notes
 
 
-def _is_tied(study: Study, finding: UnitFinding) -> bool:
-    return finding.ties > 1 and finding.share_above < study.keys.quantile / 2
+def _is_tied(dissection: Dissection, finding: UnitFinding) -> bool:
+    return finding.ties > 1 and finding.share_above < dissection.keys.quantile / 2

@@ -19,8 +19,8 @@ from esegeta.dissect import (
     q_values,
 )
 from esegeta.dissection.counts import CaseCounts
+from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.levels import Levels
-from esegeta.dissection.study import Study
 from esegeta.predict import UnitMaps
 
 VOXELS_AT_A_TIME = 1 << 21
@@ -94,7 +94,7 @@ class Totals:
 
 
 def count_held_out(
-    study: Study,
+    dissection: Dissection,
     thresholds: Float[Tensor, "U K"],
     partition: Partition,
     maps: Iterable[UnitMaps],
@@ -102,7 +102,7 @@ def count_held_out(
     """Count one case at a threshold for each unit and concept.
 
     Args:
-        study: whose units and concepts.
+        dissection: whose units and concepts.
         thresholds: chosen on other cases.
         partition: of the case, by concepts.
         maps: of all units, by part.
@@ -112,7 +112,7 @@ def count_held_out(
     """
     both, union = [], []
     for item in maps:
-        first = study.starts[item.units]
+        first = dissection.starts[item.units]
         step = max(VOXELS_AT_A_TIME // partition.num_voxels, 1)
         for start in range(0, len(item.units), step):
             some = item.data[start : start + step]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, widest_trails
+from esegeta.dissection.dissection import BYTES_OF_FLOAT, MB, Dissection, window_of_zeros
 from esegeta.dissection.influence import RESOLUTION, Influences
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places, draw_places, num_places
 from esegeta.dissection.session import Session
-from esegeta.dissection.study import BYTES_OF_FLOAT, MB, Study
 from esegeta.dissection.tables import Results
 from esegeta.errors import ConfigError, LayerError
 from esegeta.model import held_still, list_layers, switched_off
@@ -45,13 +45,13 @@ class FoundTrails:
 
 def write_trails(session: Session, results: Results, levels: Levels) -> FoundTrails:
     """Find who influences whom, and the trails to each label; write graph and picture."""
-    study = session.study
-    keys = study.keys.trails
+    dissection = session.dissection
+    keys = dissection.keys.trails
     assert keys is not None
-    places = draw_places(study)
-    influences = Influences(session, places, layers_in_order(study))
+    places = draw_places(dissection)
+    influences = Influences(session, places, layers_in_order(dissection))
     samples = influences.sample()
-    nodes = nodes_of(study, results, samples)
+    nodes = nodes_of(dissection, results, samples)
     pairs = influences.edges(nodes, samples, levels)
     edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
     trails = {
@@ -60,9 +60,9 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
         if node.is_label
     }
     notes = _notes(session, pairs, trails, num_places(places))
-    folder = study.folder
+    folder = dissection.folder
     files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
-    title = f"{study.basis.config.keys.name}: who influences whom, and the widest trails"
+    title = f"{dissection.basis.config.keys.name}: who influences whom, and the widest trails"
     with atomic_path(files[2]) as temporary:
         draw_trails(temporary, nodes, edges, trails, title)
     write_graphml(files[1], nodes, edges)
@@ -72,21 +72,23 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     return FoundTrails(files, words, notes)
 
 
-def layers_in_order(study: Study) -> list[str]:
+def layers_in_order(dissection: Dissection) -> list[str]:
     """Return the names of the layers in the order in which their forward ends."""
-    network = study.basis.predictor.network
-    window = _empty_window(study)
+    network = dissection.basis.predictor.network
+    window = window_of_zeros(dissection.basis)
     with held_still(network):
         order = {layer.name: layer.order for layer in list_layers(network, lambda: network(window))}
-    return sorted((layer.name for layer in study.layers), key=lambda name: order[name])
+    return sorted((layer.name for layer in dissection.layers), key=lambda name: order[name])
 
 
-def nodes_of(study: Study, results: Results, samples: dict[str, Tensor]) -> list[TrailNode]:
+def nodes_of(
+    dissection: Dissection, results: Results, samples: dict[str, Tensor]
+) -> list[TrailNode]:
     """Return the nodes: clusters of each layer's living units, then the labels' logits."""
-    keys = study.keys.trails
+    keys = dissection.keys.trails
     assert keys is not None
     nodes = []
-    layers = layers_in_order(study)
+    layers = layers_in_order(dissection)
     for order, layer in enumerate(layers):
         own = [finding for finding in results.findings if finding.layer == layer]
         living = [finding.unit for finding in own if not finding.dead]
@@ -95,10 +97,10 @@ def nodes_of(study: Study, results: Results, samples: dict[str, Tensor]) -> list
         for cluster in cluster_units(samples[layer][living], keys.clusters):
             units = tuple(living[place] for place in cluster)
             nodes.append(TrailNode(layer, order, units, _concept_of(units, results, layer)))
-    names = study.basis.config.keys.labels
+    names = dissection.basis.config.keys.labels
     for integer in sorted(names):
         if integer and (keys.labels == "all" or names[integer] in keys.labels):
-            channel = study.basis.predictor.labels.channel(integer)
+            channel = dissection.basis.predictor.labels.channel(integer)
             nodes.append(TrailNode(OUTPUT, len(layers), (channel,), names[integer], is_label=True))
     return nodes
 
@@ -110,37 +112,31 @@ def check_interventions(session: Session) -> None:
         LayerError: a layer returns more than one tensor, so that its units cannot be switched off.
         ConfigError: samples and draws of chance do not fit into the memory that is allowed.
     """
-    study = session.study
-    keys = study.keys.trails
+    dissection = session.dissection
+    keys = dissection.keys.trails
     if keys is None:
         return
-    place = study.basis.config.document.place(("dissection", "trails"))
-    network = study.basis.predictor.network
-    for layer in study.layers:
+    place = dissection.basis.config.document.place(("dissection", "trails"))
+    network = dissection.basis.predictor.network
+    for layer in dissection.layers:
         try:
             with torch.no_grad(), held_still(network), switched_off(network, layer.name, [0]):
-                network(_empty_window(study))
+                network(window_of_zeros(dissection.basis))
         except LayerError as error:
             error.message = f"{place}: {error.message}"
             raise
-    num_nodes = sum(min(layer.num_units, keys.clusters) for layer in study.layers)
-    num_targets = num_nodes + len(study.basis.config.keys.labels)
-    per_sample = BYTES_OF_FLOAT * (study.num_units + num_nodes * num_targets)
+    num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
+    num_targets = num_nodes + len(dissection.basis.config.keys.labels)
+    per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)
     per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
     needed = keys.samples * per_sample / MB
-    if needed > study.room():
+    if needed > dissection.room():
         raise ConfigError(
             f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
-            f"permutations of {num_nodes} nodes take {needed:.0f} MB, of {study.room():.0f} MB "
-            "that they may",
+            f"permutations of {num_nodes} nodes take {needed:.0f} MB, of "
+            f"{dissection.room():.0f} MB that they may",
             hint="raise memory_mb, lower trails.samples, trails.permutations or trails.clusters",
         )
-
-
-def _empty_window(study: Study) -> Tensor:
-    predictor = study.basis.predictor
-    parameter = next(predictor.network.parameters(), torch.zeros(()))
-    return torch.zeros((1, study.basis.reading.num_channels, *predictor.plan.size)).to(parameter)
 
 
 def _concept_of(units: Sequence[int], results: Results, layer: str) -> str:
@@ -190,7 +186,7 @@ def _content(
 def _facts(
     session: Session, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
 ) -> dict[str, Any]:
-    keys = session.study.keys.trails
+    keys = session.dissection.keys.trails
     assert keys is not None
     return {
         "pairs": len(pairs),
@@ -209,7 +205,7 @@ def _facts(
 def _notes(
     session: Session, pairs: Sequence[TrailEdge], trails: dict[str, list[Trail]], samples: int
 ) -> list[str]:
-    keys = session.study.keys.trails
+    keys = session.dissection.keys.trails
     assert keys is not None
     notes = []
     if samples < keys.samples:

@@ -3,7 +3,7 @@
 from esegeta.predict.form import LinearForm, Term, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions
 from esegeta.predict.predictor import Precision, Predictor, require_graph
-from esegeta.predict.probe import count_outputs
+from esegeta.predict.probe import count_outputs, empty_window
 from esegeta.predict.readings import OUTPUT, read_windows
 from esegeta.predict.resample import spread, upsample, with_thin_axis
 from esegeta.predict.shares import Cotangent, CotangentShares, Pieces, Pullback, active_windows
@@ -32,6 +32,7 @@ __all__ = [
     "add_forms",
     "blend_units",
     "count_outputs",
+    "empty_window",
     "read_layers",
     "read_windows",
     "require_graph",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from esegeta.axes import Shape, shape_text
+from esegeta.axes import Batch, Shape, shape_text
 from esegeta.errors import ModelError, WindowError
 from esegeta.model import first_tensor, held_still
 
@@ -46,9 +46,14 @@ def count_outputs(
     )
 
 
-def _attempt(network: nn.Module, size: Shape, num_channels: int) -> tuple[Tensor | None, str]:
+def empty_window(network: nn.Module, size: Shape, num_channels: int) -> Batch:
+    """Return a window of zeros, `1 C *W`, where the network is and as it takes it."""
     parameter = next(network.parameters(), torch.zeros(()))
-    window = torch.zeros((1, num_channels, *size), device=parameter.device, dtype=parameter.dtype)
+    return torch.zeros((1, num_channels, *size)).to(parameter)
+
+
+def _attempt(network: nn.Module, size: Shape, num_channels: int) -> tuple[Tensor | None, str]:
+    window = empty_window(network, size, num_channels)
     try:
         with torch.no_grad(), held_still(network):
             output = first_tensor(network(window))

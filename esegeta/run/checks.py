@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from esegeta.axes import shape_text
@@ -31,7 +30,7 @@ from esegeta.model import (
     held_still,
     list_layers,
 )
-from esegeta.predict import WindowPlan
+from esegeta.predict import WindowPlan, empty_window
 from esegeta.run.files import atlas_file, baseline_files, nested
 from esegeta.run.targets import TargetPlan
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
@@ -71,8 +70,7 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
 
 def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:
     """Return a network's layers with their output shapes for one window of zeros."""
-    parameter = next(network.parameters(), torch.zeros(()))
-    window = torch.zeros((1, reading.num_channels, *plan.size)).to(parameter)
+    window = empty_window(network, plan.size, reading.num_channels)
     with held_still(network):
         return list_layers(network, lambda: network(window))
 
@@ -121,8 +119,7 @@ def check_unit_targets(
     config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
 ) -> None:
     """Refuse units that the network does not have."""
-    parameter = next(network.parameters(), torch.zeros(()))
-    window = torch.zeros((1, reading.num_channels, *plan.size)).to(parameter)
+    window = empty_window(network, plan.size, reading.num_channels)
     for index, keys in enumerate(config.keys.targets):
         if keys.layer is None or keys.channel is None:
             continue

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from esegeta.config import load_config
-from esegeta.dissection import build_study
+from esegeta.dissection import build_dissection
 from esegeta.predict import Units, blend_units
 from esegeta.volume import read_case
 from tests.dissection.planted import noisy_lab, pairs, table
@@ -22,11 +22,11 @@ QUANTILE = 0.05
 
 def maps_of(lab: Lab) -> list[dict[str, tuple[np.ndarray, Any]]]:
     """Return the blended maps of every layer, and the layer's grid, by case."""
-    study = build_study(load_config(lab.write()))
-    basis, found = study.basis, []
+    dissection = build_dissection(load_config(lab.write()))
+    basis, found = dissection.basis, []
     for case in basis.cases:
         volume, _ = read_case(case, basis.preprocess, basis.reading)
-        wanted = [Units(layer.name, 0, layer.num_units) for layer in study.layers]
+        wanted = [Units(layer.name, 0, layer.num_units) for layer in dissection.layers]
         maps = blend_units(basis.predictor, volume.batch, wanted)
         found.append({item.units.layer: (item.data.numpy(), item.grid) for item in maps})
     return found

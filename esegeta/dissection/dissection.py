@@ -10,25 +10,25 @@ from pathlib import Path
 
 import torch
 
-from esegeta.axes import Shape
+from esegeta.axes import Batch, Shape
 from esegeta.config import RunConfig
 from esegeta.config.dissection import DissectionKeys
 from esegeta.dissect import CHANCES, Chance, centre_voxels
 from esegeta.dissection.concepts import ConceptPlan, plan_concepts
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
-from esegeta.predict import LayerGrid, Units
+from esegeta.predict import LayerGrid, Units, empty_window
 from esegeta.run import Basis, build_basis
 from esegeta.run.checks import blamed_on, check_writable
 
 BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
 MB = 2**20
 PART_OF_MEMORY = 0.25
-"""What maps of units, buffers of large values, and draw of chance may each take up."""
+"""What maps of units, buffers of large values, and draws of chance may each take up."""
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Dissection:
     """Everything that a dissection needs, built and checked.
 
     Args:
@@ -111,13 +111,13 @@ class Study:
         raise KeyError(layer)
 
 
-def build_study(
+def build_dissection(
     config: RunConfig,
     *,
     layers: Sequence[str] = (),
     output: Path | None = None,
     device: str | None = None,
-) -> Study:
+) -> Dissection:
     """Build and check a dissection without computing anything but one window of zeros.
 
     Args:
@@ -145,17 +145,21 @@ def build_study(
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
-    study = Study(basis, keys, found, concepts, _shapes(basis))
-    _check_memory(study)
-    return study
+    dissection = Dissection(basis, keys, found, concepts, _shapes(basis))
+    _check_memory(dissection)
+    return dissection
 
 
 def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
     predictor = basis.predictor
-    parameter = next(predictor.network.parameters(), torch.zeros(()))
-    window = torch.zeros((1, basis.reading.num_channels, *predictor.plan.size)).to(parameter)
     with held_still(predictor.network):
-        return find_unit_layers(predictor.network, keys.layers, window)
+        return find_unit_layers(predictor.network, keys.layers, window_of_zeros(basis))
+
+
+def window_of_zeros(basis: Basis) -> Batch:
+    """Return a window of zeros, `1 C *W`, to try the network out with."""
+    predictor = basis.predictor
+    return empty_window(predictor.network, predictor.plan.size, basis.reading.num_channels)
 
 
 def _shapes(basis: Basis) -> dict[str, Shape]:
@@ -206,14 +210,14 @@ def _require_known(
             )
 
 
-def _check_memory(study: Study) -> None:
-    """Refuse draw of chance that would not fit into the memory that is allowed."""
-    num_pairs = study.num_units * len(study.concepts.concepts)
-    needed = num_pairs * study.keys.chance.samples * BYTES_OF_COUNT / MB
-    if needed > study.room():
-        place = study.basis.config.document.place(("dissection",))
+def _check_memory(dissection: Dissection) -> None:
+    """Refuse draws of chance that would not fit into the memory that is allowed."""
+    num_pairs = dissection.num_units * len(dissection.concepts.concepts)
+    needed = num_pairs * dissection.keys.chance.samples * BYTES_OF_COUNT / MB
+    if needed > dissection.room():
+        place = dissection.basis.config.document.place(("dissection",))
         raise ConfigError(
-            f"{place}: dissection: {study.keys.chance.samples} draws for {num_pairs} pairs of unit "
-            f"and concept take {needed:.0f} MB, of {study.room():.0f} MB that they may",
+            f"{place}: dissection: {dissection.keys.chance.samples} draws for {num_pairs} pairs of "
+            f"unit and concept take {needed:.0f} MB, of {dissection.room():.0f} MB that they may",
             hint="raise memory_mb, lower chance.samples, or take fewer layers",
         )
