@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bench_run import Bench, difference_line, memory_lines, time_lines
+from bench_score_rows import curve, score_memory, sensitivity
 from bench_table import Line, hardware, show, to_markdown
-
-if TYPE_CHECKING:
-    from bench_dissect import DissectJob
-    from bench_work import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 BYTES_MB = 1 / 2**20
@@ -35,116 +31,6 @@ FLOAT, BOOL = 4, 1
 HELP_RUNS = 5
 DEMO_LIMIT_S = 240
 KERNEL_SHAP_GAP = 1e-4
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a contender took.
-
-    Args:
-        seconds: fastest of the runs.
-        cpu_seconds: of all threads, least of the runs; other work on the machine disturbs it less.
-        peak_mb: largest of the runs.
-        base_mb: held before the work: libraries, network, input.
-        peaks: the peak of each stage, in MB.
-        map_file: of the last run.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-    base_mb: float
-    peaks: dict[str, float]
-    map_file: Path
-
-    @property
-    def above_mb(self) -> float:
-        return self.peak_mb - self.base_mb
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The options of one run of the benchmark."""
-
-    device: str
-    threads: int
-    batch_size: int
-    repeat: int
-    quick: bool
-    folder: Path
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def side(self) -> int:
-        return 96 if self.quick else 192
-
-    def job(self, contender: str, side: int | None = None, region: int | None = None) -> Job:
-        """Return a job on a cube of 64^3 windows; a region of 20^3 unless given."""
-        from bench_work import Job
-
-        window = 32 if self.quick else 64
-        region = (10 if self.quick else 20) if region is None else region
-        side = side or self.side
-        shape = (side, side, side)
-        return Job(contender, shape, window, region, self.batch_size, self.device, self.threads)
-
-    def run(self, *jobs: Job | DissectJob) -> list[Result]:
-        """Run jobs in turns, `repeat` times each."""
-        runs: list[list[Result]] = [[] for _ in jobs]
-        for _ in range(self.repeat):
-            for place, job in enumerate(jobs):
-                runs[place].append(self._run_once(job, f"map{place}.pt"))
-        return [
-            replace(
-                results[-1],
-                seconds=min(result.seconds for result in results),
-                cpu_seconds=min(result.cpu_seconds for result in results),
-                peak_mb=max(result.peak_mb for result in results),
-            )
-            for results in runs
-        ]
-
-    def _run_once(self, job: Job | DissectJob, name: str) -> Result:
-        file = self.folder / name
-        kind = "work" if hasattr(job, "window") else "dissect"
-        words = [sys.executable, __file__, kind, json.dumps(asdict(job)), str(file)]
-        # Threads that spin while they wait would make a busy machine look like a slow program.
-        env = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-        done = subprocess.run(words, check=False, capture_output=True, text=True, env=env)
-        if done.returncode:
-            raise SystemExit(f"{job.contender} failed:\n{done.stderr}")
-        values = json.loads(done.stdout.splitlines()[-1])
-        print(f"  {job.contender}: {values}", file=sys.stderr, flush=True)
-        return Result(map_file=file, **values)
-
-
-def difference_line(
-    row: str, ours: Result, other: Result, what: str = "", must: float = 1e-5
-) -> Line:
-    import torch
-
-    one, two = torch.load(ours.map_file), torch.load(other.map_file)
-    gap = float((one - two).abs().max() / two.abs().max())
-    figure = "map, largest relative difference" + what
-    return Line(row, figure, "", "", gap, must)
-
-
-def time_lines(
-    row: str, ours: Result, other: Result, must: float | None, times: int = 1
-) -> list[Line]:
-    wall, cpu = (ours.seconds, other.seconds * times), (ours.cpu_seconds, other.cpu_seconds * times)
-    pairs = (("time", wall, must), ("CPU time", cpu, None))
-    return [
-        Line(row, name, f"{a:.2f} s", f"{b:.2f} s", a / b, limit) for name, (a, b), limit in pairs
-    ]
-
-
-def memory_lines(row: str, ours: Result, other: Result, must: float | None) -> list[Line]:
-    total, above = (ours.peak_mb, other.peak_mb), (ours.above_mb, other.above_mb)
-    pairs = (("peak memory", total, must), ("above base", above, None))
-    return [
-        Line(row, name, f"{a:.0f} MB", f"{b:.0f} MB", a / b, limit) for name, (a, b), limit in pairs
-    ]
 
 
 def saliency(bench: Bench, region: int | None, name: str, must: float) -> Iterator[Line]:
@@ -305,47 +191,6 @@ def method_memory(bench: Bench) -> Iterator[Line]:
             yield replace(line, figure=f"{name}, {line.figure}")
     listed = f"{smallest('integrated_gradients')}"
     bench.notes.append(f"Memory of each method: few steps and samples, such as {listed}.")
-
-
-def curve(bench: Bench) -> Iterator[Line]:
-    side, window, start, region = (64, 32, 12, 10) if bench.quick else (128, 64, 24, 20)
-    row = f"deletion curve {side}^3, 50 steps of 200 supervoxels, local target, plain predictor"
-    features = 60 if bench.quick else 200
-    ours, other = bench.run(
-        *(
-            replace(bench.job(name, side, region), window=window, start=start, features=features)
-            for name in ("esegeta_curve", "plain_curve")
-        )
-    )
-    yield from time_lines(row, ours, other, 0.4)
-    yield from memory_lines(row, ours, other, None)
-    yield difference_line(row, ours, other)
-
-
-def sensitivity(bench: Bench) -> Iterator[Line]:
-    """Two runs less what both do before: the frozen target and the map that is judged."""
-    side = 64 if bench.quick else 128
-    row = f"sensitivity_max {side}^3, 10 samples, local target, explanations"
-    ten, one, none = bench.run(
-        *(bench.job(f"esegeta_{name}", side) for name in ("sensitivity", "explanation", "saliency"))
-    )
-    for figure, must in (("seconds", 11.5), ("cpu_seconds", None)):
-        work = getattr(ten, figure) - getattr(none, figure)
-        unit = getattr(one, figure) - getattr(none, figure)
-        yield Line(row, figure, f"{work:.2f} s", f"{unit:.2f} s", work / unit, must)
-
-
-def score_memory(bench: Bench) -> Iterator[Line]:
-    from esegeta.score import SCORES
-
-    side = 64 if bench.quick else 96
-    row = f"memory of each score {side}^3, target in one window, saliency"
-    job = replace(bench.job("esegeta_saliency", side), start=2)
-    jobs = [replace(job, contender="esegeta_score", score=name) for name in SCORES]
-    one, *others = bench.run(job, *jobs)
-    for name, result in zip(SCORES, others, strict=True):
-        for line in memory_lines(row, result, one, 2.0):
-            yield replace(line, figure=f"{name}, {line.figure}")
 
 
 def dissection(bench: Bench) -> Iterator[Line]:

@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 import torch
 import yaml
-from bench_work import Memory
+from bench_memory import Memory
 
 from esegeta.config import load_config
 from esegeta.dissection import build_dissection

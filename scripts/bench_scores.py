@@ -94,8 +94,8 @@ def smallest_score(name: str) -> Score:
     return replace(score, **values)
 
 
-def run_score(setting: Setting, name: str) -> Tensor:
-    """Return the values of one score of a saliency map."""
+def run_score(setting: Setting) -> Tensor:
+    """Return the values of the job's score of a saliency map."""
     attribution, context = explained(setting)
-    found = smallest_score(name).score(attribution, context)
+    found = smallest_score(setting.job.score).score(attribution, context)
     return torch.tensor(list(found.values()))

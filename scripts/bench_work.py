@@ -8,12 +8,10 @@ with its parameters as MONAI leaves them (they require gradients).
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from bench_features import (
     run_captum_kernel_shap,
     run_kernel_shap,
 )
+from bench_memory import Memory
 from bench_methods import smallest
 from bench_scores import run_curve, run_explanation, run_plain_curve, run_score, run_sensitivity
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
@@ -50,8 +49,6 @@ from esegeta.volume import Volume, volume_from_tensor
 SEED = 0
 OVERLAP = 0.5
 LABEL = 1
-CLEAR_REFS = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -164,42 +161,6 @@ class Setting:
         return Saliency().explain_together(self.predictor, self.volume, targets)[0].data
 
 
-@dataclass
-class Memory:
-    """Peak memory in MB; of the process on the CPU, of torch's allocator on CUDA."""
-
-    device: torch.device
-    peaks: dict[str, float] = field(default_factory=dict)
-
-    def now(self) -> float:
-        if self.device.type == "cuda":
-            return torch.cuda.memory_allocated(self.device) / 2**20
-        return _status_mb("VmRSS")
-
-    def reset(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        try:
-            CLEAR_REFS.write_text("5")  # Linux: resets VmHWM
-        except OSError:
-            warnings.warn("the peak of memory cannot be reset here", stacklevel=2)
-
-    def note(self, name: str) -> None:
-        if self.device.type == "cuda":
-            self.peaks[name] = torch.cuda.max_memory_allocated(self.device) / 2**20
-        else:
-            self.peaks[name] = _status_mb("VmHWM")
-
-
-def _status_mb(key: str) -> float:
-    if not STATUS.exists():
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 1024
-    lines = STATUS.read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(key))
-
-
 def esegeta_saliency(setting: Setting) -> Tensor:
     return setting.explain(Saliency())
 
@@ -286,18 +247,6 @@ def plain_curve(setting: Setting) -> Tensor:
     return run_plain_curve(setting, supervoxels(setting), setting.predictor_function)
 
 
-def esegeta_sensitivity(setting: Setting) -> Tensor:
-    return run_sensitivity(setting)
-
-
-def esegeta_explanation(setting: Setting) -> Tensor:
-    return run_explanation(setting)
-
-
-def esegeta_score(setting: Setting) -> Tensor:
-    return run_score(setting, setting.job.score)
-
-
 def bare_network(setting: Setting) -> None:
     """Run the network forward and back to its input on the windows that the target touches."""
     windows = setting.plan.lay(setting.job.shape)
@@ -333,9 +282,9 @@ CONTENDERS: dict[str, Callable[[Setting], Tensor | None]] = {
     "bare_network": bare_network,
     "esegeta_curve": esegeta_curve,
     "plain_curve": plain_curve,
-    "esegeta_sensitivity": esegeta_sensitivity,
-    "esegeta_explanation": esegeta_explanation,
-    "esegeta_score": esegeta_score,
+    "esegeta_sensitivity": run_sensitivity,
+    "esegeta_explanation": run_explanation,
+    "esegeta_score": run_score,
 }
 
 
