@@ -45,7 +45,7 @@ class TrailNode:
 
 @dataclass(frozen=True)
 class TrailEdge:
-    """Switching the source changes the target.
+    """Switching the source off changes the target, by no other node.
 
     Args:
         source: of an earlier layer.

@@ -1,4 +1,4 @@
-"""Who influences whom: nodes are switched off, and what changes behind them is measured."""
+"""Who influences whom: nodes are switched off, and what they change by themselves is measured."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from esegeta.predict.shares import Pieces
 RESOLUTION = 1e-5
 """A change of fewer of the target's standard deviations is rounding, and is none."""
 
-Reader = Callable[[Pieces], dict[str, Tensor]]
-"""Runs windows and returns what layers and the network put out."""
+Outputs = dict[str, Tensor]
+"""What layers and the network put out for the same windows."""
+
+Reader = Callable[[Pieces, Outputs], Outputs]
+"""Runs windows, with some layers held at outputs of another run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ class Influences:
         """Return the activations of all units of each layer, and the logits, at the places."""
         found: dict[str, list[Tensor]] = {}
         for pieces, own, read in self._batches("trails, samples", 1):
-            for name, output in read(pieces).items():
+            for name, output in read(pieces, {}).items():
                 found.setdefault(name, []).append(self._seen(output, own))
         return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
 
@@ -80,6 +83,11 @@ class Influences:
         levels: Levels,
     ) -> list[TrailEdge]:
         """Return every pair of an earlier and a later node, as an edge, whatever its weight.
+
+        An edge is the direct effect: while the source is switched off, each layer behind it is
+        read and then goes on with its output of the whole network. So the target sees the source
+        alone, and not what other nodes make of it; those are edges of their own. One pass shows
+        the effects on all later layers.
 
         Args:
             nodes: layer by layer, as they run.
@@ -97,13 +105,14 @@ class Influences:
         drawn: dict[TrailNode, list[Tensor]] = {node: [] for node in sources}
         changes: dict[tuple[TrailNode, TrailNode], list[Tensor]] = {pair: [] for pair in pairs}
         for pieces, own, read in self._batches("trails, influences", 1 + len(sources)):
-            whole = read(pieces)
+            whole = read(pieces, {})
             for node in sources:
                 shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
                 codes = bins[node].codes(scales[node].activation(shifted))
                 drawn[node].append(codes.to(torch.int8))
+                behind = self._layers[self._layers.index(node.layer) + 1 :]
                 with self._off(node, levels):
-                    changed = read(pieces)
+                    changed = read(pieces, {layer: whole[layer] for layer in behind})
                 for target in nodes:
                     if (node, target) in changes:
                         units = list(target.units)
@@ -129,8 +138,14 @@ class Influences:
                 x = session.reading(case).image()
                 windows = predictor.windows(x)
 
-                def read(pieces: Pieces) -> dict[str, Tensor]:
-                    return read_windows(predictor, pieces.crops, windows, self._layers)  # noqa: B023
+                def read(pieces: Pieces, held: Outputs) -> Outputs:
+                    return read_windows(
+                        predictor,
+                        pieces.crops,
+                        windows,  # noqa: B023
+                        self._layers,
+                        held=held,
+                    )
 
                 with torch.no_grad(), held_still(predictor.network):
                     for pieces in predictor.pieces(x, windows, list(own)):

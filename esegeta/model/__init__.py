@@ -10,7 +10,7 @@ from esegeta.model.network import (
     convolution_signature,
 )
 from esegeta.model.stillness import held_still
-from esegeta.model.switch import switched_off
+from esegeta.model.switch import held_at, switched_off
 from esegeta.model.unit import UnitNetwork, check_units
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
@@ -31,6 +31,7 @@ __all__ = [
     "find_unit_layers",
     "first_tensor",
     "full_float32",
+    "held_at",
     "held_still",
     "list_layers",
     "load_weights",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 
 from torch import Tensor
 
 from esegeta.axes import Batch
 from esegeta.errors import ModelError
-from esegeta.model import find_layer, tap
+from esegeta.model import find_layer, held_at, tap
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.windows import Windows
 
@@ -18,24 +18,40 @@ OUTPUT = "(logits)"
 
 
 def read_windows(
-    predictor: Predictor, crops: Batch, windows: Windows, layers: Collection[str]
+    predictor: Predictor,
+    crops: Batch,
+    windows: Windows,
+    layers: Collection[str],
+    *,
+    held: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Run windows and return the outputs of some layers, and the logits as `OUTPUT`.
 
     Units that are switched off around this are seen as switched off, also in their own layer.
     A 2D network's outputs have two spatial axes, over volumes too.
 
+    Args:
+        predictor: whose network runs.
+        crops: of the image, preprocessed.
+        windows: they are of.
+        layers: names.
+        held: outputs of the same windows by layer, which the network goes on with in place of
+            the layer's own; what is returned is the layer's own.
+
     Returns:
         `N K *layer` by name.
 
     Raises:
-        LayerError: there is no such layer.
+        LayerError: there is no such layer, or one cannot be held.
         ModelError: one of them does not run.
     """
     with ExitStack() as stack:
         read = {
             name: stack.enter_context(tap(find_layer(predictor.network, name))) for name in layers
         }
+        for name, output in (held or {}).items():
+            # After the taps: hooks run in their order, and a tap is to see what the layer did.
+            stack.enter_context(held_at(predictor.network, name, output))
         logits = predictor.run(crops, windows)
     silent = sorted(name for name, latest in read.items() if not latest)
     if silent:

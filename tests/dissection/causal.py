@@ -54,17 +54,14 @@ BYSTANDER = 0.95
 
 EDGES = {
     ("first[0]", "second[0]"),
-    ("first[0]", "third[0]"),
-    ("first[0]", "label1"),
     ("second[0]", "third[0]"),
-    ("second[0]", "label1"),
     ("third[0]", "label1"),
     ("first[1]", "second[1]"),
     ("first[1]", "third[1]"),
-    ("first[1]", "label2"),
     ("third[1]", "label2"),
 }
-"""Who causes what: second[1] has no effect, though it is as good as the same as second[0]."""
+"""Who causes what by itself: what first[0] does to label1, second[0] and third[0] do; second[1] has
+no effect, though it is as good as the same as second[0]."""
 
 
 def causal_lab(

@@ -56,6 +56,18 @@ def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
     assert found["pairs_influenced"] == len(EDGES) < found["pairs"]
 
 
+def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
+    """Without the second layer among the nodes, what it carries is the first one's own."""
+    lab = causal_lab(tmp_path)
+    lab.keys["dissection"]["layers"] = ["first", "third"]
+    assert set(edges_of(trails_of(lab))) == {
+        ("first[0]", "third[0]"),
+        ("first[1]", "third[1]"),
+        ("third[0]", "label1"),
+        ("third[1]", "label2"),
+    }
+
+
 def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
@@ -92,7 +104,9 @@ def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
     held = 0.0 if to == "zero" else float(image.mean())
     response = (np.exp(image) - np.exp(held)) / np.exp(image).std()
     expected = float(np.sqrt((response**2).mean()))
-    assert edges_of(found)["first[0]", "third[0]"]["influence"] == pytest.approx(expected, rel=1e-5)
+    assert edges_of(found)["second[0]", "third[0]"]["influence"] == pytest.approx(
+        expected, rel=1e-5
+    )
     assert found["samples"] == image.size
     assert found["held_at"] == to
     notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
