@@ -8,6 +8,7 @@ and to rank; the IoU at a chosen threshold is counted over voxels like any other
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int, Integer, UInt8
@@ -150,7 +151,10 @@ def count_at(
     return both, above.sum(dim=2) + partition.sizes[None] - both
 
 
-def centre_voxels(grid: LayerGrid, device: torch.device) -> tuple[list[slice], Int[Tensor, " P"]]:
+@lru_cache(maxsize=16)
+def centre_voxels(
+    grid: LayerGrid, device: torch.device
+) -> tuple[tuple[slice, ...], Int[Tensor, " P"]]:
     """Return which positions of a layer lie in the volume, and the voxel at the centre of each.
 
     Args:
@@ -174,7 +178,7 @@ def centre_voxels(grid: LayerGrid, device: torch.device) -> tuple[list[slice], I
         box.append(slice(int(inside[0]), int(inside[-1]) + 1))
         nearest = (centres[inside] + 0.5).floor().long().clamp(0, length - 1)
         voxels = voxels[..., None] * length + nearest
-    return box, voxels.flatten().to(device)
+    return tuple(box), voxels.flatten().to(device)
 
 
 def positions_within(maps: Tensor, box: Sequence[slice]) -> Float[Tensor, "U P"]:

@@ -125,7 +125,7 @@ def _count_part(
     counts = histograms(bins, num_bins, partition.parts[centres], partition.num_parts)
     inside = partition.of_concepts(counts.flatten(0, 1)).reshape(*counts.shape[:2], -1)
     column = thresholds[:, None]
-    near = (values >= column - TIE * column.abs()) & (values <= column + TIE * column.abs())
+    near = (values - column).abs_() <= TIE * column.abs()
     single = _count_image(dissection, partition, maps, values, thresholds)
     found = {
         "both": voxels.both,

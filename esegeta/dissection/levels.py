@@ -135,7 +135,7 @@ def native_values(maps: UnitMaps) -> Float[Tensor, "U P"]:
     return positions_within(maps.data, box)
 
 
-def inner_positions(grid: LayerGrid) -> tuple[list[slice], Tensor]:
+def inner_positions(grid: LayerGrid) -> tuple[tuple[slice, ...], Tensor]:
     """Return the box of positions in the volume, and the voxel at the centre of each."""
     return centre_voxels(grid, torch.device("cpu"))
 

@@ -129,9 +129,13 @@ class Session:
         self.listener.expect(finder.num_passes * len(self.cases))
         for turn in range(finder.num_passes):
             what = "thresholds" if finder.num_passes == 1 else f"thresholds, pass {turn + 1}"
-            for case in self.cases:
+            for number, case in enumerate(self.cases):
                 with self.stage(case, what, self.source.num_windows(case)):
-                    for maps in self.source.maps(case, self.reading(case).image):
+                    reading = self.reading(case)
+                    if turn == 0:
+                        # Concepts are not needed yet; made here, the files are read but once.
+                        self._partition(number, reading)()
+                    for maps in self.source.maps(case, reading.image):
                         finder.add(maps)
             finder.end_pass()
         levels = finder.levels()

@@ -43,13 +43,17 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     Raises:
         LayerError: there is no such layer; the nearest names are given.
     """
+    try:
+        layer = network.get_submodule(name)
+    except AttributeError:
+        layer = network
+    if layer is not network:
+        return layer
     names = [known for known, _ in network.named_modules() if known]
-    if name not in names:
-        raise LayerError(
-            f'layer "{name}" is not in the network',
-            hint=suggest(name, names) + " `esegeta layers CONFIG` prints them all",
-        )
-    return network.get_submodule(name)
+    raise LayerError(
+        f'layer "{name}" is not in the network',
+        hint=suggest(name, names) + " `esegeta layers CONFIG` prints them all",
+    )
 
 
 def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:

@@ -79,7 +79,7 @@ def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list
     found = []
     for units, total in zip(wanted, totals, strict=True):
         total /= grids[units.layer].coverage(x.device, x.dtype)
-        if not bool(total.isfinite().all()):
+        if not bool(torch.stack(total.aminmax()).isfinite().all()):
             raise ModelError(
                 f'layer "{units.layer}": activations are NaN or Inf',
                 hint="use precision: fp32, and check the weights and the intensities",

@@ -110,13 +110,11 @@ def read_case(case: Case, preprocess: Preprocess, reading: Reading) -> tuple[Vol
 
 def read_volume(case: Case, reading: Reading) -> Volume:
     """Read the image of a case on its own grid, channels first, without preprocessing."""
-    arrays = [_read_channels_first(path, reading) for path in case.images]
-    data = torch.from_numpy(np.ascontiguousarray(np.concatenate(arrays)))
-    grid, _ = read_header(case.images[0], reading)
-    first = case.images[0]
-    header = None if is_picture(first) else header_bytes(open_nifti(first))
+    files = [_read_file(path, reading) for path in case.images]
+    data = torch.from_numpy(np.ascontiguousarray(np.concatenate([file.array for file in files])))
+    grid = files[0].grid
     data = _finite(data, case, grid, reading.nan_to_zero)
-    source = Source(grid, header, case.images)
+    source = Source(grid, files[0].header, case.images)
     return Volume(data, grid, source, name=case.name, channels=reading.channels)
 
 
@@ -127,15 +125,14 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelM
         DataError: the values are not integers.
         GridError: the map does not lie on the grid of the volume's file.
     """
-    reading = Reading(1, volume.ndim)
-    grid, _ = read_header(path, reading)
-    require_same_grid(volume.name, Path("the image"), volume.source.grid, path, grid)
-    array = torch.from_numpy(_read_channels_first(path, reading))
+    file = _read_file(path, Reading(1, volume.ndim))
+    require_same_grid(volume.name, Path("the image"), volume.source.grid, path, file.grid)
+    array = torch.from_numpy(file.array)
     if not bool((array.isfinite() & (array == array.round())).all()):
         raise DataError(
             f"{path}: a label map must hold integers", hint="is this a probability map?"
         )
-    moved, _ = preprocess.move(array, grid, resampling="nearest")
+    moved, _ = preprocess.move(array, file.grid, resampling="nearest")
     return moved[0].round().long()
 
 
@@ -195,15 +192,35 @@ def split_channels(shape: Shape, path: Path, reading: Reading) -> tuple[Shape, i
     )
 
 
-def _read_channels_first(path: Path, reading: Reading) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _File:
+    """What an image file holds.
+
+    Args:
+        array: `C *S`.
+        grid: of its voxels.
+        header: as it stands in a NIfTI file.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    header: bytes | None
+
+
+def _read_file(path: Path, reading: Reading) -> _File:
     if is_picture(path):
-        array = read_picture(path)
-        spatial, num_channels = array.shape[:2], (array.shape[2] if array.ndim == 3 else 1)
+        array, header = read_picture(path), None
+        grid = picture_grid(array.shape)
+        num_channels = array.shape[2] if array.ndim == 3 else 1
     else:
         image = open_nifti(path)
         spatial, num_channels = split_channels(tuple(image.shape), path, reading)
-        array = read_array(image, path)
-    return np.moveaxis(array.reshape(*spatial, num_channels), -1, 0)
+        array, grid, header = (
+            read_array(image, path),
+            grid_of(image, len(spatial)),
+            header_bytes(image),
+        )
+    return _File(np.moveaxis(array.reshape(*grid.shape, num_channels), -1, 0), grid, header)
 
 
 def _finite(data: Tensor, case: Case, grid: Grid, nan_to_zero: bool) -> Tensor:

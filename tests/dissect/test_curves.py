@@ -140,4 +140,4 @@ def test_padding_has_no_positions() -> None:
     """Four voxels in a window of eight: the second and third of four positions."""
     grid = LayerGrid(WindowPlan((8, 8)).lay((4, 8)), (4, 4))
     box, _ = centre_voxels(grid, torch.device("cpu"))
-    assert box == [slice(1, 3), slice(0, 4)]
+    assert box == (slice(1, 3), slice(0, 4))

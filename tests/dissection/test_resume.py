@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from esegeta.dissection import counts, session
+from esegeta.config import load_config
+from esegeta.dissection import build_dissection, counts, session
+from esegeta.run import Silence
+from esegeta.volume import load
 from tests.dissection.planted import noisy_lab, table
 from tests.experiments import Lab, esegeta, read_json
 
@@ -163,3 +166,22 @@ def test_a_case_that_fails_is_named_and_the_rest_is_kept(
     first = sum(windows)
     assert esegeta("dissect", lab.write()).exit_code == 0
     assert sum(windows) == 2 * first
+
+
+def test_thresholds_and_overlaps_read_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading and unpacking take longer than a small network: what concepts need is kept."""
+    read: list[str] = []
+    plain = load.read_array
+
+    def counted(image: Any, path: Path) -> Any:
+        read.append(path.name)
+        return plain(image, path)
+
+    monkeypatch.setattr(load, "read_array", counted)
+    lab = noisy_lab(tmp_path)
+    lab.write()
+    passes = session.Session(build_dissection(load_config(lab.config)), Silence())
+    list(passes.counts(passes.levels()))
+    assert len(read) == len(set(read)) == 4  # image and label of two cases
