@@ -21,16 +21,14 @@ from esegeta.dissect.concept import (
     concept_masks,
 )
 from esegeta.dissect.curves import (
-    Sketch,
     auroc,
     best_thresholds,
-    bin_table,
-    bins_by_table,
     centre_voxels,
     count_at,
     histograms,
     positions_within,
 )
+from esegeta.dissect.cuts import NUM_CUTS, Cuts, Sketch
 from esegeta.dissect.findings import (
     Bar,
     Pair,
@@ -53,6 +51,7 @@ from esegeta.dissect.trails import Trail, TrailEdge, TrailNode, widest_trails
 
 __all__ = [
     "CHANCES",
+    "NUM_CUTS",
     "SIDES",
     "Above",
     "Bar",
@@ -63,6 +62,7 @@ __all__ = [
     "CircularShift",
     "Complement",
     "Concept",
+    "Cuts",
     "Dependence",
     "Distance",
     "Edges",
@@ -88,8 +88,6 @@ __all__ = [
     "auroc",
     "best_pair",
     "best_thresholds",
-    "bin_table",
-    "bins_by_table",
     "centre_voxels",
     "cluster_units",
     "concept_masks",

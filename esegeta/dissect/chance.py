@@ -17,6 +17,7 @@ from torch import Tensor
 
 from esegeta.dissect.above import Above, above_by_units
 from esegeta.dissect.partition import Partition
+from esegeta.dissect.tally import Tally
 from esegeta.errors import ConfigError
 
 PLACES_AT_A_TIME = 1 << 22
@@ -113,16 +114,16 @@ def draw_seed(seed: int, case: int) -> int:
     return seed * 1_000_003 + case
 
 
-def p_values(observed: Int[Tensor, "U K"], drawn: Overlaps) -> Float[Tensor, "U K"]:
+def p_values(observed: Tally, drawn: Overlaps) -> Float[Tensor, "U K"]:
     """Return (1 + draws with at least the observed overlap) / (1 + draws), float64.
 
     NaN where no draw could differ, since the unit's mask or the concept is empty.
 
     Source: Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010), equation 2.
     """
-    reached = (drawn >= observed[None]).sum(dim=0)
+    reached = (drawn >= observed.both[None]).sum(dim=0)
     p = (1.0 + reached.double()) / (1.0 + len(drawn))
-    possible = (drawn > 0).any(dim=0) | (observed > 0)
+    possible = (observed.units > 0)[:, None] & (observed.concepts > 0)[None]
     return torch.where(possible, p, torch.full_like(p, torch.nan))
 
 

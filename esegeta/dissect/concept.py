@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Mask
 from esegeta.dissect.quantile import rank_of
 from esegeta.errors import DataError, GridError
-from esegeta.target import distance_to, near_surface
+from esegeta.target import DISTANCE_TOLERANCE_MM, distance_to, near_surface
 from esegeta.volume import Volume
 
 Side = Literal["left", "right", "posterior", "anterior", "inferior", "superior"]
@@ -158,7 +158,8 @@ class Distance(Rule):
         """Return the band; empty where the concept is."""
         inside = look(self.of)
         distance = distance_to(inside, ground.volume.grid.spacing_mm)
-        return ~inside & (distance > self.low_mm) & (distance <= self.high_mm)
+        low, high = (limit + DISTANCE_TOLERANCE_MM for limit in (self.low_mm, self.high_mm))
+        return ~inside & (distance > low) & (distance <= high)
 
 
 @dataclass(frozen=True)

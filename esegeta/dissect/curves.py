@@ -1,8 +1,8 @@
 """A unit at all thresholds: how well its activation ranks a concept, and where to cut it.
 
 Activations are counted at a layer's own positions, each with the concepts of the voxel at its
-centre, in bins between quantiles of the unit's activations. That is enough to choose a threshold
-and to rank; the IoU at a chosen threshold is counted over voxels like any other.
+centre, in the bins of its cuts. That is enough to choose a threshold and to rank; the IoU at a
+chosen threshold is counted over voxels like any other.
 """
 
 from __future__ import annotations
@@ -11,64 +11,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int, Integer, UInt8
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from esegeta.dissect.partition import Partition
-from esegeta.dissect.quantile import BINS, HALF_BITS, ordered_bits, values_of_bits
 from esegeta.predict import LayerGrid
-
-NUM_EDGES = 255
-SAMPLE = 1 << 13
-"""Activations of each unit that the bins are laid out by, over all cases."""
 
 Histograms = Int[Tensor, "U E M"]
 """Positions of each unit by bin and by something else: part or concept."""
-
-
-class Sketch:
-    """Evenly spaced activations of each unit, from which the edges of bins are taken.
-
-    Args:
-        num_cases: that will be added; each gives as many.
-    """
-
-    def __init__(self, num_cases: int) -> None:
-        self._share = max(SAMPLE // num_cases, 1)
-        self._taken: list[Tensor] = []
-
-    def add(self, values: Float[Tensor, "U N"]) -> None:
-        """Take some activations of a case."""
-        step = max(values.shape[1] // self._share, 1)
-        self._taken.append(values[:, ::step][:, : self._share].clone())
-
-    def edges(self) -> Float[Tensor, "U E"]:
-        """Return the edges, ascending: quantiles of what was taken, in their upper 16 bits.
-
-        Each is the largest number with these bits, so that a value is above it exactly if its own
-        upper bits are.
-        """
-        taken = torch.cat(self._taken, dim=1)
-        levels = torch.linspace(0, 1, NUM_EDGES + 2, device=taken.device)[1:-1]
-        places = (levels * (taken.shape[1] - 1)).round().long()
-        chosen = taken.sort(dim=1).values[:, places]
-        return values_of_bits(ordered_bits(chosen) | (BINS - 1))
-
-
-def bin_table(edges: Float[Tensor, "U E"]) -> UInt8[Tensor, "U V"]:
-    """Return the bin of each unit by the upper 16 bits of a value, for edges of a `Sketch`."""
-    upper = (ordered_bits(edges) >> HALF_BITS) + BINS // 2
-    every = torch.arange(BINS, device=edges.device).expand(len(edges), BINS).contiguous()
-    return torch.searchsorted(upper.contiguous(), every).to(torch.uint8)
-
-
-def bins_by_table(
-    values: Float[Tensor, "U N"], table: UInt8[Tensor, "U V"]
-) -> UInt8[Tensor, "U N"]:
-    """Return how many edges each value exceeds; a look-up is several times as fast as a search."""
-    upper = (ordered_bits(values) >> HALF_BITS) + BINS // 2
-    first = torch.arange(len(values), device=values.device)[:, None] * BINS
-    return table.reshape(-1)[upper.add_(first)]
 
 
 def histograms(
@@ -79,12 +29,12 @@ def histograms(
 ) -> Int[Tensor, "U B M"]:
     """Count activations by bin and part.
 
-    Bin b holds what exceeds exactly b of the edges, so that the bins from b + 1 on are all that
-    is above edge b.
+    Bin b holds what exceeds exactly b of the cuts, so that the bins from b + 1 on are all that
+    is above cut b.
 
     Args:
         bins: of each unit at each position.
-        num_bins: B, one more than edges.
+        num_bins: B, one more than cuts.
         parts: of each position.
         num_parts: M.
     """
@@ -112,19 +62,27 @@ def auroc(inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"]) -> Float
 
 
 def best_thresholds(
-    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"], edges: Float[Tensor, "U E"]
+    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B K"], cuts: Float[Tensor, "U E"]
 ) -> Float[Tensor, "U K"]:
-    """Return the edge at which the IoU over positions is largest, for each unit and concept.
+    """Return the cut at which the IoU over positions is largest, for each unit and concept.
+
+    Of several that are equally good it is the middle one. NaN where the concept has no position,
+    since nothing can be chosen by.
 
     Args:
         inside: positions of each concept by bin, in the cases to choose by.
-        everything: all positions by bin.
-        edges: of the bins.
+        everything: all positions by bin, in the cases that each concept is judged by.
+        cuts: between the bins.
     """
-    both = _above_edges(inside)
-    union = _above_edges(everything)[:, :, None] + inside.sum(dim=1, keepdim=True) - both
-    best = (both.double() / union.double().clamp(min=1)).argmax(dim=1)
-    return edges.gather(1, best)
+    both = _above_cuts(inside)
+    size = inside.sum(dim=1)
+    union = _above_cuts(everything) + size[:, None] - both
+    iou = both.double() / union.double().clamp(min=1)
+    is_best = iou == iou.amax(dim=1, keepdim=True)
+    rank = is_best.cumsum(dim=1)
+    middle = (rank == (rank[:, -1:] + 1) // 2).int().argmax(dim=1)
+    chosen = cuts.gather(1, middle)
+    return torch.where(size > 0, chosen, torch.full_like(chosen, torch.nan))
 
 
 def count_at(
@@ -140,11 +98,11 @@ def count_at(
     Returns:
         Voxels of mask and concept, and of mask or concept.
     """
-    edges, order = thresholds.sort(dim=1)
-    bins = torch.searchsorted(edges.contiguous(), values.contiguous())
-    num_bins = edges.shape[1] + 1
+    cuts, order = thresholds.sort(dim=1)
+    bins = torch.searchsorted(cuts.contiguous(), values.contiguous())
+    num_bins = cuts.shape[1] + 1
     counts = histograms(bins, num_bins, partition.parts, partition.num_parts)
-    above = _above_edges(counts)
+    above = _above_cuts(counts)
     place = order.argsort(dim=1)[:, :, None].expand(-1, -1, partition.num_parts)
     above = above.gather(1, place)
     both = (above * partition.members.T[None]).sum(dim=2)
@@ -186,6 +144,6 @@ def positions_within(maps: Tensor, box: Sequence[slice]) -> Float[Tensor, "U P"]
     return maps[(slice(None), *box)].flatten(1)
 
 
-def _above_edges(counts: Tensor) -> Tensor:
-    """Return the sums over the bins above each edge."""
+def _above_cuts(counts: Tensor) -> Tensor:
+    """Return the sums over the bins above each cut."""
     return counts.flip(1).cumsum(1).flip(1)[:, 1:]

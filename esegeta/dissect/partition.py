@@ -60,9 +60,9 @@ class Partition:
         return self.of_concepts(counts[None])[0]
 
     def of_concepts(self, counts: Int[Tensor, "U M"]) -> Int[Tensor, "U K"]:
-        """Return counts by concept, given counts by part; exact, in int64."""
-        # A product of integers is no matrix product on a GPU; parts are few.
-        return (counts[:, :, None] * self.members[None]).sum(dim=1)
+        """Return counts by concept, given counts by part; exact up to 2^53."""
+        # A GPU multiplies no integer matrices, and float64 holds these integers.
+        return (counts.double() @ self.members.double()).long()
 
 
 def _renumbered(parts: Tensor, members: Tensor, num_new: int) -> tuple[Tensor, Tensor]:

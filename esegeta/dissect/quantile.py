@@ -1,7 +1,7 @@
 """The exact threshold of each unit: a quantile of its activations over a whole data set.
 
 Activations come a case at a time and are not kept. Two ways give the same number to the last bit:
-a buffer of the largest values, one pass over the cases; or histograms of the values' bits, two
+a buffer of the largest values, one pass over the cases; or histograms of the values' bits, three
 passes in a memory that does not grow with the data.
 """
 
@@ -23,8 +23,9 @@ Values = Float[Tensor, "U N"]
 Thresholds = Float[Tensor, " U"]
 """One threshold a unit."""
 
-HALF_BITS = 16
-BINS = 1 << HALF_BITS
+DIGITS = (11, 11, 10)
+"""Bits of a float32 that are counted at a time: 16 KB a unit, less than most buffers."""
+
 BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
 COPIES = 3
 """Buffers of largest values that are held at a time while new ones join."""
@@ -99,58 +100,52 @@ class LargestValues:
 
 
 class BitHistograms:
-    """Counts values by the upper half of their bits, then by the lower half; two passes.
+    """Counts values by their bits, a digit at a time from the highest; three passes.
 
     The bits of a float32, read as an integer whose negative half is turned over, are in the order
-    of the values. The first pass finds the upper 16 bits of the k-th largest value, the second
-    counts the values that share them.
+    of the values. Each pass finds one digit of the k-th largest value, and the next one counts
+    the values that share all digits so far.
 
     Args:
         num_units: U.
         rank: k, counted from 1.
     """
 
-    num_passes = 2
+    num_passes = len(DIGITS)
 
     def __init__(self, num_units: int, rank: int) -> None:
-        self._num_units = num_units
         self._rank = torch.full((num_units,), rank)
-        self._upper: Tensor | None = None
-        self._lower: Tensor | None = None
+        self._known = torch.zeros(num_units, dtype=torch.int64)
+        self._pass = 0
         self._counts: Tensor | None = None
 
     def add(self, values: Values) -> None:
-        """Count some values by the half of the bits that this pass is about."""
+        """Count some values by the digit that this pass is about."""
+        num_units, size = len(self._rank), 1 << DIGITS[self._pass]
         if self._counts is None:
-            count = self._num_units * BINS
+            count = num_units * size
             self._counts = torch.zeros(count, dtype=torch.int64, device=values.device)
-        keys = ordered_bits(values)
-        upper = (keys >> HALF_BITS) + BINS // 2
-        first = torch.arange(self._num_units, device=values.device)[:, None] * BINS
-        if self._upper is None:
-            places = (upper + first).flatten()
-        else:
-            shared = upper == self._upper[:, None]
-            places = ((keys & (BINS - 1)) + first)[shared]
-        self._counts += torch.bincount(places, minlength=self._counts.numel())
+        keys = ordered_bits(values) >> sum(DIGITS[self._pass + 1 :])
+        first = torch.arange(num_units, device=values.device)[:, None] * size
+        places = (keys & (size - 1)) + first
+        shared = (keys >> DIGITS[self._pass]) == self._known.to(values.device)[:, None]
+        if self._pass == 0:  # the highest digit has the sign, and nothing is known before it
+            places, shared = keys + size // 2 + first, torch.ones_like(shared)
+        self._counts += torch.bincount(places[shared], minlength=self._counts.numel())
 
     def end_pass(self) -> None:
-        """Find the half of the bits that this pass was about."""
+        """Find the digit that this pass was about."""
         assert self._counts is not None
-        bins, self._rank = _bin_of_rank(
-            self._counts.reshape(self._num_units, BINS), self._rank.to(self._counts.device)
-        )
-        self._counts = None
-        if self._upper is None:
-            self._upper = bins
-        else:
-            self._lower = bins
+        size = 1 << DIGITS[self._pass]
+        digit, rank = _bin_of_rank(self._counts.reshape(-1, size).cpu(), self._rank)
+        self._known = digit - size // 2 if self._pass == 0 else self._known * size + digit
+        self._rank, self._counts = rank, None
+        self._pass += 1
 
     def thresholds(self) -> Thresholds:
-        """Put the two halves together."""
-        assert self._upper is not None and self._lower is not None
-        keys = ((self._upper - BINS // 2) << HALF_BITS) | self._lower
-        return values_of_bits(keys)
+        """Return the value with the digits that were found."""
+        assert self._pass == len(DIGITS)
+        return values_of_bits(self._known)
 
 
 def ordered_bits(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from esegeta.dissect import (
     Above,
+    Cuts,
     LargestValues,
     Partition,
     Tally,
-    bins_by_table,
     find_above,
     histograms,
     positions_within,
     rank_of,
     tally,
 )
-from esegeta.dissection.dissection import Dissection
-from esegeta.dissection.levels import Levels, inner_positions
+from esegeta.dissection.dissection import BYTES_OF_COUNT, MB, Dissection
+from esegeta.dissection.levels import Levels, inner_positions, is_dead
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6
@@ -120,13 +120,13 @@ def _count_part(
     above = find_above(maps.data, maps.grid, thresholds)
     voxels = tally(above, partition, count)
     centres = centres.to(device)
-    bins = bins_by_table(values, levels.table[own].to(device))
-    num_bins = levels.edges.shape[1] + 1
-    counts = histograms(bins, num_bins, partition.parts[centres], partition.num_parts)
-    inside = partition.of_concepts(counts.flatten(0, 1)).reshape(*counts.shape[:2], -1)
+    inside, everything = _count_bins(
+        values, levels.cuts.of_units(own, device), partition, centres, dissection.room()
+    )
     column = thresholds[:, None]
     near = (values - column).abs_() <= TIE * column.abs()
-    single = _count_image(dissection, partition, maps, values, thresholds)
+    limits = levels.minimum[own].to(device), levels.maximum[own].to(device)
+    single = _count_image(dissection, partition, maps, values, thresholds, limits)
     found = {
         "both": voxels.both,
         "units": voxels.units,
@@ -136,7 +136,7 @@ def _count_part(
         "peak": peak,
         "peak_voxel": centres[place],
         "inside": inside,
-        "everything": counts.sum(dim=2),
+        "everything": everything,
         "chance": dissection.chance.overlaps(above, partition, count, number),
         "image_both": single.both,
         "image_units": single.units,
@@ -144,10 +144,37 @@ def _count_part(
     return {name: tensor.cpu() for name, tensor in found.items()}
 
 
+def _count_bins(
+    values: Tensor, cuts: Cuts, partition: Partition, centres: Tensor, room_mb: float
+) -> tuple[Tensor, Tensor]:
+    """Return positions of each concept by bin, and all by bin; some units at a time."""
+    parts = partition.parts[centres]
+    counts_of_unit = cuts.num_bins * (2 * partition.num_parts + partition.members.shape[1])
+    step = max(int(room_mb * MB / (BYTES_OF_COUNT * counts_of_unit)), 1)
+    inside, everything = [], []
+    for first in range(0, len(values), step):
+        rows = slice(first, first + step)
+        bins = cuts.of_units(rows, values.device).bins(values[rows])
+        counts = histograms(bins, cuts.num_bins, parts, partition.num_parts)
+        own = partition.of_concepts(counts.flatten(0, 1))
+        inside.append(own.reshape(*counts.shape[:2], -1))
+        everything.append(counts.sum(dim=2))
+    return torch.cat(inside), torch.cat(everything)
+
+
 def _count_image(
-    dissection: Dissection, partition: Partition, maps: UnitMaps, values: Tensor, thresholds: Tensor
+    dissection: Dissection,
+    partition: Partition,
+    maps: UnitMaps,
+    values: Tensor,
+    thresholds: Tensor,
+    limits: tuple[Tensor, Tensor],
 ) -> Tally:
-    """Count M = {a >= T} in an image judged by itself; nothing where no image is."""
+    """Count M = {a >= T} in an image judged by itself; nothing where no image is.
+
+    Where T is the smallest activation there is, M would be the whole image, and is {a > T}; that
+    of a dead unit is empty.
+    """
     keys = dissection.keys.per_image
     count = len(maps.units)
     if keys is None:
@@ -156,7 +183,10 @@ def _count_image(
     if keys.threshold == "image":
         own = LargestValues(rank_of(values.shape[1], dissection.keys.quantile))
         own.add(values)
-        thresholds = own.thresholds()
+        low, high = values.aminmax(dim=1)
+        thresholds, limits = torch.where(is_dead(low, high), high, own.thresholds()), (low, high)
     # At least T is above the number before it.
     below = torch.nextafter(thresholds, torch.full_like(thresholds, -torch.inf))
-    return tally(find_above(maps.data, maps.grid, below), partition, count)
+    cuts_off = (thresholds > limits[0]) & ~is_dead(*limits)
+    level = torch.where(cuts_off, below, thresholds)
+    return tally(find_above(maps.data, maps.grid, level), partition, count)

@@ -13,7 +13,7 @@ import torch
 from esegeta.axes import Batch, Shape
 from esegeta.config import RunConfig
 from esegeta.config.dissection import DissectionKeys
-from esegeta.dissect import CHANCES, Chance, centre_voxels
+from esegeta.dissect import CHANCES, NUM_CUTS, Chance, centre_voxels
 from esegeta.dissection.concepts import ConceptPlan, plan_concepts
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
@@ -24,7 +24,11 @@ from esegeta.run.checks import blamed_on, check_writable
 BYTES_OF_FLOAT, BYTES_OF_COUNT = 4, 8
 MB = 2**20
 PART_OF_MEMORY = 0.25
-"""What maps of units, buffers of large values, and draws of chance may each take up."""
+"""What maps of units, large values, draws of chance and counts in bins may each take up."""
+ALWAYS_MB = 16
+"""Draws and counts of less than this are never refused."""
+COPIES_OF_BINS = 5
+"""One of a case, and of each fold one of the concept and one of everything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,13 +215,19 @@ def _require_known(
 
 
 def _check_memory(dissection: Dissection) -> None:
-    """Refuse draws of chance that would not fit into the memory that is allowed."""
+    """Refuse draws of chance, and counts in bins, beyond the memory that is allowed."""
     num_pairs = dissection.num_units * len(dissection.concepts.concepts)
-    needed = num_pairs * dissection.keys.chance.samples * BYTES_OF_COUNT / MB
-    if needed > dissection.room():
-        place = dissection.basis.config.document.place(("dissection",))
-        raise ConfigError(
-            f"{place}: dissection: {dissection.keys.chance.samples} draws for {num_pairs} pairs of "
-            f"unit and concept take {needed:.0f} MB, of {dissection.room():.0f} MB that they may",
-            hint="raise memory_mb, lower chance.samples, or take fewer layers",
-        )
+    samples = dissection.keys.chance.samples
+    room = max(dissection.room(), ALWAYS_MB)
+    place = dissection.basis.config.document.place(("dissection",))
+    for what, numbers, hint in (
+        (f"{samples} draws", samples, "lower chance.samples"),
+        ("counts by activation", COPIES_OF_BINS * (NUM_CUTS + 1), "name fewer concepts"),
+    ):
+        needed = num_pairs * numbers * BYTES_OF_COUNT / MB
+        if needed > room:
+            raise ConfigError(
+                f"{place}: dissection: {what} for {num_pairs} pairs of unit and concept take "
+                f"{needed:.0f} MB, of {room:.0f} MB that they may",
+                hint=f"raise memory_mb, {hint}, or take fewer layers",
+            )

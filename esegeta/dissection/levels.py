@@ -1,19 +1,18 @@
-"""First pass over the cases: the threshold of each unit, its range, and the edges of its bins."""
+"""First pass over the cases: the threshold of each unit, its range, and the cuts of its bins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from esegeta.dissect import (
+    Cuts,
     Sketch,
     ThresholdFinder,
-    bin_table,
     centre_voxels,
     positions_within,
     rank_of,
@@ -22,7 +21,8 @@ from esegeta.dissect import (
 from esegeta.dissection.dissection import Dissection
 from esegeta.predict import LayerGrid, UnitMaps, Units
 
-PerUnit = Float[Tensor, " U"]
+DEAD = 1e-5
+"""A unit that changes by no more than this part of itself is constant but for rounded blends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,32 +30,34 @@ class Levels:
     """What is known of each unit before anything is counted.
 
     Args:
-        threshold: the k-th largest activation over all cases.
+        threshold: the k-th largest activation over all cases; a dead unit's maximum.
         minimum: smallest activation.
-        maximum: largest activation; a unit with both the same is dead.
+        maximum: largest activation; a unit with both as good as the same is dead.
         mean: over the layer's positions, float64.
-        edges: of the bins that activations are counted in.
+        centre: of the cuts.
+        offsets: of the cuts of the bins that activations are counted in.
     """
 
     threshold: Float[Tensor, " U"]
     minimum: Float[Tensor, " U"]
     maximum: Float[Tensor, " U"]
     mean: Float[Tensor, " U"]
-    edges: Float[Tensor, "U E"]
+    centre: Float[Tensor, " U"]
+    offsets: Float[Tensor, "U E"]
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    @cached_property
-    def table(self) -> UInt8[Tensor, "U V"]:
-        """The bin of each unit by the upper bits of an activation."""
-        return bin_table(self.edges)
+    @property
+    def cuts(self) -> Cuts:
+        """Where activations are cut into bins."""
+        return Cuts(self.centre, self.offsets)
 
     @property
-    def dead(self) -> Tensor:
+    def dead(self) -> Bool[Tensor, " U"]:
         """Units that do not change over all cases."""
-        return self.minimum == self.maximum
+        return is_dead(self.minimum, self.maximum)
 
 
 class LevelFinder:
@@ -114,12 +116,19 @@ class LevelFinder:
 
     def levels(self) -> Levels:
         """Return the levels after the last pass."""
+        low, high = _joined(list(self._lows.values())), _joined(list(self._highs.values()))
+        threshold = _joined([finder.thresholds() for finder in self._finders.values()])
+        cuts = [
+            sketch.cuts(self._lows[part], self._highs[part])
+            for part, sketch in self._sketches.items()
+        ]
         return Levels(
-            _joined([finder.thresholds() for finder in self._finders.values()]),
-            _joined(list(self._lows.values())),
-            _joined(list(self._highs.values())),
+            torch.where(is_dead(low, high), high, threshold),
+            low,
+            high,
             _joined([total / self._num_positions[part] for part, total in self._sums.items()]),
-            _joined([sketch.edges() for sketch in self._sketches.values()]),
+            _joined([own.centre for own in cuts]),
+            _joined([own.offsets for own in cuts]),
         )
 
     def _values(self, maps: UnitMaps) -> Float[Tensor, "U N"]:
@@ -127,6 +136,11 @@ class LevelFinder:
         if self._upsampled:
             return maps.grid.to_voxels(maps.data).flatten(1)
         return native_values(maps)
+
+
+def is_dead(low: Float[Tensor, " U"], high: Float[Tensor, " U"]) -> Bool[Tensor, " U"]:
+    """Return which units do not change, given their smallest and largest activations."""
+    return high - low <= DEAD * torch.maximum(low.abs(), high.abs())
 
 
 def native_values(maps: UnitMaps) -> Float[Tensor, "U P"]:

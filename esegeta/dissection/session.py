@@ -164,7 +164,8 @@ class Session:
     def held_out_iou(self, totals: Totals, levels: Levels) -> Tensor:
         """Return the IoU over all cases, each at thresholds that were chosen on others.
 
-        NaN for all where there is only one case, or where the config does not want it.
+        NaN for all where there is only one case, or where the config does not want it; and for
+        concepts that fewer than two cases hold.
         """
         if len(self.cases) < FOLDS or not self.dissection.keys.holdout:
             return torch.full_like(totals.p, torch.nan)
@@ -176,7 +177,8 @@ class Session:
                 reading = self.reading(case)
                 maps = self.source.maps(case, reading.image)
                 partition = self._partition(number, reading)()
-                own = count_held_out(self.dissection, thresholds[number % FOLDS], partition, maps)
+                chosen = totals.thresholds_of(number, thresholds)
+                own = count_held_out(self.dissection, chosen, partition, maps)
                 both, union = both + own[0], union + own[1]
         return both.double() / union.double()
 

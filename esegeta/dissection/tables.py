@@ -53,7 +53,7 @@ def results_of(dissection: Dissection, levels: Levels, totals: Totals, held_out:
                 best,
                 named,
                 threshold=float(levels.threshold[row]),
-                share_above=float(totals.above[row] / totals.positions[row]),
+                share_above=int(totals.above[row]) / int(totals.positions[row]),
                 ties=int(totals.ties[row]),
                 dead=bool(levels.dead[row]),
                 minimum=float(levels.minimum[row]),
@@ -167,8 +167,8 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
         notes.append(
             f"{len(tied)} units tie at their threshold: less than half of the quantile is above it"
         )
-    if len(dissection.basis.cases) == 1 and dissection.keys.holdout:
-        notes.append("best_threshold_iou needs two cases: thresholds are chosen on other cases")
+    if dissection.keys.holdout:
+        notes += _held_out_notes(dissection, totals)
     smallest = 1 / (dissection.keys.chance.samples + 1)
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
@@ -184,6 +184,16 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
             "chance.samples name rarer detectors"
         )
     return notes
+
+
+def _held_out_notes(dissection: Dissection, totals: Totals) -> list[str]:
+    if len(dissection.basis.cases) == 1:
+        return ["best_threshold_iou needs two cases: thresholds are chosen on other cases"]
+    names = zip(dissection.concepts.names, totals.holders.tolist(), strict=True)
+    single = [name for name, count in names if count == 1]
+    if not single:
+        return []
+    return [f"best_threshold_iou needs two cases with the concept: {', '.join(single)} has one"]
 
 
 def _is_tied(dissection: Dissection, finding: UnitFinding) -> bool:

@@ -1,4 +1,9 @@
-"""Counts of all cases together, and third pass: the IoU at thresholds of other cases."""
+"""Counts of all cases together, and third pass: the IoU at thresholds of other cases.
+
+For thresholds the cases of each concept fall into two folds, and each fold is judged at those of
+the other. Cases that hold the concept take turns, and so do those that do not: what is rare is
+not all in one of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from esegeta.dissect import (
@@ -25,7 +30,6 @@ from esegeta.predict import UnitMaps
 
 VOXELS_AT_A_TIME = 1 << 21
 FOLDS = 2
-"""Every other case is in the same fold; each is judged at thresholds of the other fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,10 @@ class Totals:
         positions: of each unit's layer.
         above: positions above the threshold.
         ties: positions at the threshold.
-        inside: positions of each concept by bin, of each fold of cases.
-        everything: all positions by bin, of each fold.
+        inside: positions of each concept by bin, in each fold of its cases.
+        everything: all positions by bin, in each fold of each concept's cases.
+        fold: which fold of each concept's a case is in.
+        holders: cases that hold each concept.
         p: of each unit and concept against chance.
     """
 
@@ -47,7 +53,9 @@ class Totals:
     above: Int[Tensor, " U"]
     ties: Int[Tensor, " U"]
     inside: Int[Tensor, "F U B K"]
-    everything: Int[Tensor, "F U B"]
+    everything: Int[Tensor, "F U B K"]
+    fold: Int[Tensor, "N K"]
+    holders: Int[Tensor, " K"]
     p: Float[Tensor, "U K"]
 
     @classmethod
@@ -55,24 +63,24 @@ class Totals:
         """Add up cases as they come; what is held does not grow with their number."""
         total: Tally | None = None
         sums: dict[str, Tensor] = {}
-        folds: dict[tuple[str, int], Tensor] = {}
-        for number, case in enumerate(cases):
+        turns, folds = Turns(), []
+        for case in cases:
             total = case.tally if total is None else total + case.tally
             for name in ("positions", "above", "ties", "chance"):
                 value = getattr(case, name)
                 sums[name] = sums[name] + value if name in sums else value
-            for name in ("inside", "everything"):
-                value, place = getattr(case, name), (name, number % FOLDS)
-                folds[place] = folds[place] + value if place in folds else value
+            folds.append(turns.next(case.concepts > 0))
+            shape = (FOLDS, *case.inside.shape)
+            for name, value in (
+                ("inside", case.inside),
+                ("everything", case.everything[..., None]),
+            ):
+                found = sums.setdefault(name, torch.zeros(shape, dtype=torch.int64))
+                for fold in range(FOLDS):
+                    found[fold] += value * (folds[-1] == fold)
         assert total is not None
-        stacked = {
-            name: torch.stack(
-                [folds.get((name, f), torch.zeros_like(folds[name, 0])) for f in range(FOLDS)]
-            )
-            for name in ("inside", "everything")
-        }
-        p = p_values(total.both, sums.pop("chance"))
-        return cls(tally=total, p=p, **sums, **stacked)
+        p = p_values(total, sums.pop("chance"))
+        return cls(tally=total, p=p, fold=torch.stack(folds), holders=turns.holders, **sums)
 
     @property
     def q(self) -> Float[Tensor, "U K"]:
@@ -82,15 +90,48 @@ class Totals:
     @property
     def auroc(self) -> Float[Tensor, "U K"]:
         """Of the activation as a score of each concept."""
-        return auroc(self.inside.sum(dim=0), self.everything.sum(dim=0))
+        # Each concept's folds are all cases.
+        return auroc(self.inside.sum(dim=0), self.everything[..., 0].sum(dim=0))
 
     def held_out_thresholds(self, levels: Levels) -> Float[Tensor, "F U K"]:
-        """Return, for each fold, the best thresholds of the other fold."""
+        """Return, for each fold, the best thresholds of the other fold.
+
+        NaN for both where one of them does not hold the concept: nothing is chosen, or judged.
+        """
         found = [
-            best_thresholds(self.inside[1 - fold], self.everything[1 - fold], levels.edges)
+            best_thresholds(self.inside[1 - fold], self.everything[1 - fold], levels.cuts.values)
             for fold in range(FOLDS)
         ]
-        return torch.stack(found)
+        thresholds = torch.stack(found)
+        lost = thresholds.isnan().any(dim=0)
+        return torch.where(lost, torch.full_like(thresholds, torch.nan), thresholds)
+
+    def thresholds_of(self, case: int, thresholds: Float[Tensor, "F U K"]) -> Float[Tensor, "U K"]:
+        """Return at which thresholds a case, by its number, is judged."""
+        place = self.fold[case].expand(1, *thresholds.shape[1:])
+        return thresholds.gather(0, place)[0]
+
+
+class Turns:
+    """Deals cases out to the folds of each concept, as they come."""
+
+    def __init__(self) -> None:
+        self._dealt: dict[bool, Tensor] = {}
+
+    @property
+    def holders(self) -> Int[Tensor, " K"]:
+        """Cases so far that hold each concept."""
+        return self._dealt[True]
+
+    def next(self, holds: Bool[Tensor, " K"]) -> Int[Tensor, " K"]:
+        """Return the fold of the next case, for each concept that it holds or does not hold."""
+        fold = torch.zeros(len(holds), dtype=torch.int64)
+        for kind in (True, False):
+            dealt = self._dealt.setdefault(kind, torch.zeros(len(holds), dtype=torch.int64))
+            own = holds == kind
+            fold = torch.where(own, dealt % FOLDS, fold)
+            self._dealt[kind] = dealt + own
+        return fold
 
 
 def count_held_out(
@@ -103,14 +144,16 @@ def count_held_out(
 
     Args:
         dissection: whose units and concepts.
-        thresholds: chosen on other cases.
+        thresholds: chosen on other cases; NaN where none is.
         partition: of the case, by concepts.
         maps: of all units, by part.
 
     Returns:
-        Voxels of mask and concept, and of mask or concept.
+        Voxels of mask and concept, and of mask or concept; none where there is no threshold.
     """
     both, union = [], []
+    judged = ~thresholds.isnan()
+    thresholds = thresholds.nan_to_num(nan=torch.inf)
     for item in maps:
         first = dissection.starts[item.units]
         step = max(VOXELS_AT_A_TIME // partition.num_voxels, 1)
@@ -121,4 +164,4 @@ def count_held_out(
             counts = count_at(values, thresholds[rows].to(values.device), partition)
             both.append(counts[0].cpu())
             union.append(counts[1].cpu())
-    return torch.cat(both), torch.cat(union)
+    return torch.cat(both) * judged, torch.cat(union) * judged

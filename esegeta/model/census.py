@@ -48,12 +48,14 @@ def find_unit_layers(
     """
     runs: Counter[str] = Counter()
     outputs: dict[str, Tensor | None] = {}
+    versions: dict[str, int] = {}
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             runs[name] += 1
             outputs.pop(name, None)  # so that the order is that of the latest run
-            outputs[name] = first_tensor(output)
+            outputs[name] = tensor = first_tensor(output)
+            versions[name] = 0 if tensor is None else tensor._version
 
         return module.register_forward_hook(hook)
 
@@ -65,18 +67,22 @@ def find_unit_layers(
         for handle in handles:
             handle.remove()
     if names == ALL_LAYERS:
-        return _all_layers(outputs, runs, window)
+        return _all_layers(outputs, versions, runs, window)
     listed = [names] if isinstance(names, str) else names
     return tuple(_named_layer(network, name, outputs, runs, window) for name in listed)
 
 
 def _all_layers(
-    outputs: dict[str, Tensor | None], runs: Counter[str], window: Tensor
+    outputs: dict[str, Tensor | None],
+    versions: dict[str, int],
+    runs: Counter[str],
+    window: Tensor,
 ) -> tuple[UnitLayer, ...]:
-    outermost: dict[int, tuple[str, Tensor]] = {}
+    # An activation in place returns the tensor that it was given, with other values.
+    outermost: dict[tuple[int, int], tuple[str, Tensor]] = {}
     for name, output in outputs.items():
         if output is not None and runs[name] == 1 and _is_map(output, window):
-            outermost[id(output)] = (name, output)
+            outermost[id(output), versions[name]] = (name, output)
     if not outermost:
         raise LayerError("the network has no layer with a spatial output", hint="name a layer")
     return tuple(_unit_layer(name, output) for name, output in outermost.values())

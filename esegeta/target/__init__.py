@@ -3,6 +3,7 @@
 from esegeta.target.quantity import QUANTITIES, Quantity
 from esegeta.target.reading import Reading, UnitScene, require_one_layer
 from esegeta.target.region import (
+    DISTANCE_TOLERANCE_MM,
     Boundary,
     Box,
     Component,
@@ -26,6 +27,7 @@ from esegeta.target.voxels import VoxelTarget
 from esegeta.target.whole import DiceTarget, VolumeTarget
 
 __all__ = [
+    "DISTANCE_TOLERANCE_MM",
     "QUANTITIES",
     "Boundary",
     "Box",

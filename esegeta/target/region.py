@@ -255,6 +255,10 @@ class Everywhere(Region):
         return torch.ones(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
 
 
+DISTANCE_TOLERANCE_MM = 1e-4
+"""Affines are stored in float32: what is 2 mm apart on an oblique grid may be 2.0000001 mm."""
+
+
 def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) -> Mask:
     """Return voxels whose distance to the other side of a mask's surface is at most `within_mm`.
 
@@ -263,7 +267,7 @@ def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) 
     if not bool(inside.any()) or bool(inside.all()):
         return torch.zeros_like(inside)
     inner, outer = distance_to(~inside, spacing_mm), distance_to(inside, spacing_mm)
-    return torch.where(inside, inner, outer) <= within_mm + 1e-6
+    return torch.where(inside, inner, outer) <= within_mm + DISTANCE_TOLERANCE_MM
 
 
 def distance_to(mask: Mask, spacing_mm: tuple[float, ...]) -> Float[Tensor, "*S"]:

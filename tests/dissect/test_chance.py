@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -32,9 +35,9 @@ def p_of(null: Chance, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> 
     totals, draws = [], []
     for number, (units, concepts) in enumerate(cases):
         above, partition = above_of(units), Partition.of(concepts)
-        totals.append(tally(above, partition, len(units)).both)
+        totals.append(tally(above, partition, len(units)))
         draws.append(null.overlaps(above, partition, len(units), number))
-    return p_values(sum(totals), sum(draws))
+    return p_values(functools.reduce(operator.add, totals), sum(draws))
 
 
 def shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -102,6 +105,14 @@ def test_an_empty_unit_has_no_p() -> None:
     for null in (CircularShift(samples=9), Permutation(samples=9)):
         p = p_of(null, [(torch.stack([empty, blob(1)]), [blob(2), empty])])
         assert p.isnan().tolist() == [[True, True], [False, True]]
+
+
+def test_masks_that_never_meet_have_a_p_of_one() -> None:
+    """One voxel against one voxel: no draw may hit, and the pair is a test like any other."""
+    one, other = torch.zeros(2, *SHAPE, dtype=torch.bool)
+    one[0, 0, 0] = other[5, 5, 5] = True
+    for null in (CircularShift(samples=9), Permutation(samples=9)):
+        assert p_of(null, [(one[None], [other])]).tolist() == [[1.0]]
 
 
 def test_adjusted_p_equal_scipy() -> None:

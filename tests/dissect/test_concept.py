@@ -102,6 +102,20 @@ def test_bands_of_distance_tile_the_outside(ndim: int) -> None:
     assert torch.equal(sum(mask.long() for mask in found), (place.truth != 3).long())
 
 
+@pytest.mark.parametrize("width", [2.0000001, 1.9999999, 2.0])
+def test_bands_know_that_affines_are_stored_in_float32(width: float) -> None:
+    """Four voxels on from the mask are 8 mm from it, whatever the last bits of the voxels say."""
+    affine = np.diag([width, 1.0, 1.0, 1.0])
+    volume = volume_from_tensor(torch.zeros(1, 12, 3), affine=affine)
+    truth = torch.zeros(12, 3, dtype=torch.int64)
+    truth[0] = 1
+    place = Ground(volume, truth, {})
+    organ = Concept("organ", LabelValues((1,)))
+    near, far = (one(Distance("organ", *band), place, organ) for band in ((0, 8), (8, 16)))
+    assert near[:, 0].tolist() == [0 < row <= 4 for row in range(12)]
+    assert far[:, 0].tolist() == [4 < row <= 8 for row in range(12)]
+
+
 def test_no_distance_from_nothing(ndim: int) -> None:
     none = Concept("none", LabelValues((5,)))
     assert not one(Distance("none", 0.0, 1e9), ground(ndim), none).any()

@@ -8,11 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from esegeta.dissect.curves import (
-    Sketch,
     auroc,
     best_thresholds,
-    bin_table,
-    bins_by_table,
     centre_voxels,
     count_at,
     histograms,
@@ -23,11 +20,11 @@ from esegeta.predict import LayerGrid, WindowPlan
 
 
 def counted(
-    values: torch.Tensor, edges: torch.Tensor, inside: torch.Tensor
+    values: torch.Tensor, cuts: torch.Tensor, inside: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return counts by bin of one concept, and of everything."""
-    bins = torch.searchsorted(edges, values)
-    counts = histograms(bins, edges.shape[1] + 1, inside.long(), 2)
+    bins = torch.searchsorted(cuts, values)
+    counts = histograms(bins, cuts.shape[1] + 1, inside.long(), 2)
     return counts[:, :, 1:], counts.sum(dim=2)
 
 
@@ -41,18 +38,6 @@ def test_auroc_equals_scikit_learn_on_values_that_fill_bins_of_their_own() -> No
         assert float(found[unit, 0]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_auroc_of_quantile_bins_is_near() -> None:
-    values = torch.randn(4, 30_000)
-    inside = values[0] + torch.randn(30_000) > 1.5
-    sketch = Sketch(3)
-    for part in values.tensor_split(3, dim=1):
-        sketch.add(part)
-    found = auroc(*counted(values, sketch.edges(), inside))
-    for unit in range(4):
-        expected = roc_auc_score(inside.numpy(), values[unit].numpy())
-        assert float(found[unit, 0]) == pytest.approx(expected, abs=1e-3)
-
-
 def test_auroc_of_nothing_or_everything_is_not_a_number() -> None:
     values = torch.randn(1, 50)
     for inside in (torch.zeros(50), torch.ones(50)):
@@ -62,14 +47,34 @@ def test_auroc_of_nothing_or_everything_is_not_a_number() -> None:
 def test_the_best_threshold_is_that_of_a_search() -> None:
     values = torch.randn(3, 500)
     inside = values.mean(dim=0) + 0.3 * torch.randn(500) > 0.5
-    edges = values[:, :60].sort(dim=1).values
-    found = best_thresholds(*counted(values, edges, inside), edges)
+    cuts = values[:, :60].sort(dim=1).values
+    counts, everything = counted(values, cuts, inside)
+    found = best_thresholds(counts, everything[:, :, None], cuts)
     for unit in range(3):
-        ious = [
-            float(((values[unit] > cut) & inside).sum() / ((values[unit] > cut) | inside).sum())
-            for cut in edges[unit]
-        ]
-        assert float(found[unit, 0]) == float(edges[unit, int(np.argmax(ious))])
+        ious = np.array(
+            [
+                float(((values[unit] > cut) & inside).sum() / ((values[unit] > cut) | inside).sum())
+                for cut in cuts[unit]
+            ]
+        )
+        best = np.flatnonzero(ious == ious.max())
+        assert float(found[unit, 0]) == float(cuts[unit, best[(len(best) - 1) // 2]])
+
+
+def test_of_equally_good_thresholds_the_middle_one() -> None:
+    """Nothing lies between 0 and 1, where it may be cut anywhere."""
+    values = torch.cat([torch.zeros(80), torch.ones(20)])[None]
+    cuts = torch.linspace(-0.5, 1.5, 21)[None]
+    counts, everything = counted(values, cuts, values[0] > 0)
+    found = best_thresholds(counts, everything[:, :, None], cuts)
+    assert float(found[0, 0]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_without_positives_there_is_no_threshold() -> None:
+    values = torch.randn(2, 50)
+    cuts = values[:, :9].sort().values
+    counts, everything = counted(values, cuts, torch.zeros(50))
+    assert best_thresholds(counts, everything[:, :, None], cuts).isnan().all()
 
 
 @pytest.mark.parametrize("same", [False, True])
@@ -83,27 +88,6 @@ def test_counts_at_a_threshold_for_each_pair(same: bool) -> None:
     above = values[:, None] > thresholds[:, :, None]
     assert torch.equal(both, (above & concepts[None]).sum(dim=2))
     assert torch.equal(union, (above | concepts[None]).sum(dim=2))
-
-
-def test_edges_are_quantiles_of_all_cases() -> None:
-    sketch = Sketch(2)
-    sketch.add(torch.arange(0.0, 1000)[None])
-    sketch.add(torch.arange(1000.0, 2000)[None])
-    edges = sketch.edges()
-    assert edges.shape == (1, 255)
-    expected = torch.arange(1, 256) / 256 * 1999
-    torch.testing.assert_close(edges[0], expected, atol=1.0, rtol=2**-7)
-
-
-def test_a_table_finds_the_bins_of_a_search() -> None:
-    values = torch.cat([torch.randn(3, 500), 1e-3 * torch.randn(3, 500).relu()], dim=1)
-    sketch = Sketch(1)
-    sketch.add(values)
-    edges = sketch.edges()
-    assert (edges.diff(dim=1) >= 0).all()
-    at = torch.cat([values, edges, torch.nextafter(edges, edges + 1)], dim=1)
-    expected = (at[:, None] > edges[:, :, None]).sum(dim=1)
-    assert torch.equal(bins_by_table(at, bin_table(edges)).long(), expected)
 
 
 CENTRES = {

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from tests.dissection.planted import COUNT, pairs, planted_lab, table
-from tests.experiments import esegeta, read_json, save_image, voxels
+from tests.dissection.planted import COUNT, noisy_lab, pairs, planted_lab, table
+from tests.experiments import Lab, esegeta, read_json, save_image, voxels
 
 SETTINGS = {
     "2d": {"shape": (15, 9)},
@@ -134,18 +135,76 @@ def test_dead_units_have_no_mask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threshold", ["dataset", "image"])
+def test_dead_units_detect_nothing_in_any_image(threshold: str, tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    without(lab, 2, "ab", labels=False)
+    lab.keys["dissection"]["per_image"] = {"threshold": threshold, "min_iou": 0.01}
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    rows = [row for row in table(lab, "per_image.csv") if row["unit"] == "1"]
+    assert {(row["iou"], row["detected"]) for row in rows} == {("0.0", "0")}
+    assert table(lab, "units.csv")[1]["images_detected"] == "0.0"
+
+
+def test_a_unit_that_is_constant_but_for_blends_is_dead(tmp_path: Path) -> None:
+    lab = noisy_lab(tmp_path)
+    lab.keys["inference"].update(blend="gaussian", overlap=0.7)
+    state = load_file(tmp_path / "w.safetensors")
+    name = next(key for key in state if key.startswith("model.0") and key.endswith("conv.weight"))
+    state[name][0] = 0.0  # what is left is the norm of a constant and its bias
+    bias = name.replace("weight", "bias")
+    state[bias][0] = 3.0
+    save_file(state, tmp_path / "w.safetensors")
+    lab.keys["dissection"]["layers"] = [name.removesuffix(".weight")]
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    row = table(lab, "units.csv")[0]
+    assert float(row["minimum"]) == pytest.approx(3, abs=1e-5)
+    assert (row["dead"], row["named"], row["iou"], row["p"]) == ("1", "0", "0.0", "nan")
+
+
+def without(lab: Lab, label: int, names: str, *, labels: bool = True) -> None:
+    """Take a label out of the images of some cases, and out of their label maps."""
+    for name in names:
+        for ending in ("0", "label") if labels else ("0",):
+            path = lab.folder / f"{name}_{ending}.nii.gz"
+            array = voxels(path).copy()
+            array[array == label] = 0
+            save_image(path, array.astype(np.int16 if ending == "label" else np.float32))
+
+
+@pytest.mark.parametrize("holders", ["ac", "bd", "ad", "abc"])
+def test_what_few_cases_hold_has_thresholds_of_other_holders(holders: str, tmp_path: Path) -> None:
+    """Whichever cases they are: of each concept the holders take turns."""
+    lab = planted_lab(tmp_path, cases=4)
+    without(lab, 1, "".join(set("abcd") - set(holders)))
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    found = pairs(lab)
+    for label in range(COUNT):
+        assert found["detector", label, f"c{label + 1}"]["best_threshold_iou"] == 1
+
+
+def test_what_one_case_holds_has_no_threshold_of_others(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path, cases=3)
+    without(lab, 1, "ac")
+    result = esegeta("dissect", lab.write())
+    found = pairs(lab)
+    for unit in range(COUNT):
+        assert np.isnan(found["detector", unit, "c1"]["best_threshold_iou"])
+    assert found["detector", 1, "c2"]["best_threshold_iou"] == 1
+    assert "best_threshold_iou needs two cases with the concept: c1 has one" in result.stdout
+
+
+@pytest.mark.parametrize("threshold", ["dataset", "image"])
 def test_images_by_themselves(threshold: str, tmp_path: Path) -> None:
-    """M = {a >= T}: with T at 0 that is everything, and the IoU is the concept's share."""
+    """With T at the smallest activation, of which all voxels have at least as much, M = {a > T}."""
     lab = planted_lab(tmp_path, cases=3)
     lab.keys["dissection"]["per_image"] = {"threshold": threshold, "min_iou": 0.1}
     assert esegeta("dissect", lab.write()).exit_code == 0
     rows = table(lab, "per_image.csv")
     assert len(rows) == 3 * COUNT * COUNT
     for row in rows:
-        truth = voxels(tmp_path / f"{row['case']}_label.nii.gz")
-        share = float((truth == int(row["concept"][1:])).mean())
-        assert float(row["iou"]) == pytest.approx(share)
-        assert row["detected"] == str(int(share >= 0.1))
+        own = int(row["unit"]) + 1 == int(row["concept"][1:])
+        assert float(row["iou"]) == own
+        assert row["detected"] == str(int(own))
     for row in table(lab, "units.csv"):
         own = [
             item

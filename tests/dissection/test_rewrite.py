@@ -84,6 +84,22 @@ def test_equals_a_rewrite_in_numpy(ndim: int, tmp_path: Path) -> None:
                 assert found[layer, unit, name]["iou"] == pytest.approx(both / union, abs=1e-12)
 
 
+def test_images_by_themselves_equal_a_rewrite(tmp_path: Path) -> None:
+    """M = {a >= T} of each image, on maps of which no threshold is the smallest activation."""
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"].update(layers=["model.2"], per_image={"threshold": "dataset"})
+    maps = maps_of(lab)
+    assert esegeta("dissect", lab.write()).exit_code == 0
+    levels = [float(row["threshold"]) for row in table(lab, "units.csv")]
+    rows = {(r["case"], r["unit"], r["concept"]): r for r in table(lab, "per_image.csv")}
+    for name, case in zip("ab", maps, strict=True):
+        truth = load_truth(lab, name) > 0
+        for unit, (data, level) in enumerate(zip(case["model.2"][0], levels, strict=True)):
+            above = data >= level
+            expected = (above & truth).sum() / (above | truth).sum()
+            assert float(rows[name, str(unit), "any"]["iou"]) == pytest.approx(expected)
+
+
 def inner(grid: Any) -> Any:
     """Return the positions whose centre is in the volume, as one line of values each case."""
     parts = []

@@ -1,0 +1,37 @@
+"""Which layers have units: each map once, whoever hands it on, and whoever writes over it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from esegeta.model import find_unit_layers
+
+
+class Block(nn.Module):
+    """Hands on the output of what is inside it."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.inside(x)
+        return y
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_layer_before_an_activation_in_place_is_one(inplace: bool) -> None:
+    """The same tensor is handed on, with other values: a layer of its own in front of it."""
+    network = nn.Sequential(Block(nn.Conv2d(1, 3, 1), nn.ReLU(inplace)), nn.Conv2d(3, 2, 1))
+    with torch.no_grad():
+        found = find_unit_layers(network, "all", torch.randn(1, 1, 4, 4))
+    assert [layer.name for layer in found] == ["0.inside.0", "0", "1"]
+
+
+def test_the_outermost_of_those_who_hand_on_a_map_stands_for_all() -> None:
+    network = nn.Sequential(Block(Block(nn.Conv2d(1, 3, 1))), nn.Identity())
+    with torch.no_grad():
+        found = find_unit_layers(network, "all", torch.randn(1, 1, 4, 4))
+    assert [layer.num_units for layer in found] == [3]
