@@ -126,4 +126,4 @@ class Sketch:
 
 
 def _upper_half(differences: Tensor) -> Int[Tensor, "*any"]:
-    return (ordered_bits(differences) >> HALF_BITS) + BINS // 2
+    return (ordered_bits(differences) >> HALF_BITS).add_(BINS // 2)

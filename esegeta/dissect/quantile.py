@@ -151,7 +151,7 @@ class BitHistograms:
 def ordered_bits(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
     """Return int64 keys in -2^31..2^31 in the order of float32 values; both zeros have one."""
     bits = (values + 0.0).view(torch.int32)
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+    return (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits).long()
 
 
 def values_of_bits(keys: Int[Tensor, "*any"]) -> Float[Tensor, "*any"]:
