@@ -185,3 +185,34 @@ def test_thresholds_and_overlaps_read_each_file_once(
     passes = session.Session(build_dissection(load_config(lab.config)), Silence())
     list(passes.counts(passes.levels()))
     assert len(read) == len(set(read)) == 4  # image and label of two cases
+
+
+def test_another_dissection_replaces_the_results_only_when_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"]["min_iou"] = 0.0
+    esegeta("dissect", lab.write())
+    folder = lab.root / "dissection"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert any(path.suffix == ".png" for path in before)
+    lab.keys["dissection"]["quantile"] = 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "count_case", kill_at(1, session.count_case))
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    assert {path: path.read_bytes() for path in before} == before
+    result = esegeta("dissect", lab.write())
+    assert "is replaced once this one is ready" in result.stdout
+    assert read_json(folder / "summary.json")["quantile"] == 0.1
+
+
+def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"].update(
+        min_iou=0.0, q_value=1.0, ablation={"draws": 2}, trails={"samples": 100}
+    )
+    lines = esegeta("dissect", lab.write()).stdout.splitlines()
+    counts = [line.split("]")[0][1:].split("/") for line in lines if line.startswith("[")]
+    assert len({total for _, total in counts}) == 1
+    assert counts[-1][0] == counts[-1][1]

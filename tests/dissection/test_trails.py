@@ -68,6 +68,16 @@ def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
     }
 
 
+def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
+    """Few permutations are enough for few causes, however many pairs have none."""
+    lab = causal_lab(tmp_path)
+    lab.keys["dissection"]["trails"]["permutations"] = 24
+    found = trails_of(lab)
+    assert set(edges_of(found)) == EDGES
+    assert all(edge["p"] == 0.04 and edge["q"] == pytest.approx(0.04) for edge in found["edges"])
+    assert found["pairs_influenced"] < found["pairs"] and not found["notes"]
+
+
 def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
