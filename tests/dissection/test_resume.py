@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from esegeta.config import load_config
-from esegeta.dissection import build_dissection, counts, session
+from esegeta.dissection import build_dissection, counts, influence, session
 from esegeta.run import Silence
 from esegeta.volume import load
+from tests.dissection.causal import causal_lab
 from tests.dissection.planted import noisy_lab, table
 from tests.experiments import Lab, esegeta, read_json
 
@@ -216,3 +217,23 @@ def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
     counts = [line.split("]")[0][1:].split("/") for line in lines if line.startswith("[")]
     assert len({total for _, total in counts}) == 1
     assert counts[-1][0] == counts[-1][1]
+
+
+def test_trails_go_on_with_the_cases_that_were_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    whole = causal_lab(tmp_path / "other")
+    assert esegeta("dissect", whole.write()).exit_code == 0
+    lab = causal_lab(tmp_path)
+    kill = kill_at(1, influence.Influences._changed)  # within the first case's influences
+    with monkeypatch.context() as patch:
+        patch.setattr(influence.Influences, "_changed", kill)
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    result = esegeta("dissect", lab.write())
+    assert "n1 / dissection / trails, samples: skipped (finished before)" in result.stdout
+    assert "n0 / dissection / trails, influences ..." in result.stdout
+    for name in ("trails.json", "trails.graphml"):
+        folders = [each.root / "dissection" for each in (lab, whole)]
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1

@@ -13,7 +13,7 @@ from scipy import stats
 
 from tests.dissection.causal import EDGES, causal_lab
 from tests.dissection.planted import noisy_lab, planted_lab
-from tests.experiments import Lab, esegeta, read_json, refused
+from tests.experiments import Lab, esegeta, read_json, refused, save_image, voxels
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "2d": {"shape": (30, 20)},
@@ -121,6 +121,17 @@ def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
     assert found["held_at"] == to
     notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
     assert f"trails: 12000 samples are wanted and windows hold {image.size}" in notes
+
+
+def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    for entry in lab.keys["data"]["cases"]:
+        path = tmp_path / entry["image"][0]
+        save_image(path, np.zeros_like(voxels(path), dtype=np.float32))
+    lab.keys["dissection"]["trails"] = True
+    found = trails_of(lab)
+    assert not found["edges"] and not found["trails"]
+    assert "trails: none leads to label1, label2, label3" in found["notes"]
 
 
 def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
