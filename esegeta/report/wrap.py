@@ -1,0 +1,23 @@
+"""Text that stays within the width of a figure."""
+
+from __future__ import annotations
+
+import textwrap
+
+CHARACTER_EM = 0.56
+"""Mean width of a character of matplotlib's font, in units of its size."""
+
+POINTS_PER_INCH = 72
+
+
+def wrap(text: str, width_inches: float, points: float) -> str:
+    """Return a text with line breaks, so that no line is wider than it may be.
+
+    Args:
+        text: lines that it has already are kept.
+        width_inches: of the room.
+        points: size of the font.
+    """
+    columns = max(int(width_inches * POINTS_PER_INCH / (CHARACTER_EM * points)), 8)
+    lines = (textwrap.wrap(line, columns) or [""] for line in text.split("\n"))
+    return "\n".join(line for some in lines for line in some)
