@@ -18,8 +18,7 @@ from esegeta.report.retraining_figure import COLOURS
 from esegeta.report.wrap import wrap
 
 DPI = 110
-MOST_ROWS = 8
-"""Layers above each other; more of them are put side by side."""
+ROW_INCHES = 1.15
 
 HATCHES = ("", "////", "....", "xxxx")
 """Taken in turn once the colours are used up."""
@@ -46,11 +45,12 @@ def concepts_figure(counts: Counts, categories: Mapping[str, str], title: str) -
         title: above all.
     """
     shown = {layer: own for layer, own in counts.items() if any(own.values())}
-    num_columns = max(math.ceil(len(shown) / MOST_ROWS), 1)
-    num_rows = max(math.ceil(len(shown) / num_columns), 1)
     column_inches = max(2.0 + 0.42 * len(categories), 4.2)
+    # Many layers are put side by side, so that the figure is about as wide as it is high.
+    num_columns = max(round(math.sqrt(len(shown) * ROW_INCHES / column_inches)), 1)
+    num_rows = max(math.ceil(len(shown) / num_columns), 1)
     width = column_inches * num_columns
-    figure = Figure(figsize=(width, 1.15 * num_rows + 2.1), layout="constrained")
+    figure = Figure(figsize=(width, ROW_INCHES * num_rows + 2.1), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
     axes = list(panels.T.flat)

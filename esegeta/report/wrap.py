@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 CHARACTER_EM = 0.56
 """Mean width of a character of matplotlib's font, in units of its size."""
 
 POINTS_PER_INCH = 72
+
+
+class Wrapper(textwrap.TextWrapper):
+    """Breaks lines within names, too: after an underscore, dot, dash or slash."""
+
+    wordsep_re = re.compile(r"(\s+|\S*?[_./-](?=[A-Za-z]))")
 
 
 def wrap(text: str, width_inches: float, points: float) -> str:
@@ -19,5 +26,5 @@ def wrap(text: str, width_inches: float, points: float) -> str:
         points: size of the font.
     """
     columns = max(int(width_inches * POINTS_PER_INCH / (CHARACTER_EM * points)), 8)
-    lines = (textwrap.wrap(line, columns) or [""] for line in text.split("\n"))
+    lines = (Wrapper(columns).wrap(line) or [""] for line in text.split("\n"))
     return "\n".join(line for some in lines for line in some)
