@@ -18,7 +18,7 @@ from esegeta.report.save import LABEL_COLOURS
 from esegeta.report.trail_routes import (
     BOX_INCHES,
     COLUMN_INCHES,
-    LANE_INCHES,
+    SPREAD_INCHES,
     Board,
     lay_board,
     routes,
@@ -128,7 +128,7 @@ def _draw_edges(
     for edge in edges:
         curve = curves[edge.source, edge.target]
         _draw_edge(axis, curve, edge, EDGE_COLOUR, 0.15 + 0.35 * edge.weight)
-    step = min(BESIDE_INCHES, LANE_INCHES / 2 / max(len(trails), 1))
+    step = min(BESIDE_INCHES, SPREAD_INCHES / max(len(trails), 1))
     for place, found in enumerate(trails.values()):
         offset = step * ((len(trails) - 1) / 2 - place)
         for edge in found[0].edges if found else ():

@@ -11,10 +11,13 @@ from matplotlib.path import Path as Curve
 
 from esegeta.dissect import TrailEdge, TrailNode
 
-BOX_INCHES = 1.36
-COLUMN_INCHES = 2.5
-LANE_INCHES = 0.46
-"""Room between two boxes above each other. Edges that skip the layer pass in the middle half."""
+BOX_INCHES = 1.5
+COLUMN_INCHES = 2.6
+LANE_INCHES = 0.5
+"""Room between two boxes above each other, where edges pass that skip the layer."""
+
+SPREAD_INCHES = 0.4 * LANE_INCHES
+"""What edges in one lane, and trails beside each other, may each take up of it."""
 
 LARGEST_STEP_INCHES = 0.1
 """Between edges in one lane."""
@@ -101,7 +104,7 @@ def routes(board: Board, edges: Sequence[TrailEdge]) -> dict[tuple[TrailNode, Tr
     heights: dict[TrailEdge, dict[int, float]] = {edge: {} for edge in edges}
     for (column, lane), passing in passages.items():
         passing.sort(key=lambda item: item[0])
-        step = min(LANE_INCHES / 2 / len(passing), LARGEST_STEP_INCHES)
+        step = min(SPREAD_INCHES / len(passing), LARGEST_STEP_INCHES)
         for place, (_, edge) in enumerate(passing):
             heights[edge][column] = lane + (place - (len(passing) - 1) / 2) * step
     return {(edge.source, edge.target): _curve(board, edge, heights[edge]) for edge in edges}

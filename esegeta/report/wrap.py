@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
-CHARACTER_EM = 0.56
-"""Mean width of a character of matplotlib's font, in units of its size."""
+CHARACTER_EM = 0.65
+"""Width of wide lower-case text in matplotlib's font, a character, in units of its size."""
 
 POINTS_PER_INCH = 72
 
