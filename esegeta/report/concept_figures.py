@@ -45,33 +45,32 @@ def concepts_figure(counts: Counts, categories: Mapping[str, str], title: str) -
         title: above all.
     """
     shown = {layer: own for layer, own in counts.items() if any(own.values())}
-    column_inches = max(2.0 + 0.42 * len(categories), 4.2)
+    room = max(2.0 + 0.42 * len(categories), 4.2)
     # Many layers are put side by side, so that the figure is about as wide as it is high.
-    num_columns = max(round(math.sqrt(len(shown) * ROW_INCHES / column_inches)), 1)
+    num_columns = max(round(math.sqrt(len(shown) * ROW_INCHES / room)), 1)
     num_rows = max(math.ceil(len(shown) / num_columns), 1)
-    width = column_inches * num_columns
+    width = room * num_columns
     figure = Figure(figsize=(width, ROW_INCHES * num_rows + 2.1), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
-    axes = list(panels.T.flat)
+    axes = list(figure.subplots(num_rows, num_columns, squeeze=False, sharey=True).T.flat)
     looks = _looks(categories)
-    top = max(1, *(number for own in counts.values() for number in own.values()))
+    colours = [looks[category] for category in categories.values()]
     for axis, (layer, own) in zip(axes, shown.items(), strict=False):
-        axis.set_ylim(0, 1.08 * top)
-        _draw_bars(axis, own, [looks[category] for category in categories.values()])
+        _draw_bars(axis, own, colours)
         unique = sum(number > 0 for number in own.values())
         heading = f"{layer}: {sum(own.values())} named, {unique} unique"
-        axis.set_title(wrap(heading, column_inches - 0.5, 8), fontsize=8, loc="left")
+        axis.set_title(wrap(heading, room - 0.5, 8), fontsize=8, loc="left")
     if not shown:
+        _draw_bars(axes[0], dict.fromkeys(categories, 0), colours)
         axes[0].text(0.5, 0.5, "no unit is named", transform=axes[0].transAxes, ha="center")
-        _draw_bars(axes[0], dict.fromkeys(categories, 0), [])
-    used = axes[: max(len(shown), 1)]
-    for place, axis in enumerate(used):
-        lowest = (place + 1) % num_rows == 0 or place + 1 == len(used)
-        names = list(categories) if lowest else []
-        axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
-    for axis in axes[len(used) :]:
+    axes[0].set_ylim(0, 1.08 * max(1, *(max(own.values()) for own in counts.values())))
+    num_used = max(len(shown), 1)
+    for axis in axes[num_used:]:
         axis.set_axis_off()
+    lowest = {*axes[num_rows - 1 : num_used : num_rows], axes[num_used - 1]}
+    for axis in axes[:num_used]:
+        names = list(categories) if axis in lowest else []
+        axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
     if len(looks) > 1:
         _draw_legend(figure, looks, width)
     heading = "\n".join((title, *_left_out(len(counts) - len(shown))))
@@ -94,7 +93,7 @@ def _looks(categories: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _draw_bars(axis: Any, own: Mapping[str, int], looks: Sequence[Mapping[str, Any]]) -> None:
-    for place, (number, look) in enumerate(zip(own.values(), looks, strict=False)):
+    for place, (number, look) in enumerate(zip(own.values(), looks, strict=True)):
         axis.bar(place, number, width=0.7, **look)
     axis.set_xlim(-0.6, len(own) - 0.4)
     axis.spines[["top", "right"]].set_visible(False)

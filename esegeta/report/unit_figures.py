@@ -165,12 +165,11 @@ def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Pane
 
 def _sides(lines: Sequence[Sequence[Panel]]) -> tuple[list[float], list[float]]:
     """Return the inches of columns and of rows in which all panels have their own shape."""
-    columns = max(len(line) for line in lines)
-    widths = [NARROWEST_INCHES] * columns
-    heights = []
+    widths = [NARROWEST_INCHES] * max(len(line) for line in lines)
     for line in lines:
         for column, panel in enumerate(line):
             widths[column] = max(widths[column], panel.inches[0] + MARGIN_INCHES)
+    heights = []
     for line in lines:
         titles = (
             wrap(panel.title, room, 8).count("\n") + 1
