@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from esegeta.dissect import UnitFinding, detectors, find_above
+from esegeta.dissect import Edges, UnitFinding, detectors, find_above
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.session import Session
 from esegeta.dissection.tables import Results
-from esegeta.report import Panel, draw_concepts, draw_unit, panels_of
+from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
 from esegeta.report.names import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
 
@@ -56,7 +56,8 @@ def write_pictures(session: Session, results: Results, levels: Levels, peaks: Te
                 concept = masks[finding.best.concept]
                 volume = reading.ground.volume
                 if finding in own:
-                    made = panels_of(volume, mask, concept, case.name)
+                    channel = _channel_shown(session, finding, volume, mask, concept)
+                    made = panels_of(volume, mask, concept, case.name, channel=channel)
                     panels.setdefault(_key(finding), {})[number] = made
                 if finding in top:
                     files.append(_write_mask(session, case, finding, mask, volume))
@@ -113,6 +114,17 @@ def _unit_masks(
     return found
 
 
+def _channel_shown(
+    session: Session, finding: UnitFinding, volume: Volume, mask: Tensor, concept: Tensor
+) -> int:
+    """Return the channel that tells best what a unit marks: that of edges where it is for edges."""
+    rules = {concept.name: concept.rule for concept in session.dissection.concepts.concepts}
+    rule = rules[finding.best.concept]
+    if isinstance(rule, Edges):
+        return rule.channel
+    return telling_channel(volume, mask if mask.any() else concept)
+
+
 def _write_mask(
     session: Session, case: Case, finding: UnitFinding, mask: Tensor, volume: Volume
 ) -> Path:
@@ -146,9 +158,11 @@ def _draw_bars(session: Session, results: Results) -> Path:
     for layer in dissection.layers:
         found = detectors(results.findings, layer.name)
         counts[layer.name] = {name: len(found.get(name, [])) for name in dissection.concepts.names}
+    categories = {concept.name: concept.group for concept in dissection.concepts.concepts}
     path = dissection.folder / "concepts.png"
     with atomic_path(path) as temporary:
-        draw_concepts(temporary, counts, f"{dissection.basis.config.keys.name}: units by concept")
+        title = f"{dissection.basis.config.keys.name}: units by concept"
+        draw_concepts(temporary, counts, categories, title)
     return path
 
 

@@ -1,6 +1,7 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
+from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.critical_difference import RankDiagram, draw_rank_diagram
 from esegeta.report.curves import CurveRow, draw_curves, write_curves
 from esegeta.report.heat_map import HeatMap, draw_heat_map
@@ -39,7 +40,7 @@ from esegeta.report.table import Cell, Table, number_text, p_text
 from esegeta.report.tidy import write_csv
 from esegeta.report.trail_figure import draw_trails
 from esegeta.report.trail_graph import write_graphml
-from esegeta.report.unit_figures import Panel, draw_concepts, draw_effects, draw_unit, panels_of
+from esegeta.report.unit_figures import Panel, draw_unit, panels_of, telling_channel
 from esegeta.report.unit_tables import (
     ABLATION_COLUMNS,
     IMAGE_COLUMNS,
@@ -91,6 +92,7 @@ __all__ = [
     "remove_retraining",
     "save_attribution",
     "save_prediction",
+    "telling_channel",
     "to_latex",
     "to_markdown",
     "write_concepts",

@@ -12,10 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from esegeta.explain import Attribution
-from esegeta.volume import Grid, Volume, reorient_like
+from esegeta.volume import Grid, Volume, is_picture, reorient_like
 
 DIVERGING = "RdBu_r"
 PEAK_PERCENTILE = 99.5
@@ -49,6 +50,9 @@ PLANES_3D = (
     Plane("sagittal", 1, 2, ("P", "A"), False),
 )
 PLANES_2D = (Plane("", 0, 1, ("", ""), True),)
+
+SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
+"""Letters of the patient's sides along each axis of space, the lower end first."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,43 @@ def planes_of(shape: tuple[int, ...]) -> tuple[Plane, ...]:
         return PLANES_2D
     wide = [plane for plane in PLANES_3D if min(shape[plane.horizontal], shape[plane.vertical]) > 1]
     return tuple(wide) or PLANES_3D[:1]
+
+
+def ends_of(plane: Plane, volume: Volume, grid: Grid) -> tuple[str, str]:
+    """Return the letters of the patient's sides at the left and right edge of a plane.
+
+    Those of a 2D image come from its grid. They are empty for pictures, which have none.
+
+    Args:
+        plane: as it is drawn.
+        volume: the image.
+        grid: of the image as it was turned to be drawn.
+    """
+    if any(is_picture(path) for path in volume.source.paths):
+        return "", ""
+    if plane.ends[0]:
+        return plane.ends
+    step = grid.affine[:3, plane.horizontal]
+    axis = int(np.abs(step).argmax())
+    upwards = (step[axis] > 0) != plane.mirrored
+    return SIDES[axis] if upwards else SIDES[axis][::-1]
+
+
+def draw_ends(axis: Any, ends: tuple[str, str]) -> None:
+    """Write small letters at the left and right edge, legible on black and on white."""
+    outline = [withStroke(linewidth=1.5, foreground="black")]
+    for place, side, letter in zip((0.02, 0.98), ("left", "right"), ends, strict=True):
+        axis.text(
+            place,
+            0.5,
+            letter,
+            transform=axis.transAxes,
+            ha=side,
+            va="center",
+            fontsize=7,
+            color="white",
+            path_effects=outline,
+        )
 
 
 def centre_of_mass(magnitude: np.ndarray) -> tuple[int, ...]:

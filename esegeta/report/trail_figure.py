@@ -9,21 +9,32 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path as Curve
+from matplotlib.transforms import Affine2D
 
 from esegeta.dissect import Trail, TrailEdge, TrailNode
 from esegeta.report.save import LABEL_COLOURS
+from esegeta.report.trail_routes import (
+    BOX_INCHES,
+    COLUMN_INCHES,
+    SPREAD_INCHES,
+    Board,
+    lay_board,
+    routes,
+)
+from esegeta.report.wrap import wrap
 
 DPI = 110
-COLUMN_INCHES, ROW_INCHES = 2.3, 0.85
 LARGEST_LINE = 5.0
 MOST_UNITS_IN_WORDS = 4
-BESIDE_NODE = 0.24
-"""Where edges end, in columns from the middle of a node."""
+BESIDE_INCHES = 0.055
+"""How far trails that share an edge are drawn beside each other; less where they are many."""
 
-BESIDE = 0.05
-"""How far trails that share an edge are drawn beside each other, in rows."""
-
-Spots = Mapping[TrailNode, tuple[float, float]]
+EDGE_COLOUR = "#9a9a9a"
+NODE_POINTS, LAYER_POINTS, LEGEND_POINTS, TITLE_POINTS = 7, 7, 8, 10
+LINE_INCHES = 0.019
+"""Height of a line of text for each point of its size."""
 
 
 def draw_trails(
@@ -33,94 +44,128 @@ def draw_trails(
     trails: Mapping[str, Sequence[Trail]],
     title: str,
 ) -> None:
-    """Draw the graph as PNG: grey, every edge; in colour, the widest trail to each label.
+    """Write the picture of trails as PNG; see `trails_figure`."""
+    trails_figure(nodes, edges, trails, title).savefig(path, dpi=DPI, facecolor="white")
+
+
+def trails_figure(
+    nodes: Sequence[TrailNode],
+    edges: Sequence[TrailEdge],
+    trails: Mapping[str, Sequence[Trail]],
+    title: str,
+) -> Figure:
+    """Return the graph as a figure: grey, every edge; in colour, the widest trail to each label.
 
     Args:
-        path: of the picture.
         nodes: layer by layer, as they run; labels last.
         edges: as wide as their weight.
         trails: to each label, the widest first.
         title: above all.
     """
-    spots, layers = _spots(nodes)
-    rows = max(sum(node.order == order for node in nodes) for order in layers)
-    size = (COLUMN_INCHES * len(layers) + 0.6, ROW_INCHES * rows + 1.6 + 0.22 * len(trails))
-    figure = Figure(figsize=size, layout="constrained")
+    texts = {node: _node_text(node) for node in nodes}
+    tallest = max(text.count("\n") + 1 for text in texts.values())
+    board = lay_board(nodes, tallest * NODE_POINTS * LINE_INCHES + 0.12)
+    width, height = board.size
+    headings = [wrap(layer, COLUMN_INCHES - 0.1, LAYER_POINTS) for layer in board.layers]
+    words = [wrap(_trail_text(*item), width - 0.6, LEGEND_POINTS) for item in trails.items()]
+    title = wrap(title, width - 0.2, TITLE_POINTS)
+    above = _inches([max(headings, key=lambda text: text.count("\n"))], LAYER_POINTS) + 0.1
+    below, top = _inches(words, LEGEND_POINTS) + 0.2, _inches([title], TITLE_POINTS) + 0.1
+    total = below + height + above + top
+    figure = Figure(figsize=(width, total))
     FigureCanvasAgg(figure)
-    axis = figure.add_subplot()
+    # One unit of the axis is one inch, so that boxes, texts and lanes keep to their sizes.
+    axis = figure.add_axes((0, below / total, 1, (height + above) / total))
     axis.set_axis_off()
-    for edge in edges:
-        _draw_edge(axis, spots, edge, "#9a9a9a", 0.15 + 0.35 * edge.weight, 0.0)
-    handles = []
-    for place, (label, found) in enumerate(trails.items()):
-        colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
-        offset = BESIDE * (place - (len(trails) - 1) / 2)
-        for edge in found[0].edges if found else ():
-            _draw_edge(axis, spots, edge, colour, 0.9, offset)
-        text = f"{found[0].words}  (width {found[0].width:.2f})" if found else f"{label}: no trail"
-        handles.append(Line2D([], [], color=colour, linewidth=3, label=text))
-    for node, spot in spots.items():
-        _draw_node(axis, node, spot)
-    for order, layer in layers.items():
-        column = next(spot[0] for node, spot in spots.items() if node.order == order)
-        axis.text(column, 0.55, layer, ha="center", va="bottom", fontsize=7, color="#444444")
-    axis.set_xlim(-0.55, len(layers) - 0.45)
-    axis.set_ylim(-rows + 0.4, 0.8)
-    figure.legend(handles=handles, loc="outside lower left", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    axis.set_xlim(0, width)
+    axis.set_ylim(0, height + above)
+    _draw_edges(axis, board, edges, trails)
+    for node, text in texts.items():
+        _draw_node(axis, node, board, text)
+    for column, heading in enumerate(headings):
+        spot = ((column + 0.5) * COLUMN_INCHES, height)
+        axis.text(*spot, heading, ha="center", va="bottom", fontsize=LAYER_POINTS, color="#444444")
+    handles = [
+        Line2D([], [], color=_colour(place), linewidth=3, label=text)
+        for place, text in enumerate(words)
+    ]
+    figure.legend(handles=handles, loc="lower left", fontsize=LEGEND_POINTS, frameon=False)
+    figure.suptitle(title, fontsize=TITLE_POINTS, y=1 - 0.1 / total, va="top")
+    return figure
 
 
-def _spots(nodes: Sequence[TrailNode]) -> tuple[Spots, dict[int, str]]:
-    """Return where each node is drawn, and the layers by their order."""
-    layers = {
-        node.order: "labels (logits)" if node.is_label else node.layer
-        for node in sorted(nodes, key=lambda node: node.order)
-    }
-    columns = {order: column for column, order in enumerate(layers)}
-    rows = max(sum(node.order == order for node in nodes) for order in layers)
-    spots = {}
-    for order in layers:
-        own = [node for node in nodes if node.order == order]
-        for place, node in enumerate(own):
-            down = (place + 0.5) * rows / len(own) - 0.5
-            spots[node] = (float(columns[order]), -down)
-    return spots, layers
+def _inches(texts: Sequence[str], points: float) -> float:
+    """Return the height of texts above each other."""
+    lines = sum(text.count("\n") + 1 for text in texts)
+    return lines * points * LINE_INCHES + 0.05 * len(texts)
 
 
-def _draw_edge(
-    axis: Any, spots: Spots, edge: TrailEdge, colour: str, alpha: float, offset: float
+def _colour(place: int) -> str:
+    return LABEL_COLOURS[place % len(LABEL_COLOURS)]
+
+
+def _trail_text(label: str, found: Sequence[Trail]) -> str:
+    return f"{found[0].words}  (width {found[0].width:.2f})" if found else f"{label}: no trail"
+
+
+def _node_text(node: TrailNode) -> str:
+    name = node.concept.replace("_", " ") or "no name"
+    if node.is_label:
+        return wrap(f"label: {name}", BOX_INCHES, NODE_POINTS)
+    shown = ", ".join(str(unit) for unit in node.units[:MOST_UNITS_IN_WORDS])
+    more = len(node.units) - MOST_UNITS_IN_WORDS
+    units = f"[{shown}{f' +{more}' if more > 0 else ''}]"
+    return wrap(f"{name}\n{units}", BOX_INCHES, NODE_POINTS)
+
+
+def _draw_edges(
+    axis: Any,
+    board: Board,
+    edges: Sequence[TrailEdge],
+    trails: Mapping[str, Sequence[Trail]],
 ) -> None:
-    (left, low), (right, high) = spots[edge.source], spots[edge.target]
-    # Edges over several layers bend, so as not to run through the nodes between.
-    bend = 0.0 if right - left <= 1 else 0.12 * (1 if high >= low else -1)
-    axis.annotate(
-        "",
-        xy=(right - BESIDE_NODE, high + offset),
-        xytext=(left + BESIDE_NODE, low + offset),
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": colour,
-            "alpha": alpha,
-            "linewidth": 0.4 + LARGEST_LINE * edge.weight,
-            "mutation_scale": 8,
-            "connectionstyle": f"arc3,rad={bend}",
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
+    curves = routes(board, edges)
+    for edge in edges:
+        curve = curves[edge.source, edge.target]
+        _draw_edge(axis, curve, edge, EDGE_COLOUR, 0.15 + 0.35 * edge.weight)
+    step = min(BESIDE_INCHES, SPREAD_INCHES / max(len(trails), 1))
+    for place, found in enumerate(trails.values()):
+        offset = step * ((len(trails) - 1) / 2 - place)
+        for edge in found[0].edges if found else ():
+            curve = curves[edge.source, edge.target]
+            beside = curve.transformed(Affine2D().translate(0.0, offset))
+            _draw_edge(axis, beside, edge, _colour(place), 0.9)
+
+
+def _draw_edge(axis: Any, curve: Curve, edge: TrailEdge, colour: str, alpha: float) -> None:
+    linewidth = 0.4 + LARGEST_LINE * edge.weight
+    arrow = FancyArrowPatch(
+        path=curve,
+        arrowstyle="-|>",
+        color=colour,
+        alpha=alpha,
+        linewidth=linewidth,
+        mutation_scale=7 + 2 * linewidth,
+        fill=True,
+        capstyle="butt",
+        joinstyle="miter",
+        shrinkA=0,
+        shrinkB=0,
     )
+    axis.add_patch(arrow)
 
 
-def _draw_node(axis: Any, node: TrailNode, spot: tuple[float, float]) -> None:
-    text = node.word.replace("_", " ") if node.concept else "no name"
-    if not node.is_label:
-        shown = ", ".join(str(unit) for unit in node.units[:MOST_UNITS_IN_WORDS])
-        more = len(node.units) - MOST_UNITS_IN_WORDS
-        text += f"\n[{shown}{f' +{more}' if more > 0 else ''}]"
-    box = {
-        "boxstyle": "round,pad=0.35",
-        "facecolor": "#fff3d6" if node.is_label else "#eef4fb" if node.concept else "white",
-        "edgecolor": "#555555",
-        "linewidth": 0.8,
-    }
-    axis.text(*spot, text, ha="center", va="center", fontsize=7, bbox=box)
+def _draw_node(axis: Any, node: TrailNode, board: Board, text: str) -> None:
+    x, y = board.spots[node]
+    box = FancyBboxPatch(
+        (x - BOX_INCHES / 2, y - board.box_height / 2),
+        BOX_INCHES,
+        board.box_height,
+        boxstyle="round,pad=0,rounding_size=0.05",
+        facecolor="#fff3d6" if node.is_label else "#eef4fb" if node.concept else "white",
+        edgecolor="#555555",
+        linewidth=0.8,
+        zorder=3,
+    )
+    axis.add_patch(box)
+    axis.text(x, y, text, ha="center", va="center", fontsize=NODE_POINTS, zorder=4)

@@ -1,26 +1,37 @@
-"""Figures of a dissection: a unit on the images that activate it most, and layers by concept."""
+"""Figures of units: each on the images that activate it most."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from esegeta.axes import Mask
-from esegeta.dissect import Effect
-from esegeta.report.overlay import GREY_PERCENTILES, Plane, canonical, planes_of
+from esegeta.report.overlay import (
+    GREY_PERCENTILES,
+    Plane,
+    canonical,
+    draw_ends,
+    ends_of,
+    planes_of,
+)
+from esegeta.report.wrap import wrap
 from esegeta.volume import Volume
 
 UNIT_COLOUR, CONCEPT_COLOUR = "#ff7f0e", "#00c8ff"
-BAR_COLOUR = "#0072b2"
 DPI = 110
 PANEL_INCHES = 2.9
+"""The longer side of the largest panel in a row."""
+
+NARROWEST_INCHES = 1.3
+MARGIN_INCHES = 0.12
 COLUMNS_2D = 4
 
 
@@ -36,6 +47,7 @@ class Panel:
         size_mm: of the slice, to the right and upwards.
         grey: range of grey values.
         mirrored: patient's right is drawn on the left.
+        ends: letters of the patient's sides at the left and right edge; empty where not known.
     """
 
     title: str
@@ -45,9 +57,39 @@ class Panel:
     size_mm: tuple[float, float]
     grey: tuple[float, float]
     mirrored: bool
+    ends: tuple[str, str]
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        """Width and height as drawn."""
+        scale = PANEL_INCHES / max(self.size_mm)
+        return self.size_mm[0] * scale, self.size_mm[1] * scale
 
 
-def panels_of(volume: Volume, unit: Mask, concept: Mask, title: str) -> list[Panel]:
+def telling_channel(volume: Volume, mask: Mask) -> int:
+    """Return the channel, from 0, whose grey values differ most between a mask and the rest.
+
+        d_c = |mean inside - mean outside| / standard deviation of the channel
+
+    The first of equals; 0 where the mask is empty or everything.
+
+    Args:
+        volume: the image.
+        mask: voxels `*S`.
+    """
+    values = volume.data.flatten(1)
+    inside = mask.flatten().to(values.device)
+    if not inside.any() or inside.all():
+        return 0
+    differences = (values[:, inside].mean(1) - values[:, ~inside].mean(1)).abs()
+    spread = values.std(1, correction=0)
+    ratios = torch.where(spread > 0, differences / spread, 0.0).tolist()
+    return ratios.index(max(ratios))
+
+
+def panels_of(
+    volume: Volume, unit: Mask, concept: Mask, title: str, *, channel: int = 0
+) -> list[Panel]:
     """Return the planes of a case in which a unit's mask shows best.
 
     In each plane it is the slice with the most voxels of unit and concept together; of the unit
@@ -58,8 +100,9 @@ def panels_of(volume: Volume, unit: Mask, concept: Mask, title: str) -> list[Pan
         unit: voxels of the unit's mask.
         concept: voxels of the concept.
         title: joins the title of each panel.
+        channel: of the image that is drawn, from 0; of several, the title names it.
     """
-    image, grid = canonical(volume.data[0], volume)
+    image, grid = canonical(volume.data[channel], volume)
     masks = [canonical(mask.float(), volume)[0] > 0.5 for mask in (unit, concept)]
     low, high = np.percentile(image, GREY_PERCENTILES)
     both = masks[0] & masks[1]
@@ -71,20 +114,25 @@ def panels_of(volume: Volume, unit: Mask, concept: Mask, title: str) -> list[Pan
         width = grid.spacing_mm[plane.horizontal] * image_.shape[1]
         height = grid.spacing_mm[plane.vertical] * image_.shape[0]
         heading = f"{title} {plane.title}".strip()
+        if volume.num_channels > 1:
+            heading = f"{heading}, {_channel_name(volume, channel)}"
         grey = (float(low), max(float(high), float(low) + 1e-6))
-        panels.append(
-            Panel(heading, image_, unit_, concept_, (width, height), grey, plane.mirrored)
-        )
+        size_mm, ends = (width, height), ends_of(plane, volume, grid)
+        panels.append(Panel(heading, image_, unit_, concept_, size_mm, grey, plane.mirrored, ends))
     return panels
 
 
 def draw_unit(
     path: Path, title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]
 ) -> None:
-    """Draw a unit as PNG: a row of planes a case; several images a row in 2D.
+    """Write the figure of a unit as PNG; see `unit_figure`."""
+    unit_figure(title, names, rows).savefig(path, dpi=DPI, facecolor="white")
+
+
+def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]) -> Figure:
+    """Return a figure of a unit: a row of planes a case; several images a row in 2D.
 
     Args:
-        path: of the picture.
         title: layer, unit, concept, figures.
         names: of the unit's outline and of the concept's.
         rows: the panels of each case.
@@ -93,87 +141,48 @@ def draw_unit(
     if all(len(row) == 1 for row in lines):
         flat = [panel for row in lines for panel in row]
         lines = [flat[at : at + COLUMNS_2D] for at in range(0, len(flat), COLUMNS_2D)]
-    columns = max(len(line) for line in lines)
-    size = (PANEL_INCHES * max(columns, 2), PANEL_INCHES * len(lines) + 1.0)
-    figure = Figure(figsize=size, layout="constrained")
+    widths, heights = _sides(lines)
+    width = max(sum(widths), 2 * PANEL_INCHES)
+    heading = wrap(title, width, 9)
+    num_lines = heading.count("\n") + 1
+    figure = Figure(figsize=(width, sum(heights) + 0.45 + 0.16 * num_lines), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(lines), columns, squeeze=False)
+    ratios = {"width_ratios": widths, "height_ratios": heights}
+    axes = figure.subplots(len(lines), len(widths), squeeze=False, gridspec_kw=ratios)
     for row, line in zip(axes, lines, strict=True):
         for axis in row:
             axis.set_axis_off()
-        for axis, panel in zip(row, line, strict=False):
-            _draw_panel(axis, panel)
+        for axis, panel, room in zip(row, line, widths, strict=False):
+            _draw_panel(axis, panel, room)
     handles = [
         Line2D([], [], color=colour, label=name)
         for colour, name in zip((UNIT_COLOUR, CONCEPT_COLOUR), names, strict=True)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    figure.suptitle(heading, fontsize=9)
+    return figure
 
 
-def draw_concepts(path: Path, counts: Mapping[str, Mapping[str, int]], title: str) -> None:
-    """Draw how many units of each layer are named for each concept, as bars.
-
-    Args:
-        path: of the picture.
-        counts: number of units by layer and concept; every layer has the same concepts.
-        title: above all.
-    """
-    layers = list(counts)
-    concepts = list(next(iter(counts.values())))
-    size = (max(2.6 + 0.42 * len(concepts), 4.5), 1.15 * len(layers) + 1.6)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(layers), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-    top = max(1, *(number for own in counts.values() for number in own.values()))
-    for axis, layer in zip(axes, layers, strict=True):
-        numbers = [counts[layer][concept] for concept in concepts]
-        axis.bar(range(len(concepts)), numbers, color=BAR_COLOUR, width=0.7)
-        unique = sum(number > 0 for number in numbers)
-        axis.set_title(f"{layer}: {sum(numbers)} named, {unique} unique", fontsize=8, loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.yaxis.get_major_locator().set_params(integer=True)
-        axis.tick_params(axis="y", labelsize=8)
-        axis.set_ylim(0, 1.08 * top)
-        axis.set_ylabel("units", fontsize=8)
-    axes[-1].set_xticks(range(len(concepts)), concepts, rotation=60, ha="right", fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+def _sides(lines: Sequence[Sequence[Panel]]) -> tuple[list[float], list[float]]:
+    """Return the inches of columns and of rows in which all panels have their own shape."""
+    widths = [NARROWEST_INCHES] * max(len(line) for line in lines)
+    for line in lines:
+        for column, panel in enumerate(line):
+            widths[column] = max(widths[column], panel.inches[0] + MARGIN_INCHES)
+    heights = []
+    for line in lines:
+        titles = (
+            wrap(panel.title, room, 8).count("\n") + 1
+            for panel, room in zip(line, widths, strict=False)
+        )
+        tallest = max(panel.inches[1] for panel in line)
+        heights.append(tallest + MARGIN_INCHES + 0.15 * max(titles))
+    return widths, heights
 
 
-def draw_effects(path: Path, cells: Sequence[tuple[str, str, Effect]], title: str) -> None:
-    """Draw the effects of switching units off as a table in colour: blue, Dice is lost.
-
-    Args:
-        path: of the picture.
-        cells: name of the units, label, effect.
-        title: above all.
-    """
-    rows = list(dict.fromkeys(name for name, _, _ in cells))
-    labels = list(dict.fromkeys(label for _, label, _ in cells))
-    known = {(name, label): effect for name, label, effect in cells}
-    values = np.array([[known[name, label].effect for label in labels] for name in rows])
-    peak = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0, 0.05)
-    figure = Figure(figsize=(3.2 + 1.25 * len(labels), 1.4 + 0.5 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.add_subplot()
-    image = axis.imshow(values, cmap="RdBu_r", vmin=-peak, vmax=peak, aspect="auto")
-    for row, name in enumerate(rows):
-        for column, label in enumerate(labels):
-            effect = known[name, label]
-            text = f"{effect.effect:+.2f}\n[{effect.low:+.2f}, {effect.high:+.2f}]"
-            dark = abs(effect.effect) > 0.6 * peak
-            colour = "white" if dark else "black"
-            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    axis.set_xticks(range(len(labels)), labels, fontsize=8)
-    axis.set_yticks(range(len(rows)), rows, fontsize=7)
-    axis.tick_params(length=0)
-    bar = figure.colorbar(image, ax=axis, shrink=0.8)
-    bar.set_label("change of Dice less that of random units", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+def _channel_name(volume: Volume, channel: int) -> str:
+    name = volume.channels[channel]
+    return f"channel {name}" if name.isdigit() else name
 
 
 def _best_slice(mask: np.ndarray, plane: Plane) -> tuple[Any, ...]:
@@ -189,7 +198,7 @@ def _best_slice(mask: np.ndarray, plane: Plane) -> tuple[Any, ...]:
     return tuple(place)
 
 
-def _draw_panel(axis: Any, panel: Panel) -> None:
+def _draw_panel(axis: Any, panel: Panel, room_inches: float) -> None:
     width, height = panel.size_mm
     options = {"origin": "lower", "extent": (0, width, 0, height)}
     low, high = panel.grey
@@ -199,4 +208,5 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
             axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=1.0, **options)
     axis.set_xlim((width, 0) if panel.mirrored else (0, width))
     axis.set_aspect("equal")
-    axis.set_title(panel.title, fontsize=8)
+    axis.set_title(wrap(panel.title, room_inches, 8), fontsize=8)
+    draw_ends(axis, panel.ends)

@@ -1,4 +1,4 @@
-"""The picture of trails: trails are in the colours of labels, and long ones fit."""
+"""The picture of trails: edges go from box to box and around others, trails are in colour."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from esegeta.dissect import TrailEdge, TrailNode, widest_trails
 from esegeta.report import draw_trails
 from esegeta.report.save import LABEL_COLOURS
+from esegeta.report.trail_figure import EDGE_COLOUR, trails_figure
 
 LABELS = [TrailNode("(logits)", 3, (k,), f"label{k}", is_label=True) for k in (1, 2)]
 NODES = [TrailNode(f"layer{order}", order, (order, 7), "") for order in range(3)]
@@ -43,3 +47,124 @@ def test_a_graph_without_edges(tmp_path: Path) -> None:
     path = tmp_path / "trails.png"
     draw_trails(path, [NODES[0], LABELS[0]], [], {"label1": []}, "title")
     assert path.stat().st_size > 0
+
+
+def graph(
+    columns: tuple[int, ...], *, num_labels: int = 3
+) -> tuple[list[TrailNode], list[TrailEdge]]:
+    """Return a graph with an edge from every node to every node of all later layers."""
+    nodes = [
+        TrailNode(f"layer{order}", order, (place, order), "liver" if place else "")
+        for order, count in enumerate(columns)
+        for place in range(count)
+    ]
+    last = len(columns)
+    labels = [
+        TrailNode("(logits)", last, (k,), f"label{k}", is_label=True) for k in range(num_labels)
+    ]
+    generator = np.random.default_rng(0)
+    every = [*nodes, *labels]
+    edges = [
+        edge(source, target, float(generator.uniform(0.05, 1)))
+        for source in nodes
+        for target in every
+        if source.order < target.order
+    ]
+    return every, edges
+
+
+def drawn(nodes: list[TrailNode], edges: list[TrailEdge]) -> Figure:
+    trails = {node.concept: widest_trails(nodes, edges, node) for node in nodes if node.is_label}
+    return trails_figure(nodes, edges, trails, "title")
+
+
+def boxes_of(figure: Figure) -> list[tuple[float, float, float, float]]:
+    """Return left, right, lower and upper edge of each node's box."""
+    found = [box for box in figure.axes[0].patches if isinstance(box, FancyBboxPatch)]
+    return [
+        (box.get_x(), box.get_x() + box.get_width(), box.get_y(), box.get_y() + box.get_height())
+        for box in found
+    ]
+
+
+def arrows_of(figure: Figure) -> list[FancyArrowPatch]:
+    return [arrow for arrow in figure.axes[0].patches if isinstance(arrow, FancyArrowPatch)]
+
+
+COLUMNS = [(3, 4, 2, 5, 4), (1, 1, 1), (2, 7, 1, 6), (4,)]
+
+
+@pytest.mark.parametrize("columns", COLUMNS, ids=str)
+@pytest.mark.parametrize("num_labels", [1, 4, 9])
+def test_edges_go_from_box_to_box_and_around_all_others(
+    columns: tuple[int, ...], num_labels: int
+) -> None:
+    nodes, edges = graph(columns, num_labels=num_labels)
+    figure = drawn(nodes, edges)
+    boxes = boxes_of(figure)
+    assert len(boxes) == len(nodes)
+    assert len({round(right - left, 6) for left, right, _, _ in boxes}) == 1
+    arrows = arrows_of(figure)
+    assert len(arrows) >= len(edges)
+    for arrow in arrows:
+        points = arrow._path_original.to_polygons(closed_only=False)[0]
+        (x0, y0), (x1, y1) = points[0], points[-1]
+        assert any(x0 == pytest.approx(right) and low < y0 < high for _, right, low, high in boxes)
+        assert any(x1 == pytest.approx(left) and low < y1 < high for left, _, low, high in boxes)
+        steps = np.linspace(points[:-1], points[1:], 20, axis=1).reshape(-1, 2)
+        reach = arrow.get_linewidth() / 72 / 2
+        for left, right, low, high in boxes:
+            inside = (steps[:, 0] > left + 1e-6) & (steps[:, 0] < right - 1e-6)
+            inside &= (steps[:, 1] > low - reach) & (steps[:, 1] < high + reach)
+            assert not inside.any()
+
+
+def test_trails_that_share_an_edge_lie_beside_each_other() -> None:
+    source, middle = NODES[0], NODES[2]
+    edges = [edge(source, middle), *(edge(middle, label) for label in LABELS)]
+    figure = drawn([*NODES, *LABELS], edges)
+    arrows = arrows_of(figure)
+    first = {
+        to_hex(arrow.get_edgecolor()): arrow._path_original.vertices[0]
+        for arrow in arrows
+        if arrow._path_original.vertices[0][0] == arrows[0]._path_original.vertices[0][0]
+    }
+    assert set(first) == {EDGE_COLOUR, *LABEL_COLOURS[:2]}
+    assert first[LABEL_COLOURS[0]][1] > first[EDGE_COLOUR][1] > first[LABEL_COLOURS[1]][1]
+
+
+def test_words_in_boxes_and_legend() -> None:
+    organ = TrailNode("layer0", 0, tuple(range(6)), "the_liver")
+    label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
+    other = TrailNode("(logits)", 1, (2,), "bone", is_label=True)
+    found = {"liver": widest_trails([organ, label], [edge(organ, label)], label), "bone": []}
+    figure = trails_figure([organ, label, other], [edge(organ, label)], found, "a title")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[:3] == ["the liver\n[0, 1, 2, 3 +2]", "label: liver", "label: bone"]
+    assert texts[3:] == ["layer0", "labels (logits)"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["the_liver -> liver  (width 0.90)", "bone: no trail"]
+
+
+def test_long_names_stay_in_boxes_and_picture() -> None:
+    long = "a_name_that_is_much_longer_than_a_box_is_wide"
+    nodes = [
+        TrailNode(f"model.1.{'submodule.' * 6}conv", 0, tuple(range(100, 109)), long),
+        TrailNode("(logits)", 1, (1,), f"{long}_too", is_label=True),
+    ]
+    edges = [edge(nodes[0], nodes[1])]
+    trails = {nodes[1].concept: widest_trails(nodes, edges, nodes[1])}
+    figure = trails_figure(nodes, edges, trails, f"{long * 3}: who influences whom")
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    for text, (left, right, low, high) in zip(axis.texts[:2], boxes_of(figure), strict=True):
+        extent = text.get_window_extent().transformed(axis.transData.inverted())
+        assert left < extent.x0 < extent.x1 < right
+        assert low < extent.y0 < extent.y1 < high
+    texts = [*axis.texts, *figure.legends[0].get_texts(), figure._suptitle]  # type: ignore[attr-defined]
+    places = [text.get_window_extent() for text in texts]
+    assert all(place.x0 >= 0 and place.x1 <= figure.bbox.x1 for place in places)
+    legend, title = figure.legends[0].get_window_extent(), places[-1]
+    scene = axis.get_window_extent()
+    assert legend.y1 <= scene.y0 + 0.15 * figure.dpi
+    assert title.y0 >= scene.y1

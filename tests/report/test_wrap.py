@@ -1,0 +1,39 @@
+"""Text that is wrapped: no line is wider than its room, and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from esegeta.report.wrap import wrap
+
+TEXTS = {
+    "words": "units by concept of a network that was trained on few images",
+    "a name": "dissect_3d_with_a_name_that_is_longer_than_the_figure_is_wide",
+    "a layer": "model.1.submodule.1.submodule.1.submodule.0.conv.unit0.conv",
+    "no joint": "abcdefghijklm" * 6,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("points", [7, 10])
+def test_lines_are_as_wide_as_they_may_be(text: str, points: int) -> None:
+    room = 2.2
+    wrapped = wrap(text, room, points)
+    assert wrapped.count("\n") >= 1
+    assert wrapped.replace("\n", "").replace(" ", "") == text.replace(" ", "")
+    figure = Figure(figsize=(6, 2))
+    canvas = FigureCanvasAgg(figure)
+    drawn = figure.text(0.0, 0.0, wrapped, fontsize=points)
+    width = drawn.get_window_extent(canvas.get_renderer()).width / figure.dpi
+    assert 0.6 * room < width <= room
+
+
+def test_names_break_at_their_joints_and_numbers_do_not() -> None:
+    assert wrap("first_second", 0.7, 8) == "first_\nsecond"
+    assert wrap("IoU of 0.13", 0.7, 8) == "IoU of\n0.13"
+
+
+def test_lines_that_are_there_stay() -> None:
+    assert wrap("a\n\nb", 5, 8) == "a\n\nb"
