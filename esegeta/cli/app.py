@@ -84,7 +84,11 @@ def dissect(
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            "--layers", metavar="NAME", help="Instead of the config's; repeat it, or all."
+            "--layers",
+            metavar="NAME",
+            help="Layers to dissect in place of the config's: a name, several as NAME,NAME or as "
+            "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
+            "names.",
         ),
     ] = None,
     output: Annotated[
@@ -93,7 +97,13 @@ def dissect(
     overrides: Overrides = None,
     device: Device = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Do all of it again. Without it, a finished dissection with the same settings is "
+            "left as it is, one that was stopped goes on, and one with other settings is replaced "
+            "once the new one is ready.",
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
 ) -> None:

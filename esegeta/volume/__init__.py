@@ -14,6 +14,7 @@ from esegeta.volume.load import (
     require_same_grid,
 )
 from esegeta.volume.maps import map_on_source, write_label_map, write_map, write_map_on_grid
+from esegeta.volume.picture import is_picture
 from esegeta.volume.preprocess import Intensity, Preprocess
 from esegeta.volume.volume import Source, Volume, volume_from_tensor
 
@@ -28,6 +29,7 @@ __all__ = [
     "atomic_path",
     "check_case",
     "grid_of_spacing",
+    "is_picture",
     "load_volume",
     "map_on_source",
     "read_case",
