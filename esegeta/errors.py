@@ -111,6 +111,12 @@ def suggest(word: object, names: Iterable[object]) -> str:
     if close:
         return "did you mean " + " or ".join(f'"{name}"' for name in close) + "?"
     if len(known) > MOST_NAMES:
-        nearest = difflib.get_close_matches(str(word), known, n=FEW_NAMES, cutoff=0.0)
+        matcher = difflib.SequenceMatcher(b=str(word))
+
+        def likeness(name: str) -> float:
+            matcher.set_seq1(name)
+            return matcher.ratio()
+
+        nearest = sorted(known, key=likeness, reverse=True)[:FEW_NAMES]
         return f"known are: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
     return "known are: " + ", ".join(known) if known else "none are known"

@@ -58,5 +58,7 @@ def test_of_many_names_only_the_least_unlike_are_listed() -> None:
     names = [f"model.{number}.submodule.conv" for number in range(97)]
     assert suggest("model.3.submodul.conv", names).startswith('did you mean "model.3.submodule')
     text = suggest("zzz", [*names, "bz", "z"])
-    assert text.startswith("known are: z, bz, model.") and text.endswith(", and 94 more")
+    assert text.startswith("known are: z, bz, model.0.submodule.conv, model.1.") and text.endswith(
+        ", and 94 more"
+    )
     assert text.count("model.") == 3

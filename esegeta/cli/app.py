@@ -117,7 +117,7 @@ def dissect(
     from esegeta.dissection import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
-    names = [name for text in layers or [] for name in text.split(",") if name]
+    names = [name.strip() for text in layers or [] for name in text.split(",")]
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, overwrite=overwrite)

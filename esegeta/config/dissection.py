@@ -180,9 +180,9 @@ def layer_names(value: Any) -> Any:
     Raises:
         ValueError: there is none, one is named twice or is no text, or `all` is not alone.
     """
-    if not value and value != 0:
-        raise ValueError("name a layer, or write `all`")
     listed = value if isinstance(value, list) else [value]
+    if not listed or "" in listed:
+        raise ValueError("name a layer, or write `all`")
     for name in listed:
         if isinstance(name, (int, float)):
             raise ValueError(f'a layer\'s name is text; put it in quotes: "{name}"')

@@ -84,12 +84,17 @@ class Document:
         return keys
 
     def place(self, keys: Path_) -> str:
-        """Return `file:line`, or the option, of a value or of its nearest ancestor that has one."""
+        """Return `file:line`, or the option, of a value or of its nearest ancestor that has one.
+
+        Options that change something within a block of the file stand beside its line.
+        """
         keys = self.nearest(keys)
         if keys in self.options:
             return self.options[keys]
         line = self.lines.get(keys)
-        return f"{self.path}:{line}" if line else str(self.path)
+        place = f"{self.path}:{line}" if line else str(self.path)
+        within = [text for at, text in self.options.items() if keys and at[: len(keys)] == keys]
+        return ", with ".join([place, *within])
 
     def given_by(self, option: str, keys: Path_) -> Document:
         """Return the document with a value, and all below it, as an option's and not the file's."""

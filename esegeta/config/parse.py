@@ -202,4 +202,4 @@ def _overridden(document: Document, override: str) -> Document:
             place[part] = {"name": place[part]}
         if following is not None:
             place = place[part]
-    return document.given_by(option, blamed or path)
+    return document.given_by(option, blamed or path).given_by(option, path)

@@ -265,6 +265,12 @@ FROM_OPTIONS = {
         "--layers all,head: `all` stands by itself",
     ),
     "a layer twice": (("--layers", "head,head"), "--layers head,head: a layer is named twice"),
+    "no layer": (("--layers", ""), "--layers : name a layer"),
+    "nothing behind a comma": (("--layers", "head, "), "--layers head,: name a layer"),
+    "mask that is set": (
+        ("--set", "dissection.concepts.x.mask=no_{case}.nii.gz"),
+        "--set dissection.concepts.x.mask=no_{case}.nii.gz: ",
+    ),
     "layer that is set": (
         ("--set", "dissection.layers=[detectr]"),
         '--set dissection.layers=[detectr]: layer "detectr" is not in',
@@ -295,6 +301,20 @@ def test_a_fault_of_an_option_is_blamed_on_it(fault: str, tmp_path: Path) -> Non
     result = esegeta("dissect", lab.write(), *options)
     refused(result, lab, f"error: {message}")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    option = "data.cases.1.label=no.nii.gz"
+    result = esegeta("validate", lab.write(), "--set", option)
+    place = f"{lab.config}:{lab.line_of('name: b')}, with --set {option}: "
+    refused(result, lab, place, "no.nii.gz: no such file; check the path in `data.cases[1]`")
+
+
+def test_a_missing_mask_that_is_set_is_named_in_full(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    result = esegeta("validate", lab.write(), "--set", "dissection.concepts.x.mask=no.nii.gz")
+    refused(result, lab, "check the path in `dissection.concepts.x.mask`; a `{case}` in it")
 
 
 def test_a_fault_beside_an_option_stays_where_it_is(tmp_path: Path) -> None:
