@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from esegeta.config import load_config
-from esegeta.config.dissection import DissectionKeys
-from esegeta.dissection.concepts import notes_on_labels
 from tests.dissection.planted import planted_lab
 from tests.experiments import Lab, esegeta, noise, refused, save_image, unet_lab
 
@@ -258,121 +255,6 @@ def test_halves_of_a_picture(tmp_path: Path) -> None:
     refused(result, lab, place, "a picture has none", "a.png", "as NIfTI")
 
 
-FROM_OPTIONS = {
-    "unknown layer": (("--layers", "detectr"), '--layers detectr: layer "detectr" is not in'),
-    "all and another": (
-        ("--layers", "all", "--layers", "head"),
-        "--layers all,head: `all` stands by itself",
-    ),
-    "a layer twice": (("--layers", "head,head"), "--layers head,head: a layer is named twice"),
-    "no layer": (("--layers", ""), "--layers : name a layer"),
-    "nothing behind a comma": (("--layers", "head, "), "--layers head,: name a layer"),
-    "mask that is set": (
-        ("--set", "dissection.concepts.x.mask=no_{case}.nii.gz"),
-        "--set dissection.concepts.x.mask=no_{case}.nii.gz: ",
-    ),
-    "layer that is set": (
-        ("--set", "dissection.layers=[detectr]"),
-        '--set dissection.layers=[detectr]: layer "detectr" is not in',
-    ),
-    "value that is set": (
-        ("--set", "dissection.quantile=2"),
-        "--set dissection.quantile=2: dissection.quantile: should be greater than 0",
-    ),
-    "concept that is set": (
-        ("--set", "dissection.concepts.x={not_of: c9}"),
-        "--set dissection.concepts.x={not_of: c9}: dissection.concepts.x: no concept",
-    ),
-    "block that is set": (
-        ("--set", "dissection.per_image.min_jou=0.2"),
-        "--set dissection.per_image.min_jou=0.2: dissection.per_image.min_jou: unknown key",
-    ),
-    "layers over what is set": (
-        ("--set", "dissection.layers=[head]", "--layers", "hed"),
-        '--layers hed: layer "hed"',
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FROM_OPTIONS)
-def test_a_fault_of_an_option_is_blamed_on_it(fault: str, tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    options, message = FROM_OPTIONS[fault]
-    result = esegeta("dissect", lab.write(), *options)
-    refused(result, lab, f"error: {message}")
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    option = "data.cases.1.label=no.nii.gz"
-    result = esegeta("validate", lab.write(), "--set", option)
-    place = f"{lab.config}:{lab.line_of('name: b')}, with --set {option}: "
-    refused(result, lab, place, "no.nii.gz: no such file; check the path in `data.cases[1]`")
-
-
-def test_a_missing_mask_that_is_set_is_named_in_full(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    result = esegeta("validate", lab.write(), "--set", "dissection.concepts.x.mask=no.nii.gz")
-    refused(result, lab, "check the path in `dissection.concepts.x.mask`; a `{case}` in it")
-
-
-def test_a_fault_beside_an_option_stays_where_it_is(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    keys(min_iou=2)(lab)
-    result = esegeta("validate", lab.write(), "--set", "dissection.quantile=0.1")
-    refused(result, lab, f"{lab.config}:{lab.line_of('min_iou:')}: dissection.min_iou: ")
-
-
-def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    note = "note: dissection.concepts.x: 9 is none of the labels (1 label1, 2 label2, 3 label3)"
-    concept("x", 9)(lab)
-    concept("y", [1, 8, 9])(lab)
-    concept("background", 0)(lab)
-    text = lab.validate().stdout
-    assert note in text
-    assert "dissection.concepts.y: 8, 9 are none of the labels" in text
-    assert text.count("of the labels (") == 2
-    keys(chance={"samples": 9}, figures={"units": 0})(lab)
-    result = esegeta("dissect", lab.write())
-    assert result.exit_code == 0
-    assert result.stdout.index(note) < result.stdout.index("thresholds")
-
-
-def test_a_note_lists_few_labels() -> None:
-    labels = {integer: f"part{integer}" for integer in range(1, 105)}
-    found = DissectionKeys.model_validate({"layers": "all", "concepts": {"x": 200}})
-    (note,) = notes_on_labels(found, labels)
-    assert note.endswith("8 part8, and 96 more)")
-
-
-SHORT_FORMS = {
-    "on": ({"ablation": True, "per_image": True, "trails": True}, ({}, {}, {})),
-    "off": ({"ablation": False, "per_image": False, "trails": False}, (None, None, None)),
-}
-
-
-@pytest.mark.parametrize("form", SHORT_FORMS)
-def test_blocks_are_on_or_off(form: str, tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    values, (ablation, per_image, trails) = SHORT_FORMS[form]
-    keys(**values)(lab)
-    found = dissection_keys(lab)
-    lab.keys["dissection"].update(ablation=ablation, per_image=per_image, trails=trails)
-    assert found == dissection_keys(lab)
-    assert all((block is None) == (form == "off") for block in (found.ablation, found.trails))
-    assert (found.per_image is None) == (form == "off")
-
-
-@pytest.mark.parametrize("kind", ["shift", "permutation"])
-def test_a_kind_of_chance_by_its_name(kind: str, tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    keys(chance=kind)(lab)
-    chance = dissection_keys(lab).chance
-    assert (chance.kind, chance.samples) == (kind, 1000)
-
-
 def test_the_memory_that_is_asked_for_suffices(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys(memory_mb=2746, chance={"samples": 10_000_000})(lab)
@@ -387,18 +269,6 @@ def test_small_figures_of_memory_have_digits(tmp_path: Path) -> None:
     # 3 nodes x 200 draws of a byte, and 3 units and 3 x 6 pairs of 4 bytes, 100 times: 68400 bytes
     words = ("take 0.0652 MB, of 0.0025 MB that they may", "raise memory_mb to 1,")
     refused(esegeta("dissect", lab.write()), lab, *words)
-
-
-def test_a_list_of_all_is_all(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    keys(layers=["all"])(lab)
-    assert dissection_keys(lab).layers == "all"
-
-
-def dissection_keys(lab: Lab) -> DissectionKeys:
-    found = load_config(lab.write()).keys.dissection
-    assert found is not None
-    return found
 
 
 def test_validate_tells_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:

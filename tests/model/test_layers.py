@@ -48,6 +48,8 @@ def test_unknown_layer_names_the_nearest() -> None:
         find_layer(network, "botom")
     with pytest.raises(LayerError):
         find_layer(network, "")
+    with pytest.raises(LayerError, match=r"known are: .*[a-z]; `esegeta layers CONFIG` prints"):
+        find_layer(network, "all")
 
 
 def test_list_layers_tells_shapes_order_and_parameters(ndim: int) -> None:
