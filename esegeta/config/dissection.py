@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -100,13 +100,13 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
-KINDS_OF_CHANCE = ("shift", "permutation")
+KindOfChance = Literal["shift", "permutation"]
 
 
 class ChanceKeys(Keys):
     """What overlaps are held against."""
 
-    kind: Literal["shift", "permutation"] = "shift"
+    kind: KindOfChance = "shift"
     samples: int = Field(default=1000, ge=1)
 
 
@@ -160,8 +160,8 @@ OnOrOff = BeforeValidator(_on_or_off)
 def _kind_of_chance(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    if value not in KINDS_OF_CHANCE:
-        raise ValueError(f'"{value}" is not known; {suggest(value, KINDS_OF_CHANCE)}')
+    if value not in get_args(KindOfChance):
+        raise ValueError(f'"{value}" is not known; {suggest(value, get_args(KindOfChance))}')
     return {"kind": value}
 
 

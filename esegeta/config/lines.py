@@ -164,9 +164,11 @@ def _note_lines(
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # refused when the mapping is built
+            if not key.value and key.style is None:
+                raise ConfigError(f"{place(key)}: there is no key before the colon")
             if key.tag == NULL:
                 raise ConfigError(
-                    f"{place(key)}: an unquoted {key.value or 'nothing'} is no key",
+                    f"{place(key)}: an unquoted {key.value} is no key",
                     hint=MEANT_BY_NULL.get(keys, 'in quotes it is the word, such as "null"'),
                 )
             here = (*keys, key.value)
