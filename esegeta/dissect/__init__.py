@@ -1,6 +1,6 @@
 """Network dissection: which units of a network are detectors of which concepts."""
 
-from esegeta.dissect.ablation import Effect, dice_of, effect_of, random_sets
+from esegeta.dissect.ablation import Effect, effect_of, random_sets
 from esegeta.dissect.above import Above, find_above
 from esegeta.dissect.chance import CHANCES, Chance, CircularShift, Permutation, p_values, q_values
 from esegeta.dissect.clusters import cluster_units
@@ -94,7 +94,6 @@ __all__ = [
     "count_at",
     "dependence",
     "detectors",
-    "dice_of",
     "effect_of",
     "find_above",
     "histograms",

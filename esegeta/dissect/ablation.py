@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -27,6 +26,7 @@ class Effect:
         low: lower end of the effect's 95 % interval.
         high: upper end.
         p: share of draws that lose at least as much, the units themselves counted among them.
+        cases: that hold the label; the others are left out.
     """
 
     dice: float
@@ -36,6 +36,7 @@ class Effect:
     low: float
     high: float
     p: float
+    cases: int
 
 
 def random_sets(
@@ -57,12 +58,6 @@ def random_sets(
     return list(found)
 
 
-def dice_of(predicted: Tensor, truth: Tensor) -> float:
-    """Return the Dice of two masks; NaN where both are empty."""
-    total = int(predicted.sum()) + int(truth.sum())
-    return 2 * int((predicted & truth).sum()) / total if total else math.nan
-
-
 def effect_of(
     whole: Float[np.ndarray, " N"],
     off: Float[np.ndarray, " N"],
@@ -78,18 +73,19 @@ def effect_of(
     says nothing of other cases. Cases without the label are left out.
 
     Args:
-        whole: Dice of the label in each case, of the network as it is; NaN where both are empty.
+        whole: Dice of the label in each case, of the network as it is; NaN where there is no label.
         off: with the units off.
         random_off: with random ones off, by draw.
         seed: of the resampling.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    known = np.isfinite(whole) & np.isfinite(off) & np.isfinite(random_off).all(axis=0)
-    if not known.any() or not len(random_off):
-        change = float(np.mean((off - whole)[known])) if known.any() else math.nan
-        dice = float(np.mean(whole[known])) if known.any() else math.nan
-        return Effect(dice, change, *[math.nan] * 5)
+    known = np.isfinite(whole)
+    count = int(known.sum())
+    if not count or not len(random_off):
+        change = float(np.mean((off - whole)[known])) if count else math.nan
+        dice = float(np.mean(whole[known])) if count else math.nan
+        return Effect(dice, change, math.nan, math.nan, math.nan, math.nan, math.nan, count)
     changes = (off - whole)[known]
     randoms = (random_off - whole)[:, known]
     generator = np.random.default_rng(seed)
@@ -107,4 +103,5 @@ def effect_of(
         low=float(low),
         high=float(high),
         p=(1 + reached) / (1 + len(randoms)),
+        cases=count,
     )

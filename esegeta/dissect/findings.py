@@ -54,6 +54,7 @@ class UnitFinding:
         named: whether that IoU is above `min_iou` and its q at most `q_value`.
         threshold: that the unit's mask exceeds.
         share_above: of the layer's positions that are above it.
+        mask_share: of all voxels, those in the unit's mask.
         ties: positions at the threshold, to within rounding; with more than one, fewer than the
             quantile are above.
         dead: the unit never changes; it has no mask.
@@ -67,6 +68,7 @@ class UnitFinding:
     named: bool
     threshold: float
     share_above: float
+    mask_share: float
     ties: int
     dead: bool
     minimum: float

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.dissect import Effect, detectors, dice_of, effect_of, random_sets
+from esegeta.dissect import Effect, detectors, effect_of, random_sets
 from esegeta.dissection.dissection import window_of_zeros
 from esegeta.dissection.kept import keep, kept
 from esegeta.dissection.levels import Levels
@@ -21,6 +21,7 @@ from esegeta.errors import LayerError
 from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.run.fingerprint import digest
+from esegeta.target import dice_of
 from esegeta.volume import Case, atomic_path, read_case
 
 
@@ -55,27 +56,50 @@ class Answer:
     effect: Effect
 
 
-def write_ablation(session: Session, results: Results, levels: Levels) -> list[Path]:
-    """Ask whether the best units of each concept matter; write the table and the figure.
+@dataclass(frozen=True)
+class FoundEffects:
+    """What ablation came to.
 
-    Returns:
-        The files; none where no unit is named.
+    Args:
+        files: that were written; none where no unit is named.
+        notes: what a reader must know.
     """
+
+    files: list[Path]
+    notes: list[str]
+
+
+def write_ablation(session: Session, results: Results, levels: Levels) -> FoundEffects:
+    """Ask whether the best units of each concept matter; write the table and the figure."""
     questions = questions_of(session, results)
+    session.expect("ablation", len(session.cases) if questions else 0)
     if not questions:
-        session.listener.note("ablation: no unit is named, so that none is switched off")
-        return []
+        return FoundEffects([], ["ablation: no unit is named, so that none is switched off"])
     trials = list(dict.fromkeys(trial for one in questions for trial in (one.best, *one.others)))
-    session.listener.expect(len(session.cases))
     scores = [_dice_of_case(session, case, trials, levels) for case in session.cases]
     answers = _answers(session, questions, trials, torch.stack(scores))
     folder = session.dissection.folder
     table, picture = folder / "ablation.csv", folder / "ablation.png"
-    write_rows(table, ABLATION_COLUMNS, [_row(answer, session) for answer in answers])
+    write_rows(table, ABLATION_COLUMNS, [_row(answer) for answer in answers])
     with atomic_path(picture) as temporary:
         title = f"{session.dissection.basis.config.keys.name}: change of Dice against random units"
         draw_effects(temporary, [_cell(answer) for answer in answers], title)
-    return [table, picture]
+    return FoundEffects([table, picture], _notes(session, questions))
+
+
+def _notes(session: Session, questions: Sequence[Question]) -> list[str]:
+    keys = session.dissection.keys.ablation
+    assert keys is not None
+    few = {
+        question.best.layer: len(question.others)
+        for question in questions
+        if len(question.others) < keys.draws
+    }
+    return [
+        f"ablation: {layer} has {count} other sets of units, not {keys.draws} draws; "
+        f"intervals are of these few, and no p is below {1 / (1 + count):.2g}"
+        for layer, count in few.items()
+    ]
 
 
 def questions_of(session: Session, results: Results) -> list[Question]:
@@ -168,7 +192,7 @@ def _integers(session: Session) -> list[int]:
     ]
 
 
-def _row(answer: Answer, session: Session) -> dict[str, Any]:
+def _row(answer: Answer) -> dict[str, Any]:
     question = answer.question
     return {
         "layer": question.best.layer,
@@ -177,7 +201,6 @@ def _row(answer: Answer, session: Session) -> dict[str, Any]:
         "label": answer.label,
         **vars(answer.effect),
         "draws": len(question.others),
-        "cases": len(session.cases),
     }
 
 

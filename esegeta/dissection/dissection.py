@@ -145,6 +145,8 @@ def build_dissection(
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
         found = _find_layers(basis, keys)
+    if layers:
+        keys = _without_other_layers(keys, {layer.name for layer in found})
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
@@ -172,6 +174,15 @@ def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
     predictor = basis.predictor
     with held_still(predictor.network):
         return find_unit_layers(predictor.network, keys.layers, window_of_zeros(basis))
+
+
+def _without_other_layers(keys: DissectionKeys, found: Collection[str]) -> DissectionKeys:
+    """Return the keys with an ablation of no layers but those that the command line asks for."""
+    if keys.ablation is None or keys.ablation.layers == "all":
+        return keys
+    left = [name for name in keys.ablation.layers if name in found]
+    ablation = keys.ablation.model_copy(update={"layers": left}) if left else None
+    return keys.model_copy(update={"ablation": ablation})
 
 
 def window_of_zeros(basis: Basis) -> Batch:

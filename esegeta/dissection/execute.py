@@ -73,9 +73,11 @@ def run_dissection(
             return Dissected(known, True, time.perf_counter() - start)
     for note in dissection.basis.notes:
         listener.note(note)
+    if (dissection.folder / SUMMARY).is_file():
+        listener.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
     sweep(dissection.basis.root)
-    discard(dissection.folder)
     write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name, __version__)
+    session.plan()
     summary = _dissect(session)
     seconds = time.perf_counter() - start
     summary = {
@@ -131,11 +133,14 @@ def _dissect(session: Session) -> dict[str, Any]:
     held_out = session.held_out_iou(totals, levels)
     results = results_of(dissection, levels, totals, held_out)
     results = replace(results, findings=images.complete(results.findings))
+    discard(dissection.folder)
     files = _write_tables(session, results, totals, images)
     files += write_pictures(session, results, levels, torch.stack(peaks))
-    if dissection.keys.ablation is not None:
-        files += write_ablation(session, results, levels)
     summary = summary_of(dissection, results, totals)
+    if dissection.keys.ablation is not None:
+        ablated = write_ablation(session, results, levels)
+        files += ablated.files
+        summary["notes"] += ablated.notes
     if dissection.keys.trails is not None:
         found = write_trails(session, results, levels)
         files += found.files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from esegeta.axes import Shape
 from esegeta.dissect import Bins, TrailEdge, TrailNode, dependence, q_values
+from esegeta.dissection.kept import keep, kept
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places
-from esegeta.dissection.session import Session
+from esegeta.dissection.session import STAGE, Session
 from esegeta.model import held_still, switched_off
 from esegeta.predict import read_windows
 from esegeta.predict.shares import Pieces
+from esegeta.run import UnitResult
+from esegeta.run.fingerprint import digest
+from esegeta.volume import Case
 
 RESOLUTION = 1e-5
 """A change of fewer of the target's standard deviations is rounding, and is none."""
@@ -27,6 +32,12 @@ Outputs = dict[str, Tensor]
 
 Reader = Callable[[Pieces, Outputs], Outputs]
 """Runs windows, with some layers held at outputs of another run."""
+
+Taken = dict[str, Tensor]
+"""Numbers by name, places along the last axis."""
+
+Taker = Callable[[Pieces, Sequence[Places], Reader], Taken]
+"""Takes numbers of a batch of windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +81,11 @@ class Influences:
 
     def sample(self) -> dict[str, Float[Tensor, "U N"]]:
         """Return the activations of all units of each layer, and the logits, at the places."""
-        found: dict[str, list[Tensor]] = {}
-        for pieces, own, read in self._batches("trails, samples", 1):
-            for name, output in read(pieces, {}).items():
-                found.setdefault(name, []).append(self._seen(output, own))
-        return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
+
+        def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
+            return {name: self._seen(output, own) for name, output in read(pieces, {}).items()}
+
+        return self._taken("samples", 1, self._layers, take)
 
     def edges(
         self,
@@ -101,55 +112,70 @@ class Influences:
         }
         sources = [node for node in nodes if not node.is_label]
         pairs = [(p, q) for p in sources for q in nodes if p.order < q.order]
+        if not sources:  # every unit is dead
+            return []
         bins = {node: Bins.of(activations[node]) for node in sources}
-        drawn: dict[TrailNode, list[Tensor]] = {node: [] for node in sources}
-        changes: dict[tuple[TrailNode, TrailNode], list[Tensor]] = {pair: [] for pair in pairs}
-        for pieces, own, read in self._batches("trails, influences", 1 + len(sources)):
+
+        def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
+            drawn, changes = [], []
             whole = read(pieces, {})
             for node in sources:
                 shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
                 codes = bins[node].codes(scales[node].activation(shifted))
-                drawn[node].append(codes.to(torch.int8))
-                behind = self._layers[self._layers.index(node.layer) + 1 :]
-                with self._off(node, levels):
-                    changed = read(pieces, {layer: whole[layer] for layer in behind})
-                for target in nodes:
-                    if (node, target) in changes:
-                        units = list(target.units)
-                        loss = whole[target.layer][:, units] - changed[target.layer][:, units]
-                        change = scales[target].change(self._seen(loss, own))
-                        changes[node, target].append(change)
-        known = {node: torch.cat(drawn.pop(node), dim=1) for node in sources}
+                drawn.append(codes.to(torch.int8))
+                changed = self._changed(pieces, read, whole, node, levels)
+                for target in (target for source, target in pairs if source is node):
+                    units = list(target.units)
+                    loss = whole[target.layer][:, units] - changed[target.layer][:, units]
+                    changes.append(scales[target].change(self._seen(loss, own)))
+            return {"drawn": torch.stack(drawn), "changes": torch.stack(changes)}
+
+        key = [node.name for node in nodes]
+        taken = self._taken("influences", 1 + len(sources), key, take)
+        known = dict(zip(sources, taken["drawn"], strict=True))
         edges = [
-            _edge(pair, activations[pair[0]], torch.cat(change), bins[pair[0]], known[pair[0]])
-            for pair, change in changes.items()
+            _edge(pair, activations[pair[0]], change, bins[pair[0]], known[pair[0]])
+            for pair, change in zip(pairs, taken["changes"], strict=True)
         ]
         return _adjusted(edges)
 
-    def _batches(self, what: str, runs: int) -> Iterator[tuple[Pieces, list[Places], Reader]]:
-        """Yield sampled windows, a batch at a time, with their places and what reads them."""
-        session = self._session
-        predictor = session.dissection.basis.predictor
-        cases = [case for case in session.cases if case.name in self._places]
-        session.listener.expect(len(cases))
-        for case in cases:
-            own = {item.window: item for item in self._places[case.name]}
-            with session.stage(case, what, runs * len(own)):
-                x = session.reading(case).image()
-                windows = predictor.windows(x)
+    def _taken(self, what: str, runs: int, key: object, take: Taker) -> Taken:
+        """Return what is taken of all sampled windows, case by case; cases are kept."""
+        session, found = self._session, {}
+        for case in (case for case in session.cases if case.name in self._places):
+            path = session.folder / "trails" / what / f"{case.name}.safetensors"
+            fingerprint = digest({"all": session.fingerprint, "key": key})
+            own = kept(path, fingerprint)
+            if own is None:
+                with session.stage(case, f"trails, {what}", runs * len(self._places[case.name])):
+                    own = _joined([take(*batch) for batch in self._batches(case)])
+                    keep(path, own, fingerprint)
+            else:
+                session.listener.end(UnitResult(case.name, STAGE, f"trails, {what}", "skipped"))
+            found[case.name] = own
+        return _joined(list(found.values()))
 
-                def read(pieces: Pieces, held: Outputs) -> Outputs:
-                    return read_windows(
-                        predictor,
-                        pieces.crops,
-                        windows,  # noqa: B023
-                        self._layers,
-                        held=held,
-                    )
+    def _batches(self, case: Case) -> Iterator[tuple[Pieces, list[Places], Reader]]:
+        """Yield a case's sampled windows, a batch at a time, their places and what reads them."""
+        predictor = self._session.dissection.basis.predictor
+        own = {item.window: item for item in self._places[case.name]}
+        x = self._session.reading(case).image()
+        windows = predictor.windows(x)
 
-                with torch.no_grad(), held_still(predictor.network):
-                    for pieces in predictor.pieces(x, windows, list(own)):
-                        yield pieces, [own[window] for window in pieces.windows], read
+        def read(pieces: Pieces, held: Outputs) -> Outputs:
+            return read_windows(predictor, pieces.crops, windows, self._layers, held=held)
+
+        with torch.no_grad(), held_still(predictor.network):
+            for pieces in predictor.pieces(x, windows, list(own)):
+                yield pieces, [own[window] for window in pieces.windows], read
+
+    def _changed(
+        self, pieces: Pieces, read: Reader, whole: Outputs, node: TrailNode, levels: Levels
+    ) -> Outputs:
+        """Return what windows put out with a node off, later layers going on as they were."""
+        behind = self._layers[self._layers.index(node.layer) + 1 :]
+        with self._off(node, levels):
+            return read(pieces, {layer: whole[layer] for layer in behind})
 
     @contextmanager
     def _off(self, node: TrailNode, levels: Levels) -> Iterator[None]:
@@ -185,6 +211,10 @@ class Influences:
         return self._session.dissection.basis.predictor.plan.size
 
 
+def _joined(parts: Sequence[Taken]) -> Taken:
+    return {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
+
+
 def _edge(
     pair: tuple[TrailNode, TrailNode],
     activation: Float[Tensor, " N"],
@@ -216,5 +246,7 @@ def _correlation(x: Tensor, y: Tensor) -> float:
 
 
 def _adjusted(edges: Sequence[TrailEdge]) -> list[TrailEdge]:
-    q = q_values(torch.tensor([edge.p for edge in edges], dtype=torch.float64)).tolist()
+    # A target that does not change at all is no test: the network says so, not the samples.
+    p = [edge.p if edge.influence > 0 else math.nan for edge in edges]
+    q = q_values(torch.tensor(p, dtype=torch.float64)).nan_to_num(nan=1.0).tolist()
     return [replace(edge, q=value) for edge, value in zip(edges, q, strict=True)]

@@ -42,7 +42,7 @@ def write_pictures(session: Session, results: Results, levels: Levels, peaks: Te
         for number, case in enumerate(session.cases)
         if case.name in masked or any(number in order for order in shown.values())
     ]
-    session.listener.expect(len(wanted))
+    session.expect("pictures", len(wanted))
     for number in wanted:
         case = session.cases[number]
         with session.stage(case, "pictures", session.source.num_windows(case)):

@@ -78,6 +78,7 @@ class Session:
         self.listener = listener
         self.folder = dissection.folder / "work"
         self.source = MapSource(self.dissection, self.folder / "maps")
+        self._planned: dict[str, int] = {}
 
     @property
     def cases(self) -> list[Case]:
@@ -95,6 +96,23 @@ class Session:
     def reading(self, case: Case) -> CaseReading:
         """Return the files of a case, unread."""
         return CaseReading(self.dissection, case)
+
+    def plan(self) -> None:
+        """Tell the listener of all stages ahead, as far as they are known."""
+        keys, count = self.dissection.keys, len(self.cases)
+        self._planned = {
+            "thresholds": LevelFinder(self.dissection).num_passes * count,
+            "overlaps": count,
+            "best thresholds": count if self._has_held_out else 0,
+            "pictures": min(count, keys.figures.images),
+            "ablation": count if keys.ablation else 0,
+            "trails": 2 * min(count, keys.trails.windows) if keys.trails else 0,
+        }
+        self.listener.expect(sum(self._planned.values()))
+
+    def expect(self, what: str, cases: int) -> None:
+        """Tell the listener how many cases a stage takes, now that this is known."""
+        self.listener.expect(cases - self._planned.pop(what, 0))
 
     @contextmanager
     def stage(self, case: Case, what: str, windows: int | None = None) -> Iterator[None]:
@@ -124,9 +142,12 @@ class Session:
         path = self.folder / "levels.safetensors"
         found = kept(path, self._levels_print)
         if found is not None:
+            self.expect("thresholds", len(self.cases))
+            for case in self.cases:
+                self.listener.end(UnitResult(case.name, STAGE, "thresholds", "skipped"))
             return Levels(**found)
         finder = LevelFinder(self.dissection)
-        self.listener.expect(finder.num_passes * len(self.cases))
+        self.expect("thresholds", finder.num_passes * len(self.cases))
         for turn in range(finder.num_passes):
             what = "thresholds" if finder.num_passes == 1 else f"thresholds, pass {turn + 1}"
             for number, case in enumerate(self.cases):
@@ -144,7 +165,7 @@ class Session:
 
     def counts(self, levels: Levels) -> Iterator[CaseCounts]:
         """Yield the counts of each case: kept, or counted."""
-        self.listener.expect(len(self.cases))
+        self.expect("overlaps", len(self.cases))
         for number, case in enumerate(self.cases):
             path = self.folder / "counts" / f"{case.name}.safetensors"
             fingerprint = self._counts_print(number)
@@ -167,11 +188,11 @@ class Session:
         NaN for all where there is only one case, or where the config does not want it; and for
         concepts that fewer than two cases hold.
         """
-        if len(self.cases) < FOLDS or not self.dissection.keys.holdout:
+        if not self._has_held_out:
             return torch.full_like(totals.p, torch.nan)
         thresholds = totals.held_out_thresholds(levels)
         both, union = torch.zeros_like(totals.tally.both), torch.zeros_like(totals.tally.both)
-        self.listener.expect(len(self.cases))
+        self.expect("best thresholds", len(self.cases))
         for number, case in enumerate(self.cases):
             with self.stage(case, "best thresholds", self.source.num_windows(case)):
                 reading = self.reading(case)
@@ -198,6 +219,10 @@ class Session:
             return partition
 
         return make
+
+    @property
+    def _has_held_out(self) -> bool:
+        return self.dissection.keys.holdout and len(self.cases) >= FOLDS
 
     @cached_property
     def _levels_print(self) -> str:

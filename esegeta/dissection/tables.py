@@ -54,6 +54,7 @@ def results_of(dissection: Dissection, levels: Levels, totals: Totals, held_out:
                 named,
                 threshold=float(levels.threshold[row]),
                 share_above=int(totals.above[row]) / int(totals.positions[row]),
+                mask_share=int(tally.units[row]) / tally.num_voxels,
                 ties=int(totals.ties[row]),
                 dead=bool(levels.dead[row]),
                 minimum=float(levels.minimum[row]),
@@ -151,13 +152,21 @@ def summary_of(dissection: Dissection, results: Results, totals: Totals) -> dict
 def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[str]:
     """Return what a reader of the tables must know."""
     notes = []
+    count = dissection.num_units
     sizes = zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True)
     empty = [name for name, size in sizes if not size]
     if empty:
         notes.append(f"concepts that no case holds: {', '.join(empty)}")
+    notes += _ceiling_notes(dissection, results, totals)
     dead = sum(finding.dead for finding in results.findings)
     if dead:
-        notes.append(f"{dead} of {dissection.num_units} units never change and have no mask")
+        notes.append(f"units that never change, and have no mask: {dead} of {count}")
+    bare = sum(not finding.mask_share and not finding.dead for finding in results.findings)
+    if bare:
+        notes.append(
+            f"units that exceed their threshold at positions of their layer, but at no voxel "
+            f"between these: {bare} of {count}; `upsample: upsampled` takes it of voxels"
+        )
     tied = [
         finding
         for finding in results.findings
@@ -165,7 +174,8 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
     ]
     if tied:
         notes.append(
-            f"{len(tied)} units tie at their threshold: less than half of the quantile is above it"
+            f"units that tie at their threshold, of which less than half of the quantile is above "
+            f"it: {len(tied)} of {count}"
         )
     if dissection.keys.holdout:
         notes += _held_out_notes(dissection, totals)
@@ -175,7 +185,7 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
         notes.append(
             f"no p below {smallest:.3g} with {dissection.keys.chance.samples} draws: no name"
         )
-    elif smallest * tests > dissection.keys.q_value:
+    elif _is_held_back(dissection, results, smallest):
         share = smallest / dissection.keys.q_value
         notes.append(
             f"with {dissection.keys.chance.samples} draws, q reaches "
@@ -184,6 +194,37 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
             "chance.samples name rarer detectors"
         )
     return notes
+
+
+def _ceiling_notes(dissection: Dissection, results: Results, totals: Totals) -> list[str]:
+    """Say of which concepts no unit can be named, however well it detects them."""
+    min_iou, count = dissection.keys.min_iou, totals.tally.num_voxels
+    highest = {
+        name: max((own[column].ceiling for own in results.pairs), default=0.0)
+        for column, name in enumerate(dissection.concepts.names)
+    }
+    sizes = dict(zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True))
+    beyond = [
+        f"{name} ({100 * sizes[name] / count:.2g} % of voxels, IoU at most {best:.2g})"
+        for name, best in highest.items()
+        if sizes[name] and best <= min_iou
+    ]
+    if not beyond:
+        return []
+    return [
+        f"with quantile {dissection.keys.quantile:g} and min_iou {min_iou:g} no unit can be named "
+        f"for {', '.join(beyond)}; raise quantile or lower min_iou"
+    ]
+
+
+def _is_held_back(dissection: Dissection, results: Results, smallest: float) -> bool:
+    """Whether a pair is beyond every draw and lacks a name only for want of more draws."""
+    keys = dissection.keys
+    return any(
+        pair.p <= smallest and pair.iou > keys.min_iou and pair.q > keys.q_value
+        for own in results.pairs
+        for pair in own
+    )
 
 
 def _held_out_notes(dissection: Dissection, totals: Totals) -> list[str]:

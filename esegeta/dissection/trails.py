@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class FoundTrails:
 
     Args:
         files: that were written.
-        words: trails to each label, the widest first.
+        words: trails to each label, the widest first; those that read alike once.
         notes: what a reader must know.
     """
 
@@ -56,6 +57,7 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     keys = dissection.keys.trails
     assert keys is not None
     places = draw_places(dissection)
+    session.expect("trails", 2 * len(places))
     influences = Influences(session, places, layers_in_order(dissection))
     samples = influences.sample()
     nodes = nodes_of(dissection, results, samples)
@@ -75,7 +77,10 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     write_graphml(files[1], nodes, edges)
     content = _content(nodes, edges, trails)
     write_json(files[0], {**content, **_facts(session, places, pairs), "notes": notes})
-    words = {label: [trail.words for trail in found] for label, found in trails.items()}
+    words = {
+        label: list(dict.fromkeys(trail.words for trail in found))
+        for label, found in trails.items()
+    }
     return FoundTrails(files, words, notes)
 
 
@@ -224,9 +229,11 @@ def _notes(
     smallest = 1 / (keys.permutations + 1)
     if smallest > keys.q_value:
         notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
-    elif smallest * len(pairs) > keys.q_value:
+    elif any(pair.influence > 0 and pair.q > keys.q_value and pair.p <= smallest for pair in pairs):
+        tests = sum(pair.influence > 0 for pair in pairs)
         notes.append(
             f"trails: with {keys.permutations} permutations, q reaches {keys.q_value:g} only if "
-            f"many of {len(pairs)} pairs are beyond every draw"
+            f"{math.ceil(smallest / keys.q_value * tests)} of {tests} pairs with an influence are "
+            "beyond every draw; more permutations show weaker edges"
         )
     return notes

@@ -38,8 +38,9 @@ def find_unit_layers(
 
     Args:
         network: the whole one; the caller holds it still.
-        names: of layers, or `all`: every layer with a map, in the order in which they run; where
-            one hands on another's output unchanged, the outer one's name stands for both.
+        names: of layers, or `all`: every layer with a map of more than one position, in the order
+            in which they run; where a block hands on the output of a layer inside it unchanged,
+            the block's name stands for both.
         window: `1 C *W` as the network takes it.
 
     Raises:
@@ -78,11 +79,17 @@ def _all_layers(
     runs: Counter[str],
     window: Tensor,
 ) -> tuple[UnitLayer, ...]:
-    # An activation in place returns the tensor that it was given, with other values.
     outermost: dict[tuple[int, int], tuple[str, Tensor]] = {}
     for name, output in outputs.items():
-        if output is not None and runs[name] == 1 and _is_map(output, window):
-            outermost[id(output), versions[name]] = (name, output)
+        if output is None or runs[name] != 1 or not _is_map(output, window):
+            continue
+        if output[0, 0].numel() == 1:  # a whole window pooled into one number marks nothing
+            continue
+        # An activation in place returns the tensor that it was given, with other values.
+        made = (id(output), versions[name])
+        maker, _ = outermost.setdefault(made, (name, output))
+        if maker.startswith(f"{name}."):
+            outermost[made] = (name, output)
     if not outermost:
         raise LayerError("the network has no layer with a spatial output", hint="name a layer")
     return tuple(_unit_layer(name, output) for name, output in outermost.values())

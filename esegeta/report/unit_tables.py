@@ -27,6 +27,7 @@ UNIT_COLUMNS = (
     "auroc",
     "information_quality",
     "share_above",
+    "mask_share",
     "ties",
     "dead",
     "minimum",
@@ -65,8 +66,13 @@ IMAGE_COLUMNS = ("case", "layer", "unit", "concept", "iou", "dice", "detected")
 
 
 def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
-    """Write units.csv: one line a unit, with the concept that fits it best."""
-    rows = [{**vars(finding.best), **vars(finding)} for finding in findings]
+    """Write units.csv: one line a unit, with the concept that fits it best, if any does."""
+    rows = []
+    for finding in findings:
+        row = {**vars(finding.best), **vars(finding)}
+        if not finding.best.iou > 0:  # all concepts fit it equally, not at all
+            row.update(concept="", category="")
+        rows.append(row)
     write_rows(path, UNIT_COLUMNS, rows)
 
 

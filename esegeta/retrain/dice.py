@@ -7,21 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from esegeta.axes import Image, Mask
+from esegeta.axes import Image
 from esegeta.predict import Predictor
 from esegeta.retrain.recipe import named_labels
 from esegeta.retrain.samples import Sample
+from esegeta.target import dice_of
 
 MEAN = "mean"
 """Stands for a label where the mean over all labels is meant."""
-
-
-def dice_of(predicted: Mask, truth: Mask) -> float:
-    """Return `2 |P and T| / (|P| + |T|)`; NaN where the truth holds no voxel of the label."""
-    num_true = int(truth.sum())
-    if num_true == 0:
-        return math.nan
-    return 2 * int((predicted & truth).sum()) / (int(predicted.sum()) + num_true)
 
 
 def sample_dice(

@@ -24,7 +24,7 @@ from esegeta.target.split import split_components
 from esegeta.target.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.target.unit import UnitTarget
 from esegeta.target.voxels import VoxelTarget
-from esegeta.target.whole import DiceTarget, VolumeTarget
+from esegeta.target.whole import DiceTarget, VolumeTarget, dice_of
 
 __all__ = [
     "DISTANCE_TOLERANCE_MM",
@@ -53,6 +53,7 @@ __all__ = [
     "VolumeTarget",
     "VoxelTarget",
     "WeightedSum",
+    "dice_of",
     "distance_to",
     "near_surface",
     "require_one_layer",

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
-from esegeta.axes import Logits, Scalars
+from esegeta.axes import Logits, Mask, Scalars
 from esegeta.target.region import Everywhere, Predicted, Region
 from esegeta.target.scene import Scene
 from esegeta.target.target import FrozenTarget, Target, require_voxels
 
 Reference = Literal["label", "predicted"]
+
+
+def dice_of(predicted: Mask, truth: Mask) -> float:
+    """Return `2 |P and T| / (|P| + |T|)`; NaN where the truth holds no voxel of the label."""
+    num_true = int(truth.sum())
+    if num_true == 0:
+        return math.nan
+    return 2 * int((predicted & truth).sum()) / (int(predicted.sum()) + num_true)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def pair(concept: str, iou: float, q: float = 0.01, unit: int = 0, layer: str = 
 
 def finding(concept: str, iou: float, unit: int, *, named: bool = True) -> UnitFinding:
     best = pair(concept, iou, unit=unit)
-    return UnitFinding(best, named, 0.0, 0.005, 1, False, 0.0, 1.0)
+    return UnitFinding(best, named, 0.0, 0.005, 0.004, 1, False, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,28 @@ def test_one_case_has_no_threshold_of_others(tmp_path: Path) -> None:
     assert "needs two cases" in result.stdout
 
 
+def test_concepts_that_no_unit_can_be_named_for_are_noted(tmp_path: Path) -> None:
+    """Masks of less than a tenth of the voxels, and a concept of nearly all of them."""
+    lab = planted_lab(tmp_path)
+    lab.keys["dissection"]["concepts"]["rest"] = {"not_of": "c1"}
+    lab.keys["dissection"]["min_iou"] = 0.2
+    result = esegeta("dissect", lab.write())
+    (note,) = [line for line in result.stdout.splitlines() if "no unit can be named" in line]
+    assert "with quantile 0.3 and min_iou 0.2 " in note and "c1" not in note
+    assert "for rest (95 % of voxels, IoU at most 0.087)" in note
+    lab.keys["dissection"]["min_iou"] = 0.02
+    assert "no unit can be named" not in esegeta("dissect", lab.write()).stdout
+
+
+def test_the_share_of_voxels_in_a_mask(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    esegeta("dissect", lab.write())
+    truths = [voxels(tmp_path / f"{name}_label.nii.gz") for name in "ab"]
+    for unit, row in enumerate(table(lab, "units.csv")):
+        share = np.mean([np.mean(truth == unit + 1) for truth in truths])
+        assert float(row["mask_share"]) == pytest.approx(share)
+
+
 def test_a_concept_that_is_nowhere_is_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["concepts"]["ghost"] = 9
@@ -130,8 +152,9 @@ def test_dead_units_have_no_mask(tmp_path: Path) -> None:
     result = esegeta("dissect", lab.write())
     row = table(lab, "units.csv")[1]
     assert (row["dead"], row["named"], row["iou"]) == ("1", "0", "0.0")
+    assert row["concept"] == row["category"] == ""
     assert (row["minimum"], row["maximum"]) == ("0.0", "0.0")
-    assert "1 of 3 units never change" in result.stdout
+    assert "units that never change, and have no mask: 1 of 3" in result.stdout
 
 
 @pytest.mark.parametrize("threshold", ["dataset", "image"])
@@ -230,6 +253,22 @@ def test_switching_a_detector_off_loses_its_label(tmp_path: Path) -> None:
         assert float(row["random_change"]) == (0 if own else -0.5)
         assert float(row["effect"]) == (-1 if own else 0.5)
         assert float(row["low"]) <= float(row["effect"]) <= float(row["high"])
+
+
+def test_cases_without_a_label_take_no_part_in_its_ablation(tmp_path: Path) -> None:
+    """Whatever is predicted there when random units are off."""
+    lab = planted_lab(tmp_path, cases=3)
+    without(lab, 1, "b")
+    lab.keys["dissection"]["ablation"] = {"draws": 5}
+    result = esegeta("dissect", lab.write())
+    rows = table(lab, "ablation.csv")
+    assert {(row["label"], row["cases"]) for row in rows} == {
+        ("label1", "2"),
+        ("label2", "3"),
+        ("label3", "3"),
+    }
+    assert all(float(row["dice"]) == 1 for row in rows)
+    assert "detector has 2 other sets of units, not 5 draws" in result.stdout
 
 
 def test_switching_to_the_mean_keeps_less_than_nothing_off(tmp_path: Path) -> None:

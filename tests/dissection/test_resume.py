@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from esegeta.config import load_config
-from esegeta.dissection import build_dissection, counts, session
+from esegeta.dissection import build_dissection, counts, influence, session
 from esegeta.run import Silence
 from esegeta.volume import load
+from tests.dissection.causal import causal_lab
 from tests.dissection.planted import noisy_lab, table
 from tests.experiments import Lab, esegeta, read_json
 
@@ -185,3 +186,54 @@ def test_thresholds_and_overlaps_read_each_file_once(
     passes = session.Session(build_dissection(load_config(lab.config)), Silence())
     list(passes.counts(passes.levels()))
     assert len(read) == len(set(read)) == 4  # image and label of two cases
+
+
+def test_another_dissection_replaces_the_results_only_when_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"]["min_iou"] = 0.0
+    esegeta("dissect", lab.write())
+    folder = lab.root / "dissection"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert any(path.suffix == ".png" for path in before)
+    lab.keys["dissection"]["quantile"] = 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "count_case", kill_at(1, session.count_case))
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    assert {path: path.read_bytes() for path in before} == before
+    result = esegeta("dissect", lab.write())
+    assert "is replaced once this one is ready" in result.stdout
+    assert read_json(folder / "summary.json")["quantile"] == 0.1
+
+
+def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
+    lab = noisy_lab(tmp_path)
+    lab.keys["dissection"].update(
+        min_iou=0.0, q_value=1.0, ablation={"draws": 2}, trails={"samples": 100}
+    )
+    lines = esegeta("dissect", lab.write()).stdout.splitlines()
+    counts = [line.split("]")[0][1:].split("/") for line in lines if line.startswith("[")]
+    assert len({total for _, total in counts}) == 1
+    assert counts[-1][0] == counts[-1][1]
+
+
+def test_trails_go_on_with_the_cases_that_were_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    whole = causal_lab(tmp_path / "other")
+    assert esegeta("dissect", whole.write()).exit_code == 0
+    lab = causal_lab(tmp_path)
+    kill = kill_at(1, influence.Influences._changed)  # within the first case's influences
+    with monkeypatch.context() as patch:
+        patch.setattr(influence.Influences, "_changed", kill)
+        with pytest.raises(KilledError):
+            esegeta("dissect", lab.write())
+    result = esegeta("dissect", lab.write())
+    assert "n1 / dissection / trails, samples: skipped (finished before)" in result.stdout
+    assert "n0 / dissection / trails, influences ..." in result.stdout
+    for name in ("trails.json", "trails.graphml"):
+        folders = [each.root / "dissection" for each in (lab, whole)]
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1

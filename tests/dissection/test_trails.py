@@ -13,7 +13,7 @@ from scipy import stats
 
 from tests.dissection.causal import EDGES, causal_lab
 from tests.dissection.planted import noisy_lab, planted_lab
-from tests.experiments import Lab, esegeta, read_json, refused
+from tests.experiments import Lab, esegeta, read_json, refused, save_image, voxels
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "2d": {"shape": (30, 20)},
@@ -68,6 +68,16 @@ def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
     }
 
 
+def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
+    """Few permutations are enough for few causes, however many pairs have none."""
+    lab = causal_lab(tmp_path)
+    lab.keys["dissection"]["trails"]["permutations"] = 24
+    found = trails_of(lab)
+    assert set(edges_of(found)) == EDGES
+    assert all(edge["p"] == 0.04 and edge["q"] == pytest.approx(0.04) for edge in found["edges"])
+    assert found["pairs_influenced"] < found["pairs"] and not found["notes"]
+
+
 def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
@@ -111,6 +121,17 @@ def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
     assert found["held_at"] == to
     notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
     assert f"trails: 12000 samples are wanted and windows hold {image.size}" in notes
+
+
+def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    for entry in lab.keys["data"]["cases"]:
+        path = tmp_path / entry["image"][0]
+        save_image(path, np.zeros_like(voxels(path), dtype=np.float32))
+    lab.keys["dissection"]["trails"] = True
+    found = trails_of(lab)
+    assert not found["edges"] and not found["trails"]
+    assert "trails: none leads to label1, label2, label3" in found["notes"]
 
 
 def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:

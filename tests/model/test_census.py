@@ -30,6 +30,23 @@ def test_a_layer_before_an_activation_in_place_is_one(inplace: bool) -> None:
     assert [layer.name for layer in found] == ["0.inside.0", "0", "1"]
 
 
+def test_who_passes_a_map_through_without_being_around_it_is_no_layer_of_its_own() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Identity(), nn.Dropout(), nn.Conv2d(3, 2, 1))
+    network.eval()
+    with torch.no_grad():
+        found = find_unit_layers(network, "all", torch.randn(1, 1, 4, 4))
+    assert [layer.name for layer in found] == ["0", "3"]
+
+
+def test_all_leaves_out_layers_of_one_position() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.AdaptiveAvgPool2d(1))
+    with torch.no_grad():
+        everything = find_unit_layers(network, "all", torch.randn(1, 1, 4, 4))
+        named = find_unit_layers(network, ["1"], torch.randn(1, 1, 4, 4))
+    assert [layer.name for layer in everything] == ["0"]
+    assert named[0].patch == (1, 1)
+
+
 def test_the_outermost_of_those_who_hand_on_a_map_stands_for_all() -> None:
     network = nn.Sequential(Block(Block(nn.Conv2d(1, 3, 1))), nn.Identity())
     with torch.no_grad():

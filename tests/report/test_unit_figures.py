@@ -85,8 +85,8 @@ def test_bars_grow_with_units(tmp_path: Path) -> None:
 
 
 def test_effects_without_a_number_are_drawn(tmp_path: Path) -> None:
-    good = Effect(0.9, -0.5, -0.1, -0.4, -0.5, -0.3, 0.1)
-    unknown = Effect(0.9, -0.5, *[math.nan] * 5)
+    good = Effect(0.9, -0.5, -0.1, -0.4, -0.5, -0.3, 0.1, 2)
+    unknown = Effect(0.9, -0.5, *[math.nan] * 5, 2)
     draw_effects(tmp_path / "e.png", [("u", "a", good), ("u", "b", unknown)], "t")
     assert imread(tmp_path / "e.png").std() > 0.05
     draw_effects(tmp_path / "n.png", [("u", "b", unknown)], "t")

@@ -13,11 +13,12 @@ from esegeta.config.retrain import RetrainKeys
 from esegeta.errors import ModelError
 from esegeta.model import Labels
 from esegeta.predict import WindowPlan
-from esegeta.retrain.dice import dice_of, fold_dice, sample_dice
+from esegeta.retrain.dice import fold_dice, sample_dice
 from esegeta.retrain.patches import Patches
 from esegeta.retrain.recipe import plan_recipe
 from esegeta.retrain.samples import Sample, whole_box
 from esegeta.retrain.train import train_network
+from esegeta.target import dice_of
 from tests.builders import predictor, unet
 from tests.networks import Wrapped
 from tests.oracles import monai_prediction
