@@ -211,9 +211,7 @@ def _check_names(
         _require_known(config, ("trails", "labels"), keys.trails.labels, labels, "label")
     if keys.ablation is None:
         return
-    option = config.document.options.get(("dissection", "layers"))
-    word = "dissected layer" if option is None else f"layer among those of {option}:"
-    _require_known(config, ("ablation", "layers"), keys.ablation.layers, layers, word)
+    _require_known(config, ("ablation", "layers"), keys.ablation.layers, layers, "dissected layer")
     concepts = list(keys.concepts)
     _require_known(config, ("ablation", "concepts"), keys.ablation.concepts, concepts, "concept")
     for case in basis.cases:

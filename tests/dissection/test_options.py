@@ -54,13 +54,6 @@ def test_a_fault_of_an_option_is_blamed_on_it(fault: str, tmp_path: Path) -> Non
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_layers_of_an_option_without_one_that_is_switched_off(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    lab.keys["dissection"]["ablation"] = {"layers": ["detector"]}
-    result = esegeta("dissect", lab.write(), "--layers", "head")
-    refused(result, lab, f"{lab.config}:", 'no layer among those of --layers head: "detector"')
-
-
 def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     option = "data.cases.1.label=no.nii.gz"
