@@ -94,7 +94,7 @@ class Document:
         line = self.lines.get(keys)
         place = f"{self.path}:{line}" if line else str(self.path)
         within = [text for at, text in self.options.items() if keys and at[: len(keys)] == keys]
-        return ", with ".join([place, *within])
+        return ", with ".join([place, *dict.fromkeys(within)])
 
     def given_by(self, option: str, keys: Path_) -> Document:
         """Return the document with a value, and all below it, as an option's and not the file's."""

@@ -62,6 +62,15 @@ def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None
     refused(result, lab, place, "no.nii.gz: no such file; check the path in `data.cases[1]`")
 
 
+def test_an_option_that_makes_a_block_is_named_once(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    del lab.keys["dissection"]["chance"]
+    option = "dissection.chance.samples=10000000"
+    result = esegeta("validate", lab.write(), "--set", option)
+    line = f"{lab.config}:{lab.line_of('dissection:')}"
+    refused(result, lab, f"{line}, with --set {option}: dissection: 10000000 draws")
+
+
 def test_a_missing_mask_that_is_set_is_named_in_full(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     result = esegeta("validate", lab.write(), "--set", "dissection.concepts.x.mask=no.nii.gz")
