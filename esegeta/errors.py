@@ -5,6 +5,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     EsegetaError
     ├── ConfigError         a YAML file, an override or an argument
     ├── DataError           an image, a label map, a baseline
+    │   ├── MissingFileError    a file that is not where it should be
     │   └── GridError       two images that do not lie on the same grid
     ├── ModelError          a network that cannot be built or run
     │   ├── WeightsError    weights that are missing, foreign or unsafe
@@ -42,6 +43,10 @@ class ConfigError(EsegetaError):
 
 class DataError(EsegetaError):
     """An image, a label map or a baseline cannot be used."""
+
+
+class MissingFileError(DataError):
+    """A file is not where it should be; who knows which key named it says so in the hint."""
 
 
 class GridError(DataError):
@@ -88,11 +93,30 @@ class OutputError(EsegetaError):
     """The output cannot be written."""
 
 
+MOST_NAMES = 20
+"""More names than these are not listed."""
+FEW_NAMES = 5
+"""Of a longer list, how many are given."""
+
+
 def suggest(word: object, names: Iterable[object]) -> str:
-    """Return the nearest valid name as a question, or the list of valid names."""
-    known = [str(name) for name in names]
+    """Return the nearest valid name as a question, or the list of valid names.
+
+    Of a long list only the names are given that are least unlike; a name that comes twice is
+    given once.
+    """
+    known = list(dict.fromkeys(str(name) for name in names))
     same = [name for name in known if name.casefold() == str(word).casefold()]
     close = same or difflib.get_close_matches(str(word), known, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(f'"{name}"' for name in close) + "?"
+    if len(known) > MOST_NAMES:
+        matcher = difflib.SequenceMatcher(b=str(word))
+
+        def likeness(name: str) -> float:
+            matcher.set_seq1(name)
+            return matcher.ratio()
+
+        nearest = sorted(known, key=likeness, reverse=True)[:FEW_NAMES]
+        return f"known are: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
     return "known are: " + ", ".join(known) if known else "none are known"

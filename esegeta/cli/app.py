@@ -84,7 +84,11 @@ def dissect(
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            "--layers", metavar="NAME", help="Instead of the config's; repeat it, or all."
+            "--layers",
+            metavar="NAME",
+            help="Layers to dissect in place of the config's: a name, several as NAME,NAME or as "
+            "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
+            "names.",
         ),
     ] = None,
     output: Annotated[
@@ -93,7 +97,13 @@ def dissect(
     overrides: Overrides = None,
     device: Device = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Do all of it again. Without it, a finished dissection with the same settings is "
+            "left as it is, one that was stopped goes on, and one with other settings is replaced "
+            "once the new one is ready.",
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
 ) -> None:
@@ -107,7 +117,7 @@ def dissect(
     from esegeta.dissection import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
-    names = [name for text in layers or [] for name in text.split(",") if name]
+    names = [name.strip() for text in layers or [] for name in text.split(",")]
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, overwrite=overwrite)

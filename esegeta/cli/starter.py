@@ -35,6 +35,17 @@ methods:                             # `esegeta methods` lists them all
   - {name: integrated_gradients, steps: 32, baseline: blur}
 scores:                              # `esegeta scores` lists them all
   - infidelity
+# dissection:                        # which units are which anatomy: `esegeta dissect`
+#   layers: all                      # or a list of names; `esegeta layers` prints them
+#   concepts:                        # of each case's `label` file
+#     liver: 1                       # a label integer, or a list of them
+#     liver_surface: {boundary_of: liver, within_mm: 3}
+#     elsewhere: {not_of: liver}
+#   quantile: 0.005                  # a unit's mask is where it is in its largest half percent
+#   min_iou: 0.04                    # units below that have no name
+#   chance: {kind: shift, samples: 1000}   # kind: shift | permutation
+#   ablation: false                  # true: what becomes of Dice without the best units
+#   trails: false                    # true: how units lead to labels
 """
 
 

@@ -6,6 +6,7 @@ from esegeta.cli.dissection import show_dissection
 from esegeta.cli.show import show_experiment, show_retraining
 from esegeta.config import RunConfig
 from esegeta.dissection import build_dissection
+from esegeta.errors import ConfigError
 from esegeta.retrain import build_retraining
 from esegeta.run import build_experiment
 
@@ -17,6 +18,12 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
+    if keys.dissection is None and len(keys.missing_of_run) == 2:
+        place = config.document.place(())
+        raise ConfigError(
+            "\n".join(f"{place}: {key}: missing" for key in keys.missing_of_run),
+            hint="`esegeta run` needs both; `esegeta dissect` needs a `dissection` instead",
+        )
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
     if keys.targets or dissection is None:
         experiment = build_experiment(config, device=device)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys, Name
 from esegeta.errors import suggest
+from esegeta.model import ALL_LAYERS
 
 KINDS = (
     "labels",
@@ -99,10 +100,13 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
+KindOfChance = Literal["shift", "permutation"]
+
+
 class ChanceKeys(Keys):
     """What overlaps are held against."""
 
-    kind: Literal["shift", "permutation"] = "shift"
+    kind: KindOfChance = "shift"
     samples: int = Field(default=1000, ge=1)
 
 
@@ -149,33 +153,66 @@ def _on_or_off(value: Any) -> Any:
     return value
 
 
+OnOrOff = BeforeValidator(_on_or_off)
+"""`true` stands for a block of defaults, `false` for none."""
+
+
+def _kind_of_chance(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in get_args(KindOfChance):
+        raise ValueError(f'"{value}" is not known; {suggest(value, get_args(KindOfChance))}')
+    return {"kind": value}
+
+
+def _share(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError(
+            "should be greater than 0 and less than 1: a share of the activations, such as "
+            "0.005 for the largest half percent"
+        )
+    return value
+
+
+def layer_names(value: Any) -> Any:
+    """Return the names of layers that a config or an option gives, where they can be such.
+
+    Raises:
+        ValueError: there is none, one is named twice or is no text, or `all` is not alone.
+    """
+    listed = value if isinstance(value, list) else [value]
+    if not listed or "" in listed:
+        raise ValueError("name a layer, or write `all`")
+    for name in listed:
+        if isinstance(name, (int, float)):
+            raise ValueError(f'a layer\'s name is text; put it in quotes: "{name}"')
+        if not isinstance(name, str):
+            raise ValueError("a layer's name is text")
+    if len(set(listed)) < len(listed):
+        raise ValueError("a layer is named twice")
+    if ALL_LAYERS in listed and len(listed) > 1:
+        raise ValueError("`all` stands by itself; leave it or the other names out")
+    return ALL_LAYERS if listed == [ALL_LAYERS] else value
+
+
 class DissectionKeys(Keys):
     """Which units of which layers are which concepts."""
 
-    layers: Literal["all"] | str | list[str]
+    layers: Annotated[str | list[str], BeforeValidator(layer_names)]
     concepts: dict[Name, ConceptKeys] = Field(min_length=1)
     categories: dict[str, list[str]] = Field(default_factory=dict)
-    quantile: float = Field(default=0.005, gt=0, lt=1)
+    quantile: Annotated[float, AfterValidator(_share)] = 0.005
     upsample: Literal["native", "upsampled"] = "native"
     min_iou: float = Field(default=0.04, ge=0, le=1)
     q_value: float = Field(default=0.05, gt=0, le=1)
-    chance: ChanceKeys = ChanceKeys()
+    chance: Annotated[ChanceKeys, BeforeValidator(_kind_of_chance)] = ChanceKeys()
     holdout: bool = True
-    per_image: PerImageKeys | None = None
+    per_image: Annotated[PerImageKeys | None, OnOrOff] = None
     figures: PictureKeys = PictureKeys()
-    ablation: AblationKeys | None = None
-    trails: Annotated[TrailKeys | None, BeforeValidator(_on_or_off)] = None
+    ablation: Annotated[AblationKeys | None, OnOrOff] = None
+    trails: Annotated[TrailKeys | None, OnOrOff] = None
     memory_mb: float = Field(default=1024, gt=0)
     disk_mb: float = Field(default=4096, ge=0)
-
-    @field_validator("layers")
-    @classmethod
-    def _some_layers(cls, value: str | list[str]) -> str | list[str]:
-        if not value:
-            raise ValueError("name a layer, or write `all`")
-        if isinstance(value, list) and len(set(value)) < len(value):
-            raise ValueError("a layer is named twice")
-        return value
 
     @field_validator("concepts", mode="before")
     @classmethod

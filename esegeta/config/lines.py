@@ -6,6 +6,7 @@ Digits behind a leading zero (`001`) are text: they number patients, and would l
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from esegeta.errors import ConfigError
 
 Path_ = tuple[str | int, ...]
 
+NULL = "tag:yaml.org,2002:null"
+MEANT_BY_NULL: dict[Path_, str] = {
+    ("dissection",): "what overlaps are held against, the null of the tests, is `chance`"
+}
+"""Where somebody may well write `null` for a key, and the key that is meant."""
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2's core schema: no sexagesimals, no yes/no."""
@@ -22,7 +29,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
-    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    (NULL, r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     (
         "tag:yaml.org,2002:int",
@@ -55,19 +62,45 @@ class Document:
         path: the file, or what to call the text in messages.
         content: dictionaries, lists and scalars.
         lines: from the path of keys and indices of a value to its line, counted from 1.
+        options: of the command line, by the path of the value that they give.
     """
 
-    def __init__(self, path: Path, content: Any, lines: dict[Path_, int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: Any,
+        lines: Mapping[Path_, int],
+        options: Mapping[Path_, str] | None = None,
+    ) -> None:
         self.path = path
         self.content = content
         self.lines = lines
+        self.options = options or {}
+
+    def nearest(self, keys: Path_) -> Path_:
+        """Return the path of a value, or of its nearest ancestor, that stands somewhere."""
+        while keys and keys not in self.lines and keys not in self.options:
+            keys = keys[:-1]
+        return keys
 
     def place(self, keys: Path_) -> str:
-        """Return `file:line` of a value, or of its nearest ancestor that has a line."""
-        while keys and keys not in self.lines:
-            keys = keys[:-1]
+        """Return `file:line`, or the option, of a value or of its nearest ancestor that has one.
+
+        Options that change something within a block of the file stand beside its line.
+        """
+        keys = self.nearest(keys)
+        if keys in self.options:
+            return self.options[keys]
         line = self.lines.get(keys)
-        return f"{self.path}:{line}" if line else str(self.path)
+        place = f"{self.path}:{line}" if line else str(self.path)
+        within = [text for at, text in self.options.items() if keys and at[: len(keys)] == keys]
+        return ", with ".join([place, *dict.fromkeys(within)])
+
+    def given_by(self, option: str, keys: Path_) -> Document:
+        """Return the document with a value, and all below it, as an option's and not the file's."""
+        lines = {at: line for at, line in self.lines.items() if at[: len(keys)] != keys}
+        options = {at: text for at, text in self.options.items() if at[: len(keys)] != keys}
+        return Document(self.path, self.content, lines, {**options, keys: option})
 
 
 def read_yaml(path: Path) -> Document:
@@ -95,7 +128,7 @@ def parse_yaml(text: str, path: Path) -> Document:
         node = loader.get_single_node()
         lines: dict[Path_, int] = {}
         if node is not None:
-            _note_lines(node, (), lines, path)
+            _note_lines(node, (), lines, lambda node: f"{path}:{node.start_mark.line + 1}")
         content = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -109,25 +142,37 @@ def parse_yaml(text: str, path: Path) -> Document:
     return Document(path, content, lines)
 
 
-def parse_scalar(text: str) -> Any:
-    """Parse a value given on the command line as YAML."""
+def parse_value(text: str, keys: Path_, option: str) -> Any:
+    """Parse as YAML the value that an option of the command line gives to a path of keys."""
     try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _note_lines(node, keys, {}, lambda node: option)
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f'--set: "{text}" is not a YAML value') from error
+        raise ConfigError(f'{option}: "{text}" is not a YAML value') from error
 
 
-def _note_lines(node: yaml.Node, keys: Path_, lines: dict[Path_, int], path: Path) -> None:
+def _note_lines(
+    node: yaml.Node, keys: Path_, lines: dict[Path_, int], place: Callable[[yaml.Node], str]
+) -> None:
     lines.setdefault(keys, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _note_lines(item, (*keys, index), lines, path)
+            _note_lines(item, (*keys, index), lines, place)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # refused when the mapping is built
+            if not key.value and key.style is None:
+                raise ConfigError(f"{place(key)}: there is no key before the colon")
+            if key.tag == NULL:
+                raise ConfigError(
+                    f"{place(key)}: an unquoted {key.value} is no key",
+                    hint=MEANT_BY_NULL.get(keys, 'in quotes it is the word, such as "null"'),
+                )
             here = (*keys, key.value)
             if here in lines:
-                raise ConfigError(f'{path}:{key.start_mark.line + 1}: key "{key.value}" repeats')
+                raise ConfigError(f'{place(key)}: key "{key.value}" repeats')
             lines[here] = key.start_mark.line + 1
-            _note_lines(value, here, lines, path)
+            _note_lines(value, here, lines, place)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from esegeta.config.complaints import complain, show_keys
 from esegeta.config.keys import fault_of_part
-from esegeta.config.lines import Document, Path_, parse_scalar, read_yaml
+from esegeta.config.lines import Document, Path_, parse_value, read_yaml
 from esegeta.config.schema import Config
 from esegeta.errors import ConfigError, EsegetaError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
@@ -65,23 +65,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     document = read_yaml(path)
     for override in overrides:
-        _apply_override(document, override)
+        document = _overridden(document, override)
     try:
         keys = Config.model_validate(document.content)
     except ValidationError as error:
         raise ConfigError(complain(error, document, Config)) from error
-    _require_work(keys, document)
+    _refuse_half_a_run(keys, document)
     methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
     scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
     return RunConfig(keys, methods, scores, document)
 
 
-def _require_work(keys: Config, document: Document) -> None:
-    """Refuse a config without targets and methods, unless it is one of a dissection alone."""
-    missing = [key for key in ("targets", "methods") if not getattr(keys, key)]
-    if missing and (keys.dissection is None or len(missing) == 1):
-        place = document.place(())
-        raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
+def _refuse_half_a_run(keys: Config, document: Document) -> None:
+    """Refuse half a run beside a dissection, which may stand alone but not so."""
+    if keys.dissection is not None and len(keys.missing_of_run) == 1:
+        raise ConfigError(f"{document.place(())}: {keys.missing_of_run[0]}: missing")
 
 
 def _build_all(
@@ -172,8 +170,10 @@ def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
     return dataclasses.replace(base, seed=seed) if seeded else base
 
 
-def _apply_override(document: Document, override: str) -> None:
+def _overridden(document: Document, override: str) -> Document:
+    """Give a value to a key, in the document's content, and return the document that says so."""
     key, equals, text = override.partition("=")
+    option = f"--set {override}"
     if not equals or not key:
         raise ConfigError(f'--set: "{override}" is not key=value', hint="such as --set seed=1")
     parts: list[str | int] = [
@@ -181,6 +181,8 @@ def _apply_override(document: Document, override: str) -> None:
         for part in re.sub(r"\[(\d+)\]", r".\1", key).split(".")
     ]
     place: Any = document.content
+    path: Path_ = ()
+    blamed: Path_ = ()
     for part, following in zip(parts, [*parts[1:], None], strict=True):
         if isinstance(place, list) and isinstance(part, int) and part < len(place):
             pass
@@ -190,11 +192,14 @@ def _apply_override(document: Document, override: str) -> None:
             if following is not None and not isinstance(place.get(part), (dict, list)):
                 # `methods.0.steps` on a bare method name turns it into a mapping.
                 place[part] = {}
+                blamed = blamed or (*path, str(part))
         else:
             raise ConfigError(f'--set: "{key}" leads nowhere at "{part}"')
+        path = (*path, part if isinstance(place, list) else str(part))
         if following is None:
-            place[part] = parse_scalar(text)
+            place[part] = parse_value(text, path, option)
         elif isinstance(place, list) and isinstance(place[part], str):
             place[part] = {"name": place[part]}
         if following is not None:
             place = place[part]
+    return document.given_by(option, blamed or path).given_by(option, path)

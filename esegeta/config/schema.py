@@ -167,6 +167,11 @@ class Config(Keys):
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
 
+    @property
+    def missing_of_run(self) -> list[str]:
+        """Blocks that a run needs and that are not given; a dissection needs neither."""
+        return [key for key in ("targets", "methods") if not getattr(self, key)]
+
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_by_integer(cls, value: Any) -> Any:

@@ -19,11 +19,16 @@ from esegeta.dissect import (
     Rule,
     Together,
 )
-from esegeta.errors import ConfigError, suggest
+from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.model import file_sha256
 from esegeta.run import Basis
 from esegeta.run.checks import blamed_on
-from esegeta.volume import Case, check_case, read_case, read_label_map
+from esegeta.volume import Case, check_case, is_picture, read_case, read_label_map
+
+CASE = "{case}"
+"""What stands for the case's name in the path of a mask."""
+MOST_LABELS = 8
+"""How many labels a note lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,7 @@ class ConceptPlan:
         volume = volume.to(basis.device)
         masks = {
             name: read_label_map(
-                basis.config.find_file(pattern.replace("{case}", case.name)),
+                basis.config.find_file(pattern.replace(CASE, case.name)),
                 volume,
                 basis.preprocess,
             )
@@ -72,7 +77,7 @@ class ConceptPlan:
         """Return all that decides the masks of a case beside its image, as plain values."""
         find = self.basis.config.find_file
         paths = {
-            name: find(pattern.replace("{case}", case.name)) for name, pattern in self.files.items()
+            name: find(pattern.replace(CASE, case.name)) for name, pattern in self.files.items()
         }
         label = case.label if self.needs_labels else None
         return {
@@ -99,9 +104,10 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
                 if source in keys.concepts:
                     continue
                 if source not in labels:
+                    others = [other for other in (*keys.concepts, *labels) if other != name]
                     raise ConfigError(
                         f'dissection.concepts.{name}: no concept or label "{source}"',
-                        hint=suggest(source, [*keys.concepts, *labels]),
+                        hint=suggest(source, others),
                     )
                 helpers[source] = Concept(source, LabelValues((labels[source],)))
             _refuse_circle(name, keys.concepts)
@@ -114,9 +120,43 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
         concepts.append(Concept(name, rule_of(block), keys.category_of(name)))
         if block.mask is not None:
             files[name] = block.mask
+        if block.half is not None:
+            _refuse_pictures(name, block.half, basis)
     plan = ConceptPlan(tuple(concepts), tuple(helpers.values()), files, basis)
     _check_files(plan)
     return plan
+
+
+def notes_on_labels(keys: DissectionKeys, labels: Mapping[int, str]) -> list[str]:
+    """Return a note on each concept of integers that are not among the labels.
+
+    They may well stand in the label maps, which hold more than a network predicts; or they are
+    slips, and an empty concept is found out only when all maps have been read.
+    """
+    known = [f"{integer} {name}" for integer, name in sorted(labels.items())]
+    shown = ", ".join(known[:MOST_LABELS])
+    if len(known) > MOST_LABELS:
+        shown += f", and {len(known) - MOST_LABELS} more"
+    notes = []
+    for name, block in keys.concepts.items():
+        foreign = [value for value in block.labels or () if value not in labels and value != 0]
+        if foreign:
+            word = "is none" if len(foreign) == 1 else "are none"
+            values = ", ".join(str(value) for value in foreign)
+            notes.append(f"dissection.concepts.{name}: {values} {word} of the labels ({shown})")
+    return notes
+
+
+def _refuse_pictures(name: str, side: str, basis: Basis) -> None:
+    """Refuse halves of the patient where an image does not say which side is which."""
+    with blamed_on(basis.config, "dissection", "concepts", name, "half"):
+        for case in basis.cases:
+            if is_picture(case.images[0]):
+                raise ConfigError(
+                    f"dissection.concepts.{name}: half: {side} is a side of the patient, and a "
+                    f"picture has none ({case.images[0]})",
+                    hint="give the image as NIfTI, or each case's half as a `mask` file",
+                )
 
 
 def rule_of(block: ConceptBlock) -> Rule:
@@ -165,7 +205,12 @@ def _check_files(plan: ConceptPlan) -> None:
                 hint="give every case a `label:` file",
             )
     for name, pattern in plan.files.items():
-        with blamed_on(basis.config, "dissection", "concepts", name):
-            for case in basis.cases:
-                path = basis.config.find_file(pattern.replace("{case}", case.name))
-                check_case(replace(case, label=path), basis.reading)
+        try:
+            with blamed_on(basis.config, "dissection", "concepts", name, "mask"):
+                for case in basis.cases:
+                    path = basis.config.find_file(pattern.replace(CASE, case.name))
+                    check_case(replace(case, label=path), basis.reading)
+        except DataError as error:
+            if CASE not in pattern and len(basis.cases) > 1:
+                error.hint += f"; a `{CASE}` in it stands for the name of each case"
+            raise

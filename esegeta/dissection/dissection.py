@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import torch
 
 from esegeta.axes import Batch, Shape
 from esegeta.config import RunConfig
-from esegeta.config.dissection import DissectionKeys
+from esegeta.config.dissection import DissectionKeys, layer_names
 from esegeta.dissect import CHANCES, NUM_CUTS, Chance, centre_voxels
-from esegeta.dissection.concepts import ConceptPlan, plan_concepts
+from esegeta.dissection.concepts import ConceptPlan, notes_on_labels, plan_concepts
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import LayerGrid, Units, empty_window
@@ -133,17 +133,16 @@ def build_dissection(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers or concepts.
     """
+    config = _with_layers(config, layers) if layers else config
     keys = config.keys.dissection
     if keys is None:
         raise ConfigError(
             f"{config.document.path}: there is no `dissection` to do",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
-    if layers:
-        keys = keys.model_copy(update={"layers": list(layers)})
-        if list(layers) == ["all"]:
-            keys = keys.model_copy(update={"layers": "all"})
     basis = build_basis(config, output=output, device=device)
+    notes = notes_on_labels(keys, config.keys.labels)
+    basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
         found = _find_layers(basis, keys)
     if layers:
@@ -154,6 +153,21 @@ def build_dissection(
     dissection = Dissection(basis, keys, found, concepts, _shapes(basis))
     _check_memory(dissection)
     return dissection
+
+
+def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:
+    """Return a config with other layers, which are known to come from the option."""
+    if config.keys.dissection is None:
+        return config
+    option = f"--layers {','.join(layers)}"
+    try:
+        names = layer_names(list(layers))
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from error
+    keys = config.keys.dissection.model_copy(update={"layers": names})
+    document = config.document.given_by(option, ("dissection", "layers"))
+    changed = config.keys.model_copy(update={"dissection": keys})
+    return replace(config, keys=changed, document=document)
 
 
 def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
@@ -229,16 +243,28 @@ def _check_memory(dissection: Dissection) -> None:
     """Refuse draws of chance, and counts in bins, beyond the memory that is allowed."""
     num_pairs = dissection.num_units * len(dissection.concepts.concepts)
     samples = dissection.keys.chance.samples
-    room = max(dissection.room(), ALWAYS_MB)
     place = dissection.basis.config.document.place(("dissection",))
-    for what, numbers, hint in (
-        (f"{samples} draws", samples, "lower chance.samples"),
-        ("counts by activation", COPIES_OF_BINS * (NUM_CUTS + 1), "name fewer concepts"),
+    mb_of_one = num_pairs * BYTES_OF_COUNT / MB
+    draws_mb, counts_mb = mb_of_one * samples, mb_of_one * COPIES_OF_BINS * (NUM_CUTS + 1)
+    for what, needed_mb, hint in (
+        (f"{samples} draws", draws_mb, "lower chance.samples"),
+        ("counts by activation", counts_mb, "name fewer concepts"),
     ):
-        needed = num_pairs * numbers * BYTES_OF_COUNT / MB
-        if needed > room:
+        room_mb = max(dissection.room(), ALWAYS_MB)
+        if needed_mb > room_mb:
+            enough = enough_mb(max(draws_mb, counts_mb))
             raise ConfigError(
                 f"{place}: dissection: {what} for {num_pairs} pairs of unit and concept take "
-                f"{needed:.0f} MB, of {room:.0f} MB that they may",
-                hint=f"raise memory_mb, {hint}, or take fewer layers",
+                f"{show_mb(needed_mb)}, of {show_mb(room_mb)} that they may",
+                hint=f"raise memory_mb to {enough}, {hint}, or take fewer layers",
             )
+
+
+def show_mb(size_mb: float) -> str:
+    """Return an amount of memory for people, to three digits or to the MB."""
+    return f"{size_mb:.0f} MB" if size_mb >= 100 else f"{size_mb:.3g} MB"
+
+
+def enough_mb(needed_mb: float) -> int:
+    """Return the least `memory_mb`, in whole MB, of which one part is as much as is needed."""
+    return math.ceil(needed_mb / PART_OF_MEMORY)

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, widest_trails
-from esegeta.dissection.dissection import BYTES_OF_FLOAT, MB, Dissection, window_of_zeros
+from esegeta.dissection.dissection import (
+    BYTES_OF_FLOAT,
+    MB,
+    Dissection,
+    enough_mb,
+    show_mb,
+    window_of_zeros,
+)
 from esegeta.dissection.influence import RESOLUTION, Influences
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places, draw_places, num_places
@@ -138,9 +145,10 @@ def check_interventions(session: Session) -> None:
     if needed > dissection.room():
         raise ConfigError(
             f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
-            f"permutations of {num_nodes} nodes take {needed:.0f} MB, of "
-            f"{dissection.room():.0f} MB that they may",
-            hint="raise memory_mb, lower trails.samples, trails.permutations or trails.clusters",
+            f"permutations of {num_nodes} nodes take {show_mb(needed)}, of "
+            f"{show_mb(dissection.room())} that they may",
+            hint=f"raise memory_mb to {enough_mb(needed)}, or lower trails.samples, "
+            "trails.permutations or trails.clusters",
         )
 
 

@@ -50,9 +50,11 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     if layer is not network:
         return layer
     names = [known for known, _ in network.named_modules() if known]
+    nearest = suggest(name, names)
+    stop = "" if nearest.endswith("?") else ";"
     raise LayerError(
         f'layer "{name}" is not in the network',
-        hint=suggest(name, names) + " `esegeta layers CONFIG` prints them all",
+        hint=f"{nearest}{stop} `esegeta layers CONFIG` prints them all",
     )
 
 

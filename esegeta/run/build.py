@@ -108,7 +108,11 @@ def build_experiment(
         EsegetaError: the first thing found wrong with files, headers, weights, layers, labels,
             window or device.
     """
-    if not config.keys.targets:
+    missing = config.keys.missing_of_run
+    if missing and config.keys.dissection is None:
+        place = config.document.place(())
+        raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
+    if missing:
         place = config.document.place(("dissection",))
         raise ConfigError(
             f"{place}: there are no targets and methods to run, only a `dissection`",

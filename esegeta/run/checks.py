@@ -13,12 +13,14 @@ from torch import nn
 
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
+from esegeta.config.complaints import show_keys
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
     EsegetaError,
     LayerError,
+    MissingFileError,
     OutputError,
     TargetError,
 )
@@ -41,9 +43,13 @@ LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
 
 @contextmanager
 def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
-    """Say where in the config an error comes from."""
+    """Say where in the config an error comes from, and which key names a file that is missing."""
     try:
         yield
+    except MissingFileError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        error.hint = f"check the path in `{show_keys(config.document.nearest(place))}`"
+        raise
     except EsegetaError as error:
         error.message = f"{config.document.place(place)}: {error.message}"
         raise

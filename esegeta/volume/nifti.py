@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from esegeta.errors import DataError
+from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.atomic import atomic_path
 from esegeta.volume.grid import Grid
 from esegeta.volume.volume import Source
@@ -29,10 +29,11 @@ def open_nifti(path: Path) -> Any:
     """Open a NIfTI file, reading its header only.
 
     Raises:
-        DataError: the file is missing, empty, or not NIfTI.
+        MissingFileError: there is no such file.
+        DataError: the file is empty, or not NIfTI.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file", hint="check the path in `data.cases`")
+        raise MissingFileError(f"{path}: no such file", hint="check the path")
     try:
         image = nib.load(path)
         if min(image.shape, default=0) < 1:

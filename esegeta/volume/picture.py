@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from esegeta.errors import DataError
+from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.grid import Grid
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -27,10 +27,11 @@ def picture_shape(path: Path) -> tuple[int, ...]:
     """Return (W, H) or (W, H, channels) from the header alone.
 
     Raises:
-        DataError: the file is missing or not a picture.
+        MissingFileError: there is no such file.
+        DataError: the file is not a picture.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file", hint="check the path in `data.cases`")
+        raise MissingFileError(f"{path}: no such file", hint="check the path")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -16,10 +17,13 @@ from esegeta import __version__
 from esegeta.cli.help_page import parse_help
 from esegeta.cli.methods import FAMILIES, show_method, show_methods
 from esegeta.cli.scores import FAMILIES as SCORE_FAMILIES
+from esegeta.cli.starter import STARTER
 from esegeta.config import load_config
+from esegeta.config.dissection import DissectionKeys
+from esegeta.config.lines import parse_yaml
 from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
-from tests.experiments import esegeta, pointwise_lab, unet_lab, weighted_lab
+from tests.experiments import esegeta, noise, pointwise_lab, save_image, unet_lab, weighted_lab
 
 COMMANDS = (
     "run",
@@ -262,6 +266,34 @@ def test_init_writes_a_config_that_is_accepted(
     config = load_config(Path("esegeta.yaml"))
     assert config.keys.name == "liver"
     assert list(config.methods) == ["saliency", "integrated_gradients"]
+
+
+def test_the_starter_holds_a_dissection_to_uncomment(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    lines = STARTER.splitlines()
+    first = lines.index(next(line for line in lines if line.startswith("# dissection:")))
+    assert all(line.startswith("# ") for line in lines[first:])
+    text = "\n".join([*lines[:first], *(line[2:] for line in lines[first:])])
+    path = tmp_path / "esegeta.yaml"
+    path.write_text(text, encoding="utf-8")
+    keys = load_config(path).keys.dissection
+    assert keys is not None
+    assert keys.ablation is None and keys.trails is None
+    default = DissectionKeys(layers="all", concepts={"liver": 1})
+    for name in ("quantile", "min_iou", "chance"):
+        assert getattr(keys, name) == getattr(default, name)
+    lab.keys["dissection"] = parse_yaml(text, path).content["dissection"]
+    save_image(tmp_path / "label.nii.gz", (noise() > 0).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "label.nii.gz"
+    result = lab.validate()
+    assert result.exit_code == 0
+    assert "concepts: liver, liver_surface, elsewhere" in result.stdout
+
+
+def test_help_of_dissect_says_what_its_options_do() -> None:
+    text = " ".join(esegeta("dissect", "--help").stdout.replace("│", " ").split())
+    for words in ("NAME,NAME", "`all` by itself", "same settings is left", "once the new one"):
+        assert words in text
 
 
 def test_init_does_not_overwrite(tmp_path: Path) -> None:

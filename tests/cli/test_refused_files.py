@@ -55,11 +55,11 @@ def with_atlas(lab: Lab, file: str) -> None:
 IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     "missing image": (
         lambda lab: second(lab, image="no.nii.gz"),
-        ("/no.nii.gz: no such file", "check the path"),
+        ("/no.nii.gz: no such file; check the path in `data.cases[1]`",),
     ),
     "missing label map": (
         lambda lab: second(lab, label="no.nii.gz"),
-        ("/no.nii.gz: no such file", "check the path"),
+        ("/no.nii.gz: no such file; check the path in `data.cases[1]`",),
     ),
     "folder for an image": (lambda lab: second(lab, image="."), ("no such file",)),
     "text for an image": (

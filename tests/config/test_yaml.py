@@ -1,5 +1,6 @@
 """Scalars of YAML 1.2, lines of every key, and defaults."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,25 @@ LINES = {
 @pytest.mark.parametrize("keys", LINES, ids=str)
 def test_every_value_has_its_line(keys: tuple[str | int, ...]) -> None:
     assert parse_yaml(TEXT, Path("x.yaml")).place(keys) == f"x.yaml:{LINES[keys]}"
+
+
+NO_KEYS = {
+    "model: {args: {null: 3}}": "an unquoted null is no key; in quotes it is the word",
+    "a: 1\nlabels:\n  ~: liver": "an unquoted ~ is no key; in quotes",
+    "a: 1\nlabels: {? : liver}": "there is no key before the colon",
+}
+
+
+@pytest.mark.parametrize("text", NO_KEYS)
+def test_null_is_no_key(text: str) -> None:
+    place = f"x.yaml:{len(text.splitlines())}: "
+    with pytest.raises(ConfigError, match=re.escape(place + NO_KEYS[text])):
+        parse_yaml(text, Path("x.yaml"))
+
+
+def test_null_in_quotes_is_a_key() -> None:
+    content = parse_yaml('a: {"null": 1, "~": null, "": 2}', Path("x.yaml")).content
+    assert content["a"] == {"null": 1, "~": None, "": 2}
 
 
 def test_an_alias_stands_for_its_anchor() -> None:

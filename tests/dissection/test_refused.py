@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from tests.dissection.planted import planted_lab
 from tests.experiments import Lab, esegeta, noise, refused, save_image, unet_lab
@@ -29,8 +31,32 @@ def without_label(lab: Lab) -> None:
 FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "unknown key": (keys(quantil=0.1), "quantil:", ("unknown key", '"quantile"')),
     "quantile of all": (keys(quantile=1.0), "quantile:", ("dissection.quantile", "less than 1")),
+    "quantile in percent": (
+        keys(quantile=50),
+        "quantile:",
+        ("dissection.quantile", "a share", "0.005 for the largest half percent (found 50)"),
+    ),
+    "quantile of none": (keys(quantile=0), "quantile:", ("greater than 0", "a share")),
     "no layer": (keys(layers=[]), "layers:", ("name a layer",)),
     "a layer twice": (keys(layers=["head", "head"]), "layers:", ("named twice",)),
+    "a number for a layer": (
+        keys(layers=[3]),
+        "layers:",
+        ('dissection.layers: a layer\'s name is text; put it in quotes: "3" (found [3])',),
+    ),
+    "a number for the layers": (keys(layers=3), "layers:", ('put it in quotes: "3"',)),
+    "a block for a layer": (keys(layers=[{"a": 1}]), "layers:", ("a layer's name is text",)),
+    "all and another": (keys(layers=["all", "head"]), "layers:", ("`all` stands by itself",)),
+    "unknown chance": (
+        keys(chance="shfit"),
+        "chance:",
+        ('dissection.chance: "shfit" is not known; did you mean "shift"?',),
+    ),
+    "ablation that is neither on nor off": (
+        keys(ablation="on"),
+        "ablation:",
+        ("dissection.ablation: should be a block of keys (found 'on')",),
+    ),
     "unknown layer": (
         keys(layers=["detectr"]),
         "layers:",
@@ -73,7 +99,14 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "of nothing that is known": (
         concept("x", {"not_of": "c4"}),
         "x:",
-        ('no concept or label "c4"', "known are: c1, c2, c3, x, label1"),
+        ('no concept or label "c4"', "known are: c1, c2, c3, label1"),
+    ),
+    "of what is both label and concept, in another case": (
+        lambda lab: lab.keys["dissection"].update(
+            concepts={"label1": 1, "label": {"not_of": "Label1"}}
+        ),
+        "label:",
+        ('no concept or label "Label1"; did you mean "label1"?\n',),
     ),
     "of itself": (
         lambda lab: lab.keys["dissection"]["concepts"].update(x={"not_of": "y"}, y={"not_of": "x"}),
@@ -88,16 +121,21 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "case without labels": (without_label, "concepts:", ("case b has none", "`label:` file")),
     "mask that is not there": (
         concept("x", {"mask": "no_{case}.nii.gz"}),
-        "x:",
-        ("no_a.nii.gz: no such file",),
+        "mask:",
+        ("no_a.nii.gz: no such file; check the path in `dissection.concepts.x.mask`\n",),
+    ),
+    "one mask for all cases that is not there": (
+        concept("x", {"mask": "no.nii.gz"}),
+        "mask:",
+        ("in `dissection.concepts.x.mask`; a `{case}` in it stands for the name of each case",),
     ),
     "mask on another grid": (
         lambda lab: (
             save_image(lab.folder / "odd.nii.gz", noise((4, 4, 4))),
             concept("x", {"mask": "odd.nii.gz"})(lab),
         ),
-        "x:",
-        ("different grids",),
+        "mask:",
+        ("different grids", "a `{case}` in it stands for"),
     ),
     "category of nothing": (
         keys(categories={"organ": ["c9"]}),
@@ -127,7 +165,8 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "draws beyond memory": (
         keys(memory_mb=1, chance={"samples": 10_000_000}),
         "dissection:",
-        ("10000000 draws", "lower chance.samples"),
+        # 9 pairs of 8 bytes: 686.6 MB, and four times that for a quarter
+        ("10000000 draws", "take 687 MB, of 16 MB", "raise memory_mb to 2747", "chance.samples"),
     ),
 }
 
@@ -146,9 +185,16 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, command: str, tmp_path: 
     assert text in lines[number - 1]
 
 
-def test_a_config_without_a_dissection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocks", [("targets", "methods"), ("targets",), ()])
+def test_a_config_without_a_dissection(blocks: tuple[str, ...], tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
-    refused(esegeta("dissect", lab.write()), lab, "there is no `dissection`", "dissection: {layers")
+    for key in {"targets", "methods"} - set(blocks):
+        del lab.keys[key]
+    result = esegeta("dissect", lab.write())
+    refused(result, lab, "there is no `dissection`", "dissection: {layers")
+    assert "targets" not in result.stderr
+    result = esegeta("dissect", lab.config, "--layers", "all")
+    refused(result, lab, "there is no `dissection`")
 
 
 def test_a_run_of_a_dissection_alone(tmp_path: Path) -> None:
@@ -170,7 +216,59 @@ def test_neither_run_nor_dissection(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     del lab.keys["dissection"]
     result = esegeta("validate", lab.write())
-    refused(result, lab, "targets: missing", "methods: missing")
+    place = f"{lab.config}:1: "
+    refused(result, lab, f"{place}targets: missing", f"{place}methods: missing", "`dissection`")
+    result = esegeta("run", lab.config)
+    refused(result, lab, f"{place}targets: missing", f"{place}methods: missing")
+    assert "`" not in result.stderr
+
+
+def test_layers_are_printed_without_any_work(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    del lab.keys["dissection"]
+    assert "detector" in esegeta("layers", lab.write()).stdout
+
+
+@pytest.mark.parametrize("key", ["null", "~", "Null"])
+def test_null_is_no_key(key: str, tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    text = lab.write().read_text()
+    lab.config.write_text(text.replace("  chance:", f"  {key}:"))
+    line = lab.line_of(f"  {key}:")
+    what = f"{lab.config}:{line}: an unquoted {key} is no key; "
+    refused(esegeta("validate", lab.config), lab, what, "is `chance`")
+    option = "dissection={null: {samples: 9}}"
+    refused(lab.validate("--set", option), lab, f"--set {option}: an unquoted null", "`chance`")
+
+
+def test_halves_of_a_picture(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path, shape=(13, 8))
+    picture = sitk.GetImageFromArray(np.zeros((8, 13), np.uint8))
+    for entry in lab.keys["data"]["cases"]:
+        entry.update(image=f"{entry['name']}.png", label=f"{entry['name']}_label.png")
+        sitk.WriteImage(picture, str(tmp_path / entry["image"]))
+        sitk.WriteImage(picture, str(tmp_path / entry["label"]))
+    assert lab.validate().exit_code == 0
+    concept("x", {"half": "left", "of": "c1"})(lab)
+    result = lab.validate()
+    place = f"{lab.config}:{lab.line_of('half:')}: dissection.concepts.x: half: left is a side"
+    refused(result, lab, place, "a picture has none", "a.png", "as NIfTI")
+
+
+def test_the_memory_that_is_asked_for_suffices(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    keys(memory_mb=2746, chance={"samples": 10_000_000})(lab)
+    refused(lab.validate(), lab, "take 687 MB, of 686 MB", "raise memory_mb to 2747")
+    keys(memory_mb=2747)(lab)
+    assert lab.validate().exit_code == 0
+
+
+def test_small_figures_of_memory_have_digits(tmp_path: Path) -> None:
+    lab = planted_lab(tmp_path)
+    keys(memory_mb=0.01, trails={"samples": 100})(lab)
+    # 3 nodes x 200 draws of a byte, and 3 units and 3 x 6 pairs of 4 bytes, 100 times: 68400 bytes
+    words = ("take 0.0652 MB, of 0.0025 MB that they may", "raise memory_mb to 1,")
+    refused(esegeta("dissect", lab.write()), lab, *words)
 
 
 def test_validate_tells_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:

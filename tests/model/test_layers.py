@@ -42,10 +42,14 @@ def test_find_layer_returns_the_very_module(ndim: int) -> None:
 
 def test_unknown_layer_names_the_nearest() -> None:
     network = Tower(2)
-    with pytest.raises(LayerError, match=r'"botom" is not in the network; did you mean "bottom"'):
+    with pytest.raises(
+        LayerError, match=r'"botom" is not in the network; did you mean "bottom"\? `'
+    ):
         find_layer(network, "botom")
     with pytest.raises(LayerError):
         find_layer(network, "")
+    with pytest.raises(LayerError, match=r"known are: .*[a-z]; `esegeta layers CONFIG` prints"):
+        find_layer(network, "all")
 
 
 def test_list_layers_tells_shapes_order_and_parameters(ndim: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.errors import DataError, GridError
+from esegeta.errors import DataError, GridError, MissingFileError
 from esegeta.volume import (
     Case,
     Preprocess,
@@ -35,7 +35,7 @@ def with_label(
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.nii\.gz: no such file.*data\.cases"):
+    with pytest.raises(MissingFileError, match=r"none\.nii\.gz: no such file; check the path"):
         read(tmp_path / "none.nii.gz")
 
 
