@@ -47,7 +47,7 @@ from esegeta.dissect.quantile import (
     threshold_finder,
 )
 from esegeta.dissect.tally import Tally, tally
-from esegeta.dissect.trails import Trail, TrailEdge, TrailNode, widest_trails
+from esegeta.dissect.trails import Trail, TrailEdge, TrailNode, strongest_trails
 
 __all__ = [
     "CHANCES",
@@ -104,7 +104,7 @@ __all__ = [
     "q_values",
     "random_sets",
     "rank_of",
+    "strongest_trails",
     "tally",
     "threshold_finder",
-    "widest_trails",
 ]

@@ -38,9 +38,12 @@ def histograms(
         parts: of each position.
         num_parts: M.
     """
-    first = torch.arange(len(bins), device=bins.device)[:, None] * num_bins
-    places = (bins + first).mul_(num_parts).add_(parts).flatten()
-    counts = torch.bincount(places, minlength=len(bins) * num_bins * num_parts)
+    size = num_bins * num_parts
+    # Counting takes as long as what it reads: 32 bits, as long as they can number all counts.
+    kind = torch.int32 if len(bins) * size < 2**31 else torch.int64
+    first = torch.arange(len(bins), dtype=kind, device=bins.device)[:, None] * size
+    places = bins.to(kind).mul_(num_parts).add_(parts).add_(first).flatten()
+    counts = torch.bincount(places, minlength=len(bins) * size)
     return counts.reshape(len(bins), num_bins, num_parts)
 
 

@@ -60,16 +60,18 @@ class Cuts:
 
     def bins(self, values: Float[Tensor, "U N"]) -> UInt8[Tensor, "U N"]:
         """Return the bin of each activation: a look-up, several times as fast as a search."""
+        # Numbers of 32 bits throughout: a look-up takes as long as what it moves.
         upper = _upper_half(values - self.centre[:, None])
-        first = torch.arange(len(values), device=values.device)[:, None] * BINS
-        return self._table().reshape(-1)[upper.add_(first)]
+        first = torch.arange(len(values), dtype=torch.int32, device=values.device)[:, None] * BINS
+        places = upper.add_(first).reshape(-1)
+        return self._table().reshape(-1).index_select(0, places).reshape(values.shape)
 
     def _table(self) -> UInt8[Tensor, "U V"]:
         """Return the bin of each unit by the upper bits of a difference."""
         steps = torch.zeros(
             (len(self.offsets), BINS + 1), dtype=torch.uint8, device=self.offsets.device
         )
-        places = _upper_half(self.offsets) + 1
+        places = _upper_half(self.offsets).long() + 1
         steps.scatter_add_(1, places, torch.ones_like(places, dtype=torch.uint8))
         return steps[:, :BINS].cumsum(dim=1, dtype=torch.uint8)
 

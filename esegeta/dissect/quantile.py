@@ -126,7 +126,7 @@ class BitHistograms:
             count = num_units * size
             self._counts = torch.zeros(count, dtype=torch.int64, device=values.device)
         keys = ordered_bits(values) >> sum(DIGITS[self._pass + 1 :])
-        first = torch.arange(num_units, device=values.device)[:, None] * size
+        first = torch.arange(num_units, dtype=torch.int32, device=values.device)[:, None] * size
         places = (keys & (size - 1)) + first
         shared = (keys >> DIGITS[self._pass]) == self._known.to(values.device)[:, None]
         if self._pass == 0:  # the highest digit has the sign, and nothing is known before it
@@ -149,9 +149,9 @@ class BitHistograms:
 
 
 def ordered_bits(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """Return int64 keys in -2^31..2^31 in the order of float32 values; both zeros have one."""
+    """Return int32 keys in the order of float32 values; both zeros have the same one."""
     bits = (values + 0.0).view(torch.int32)
-    return (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits).long()
+    return (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)
 
 
 def values_of_bits(keys: Int[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 ARROW = " -> "
@@ -86,14 +86,14 @@ class Trail:
         return (self.edges[0].source, *(edge.target for edge in self.edges))
 
     @property
+    def strength(self) -> float:
+        """Product of the weights."""
+        return math.prod(edge.weight for edge in self.edges)
+
+    @property
     def width(self) -> float:
         """Weight of the weakest edge."""
         return min(edge.weight for edge in self.edges)
-
-    @property
-    def product(self) -> float:
-        """Product of the weights."""
-        return math.prod(edge.weight for edge in self.edges)
 
     @property
     def words(self) -> str:
@@ -102,61 +102,36 @@ class Trail:
         return ARROW.join([*words, self.nodes[-1].word])
 
 
-def widest_trails(
+def strongest_trails(
     nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], label: TrailNode
 ) -> list[Trail]:
-    """Return the widest trail to a label from each node that no edge enters, the widest first.
+    """Return the strongest trail to a label from each node that no edge enters, strongest first.
 
-    A trail is as wide as its weakest edge. Of trails of the same width the one with the largest
-    product of weights is taken; of those with the same product, the one with most nodes. Nodes
-    from which the label cannot be reached have none.
+    Edges are direct effects, and a trail is as strong as the product of its weights. Of trails
+    that are equally strong the one with most nodes is taken. Nodes from which the label cannot be
+    reached have none.
 
     Args:
         nodes: of the graph, layer by layer as they run.
         edges: from earlier layers to later ones.
         label: where trails end.
 
-    Source: Pollack, Operations Research 8 (1960): the maximum capacity route.
+    Source: Wright, Annals of Mathematical Statistics 5 (1934): an effect along a path is the
+    product of the coefficients on it. Here they are weights in 0..1, without a sign.
     """
     entered = {edge.target for edge in edges}
-    widths = _widths(nodes, edges, label)
-    trails = []
-    for node in nodes:
-        if node in entered or node not in widths or node == label:
-            continue
-        wide = [edge for edge in edges if edge.weight >= widths[node]]
-        trails.append(_best_route(nodes, wide, node, label))
-    return sorted(trails, key=lambda trail: (-trail.width, -trail.product))
+    routes = _strongest_routes(nodes, edges, label)
+    starts = [node for node in nodes if node not in entered and routes.get(node)]
+    return sorted((Trail(routes[node]) for node in starts), key=lambda trail: -trail.strength)
 
 
-def _outgoing(edges: Sequence[TrailEdge]) -> Mapping[TrailNode, list[TrailEdge]]:
-    found: dict[TrailNode, list[TrailEdge]] = {}
-    for edge in edges:
-        found.setdefault(edge.source, []).append(edge)
-    return found
-
-
-def _widths(
+def _strongest_routes(
     nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], label: TrailNode
-) -> dict[TrailNode, float]:
-    """Return the width of the widest trail to a label from each node that has one."""
-    outgoing = _outgoing(edges)
-    widths = {label: math.inf}
-    for node in sorted(nodes, key=lambda node: -node.order):
-        ways = [
-            min(edge.weight, widths[edge.target])
-            for edge in outgoing.get(node, [])
-            if edge.target in widths
-        ]
-        if ways:
-            widths[node] = max(ways)
-    return widths
-
-
-def _best_route(
-    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], start: TrailNode, label: TrailNode
-) -> Trail:
-    outgoing = _outgoing(edges)
+) -> dict[TrailNode, tuple[TrailEdge, ...]]:
+    """Return the strongest way to a label from each node that has one."""
+    outgoing: dict[TrailNode, list[TrailEdge]] = {}
+    for edge in edges:
+        outgoing.setdefault(edge.source, []).append(edge)
     # Logarithms are rounded, so that products that differ by rounding alone are the same.
     best: dict[TrailNode, tuple[float, int, tuple[TrailEdge, ...]]] = {label: (0.0, 0, ())}
     for node in sorted(nodes, key=lambda node: -node.order):
@@ -167,4 +142,4 @@ def _best_route(
             found = (round(total + math.log(edge.weight), 12), length + 1, (edge, *rest))
             if node not in best or found[:2] > best[node][:2]:
                 best[node] = found
-    return Trail(best[start][2])
+    return {node: route for node, (_, _, route) in best.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, widest_trails
+from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
 from esegeta.dissection.dissection import (
     BYTES_OF_FLOAT,
     MB,
@@ -33,7 +33,7 @@ from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
 
 TRAILS_OF_LABEL = 5
-"""How many trails to each label are listed, the widest first."""
+"""How many trails to each label are listed, the strongest first."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FoundTrails:
 
     Args:
         files: that were written.
-        words: trails to each label, the widest first; those that read alike once.
+        words: trails to each label, the strongest first; those that read alike once.
         notes: what a reader must know.
     """
 
@@ -64,14 +64,14 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     pairs = influences.edges(nodes, samples, levels)
     edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
     trails = {
-        node.concept: widest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
+        node.concept: strongest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
         for node in nodes
         if node.is_label
     }
     notes = _notes(session, pairs, trails, num_places(places))
     folder = dissection.folder
     files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
-    title = f"{dissection.basis.config.keys.name}: who influences whom, and the widest trails"
+    title = f"{dissection.basis.config.keys.name}: who influences whom, and the strongest trails"
     with atomic_path(files[2]) as temporary:
         draw_trails(temporary, nodes, edges, trails, title)
     write_graphml(files[1], nodes, edges)
@@ -173,8 +173,8 @@ def _content(
                 "label": label,
                 "words": trail.words,
                 "nodes": [node.name for node in trail.nodes],
+                "strength": trail.strength,
                 "width": trail.width,
-                "product": trail.product,
             }
             for label, found in trails.items()
             for trail in found
@@ -210,8 +210,7 @@ def _facts(
         "held_at": keys.to,
         "q_value": keys.q_value,
         "smallest_change": RESOLUTION,
-        "strength": "a trail is as wide as its weakest edge; of equally wide ones the one of the "
-        "largest product",
+        "strength": "the product of a trail's weights; its width is the smallest of them",
     }
 
 

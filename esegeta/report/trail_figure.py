@@ -54,12 +54,12 @@ def trails_figure(
     trails: Mapping[str, Sequence[Trail]],
     title: str,
 ) -> Figure:
-    """Return the graph as a figure: grey, every edge; in colour, the widest trail to each label.
+    """Return the graph as a figure: grey, every edge; in colour, the strongest trail to each label.
 
     Args:
         nodes: layer by layer, as they run; labels last.
         edges: as wide as their weight.
-        trails: to each label, the widest first.
+        trails: to each label, the strongest first.
         title: above all.
     """
     texts = {node: _node_text(node) for node in nodes}
@@ -105,7 +105,9 @@ def _colour(place: int) -> str:
 
 
 def _trail_text(label: str, found: Sequence[Trail]) -> str:
-    return f"{found[0].words}  (width {found[0].width:.2f})" if found else f"{label}: no trail"
+    return (
+        f"{found[0].words}  (strength {found[0].strength:.2g})" if found else f"{label}: no trail"
+    )
 
 
 def _node_text(node: TrailNode) -> str:

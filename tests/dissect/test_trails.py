@@ -9,7 +9,7 @@ import networkx
 import numpy as np
 import pytest
 
-from esegeta.dissect.trails import TrailEdge, TrailNode, widest_trails
+from esegeta.dissect.trails import TrailEdge, TrailNode, strongest_trails
 
 LABEL = TrailNode("(logits)", 9, (1,), "bone", is_label=True)
 
@@ -22,31 +22,24 @@ def edge(source: TrailNode, target: TrailNode, weight: float) -> TrailEdge:
     return TrailEdge(source, target, weight, weight, 0.0, 1.0, 1.0, 0.01, 0.02)
 
 
-def test_the_weakest_edge_counts() -> None:
+def test_every_edge_counts() -> None:
+    """A way with one weak edge may be the stronger one, and the label decides as any edge does."""
     a, b, c = node(0), node(1), node(1, 1)
-    edges = [edge(a, b, 0.9), edge(b, LABEL, 0.2), edge(a, c, 0.4), edge(c, LABEL, 0.4)]
-    (trail,) = widest_trails([a, b, c, LABEL], edges, LABEL)
-    assert trail.nodes == (a, c, LABEL)
-    assert (trail.width, trail.product) == (0.4, pytest.approx(0.16))
-
-
-def test_of_equally_wide_trails_the_stronger_one() -> None:
-    a, b, c, d = node(0), node(1), node(2), node(2, 1)
-    edges = [edge(a, b, 0.3), edge(b, c, 0.5), edge(b, d, 0.8)]
-    edges += [edge(c, LABEL, 0.9), edge(d, LABEL, 0.9)]
-    (trail,) = widest_trails([a, b, c, d, LABEL], edges, LABEL)
-    assert trail.nodes == (a, b, d, LABEL)
+    edges = [edge(a, b, 0.9), edge(b, LABEL, 0.3), edge(a, c, 0.5), edge(c, LABEL, 0.5)]
+    (trail,) = strongest_trails([a, b, c, LABEL], edges, LABEL)
+    assert trail.nodes == (a, b, LABEL)
+    assert (trail.strength, trail.width) == (pytest.approx(0.27), 0.3)
 
 
 def test_of_equally_strong_trails_the_longer_one() -> None:
     a, b = node(0), node(1)
     edges = [edge(a, LABEL, 1.0), edge(a, b, 1.0), edge(b, LABEL, 1.0)]
-    (trail,) = widest_trails([a, b, LABEL], edges, LABEL)
+    (trail,) = strongest_trails([a, b, LABEL], edges, LABEL)
     assert trail.nodes == (a, b, LABEL)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_widest_of_all_paths(seed: int) -> None:
+def test_strongest_of_all_paths(seed: int) -> None:
     generator = np.random.default_rng(seed)
     nodes = [node(order, unit) for order in range(4) for unit in range(3)] + [LABEL]
     edges = [
@@ -57,7 +50,7 @@ def test_widest_of_all_paths(seed: int) -> None:
     graph = networkx.DiGraph()
     graph.add_nodes_from(nodes)
     graph.add_weighted_edges_from((e.source, e.target, e.weight) for e in edges)
-    trails = widest_trails(nodes, edges, LABEL)
+    trails = strongest_trails(nodes, edges, LABEL)
     expected = []
     for start in nodes[:-1]:
         if graph.in_degree(start):
@@ -67,14 +60,14 @@ def test_widest_of_all_paths(seed: int) -> None:
             for path in networkx.all_simple_paths(graph, start, LABEL)
         ]
         if paths:
-            best = max(paths, key=lambda p: (min(p), round(math.log(math.prod(p)), 12), len(p)))
-            expected.append((min(best), math.prod(best), len(best)))
-    found = [(trail.width, trail.product, len(trail.edges)) for trail in trails]
+            best = max(paths, key=lambda p: (round(math.log(math.prod(p)), 12), len(p)))
+            expected.append((math.prod(best), len(best)))
+    found = [(trail.strength, len(trail.edges)) for trail in trails]
     assert expected, "the graph has no path: choose another seed"
     assert sorted(found) == [
-        (width, pytest.approx(product), length) for width, product, length in sorted(expected)
+        (pytest.approx(strength), length) for strength, length in sorted(expected)
     ]
-    assert [trail.width for trail in trails] == sorted((w for w, _, _ in found), reverse=True)
+    assert [trail.strength for trail in trails] == sorted((s for s, _ in found), reverse=True)
 
 
 def test_words() -> None:
@@ -82,10 +75,10 @@ def test_words() -> None:
     c, d = node(2, 0, "bone surface"), node(3, 0, "bone surface")
     chain = [a, b, c, d, LABEL]
     edges = [edge(p, q, 0.5) for p, q in itertools.pairwise(chain)]
-    (trail,) = widest_trails(chain, edges, LABEL)
+    (trail,) = strongest_trails(chain, edges, LABEL)
     assert trail.words == "edges -> unit 2 -> bone surface -> bone"
     bone = node(3, 1, "bone")
-    (trail,) = widest_trails([bone, LABEL], [edge(bone, LABEL, 0.5)], LABEL)
+    (trail,) = strongest_trails([bone, LABEL], [edge(bone, LABEL, 0.5)], LABEL)
     assert trail.words == "bone -> bone"
     assert TrailNode("x", 0, (1, 4)).word == "units 1, 4"
     assert a.name == "layer0[0]" and LABEL.name == "(logits)[1]"
@@ -93,5 +86,5 @@ def test_words() -> None:
 
 def test_no_way_to_the_label() -> None:
     a, b = node(0), node(1)
-    assert widest_trails([a, b, LABEL], [edge(a, b, 1.0)], LABEL) == []
-    assert widest_trails([a, b, LABEL], [], LABEL) == []
+    assert strongest_trails([a, b, LABEL], [edge(a, b, 1.0)], LABEL) == []
+    assert strongest_trails([a, b, LABEL], [], LABEL) == []

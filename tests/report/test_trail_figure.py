@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from esegeta.dissect import TrailEdge, TrailNode, widest_trails
+from esegeta.dissect import TrailEdge, TrailNode, strongest_trails
 from esegeta.report import draw_trails
 from esegeta.report.save import LABEL_COLOURS
 from esegeta.report.trail_figure import EDGE_COLOUR, trails_figure
@@ -35,7 +35,7 @@ def test_trails_have_the_colours_of_their_labels(reached: int, tmp_path: Path) -
     edges = [edge(NODES[0], NODES[1]), edge(NODES[1], NODES[2], 0.4)]
     edges += [edge(NODES[2], label) for label in LABELS[:reached]]
     nodes = [*NODES, *LABELS]
-    trails = {label.concept: widest_trails(nodes, edges, label) for label in LABELS}
+    trails = {label.concept: strongest_trails(nodes, edges, label) for label in LABELS}
     path = tmp_path / "trails.png"
     draw_trails(path, nodes, edges, trails, "title")
     for place in range(2):
@@ -74,7 +74,7 @@ def graph(
 
 
 def drawn(nodes: list[TrailNode], edges: list[TrailEdge]) -> Figure:
-    trails = {node.concept: widest_trails(nodes, edges, node) for node in nodes if node.is_label}
+    trails = {node.concept: strongest_trails(nodes, edges, node) for node in nodes if node.is_label}
     return trails_figure(nodes, edges, trails, "title")
 
 
@@ -137,13 +137,13 @@ def test_words_in_boxes_and_legend() -> None:
     organ = TrailNode("layer0", 0, tuple(range(6)), "the_liver")
     label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
     other = TrailNode("(logits)", 1, (2,), "bone", is_label=True)
-    found = {"liver": widest_trails([organ, label], [edge(organ, label)], label), "bone": []}
+    found = {"liver": strongest_trails([organ, label], [edge(organ, label)], label), "bone": []}
     figure = trails_figure([organ, label, other], [edge(organ, label)], found, "a title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[:3] == ["the liver\n[0, 1, 2, 3 +2]", "label: liver", "label: bone"]
     assert texts[3:] == ["layer0", "labels (logits)"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["the_liver -> liver  (width 0.90)", "bone: no trail"]
+    assert legend == ["the_liver -> liver  (strength 0.9)", "bone: no trail"]
 
 
 def test_long_names_stay_in_boxes_and_picture() -> None:
@@ -153,7 +153,7 @@ def test_long_names_stay_in_boxes_and_picture() -> None:
         TrailNode("(logits)", 1, (1,), f"{long}_too", is_label=True),
     ]
     edges = [edge(nodes[0], nodes[1])]
-    trails = {nodes[1].concept: widest_trails(nodes, edges, nodes[1])}
+    trails = {nodes[1].concept: strongest_trails(nodes, edges, nodes[1])}
     figure = trails_figure(nodes, edges, trails, f"{long * 3}: who influences whom")
     figure.canvas.draw()
     axis = figure.axes[0]
