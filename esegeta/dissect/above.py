@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,7 +37,8 @@ class AxisCells:
     interpolates: bool
 
     @classmethod
-    def of(cls, grid: LayerGrid, axis: int, like: Tensor) -> AxisCells:
+    @lru_cache(maxsize=32)
+    def of(cls, grid: LayerGrid, axis: int, dtype: torch.dtype, device: torch.device) -> AxisCells:
         """Return the cells of a layer's grid along an axis; see `LayerGrid.to_voxels`."""
         stride, positions = grid.stride[axis], grid.shape[axis]
         length, padding = grid.windows.shape[axis], grid.windows.padding[axis][0]
@@ -47,9 +49,9 @@ class AxisCells:
         rank = torch.arange(length) - (counts.cumsum(0) - counts)[lower]
         voxels = torch.full((positions, int(counts.max())), -1)
         voxels[lower, rank] = torch.arange(length)
-        weights = torch.zeros(voxels.shape, dtype=like.dtype)
-        weights[lower, rank] = (places - lower).to(like.dtype)
-        return cls(voxels.to(like.device), weights.to(like.device), stride != 1)
+        weights = torch.zeros(voxels.shape, dtype=dtype)
+        weights[lower, rank] = (places - lower).to(dtype)
+        return cls(voxels.to(device), weights.to(device), stride != 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +88,15 @@ def find_above(maps: Positions, grid: LayerGrid, thresholds: Float[Tensor, " K"]
         grid: of the layer over the volume.
         thresholds: one a unit; the comparison is strict.
     """
-    axes = tuple(AxisCells.of(grid, axis, maps) for axis in range(maps.ndim - 1))
+    axes = tuple(AxisCells.of(grid, axis, maps.dtype, maps.device) for axis in range(maps.ndim - 1))
+    column = thresholds.reshape(-1, *[1] * len(axes))
+    if not any(cells.interpolates for cells in axes):
+        units, voxels = (grid.windows.crop(maps) > column).flatten(1).nonzero().unbind(1)
+        return Above(units, voxels)
     peaks = maps
     for axis, cells in enumerate(axes, start=1):
         if cells.interpolates and maps.shape[axis] > 1:
             peaks = _larger_neighbour(peaks, axis)
-    column = thresholds.reshape(-1, *[1] * len(axes))
     found = (peaks > column).nonzero()
     per_cell = 1
     for cells in axes:

@@ -38,8 +38,9 @@ class Partition:
         members = torch.zeros((1, 0), dtype=torch.bool, device=first.device)
         for start in range(0, len(masks), CONCEPTS_AT_A_TIME):
             some = masks[start : start + CONCEPTS_AT_A_TIME]
-            for mask in some:
-                parts.mul_(2).add_(mask.reshape(-1))
+            parts.mul_(1 << len(some))
+            for place, mask in enumerate(reversed(some)):
+                parts.add_(mask.reshape(-1), alpha=1 << place)
             parts, members = _renumbered(parts, members, len(some))
         return cls(parts, members)
 

@@ -123,16 +123,15 @@ def _count_part(
     inside, everything = _count_bins(
         values, levels.cuts.of_units(own, device), partition, centres, dissection.room()
     )
-    column = thresholds[:, None]
-    near = (values - column).abs_() <= TIE * column.abs()
+    exceeding, ties = _count_positions(values, thresholds)
     limits = levels.minimum[own].to(device), levels.maximum[own].to(device)
     single = _count_image(dissection, partition, maps, values, thresholds, limits)
     found = {
         "both": voxels.both,
         "units": voxels.units,
         "positions": torch.full((count,), values.shape[1]),
-        "above": (values > column).sum(dim=1),
-        "ties": near.sum(dim=1),
+        "above": exceeding,
+        "ties": ties,
         "peak": peak,
         "peak_voxel": centres[place],
         "inside": inside,
@@ -142,6 +141,17 @@ def _count_part(
         "image_units": single.units,
     }
     return {name: tensor.cpu() for name, tensor in found.items()}
+
+
+def _count_positions(values: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many positions of each unit exceed its threshold, and how many are at it."""
+    slack = TIE * thresholds.abs()
+    units, places = (values >= (thresholds - slack)[:, None]).nonzero().unbind(1)  # few
+    beyond = values[units, places] - thresholds[units]
+    tied = beyond.abs() <= slack[units]
+    count = len(thresholds)
+    above = torch.bincount(units[beyond > 0], minlength=count)
+    return above, torch.bincount(units[tied], minlength=count)
 
 
 def _count_bins(
