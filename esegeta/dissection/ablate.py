@@ -12,12 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.dissect import Effect, detectors, effect_of, random_sets
-from esegeta.dissection.dissection import window_of_zeros
+from esegeta.dissection.dissection import check_switches
 from esegeta.dissection.kept import keep, kept
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.session import Session
 from esegeta.dissection.tables import Results
-from esegeta.errors import LayerError
 from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.run.fingerprint import digest
@@ -210,7 +209,7 @@ def _cell(answer: Answer) -> tuple[str, str, Effect]:
     return f"{question.best.layer} [{units}]\n{question.concept}", answer.label, answer.effect
 
 
-def check_switches(session: Session) -> None:
+def check_ablation(session: Session) -> None:
     """Refuse, before anything else, layers whose units cannot be switched off.
 
     Raises:
@@ -218,17 +217,8 @@ def check_switches(session: Session) -> None:
     """
     dissection = session.dissection
     keys = dissection.keys.ablation
-    predictor = dissection.basis.predictor
     if keys is None:
         return
-    window = window_of_zeros(dissection.basis)
-    for layer in dissection.layers:
-        if keys.layers != "all" and layer.name not in keys.layers:
-            continue
-        try:
-            with torch.no_grad(), switched_off(predictor.network, layer.name, [0]):
-                predictor.network(window)
-        except LayerError as error:
-            place = dissection.basis.config.document.place(("dissection", "ablation"))
-            error.message = f"{place}: {error.message}"
-            raise
+    names = [layer.name for layer in dissection.layers]
+    wanted = [name for name in names if keys.layers == "all" or name in keys.layers]
+    check_switches(dissection, wanted, "ablation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from esegeta.config.dissection import ConceptBlock, DissectionKeys
 from esegeta.dissect import (
@@ -64,26 +65,22 @@ class ConceptPlan:
         volume, truth = read_case(files, basis.preprocess, basis.reading)
         volume = volume.to(basis.device)
         masks = {
-            name: read_label_map(
-                basis.config.find_file(pattern.replace(CASE, case.name)),
-                volume,
-                basis.preprocess,
-            )
-            for name, pattern in self.files.items()
+            name: read_label_map(self.mask_file(name, case), volume, basis.preprocess)
+            for name in self.files
         }
         return Ground(volume, truth, masks)
 
+    def mask_file(self, name: str, case: Case) -> Path:
+        """Return the file of a concept's mask in a case."""
+        return self.basis.config.find_file(self.files[name].replace(CASE, case.name))
+
     def fingerprint(self, case: Case) -> object:
         """Return all that decides the masks of a case beside its image, as plain values."""
-        find = self.basis.config.find_file
-        paths = {
-            name: find(pattern.replace(CASE, case.name)) for name, pattern in self.files.items()
-        }
         label = case.label if self.needs_labels else None
         return {
             "rules": [repr(concept) for concept in (*self.concepts, *self.helpers)],
             "label": None if label is None else file_sha256(label),
-            "masks": {name: file_sha256(path) for name, path in paths.items()},
+            "masks": {name: file_sha256(self.mask_file(name, case)) for name in self.files},
         }
 
 
@@ -208,8 +205,7 @@ def _check_files(plan: ConceptPlan) -> None:
         try:
             with blamed_on(basis.config, "dissection", "concepts", name, "mask"):
                 for case in basis.cases:
-                    path = basis.config.find_file(pattern.replace(CASE, case.name))
-                    check_case(replace(case, label=path), basis.reading)
+                    check_case(replace(case, label=plan.mask_file(name, case)), basis.reading)
         except DataError as error:
             if CASE not in pattern and len(basis.cases) > 1:
                 error.hint += f"; a `{CASE}` in it stands for the name of each case"

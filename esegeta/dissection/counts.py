@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import torch
@@ -83,7 +83,7 @@ class CaseCounts:
 def count_case(
     dissection: Dissection,
     levels: Levels,
-    partition: Callable[[], Partition],
+    partition: Partition,
     maps: Iterable[UnitMaps],
     number: int,
 ) -> CaseCounts:
@@ -92,18 +92,17 @@ def count_case(
     Args:
         dissection: whose units and concepts.
         levels: thresholds and bins of the units of all layers.
-        partition: makes the parts that concepts cut the volume into.
+        partition: the parts that concepts cut the volume into.
         maps: of all units, by part.
         number: of the case, for the draws of chance.
     """
-    parts = partition()
-    columns = [_count_part(dissection, levels, parts, item, number) for item in maps]
+    columns = [_count_part(dissection, levels, partition, item, number) for item in maps]
     joined = {
         name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
         for name in columns[0]
     }
     return CaseCounts(
-        **joined, concepts=parts.sizes.cpu(), num_voxels=torch.tensor(parts.num_voxels)
+        **joined, concepts=partition.sizes.cpu(), num_voxels=torch.tensor(partition.num_voxels)
     )
 
 

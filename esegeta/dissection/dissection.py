@@ -16,7 +16,7 @@ from esegeta.config.dissection import DissectionKeys, layer_names
 from esegeta.dissect import CHANCES, NUM_CUTS, Chance, centre_voxels
 from esegeta.dissection.concepts import ConceptPlan, notes_on_labels, plan_concepts
 from esegeta.errors import ConfigError, suggest
-from esegeta.model import UnitLayer, find_unit_layers, held_still
+from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
 from esegeta.predict import LayerGrid, Units, empty_window
 from esegeta.run import Basis, build_basis
 from esegeta.run.checks import blamed_on, check_writable
@@ -189,6 +189,20 @@ def window_of_zeros(basis: Basis) -> Batch:
     """Return a window of zeros, `1 C *W`, to try the network out with."""
     predictor = basis.predictor
     return empty_window(predictor.network, predictor.plan.size, basis.reading.num_channels)
+
+
+def check_switches(dissection: Dissection, layers: Sequence[str], block: str) -> None:
+    """Switch a unit of each of some layers off for a window of zeros.
+
+    Raises:
+        LayerError: a layer returns more than one tensor; placed at a block of `dissection`.
+    """
+    basis = dissection.basis
+    network, window = basis.predictor.network, window_of_zeros(basis)
+    with blamed_on(basis.config, "dissection", block), torch.no_grad(), held_still(network):
+        for layer in layers:
+            with switched_off(network, layer, [0]):
+                network(window)
 
 
 def _shapes(basis: Basis) -> dict[str, Shape]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from esegeta.dissection.ablate import check_switches, write_ablation
+from esegeta.dissection.ablate import check_ablation, write_ablation
 from esegeta.dissection.dissection import Dissection
 from esegeta.dissection.kept import clear
 from esegeta.dissection.pictures import write_pictures
 from esegeta.dissection.session import Session
 from esegeta.dissection.tables import ImageTable, Results, results_of, summary_of
 from esegeta.dissection.totals import Totals
-from esegeta.dissection.trails import check_interventions, write_trails
+from esegeta.dissection.trails import check_trails, write_trails
 from esegeta.report import (
     IMAGE_COLUMNS,
     read_sidecar,
@@ -63,8 +63,8 @@ def run_dissection(
     start = time.perf_counter()
     listener = listener or Silence()
     session = Session(dissection, listener)
-    check_switches(session)
-    check_interventions(session)
+    check_ablation(session)
+    check_trails(session)
     if overwrite:
         clear(session.folder)
     else:

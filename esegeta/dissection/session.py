@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,9 +88,8 @@ class Session:
     def fingerprint(self) -> str:
         """The fingerprint of everything that decides the results."""
         keys = self.dissection.keys.model_dump(mode="json", exclude={"memory_mb", "disk_mb"})
-        counts = [self._counts_print(number) for number in range(len(self.cases))]
         labels = [self._label_print(case) for case in self.cases]
-        return digest({"keys": keys, "counts": counts, "labels": labels})
+        return digest({"keys": keys, "counts": self._counts_prints, "labels": labels})
 
     def reading(self, case: Case) -> CaseReading:
         """Return the files of a case, unread."""
@@ -155,7 +153,7 @@ class Session:
                     reading = self.reading(case)
                     if turn == 0:
                         # Concepts are not needed yet; made here, the files are read but once.
-                        self._partition(number, reading)()
+                        self._partition(number, reading)
                     for maps in self.source.maps(case, reading.image):
                         finder.add(maps)
             finder.end_pass()
@@ -168,7 +166,7 @@ class Session:
         self.expect("overlaps", len(self.cases))
         for number, case in enumerate(self.cases):
             path = self.folder / "counts" / f"{case.name}.safetensors"
-            fingerprint = self._counts_print(number)
+            fingerprint = self._counts_prints[number]
             found = kept(path, fingerprint)
             if found is not None:
                 counts = CaseCounts(**found)
@@ -197,28 +195,23 @@ class Session:
             with self.stage(case, "best thresholds", self.source.num_windows(case)):
                 reading = self.reading(case)
                 maps = self.source.maps(case, reading.image)
-                partition = self._partition(number, reading)()
+                partition = self._partition(number, reading)
                 chosen = totals.thresholds_of(number, thresholds)
                 own = count_held_out(self.dissection, chosen, partition, maps)
                 both, union = both + own[0], union + own[1]
         return both.double() / union.double()
 
-    def _partition(self, number: int, reading: CaseReading) -> Callable[[], Partition]:
-        """Return what makes the parts of a case; they are kept once they were made."""
+    def _partition(self, number: int, reading: CaseReading) -> Partition:
+        """Return the parts of a case: kept, or made of its files."""
         path = self.folder / "parts" / f"{reading.case.name}.safetensors"
-        fingerprint = self._concepts_print(number)
-        device = self.dissection.basis.device
-
-        def make() -> Partition:
-            found = kept(path, fingerprint)
-            if found is not None:
-                return Partition(**{name: value.to(device) for name, value in found.items()})
-            partition = Partition.of(reading.masks())
-            tensors = {"parts": partition.parts, "members": partition.members}
-            keep(path, tensors, fingerprint)
-            return partition
-
-        return make
+        fingerprint = self._concepts_prints[number]
+        found = kept(path, fingerprint)
+        if found is not None:
+            device = self.dissection.basis.device
+            return Partition(**{name: value.to(device) for name, value in found.items()})
+        partition = Partition.of(reading.masks())
+        keep(path, {"parts": partition.parts, "members": partition.members}, fingerprint)
+        return partition
 
     @property
     def _has_held_out(self) -> bool:
@@ -230,23 +223,28 @@ class Session:
         maps = [self.source.fingerprint(case) for case in self.cases]
         return digest({"maps": maps, "quantile": keys.quantile, "upsample": keys.upsample})
 
-    def _concepts_print(self, number: int) -> str:
-        case = self.cases[number]
-        own: Any = self.dissection.concepts.fingerprint(case)
-        return digest({"maps": self.source.fingerprint(case), "concepts": own})
+    @cached_property
+    def _concepts_prints(self) -> list[str]:
+        """Fingerprints of the parts of each case: files are hashed once."""
+        concepts = self.dissection.concepts
+        return [
+            digest({"maps": self.source.fingerprint(case), "concepts": concepts.fingerprint(case)})
+            for case in self.cases
+        ]
 
-    def _counts_print(self, number: int) -> str:
+    @cached_property
+    def _counts_prints(self) -> list[str]:
         keys = self.dissection.keys
-        return digest(
-            {
-                "levels": self._levels_print,
-                "concepts": self._concepts_print(number),
-                "chance": keys.chance.model_dump(mode="json"),
-                "seed": self.dissection.basis.config.keys.seed,
-                "number": number,
-                "per_image": keys.per_image and keys.per_image.threshold,
-            }
-        )
+        shared = {
+            "levels": self._levels_print,
+            "chance": keys.chance.model_dump(mode="json"),
+            "seed": self.dissection.basis.config.keys.seed,
+            "per_image": keys.per_image and keys.per_image.threshold,
+        }
+        return [
+            digest({**shared, "concepts": own, "number": number})
+            for number, own in enumerate(self._concepts_prints)
+        ]
 
     def _label_print(self, case: Case) -> str | None:
         if self.dissection.keys.ablation is None or case.label is None:

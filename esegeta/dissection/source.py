@@ -29,23 +29,23 @@ class MapSource:
         self._dissection = dissection
         self._folder = folder
         self._room_mb = dissection.keys.disk_mb
-        self._inputs: dict[str, dict[str, str]] = {}
+        self._prints: dict[str, str] = {}
         self._counted: set[Path] = set()
         self._loads = _loads(dissection)
 
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of what decides the maps of a case."""
-        basis = self._dissection.basis
-        if case.name not in self._inputs:
-            self._inputs[case.name] = hash_inputs(Case(case.name, case.images))
-        parts = [(part.layer, part.first, part.stop) for part in self._dissection.parts]
-        return digest(
-            {
-                "prediction": prediction_fingerprint(basis, self._inputs[case.name]),
-                "parts": parts,
-                "loads": [len(load) for load in self._loads],
-            }
-        )
+        if case.name not in self._prints:
+            inputs = hash_inputs(Case(case.name, case.images))
+            parts = [(part.layer, part.first, part.stop) for part in self._dissection.parts]
+            self._prints[case.name] = digest(
+                {
+                    "prediction": prediction_fingerprint(self._dissection.basis, inputs),
+                    "parts": parts,
+                    "loads": [len(load) for load in self._loads],
+                }
+            )
+        return self._prints[case.name]
 
     def maps(self, case: Case, image: Callable[[], Batch]) -> Iterator[UnitMaps]:
         """Yield the maps of a case, by part, on the device of its image.

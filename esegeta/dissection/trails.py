@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
@@ -17,6 +16,7 @@ from esegeta.dissection.dissection import (
     BYTES_OF_FLOAT,
     MB,
     Dissection,
+    check_switches,
     enough_mb,
     show_mb,
     window_of_zeros,
@@ -26,8 +26,8 @@ from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places, draw_places, num_places
 from esegeta.dissection.session import Session
 from esegeta.dissection.tables import Results
-from esegeta.errors import ConfigError, LayerError
-from esegeta.model import held_still, list_layers, switched_off
+from esegeta.errors import ConfigError
+from esegeta.model import held_still, list_layers
 from esegeta.predict import OUTPUT
 from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
@@ -58,9 +58,10 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     assert keys is not None
     places = draw_places(dissection)
     session.expect("trails", 2 * len(places))
-    influences = Influences(session, places, layers_in_order(dissection))
+    layers = layers_in_order(dissection)
+    influences = Influences(session, places, layers)
     samples = influences.sample()
-    nodes = nodes_of(dissection, results, samples)
+    nodes = nodes_of(dissection, results, layers, samples)
     pairs = influences.edges(nodes, samples, levels)
     edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
     trails = {
@@ -94,13 +95,12 @@ def layers_in_order(dissection: Dissection) -> list[str]:
 
 
 def nodes_of(
-    dissection: Dissection, results: Results, samples: dict[str, Tensor]
+    dissection: Dissection, results: Results, layers: Sequence[str], samples: dict[str, Tensor]
 ) -> list[TrailNode]:
-    """Return the nodes: clusters of each layer's living units, then the labels' logits."""
+    """Return the nodes: clusters of the living units of layers, as they run, then the logits."""
     keys = dissection.keys.trails
     assert keys is not None
     nodes = []
-    layers = layers_in_order(dissection)
     for order, layer in enumerate(layers):
         own = [finding for finding in results.findings if finding.layer == layer]
         living = [finding.unit for finding in own if not finding.dead]
@@ -117,7 +117,7 @@ def nodes_of(
     return nodes
 
 
-def check_interventions(session: Session) -> None:
+def check_trails(session: Session) -> None:
     """Refuse, before anything else, what trails could not be found with.
 
     Raises:
@@ -129,14 +129,7 @@ def check_interventions(session: Session) -> None:
     if keys is None:
         return
     place = dissection.basis.config.document.place(("dissection", "trails"))
-    network = dissection.basis.predictor.network
-    for layer in dissection.layers:
-        try:
-            with torch.no_grad(), held_still(network), switched_off(network, layer.name, [0]):
-                network(window_of_zeros(dissection.basis))
-        except LayerError as error:
-            error.message = f"{place}: {error.message}"
-            raise
+    check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
     num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
     num_targets = num_nodes + len(dissection.basis.config.keys.labels)
     per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)

@@ -200,7 +200,7 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
 def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
     """Construct the config's network as it is before any weights are loaded, under a seed.
 
-    The random state of the host is left as it was.
+    The random state of the caller is left as it was.
     """
     keys = config.keys.model
     with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
