@@ -20,17 +20,10 @@ from esegeta.model import (
     resolve_device,
 )
 from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
-from esegeta.target import (
-    Boundary,
-    Component,
+from esegeta.targets import (
+    REGIONS,
     DiceTarget,
-    Everywhere,
-    FalseNegative,
-    FalsePositive,
     FrozenTarget,
-    Labelled,
-    Otsu,
-    Predicted,
     Region,
     Scene,
     Target,
@@ -38,20 +31,8 @@ from esegeta.target import (
     VolumeTarget,
     VoxelTarget,
 )
-from esegeta.target.target import Reduce
+from esegeta.targets.target import Reduce
 from esegeta.volume import Preprocess, Volume, read_label_map
-
-REGIONS: dict[str, Region] = {
-    "predicted": Predicted(),
-    "label": Labelled(),
-    "false_positive": FalsePositive(),
-    "false_negative": FalseNegative(),
-    "component": Component(),
-    "boundary": Boundary(),
-    "otsu": Otsu(),
-    "all": Everywhere(),
-}
-"""Regions by name; those with parameters are passed as objects, such as `Boundary(5.0)`."""
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
 MASKS = {"frozen": False, "live": True}

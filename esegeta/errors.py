@@ -120,3 +120,18 @@ def suggest(word: object, names: Iterable[object]) -> str:
         nearest = sorted(known, key=likeness, reverse=True)[:FEW_NAMES]
         return f"known are: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
     return "known are: " + ", ".join(known) if known else "none are known"
+
+
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception means that memory ran out, on the device or on the host."""
+    if isinstance(error, MemoryError):
+        return True
+    # On a device it is a torch.OutOfMemoryError, which is a RuntimeError.
+    if not isinstance(error, RuntimeError):
+        return False
+    return type(error).__name__ == "OutOfMemoryError" or any(
+        words in str(error) for words in OUT_OF_MEMORY_WORDS
+    )

@@ -22,10 +22,10 @@ import yaml
 from bench_memory import Memory
 
 from esegeta.config import load_config
-from esegeta.dissection import build_dissection
-from esegeta.dissection.session import Session
 from esegeta.dissection.totals import Totals
-from esegeta.run import Silence
+from esegeta.workflow import Silence
+from esegeta.workflow.dissect import build_dissection
+from esegeta.workflow.dissect.session import Session
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data_samples"

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from esegeta.explain import Game, Objective, Partition, solve_kernel_shap
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 
 Function = Callable[[Tensor], Tensor]
 

@@ -14,7 +14,7 @@ from esegeta.predict import Predictor
 from esegeta.score import SCORES, Score, ScoreContext, SensitivityMax
 from esegeta.score.removal import ladder, parse_replacement
 from esegeta.score.removal.ladder import Ladder
-from esegeta.target import FrozenTarget, Scene
+from esegeta.targets import FrozenTarget, Scene
 from esegeta.volume import Volume
 
 if TYPE_CHECKING:

@@ -42,8 +42,8 @@ from esegeta.explain import (
 )
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
-from esegeta.target import Box, Everywhere, Scene, VoxelTarget
-from esegeta.target.target import Reduce
+from esegeta.targets import Box, Everywhere, Scene, VoxelTarget
+from esegeta.targets.target import Reduce
 from esegeta.volume import Volume, volume_from_tensor
 
 SEED = 0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from esegeta.model import Labels
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.target import Scene
+from esegeta.targets import Scene
 from esegeta.volume import Volume, volume_from_tensor
 
 SHAPES = {2: (13, 11), 3: (9, 11, 7)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from esegeta.model import first_tensor
 from esegeta.predict import Predictor
-from esegeta.target import Everywhere, FrozenTarget, Scene, VoxelTarget
+from esegeta.targets import Everywhere, FrozenTarget, Scene, VoxelTarget
 from esegeta.volume import Volume
 
 

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import esegeta
-from esegeta.api import REGIONS
 from esegeta.config import TargetKeys
 from esegeta.config.targets import Over
 from esegeta.errors import (
@@ -22,7 +21,7 @@ from esegeta.errors import (
     TargetError,
     WindowError,
 )
-from esegeta.target import Boundary, Box, Predicted
+from esegeta.targets import REGIONS, Boundary, Box, Predicted
 from tests.builders import affine_of, linear, unet
 from tests.experiments import noise, read_json, save_image, voxels
 from tests.volume.files import geometry_bytes, save_nifti

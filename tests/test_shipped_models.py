@@ -8,9 +8,9 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.explain import IntegratedGradients
-from esegeta.run.build import Experiment, build_experiment
-from esegeta.target import FrozenTarget, Scene
+from esegeta.targets import FrozenTarget, Scene
 from esegeta.volume import read_case
+from esegeta.workflow.build import Experiment, build_experiment
 
 ROOT = Path(__file__).parents[1]
 

@@ -68,7 +68,7 @@ def run(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.run import Policy, build_experiment, run_experiment
+    from esegeta.workflow import Policy, build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
     experiment = build_experiment(loaded, output=output, device=device)
@@ -114,7 +114,7 @@ def dissect(
     from esegeta.cli.dissection import show_dissected
     from esegeta.cli.progress import listen
     from esegeta.config import load_config
-    from esegeta.dissection import build_dissection, run_dissection
+    from esegeta.workflow.dissect import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
@@ -140,7 +140,7 @@ def compare(
     Exit code 0: the comparison was written. 2: the runs cannot be read or compared.
     """
     from esegeta.cli.compare import show_study
-    from esegeta.study import compare_runs, save_study
+    from esegeta.compare import compare_runs, save_study
 
     study = compare_runs(runs)
     save_study(study, output)
@@ -162,8 +162,8 @@ def retrain(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.retrain import build_retraining, run_retraining
-    from esegeta.run import build_experiment
+    from esegeta.workflow import build_experiment
+    from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from esegeta.study import (
+from esegeta.compare import (
     Study,
     held_up_by_random,
     nulls_sentence,

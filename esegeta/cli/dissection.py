@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from esegeta.dissection import Dissected, Dissection
+from esegeta.workflow.dissect import Dissected, Dissection
 
 PLAIN_WIDTH = 140
 

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from esegeta.run import Ended, Listener, Outcome, Silence
+from esegeta.workflow import Ended, Listener, Outcome, Silence
 
 SECONDS_BETWEEN_LINES = 30
 WORDS = {"done": "done", "skipped": "skipped (finished before)", "failed": "FAILED"}

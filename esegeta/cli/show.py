@@ -5,9 +5,9 @@ from __future__ import annotations
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.model import Layer
-from esegeta.retrain import Retraining
-from esegeta.run import Experiment, build_network, probe_network
-from esegeta.run.checks import probe_layers
+from esegeta.workflow import Experiment, build_network, probe_network
+from esegeta.workflow.checks import probe_layers
+from esegeta.workflow.retrain import Retraining
 
 
 def show_layers(config: RunConfig) -> None:

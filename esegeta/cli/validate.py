@@ -5,10 +5,10 @@ from __future__ import annotations
 from esegeta.cli.dissection import show_dissection
 from esegeta.cli.show import show_experiment, show_retraining
 from esegeta.config import RunConfig
-from esegeta.dissection import build_dissection
 from esegeta.errors import ConfigError
-from esegeta.retrain import build_retraining
-from esegeta.run import build_experiment
+from esegeta.workflow import build_experiment
+from esegeta.workflow.dissect import build_dissection
+from esegeta.workflow.retrain import build_retraining
 
 
 def show_checked(config: RunConfig, *, device: str | None) -> None:

@@ -9,10 +9,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys, give_list
 from esegeta.errors import suggest
+from esegeta.retraining import Mode, RankBy, Schedule, loss_classes, optimizer_classes
 
-Mode = Literal["roar", "kar"]
-RankBy = Literal["magnitude", "value"]
-Schedule = Literal["cosine", "constant"]
 FillKind = Literal["zero", "mean", "minimum", "blur"]
 
 Item = TypeVar("Item", int, float, str)
@@ -83,31 +81,6 @@ class RetrainKeys(Keys):
         if value is not None and (len(value) not in (2, 3) or min(value) < 1):
             raise ValueError("give two or three lengths above zero")
         return value
-
-
-def loss_classes() -> dict[str, type[Any]]:
-    """Return the losses of MONAI by name."""
-    from monai import losses
-    from torch import nn
-
-    return _classes_of(vars(losses), nn.Module)
-
-
-def optimizer_classes() -> dict[str, type[Any]]:
-    """Return the optimizers of torch by name."""
-    from torch import optim
-
-    found = _classes_of(vars(optim), optim.Optimizer)
-    return {name: kind for name, kind in found.items() if kind is not optim.Optimizer}
-
-
-def _classes_of(items: Mapping[str, Any], base: type) -> dict[str, type[Any]]:
-    """Return the classes among some items by their own names; aliases are left out."""
-    return {
-        name: item
-        for name, item in items.items()
-        if isinstance(item, type) and issubclass(item, base) and item.__name__ == name
-    }
 
 
 def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from esegeta.dissect import (
-    Above,
-    Cuts,
-    LargestValues,
-    Partition,
-    Tally,
-    find_above,
-    histograms,
-    positions_within,
-    rank_of,
-    tally,
-)
-from esegeta.dissection.dissection import BYTES_OF_COUNT, MB, Dissection
+from esegeta.dissection.above import Above, find_above
+from esegeta.dissection.chance import Chance
+from esegeta.dissection.curves import histograms, positions_within
+from esegeta.dissection.cuts import Cuts
 from esegeta.dissection.levels import Levels, inner_positions, is_dead
+from esegeta.dissection.partition import Partition
+from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
+from esegeta.dissection.quantile import LargestValues, rank_of
+from esegeta.dissection.tally import Tally, tally
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6
@@ -80,8 +76,25 @@ class CaseCounts:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
+@dataclass(frozen=True, eq=False)
+class Counting:
+    """What is counted of units, and how.
+
+    Args:
+        parts: of the units of all layers.
+        chance: what overlaps are held against.
+        quantile: share of an image's activations above its own threshold.
+        image_threshold: what an image is judged at by itself; None where none is.
+    """
+
+    parts: UnitParts
+    chance: Chance
+    quantile: float
+    image_threshold: Literal["dataset", "image"] | None = None
+
+
 def count_case(
-    dissection: Dissection,
+    counting: Counting,
     levels: Levels,
     partition: Partition,
     maps: Iterable[UnitMaps],
@@ -90,13 +103,13 @@ def count_case(
     """Count one case.
 
     Args:
-        dissection: whose units and concepts.
+        counting: what is counted.
         levels: thresholds and bins of the units of all layers.
         partition: the parts that concepts cut the volume into.
         maps: of all units, by part.
         number: of the case, for the draws of chance.
     """
-    columns = [_count_part(dissection, levels, partition, item, number) for item in maps]
+    columns = [_count_part(counting, levels, partition, item, number) for item in maps]
     joined = {
         name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
         for name in columns[0]
@@ -107,9 +120,9 @@ def count_case(
 
 
 def _count_part(
-    dissection: Dissection, levels: Levels, partition: Partition, maps: UnitMaps, number: int
+    counting: Counting, levels: Levels, partition: Partition, maps: UnitMaps, number: int
 ) -> dict[str, Tensor]:
-    start, count = dissection.starts[maps.units], len(maps.units)
+    start, count = counting.parts.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
     device = maps.data.device
     thresholds = levels.threshold[own].to(device)
@@ -120,11 +133,11 @@ def _count_part(
     voxels = tally(above, partition, count)
     centres = centres.to(device)
     inside, everything = _count_bins(
-        values, levels.cuts.of_units(own, device), partition, centres, dissection.room()
+        values, levels.cuts.of_units(own, device), partition, centres, counting.parts.room_mb
     )
     exceeding, ties = _count_positions(values, thresholds)
     limits = levels.minimum[own].to(device), levels.maximum[own].to(device)
-    single = _count_image(dissection, partition, maps, values, thresholds, limits)
+    single = _count_image(counting, partition, maps, values, thresholds, limits)
     found = {
         "both": voxels.both,
         "units": voxels.units,
@@ -135,7 +148,7 @@ def _count_part(
         "peak_voxel": centres[place],
         "inside": inside,
         "everything": everything,
-        "chance": dissection.chance.overlaps(above, partition, count, number),
+        "chance": counting.chance.overlaps(above, partition, count, number),
         "image_both": single.both,
         "image_units": single.units,
     }
@@ -172,7 +185,7 @@ def _count_bins(
 
 
 def _count_image(
-    dissection: Dissection,
+    counting: Counting,
     partition: Partition,
     maps: UnitMaps,
     values: Tensor,
@@ -184,13 +197,12 @@ def _count_image(
     Where T is the smallest activation there is, M would be the whole image, and is {a > T}; that
     of a dead unit is empty.
     """
-    keys = dissection.keys.per_image
     count = len(maps.units)
-    if keys is None:
+    if counting.image_threshold is None:
         nothing = torch.zeros(0, dtype=torch.int64, device=values.device)
         return tally(Above(nothing, nothing), partition, count)
-    if keys.threshold == "image":
-        own = LargestValues(rank_of(values.shape[1], dissection.keys.quantile))
+    if counting.image_threshold == "image":
+        own = LargestValues(rank_of(values.shape[1], counting.quantile))
         own.add(values)
         low, high = values.aminmax(dim=1)
         thresholds, limits = torch.where(is_dead(low, high), high, own.thresholds()), (low, high)

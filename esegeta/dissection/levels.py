@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from esegeta.dissect import (
-    Cuts,
-    Sketch,
-    ThresholdFinder,
-    centre_voxels,
-    positions_within,
-    rank_of,
-    threshold_finder,
-)
-from esegeta.dissection.dissection import Dissection
+from esegeta.dissection.curves import centre_voxels, positions_within
+from esegeta.dissection.cuts import Cuts, Sketch
+from esegeta.dissection.parts import UnitParts
+from esegeta.dissection.quantile import ThresholdFinder, rank_of, threshold_finder
 from esegeta.predict import LayerGrid, UnitMaps, Units
 
 DEAD = 1e-5
@@ -64,18 +58,29 @@ class LevelFinder:
     """Takes in maps case by case, in one pass or two, and finds the levels of all units.
 
     Args:
-        dissection: whose units.
+        parts: of the units of all layers.
+        num_values: activations of a unit over all cases that the quantile is taken of, by layer.
+        quantile: share of these above the threshold.
+        upsampled: take the quantile of voxels, not of the layer's positions.
+        num_cases: whose maps are added in each pass.
     """
 
-    def __init__(self, dissection: Dissection) -> None:
-        self._upsampled = dissection.keys.upsample == "upsampled"
-        layers = {layer.name: layer for layer in dissection.layers}
+    def __init__(
+        self,
+        parts: UnitParts,
+        num_values: Mapping[str, int],
+        *,
+        quantile: float,
+        upsampled: bool,
+        num_cases: int,
+    ) -> None:
+        self._upsampled = upsampled
         self._finders: dict[Units, ThresholdFinder] = {}
-        for part in dissection.parts:
-            rank = rank_of(dissection.num_values(layers[part.layer]), dissection.keys.quantile)
-            memory_mb = dissection.room() * len(part) / dissection.num_units
+        for part in parts.parts:
+            rank = rank_of(num_values[part.layer], quantile)
+            memory_mb = parts.room_mb * len(part) / parts.num_units
             self._finders[part] = threshold_finder(len(part), rank, memory_mb=memory_mb)
-        self._sketches = {part: Sketch(len(dissection.shapes)) for part in dissection.parts}
+        self._sketches = {part: Sketch(num_cases) for part in parts.parts}
         self._lows: dict[Units, Tensor] = {}
         self._highs: dict[Units, Tensor] = {}
         self._sums: dict[Units, Tensor] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from esegeta.axes import Shape
-from esegeta.dissection.dissection import Dissection
 from esegeta.predict import Windows
 
 
@@ -53,25 +52,29 @@ class Places:
         return _flat(moved, size, patch)
 
 
-def draw_places(dissection: Dissection) -> dict[str, list[Places]]:
-    """Return the places of each case that has a window among those drawn, windows ascending."""
-    keys = dissection.keys.trails
-    assert keys is not None
-    generator = torch.Generator().manual_seed(dissection.basis.config.keys.seed)
-    layouts = {
-        name: dissection.basis.predictor.plan.lay(shape)
-        for name, shape in dissection.shapes.items()
-    }
-    all_windows = [(name, at) for name, windows in layouts.items() for at in range(len(windows))]
-    order = torch.randperm(len(all_windows), generator=generator)[: keys.windows]
+def draw_places(
+    layouts: Mapping[str, Windows], *, windows: int, samples: int, permutations: int, seed: int
+) -> dict[str, list[Places]]:
+    """Return the places of each case that has a window among those drawn, windows ascending.
+
+    Args:
+        layouts: the windows of each case, by its name.
+        windows: how many are drawn.
+        samples: voxels of all of them together.
+        permutations: draws of chance.
+        seed: of all draws.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    all_windows = [(name, at) for name, own in layouts.items() for at in range(len(own))]
+    order = torch.randperm(len(all_windows), generator=generator)[:windows]
     chosen = [all_windows[at] for at in order.sort().values.tolist()]
-    count = math.ceil(keys.samples / len(chosen))
+    count = math.ceil(samples / len(chosen))
     places: dict[str, list[Places]] = {}
     for name, window in chosen:
         first, shape = _inner(layouts[name], window)
         flat = torch.randperm(math.prod(shape), generator=generator)[:count]
         within = torch.stack(torch.unravel_index(flat, shape), dim=1)
-        shifts = [torch.randint(n, (keys.permutations,), generator=generator) for n in shape]
+        shifts = [torch.randint(n, (permutations,), generator=generator) for n in shape]
         places.setdefault(name, []).append(
             Places(window, within + torch.tensor(first), torch.stack(shifts, dim=1), first, shape)
         )

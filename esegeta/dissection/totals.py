@@ -14,18 +14,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from esegeta.dissect import (
-    Partition,
-    Tally,
-    auroc,
-    best_thresholds,
-    count_at,
-    p_values,
-    q_values,
-)
+from esegeta.dissection.chance import p_values, q_values
 from esegeta.dissection.counts import CaseCounts
-from esegeta.dissection.dissection import Dissection
+from esegeta.dissection.curves import auroc, best_thresholds, count_at
 from esegeta.dissection.levels import Levels
+from esegeta.dissection.partition import Partition
+from esegeta.dissection.parts import UnitParts
+from esegeta.dissection.tally import Tally
 from esegeta.predict import UnitMaps
 
 VOXELS_AT_A_TIME = 1 << 21
@@ -135,7 +130,7 @@ class Turns:
 
 
 def count_held_out(
-    dissection: Dissection,
+    parts: UnitParts,
     thresholds: Float[Tensor, "U K"],
     partition: Partition,
     maps: Iterable[UnitMaps],
@@ -143,7 +138,7 @@ def count_held_out(
     """Count one case at a threshold for each unit and concept.
 
     Args:
-        dissection: whose units and concepts.
+        parts: of the units of all layers.
         thresholds: chosen on other cases; NaN where none is.
         partition: of the case, by concepts.
         maps: of all units, by part.
@@ -155,7 +150,7 @@ def count_held_out(
     judged = ~thresholds.isnan()
     thresholds = thresholds.nan_to_num(nan=torch.inf)
     for item in maps:
-        first = dissection.starts[item.units]
+        first = parts.starts[item.units]
         step = max(VOXELS_AT_A_TIME // partition.num_voxels, 1)
         for start in range(0, len(item.units), step):
             some = item.data[start : start + step]

@@ -1,231 +1,145 @@
-"""Trails of a dissection: nodes from clusters, edges from interventions, files for both."""
+"""Trails: the strongest ways through a graph of influences, from the input to a label."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-
-from esegeta.dissect import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
-from esegeta.dissection.dissection import (
-    BYTES_OF_FLOAT,
-    MB,
-    Dissection,
-    check_switches,
-    enough_mb,
-    show_mb,
-    window_of_zeros,
-)
-from esegeta.dissection.influence import RESOLUTION, Influences
-from esegeta.dissection.levels import Levels
-from esegeta.dissection.places import Places, draw_places, num_places
-from esegeta.dissection.session import Session
-from esegeta.dissection.tables import Results
-from esegeta.errors import ConfigError
-from esegeta.model import held_still, list_layers
-from esegeta.predict import OUTPUT
-from esegeta.report import draw_trails, write_graphml
-from esegeta.volume import atomic_path, write_json
-
-TRAILS_OF_LABEL = 5
-"""How many trails to each label are listed, the strongest first."""
+ARROW = " -> "
 
 
 @dataclass(frozen=True)
-class FoundTrails:
-    """What the search for trails came to.
+class TrailNode:
+    """Units of a layer that are looked at as one, or the logit of a label.
 
     Args:
-        files: that were written.
-        words: trails to each label, the strongest first; those that read alike once.
-        notes: what a reader must know.
+        layer: name of the layer; `(logits)` for a label.
+        order: of its layer among all nodes' layers, as they run, from 0.
+        units: channels of the layer's output.
+        concept: that the units are named for, or the label; empty where they have no name.
+        is_label: it is the logit of a label.
     """
 
-    files: list[Path]
-    words: dict[str, list[str]]
-    notes: list[str]
+    layer: str
+    order: int
+    units: tuple[int, ...]
+    concept: str = ""
+    is_label: bool = False
+
+    @property
+    def name(self) -> str:
+        """Layer and units: unique in a graph."""
+        return f"{self.layer}[{','.join(str(unit) for unit in self.units)}]"
+
+    @property
+    def word(self) -> str:
+        """The concept, or the units where they have none."""
+        return self.concept or f"{'unit' if len(self.units) == 1 else 'units'} {self._listed}"
+
+    @property
+    def _listed(self) -> str:
+        return ", ".join(str(unit) for unit in self.units)
 
 
-def write_trails(session: Session, results: Results, levels: Levels) -> FoundTrails:
-    """Find who influences whom, and the trails to each label; write graph and picture."""
-    dissection = session.dissection
-    keys = dissection.keys.trails
-    assert keys is not None
-    places = draw_places(dissection)
-    session.expect("trails", 2 * len(places))
-    layers = layers_in_order(dissection)
-    influences = Influences(session, places, layers)
-    samples = influences.sample()
-    nodes = nodes_of(dissection, results, layers, samples)
-    pairs = influences.edges(nodes, samples, levels)
-    edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
-    trails = {
-        node.concept: strongest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
-        for node in nodes
-        if node.is_label
-    }
-    notes = _notes(session, pairs, trails, num_places(places))
-    folder = dissection.folder
-    files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
-    title = f"{dissection.basis.config.keys.name}: who influences whom, and the strongest trails"
-    with atomic_path(files[2]) as temporary:
-        draw_trails(temporary, nodes, edges, trails, title)
-    write_graphml(files[1], nodes, edges)
-    content = _content(nodes, edges, trails)
-    write_json(files[0], {**content, **_facts(session, places, pairs), "notes": notes})
-    words = {
-        label: list(dict.fromkeys(trail.words for trail in found))
-        for label, found in trails.items()
-    }
-    return FoundTrails(files, words, notes)
+@dataclass(frozen=True)
+class TrailEdge:
+    """Switching the source off changes the target, by no other node.
 
-
-def layers_in_order(dissection: Dissection) -> list[str]:
-    """Return the names of the layers in the order in which their forward ends."""
-    network = dissection.basis.predictor.network
-    window = window_of_zeros(dissection.basis)
-    with held_still(network):
-        order = {layer.name: layer.order for layer in list_layers(network, lambda: network(window))}
-    return sorted((layer.name for layer in dissection.layers), key=lambda name: order[name])
-
-
-def nodes_of(
-    dissection: Dissection, results: Results, layers: Sequence[str], samples: dict[str, Tensor]
-) -> list[TrailNode]:
-    """Return the nodes: clusters of the living units of layers, as they run, then the logits."""
-    keys = dissection.keys.trails
-    assert keys is not None
-    nodes = []
-    for order, layer in enumerate(layers):
-        own = [finding for finding in results.findings if finding.layer == layer]
-        living = [finding.unit for finding in own if not finding.dead]
-        if not living:
-            continue
-        for cluster in cluster_units(samples[layer][living], keys.clusters):
-            units = tuple(living[place] for place in cluster)
-            nodes.append(TrailNode(layer, order, units, _concept_of(units, results, layer)))
-    names = dissection.basis.config.keys.labels
-    for integer in sorted(names):
-        if integer and (keys.labels == "all" or names[integer] in keys.labels):
-            channel = dissection.basis.predictor.labels.channel(integer)
-            nodes.append(TrailNode(OUTPUT, len(layers), (channel,), names[integer], is_label=True))
-    return nodes
-
-
-def check_trails(session: Session) -> None:
-    """Refuse, before anything else, what trails could not be found with.
-
-    Raises:
-        LayerError: a layer returns more than one tensor, so that its units cannot be switched off.
-        ConfigError: samples and draws of chance do not fit into the memory that is allowed.
+    Args:
+        source: of an earlier layer.
+        target: of a later one.
+        weight: information of source and change, beyond chance, in 0..1.
+        information: before chance is taken off.
+        chance: the information's mean over draws of chance.
+        influence: root mean square of the change, in standard deviations of the target.
+        correlation: of the source's activation and the change, Pearson's; positive: it excites.
+        p: share of draws that reach the information.
+        q: p adjusted over all pairs that were looked at.
     """
-    dissection = session.dissection
-    keys = dissection.keys.trails
-    if keys is None:
-        return
-    place = dissection.basis.config.document.place(("dissection", "trails"))
-    check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
-    num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
-    num_targets = num_nodes + len(dissection.basis.config.keys.labels)
-    per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)
-    per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
-    needed = keys.samples * per_sample / MB
-    if needed > dissection.room():
-        raise ConfigError(
-            f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
-            f"permutations of {num_nodes} nodes take {show_mb(needed)}, of "
-            f"{show_mb(dissection.room())} that they may",
-            hint=f"raise memory_mb to {enough_mb(needed)}, or lower trails.samples, "
-            "trails.permutations or trails.clusters",
-        )
+
+    source: TrailNode
+    target: TrailNode
+    weight: float
+    information: float
+    chance: float
+    influence: float
+    correlation: float
+    p: float
+    q: float
 
 
-def _concept_of(units: Sequence[int], results: Results, layer: str) -> str:
-    """Return what most of the named units are named for; of several, that of the best IoU."""
-    named = [item for item in results.named if item.layer == layer and item.unit in units]
-    counts = Counter(item.best.concept for item in named)
-    best = max(named, key=lambda item: (counts[item.best.concept], item.best.iou), default=None)
-    return best.best.concept if best else ""
+@dataclass(frozen=True)
+class Trail:
+    """A way from a node that no edge enters to a label.
+
+    Args:
+        edges: one after the other, at least one.
+    """
+
+    edges: tuple[TrailEdge, ...]
+
+    @property
+    def nodes(self) -> tuple[TrailNode, ...]:
+        """From the first to the label."""
+        return (self.edges[0].source, *(edge.target for edge in self.edges))
+
+    @property
+    def strength(self) -> float:
+        """Product of the weights."""
+        return math.prod(edge.weight for edge in self.edges)
+
+    @property
+    def width(self) -> float:
+        """Weight of the weakest edge."""
+        return min(edge.weight for edge in self.edges)
+
+    @property
+    def words(self) -> str:
+        """The nodes' words, of neighbours with the same word one; the label is always the last."""
+        words = [word for word, _ in itertools.groupby(node.word for node in self.nodes[:-1])]
+        return ARROW.join([*words, self.nodes[-1].word])
 
 
-def _holds(edge: TrailEdge, q_value: float) -> bool:
-    return edge.influence > 0 and edge.weight > 0 and edge.q <= q_value
+def strongest_trails(
+    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], label: TrailNode
+) -> list[Trail]:
+    """Return the strongest trail to a label from each node that no edge enters, strongest first.
+
+    Edges are direct effects, and a trail is as strong as the product of its weights. Of trails
+    that are equally strong the one with most nodes is taken. Nodes from which the label cannot be
+    reached have none.
+
+    Args:
+        nodes: of the graph, layer by layer as they run.
+        edges: from earlier layers to later ones.
+        label: where trails end.
+
+    Source: Wright, Annals of Mathematical Statistics 5 (1934): an effect along a path is the
+    product of the coefficients on it. Here they are weights in 0..1, without a sign.
+    """
+    entered = {edge.target for edge in edges}
+    routes = _strongest_routes(nodes, edges, label)
+    starts = [node for node in nodes if node not in entered and routes.get(node)]
+    return sorted((Trail(routes[node]) for node in starts), key=lambda trail: -trail.strength)
 
 
-def _content(
-    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], trails: dict[str, list[Trail]]
-) -> dict[str, Any]:
-    return {
-        "trails": [
-            {
-                "label": label,
-                "words": trail.words,
-                "nodes": [node.name for node in trail.nodes],
-                "strength": trail.strength,
-                "width": trail.width,
-            }
-            for label, found in trails.items()
-            for trail in found
-        ],
-        "nodes": [
-            {
-                "id": node.name,
-                "layer": node.layer,
-                "order": node.order,
-                "units": list(node.units),
-                "concept": node.concept or None,
-                "kind": "label" if node.is_label else "units",
-            }
-            for node in nodes
-        ],
-        "edges": [
-            {**vars(edge), "source": edge.source.name, "target": edge.target.name} for edge in edges
-        ],
-    }
-
-
-def _facts(
-    session: Session, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
-) -> dict[str, Any]:
-    keys = session.dissection.keys.trails
-    assert keys is not None
-    return {
-        "pairs": len(pairs),
-        "pairs_influenced": sum(pair.influence > 0 for pair in pairs),
-        "samples": num_places(places),
-        "windows": {name: [item.window for item in items] for name, items in places.items()},
-        "permutations": keys.permutations,
-        "held_at": keys.to,
-        "q_value": keys.q_value,
-        "smallest_change": RESOLUTION,
-        "strength": "the product of a trail's weights; its width is the smallest of them",
-    }
-
-
-def _notes(
-    session: Session, pairs: Sequence[TrailEdge], trails: dict[str, list[Trail]], samples: int
-) -> list[str]:
-    keys = session.dissection.keys.trails
-    assert keys is not None
-    notes = []
-    if samples < keys.samples:
-        notes.append(f"trails: {keys.samples} samples are wanted and windows hold {samples}")
-    lost = [label for label, found in trails.items() if not found]
-    if lost:
-        notes.append(f"trails: none leads to {', '.join(lost)}")
-    smallest = 1 / (keys.permutations + 1)
-    if smallest > keys.q_value:
-        notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
-    elif any(pair.influence > 0 and pair.q > keys.q_value and pair.p <= smallest for pair in pairs):
-        tests = sum(pair.influence > 0 for pair in pairs)
-        notes.append(
-            f"trails: with {keys.permutations} permutations, q reaches {keys.q_value:g} only if "
-            f"{math.ceil(smallest / keys.q_value * tests)} of {tests} pairs with an influence are "
-            "beyond every draw; more permutations show weaker edges"
-        )
-    return notes
+def _strongest_routes(
+    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], label: TrailNode
+) -> dict[TrailNode, tuple[TrailEdge, ...]]:
+    """Return the strongest way to a label from each node that has one."""
+    outgoing: dict[TrailNode, list[TrailEdge]] = {}
+    for edge in edges:
+        outgoing.setdefault(edge.source, []).append(edge)
+    # Logarithms are rounded, so that products that differ by rounding alone are the same.
+    best: dict[TrailNode, tuple[float, int, tuple[TrailEdge, ...]]] = {label: (0.0, 0, ())}
+    for node in sorted(nodes, key=lambda node: -node.order):
+        for edge in outgoing.get(node, []):
+            if edge.target not in best:
+                continue
+            total, length, rest = best[edge.target]
+            found = (round(total + math.log(edge.weight), 12), length + 1, (edge, *rest))
+            if node not in best or found[:2] > best[node][:2]:
+                best[node] = found
+    return {node: route for node, (_, _, route) in best.items()}

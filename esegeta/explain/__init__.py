@@ -77,6 +77,7 @@ from esegeta.explain.perturbation import (
     parse_features,
     solve_kernel_shap,
 )
+from esegeta.explain.ranking import RankBy, relevance, shuffled_order
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,
@@ -139,6 +140,7 @@ __all__ = [
     "PatternNet",
     "Patterns",
     "RandomMap",
+    "RankBy",
     "RawMap",
     "RegionRow",
     "Rise",
@@ -158,6 +160,8 @@ __all__ = [
     "parameters_of",
     "parse_baseline",
     "parse_features",
+    "relevance",
+    "shuffled_order",
     "sidecar_path",
     "solve_kernel_shap",
     "standard_deviation",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import MapError, OutputError
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, Volume, write_json, write_map
 
 RAISES = "positive values raise the target"

@@ -21,7 +21,7 @@ from esegeta.explain.attribution import (
 from esegeta.explain.meter import Meter, measure
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget, Scene, Target
+from esegeta.targets import FrozenTarget, Scene, Target
 from esegeta.volume import Volume
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from esegeta.axes import Batch, Logits, Scalars
 from esegeta.predict import Cotangent, Predictor, Pullback, Windows, active_windows
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 
 

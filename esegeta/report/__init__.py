@@ -22,13 +22,7 @@ from esegeta.report.record import (
     write_scores,
 )
 from esegeta.report.regions import draw_regions
-from esegeta.report.retraining import (
-    DicePoint,
-    DiceRow,
-    remove_retraining,
-    write_dice,
-    write_dice_points,
-)
+from esegeta.report.retraining import remove_retraining, write_dice, write_dice_points
 from esegeta.report.retraining_figure import draw_retraining
 from esegeta.report.save import (
     remove_attribution,
@@ -49,6 +43,7 @@ from esegeta.report.unit_tables import (
     write_rows,
     write_units,
 )
+from esegeta.retraining import DicePoint, DiceRow
 
 __all__ = [
     "ABLATION_COLUMNS",

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from esegeta.dissect import Effect
+from esegeta.dissection import Effect
 from esegeta.report.retraining_figure import COLOURS
 from esegeta.report.wrap import wrap
 

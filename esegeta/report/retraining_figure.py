@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from esegeta.report.retraining import FIGURE, DicePoint
+from esegeta.report.retraining import FIGURE
+from esegeta.retraining import DicePoint
 from esegeta.volume import atomic_path
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

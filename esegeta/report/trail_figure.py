@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.transforms import Affine2D
 
-from esegeta.dissect import Trail, TrailEdge, TrailNode
+from esegeta.dissection import Trail, TrailEdge, TrailNode
 from esegeta.report.save import LABEL_COLOURS
 from esegeta.report.trail_routes import (
     BOX_INCHES,

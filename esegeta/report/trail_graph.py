@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from esegeta.dissect import TrailEdge, TrailNode
+from esegeta.dissection import TrailEdge, TrailNode
 from esegeta.volume import write_text
 
 NAMESPACE = "http://graphml.graphdrawing.org/xmlns"

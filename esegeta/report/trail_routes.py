@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from matplotlib.path import Path as Curve
 
-from esegeta.dissect import TrailEdge, TrailNode
+from esegeta.dissection import TrailEdge, TrailNode
 
 BOX_INCHES = 1.5
 COLUMN_INCHES = 2.6

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esegeta.dissect import Pair, UnitFinding, detectors
+from esegeta.dissection import Pair, UnitFinding, detectors
 from esegeta.volume import write_text
 
 UNIT_COLUMNS = (

@@ -15,7 +15,7 @@ from esegeta.explain.perturbation.sufficiency import LabelDice
 from esegeta.score.removal.over_parts import OverParts, area
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.score import Curve, Judgement, Quality, ScoreContext
-from esegeta.target import UnitScene
+from esegeta.targets import UnitScene
 
 NO_TRUTH = "the case has no label"
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from esegeta.errors import ConfigError
-from esegeta.explain import Attribution, Features
+from esegeta.explain import Attribution, Features, RankBy
 from esegeta.score.deletion import STILL
-from esegeta.score.removal.ladder import RankBy
 from esegeta.score.removal.over_parts import OverParts, is_still
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.score import Curve, Judgement, Quality, ScoreContext

@@ -7,8 +7,8 @@ import pytest
 from safetensors.torch import save_file
 
 from tests.builders import unet
+from tests.compare.runs import FakeRun
 from tests.experiments import Lab, esegeta, pointwise_lab, unet_lab
-from tests.study.runs import FakeRun
 
 SHAPE = (8, 8, 8)
 
@@ -31,7 +31,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures."""
     for name in ("draw_boxes", "draw_heat_map", "draw_rank_diagram"):
-        monkeypatch.setattr(f"esegeta.study.save.{name}", lambda path, what: path.touch())
+        monkeypatch.setattr(f"esegeta.compare.save.{name}", lambda path, what: path.touch())
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -14,8 +14,8 @@ from rich.progress import Progress
 
 from esegeta.cli.progress import Bars, PlainLines
 from esegeta.config import load_config
-from esegeta.run import Silence, UnitResult, build_experiment, run_experiment
-from esegeta.run.outlook import forward_passes
+from esegeta.workflow import Silence, UnitResult, build_experiment, run_experiment
+from esegeta.workflow.outlook import forward_passes
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]

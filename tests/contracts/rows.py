@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.oracles import frozen, with_coefficients

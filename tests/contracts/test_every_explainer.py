@@ -12,7 +12,7 @@ from esegeta.errors import EsegetaError, LayerError, TargetError
 from esegeta.explain import EXPLAINERS, NULL, Explainer, Objective
 from esegeta.explain.layer.method import LayerMethod
 from esegeta.predict import WindowPlan
-from esegeta.target import FrozenTarget, Predicted, Scene, UnitTarget
+from esegeta.targets import FrozenTarget, Predicted, Scene, UnitTarget
 from tests.builders import pointwise, predictor, volume
 from tests.contracts import (
     rows_backprop,

@@ -40,7 +40,7 @@ from esegeta.score import (
     SensitivityN,
 )
 from esegeta.score.score import Better
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from tests.contracts.rows import Case, CaseKind, assert_documented
 from tests.networks import Failing
 from tests.oracles import disguised, state_of

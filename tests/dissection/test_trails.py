@@ -1,255 +1,90 @@
-"""Trails through networks whose causes are known: every edge, and no other."""
+"""Trails through graphs: against all paths one by one, and in words."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import itertools
+import math
 
 import networkx
 import numpy as np
 import pytest
-import torch
-from scipy import stats
 
-from tests.dissection.causal import EDGES, causal_lab
-from tests.dissection.planted import noisy_lab, planted_lab
-from tests.experiments import Lab, esegeta, read_json, refused, save_image, voxels
+from esegeta.dissection.trails import TrailEdge, TrailNode, strongest_trails
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "2d": {"shape": (30, 20)},
-    "3d": {},
-    "2d sigmoid": {"shape": (30, 20), "activation": "sigmoid"},
-    "3d sigmoid": {"activation": "sigmoid"},
-    "slices": {"shape": (12, 10, 5), "ndim": 2, "activation": "sigmoid"},
-    "smaller than a window": {"shape": (12, 4, 3), "cases": 4},
-}
+LABEL = TrailNode("(logits)", 9, (1,), "bone", is_label=True)
 
 
-def trails_of(lab: Lab) -> Any:
-    result = esegeta("dissect", lab.write())
-    assert result.exit_code == 0, result.output
-    return read_json(lab.root / "dissection" / "trails.json")
+def node(order: int, unit: int = 0, concept: str = "") -> TrailNode:
+    return TrailNode(f"layer{order}", order, (unit,), concept)
 
 
-def edges_of(found: Any) -> dict[tuple[str, str], Any]:
-    """Return edges by their ends; labels by their names."""
-    labels = {node["id"]: node["concept"] for node in found["nodes"] if node["kind"] == "label"}
-    return {
-        (edge["source"], labels.get(edge["target"], edge["target"])): edge
-        for edge in found["edges"]
-    }
+def edge(source: TrailNode, target: TrailNode, weight: float) -> TrailEdge:
+    return TrailEdge(source, target, weight, weight, 0.0, 1.0, 1.0, 0.01, 0.02)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
-    lab = causal_lab(tmp_path, **SETTINGS[name])
-    found = trails_of(lab)
-    edges = edges_of(found)
-    assert set(edges) == EDGES
-    for edge in edges.values():
-        assert edge["weight"] == pytest.approx(1)  # one to one
-        assert edge["p"] == pytest.approx(0.01) and edge["q"] <= 0.05
-        assert edge["influence"] > 0.5
-    for (source, target), edge in edges.items():
-        turned = target.startswith("second") or source.startswith("second")
-        assert np.sign(edge["correlation"]) == (-1 if turned else 1)
-    assert found["pairs_influenced"] == len(EDGES) < found["pairs"]
+def test_every_edge_counts() -> None:
+    """A way with one weak edge may be the stronger one, and the label decides as any edge does."""
+    a, b, c = node(0), node(1), node(1, 1)
+    edges = [edge(a, b, 0.9), edge(b, LABEL, 0.3), edge(a, c, 0.5), edge(c, LABEL, 0.5)]
+    (trail,) = strongest_trails([a, b, c, LABEL], edges, LABEL)
+    assert trail.nodes == (a, b, LABEL)
+    assert (trail.strength, trail.width) == (pytest.approx(0.27), 0.3)
 
 
-def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
-    """Without the second layer among the nodes, what it carries is the first one's own."""
-    lab = causal_lab(tmp_path)
-    lab.keys["dissection"]["layers"] = ["first", "third"]
-    assert set(edges_of(trails_of(lab))) == {
-        ("first[0]", "third[0]"),
-        ("first[1]", "third[1]"),
-        ("third[0]", "label1"),
-        ("third[1]", "label2"),
-    }
+def test_of_equally_strong_trails_the_longer_one() -> None:
+    a, b = node(0), node(1)
+    edges = [edge(a, LABEL, 1.0), edge(a, b, 1.0), edge(b, LABEL, 1.0)]
+    (trail,) = strongest_trails([a, b, LABEL], edges, LABEL)
+    assert trail.nodes == (a, b, LABEL)
 
 
-def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
-    """Few permutations are enough for few causes, however many pairs have none."""
-    lab = causal_lab(tmp_path)
-    lab.keys["dissection"]["trails"]["permutations"] = 24
-    found = trails_of(lab)
-    assert set(edges_of(found)) == EDGES
-    assert all(edge["p"] == 0.04 and edge["q"] == pytest.approx(0.04) for edge in found["edges"])
-    assert found["pairs_influenced"] < found["pairs"] and not found["notes"]
-
-
-def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
-    lab = causal_lab(tmp_path)
-    found = trails_of(lab)
-    listed = {trail["label"]: trail for trail in found["trails"]}
-    assert len(found["trails"]) == 2
-    nodes = listed["label1"]["nodes"]
-    assert nodes[:-1] == ["first[0]", "second[0]", "third[0]"]
-    assert listed["label1"]["words"] == "high -> low -> high -> label1"
-    assert listed["label2"]["nodes"][:-1] == ["first[1]", "third[1]"]
-    assert listed["label2"]["words"] == "high -> label2"
-    summary = read_json(lab.root / "dissection" / "summary.json")
-    assert summary["trails"]["label1"] == ["high -> low -> high -> label1"]
-    assert {"trails.json", "trails.graphml", "trails.png"} <= set(summary["files"])
-
-
-def test_a_dead_unit_is_no_node(tmp_path: Path) -> None:
-    found = trails_of(causal_lab(tmp_path))
-    assert [node["id"] for node in found["nodes"] if node["layer"] == "first"] == [
-        "first[0]",
-        "first[1]",
+@pytest.mark.parametrize("seed", range(8))
+def test_strongest_of_all_paths(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    nodes = [node(order, unit) for order in range(4) for unit in range(3)] + [LABEL]
+    edges = [
+        edge(p, q, float(generator.integers(1, 8)) / 8)
+        for p, q in itertools.combinations(nodes, 2)
+        if p.order < q.order and generator.random() < 0.4
     ]
-    orders = {node["layer"]: node["order"] for node in found["nodes"]}
-    assert orders == {"first": 0, "second": 1, "third": 2, "(logits)": 3}
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(nodes)
+    graph.add_weighted_edges_from((e.source, e.target, e.weight) for e in edges)
+    trails = strongest_trails(nodes, edges, LABEL)
+    expected = []
+    for start in nodes[:-1]:
+        if graph.in_degree(start):
+            continue
+        paths = [
+            [graph.edges[ends]["weight"] for ends in itertools.pairwise(path)]
+            for path in networkx.all_simple_paths(graph, start, LABEL)
+        ]
+        if paths:
+            best = max(paths, key=lambda p: (round(math.log(math.prod(p)), 12), len(p)))
+            expected.append((math.prod(best), len(best)))
+    found = [(trail.strength, len(trail.edges)) for trail in trails]
+    assert expected, "the graph has no path: choose another seed"
+    assert sorted(found) == [
+        (pytest.approx(strength), length) for strength, length in sorted(expected)
+    ]
+    assert [trail.strength for trail in trails] == sorted((s for s, _ in found), reverse=True)
 
 
-@pytest.mark.parametrize("to", ["zero", "mean"])
-def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
-    """Of a chain from -u to exp(u): exp(u) - exp(held), in standard deviations of exp(u)."""
-    lab = causal_lab(tmp_path, cases=1, shape=(13, 8, 7))
-    lab.keys["dissection"]["trails"].update(to=to, samples=12000)
-    lab.keys["inference"]["window"] = [13, 8, 7]  # every voxel, once
-    found = trails_of(lab)
-    image = np.random.default_rng(0).normal(size=(2, 13, 8, 7)).astype(np.float32)[0]
-    held = 0.0 if to == "zero" else float(image.mean())
-    response = (np.exp(image) - np.exp(held)) / np.exp(image).std()
-    expected = float(np.sqrt((response**2).mean()))
-    assert edges_of(found)["second[0]", "third[0]"]["influence"] == pytest.approx(
-        expected, rel=1e-5
-    )
-    assert found["samples"] == image.size
-    assert found["held_at"] == to
-    notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
-    assert f"trails: 12000 samples are wanted and windows hold {image.size}" in notes
+def test_words() -> None:
+    a, b = node(0, 0, "edges"), node(1, 2)
+    c, d = node(2, 0, "bone surface"), node(3, 0, "bone surface")
+    chain = [a, b, c, d, LABEL]
+    edges = [edge(p, q, 0.5) for p, q in itertools.pairwise(chain)]
+    (trail,) = strongest_trails(chain, edges, LABEL)
+    assert trail.words == "edges -> unit 2 -> bone surface -> bone"
+    bone = node(3, 1, "bone")
+    (trail,) = strongest_trails([bone, LABEL], [edge(bone, LABEL, 0.5)], LABEL)
+    assert trail.words == "bone -> bone"
+    assert TrailNode("x", 0, (1, 4)).word == "units 1, 4"
+    assert a.name == "layer0[0]" and LABEL.name == "(logits)[1]"
 
 
-def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    for entry in lab.keys["data"]["cases"]:
-        path = tmp_path / entry["image"][0]
-        save_image(path, np.zeros_like(voxels(path), dtype=np.float32))
-    lab.keys["dissection"]["trails"] = True
-    found = trails_of(lab)
-    assert not found["edges"] and not found["trails"]
-    assert "trails: none leads to label1, label2, label3" in found["notes"]
-
-
-def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
-    lab = causal_lab(tmp_path)
-    found = trails_of(lab)
-    graph = networkx.read_graphml(lab.root / "dissection" / "trails.graphml")
-    assert graph.is_directed()
-    assert set(graph.nodes) == {node["id"] for node in found["nodes"]}
-    assert set(graph.edges) == {(edge["source"], edge["target"]) for edge in found["edges"]}
-    for edge in found["edges"]:
-        own = graph.edges[edge["source"], edge["target"]]
-        assert own == {key: edge[key] for key in edge if key not in ("source", "target")}
-    for node in found["nodes"]:
-        own = graph.nodes[node["id"]]
-        assert own["layer"] == node["layer"] and own["order"] == node["order"]
-        assert own["is_label"] == (node["kind"] == "label")
-        assert own["units"] == " ".join(map(str, node["units"]))
-
-
-def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
-    lab = causal_lab(tmp_path)
-    lab.keys["dissection"]["trails"]["windows"] = 6
-    first = trails_of(lab)
-    files = [lab.root / "dissection" / f"trails.{ending}" for ending in ("json", "graphml")]
-    texts = [path.read_bytes() for path in files]
-    for path in files:
-        path.unlink()
-    lab.keys["inference"]["batch_size"] = 2
-    assert esegeta("dissect", lab.write()).exit_code == 0
-    again = read_json(files[0])
-    assert set(edges_of(again)) == set(edges_of(first)) and again["windows"] == first["windows"]
-    lab.keys["inference"]["batch_size"] = 1
-    assert esegeta("dissect", lab.write(), "--overwrite").exit_code == 0
-    assert [path.read_bytes() for path in files] == texts
-    lab.keys["seed"] = 5
-    assert trails_of(lab)["windows"] != first["windows"]
-
-
-def test_layers_of_many_units_are_few_nodes(tmp_path: Path) -> None:
-    """Units go to one node each, and coarser layers than the image take part."""
-    lab = noisy_lab(tmp_path, shape=(16, 16), ndim=2)
-    lab.keys["dissection"]["trails"] = {"clusters": 2, "samples": 300, "permutations": 49}
-    found = trails_of(lab)
-    for layer in lab.keys["dissection"]["layers"]:
-        own = [node["units"] for node in found["nodes"] if node["layer"] == layer]
-        assert len(own) == 2
-        units = [unit for item in own for unit in item]
-        assert len(units) == len(set(units))
-    num_labels = sum(node["kind"] == "label" for node in found["nodes"])
-    assert found["pairs"] == 2 * (2 + 2 + num_labels) + 2 * (2 + num_labels) + 2 * num_labels
-
-
-def test_labels_that_are_asked_for(tmp_path: Path) -> None:
-    lab = causal_lab(tmp_path)
-    lab.keys["dissection"]["trails"]["labels"] = ["label2"]
-    found = trails_of(lab)
-    assert [node["concept"] for node in found["nodes"] if node["kind"] == "label"] == ["label2"]
-    assert {trail["label"] for trail in found["trails"]} == {"label2"}
-
-
-@pytest.mark.parametrize("value", [False, None])
-def test_off_unless_asked_for(value: Any, tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    lab.keys["dissection"]["trails"] = value
-    assert esegeta("dissect", lab.write()).exit_code == 0
-    assert not list((lab.root / "dissection").glob("trails*"))
-
-
-def test_on_without_keys(tmp_path: Path) -> None:
-    lab = planted_lab(tmp_path)
-    lab.keys["dissection"]["trails"] = True
-    found = trails_of(lab)
-    assert found["permutations"] == 200
-    assert {(e["source"], e["target"]) for e in found["edges"]} == {
-        (f"detector[{unit}]", f"(logits)[{unit + 1}]") for unit in range(3)
-    }
-
-
-FAULTS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
-    "unknown key": ({"sample": 100}, "sample:", ("unknown key", '"samples"')),
-    "unknown label": ({"labels": ["label3"]}, "labels:", ('no label "label3"', '"label1"')),
-    "few samples": ({"samples": 9}, "samples: 9", ("dissection.trails.samples", "100")),
-    "no clusters": ({"clusters": 0}, "clusters: 0", ("dissection.trails.clusters",)),
-    "held at": ({"to": "one"}, "to: one", ("dissection.trails.to",)),
-    "no block": ("yes please", "trails:", ("dissection.trails",)),
-    "beyond memory": ({"samples": 10**7}, "trails:", ("10000000 samples", "raise memory_mb")),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_placed_by_file_and_line(fault: str, tmp_path: Path) -> None:
-    keys, text, words = FAULTS[fault]
-    lab = causal_lab(tmp_path)
-    lab.keys["dissection"]["trails"] = keys
-    result = esegeta("dissect", lab.write())
-    place = f"{lab.config}:"
-    refused(result, lab, place, *words)
-    number = int(result.stderr.split(place)[1].split(":")[0])
-    assert text in lab.config.read_text().splitlines()[number - 1]
-
-
-def test_p_is_uniform_where_units_tell_nothing() -> None:
-    """Smooth maps that have nothing to do with each other, shifted as places are."""
-    from esegeta.dissect import Bins, dependence
-    from esegeta.dissection.places import Places
-
-    size, found = (24, 24), []
-    for seed in range(200):
-        generator = torch.Generator().manual_seed(seed)
-        spectrum = torch.fft.fft2(torch.randn(2, *size, generator=generator))
-        frequencies = torch.fft.fftfreq(24)
-        smooth = torch.exp(-80 * (frequencies[:, None] ** 2 + frequencies[None] ** 2))
-        x, y = torch.fft.ifft2(spectrum * smooth).real.flatten(1)
-        voxels = torch.stack(torch.unravel_index(torch.arange(24 * 24), size), dim=1)
-        shifts = torch.randint(24, (39, 2), generator=generator)
-        places = Places(0, voxels, shifts, (0, 0), size)
-        bins = Bins.of(x, 6)
-        drawn = bins.codes(x[places.shifted_positions(size, size)])
-        codes = bins.codes(x[places.positions(size, size)])
-        found.append(dependence(codes, Bins.of(y, 6).codes(y), drawn).p)
-    assert stats.kstest(np.array(found) - 1 / 80, "uniform").pvalue > 0.01
+def test_no_way_to_the_label() -> None:
+    a, b = node(0), node(1)
+    assert strongest_trails([a, b, LABEL], [edge(a, b, 1.0)], LABEL) == []
+    assert strongest_trails([a, b, LABEL], [], LABEL) == []

@@ -17,7 +17,7 @@ from esegeta.explain.backprop.relevance import Carrier, Rules
 from esegeta.explain.backprop.rules import Settings
 from esegeta.model import held_still
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from tests.builders import convolution
 from tests.oracles import monai_prediction
 

@@ -24,7 +24,7 @@ from esegeta.explain import (
     sidecar_path,
 )
 from esegeta.explain.attribution import require_map
-from esegeta.target import VoxelTarget
+from esegeta.targets import VoxelTarget
 from tests.builders import SHAPES, affine_of, predictor, unet, volume
 from tests.oracles import everywhere, frozen
 

@@ -22,7 +22,7 @@ from esegeta.explain import (
 )
 from esegeta.model import find_layer, tap
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import predictor, unet, volume
 from tests.oracles import everywhere, frozen, relative_gap

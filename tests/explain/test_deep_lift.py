@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from esegeta.errors import ConfigError, DataError
 from esegeta.explain import Baseline, DeepLift, DeepLiftShap, Saliency
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import (
     SHAPES,

@@ -21,7 +21,7 @@ from esegeta.explain import (
     ShapleyValueSampling,
 )
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.target import FrozenTarget, Point, Predicted, VoxelTarget
+from esegeta.targets import FrozenTarget, Point, Predicted, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import labels, predictor, unet, volume
 from tests.networks import Counting, Smooth

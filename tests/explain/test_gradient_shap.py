@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain import Baseline, GradientShap, IntegratedGradients
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Power

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from esegeta.errors import MapError
 from esegeta.explain import Deconvolution, Explainer, GuidedBackprop, Saliency
 from esegeta.predict import LinearForm, Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, convolution, linear, predictor, unet, volume
 from tests.oracles import (

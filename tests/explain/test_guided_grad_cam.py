@@ -14,7 +14,7 @@ from esegeta.errors import MapError
 from esegeta.explain import GuidedGradCam
 from esegeta.model import find_layer
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.explain.test_cam import slow_grad_cam

@@ -25,7 +25,7 @@ from esegeta.explain import (
     VarGrad,
 )
 from esegeta.score import Infidelity, ScoreContext, SensitivityMax
-from esegeta.target import Scene, VoxelTarget
+from esegeta.targets import Scene, VoxelTarget
 from tests.builders import SHAPES, pointwise, predictor, unet, volume
 from tests.oracles import everywhere, frozen, gradient_of
 

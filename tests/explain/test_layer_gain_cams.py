@@ -10,7 +10,7 @@ from torch import nn
 
 from esegeta.errors import MapError
 from esegeta.explain import AblationCam, Baseline, ScoreCam
-from esegeta.target import Box, VoxelTarget
+from esegeta.targets import Box, VoxelTarget
 from tests.builders import linear, pointwise, predictor, volume
 from tests.explain.whole_graph import Setting, layer_setting
 from tests.networks import Smooth

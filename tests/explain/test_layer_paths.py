@@ -26,7 +26,7 @@ from esegeta.explain import (
 from esegeta.explain.explainer import generator_for, standard_deviation
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import labels, linear, pointwise, predictor, unet, volume
 from tests.explain.whole_graph import WholeGraph, on_layer_grid, summed_on_voxels

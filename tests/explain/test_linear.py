@@ -20,7 +20,7 @@ from esegeta.explain import (
     VarGrad,
 )
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import linear, predictor, volume
 from tests.oracles import frozen, linear_weights, relative_gap, with_coefficients

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from esegeta.errors import MapError
 from esegeta.explain import MeaningfulPerturbation
 from esegeta.predict import LinearForm, Predictor
-from esegeta.target import Everywhere, FrozenTarget, VoxelTarget
+from esegeta.targets import Everywhere, FrozenTarget, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import predictor, volume
 from tests.networks import Counting, Smooth

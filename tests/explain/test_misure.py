@@ -12,7 +12,7 @@ from esegeta.errors import EmptyTargetError, MapError, TargetError
 from esegeta.explain import MiSuRe, Objective
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
 from esegeta.predict import Predictor
-from esegeta.target import Component, Predicted, VoxelTarget
+from esegeta.targets import Component, Predicted, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import predictor
 from tests.networks import Counting

@@ -25,7 +25,7 @@ from esegeta.explain import (
     VarGrad,
 )
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget, Predicted, VoxelTarget
+from esegeta.targets import FrozenTarget, Predicted, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Power

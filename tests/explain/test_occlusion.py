@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain import Baseline, Occlusion
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.target import FrozenTarget, Otsu, Point, Predicted, VoxelTarget
+from esegeta.targets import FrozenTarget, Otsu, Point, Predicted, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import SHAPES, labels, predictor, unet, volume
 from tests.networks import Counting, Smooth

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from esegeta.errors import ConfigError
 from esegeta.explain import Baseline, Features, Objective, Rise
 from esegeta.explain.perturbation.rise import SmoothMasks
-from esegeta.target import Point, VoxelTarget
+from esegeta.targets import Point, VoxelTarget
 from esegeta.volume import volume_from_tensor
 from tests.builders import linear, predictor, unet, volume
 from tests.networks import Counting

@@ -23,7 +23,7 @@ from esegeta.explain import (
 from esegeta.explain.perturbation.kernel_shap import draw_coalitions, kernel_shap_errors
 from esegeta.explain.perturbation.shapley import all_coalitions, exact_shapley_values
 from esegeta.predict import Predictor
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import linear, predictor, unet, volume
 from tests.oracles import everywhere, frozen, linear_weights, relative_gap

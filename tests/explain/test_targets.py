@@ -12,15 +12,7 @@ from esegeta.explain import (
     Occlusion,
     Saliency,
 )
-from esegeta.target import (
-    DiceTarget,
-    Otsu,
-    Predicted,
-    Scene,
-    Target,
-    VolumeTarget,
-    VoxelTarget,
-)
+from esegeta.targets import DiceTarget, Otsu, Predicted, Scene, Target, VolumeTarget, VoxelTarget
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting
 from tests.oracles import (

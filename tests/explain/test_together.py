@@ -19,7 +19,7 @@ from esegeta.explain import (
 )
 from esegeta.explain.objective import gradients_together, values_together
 from esegeta.predict import Predictor, active_windows
-from esegeta.target import Box, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
+from esegeta.targets import Box, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting

@@ -25,7 +25,7 @@ from esegeta.explain import (
 from esegeta.model import UnitNetwork, find_layer, held_still, list_layers
 from esegeta.predict import Predictor, WindowPlan
 from esegeta.score import Infidelity, ScoreContext
-from esegeta.target import (
+from esegeta.targets import (
     Boundary,
     Box,
     Component,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, Windows
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import predictor, volume
 from tests.networks import Smooth

@@ -11,7 +11,7 @@ import torch
 from esegeta.explain import EXPLAINERS
 from esegeta.explain.gradient.noise import NoisyCopies
 from esegeta.predict import Predictor
-from esegeta.target import Predicted, Scene, UnitTarget
+from esegeta.targets import Predicted, Scene, UnitTarget
 from tests.builders import SHAPES
 from tests.contracts.rows import Case, make_case
 from tests.contracts.test_every_explainer import ROWS

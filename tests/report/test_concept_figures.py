@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from esegeta.dissect import Effect
+from esegeta.dissection import Effect
 from esegeta.report import draw_concepts, draw_effects
 from esegeta.report.concept_figures import UNKNOWN_COLOUR, concepts_figure, effects_figure
 from esegeta.report.retraining_figure import COLOURS

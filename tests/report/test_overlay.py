@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from esegeta.explain import Attribution
 from esegeta.report import draw_overlay
 from esegeta.report.overlay import PLANES_3D, _turn, centre_of_mass, planes_of
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import volume_from_tensor
 from tests.builders import affine_of, scene
 from tests.experiments import pointwise_lab, save_image

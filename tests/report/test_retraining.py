@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from esegeta.report import DicePoint, DiceRow, draw_retraining, write_dice, write_dice_points
+from esegeta.report import draw_retraining, write_dice, write_dice_points
 from esegeta.report.retraining_figure import GREY, retraining_figure
+from esegeta.retraining import DicePoint, DiceRow
 
 FRACTIONS = (0.2, 0.6)
 

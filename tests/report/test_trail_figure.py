@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from esegeta.dissect import TrailEdge, TrailNode, strongest_trails
+from esegeta.dissection import TrailEdge, TrailNode, strongest_trails
 from esegeta.report import draw_trails
 from esegeta.report.save import LABEL_COLOURS
 from esegeta.report.trail_figure import EDGE_COLOUR, trails_figure

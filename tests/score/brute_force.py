@@ -11,7 +11,7 @@ from torch import Tensor
 from esegeta.explain import Attribution, Features, Saliency
 from esegeta.predict import Predictor
 from esegeta.score import ScoreContext
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.oracles import frozen, monai_prediction
 

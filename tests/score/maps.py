@@ -8,9 +8,9 @@ from torch import Tensor
 
 from esegeta.explain import Attribution, Saliency
 from esegeta.score import Judgement, Score, ScoreContext, Workings
-from esegeta.target import Everywhere, Region, Target, VoxelTarget
+from esegeta.targets import Everywhere, Region, Target, VoxelTarget
 from tests.builders import scene, volume
-from tests.target.cases import logits_of
+from tests.targets.cases import logits_of
 
 
 def written_map(

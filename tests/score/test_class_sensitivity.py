@@ -15,7 +15,7 @@ from esegeta.explain import EdgeMap, Explainer, InputXGradient, LayerActivation,
 from esegeta.model import Labels
 from esegeta.predict import Predictor
 from esegeta.score import ClassSensitivity, Judgement, ScoreContext
-from esegeta.target import (
+from esegeta.targets import (
     Component,
     FrozenTarget,
     Predicted,

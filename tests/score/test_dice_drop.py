@@ -8,7 +8,7 @@ import torch
 
 from esegeta.explain import Saliency
 from esegeta.score import DiceDrop
-from esegeta.target import Component, Scene, UnitTarget, VoxelTarget
+from esegeta.targets import Component, Scene, UnitTarget, VoxelTarget
 from tests.builders import SHAPES, labels, predictor, unet, volume
 from tests.oracles import monai_prediction
 from tests.score.brute_force import BLOCKS, context, images_without, part_order, trapezoid

@@ -35,7 +35,7 @@ from esegeta.explain import (
 )
 from esegeta.predict import Predictor, WindowPlan
 from esegeta.score import ConsistencyUnderFlips, Judgement, ScoreContext
-from esegeta.target import (
+from esegeta.targets import (
     Component,
     DiceTarget,
     Predicted,

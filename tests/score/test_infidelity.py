@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, InputXGradient, Saliency
 from esegeta.score import Infidelity, ScoreContext
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Smooth

@@ -24,7 +24,7 @@ from esegeta.score import (
     ScoreContext,
 )
 from esegeta.score.localisation import LOCALISATION
-from esegeta.target import Box, DiceTarget, Everywhere, Roi, Scene, UnitTarget, VoxelTarget
+from esegeta.targets import Box, DiceTarget, Everywhere, Roi, Scene, UnitTarget, VoxelTarget
 from tests.builders import SHAPES, affine_of, predictor, scene, unet, volume
 from tests.score.maps import judged, spots, value_of, written_map
 

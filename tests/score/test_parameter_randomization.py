@@ -33,7 +33,7 @@ from esegeta.score import Judgement, ParameterRandomization, ScoreContext
 from esegeta.score.ranks import average_ranks
 from esegeta.score.sanity.similarity import reached
 from esegeta.score.sanity.weights import RandomWeights, random_tensors
-from esegeta.target import Scene, UnitTarget
+from esegeta.targets import Scene, UnitTarget
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.contracts.rows import CASES, CaseKind
 from tests.networks import Counting

@@ -14,7 +14,7 @@ from esegeta.errors import ModelError
 from esegeta.predict import Predictor
 from esegeta.score.sanity.layers import evenly
 from esegeta.score.sanity.weights import RandomWeights, random_tensors
-from esegeta.target import Scene, UnitTarget
+from esegeta.targets import Scene, UnitTarget
 from tests.builders import SHAPES, convolution, predictor, unet, volume
 from tests.networks import Failing
 from tests.oracles import frozen, state_of

@@ -23,7 +23,7 @@ from esegeta.explain import (
 )
 from esegeta.predict import Predictor
 from esegeta.score import ScoreContext, SensitivityAvg, SensitivityMax, Workings
-from esegeta.target import VoxelTarget
+from esegeta.targets import VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.contracts.test_every_explainer import ROWS

@@ -24,7 +24,7 @@ from esegeta.score import (
     SensitivityN,
     Workings,
 )
-from esegeta.target import FrozenTarget, Scene, VoxelTarget
+from esegeta.targets import FrozenTarget, Scene, VoxelTarget
 from esegeta.volume import volume_from_tensor
 
 pytestmark = pytest.mark.slow

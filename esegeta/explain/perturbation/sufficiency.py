@@ -10,7 +10,7 @@ from esegeta.axes import Image, Logits, Mask
 from esegeta.errors import TargetError
 from esegeta.explain.objective import Objective
 from esegeta.model import Labels
-from esegeta.target import DiceTarget, FrozenTarget, Roi
+from esegeta.targets import DiceTarget, FrozenTarget, Roi
 
 
 @dataclass(frozen=True, eq=False)

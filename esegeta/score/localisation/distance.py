@@ -7,7 +7,7 @@ from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.score.localisation.undefined import UndefinedError
-from esegeta.target import distance_to
+from esegeta.targets import distance_to
 from esegeta.volume import Grid
 
 TOUCHES_MM = 1e-6

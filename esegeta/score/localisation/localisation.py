@@ -14,7 +14,7 @@ from esegeta.explain import Attribution
 from esegeta.score.localisation.distance import signed_distance
 from esegeta.score.localisation.undefined import UndefinedError
 from esegeta.score.score import Judgement, Score, ScoreContext
-from esegeta.target import FrozenTarget, Labelled, Predicted
+from esegeta.targets import FrozenTarget, Labelled, Predicted
 
 Against = Literal["prediction", "label", "target"]
 Use = Literal["positive", "magnitude"]

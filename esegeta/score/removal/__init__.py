@@ -1,15 +1,7 @@
 """Removing parts of an image: what takes their place, in which order they go, what is left of R."""
 
 from esegeta.score.removal.impute import impute
-from esegeta.score.removal.ladder import (
-    VOXELS,
-    Ladder,
-    RankBy,
-    ladder,
-    relevance,
-    removals_of,
-    shuffled_order,
-)
+from esegeta.score.removal.ladder import VOXELS, Ladder, ladder, removals_of
 from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
 from esegeta.score.removal.replacement import NoisyLinear, Replacement, parse_replacement
 
@@ -18,15 +10,12 @@ __all__ = [
     "Coalitions",
     "Ladder",
     "NoisyLinear",
-    "RankBy",
     "Removals",
     "Replacement",
     "impute",
     "ladder",
     "parse_replacement",
-    "relevance",
     "removals",
     "removals_of",
-    "shuffled_order",
     "sums_by_part",
 ]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from esegeta.axes import Image
-from esegeta.explain import Attribution, Features, Objective, Partition, parse_features
+from esegeta.explain import (
+    Attribution,
+    Features,
+    Objective,
+    Partition,
+    RankBy,
+    parse_features,
+    relevance,
+    shuffled_order,
+)
 from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.score import ScoreContext
-
-RankBy = Literal["auto", "value", "magnitude"]
 
 VOXELS = "voxels"
 
@@ -125,25 +130,6 @@ def removals_of(
         ("removals", watched, parts, replacement),
         lambda: removals(objective or context.objective(attribution), partition, replacement),
     )
-
-
-def relevance(attribution: Attribution, rank_by: RankBy) -> Image:
-    """Return what voxels are ranked by, `C *S`: the map's shares, or their magnitude.
-
-    `auto` takes the magnitude of slopes, whose sign says which way a brighter voxel would move
-    the target and not whether the voxel speaks for it, and the signed value of all other maps.
-    """
-    by_magnitude = attribution.is_slope if rank_by == "auto" else rank_by == "magnitude"
-    density = attribution.density()
-    return density.abs() if by_magnitude else density
-
-
-def shuffled_order(heights: Float[Tensor, " N"], *, seed: int) -> Int[Tensor, " N"]:
-    """Return indices from the highest to the lowest; equals stand in random order."""
-    generator = torch.Generator(device=heights.device).manual_seed(seed)
-    shuffle = torch.randperm(len(heights), generator=generator, device=heights.device)
-    by_height = torch.argsort(heights[shuffle], descending=True, stable=True)
-    return shuffle[by_height]
 
 
 def rank_in_steps(heights: Float[Tensor, "*S"], steps: int, *, seed: int) -> Int[Tensor, "*S"]:

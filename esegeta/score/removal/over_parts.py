@@ -10,8 +10,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from esegeta.errors import ConfigError
-from esegeta.explain import Attribution, Features, Objective, parse_features
-from esegeta.score.removal.ladder import VOXELS, Ladder, RankBy, ladder
+from esegeta.explain import Attribution, Features, Objective, RankBy, parse_features
+from esegeta.score.removal.ladder import VOXELS, Ladder, ladder
 from esegeta.score.removal.replacement import Replacement, parse_replacement
 from esegeta.score.score import Score, ScoreContext
 

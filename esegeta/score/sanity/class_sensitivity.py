@@ -13,7 +13,7 @@ from esegeta.explain import Attribution
 from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
 from esegeta.score.sanity.similarity import cosine_similarity, rank_similarity
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}
 """How alike the map is to that of another label."""

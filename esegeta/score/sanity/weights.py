@@ -27,7 +27,7 @@ from esegeta.score.sanity.layers import (
     used_parameters,
     weight_layers,
 )
-from esegeta.target import FrozenTarget
+from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 
 CALIBRATION_WINDOWS = 8

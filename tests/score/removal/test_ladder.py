@@ -7,11 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from esegeta.explain import Attribution, Features, InputXGradient, Saliency
+from esegeta.explain import (
+    Attribution,
+    Features,
+    InputXGradient,
+    Saliency,
+    relevance,
+    shuffled_order,
+)
 from esegeta.predict import Predictor
 from esegeta.score import ScoreContext
-from esegeta.score.removal import Ladder, ladder, parse_replacement, relevance, sums_by_part
-from esegeta.score.removal.ladder import rank_in_steps, shuffled_order
+from esegeta.score.removal import Ladder, ladder, parse_replacement, sums_by_part
+from esegeta.score.removal.ladder import rank_in_steps
 from esegeta.volume import Volume
 from tests.builders import SHAPES, affine_of, linear, predictor, volume
 from tests.oracles import frozen

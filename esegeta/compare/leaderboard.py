@@ -1,0 +1,148 @@
+"""The leaderboard: where competitors stand, and their values on each score, as tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from esegeta.compare.merge import Competitor, Kind
+from esegeta.compare.standing import (
+    RANDOM,
+    Standing,
+    held_up_by_random,
+    num_ranked_scores,
+    standings,
+)
+from esegeta.compare.study import ScoreResult, Study
+from esegeta.report import Cell, Table, number_text
+
+SCORES_A_TABLE = 4
+ARROWS = {"lower": "↓", "higher": "↑", "none": "–"}
+
+
+def leaderboard(study: Study) -> tuple[Table, ...]:
+    """Return the table of mean ranks, if there are any, and those of each family's scores."""
+    order = standings(study)
+    held_up = held_up_by_random(study)
+    tables = [ranks_table(study, order)] if num_ranked_scores(study) else []
+    competitors = [standing.competitor for standing in order]
+    for family in study.families:
+        scores = [score for score in study.scores if score.kind.family == family]
+        parts = [
+            scores[start : start + SCORES_A_TABLE]
+            for start in range(0, len(scores), SCORES_A_TABLE)
+        ]
+        for number, part in enumerate(parts, start=1):
+            title = family.capitalize() + (f" ({number} of {len(parts)})" if parts[1:] else "")
+            cells = {score.kind: _column(score, held_up) for score in part}
+            rows = tuple(
+                (_name(study, one), *(cells[score.kind].get(one, Cell("")) for score in part))
+                for one in competitors
+                if any(one in score.summaries for score in part)
+            )
+            heads = (f"{score.kind.name} {ARROWS[score.kind.better]}" for score in part)
+            tables.append(Table(title, (_head(study), *heads), rows, _values_note(study)))
+    return tuple(tables)
+
+
+def ranks_table(study: Study, order: Sequence[Standing]) -> Table:
+    """Return the mean ranks of competitors by family and over all."""
+    families = [
+        family for family in study.families if any(family in one.by_family for one in order)
+    ]
+    columns = {
+        family: {one.competitor: one.by_family[family] for one in order if family in one.by_family}
+        for family in families
+    }
+    if len(families) > 1:
+        columns["all"] = {one.competitor: one.overall for one in order if one.num_scores}
+    lost = Counter(competitor for _, competitor in held_up_by_random(study))
+    names = (_name(study, one.competitor, one.competitor in lost) for one in order)
+    parts = [tuple(names)]
+    parts += [tuple(_rank(column, one.competitor) for one in order) for column in columns.values()]
+    heads = [_head(study), *columns]
+    total = num_ranked_scores(study)
+    if any(one.num_scores < total for one in order):
+        heads.append("ranked on")
+        parts.append(tuple(Cell(f"{one.num_scores} of {total}") for one in order))
+    if lost:
+        heads.append("† on")
+        counts = (lost[one.competitor] for one in order)
+        parts.append(tuple(Cell(str(count) if count else "") for count in counts))
+    return Table("Mean ranks", tuple(heads), tuple(zip(*parts, strict=True)), _ranks_note(study))
+
+
+def nulls_sentence(study: Study) -> str:
+    """Return which null competitors there are, or that there are none."""
+    absent = [
+        model
+        for model in study.merged.models
+        if not any(one.null and one.model == model for one in study.merged.competitors)
+    ]
+    found = dict.fromkeys(one.method for one in study.merged.competitors if one.null)
+    advice = "add `random_map` and `edge_map` to the methods: what does not beat them says nothing"
+    if not found:
+        return f"There is no null competitor; {advice}."
+    sentence = f"Null competitors, in italics: {', '.join(found)}."
+    if absent:
+        sentence += f" {', '.join(absent)} has none; {advice}."
+    return sentence
+
+
+def _column(score: ScoreResult, held_up: set[tuple[Kind, Competitor]]) -> dict[Competitor, Cell]:
+    summaries = [one for one in score.summaries.values() if one.num_defined]
+    most = max((one.num_defined for one in summaries), default=0)
+    medians = [one.median for one in summaries]
+    best = None
+    if score.kind.better != "none" and len(summaries) > 1:
+        best = min(medians) if score.kind.better == "lower" else max(medians)
+    cells = {
+        one.competitor: Cell("undefined") for one in score.summaries.values() if not one.num_defined
+    }
+    for one in summaries:
+        text = number_text(one.median)
+        if one.num_defined > 1:
+            text += f" [{number_text(one.q1)}, {number_text(one.q3)}]"
+        if one.num_defined < most:
+            text += f", n={one.num_defined}"
+        dagger = (score.kind, one.competitor) in held_up
+        is_null = bool(one.competitor.null)
+        cells[one.competitor] = Cell(text, one.median == best, is_null, dagger)
+    return cells
+
+
+def _rank(column: dict[Competitor, float], competitor: Competitor) -> Cell:
+    if competitor not in column:
+        return Cell("")
+    rank = column[competitor]
+    return Cell(f"{rank:.2f}", rank == min(column.values()), bool(competitor.null))
+
+
+def _name(study: Study, competitor: Competitor, dagger: bool = False) -> Cell:
+    return Cell(study.merged.label(competitor), null=bool(competitor.null), dagger=dagger)
+
+
+def _head(study: Study) -> str:
+    return "method" if len(study.merged.models) == 1 else "model / method"
+
+
+def _ranks_note(study: Study) -> str:
+    counted = "each score counts the same within its family, and each family the same over all"
+    return (
+        f"1 is best. Mean over cases of the rank on each score; {counted}. Bold: best."
+        f"{_dagger_note(study, 'on so many faithfulness scores')}"
+    )
+
+
+def _values_note(study: Study) -> str:
+    return (
+        "Median [quartiles] over units (case and target). ↓ lower is better, ↑ higher is better, "
+        f"– neither. Bold: best median.{_dagger_note(study, '')}"
+    )
+
+
+def _dagger_note(study: Study, where: str) -> str:
+    if not any(one.null == RANDOM for one in study.merged.competitors):
+        return ""
+    place = f" {where}" if where else ""
+    return f" †: does not beat the random map{place}, in the median over cases."

@@ -1,0 +1,208 @@
+"""Many runs as one table: every value once, every failure named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from esegeta.compare.agree import (
+    notes_between_models,
+    require_same_images,
+    require_same_methods,
+    require_same_scores,
+    require_same_targets,
+)
+from esegeta.compare.folder import RunFolder
+from esegeta.compare.missing import Failure, Undefined, find_failures, find_undefined, finite
+from esegeta.compare.models import group_by_model
+from esegeta.compare.scores import family_of
+from esegeta.errors import RunError
+from esegeta.explain import NULL
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """What is ranked: a method on a model.
+
+    Args:
+        model: name of the model.
+        method: id of the method.
+        null: the null competitor that it is, such as `random_map`; empty for a real method.
+    """
+
+    model: str
+    method: str
+    null: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A column of the study: one number that a score gives.
+
+    Args:
+        name: as it stands in scores.csv.
+        better: lower, higher or none.
+        family: the question it answers.
+    """
+
+    name: str
+    better: str
+    family: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value; NaN where it is undefined."""
+
+    competitor: Competitor
+    case: str
+    target: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Merged:
+    """All runs in one.
+
+    Args:
+        models: the runs of each, by name.
+        competitors: by model, in the order of the runs and their configs.
+        entries: of each score, in the order of the runs.
+        failures: units that failed.
+        undefined: values that are NaN.
+        notes: what the reader must know.
+    """
+
+    models: Mapping[str, Sequence[RunFolder]]
+    competitors: tuple[Competitor, ...]
+    entries: Mapping[Kind, tuple[Entry, ...]]
+    failures: tuple[Failure, ...]
+    undefined: tuple[Undefined, ...]
+    notes: tuple[str, ...]
+
+    def label(self, competitor: Competitor) -> str:
+        """Return what a competitor is called: the method, after the model if there are several."""
+        if len(self.models) == 1:
+            return competitor.method
+        return f"{competitor.model} / {competitor.method}"
+
+
+def merge_folders(folders: Sequence[RunFolder]) -> Merged:
+    """Put the values of many runs into one table.
+
+    Raises:
+        RunError: there are no values; scores, targets, methods or images that share a name are
+            not the same; or one unit has two values.
+    """
+    models, notes = group_by_model(folders)
+    require_same_scores(folders)
+    require_same_targets(folders)
+    for group in models.values():
+        require_same_methods(group)
+        require_same_images(group)
+    values = _values(models)
+    if not values:
+        raise RunError(
+            "none of the runs has a score: " + ", ".join(str(folder.path) for folder in folders),
+            hint="see the failures in run.json",
+        )
+    kinds = _kinds(folders)
+    competitors = tuple(_competitors(models))
+    known = {(one.model, one.method): one for one in competitors}
+    entries: dict[Kind, list[Entry]] = {kind: [] for kind in kinds.values()}
+    for (model, case, target, method, score), value in values.items():
+        entries[kinds[score]].append(Entry(known[model, method], case, target, value))
+    return Merged(
+        models,
+        competitors,
+        {kind: tuple(some) for kind, some in entries.items()},
+        tuple(dict.fromkeys(find_failures(models))),
+        tuple(dict.fromkeys(find_undefined(models))),
+        (
+            *notes,
+            *_states(folders),
+            *_infinite(folders),
+            *_versions(folders),
+            *notes_between_models(models),
+        ),
+    )
+
+
+def _values(
+    models: Mapping[str, Sequence[RunFolder]],
+) -> dict[tuple[str, str, str, str, str], float]:
+    """Return every value by model, case, target, method and score."""
+    found: dict[tuple[str, str, str, str, str], tuple[float, RunFolder]] = {}
+    for model, folders in models.items():
+        for folder in folders:
+            for row in folder.rows:
+                key = (model, row.case, row.target, row.method, row.score)
+                value = finite(row)
+                known, first = found.setdefault(key, (value, folder))
+                if known != value and not (math.isnan(known) and math.isnan(value)):
+                    unit = f"{row.case} / {row.target} / {row.method}"
+                    raise RunError(
+                        f"{row.score} of {unit} is {known!r} in {first.path} and {value!r} in "
+                        f"{folder.path}, both of model {model}",
+                        hint="leave one of the two runs out, or run the unit again in one",
+                    )
+    return {key: value for key, (value, _) in found.items()}
+
+
+def _kinds(folders: Sequence[RunFolder]) -> dict[str, Kind]:
+    kinds: dict[str, tuple[Kind, RunFolder]] = {}
+    for folder in folders:
+        for row in folder.rows:
+            if row.score not in kinds:
+                family = family_of(row.score, folder.score_names)
+                kinds[row.score] = Kind(row.score, row.better, family), folder
+            kind, first = kinds[row.score]
+            if kind.better != row.better:
+                raise RunError(
+                    f'score "{row.score}": better is {kind.better} in {first.path} and '
+                    f"{row.better} in {folder.path}",
+                    hint="run one of them again with this version",
+                )
+    return {name: kind for name, (kind, _) in kinds.items()}
+
+
+def _competitors(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Competitor]:
+    """Yield the competitors of each model: those of the config's order, then the rest."""
+    for model, folders in models.items():
+        scored = {row.method: folder for folder in folders for row in folder.rows}
+        listed = [method for folder in folders for method in folder.method_names]
+        for method in dict.fromkeys([*listed, *scored]):
+            if method in scored:
+                name = scored[method].method_names.get(method, method)
+                yield Competitor(model, method, name if name in NULL else "")
+
+
+def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
+    """Say which runs are unfinished or failed in part."""
+    for folder in folders:
+        if folder.state == "complete":
+            continue
+        failed = sum(unit.get("status") == "failed" for unit in folder.units)
+        what = {
+            "running": "is still running or was stopped",
+            "incomplete": f"has failed units ({failed})",
+            "failed": "failed",
+        }.get(folder.state, f"is {folder.state}")
+        yield f"{folder.path} {what}; the values that are there ({len(folder.rows)}) are used"
+
+
+def _versions(folders: Sequence[RunFolder]) -> Iterator[str]:
+    versions = dict.fromkeys(str(folder.record.get("esegeta", "unknown")) for folder in folders)
+    if len(versions) > 1:
+        yield f"the runs are of esegeta {', '.join(versions)}: a score may have changed in between"
+
+
+def _infinite(folders: Sequence[RunFolder]) -> Iterator[str]:
+    for folder in folders:
+        infinite = [
+            row for row in folder.rows if row.value is not None and not math.isfinite(row.value)
+        ]
+        if infinite:
+            scores = ", ".join(dict.fromkeys(row.score for row in infinite))
+            yield (f"{folder.path}: infinite values ({len(infinite)}) count as undefined: {scores}")

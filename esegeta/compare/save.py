@@ -1,0 +1,162 @@
+"""The study as files: tables, leaderboard, figures and an account of how it was made."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Container
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from esegeta.compare import tidy
+from esegeta.compare.account import account
+from esegeta.compare.figures import box_pages, correlation_map, rank_diagrams
+from esegeta.compare.folder import RECORD
+from esegeta.compare.leaderboard import leaderboard, nulls_sentence
+from esegeta.compare.study import Study
+from esegeta.errors import OutputError
+from esegeta.report import (
+    PREAMBLE,
+    draw_boxes,
+    draw_heat_map,
+    draw_rank_diagram,
+    read_sidecar,
+    to_latex,
+    to_markdown,
+    write_csv,
+)
+from esegeta.volume import atomic_path, write_json, write_text
+
+PACKAGES = ("numpy", "scipy", "matplotlib")
+UNFIT = re.compile(r'[\s/\\:*?"<>|#]')
+
+Writer = Callable[[Path], None]
+Drawn = TypeVar("Drawn")
+
+
+def save_study(study: Study, root: Path) -> list[Path]:
+    """Write a study's files into a folder; those of an earlier one in it are replaced.
+
+    compare.json names all files before the first is written, and is written again last.
+
+    Returns:
+        The files.
+
+    Raises:
+        OutputError: the folder is that of a run, holds other files of these names, or cannot be
+            written.
+    """
+    if (root / "run.json").exists():
+        raise OutputError(
+            f"{root}: is the folder of a run, whose scores.csv would be lost",
+            hint="name another folder with -o",
+        )
+    writers = _writers(study)
+    names = [*writers, "report.md", RECORD]
+    foreign = [name for name in names if (root / name).exists()]
+    if foreign and RECORD not in foreign:
+        raise OutputError(
+            f"{root}: holds {foreign[0]}, which no comparison wrote",
+            hint="name another folder with -o",
+        )
+    earlier = (read_sidecar(root / RECORD) or {}).get("files", [])
+    write_json(root / RECORD, {**_record(study), "state": "writing", "files": [*names, *earlier]})
+    for name in earlier:
+        if name not in names and Path(str(name)).name == name:
+            (root / name).unlink(missing_ok=True)
+    for name, write in writers.items():
+        write(root / name)
+    write_text(root / "report.md", account(study, names))
+    write_json(root / RECORD, {**_record(study), "state": "complete", "files": names})
+    return [root / name for name in names]
+
+
+def _writers(study: Study) -> dict[str, Writer]:
+    """Return how each file is written, by name."""
+    writers: dict[str, Writer] = {
+        "scores.csv": lambda path: write_csv(path, tidy.SCORES, tidy.scores(study)),
+        "summary.csv": lambda path: write_csv(path, tidy.SUMMARY, tidy.summary(study)),
+        "ranks.csv": lambda path: write_csv(path, tidy.RANKS, tidy.ranks(study)),
+        "tests.csv": lambda path: write_csv(path, tidy.TESTS, tidy.tests(study)),
+        "correlations.csv": lambda path: write_csv(
+            path, tidy.CORRELATIONS, tidy.correlations(study)
+        ),
+        "leaderboard.md": lambda path: write_text(path, _markdown(study)),
+        "leaderboard.tex": lambda path: write_text(path, _latex(study)),
+    }
+    for name, page in box_pages(study):
+        writers[_png(name, writers)] = _drawn(draw_boxes, page)
+    for name, diagram in rank_diagrams(study):
+        writers[_png(name, writers)] = _drawn(draw_rank_diagram, diagram)
+    if len(study.scores) > 1:
+        writers["correlations.png"] = _drawn(draw_heat_map, correlation_map(study))
+    return writers
+
+
+def _drawn(draw: Callable[[Path, Drawn], None], what: Drawn) -> Writer:
+    """Return a writer whose picture appears whole or not at all."""
+
+    def write(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            draw(temporary, what)
+
+    return write
+
+
+def _png(name: str, taken: Container[str]) -> str:
+    """Return a file's name; what no file name can hold may not make two of them one."""
+    fit = UNFIT.sub("-", name)
+    while f"{fit}.png" in taken:
+        fit += "-"
+    return f"{fit}.png"
+
+
+def _markdown(study: Study) -> str:
+    head = "# Leaderboard\n\n" + nulls_sentence(study) + "\n"
+    return "\n".join([head, *(to_markdown(table) for table in leaderboard(study))])
+
+
+def _latex(study: Study) -> str:
+    tables = enumerate(leaderboard(study), start=1)
+    floats = [to_latex(table, label=f"tab:esegeta-{number}") for number, table in tables]
+    return "\n".join([PREAMBLE, *floats])
+
+
+def _record(study: Study) -> dict[str, Any]:
+    from esegeta import __version__
+
+    entries = [entry for some in study.merged.entries.values() for entry in some]
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {
+        "esegeta": __version__,
+        "versions": {"python": platform.python_version(), **versions},
+        "inputs": [
+            {
+                "folder": str(folder.path.resolve()),
+                "model": model,
+                "name": folder.name,
+                "state": folder.state,
+                "weights_sha256": folder.weights_sha256,
+                "esegeta": folder.record.get("esegeta"),
+                "values": len(folder.rows),
+            }
+            for model, folders in study.merged.models.items()
+            for folder in folders
+        ],
+        "counts": {
+            "models": len(study.merged.models),
+            "methods": len({one.method for one in study.merged.competitors}),
+            "cases": len({entry.case for entry in entries}),
+            "targets": len({entry.target for entry in entries}),
+            "scores": len(study.scores),
+            "values": len(entries),
+            "tests": sum(pair.p_holm is not None for score in study.scores for pair in score.pairs),
+        },
+        "null_competitors": [asdict(one) for one in study.merged.competitors if one.null],
+        "degenerate": [asdict(one) for one in study.merged.failures if one.is_degenerate],
+        "failed": [asdict(one) for one in study.merged.failures if not one.is_degenerate],
+        "undefined": [asdict(one) for one in study.merged.undefined],
+        "notes": list(study.merged.notes),
+    }

@@ -1,0 +1,100 @@
+"""The whole study: many runs merged, every score summed up, ranked and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from esegeta.compare.correlation import Correlation, correlate
+from esegeta.compare.difference import Difference, find_difference
+from esegeta.compare.folder import RunFolder, is_comparison, read_run_folder
+from esegeta.compare.merge import Competitor, Kind, Merged, merge_folders
+from esegeta.compare.paired import Paired, compare_pairs
+from esegeta.compare.ranking import Ranking, rank_competitors
+from esegeta.compare.score_table import ScoreTable, tabulate
+from esegeta.compare.scores import in_order
+from esegeta.compare.summary import Summary, summarize
+from esegeta.errors import RunError
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreResult:
+    """All that is known of one score.
+
+    Args:
+        table: its values.
+        summaries: of each competitor.
+        ranking: case by case.
+        pairs: every two competitors that are compared.
+        difference: all competitors at once, or why not.
+    """
+
+    table: ScoreTable
+    summaries: Mapping[Competitor, Summary]
+    ranking: Ranking
+    pairs: tuple[Paired, ...]
+    difference: Difference | str
+
+    @property
+    def kind(self) -> Kind:
+        """Name, direction and family."""
+        return self.table.kind
+
+    @cached_property
+    def mean_ranks(self) -> dict[Competitor, float]:
+        """Mean rank of each competitor that is ranked."""
+        return self.ranking.mean_ranks()
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Many runs, compared.
+
+    Args:
+        folders: the runs.
+        merged: their values.
+        scores: by family, in the order of the runs within it.
+        correlations: of every two scores.
+    """
+
+    folders: tuple[RunFolder, ...]
+    merged: Merged
+    scores: tuple[ScoreResult, ...]
+    correlations: tuple[Correlation, ...]
+
+    @property
+    def families(self) -> list[str]:
+        """Families that have a score, in the order in which they are shown."""
+        return list(dict.fromkeys(score.kind.family for score in self.scores))
+
+
+def compare_runs(paths: Sequence[Path]) -> Study:
+    """Read runs and compare what is in them; nothing is written.
+
+    Args:
+        paths: their folders; one that is named twice counts once, and a folder that holds a
+            comparison is passed over, so that `results/*` may be given.
+
+    Raises:
+        RunError: a folder cannot be read, or the runs cannot be compared.
+    """
+    once: dict[Path, Path] = {}
+    for path in paths:
+        if not is_comparison(path):
+            once.setdefault(path.resolve(), path)
+    if not once:
+        raise RunError(f"no run: {', '.join(map(str, paths))} hold comparisons only")
+    folders = tuple(map(read_run_folder, once.values()))
+    merged = merge_folders(folders)
+    families = in_order({kind.family for kind in merged.entries})
+    kinds = sorted(merged.entries, key=lambda kind: families.index(kind.family))
+    tables = [tabulate(kind, merged.entries[kind], merged.competitors) for kind in kinds]
+    return Study(folders, merged, tuple(map(_judge, tables)), correlate(tables))
+
+
+def _judge(table: ScoreTable) -> ScoreResult:
+    ranking = rank_competitors(table)
+    summaries = {summary.competitor: summary for summary in summarize(table)}
+    return ScoreResult(table, summaries, ranking, compare_pairs(table), find_difference(ranking))

@@ -1,0 +1,151 @@
+"""Is an overlap more than chance? Concepts are moved or shuffled, and the overlap counted again.
+
+Both ways keep the sizes of masks and concepts, so that the IoU grows with the overlap alone and
+overlaps may stand for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.dissection.above import Above, above_by_units
+from esegeta.dissection.partition import Partition
+from esegeta.dissection.tally import Tally
+from esegeta.errors import ConfigError
+
+PLACES_AT_A_TIME = 1 << 22
+
+Overlaps = Int[Tensor, "D U K"]
+"""Voxels of unit and concept together, for each draw of chance."""
+
+
+@dataclass(frozen=True)
+class Chance(ABC):
+    """What overlaps would be by chance.
+
+    Args:
+        samples: draws D; p is at least 1 / (D + 1).
+        seed: of the draws.
+    """
+
+    samples: int = 1000
+    seed: int = 0
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"chance: samples: {self.samples} is no number of draws")
+
+    @abstractmethod
+    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+        """Return the overlaps in one case, by draw.
+
+        Args:
+            above: voxels of the units' masks.
+            partition: of the same volume, by concepts.
+            num_units: U.
+            case: its number; a draw moves each case in its own way, and all units alike.
+        """
+
+
+@dataclass(frozen=True)
+class CircularShift(Chance):
+    """Concepts shifted by a random number of voxels, round and round; shapes are kept.
+
+    The shift runs through the flattened volume, so that rows that leave at the end of a line come
+    in on the next one. Zero is one of the shifts, which makes p valid. Units are smooth and
+    concepts come in lumps: this kind of chance knows, and shuffled voxels do not.
+    """
+
+    name: ClassVar[str] = "shift"
+
+    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+        """Look up the concepts of each mask's voxels at shifted places."""
+        device, num_parts = above.voxels.device, partition.num_parts
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, case))
+        shifts = torch.randint(partition.num_voxels, (self.samples, 1), generator=generator)
+        shifts = shifts.to(device)
+        # Twice the volume: a shifted voxel is found without a remainder.
+        twice = torch.cat([partition.parts, partition.parts])
+        num_concepts = partition.members.shape[1]
+        result = torch.zeros((self.samples, num_units, num_concepts), dtype=torch.int64)
+        for unit, voxels in enumerate(above_by_units(above, num_units)):
+            if not len(voxels):
+                continue
+            step = max(PLACES_AT_A_TIME // len(voxels), 1)
+            for first in range(0, self.samples, step):
+                some = shifts[first : first + step]
+                rows = torch.arange(len(some), device=device)[:, None] * num_parts
+                places = (twice[voxels + some] + rows).flatten()
+                counts = torch.bincount(places, minlength=len(some) * num_parts)
+                both = partition.of_concepts(counts.reshape(len(some), num_parts))
+                result[first : first + len(some), unit] = both.cpu()
+        return result
+
+
+@dataclass(frozen=True)
+class Permutation(Chance):
+    """The voxels of each concept shuffled within each case: overlaps are hypergeometric.
+
+    Quick, and too easy to beat: lumps of voxels count as if each were drawn by itself.
+    """
+
+    name: ClassVar[str] = "permutation"
+
+    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+        """Draw the overlaps of masks and concepts of these sizes."""
+        generator = np.random.default_rng(draw_seed(self.seed, case))
+        units = above.counts(num_units).cpu().numpy()[None, :, None]
+        concepts = partition.sizes.cpu().numpy()[None, None, :]
+        shape = (self.samples, num_units, concepts.shape[2])
+        drawn = generator.hypergeometric(concepts, partition.num_voxels - concepts, units, shape)
+        return torch.from_numpy(drawn.astype(np.int64))
+
+
+def draw_seed(seed: int, case: int) -> int:
+    """Return the seed of one case's draws."""
+    return seed * 1_000_003 + case
+
+
+def p_values(observed: Tally, drawn: Overlaps) -> Float[Tensor, "U K"]:
+    """Return (1 + draws with at least the observed overlap) / (1 + draws), float64.
+
+    NaN where no draw could differ, since the unit's mask or the concept is empty.
+
+    Source: Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010), equation 2.
+    """
+    reached = (drawn >= observed.both[None]).sum(dim=0)
+    p = (1.0 + reached.double()) / (1.0 + len(drawn))
+    possible = (observed.units > 0)[:, None] & (observed.concepts > 0)[None]
+    return torch.where(possible, p, torch.full_like(p, torch.nan))
+
+
+def q_values(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return Benjamini-Hochberg adjusted p-values over all that are known; NaN stays NaN.
+
+        q_(i) = min over j >= i of p_(j) m / j
+
+    Source: Benjamini and Hochberg, J. R. Statist. Soc. B 57 (1995).
+    """
+    flat = p.flatten()
+    known = ~flat.isnan()
+    ordered, places = flat[known].sort()
+    count = len(ordered)
+    steps = ordered * count / torch.arange(1, count + 1, dtype=p.dtype, device=p.device)
+    adjusted = steps.flip(0).cummin(0).values.flip(0).clamp(max=1) if count else steps
+    found = torch.empty_like(ordered)
+    found[places] = adjusted
+    result = flat.clone()
+    result[known] = found
+    return result.reshape(p.shape)
+
+
+CHANCES: dict[str, type[Chance]] = {kind.name: kind for kind in (CircularShift, Permutation)}
+"""Kinds of chance by the names that they have in a config."""

@@ -1,0 +1,152 @@
+"""A unit at all thresholds: how well its activation ranks a concept, and where to cut it.
+
+Activations are counted at a layer's own positions, each with the concepts of the voxel at its
+centre, in the bins of its cuts. That is enough to choose a threshold and to rank; the IoU at a
+chosen threshold is counted over voxels like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int, Integer
+from torch import Tensor
+
+from esegeta.dissection.partition import Partition
+from esegeta.predict import LayerGrid
+
+Histograms = Int[Tensor, "U E M"]
+"""Positions of each unit by bin and by something else: part or concept."""
+
+
+def histograms(
+    bins: Integer[Tensor, "U N"],
+    num_bins: int,
+    parts: Int[Tensor, " N"],
+    num_parts: int,
+) -> Int[Tensor, "U B M"]:
+    """Count activations by bin and part.
+
+    Bin b holds what exceeds exactly b of the cuts, so that the bins from b + 1 on are all that
+    is above cut b.
+
+    Args:
+        bins: of each unit at each position.
+        num_bins: B, one more than cuts.
+        parts: of each position.
+        num_parts: M.
+    """
+    size = num_bins * num_parts
+    # Counting takes as long as what it reads: 32 bits, as long as they can number all counts.
+    kind = torch.int32 if len(bins) * size < 2**31 else torch.int64
+    first = torch.arange(len(bins), dtype=kind, device=bins.device)[:, None] * size
+    places = bins.to(kind).mul_(num_parts).add_(parts).add_(first).flatten()
+    counts = torch.bincount(places, minlength=len(bins) * size)
+    return counts.reshape(len(bins), num_bins, num_parts)
+
+
+def auroc(inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"]) -> Float[Tensor, "U K"]:
+    """Return the chance that a position of a concept has a larger activation than one beside it.
+
+    Two of one bin count half. 0.5: the unit does not rank the concept; NaN where the concept is
+    nowhere or everywhere.
+
+    Args:
+        inside: positions of each concept by bin.
+        everything: all positions by bin.
+    """
+    positive = inside.double()
+    negative = everything[:, :, None].double() - positive
+    below = negative.cumsum(dim=1) - negative
+    wins = (positive * (below + negative / 2)).sum(dim=1)
+    return wins / (positive.sum(dim=1) * negative.sum(dim=1))
+
+
+def best_thresholds(
+    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B K"], cuts: Float[Tensor, "U E"]
+) -> Float[Tensor, "U K"]:
+    """Return the cut at which the IoU over positions is largest, for each unit and concept.
+
+    Of several that are equally good it is the middle one. NaN where the concept has no position,
+    since nothing can be chosen by.
+
+    Args:
+        inside: positions of each concept by bin, in the cases to choose by.
+        everything: all positions by bin, in the cases that each concept is judged by.
+        cuts: between the bins.
+    """
+    both = _above_cuts(inside)
+    size = inside.sum(dim=1)
+    union = _above_cuts(everything) + size[:, None] - both
+    iou = both.double() / union.double().clamp(min=1)
+    is_best = iou == iou.amax(dim=1, keepdim=True)
+    rank = is_best.cumsum(dim=1)
+    middle = (rank == (rank[:, -1:] + 1) // 2).int().argmax(dim=1)
+    chosen = cuts.gather(1, middle)
+    return torch.where(size > 0, chosen, torch.full_like(chosen, torch.nan))
+
+
+def count_at(
+    values: Float[Tensor, "U N"], thresholds: Float[Tensor, "U K"], partition: Partition
+) -> tuple[Int[Tensor, "U K"], Int[Tensor, "U K"]]:
+    """Count voxels above a threshold of each unit and concept.
+
+    Args:
+        values: of each unit at each voxel of the partition's volume.
+        thresholds: one for each unit and concept.
+        partition: of the volume, by concepts.
+
+    Returns:
+        Voxels of mask and concept, and of mask or concept.
+    """
+    cuts, order = thresholds.sort(dim=1)
+    bins = torch.searchsorted(cuts.contiguous(), values.contiguous())
+    num_bins = cuts.shape[1] + 1
+    counts = histograms(bins, num_bins, partition.parts, partition.num_parts)
+    above = _above_cuts(counts)
+    place = order.argsort(dim=1)[:, :, None].expand(-1, -1, partition.num_parts)
+    above = above.gather(1, place)
+    both = (above * partition.members.T[None]).sum(dim=2)
+    return both, above.sum(dim=2) + partition.sizes[None] - both
+
+
+@lru_cache(maxsize=16)
+def centre_voxels(
+    grid: LayerGrid, device: torch.device
+) -> tuple[tuple[slice, ...], Int[Tensor, " P"]]:
+    """Return which positions of a layer lie in the volume, and the voxel at the centre of each.
+
+    Args:
+        grid: of the layer over a volume.
+        device: of the result.
+
+    Returns:
+        A box of positions: those with their centre in the volume rather than in its padding, and
+        at least one. Then an index into the flattened volume for each of them; a centre between
+        two voxels goes to the latter.
+    """
+    box: list[slice] = []
+    voxels = torch.zeros((), dtype=torch.int64)
+    for axis, length in enumerate(grid.windows.shape):
+        padding, stride = grid.windows.padding[axis][0], grid.stride[axis]
+        places = torch.arange(grid.shape[axis], dtype=torch.float64)
+        centres = stride * (places + 0.5) - 0.5 - padding
+        inside = ((centres >= -0.5) & (centres < length - 0.5)).nonzero()[:, 0]
+        if not len(inside):
+            inside = (centres - (length - 1) / 2).abs().argmin()[None]
+        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        nearest = (centres[inside] + 0.5).floor().long().clamp(0, length - 1)
+        voxels = voxels[..., None] * length + nearest
+    return tuple(box), voxels.flatten().to(device)
+
+
+def positions_within(maps: Tensor, box: Sequence[slice]) -> Float[Tensor, "U P"]:
+    """Return the activations of each unit at the positions of a box."""
+    return maps[(slice(None), *box)].flatten(1)
+
+
+def _above_cuts(counts: Tensor) -> Tensor:
+    """Return the sums over the bins above each cut."""
+    return counts.flip(1).cumsum(1).flip(1)[:, 1:]

@@ -1,0 +1,102 @@
+"""Counts of voxels of units, of concepts and of both, and what they say: IoU and its kin.
+
+All counts are int64, so that they are right beyond the 2^24 voxels where float32 stops counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.dissection.above import Above
+from esegeta.dissection.partition import Partition
+
+Ratios = Float[Tensor, "U K"]
+"""One number for each unit and concept, float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Voxels counted over any number of cases.
+
+    Args:
+        both: of a unit's mask and a concept.
+        units: of each unit's mask.
+        concepts: of each concept.
+        num_voxels: of all cases.
+    """
+
+    both: Int[Tensor, "U K"]
+    units: Int[Tensor, " U"]
+    concepts: Int[Tensor, " K"]
+    num_voxels: int
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.both + other.both,
+            self.units + other.units,
+            self.concepts + other.concepts,
+            self.num_voxels + other.num_voxels,
+        )
+
+    @property
+    def union(self) -> Int[Tensor, "U K"]:
+        """Voxels of either."""
+        return self.units[:, None] + self.concepts[None] - self.both
+
+    def iou(self) -> Ratios:
+        """Return |M and C| / |M or C|; NaN where both are empty."""
+        return self.both.double() / self.union.double()
+
+    def dice(self) -> Ratios:
+        """Return 2 |M and C| / (|M| + |C|); NaN where both are empty."""
+        return 2.0 * self.both.double() / (self.units[:, None] + self.concepts[None]).double()
+
+    def ceiling(self) -> Ratios:
+        """Return min(p, q) / max(p, q): the largest IoU that masks of these sizes can have.
+
+        p is the share of voxels in the unit's mask, q that in the concept. NaN where both are
+        empty.
+        """
+        units, concepts = self.units[:, None].double(), self.concepts[None].double()
+        return torch.minimum(units, concepts) / torch.maximum(units, concepts)
+
+    def information_quality(self) -> Ratios:
+        """Return I(M; C) / H(M, C) of the two masks as random bits, in 0..1.
+
+        0: they tell nothing of each other. 1: each tells the other. NaN where both are constant.
+
+        Source: Bau et al., GAN Dissection (ICLR 2019), equation 3.
+        """
+        total = self.num_voxels
+        only_unit = self.units[:, None] - self.both
+        only_concept = self.concepts[None] - self.both
+        neither = total - self.both - only_unit - only_concept
+        joint = _entropy(torch.stack([self.both, only_unit, only_concept, neither]), total)
+        unit = _entropy(torch.stack([self.units, total - self.units]), total)
+        concept = _entropy(torch.stack([self.concepts, total - self.concepts]), total)
+        # Rounding may leave a hair below zero where the two are independent.
+        return (unit[:, None] + concept[None] - joint).clamp(min=0) / joint
+
+
+def tally(above: Above, partition: Partition, num_units: int) -> Tally:
+    """Count the voxels of some units' masks by concept.
+
+    Args:
+        above: voxels of the units' masks.
+        partition: of the same volume, by concepts.
+        num_units: U.
+    """
+    places = above.units * partition.num_parts + partition.parts[above.voxels]
+    counts = torch.bincount(places, minlength=num_units * partition.num_parts)
+    both = partition.of_concepts(counts.reshape(num_units, partition.num_parts))
+    return Tally(both, above.counts(num_units), partition.sizes, partition.num_voxels)
+
+
+def _entropy(counts: Tensor, total: int) -> Tensor:
+    """Return -sum p ln p over the first axis of counts."""
+    shares = counts.double() / total
+    return -torch.xlogy(shares, shares).sum(dim=0)

@@ -1,0 +1,139 @@
+"""How networks are trained: loss, optimizer and patches, built by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from esegeta.axes import Logits, Shape
+from esegeta.model import Labels
+
+Schedule = Literal["cosine", "constant"]
+"""Of the learning rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How a network is trained.
+
+    Args:
+        loss: name of a class of `monai.losses`.
+        loss_args: all its arguments, those of the activation included.
+        optimizer: name of a class of `torch.optim`.
+        optimizer_args: its arguments.
+        schedule: of the learning rate: `cosine` lets it fall to zero along half a cosine.
+        iterations: steps of the optimizer.
+        batch_size: patches of a step.
+        patch: lengths of a patch, in voxels; as many as the network has spatial axes.
+        labels: what the output channels mean.
+    """
+
+    loss: str
+    loss_args: Mapping[str, Any]
+    optimizer: str
+    optimizer_args: Mapping[str, Any]
+    schedule: Schedule
+    iterations: int
+    batch_size: int
+    patch: Shape
+    labels: Labels
+
+    def make_loss(self) -> nn.Module:
+        """Build the loss; a list of weights becomes a tensor, which is what losses take."""
+        args = {
+            key: torch.tensor(value, dtype=torch.float32)
+            if key == "weight" and isinstance(value, list)
+            else value
+            for key, value in self.loss_args.items()
+        }
+        loss: nn.Module = loss_classes()[self.loss](**args)
+        return loss
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Build the optimizer of some parameters."""
+        kind = optimizer_classes()[self.optimizer]
+        optimizer: torch.optim.Optimizer = kind(parameters, **self.optimizer_args)
+        return optimizer
+
+    def make_schedule(
+        self, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return how the learning rate goes on, step by step."""
+        from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+
+        if self.schedule == "cosine":
+            return CosineAnnealingLR(optimizer, self.iterations)
+        return LambdaLR(optimizer, lambda step: 1.0)
+
+    def measure(self, loss: nn.Module, logits: Logits, truth: Int[Tensor, "B *S"]) -> Tensor:
+        """Return the loss of a batch.
+
+        Softmax: channel numbers `B 1 *S`, which the loss makes one-hot. Sigmoid: each label is a
+        problem of its own, an image of one channel; losses with a cross entropy would put a
+        softmax over several.
+        """
+        integers = named_labels(self.labels)
+        channels = [self.labels.channel(integer) for integer in integers]
+        if self.labels.activation == "softmax":
+            target = torch.zeros_like(truth)
+            for integer, channel in zip(integers, channels, strict=True):
+                target[truth == integer] = channel
+            target = target[:, None]
+        else:
+            present = torch.stack([truth == integer for integer in integers], dim=1)
+            target = _one_channel(present.to(logits.dtype))
+            logits = _one_channel(logits[:, channels])
+        value: Tensor = loss(logits, target)
+        return value
+
+    def describe(self) -> dict[str, Any]:
+        """Return the recipe as plain values."""
+        return {
+            "loss": self.loss,
+            "loss_args": dict(self.loss_args),
+            "optimizer": self.optimizer,
+            "optimizer_args": dict(self.optimizer_args),
+            "schedule": self.schedule,
+            "iterations": self.iterations,
+            "batch_size": self.batch_size,
+            "patch": list(self.patch),
+        }
+
+
+def named_labels(labels: Labels) -> tuple[int, ...]:
+    """Return the integers of all labels but the background."""
+    return tuple(integer for integer in sorted(labels.names) if integer != 0)
+
+
+def _one_channel(data: Tensor) -> Tensor:
+    return data.flatten(0, 1).unsqueeze(1)
+
+
+def loss_classes() -> dict[str, type[Any]]:
+    """Return the losses of MONAI by name."""
+    from monai import losses
+    from torch import nn
+
+    return _classes_of(vars(losses), nn.Module)
+
+
+def optimizer_classes() -> dict[str, type[Any]]:
+    """Return the optimizers of torch by name."""
+    from torch import optim
+
+    found = _classes_of(vars(optim), optim.Optimizer)
+    return {name: kind for name, kind in found.items() if kind is not optim.Optimizer}
+
+
+def _classes_of(items: Mapping[str, Any], base: type) -> dict[str, type[Any]]:
+    """Return the classes among some items by their own names; aliases are left out."""
+    return {
+        name: item
+        for name, item in items.items()
+        if isinstance(item, type) and issubclass(item, base) and item.__name__ == name
+    }

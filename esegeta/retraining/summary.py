@@ -1,0 +1,208 @@
+"""From the Dice of single networks to curves with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from esegeta.retraining.removal import REFERENCE, Mode
+
+CONFIDENCE = 0.95
+
+SMALL_GAP = 0.1
+"""Dice between untouched and empty images below which taking voxels out can show nothing."""
+
+Pair = tuple[int, int]
+"""A seed and a fold: networks of one pair start alike, and are compared with each other."""
+
+
+@dataclass(frozen=True)
+class DiceRow:
+    """One line of retrain.csv: the Dice of one label, by one network on its held-out fold.
+
+    Args:
+        mode: roar or kar.
+        method: id of the method that ranked, or `reference`.
+        fraction: of voxels removed (roar) or kept (kar).
+        seed: of the training.
+        fold: held out.
+        label: its name, or `mean` over labels.
+        dice: NaN where undefined.
+    """
+
+    mode: Mode
+    method: str
+    fraction: float
+    seed: int
+    fold: int
+    label: str
+    dice: float
+
+
+@dataclass(frozen=True)
+class DicePoint:
+    """One line of summary.csv: a point of a curve; the gain is the whole curve's.
+
+    Args:
+        mode: roar or kar.
+        method: id of the method that ranked, or `reference`.
+        label: its name, or `mean` over labels.
+        fraction: of voxels removed (roar) or kept (kar).
+        n: networks.
+        mean: of their Dice.
+        low: lower end of its 95 % confidence interval.
+        high: upper end.
+        gain_over_random: area between this curve and the random ranking's, positive where the
+            method is better; NaN of the random ranking and of references.
+        gain_low: lower end of its interval.
+        gain_high: upper end.
+    """
+
+    mode: Mode
+    method: str
+    label: str
+    fraction: float
+    n: int
+    mean: float
+    low: float
+    high: float
+    gain_over_random: float
+    gain_low: float
+    gain_high: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval.
+
+    Args:
+        n: number of values.
+        mean: of them; NaN without any.
+        low: lower end; NaN below two values.
+        high: upper end.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The Dice of one label by fraction, for one mode and method.
+
+    Args:
+        mode: roar or kar.
+        method: id of the method.
+        label: name of the label.
+        dice: by pair, and by fraction.
+    """
+
+    mode: Mode
+    method: str
+    label: str
+    dice: dict[Pair, dict[float, float]] = field(default_factory=dict)
+
+    @property
+    def fractions(self) -> list[float]:
+        """Fractions of which there is any network."""
+        return sorted({fraction for by_fraction in self.dice.values() for fraction in by_fraction})
+
+    def at(self, fraction: float) -> list[float]:
+        """Return the Dice of all pairs at a fraction."""
+        found = [by_fraction.get(fraction, math.nan) for by_fraction in self.dice.values()]
+        return [dice for dice in found if not math.isnan(dice)]
+
+
+def t_interval(values: Iterable[float]) -> Interval:
+    """Return the mean and Student's 95 % confidence interval; NaN take no part.
+
+        mean +- t(0.975, n - 1) * s / sqrt(n)
+
+    It says how much retraining varies over seeds and folds of these images. The folds share
+    images, so it says less about other patients than its width suggests.
+    """
+    from scipy import stats
+
+    known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+    n = len(known)
+    mean = float(known.mean()) if n else math.nan
+    if n < 2:
+        return Interval(n, mean, math.nan, math.nan)
+    error = float(known.std(ddof=1)) / math.sqrt(n)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    return Interval(n, mean, mean - reach, mean + reach)
+
+
+def summarize(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
+    """Return mean and interval of every point of every curve, and each curve's gain over random's.
+
+    Args:
+        rows: of all networks.
+        random: id of the random ranking.
+    """
+    curves = _curves(rows)
+    summary = []
+    for curve in curves.values():
+        rival = curves.get((curve.mode, random, curve.label))
+        compared = rival is not None and curve.method not in (random, REFERENCE)
+        gain = t_interval(gains_over(curve, rival) if compared and rival is not None else ())
+        for fraction in curve.fractions:
+            found = t_interval(curve.at(fraction))
+            names = (curve.mode, curve.method, curve.label, fraction)
+            numbers = (found.n, found.mean, found.low, found.high)
+            summary.append(DicePoint(*names, *numbers, gain.mean, gain.low, gain.high))
+    return summary
+
+
+def gains_over(curve: Curve, random: Curve) -> list[float]:
+    """Return the area between a curve and the random ranking's, for each pair that has both whole.
+
+        integral_0^1 sign * (D_method(f) - D_random(f)) df,   sign -1 in ROAR, +1 in KAR
+
+    by trapezoids; at 0 and 1 both are the same network. Positive: the method finds what matters
+    better than chance, in both modes. It is the mean difference of Dice over all fractions.
+    """
+    sign = -1.0 if curve.mode == "roar" else 1.0
+    fractions = sorted({*curve.fractions, *random.fractions})
+    found = []
+    for pair, own in curve.dice.items():
+        other = random.dice.get(pair, {})
+        gaps = [own.get(f, math.nan) - other.get(f, math.nan) for f in fractions]
+        if not any(math.isnan(gap) for gap in gaps):
+            area = np.trapezoid([0.0, *gaps, 0.0], [0.0, *fractions, 1.0])
+            found.append(sign * float(area))
+    return found
+
+
+def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
+    """Say where the networks learn too little from the images for the curves to mean anything."""
+    references = [row for row in rows if row.method == REFERENCE and row.label == label]
+    curve = next(iter(_curves(references).values()), None)  # the other mode's is the same
+    if curve is None:
+        return []
+    untouched, empty = (0.0, 1.0) if curve.mode == "roar" else (1.0, 0.0)
+    gaps = [
+        dice.get(untouched, math.nan) - dice.get(empty, math.nan) for dice in curve.dice.values()
+    ]
+    found = t_interval(gaps)
+    if not found.n or found.mean >= SMALL_GAP:
+        return []
+    return [
+        f"{label}: trained on untouched images, Dice is only {found.mean:.3f} above that on empty "
+        "ones: the networks learn too little from the images for the curves to say anything; "
+        "train longer, or by another recipe"
+    ]
+
+
+def _curves(rows: Iterable[DiceRow]) -> dict[tuple[Mode, str, str], Curve]:
+    found: dict[tuple[Mode, str, str], Curve] = {}
+    for row in rows:
+        key = (row.mode, row.method, row.label)
+        curve = found.setdefault(key, Curve(*key))
+        curve.dice.setdefault((row.seed, row.fold), {})[row.fraction] = row.dice
+    return found

@@ -1,0 +1,81 @@
+"""Training of one network from scratch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from esegeta.axes import Batch, Logits
+from esegeta.errors import ModelError, is_out_of_memory
+from esegeta.model import first_tensor
+from esegeta.retraining.patches import Patches
+from esegeta.retraining.recipe import Recipe
+
+
+def train_network(
+    network: nn.Module, patches: Patches, recipe: Recipe, *, heard: Callable[[int], None]
+) -> list[float]:
+    """Train a network in place and return the loss of every step; it ends in eval mode.
+
+    Args:
+        network: new, on the device where it is to be trained.
+        patches: to draw batches from.
+        recipe: loss, optimizer, steps.
+        heard: is told how many patches went through, step by step.
+
+    Raises:
+        ModelError: the loss is NaN or Inf.
+    """
+    device = next(network.parameters()).device
+    network.train()
+    loss = recipe.make_loss().to(device)
+    optimizer = recipe.make_optimizer(network.parameters())
+    schedule = recipe.make_schedule(optimizer)
+    history: list[float] = []
+    for _ in range(recipe.iterations):
+        images, truth = (tensor.to(device) for tensor in patches.draw(recipe.batch_size))
+
+        def evaluate(images: Tensor = images, truth: Tensor = truth) -> Tensor:
+            optimizer.zero_grad()
+            value = recipe.measure(loss, train_logits(network, images), truth)
+            value.backward()  # type: ignore[no-untyped-call]
+            return value.detach()
+
+        # Some optimizers evaluate the loss several times a step.
+        history.append(float(optimizer.step(evaluate)))  # type: ignore[arg-type]
+        if not math.isfinite(history[-1]):
+            raise ModelError(
+                f"the loss is {history[-1]} at iteration {len(history)} of {recipe.iterations}",
+                hint="lower optimizer_args.lr, or check the intensities of the images",
+            )
+        schedule.step()
+        heard(recipe.batch_size)
+    network.eval()
+    return history
+
+
+def train_logits(network: nn.Module, images: Batch) -> Logits:
+    """Return the logits of a network in train mode.
+
+    Raises:
+        ModelError: it fails, or its output is not of the patch's size.
+    """
+    size = list(images.shape[2:])
+    try:
+        logits = first_tensor(network(images))
+    except (RuntimeError, ValueError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"the network fails in train mode on {len(images)} patches of {size}: {error}",
+            hint="try a larger retrain.patch or retrain.batch_size: norms need several values",
+        ) from error
+    if logits is None or list(logits.shape[2:]) != size:
+        found = "no tensor" if logits is None else f"logits of {list(logits.shape[2:])}"
+        raise ModelError(
+            f"in train mode the network turns a patch of {size} into {found}",
+            hint="segmentation networks must keep the shape of the patch",
+        )
+    return logits

@@ -1,0 +1,63 @@
+"""Targets: what of a prediction, over which voxels, reduced how."""
+
+from esegeta.targets.quantity import QUANTITIES, Quantity
+from esegeta.targets.reading import Reading, UnitScene, require_one_layer
+from esegeta.targets.region import (
+    DISTANCE_TOLERANCE_MM,
+    REGIONS,
+    Boundary,
+    Box,
+    Component,
+    Everywhere,
+    FalseNegative,
+    FalsePositive,
+    Labelled,
+    Otsu,
+    Point,
+    Predicted,
+    Region,
+    Roi,
+    distance_to,
+    near_surface,
+)
+from esegeta.targets.scene import Scene
+from esegeta.targets.split import split_components
+from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
+from esegeta.targets.unit import UnitTarget
+from esegeta.targets.voxels import VoxelTarget
+from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
+
+__all__ = [
+    "DISTANCE_TOLERANCE_MM",
+    "QUANTITIES",
+    "REGIONS",
+    "Boundary",
+    "Box",
+    "Component",
+    "DiceTarget",
+    "Everywhere",
+    "FalseNegative",
+    "FalsePositive",
+    "FrozenTarget",
+    "Labelled",
+    "Otsu",
+    "Point",
+    "Predicted",
+    "Product",
+    "Quantity",
+    "Reading",
+    "Region",
+    "Roi",
+    "Scene",
+    "Target",
+    "UnitScene",
+    "UnitTarget",
+    "VolumeTarget",
+    "VoxelTarget",
+    "WeightedSum",
+    "dice_of",
+    "distance_to",
+    "near_surface",
+    "require_one_layer",
+    "split_components",
+]

@@ -1,0 +1,103 @@
+"""Targets of the whole map: soft Dice against a reference, and soft volume."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from esegeta.axes import Logits, Mask, Scalars
+from esegeta.targets.region import Everywhere, Predicted, Region
+from esegeta.targets.scene import Scene
+from esegeta.targets.target import FrozenTarget, Target, require_voxels
+
+Reference = Literal["label", "predicted"]
+
+
+def dice_of(predicted: Mask, truth: Mask) -> float:
+    """Return `2 |P and T| / (|P| + |T|)`; NaN where the truth holds no voxel of the label."""
+    num_true = int(truth.sum())
+    if num_true == 0:
+        return math.nan
+    return 2 * int((predicted & truth).sum()) / (int(predicted.sum()) + num_true)
+
+
+@dataclass(frozen=True)
+class DiceTarget(Target):
+    """Soft Dice of a label's probability p with a reference g: `2 <p, g> / (<p, 1> + <g, 1>)`.
+
+    In 0..1; a map that raises it is positive. Not linear.
+
+    Args:
+        label: name or integer of the label.
+        reference: `label`, the ground truth, or `predicted`, the unperturbed prediction.
+        over: restricts the sums to a region; all voxels by default.
+
+    Source: Milletari et al., V-Net, 3DV 2016, without squares in the denominator.
+    """
+
+    label: str | int
+    reference: Reference = "label"
+    over: Region = field(default_factory=Everywhere)
+
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Fix the reference and the region on the scene."""
+        channel = scene.labels.channel(self.label)
+        domain = _domain(self.over, scene, self.label)
+        if self.reference == "label":
+            reference = scene.require_truth("of: dice") == scene.labels.integer(self.label)
+        else:
+            reference = Predicted().mask(scene, scene.logits, self.label)
+        require_voxels(reference & domain, self.label, f"{self.reference} (dice)", scene)
+        weights = (reference & domain).to(scene.volume.data.dtype)
+        size = weights.double().sum()
+
+        def value(logits: Logits) -> Scalars:
+            p = scene.labels.probability(logits)[:, channel] * domain
+            overlap = (p * weights).flatten(1).double().sum(dim=1)
+            return 2 * overlap / (p.flatten(1).double().sum(dim=1) + size)
+
+        return FrozenTarget(
+            value, reference & domain, "Dice", self.describe(), scene, label=self.label
+        )
+
+    def describe(self) -> str:
+        """Return the target in words."""
+        return f"soft Dice of {self.label} with {self.reference} over {self.over.describe()}"
+
+
+@dataclass(frozen=True)
+class VolumeTarget(Target):
+    """Soft volume of a label in ml: the sum of its probability times the voxel's volume.
+
+    Args:
+        label: name or integer of the label.
+        over: restricts the sum to a region; all voxels by default.
+    """
+
+    label: str | int
+    over: Region = field(default_factory=Everywhere)
+
+    def freeze(self, scene: Scene) -> FrozenTarget:
+        """Fix the region on the scene."""
+        channel = scene.labels.channel(self.label)
+        domain = _domain(self.over, scene, self.label)
+        voxel_ml = scene.volume.grid.voxel_volume_ml
+
+        def value(logits: Logits) -> Scalars:
+            p = scene.labels.probability(logits)[:, channel] * domain
+            return p.flatten(1).double().sum(dim=1) * voxel_ml
+
+        return FrozenTarget(value, domain, "ml", self.describe(), scene, label=self.label)
+
+    def describe(self) -> str:
+        """Return the target in words."""
+        return f"soft volume of {self.label} in ml over {self.over.describe()}"
+
+
+def _domain(over: Region, scene: Scene, label: str | int) -> Tensor:
+    mask = over.mask(scene, scene.logits if over.follows_prediction else None, label)
+    require_voxels(mask, label, over.describe(), scene)
+    return mask

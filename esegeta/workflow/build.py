@@ -1,0 +1,272 @@
+"""From a config to built objects, all of them checked."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from esegeta.config import RunConfig, list_cases
+from esegeta.config.schema import Config, PreprocessKeys
+from esegeta.errors import ConfigError
+from esegeta.explain import Explainer
+from esegeta.model import (
+    Labels,
+    build_module_network,
+    build_monai_network,
+    convolution_signature,
+    file_sha256,
+    load_weights,
+    network_sha256,
+    resolve_device,
+)
+from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.score import Score
+from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
+from esegeta.workflow.atlases import AtlasPlan, plan_atlases
+from esegeta.workflow.checks import (
+    blamed_on,
+    check_case_fits,
+    check_layers,
+    check_methods,
+    check_scores,
+    check_targets,
+    check_unit_targets,
+    check_writable,
+)
+from esegeta.workflow.nulls import join_null_competitors
+from esegeta.workflow.targets import TargetPlan, plan_targets
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Basis:
+    """A network and the cases that it is run on, built and checked.
+
+    Args:
+        config: what it came from.
+        predictor: the network over windows, on its device.
+        reading: how image files are read.
+        preprocess: what happens to images.
+        cases: the files of each case.
+        grids: of the image of each case, by its name.
+        root: the output folder.
+        weights_sha256: of the weights file, or of all parameters where there is none.
+        code_sha256: of the file that holds a `module` network's class, or None.
+        notes: what the user should know before it starts.
+    """
+
+    config: RunConfig
+    predictor: Predictor
+    reading: Reading
+    preprocess: Preprocess
+    cases: list[Case]
+    grids: Mapping[str, Grid]
+    root: Path
+    weights_sha256: str
+    code_sha256: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where volumes and network are."""
+        return resolve_device(self.config.keys.device)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Experiment(Basis):
+    """Everything that a run needs, built and checked.
+
+    Args:
+        targets: what to explain.
+        methods: explainers by id; null competitors among them where a score asks for them.
+        scores: scores by id.
+        atlases: by whose regions maps are summed up; None where they are not.
+    """
+
+    targets: list[TargetPlan]
+    methods: Mapping[str, Explainer]
+    scores: Mapping[str, Score]
+    atlases: tuple[AtlasPlan, ...] | None
+
+
+def build_experiment(
+    config: RunConfig, *, output: Path | None = None, device: str | None = None
+) -> Experiment:
+    """Build and check an experiment without computing anything but one window of zeros.
+
+    Args:
+        config: the checked config.
+        output: replaces the config's `output`.
+        device: replaces the config's `device`.
+
+    Raises:
+        EsegetaError: the first thing found wrong with files, headers, weights, layers, labels,
+            window or device.
+    """
+    missing = config.keys.missing_of_run
+    if missing and config.keys.dissection is None:
+        place = config.document.place(())
+        raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
+    if missing:
+        place = config.document.place(("dissection",))
+        raise ConfigError(
+            f"{place}: there are no targets and methods to run, only a `dissection`",
+            hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
+        )
+    basis = build_basis(config, output=output, device=device)
+    config, reading, cases = basis.config, basis.reading, basis.cases
+    network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
+    check_layers(config, network, plan, reading)
+    check_unit_targets(config, network, plan, reading)
+    check_methods(config, cases, reading, basis.grids)
+    check_scores(config, cases, reading, basis.grids)
+    targets = plan_targets(config, labels, cases)
+    check_targets(config, targets, cases, reading, basis.grids)
+    atlases = plan_atlases(config, labels, cases, reading)
+    methods, nulls = join_null_competitors(config)
+    check_writable(basis.root)
+    return Experiment(
+        **{**vars(basis), "notes": (*basis.notes, *nulls)},
+        targets=targets,
+        methods=methods,
+        scores=config.scores,
+        atlases=atlases,
+    )
+
+
+def build_basis(
+    config: RunConfig, *, output: Path | None = None, device: str | None = None
+) -> Basis:
+    """Build the network and check it against the cases; see `build_experiment`."""
+    given = {"device": device, "output": str(output) if output is not None else None}
+    changes = {key: value for key, value in given.items() if value is not None}
+    config = replace(config, keys=config.keys.model_copy(update=changes))
+    keys = config.keys
+    with blamed_on(config, "device"):
+        place = resolve_device(keys.device)
+    network, notes = build_network(config)
+    network = network.to(place)
+    reading, plan, num_outputs = probe_network(config, network)
+    with blamed_on(config, "labels"):
+        labels = Labels(dict(keys.labels), keys.activation, num_outputs)
+    with blamed_on(config, "data", "preprocess"):
+        preprocess = _preprocess(keys.data.preprocess)
+    cases = list_cases(config)
+    grids: dict[str, Grid] = {}
+    for index, case in enumerate(cases):
+        with blamed_on(config, "data", "cases", index):
+            grids[case.name] = check_case_fits(case, reading, keys, plan)
+    weights = keys.model.weights
+    return Basis(
+        config=config,
+        predictor=Predictor(
+            network, plan, labels, keys.inference.batch_size, keys.inference.precision
+        ),
+        reading=reading,
+        preprocess=preprocess,
+        cases=cases,
+        grids=grids,
+        root=Path(keys.output).expanduser() / keys.name,
+        weights_sha256=(
+            file_sha256(config.find_file(weights)) if weights else network_sha256(network)
+        ),
+        code_sha256=(
+            _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
+        ),
+        notes=notes,
+    )
+
+
+def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
+    """Build the config's network with its weights, and say what should be known about it."""
+    keys = config.keys.model
+    notes = []
+    network = construct_network(config, seed=config.keys.seed)  # of what the weights do not set
+    if keys.kind == "module":
+        notes.append(f"model.class {keys.class_path} is code and was run to build the network")
+    with blamed_on(config, "model"):
+        if keys.weights is not None:
+            load_weights(network, config.find_file(keys.weights))
+        elif keys.kind == "monai":
+            notes.append("no model.weights: the network has random weights and explains nothing")
+    return network.eval(), tuple(notes)
+
+
+def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
+    """Construct the config's network as it is before any weights are loaded, under a seed.
+
+    The random state of the caller is left as it was.
+    """
+    keys = config.keys.model
+    with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        if keys.kind == "monai":
+            return build_monai_network(str(keys.network), keys.args)
+        return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
+
+
+def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, int]:
+    """Return how images are read for a network, its windows, and its output channels.
+
+    Raises:
+        WindowError: it cannot take the config's window.
+    """
+    reading = _reading(config, network)
+    with blamed_on(config, "inference"):
+        plan = _window_plan(config.keys)
+        return reading, plan, count_outputs(network, plan.size, reading.num_channels)
+
+
+def _code_sha256(network: nn.Module, folder: Path) -> str:
+    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
+    own = sys.modules.get(type(network).__module__)
+    files = {
+        str(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+        and (module is own or (str(file).startswith(str(folder)) and "site-packages" not in file))
+    }
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _reading(config: RunConfig, network: nn.Module) -> Reading:
+    keys = config.keys
+    ndim = len(keys.inference.window)
+    signature = convolution_signature(network)
+    if signature is not None and signature[0] != ndim:
+        raise ConfigError(
+            f"{config.document.place(('inference', 'window'))}: inference.window has {ndim} "
+            f"lengths, the network is {signature[0]}D",
+            hint=f"give {signature[0]} lengths; a 2D network goes through a volume in slices",
+        )
+    declared = keys.model.args.get("in_channels")
+    num_channels = signature[1] if signature is not None else declared
+    if not isinstance(num_channels, int):
+        num_channels = len(keys.data.channels) or 1
+    channels = tuple(keys.data.channels)
+    if channels and len(channels) != num_channels:
+        raise ConfigError(
+            f"{config.document.place(('data', 'channels'))}: data.channels names "
+            f"{len(channels)}, the network takes {num_channels}"
+        )
+    return Reading(num_channels, ndim, keys.data.nan == "zero", channels)
+
+
+def _window_plan(keys: Config) -> WindowPlan:
+    block = keys.inference
+    return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis)
+
+
+def _preprocess(keys: PreprocessKeys) -> Preprocess:
+    rule = next(iter(keys.intensity.model_fields_set))
+    bounds = getattr(keys.intensity, rule)
+    low, high = bounds if isinstance(bounds, tuple) else (0.0, 0.0)
+    return Preprocess(keys.orientation, keys.spacing_mm, Intensity(rule, low, high))  # type: ignore[arg-type]

@@ -1,0 +1,258 @@
+"""What can be known of files, layers, lengths and folders before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from esegeta.axes import shape_text
+from esegeta.config import RunConfig
+from esegeta.config.complaints import show_keys
+from esegeta.config.schema import Config
+from esegeta.config.targets import TargetKeys
+from esegeta.errors import (
+    ConfigError,
+    EsegetaError,
+    LayerError,
+    MissingFileError,
+    OutputError,
+    TargetError,
+)
+from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
+from esegeta.model import (
+    Layer,
+    check_units,
+    find_layer,
+    held_still,
+    list_layers,
+)
+from esegeta.predict import WindowPlan, empty_window
+from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
+from esegeta.workflow.files import atlas_file, baseline_files, nested
+from esegeta.workflow.targets import TargetPlan
+
+LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
+"""Parameters of methods that are one length, or one an axis."""
+
+
+@contextmanager
+def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
+    """Say where in the config an error comes from, and which key names a file that is missing."""
+    try:
+        yield
+    except MissingFileError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        error.hint = f"check the path in `{show_keys(config.document.nearest(place))}`"
+        raise
+    except EsegetaError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        raise
+
+
+def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
+    """Check by its headers that a case fits network, preprocessing and windows; return its grid."""
+    grid = check_case(case, reading)
+    spacing = keys.data.preprocess.spacing_mm
+    if spacing is not None and len(spacing) != grid.ndim:
+        raise ConfigError(
+            f"preprocess.spacing_mm has {len(spacing)} values, {case.name} is {grid.ndim}D",
+            hint=f"give {grid.ndim} values",
+        )
+    orientation = keys.data.preprocess.orientation
+    if orientation is not None and len(orientation) < grid.ndim:
+        raise ConfigError(
+            f'preprocess.orientation "{orientation}" names 2 axes, {case.name} is {grid.ndim}D',
+            hint="name each axis, such as RAS",
+        )
+    plan.lay(grid.shape)
+    return grid
+
+
+def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:
+    """Return a network's layers with their output shapes for one window of zeros."""
+    window = empty_window(network, plan.size, reading.num_channels)
+    with held_still(network):
+        return list_layers(network, lambda: network(window))
+
+
+def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading) -> None:
+    """Refuse layers that the network does not have, or that have no map to explain with."""
+    layers: dict[str, Layer] = {}
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            for part in nested(explainer):
+                for name in _layer_names(part):
+                    find_layer(network, name)
+                    if not layers:
+                        layers = {item.name: item for item in probe_layers(network, plan, reading)}
+                    _require_spatial(layers[name], f"methods[{index}]")
+                    _require_channel(layers[name], getattr(part, "channel", None), index)
+
+
+def _layer_names(explainer: Explainer) -> tuple[str, ...]:
+    layer = getattr(explainer, "layer", None)
+    if layer is None:
+        return ()
+    return (layer,) if isinstance(layer, str) else tuple(layer)
+
+
+def _require_spatial(layer: Layer, place: str) -> None:
+    if not layer.is_spatial:
+        shape = layer.output_shape
+        found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
+        raise LayerError(
+            f'{place}: layer "{layer.name}" has no spatial output ({found})',
+            hint="`esegeta layers CONFIG` prints the shapes of all layers",
+        )
+
+
+def _require_channel(layer: Layer, channel: int | None, index: int) -> None:
+    num_channels = (layer.output_shape or (1, 1))[1]
+    if channel is not None and channel >= num_channels:
+        raise LayerError(
+            f'methods[{index}]: layer "{layer.name}" has no channel {channel}',
+            hint=f"name a channel from 0 to {num_channels - 1}",
+        )
+
+
+def check_unit_targets(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> None:
+    """Refuse units that the network does not have."""
+    window = empty_window(network, plan.size, reading.num_channels)
+    for index, keys in enumerate(config.keys.targets):
+        if keys.layer is None or keys.channel is None:
+            continue
+        with blamed_on(config, "targets", index), held_still(network):
+            try:
+                check_units(network, keys.layer, (keys.channel,), window)
+            except LayerError as error:
+                error.message = f"targets[{index}]: {error.message}"
+                raise
+
+
+def check_methods(
+    config: RunConfig,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Check lengths, baseline files and atlases of all methods against the image of every case."""
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            for part in nested(explainer):
+                if isinstance(part, PatternNet):
+                    _check_patterns(part, config)
+                for case in cases:
+                    _check_lengths(part, case, grids[case.name], f"methods[{index}]")
+                    _check_files(part, case, config, reading, grids[case.name])
+
+
+def check_scores(
+    config: RunConfig, cases: list[Case], reading: Reading, grids: Mapping[str, Grid]
+) -> None:
+    """Check baseline files and atlases of all scores against the image of every case."""
+    for index, score in enumerate(config.scores.values()):
+        with blamed_on(config, "scores", index):
+            for part in nested(score):
+                for case in cases:
+                    _check_files(part, case, config, reading, grids[case.name])
+
+
+def _check_files(part: Any, case: Case, config: RunConfig, reading: Reading, grid: Grid) -> None:
+    for *_, baseline in baselines_of(part):
+        _check_baseline(baseline, case, config, reading, grid)
+    atlas = atlas_file(part, case, config)
+    if atlas is not None:
+        check_case(replace(case, label=atlas), reading)
+
+
+def _check_baseline(
+    baseline: Baseline, case: Case, config: RunConfig, reading: Reading, grid: Grid
+) -> None:
+    paths = baseline_files(baseline, case, config)
+    if paths:
+        found = check_case(Case(case.name, paths), reading)
+        require_same_grid(case.name, case.images[0], grid, paths[0], found)
+
+
+def _check_patterns(explainer: PatternNet, config: RunConfig) -> None:
+    if explainer.patterns is not None and not config.find_file(explainer.patterns).is_file():
+        raise ConfigError(
+            f"{explainer.name}: patterns: {explainer.patterns}: no such file",
+            hint="leave `patterns` out, and they are learned from the cases and kept in the "
+            "run's folder",
+        )
+
+
+def _check_lengths(explainer: Explainer, case: Case, grid: Grid, place: str) -> None:
+    for key in LENGTHS:
+        value = getattr(explainer, key, None)
+        if isinstance(value, tuple) and len(value) != grid.ndim:
+            shown = ", ".join(f"{length:g}" for length in value)
+            name = f"{place}: {explainer.name}: {key}"
+            raise ConfigError(
+                f"{name}: [{shown}] for the {grid.ndim}D image {case.name}",
+                hint=f"give one length, or {grid.ndim}",
+            )
+
+
+def check_targets(
+    config: RunConfig,
+    plans: list[TargetPlan],
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Check boxes, points and roi files of all targets against the image of every case."""
+    for index, plan in enumerate(plans):
+        corners = [*(plan.keys.box or ()), *([plan.keys.point] if plan.keys.point else [])]
+        for case in cases:
+            with blamed_on(config, "targets", index):
+                for corner in corners:
+                    if len(corner) != grids[case.name].ndim:
+                        raise TargetError(
+                            f"targets[{index}]: {list(corner)} has {len(corner)} indices, "
+                            f"{case.name} is {grids[case.name].ndim}D"
+                        )
+                _check_inside(plan.keys, case, grids[case.name], f"targets[{index}]")
+                path = plan.roi_file(case)
+                if path is not None:
+                    check_case(replace(case, label=path), reading)
+
+
+def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
+    """Refuse a box or point without a voxel of the image."""
+    fault = ""
+    if keys.box is not None:
+        sides = zip(*keys.box, grid.shape, strict=True)
+        if any(stop <= 0 or start >= length for start, stop, length in sides):
+            fault = f"box {[list(corner) for corner in keys.box]}"
+    if keys.point is not None:
+        indices = zip(keys.point, grid.shape, strict=True)
+        if any(not 0 <= round(value) < length for value, length in indices):
+            fault = f"point [{', '.join(f'{value:g}' for value in keys.point)}]"
+    if fault:
+        raise TargetError(
+            f"{place}: {fault} lies outside {case.name}",
+            hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
+            "counted from 0 as in the file",
+        )
+
+
+def check_writable(root: Path) -> None:
+    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
+    existing = root
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{root}: cannot be written ({existing} is not a folder that you may write)",
+            hint="choose another folder with `output:` or -o",
+        )

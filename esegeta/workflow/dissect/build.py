@@ -1,0 +1,289 @@
+"""A dissection built from its config and checked: layers, concepts, sizes, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from esegeta.axes import Batch, Shape
+from esegeta.config import RunConfig
+from esegeta.config.dissection import DissectionKeys, layer_names
+from esegeta.dissection import CHANCES, NUM_CUTS, Chance, centre_voxels
+from esegeta.dissection.counts import Counting
+from esegeta.dissection.levels import LevelFinder
+from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
+from esegeta.errors import ConfigError, suggest
+from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
+from esegeta.predict import LayerGrid, empty_window
+from esegeta.workflow import Basis, build_basis
+from esegeta.workflow.checks import blamed_on, check_writable
+from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
+
+PART_OF_MEMORY = 0.25
+"""What maps of units, large values, draws of chance and counts in bins may each take up."""
+ALWAYS_MB = 16
+"""Draws and counts of less than this are never refused."""
+COPIES_OF_BINS = 5
+"""One of a case, and of each fold one of the concept and one of everything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dissection:
+    """Everything that a dissection needs, built and checked.
+
+    Args:
+        basis: network and cases.
+        keys: the config's `dissection`.
+        layers: whose units are dissected, in the config's order.
+        concepts: what they are held against.
+        shapes: of each case's volume as the network takes it, by its name.
+    """
+
+    basis: Basis
+    keys: DissectionKeys
+    layers: tuple[UnitLayer, ...]
+    concepts: ConceptPlan
+    shapes: Mapping[str, Shape]
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of the dissection lie."""
+        return self.basis.root / "dissection"
+
+    @property
+    def num_units(self) -> int:
+        """Units of all layers."""
+        return sum(layer.num_units for layer in self.layers)
+
+    @property
+    def chance(self) -> Chance:
+        """What overlaps are held against."""
+        return CHANCES[self.keys.chance.kind](self.keys.chance.samples, self.basis.config.keys.seed)
+
+    def room(self, share: float = PART_OF_MEMORY) -> float:
+        """Return a share of the memory that is allowed, in MB."""
+        return share * self.keys.memory_mb
+
+    def grid(self, layer: UnitLayer, case: str) -> LayerGrid:
+        """Return a layer's positions over the volume of a case."""
+        windows = self.basis.predictor.plan.lay(self.shapes[case])
+        empty = torch.zeros((1, 1, *layer.patch))
+        return LayerGrid.of(windows, empty)
+
+    def num_values(self, layer: UnitLayer) -> int:
+        """Return how many activations of a unit there are over all cases, to take quantiles of."""
+        if self.keys.upsample == "upsampled":
+            return sum(math.prod(shape) for shape in self.shapes.values())
+        cpu = torch.device("cpu")
+        return sum(len(centre_voxels(self.grid(layer, case), cpu)[1]) for case in self.shapes)
+
+    @cached_property
+    def parts(self) -> UnitParts:
+        """Units that are handled at a time, layer by layer: as many as there is room for."""
+        largest = []
+        for layer in self.layers:
+            values = max(self.grid(layer, case).num_positions for case in self.shapes)
+            if self.keys.upsample == "upsampled":
+                values = max(values, *(math.prod(shape) for shape in self.shapes.values()))
+            largest.append(values)
+        return UnitParts.of(self.layers, largest, room_mb=self.room())
+
+    @property
+    def counting(self) -> Counting:
+        """What is counted of each case."""
+        per_image = self.keys.per_image
+        threshold = per_image.threshold if per_image is not None else None
+        return Counting(self.parts, self.chance, self.keys.quantile, threshold)
+
+    def level_finder(self) -> LevelFinder:
+        """Return what finds the thresholds of all units."""
+        return LevelFinder(
+            self.parts,
+            {layer.name: self.num_values(layer) for layer in self.layers},
+            quantile=self.keys.quantile,
+            upsampled=self.keys.upsample == "upsampled",
+            num_cases=len(self.shapes),
+        )
+
+    def units_of(self, layer: str) -> slice:
+        """Return which of the units of all layers are a layer's."""
+        first = 0
+        for item in self.layers:
+            if item.name == layer:
+                return slice(first, first + item.num_units)
+            first += item.num_units
+        raise KeyError(layer)
+
+
+def build_dissection(
+    config: RunConfig,
+    *,
+    layers: Sequence[str] = (),
+    output: Path | None = None,
+    device: str | None = None,
+) -> Dissection:
+    """Build and check a dissection without computing anything but one window of zeros.
+
+    Args:
+        config: the checked config.
+        layers: replace the config's `dissection.layers`.
+        output: replaces the config's `output`.
+        device: replaces the config's `device`.
+
+    Raises:
+        EsegetaError: the first thing found wrong with files, network, layers or concepts.
+    """
+    config = _with_layers(config, layers) if layers else config
+    keys = config.keys.dissection
+    if keys is None:
+        raise ConfigError(
+            f"{config.document.path}: there is no `dissection` to do",
+            hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
+        )
+    basis = build_basis(config, output=output, device=device)
+    notes = notes_on_labels(keys, config.keys.labels)
+    basis = replace(basis, notes=(*basis.notes, *notes))
+    with blamed_on(config, "dissection", "layers"):
+        found = _find_layers(basis, keys)
+    if layers:
+        keys = _without_other_layers(keys, {layer.name for layer in found})
+    concepts = plan_concepts(keys, basis)
+    _check_names(config, keys, basis, [layer.name for layer in found])
+    check_writable(basis.root)
+    dissection = Dissection(basis, keys, found, concepts, _shapes(basis))
+    _check_memory(dissection)
+    return dissection
+
+
+def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:
+    """Return a config with other layers, which are known to come from the option."""
+    if config.keys.dissection is None:
+        return config
+    option = f"--layers {','.join(layers)}"
+    try:
+        names = layer_names(list(layers))
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from error
+    keys = config.keys.dissection.model_copy(update={"layers": names})
+    document = config.document.given_by(option, ("dissection", "layers"))
+    changed = config.keys.model_copy(update={"dissection": keys})
+    return replace(config, keys=changed, document=document)
+
+
+def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
+    predictor = basis.predictor
+    with held_still(predictor.network):
+        return find_unit_layers(predictor.network, keys.layers, window_of_zeros(basis))
+
+
+def _without_other_layers(keys: DissectionKeys, found: Collection[str]) -> DissectionKeys:
+    """Return the keys with an ablation of no layers but those that the command line asks for."""
+    if keys.ablation is None or keys.ablation.layers == "all":
+        return keys
+    left = [name for name in keys.ablation.layers if name in found]
+    ablation = keys.ablation.model_copy(update={"layers": left}) if left else None
+    return keys.model_copy(update={"ablation": ablation})
+
+
+def window_of_zeros(basis: Basis) -> Batch:
+    """Return a window of zeros, `1 C *W`, to try the network out with."""
+    predictor = basis.predictor
+    return empty_window(predictor.network, predictor.plan.size, basis.reading.num_channels)
+
+
+def check_switches(dissection: Dissection, layers: Sequence[str], block: str) -> None:
+    """Switch a unit of each of some layers off for a window of zeros.
+
+    Raises:
+        LayerError: a layer returns more than one tensor; placed at a block of `dissection`.
+    """
+    basis = dissection.basis
+    network, window = basis.predictor.network, window_of_zeros(basis)
+    with blamed_on(basis.config, "dissection", block), torch.no_grad(), held_still(network):
+        for layer in layers:
+            with switched_off(network, layer, [0]):
+                network(window)
+
+
+def _shapes(basis: Basis) -> dict[str, Shape]:
+    """Return the shape of each case after preprocessing, from its header alone."""
+    shapes = {}
+    for name, grid in basis.grids.items():
+        empty = torch.zeros((), dtype=torch.uint8).expand(1, *grid.shape)
+        moved, _ = basis.preprocess.move(empty, grid, resampling="nearest")
+        shapes[name] = tuple(moved.shape[1:])
+    return shapes
+
+
+def _check_names(
+    config: RunConfig, keys: DissectionKeys, basis: Basis, layers: Sequence[str]
+) -> None:
+    cases = [case.name for case in basis.cases]
+    _require_known(config, ("figures", "masks"), keys.figures.masks, cases, "case")
+    if keys.trails is not None:
+        labels = [name for value, name in config.keys.labels.items() if value != 0]
+        _require_known(config, ("trails", "labels"), keys.trails.labels, labels, "label")
+    if keys.ablation is None:
+        return
+    _require_known(config, ("ablation", "layers"), keys.ablation.layers, layers, "dissected layer")
+    concepts = list(keys.concepts)
+    _require_known(config, ("ablation", "concepts"), keys.ablation.concepts, concepts, "concept")
+    for case in basis.cases:
+        if case.label is None:
+            raise ConfigError(
+                f"{config.document.place(('dissection', 'ablation'))}: a change in Dice needs a "
+                f"ground truth, and case {case.name} has none",
+                hint="give every case a `label:` file, or leave `ablation` out",
+            )
+
+
+def _require_known(
+    config: RunConfig,
+    place: tuple[str, str],
+    names: str | Sequence[str] | None,
+    known: Collection[str],
+    word: str,
+) -> None:
+    for name in () if names is None or isinstance(names, str) else names:
+        if name not in known:
+            where = config.document.place(("dissection", *place))
+            raise ConfigError(
+                f'{where}: dissection.{".".join(place)}: no {word} "{name}"',
+                hint=suggest(name, known),
+            )
+
+
+def _check_memory(dissection: Dissection) -> None:
+    """Refuse draws of chance, and counts in bins, beyond the memory that is allowed."""
+    num_pairs = dissection.num_units * len(dissection.concepts.concepts)
+    samples = dissection.keys.chance.samples
+    place = dissection.basis.config.document.place(("dissection",))
+    mb_of_one = num_pairs * BYTES_OF_COUNT / MB
+    draws_mb, counts_mb = mb_of_one * samples, mb_of_one * COPIES_OF_BINS * (NUM_CUTS + 1)
+    for what, needed_mb, hint in (
+        (f"{samples} draws", draws_mb, "lower chance.samples"),
+        ("counts by activation", counts_mb, "name fewer concepts"),
+    ):
+        room_mb = max(dissection.room(), ALWAYS_MB)
+        if needed_mb > room_mb:
+            enough = enough_mb(max(draws_mb, counts_mb))
+            raise ConfigError(
+                f"{place}: dissection: {what} for {num_pairs} pairs of unit and concept take "
+                f"{show_mb(needed_mb)}, of {show_mb(room_mb)} that they may",
+                hint=f"raise memory_mb to {enough}, {hint}, or take fewer layers",
+            )
+
+
+def show_mb(size_mb: float) -> str:
+    """Return an amount of memory for people, to three digits or to the MB."""
+    return f"{size_mb:.0f} MB" if size_mb >= 100 else f"{size_mb:.3g} MB"
+
+
+def enough_mb(needed_mb: float) -> int:
+    """Return the least `memory_mb`, in whole MB, of which one part is as much as is needed."""
+    return math.ceil(needed_mb / PART_OF_MEMORY)

@@ -1,0 +1,212 @@
+"""From the config's concepts to rules that are known to work for every case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from esegeta.config.dissection import ConceptBlock, DissectionKeys
+from esegeta.dissection import (
+    Boundary,
+    Complement,
+    Concept,
+    Distance,
+    Edges,
+    Ground,
+    Half,
+    LabelValues,
+    MaskFile,
+    Rule,
+    Together,
+)
+from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.model import file_sha256
+from esegeta.volume import Case, check_case, is_picture, read_case, read_label_map
+from esegeta.workflow import Basis
+from esegeta.workflow.checks import blamed_on
+
+CASE = "{case}"
+"""What stands for the case's name in the path of a mask."""
+MOST_LABELS = 8
+"""How many labels a note lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptPlan:
+    """The concepts of a dissection and the files that they come from.
+
+    Args:
+        concepts: what units are held against.
+        helpers: labels that concepts are made of and that are no concepts themselves.
+        files: pattern of the mask file, by concept.
+        basis: for paths and cases.
+    """
+
+    concepts: tuple[Concept, ...]
+    helpers: tuple[Concept, ...]
+    files: Mapping[str, str]
+    basis: Basis
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the concepts, in the config's order."""
+        return tuple(concept.name for concept in self.concepts)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether any concept is made of the cases' label maps."""
+        return any(concept.rule.needs_labels for concept in (*self.concepts, *self.helpers))
+
+    def ground(self, case: Case) -> Ground:
+        """Read what the concepts of a case are made of."""
+        basis = self.basis
+        files = replace(case, label=case.label if self.needs_labels else None)
+        volume, truth = read_case(files, basis.preprocess, basis.reading)
+        volume = volume.to(basis.device)
+        masks = {
+            name: read_label_map(self.mask_file(name, case), volume, basis.preprocess)
+            for name in self.files
+        }
+        return Ground(volume, truth, masks)
+
+    def mask_file(self, name: str, case: Case) -> Path:
+        """Return the file of a concept's mask in a case."""
+        return self.basis.config.find_file(self.files[name].replace(CASE, case.name))
+
+    def fingerprint(self, case: Case) -> object:
+        """Return all that decides the masks of a case beside its image, as plain values."""
+        label = case.label if self.needs_labels else None
+        return {
+            "rules": [repr(concept) for concept in (*self.concepts, *self.helpers)],
+            "label": None if label is None else file_sha256(label),
+            "masks": {name: file_sha256(self.mask_file(name, case)) for name in self.files},
+        }
+
+
+def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
+    """Build the concepts of a config and check them against every case.
+
+    Raises:
+        ConfigError: a concept is made of one that is not there, or of itself.
+        DataError: a case lacks the label map or mask file that a concept is made of.
+    """
+    labels = {name: integer for integer, name in basis.config.keys.labels.items()}
+    helpers: dict[str, Concept] = {}
+    concepts = []
+    files = {}
+    for name, block in keys.concepts.items():
+        with blamed_on(basis.config, "dissection", "concepts", name):
+            for source in block.sources:
+                if source in keys.concepts:
+                    continue
+                if source not in labels:
+                    others = [other for other in (*keys.concepts, *labels) if other != name]
+                    raise ConfigError(
+                        f'dissection.concepts.{name}: no concept or label "{source}"',
+                        hint=suggest(source, others),
+                    )
+                helpers[source] = Concept(source, LabelValues((labels[source],)))
+            _refuse_circle(name, keys.concepts)
+            if block.edges is not None and block.channel >= basis.reading.num_channels:
+                raise ConfigError(
+                    f"dissection.concepts.{name}: channel {block.channel} of "
+                    f"{basis.reading.num_channels}",
+                    hint="channels are counted from 0",
+                )
+        concepts.append(Concept(name, rule_of(block), keys.category_of(name)))
+        if block.mask is not None:
+            files[name] = block.mask
+        if block.half is not None:
+            _refuse_pictures(name, block.half, basis)
+    plan = ConceptPlan(tuple(concepts), tuple(helpers.values()), files, basis)
+    _check_files(plan)
+    return plan
+
+
+def notes_on_labels(keys: DissectionKeys, labels: Mapping[int, str]) -> list[str]:
+    """Return a note on each concept of integers that are not among the labels.
+
+    They may well stand in the label maps, which hold more than a network predicts; or they are
+    slips, and an empty concept is found out only when all maps have been read.
+    """
+    known = [f"{integer} {name}" for integer, name in sorted(labels.items())]
+    shown = ", ".join(known[:MOST_LABELS])
+    if len(known) > MOST_LABELS:
+        shown += f", and {len(known) - MOST_LABELS} more"
+    notes = []
+    for name, block in keys.concepts.items():
+        foreign = [value for value in block.labels or () if value not in labels and value != 0]
+        if foreign:
+            word = "is none" if len(foreign) == 1 else "are none"
+            values = ", ".join(str(value) for value in foreign)
+            notes.append(f"dissection.concepts.{name}: {values} {word} of the labels ({shown})")
+    return notes
+
+
+def _refuse_pictures(name: str, side: str, basis: Basis) -> None:
+    """Refuse halves of the patient where an image does not say which side is which."""
+    with blamed_on(basis.config, "dissection", "concepts", name, "half"):
+        for case in basis.cases:
+            if is_picture(case.images[0]):
+                raise ConfigError(
+                    f"dissection.concepts.{name}: half: {side} is a side of the patient, and a "
+                    f"picture has none ({case.images[0]})",
+                    hint="give the image as NIfTI, or each case's half as a `mask` file",
+                )
+
+
+def rule_of(block: ConceptBlock) -> Rule:
+    """Return the rule that a block of keys stands for."""
+    if block.labels is not None:
+        return LabelValues(tuple(block.labels))
+    if block.boundary_of is not None and block.within_mm is not None:
+        return Boundary(block.boundary_of, block.within_mm)
+    if block.distance_to is not None and block.mm is not None:
+        return Distance(block.distance_to, *block.mm)
+    if block.not_of is not None:
+        return Complement(block.not_of)
+    if block.any_of is not None:
+        return Together(tuple(block.any_of), every=False)
+    if block.all_of is not None:
+        return Together(tuple(block.all_of), every=True)
+    if block.half is not None:
+        return Half(block.half, block.of)
+    if block.edges is not None:
+        return Edges(block.edges, block.sigma_mm, block.channel)
+    return MaskFile(tuple(block.values))
+
+
+def _refuse_circle(name: str, blocks: Mapping[str, ConceptBlock]) -> None:
+    def follow(at: str, path: tuple[str, ...]) -> None:
+        for source in blocks[at].sources if at in blocks else ():
+            if source == name:
+                way = " of ".join((*path, source))
+                raise ConfigError(
+                    f"dissection.concepts.{name}: it is made of itself ({way})",
+                    hint="name a label or another concept",
+                )
+            if source not in path:
+                follow(source, (*path, source))
+
+    follow(name, (name,))
+
+
+def _check_files(plan: ConceptPlan) -> None:
+    basis = plan.basis
+    for case in basis.cases if plan.needs_labels else ():
+        if case.label is None:
+            raise ConfigError(
+                f"{basis.config.document.place(('dissection', 'concepts'))}: concepts are made of "
+                f"labels and case {case.name} has none",
+                hint="give every case a `label:` file",
+            )
+    for name, pattern in plan.files.items():
+        try:
+            with blamed_on(basis.config, "dissection", "concepts", name, "mask"):
+                for case in basis.cases:
+                    check_case(replace(case, label=plan.mask_file(name, case)), basis.reading)
+        except DataError as error:
+            if CASE not in pattern and len(basis.cases) > 1:
+                error.hint += f"; a `{CASE}` in it stands for the name of each case"
+            raise

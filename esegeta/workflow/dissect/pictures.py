@@ -1,0 +1,174 @@
+"""Masks and figures of units: on which images they are active, and where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from esegeta.dissection import Edges, UnitFinding, detectors, find_above
+from esegeta.dissection.levels import Levels
+from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
+from esegeta.report.names import UNFIT_FOR_FILES
+from esegeta.volume import Case, Volume, atomic_path, write_label_map
+from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.tables import Results
+
+UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
+
+
+def write_pictures(session: Session, results: Results, levels: Levels, peaks: Tensor) -> list[Path]:
+    """Write the figure of each named unit, masks of the best units, and the bars of concepts.
+
+    Args:
+        session: reads cases and maps.
+        results: what was found.
+        levels: thresholds.
+        peaks: largest activation of each unit in each case, cases x units.
+
+    Returns:
+        The files.
+    """
+    dissection = session.dissection
+    files = [_draw_bars(session, results)]
+    shown = _images_by_unit(session, results, peaks)
+    masked = _masked(session, results)
+    panels: dict[tuple[str, int], dict[int, list[Panel]]] = {}
+    wanted = [
+        number
+        for number, case in enumerate(session.cases)
+        if case.name in masked or any(number in order for order in shown.values())
+    ]
+    session.expect("pictures", len(wanted))
+    for number in wanted:
+        case = session.cases[number]
+        with session.stage(case, "pictures", session.source.num_windows(case)):
+            own = [item for item in results.named if number in shown[_key(item)]]
+            top = results.named if case.name in masked else []
+            top = [item for item in top if _key(item) in masked[case.name]]
+            chosen = {_key(item): item for item in (*own, *top)}
+            reading = session.reading(case)
+            masks = dict(zip(dissection.concepts.names, reading.masks(), strict=True))
+            for finding, mask in _unit_masks(session, case, list(chosen.values()), levels):
+                concept = masks[finding.best.concept]
+                volume = reading.ground.volume
+                if finding in own:
+                    channel = _channel_shown(session, finding, volume, mask, concept)
+                    made = panels_of(volume, mask, concept, case.name, channel=channel)
+                    panels.setdefault(_key(finding), {})[number] = made
+                if finding in top:
+                    files.append(_write_mask(session, case, finding, mask, volume))
+    for finding in results.named:
+        rows = [panels[_key(finding)][number] for number in shown[_key(finding)]]
+        files.append(_draw_figure(session, finding, rows))
+    return files
+
+
+def _images_by_unit(
+    session: Session, results: Results, peaks: Tensor
+) -> dict[tuple[str, int], list[int]]:
+    """Return the numbers of the cases that activate each named unit most, the first ahead."""
+    dissection = session.dissection
+    found = {}
+    for finding in results.named:
+        row = dissection.units_of(finding.layer).start + finding.unit
+        order = peaks[:, row].sort(descending=True, stable=True).indices.tolist()
+        found[_key(finding)] = order[: dissection.keys.figures.images]
+    return found
+
+
+def _masked(session: Session, results: Results) -> dict[str, set[tuple[str, int]]]:
+    """Return the units whose masks are written, by case: the best of each concept and layer."""
+    keys, names = session.dissection.keys.figures, [case.name for case in session.cases]
+    chosen = keys.masks if isinstance(keys.masks, list) else names[:1]
+    if keys.masks in ("all", "none"):
+        chosen = names if keys.masks == "all" else []
+    best = {
+        _key(item)
+        for layer in session.dissection.layers
+        for items in detectors(results.findings, layer.name).values()
+        for item in items[: keys.units]
+    }
+    return dict.fromkeys(chosen, best) if best else {}
+
+
+def _unit_masks(
+    session: Session, case: Case, findings: Sequence[UnitFinding], levels: Levels
+) -> list[tuple[UnitFinding, Tensor]]:
+    """Return the masks of some units in a case."""
+    dissection, shape = session.dissection, session.dissection.shapes[case.name]
+    found = []
+    for maps in session.source.maps(case, session.reading(case).image):
+        units = maps.units
+        start = dissection.parts.starts[units]
+        for finding in findings:
+            place = finding.unit - units.first
+            if finding.layer != units.layer or not 0 <= place < len(units):
+                continue
+            threshold = levels.threshold[start + place][None].to(maps.data.device)
+            above = find_above(maps.data[place][None], maps.grid, threshold)
+            found.append((finding, above.mask(0, shape)))
+    return found
+
+
+def _channel_shown(
+    session: Session, finding: UnitFinding, volume: Volume, mask: Tensor, concept: Tensor
+) -> int:
+    """Return the channel that tells best what a unit marks: that of edges where it is for edges."""
+    rules = {concept.name: concept.rule for concept in session.dissection.concepts.concepts}
+    rule = rules[finding.best.concept]
+    if isinstance(rule, Edges):
+        return rule.channel
+    return telling_channel(volume, mask if mask.any() else concept)
+
+
+def _write_mask(
+    session: Session, case: Case, finding: UnitFinding, mask: Tensor, volume: Volume
+) -> Path:
+    name = (
+        f"{case.name}_layer-{_part(finding.layer)}_unit-{finding.unit}"
+        f"_desc-{_part(finding.best.concept)}_mask.nii.gz"
+    )
+    path = session.dissection.folder / "masks" / name
+    write_label_map(path, mask.to(torch.int64), volume)
+    return path
+
+
+def _draw_figure(session: Session, finding: UnitFinding, rows: Sequence[Sequence[Panel]]) -> Path:
+    best = finding.best
+    name = f"layer-{_part(finding.layer)}_unit-{finding.unit}_desc-{_part(best.concept)}.png"
+    path = session.dissection.folder / "figures" / name
+    title = (
+        f"{finding.layer}, unit {finding.unit}: {best.concept}\n"
+        f"IoU {best.iou:.3f} of at most {best.ceiling:.3f}, AUROC {best.auroc:.3f}, "
+        f"q {best.q:.2g}, mask above {finding.threshold:.4g}"
+    )
+    names = (f"unit {finding.unit}", best.concept)
+    with atomic_path(path) as temporary:
+        draw_unit(temporary, title, names, rows)
+    return path
+
+
+def _draw_bars(session: Session, results: Results) -> Path:
+    dissection = session.dissection
+    counts = {}
+    for layer in dissection.layers:
+        found = detectors(results.findings, layer.name)
+        counts[layer.name] = {name: len(found.get(name, [])) for name in dissection.concepts.names}
+    categories = {concept.name: concept.group for concept in dissection.concepts.concepts}
+    path = dissection.folder / "concepts.png"
+    with atomic_path(path) as temporary:
+        title = f"{dissection.basis.config.keys.name}: units by concept"
+        draw_concepts(temporary, counts, categories, title)
+    return path
+
+
+def _key(finding: UnitFinding) -> tuple[str, int]:
+    return finding.layer, finding.unit
+
+
+def _part(name: str) -> str:
+    return UNFIT.sub("-", name)

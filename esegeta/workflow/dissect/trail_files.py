@@ -1,0 +1,238 @@
+"""Trails of a dissection: nodes from clusters, edges from interventions, files for both."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from esegeta.dissection import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
+from esegeta.dissection.effects import RESOLUTION
+from esegeta.dissection.levels import Levels
+from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
+from esegeta.dissection.places import Places, draw_places, num_places
+from esegeta.errors import ConfigError
+from esegeta.model import held_still, list_layers
+from esegeta.predict import OUTPUT
+from esegeta.report import draw_trails, write_graphml
+from esegeta.volume import atomic_path, write_json
+from esegeta.workflow.dissect.build import (
+    Dissection,
+    check_switches,
+    enough_mb,
+    show_mb,
+    window_of_zeros,
+)
+from esegeta.workflow.dissect.influences import Influences
+from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.tables import Results
+
+TRAILS_OF_LABEL = 5
+"""How many trails to each label are listed, the strongest first."""
+
+
+@dataclass(frozen=True)
+class FoundTrails:
+    """What the search for trails came to.
+
+    Args:
+        files: that were written.
+        words: trails to each label, the strongest first; those that read alike once.
+        notes: what a reader must know.
+    """
+
+    files: list[Path]
+    words: dict[str, list[str]]
+    notes: list[str]
+
+
+def write_trails(session: Session, results: Results, levels: Levels) -> FoundTrails:
+    """Find who influences whom, and the trails to each label; write graph and picture."""
+    dissection = session.dissection
+    keys = dissection.keys.trails
+    assert keys is not None
+    plan = dissection.basis.predictor.plan
+    places = draw_places(
+        {name: plan.lay(shape) for name, shape in dissection.shapes.items()},
+        windows=keys.windows,
+        samples=keys.samples,
+        permutations=keys.permutations,
+        seed=dissection.basis.config.keys.seed,
+    )
+    session.expect("trails", 2 * len(places))
+    layers = layers_in_order(dissection)
+    influences = Influences(session, places, layers)
+    samples = influences.sample()
+    nodes = nodes_of(dissection, results, layers, samples)
+    pairs = influences.edges(nodes, samples, levels)
+    edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
+    trails = {
+        node.concept: strongest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
+        for node in nodes
+        if node.is_label
+    }
+    notes = _notes(session, pairs, trails, num_places(places))
+    folder = dissection.folder
+    files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
+    title = f"{dissection.basis.config.keys.name}: who influences whom, and the strongest trails"
+    with atomic_path(files[2]) as temporary:
+        draw_trails(temporary, nodes, edges, trails, title)
+    write_graphml(files[1], nodes, edges)
+    content = _content(nodes, edges, trails)
+    write_json(files[0], {**content, **_facts(session, places, pairs), "notes": notes})
+    words = {
+        label: list(dict.fromkeys(trail.words for trail in found))
+        for label, found in trails.items()
+    }
+    return FoundTrails(files, words, notes)
+
+
+def layers_in_order(dissection: Dissection) -> list[str]:
+    """Return the names of the layers in the order in which their forward ends."""
+    network = dissection.basis.predictor.network
+    window = window_of_zeros(dissection.basis)
+    with held_still(network):
+        order = {layer.name: layer.order for layer in list_layers(network, lambda: network(window))}
+    return sorted((layer.name for layer in dissection.layers), key=lambda name: order[name])
+
+
+def nodes_of(
+    dissection: Dissection, results: Results, layers: Sequence[str], samples: dict[str, Tensor]
+) -> list[TrailNode]:
+    """Return the nodes: clusters of the living units of layers, as they run, then the logits."""
+    keys = dissection.keys.trails
+    assert keys is not None
+    nodes = []
+    for order, layer in enumerate(layers):
+        own = [finding for finding in results.findings if finding.layer == layer]
+        living = [finding.unit for finding in own if not finding.dead]
+        if not living:
+            continue
+        for cluster in cluster_units(samples[layer][living], keys.clusters):
+            units = tuple(living[place] for place in cluster)
+            nodes.append(TrailNode(layer, order, units, _concept_of(units, results, layer)))
+    names = dissection.basis.config.keys.labels
+    for integer in sorted(names):
+        if integer and (keys.labels == "all" or names[integer] in keys.labels):
+            channel = dissection.basis.predictor.labels.channel(integer)
+            nodes.append(TrailNode(OUTPUT, len(layers), (channel,), names[integer], is_label=True))
+    return nodes
+
+
+def check_trails(session: Session) -> None:
+    """Refuse, before anything else, what trails could not be found with.
+
+    Raises:
+        LayerError: a layer returns more than one tensor, so that its units cannot be switched off.
+        ConfigError: samples and draws of chance do not fit into the memory that is allowed.
+    """
+    dissection = session.dissection
+    keys = dissection.keys.trails
+    if keys is None:
+        return
+    place = dissection.basis.config.document.place(("dissection", "trails"))
+    check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
+    num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
+    num_targets = num_nodes + len(dissection.basis.config.keys.labels)
+    per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)
+    per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
+    needed = keys.samples * per_sample / MB
+    if needed > dissection.room():
+        raise ConfigError(
+            f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
+            f"permutations of {num_nodes} nodes take {show_mb(needed)}, of "
+            f"{show_mb(dissection.room())} that they may",
+            hint=f"raise memory_mb to {enough_mb(needed)}, or lower trails.samples, "
+            "trails.permutations or trails.clusters",
+        )
+
+
+def _concept_of(units: Sequence[int], results: Results, layer: str) -> str:
+    """Return what most of the named units are named for; of several, that of the best IoU."""
+    named = [item for item in results.named if item.layer == layer and item.unit in units]
+    counts = Counter(item.best.concept for item in named)
+    best = max(named, key=lambda item: (counts[item.best.concept], item.best.iou), default=None)
+    return best.best.concept if best else ""
+
+
+def _holds(edge: TrailEdge, q_value: float) -> bool:
+    return edge.influence > 0 and edge.weight > 0 and edge.q <= q_value
+
+
+def _content(
+    nodes: Sequence[TrailNode], edges: Sequence[TrailEdge], trails: dict[str, list[Trail]]
+) -> dict[str, Any]:
+    return {
+        "trails": [
+            {
+                "label": label,
+                "words": trail.words,
+                "nodes": [node.name for node in trail.nodes],
+                "strength": trail.strength,
+                "width": trail.width,
+            }
+            for label, found in trails.items()
+            for trail in found
+        ],
+        "nodes": [
+            {
+                "id": node.name,
+                "layer": node.layer,
+                "order": node.order,
+                "units": list(node.units),
+                "concept": node.concept or None,
+                "kind": "label" if node.is_label else "units",
+            }
+            for node in nodes
+        ],
+        "edges": [
+            {**vars(edge), "source": edge.source.name, "target": edge.target.name} for edge in edges
+        ],
+    }
+
+
+def _facts(
+    session: Session, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
+) -> dict[str, Any]:
+    keys = session.dissection.keys.trails
+    assert keys is not None
+    return {
+        "pairs": len(pairs),
+        "pairs_influenced": sum(pair.influence > 0 for pair in pairs),
+        "samples": num_places(places),
+        "windows": {name: [item.window for item in items] for name, items in places.items()},
+        "permutations": keys.permutations,
+        "held_at": keys.to,
+        "q_value": keys.q_value,
+        "smallest_change": RESOLUTION,
+        "strength": "the product of a trail's weights; its width is the smallest of them",
+    }
+
+
+def _notes(
+    session: Session, pairs: Sequence[TrailEdge], trails: dict[str, list[Trail]], samples: int
+) -> list[str]:
+    keys = session.dissection.keys.trails
+    assert keys is not None
+    notes = []
+    if samples < keys.samples:
+        notes.append(f"trails: {keys.samples} samples are wanted and windows hold {samples}")
+    lost = [label for label, found in trails.items() if not found]
+    if lost:
+        notes.append(f"trails: none leads to {', '.join(lost)}")
+    smallest = 1 / (keys.permutations + 1)
+    if smallest > keys.q_value:
+        notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
+    elif any(pair.influence > 0 and pair.q > keys.q_value and pair.p <= smallest for pair in pairs):
+        tests = sum(pair.influence > 0 for pair in pairs)
+        notes.append(
+            f"trails: with {keys.permutations} permutations, q reaches {keys.q_value:g} only if "
+            f"{math.ceil(smallest / keys.q_value * tests)} of {tests} pairs with an influence are "
+            "beyond every draw; more permutations show weaker edges"
+        )
+    return notes

@@ -1,0 +1,118 @@
+"""What decides a result: two units with one fingerprint would leave the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from esegeta.explain import Explainer, baselines_of, parameters_of
+from esegeta.model import file_sha256
+from esegeta.volume import Case
+from esegeta.workflow.build import Basis, Experiment
+from esegeta.workflow.files import atlas_file, baseline_files, nested
+from esegeta.workflow.patterns import patterns_fingerprint
+from esegeta.workflow.targets import TargetPlan
+
+
+def hash_inputs(case: Case) -> dict[str, str]:
+    """Return the SHA-256 of every file of a case, by path."""
+    paths = [*case.images, *([case.label] if case.label is not None else [])]
+    return {str(path): file_sha256(path) for path in paths}
+
+
+def prediction_fingerprint(basis: Basis, inputs: dict[str, str]) -> str:
+    """Return the fingerprint of a case's prediction."""
+    return digest(prediction_parts(basis, inputs))
+
+
+def unit_fingerprint(
+    experiment: Experiment,
+    case: Case,
+    plan: TargetPlan,
+    target_name: str,
+    method: Explainer,
+    inputs: dict[str, str],
+) -> str:
+    """Return the fingerprint of one unit of work, its scores included."""
+    judges = [part for score in experiment.scores.values() for part in nested(score)]
+    return digest(
+        {
+            **map_parts(experiment, case, plan, method, inputs),
+            **_file_parts(experiment, case, [*nested(method), *judges]),
+            "target_name": target_name,
+            "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+            "aggregate": (
+                None
+                if experiment.atlases is None
+                else [atlas.fingerprint(case) for atlas in experiment.atlases]
+            ),
+        }
+    )
+
+
+def map_parts(
+    experiment: Experiment,
+    case: Case,
+    plan: TargetPlan,
+    method: Explainer,
+    inputs: dict[str, str],
+) -> dict[str, Any]:
+    """Return all that decides the map of a method for a target of a case, as plain values."""
+    parts = list(nested(method))
+    return {
+        "prediction": prediction_parts(experiment, inputs),
+        "target": plan.fingerprint(case),
+        "method": method.name,
+        "parameters": parameters_of(method),
+        **_file_parts(experiment, case, parts),
+        "patterns": [patterns_fingerprint(part, experiment) for part in parts],
+    }
+
+
+def _file_parts(experiment: Experiment, case: Case, parts: Sequence[Any]) -> dict[str, Any]:
+    files = [
+        baseline_files(baseline, case, experiment.config)
+        for part in parts
+        for *_, baseline in baselines_of(part)
+    ]
+    atlases = [atlas_file(part, case, experiment.config) for part in parts]
+    return {
+        "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
+        "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
+    }
+
+
+def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
+    """Return all that decides the prediction of a case, as plain values."""
+    from esegeta import __version__
+
+    keys = basis.config.keys
+    model = keys.model.model_dump(mode="json")
+    return {
+        "esegeta": __version__,
+        "model": {
+            **model,
+            "weights": basis.weights_sha256,
+            "code": basis.code_sha256,
+        },
+        "activation": keys.activation,
+        "labels": {str(integer): name for integer, name in keys.labels.items()},
+        "preprocess": keys.data.preprocess.model_dump(mode="json"),
+        "nan": keys.data.nan,
+        "channels": keys.data.channels,
+        "inference": keys.inference.model_dump(mode="json"),
+        "inputs": list(inputs.values()),
+    }
+
+
+def _sha256_of(path: Path) -> str | None:
+    return file_sha256(path) if path.is_file() else None
+
+
+def digest(parts: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values, in hexadecimal."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

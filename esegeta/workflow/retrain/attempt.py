@@ -1,0 +1,139 @@
+"""One training done: images without their voxels, a new network, its Dice on the held-out fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esegeta.axes import Image, Mask
+from esegeta.predict import Predictor
+from esegeta.retraining import Stream, Training, seed_of
+from esegeta.retraining.dice import fold_dice, sample_dice
+from esegeta.retraining.patches import Patches
+from esegeta.retraining.removal import Removal
+from esegeta.retraining.samples import Sample
+from esegeta.retraining.train import train_network
+from esegeta.workflow import Listener, construct_network
+from esegeta.workflow.retrain.build import Retraining
+from esegeta.workflow.retrain.material import Material
+from esegeta.workflow.retrain.training import TrainingResult, write_result
+from esegeta.workflow.unit import catch_failure
+
+MEMORY_HINT = "lower retrain.batch_size, retrain.patch or inference.batch_size"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all trainings of one method and seed share.
+
+    Args:
+        retraining: what they belong to.
+        material: the cases.
+        orders: the ranking of each sample's voxels.
+    """
+
+    retraining: Retraining
+    material: Material
+    orders: Sequence[Tensor]
+
+    def attempt(self, training: Training, fingerprint: str, listener: Listener) -> TrainingResult:
+        """Train and test a network and write its result; a failure becomes a result, no file."""
+        start = time.perf_counter()
+
+        def failed(status: Any, **more: Any) -> TrainingResult:
+            return TrainingResult(training, status, **more)
+
+        def work() -> TrainingResult:
+            network, history = self.train(training, listener)
+            by_sample = self.test(network, training, listener)
+            seconds = time.perf_counter() - start
+            result = TrainingResult(training, "done", fold_dice(by_sample), seconds)
+            _, samples = self._parts(training)
+            more = {
+                "images": {
+                    self.material.names[sample.place]: {
+                        "dice": dice,
+                        "removed": self.removed_of_labels(sample, training.removal),
+                    }
+                    for sample, dice in zip(samples, by_sample, strict=True)
+                },
+                "loss": {"first": history[0], "last": history[-1]},
+            }
+            write_result(result, self.retraining.root, fingerprint, more)
+            return result
+
+        result = catch_failure(work, failed, memory_hint=MEMORY_HINT)
+        return replace(result, seconds=time.perf_counter() - start)
+
+    def train(self, training: Training, listener: Listener) -> tuple[nn.Module, list[float]]:
+        """Return a network trained from scratch, and the loss of every step."""
+        retraining, device = self.retraining, self.retraining.experiment.device
+        seed, fold = training.seed, training.fold
+        samples, _ = self._parts(training)
+        images = [self.image(sample, training.removal) for sample in samples]
+        patches = Patches(
+            samples, images, retraining.patch_plan, seed_of(Stream.PATCHES, seed, fold)
+        )
+        weights_seed = seed_of(Stream.WEIGHTS, seed, fold)
+        network = construct_network(retraining.experiment.config, seed=weights_seed).to(device)
+        with random_state(seed_of(Stream.DROPOUT, seed, fold), device):
+            history = train_network(network, patches, retraining.recipe, heard=listener.advance)
+        return network, history
+
+    def test(
+        self, network: nn.Module, training: Training, listener: Listener
+    ) -> list[dict[str, float]]:
+        """Return the Dice of each label on each image of the fold, which lack as many voxels."""
+        experiment = self.retraining.experiment
+        predictor: Predictor = replace(
+            experiment.predictor, network=network, heard=listener.advance
+        )
+        _, samples = self._parts(training)
+        return [
+            sample_dice(predictor, sample, self.image(sample, training.removal), experiment.device)
+            for sample in samples
+        ]
+
+    def image(self, sample: Sample, removal: Removal) -> Image:
+        """Return a sample's image without its voxels."""
+        return sample.without(self._mask(sample, removal))
+
+    def removed_of_labels(self, sample: Sample, removal: Removal) -> dict[str, float]:
+        """Return which part of each label's voxels is removed from a sample.
+
+        Where nearly all of a label is gone and little of the rest, its place can be read off the
+        hole: a Dice that stays high is then no sign that the method was wrong.
+        """
+        labels, removed = self.retraining.experiment.predictor.labels, self._mask(sample, removal)
+        flat = removed.flatten().numpy()
+        return {
+            labels.names[integer]: float(flat[voxels].mean())
+            for integer, voxels in sample.pools.items()
+        }
+
+    def expected_windows(self, training: Training) -> int:
+        """Return how many patches and windows go through the network."""
+        plan, recipe = self.retraining.experiment.predictor.plan, self.retraining.recipe
+        tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
+        return recipe.iterations * recipe.batch_size + tested
+
+    def _mask(self, sample: Sample, removal: Removal) -> Mask:
+        return removal.mask(self.orders[sample.place], sample.shape)
+
+    def _parts(self, training: Training) -> tuple[list[Sample], list[Sample]]:
+        return self.material.fold(training.fold, self.retraining.keys.folds)
+
+
+@contextmanager
+def random_state(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch for a while, on the host and on the device."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

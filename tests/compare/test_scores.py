@@ -1,0 +1,48 @@
+"""From a line of scores.csv back to its score and family."""
+
+import pytest
+
+from esegeta.compare.scores import family_of, in_order, owners_of
+from esegeta.score import SCORES
+
+NAMES = {
+    "infidelity": "infidelity",
+    "inf8": "infidelity",
+    "inf8.x": "infidelity",
+    "deletion": "deletion_of_tomorrow",
+    "deletion_road": "road_of_tomorrow",
+    "curve": "selectivity_of_tomorrow",
+}
+
+
+@pytest.mark.parametrize(
+    ("quality", "owners"),
+    [
+        ("infidelity", ("infidelity",)),
+        ("infidelity_relative", ("infidelity",)),
+        ("inf8.infidelity_beta", ("inf8",)),
+        ("inf8.x.infidelity", ("inf8.x",)),
+        ("deletion_gap", ("deletion",)),
+        ("deletion_road_auc", ("deletion_road",)),
+        ("auc", ("deletion", "deletion_road", "curve")),
+    ],
+)
+def test_the_score_behind_a_line(quality: str, owners: tuple[str, ...]) -> None:
+    assert owners_of(quality, NAMES) == owners
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_has_its_family_with_and_without_an_id(name: str) -> None:
+    for quality in SCORES[name].qualities:
+        assert family_of(quality.name, {name: name}) == SCORES[name].family
+        assert family_of(quality.name, {}) == SCORES[name].family
+        assert family_of(f"mine.{quality.name}", {"mine": name}) == SCORES[name].family
+
+
+def test_a_score_of_another_version_is_of_no_family() -> None:
+    assert family_of("deletion_gap", NAMES) == "other"
+
+
+def test_known_families_come_first_and_what_is_unknown_last() -> None:
+    found = in_order({"other", "sanity", "retraining", "faithfulness"})
+    assert found == ["faithfulness", "sanity", "retraining", "other"]

@@ -1,0 +1,142 @@
+"""Chance: uniform p for concepts without shape, adjusted p as SciPy has them."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from esegeta.dissection.above import Above
+from esegeta.dissection.chance import (
+    CHANCES,
+    Chance,
+    CircularShift,
+    Permutation,
+    p_values,
+    q_values,
+)
+from esegeta.dissection.partition import Partition
+from esegeta.dissection.tally import tally
+from esegeta.errors import ConfigError
+
+SHAPE = (12, 10, 8)
+
+
+def blob(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, 1, *SHAPE, generator=generator)
+    smooth = torch.nn.functional.avg_pool3d(noise, 5, stride=1, padding=2)[0, 0]
+    return smooth > smooth.quantile(0.9)
+
+
+def above_of(masks: torch.Tensor) -> Above:
+    units, voxels = masks.flatten(1).nonzero().unbind(1)
+    return Above(units, voxels)
+
+
+def p_of(null: Chance, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> torch.Tensor:
+    totals, draws = [], []
+    for number, (units, concepts) in enumerate(cases):
+        above, partition = above_of(units), Partition.of(concepts)
+        totals.append(tally(above, partition, len(units)))
+        draws.append(null.overlaps(above, partition, len(units), number))
+    return p_values(functools.reduce(operator.add, totals), sum(draws))
+
+
+def shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return mask.flatten()[torch.randperm(mask.numel(), generator=generator)].reshape(mask.shape)
+
+
+@pytest.mark.parametrize("name", CHANCES)
+def test_shuffled_concepts_have_p_near_uniform(name: str) -> None:
+    """60 concepts whose voxels are permuted, 5 smooth units, two cases."""
+    generator = torch.Generator().manual_seed(5)
+    cases = [
+        (
+            torch.stack([blob(7 * case + unit) for unit in range(5)]),
+            [shuffled(blob(100 + concept), generator) for concept in range(60)],
+        )
+        for case in range(2)
+    ]
+    p = p_of(CHANCES[name](samples=199), cases).flatten()
+    assert stats.kstest(p.numpy(), "uniform").pvalue > 0.01
+    # Of true nulls none should be called; their q are near one.
+    assert q_values(p).min() > 0.2
+    assert q_values(p).median() > 0.8
+
+
+@pytest.mark.parametrize("name", CHANCES)
+def test_a_unit_that_is_the_concept_has_the_smallest_p(name: str) -> None:
+    mask = blob(1)
+    p = p_of(CHANCES[name](samples=199), [(mask[None], [mask, ~mask])])
+    assert float(p[0, 0]) <= 0.02
+    assert float(p[0, 1]) == 1
+
+
+def test_shifts_know_shapes_and_permutations_do_not() -> None:
+    """Smooth units over smooth concepts that have nothing to do with each other."""
+    units = torch.stack([blob(unit) for unit in range(8)])
+    cases = [(units, [blob(50 + concept) for concept in range(12)])]
+    shift = p_of(CircularShift(samples=199), cases)
+    permutation = p_of(Permutation(samples=199), cases)
+    assert (shift < 0.05).double().mean() < 0.12
+    assert (permutation < 0.05).double().mean() > 0.2
+
+
+def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
+    units, concepts = torch.stack([blob(1), blob(2)]), [blob(3), blob(4)]
+    null = CircularShift(samples=5, seed=2)
+    found = null.overlaps(above_of(units), Partition.of(concepts), 2, case=3)
+    generator = torch.Generator().manual_seed(2 * 1_000_003 + 3)
+    shifts = torch.randint(units[0].numel(), (5, 1), generator=generator)[:, 0].tolist()
+    for draw, shift in enumerate(shifts):
+        for place, concept in enumerate(concepts):
+            moved = concept.flatten().roll(-shift).reshape(SHAPE)
+            expected = (units & moved).flatten(1).sum(dim=1)
+            assert torch.equal(found[draw, :, place], expected)
+
+
+def test_in_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    above, partition = above_of(torch.stack([blob(1), blob(2)])), Partition.of([blob(3)])
+    whole = CircularShift(samples=20).overlaps(above, partition, 2, 0)
+    monkeypatch.setattr("esegeta.dissection.chance.PLACES_AT_A_TIME", 300)
+    assert torch.equal(CircularShift(samples=20).overlaps(above, partition, 2, 0), whole)
+
+
+def test_an_empty_unit_has_no_p() -> None:
+    empty = torch.zeros(SHAPE, dtype=torch.bool)
+    for null in (CircularShift(samples=9), Permutation(samples=9)):
+        p = p_of(null, [(torch.stack([empty, blob(1)]), [blob(2), empty])])
+        assert p.isnan().tolist() == [[True, True], [False, True]]
+
+
+def test_masks_that_never_meet_have_a_p_of_one() -> None:
+    """One voxel against one voxel: no draw may hit, and the pair is a test like any other."""
+    one, other = torch.zeros(2, *SHAPE, dtype=torch.bool)
+    one[0, 0, 0] = other[5, 5, 5] = True
+    for null in (CircularShift(samples=9), Permutation(samples=9)):
+        assert p_of(null, [(one[None], [other])]).tolist() == [[1.0]]
+
+
+def test_adjusted_p_equal_scipy() -> None:
+    p = torch.rand(7, 9, dtype=torch.float64) ** 3
+    expected = stats.false_discovery_control(p.numpy().ravel()).reshape(7, 9)
+    np.testing.assert_allclose(q_values(p).numpy(), expected)
+    holes = p.clone()
+    holes[2] = torch.nan
+    found = q_values(holes)
+    assert found[2].isnan().all()
+    kept = ~holes.isnan()
+    np.testing.assert_allclose(
+        found[kept].numpy(), stats.false_discovery_control(holes[kept].numpy())
+    )
+    assert q_values(torch.full((2,), torch.nan)).isnan().all()
+
+
+def test_no_draws_are_refused() -> None:
+    with pytest.raises(ConfigError, match="samples: 0"):
+        CircularShift(samples=0)

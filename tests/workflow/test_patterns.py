@@ -1,0 +1,96 @@
+"""Patterns are learned once from all cases of a run, kept in its folder, and found again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from esegeta.config import load_config
+from esegeta.explain import PatternAttribution, PatternNet, Saliency, SmoothGrad, fit_patterns
+from esegeta.volume import read_case
+from esegeta.workflow.build import Experiment, build_experiment
+from esegeta.workflow.patterns import (
+    patterns_fingerprint,
+    patterns_of,
+    patterns_path,
+    with_patterns,
+)
+from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
+
+SHAPE = (8, 7, 6)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return pointwise_lab(tmp_path, [[0.5], [1.0]], [0.0, 0.0], cases=2, shape=SHAPE)
+
+
+def build(lab: Lab) -> Experiment:
+    return build_experiment(load_config(lab.write()))
+
+
+def test_they_are_learned_from_all_cases_and_found_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = build(lab)
+    found = with_patterns(PatternNet(), experiment)
+    assert isinstance(found, PatternNet) and found.fitted is not None
+    volumes = [
+        read_case(case, experiment.preprocess, experiment.reading)[0] for case in experiment.cases
+    ]
+    expected = fit_patterns(experiment.predictor, volumes)
+    assert found.fitted.fitted_on == tuple(case.name for case in experiment.cases)
+    for key, value in expected.values.items():
+        assert torch.equal(found.fitted.values[key], value)
+    assert patterns_path(experiment).is_file()
+    # Another run over the same inputs reads them; nothing is learned again.
+    monkeypatch.setattr("esegeta.workflow.patterns.fit_patterns", None)
+    again = patterns_of(build(lab))
+    assert all(torch.equal(again.values[key], value) for key, value in expected.values.items())
+
+
+def test_methods_within_methods_get_them_too(lab: Lab) -> None:
+    experiment = build(lab)
+    tunnel = with_patterns(SmoothGrad(base=PatternAttribution()), experiment)
+    assert isinstance(tunnel, SmoothGrad) and isinstance(tunnel.base, PatternAttribution)
+    assert tunnel.base.fitted is patterns_of(experiment)
+    saliency = Saliency()
+    assert with_patterns(saliency, experiment) is saliency
+
+
+def test_a_file_is_read_beside_the_config(lab: Lab) -> None:
+    experiment = build(lab)
+    patterns_of(experiment).save(lab.folder / "mine.safetensors")
+    found = with_patterns(PatternNet(patterns="mine.safetensors"), experiment)
+    assert isinstance(found, PatternNet) and found.fitted is not None
+    assert found.fitted.network_sha256 == patterns_of(experiment).network_sha256
+    assert found == PatternNet(patterns="mine.safetensors")  # the values are no parameter
+
+
+def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
+    experiment = build(lab)
+    first = patterns_fingerprint(PatternNet(), experiment)
+    assert first == patterns_fingerprint(PatternNet(), build(lab))
+    assert patterns_fingerprint(Saliency(), experiment) is None
+    other = replace(experiment, weights_sha256="another")
+    assert patterns_fingerprint(PatternNet(), other) != first
+    save_image(experiment.cases[1].images[0], noise(SHAPE, seed=9))
+    assert patterns_fingerprint(PatternNet(), build(lab)) != first
+
+
+def test_a_unit_inside_the_network_is_fitted_on_what_it_explains(tmp_path: Path) -> None:
+    """Its network ends at the layer: the patterns of the whole one are not its own."""
+    lab = unet_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [
+        {"name": "whole", "label": "liver", "over": "all"},
+        {"name": "unit", "of": "unit", "layer": "model.0", "channel": 1},
+    ]
+    lab.keys["methods"] = ["pattern_net", "pattern_attribution"]
+    outcome = lab.run()
+    assert outcome.exit_code == 0, outcome.stdout
+    fitted = [
+        lab.sidecar("a", target, "pattern_net")["facts"]["more"]["patterns_fitted_on"]
+        for target in ("whole", "unit")
+    ]
+    assert fitted == ["a, b", "the explained volume itself"]
