@@ -111,8 +111,8 @@ def dissect(
 
     Exit code 0: all is well. 2: a config or a file that you can mend.
     """
-    from esegeta.cli.dissection import show_dissected
     from esegeta.cli.progress import listen
+    from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
@@ -176,7 +176,7 @@ def retrain(
 @app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
-    from esegeta.cli.validate import show_checked
+    from esegeta.cli.show import show_checked
     from esegeta.config import load_config
 
     show_checked(load_config(config, overrides or []), device=device)
@@ -187,7 +187,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method.")] = None,
 ) -> None:
     """List the attribution methods, or explain one."""
-    from esegeta.cli.methods import show_method, show_methods
+    from esegeta.cli.catalogue import show_method, show_methods
 
     show_methods() if name is None else show_method(name)
 
@@ -197,7 +197,7 @@ def scores(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One score.")] = None,
 ) -> None:
     """List the scores with their ranges and better directions, or explain one."""
-    from esegeta.cli.scores import show_score, show_scores
+    from esegeta.cli.catalogue import show_score, show_scores
 
     show_scores() if name is None else show_score(name)
 

@@ -1,13 +1,22 @@
-"""What the listing commands print."""
+"""What commands print of experiments, layers, dissections and retrainings."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
+from esegeta.errors import ConfigError
 from esegeta.model import Layer
-from esegeta.workflow import Experiment, build_network, probe_network
+from esegeta.workflow import Experiment, build_experiment, build_network, probe_network
 from esegeta.workflow.checks import probe_layers
-from esegeta.workflow.retrain import Retraining
+from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
+from esegeta.workflow.retrain import Retraining, build_retraining
 
 
 def show_layers(config: RunConfig) -> None:
@@ -51,3 +60,62 @@ def _layer_line(layer: Layer) -> str:
     shape = "not run" if layer.output_shape is None else shape_text(layer.output_shape[1:])
     name = layer.name or "(network)"
     return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
+
+
+def show_checked(config: RunConfig, *, device: str | None) -> None:
+    """Check every block of a config, and only then print what it would do.
+
+    Raises:
+        EsegetaError: the first thing found wrong with any of them.
+    """
+    keys = config.keys
+    if keys.dissection is None and len(keys.missing_of_run) == 2:
+        place = config.document.place(())
+        raise ConfigError(
+            "\n".join(f"{place}: {key}: missing" for key in keys.missing_of_run),
+            hint="`esegeta run` needs both; `esegeta dissect` needs a `dissection` instead",
+        )
+    dissection = None if keys.dissection is None else build_dissection(config, device=device)
+    if keys.targets or dissection is None:
+        experiment = build_experiment(config, device=device)
+        retraining = None if keys.retrain is None else build_retraining(experiment)
+        show_experiment(experiment)
+        if retraining is not None:
+            show_retraining(retraining)
+    if dissection is not None:
+        show_dissection(dissection)
+
+
+PLAIN_WIDTH = 140
+
+
+def show_dissection(dissection: Dissection) -> None:
+    """Print what a dissection would do."""
+    keys = dissection.keys
+    layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in dissection.layers)
+    print(f"{dissection.basis.config.document.path}: valid for a dissection")
+    print(f"  cases: {', '.join(case.name for case in dissection.basis.cases)}")
+    print(f"  layers (units): {layers}")
+    print(f"  concepts: {', '.join(dissection.concepts.names)}")
+    print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")
+    print(f"  results go to {dissection.folder}")
+    for note in dissection.basis.notes:
+        print(f"  note: {note}")
+
+
+def show_dissected(dissected: Dissected, folder: Path) -> None:
+    """Print the detectors of each layer."""
+    table = Table("layer", "units", "named", "unique", "detectors", box=None, pad_edge=False)
+    for name, layer in dissected.summary["layers"].items():
+        found = ", ".join(_concept(concept, units) for concept, units in layer["detectors"].items())
+        numbers = (layer["units"], layer["named_units"], layer["unique_detectors"])
+        table.add_row(escape(name), *(str(number) for number in numbers), escape(found) or "none")
+    console = Console()
+    (console if console.is_terminal else Console(width=PLAIN_WIDTH)).print(table)
+    took = "finished before" if dissected.skipped else f"in {dissected.seconds:.1f} s"
+    total = dissected.summary["named_units"], dissected.summary["units"]
+    print(f"{total[0]} of {total[1]} units named, {took}; results in {folder}")
+
+
+def _concept(name: str, units: list[Any]) -> str:
+    return f"{name} {len(units)}"

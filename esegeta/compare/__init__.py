@@ -1,9 +1,14 @@
 """The study: many runs in one table, with statistics that can be trusted."""
 
 from esegeta.compare.account import testing_sentence
-from esegeta.compare.leaderboard import nulls_sentence
+from esegeta.compare.leaderboard import (
+    Standing,
+    held_up_by_random,
+    nulls_sentence,
+    num_ranked_scores,
+    standings,
+)
 from esegeta.compare.save import save_study
-from esegeta.compare.standing import Standing, held_up_by_random, num_ranked_scores, standings
 from esegeta.compare.study import ScoreResult, Study, compare_runs
 
 __all__ = [

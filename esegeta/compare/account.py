@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from esegeta.compare.difference import Difference
 from esegeta.compare.leaderboard import nulls_sentence
-from esegeta.compare.paired import ALPHA, FEWEST_CASES
 from esegeta.compare.scores import owners_of
-from esegeta.compare.signed_rank import EXACT_UP_TO, fewest_pairs, least_corrected_p
+from esegeta.compare.significance import (
+    ALPHA,
+    EXACT_UP_TO,
+    FEWEST_CASES,
+    Difference,
+    fewest_pairs,
+    least_corrected_p,
+)
 from esegeta.compare.study import ScoreResult, Study
 from esegeta.report import Cell, Table, escape, number_text, p_text, to_markdown
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from esegeta.compare.difference import Difference
-from esegeta.compare.leaderboard import ARROWS
+from esegeta.compare.leaderboard import ARROWS, standings
 from esegeta.compare.merge import Competitor, Kind
-from esegeta.compare.paired import ALPHA
-from esegeta.compare.standing import standings
+from esegeta.compare.significance import ALPHA, Difference
 from esegeta.compare.study import ScoreResult, Study
 from esegeta.report import BoxPage, BoxPanel, HeatMap, RankDiagram, p_text
 

@@ -8,14 +8,18 @@ from functools import cached_property
 from pathlib import Path
 
 from esegeta.compare.correlation import Correlation, correlate
-from esegeta.compare.difference import Difference, find_difference
 from esegeta.compare.folder import RunFolder, is_comparison, read_run_folder
 from esegeta.compare.merge import Competitor, Kind, Merged, merge_folders
-from esegeta.compare.paired import Paired, compare_pairs
-from esegeta.compare.ranking import Ranking, rank_competitors
-from esegeta.compare.score_table import ScoreTable, tabulate
+from esegeta.compare.score_table import (
+    Ranking,
+    ScoreTable,
+    Summary,
+    rank_competitors,
+    summarize,
+    tabulate,
+)
 from esegeta.compare.scores import in_order
-from esegeta.compare.summary import Summary, summarize
+from esegeta.compare.significance import Difference, Paired, compare_pairs, find_difference
 from esegeta.errors import RunError
 
 

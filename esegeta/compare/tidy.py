@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from esegeta.compare.paired import Paired
+from esegeta.compare.significance import Paired
 from esegeta.compare.study import ScoreResult, Study
 
 Record = tuple[str | int | float | None, ...]

@@ -10,7 +10,6 @@ from esegeta.dissection.chance import (
     p_values,
     q_values,
 )
-from esegeta.dissection.clusters import cluster_units
 from esegeta.dissection.concept import (
     SIDES,
     Boundary,
@@ -37,11 +36,9 @@ from esegeta.dissection.curves import (
     positions_within,
 )
 from esegeta.dissection.cuts import NUM_CUTS, Cuts, Sketch
-from esegeta.dissection.effects import RESOLUTION, NodeScale, adjust_edges, direct_effect
 from esegeta.dissection.findings import Bar, Pair, UnitFinding, best_pair, detectors, pairs_of
 from esegeta.dissection.information import Bins, Dependence, dependence, normalised_information
 from esegeta.dissection.levels import LevelFinder, Levels
-from esegeta.dissection.partition import Partition
 from esegeta.dissection.parts import UnitParts
 from esegeta.dissection.places import Places, draw_places, num_places
 from esegeta.dissection.quantile import (
@@ -51,9 +48,19 @@ from esegeta.dissection.quantile import (
     rank_of,
     threshold_finder,
 )
-from esegeta.dissection.tally import Tally, tally
+from esegeta.dissection.tally import Partition, Tally, tally
 from esegeta.dissection.totals import FOLDS, Totals, count_held_out
-from esegeta.dissection.trails import Trail, TrailEdge, TrailNode, strongest_trails
+from esegeta.dissection.trails import (
+    RESOLUTION,
+    NodeScale,
+    Trail,
+    TrailEdge,
+    TrailNode,
+    adjust_edges,
+    cluster_units,
+    direct_effect,
+    strongest_trails,
+)
 
 __all__ = [
     "CHANCES",

@@ -16,8 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.dissection.above import Above, above_by_units
-from esegeta.dissection.partition import Partition
-from esegeta.dissection.tally import Tally
+from esegeta.dissection.tally import Partition, Tally
 from esegeta.errors import ConfigError
 
 PLACES_AT_A_TIME = 1 << 22

@@ -15,10 +15,9 @@ from esegeta.dissection.chance import Chance
 from esegeta.dissection.curves import histograms, positions_within
 from esegeta.dissection.cuts import Cuts
 from esegeta.dissection.levels import Levels, inner_positions, is_dead
-from esegeta.dissection.partition import Partition
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.quantile import LargestValues, rank_of
-from esegeta.dissection.tally import Tally, tally
+from esegeta.dissection.tally import Partition, Tally, tally
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6

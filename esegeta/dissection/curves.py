@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from esegeta.dissection.partition import Partition
+from esegeta.dissection.tally import Partition
 from esegeta.predict import LayerGrid
 
 Histograms = Int[Tensor, "U E M"]

@@ -18,9 +18,8 @@ from esegeta.dissection.chance import p_values, q_values
 from esegeta.dissection.counts import CaseCounts
 from esegeta.dissection.curves import auroc, best_thresholds, count_at
 from esegeta.dissection.levels import Levels
-from esegeta.dissection.partition import Partition
 from esegeta.dissection.parts import UnitParts
-from esegeta.dissection.tally import Tally
+from esegeta.dissection.tally import Partition, Tally
 from esegeta.predict import UnitMaps
 
 VOXELS_AT_A_TIME = 1 << 21

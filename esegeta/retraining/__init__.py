@@ -1,7 +1,5 @@
 """Retraining: do networks need what a method points at? ROAR and KAR, numbers in, numbers out."""
 
-from esegeta.retraining.dice import MEAN, fold_dice, sample_dice
-from esegeta.retraining.patches import Patches, PatchSampler, Spot
 from esegeta.retraining.recipe import (
     Recipe,
     Schedule,
@@ -19,10 +17,27 @@ from esegeta.retraining.removal import (
     importance_of,
     rank_voxels,
 )
-from esegeta.retraining.samples import Sample, make_samples, slab_axis, slab_boxes, whole_box
-from esegeta.retraining.summary import DicePoint, DiceRow, summarize, t_interval, verdict
-from esegeta.retraining.train import train_logits, train_network
-from esegeta.retraining.training import Stream, Training, seed_of
+from esegeta.retraining.samples import (
+    Patches,
+    PatchSampler,
+    Sample,
+    Spot,
+    make_samples,
+    slab_axis,
+    slab_boxes,
+    whole_box,
+)
+from esegeta.retraining.summary import (
+    MEAN,
+    DicePoint,
+    DiceRow,
+    fold_dice,
+    sample_dice,
+    summarize,
+    t_interval,
+    verdict,
+)
+from esegeta.retraining.train import Stream, Training, seed_of, train_logits, train_network
 
 __all__ = [
     "EMPTY",

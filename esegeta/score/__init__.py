@@ -1,10 +1,7 @@
 """Scores of maps: one family a file, and the table of them all."""
 
 from esegeta.score.completeness import Completeness
-from esegeta.score.complexity import Entropy, Gini
-from esegeta.score.deletion import Deletion, Insertion, Road
-from esegeta.score.dice_drop import DiceDrop
-from esegeta.score.effective_complexity import EffectiveComplexity
+from esegeta.score.complexity import EffectiveComplexity, Entropy, Gini
 from esegeta.score.flips import ConsistencyUnderFlips
 from esegeta.score.infidelity import Infidelity
 from esegeta.score.localisation import (
@@ -15,6 +12,7 @@ from esegeta.score.localisation import (
     RelevanceMass,
     RelevanceRank,
 )
+from esegeta.score.removal_curves import Deletion, DiceDrop, Insertion, Road
 from esegeta.score.sanity import (
     SANITY,
     ClassSensitivity,

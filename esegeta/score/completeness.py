@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from esegeta.explain import Attribution, Baseline, Explainer, baselines_of, parse_baseline
-from esegeta.score.removal.over_parts import is_still
+from esegeta.score.removal.ladder import is_still
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 

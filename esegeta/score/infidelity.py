@@ -1,8 +1,8 @@
-"""Infidelity: does the map predict how the target changes under perturbation?"""
+"""How well a map foresees the target of images with boxes taken out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -22,10 +22,39 @@ from esegeta.explain import (
     parse_features,
     standard_deviation,
 )
-from esegeta.score.boxes import box_falls, random_boxes
+from esegeta.explain.perturbation.occlusion import Patch, falls_of_target
+from esegeta.predict import Box
 from esegeta.score.removal.ladder import removals_of
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 from esegeta.score.sensitivity_n import random_coalitions
+from esegeta.volume import Grid
+
+
+def random_boxes(grid: Grid, side_mm: float, count: int, *, seed: int) -> list[Box]:
+    """Return boxes of one side that lie inside a volume, each place as likely as any other."""
+    generator = torch.Generator().manual_seed(seed)
+    sides = [
+        min(length, max(1, round(side_mm / spacing)))
+        for length, spacing in zip(grid.shape, grid.spacing_mm, strict=True)
+    ]
+    boxes = []
+    for _ in range(count):
+        starts = [
+            int(torch.randint(length - side + 1, (1,), generator=generator))
+            for length, side in zip(grid.shape, sides, strict=True)
+        ]
+        boxes.append(
+            tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+        )
+    return boxes
+
+
+def box_falls(objective: Objective, boxes: Sequence[Box], baseline: Image) -> Float64[Tensor, " M"]:
+    """Return how far the target falls when each box is replaced, all channels; on the CPU."""
+    channels = slice(0, objective.volume.num_channels)
+    patches = [Patch(index, box, channels) for index, box in enumerate(boxes)]
+    return falls_of_target(objective, patches, baseline).cpu()
+
 
 Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
 """What the map foresees of each perturbation, and how far the target fell."""

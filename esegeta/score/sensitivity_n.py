@@ -11,8 +11,7 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Features, parse_features
-from esegeta.score.removal.ladder import removals_of
-from esegeta.score.removal.over_parts import RESOLUTION
+from esegeta.score.removal.ladder import RESOLUTION, removals_of
 from esegeta.score.removal.replacement import Replacement, parse_replacement
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 

@@ -1,6 +1,5 @@
 """Targets: what of a prediction, over which voxels, reduced how."""
 
-from esegeta.targets.quantity import QUANTITIES, Quantity
 from esegeta.targets.reading import Reading, UnitScene, require_one_layer
 from esegeta.targets.region import (
     DISTANCE_TOLERANCE_MM,
@@ -24,7 +23,7 @@ from esegeta.targets.scene import Scene
 from esegeta.targets.split import split_components
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.targets.unit import UnitTarget
-from esegeta.targets.voxels import VoxelTarget
+from esegeta.targets.voxels import QUANTITIES, Quantity, VoxelTarget
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
 
 __all__ = [

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask
 from esegeta.errors import TargetError
-from esegeta.targets.components import connected_components
-from esegeta.targets.scene import Scene
+from esegeta.targets.scene import Scene, connected_components
 from esegeta.volume import Grid
 
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from esegeta.errors import EmptyTargetError, TargetError
-from esegeta.targets.components import measure_components
 from esegeta.targets.region import Component
-from esegeta.targets.scene import Scene
+from esegeta.targets.scene import Scene, measure_components
 from esegeta.targets.unit import UnitTarget
 from esegeta.targets.voxels import VoxelTarget
 

@@ -2,7 +2,6 @@
 
 from esegeta.volume.atomic import atomic_path, sweep, write_json, write_text
 from esegeta.volume.grid import Grid, grid_of_spacing
-from esegeta.volume.inverse import reorient_like, resample
 from esegeta.volume.load import (
     Case,
     Reading,
@@ -13,7 +12,14 @@ from esegeta.volume.load import (
     read_volume,
     require_same_grid,
 )
-from esegeta.volume.maps import map_on_source, write_label_map, write_map, write_map_on_grid
+from esegeta.volume.maps import (
+    map_on_source,
+    reorient_like,
+    resample,
+    write_label_map,
+    write_map,
+    write_map_on_grid,
+)
 from esegeta.volume.picture import is_picture
 from esegeta.volume.preprocess import Intensity, Preprocess
 from esegeta.volume.volume import Source, Volume, volume_from_tensor

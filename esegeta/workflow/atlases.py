@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esegeta.config import RunConfig
-from esegeta.config.aggregate import OWN_LABELS
+from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError
 from esegeta.explain import Atlas
 from esegeta.model import Labels, file_sha256

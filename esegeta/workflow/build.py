@@ -1,4 +1,4 @@
-"""From a config to built objects, all of them checked."""
+"""From a config to an experiment: everything built and checked before anything is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from esegeta.config import RunConfig, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
-from esegeta.explain import Explainer
+from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     Labels,
     build_module_network,
@@ -26,7 +26,7 @@ from esegeta.model import (
     resolve_device,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
-from esegeta.score import Score
+from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
@@ -39,8 +39,37 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.nulls import join_null_competitors
 from esegeta.workflow.targets import TargetPlan, plan_targets
+
+
+def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
+    """Return a run's methods, null competitors among them where a score asks, and notes on it.
+
+    Where `random_map_baseline` is among the scores, `random_map` and `edge_map` are methods too,
+    unless they are listed: every leaderboard then has a line that all others must beat.
+
+    Raises:
+        ConfigError: another method has the id of a null competitor that is to join.
+    """
+    asked = any(isinstance(score, RandomMapBaseline) for score in config.scores.values())
+    listed = {method.name for method in config.methods.values()}
+    missing = [name for name in NULL if name not in listed]
+    if not asked or not missing:
+        return config.methods, ()
+    for index, identity in enumerate(config.methods):
+        if identity in missing:
+            raise ConfigError(
+                f"{config.document.place(('methods', index))}: methods[{index}]: the id "
+                f'"{identity}" is that of a null competitor, which {RandomMapBaseline.name} adds',
+                hint="give it another id",
+            )
+    nulls: dict[str, Explainer] = {
+        RandomMap.name: RandomMap(seed=config.keys.seed),
+        EdgeMap.name: EdgeMap(),
+    }
+    joining = {name: nulls[name] for name in missing}
+    note = f"{RandomMapBaseline.name}: {' and '.join(joining)} beside the methods, to be beaten"
+    return {**config.methods, **joining}, (note,)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

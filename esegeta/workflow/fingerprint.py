@@ -13,7 +13,7 @@ from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.files import atlas_file, baseline_files, nested
-from esegeta.workflow.patterns import patterns_fingerprint
+from esegeta.workflow.prepared import patterns_fingerprint
 from esegeta.workflow.targets import TargetPlan
 
 

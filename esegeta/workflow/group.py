@@ -11,8 +11,8 @@ from typing import TypeVar
 from esegeta.explain import Attribution
 from esegeta.targets import FrozenTarget, Target
 from esegeta.volume import Volume
-from esegeta.workflow.loaded import with_files
 from esegeta.workflow.outcome import UnitResult
+from esegeta.workflow.prepared import with_files
 from esegeta.workflow.targets import TargetPlan
 from esegeta.workflow.unit import Ground, Unit
 

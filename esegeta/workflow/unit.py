@@ -21,9 +21,8 @@ from esegeta.score import Score, ScoreContext, Workings
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import Case, Volume
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.loaded import with_files
 from esegeta.workflow.outcome import UnitResult
-from esegeta.workflow.patterns import with_patterns
+from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.scoring import score_map, scored_before
 
 Result = TypeVar("Result")

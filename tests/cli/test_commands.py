@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 
 from esegeta import __version__
+from esegeta.cli.catalogue import FAMILIES, show_method, show_methods
+from esegeta.cli.catalogue import FAMILIES as SCORE_FAMILIES
 from esegeta.cli.help_page import parse_help
-from esegeta.cli.methods import FAMILIES, show_method, show_methods
-from esegeta.cli.scores import FAMILIES as SCORE_FAMILIES
 from esegeta.cli.starter import STARTER
 from esegeta.config import load_config
 from esegeta.config.dissection import DissectionKeys

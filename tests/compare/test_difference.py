@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esegeta.compare.difference import (
+from esegeta.compare.score_table import rank_competitors
+from esegeta.compare.significance import (
     Difference,
     critical_difference,
     find_difference,
     friedman,
     longest_cliques,
 )
-from esegeta.compare.ranking import rank_competitors
 from tests.compare.tables import table_of
 
 DEMSAR = np.array(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from esegeta.compare import Study, compare_runs
-from esegeta.compare.difference import Difference
 from esegeta.compare.figures import box_pages, correlation_map, rank_diagrams
+from esegeta.compare.significance import Difference
 from tests.compare.runs import FakeRun, Key
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from esegeta.compare.merge import Competitor
-from esegeta.compare.paired import compare_pair, compare_pairs, pairs_of
+from esegeta.compare.significance import compare_pair, compare_pairs, pairs_of
 from tests.compare.tables import competitors_of, table_of
 
 A, B = competitors_of(2)

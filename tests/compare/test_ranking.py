@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from esegeta.compare.ranking import rank_competitors
+from esegeta.compare.score_table import rank_competitors
 from tests.compare.tables import competitors_of, table_of
 
 

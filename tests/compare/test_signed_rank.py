@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esegeta.compare.signed_rank import fewest_pairs, holm, least_corrected_p, signed_rank
+from esegeta.compare.significance import fewest_pairs, holm, least_corrected_p, signed_rank
 
 
 def drawn(num: int, seed: int, *, rounded: bool = False) -> np.ndarray:

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from esegeta.compare.score_table import mean_by_case
-from esegeta.compare.summary import summarize
+from esegeta.compare.score_table import mean_by_case, summarize
 from tests.compare.tables import table_of
 
 

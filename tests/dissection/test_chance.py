@@ -19,8 +19,7 @@ from esegeta.dissection.chance import (
     p_values,
     q_values,
 )
-from esegeta.dissection.partition import Partition
-from esegeta.dissection.tally import tally
+from esegeta.dissection.tally import Partition, tally
 from esegeta.errors import ConfigError
 
 SHAPE = (12, 10, 8)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.cluster import AgglomerativeClustering
 
-from esegeta.dissection.clusters import cluster_units
+from esegeta.dissection.trails import cluster_units
 
 SIGNS = torch.tensor([1, 1, -1, 1, 1, 1, 1, 1, 1])
 OF = [0, 1, 0, 2, 1, 0, 2, 1, 0]

@@ -15,7 +15,7 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
-from esegeta.dissection.partition import Partition
+from esegeta.dissection.tally import Partition
 from esegeta.predict import LayerGrid, WindowPlan
 
 

@@ -8,8 +8,7 @@ import torch
 from sklearn.metrics import mutual_info_score
 
 from esegeta.dissection.above import Above
-from esegeta.dissection.partition import Partition
-from esegeta.dissection.tally import Tally, tally
+from esegeta.dissection.tally import Partition, Tally, tally
 
 
 def some_masks(num: int, shape: tuple[int, ...] = (7, 6, 5)) -> list[torch.Tensor]:

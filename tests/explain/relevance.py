@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.composites import one_rule
-from esegeta.explain.backprop.graph import mark_last
+from esegeta.explain.backprop.carry import mark_last
 from esegeta.explain.backprop.lrp import LrpRules
 from esegeta.explain.backprop.relevance import Carrier, Rules
-from esegeta.explain.backprop.rules import Settings
+from esegeta.explain.backprop.rules import Settings, one_rule
 from esegeta.model import held_still
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.activations import (
+from esegeta.explain.backprop.calls import (
     ACTIVATIONS,
     CURVES,
     PRODUCTS,
     QUOTIENTS,
+    Call,
+    Intercept,
     Resolved,
     resolve,
     spelled,
 )
-from esegeta.explain.backprop.intercept import Call, Intercept
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "prelu": (torch.tensor([0.3]),),

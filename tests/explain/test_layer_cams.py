@@ -21,9 +21,9 @@ from esegeta.explain import (
     ScoreCam,
     XResCam,
 )
+from esegeta.explain.layer.assemble import LayerFields
 from esegeta.explain.layer.cut import Site
-from esegeta.explain.layer.fields import LayerFields
-from esegeta.explain.layer.xres_cam import expand_pooled
+from esegeta.explain.layer.gradient_cams import expand_pooled
 from esegeta.explain.objective import Objective
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, WindowPlan
@@ -203,9 +203,9 @@ def test_units_may_be_held_one_at_a_time(
     """Where all units would take too much room the windows are run again."""
     model, image = predictor(Smooth(ndim), (8,) * ndim), volume((12, 8, 8)[:ndim])
     target = frozen(model, image)
-    monkeypatch.setattr("esegeta.explain.layer.fields.PART_OF_A_VOLUME", 100.0)
+    monkeypatch.setattr("esegeta.explain.layer.assemble.PART_OF_A_VOLUME", 100.0)
     at_once = method(layer="down").explain(model, image, target)
-    monkeypatch.setattr("esegeta.explain.layer.fields.PART_OF_A_VOLUME", 0.0)
+    monkeypatch.setattr("esegeta.explain.layer.assemble.PART_OF_A_VOLUME", 0.0)
     one_by_one = method(layer="down").explain(model, image, target)
     assert relative_gap(one_by_one.data, at_once.data) < TOLERANCE
     assert one_by_one.facts.windows_run > at_once.facts.windows_run

@@ -15,12 +15,11 @@ from torch.nn import functional as F
 
 from esegeta.errors import ConfigError, DataError, ModelError
 from esegeta.explain import Explainer, InputXGradient, LayerwiseRelevance
-from esegeta.explain.backprop.composites import COMPOSITES, one_rule
-from esegeta.explain.backprop.graph import mark_last
+from esegeta.explain.backprop.carry import mark_last
 from esegeta.explain.backprop.lrp import LrpRules
 from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.relevance import Carrier
-from esegeta.explain.backprop.rules import Settings
+from esegeta.explain.backprop.rules import COMPOSITES, Settings, one_rule
 from esegeta.model import held_still
 from esegeta.predict import LinearForm, WindowPlan
 from tests.builders import NORMS, SHAPES, predictor, randomise_norms, unet, volume

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.composites import one_rule
 from esegeta.explain.backprop.lrp import LrpRules
-from esegeta.explain.backprop.rules import RULES, Settings
+from esegeta.explain.backprop.rules import RULES, Settings, one_rule
 from tests.explain.relevance import by_rule, slow_rule, spread_back
 from tests.oracles import relative_gap
 

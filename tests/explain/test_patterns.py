@@ -19,7 +19,7 @@ from esegeta.explain import (
     Saliency,
     fit_patterns,
 )
-from esegeta.explain.backprop.graph import mark_last
+from esegeta.explain.backprop.carry import mark_last
 from esegeta.explain.backprop.relevance import LayerCarrier
 from esegeta.model import held_still
 from esegeta.predict import Predictor

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from esegeta.predict import WindowPlan
-from esegeta.retraining.patches import Patches, PatchSampler
-from esegeta.retraining.samples import Sample, whole_box
+from esegeta.retraining.samples import Patches, PatchSampler, Sample, whole_box
 
 
 def sample(shape: tuple[int, ...], place: int = 0, labels: tuple[int, ...] = (1, 2)) -> Sample:

@@ -13,9 +13,8 @@ from esegeta.config.retrain import RetrainKeys
 from esegeta.errors import ModelError
 from esegeta.model import Labels
 from esegeta.predict import WindowPlan
-from esegeta.retraining.dice import fold_dice, sample_dice
-from esegeta.retraining.patches import Patches
-from esegeta.retraining.samples import Sample, whole_box
+from esegeta.retraining.samples import Patches, Sample, whole_box
+from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.targets import dice_of
 from esegeta.workflow.retrain.plan import plan_recipe

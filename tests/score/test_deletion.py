@@ -19,7 +19,8 @@ from esegeta.score import (
     Score,
     Workings,
 )
-from esegeta.score.removal import NoisyLinear, impute
+from esegeta.score.removal import NoisyLinear
+from esegeta.score.removal import replacement as impute
 from esegeta.score.removal.ladder import rank_in_steps
 from tests.builders import SHAPES, linear, predictor, volume
 from tests.networks import Counting

@@ -12,7 +12,7 @@ import torch
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import EdgeMap, Explainer, InputXGradient, PatternNet, Saliency, fit_patterns
 from esegeta.score import EfficientMprt, Judgement, ScoreContext
-from esegeta.score.sanity.efficient_mprt import histogram_entropy
+from esegeta.score.sanity.parameter_randomization import histogram_entropy
 from esegeta.score.sanity.weights import RandomWeights
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Counting

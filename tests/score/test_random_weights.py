@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from esegeta.errors import ModelError
 from esegeta.predict import Predictor
-from esegeta.score.sanity.layers import evenly
-from esegeta.score.sanity.weights import RandomWeights, random_tensors
+from esegeta.score.sanity.weights import RandomWeights, evenly, random_tensors
 from esegeta.targets import Scene, UnitTarget
 from tests.builders import SHAPES, convolution, predictor, unet, volume
 from tests.networks import Failing

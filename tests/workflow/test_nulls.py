@@ -8,7 +8,7 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.explain import RandomMap
-from esegeta.workflow.nulls import join_null_competitors
+from esegeta.workflow.build import join_null_competitors
 from tests.experiments import Lab, refused, unet_lab
 
 BASE = {"name": "infidelity", "samples": 3}

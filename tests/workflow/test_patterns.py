@@ -10,7 +10,7 @@ from esegeta.config import load_config
 from esegeta.explain import PatternAttribution, PatternNet, Saliency, SmoothGrad, fit_patterns
 from esegeta.volume import read_case
 from esegeta.workflow.build import Experiment, build_experiment
-from esegeta.workflow.patterns import (
+from esegeta.workflow.prepared import (
     patterns_fingerprint,
     patterns_of,
     patterns_path,
@@ -45,7 +45,7 @@ def test_they_are_learned_from_all_cases_and_found_again(
         assert torch.equal(found.fitted.values[key], value)
     assert patterns_path(experiment).is_file()
     # Another run over the same inputs reads them; nothing is learned again.
-    monkeypatch.setattr("esegeta.workflow.patterns.fit_patterns", None)
+    monkeypatch.setattr("esegeta.workflow.prepared.fit_patterns", None)
     again = patterns_of(build(lab))
     assert all(torch.equal(again.values[key], value) for key, value in expected.values.items())
 

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import MapError
-from esegeta.explain.backprop.activations import ACTIVATIONS, Resolved, resolve, spelled
-from esegeta.explain.backprop.intercept import Call, Intercept
+from esegeta.explain.backprop.calls import ACTIVATIONS, Call, Intercept, Resolved, resolve, spelled
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows

@@ -21,17 +21,18 @@ from torch.nn import functional as F
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from esegeta.errors import ModelError
-from esegeta.explain.backprop.activations import (
+from esegeta.explain.backprop.calls import (
     ACTIVATIONS,
     CURVES,
     PRODUCTS,
     QUOTIENTS,
+    Call,
+    Intercept,
     Resolved,
     requires_grad,
     resolve,
     spelled,
 )
-from esegeta.explain.backprop.intercept import Call, Intercept
 from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, secant, sloped
 
 NODES = 16

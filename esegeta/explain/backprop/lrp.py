@@ -15,15 +15,18 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ConfigError, DataError
-from esegeta.explain.backprop.composites import COMPOSITES, Composite, CompositeName, one_rule
 from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation, scale_of
 from esegeta.explain.backprop.relevance import Rules, SumCall
 from esegeta.explain.backprop.rules import (
+    COMPOSITES,
     RULES,
+    Composite,
+    CompositeName,
     RuleName,
     Settings,
     divide,
+    one_rule,
     share_out,
     weightless,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ModelError
-from esegeta.explain.backprop.graph import mark_last, nodes_without_rule
+from esegeta.explain.backprop.carry import mark_last, nodes_without_rule
 from esegeta.explain.backprop.relevance import Carrier, Rules
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import WindowMap

@@ -18,16 +18,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from esegeta.explain.backprop import functions as kinds
-from esegeta.explain.backprop.arguments import call_with, first_of, two_of, without_first
-from esegeta.explain.backprop.carry import Note, Spread, carry, pass_on
-from esegeta.explain.backprop.graph import is_gate
-from esegeta.explain.backprop.intercept import Call, Intercept
-from esegeta.explain.backprop.intercept import Rule as Interception
-from esegeta.explain.backprop.norms import NORMS, frozen_norm
+from esegeta.explain.backprop.calls import (
+    Call,
+    Intercept,
+    call_with,
+    first_of,
+    two_of,
+    without_first,
+)
+from esegeta.explain.backprop.calls import Rule as Interception
+from esegeta.explain.backprop.carry import Note, Spread, carry, is_gate, pass_on
 from esegeta.explain.backprop.operations import (
+    NORMS,
     SIGNATURES,
     LinearCall,
     Place,
+    frozen_norm,
     linear_call,
     scaling_call,
 )

@@ -1,4 +1,4 @@
-"""The rules of layer-wise relevance propagation for one linear operation `z = W x + b`.
+"""Rules by which relevance is shared out over inputs, and composites of them for a network.
 
 Each splits an output's relevance R_j over what the output was summed from, in proportion to
 contributions c_ij; the bias keeps its own part:
@@ -214,3 +214,50 @@ def _by_sign(x: Tensor, for_positive: Tensor, for_negative: Tensor) -> list[Term
 def _plain_outputs(call: LinearCall, x: Tensor) -> Tensor:
     z = call.outputs(x, call.weight)
     return z if call.bias is None else z + call.bias
+
+
+CompositeName = Literal["epsilon_plus_flat", "epsilon_gamma_box", "deep_taylor", "none"]
+
+Choice = Callable[[LinearCall], RuleName]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Rules by where an operation stands: the first, those between, and the top.
+
+    The top are dense operations (`nn.Linear`) and those that give the logits; a norm with nothing
+    linear before it takes the epsilon rule, by which each value keeps its own.
+
+    Args:
+        first: rule of operations that take the image.
+        middle: of all others.
+        top: of dense operations and of those that give the logits.
+    """
+
+    first: RuleName
+    middle: RuleName
+    top: RuleName
+
+    def __call__(self, call: LinearCall) -> RuleName:
+        """Return the rule of one operation."""
+        if call.kind == "scaling":
+            return "epsilon"
+        if call.place.is_first:
+            return self.first
+        if call.kind == "dense" or call.place.is_last:
+            return self.top
+        return self.middle
+
+
+COMPOSITES: dict[CompositeName, Composite] = {
+    "epsilon_plus_flat": Composite(first="flat", middle="z_plus", top="epsilon"),
+    "epsilon_gamma_box": Composite(first="z_box", middle="gamma", top="epsilon"),
+    "deep_taylor": Composite(first="z_box", middle="z_plus", top="z_plus"),
+}
+"""Composites by the names that configs use."""
+
+
+def one_rule(rule: RuleName) -> Composite:
+    """Return the composite of a single rule; the box is a rule of images, behind it is z_plus."""
+    rest: RuleName = "z_plus" if rule == "z_box" else rule
+    return Composite(first=rule, middle=rest, top=rest)

@@ -1,20 +1,19 @@
 """Methods that explain the target by the activations of a layer."""
 
 from esegeta.explain.explainer import Explainer
-from esegeta.explain.layer.ablation_cam import AblationCam
-from esegeta.explain.layer.grad_cam import GradCam
-from esegeta.explain.layer.grad_cam_pp import GradCamPP
+from esegeta.explain.layer.gain_cams import AblationCam, ScoreCam
+from esegeta.explain.layer.gradient_cams import (
+    GradCam,
+    GradCamPP,
+    HiResCam,
+    LayerGradientXActivation,
+    XResCam,
+)
 from esegeta.explain.layer.guided_grad_cam import GuidedGradCam
-from esegeta.explain.layer.hires_cam import HiResCam
-from esegeta.explain.layer.internal_influence import InternalInfluence
+from esegeta.explain.layer.input_paths import InternalInfluence, LayerConductance
 from esegeta.explain.layer.layer_activation import LayerActivation
-from esegeta.explain.layer.layer_conductance import LayerConductance
 from esegeta.explain.layer.layer_deep_lift import LayerDeepLift
-from esegeta.explain.layer.layer_gradient_shap import LayerGradientShap
-from esegeta.explain.layer.layer_gradient_x_activation import LayerGradientXActivation
-from esegeta.explain.layer.layer_integrated_gradients import LayerIntegratedGradients
-from esegeta.explain.layer.score_cam import ScoreCam
-from esegeta.explain.layer.xres_cam import XResCam
+from esegeta.explain.layer.layer_paths import LayerGradientShap, LayerIntegratedGradients
 
 LAYER: dict[str, type[Explainer]] = {
     "grad_cam": GradCam,

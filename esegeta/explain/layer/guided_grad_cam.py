@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from esegeta.explain.backprop.guided import GuidedBackprop
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.layer.grad_cam import GradCam
+from esegeta.explain.layer.gradient_cams import GradCam
 from esegeta.explain.objective import Objective
 
 

@@ -15,8 +15,8 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import Site, cut_at, spatial
+from esegeta.explain.layer.input_paths import crops_of
 from esegeta.explain.layer.method import LayerMethod, LayerResult
-from esegeta.explain.layer.path import crops_of
 from esegeta.explain.objective import Objective
 from esegeta.predict import Pieces
 

@@ -2,7 +2,6 @@
 
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
-from esegeta.explain.perturbation.feature_ablation import FeatureAblation
 from esegeta.explain.perturbation.features import Features, Partition, parse_features
 from esegeta.explain.perturbation.game import Game
 from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
@@ -10,6 +9,7 @@ from esegeta.explain.perturbation.lime import Lime
 from esegeta.explain.perturbation.meaningful import MeaningfulPerturbation
 from esegeta.explain.perturbation.misure import MiSuRe
 from esegeta.explain.perturbation.occlusion import Occlusion
+from esegeta.explain.perturbation.over_features import FeatureAblation
 from esegeta.explain.perturbation.rise import Rise
 from esegeta.explain.perturbation.shapley import ExactShapley, ShapleyValueSampling
 

@@ -1,10 +1,15 @@
 """Localisation: does the map lie where the structure lies, and how far beyond does it reach?"""
 
-from esegeta.score.localisation.auroc import Auroc
 from esegeta.score.localisation.halo import HaloProfile
-from esegeta.score.localisation.localisation import Against, Localisation, Use
-from esegeta.score.localisation.pointing import PointingGame
-from esegeta.score.localisation.relevance import RelevanceMass, RelevanceRank
+from esegeta.score.localisation.localisation import (
+    Against,
+    Auroc,
+    Localisation,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+    Use,
+)
 from esegeta.score.score import Score
 
 LOCALISATION: dict[str, type[Score]] = {

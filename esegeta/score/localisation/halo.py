@@ -13,8 +13,7 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.localisation.distance import TOUCHES_MM
-from esegeta.score.localisation.localisation import Localisation, Use
+from esegeta.score.localisation.localisation import TOUCHES_MM, Localisation, Use
 from esegeta.score.score import Curve, Judgement, Quality, ScoreContext
 
 ROUNDING = 1e-12

@@ -1,4 +1,4 @@
-"""What all localisation scores share: the structure that a map is held against, and its sign."""
+"""Where a map points: pointing game, AUROC, relevance mass and rank against a structure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,39 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from esegeta.axes import Image, Mask
+from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.localisation.distance import signed_distance
-from esegeta.score.localisation.undefined import UndefinedError
-from esegeta.score.score import Judgement, Score, ScoreContext
-from esegeta.targets import FrozenTarget, Labelled, Predicted
+from esegeta.score.ranks import average_ranks
+from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.targets import FrozenTarget, Labelled, Predicted, distance_to
+from esegeta.volume import Grid
+
+
+class UndefinedError(Exception):
+    """A score has no value here; becomes a NaN with this reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+TOUCHES_MM = 1e-6
+"""By so much may a distance be too long for rounding."""
+
+
+def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
+    """Return the distance to the nearest voxel on the other side, in mm, negative inside.
+
+    Between voxels' centres: outside to the nearest voxel of the structure, inside to the nearest
+    one beyond it. No voxel is at 0.
+
+    Raises:
+        UndefinedError: the grid's axes are not at right angles.
+    """
+    if not grid.is_rectangular:
+        raise UndefinedError("the axes of the grid are not at right angles, as distances in mm ask")
+    return distance_to(structure, grid.spacing_mm) - distance_to(~structure, grid.spacing_mm)
+
 
 Against = Literal["prediction", "label", "target"]
 Use = Literal["positive", "magnitude"]
@@ -106,3 +134,129 @@ def _voxels(target: FrozenTarget, against: Against) -> tuple[Mask, str]:
     if scene.truth is None:
         raise UndefinedError("the case has no ground truth")
     return Labelled().mask(scene, None, label), f'the ground truth of "{label}"'
+
+
+@dataclass(frozen=True)
+class PointingGame(Localisation):
+    """Whether the voxel of the highest relevance lies in a structure, or near enough to it.
+
+        pointing_game = 1 if d(argmax r, M) <= within_mm else 0,   r = max(a, 0)
+
+    a is summed over channels. 1 is a hit, 0 a miss; the mean over cases is the accuracy. Where
+    several voxels hold the maximum, the value is the share of them that hit.
+
+    Args:
+        against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
+        use: `positive` values, or `magnitude`, r = |a|.
+        within_mm: tolerance, between voxels' centres.
+
+    Source: Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018, the pointing
+    game; there the tolerance is 15 pixels, and nothing is said of ties.
+    """
+
+    within_mm: float = 0.0
+
+    name: ClassVar[str] = "pointing_game"
+    qualities: ClassVar[tuple[Quality, ...]] = (Quality("pointing_game", "higher", high=1.0),)
+
+    def __post_init__(self) -> None:
+        if self.within_mm < 0:
+            raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} is below zero")
+
+    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+        """Return the share of the maxima that hit."""
+        relevance = self.relevance(attribution.data)
+        hits = structure
+        if self.within_mm > 0:
+            distance = self.distance_mm(attribution, structure, context)
+            hits = distance <= self.within_mm + TOUCHES_MM
+            if bool(hits.all()):
+                raise UndefinedError(f"every voxel lies within {self.within_mm:g} mm")
+        maxima = hits[relevance == relevance.max()]
+        return Judgement({self.name: float(maxima.double().mean())})
+
+
+@dataclass(frozen=True)
+class Auroc(Localisation):
+    """The chance that a voxel inside a structure has a higher relevance than one outside.
+
+        auroc = (sum of the ranks of r in M - K (K + 1) / 2) / (K (N - K)),   r = max(a, 0)
+
+    a is summed over channels, K of N voxels are in M. 0 to 1, higher is better, 1/2 says nothing;
+    a tie counts half (Mann-Whitney).
+
+    Args:
+        against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
+        use: `positive` values, negative ones tied at zero, or `magnitude`, r = |a|.
+
+    Source: Mann and Whitney, On a Test of Whether one of Two Random Variables is Stochastically
+    Larger than the Other, 1947; of saliency maps, Judd et al., 2012, without sampling thresholds.
+    """
+
+    name: ClassVar[str] = "auroc"
+    qualities: ClassVar[tuple[Quality, ...]] = (Quality("auroc", "higher", high=1.0),)
+
+    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+        """Return the area."""
+        ranks = average_ranks(self.relevance(attribution.data).flatten())
+        inside = int(structure.sum())
+        outside = structure.numel() - inside
+        surplus = float(ranks[structure.flatten()].sum()) - inside * (inside + 1) / 2
+        return Judgement({self.name: surplus / (inside * outside)})
+
+
+@dataclass(frozen=True)
+class RelevanceMass(Localisation):
+    """The share of the map's relevance that lies inside a structure.
+
+        relevance_mass = sum_{v in M} r_v / sum_v r_v,   r = max(a, 0)
+
+    a is summed over channels, and a feature's worth is shared evenly among its voxels. 0 to 1,
+    higher is better; a map that says nothing has the structure's share of the voxels.
+
+    Args:
+        against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
+        use: `positive` values, or `magnitude`, r = |a|.
+
+    Source: Arras et al., CLEVR-XAI, 2022, relevance mass accuracy.
+    """
+
+    name: ClassVar[str] = "relevance_mass"
+    qualities: ClassVar[tuple[Quality, ...]] = (Quality("relevance_mass", "higher", high=1.0),)
+
+    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+        """Return the share."""
+        relevance = self.relevance(attribution.density())
+        mass = float(relevance[structure].sum() / relevance.sum())
+        return Judgement({self.name: min(1.0, mass)})
+
+
+@dataclass(frozen=True)
+class RelevanceRank(Localisation):
+    """The share of the K voxels of highest relevance that lie inside a structure of K voxels.
+
+        relevance_rank = |top_K(r) and M| / K,   r = max(a, 0)
+
+    a is summed over channels. 0 to 1, higher is better; a map that says nothing has the structure's
+    share of the voxels. Where voxels tie for the last places, the value is the mean over all ways
+    to choose among them.
+
+    Args:
+        against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
+        use: `positive` values, or `magnitude`, r = |a|.
+
+    Source: Arras et al., CLEVR-XAI, 2022, relevance rank accuracy; ties are ours.
+    """
+
+    name: ClassVar[str] = "relevance_rank"
+    qualities: ClassVar[tuple[Quality, ...]] = (Quality("relevance_rank", "higher", high=1.0),)
+
+    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+        """Return the share."""
+        relevance = self.relevance(attribution.data)
+        size = int(structure.sum())
+        last = relevance.flatten().kthvalue(relevance.numel() - size + 1).values
+        surely, perhaps = relevance > last, relevance == last
+        places_left = size - int(surely.sum())
+        expected = places_left * int((perhaps & structure).sum()) / int(perhaps.sum())
+        return Judgement({self.name: (int((surely & structure).sum()) + expected) / size})

@@ -1,9 +1,8 @@
 """Removing parts of an image: what takes their place, in which order they go, what is left of R."""
 
-from esegeta.score.removal.impute import impute
 from esegeta.score.removal.ladder import VOXELS, Ladder, ladder, removals_of
 from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
-from esegeta.score.removal.replacement import NoisyLinear, Replacement, parse_replacement
+from esegeta.score.removal.replacement import NoisyLinear, Replacement, impute, parse_replacement
 
 __all__ = [
     "VOXELS",

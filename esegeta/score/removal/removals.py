@@ -13,8 +13,7 @@ from torch import Tensor
 from esegeta.axes import Image, Logits, Mask
 from esegeta.explain import Attribution, EditedTarget, Edits, Game, Objective, Partition
 from esegeta.predict import Box, spot
-from esegeta.score.removal.impute import impute
-from esegeta.score.removal.replacement import NoisyLinear, Replacement
+from esegeta.score.removal.replacement import NoisyLinear, Replacement, impute
 
 Coalitions = Bool[Tensor, "M N"]
 """Rows of parts that are kept (True) or removed (False); on the CPU."""

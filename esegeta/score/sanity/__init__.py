@@ -1,8 +1,7 @@
 """Sanity: is the map about this network and this label, and better than noise?"""
 
 from esegeta.score.sanity.class_sensitivity import ClassSensitivity
-from esegeta.score.sanity.efficient_mprt import EfficientMprt
-from esegeta.score.sanity.parameter_randomization import ParameterRandomization
+from esegeta.score.sanity.parameter_randomization import EfficientMprt, ParameterRandomization
 from esegeta.score.sanity.random_map_baseline import RandomMapBaseline
 from esegeta.score.score import Score
 

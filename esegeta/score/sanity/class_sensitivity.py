@@ -10,8 +10,15 @@ from typing import ClassVar
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.sanity.comparison import Comparison, Measure, compare, known, left_out
-from esegeta.score.sanity.similarity import cosine_similarity, rank_similarity
+from esegeta.score.sanity.similarity import (
+    Comparison,
+    Measure,
+    compare,
+    cosine_similarity,
+    known,
+    left_out,
+    rank_similarity,
+)
 from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
 from esegeta.targets import FrozenTarget
 

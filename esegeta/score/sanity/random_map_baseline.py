@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from esegeta.errors import ConfigError, EsegetaError
 from esegeta.explain import Attribution, EdgeMap, Explainer, RandomMap, parameters_of
-from esegeta.score.deletion import Deletion
+from esegeta.score.removal_curves import Deletion
 from esegeta.score.score import Judgement, Quality, Score, ScoreContext
 
 

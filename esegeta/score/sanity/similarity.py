@@ -1,4 +1,4 @@
-"""How alike two maps are: by their ranks, by their structure, by the edges in them.
+"""How alike two maps are: ranks, cosine, SSIM, HOG.
 
 What neither map reaches is left out: two maps of a small organ are both zero over most of a volume,
 whatever the network, and would look alike for that alone.
@@ -7,6 +7,8 @@ whatever the network, and would look alike for that alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Image, Mask
+from esegeta.errors import EsegetaError
+from esegeta.explain import Attribution
 from esegeta.explain.baseline import blur
 from esegeta.score.ranks import cosine, spearman
 
@@ -147,3 +151,61 @@ def _descriptor(picture: Plane) -> Float[Tensor, " N"]:
         cells_per_block=(HOG_BLOCK_CELLS, HOG_BLOCK_CELLS),
     )
     return torch.from_numpy(found)
+
+
+Measure = Callable[[Image, Image, tuple[float, ...]], float]
+"""From two maps and their spacing to how alike they are; NaN where undefined."""
+
+INCOMPARABLE = "a map is the same everywhere, or too small to be compared"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike the map is to another one.
+
+    Args:
+        other: what the other one is of, in words.
+        similarities: by measure; NaN where undefined.
+        failure: why there is no other map, or empty.
+    """
+
+    other: str
+    similarities: dict[str, float]
+    failure: str = ""
+
+
+def compare(
+    attribution: Attribution,
+    other: str,
+    explain: Callable[[], Attribution],
+    *,
+    measures: Mapping[str, Measure],
+) -> Comparison:
+    """Compare a map with another; where there is none, that is told and is no error.
+
+    Args:
+        attribution: the map.
+        other: what the other one is of.
+        explain: makes it.
+        measures: by name.
+    """
+    try:
+        found = explain().data
+    except EsegetaError as error:
+        return Comparison(other, dict.fromkeys(measures, math.nan), error.message)
+    spacing_mm = attribution.volume.grid.spacing_mm
+    values = {name: like(attribution.data, found, spacing_mm) for name, like in measures.items()}
+    return Comparison(other, values)
+
+
+def known(comparisons: Sequence[Comparison], measure: str) -> list[float]:
+    """Return the similarities that are defined."""
+    values = [comparison.similarities[measure] for comparison in comparisons]
+    return [value for value in values if not math.isnan(value)]
+
+
+def left_out(comparisons: Sequence[Comparison], measure: str) -> str:
+    """Say which comparisons are undefined, and why; empty where none is."""
+    missing = [item for item in comparisons if math.isnan(item.similarities[measure])]
+    words = "; ".join(f"{item.other}: {item.failure or INCOMPARABLE}" for item in missing)
+    return f"{len(missing)} of {len(comparisons)} are left out: {words}" if missing else ""

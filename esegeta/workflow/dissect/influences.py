@@ -11,9 +11,9 @@ from torch import Tensor
 
 from esegeta.axes import Shape
 from esegeta.dissection import Bins, TrailEdge, TrailNode
-from esegeta.dissection.effects import NodeScale, adjust_edges, direct_effect
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places
+from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
 from esegeta.predict import read_windows
 from esegeta.predict.shares import Pieces

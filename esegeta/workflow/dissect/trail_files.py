@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from esegeta.dissection import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
-from esegeta.dissection.effects import RESOLUTION
 from esegeta.dissection.levels import Levels
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
 from esegeta.dissection.places import Places, draw_places, num_places
+from esegeta.dissection.trails import RESOLUTION
 from esegeta.errors import ConfigError
 from esegeta.model import held_still, list_layers
 from esegeta.predict import OUTPUT

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from esegeta.axes import Image, Mask
 from esegeta.predict import Predictor
 from esegeta.retraining import Stream, Training, seed_of
-from esegeta.retraining.dice import fold_dice, sample_dice
-from esegeta.retraining.patches import Patches
 from esegeta.retraining.removal import Removal
-from esegeta.retraining.samples import Sample
+from esegeta.retraining.samples import Patches, Sample
+from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.workflow import Listener, construct_network
 from esegeta.workflow.retrain.build import Retraining

@@ -13,9 +13,9 @@ from esegeta.errors import ConfigError, ModelError, suggest
 from esegeta.explain import Baseline, Explainer, RandomMap
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
-from esegeta.retraining.dice import MEAN
 from esegeta.retraining.recipe import Recipe, named_labels
 from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
+from esegeta.retraining.summary import MEAN
 from esegeta.workflow import Experiment, construct_network
 from esegeta.workflow.checks import blamed_on
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse

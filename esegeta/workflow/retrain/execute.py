@@ -13,9 +13,8 @@ from torch import Tensor
 
 from esegeta.report import draw_retraining, remove_retraining, write_dice, write_dice_points
 from esegeta.retraining import Stream, Training, seed_of
-from esegeta.retraining.dice import MEAN
 from esegeta.retraining.removal import REFERENCE, rank_voxels
-from esegeta.retraining.summary import summarize, verdict
+from esegeta.retraining.summary import MEAN, summarize, verdict
 from esegeta.volume import sweep
 from esegeta.workflow import EXIT_USER, Listener, Outcome, Silence
 from esegeta.workflow.fingerprint import hash_inputs

@@ -11,9 +11,8 @@ from esegeta.predict import Predictor
 from esegeta.retraining.removal import importance_of
 from esegeta.targets import FrozenTarget, Scene, UnitScene
 from esegeta.workflow import Listener
-from esegeta.workflow.loaded import with_files
 from esegeta.workflow.outlook import expected_windows
-from esegeta.workflow.patterns import with_patterns
+from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
 

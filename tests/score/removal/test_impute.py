@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.score.removal.impute import impute, stencil
+from esegeta.score.removal.replacement import impute, stencil
 
 SPACINGS = {2: (1.0, 1.7), 3: (0.7, 1.9, 3.1)}
 SHAPES = {2: (9, 8), 3: (5, 6, 4)}

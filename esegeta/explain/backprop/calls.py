@@ -1,4 +1,8 @@
-"""Which functions of torch are the same nonlinear operation, however a network spells it.
+"""Calls of torch functions: intercepted, their arguments found, activations told apart.
+
+Torch hands every function call in the dynamic scope to a mode, whether a module made it or the
+forward method itself. A rule therefore sees `nn.ReLU`, `F.relu`, `torch.relu` and `x.relu()`
+alike, residual sums and concatenations too, and nothing in the network is ever changed.
 
 `nn.ReLU`, `F.relu(x, inplace=True)`, `torch.relu(x)` and `x.relu_()` are one operation. A rule of
 modified backpropagation is written once for the operation, on its out-of-place form.
@@ -7,6 +11,8 @@ modified backpropagation is written once for the operation, on its out-of-place 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -14,8 +20,71 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from esegeta.explain.backprop.intercept import Call
+
+def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the first argument."""
+    return args[0] if args else kwargs["input"]
+
+
+def without_first(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with nothing in the place of the first, so that a rule may keep them."""
+    return ((None, *args[1:]), kwargs) if args else ((), {**kwargs, "input": None})
+
+
+def call_with(x: Tensor, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function with another first argument."""
+    return func(x, *args[1:], **kwargs) if args else func(**{**kwargs, "input": x})
+
+
+def two_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the first two arguments, and the rest by name."""
+    rest = dict(kwargs)
+    given = list(args)
+    for name in ("input", "other", "mat2"):
+        if len(given) < 2 and name in rest:
+            given.append(rest.pop(name))
+    return given[0], given[1], rest
+
+
+Call = Callable[..., Any]
+Rule = Callable[[Call, tuple[Any, ...], dict[str, Any]], Any]
+"""What happens instead of `function(*args, **kwargs)`: gets the three, returns the result."""
+
+
+class Intercept(TorchFunctionMode):
+    """Within the context, every call of a ruled function goes to its rule.
+
+    Run the forward pass within, the backward pass outside. Rules themselves run unintercepted.
+
+    Args:
+        rules: by function, as `torch.conv3d` or `torch.nn.functional.relu`.
+        otherwise: rule of all other functions; they are called as they are by default.
+    """
+
+    def __init__(self, rules: Mapping[Call, Rule], otherwise: Rule | None = None) -> None:
+        super().__init__()
+        self.rules = rules
+        self.otherwise = otherwise
+        self.met: Counter[str] = Counter()
+
+    def __torch_function__(
+        self,
+        func: Call,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        rule = self.rules.get(func, self.otherwise)
+        if rule is None:
+            return func(*args, **(kwargs or {}))
+        if func in self.rules:
+            self.met[getattr(func, "__name__", str(func))] += 1
+        return rule(func, args, kwargs or {})
+
 
 ACTIVATIONS: dict[str, tuple[Call, ...]] = {
     "relu": (torch.relu, F.relu, Tensor.relu, torch.relu_, Tensor.relu_),

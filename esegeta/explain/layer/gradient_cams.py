@@ -1,0 +1,320 @@
+"""CAMs by the gradient at a layer: Grad-CAM, Grad-CAM++, HiResCAM, XRes-CAM, and their kin.
+
+Each window has its own activations A_t of the layer, so that R is a function of all of them. The
+channel weights are formed over the whole volume, never window by window, and the activations are
+blended as the logits are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esegeta.errors import ConfigError, MapError
+from esegeta.explain.explainer import Traits
+from esegeta.explain.layer.assemble import LayerFields, LayerSum, blend_layer
+from esegeta.explain.layer.cut import Site, slope_at
+from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.objective import Objective
+from esegeta.model import held_still
+from esegeta.predict import Pieces, Positions, Precision, upsample
+
+
+@dataclass(frozen=True)
+class GradCam(LayerMethod):
+    """Activations of a layer, weighted by their channel's mean gradient over the whole volume.
+
+        alpha_k = 1/Z sum_t sum_i dR/dA_t[k, i],   a = ReLU(sum_k alpha_k * A_k)
+
+    A_k are the windows' activations, resampled to voxels and blended as the logits are; Z is the
+    number of the layer's positions in the volume. Not negative; unit: target per layer position.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+
+    Source: Selvaraju et al., Grad-CAM, 2017, equations 1 and 2.
+    """
+
+    name: ClassVar[str] = "grad_cam"
+    traits: ClassVar[Traits] = Traits(
+        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} / position"
+    )
+    zero_hint: ClassVar[str] = (
+        "nothing in this layer raises the target on the whole; choose another `layer`"
+    )
+
+    @property
+    def cost(self) -> str:
+        """Active windows forward and back, then all windows forward."""
+        return "2 F + 1 B"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+        weights = channel_weights(objective, site)
+        if weights is None:
+            return LayerResult(torch.zeros_like(objective.volume.data[:1]))
+        return rectified(blend_weighted(objective, site, weights))
+
+
+def channel_weights(objective: Objective, site: Site) -> Tensor | None:
+    """Return alpha, the mean slope of each channel over the volume, or None if nothing is active.
+
+    The last is so where a target is saturated.
+    """
+    predictor, windows = objective.predictor, objective.windows
+    cotangent = objective.cotangent()
+    shares = predictor.shares(windows, cotangent)
+    objective.tally.evaluations += 1
+    total: Tensor | None = None
+    size: Tensor | None = None
+    positions = 0.0
+    with held_still(predictor.network):
+        for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
+            share = shares.of(pieces, pieces.crops.device)
+            activation, slope = slope_at(objective, site, pieces.crops, share)
+            summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+            total = summed if total is None else total + summed
+            sizes = slope.abs().transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+            size = sizes if size is None else size + sizes
+            positions = activation[0, 0].numel() / windows.num_window_voxels
+    if total is None or size is None:
+        return None
+    _require_more_than_rounding(total, size, site, objective.predictor.precision)
+    return total * (shares.scale / (positions * objective.volume.data[0].numel()))
+
+
+def _require_more_than_rounding(
+    total: Tensor, size: Tensor, site: Site, precision: Precision
+) -> None:
+    """Refuse channel weights that are sums of slopes which cancel.
+
+    So it is before an instance norm, which takes out the mean: whatever is added to a channel
+    as a whole changes nothing, its mean slope is zero, and what is left is rounding.
+    """
+    rounding = 1e-5 if precision == "fp32" else 1e-2
+    if bool(size.max() > 0) and bool(total.abs().max() < rounding * size.max()):
+        raise MapError(
+            f"grad_cam: the slopes by layer {site.name} cancel in every channel, so that their "
+            "mean is rounding",
+            hint="the norm behind this layer takes out its mean; name a layer behind the norm, "
+            "or use hires_cam",
+        )
+
+
+def blend_weighted(objective: Objective, site: Site, weights: Tensor) -> LayerResult:
+    """Return `sum_k weights_k A_k` over the whole volume, blended as the logits are."""
+
+    def combine(activation: Tensor) -> Tensor:
+        return torch.einsum("nk...,k->n...", activation, weights.to(activation))[:, None]
+
+    return blend_layer(objective, site, combine)
+
+
+def rectified(result: LayerResult) -> LayerResult:
+    """Return the positive part of a layer's maps."""
+    positions = None if result.positions is None else result.positions.relu()
+    return replace(result, voxels=result.voxels.relu(), positions=positions)
+
+
+@dataclass(frozen=True)
+class GradCamPP(LayerMethod):
+    """Grad-CAM whose channel weights let each position count by how much it needs.
+
+        a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki)
+        c_ki = 1 / (2 + g_ki sum_j ReLU(A_kj))
+
+    A is blended over windows as the logits are and g = dR/dA summed over them, on the layer's
+    grid, before any weight is formed. Not negative; unit: target. A channel with few positions
+    that matter counts as much as one with many. The weights depend on the target's scale.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+
+    Source: Chattopadhay et al., Grad-CAM++, 2018, equations 10 and 19, whose score exp(R) would
+    overflow: the factor exp(R), common to all weights, is left out. There all activations come
+    from a ReLU; for others c would have poles, so that only their positive part is summed here.
+    """
+
+    name: ClassVar[str] = "grad_cam_pp"
+    traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    zero_hint: ClassVar[str] = "nothing in this layer raises the target; choose another `layer`"
+
+    @property
+    def cost(self) -> str:
+        """Active windows forward and back, all windows forward; again where units fill memory."""
+        return "2 F + 1 B, once for every group of units that fills a quarter of a volume"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+        fields = LayerFields.of(objective, site)
+        total = fields.grid.zeros(1, objective.x)
+        for units in fields.groups():
+            rises = fields.slopes(units).relu_()
+            activations = fields.activations(units)
+            sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
+            total[0] += torch.einsum("k,k...->...", _higher_order_weights(rises, sums), activations)
+        voxels = fields.grid.to_voxels(total).contiguous()
+        return rectified(LayerResult(voxels, total, fields.grid))
+
+
+def _higher_order_weights(rises: Positions, sums: Tensor) -> Tensor:
+    """Return `sum_i g / (2 + g S)` over positions with g > 0, one weight a unit."""
+    column = sums.to(rises).reshape(-1, *([1] * (rises.ndim - 1)))
+    return (rises / (2 + rises * column)).flatten(1).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class HiResCam(LayerMethod):
+    """Activations of a layer times their own gradients, position by position.
+
+        a = sum_t upsample(sum_k dR/dA_t[k] * A_t[k])
+
+    Exact for what the layer passes on linearly. Positive: the position raises the target. Unit:
+    target per layer position, at the height (not the sum) of the layer's grid; see
+    `layer_gradient_x_activation` for the same with the sum kept.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+
+    Source: Draelos and Carin, Use HiResCAM instead of Grad-CAM, 2020, equation 5; the sign is
+    kept here.
+    """
+
+    name: ClassVar[str] = "hires_cam"
+    traits: ClassVar[Traits] = Traits(
+        "layer",
+        additive=True,
+        needs_hooks=True,
+        needs_layer=True,
+        by_channel=False,
+        unit="{target} / position",
+    )
+    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
+
+    @property
+    def cost(self) -> str:
+        """Active windows forward and back."""
+        return "1 F + 1 B"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+
+        def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
+            activation, slope = slope_at(objective, site, pieces.crops, share)
+            return (activation * slope).sum(dim=1, keepdim=True)
+
+        total = LayerSum(objective, upsample)
+        total.add_windows(patch_map)
+        return total.result()
+
+
+Pooling = Literal["max", "mean"]
+
+
+@dataclass(frozen=True)
+class XResCam(LayerMethod):
+    """HiResCAM with gradients that are pooled over neighbouring positions first.
+
+        a = ReLU(sum_k A_k * expand(pool(dR/dA_k)))
+
+    A is blended over windows as the logits are, dR/dA summed over them, both on the layer's grid;
+    blocks of `pool` positions a side start at its first corner, and the last ones may be smaller.
+    Slices of a 2D network are not pooled together. Not negative; unit: target per layer position.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        pool: side of a block, in layer positions; 1 is HiResCAM with a ReLU.
+        mode: what stands for a block: the largest of its gradients, or their mean.
+
+    Source: Hasany et al., Seg-XRes-CAM, 2023, section 3, whose code pools by the maximum. There
+    blocks that the grid cuts off are filled up with zeros and stretched; here they are not.
+    """
+
+    pool: int = 2
+    mode: Pooling = "max"
+
+    name: ClassVar[str] = "xres_cam"
+    traits: ClassVar[Traits] = Traits(
+        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} / position"
+    )
+    zero_hint: ClassVar[str] = "nothing in this layer raises the target; choose another `layer`"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pool < 1:
+            raise ConfigError(f"xres_cam: pool: {self.pool} must be at least 1")
+
+    @property
+    def cost(self) -> str:
+        """Active windows forward and back, all windows forward; again where units fill memory."""
+        return "2 F + 1 B, once for every group of units that fills a quarter of a volume"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+        fields = LayerFields.of(objective, site)
+        thin = objective.windows.slice_axis
+        sides = [1 if axis == thin else self.pool for axis in range(len(fields.grid.shape))]
+        total = fields.grid.zeros(1, objective.x)
+        for units in fields.groups():
+            pooled = expand_pooled(fields.slopes(units), sides, self.mode)
+            total[0] += pooled.mul_(fields.activations(units)).sum(dim=0)
+        voxels = fields.grid.to_voxels(total).contiguous()
+        return rectified(LayerResult(voxels, total, fields.grid))
+
+
+def expand_pooled(data: Positions, sides: list[int], mode: Pooling) -> Positions:
+    """Replace each block of `K *G` by its maximum or mean; blocks at the end may be smaller."""
+    if mode == "max":
+        pool = F.max_pool2d if data.ndim == 3 else F.max_pool3d
+        pooled = pool(data[None], sides, ceil_mode=True)[0]
+    else:
+        average = F.avg_pool2d if data.ndim == 3 else F.avg_pool3d
+        pooled = average(data[None], sides, ceil_mode=True, count_include_pad=False)[0]
+    for axis, (side, length) in enumerate(zip(sides, data.shape[1:], strict=True), start=1):
+        pooled = pooled.repeat_interleave(side, dim=axis).narrow(axis, 0, length)
+    return pooled.contiguous()
+
+
+@dataclass(frozen=True)
+class LayerGradientXActivation(LayerMethod):
+    """Activations of a layer times their own gradients, handed out to the voxels under them.
+
+        a = sum_t spread(sum_k A_t[k] * dR/dA_t[k])
+
+    Positive: the activation raises the target over one of zero, to first order. Unit: target; the
+    map adds up to the sum over the layer. `hires_cam` is the same at the height of the layer's
+    grid: a position that stands for 8 voxels gives each an eighth here, and all of it there.
+    What lies on padding goes to the nearest voxels of the volume.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+
+    Source: Shrikumar et al., Not Just a Black Box, 2016, section 2, at a layer, as captum's
+    LayerGradientXActivation; units are summed here.
+    """
+
+    name: ClassVar[str] = "layer_gradient_x_activation"
+    traits: ClassVar[Traits] = Traits(
+        "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
+    )
+    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
+
+    @property
+    def cost(self) -> str:
+        """Active windows forward and back, for each layer."""
+        return "1 F + 1 B"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+
+        def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
+            activation, slope = slope_at(objective, site, pieces.crops, share)
+            return (activation * slope).sum(dim=1, keepdim=True)
+
+        total = LayerSum(objective)
+        total.add_windows(patch_map)
+        return total.result()

@@ -1,0 +1,235 @@
+"""A layer along a straight path of the input: internal influence and conductance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from esegeta.axes import Image
+from esegeta.errors import ConfigError
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Traits
+from esegeta.explain.layer.assemble import LayerSum
+from esegeta.explain.layer.cut import Site, read, slope_at
+from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.objective import Objective
+from esegeta.predict import Cotangent, Pieces, spot
+
+Node = tuple[float, float]
+"""A place on a path, 0 at the baseline and 1 at the image, and its weight in a mean over it."""
+
+
+def gauss_legendre(steps: int) -> list[Node]:
+    """Return the nodes and weights of Gauss-Legendre quadrature over the path."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    return [((float(n) + 1) / 2, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
+
+
+def legs(
+    objective: Objective, nodes: Sequence[Node], cotangent_at: Callable[[float], Cotangent]
+) -> Iterator[tuple[Sequence[Node], Cotangent]]:
+    """Yield nodes of a path with the cotangent that holds at all of them.
+
+    A linear target has one, so that each batch of windows can go through all nodes before the
+    next; any other has one at each node, of the whole prediction there.
+    """
+    if objective.target.is_linear:
+        yield nodes, objective.cotangent()
+        return
+    for node in nodes:
+        yield [node], cotangent_at(node[0])
+
+
+def crops_of(objective: Objective, data: Image, pieces: Pieces) -> Tensor:
+    """Return the same windows of another image of the volume's shape, `N C *W`."""
+    padded = objective.windows.pad(data[None])
+    crops = torch.stack([padded[spot(0, box)] for box in pieces.boxes])
+    return crops.to(pieces.crops.device)
+
+
+def completeness(total: float, change: float) -> dict[str, float]:
+    """Return the facts of how far a layer's map is from adding up to a change of the target."""
+    delta = total - change
+    return {
+        "change_of_target": change,
+        "completeness_delta": delta,
+        "completeness_relative": abs(delta) / max(abs(change), 1e-12),
+    }
+
+
+@dataclass(frozen=True)
+class InternalInfluence(LayerMethod):
+    """The mean gradient by a layer's activations, on the way from a baseline to the image.
+
+        a = sum_k integral_0^1 dR/dA_k (x' + alpha (x - x')) dalpha
+
+    Nothing is multiplied: how strongly the layer is listened to, not what it says. Positive: more
+    activation at the position raises the target. Unit: target per unit of activation, of all the
+    layer's units together; sums are kept on the way to voxels, and what lies on padding goes to
+    the nearest voxels of the volume.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        steps: Gauss-Legendre nodes.
+        baseline: zero, mean, minimum, blur, or an image file.
+
+    Source: Leino et al., Influence-Directed Explanations for Deep Convolutional Networks, 2018,
+    definition 1, with captum's distribution of interest: uniform on the path.
+    """
+
+    steps: int = 32
+    baseline: Baseline | str = "blur"
+
+    name: ClassVar[str] = "internal_influence"
+    traits: ClassVar[Traits] = Traits(
+        "layer",
+        additive=True,
+        needs_hooks=True,
+        needs_layer=True,
+        by_channel=False,
+        unit="{target} / activation",
+    )
+    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise ConfigError(f"{self.name}: steps: {self.steps} must be at least 1")
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    @property
+    def cost(self) -> str:
+        """For each layer; a target that is not linear is predicted at every step."""
+        return f"{self.steps} F + {self.steps} B; not linear: {2 * self.steps} F"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map, the same for all input channels."""
+        start = parse_baseline(self.baseline).of(objective.volume)
+
+        def cotangent_at(node: float) -> Cotangent:
+            return objective.at(torch.lerp(start, objective.volume.data, node)).cotangent()
+
+        total = LayerSum(objective)
+        for nodes, cotangent in legs(objective, gauss_legendre(self.steps), cotangent_at):
+            total.add_windows(
+                partial(_mean_slope, objective, site, start, nodes), cotangent=cotangent
+            )
+        return total.result()
+
+
+def _mean_slope(
+    objective: Objective,
+    site: Site,
+    start: Image,
+    nodes: Sequence[Node],
+    pieces: Pieces,
+    share: Tensor,
+) -> Tensor:
+    ends = crops_of(objective, start, pieces)
+    parts = []
+    for node, weight in nodes:
+        crops = torch.lerp(ends, pieces.crops, node)
+        _, slope = slope_at(objective, site, crops, share)
+        parts.append(weight * slope.sum(dim=1, keepdim=True))
+    return torch.stack(parts).sum(dim=0)
+
+
+@dataclass(frozen=True)
+class LayerConductance(LayerMethod):
+    """The part of integrated gradients that flows through each position of a layer.
+
+        a = sum_k integral_0^1 dR/dA_k (x_alpha) * dA_k(x_alpha)/dalpha dalpha
+        x_alpha = x' + alpha (x - x')
+
+    Positive: what the position does differently from the baseline raises the target. Unit: target.
+    Where nothing goes around the layer the map adds up to R(x) - R(x'); the gap is reported. What
+    lies on padding goes to the nearest voxels of the volume.
+
+    Args:
+        layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
+        steps: intervals of the path.
+        baseline: zero, mean, minimum, blur, or an image file.
+
+    Source: Dhamdhere et al., How Important Is a Neuron?, 2018, equation 2. Captum takes the slope
+    at the left end of each interval, an error of order 1/steps; here it is the mean of both ends.
+    """
+
+    steps: int = 32
+    baseline: Baseline | str = "blur"
+
+    name: ClassVar[str] = "layer_conductance"
+    traits: ClassVar[Traits] = Traits(
+        "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
+    )
+    zero_hint: ClassVar[str] = (
+        "is the layer's output the same for image and baseline? choose another `baseline` or "
+        "`layer`"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise ConfigError(f"{self.name}: steps: {self.steps} must be at least 1")
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    @property
+    def cost(self) -> str:
+        """For each layer; a target that is not linear is predicted at every step."""
+        nodes = self.steps + 1
+        return f"{nodes + 2} F + {nodes} B; not linear: {4 * nodes + 1} F"
+
+    def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
+        """Return the map and how far it is from the change of the target."""
+        start = parse_baseline(self.baseline).of(objective.volume)
+        total = LayerSum(objective)
+        if objective.target.is_linear:
+            total.add_windows(partial(self._all_intervals, objective, site, start))
+        else:
+            for step in range(self.steps + 1):
+                moved = torch.lerp(start, objective.volume.data, step / self.steps)
+                total.add_windows(
+                    partial(self._one_node, objective, site, start, step),
+                    cotangent=objective.at(moved).cotangent(),
+                )
+        change = objective.value() - objective.at(start).value()
+        return replace(total.result(), more=completeness(total.total, change))
+
+    def _all_intervals(
+        self, objective: Objective, site: Site, start: Image, pieces: Pieces, share: Tensor
+    ) -> Tensor:
+        """Return the sum over intervals of the mean slope times the change of activation."""
+        ends = crops_of(objective, start, pieces)
+        activation, slope = slope_at(objective, site, ends, share)
+        total = torch.zeros_like(activation)
+        for step in range(1, self.steps + 1):
+            crops = torch.lerp(ends, pieces.crops, step / self.steps)
+            following, steeper = slope_at(objective, site, crops, share)
+            total += (slope + steeper) / 2 * (following - activation)
+            activation, slope = following, steeper
+        return total.sum(dim=1, keepdim=True)
+
+    def _one_node(
+        self,
+        objective: Objective,
+        site: Site,
+        start: Image,
+        step: int,
+        pieces: Pieces,
+        share: Tensor,
+    ) -> Tensor:
+        """Return the same sum's terms that hold the slope at one node."""
+        ends = crops_of(objective, start, pieces)
+
+        def crops_at(node: int) -> Tensor:
+            return torch.lerp(ends, pieces.crops, min(max(node, 0), self.steps) / self.steps)
+
+        _, slope = slope_at(objective, site, crops_at(step), share)
+        _, before = read(objective, site, crops_at(step - 1))
+        _, after = read(objective, site, crops_at(step + 1))
+        return (slope / 2 * (after - before)).sum(dim=1, keepdim=True)
