@@ -14,8 +14,7 @@ import torch
 from rich.console import Console
 
 from esegeta import __version__
-from esegeta.cli.catalogue import FAMILIES, show_method, show_methods
-from esegeta.cli.catalogue import FAMILIES as SCORE_FAMILIES
+from esegeta.cli.catalogue import METHOD_FAMILIES, SCORE_FAMILIES, show_method, show_methods
 from esegeta.cli.help_page import parse_help
 from esegeta.cli.starter import STARTER
 from esegeta.config import load_config
@@ -94,13 +93,13 @@ def test_methods_lists_them_all_by_family() -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     heads = {line.split(":")[0]: place for place, line in enumerate(lines) if line[:1].isalpha()}
-    families = [name for name in FAMILIES if name in heads]
+    families = [name for name in METHOD_FAMILIES if name in heads]
     assert families == sorted(families, key=lambda name: heads[name])
     assert set(families) == {kind.traits.family for kind in EXPLAINERS.values()}
     for name, kind in EXPLAINERS.items():
         (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
         above = max(heads[family] for family in families if heads[family] < place)
-        assert lines[above] == f"{kind.traits.family}: {FAMILIES[kind.traits.family]}"
+        assert lines[above] == f"{kind.traits.family}: {METHOD_FAMILIES[kind.traits.family]}"
         assert ("hooks" in lines[place]) >= kind.traits.needs_hooks
 
 
