@@ -155,7 +155,7 @@ def test_text_beside_the_parameters_is_told_too() -> None:
 def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100)
-    for page in ("methods", "help_page"):
+    for page in ("catalogue", "help_page"):
         monkeypatch.setattr(f"esegeta.cli.{page}.console_for_tables", lambda: console)
     show_methods()
     show_method("integrated_gradients")
