@@ -22,7 +22,7 @@ import yaml
 from bench_memory import Memory
 
 from esegeta.config import load_config
-from esegeta.dissection.totals import Totals
+from esegeta.dissection.all_counts import Counts
 from esegeta.workflow import Silence
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.session import Session
@@ -148,14 +148,14 @@ def forward(session: Session) -> None:
 
 def dissect(session: Session) -> None:
     """Find thresholds, and count overlaps."""
-    Totals.of(session.counts(session.levels()))
+    Counts.of(session.counts(session.unit_thresholds()))
 
 
 def dissect_all(session: Session) -> None:
     """Do all but tables and pictures."""
-    levels = session.levels()
-    totals = Totals.of(session.counts(levels))
-    session.held_out_iou(totals, levels)
+    unit_thresholds = session.unit_thresholds()
+    all_counts = Counts.of(session.counts(unit_thresholds))
+    session.held_out_iou(all_counts, unit_thresholds)
 
 
 CONTENDERS: dict[str, Callable[[Session], None]] = {

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from torch import Tensor
 from torch.distributions import Categorical
 
-from esegeta.explain import Game, Objective, Partition, solve_kernel_shap
+from esegeta.explain import MaskedTarget, Objective, Partition, solve_kernel_shap
 from esegeta.targets import FrozenTarget
 
 Function = Callable[[Tensor], Tensor]
@@ -25,7 +25,7 @@ def run_kernel_shap(
     kept = captum_coalitions(len(partition), coalitions, seed=seed)
     volume = frozen.scene.volume
     objective = Objective.of(frozen.scene.predictor, frozen, volume)
-    values = Game(objective, partition, torch.zeros_like(volume.data)).values(kept)
+    values = MaskedTarget(objective, partition, torch.zeros_like(volume.data)).values(kept)
     found = solve_kernel_shap(kept[2:], values[2:], none=values[1], everyone=values[0])
     return partition.paint(found)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from esegeta.explain import Attribution, Features, Objective, RandomMap, Saliency
 from esegeta.predict import Predictor
 from esegeta.score import SCORES, Score, ScoreContext, SensitivityMax
-from esegeta.score.removal import ladder, parse_replacement
-from esegeta.score.removal.ladder import Ladder
+from esegeta.score.removal import parse_replacement, removal_order
+from esegeta.score.removal.removal_order import RemovalOrder
 from esegeta.targets import FrozenTarget, Scene
 from esegeta.volume import Volume
 
@@ -35,12 +35,12 @@ SMALLEST: dict[str, object] = {
 
 def random_ladder(
     predictor: Predictor, volume: Volume, target: FrozenTarget, features: Features
-) -> Ladder:
+) -> RemovalOrder:
     """Return the ladder of a random order over supervoxels, which both sides make in their time."""
     order = RandomMap().explain(predictor, volume, target)
     context = ScoreContext(predictor, RandomMap())
     zero = parse_replacement("zero")
-    return ladder(order, context, features=features, replacement=zero, steps=STEPS)
+    return removal_order(order, context, features=features, replacement=zero, steps=STEPS)
 
 
 def run_curve(setting: Setting, features: Features) -> Tensor:

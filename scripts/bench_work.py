@@ -42,7 +42,7 @@ from esegeta.explain import (
 )
 from esegeta.model import Labels, held_still
 from esegeta.predict import Predictor, WindowPlan, active_windows, spot
-from esegeta.targets import Box, Everywhere, Scene, VoxelTarget
+from esegeta.targets import BoxRegion, Everywhere, Scene, VoxelTarget
 from esegeta.targets.target import Reduce
 from esegeta.volume import Volume, volume_from_tensor
 
@@ -127,7 +127,7 @@ class Setting:
     @property
     def target(self) -> VoxelTarget:
         start, stop = zip(*self.corners, strict=True)
-        return VoxelTarget(LABEL, over=Box(start, stop) if self.job.region else Everywhere())
+        return VoxelTarget(LABEL, over=BoxRegion(start, stop) if self.job.region else Everywhere())
 
     def captum_function(self, x: Tensor) -> Tensor:
         """Return the same target over MONAI's inference, `B` from `B C *S`."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from esegeta.cli.help_page import console_for_tables, parse_help, show_page
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
-from esegeta.score import SCORES, Quality
+from esegeta.score import SCORES, Metric
 
 METHOD_FAMILIES = {
     "gradient": "what the target's gradient by the input says, at the image or along a path to it",
@@ -93,9 +93,9 @@ def show_scores() -> None:
         console.print(f"[bold]{family}[/]: {SCORE_FAMILIES.get(family, '')}")
         table = Table("score", "value", "range", "better", "what it is", box=None, pad_edge=False)
         for name, kind in kinds.items():
-            for place, quality in enumerate(kind.qualities):
+            for place, metric in enumerate(kind.metrics):
                 first = (f"[cyan]{name}[/]", parse_help(kind).summary) if place == 0 else ("", "")
-                table.add_row(first[0], quality.name, range_of(quality), quality.better, first[1])
+                table.add_row(first[0], metric.name, range_of(metric), metric.better, first[1])
         console.print(Padding(table, (0, 0, 1, 2)))
     console.print("`esegeta scores NAME` shows a score's parameters, formula and source")
 
@@ -110,12 +110,11 @@ def show_score(name: str) -> None:
         raise ConfigError(f'no score "{name}"', hint=suggest(name, SCORES))
     kind = SCORES[name]
     figures = "; ".join(
-        f"{quality.name} in {range_of(quality)}, better: {quality.better}"
-        for quality in kind.qualities
+        f"{metric.name} in {range_of(metric)}, better: {metric.better}" for metric in kind.metrics
     )
     show_page(name, kind.family, kind, {"Figures": figures})
 
 
-def range_of(quality: Quality) -> str:
+def range_of(metric: Metric) -> str:
     """Return the range of a figure in words."""
-    return f"{quality.low:g} .. {quality.high:g}"
+    return f"{metric.low:g} .. {metric.high:g}"

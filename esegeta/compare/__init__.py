@@ -1,6 +1,6 @@
 """The study: many runs in one table, with statistics that can be trusted."""
 
-from esegeta.compare.account import testing_sentence
+from esegeta.compare.findings import testing_sentence
 from esegeta.compare.leaderboard import (
     Standing,
     held_up_by_random,

@@ -21,8 +21,8 @@ def require_same_scores(folders: Sequence[RunFolder]) -> None:
     """
 
     def used(folder: RunFolder) -> Iterator[str]:
-        for quality in dict.fromkeys(row.score for row in folder.rows):
-            yield from owners_of(quality, folder.score_names)
+        for metric in dict.fromkeys(row.score for row in folder.rows):
+            yield from owners_of(metric, folder.score_names)
 
     for identity, folder, differing in _disagreements(folders, "scores", used):
         name = folder.score_names[identity]

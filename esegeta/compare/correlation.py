@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from esegeta.compare.merge import Competitor, Kind
+from esegeta.compare.merge import Competitor, ScoreColumn
 from esegeta.compare.score_table import ScoreTable
 
 FEWEST_UNITS = 3
 """Of two values the correlation is always 1 or -1."""
 
-Place = tuple[Competitor, str, str]
+ComparedPlace = tuple[Competitor, str, str]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Correlation:
         rho_within: the mean over these groups of the correlation across methods.
     """
 
-    first: Kind
-    second: Kind
+    first: ScoreColumn
+    second: ScoreColumn
     num_units: int
     rho: float
     num_groups: int
@@ -69,7 +69,7 @@ def spearman(x: Float[np.ndarray, " units"], y: Float[np.ndarray, " units"]) -> 
     return float((a * b).sum()) / scale if scale else float("nan")
 
 
-def _values(table: ScoreTable) -> dict[Place, float]:
+def _values(table: ScoreTable) -> dict[ComparedPlace, float]:
     return {
         (table.competitors[column], *table.units[row]): float(table.values[row, column])
         for row, column in zip(*np.nonzero(table.defined), strict=True)
@@ -77,7 +77,10 @@ def _values(table: ScoreTable) -> dict[Place, float]:
 
 
 def _correlate(
-    first: Kind, second: Kind, one: dict[Place, float], other: dict[Place, float]
+    first: ScoreColumn,
+    second: ScoreColumn,
+    one: dict[ComparedPlace, float],
+    other: dict[ComparedPlace, float],
 ) -> Correlation:
     common = [place for place in one if place in other]
     x = np.array([one[place] for place in common])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from esegeta.compare.leaderboard import ARROWS, standings
-from esegeta.compare.merge import Competitor, Kind
+from esegeta.compare.merge import Competitor, ScoreColumn
 from esegeta.compare.significance import ALPHA, Difference
 from esegeta.compare.study import ScoreResult, Study
 from esegeta.report import BoxPage, BoxPanel, HeatMap, RankDiagram, p_text
@@ -91,5 +91,5 @@ def _diagram(study: Study, score: ScoreResult) -> RankDiagram:
     return RankDiagram(title, names, found.mean_ranks, nulls, found.critical, found.cliques)
 
 
-def _head(kind: Kind) -> str:
+def _head(kind: ScoreColumn) -> str:
     return f"{kind.name} ({kind.better} is better)"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esegeta.compare.merge import Competitor, Kind
+from esegeta.compare.merge import Competitor, ScoreColumn
 from esegeta.compare.study import ScoreResult, Study
 from esegeta.report import Cell, Table, number_text
 
@@ -45,7 +45,7 @@ def num_ranked_scores(study: Study) -> int:
     return sum(not score.ranking.refusal for score in study.scores)
 
 
-def held_up_by_random(study: Study) -> set[tuple[Kind, Competitor]]:
+def held_up_by_random(study: Study) -> set[tuple[ScoreColumn, Competitor]]:
     """Return who does not beat a random map of its model, and on which faithfulness score.
 
     To beat it is to be better in the median over cases of the paired differences; it says nothing
@@ -153,7 +153,9 @@ def nulls_sentence(study: Study) -> str:
     return sentence
 
 
-def _column(score: ScoreResult, held_up: set[tuple[Kind, Competitor]]) -> dict[Competitor, Cell]:
+def _column(
+    score: ScoreResult, held_up: set[tuple[ScoreColumn, Competitor]]
+) -> dict[Competitor, Cell]:
     summaries = [one for one in score.summaries.values() if one.num_defined]
     most = max((one.num_defined for one in summaries), default=0)
     medians = [one.median for one in summaries]

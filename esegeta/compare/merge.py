@@ -20,7 +20,7 @@ from esegeta.compare.folder import RunFolder
 from esegeta.compare.scores import family_of
 from esegeta.errors import RunError
 from esegeta.explain import NULL
-from esegeta.report import ScoreRow, UnitFiles, read_sidecar
+from esegeta.report import ScoreRow, TaskFiles, read_sidecar
 
 DEGENERATE = re.compile(r"\bmap\b(?! of a perturbed).*(\bzero\b|\bNaN\b|\bInf\b|not finite)")
 """How run.json says that a map was no map; the hint behind the semicolon says nothing of it."""
@@ -80,7 +80,7 @@ def find_undefined(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Undefi
             for row in folder.rows:
                 if math.isfinite(finite(row)):
                     continue
-                path = UnitFiles(folder.path, row.case, row.target, row.method).sidecar
+                path = TaskFiles(folder.path, row.case, row.target, row.method).sidecar
                 if path not in reasons:
                     given = (read_sidecar(path) or {}).get("score_reasons")
                     reasons[path] = given if isinstance(given, dict) else {}
@@ -105,7 +105,7 @@ class Competitor:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ScoreColumn:
     """A column of the study: one number that a score gives.
 
     Args:
@@ -144,7 +144,7 @@ class Merged:
 
     models: Mapping[str, Sequence[RunFolder]]
     competitors: tuple[Competitor, ...]
-    entries: Mapping[Kind, tuple[Entry, ...]]
+    entries: Mapping[ScoreColumn, tuple[Entry, ...]]
     failures: tuple[Failure, ...]
     undefined: tuple[Undefined, ...]
     notes: tuple[str, ...]
@@ -178,7 +178,7 @@ def merge_folders(folders: Sequence[RunFolder]) -> Merged:
     kinds = _kinds(folders)
     competitors = tuple(_competitors(models))
     known = {(one.model, one.method): one for one in competitors}
-    entries: dict[Kind, list[Entry]] = {kind: [] for kind in kinds.values()}
+    entries: dict[ScoreColumn, list[Entry]] = {kind: [] for kind in kinds.values()}
     for (model, case, target, method, score), value in values.items():
         entries[kinds[score]].append(Entry(known[model, method], case, target, value))
     return Merged(
@@ -218,13 +218,13 @@ def _values(
     return {key: value for key, (value, _) in found.items()}
 
 
-def _kinds(folders: Sequence[RunFolder]) -> dict[str, Kind]:
-    kinds: dict[str, tuple[Kind, RunFolder]] = {}
+def _kinds(folders: Sequence[RunFolder]) -> dict[str, ScoreColumn]:
+    kinds: dict[str, tuple[ScoreColumn, RunFolder]] = {}
     for folder in folders:
         for row in folder.rows:
             if row.score not in kinds:
                 family = family_of(row.score, folder.score_names)
-                kinds[row.score] = Kind(row.score, row.better, family), folder
+                kinds[row.score] = ScoreColumn(row.score, row.better, family), folder
             kind, first = kinds[row.score]
             if kind.better != row.better:
                 raise RunError(

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from esegeta.compare import tidy
-from esegeta.compare.account import account
+from esegeta.compare import csv_tables
 from esegeta.compare.figures import box_pages, correlation_map, rank_diagrams
+from esegeta.compare.findings import findings
 from esegeta.compare.folder import RECORD
 from esegeta.compare.leaderboard import leaderboard, nulls_sentence
 from esegeta.compare.study import Study
@@ -68,7 +68,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
             (root / name).unlink(missing_ok=True)
     for name, write in writers.items():
         write(root / name)
-    write_text(root / "report.md", account(study, names))
+    write_text(root / "report.md", findings(study, names))
     write_json(root / RECORD, {**_record(study), "state": "complete", "files": names})
     return [root / name for name in names]
 
@@ -76,12 +76,12 @@ def save_study(study: Study, root: Path) -> list[Path]:
 def _writers(study: Study) -> dict[str, Writer]:
     """Return how each file is written, by name."""
     writers: dict[str, Writer] = {
-        "scores.csv": lambda path: write_csv(path, tidy.SCORES, tidy.scores(study)),
-        "summary.csv": lambda path: write_csv(path, tidy.SUMMARY, tidy.summary(study)),
-        "ranks.csv": lambda path: write_csv(path, tidy.RANKS, tidy.ranks(study)),
-        "tests.csv": lambda path: write_csv(path, tidy.TESTS, tidy.tests(study)),
+        "scores.csv": lambda path: write_csv(path, csv_tables.SCORES, csv_tables.scores(study)),
+        "summary.csv": lambda path: write_csv(path, csv_tables.SUMMARY, csv_tables.summary(study)),
+        "ranks.csv": lambda path: write_csv(path, csv_tables.RANKS, csv_tables.ranks(study)),
+        "tests.csv": lambda path: write_csv(path, csv_tables.TESTS, csv_tables.tests(study)),
         "correlations.csv": lambda path: write_csv(
-            path, tidy.CORRELATIONS, tidy.correlations(study)
+            path, csv_tables.CORRELATIONS, csv_tables.correlations(study)
         ),
         "leaderboard.md": lambda path: write_text(path, _markdown(study)),
         "leaderboard.tex": lambda path: write_text(path, _latex(study)),

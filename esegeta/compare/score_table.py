@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from esegeta.compare.merge import Competitor, Entry, Kind
+from esegeta.compare.merge import Competitor, Entry, ScoreColumn
 
 Columns = Bool[np.ndarray, " competitors"] | list[int]
 """Which columns are meant."""
@@ -27,7 +27,7 @@ class ScoreTable:
         present: where there is a value, be it undefined.
     """
 
-    kind: Kind
+    kind: ScoreColumn
     competitors: tuple[Competitor, ...]
     units: tuple[tuple[str, str], ...]
     values: Float[np.ndarray, "units competitors"]
@@ -56,7 +56,9 @@ class ScoreTable:
         return self.competitors.index(competitor)
 
 
-def tabulate(kind: Kind, entries: Sequence[Entry], competitors: Sequence[Competitor]) -> ScoreTable:
+def tabulate(
+    kind: ScoreColumn, entries: Sequence[Entry], competitors: Sequence[Competitor]
+) -> ScoreTable:
     """Lay the values of a score out; competitors that have none have no column."""
     having = {entry.competitor for entry in entries}
     columns = {one: place for place, one in enumerate(c for c in competitors if c in having)}

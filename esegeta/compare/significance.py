@@ -160,7 +160,7 @@ class Paired:
         return f"{self.num_cases} paired cases, {FEWEST_CASES} are needed"
 
 
-def pairs_of(competitors: Sequence[Competitor]) -> Iterator[tuple[Competitor, Competitor]]:
+def competitor_pairs(competitors: Sequence[Competitor]) -> Iterator[tuple[Competitor, Competitor]]:
     """Yield every two methods of one model, then the same method on every two models."""
     within = (pair for pair in combinations(competitors, 2) if pair[0].model == pair[1].model)
     between = (pair for pair in combinations(competitors, 2) if pair[0].method == pair[1].method)
@@ -193,7 +193,7 @@ def compare_pairs(table: ScoreTable) -> tuple[Paired, ...]:
     """
     if table.kind.better == "none":
         return ()
-    pairs = [compare_pair(table, *pair) for pair in pairs_of(table.competitors)]
+    pairs = [compare_pair(table, *pair) for pair in competitor_pairs(table.competitors)]
     tested = [pair.outcome.p for pair in pairs if pair.outcome is not None]
     corrected = iter(holm(np.array(tested, dtype=float)).tolist())
     return tuple(

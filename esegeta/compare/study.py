@@ -9,7 +9,7 @@ from pathlib import Path
 
 from esegeta.compare.correlation import Correlation, correlate
 from esegeta.compare.folder import RunFolder, is_comparison, read_run_folder
-from esegeta.compare.merge import Competitor, Kind, Merged, merge_folders
+from esegeta.compare.merge import Competitor, Merged, ScoreColumn, merge_folders
 from esegeta.compare.score_table import (
     Ranking,
     ScoreTable,
@@ -42,7 +42,7 @@ class ScoreResult:
     difference: Difference | str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ScoreColumn:
         """Name, direction and family."""
         return self.table.kind
 

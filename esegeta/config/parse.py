@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from esegeta.config.complaints import complain, show_keys
+from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
 from esegeta.config.schema import Config
@@ -69,7 +69,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         keys = Config.model_validate(document.content)
     except ValidationError as error:
-        raise ConfigError(complain(error, document, Config)) from error
+        raise ConfigError(config_error(error, document, Config)) from error
     _refuse_half_a_run(keys, document)
     methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
     scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
@@ -157,7 +157,7 @@ def build_entry(
     try:
         return TypeAdapter(kind_).validate_python(parameters)
     except ValidationError as error:
-        raise ConfigError(complain(error, document, kind_, place)) from error
+        raise ConfigError(config_error(error, document, kind_, place)) from error
     except EsegetaError as error:
         raise ConfigError(f"{where}: {shown}: {error.message}", hint=error.hint) from error
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys, give_list
 from esegeta.errors import suggest
-from esegeta.retraining import Mode, RankBy, Schedule, loss_classes, optimizer_classes
+from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
 
 FillKind = Literal["zero", "mean", "minimum", "blur"]
 
@@ -39,12 +39,12 @@ def _fill_word(value: Any) -> Any:
 class RetrainKeys(Keys):
     """Remove or keep what a method ranks highest, and train the network again from scratch."""
 
-    modes: list[Mode] = Field(default=["roar", "kar"], min_length=1)
+    modes: list[RemovalMode] = Field(default=["roar", "kar"], min_length=1)
     fractions: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         default=[0.1, 0.3, 0.5, 0.7, 0.9], min_length=1
     )
     target: str | None = None
-    rank_by: RankBy = "magnitude"
+    rank_by: MapRank = "magnitude"
     baseline: Annotated[FillKeys, BeforeValidator(_fill_word)] = FillKeys()
     loss: str = "DiceCELoss"
     loss_args: dict[str, Any] = Field(default_factory=dict)

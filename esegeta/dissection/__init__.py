@@ -2,6 +2,8 @@
 
 from esegeta.dissection.ablation import Effect, effect_of, random_sets
 from esegeta.dissection.above import Above, find_above
+from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
+from esegeta.dissection.bin_edges import NUM_EDGES, BinEdges, Sketch
 from esegeta.dissection.chance import (
     CHANCES,
     Chance,
@@ -12,16 +14,16 @@ from esegeta.dissection.chance import (
 )
 from esegeta.dissection.concept import (
     SIDES,
-    Boundary,
+    BoundaryBand,
     Complement,
     Concept,
+    ConceptRule,
+    ConceptSources,
     Distance,
     Edges,
-    Ground,
     Half,
     LabelValues,
     MaskFile,
-    Rule,
     Side,
     Together,
     concept_masks,
@@ -35,10 +37,15 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
-from esegeta.dissection.cuts import NUM_CUTS, Cuts, Sketch
-from esegeta.dissection.findings import Bar, Pair, UnitFinding, best_pair, detectors, pairs_of
+from esegeta.dissection.findings import (
+    Bar,
+    UnitConceptPair,
+    UnitFinding,
+    best_pair,
+    detectors,
+    pairs_of,
+)
 from esegeta.dissection.information import Bins, Dependence, dependence, normalised_information
-from esegeta.dissection.levels import LevelFinder, Levels
 from esegeta.dissection.parts import UnitParts
 from esegeta.dissection.places import Places, draw_places, num_places
 from esegeta.dissection.quantile import (
@@ -48,8 +55,8 @@ from esegeta.dissection.quantile import (
     rank_of,
     threshold_finder,
 )
-from esegeta.dissection.tally import Partition, Tally, tally
-from esegeta.dissection.totals import FOLDS, Totals, count_held_out
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.dissection.trails import (
     RESOLUTION,
     NodeScale,
@@ -65,47 +72,47 @@ from esegeta.dissection.trails import (
 __all__ = [
     "CHANCES",
     "FOLDS",
-    "NUM_CUTS",
+    "NUM_EDGES",
     "RESOLUTION",
     "SIDES",
     "Above",
     "Bar",
+    "BinEdges",
     "Bins",
     "BitHistograms",
-    "Boundary",
+    "BoundaryBand",
     "CaseCounts",
     "Chance",
     "CircularShift",
     "Complement",
     "Concept",
+    "ConceptParts",
+    "ConceptRule",
+    "ConceptSources",
     "Counting",
-    "Cuts",
+    "Counts",
     "Dependence",
     "Distance",
     "Edges",
     "Effect",
-    "Ground",
     "Half",
     "LabelValues",
     "LargestValues",
-    "LevelFinder",
-    "Levels",
     "MaskFile",
     "NodeScale",
-    "Pair",
-    "Partition",
+    "OverlapTally",
     "Permutation",
     "Places",
-    "Rule",
     "Side",
     "Sketch",
-    "Tally",
     "ThresholdFinder",
+    "ThresholdSearch",
+    "Thresholds",
     "Together",
-    "Totals",
     "Trail",
     "TrailEdge",
     "TrailNode",
+    "UnitConceptPair",
     "UnitFinding",
     "UnitParts",
     "adjust_edges",

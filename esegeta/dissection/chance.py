@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.dissection.above import Above, above_by_units
-from esegeta.dissection.tally import Partition, Tally
+from esegeta.dissection.tally import ConceptParts, OverlapTally
 from esegeta.errors import ConfigError
 
 PLACES_AT_A_TIME = 1 << 22
@@ -43,7 +43,9 @@ class Chance(ABC):
             raise ConfigError(f"chance: samples: {self.samples} is no number of draws")
 
     @abstractmethod
-    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+    def overlaps(
+        self, above: Above, partition: ConceptParts, num_units: int, case: int
+    ) -> Overlaps:
         """Return the overlaps in one case, by draw.
 
         Args:
@@ -65,7 +67,9 @@ class CircularShift(Chance):
 
     name: ClassVar[str] = "shift"
 
-    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+    def overlaps(
+        self, above: Above, partition: ConceptParts, num_units: int, case: int
+    ) -> Overlaps:
         """Look up the concepts of each mask's voxels at shifted places."""
         device, num_parts = above.voxels.device, partition.num_parts
         generator = torch.Generator().manual_seed(draw_seed(self.seed, case))
@@ -98,7 +102,9 @@ class Permutation(Chance):
 
     name: ClassVar[str] = "permutation"
 
-    def overlaps(self, above: Above, partition: Partition, num_units: int, case: int) -> Overlaps:
+    def overlaps(
+        self, above: Above, partition: ConceptParts, num_units: int, case: int
+    ) -> Overlaps:
         """Draw the overlaps of masks and concepts of these sizes."""
         generator = np.random.default_rng(draw_seed(self.seed, case))
         units = above.counts(num_units).cpu().numpy()[None, :, None]
@@ -113,7 +119,7 @@ def draw_seed(seed: int, case: int) -> int:
     return seed * 1_000_003 + case
 
 
-def p_values(observed: Tally, drawn: Overlaps) -> Float[Tensor, "U K"]:
+def p_values(observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K"]:
     """Return (1 + draws with at least the observed overlap) / (1 + draws), float64.
 
     NaN where no draw could differ, since the unit's mask or the concept is empty.

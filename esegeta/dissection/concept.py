@@ -34,7 +34,7 @@ Look = Callable[[str], Mask]
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class ConceptSources:
     """What concepts of a case are made of.
 
     Args:
@@ -48,7 +48,7 @@ class Ground:
     files: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Rule(ABC):
+class ConceptRule(ABC):
     """How the mask of a concept is made."""
 
     kind: ClassVar[str]
@@ -60,7 +60,7 @@ class Rule(ABC):
         return ()
 
     @abstractmethod
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the voxels `*S` of the concept of this name."""
 
 
@@ -75,7 +75,7 @@ class Concept:
     """
 
     name: str
-    rule: Rule
+    rule: ConceptRule
     category: str = ""
 
     @property
@@ -85,14 +85,14 @@ class Concept:
 
 
 @dataclass(frozen=True)
-class LabelValues(Rule):
+class LabelValues(ConceptRule):
     """Voxels whose label is one of some integers."""
 
     values: tuple[int, ...]
     kind: ClassVar[str] = "label"
     needs_labels: ClassVar[bool] = True
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return where the label map holds one of the integers."""
         if ground.truth is None:
             raise DataError(
@@ -103,13 +103,13 @@ class LabelValues(Rule):
 
 
 @dataclass(frozen=True)
-class MaskFile(Rule):
+class MaskFile(ConceptRule):
     """Voxels that a file marks: not zero, or one of some integers."""
 
     values: tuple[int, ...] = ()
     kind: ClassVar[str] = "mask"
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the mask that was read for the concept."""
         given = ground.files[name].to(ground.volume.data.device)
         if tuple(given.shape) != ground.volume.grid.shape:
@@ -123,7 +123,7 @@ class MaskFile(Rule):
 
 
 @dataclass(frozen=True)
-class Boundary(Rule):
+class BoundaryBand(ConceptRule):
     """Voxels near the surface of a concept, on either side of it."""
 
     of: str
@@ -135,13 +135,13 @@ class Boundary(Rule):
         """The concept whose surface it is."""
         return (self.of,)
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return voxels whose distance to the other side is at most `within_mm`."""
         return near_surface(look(self.of), ground.volume.grid.spacing_mm, self.within_mm)
 
 
 @dataclass(frozen=True)
-class Distance(Rule):
+class Distance(ConceptRule):
     """Voxels outside of a concept, in a band of distances from it: `low < d <= high` mm."""
 
     of: str
@@ -154,7 +154,7 @@ class Distance(Rule):
         """The concept that distances are from."""
         return (self.of,)
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the band; empty where the concept is."""
         inside = look(self.of)
         distance = distance_to(inside, ground.volume.grid.spacing_mm)
@@ -163,7 +163,7 @@ class Distance(Rule):
 
 
 @dataclass(frozen=True)
-class Complement(Rule):
+class Complement(ConceptRule):
     """Voxels that are not of a concept."""
 
     of: str
@@ -174,13 +174,13 @@ class Complement(Rule):
         """The concept that it leaves out."""
         return (self.of,)
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return all other voxels."""
         return ~look(self.of)
 
 
 @dataclass(frozen=True)
-class Together(Rule):
+class Together(ConceptRule):
     """Voxels that belong to any, or to all, of some concepts."""
 
     of: tuple[str, ...]
@@ -192,7 +192,7 @@ class Together(Rule):
         """The concepts that are put together."""
         return self.of
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the union or the intersection."""
         result = look(self.of[0]).clone()
         for other in self.of[1:]:
@@ -201,7 +201,7 @@ class Together(Rule):
 
 
 @dataclass(frozen=True)
-class Half(Rule):
+class Half(ConceptRule):
     """The part of a concept, or of the image, on one side of the image's middle.
 
     Args:
@@ -218,7 +218,7 @@ class Half(Rule):
         """The concept that is cut in two."""
         return () if self.of is None else (self.of,)
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the voxels whose centre is beyond the plane through the image's middle."""
         grid = ground.volume.grid
         row, sign = SIDES[self.side]
@@ -238,7 +238,7 @@ class Half(Rule):
 
 
 @dataclass(frozen=True)
-class Edges(Rule):
+class Edges(ConceptRule):
     """Voxels with the steepest grey values of each image.
 
     Args:
@@ -252,7 +252,7 @@ class Edges(Rule):
     channel: int = 0
     kind: ClassVar[str] = "edges"
 
-    def mask(self, name: str, ground: Ground, look: Look) -> Mask:
+    def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return where the magnitude of the gradient per mm is among the largest."""
         from scipy import ndimage
 
@@ -272,7 +272,7 @@ class Edges(Rule):
 
 
 def concept_masks(
-    concepts: Sequence[Concept], ground: Ground, *, helpers: Sequence[Concept] = ()
+    concepts: Sequence[Concept], ground: ConceptSources, *, helpers: Sequence[Concept] = ()
 ) -> list[Mask]:
     """Return the mask of each concept over a case; those that others are made of are made once.
 

@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.dissection.above import Above, find_above
+from esegeta.dissection.bin_edges import BinEdges
 from esegeta.dissection.chance import Chance
 from esegeta.dissection.curves import histograms, positions_within
-from esegeta.dissection.cuts import Cuts
-from esegeta.dissection.levels import Levels, inner_positions, is_dead
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.quantile import LargestValues, rank_of
-from esegeta.dissection.tally import Partition, Tally, tally
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from esegeta.dissection.thresholds import Thresholds, inner_positions, is_dead
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6
@@ -61,14 +61,14 @@ class CaseCounts:
     image_units: Int[Tensor, " U"]
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> OverlapTally:
         """The counts of voxels at the threshold over the data set."""
-        return Tally(self.both, self.units, self.concepts, int(self.num_voxels))
+        return OverlapTally(self.both, self.units, self.concepts, int(self.num_voxels))
 
     @property
-    def image_tally(self) -> Tally:
+    def image_tally(self) -> OverlapTally:
         """The counts of voxels of the image judged by itself."""
-        return Tally(self.image_both, self.image_units, self.concepts, int(self.num_voxels))
+        return OverlapTally(self.image_both, self.image_units, self.concepts, int(self.num_voxels))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the fields by name."""
@@ -94,8 +94,8 @@ class Counting:
 
 def count_case(
     counting: Counting,
-    levels: Levels,
-    partition: Partition,
+    unit_thresholds: Thresholds,
+    partition: ConceptParts,
     maps: Iterable[UnitMaps],
     number: int,
 ) -> CaseCounts:
@@ -103,12 +103,12 @@ def count_case(
 
     Args:
         counting: what is counted.
-        levels: thresholds and bins of the units of all layers.
+        unit_thresholds: thresholds and bins of the units of all layers.
         partition: the parts that concepts cut the volume into.
         maps: of all units, by part.
         number: of the case, for the draws of chance.
     """
-    columns = [_count_part(counting, levels, partition, item, number) for item in maps]
+    columns = [_count_part(counting, unit_thresholds, partition, item, number) for item in maps]
     joined = {
         name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
         for name in columns[0]
@@ -119,12 +119,16 @@ def count_case(
 
 
 def _count_part(
-    counting: Counting, levels: Levels, partition: Partition, maps: UnitMaps, number: int
+    counting: Counting,
+    unit_thresholds: Thresholds,
+    partition: ConceptParts,
+    maps: UnitMaps,
+    number: int,
 ) -> dict[str, Tensor]:
     start, count = counting.parts.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
     device = maps.data.device
-    thresholds = levels.threshold[own].to(device)
+    thresholds = unit_thresholds.threshold[own].to(device)
     box, centres = inner_positions(maps.grid)
     values = positions_within(maps.data, box)
     peak, place = values.max(dim=1)
@@ -132,10 +136,14 @@ def _count_part(
     voxels = tally(above, partition, count)
     centres = centres.to(device)
     inside, everything = _count_bins(
-        values, levels.cuts.of_units(own, device), partition, centres, counting.parts.room_mb
+        values,
+        unit_thresholds.bin_edges.of_units(own, device),
+        partition,
+        centres,
+        counting.parts.room_mb,
     )
     exceeding, ties = _count_positions(values, thresholds)
-    limits = levels.minimum[own].to(device), levels.maximum[own].to(device)
+    limits = unit_thresholds.minimum[own].to(device), unit_thresholds.maximum[own].to(device)
     single = _count_image(counting, partition, maps, values, thresholds, limits)
     found = {
         "both": voxels.both,
@@ -166,17 +174,17 @@ def _count_positions(values: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor
 
 
 def _count_bins(
-    values: Tensor, cuts: Cuts, partition: Partition, centres: Tensor, room_mb: float
+    values: Tensor, bin_edges: BinEdges, partition: ConceptParts, centres: Tensor, room_mb: float
 ) -> tuple[Tensor, Tensor]:
     """Return positions of each concept by bin, and all by bin; some units at a time."""
     parts = partition.parts[centres]
-    counts_of_unit = cuts.num_bins * (2 * partition.num_parts + partition.members.shape[1])
+    counts_of_unit = bin_edges.num_bins * (2 * partition.num_parts + partition.members.shape[1])
     step = max(int(room_mb * MB / (BYTES_OF_COUNT * counts_of_unit)), 1)
     inside, everything = [], []
     for first in range(0, len(values), step):
         rows = slice(first, first + step)
-        bins = cuts.of_units(rows, values.device).bins(values[rows])
-        counts = histograms(bins, cuts.num_bins, parts, partition.num_parts)
+        bins = bin_edges.of_units(rows, values.device).bins(values[rows])
+        counts = histograms(bins, bin_edges.num_bins, parts, partition.num_parts)
         own = partition.of_concepts(counts.flatten(0, 1))
         inside.append(own.reshape(*counts.shape[:2], -1))
         everything.append(counts.sum(dim=2))
@@ -185,12 +193,12 @@ def _count_bins(
 
 def _count_image(
     counting: Counting,
-    partition: Partition,
+    partition: ConceptParts,
     maps: UnitMaps,
     values: Tensor,
     thresholds: Tensor,
     limits: tuple[Tensor, Tensor],
-) -> Tally:
+) -> OverlapTally:
     """Count M = {a >= T} in an image judged by itself; nothing where no image is.
 
     Where T is the smallest activation there is, M would be the whole image, and is {a > T}; that

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from esegeta.dissection.tally import Partition
+from esegeta.dissection.tally import ConceptParts
 from esegeta.predict import LayerGrid
 
 Histograms = Int[Tensor, "U E M"]
@@ -65,7 +65,7 @@ def auroc(inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"]) -> Float
 
 
 def best_thresholds(
-    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B K"], cuts: Float[Tensor, "U E"]
+    inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B K"], bin_edges: Float[Tensor, "U E"]
 ) -> Float[Tensor, "U K"]:
     """Return the cut at which the IoU over positions is largest, for each unit and concept.
 
@@ -75,21 +75,21 @@ def best_thresholds(
     Args:
         inside: positions of each concept by bin, in the cases to choose by.
         everything: all positions by bin, in the cases that each concept is judged by.
-        cuts: between the bins.
+        bin_edges: between the bins.
     """
-    both = _above_cuts(inside)
+    both = _above_edges(inside)
     size = inside.sum(dim=1)
-    union = _above_cuts(everything) + size[:, None] - both
+    union = _above_edges(everything) + size[:, None] - both
     iou = both.double() / union.double().clamp(min=1)
     is_best = iou == iou.amax(dim=1, keepdim=True)
     rank = is_best.cumsum(dim=1)
     middle = (rank == (rank[:, -1:] + 1) // 2).int().argmax(dim=1)
-    chosen = cuts.gather(1, middle)
+    chosen = bin_edges.gather(1, middle)
     return torch.where(size > 0, chosen, torch.full_like(chosen, torch.nan))
 
 
 def count_at(
-    values: Float[Tensor, "U N"], thresholds: Float[Tensor, "U K"], partition: Partition
+    values: Float[Tensor, "U N"], thresholds: Float[Tensor, "U K"], partition: ConceptParts
 ) -> tuple[Int[Tensor, "U K"], Int[Tensor, "U K"]]:
     """Count voxels above a threshold of each unit and concept.
 
@@ -101,11 +101,11 @@ def count_at(
     Returns:
         Voxels of mask and concept, and of mask or concept.
     """
-    cuts, order = thresholds.sort(dim=1)
-    bins = torch.searchsorted(cuts.contiguous(), values.contiguous())
-    num_bins = cuts.shape[1] + 1
+    bin_edges, order = thresholds.sort(dim=1)
+    bins = torch.searchsorted(bin_edges.contiguous(), values.contiguous())
+    num_bins = bin_edges.shape[1] + 1
     counts = histograms(bins, num_bins, partition.parts, partition.num_parts)
-    above = _above_cuts(counts)
+    above = _above_edges(counts)
     place = order.argsort(dim=1)[:, :, None].expand(-1, -1, partition.num_parts)
     above = above.gather(1, place)
     both = (above * partition.members.T[None]).sum(dim=2)
@@ -147,6 +147,6 @@ def positions_within(maps: Tensor, box: Sequence[slice]) -> Float[Tensor, "U P"]
     return maps[(slice(None), *box)].flatten(1)
 
 
-def _above_cuts(counts: Tensor) -> Tensor:
+def _above_edges(counts: Tensor) -> Tensor:
     """Return the sums over the bins above each cut."""
     return counts.flip(1).cumsum(1).flip(1)[:, 1:]

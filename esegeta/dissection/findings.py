@@ -13,7 +13,7 @@ from esegeta.dissection.concept import Concept
 
 
 @dataclass(frozen=True)
-class Pair:
+class UnitConceptPair:
     """A unit against a concept.
 
     Args:
@@ -64,7 +64,7 @@ class UnitFinding:
         images_detected: of them, those in which the unit alone reaches the IoU that was asked for.
     """
 
-    best: Pair
+    best: UnitConceptPair
     named: bool
     threshold: float
     share_above: float
@@ -99,7 +99,7 @@ class Bar:
     min_iou: float = 0.04
     q_value: float = 0.05
 
-    def passed_by(self, pair: Pair) -> bool:
+    def passed_by(self, pair: UnitConceptPair) -> bool:
         """Tell whether a pair earns its unit the concept's name; NaN never does."""
         return pair.iou > self.min_iou and pair.q <= self.q_value
 
@@ -108,7 +108,7 @@ def pairs_of(
     layers: Sequence[tuple[str, int]],
     concepts: Sequence[Concept],
     measures: Mapping[str, Float[Tensor, "U K"]],
-) -> list[list[Pair]]:
+) -> list[list[UnitConceptPair]]:
     """Return the pairs of each unit, in the order of concepts.
 
     Args:
@@ -120,7 +120,7 @@ def pairs_of(
     names = [(layer, unit) for layer, count in layers for unit in range(count)]
     return [
         [
-            Pair(
+            UnitConceptPair(
                 layer,
                 unit,
                 concept.name,
@@ -133,7 +133,7 @@ def pairs_of(
     ]
 
 
-def best_pair(pairs: Sequence[Pair], bar: Bar) -> tuple[Pair, bool]:
+def best_pair(pairs: Sequence[UnitConceptPair], bar: Bar) -> tuple[UnitConceptPair, bool]:
     """Return the pair that a unit goes by, and whether it earns the unit a name."""
     passing = [pair for pair in pairs if bar.passed_by(pair)]
     best = max(passing or pairs, key=lambda pair: -1.0 if math.isnan(pair.iou) else pair.iou)

@@ -21,7 +21,7 @@ from esegeta.errors import ConfigError
 Values = Float[Tensor, "U N"]
 """Activations of units at some positions."""
 
-Thresholds = Float[Tensor, " U"]
+ThresholdValues = Float[Tensor, " U"]
 """One threshold a unit."""
 
 DIGITS = (11, 11, 10)
@@ -60,7 +60,7 @@ class ThresholdFinder(Protocol):
     def end_pass(self) -> None:
         """Hear that all activations have been seen once more."""
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self) -> ThresholdValues:
         """Return the thresholds, after the last pass."""
 
 
@@ -93,7 +93,7 @@ class LargestValues:
     def end_pass(self) -> None:
         """One pass is all."""
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self) -> ThresholdValues:
         """Return the smallest of the values that are kept."""
         assert self._kept is not None and self._kept.shape[1] == self.rank
         return self._kept.amin(dim=1) + 0.0  # no negative zero
@@ -142,7 +142,7 @@ class BitHistograms:
         self._rank, self._counts = rank, None
         self._pass += 1
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self) -> ThresholdValues:
         """Return the value with the digits that were found."""
         assert self._pass == len(DIGITS)
         return values_of_bits(self._known)

@@ -22,7 +22,7 @@ CONCEPTS_AT_A_TIME = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Partition:
+class ConceptParts:
     """Which part each voxel is in, and which concepts each part belongs to.
 
     Args:
@@ -34,7 +34,7 @@ class Partition:
     members: Bool[Tensor, "M K"]
 
     @classmethod
-    def of(cls, masks: Sequence[Mask]) -> Partition:
+    def of(cls, masks: Sequence[Mask]) -> ConceptParts:
         """Return the parts that some masks of one shape cut a volume into."""
         first = masks[0]
         parts = torch.zeros(first.numel(), dtype=torch.int32, device=first.device)
@@ -85,7 +85,7 @@ Ratios = Float[Tensor, "U K"]
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class OverlapTally:
     """Voxels counted over any number of cases.
 
     Args:
@@ -100,8 +100,8 @@ class Tally:
     concepts: Int[Tensor, " K"]
     num_voxels: int
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: OverlapTally) -> OverlapTally:
+        return OverlapTally(
             self.both + other.both,
             self.units + other.units,
             self.concepts + other.concepts,
@@ -148,7 +148,7 @@ class Tally:
         return (unit[:, None] + concept[None] - joint).clamp(min=0) / joint
 
 
-def tally(above: Above, partition: Partition, num_units: int) -> Tally:
+def tally(above: Above, partition: ConceptParts, num_units: int) -> OverlapTally:
     """Count the voxels of some units' masks by concept.
 
     Args:
@@ -159,7 +159,7 @@ def tally(above: Above, partition: Partition, num_units: int) -> Tally:
     places = above.units * partition.num_parts + partition.parts[above.voxels]
     counts = torch.bincount(places, minlength=num_units * partition.num_parts)
     both = partition.of_concepts(counts.reshape(num_units, partition.num_parts))
-    return Tally(both, above.counts(num_units), partition.sizes, partition.num_voxels)
+    return OverlapTally(both, above.counts(num_units), partition.sizes, partition.num_voxels)
 
 
 def _entropy(counts: Tensor, total: int) -> Tensor:

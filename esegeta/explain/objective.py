@@ -19,7 +19,7 @@ from esegeta.volume import Volume
 
 
 @dataclass
-class Tally:
+class CostTally:
     """What an explanation has cost so far.
 
     Args:
@@ -49,7 +49,7 @@ class Objective:
     target: FrozenTarget
     volume: Volume
     is_original: bool = True
-    tally: Tally = field(default_factory=Tally)
+    tally: CostTally = field(default_factory=CostTally)
 
     @classmethod
     def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:

@@ -56,7 +56,7 @@ class Predictor:
         labels: what the output channels mean.
         batch_size: windows that go through the network at a time.
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
-        heard: is told how many windows went through the network, each time some did.
+        on_windows: is told how many windows went through the network, each time some did.
     """
 
     network: nn.Module
@@ -64,7 +64,7 @@ class Predictor:
     labels: Labels
     batch_size: int = 1
     precision: Precision = "fp32"
-    heard: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""
@@ -207,8 +207,8 @@ class Predictor:
         inputs = crops if thin is None else crops.squeeze(thin + 2)
         with self._autocast(crops.device):
             output = first_tensor(self.network(inputs))
-        if self.heard is not None:
-            self.heard(len(crops))
+        if self.on_windows is not None:
+            self.on_windows(len(crops))
         if output is None:
             raise ModelError(
                 "the network returned no tensor",

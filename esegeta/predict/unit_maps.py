@@ -116,8 +116,8 @@ def read_layers(
     try:
         predictor.run(crops, windows)
     except _AllReadError:
-        if predictor.heard is not None:
-            predictor.heard(len(crops))
+        if predictor.on_windows is not None:
+            predictor.on_windows(len(crops))
         return seen
     finally:
         for handle in handles:

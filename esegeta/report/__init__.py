@@ -7,7 +7,7 @@ from esegeta.report.curves import CurveRow, draw_curves, write_curves
 from esegeta.report.heat_map import HeatMap, draw_heat_map
 from esegeta.report.latex import PREAMBLE, to_latex
 from esegeta.report.markdown import escape, to_markdown
-from esegeta.report.names import PredictionFiles, UnitFiles
+from esegeta.report.names import PredictionFiles, TaskFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import (
     ScoreRow,
@@ -61,7 +61,7 @@ __all__ = [
     "RankDiagram",
     "ScoreRow",
     "Table",
-    "UnitFiles",
+    "TaskFiles",
     "draw_boxes",
     "draw_concepts",
     "draw_curves",

@@ -16,7 +16,7 @@ ENDINGS = re.compile(
 
 
 @dataclass(frozen=True)
-class UnitFiles:
+class TaskFiles:
     """The files of one unit of work, case x target x method.
 
     Args:

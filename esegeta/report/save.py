@@ -11,7 +11,7 @@ from torch import Tensor
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
 from esegeta.report.curves import CurveRow, draw_curves
-from esegeta.report.names import PredictionFiles, UnitFiles
+from esegeta.report.names import PredictionFiles, TaskFiles
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import read_sidecar
 from esegeta.report.regions import draw_regions
@@ -40,7 +40,7 @@ LABEL_COLOURS = (
 
 
 def save_attribution(
-    files: UnitFiles,
+    files: TaskFiles,
     attribution: Attribution,
     provenance: Mapping[str, Any],
     *,
@@ -96,14 +96,14 @@ def save_attribution(
     write_map(files.map, attribution.total, volume)
 
 
-def _channel_maps(files: UnitFiles, attribution: Attribution) -> dict[Path, Tensor]:
+def _channel_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
     if not attribution.has_channels:
         return {}
     split = zip(attribution.volume.channels, attribution.data, strict=True)
     return {files.channel_map(name): data for name, data in split}
 
 
-def _error_maps(files: UnitFiles, attribution: Attribution) -> dict[Path, Tensor]:
+def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
     """Return the standard errors that are known: of the map, or of each channel's.
 
     The draws of a method move all channels at once, so that the error of their sum does not
@@ -118,7 +118,7 @@ def _error_maps(files: UnitFiles, attribution: Attribution) -> dict[Path, Tensor
     return {files.channel_standard_error(name): data for name, data in split}
 
 
-def _notes_beside_the_map(files: UnitFiles, attribution: Attribution) -> dict[str, Any]:
+def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
         of = (
@@ -139,7 +139,7 @@ def _notes_beside_the_map(files: UnitFiles, attribution: Attribution) -> dict[st
     return notes
 
 
-def remove_attribution(files: UnitFiles) -> None:
+def remove_attribution(files: TaskFiles) -> None:
     """Remove the files of a unit, the map first."""
     listed = (read_sidecar(files.sidecar) or {}).get("files", [])
     folder = files.map.parent

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esegeta.dissection import Pair, UnitFinding, detectors
+from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
 from esegeta.volume import write_text
 
 UNIT_COLUMNS = (
@@ -35,7 +35,7 @@ UNIT_COLUMNS = (
     "images",
     "images_detected",
 )
-PAIR_COLUMNS = tuple(Pair.__dataclass_fields__)
+PAIR_COLUMNS = tuple(UnitConceptPair.__dataclass_fields__)
 CONCEPT_COLUMNS = (
     "concept",
     "category",
@@ -76,7 +76,7 @@ def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
     write_rows(path, UNIT_COLUMNS, rows)
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+def write_pairs(path: Path, pairs: Iterable[UnitConceptPair]) -> None:
     """Write pairs.csv: one line a unit and concept."""
     write_rows(path, PAIR_COLUMNS, [vars(pair) for pair in pairs])
 
@@ -84,7 +84,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 def write_concepts(
     path: Path,
     findings: Sequence[UnitFinding],
-    pairs: Sequence[Pair],
+    pairs: Sequence[UnitConceptPair],
     voxels: Mapping[str, tuple[int, float]],
 ) -> None:
     """Write concepts.csv: one line a concept and layer, with the unit that fits it best.

@@ -13,8 +13,8 @@ from torch import Tensor
 from esegeta.axes import Mask, Shape
 from esegeta.explain import Attribution, relevance, shuffled_order
 
-Mode = Literal["roar", "kar"]
-RankBy = Literal["magnitude", "value"]
+RemovalMode = Literal["roar", "kar"]
+MapRank = Literal["magnitude", "value"]
 
 Importance = Float[Tensor, "*S"]
 """How much each voxel matters to a method; only the order counts."""
@@ -23,7 +23,7 @@ Order = Int[Tensor, " V"]
 """All voxels of an image by their flat index, the most important first."""
 
 
-def importance_of(attribution: Attribution, rank_by: RankBy) -> Importance:
+def importance_of(attribution: Attribution, rank_by: MapRank) -> Importance:
     """Return what voxels are ranked by, channels summed.
 
     `magnitude`: how much information, whichever way it pulls; `value`: how much a voxel raises
@@ -50,7 +50,7 @@ class Removal:
         fraction: of the voxels of an image that are removed (`roar`) or kept (`kar`), 0 to 1.
     """
 
-    mode: Mode
+    mode: RemovalMode
     method: str
     fraction: float
 

@@ -12,7 +12,7 @@ import torch
 from esegeta.axes import Image
 from esegeta.predict import Predictor
 from esegeta.retraining.recipe import named_labels
-from esegeta.retraining.removal import REFERENCE, Mode
+from esegeta.retraining.removal import REFERENCE, RemovalMode
 from esegeta.retraining.samples import Sample
 from esegeta.targets import dice_of
 
@@ -54,7 +54,7 @@ CONFIDENCE = 0.95
 SMALL_GAP = 0.1
 """Dice between untouched and empty images below which taking voxels out can show nothing."""
 
-Pair = tuple[int, int]
+SeedAndFold = tuple[int, int]
 """A seed and a fold: networks of one pair start alike, and are compared with each other."""
 
 
@@ -72,7 +72,7 @@ class DiceRow:
         dice: NaN where undefined.
     """
 
-    mode: Mode
+    mode: RemovalMode
     method: str
     fraction: float
     seed: int
@@ -100,7 +100,7 @@ class DicePoint:
         gain_high: upper end.
     """
 
-    mode: Mode
+    mode: RemovalMode
     method: str
     label: str
     fraction: float
@@ -131,7 +131,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class DiceCurve:
     """The Dice of one label by fraction, for one mode and method.
 
     Args:
@@ -141,10 +141,10 @@ class Curve:
         dice: by pair, and by fraction.
     """
 
-    mode: Mode
+    mode: RemovalMode
     method: str
     label: str
-    dice: dict[Pair, dict[float, float]] = field(default_factory=dict)
+    dice: dict[SeedAndFold, dict[float, float]] = field(default_factory=dict)
 
     @property
     def fractions(self) -> list[float]:
@@ -177,7 +177,7 @@ def t_interval(values: Iterable[float]) -> Interval:
     return Interval(n, mean, mean - reach, mean + reach)
 
 
-def summarize(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
+def summarize_dice(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
     """Return mean and interval of every point of every curve, and each curve's gain over random's.
 
     Args:
@@ -198,7 +198,7 @@ def summarize(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
     return summary
 
 
-def gains_over(curve: Curve, random: Curve) -> list[float]:
+def gains_over(curve: DiceCurve, random: DiceCurve) -> list[float]:
     """Return the area between a curve and the random ranking's, for each pair that has both whole.
 
         integral_0^1 sign * (D_method(f) - D_random(f)) df,   sign -1 in ROAR, +1 in KAR
@@ -238,10 +238,10 @@ def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
     ]
 
 
-def _curves(rows: Iterable[DiceRow]) -> dict[tuple[Mode, str, str], Curve]:
-    found: dict[tuple[Mode, str, str], Curve] = {}
+def _curves(rows: Iterable[DiceRow]) -> dict[tuple[RemovalMode, str, str], DiceCurve]:
+    found: dict[tuple[RemovalMode, str, str], DiceCurve] = {}
     for row in rows:
         key = (row.mode, row.method, row.label)
-        curve = found.setdefault(key, Curve(*key))
+        curve = found.setdefault(key, DiceCurve(*key))
         curve.dice.setdefault((row.seed, row.fold), {})[row.fraction] = row.dice
     return found

@@ -74,7 +74,7 @@ class Training:
 
 
 def train_network(
-    network: nn.Module, patches: Patches, recipe: Recipe, *, heard: Callable[[int], None]
+    network: nn.Module, patches: Patches, recipe: Recipe, *, on_patches: Callable[[int], None]
 ) -> list[float]:
     """Train a network in place and return the loss of every step; it ends in eval mode.
 
@@ -82,7 +82,7 @@ def train_network(
         network: new, on the device where it is to be trained.
         patches: to draw batches from.
         recipe: loss, optimizer, steps.
-        heard: is told how many patches went through, step by step.
+        on_patches: is told how many patches went through, step by step.
 
     Raises:
         ModelError: the loss is NaN or Inf.
@@ -110,7 +110,7 @@ def train_network(
                 hint="lower optimizer_args.lr, or check the intensities of the images",
             )
         schedule.step()
-        heard(recipe.batch_size)
+        on_patches(recipe.batch_size)
     network.eval()
     return history
 

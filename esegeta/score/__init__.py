@@ -20,7 +20,7 @@ from esegeta.score.sanity import (
     ParameterRandomization,
     RandomMapBaseline,
 )
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext, Workings
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreCache, ScoreContext
 from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
 from esegeta.score.sensitivity_n import SensitivityN
 
@@ -60,17 +60,17 @@ __all__ = [
     "Infidelity",
     "Insertion",
     "Judgement",
+    "Metric",
     "ParameterRandomization",
     "PointingGame",
-    "Quality",
     "RandomMapBaseline",
     "RelevanceMass",
     "RelevanceRank",
     "Road",
     "Score",
+    "ScoreCache",
     "ScoreContext",
     "SensitivityAvg",
     "SensitivityMax",
     "SensitivityN",
-    "Workings",
 ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from esegeta.explain import Attribution, Baseline, Explainer, baselines_of, parse_baseline
-from esegeta.score.removal.ladder import is_still
-from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.removal.removal_order import is_still
+from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Completeness(Score):
 
     name: ClassVar[str] = "completeness"
     family: ClassVar[str] = "faithfulness"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("completeness", "lower"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("completeness", "lower"),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
@@ -48,8 +48,8 @@ class Completeness(Score):
             )
         objective = context.objective(attribution)
         baseline = own or parse_baseline(self.baseline)
-        start = context.workings.once("value", objective.value)
-        end = context.workings.once(
+        start = context.cache.once("value", objective.value)
+        end = context.cache.once(
             ("value", baseline),
             lambda: objective.at(baseline.of(attribution.volume)).value(),
         )

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Features, RankBy
-from esegeta.score.removal.ladder import OverParts, is_still
+from esegeta.score.removal.removal_order import OverParts, is_still
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.removal_curves import STILL
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Gini(Score):
 
     name: ClassVar[str] = "gini"
     family: ClassVar[str] = "complexity"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("gini", "higher", high=1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("gini", "higher", high=1.0),)
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the index."""
@@ -60,9 +60,9 @@ class Entropy(Score):
 
     name: ClassVar[str] = "entropy"
     family: ClassVar[str] = "complexity"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("entropy", "lower"),
-        Quality("entropy_relative", "lower", high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("entropy", "lower"),
+        Metric("entropy_relative", "lower", high=1.0),
     )
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -111,8 +111,8 @@ class EffectiveComplexity(OverParts):
 
     name: ClassVar[str] = "effective_complexity"
     family: ClassVar[str] = "complexity"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("effective_complexity", "lower", low=0.0, high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("effective_complexity", "lower", low=0.0, high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -124,14 +124,14 @@ class EffectiveComplexity(OverParts):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the smallest share from which on the target stays."""
-        ladder = self.ladder(attribution, context)
-        rows = ladder.with_first()
-        values = ladder.removals.values(rows)
+        removal_order = self.removal_order(attribution, context)
+        rows = removal_order.with_first()
+        values = removal_order.removals.values(rows)
         start, end = float(values[-1]), float(values[0])
         if is_still(start, end):
             return self.undefined(STILL)
         heights = (values - end) / (start - end)
-        share = 1 - ladder.share_removed(rows)
+        share = 1 - removal_order.share_removed(rows)
         away = ((heights - 1).abs() > self.tolerance).nonzero().flatten()
         enough = int(away[-1]) + 1
         curve = Curve(

@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, Objective, flipped_method
 from esegeta.score.ranks import cosine, spearman
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.volume import Volume
 
 
@@ -41,9 +41,9 @@ class ConsistencyUnderFlips(Score):
 
     name: ClassVar[str] = "consistency_under_flips"
     family: ClassVar[str] = "robustness"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("consistency_under_flips", "higher", low=-1.0, high=1.0),
-        Quality("consistency_under_flips_spearman", "higher", low=-1.0, high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("consistency_under_flips", "higher", low=-1.0, high=1.0),
+        Metric("consistency_under_flips_spearman", "higher", low=-1.0, high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -62,8 +62,8 @@ class ConsistencyUnderFlips(Score):
             return self.undefined("no axis of the image is longer than one voxel")
         maps = [self._explain_flipped(attribution, context, axis) for axis in axes]
         found = {
-            self.qualities[0].name: [cosine(attribution.data, other) for other in maps],
-            self.qualities[1].name: [spearman(attribution.data, other) for other in maps],
+            self.metrics[0].name: [cosine(attribution.data, other) for other in maps],
+            self.metrics[1].name: [spearman(attribution.data, other) for other in maps],
         }
         why = "a map that is the same everywhere has no ranks, and one of zeros no direction"
         values = {name: math.fsum(of_axes) / len(axes) for name, of_axes in found.items()}

@@ -24,8 +24,8 @@ from esegeta.explain import (
 )
 from esegeta.explain.perturbation.occlusion import Patch, falls_of_target
 from esegeta.predict import Box
-from esegeta.score.removal.ladder import removals_of
-from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.removal.removal_order import removals_of
+from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 from esegeta.score.sensitivity_n import random_coalitions
 from esegeta.volume import Grid
 
@@ -94,10 +94,10 @@ class Infidelity(Score):
 
     name: ClassVar[str] = "infidelity"
     family: ClassVar[str] = "faithfulness"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("infidelity", "lower"),
-        Quality("infidelity_beta", "lower"),
-        Quality("infidelity_relative", "lower", high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("infidelity", "lower"),
+        Metric("infidelity_beta", "lower"),
+        Metric("infidelity_relative", "lower", high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -109,9 +109,9 @@ class Infidelity(Score):
             )
 
     @classmethod
-    def headline(cls) -> Quality:
+    def headline(cls) -> Metric:
         """Return the relative one: the others follow the map's scale, or the target's."""
-        return next(quality for quality in cls.qualities if quality.name.endswith("_relative"))
+        return next(metric for metric in cls.metrics if metric.name.endswith("_relative"))
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""
@@ -137,7 +137,7 @@ class Infidelity(Score):
         map_ = attribution.per_channel().double()
         shifts = self._shifts(attribution.volume.data)
         foreseen = [float((shift.double() * map_).sum()) for shift in shifts]
-        falls = context.workings.once(
+        falls = context.cache.once(
             ("noise", self.noise, self.samples, self.seed),
             lambda: self._noise_falls(context.objective(attribution)),
         )
@@ -163,7 +163,7 @@ class Infidelity(Score):
         if attribution.is_slope:
             shares = shares * (volume.data - baseline)
         foreseen = torch.stack([shares[(slice(None), *box)].sum() for box in boxes])
-        falls = context.workings.once(
+        falls = context.cache.once(
             ("boxes", self.side_mm, self.samples, self.seed, self.baseline),
             lambda: box_falls(context.objective(attribution), boxes, baseline),
         )

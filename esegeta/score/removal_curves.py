@@ -14,23 +14,23 @@ from esegeta.axes import Logits, Mask
 from esegeta.errors import EsegetaError
 from esegeta.explain import Attribution, Features, Objective
 from esegeta.explain.perturbation.sufficiency import LabelDice
-from esegeta.score.removal.ladder import Ladder, OverParts, area, is_still
+from esegeta.score.removal.removal_order import OverParts, RemovalOrder, area, is_still
 from esegeta.score.removal.removals import Coalitions
 from esegeta.score.removal.replacement import Replacement
-from esegeta.score.score import Curve, Judgement, Quality, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, ScoreContext
 from esegeta.targets import UnitScene
 
 STILL = "removing everything does not change the target: there is nothing to rank"
 
 
-def qualities(name: str, *, better: bool) -> tuple[Quality, ...]:
+def metrics(name: str, *, better: bool) -> tuple[Metric, ...]:
     """Return the three figures of a curve; `better`: whether a large area is a good one."""
     signs = ("higher", "lower") if better else ("lower", "higher")
     unbounded = {"low": -float("inf"), "high": float("inf")}
     return (
-        Quality(name, "higher" if signs[0] == "higher" else "lower", **unbounded),
-        Quality(f"{name}_lerf", "higher" if signs[1] == "higher" else "lower", **unbounded),
-        Quality(f"{name}_gap", "higher", **unbounded),
+        Metric(name, "higher" if signs[0] == "higher" else "lower", **unbounded),
+        Metric(f"{name}_lerf", "higher" if signs[1] == "higher" else "lower", **unbounded),
+        Metric(f"{name}_gap", "higher", **unbounded),
     )
 
 
@@ -40,29 +40,29 @@ class _AlongCurve(OverParts):
     starts_whole: ClassVar[bool]
 
     @abstractmethod
-    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+    def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
         """Return what is left at each step, by the most and by the least relevant parts first."""
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return both areas and their gap, with the curves."""
-        ladder = self.ladder(attribution, context)
-        first, last = self.ladders(ladder)
-        values = ladder.removals.values(torch.cat([first, last]))
+        removal_order = self.removal_order(attribution, context)
+        first, last = self.removal_orders(removal_order)
+        values = removal_order.removals.values(torch.cat([first, last]))
         most, least = values[: len(first)], values[len(first) :]
         whole, nothing = (0, -1) if self.starts_whole else (-1, 0)
         start, end = float(most[whole]), float(most[nothing])
         if is_still(start, end):
             return self.undefined(STILL)
-        shares = [self._share(ladder, rows) for rows in (first, last)]
+        shares = [self._share(removal_order, rows) for rows in (first, last)]
         heights = [(part - end) / (start - end) for part in (most, least)]
         one, other = (area(x, y) for x, y in zip(shares, heights, strict=True))
-        names = [quality.name for quality in self.qualities]
+        names = [metric.name for metric in self.metrics]
         gap = other - one if self.starts_whole else one - other
         values_ = dict(zip(names, (one, other, gap), strict=True))
         return Judgement(values_, curves=self._curves(shares, heights))
 
-    def _share(self, ladder: Ladder, rows: Coalitions) -> Tensor:
-        gone = ladder.share_removed(rows)
+    def _share(self, removal_order: RemovalOrder, rows: Coalitions) -> Tensor:
+        gone = removal_order.share_removed(rows)
         return gone if self.starts_whole else 1 - gone
 
     def _curves(self, shares: list[Tensor], heights: list[Tensor]) -> tuple[Curve, ...]:
@@ -101,12 +101,12 @@ class Deletion(_AlongCurve):
     """
 
     name: ClassVar[str] = "deletion"
-    qualities: ClassVar[tuple[Quality, ...]] = qualities("deletion", better=False)
+    metrics: ClassVar[tuple[Metric, ...]] = metrics("deletion", better=False)
     starts_whole: ClassVar[bool] = True
 
-    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+    def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
         """Return the image without ever more of its parts."""
-        return ladder.without_first(), ladder.without_last()
+        return removal_order.without_first(), removal_order.without_last()
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class Insertion(_AlongCurve):
     baseline: Replacement | str = "blur"
 
     name: ClassVar[str] = "insertion"
-    qualities: ClassVar[tuple[Quality, ...]] = qualities("insertion", better=True)
+    metrics: ClassVar[tuple[Metric, ...]] = metrics("insertion", better=True)
     starts_whole: ClassVar[bool] = False
 
-    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+    def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
         """Return the baseline with ever more of the image's parts."""
-        return ladder.with_first(), ladder.with_last()
+        return removal_order.with_first(), removal_order.with_last()
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ class Road(_AlongCurve):
     steps: int = 10
 
     name: ClassVar[str] = "road"
-    qualities: ClassVar[tuple[Quality, ...]] = qualities("road", better=False)
+    metrics: ClassVar[tuple[Metric, ...]] = metrics("road", better=False)
     starts_whole: ClassVar[bool] = True
 
-    def ladders(self, ladder: Ladder) -> tuple[Coalitions, Coalitions]:
+    def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
         """Return the image without ever more of its voxels."""
-        return ladder.without_first(), ladder.without_last()
+        return removal_order.without_first(), removal_order.without_last()
 
 
 NO_TRUTH = "the case has no label"
@@ -202,9 +202,9 @@ class DiceDrop(OverParts):
     steps: int = 10
 
     name: ClassVar[str] = "dice_drop"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("dice_drop", "higher", low=0.0, high=1.0),
-        Quality("dice_drop_label", "higher", low=-1.0, high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("dice_drop", "higher", low=0.0, high=1.0),
+        Metric("dice_drop_label", "higher", low=-1.0, high=1.0),
     )
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -213,19 +213,19 @@ class DiceDrop(OverParts):
         if isinstance(target.scene, UnitScene):
             return self.undefined("the target is a unit inside the network, not a segmentation")
         try:
-            dice = context.workings.once("dice_drop", lambda: LabelDice.of(target))
+            dice = context.cache.once("dice_drop", lambda: LabelDice.of(target))
         except EsegetaError as error:
             return self.undefined(error.message)
         watched = Objective.of(context.predictor, dice.soft, attribution.volume)
-        ladder = self.ladder(attribution, context, watched)
-        rows = ladder.without_first()
+        removal_order = self.removal_order(attribution, context, watched)
+        rows = removal_order.without_first()
         truth = self._truth(attribution, dice)
         own, with_truth = [], []
-        for logits in ladder.removals.predictions(rows):
+        for logits in removal_order.removals.predictions(rows):
             own.append(dice.hard(logits))
             if truth is not None:
                 with_truth.append(_dice(dice, logits, truth))
-        share = ladder.share_removed(rows)
+        share = removal_order.share_removed(rows)
         curves = [_curve("with the whole prediction", share.tolist(), own)]
         values = {"dice_drop": 1 - area(share, torch.tensor(own, dtype=torch.float64))}
         if truth is None:

@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Quality:
+class Metric:
     """One number that a score gives.
 
     Args:
@@ -81,7 +81,7 @@ class Judgement:
             raise ValueError(f"{', '.join(silent)}: NaN without a reason")
 
 
-class Workings:
+class ScoreCache:
     """What scores have worked out for one target of one case, kept for the scores that follow."""
 
     def __init__(self) -> None:
@@ -101,12 +101,12 @@ class ScoreContext:
     Args:
         predictor: the network over windows.
         explainer: the method that made the map; it may be run again on other inputs.
-        workings: shared by all scores and all methods of one target of one case.
+        cache: shared by all scores and all methods of one target of one case.
     """
 
     predictor: Predictor
     explainer: Explainer
-    workings: Workings = field(default_factory=Workings, repr=False)
+    cache: ScoreCache = field(default_factory=ScoreCache, repr=False)
 
     def objective(self, attribution: Attribution) -> Objective:
         """Return the explained objective; its mask stays frozen."""
@@ -124,18 +124,18 @@ class Score(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
-    qualities: ClassVar[tuple[Quality, ...]]
+    metrics: ClassVar[tuple[Metric, ...]]
 
     @classmethod
-    def headline(cls) -> Quality:
+    def headline(cls) -> Metric:
         """Return the figure that stands for the score where one must: its first that judges.
 
         Raises:
             ConfigError: it only describes maps.
         """
-        for quality in cls.qualities:
-            if quality.better != "none":
-                return quality
+        for metric in cls.metrics:
+            if metric.better != "none":
+                return metric
         raise ConfigError(f"{cls.name} describes a map and does not judge it")
 
     def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
@@ -158,5 +158,5 @@ class Score(ABC):
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
         """Return NaN for all qualities, or for those named, with the reason."""
-        wanted = [quality.name for quality in self.qualities] if names is None else names
+        wanted = [metric.name for metric in self.metrics] if names is None else names
         return Judgement(dict.fromkeys(wanted, math.nan), dict.fromkeys(wanted, reason))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, generator_for, standard_deviation
-from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Sensitivity(Score):
         draws = (self.radius, self.samples, self.seed)
         # The map is known by its identity, and is not kept alive by having been scored.
         key = ("sensitivity", ref(attribution), context.predictor, context.explainer, draws)
-        return context.workings.once(key, lambda: self._explain(attribution, context))
+        return context.cache.once(key, lambda: self._explain(attribution, context))
 
     def _explain(self, attribution: Attribution, context: ScoreContext) -> Tensor:
         objective = context.objective(attribution)
@@ -83,7 +83,7 @@ class SensitivityMax(Sensitivity):
     """
 
     name: ClassVar[str] = "sensitivity_max"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("sensitivity_max", "lower"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_max", "lower"),)
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
@@ -112,7 +112,7 @@ class SensitivityAvg(Sensitivity):
     """
 
     name: ClassVar[str] = "sensitivity_avg"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("sensitivity_avg", "lower"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_avg", "lower"),)
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean relative change."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Features, parse_features
-from esegeta.score.removal.ladder import RESOLUTION, removals_of
+from esegeta.score.removal.removal_order import RESOLUTION, removals_of
 from esegeta.score.removal.replacement import Replacement, parse_replacement
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 
 LARGEST_SHARE = 0.8
 
@@ -46,9 +46,7 @@ class SensitivityN(Score):
 
     name: ClassVar[str] = "sensitivity_n"
     family: ClassVar[str] = "faithfulness"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("sensitivity_n", "higher", low=-1.0, high=1.0),
-    )
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_n", "higher", low=-1.0, high=1.0),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", parse_features(self.features))
@@ -64,7 +62,7 @@ class SensitivityN(Score):
         partition = removed.partition
         sizes = subset_sizes(len(partition), self.sizes)
         coalitions = random_coalitions(len(partition), sizes, self.samples, seed=self.seed)
-        falls = context.workings.once(
+        falls = context.cache.once(
             ("falls", parts, how, sizes, self.samples, self.seed),
             lambda: removed.start - removed.values(coalitions),
         )

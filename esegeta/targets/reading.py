@@ -12,7 +12,7 @@ from esegeta.targets.scene import Scene
 
 
 @dataclass(frozen=True)
-class Reading:
+class UnitReading:
     """What a target looks at: the logits, or one unit of a layer.
 
     Args:
@@ -38,7 +38,7 @@ def require_one_layer(layers: Collection[str | None]) -> None:
         )
 
 
-def scene_of(readings: frozenset[Reading], scene: Scene) -> Scene:
+def scene_of(readings: frozenset[UnitReading], scene: Scene) -> Scene:
     """Return the scene that targets of one layer, or of the logits, are frozen on together."""
     inside = any(reading.layer is not None for reading in readings)
     return UnitScene.of(scene, readings) if inside else scene
@@ -59,7 +59,7 @@ class UnitScene(Scene):
     channels: tuple[int, ...]
 
     @classmethod
-    def of(cls, origin: Scene, readings: frozenset[Reading]) -> UnitScene:
+    def of(cls, origin: Scene, readings: frozenset[UnitReading]) -> UnitScene:
         """Return the scene that units of one layer are read in; a scene of units is one already.
 
         Raises:

@@ -156,7 +156,7 @@ class Roi(Region):
 
 
 @dataclass(frozen=True)
-class Box(Region):
+class BoxRegion(Region):
     """A box of voxels of the source image, [start, stop) on each axis.
 
     Args:
@@ -191,7 +191,7 @@ class Box(Region):
 
 
 @dataclass(frozen=True)
-class Point(Region):
+class PointRegion(Region):
     """The one voxel nearest to a voxel of the source image.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor
 from esegeta.axes import Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.predict import Cotangent, LinearForm, Windows, add_forms
-from esegeta.targets.reading import Reading, require_one_layer, scene_of
+from esegeta.targets.reading import UnitReading, require_one_layer, scene_of
 from esegeta.targets.scene import Scene
 
 Reduce = Literal["sum", "mean"]
@@ -116,9 +116,9 @@ class Target(ABC):
     """A description of one number to explain; combine with `+`, `-` and `*`."""
 
     @property
-    def readings(self) -> frozenset[Reading]:
+    def readings(self) -> frozenset[UnitReading]:
         """What it looks at; the logits, unless it says otherwise."""
-        return frozenset({Reading()})
+        return frozenset({UnitReading()})
 
     @abstractmethod
     def freeze(self, scene: Scene) -> FrozenTarget:
@@ -165,9 +165,9 @@ class WeightedSum(Target):
         require_one_layer([reading.layer for reading in self.readings])
 
     @property
-    def readings(self) -> frozenset[Reading]:
+    def readings(self) -> frozenset[UnitReading]:
         """Those of all parts."""
-        return frozenset[Reading]().union(*(target.readings for _, target in self.terms))
+        return frozenset[UnitReading]().union(*(target.readings for _, target in self.terms))
 
     def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
         """Return the terms of `weight * self`."""
@@ -212,7 +212,7 @@ class Product(Target):
         require_one_layer([reading.layer for reading in self.readings])
 
     @property
-    def readings(self) -> frozenset[Reading]:
+    def readings(self) -> frozenset[UnitReading]:
         """Those of both factors."""
         return self.left.readings | self.right.readings
 

@@ -8,7 +8,7 @@ from typing import Any
 from esegeta.axes import Logits, Scalars
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.predict import LinearForm, Term
-from esegeta.targets.reading import Reading, UnitScene
+from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Everywhere, Region
 from esegeta.targets.scene import Scene
 from esegeta.targets.target import FrozenTarget, Reduce, Target, require_voxels
@@ -49,9 +49,9 @@ class UnitTarget(Target):
             )
 
     @property
-    def readings(self) -> frozenset[Reading]:
+    def readings(self) -> frozenset[UnitReading]:
         """The unit."""
-        return frozenset({Reading(self.layer, self.channel)})
+        return frozenset({UnitReading(self.layer, self.channel)})
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the mask on the whole network's prediction; regions that ignore it cost none."""

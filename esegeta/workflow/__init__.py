@@ -10,7 +10,7 @@ from esegeta.workflow.build import (
     probe_network,
 )
 from esegeta.workflow.execute import Policy, run_experiment
-from esegeta.workflow.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, UnitResult
+from esegeta.workflow.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, TaskResult
 
 __all__ = [
     "EXIT_USER",
@@ -21,7 +21,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Silence",
-    "UnitResult",
+    "TaskResult",
     "build_basis",
     "build_experiment",
     "build_network",

@@ -13,7 +13,7 @@ from torch import nn
 
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig
-from esegeta.config.complaints import show_keys
+from esegeta.config.config_errors import show_keys
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.report import (
     PredictionFiles,
-    UnitFiles,
+    TaskFiles,
     read_sidecar,
     remove_other_components,
     remove_regions,
@@ -22,13 +22,13 @@ from esegeta.report import (
 from esegeta.targets import FrozenTarget, Scene, Target
 from esegeta.volume import Case, read_case, sweep
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.fingerprint import hash_inputs, prediction_fingerprint, unit_fingerprint
-from esegeta.workflow.group import TARGETS_AT_A_TIME, Aim, attempt_units, in_groups
-from esegeta.workflow.outcome import EXIT_USER, Listener, Outcome, Silence, UnitResult
+from esegeta.workflow.fingerprint import hash_inputs, prediction_fingerprint, task_fingerprint
+from esegeta.workflow.group import TARGETS_AT_A_TIME, Aim, attempt_tasks, in_groups
+from esegeta.workflow.map_task import Ground, MapTask, catch_failure
+from esegeta.workflow.outcome import EXIT_USER, Listener, Outcome, Silence, TaskResult
 from esegeta.workflow.outlook import expected_windows
 from esegeta.workflow.record import Recorder
 from esegeta.workflow.targets import TargetPlan
-from esegeta.workflow.unit import Ground, Unit, catch_failure
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class _Session:
     """A run while it goes on: what has been done, and who is told."""
 
     def __init__(self, experiment: Experiment, listener: Listener, policy: Policy) -> None:
-        predictor = replace(experiment.predictor, heard=listener.advance)
+        predictor = replace(experiment.predictor, on_windows=listener.advance)
         self.experiment = replace(experiment, predictor=predictor)
         self.listener = listener
         self.policy = policy
         self.recorder = Recorder(experiment)
-        self._ended: list[tuple[tuple[int, ...], UnitResult]] = []
+        self._ended: list[tuple[tuple[int, ...], TaskResult]] = []
 
     @property
-    def results(self) -> list[UnitResult]:
+    def results(self) -> list[TaskResult]:
         """How units ended: by case, target and method, in whatever order they were done."""
         return [result for _, result in sorted(self._ended, key=lambda item: item[0])]
 
@@ -113,9 +113,9 @@ class _Session:
         """Run all units of a case, loading it only if something is to be done."""
         self.listener.begin(case.name)
 
-        def hash_files() -> UnitResult:
+        def hash_files() -> TaskResult:
             case.inputs.update(hash_inputs(case.files))
-            return UnitResult(case.name, "", "", "done")
+            return TaskResult(case.name, "", "", "done")
 
         hashed = self._catch(hash_files, case)
         if hashed is not None:
@@ -125,14 +125,14 @@ class _Session:
             return None
         opened: list[tuple[Scene, Ground]] = []
 
-        def open_scene() -> UnitResult:
+        def open_scene() -> TaskResult:
             preprocess, reading = self.experiment.preprocess, self.experiment.reading
             volume, truth = read_case(case.files, preprocess, reading)
             volume = volume.to(self.experiment.device)
             scene = Scene(self.experiment.predictor, volume, truth)
             self._save_prediction(scene, case)
             opened.append((scene, self._ground(scene, case)))
-            return UnitResult(case.name, "", "", "done")
+            return TaskResult(case.name, "", "", "done")
 
         failure = self._catch(open_scene, case)
         if failure is not None:
@@ -154,9 +154,9 @@ class _Session:
         for place, plan in enumerate(self.experiment.targets):
             targets: dict[str, Target] = {}
 
-            def form(plan: TargetPlan = plan, targets: dict[str, Target] = targets) -> UnitResult:
+            def form(plan: TargetPlan = plan, targets: dict[str, Target] = targets) -> TaskResult:
                 targets.update(plan.targets(scene, case.files, self.experiment.preprocess))
-                return UnitResult(case.name, plan.name, "", "done")
+                return TaskResult(case.name, plan.name, "", "done")
 
             failure = self._catch(form, case)
             if failure is not None:
@@ -174,9 +174,9 @@ class _Session:
         frozen: dict[tuple[int, int], FrozenTarget] = {}
         for aim in aims:
 
-            def freeze(aim: Aim = aim) -> UnitResult:
+            def freeze(aim: Aim = aim) -> TaskResult:
                 frozen[aim.order] = aim.target.freeze(scene)
-                return UnitResult(case.name, aim.name, "", "done")
+                return TaskResult(case.name, aim.name, "", "done")
 
             failure = self._catch(freeze, case)
             if failure is not None:
@@ -194,9 +194,11 @@ class _Session:
             if todo:
                 self._do([unit for unit, _ in todo], [target for _, target in todo], ground)
         # They hold buffers of the volume's size, which the next targets have no use for.
-        ground.workings.clear()
+        ground.cache.clear()
 
-    def _do(self, units: Sequence[Unit], targets: Sequence[FrozenTarget], ground: Ground) -> None:
+    def _do(
+        self, units: Sequence[MapTask], targets: Sequence[FrozenTarget], ground: Ground
+    ) -> None:
         names, one = ", ".join(unit.files.target for unit in units), units[0].files
         windows = self.experiment.predictor.windows(ground.volume.batch)
         self.listener.begin(
@@ -204,21 +206,21 @@ class _Session:
             len(units),
             expected_windows(units[0].explainer, targets, windows),
         )
-        for unit, result in zip(units, attempt_units(units, targets, ground), strict=True):
+        for unit, result in zip(units, attempt_tasks(units, targets, ground), strict=True):
             self._note(unit, result)
 
     def _units(
         self, case: _Case, plan: TargetPlan, name: str, order: tuple[int, int]
-    ) -> Iterator[Unit]:
+    ) -> Iterator[MapTask]:
         for place, (identity, explainer) in enumerate(self.experiment.methods.items()):
-            print_ = unit_fingerprint(
+            print_ = task_fingerprint(
                 self.experiment, case.files, plan, name, explainer, case.inputs
             )
-            files = UnitFiles(self.experiment.root, case.name, name, identity)
+            files = TaskFiles(self.experiment.root, case.name, name, identity)
             order_ = (case.index, *order, place)
-            yield Unit(self.experiment, case.files, files, explainer, print_, order_)
+            yield MapTask(self.experiment, case.files, files, explainer, print_, order_)
 
-    def _plan_units(self, case: _Case, place: int) -> Iterator[Unit]:
+    def _plan_units(self, case: _Case, place: int) -> Iterator[MapTask]:
         plan = self.experiment.targets[place]
         return self._units(case, plan, plan.name, (place, 0))
 
@@ -262,31 +264,31 @@ class _Session:
             "esegeta": self.recorder.version,
         }
 
-    def _catch(self, work: Any, case: _Case) -> UnitResult | None:
+    def _catch(self, work: Any, case: _Case) -> TaskResult | None:
         """Do work; return its failure, or None."""
 
-        def failed(status: Any, **more: Any) -> UnitResult:
-            return UnitResult(case.name, "", "", status, **more)
+        def failed(status: Any, **more: Any) -> TaskResult:
+            return TaskResult(case.name, "", "", status, **more)
 
         result = catch_failure(work, failed)
         return result if result.status == "failed" else None
 
-    def _fail_all(self, case: _Case, failure: UnitResult) -> None:
+    def _fail_all(self, case: _Case, failure: TaskResult) -> None:
         for place in range(len(self.experiment.targets)):
             self._fail_plan(case, place, failure)
 
-    def _fail_plan(self, case: _Case, place: int, failure: UnitResult) -> None:
+    def _fail_plan(self, case: _Case, place: int, failure: TaskResult) -> None:
         self._fail_units(self._plan_units(case, place), failure, discard=bool(case.inputs))
 
     def _fail_units(
-        self, units: Iterable[Unit], failure: UnitResult, *, discard: bool = True
+        self, units: Iterable[MapTask], failure: TaskResult, *, discard: bool = True
     ) -> None:
         for unit in units:
             if discard:  # the inputs could be read, so what does not match is of another run
                 unit.discard()
             self._note(unit, unit.result("failed", **_reason(failure)))
 
-    def _note(self, unit: Unit, result: UnitResult) -> None:
+    def _note(self, unit: MapTask, result: TaskResult) -> None:
         self._ended.append((unit.order, result))
         self.listener.end(result)
         self.recorder.write(self.results, "running")
@@ -295,7 +297,7 @@ class _Session:
             raise _StopRunError
 
 
-def write_tables(experiment: Experiment, results: Sequence[UnitResult]) -> None:
+def write_tables(experiment: Experiment, results: Sequence[TaskResult]) -> None:
     """Write scores.csv, curves.csv and, where maps are aggregated, regions.csv, by unit."""
     write_scores(experiment.root, [row for result in results for row in result.rows])
     write_curves(experiment.root, [curve for result in results for curve in result.curves])
@@ -312,7 +314,7 @@ def write_tables(experiment: Experiment, results: Sequence[UnitResult]) -> None:
     )
 
 
-def _reason(failure: UnitResult) -> dict[str, Any]:
+def _reason(failure: TaskResult) -> dict[str, Any]:
     return {
         "message": failure.message,
         "is_bug": failure.is_bug,

@@ -28,7 +28,7 @@ def prediction_fingerprint(basis: Basis, inputs: dict[str, str]) -> str:
     return digest(prediction_parts(basis, inputs))
 
 
-def unit_fingerprint(
+def task_fingerprint(
     experiment: Experiment,
     case: Case,
     plan: TargetPlan,

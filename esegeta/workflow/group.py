@@ -11,10 +11,10 @@ from typing import TypeVar
 from esegeta.explain import Attribution
 from esegeta.targets import FrozenTarget, Target
 from esegeta.volume import Volume
-from esegeta.workflow.outcome import UnitResult
+from esegeta.workflow.map_task import Ground, MapTask
+from esegeta.workflow.outcome import TaskResult
 from esegeta.workflow.prepared import with_files
 from esegeta.workflow.targets import TargetPlan
-from esegeta.workflow.unit import Ground, Unit
 
 TARGETS_AT_A_TIME = 4
 """Each holds a mask and a gradient of the volume's size."""
@@ -46,11 +46,11 @@ def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield group
 
 
-def attempt_units(
-    units: Sequence[Unit],
+def attempt_tasks(
+    units: Sequence[MapTask],
     targets: Sequence[FrozenTarget],
     ground: Ground,
-) -> Iterator[UnitResult]:
+) -> Iterator[TaskResult]:
     """Do units of one method on one case, one a target; yield how each ended."""
     start = time.perf_counter()
     maps = _explain_together(units, targets, ground.volume)
@@ -64,7 +64,7 @@ def attempt_units(
 
 
 def _explain_together(
-    units: Sequence[Unit], targets: Sequence[FrozenTarget], volume: Volume
+    units: Sequence[MapTask], targets: Sequence[FrozenTarget], volume: Volume
 ) -> list[Attribution] | None:
     """Return all maps, or None where each target is to be explained by itself."""
     one = units[0]

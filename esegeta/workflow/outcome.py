@@ -18,7 +18,7 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 class Ended(Protocol):
     """How one unit of work ended, whatever the work is: what is shown and what the exit code says.
 
-    The attributes are those of `UnitResult`, the unit of `esegeta run`.
+    The attributes are those of `TaskResult`, the unit of `esegeta run`.
     """
 
     @property
@@ -51,7 +51,7 @@ class Ended(Protocol):
 
 
 @dataclass(frozen=True)
-class UnitResult:
+class TaskResult:
     """How one unit of work, case x target x method, ended.
 
     Args:

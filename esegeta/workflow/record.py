@@ -14,7 +14,7 @@ import torch
 from esegeta.explain import parameters_of
 from esegeta.report import write_record
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.outcome import UnitResult
+from esegeta.workflow.outcome import TaskResult
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
 
@@ -35,7 +35,7 @@ class Recorder:
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
 
-    def write(self, results: Sequence[UnitResult], state: str) -> None:
+    def write(self, results: Sequence[TaskResult], state: str) -> None:
         """Write the record as things stand."""
         write_record(
             self._experiment.root,
@@ -77,7 +77,7 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def _unit(result: UnitResult) -> dict[str, Any]:
+def _unit(result: TaskResult) -> dict[str, Any]:
     return {
         "case": result.case,
         "target": result.target,

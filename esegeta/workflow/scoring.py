@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from esegeta.explain import Attribution, parameters_of
-from esegeta.report import CurveRow, ScoreRow, UnitFiles
+from esegeta.report import CurveRow, ScoreRow, TaskFiles
 from esegeta.score import Score, ScoreContext
 
 
@@ -46,13 +46,13 @@ def scored_before(sidecar: Mapping[str, Any]) -> Scored:
 
 
 def score_map(
-    attribution: Attribution, context: ScoreContext, scores: Mapping[str, Score], files: UnitFiles
+    attribution: Attribution, context: ScoreContext, scores: Mapping[str, Score], files: TaskFiles
 ) -> Scored:
     """Judge a map by every score of a run; names of scores with an `id` start with it."""
     names = (files.case, files.target, files.method)
     rows, reasons, curves = [], [], []
     for identity, score in scores.items():
-        better = {quality.name: quality.better for quality in score.qualities}
+        better = {metric.name: metric.better for metric in score.metrics}
         prefix = "" if identity == score.name else f"{identity}."
         judgement = score.judge(attribution, context)
         for name, value in judgement.values.items():

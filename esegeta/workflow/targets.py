@@ -16,10 +16,10 @@ from esegeta.model import Labels, file_sha256
 from esegeta.targets import (
     REGIONS,
     Boundary,
-    Box,
+    BoxRegion,
     Component,
     DiceTarget,
-    Point,
+    PointRegion,
     Region,
     Roi,
     Scene,
@@ -117,8 +117,8 @@ class TargetPlan:
             ),
             "boundary": lambda: Boundary(keys.within_mm),
             "roi": lambda: Roi(self._roi(scene, case, preprocess), keys.roi or ""),
-            "box": lambda: Box(*(keys.box or ((), ()))),
-            "point": lambda: Point(keys.point or ()),
+            "box": lambda: BoxRegion(*(keys.box or ((), ()))),
+            "point": lambda: PointRegion(keys.point or ()),
         }
         return builders[keys.over]() if keys.over in builders else REGIONS[keys.over]
 

@@ -183,12 +183,12 @@ def test_scores_lists_every_quality_with_range_and_direction() -> None:
     result = esegeta("scores")
     assert result.exit_code == 0
     for kind in SCORES.values():
-        for quality in kind.qualities:
+        for metric in kind.metrics:
             (line,) = [
-                line for line in result.stdout.splitlines() if quality.name in line.split()[:2]
+                line for line in result.stdout.splitlines() if metric.name in line.split()[:2]
             ]
-            assert f"{quality.low:g} .. {quality.high:g}" in line
-            assert quality.better in line
+            assert f"{metric.low:g} .. {metric.high:g}" in line
+            assert metric.better in line
 
 
 def test_scores_stand_under_the_question_that_they_answer() -> None:
@@ -210,8 +210,8 @@ def test_a_score_tells_its_formula_parameters_figures_and_source(name: str) -> N
     told = set(result.stdout.split())
     document = set(inspect.getdoc(kind).replace("Args:", "").split())
     assert document <= told | {f"{item.name}:" for item in dataclasses.fields(kind)}
-    for quality in kind.qualities:
-        assert f"{quality.name} in {quality.low:g} .. {quality.high:g}" in result.stdout
+    for metric in kind.metrics:
+        assert f"{metric.name} in {metric.low:g} .. {metric.high:g}" in result.stdout
     assert "\nSource: " in result.stdout
 
 

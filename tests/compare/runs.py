@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import ScoreRow, UnitFiles, write_record, write_scores
+from esegeta.report import ScoreRow, TaskFiles, write_record, write_scores
 
 Key = tuple[str, str, str, str]
 """Case, target, method, score."""
@@ -65,7 +65,7 @@ class FakeRun:
         write_record(folder, record)
         write_scores(folder, self._rows())
         for key, reason in self.reasons.items():
-            path = UnitFiles(folder, *key[:3]).sidecar
+            path = TaskFiles(folder, *key[:3]).sidecar
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps({"score_reasons": {key[3]: reason}}))
         return folder

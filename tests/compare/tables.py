@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from esegeta.compare.merge import Competitor, Entry, Kind
+from esegeta.compare.merge import Competitor, Entry, ScoreColumn
 from esegeta.compare.score_table import ScoreTable, tabulate
 
 
@@ -38,4 +38,4 @@ def table_of(
         for (row, column), value in np.ndenumerate(values)
         if absent is None or not absent[row, column]
     ]
-    return tabulate(Kind(name, better, "faithfulness"), entries, columns)
+    return tabulate(ScoreColumn(name, better, "faithfulness"), entries, columns)

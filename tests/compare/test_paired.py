@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from esegeta.compare.merge import Competitor
-from esegeta.compare.significance import compare_pair, compare_pairs, pairs_of
+from esegeta.compare.significance import compare_pair, compare_pairs, competitor_pairs
 from tests.compare.tables import competitors_of, table_of
 
 A, B = competitors_of(2)
@@ -16,7 +16,7 @@ A, B = competitors_of(2)
 def test_pairs_are_methods_of_a_model_and_models_of_a_method() -> None:
     x, y, z = (Competitor("one", name) for name in "xyz")
     u, v = Competitor("two", "x"), Competitor("two", "w")
-    assert list(pairs_of([x, y, z, u, v])) == [(x, y), (x, z), (y, z), (u, v), (x, u)]
+    assert list(competitor_pairs([x, y, z, u, v])) == [(x, y), (x, z), (y, z), (u, v), (x, u)]
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])

@@ -16,7 +16,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(
-    ("quality", "owners"),
+    ("metric", "owners"),
     [
         ("infidelity", ("infidelity",)),
         ("infidelity_relative", ("infidelity",)),
@@ -27,16 +27,16 @@ NAMES = {
         ("auc", ("deletion", "deletion_road", "curve")),
     ],
 )
-def test_the_score_behind_a_line(quality: str, owners: tuple[str, ...]) -> None:
-    assert owners_of(quality, NAMES) == owners
+def test_the_score_behind_a_line(metric: str, owners: tuple[str, ...]) -> None:
+    assert owners_of(metric, NAMES) == owners
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_has_its_family_with_and_without_an_id(name: str) -> None:
-    for quality in SCORES[name].qualities:
-        assert family_of(quality.name, {name: name}) == SCORES[name].family
-        assert family_of(quality.name, {}) == SCORES[name].family
-        assert family_of(f"mine.{quality.name}", {"mine": name}) == SCORES[name].family
+    for metric in SCORES[name].metrics:
+        assert family_of(metric.name, {name: name}) == SCORES[name].family
+        assert family_of(metric.name, {}) == SCORES[name].family
+        assert family_of(f"mine.{metric.name}", {"mine": name}) == SCORES[name].family
 
 
 def test_a_score_of_another_version_is_of_no_family() -> None:

@@ -122,7 +122,7 @@ def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, flo
 def close_to(expected: dict[str, float], score: Score, *, rel: float) -> dict[str, Any]:
     """Return what equals these figures; correlations are as exact as their range, also near 0."""
     slack = FLIPS.get(score.name)
-    signed = {one.name for one in score.qualities if (one.low, one.high) == (-1, 1)}
+    signed = {one.name for one in score.metrics if (one.low, one.high) == (-1, 1)}
     return {
         key: pytest.approx(value, rel=rel, abs=slack or (rel / 10 if key in signed else None))
         for key, value in expected.items()
@@ -137,7 +137,7 @@ def test_every_score_has_a_row_of_its_own_class() -> None:
 
 
 def test_no_two_scores_give_a_figure_of_one_name() -> None:
-    names = [quality.name for kind in SCORES.values() for quality in kind.qualities]
+    names = [metric.name for kind in SCORES.values() for metric in kind.metrics]
     assert len(set(names)) == len(names)
 
 
@@ -145,20 +145,20 @@ def test_no_two_scores_give_a_figure_of_one_name() -> None:
 def test_documents_itself(name: str) -> None:
     assert_documented(SCORES[name])
     assert SCORES[name]() == SCORES[name]()  # usable without a parameter
-    for quality in SCORES[name].qualities:
-        assert quality.better in get_args(Better)
-        assert quality.low < quality.high
+    for metric in SCORES[name].metrics:
+        assert metric.better in get_args(Better)
+        assert metric.low < metric.high
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> None:
     found = figures(ROWS[name], explained(case), case)
-    assert list(found) == [quality.name for quality in SCORES[name].qualities]
-    for quality in SCORES[name].qualities:
-        value = found[quality.name]
+    assert list(found) == [metric.name for metric in SCORES[name].metrics]
+    for metric in SCORES[name].metrics:
+        value = found[metric.name]
         assert isinstance(value, float)
         assert math.isfinite(value)
-        assert quality.low <= value <= quality.high
+        assert metric.low <= value <= metric.high
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -224,7 +224,9 @@ def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> Non
 def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
     attribution = explained(case)
     heard: list[int] = []  # also by copies of the network
-    figures(ROWS[name], attribution, replace(case, model=replace(case.model, heard=heard.append)))
+    figures(
+        ROWS[name], attribution, replace(case, model=replace(case.model, on_windows=heard.append))
+    )
     assert (heard == []) == (name in READ_THE_MAP_ALONE)
 
 

@@ -19,7 +19,7 @@ from esegeta.dissection.chance import (
     p_values,
     q_values,
 )
-from esegeta.dissection.tally import Partition, tally
+from esegeta.dissection.tally import ConceptParts, tally
 from esegeta.errors import ConfigError
 
 SHAPE = (12, 10, 8)
@@ -38,12 +38,12 @@ def above_of(masks: torch.Tensor) -> Above:
 
 
 def p_of(null: Chance, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> torch.Tensor:
-    totals, draws = [], []
+    all_counts, draws = [], []
     for number, (units, concepts) in enumerate(cases):
-        above, partition = above_of(units), Partition.of(concepts)
-        totals.append(tally(above, partition, len(units)))
+        above, partition = above_of(units), ConceptParts.of(concepts)
+        all_counts.append(tally(above, partition, len(units)))
         draws.append(null.overlaps(above, partition, len(units), number))
-    return p_values(functools.reduce(operator.add, totals), sum(draws))
+    return p_values(functools.reduce(operator.add, all_counts), sum(draws))
 
 
 def shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_shifts_know_shapes_and_permutations_do_not() -> None:
 def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
     units, concepts = torch.stack([blob(1), blob(2)]), [blob(3), blob(4)]
     null = CircularShift(samples=5, seed=2)
-    found = null.overlaps(above_of(units), Partition.of(concepts), 2, case=3)
+    found = null.overlaps(above_of(units), ConceptParts.of(concepts), 2, case=3)
     generator = torch.Generator().manual_seed(2 * 1_000_003 + 3)
     shifts = torch.randint(units[0].numel(), (5, 1), generator=generator)[:, 0].tolist()
     for draw, shift in enumerate(shifts):
@@ -100,7 +100,7 @@ def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
 
 
 def test_in_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    above, partition = above_of(torch.stack([blob(1), blob(2)])), Partition.of([blob(3)])
+    above, partition = above_of(torch.stack([blob(1), blob(2)])), ConceptParts.of([blob(3)])
     whole = CircularShift(samples=20).overlaps(above, partition, 2, 0)
     monkeypatch.setattr("esegeta.dissection.chance.PLACES_AT_A_TIME", 300)
     assert torch.equal(CircularShift(samples=20).overlaps(above, partition, 2, 0), whole)

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from esegeta.dissection.concept import (
-    Boundary,
+    BoundaryBand,
     Complement,
     Concept,
+    ConceptRule,
+    ConceptSources,
     Distance,
     Edges,
-    Ground,
     Half,
     LabelValues,
     MaskFile,
-    Rule,
     Together,
     concept_masks,
 )
@@ -29,16 +29,16 @@ from tests.builders import affine_of
 SHAPES = {2: (9, 8), 3: (9, 8, 6)}
 
 
-def ground(ndim: int, affine: str = "anisotropic", **more: object) -> Ground:
+def ground(ndim: int, affine: str = "anisotropic", **more: object) -> ConceptSources:
     shape = SHAPES[ndim]
     volume = volume_from_tensor(torch.randn(2, *shape), affine=affine_of(affine, ndim))
     truth = torch.zeros(shape, dtype=torch.long)
     truth[2:5, 3:6] = 3
     truth[6:8, 1:3] = 7
-    return Ground(volume, truth, **more)
+    return ConceptSources(volume, truth, **more)
 
 
-def one(rule: Rule, place: Ground, *others: Concept) -> torch.Tensor:
+def one(rule: ConceptRule, place: ConceptSources, *others: Concept) -> torch.Tensor:
     return concept_masks([Concept("it", rule), *others], place)[0]
 
 
@@ -46,7 +46,7 @@ THREE = Concept("three", LabelValues((3,)))
 SEVEN = Concept("seven", LabelValues((7,)))
 
 
-def distances(place: Ground, mask: torch.Tensor) -> np.ndarray:
+def distances(place: ConceptSources, mask: torch.Tensor) -> np.ndarray:
     """Return every voxel's distance in mm to the nearest voxel of a mask, by brute force."""
     spacing = np.array(place.volume.grid.spacing_mm)
     inside = mask.nonzero().numpy()
@@ -79,7 +79,7 @@ def test_boundaries_are_on_both_sides(ndim: int, within: float) -> None:
     to_other = np.where(
         inside, distances(place, place.truth != 3), distances(place, place.truth == 3)
     )
-    found = one(Boundary("three", within), place, THREE)
+    found = one(BoundaryBand("three", within), place, THREE)
     np.testing.assert_array_equal(found.numpy(), to_other <= within + 1e-6)
     assert 0 < found.sum() < found.numel()
 
@@ -87,8 +87,8 @@ def test_boundaries_are_on_both_sides(ndim: int, within: float) -> None:
 def test_nothing_and_everything_have_no_boundary(ndim: int) -> None:
     place = ground(ndim)
     none = Concept("none", LabelValues((5,)))
-    assert not one(Boundary("none", 3.0), place, none).any()
-    assert not one(Boundary("all", 3.0), place, none, Concept("all", Complement("none"))).any()
+    assert not one(BoundaryBand("none", 3.0), place, none).any()
+    assert not one(BoundaryBand("all", 3.0), place, none, Concept("all", Complement("none"))).any()
 
 
 def test_bands_of_distance_tile_the_outside(ndim: int) -> None:
@@ -109,7 +109,7 @@ def test_bands_know_that_affines_are_stored_in_float32(width: float) -> None:
     volume = volume_from_tensor(torch.zeros(1, 12, 3), affine=affine)
     truth = torch.zeros(12, 3, dtype=torch.int64)
     truth[0] = 1
-    place = Ground(volume, truth, {})
+    place = ConceptSources(volume, truth, {})
     organ = Concept("organ", LabelValues((1,)))
     near, far = (one(Distance("organ", *band), place, organ) for band in ((0, 8), (8, 16)))
     assert near[:, 0].tolist() == [0 < row <= 4 for row in range(12)]
@@ -126,7 +126,7 @@ def test_complements_unions_and_intersections(ndim: int) -> None:
     assert torch.equal(one(Complement("three"), place, THREE), place.truth != 3)
     both = one(Together(("three", "seven"), every=False), place, THREE, SEVEN)
     assert torch.equal(both, place.truth != 0)
-    near = Concept("near", Boundary("three", 0.7))
+    near = Concept("near", BoundaryBand("three", 0.7))
     found = one(Together(("three", "near"), every=True), place, THREE, near)
     assert torch.equal(found, one(near.rule, place, THREE) & (place.truth == 3))
     assert 0 < found.sum() < (place.truth == 3).sum()
@@ -162,7 +162,7 @@ def test_edges_are_where_grey_values_are_steepest_in_mm(
     data[1, 12:] = 1.0
     data[1, :, 10:] += 1.0
     volume = volume_from_tensor(data, spacing_mm=(0.5, 2.0, 2.0)[:ndim])
-    found = one(Edges(2 / 24, sigma, channel=1), Ground(volume))
+    found = one(Edges(2 / 24, sigma, channel=1), ConceptSources(volume))
     assert found.any()
     assert set(found.nonzero()[:, 0].tolist()) <= set(range(12 - reach, 12 + reach))
 
@@ -174,16 +174,16 @@ def test_edges_take_the_share_that_is_asked_for(ndim: int) -> None:
 
 def test_a_thin_volume_has_edges() -> None:
     volume = volume_from_tensor(torch.randn(1, 8, 1, 9))
-    assert one(Edges(0.5), Ground(volume)).sum() == 36
+    assert one(Edges(0.5), ConceptSources(volume)).sum() == 36
 
 
 def test_a_case_without_labels_is_named() -> None:
-    place = Ground(ground(2).volume)
+    place = ConceptSources(ground(2).volume)
     with pytest.raises(DataError, match='case: concept "it" is of labels'):
         one(LabelValues((1,)), place)
 
 
 def test_categories_default_to_kinds() -> None:
     assert THREE.group == "label"
-    assert Concept("a", Boundary("three", 1.0)).group == "boundary"
-    assert Concept("a", Boundary("three", 1.0), "surface").group == "surface"
+    assert Concept("a", BoundaryBand("three", 1.0)).group == "boundary"
+    assert Concept("a", BoundaryBand("three", 1.0), "surface").group == "surface"

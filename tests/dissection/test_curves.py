@@ -15,24 +15,24 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
-from esegeta.dissection.tally import Partition
+from esegeta.dissection.tally import ConceptParts
 from esegeta.predict import LayerGrid, WindowPlan
 
 
 def counted(
-    values: torch.Tensor, cuts: torch.Tensor, inside: torch.Tensor
+    values: torch.Tensor, bin_edges: torch.Tensor, inside: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return counts by bin of one concept, and of everything."""
-    bins = torch.searchsorted(cuts, values)
-    counts = histograms(bins, cuts.shape[1] + 1, inside.long(), 2)
+    bins = torch.searchsorted(bin_edges, values)
+    counts = histograms(bins, bin_edges.shape[1] + 1, inside.long(), 2)
     return counts[:, :, 1:], counts.sum(dim=2)
 
 
 def test_auroc_equals_scikit_learn_on_values_that_fill_bins_of_their_own() -> None:
-    levels = torch.arange(40.0)
-    values = levels[torch.randint(40, (3, 2000))]
+    unit_thresholds = torch.arange(40.0)
+    values = unit_thresholds[torch.randint(40, (3, 2000))]
     inside = torch.rand(2000) < (values[0] + 5) / 60
-    found = auroc(*counted(values, levels.expand(3, 40).contiguous(), inside))
+    found = auroc(*counted(values, unit_thresholds.expand(3, 40).contiguous(), inside))
     for unit in range(3):
         expected = roc_auc_score(inside.numpy(), values[unit].numpy())
         assert float(found[unit, 0]) == pytest.approx(expected, abs=1e-12)
@@ -47,34 +47,34 @@ def test_auroc_of_nothing_or_everything_is_not_a_number() -> None:
 def test_the_best_threshold_is_that_of_a_search() -> None:
     values = torch.randn(3, 500)
     inside = values.mean(dim=0) + 0.3 * torch.randn(500) > 0.5
-    cuts = values[:, :60].sort(dim=1).values
-    counts, everything = counted(values, cuts, inside)
-    found = best_thresholds(counts, everything[:, :, None], cuts)
+    bin_edges = values[:, :60].sort(dim=1).values
+    counts, everything = counted(values, bin_edges, inside)
+    found = best_thresholds(counts, everything[:, :, None], bin_edges)
     for unit in range(3):
         ious = np.array(
             [
                 float(((values[unit] > cut) & inside).sum() / ((values[unit] > cut) | inside).sum())
-                for cut in cuts[unit]
+                for cut in bin_edges[unit]
             ]
         )
         best = np.flatnonzero(ious == ious.max())
-        assert float(found[unit, 0]) == float(cuts[unit, best[(len(best) - 1) // 2]])
+        assert float(found[unit, 0]) == float(bin_edges[unit, best[(len(best) - 1) // 2]])
 
 
 def test_of_equally_good_thresholds_the_middle_one() -> None:
     """Nothing lies between 0 and 1, where it may be cut anywhere."""
     values = torch.cat([torch.zeros(80), torch.ones(20)])[None]
-    cuts = torch.linspace(-0.5, 1.5, 21)[None]
-    counts, everything = counted(values, cuts, values[0] > 0)
-    found = best_thresholds(counts, everything[:, :, None], cuts)
+    bin_edges = torch.linspace(-0.5, 1.5, 21)[None]
+    counts, everything = counted(values, bin_edges, values[0] > 0)
+    found = best_thresholds(counts, everything[:, :, None], bin_edges)
     assert float(found[0, 0]) == pytest.approx(0.5, abs=0.1)
 
 
 def test_without_positives_there_is_no_threshold() -> None:
     values = torch.randn(2, 50)
-    cuts = values[:, :9].sort().values
-    counts, everything = counted(values, cuts, torch.zeros(50))
-    assert best_thresholds(counts, everything[:, :, None], cuts).isnan().all()
+    bin_edges = values[:, :9].sort().values
+    counts, everything = counted(values, bin_edges, torch.zeros(50))
+    assert best_thresholds(counts, everything[:, :, None], bin_edges).isnan().all()
 
 
 @pytest.mark.parametrize("same", [False, True])
@@ -84,7 +84,7 @@ def test_counts_at_a_threshold_for_each_pair(same: bool) -> None:
     thresholds = values[:, :5].clone()
     if same:
         thresholds[:] = thresholds[:, :1]
-    both, union = count_at(values, thresholds, Partition.of(list(concepts)))
+    both, union = count_at(values, thresholds, ConceptParts.of(list(concepts)))
     above = values[:, None] > thresholds[:, :, None]
     assert torch.equal(both, (above & concepts[None]).sum(dim=2))
     assert torch.equal(union, (above | concepts[None]).sum(dim=2))

@@ -11,7 +11,7 @@ from esegeta.dissection import (
     Bar,
     Concept,
     LabelValues,
-    Pair,
+    UnitConceptPair,
     UnitFinding,
     best_pair,
     detectors,
@@ -21,11 +21,13 @@ from esegeta.dissection import (
 BAR = Bar(min_iou=0.1, q_value=0.05)
 
 
-def pair(concept: str, iou: float, q: float = 0.01, unit: int = 0, layer: str = "l") -> Pair:
+def pair(
+    concept: str, iou: float, q: float = 0.01, unit: int = 0, layer: str = "l"
+) -> UnitConceptPair:
     numbers = dict.fromkeys(
         ("ceiling", "dice", "best_threshold_iou", "auroc", "information_quality", "p"), 0.5
     )
-    return Pair(layer, unit, concept, "label", iou=iou, q=q, **numbers)
+    return UnitConceptPair(layer, unit, concept, "label", iou=iou, q=q, **numbers)
 
 
 def finding(concept: str, iou: float, unit: int, *, named: bool = True) -> UnitFinding:
@@ -45,7 +47,7 @@ def finding(concept: str, iou: float, unit: int, *, named: bool = True) -> UnitF
         ([pair("a", 0.9, q=0.05)], "a", True),
     ],
 )
-def test_the_best_pair(pairs: list[Pair], name: str, named: bool) -> None:
+def test_the_best_pair(pairs: list[UnitConceptPair], name: str, named: bool) -> None:
     best, found = best_pair(pairs, BAR)
     assert (best.concept, found) == (name, named)
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import mutual_info_score
 
 from esegeta.dissection.above import Above
-from esegeta.dissection.tally import Partition, Tally, tally
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 
 
 def some_masks(num: int, shape: tuple[int, ...] = (7, 6, 5)) -> list[torch.Tensor]:
@@ -23,7 +23,7 @@ def above_of(masks: torch.Tensor) -> Above:
 @pytest.mark.parametrize("num", [1, 2, 11, 12, 13, 30])
 def test_parts_are_of_the_concepts_of_their_voxels(num: int) -> None:
     masks = some_masks(num)
-    partition = Partition.of(masks)
+    partition = ConceptParts.of(masks)
     for place, mask in enumerate(masks):
         found = partition.members[partition.parts.long(), place].reshape(mask.shape)
         assert torch.equal(found, mask)
@@ -35,7 +35,7 @@ def test_parts_are_of_the_concepts_of_their_voxels(num: int) -> None:
 def test_tallies_equal_plain_masks(num: int) -> None:
     concepts = torch.stack([*some_masks(num), torch.zeros(7, 6, 5, dtype=torch.bool)])
     units = torch.stack([*some_masks(3), torch.zeros(7, 6, 5, dtype=torch.bool)])
-    found = tally(above_of(units), Partition.of(list(concepts)), 4)
+    found = tally(above_of(units), ConceptParts.of(list(concepts)), 4)
     u, c = units.flatten(1).numpy()[:, None], concepts.flatten(1).numpy()[None]
     both, union = (u & c).sum(2), (u | c).sum(2)
     np.testing.assert_array_equal(found.both.numpy(), both)
@@ -50,7 +50,7 @@ def test_tallies_equal_plain_masks(num: int) -> None:
 
 def test_both_empty_is_not_a_number() -> None:
     empty = torch.zeros(1, 4, 4, dtype=torch.bool)
-    found = tally(above_of(empty), Partition.of([empty[0], ~empty[0]]), 1)
+    found = tally(above_of(empty), ConceptParts.of([empty[0], ~empty[0]]), 1)
     assert found.iou()[0].isnan().tolist() == [True, False]
     assert found.dice()[0].isnan().tolist() == [True, False]
     assert found.ceiling()[0].isnan().tolist() == [True, False]
@@ -59,7 +59,7 @@ def test_both_empty_is_not_a_number() -> None:
 
 def test_information_quality_is_mutual_information_by_joint_entropy() -> None:
     units, concepts = torch.stack(some_masks(3)), torch.stack(some_masks(4))
-    found = tally(above_of(units), Partition.of(list(concepts)), 3).information_quality()
+    found = tally(above_of(units), ConceptParts.of(list(concepts)), 3).information_quality()
     for u, unit in enumerate(units.flatten(1).numpy()):
         for c, concept in enumerate(concepts.flatten(1).numpy()):
             _, counts = np.unique(2 * unit + concept, return_counts=True)
@@ -73,19 +73,19 @@ def test_information_quality_at_its_ends() -> None:
     mask[:2] = True
     other = torch.zeros(4, 4, dtype=torch.bool)
     other[:, :2] = True
-    found = tally(above_of(mask[None]), Partition.of([mask, ~mask, other]), 1)
+    found = tally(above_of(mask[None]), ConceptParts.of([mask, ~mask, other]), 1)
     assert found.information_quality()[0].tolist() == pytest.approx([1, 1, 0])
 
 
 def test_cases_add_up() -> None:
     one, two = torch.stack(some_masks(3)), torch.stack(some_masks(3))
     concepts = torch.stack(some_masks(4)), torch.stack(some_masks(4))
-    sums = tally(above_of(one), Partition.of(list(concepts[0])), 3) + tally(
-        above_of(two), Partition.of(list(concepts[1])), 3
+    sums = tally(above_of(one), ConceptParts.of(list(concepts[0])), 3) + tally(
+        above_of(two), ConceptParts.of(list(concepts[1])), 3
     )
     whole = tally(
         above_of(torch.cat([one, two], dim=1)),
-        Partition.of(list(torch.cat(concepts, dim=1))),
+        ConceptParts.of(list(torch.cat(concepts, dim=1))),
         3,
     )
     assert torch.equal(sums.iou(), whole.iou())
@@ -97,7 +97,7 @@ def test_counts_are_right_where_float32_stops_counting() -> None:
     count = 2**24 + 3
     everywhere = torch.ones(count, dtype=torch.bool)
     above = Above(torch.zeros(count, dtype=torch.int64), torch.arange(count))
-    found = tally(above, Partition.of([everywhere]), 1)
+    found = tally(above, ConceptParts.of([everywhere]), 1)
     assert found.both.item() == found.units.item() == found.concepts.item() == count
-    many = Tally(found.both * 2**20, found.units * 2**20, found.concepts, 2**60) + found
+    many = OverlapTally(found.both * 2**20, found.units * 2**20, found.concepts, 2**60) + found
     assert many.both.item() == count * 2**20 + count

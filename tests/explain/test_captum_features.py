@@ -15,7 +15,7 @@ from esegeta.explain import (
     ExactShapley,
     FeatureAblation,
     Features,
-    Game,
+    MaskedTarget,
     Objective,
     Partition,
     ShapleyValueSampling,
@@ -116,7 +116,7 @@ def test_kernel_shap_on_the_same_coalitions(case: Case, channels: str) -> None:
     )
     kept = torch.stack(oracle.drawn)
     objective = Objective.of(model, target, image)
-    values = Game(objective, partition, torch.zeros_like(image.data)).values(kept)
+    values = MaskedTarget(objective, partition, torch.zeros_like(image.data)).values(kept)
     found = solve_kernel_shap(kept[2:], values[2:], none=values[1], everyone=values[0])
     assert relative_gap(found, expected.flatten()) < 1e-4
     assert float(found.sum()) == pytest.approx(float(values[0] - values[1]), rel=1e-12)
@@ -142,7 +142,7 @@ def test_lime_on_the_same_coalitions(case: Case) -> None:
     )
     kept = torch.stack(drawn)
     objective = Objective.of(model, target, image)
-    values = Game(objective, partition, torch.zeros_like(image.data)).values(kept)
+    values = MaskedTarget(objective, partition, torch.zeros_like(image.data)).values(kept)
     weights = closeness(kept, "cosine", 0.3)
     found = fit_linear(kept, values, weights=weights, regression="ridge", alpha=0.5)
     assert relative_gap(found.values, expected.flatten()) < 1e-4

@@ -68,7 +68,7 @@ def test_nothing_behind_the_last_layer_runs(ndim: int) -> None:
     network[2] = Counting(network[2])
     heard: list[int] = []
     model = predictor(network, (4,) * ndim)
-    object.__setattr__(model, "heard", heard.append)
+    object.__setattr__(model, "on_windows", heard.append)
     x = volume(SHAPES[ndim]).batch
     blend_units(model, x, [Units("0", 0, 5), Units("1", 0, 1)])
     assert network[2].windows == 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from esegeta.explain import Attribution, LayerMap, Saliency
-from esegeta.report import UnitFiles, remove_attribution, save_attribution
+from esegeta.report import TaskFiles, remove_attribution, save_attribution
 from esegeta.volume import Grid, Source
 from tests.builders import affine_of, linear, predictor, volume
 from tests.experiments import read_json, voxels
@@ -30,8 +30,8 @@ def attribution_of(num_channels: int, **more: Any) -> Attribution:
     return replace(Saliency().explain(model, image, frozen(model, image)), **more)
 
 
-def saved(folder: Path, attribution: Attribution) -> tuple[UnitFiles, set[str], dict[str, Any]]:
-    files = UnitFiles(folder, "torso", "liver", "ig")
+def saved(folder: Path, attribution: Attribution) -> tuple[TaskFiles, set[str], dict[str, Any]]:
+    files = TaskFiles(folder, "torso", "liver", "ig")
     save_attribution(files, attribution, {})
     names = {path.name for path in (folder / "torso").iterdir()}
     sidecar = read_json(files.sidecar)
@@ -121,7 +121,7 @@ def test_a_second_save_leaves_no_file_of_the_first(tmp_path: Path) -> None:
 
 
 def test_a_unit_owns_its_files_and_no_other(tmp_path: Path) -> None:
-    files = UnitFiles(tmp_path, "torso", "liver", "ig")
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
     own = (
         files.map,
         files.sidecar,
@@ -133,10 +133,10 @@ def test_a_unit_owns_its_files_and_no_other(tmp_path: Path) -> None:
     )
     assert all(files.owns(path.name) for path in own)
     for other in (
-        UnitFiles(tmp_path, "torso", "liver", "ig_mean"),
-        UnitFiles(tmp_path, "torso", "liver_2", "ig"),
-        UnitFiles(tmp_path, "torso2", "liver", "ig"),
-        UnitFiles(tmp_path, "torso", "liver#1", "ig"),
+        TaskFiles(tmp_path, "torso", "liver", "ig_mean"),
+        TaskFiles(tmp_path, "torso", "liver_2", "ig"),
+        TaskFiles(tmp_path, "torso2", "liver", "ig"),
+        TaskFiles(tmp_path, "torso", "liver#1", "ig"),
     ):
         assert not any(
             files.owns(path.name)

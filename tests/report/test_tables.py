@@ -9,7 +9,7 @@ import pytest
 from esegeta.report import (
     PredictionFiles,
     ScoreRow,
-    UnitFiles,
+    TaskFiles,
     read_sidecar,
     write_dataset_files,
     write_record,
@@ -18,7 +18,7 @@ from esegeta.report import (
 
 
 def test_names_of_a_unit(tmp_path: Path) -> None:
-    files = UnitFiles(tmp_path, "torso", "liver#1", "ig")
+    files = TaskFiles(tmp_path, "torso", "liver#1", "ig")
     assert files.map == tmp_path / "torso" / "torso_label-liver#1_desc-ig_attrmap.nii.gz"
     assert files.sidecar.name == "torso_label-liver#1_desc-ig_attrmap.json"
     assert files.overlay.name == "torso_label-liver#1_desc-ig_overlay.png"

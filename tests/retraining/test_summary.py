@@ -9,7 +9,7 @@ from scipy import stats
 
 from esegeta.retraining import DiceRow, Training
 from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
-from esegeta.retraining.summary import summarize, t_interval, verdict
+from esegeta.retraining.summary import summarize_dice, t_interval, verdict
 from esegeta.workflow.retrain.training import TrainingResult, dice_rows
 
 PAIRS = list(itertools.product((0, 7), (0, 1)))
@@ -57,7 +57,7 @@ def test_few_values_have_no_interval() -> None:
 
 def test_a_point_is_the_mean_over_seeds_and_folds() -> None:
     rows = rows_of("roar", "ig", {0.1: 0.5, 0.5: 0.2}, spread=0.1)
-    found = summarize(rows, "random")
+    found = summarize_dice(rows, "random")
     expected = t_interval([0.5, 0.6, 0.7, 0.8])
     first = found[0]
     assert (first.mode, first.method, first.label, first.fraction) == ("roar", "ig", "liver", 0.1)
@@ -77,7 +77,7 @@ def test_the_gain_is_the_area_between_two_curves(mode: str, sign: int) -> None:
     method = {0.2: 0.5, 0.6: 0.4}
     spread = 0.01  # both curves of a pair move alike: it cancels, networks of a pair are compared
     rows = rows_of(mode, "ig", method, spread) + rows_of(mode, "random", random, spread)
-    found = {row.method: row for row in summarize(rows, "random")}
+    found = {row.method: row for row in summarize_dice(rows, "random")}
     # Gaps of 0, 0.3, 0.2, 0 at 0, 0.2, 0.6, 1 by trapezoids.
     area = 0.2 * 0.3 / 2 + 0.4 * (0.3 + 0.2) / 2 + 0.4 * 0.2 / 2
     assert found["ig"].gain_over_random == pytest.approx(sign * area)
@@ -88,7 +88,7 @@ def test_the_gain_is_the_area_between_two_curves(mode: str, sign: int) -> None:
 
 def test_the_gain_of_pairs_has_an_interval() -> None:
     rows = rows_of("roar", "ig", {0.5: 0.2}, spread=0.1) + rows_of("roar", "random", {0.5: 0.8})
-    row = next(row for row in summarize(rows, "random") if row.method == "ig")
+    row = next(row for row in summarize_dice(rows, "random") if row.method == "ig")
     expected = t_interval([0.5 * gap for gap in (0.6, 0.5, 0.4, 0.3)])
     assert row.gain_over_random == pytest.approx(expected.mean)
     assert (row.gain_low, row.gain_high) == pytest.approx((expected.low, expected.high))
@@ -101,17 +101,17 @@ def test_pairs_that_lack_a_network_take_no_part_in_the_gain() -> None:
     torn = [
         row for row in rows if (row.method, row.fraction, row.seed, row.fold) != ("ig", 0.3, 7, 1)
     ]
-    found = {(row.method, row.fraction): row for row in summarize(torn, "random")}
+    found = {(row.method, row.fraction): row for row in summarize_dice(torn, "random")}
     assert found["ig", 0.3].n == 3
     assert found["ig", 0.5].n == 4
-    whole = {(row.method, row.fraction): row for row in summarize(rows, "random")}
+    whole = {(row.method, row.fraction): row for row in summarize_dice(rows, "random")}
     gain = found["ig", 0.5].gain_over_random
     assert gain == pytest.approx(whole["ig", 0.5].gain_over_random)
     undefined = [
         DiceRow(*row[:-1], math.nan) if row[1] == "ig" and row[3:5] == (0, 0) else DiceRow(*row)
         for row in (tuple(vars(row).values()) for row in rows)
     ]
-    assert {row.n for row in summarize(undefined, "random") if row.method == "ig"} == {3}
+    assert {row.n for row in summarize_dice(undefined, "random") if row.method == "ig"} == {3}
 
 
 def test_references_stand_at_the_ends_of_every_mode() -> None:

@@ -46,7 +46,7 @@ def test_it_is_the_plain_loop(ndim: int, tmp_path: Path) -> None:
     ours = unet(ndim, out_channels=3)
     ours.eval()
     history = train_network(
-        ours, Patches(material, images, plan, seed=3), recipe, heard=heard.append
+        ours, Patches(material, images, plan, seed=3), recipe, on_patches=heard.append
     )
     theirs = unet(ndim, out_channels=3)
     theirs.train()
@@ -77,7 +77,7 @@ def test_deep_supervision_is_trained_on_the_first_output(tmp_path: Path) -> None
     states = []
     for network in (unet(2, out_channels=3), Wrapped(unet(2, out_channels=3), list)):
         patches = Patches(material, images, WindowPlan((8, 8)), seed=3)
-        train_network(network, patches, recipe, heard=lambda num: None)
+        train_network(network, patches, recipe, on_patches=lambda num: None)
         states.append(list(network.state_dict().values()))
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
@@ -89,7 +89,7 @@ def test_a_loss_that_is_no_number_stops_it(tmp_path: Path) -> None:
     images = [sample.data * math.inf for sample in material]
     patches = Patches(material, images, WindowPlan((8, 8)), seed=3)
     with pytest.raises(ModelError, match="the loss is nan at iteration 1 of 5") as error:
-        train_network(unet(2, out_channels=3), patches, recipe, heard=lambda num: None)
+        train_network(unet(2, out_channels=3), patches, recipe, on_patches=lambda num: None)
     assert "lower optimizer_args.lr" in str(error.value)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from esegeta.explain import Attribution, Saliency
-from esegeta.score import Judgement, Score, ScoreContext, Workings
+from esegeta.score import Judgement, Score, ScoreCache, ScoreContext
 from esegeta.targets import Everywhere, Region, Target, VoxelTarget
 from tests.builders import scene, volume
 from tests.targets.cases import logits_of
@@ -34,10 +34,10 @@ def written_map(
     )
 
 
-def judged(score: Score, map_: Attribution, workings: Workings | None = None) -> Judgement:
+def judged(score: Score, map_: Attribution, cache: ScoreCache | None = None) -> Judgement:
     """Return what a score says of a map; the network is not asked."""
     predictor = map_.target.scene.predictor
-    return score.judge(map_, ScoreContext(predictor, Saliency(), workings or Workings()))
+    return score.judge(map_, ScoreContext(predictor, Saliency(), cache or ScoreCache()))
 
 
 def value_of(score: Score, map_: Attribution) -> float:

@@ -17,11 +17,11 @@ from esegeta.score import (
     Insertion,
     Road,
     Score,
-    Workings,
+    ScoreCache,
 )
 from esegeta.score.removal import NoisyLinear
 from esegeta.score.removal import replacement as impute
-from esegeta.score.removal.ladder import rank_in_steps
+from esegeta.score.removal.removal_order import rank_in_steps
 from tests.builders import SHAPES, linear, predictor, volume
 from tests.networks import Counting
 from tests.oracles import disguised, everywhere, frozen
@@ -146,7 +146,7 @@ def test_parts_are_shared_by_scores_and_windows_are_known(ndim: int) -> None:
     model, attribution = scene_of_unet(ndim)
     network = Counting(model.network)
     counted = replace(model, network=network)
-    shared = replace(context(counted), workings=Workings())
+    shared = replace(context(counted), cache=ScoreCache())
     first = Deletion(BLOCKS, "zero", 4).score(attribution, shared)
     ran = network.windows
     scaled = replace(attribution, data=3 * attribution.data)

@@ -73,7 +73,7 @@ def test_costs_one_explanation_beside_finding_the_layers() -> None:
     model, image = predictor(network, (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))
     heard: list[int] = []
-    context = ScoreContext(replace(model, heard=heard.append), Saliency())
+    context = ScoreContext(replace(model, on_windows=heard.append), Saliency())
     EfficientMprt().judge(attribution, context)
     assert sum(heard) == attribution.facts.windows_run + 2 * model.batch_size
 

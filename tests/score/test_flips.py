@@ -54,7 +54,7 @@ from tests.oracles import everywhere, frozen, with_coefficients
 
 SYMMETRIC_SHAPE = (12, 8, 12)
 DETERMINISTIC = [name for name in EXPLAINERS if not EXPLAINERS[name].traits.stochastic]
-COSINE, SPEARMAN = (quality.name for quality in ConsistencyUnderFlips.qualities)
+COSINE, SPEARMAN = (metric.name for metric in ConsistencyUnderFlips.metrics)
 
 
 def judged(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from esegeta.score import Curve, HaloProfile, PointingGame, Workings
+from esegeta.score import Curve, HaloProfile, PointingGame, ScoreCache
 from esegeta.volume import Grid
 from tests.builders import SHAPES, affine_of
 from tests.score.maps import judged, spots, written_map
@@ -150,9 +150,9 @@ def test_distances_are_found_once_for_all_maps_of_a_target(monkeypatch: pytest.M
     monkeypatch.setattr(ndimage, "distance_transform_edt", counted)
     map_, inside, grid = noise_map(2, "anisotropic")
     first = written_map(map_[None], inside, affine=grid.affine)
-    workings = Workings()
+    cache = ScoreCache()
     for score in (HaloProfile(), HaloProfile(use="positive"), PointingGame(within_mm=1.0)):
-        judged(score, first, workings)
+        judged(score, first, cache)
     assert len(calls) == 2  # outward and inward
-    judged(HaloProfile(), written_map(map_[None], ~inside, affine=grid.affine), workings)
+    judged(HaloProfile(), written_map(map_[None], ~inside, affine=grid.affine), cache)
     assert len(calls) == 4  # another target

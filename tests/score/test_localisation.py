@@ -299,7 +299,7 @@ def test_no_structure_no_value_and_the_reason(name: str, cause: str) -> None:
     map_, against, reason = NO_VALUE[cause]
     score: Score = LOCALISATION[name](against=against)
     found = judged(score, map_)
-    wanted = [quality.name for quality in score.qualities]
+    wanted = [metric.name for metric in score.metrics]
     assert list(found.values) == wanted
     assert all(math.isnan(value) for value in found.values.values())
     assert found.reasons == dict.fromkeys(wanted, reason)

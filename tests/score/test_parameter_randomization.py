@@ -40,7 +40,7 @@ from tests.networks import Counting
 from tests.oracles import frozen, state_of, with_coefficients
 from tests.test_shipped_models import opened
 
-FIGURES = [quality.name for quality in ParameterRandomization.qualities]
+FIGURES = [metric.name for metric in ParameterRandomization.metrics]
 
 
 def judged(
@@ -266,7 +266,7 @@ def test_windows_that_the_target_does_not_touch_are_not_run() -> None:
     near = with_coefficients(target, torch.stack([0 * corner, corner]).float())
     attribution = Saliency().explain(model, image, near)
     heard: list[int] = []
-    listening = replace(model, heard=heard.append)
+    listening = replace(model, on_windows=heard.append)
     judged(attribution, listening, Saliency(), max_layers=2)
     touched = attribution.facts.active_windows
     assert attribution.facts.num_windows > 10 * touched

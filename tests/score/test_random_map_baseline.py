@@ -16,12 +16,12 @@ from esegeta.score import (
     Deletion,
     Infidelity,
     Judgement,
-    Quality,
+    Metric,
     RandomMapBaseline,
     Score,
+    ScoreCache,
     ScoreContext,
     SensitivityMax,
-    Workings,
 )
 from tests.builders import SHAPES, affine_of, linear, predictor, unet, volume
 from tests.networks import Counting
@@ -37,9 +37,9 @@ class First(Score):
     seen: ClassVar[list[Attribution]] = []
     name: ClassVar[str] = "first"
     family: ClassVar[str] = "toy"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("first_size", "none"),
-        Quality("first", "higher", low=-math.inf),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("first_size", "none"),
+        Metric("first", "higher", low=-math.inf),
     )
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -56,9 +56,9 @@ class Least(First):
     """The same, where lower is better."""
 
     name: ClassVar[str] = "least"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("first_size", "none"),
-        Quality("first", "lower", low=-math.inf),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("first_size", "none"),
+        Metric("first", "lower", low=-math.inf),
     )
 
 
@@ -88,9 +88,9 @@ def made(ndim: int, value: float = 1.0) -> tuple[Predictor, Attribution]:
 
 
 def judged(
-    model: Predictor, attribution: Attribution, workings: Workings | None = None, **options: Any
+    model: Predictor, attribution: Attribution, cache: ScoreCache | None = None, **options: Any
 ) -> Judgement:
-    context = ScoreContext(model, Saliency(), workings or Workings())
+    context = ScoreContext(model, Saliency(), cache or ScoreCache())
     return RandomMapBaseline(**options).judge(attribution, context)
 
 
@@ -140,28 +140,28 @@ def test_the_competitors_are_noise_of_each_width_in_turn_and_the_edges(ndim: int
 
 def test_all_methods_of_a_target_share_their_competitors(ndim: int) -> None:
     model, attribution = made(ndim)
-    workings = Workings()
+    cache = ScoreCache()
     First.seen.clear()
-    first = judged(model, attribution, workings, base=First(), samples=4)
+    first = judged(model, attribution, cache, base=First(), samples=4)
     assert len(First.seen) == 1 + 4 + 1
-    again = judged(model, attribution, workings, base=First(), samples=4)
+    again = judged(model, attribution, cache, base=First(), samples=4)
     assert len(First.seen) == 6 + 1
     assert again == first
     # Another base, other parameters of it, other samples: others.
     for options in ({"base": Least()}, {"base": First(2.0)}, {"base": First(), "seed": 3}):
         before = len(First.seen)
-        judged(model, attribution, workings, samples=4, **options)
+        judged(model, attribution, cache, samples=4, **options)
         assert len(First.seen) == before + 6
 
 
 def test_a_random_map_is_worth_what_random_maps_are() -> None:
     """Of many random maps, p at most 1/4 comes in about a quarter: it is a p-value."""
     model, attribution = made(2)
-    workings = Workings()
+    cache = ScoreCache()
     found = []
     for seed in range(200):
         map_ = RandomMap(seed=seed).explain(model, attribution.volume, attribution.target)
-        context = ScoreContext(model, RandomMap(seed=seed), workings)
+        context = ScoreContext(model, RandomMap(seed=seed), cache)
         score = RandomMapBaseline(First(), samples=199, sigmas_mm=(0.0,))
         found.append(score.judge(map_, context).values["random_map_baseline"])
     below = sum(value <= 0.25 for value in found) / 200
@@ -239,7 +239,7 @@ class Describes(First):
     """Only describes."""
 
     name: ClassVar[str] = "describes"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("first_size", "none"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("first_size", "none"),)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from esegeta.explain import (
     Saliency,
 )
 from esegeta.predict import Predictor
-from esegeta.score import ScoreContext, SensitivityAvg, SensitivityMax, Workings
+from esegeta.score import ScoreCache, ScoreContext, SensitivityAvg, SensitivityMax
 from esegeta.targets import VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
@@ -172,11 +172,11 @@ def test_ten_samples_cost_ten_explanations_for_both_figures(ndim: int) -> None:
 
 def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
     network, model, attribution = counted(2)
-    workings = Workings()
+    cache = ScoreCache()
 
     def windows_for(score: SensitivityAvg, map_: Attribution, explainer: Explainer) -> int:
         before = network.windows
-        score.score(map_, ScoreContext(model, explainer, workings))
+        score.score(map_, ScoreContext(model, explainer, cache))
         return network.windows - before
 
     plain = SensitivityAvg(samples=2)
@@ -190,8 +190,8 @@ def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
 
 def test_a_map_is_not_kept_by_having_been_scored() -> None:
     _, model, attribution = counted(2)
-    workings = Workings()
-    SensitivityAvg(samples=1).score(attribution, ScoreContext(model, Saliency(), workings))
+    cache = ScoreCache()
+    SensitivityAvg(samples=1).score(attribution, ScoreContext(model, Saliency(), cache))
     kept = weakref.ref(attribution)
     del attribution
     gc.collect()

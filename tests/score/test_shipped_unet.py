@@ -20,9 +20,9 @@ from esegeta.score import (
     Insertion,
     Road,
     Score,
+    ScoreCache,
     ScoreContext,
     SensitivityN,
-    Workings,
 )
 from esegeta.targets import FrozenTarget, Scene, VoxelTarget
 from esegeta.volume import volume_from_tensor
@@ -61,7 +61,7 @@ class Ward:
         crop = whole.data[box].contiguous()
         self.volume = volume_from_tensor(crop, spacing_mm=whole.grid.spacing_mm)
         self.scene = Scene(self.model, self.volume)
-        self.workings = Workings()
+        self.cache = ScoreCache()
 
     def target(self, label: str) -> FrozenTarget:
         return VoxelTarget(label).freeze(self.scene)
@@ -70,7 +70,7 @@ class Ward:
         self, explainer: Explainer, made_for: FrozenTarget, judged: FrozenTarget, score: Score
     ) -> Mapping[str, float]:
         map_ = explainer.explain(self.model, self.volume, made_for)
-        context = ScoreContext(self.model, explainer, self.workings)
+        context = ScoreContext(self.model, explainer, self.cache)
         return score.score(replace(map_, target=judged), context)
 
 
@@ -91,7 +91,7 @@ def test_the_map_of_the_wrong_label_is_worse(
     gradients = IntegratedGradients(steps=8, baseline="mean")
     right = ward.figures(gradients, spleen, spleen, score)
     wrong = ward.figures(gradients, ward.target("liver"), spleen, score)
-    first = score.qualities[-1 if score.name == "infidelity" else 0]
+    first = score.metrics[-1 if score.name == "infidelity" else 0]
     sign = 1 if first.better == "higher" else -1
     assert sign * (right[first.name] - wrong[first.name]) > 0.005
 
@@ -112,11 +112,11 @@ def test_the_slopes_of_the_wrong_label_foresee_noise_worse(
 def test_random_maps_never_beat_gradients(
     ward: Ward, spleen: FrozenTarget, score: Score, method: Explainer
 ) -> None:
-    quality = score.qualities[0]
-    sign = 1 if quality.better == "higher" else -1
-    value = ward.figures(method, spleen, spleen, score)[quality.name]
+    metric = score.metrics[0]
+    sign = 1 if metric.better == "higher" else -1
+    value = ward.figures(method, spleen, spleen, score)[metric.name]
     for seed in range(4):
         null = RandomMap(sigma_mm=5.0 * (seed % 2), seed=seed)
-        found = ward.figures(null, spleen, spleen, score)[quality.name]
+        found = ward.figures(null, spleen, spleen, score)[metric.name]
         assert sign * (value - found) > 0
         assert torch.isfinite(torch.tensor(found))

@@ -9,9 +9,9 @@ import torch
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.targets import (
     Boundary,
-    Box,
+    BoxRegion,
     Component,
-    Point,
+    PointRegion,
     Region,
     Scene,
     VoxelTarget,
@@ -143,7 +143,7 @@ def test_a_box_is_in_voxels_of_the_source(ndim: int, name: str) -> None:
             low - 0.5 <= value < high - 0.5
             for low, value, high in zip(start, index, stop, strict=True)
         )
-    mask = mask_of(Box(start, stop), scene_on(image))
+    mask = mask_of(BoxRegion(start, stop), scene_on(image))
     np.testing.assert_array_equal(mask, expected)
     if name != "resampled":
         assert mask.sum() == np.prod(np.subtract(stop, start))
@@ -154,7 +154,7 @@ def test_a_point_is_the_nearest_voxel(ndim: int, name: str) -> None:
     image = moved(ndim, move_of(name, ndim))
     voxels = list(np.ndindex(image.grid.shape))
     for index in product(*[(0, 4.4, n - 1) for n in SHAPE[:ndim]]):
-        mask = mask_of(Point(index), scene_on(image))
+        mask = mask_of(PointRegion(index), scene_on(image))
         assert mask.sum() == 1
         offsets = np.array([source_index(image, voxel) for voxel in voxels]) - index
         # Nearest along each axis of the network's grid, in its own voxels.
@@ -167,12 +167,12 @@ def test_a_point_outside_is_an_empty_mask() -> None:
     at = scene_on(moved(3, Preprocess()))
     for index in ((-1, 0, 0), (0, 0, 9), (12, 0, 0)):
         with pytest.raises(EmptyTargetError, match="over: point"):
-            VoxelTarget("one", over=Point(index)).freeze(at)
+            VoxelTarget("one", over=PointRegion(index)).freeze(at)
 
 
 def test_boxes_and_points_of_another_number_of_axes() -> None:
     at = scene_on(moved(2, Preprocess()))
     with pytest.raises(TargetError, match="2 axes in the image, the box has 3"):
-        mask_of(Box((0, 0, 0), (1, 1, 1)), at)
+        mask_of(BoxRegion((0, 0, 0), (1, 1, 1)), at)
     with pytest.raises(TargetError, match="the image has 2 axes, the point 3"):
-        mask_of(Point((0, 0, 0)), at)
+        mask_of(PointRegion((0, 0, 0)), at)

@@ -5,16 +5,26 @@ import pytest
 import torch
 
 from esegeta.errors import EmptyTargetError, TargetError
-from esegeta.targets import Box, DiceTarget, Everywhere, Labelled, Predicted, Region, VolumeTarget
+from esegeta.targets import (
+    BoxRegion,
+    DiceTarget,
+    Everywhere,
+    Labelled,
+    Predicted,
+    Region,
+    VolumeTarget,
+)
 from tests.builders import affine_of, scene
 from tests.targets.cases import logits_of, noise_logits, noise_scene, probabilities
 
-REGIONS = [Everywhere(), Predicted(), Box((2, 1), (8, 6))]
+REGIONS = [Everywhere(), Predicted(), BoxRegion((2, 1), (8, 6))]
 VOXEL_ML = 0.7 * 1.9 * 3.1 / 1000
 
 
 def region_of(region: Region, ndim: int) -> Region:
-    return Box((2, 1, 1), (8, 6, 5)) if isinstance(region, Box) and ndim == 3 else region
+    return (
+        BoxRegion((2, 1, 1), (8, 6, 5)) if isinstance(region, BoxRegion) and ndim == 3 else region
+    )
 
 
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: region.name)
@@ -97,7 +107,7 @@ def test_what_is_missing_is_named() -> None:
         with pytest.raises(EmptyTargetError, match=f'case: no voxel of label "one".*{reference}'):
             DiceTarget("one", reference=reference).freeze(at)
     with pytest.raises(EmptyTargetError, match="over: box"):
-        VolumeTarget("one", over=Box((9, 9), (10, 10))).freeze(at)
+        VolumeTarget("one", over=BoxRegion((9, 9), (10, 10))).freeze(at)
 
 
 def test_the_ground_truth_is_that_of_the_label_not_of_its_channel() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from esegeta.workflow.group import TARGETS_AT_A_TIME
-from esegeta.workflow.unit import Ground, Unit
+from esegeta.workflow.map_task import Ground, MapTask
 from tests.experiments import Lab, noise, read_json, save_image, unet_lab
 
 BLOCKS = {"kind": "blocks", "side_mm": 6}
@@ -134,14 +134,14 @@ def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
 ) -> None:
     """Buffers of the volume's size must not pile up with the number of targets."""
     held: list[int] = []
-    finish = Unit._finish
+    finish = MapTask._finish
 
-    def counted(self: Unit, explain: object, ground: Ground, target: object) -> object:
+    def counted(self: MapTask, explain: object, ground: Ground, target: object) -> object:
         result = finish(self, explain, ground, target)
-        held.append(len(ground.workings))
+        held.append(len(ground.cache))
         return result
 
-    monkeypatch.setattr(Unit, "_finish", counted)
+    monkeypatch.setattr(MapTask, "_finish", counted)
     first = lab.keys["targets"][0]
     lab.keys["targets"] = [{**first, "name": f"t{place}"} for place in range(9)]
     assert lab.run().exit_code == 0

@@ -51,7 +51,7 @@ def two_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, dic
 
 
 Call = Callable[..., Any]
-Rule = Callable[[Call, tuple[Any, ...], dict[str, Any]], Any]
+CallRule = Callable[[Call, tuple[Any, ...], dict[str, Any]], Any]
 """What happens instead of `function(*args, **kwargs)`: gets the three, returns the result."""
 
 
@@ -65,7 +65,7 @@ class Intercept(TorchFunctionMode):
         otherwise: rule of all other functions; they are called as they are by default.
     """
 
-    def __init__(self, rules: Mapping[Call, Rule], otherwise: Rule | None = None) -> None:
+    def __init__(self, rules: Mapping[Call, CallRule], otherwise: CallRule | None = None) -> None:
         super().__init__()
         self.rules = rules
         self.otherwise = otherwise

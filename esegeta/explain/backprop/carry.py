@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from esegeta.explain.backprop.functions import MAP_NODES, PLAIN_NODES
-from esegeta.explain.backprop.operations import Place
+from esegeta.explain.backprop.operations import CallPlace
 
 Spread = Callable[[Sequence[Tensor], Tensor], Sequence[Tensor | None]]
 """From what was kept and the output's relevance to the relevance of each input."""
@@ -28,7 +28,7 @@ class Note:
     """
 
     kind: Literal["linear", "sum", "map", "activation", "gate", "product"]
-    place: Place = field(default_factory=Place)
+    place: CallPlace = field(default_factory=CallPlace)
 
 
 def carry(

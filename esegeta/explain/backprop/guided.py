@@ -22,10 +22,10 @@ from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 from esegeta.predict import Pieces, require_graph
 
-Note = Callable[[], None]
+Notify = Callable[[], None]
 """Called when a gradient passes back through an activation."""
 
-Activate = Callable[[Resolved, Note], Tensor]
+Activate = Callable[[Resolved, Notify], Tensor]
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,17 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     return RawMap(data, more={"activations": sorted(guided)})
 
 
-def _guide(call: Resolved, note: Note) -> Tensor:
+def _guide(call: Resolved, note: Notify) -> Tensor:
     output = call.of(call.input.clone() if call.in_place else call.input)
     return _rectified(output, note)
 
 
-def _unmask(call: Resolved, note: Note) -> Tensor:
+def _unmask(call: Resolved, note: Notify) -> Tensor:
     output: Tensor = _SlopeOne.apply(call.input, call)  # type: ignore[no-untyped-call]
     return _rectified(output, note)
 
 
-def _rectified(output: Tensor, note: Note) -> Tensor:
+def _rectified(output: Tensor, note: Notify) -> Tensor:
     def clamp(slope: Tensor) -> Tensor:
         note()
         return slope.clamp(min=0)

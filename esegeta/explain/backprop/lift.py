@@ -50,7 +50,7 @@ SMOOTH: tuple[Call, ...] = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedCall:
     """One call of a nonlinear function in both runs.
 
     Args:
@@ -109,7 +109,7 @@ class Pair:
         return result
 
 
-Lifter = Callable[[Pair], Tensor]
+Lifter = Callable[[PairedCall], Tensor]
 
 
 def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +151,7 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         leaves, layout = tree_flatten((call.args, call.kwargs))
         if not torch.is_grad_enabled() or not any(map(requires_grad, leaves)):
             return function(*args, **kwargs)
-        return call.finish(LIFTERS[function](Pair(call, leaves, layout, starts)))
+        return call.finish(LIFTERS[function](PairedCall(call, leaves, layout, starts)))
 
     with torch.no_grad(), Intercept(dict.fromkeys(LIFTERS, note)):
         y_baseline = run(baseline)
@@ -162,7 +162,7 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
     return y, y_baseline
 
 
-def _lift_curve(pair: Pair) -> Tensor:
+def _lift_curve(pair: PairedCall) -> Tensor:
     if pair.moving != [0]:  # a slope that is itself computed from the image
         return pair.along_line()
     end = pair.leaves[0]
@@ -171,16 +171,16 @@ def _lift_curve(pair: Pair) -> Tensor:
     return sloped(end, lambda x: pair.of([0], [x]), slope)
 
 
-def _lift_product(pair: Pair) -> Tensor:
+def _lift_product(pair: PairedCall) -> Tensor:
     num_factors = len(pair.moving)
     return pair.plain() if num_factors == 1 else pair.along_line(math.ceil(num_factors / 2))
 
 
-def _lift_quotient(pair: Pair) -> Tensor:
+def _lift_quotient(pair: PairedCall) -> Tensor:
     return pair.plain() if pair.moving == [0] else pair.along_line()
 
 
-def _lift_instance_norm(pair: Pair) -> Tensor:
+def _lift_instance_norm(pair: PairedCall) -> Tensor:
     given = _arguments(F.instance_norm, pair)
     if not given["use_input_stats"]:  # its statistics are fixed: linear
         return pair.plain()
@@ -188,18 +188,18 @@ def _lift_instance_norm(pair: Pair) -> Tensor:
     return _lift_norm(pair, given, batch * channels)
 
 
-def _lift_group_norm(pair: Pair) -> Tensor:
+def _lift_group_norm(pair: PairedCall) -> Tensor:
     given = _arguments(F.group_norm, pair)
     return _lift_norm(pair, given, given["input"].shape[0] * given["num_groups"])
 
 
-def _lift_layer_norm(pair: Pair) -> Tensor:
+def _lift_layer_norm(pair: PairedCall) -> Tensor:
     given = _arguments(F.layer_norm, pair)
     num_axes = len(given["normalized_shape"])
     return _lift_norm(pair, given, math.prod(given["input"].shape[:-num_axes]))
 
 
-def _lift_norm(pair: Pair, given: dict[str, Any], num_rows: int) -> Tensor:
+def _lift_norm(pair: PairedCall, given: dict[str, Any], num_rows: int) -> Tensor:
     if pair.moving != [0]:  # weights that are computed from the image
         return pair.along_line()
     end, weight = pair.leaves[0], given["weight"]
@@ -211,7 +211,7 @@ def _lift_norm(pair: Pair, given: dict[str, Any], num_rows: int) -> Tensor:
 
 
 def _lift_pool(indexed: Call) -> Lifter:
-    def lifter(pair: Pair) -> Tensor:
+    def lifter(pair: PairedCall) -> Tensor:
         rest = {name: it for name, it in pair.call.kwargs.items() if name != "return_indices"}
         return pooled(
             lambda x: indexed(x, *pair.call.args[1:], **rest), pair.start(0), pair.leaves[0]
@@ -220,7 +220,7 @@ def _lift_pool(indexed: Call) -> Lifter:
     return lifter
 
 
-def _arguments(signature: Call, pair: Pair) -> dict[str, Any]:
+def _arguments(signature: Call, pair: PairedCall) -> dict[str, Any]:
     bound = inspect.signature(signature).bind(*pair.call.args, **pair.call.kwargs)
     bound.apply_defaults()
     return bound.arguments
@@ -256,7 +256,7 @@ LIFTERS: dict[Call, Lifter] = {
     **spelled({**ACTIVATIONS, **CURVES}, _lift_curve),
     **spelled(PRODUCTS, _lift_product),
     **spelled(QUOTIENTS, _lift_quotient),
-    **dict.fromkeys(SMOOTH, Pair.along_line),
+    **dict.fromkeys(SMOOTH, PairedCall.along_line),
     **{pool: _lift_pool(indexed) for pool, indexed in POOLS.items()},
     F.instance_norm: _lift_instance_norm,
     F.group_norm: _lift_group_norm,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Kind = Literal["convolution", "transposed", "dense", "scaling"]
+OperationKind = Literal["convolution", "transposed", "dense", "scaling"]
 
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = (
@@ -22,7 +22,7 @@ _TRANSPOSED = (
     *("output_padding", "groups", "dilation"),
 )
 
-SIGNATURES: dict[Callable[..., Tensor], tuple[Kind, tuple[str, ...]]] = {
+SIGNATURES: dict[Callable[..., Tensor], tuple[OperationKind, tuple[str, ...]]] = {
     torch.conv1d: ("convolution", _CONVOLUTION),
     torch.conv2d: ("convolution", _CONVOLUTION),
     torch.conv3d: ("convolution", _CONVOLUTION),
@@ -35,7 +35,7 @@ SIGNATURES: dict[Callable[..., Tensor], tuple[Kind, tuple[str, ...]]] = {
 
 
 @dataclass
-class Place:
+class CallPlace:
     """Where in the network an operation stands.
 
     Args:
@@ -69,7 +69,7 @@ class LinearCall:
         place: where it stands.
     """
 
-    kind: Kind
+    kind: OperationKind
     function: Callable[[Tensor, Tensor], Tensor]
     weight: Tensor
     bias: Tensor | None
@@ -78,7 +78,7 @@ class LinearCall:
     groups: int = 1
     stride: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
-    place: Place = field(default_factory=Place)
+    place: CallPlace = field(default_factory=CallPlace)
 
     def outputs(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the outputs of an input and a weight, without bias and scale."""

@@ -127,7 +127,7 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
 
 
 @dataclass
-class Moments:
+class PatternMoments:
     """Sums over positions, in float64: of the inputs x, the outputs y, and x y.
 
     Args:
@@ -164,13 +164,13 @@ class Learning(Rules):
     """Listens to a backward pass; hands on nothing."""
 
     def __init__(self) -> None:
-        self.moments: dict[int, Moments] = {}
+        self.moments: dict[int, PatternMoments] = {}
         self.terms: dict[int, list[Tensor]] = {}
 
     def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
         """Add the moments of an operation."""
         if call.kind != "scaling":
-            self.moments.setdefault(call.place.index, Moments(call)).add(call, x)
+            self.moments.setdefault(call.place.index, PatternMoments(call)).add(call, x)
         return torch.zeros_like(x)
 
     def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor | None]:

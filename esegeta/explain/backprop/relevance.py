@@ -26,13 +26,13 @@ from esegeta.explain.backprop.calls import (
     two_of,
     without_first,
 )
-from esegeta.explain.backprop.calls import Rule as Interception
+from esegeta.explain.backprop.calls import CallRule as Interception
 from esegeta.explain.backprop.carry import Note, Spread, carry, is_gate, pass_on
 from esegeta.explain.backprop.operations import (
     NORMS,
     SIGNATURES,
+    CallPlace,
     LinearCall,
-    Place,
     frozen_norm,
     linear_call,
     scaling_call,
@@ -55,7 +55,7 @@ class SumCall:
     weights: tuple[float, ...]
     terms: tuple[Tensor, ...]
     tracked: tuple[bool, ...]
-    place: Place
+    place: CallPlace
 
 
 class Rules(ABC):
@@ -147,10 +147,10 @@ class Carrier:
         call = replace(scaling_call(norm, x), place=self._place(x))
         return self._carry_linear(call, x, lambda inputs: call_with(inputs, func, args, kwargs))
 
-    def _place(self, x: Tensor, index: int = -1) -> Place:
+    def _place(self, x: Tensor, index: int = -1) -> CallPlace:
         storage = _storage(x)
         is_crop = storage == self._crops
-        return Place(is_first=storage in self._images, takes_crop=is_crop, index=index)
+        return CallPlace(is_first=storage in self._images, takes_crop=is_crop, index=index)
 
     def _carry_linear(
         self, call: LinearCall, x: Tensor, compute: Callable[[Tensor], Tensor]
@@ -173,7 +173,7 @@ class Carrier:
             return _as_it_is(func, args, kwargs)
         weights = list(kinds.SUMS[func])
         weights[int(weights[0] > 0)] *= rest.get("alpha", 1)  # of what is not first by itself
-        note = Note("sum", Place(index=self.num_sums))
+        note = Note("sum", CallPlace(index=self.num_sums))
         self.num_sums += 1
         values = [_value(left, right), _value(right, left)]
         if kinds.is_in_place(func):

@@ -23,7 +23,7 @@ from esegeta.explain.backprop.operations import LinearCall, along
 RuleName = Literal["epsilon", "gamma", "z_plus", "alpha_beta", "w_square", "flat", "z_box"]
 RULE_NAMES: tuple[RuleName, ...] = get_args(RuleName)
 
-Term = tuple[Tensor, Tensor]
+SignedTerm = tuple[Tensor, Tensor]
 """An input and a weight: their products are contributions."""
 
 TINIEST = 1e-20
@@ -68,7 +68,7 @@ class Settings:
     ledger: Ledger = field(default_factory=Ledger)
 
 
-Rule = Callable[[LinearCall, Tensor, Tensor, Settings], Tensor]
+LinearRule = Callable[[LinearCall, Tensor, Tensor, Settings], Tensor]
 """From an operation, its input and its outputs' relevance to the input's relevance."""
 
 
@@ -143,7 +143,7 @@ def z_box_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) 
     return share_out(call, terms, None, relevance, given)
 
 
-RULES: dict[RuleName, Rule] = {
+RULES: dict[RuleName, LinearRule] = {
     "epsilon": epsilon_rule,
     "gamma": gamma_rule,
     "z_plus": z_plus_rule,
@@ -157,7 +157,7 @@ RULES: dict[RuleName, Rule] = {
 
 def share_out(
     call: LinearCall,
-    terms: Sequence[Term],
+    terms: Sequence[SignedTerm],
     bias: Tensor | None,
     relevance: Tensor,
     given: Settings,
@@ -199,12 +199,12 @@ def weightless(function: Callable[[Tensor], Tensor]) -> LinearCall:
     return LinearCall("scaling", lambda x, weight: function(x), torch.empty(0), None)
 
 
-def positive_terms(x: Tensor, weight: Tensor) -> list[Term]:
+def positive_terms(x: Tensor, weight: Tensor) -> list[SignedTerm]:
     """Return the terms of the positive contributions."""
     return _by_sign(x, weight.clamp(min=0), weight.clamp(max=0))
 
 
-def _by_sign(x: Tensor, for_positive: Tensor, for_negative: Tensor) -> list[Term]:
+def _by_sign(x: Tensor, for_positive: Tensor, for_negative: Tensor) -> list[SignedTerm]:
     """Return terms with one weight for inputs above zero, and another for those below."""
     if not bool((x < 0).any()):  # behind a ReLU: half the work
         return [(x, for_positive)]

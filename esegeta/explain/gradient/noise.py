@@ -23,7 +23,7 @@ from esegeta.explain.gradient.saliency import Saliency
 from esegeta.explain.objective import Objective
 
 
-class Moments:
+class RunningMoments:
     """The moments of a sequence of maps, updated map by map, in float64.
 
     Maps that are all equal have a variance of exactly zero.
@@ -88,14 +88,14 @@ class Moments:
         return spread.clamp(min=0).div(n).sqrt() * ((n - 1) / n)
 
 
-Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+Statistic = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
-UNITS: dict[Kind, str] = {
+UNITS: dict[Statistic, str] = {
     "smoothgrad": "{base}",
     "smoothgrad_sq": "({base})^2",
     "vargrad": "({base})^2",
 }
-LEAST_FOR_SPREAD: dict[Kind, int] = {"smoothgrad": 2, "smoothgrad_sq": 2, "vargrad": 4}
+LEAST_FOR_SPREAD: dict[Statistic, int] = {"smoothgrad": 2, "smoothgrad_sq": 2, "vargrad": 4}
 ZERO_HINT = "the base method's map is zero in every copy, or (vargrad) the same; raise the noise"
 
 
@@ -135,7 +135,7 @@ class NoisyCopies(Explainer):
 
     @property
     @abstractmethod
-    def statistic(self) -> Kind:
+    def statistic(self) -> Statistic:
         """What becomes of the copies' maps."""
 
     @property
@@ -151,19 +151,19 @@ class NoisyCopies(Explainer):
         """Return the mean, the mean square or the variance of the copies' maps."""
         varies = self.statistic == "vargrad"
         order = {(False, False): 1, (False, True): 2, (True, False): 2, (True, True): 4}
-        moments = Moments(order[varies, self.spread])
-        heard: list[RawMap] = []
-        for map_ in self.maps(objective, heard):
+        moments = RunningMoments(order[varies, self.spread])
+        raw_maps: list[RawMap] = []
+        for map_ in self.maps(objective, raw_maps):
             moments.add(map_.square_() if self.statistic == "smoothgrad_sq" else map_)
         error: Tensor | None = None
         if self.spread:
             error = moments.error_of_variance() if varies else moments.error_of_mean()
-        return summarise(moments.variance() if varies else moments.mean, error, heard)
+        return summarise(moments.variance() if varies else moments.mean, error, raw_maps)
 
-    def maps(self, objective: Objective, heard: list[RawMap]) -> Iterator[Tensor]:
+    def maps(self, objective: Objective, raw_maps: list[RawMap]) -> Iterator[Tensor]:
         """Yield the base method's map of each noisy copy, `A *S`, in float64.
 
-        What it has to say beside the map is added to `heard`, without the map.
+        What it has to say beside the map is added to `raw_maps`, without the map.
         """
         x = objective.volume.data
         generator = generator_for(x, self.seed)
@@ -172,7 +172,7 @@ class NoisyCopies(Explainer):
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             raw = base.attribute(objective.at(x + spread * bump))
             empty = raw.data.new_zeros(0)
-            heard.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
+            raw_maps.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
             yield raw.data.to(torch.float64, copy=True)
 
     def bases(self) -> Iterator[Explainer]:
@@ -211,13 +211,13 @@ class NoiseTunnel(NoisyCopies):
     Source: see `smoothgrad`, `smoothgrad_sq` and `vargrad`, which are this under their own names.
     """
 
-    kind: Kind = "smoothgrad"
+    kind: Statistic = "smoothgrad"
 
     name: ClassVar[str] = "noise_tunnel"
     traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="{base}")
 
     @property
-    def statistic(self) -> Kind:
+    def statistic(self) -> Statistic:
         """The kind that was asked for."""
         return self.kind
 
@@ -245,7 +245,7 @@ class SmoothGrad(NoisyCopies):
     traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["smoothgrad"])
 
     @property
-    def statistic(self) -> Kind:
+    def statistic(self) -> Statistic:
         """The mean."""
         return "smoothgrad"
 
@@ -277,7 +277,7 @@ class SmoothGradSquared(NoisyCopies):
     )
 
     @property
-    def statistic(self) -> Kind:
+    def statistic(self) -> Statistic:
         """The mean square."""
         return "smoothgrad_sq"
 
@@ -312,21 +312,21 @@ class VarGrad(NoisyCopies):
     zero_hint: ClassVar[str] = "the base method's map does not change under this noise; raise it"
 
     @property
-    def statistic(self) -> Kind:
+    def statistic(self) -> Statistic:
         """The variance."""
         return "vargrad"
 
 
-def summarise(data: Tensor, error: Tensor | None, heard: Sequence[RawMap]) -> RawMap:
+def summarise(data: Tensor, error: Tensor | None, raw_maps: Sequence[RawMap]) -> RawMap:
     """Return a map with the worst completeness of its copies and the first of their warnings."""
-    gaps = [raw for raw in heard if raw.completeness_relative is not None]
+    gaps = [raw for raw in raw_maps if raw.completeness_relative is not None]
     worst = max(gaps, key=lambda raw: raw.completeness_relative or 0.0, default=RawMap(data))
-    warnings = [f"in a noisy copy: {text}" for raw in heard for text in raw.warnings]
+    warnings = [f"in a noisy copy: {text}" for raw in raw_maps for text in raw.warnings]
     return RawMap(
         data,
         worst.completeness_delta,
         worst.completeness_relative,
-        more=heard[0].more if heard else {},
+        more=raw_maps[0].more if raw_maps else {},
         warnings=tuple(warnings[:1]),
         standard_error=error,
     )

@@ -3,9 +3,9 @@
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, Partition, parse_features
-from esegeta.explain.perturbation.game import Game
 from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
 from esegeta.explain.perturbation.lime import Lime
+from esegeta.explain.perturbation.masked_target import MaskedTarget
 from esegeta.explain.perturbation.meaningful import MeaningfulPerturbation
 from esegeta.explain.perturbation.misure import MiSuRe
 from esegeta.explain.perturbation.occlusion import Occlusion
@@ -33,9 +33,9 @@ __all__ = [
     "ExactShapley",
     "FeatureAblation",
     "Features",
-    "Game",
     "KernelShap",
     "Lime",
+    "MaskedTarget",
     "MeaningfulPerturbation",
     "MiSuRe",
     "Occlusion",

@@ -63,11 +63,11 @@ class KernelShap(OverFeatures):
         Raises:
             ConfigError: the coalitions are too few to tell the features apart.
         """
-        game = self.game(objective)
-        drawn = draw_coalitions(len(game.players), self.samples, seed=self.seed)
-        ends = torch.tensor([[False], [True]]).expand(2, len(game.players))
-        none, everyone = game.changes(game.with_dummies(ends))
-        values = game.changes(game.with_dummies(drawn.coalitions))
+        masked_target = self.masked_target(objective)
+        drawn = draw_coalitions(len(masked_target.players), self.samples, seed=self.seed)
+        ends = torch.tensor([[False], [True]]).expand(2, len(masked_target.players))
+        none, everyone = masked_target.changes(masked_target.with_dummies(ends))
+        values = masked_target.changes(masked_target.with_dummies(drawn.coalitions))
         found = solve_kernel_shap(
             drawn.coalitions, values, none=none, everyone=everyone, weights=drawn.weights
         )
@@ -77,11 +77,11 @@ class KernelShap(OverFeatures):
             "coalitions": len(values),
             "exact": drawn.num_pairs == 0,
         }
-        return game.map(found, errors=errors, more=more)
+        return masked_target.map(found, errors=errors, more=more)
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DrawnCoalitions:
     """Coalitions of players with the weight of each in the regression.
 
     Args:
@@ -96,7 +96,7 @@ class Drawn:
     num_pairs: int
 
 
-def draw_coalitions(count: int, samples: int, *, seed: int) -> Drawn:
+def draw_coalitions(count: int, samples: int, *, seed: int) -> DrawnCoalitions:
     """Return coalitions for the regression: whole sizes while they fit, then random pairs.
 
     A size is taken whole when as many coalitions would be expected of it among those left; their
@@ -129,7 +129,9 @@ def draw_coalitions(count: int, samples: int, *, seed: int) -> Drawn:
         rows.append(torch.stack([half, ~half], dim=1).flatten(0, 1))
         weights.extend([float(masses.sum()) / (2 * num_pairs)] * (2 * num_pairs))
     none = torch.zeros((0, count), dtype=torch.bool)
-    return Drawn(torch.cat([none, *rows]), torch.tensor(weights, dtype=torch.float64), num_pairs)
+    return DrawnCoalitions(
+        torch.cat([none, *rows]), torch.tensor(weights, dtype=torch.float64), num_pairs
+    )
 
 
 def solve_kernel_shap(
@@ -171,7 +173,7 @@ def solve_kernel_shap(
 
 
 def kernel_shap_errors(
-    drawn: Drawn, gains: Float64[Tensor, " M"], found: Float64[Tensor, " P"]
+    drawn: DrawnCoalitions, gains: Float64[Tensor, " M"], found: Float64[Tensor, " P"]
 ) -> Float64[Tensor, " P"]:
     """Return the standard error of each value, by the sandwich over the pairs that were drawn.
 

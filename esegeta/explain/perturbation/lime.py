@@ -16,7 +16,7 @@ from esegeta.explain.explainer import RawMap, Traits, generator_for
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.over_features import OverFeatures
 
-Distance = Literal["cosine", "hamming"]
+CoalitionDistance = Literal["cosine", "hamming"]
 Regression = Literal["ridge", "lasso"]
 
 BOOTSTRAPS = 100
@@ -50,7 +50,7 @@ class Lime(OverFeatures):
     samples: int = 512
     regression: Regression = "ridge"
     alpha: float = 1.0
-    distance: Distance = "cosine"
+    distance: CoalitionDistance = "cosine"
     width: float = 0.25
     seed: int = 0
     spread: bool = False
@@ -72,19 +72,19 @@ class Lime(OverFeatures):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""
-        game = self.game(objective)
-        if not game.players:
-            return game.map(torch.zeros(0, dtype=torch.float64))
+        masked_target = self.masked_target(objective)
+        if not masked_target.players:
+            return masked_target.map(torch.zeros(0, dtype=torch.float64))
         generator = generator_for(torch.empty(0), self.seed)
-        if self.samples < len(game.players) + 2:
+        if self.samples < len(masked_target.players) + 2:
             raise ConfigError(
-                f"lime: samples: {self.samples} for {len(game.players)} features",
-                hint=f"a linear model of them needs {len(game.players) + 2} at the least; "
+                f"lime: samples: {self.samples} for {len(masked_target.players)} features",
+                hint=f"a linear model of them needs {len(masked_target.players) + 2} at the least; "
                 "several times as many are usual",
             )
-        draws = torch.rand((self.samples, len(game.players)), generator=generator)
+        draws = torch.rand((self.samples, len(masked_target.players)), generator=generator)
         coalitions = draws < 0.5
-        values = game.values(game.with_dummies(coalitions))
+        values = masked_target.values(masked_target.with_dummies(coalitions))
         weights = closeness(coalitions, self.distance, self.width)
         fit = self._fit(coalitions, values, weights)
         errors = None
@@ -92,7 +92,9 @@ class Lime(OverFeatures):
             picks = torch.randint(self.samples, (BOOTSTRAPS, self.samples), generator=generator)
             again = [self._fit(coalitions[p], values[p], weights[p]).values for p in picks]
             errors = torch.stack(again).std(dim=0)
-        return game.map(fit.values, errors=errors, more={"intercept": fit.intercept, "r2": fit.r2})
+        return masked_target.map(
+            fit.values, errors=errors, more={"intercept": fit.intercept, "r2": fit.r2}
+        )
 
     def _fit(self, coalitions: Tensor, values: Tensor, weights: Tensor) -> Fit:
         return fit_linear(
@@ -109,7 +111,7 @@ class Fit(NamedTuple):
 
 
 def closeness(
-    coalitions: Bool[Tensor, "M P"], distance: Distance, width: float
+    coalitions: Bool[Tensor, "M P"], distance: CoalitionDistance, width: float
 ) -> Float64[Tensor, " M"]:
     """Return the weight of each coalition, 1 for the whole image: `exp(-D^2 / width^2)`."""
     kept = coalitions.double().mean(dim=1)

@@ -13,12 +13,12 @@ from esegeta.errors import MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation.cells import (
-    Blend,
-    CellGrid,
-    Cells,
+from esegeta.explain.perturbation.mask_grid import (
+    BaselineBlend,
+    CellMask,
     Descent,
     Lengths,
+    MaskGrid,
     cell_in_voxels,
     has_settled,
     require_above_zero,
@@ -34,7 +34,7 @@ FLAT = 1e-6
 
 
 @dataclass(frozen=True)
-class Game:
+class MaskMode:
     """What a mask is played for.
 
     Args:
@@ -46,9 +46,9 @@ class Game:
     spent: Callable[[Tensor], Tensor]
 
 
-GAMES: dict[str, Game] = {
-    "deletion": Game(1.0, lambda mask: 1 - mask),
-    "preservation": Game(-1.0, lambda mask: mask),
+MASK_MODES: dict[str, MaskMode] = {
+    "deletion": MaskMode(1.0, lambda mask: 1 - mask),
+    "preservation": MaskMode(-1.0, lambda mask: mask),
 }
 
 
@@ -124,10 +124,10 @@ class MeaningfulPerturbation(Explainer):
         """Return the map, one channel for all."""
         volume = objective.volume
         cell = cell_in_voxels(self.cell, self.cell_mm, objective, fraction=8)
-        grid = CellGrid.over(volume.data, cell)
-        blend = Blend(volume.data, parse_baseline(self.baseline).of(volume), grid)
+        grid = MaskGrid.over(volume.data, cell)
+        blend = BaselineBlend(volume.data, parse_baseline(self.baseline).of(volume), grid)
         scale = _scale(objective, blend.baseline)
-        game = GAMES[self.mode]
+        mode = MASK_MODES[self.mode]
 
         start = volume.data.new_full(grid.num_cells, START)
         descent = Descent(start, ceiling=torch.ones_like(start), rate=self.rate)
@@ -138,9 +138,9 @@ class MeaningfulPerturbation(Explainer):
             descent.step(slope)
         value = objective.at(blend(descent.mask)).value()
         price, _ = value_and_slope(self._price, descent.mask)
-        losses.append(game.sign * scale.of(value) + price)
+        losses.append(mode.sign * scale.of(value) + price)
 
-        data = game.spent(grid.spread(descent.mask))[None]
+        data = mode.spent(grid.spread(descent.mask))[None]
         more = {
             "value_image": scale.image,
             "value_baseline": scale.baseline,
@@ -155,23 +155,23 @@ class MeaningfulPerturbation(Explainer):
         return RawMap(data, more=more, warnings=self._warnings(scale, losses[-1]))
 
     def _loss(
-        self, objective: Objective, blend: Blend, scale: Scale, mask: Cells
-    ) -> tuple[float, Cells]:
+        self, objective: Objective, blend: BaselineBlend, scale: Scale, mask: CellMask
+    ) -> tuple[float, CellMask]:
         """Return the loss of a mask and its gradient by each cell."""
-        sign = GAMES[self.mode].sign
+        sign = MASK_MODES[self.mode].sign
         value, gradient = value_and_gradient(objective.at(blend(mask)))
         price, slope = value_and_slope(self._price, mask)
         slope = slope + blend.slope(gradient) * (sign / scale.span)
         return sign * scale.of(value) + price, slope
 
-    def _price(self, mask: Cells) -> Tensor:
-        spent = GAMES[self.mode].spent(mask).mean()
+    def _price(self, mask: CellMask) -> Tensor:
+        spent = MASK_MODES[self.mode].spent(mask).mean()
         return self.l1 * spent + self.tv * total_variation(mask) / mask.numel()
 
     def _warnings(self, scale: Scale, loss: float) -> tuple[str, ...]:
-        game, warnings = GAMES[self.mode], []
+        mode, warnings = MASK_MODES[self.mode], []
         all_or_nothing = [
-            game.sign * scale.of(value) + self.l1 * float(game.spent(torch.tensor(mask)))
+            mode.sign * scale.of(value) + self.l1 * float(mode.spent(torch.tensor(mask)))
             for value, mask in ((scale.image, 1.0), (scale.baseline, 0.0))
         ]
         if loss >= min(all_or_nothing):

@@ -13,12 +13,12 @@ from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation.cells import (
-    Blend,
-    CellGrid,
-    Cells,
+from esegeta.explain.perturbation.mask_grid import (
+    BaselineBlend,
+    CellMask,
     Descent,
     Lengths,
+    MaskGrid,
     cell_in_voxels,
     require_above_zero,
     require_cell,
@@ -92,7 +92,7 @@ class MiSuRe(Explainer):
         cell = cell_in_voxels(self.cell, self.cell_mm, objective, fraction=16)
         image = objective.volume.data
         baseline = parse_baseline(self.baseline).of(objective.volume)
-        blend = Blend(image, baseline, CellGrid.over(image, cell))
+        blend = BaselineBlend(image, baseline, MaskGrid.over(image, cell))
         alone = Surrounded.by(objective, baseline)
         dice_baseline = label.hard(alone.rest)
         if dice_baseline >= self.tau:
@@ -129,7 +129,9 @@ class MiSuRe(Explainer):
             warnings = ("no mask smaller than the dilated label kept Dice at tau: lower the rate",)
         return RawMap(data[None], more=more, warnings=warnings)
 
-    def _dilated(self, label: LabelDice, blend: Blend, alone: Surrounded) -> tuple[Sufficient, int]:
+    def _dilated(
+        self, label: LabelDice, blend: BaselineBlend, alone: Surrounded
+    ) -> tuple[Sufficient, int]:
         """Return the label's cells, dilated until they suffice, and how often they were."""
         mask = blend.grid.holding(label.reference).to(blend.image)
         near = alone
@@ -145,11 +147,11 @@ class MiSuRe(Explainer):
             hint="explain the very image that the target was frozen on: there it is 1",
         )
 
-    def _shrunk(self, label: LabelDice, blend: Blend, start: Sufficient) -> Sufficient:
+    def _shrunk(self, label: LabelDice, blend: BaselineBlend, start: Sufficient) -> Sufficient:
         """Return the smallest of the masks on Adam's way that suffice."""
         size, near = start.mask.sum(), start.near
 
-        def price(mask: Cells) -> Tensor:
+        def price(mask: CellMask) -> Tensor:
             return (mask.sum() + self.tv * total_variation(mask)) / size
 
         descent = Descent(start.mask, ceiling=start.mask, rate=self.rate, momentum=MOMENTUM)
@@ -168,7 +170,7 @@ class MiSuRe(Explainer):
         return best
 
     def _crisp(
-        self, label: LabelDice, blend: Blend, near: Surrounded, data: Tensor
+        self, label: LabelDice, blend: BaselineBlend, near: Surrounded, data: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the voxels above the highest cut that suffice by themselves, and their facts."""
         for threshold in THRESHOLDS:
@@ -185,16 +187,16 @@ class MiSuRe(Explainer):
 class Sufficient:
     """A mask that keeps Dice at tau, and what predicts the images that it makes."""
 
-    mask: Cells
+    mask: CellMask
     dice: float
     near: Surrounded
 
 
-def _of_size_one(slope: Cells) -> Cells:
+def _of_size_one(slope: CellMask) -> CellMask:
     return slope / slope.abs().sum().clamp(min=torch.finfo(slope.dtype).tiny)
 
 
-def _by_one_cell(mask: Cells) -> Cells:
+def _by_one_cell(mask: CellMask) -> CellMask:
     """Return the largest value of each cell and its neighbours, across corners too."""
     pool = F.max_pool2d if mask.ndim == 2 else F.max_pool3d
     return pool(mask[None, None], kernel_size=3, stride=1, padding=1)[0, 0]

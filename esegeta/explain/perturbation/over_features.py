@@ -11,7 +11,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features, parse_features
-from esegeta.explain.perturbation.game import Game
+from esegeta.explain.perturbation.masked_target import MaskedTarget
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class OverFeatures(Explainer):
         object.__setattr__(self, "features", parse_features(self.features))
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
-    def game(self, objective: Objective) -> Game:
+    def masked_target(self, objective: Objective) -> MaskedTarget:
         """Return the coalition game of an objective over this method's features."""
         volume = objective.volume
         partition = parse_features(self.features).of(volume)
-        return Game(objective, partition, parse_baseline(self.baseline).of(volume))
+        return MaskedTarget(objective, partition, parse_baseline(self.baseline).of(volume))
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,6 @@ class FeatureAblation(OverFeatures):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""
-        game = self.game(objective)
-        all_but_one = ~torch.eye(len(game.players), dtype=torch.bool)
-        return game.map(-game.changes(game.with_dummies(all_but_one)))
+        masked_target = self.masked_target(objective)
+        all_but_one = ~torch.eye(len(masked_target.players), dtype=torch.bool)
+        return masked_target.map(-masked_target.changes(masked_target.with_dummies(all_but_one)))

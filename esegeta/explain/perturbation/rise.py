@@ -18,7 +18,7 @@ from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, parse_features
-from esegeta.explain.perturbation.game import Game
+from esegeta.explain.perturbation.masked_target import MaskedTarget
 from esegeta.predict import Box, spot
 
 
@@ -81,7 +81,7 @@ class Rise(Explainer):
         baseline = parse_baseline(self.baseline).of(objective.volume)
         if self.features is not None:
             partition = parse_features(self.features).of(objective.volume)
-            return self._over_features(Game(objective, partition, baseline))
+            return self._over_features(MaskedTarget(objective, partition, baseline))
         target = EditedTarget(objective)
         masks = SmoothMasks.draw(self, objective)
         padded = target.windows.pad(baseline[None])
@@ -95,17 +95,17 @@ class Rise(Explainer):
         }
         return RawMap(data, more=more, standard_error=errors)
 
-    def _over_features(self, game: Game) -> RawMap:
+    def _over_features(self, masked_target: MaskedTarget) -> RawMap:
         generator = generator_for(torch.empty(0), self.seed)
-        draws = torch.rand((self.samples, len(game.players)), generator=generator)
-        values = game.values(game.with_dummies(draws < self.keep))
+        draws = torch.rand((self.samples, len(masked_target.players)), generator=generator)
+        values = masked_target.values(masked_target.with_dummies(draws < self.keep))
         kept = (draws < self.keep).to(values)
         # A constant in the masks adds nothing to the map, as the values are centred, but it adds to
         # the spread of the terms.
         terms = (values - values.mean())[:, None] * (kept - kept.mean(dim=0)) / self.keep
         errors = terms.std(dim=0) / math.sqrt(self.samples) if self.spread else None
         more = {"mean_value": float(values.mean())}
-        return game.map(terms.mean(dim=0), errors=errors, more=more)
+        return masked_target.map(terms.mean(dim=0), errors=errors, more=more)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from esegeta.errors import ConfigError
 from esegeta.explain.explainer import RawMap, Traits, generator_for
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features
-from esegeta.explain.perturbation.game import Game
+from esegeta.explain.perturbation.masked_target import MaskedTarget
 from esegeta.explain.perturbation.over_features import OverFeatures
 
 MOST_FEATURES = 12
@@ -54,8 +54,8 @@ class ExactShapley(OverFeatures):
         Raises:
             ConfigError: there are more than 12 features in reach of the target.
         """
-        game = self.game(objective)
-        count = len(game.players)
+        masked_target = self.masked_target(objective)
+        count = len(masked_target.players)
         if count > MOST_FEATURES:
             raise ConfigError(
                 f"exact_shapley: {count} features can change the target, which makes 2^{count} "
@@ -63,8 +63,10 @@ class ExactShapley(OverFeatures):
                 hint="use features: channels, larger blocks or fewer supervoxels, or "
                 "shapley_value_sampling or kernel_shap for so many",
             )
-        values = game.changes(game.with_dummies(all_coalitions(count)))
-        return game.map(exact_shapley_values(values), more=efficiency(values[0], values[-1]))
+        values = masked_target.changes(masked_target.with_dummies(all_coalitions(count)))
+        return masked_target.map(
+            exact_shapley_values(values), more=efficiency(values[0], values[-1])
+        )
 
 
 @dataclass(frozen=True)
@@ -119,18 +121,20 @@ class ShapleyValueSampling(OverFeatures):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""
-        game = self.game(objective)
+        masked_target = self.masked_target(objective)
         orders = draw_orders(
-            self.samples, len(game.players), antithetic=self.antithetic, seed=self.seed
+            self.samples, len(masked_target.players), antithetic=self.antithetic, seed=self.seed
         )
-        gains = torch.stack([_gains(game, order) for order in orders])
+        gains = torch.stack([_gains(masked_target, order) for order in orders])
         values = gains.mean(dim=0)
         errors = None
         if self.spread:
             units = (gains[::2] + gains[1::2]) / 2 if self.antithetic else gains
             errors = units.std(dim=0) / math.sqrt(len(units))
-        ends = game.changes(game.with_dummies(_none_and_all(len(game.players))))
-        return game.map(values, errors=errors, more=efficiency(ends[0], ends[1]))
+        ends = masked_target.changes(
+            masked_target.with_dummies(_none_and_all(len(masked_target.players)))
+        )
+        return masked_target.map(values, errors=errors, more=efficiency(ends[0], ends[1]))
 
 
 def all_coalitions(count: int) -> Bool[Tensor, "M P"]:
@@ -171,13 +175,13 @@ def efficiency(none: Tensor, everyone: Tensor) -> dict[str, float]:
     return {"values_add_up_to": float(everyone - none)}
 
 
-def _gains(game: Game, order: Int[Tensor, " P"]) -> Float64[Tensor, " P"]:
+def _gains(masked_target: MaskedTarget, order: Int[Tensor, " P"]) -> Float64[Tensor, " P"]:
     """Return by how much the target rises as each player joins, in the players' order."""
     count = len(order)
     joined = torch.zeros((count + 1, count), dtype=torch.bool)
     for place, player in enumerate(order.tolist()):
         joined[place + 1 :, player] = True
-    rises = game.changes(game.with_dummies(joined)).diff()
+    rises = masked_target.changes(masked_target.with_dummies(joined)).diff()
     gains = torch.empty_like(rises)
     gains[order] = rises
     return gains

@@ -14,7 +14,7 @@ from esegeta.axes import Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
 from esegeta.score.localisation.localisation import TOUCHES_MM, Localisation, Use
-from esegeta.score.score import Curve, Judgement, Quality, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, ScoreContext
 
 ROUNDING = 1e-12
 HALO_SHARE = 0.9
@@ -43,10 +43,10 @@ class HaloProfile(Localisation):
     bin_mm: float = 5.0
 
     name: ClassVar[str] = "halo_profile"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("halo_inside", "none", high=1.0),
-        Quality("halo_distance_mm", "none"),
-        Quality("halo_90_mm", "none"),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("halo_inside", "none", high=1.0),
+        Metric("halo_distance_mm", "none"),
+        Metric("halo_90_mm", "none"),
     )
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from esegeta.axes import Image, Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
 from esegeta.score.ranks import average_ranks
-from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 from esegeta.targets import FrozenTarget, Labelled, Predicted, distance_to
 from esegeta.volume import Grid
 
@@ -118,7 +118,7 @@ class Localisation(Score):
         """
         grid = attribution.volume.grid
         key = ("signed_distance", attribution.target, self.against)
-        return context.workings.once(key, lambda: signed_distance(structure, grid))
+        return context.cache.once(key, lambda: signed_distance(structure, grid))
 
 
 def _voxels(target: FrozenTarget, against: Against) -> tuple[Mask, str]:
@@ -157,7 +157,7 @@ class PointingGame(Localisation):
     within_mm: float = 0.0
 
     name: ClassVar[str] = "pointing_game"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("pointing_game", "higher", high=1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("pointing_game", "higher", high=1.0),)
 
     def __post_init__(self) -> None:
         if self.within_mm < 0:
@@ -194,7 +194,7 @@ class Auroc(Localisation):
     """
 
     name: ClassVar[str] = "auroc"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("auroc", "higher", high=1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("auroc", "higher", high=1.0),)
 
     def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
         """Return the area."""
@@ -222,7 +222,7 @@ class RelevanceMass(Localisation):
     """
 
     name: ClassVar[str] = "relevance_mass"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("relevance_mass", "higher", high=1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("relevance_mass", "higher", high=1.0),)
 
     def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
         """Return the share."""
@@ -249,7 +249,7 @@ class RelevanceRank(Localisation):
     """
 
     name: ClassVar[str] = "relevance_rank"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("relevance_rank", "higher", high=1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("relevance_rank", "higher", high=1.0),)
 
     def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
         """Return the share."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esegeta.axes import Image, Logits, Mask
-from esegeta.explain import Attribution, EditedTarget, Edits, Game, Objective, Partition
+from esegeta.explain import Attribution, EditedTarget, Edits, MaskedTarget, Objective, Partition
 from esegeta.predict import Box, spot
 from esegeta.score.removal.replacement import NoisyLinear, Replacement, impute
 
@@ -83,18 +83,18 @@ class _ByBaseline(Removals):
         self.partition = partition
         self.x = objective.volume.data
         self._baseline = baseline
-        self._game = Game(objective, partition, baseline)
-        self._start = self._game.target.start()
+        self._masked_target = MaskedTarget(objective, partition, baseline)
+        self._start = self._masked_target.target.start()
 
     @property
     def start(self) -> float:
         return self._start
 
     def values(self, coalitions: Coalitions) -> Tensor:
-        return self._start + self._game.changes(coalitions)
+        return self._start + self._masked_target.changes(coalitions)
 
     def predictions(self, coalitions: Coalitions) -> Iterator[Logits]:
-        return self._game.predictions(coalitions)
+        return self._masked_target.predictions(coalitions)
 
     def image(self, coalition: Tensor) -> Image:
         return torch.where(_kept(coalition, self.partition), self.x, self._baseline)

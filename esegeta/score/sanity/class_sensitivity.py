@@ -13,13 +13,13 @@ from esegeta.explain import Attribution
 from esegeta.score.sanity.similarity import (
     Comparison,
     Measure,
-    compare,
+    compare_maps,
     cosine_similarity,
     known,
     left_out,
     rank_similarity,
 )
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.targets import FrozenTarget
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}
@@ -51,11 +51,11 @@ class ClassSensitivity(Score):
 
     name: ClassVar[str] = "class_sensitivity"
     family: ClassVar[str] = "sanity"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("class_sensitivity", "lower", low=-1.0, high=1.0),
-        Quality("class_sensitivity_max", "lower", low=-1.0, high=1.0),
-        Quality("class_sensitivity_cosine", "lower", low=-1.0, high=1.0),
-        Quality("class_sensitivity_cosine_max", "lower", low=-1.0, high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("class_sensitivity", "lower", low=-1.0, high=1.0),
+        Metric("class_sensitivity_max", "lower", low=-1.0, high=1.0),
+        Metric("class_sensitivity_cosine", "lower", low=-1.0, high=1.0),
+        Metric("class_sensitivity_cosine_max", "lower", low=-1.0, high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class ClassSensitivity(Score):
             return context.explainer.explain(context.predictor, volume, relabelled(label))
 
         comparisons = [
-            compare(attribution, label, partial(explain, label), measures=MEASURES)
+            compare_maps(attribution, label, partial(explain, label), measures=MEASURES)
             for label in rivals
         ]
         return self._summary(comparisons)

@@ -18,7 +18,7 @@ from esegeta.explain import Attribution
 from esegeta.score.sanity.similarity import (
     Comparison,
     Measure,
-    compare,
+    compare_maps,
     hog,
     is_constant,
     known,
@@ -28,9 +28,9 @@ from esegeta.score.sanity.similarity import (
     ssim,
 )
 from esegeta.score.sanity.weights import RandomWeights, WeightLayer, evenly
-from esegeta.score.score import Curve, Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 
-Mode = Literal["cascading", "independent"]
+LayerOrder = Literal["cascading", "independent"]
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "ssim": ssim, "hog": hog}
 """How alike the map is to that of a random network."""
@@ -44,7 +44,7 @@ SUFFIXES = {
 }
 """Of the figures' names."""
 
-X_LABELS: dict[Mode, str] = {
+X_LABELS: dict[LayerOrder, str] = {
     "cascading": "random up to this layer, from the output",
     "independent": "random layer, from the output",
 }
@@ -75,13 +75,13 @@ class ParameterRandomization(Score):
 
     name: ClassVar[str] = "parameter_randomization"
     family: ClassVar[str] = "sanity"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("parameter_randomization", "lower", low=-1.0, high=1.0),
-        Quality("parameter_randomization_ssim", "lower", low=-1.0, high=1.0),
-        Quality("parameter_randomization_hog", "lower", low=-1.0, high=1.0),
-        Quality("parameter_randomization_independent", "lower", low=-1.0, high=1.0),
-        Quality("parameter_randomization_independent_ssim", "lower", low=-1.0, high=1.0),
-        Quality("parameter_randomization_independent_hog", "lower", low=-1.0, high=1.0),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("parameter_randomization", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization_ssim", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization_hog", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization_independent", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization_independent_ssim", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization_independent_hog", "lower", low=-1.0, high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -100,14 +100,16 @@ class ParameterRandomization(Score):
             return self.undefined(error.message)
         places = evenly(range(len(weights.layers)), self.max_layers)
         trials = Trials(attribution, context, weights)
-        runs: dict[Mode, list[Comparison]] = {"cascading": [], "independent": []}
+        runs: dict[LayerOrder, list[Comparison]] = {"cascading": [], "independent": []}
         if self.modes != "independent":
             runs["cascading"] = [trials.of(weights.layers[: place + 1]) for place in places]
         if self.modes != "cascading":
             runs["independent"] = [trials.of([weights.layers[place]]) for place in places]
         return self._summary(runs, tuple(place + 1.0 for place in places))
 
-    def _summary(self, runs: dict[Mode, list[Comparison]], places: tuple[float, ...]) -> Judgement:
+    def _summary(
+        self, runs: dict[LayerOrder, list[Comparison]], places: tuple[float, ...]
+    ) -> Judgement:
         values: dict[str, float] = {}
         reasons: dict[str, str] = {}
         curves = []
@@ -151,7 +153,7 @@ class Trials:
             one, explainer = self.attribution, self.context.explainer.unlearned()
             predictor = self.weights.predictor_with(layers)
             explain = partial(explainer.explain, predictor, one.volume, one.target)
-            self.tried[names] = compare(one, names[-1], explain, measures=MEASURES)
+            self.tried[names] = compare_maps(one, names[-1], explain, measures=MEASURES)
         return self.tried[names]
 
 
@@ -178,7 +180,7 @@ class EfficientMprt(Score):
 
     name: ClassVar[str] = "efficient_mprt"
     family: ClassVar[str] = "sanity"
-    qualities: ClassVar[tuple[Quality, ...]] = (Quality("efficient_mprt", "higher", low=-1.0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("efficient_mprt", "higher", low=-1.0),)
 
     def __post_init__(self) -> None:
         if self.bins < 2:

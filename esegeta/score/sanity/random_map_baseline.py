@@ -12,7 +12,7 @@ from typing import ClassVar
 from esegeta.errors import ConfigError, EsegetaError
 from esegeta.explain import Attribution, EdgeMap, Explainer, RandomMap, parameters_of
 from esegeta.score.removal_curves import Deletion
-from esegeta.score.score import Judgement, Quality, Score, ScoreContext
+from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class RandomMapBaseline(Score):
 
     name: ClassVar[str] = "random_map_baseline"
     family: ClassVar[str] = "sanity"
-    qualities: ClassVar[tuple[Quality, ...]] = (
-        Quality("random_map_baseline", "lower", high=1.0),
-        Quality("random_map_baseline_z", "higher", low=-math.inf),
-        Quality("random_map_baseline_edges", "higher", low=-math.inf),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("random_map_baseline", "lower", high=1.0),
+        Metric("random_map_baseline_z", "higher", low=-math.inf),
+        Metric("random_map_baseline_edges", "higher", low=-math.inf),
     )
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class RandomMapBaseline(Score):
         if own.reason:
             return self.undefined(own.reason)
         key = (self.name, str(parameters_of(self)))
-        noise, edges = context.workings.once(key, lambda: self._competitors(attribution, context))
+        noise, edges = context.cache.once(key, lambda: self._competitors(attribution, context))
         reasons: dict[str, str] = {}
         leads = [own.value - other.value for other in noise]
         p, z = (1 + sum(lead <= 0 for lead in leads)) / (1 + len(leads)), math.nan

@@ -42,7 +42,7 @@ HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
 HOG_SLICES = 16
 """Planes at most that a 3D map is judged by."""
 
-Plane = Float[Tensor, "*S"]
+MapPlane = Float[Tensor, "*S"]
 
 
 def rank_similarity(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
@@ -109,7 +109,7 @@ def is_constant(values: Float[Tensor, "*N"]) -> bool:
     return high - low <= ROUNDING * max(abs(low), abs(high))
 
 
-def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> Plane:
+def structural_similarity(one: MapPlane, other: MapPlane, sigmas_vox: list[float]) -> MapPlane:
     """Return the structural similarity of two pictures in 0..1 around each voxel."""
     moments = torch.stack([one, other, one * one, other * other, one * other])
     mean, mean_, square, square_, product = blur(
@@ -124,7 +124,7 @@ def structural_similarity(one: Plane, other: Plane, sigmas_vox: list[float]) -> 
     return found
 
 
-def _picture(map_: Image, where: Mask) -> Plane:
+def _picture(map_: Image, where: Mask) -> MapPlane:
     """Return a map as it is looked at: its magnitude over all channels, from 0 to white at 1."""
     magnitude = map_.double().abs().sum(dim=0)
     values = magnitude[where]
@@ -140,7 +140,7 @@ def _box_around(where: Mask, margin: int = 0) -> tuple[slice, ...]:
     return tuple(slice(max(0, low - margin), high + 1 + margin) for low, high in bounds)
 
 
-def _descriptor(picture: Plane) -> Float[Tensor, " N"]:
+def _descriptor(picture: MapPlane) -> Float[Tensor, " N"]:
     from skimage.feature import hog as histograms
 
     cell = min(HOG_CELL_VOX, min(picture.shape) // HOG_BLOCK_CELLS)
@@ -174,7 +174,7 @@ class Comparison:
     failure: str = ""
 
 
-def compare(
+def compare_maps(
     attribution: Attribution,
     other: str,
     explain: Callable[[], Attribution],

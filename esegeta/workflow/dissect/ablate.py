@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.dissection import Effect, detectors, effect_of, random_sets
-from esegeta.dissection.levels import Levels
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import dice_of
@@ -68,14 +68,14 @@ class FoundEffects:
     notes: list[str]
 
 
-def write_ablation(session: Session, results: Results, levels: Levels) -> FoundEffects:
+def write_ablation(session: Session, results: Results, unit_thresholds: Thresholds) -> FoundEffects:
     """Ask whether the best units of each concept matter; write the table and the figure."""
     questions = questions_of(session, results)
     session.expect("ablation", len(session.cases) if questions else 0)
     if not questions:
         return FoundEffects([], ["ablation: no unit is named, so that none is switched off"])
     trials = list(dict.fromkeys(trial for one in questions for trial in (one.best, *one.others)))
-    scores = [_dice_of_case(session, case, trials, levels) for case in session.cases]
+    scores = [_dice_of_case(session, case, trials, unit_thresholds) for case in session.cases]
     answers = _answers(session, questions, trials, torch.stack(scores))
     folder = session.dissection.folder
     table, picture = folder / "ablation.csv", folder / "ablation.png"
@@ -122,7 +122,7 @@ def questions_of(session: Session, results: Results) -> list[Question]:
 
 
 def _dice_of_case(
-    session: Session, case: Case, trials: Sequence[Trial], levels: Levels
+    session: Session, case: Case, trials: Sequence[Trial], unit_thresholds: Thresholds
 ) -> Float[Tensor, "T L"]:
     """Return the Dice of each label: of the network as it is, then of each trial."""
     path = session.folder / "ablation" / f"{case.name}.safetensors"
@@ -147,7 +147,7 @@ def _dice_of_case(
 
         rows = [dice()]
         for trial in trials:
-            values = _held_at(session, trial, levels)
+            values = _held_at(session, trial, unit_thresholds)
             with switched_off(predictor.network, trial.layer, trial.units, values):
                 rows.append(dice())
         scores = torch.tensor(rows, dtype=torch.float64)
@@ -155,12 +155,12 @@ def _dice_of_case(
     return scores
 
 
-def _held_at(session: Session, trial: Trial, levels: Levels) -> Tensor | None:
+def _held_at(session: Session, trial: Trial, unit_thresholds: Thresholds) -> Tensor | None:
     keys = session.dissection.keys.ablation
     assert keys is not None
     if keys.to == "zero":
         return None
-    own = levels.mean[session.dissection.units_of(trial.layer)]
+    own = unit_thresholds.mean[session.dissection.units_of(trial.layer)]
     return own[list(trial.units)].float()
 
 

@@ -13,10 +13,10 @@ import torch
 from esegeta.axes import Batch, Shape
 from esegeta.config import RunConfig
 from esegeta.config.dissection import DissectionKeys, layer_names
-from esegeta.dissection import CHANCES, NUM_CUTS, Chance, centre_voxels
+from esegeta.dissection import CHANCES, NUM_EDGES, Chance, centre_voxels
 from esegeta.dissection.counts import Counting
-from esegeta.dissection.levels import LevelFinder
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
+from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
 from esegeta.predict import LayerGrid, empty_window
@@ -100,9 +100,9 @@ class Dissection:
         threshold = per_image.threshold if per_image is not None else None
         return Counting(self.parts, self.chance, self.keys.quantile, threshold)
 
-    def level_finder(self) -> LevelFinder:
+    def threshold_search(self) -> ThresholdSearch:
         """Return what finds the thresholds of all units."""
-        return LevelFinder(
+        return ThresholdSearch(
             self.parts,
             {layer.name: self.num_values(layer) for layer in self.layers},
             quantile=self.keys.quantile,
@@ -264,7 +264,7 @@ def _check_memory(dissection: Dissection) -> None:
     samples = dissection.keys.chance.samples
     place = dissection.basis.config.document.place(("dissection",))
     mb_of_one = num_pairs * BYTES_OF_COUNT / MB
-    draws_mb, counts_mb = mb_of_one * samples, mb_of_one * COPIES_OF_BINS * (NUM_CUTS + 1)
+    draws_mb, counts_mb = mb_of_one * samples, mb_of_one * COPIES_OF_BINS * (NUM_EDGES + 1)
     for what, needed_mb, hint in (
         (f"{samples} draws", draws_mb, "lower chance.samples"),
         ("counts by activation", counts_mb, "name fewer concepts"),

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from esegeta.config.dissection import ConceptBlock, DissectionKeys
 from esegeta.dissection import (
-    Boundary,
+    BoundaryBand,
     Complement,
     Concept,
+    ConceptRule,
+    ConceptSources,
     Distance,
     Edges,
-    Ground,
     Half,
     LabelValues,
     MaskFile,
-    Rule,
     Together,
 )
 from esegeta.errors import ConfigError, DataError, suggest
@@ -58,7 +58,7 @@ class ConceptPlan:
         """Whether any concept is made of the cases' label maps."""
         return any(concept.rule.needs_labels for concept in (*self.concepts, *self.helpers))
 
-    def ground(self, case: Case) -> Ground:
+    def ground(self, case: Case) -> ConceptSources:
         """Read what the concepts of a case are made of."""
         basis = self.basis
         files = replace(case, label=case.label if self.needs_labels else None)
@@ -68,7 +68,7 @@ class ConceptPlan:
             name: read_label_map(self.mask_file(name, case), volume, basis.preprocess)
             for name in self.files
         }
-        return Ground(volume, truth, masks)
+        return ConceptSources(volume, truth, masks)
 
     def mask_file(self, name: str, case: Case) -> Path:
         """Return the file of a concept's mask in a case."""
@@ -156,12 +156,12 @@ def _refuse_pictures(name: str, side: str, basis: Basis) -> None:
                 )
 
 
-def rule_of(block: ConceptBlock) -> Rule:
+def rule_of(block: ConceptBlock) -> ConceptRule:
     """Return the rule that a block of keys stands for."""
     if block.labels is not None:
         return LabelValues(tuple(block.labels))
     if block.boundary_of is not None and block.within_mm is not None:
-        return Boundary(block.boundary_of, block.within_mm)
+        return BoundaryBand(block.boundary_of, block.within_mm)
     if block.distance_to is not None and block.mm is not None:
         return Distance(block.distance_to, *block.mm)
     if block.not_of is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from esegeta.dissection.totals import Totals
+from esegeta.dissection.all_counts import Counts
 from esegeta.report import (
     IMAGE_COLUMNS,
     read_sidecar,
@@ -119,30 +119,30 @@ def discard(folder: Path) -> None:
 
 def _dissect(session: Session) -> dict[str, Any]:
     dissection = session.dissection
-    levels = session.levels()
+    unit_thresholds = session.unit_thresholds()
     images = ImageTable(dissection)
     peaks = []
 
     def counts() -> Any:
-        for case, found in zip(session.cases, session.counts(levels), strict=True):
+        for case, found in zip(session.cases, session.counts(unit_thresholds), strict=True):
             images.add(case.name, found)
             peaks.append(found.peak)
             yield found
 
-    totals = Totals.of(counts())
-    held_out = session.held_out_iou(totals, levels)
-    results = results_of(dissection, levels, totals, held_out)
+    all_counts = Counts.of(counts())
+    held_out = session.held_out_iou(all_counts, unit_thresholds)
+    results = results_of(dissection, unit_thresholds, all_counts, held_out)
     results = replace(results, findings=images.complete(results.findings))
     discard(dissection.folder)
-    files = _write_tables(session, results, totals, images)
-    files += write_pictures(session, results, levels, torch.stack(peaks))
-    summary = summary_of(dissection, results, totals)
+    files = _write_tables(session, results, all_counts, images)
+    files += write_pictures(session, results, unit_thresholds, torch.stack(peaks))
+    summary = summary_of(dissection, results, all_counts)
     if dissection.keys.ablation is not None:
-        ablated = write_ablation(session, results, levels)
+        ablated = write_ablation(session, results, unit_thresholds)
         files += ablated.files
         summary["notes"] += ablated.notes
     if dissection.keys.trails is not None:
-        found = write_trails(session, results, levels)
+        found = write_trails(session, results, unit_thresholds)
         files += found.files
         summary["trails"] = found.words
         summary["notes"] += found.notes
@@ -150,13 +150,13 @@ def _dissect(session: Session) -> dict[str, Any]:
 
 
 def _write_tables(
-    session: Session, results: Results, totals: Totals, images: ImageTable
+    session: Session, results: Results, all_counts: Counts, images: ImageTable
 ) -> list[Path]:
     dissection, folder = session.dissection, session.dissection.folder
     files = [folder / name for name in ("units.csv", "pairs.csv", "concepts.csv")]
     flat = [pair for pairs in results.pairs for pair in pairs]
-    sizes = totals.tally.concepts.tolist()
-    shares = [size / totals.tally.num_voxels for size in sizes]
+    sizes = all_counts.tally.concepts.tolist()
+    shares = [size / all_counts.tally.num_voxels for size in sizes]
     voxels = dict(zip(dissection.concepts.names, zip(sizes, shares, strict=True), strict=True))
     write_units(files[0], results.findings)
     write_pairs(files[1], flat)

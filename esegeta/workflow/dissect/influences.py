@@ -11,14 +11,14 @@ from torch import Tensor
 
 from esegeta.axes import Shape
 from esegeta.dissection import Bins, TrailEdge, TrailNode
-from esegeta.dissection.levels import Levels
 from esegeta.dissection.places import Places
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
 from esegeta.predict import read_windows
 from esegeta.predict.shares import Pieces
 from esegeta.volume import Case
-from esegeta.workflow import UnitResult
+from esegeta.workflow import TaskResult
 from esegeta.workflow.dissect.kept import keep, kept
 from esegeta.workflow.dissect.session import STAGE, Session
 from esegeta.workflow.fingerprint import digest
@@ -64,7 +64,7 @@ class Influences:
         self,
         nodes: Sequence[TrailNode],
         samples: dict[str, Float[Tensor, "U N"]],
-        levels: Levels,
+        unit_thresholds: Thresholds,
     ) -> list[TrailEdge]:
         """Return every pair of an earlier and a later node, as an edge, whatever its weight.
 
@@ -76,7 +76,7 @@ class Influences:
         Args:
             nodes: layer by layer, as they run.
             samples: activations at the places.
-            levels: their means are what units are held at, where the config says so.
+            unit_thresholds: their means are what units are held at, where the config says so.
         """
         scales = {node: NodeScale.of(samples[node.layer][list(node.units)]) for node in nodes}
         activations = {
@@ -96,7 +96,7 @@ class Influences:
                 shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
                 codes = bins[node].codes(scales[node].activation(shifted))
                 drawn.append(codes.to(torch.int8))
-                changed = self._changed(pieces, read, whole, node, levels)
+                changed = self._changed(pieces, read, whole, node, unit_thresholds)
                 for target in (target for source, target in pairs if source is node):
                     units = list(target.units)
                     loss = whole[target.layer][:, units] - changed[target.layer][:, units]
@@ -124,7 +124,7 @@ class Influences:
                     own = _joined([take(*batch) for batch in self._batches(case)])
                     keep(path, own, fingerprint)
             else:
-                session.listener.end(UnitResult(case.name, STAGE, f"trails, {what}", "skipped"))
+                session.listener.end(TaskResult(case.name, STAGE, f"trails, {what}", "skipped"))
             found[case.name] = own
         return _joined(list(found.values()))
 
@@ -143,21 +143,26 @@ class Influences:
                 yield pieces, [own[window] for window in pieces.windows], read
 
     def _changed(
-        self, pieces: Pieces, read: Reader, whole: Outputs, node: TrailNode, levels: Levels
+        self,
+        pieces: Pieces,
+        read: Reader,
+        whole: Outputs,
+        node: TrailNode,
+        unit_thresholds: Thresholds,
     ) -> Outputs:
         """Return what windows put out with a node off, later layers going on as they were."""
         behind = self._layers[self._layers.index(node.layer) + 1 :]
-        with self._off(node, levels):
+        with self._off(node, unit_thresholds):
             return read(pieces, {layer: whole[layer] for layer in behind})
 
     @contextmanager
-    def _off(self, node: TrailNode, levels: Levels) -> Iterator[None]:
+    def _off(self, node: TrailNode, unit_thresholds: Thresholds) -> Iterator[None]:
         dissection = self._session.dissection
         keys = dissection.keys.trails
         assert keys is not None
         values = None
         if keys.to == "mean":
-            values = levels.mean[dissection.units_of(node.layer)][list(node.units)].float()
+            values = unit_thresholds.mean[dissection.units_of(node.layer)][list(node.units)].float()
         with switched_off(dissection.basis.predictor.network, node.layer, node.units, values):
             yield
 

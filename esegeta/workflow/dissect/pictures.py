@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esegeta.dissection import Edges, UnitFinding, detectors, find_above
-from esegeta.dissection.levels import Levels
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
 from esegeta.report.names import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
@@ -20,13 +20,15 @@ from esegeta.workflow.dissect.tables import Results
 UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 
 
-def write_pictures(session: Session, results: Results, levels: Levels, peaks: Tensor) -> list[Path]:
+def write_pictures(
+    session: Session, results: Results, unit_thresholds: Thresholds, peaks: Tensor
+) -> list[Path]:
     """Write the figure of each named unit, masks of the best units, and the bars of concepts.
 
     Args:
         session: reads cases and maps.
         results: what was found.
-        levels: thresholds.
+        unit_thresholds: thresholds.
         peaks: largest activation of each unit in each case, cases x units.
 
     Returns:
@@ -52,7 +54,7 @@ def write_pictures(session: Session, results: Results, levels: Levels, peaks: Te
             chosen = {_key(item): item for item in (*own, *top)}
             reading = session.reading(case)
             masks = dict(zip(dissection.concepts.names, reading.masks(), strict=True))
-            for finding, mask in _unit_masks(session, case, list(chosen.values()), levels):
+            for finding, mask in _unit_masks(session, case, list(chosen.values()), unit_thresholds):
                 concept = masks[finding.best.concept]
                 volume = reading.ground.volume
                 if finding in own:
@@ -96,7 +98,7 @@ def _masked(session: Session, results: Results) -> dict[str, set[tuple[str, int]
 
 
 def _unit_masks(
-    session: Session, case: Case, findings: Sequence[UnitFinding], levels: Levels
+    session: Session, case: Case, findings: Sequence[UnitFinding], unit_thresholds: Thresholds
 ) -> list[tuple[UnitFinding, Tensor]]:
     """Return the masks of some units in a case."""
     dissection, shape = session.dissection, session.dissection.shapes[case.name]
@@ -108,7 +110,7 @@ def _unit_masks(
             place = finding.unit - units.first
             if finding.layer != units.layer or not 0 <= place < len(units):
                 continue
-            threshold = levels.threshold[start + place][None].to(maps.data.device)
+            threshold = unit_thresholds.threshold[start + place][None].to(maps.data.device)
             above = find_above(maps.data[place][None], maps.grid, threshold)
             found.append((finding, above.mask(0, shape)))
     return found

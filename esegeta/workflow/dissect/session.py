@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Batch
-from esegeta.dissection import Ground, Partition, concept_masks
+from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
+from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
 from esegeta.dissection.counts import CaseCounts, count_case
-from esegeta.dissection.levels import Levels
-from esegeta.dissection.totals import FOLDS, Totals, count_held_out
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.errors import EsegetaError, ModelError, is_out_of_memory
 from esegeta.model import file_sha256
 from esegeta.volume import Case, read_case
-from esegeta.workflow import Listener, UnitResult
+from esegeta.workflow import Listener, TaskResult
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.kept import keep, kept
 from esegeta.workflow.dissect.source import MapSource
@@ -38,10 +38,10 @@ class CaseReading:
 
     dissection: Dissection
     case: Case
-    _known: list[Ground] = field(default_factory=list)
+    _known: list[ConceptSources] = field(default_factory=list)
 
     @property
-    def ground(self) -> Ground:
+    def ground(self) -> ConceptSources:
         """Image, label map and mask files."""
         if not self._known:
             self._known.append(self.dissection.concepts.ground(self.case))
@@ -71,7 +71,7 @@ class Session:
 
     def __init__(self, dissection: Dissection, listener: Listener) -> None:
         basis = dissection.basis
-        predictor = replace(basis.predictor, heard=listener.advance)
+        predictor = replace(basis.predictor, on_windows=listener.advance)
         self.dissection = replace(dissection, basis=replace(basis, predictor=predictor))
         self.listener = listener
         self.folder = dissection.folder / "work"
@@ -98,7 +98,7 @@ class Session:
         """Tell the listener of all stages ahead, as far as they are known."""
         keys, count = self.dissection.keys, len(self.cases)
         self._planned = {
-            "thresholds": self.dissection.level_finder().num_passes * count,
+            "thresholds": self.dissection.threshold_search().num_passes * count,
             "overlaps": count,
             "best thresholds": count if self._has_held_out else 0,
             "pictures": min(count, keys.figures.images),
@@ -132,18 +132,18 @@ class Session:
                 f"{case.name}: out of memory",
                 hint="lower inference.batch_size, inference.window or dissection.memory_mb",
             ) from error
-        self.listener.end(UnitResult(case.name, STAGE, what, "done"))
+        self.listener.end(TaskResult(case.name, STAGE, what, "done"))
 
-    def levels(self) -> Levels:
+    def unit_thresholds(self) -> Thresholds:
         """Return the thresholds of all units: kept, or found in a pass or two over the cases."""
         path = self.folder / "levels.safetensors"
-        found = kept(path, self._levels_print)
+        found = kept(path, self._thresholds_print)
         if found is not None:
             self.expect("thresholds", len(self.cases))
             for case in self.cases:
-                self.listener.end(UnitResult(case.name, STAGE, "thresholds", "skipped"))
-            return Levels(**found)
-        finder = self.dissection.level_finder()
+                self.listener.end(TaskResult(case.name, STAGE, "thresholds", "skipped"))
+            return Thresholds(**found)
+        finder = self.dissection.threshold_search()
         self.expect("thresholds", finder.num_passes * len(self.cases))
         for turn in range(finder.num_passes):
             what = "thresholds" if finder.num_passes == 1 else f"thresholds, pass {turn + 1}"
@@ -156,11 +156,11 @@ class Session:
                     for maps in self.source.maps(case, reading.image):
                         finder.add(maps)
             finder.end_pass()
-        levels = finder.levels()
-        keep(path, levels.tensors(), self._levels_print)
-        return levels
+        unit_thresholds = finder.unit_thresholds()
+        keep(path, unit_thresholds.tensors(), self._thresholds_print)
+        return unit_thresholds
 
-    def counts(self, levels: Levels) -> Iterator[CaseCounts]:
+    def counts(self, unit_thresholds: Thresholds) -> Iterator[CaseCounts]:
         """Yield the counts of each case: kept, or counted."""
         self.expect("overlaps", len(self.cases))
         for number, case in enumerate(self.cases):
@@ -169,46 +169,51 @@ class Session:
             found = kept(path, fingerprint)
             if found is not None:
                 counts = CaseCounts(**found)
-                self.listener.end(UnitResult(case.name, STAGE, "overlaps", "skipped"))
+                self.listener.end(TaskResult(case.name, STAGE, "overlaps", "skipped"))
             else:
                 with self.stage(case, "overlaps", self.source.num_windows(case)):
                     reading = self.reading(case)
                     maps = self.source.maps(case, reading.image)
                     partition = self._partition(number, reading)
-                    counts = count_case(self.dissection.counting, levels, partition, maps, number)
+                    counts = count_case(
+                        self.dissection.counting, unit_thresholds, partition, maps, number
+                    )
                     keep(path, counts.tensors(), fingerprint)
             yield counts
 
-    def held_out_iou(self, totals: Totals, levels: Levels) -> Tensor:
+    def held_out_iou(self, all_counts: Counts, unit_thresholds: Thresholds) -> Tensor:
         """Return the IoU over all cases, each at thresholds that were chosen on others.
 
         NaN for all where there is only one case, or where the config does not want it; and for
         concepts that fewer than two cases hold.
         """
         if not self._has_held_out:
-            return torch.full_like(totals.p, torch.nan)
-        thresholds = totals.held_out_thresholds(levels)
-        both, union = torch.zeros_like(totals.tally.both), torch.zeros_like(totals.tally.both)
+            return torch.full_like(all_counts.p, torch.nan)
+        thresholds = all_counts.held_out_thresholds(unit_thresholds)
+        both, union = (
+            torch.zeros_like(all_counts.tally.both),
+            torch.zeros_like(all_counts.tally.both),
+        )
         self.expect("best thresholds", len(self.cases))
         for number, case in enumerate(self.cases):
             with self.stage(case, "best thresholds", self.source.num_windows(case)):
                 reading = self.reading(case)
                 maps = self.source.maps(case, reading.image)
                 partition = self._partition(number, reading)
-                chosen = totals.thresholds_of(number, thresholds)
+                chosen = all_counts.thresholds_of(number, thresholds)
                 own = count_held_out(self.dissection.parts, chosen, partition, maps)
                 both, union = both + own[0], union + own[1]
         return both.double() / union.double()
 
-    def _partition(self, number: int, reading: CaseReading) -> Partition:
+    def _partition(self, number: int, reading: CaseReading) -> ConceptParts:
         """Return the parts of a case: kept, or made of its files."""
         path = self.folder / "parts" / f"{reading.case.name}.safetensors"
         fingerprint = self._concepts_prints[number]
         found = kept(path, fingerprint)
         if found is not None:
             device = self.dissection.basis.device
-            return Partition(**{name: value.to(device) for name, value in found.items()})
-        partition = Partition.of(reading.masks())
+            return ConceptParts(**{name: value.to(device) for name, value in found.items()})
+        partition = ConceptParts.of(reading.masks())
         keep(path, {"parts": partition.parts, "members": partition.members}, fingerprint)
         return partition
 
@@ -217,7 +222,7 @@ class Session:
         return self.dissection.keys.holdout and len(self.cases) >= FOLDS
 
     @cached_property
-    def _levels_print(self) -> str:
+    def _thresholds_print(self) -> str:
         keys = self.dissection.keys
         maps = [self.source.fingerprint(case) for case in self.cases]
         return digest({"maps": maps, "quantile": keys.quantile, "upsample": keys.upsample})
@@ -235,7 +240,7 @@ class Session:
     def _counts_prints(self) -> list[str]:
         keys = self.dissection.keys
         shared = {
-            "levels": self._levels_print,
+            "levels": self._thresholds_print,
             "chance": keys.chance.model_dump(mode="json"),
             "seed": self.dissection.basis.config.keys.seed,
             "per_image": keys.per_image and keys.per_image.threshold,

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from esegeta.dissection import Bar, Pair, UnitFinding, best_pair, detectors, pairs_of
+from esegeta.dissection import Bar, UnitConceptPair, UnitFinding, best_pair, detectors, pairs_of
+from esegeta.dissection.all_counts import Counts
 from esegeta.dissection.counts import CaseCounts
-from esegeta.dissection.levels import Levels
-from esegeta.dissection.totals import Totals
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.workflow.dissect.build import Dissection
 
 
@@ -20,7 +20,7 @@ from esegeta.workflow.dissect.build import Dissection
 class Results:
     """All pairs of unit and concept, and what each unit goes by."""
 
-    pairs: list[list[Pair]]
+    pairs: list[list[UnitConceptPair]]
     findings: list[UnitFinding]
 
     @property
@@ -29,18 +29,20 @@ class Results:
         return [finding for finding in self.findings if finding.named]
 
 
-def results_of(dissection: Dissection, levels: Levels, totals: Totals, held_out: Tensor) -> Results:
+def results_of(
+    dissection: Dissection, unit_thresholds: Thresholds, all_counts: Counts, held_out: Tensor
+) -> Results:
     """Return what is reported of every unit."""
-    tally = totals.tally
+    tally = all_counts.tally
     measures = {
         "iou": tally.iou(),
         "ceiling": tally.ceiling(),
         "dice": tally.dice(),
         "best_threshold_iou": held_out,
-        "auroc": totals.auroc,
+        "auroc": all_counts.auroc,
         "information_quality": tally.information_quality(),
-        "p": totals.p,
-        "q": totals.q,
+        "p": all_counts.p,
+        "q": all_counts.q,
     }
     layers = [(layer.name, layer.num_units) for layer in dissection.layers]
     pairs = pairs_of(layers, dissection.concepts.concepts, measures)
@@ -52,13 +54,13 @@ def results_of(dissection: Dissection, levels: Levels, totals: Totals, held_out:
             UnitFinding(
                 best,
                 named,
-                threshold=float(levels.threshold[row]),
-                share_above=int(totals.above[row]) / int(totals.positions[row]),
+                threshold=float(unit_thresholds.threshold[row]),
+                share_above=int(all_counts.above[row]) / int(all_counts.positions[row]),
                 mask_share=int(tally.units[row]) / tally.num_voxels,
-                ties=int(totals.ties[row]),
-                dead=bool(levels.dead[row]),
-                minimum=float(levels.minimum[row]),
-                maximum=float(levels.maximum[row]),
+                ties=int(all_counts.ties[row]),
+                dead=bool(unit_thresholds.dead[row]),
+                minimum=float(unit_thresholds.minimum[row]),
+                maximum=float(unit_thresholds.maximum[row]),
             )
         )
     return Results(pairs, findings)
@@ -114,7 +116,7 @@ class ImageTable:
                 yield layer.name, unit
 
 
-def summary_of(dissection: Dissection, results: Results, totals: Totals) -> dict[str, Any]:
+def summary_of(dissection: Dissection, results: Results, all_counts: Counts) -> dict[str, Any]:
     """Return the summary: detectors of each layer, concepts, and what should be known."""
     keys = dissection.keys
     layers: dict[str, Any] = {}
@@ -128,10 +130,10 @@ def summary_of(dissection: Dissection, results: Results, totals: Totals) -> dict
             "unique_detectors": len(found),
             "detectors": {name: [item.unit for item in items] for name, items in found.items()},
         }
-    sizes = dict(zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True))
+    sizes = dict(zip(dissection.concepts.names, all_counts.tally.concepts.tolist(), strict=True))
     return {
         "cases": [case.name for case in dissection.basis.cases],
-        "voxels": totals.tally.num_voxels,
+        "voxels": all_counts.tally.num_voxels,
         "quantile": keys.quantile,
         "upsample": keys.upsample,
         "min_iou": keys.min_iou,
@@ -145,19 +147,19 @@ def summary_of(dissection: Dissection, results: Results, totals: Totals) -> dict
             concept.name: {"category": concept.group, "voxels": sizes[concept.name]}
             for concept in dissection.concepts.concepts
         },
-        "notes": notes_of(dissection, results, totals),
+        "notes": notes_of(dissection, results, all_counts),
     }
 
 
-def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[str]:
+def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:
     """Return what a reader of the tables must know."""
     notes = []
     count = dissection.num_units
-    sizes = zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True)
+    sizes = zip(dissection.concepts.names, all_counts.tally.concepts.tolist(), strict=True)
     empty = [name for name, size in sizes if not size]
     if empty:
         notes.append(f"concepts that no case holds: {', '.join(empty)}")
-    notes += _ceiling_notes(dissection, results, totals)
+    notes += _ceiling_notes(dissection, results, all_counts)
     dead = sum(finding.dead for finding in results.findings)
     if dead:
         notes.append(f"units that never change, and have no mask: {dead} of {count}")
@@ -178,7 +180,7 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
             f"it: {len(tied)} of {count}"
         )
     if dissection.keys.holdout:
-        notes += _held_out_notes(dissection, totals)
+        notes += _held_out_notes(dissection, all_counts)
     smallest = 1 / (dissection.keys.chance.samples + 1)
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
@@ -196,14 +198,14 @@ def notes_of(dissection: Dissection, results: Results, totals: Totals) -> list[s
     return notes
 
 
-def _ceiling_notes(dissection: Dissection, results: Results, totals: Totals) -> list[str]:
+def _ceiling_notes(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:
     """Say of which concepts no unit can be named, however well it detects them."""
-    min_iou, count = dissection.keys.min_iou, totals.tally.num_voxels
+    min_iou, count = dissection.keys.min_iou, all_counts.tally.num_voxels
     highest = {
         name: max((own[column].ceiling for own in results.pairs), default=0.0)
         for column, name in enumerate(dissection.concepts.names)
     }
-    sizes = dict(zip(dissection.concepts.names, totals.tally.concepts.tolist(), strict=True))
+    sizes = dict(zip(dissection.concepts.names, all_counts.tally.concepts.tolist(), strict=True))
     beyond = [
         f"{name} ({100 * sizes[name] / count:.2g} % of voxels, IoU at most {best:.2g})"
         for name, best in highest.items()
@@ -227,10 +229,10 @@ def _is_held_back(dissection: Dissection, results: Results, smallest: float) -> 
     )
 
 
-def _held_out_notes(dissection: Dissection, totals: Totals) -> list[str]:
+def _held_out_notes(dissection: Dissection, all_counts: Counts) -> list[str]:
     if len(dissection.basis.cases) == 1:
         return ["best_threshold_iou needs two cases: thresholds are chosen on other cases"]
-    names = zip(dissection.concepts.names, totals.holders.tolist(), strict=True)
+    names = zip(dissection.concepts.names, all_counts.holders.tolist(), strict=True)
     single = [name for name, count in names if count == 1]
     if not single:
         return []

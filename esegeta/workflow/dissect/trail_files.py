@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from esegeta.dissection import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
-from esegeta.dissection.levels import Levels
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
 from esegeta.dissection.places import Places, draw_places, num_places
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import RESOLUTION
 from esegeta.errors import ConfigError
 from esegeta.model import held_still, list_layers
@@ -51,7 +51,7 @@ class FoundTrails:
     notes: list[str]
 
 
-def write_trails(session: Session, results: Results, levels: Levels) -> FoundTrails:
+def write_trails(session: Session, results: Results, unit_thresholds: Thresholds) -> FoundTrails:
     """Find who influences whom, and the trails to each label; write graph and picture."""
     dissection = session.dissection
     keys = dissection.keys.trails
@@ -69,7 +69,7 @@ def write_trails(session: Session, results: Results, levels: Levels) -> FoundTra
     influences = Influences(session, places, layers)
     samples = influences.sample()
     nodes = nodes_of(dissection, results, layers, samples)
-    pairs = influences.edges(nodes, samples, levels)
+    pairs = influences.edges(nodes, samples, unit_thresholds)
     edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
     trails = {
         node.concept: strongest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]

@@ -14,18 +14,18 @@ from torch import Tensor
 from esegeta.report import draw_retraining, remove_retraining, write_dice, write_dice_points
 from esegeta.retraining import Stream, Training, seed_of
 from esegeta.retraining.removal import REFERENCE, rank_voxels
-from esegeta.retraining.summary import MEAN, summarize, verdict
+from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import sweep
 from esegeta.workflow import EXIT_USER, Listener, Outcome, Silence
 from esegeta.workflow.fingerprint import hash_inputs
-from esegeta.workflow.retrain.attempt import Bench
+from esegeta.workflow.map_task import catch_failure
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.fingerprint import Fingerprints
 from esegeta.workflow.retrain.maps import map_cases
 from esegeta.workflow.retrain.material import Material, read_material
 from esegeta.workflow.retrain.record import RetrainingRecorder
+from esegeta.workflow.retrain.trainer import Trainer
 from esegeta.workflow.retrain.training import TrainingResult, dice_rows, discard_result, read_result
-from esegeta.workflow.unit import catch_failure
 
 
 def run_retraining(retraining: Retraining, listener: Listener | None = None) -> Outcome:
@@ -100,7 +100,7 @@ class _Session:
     def close(self, state: str) -> None:
         """Write the tables, the figure and the record as they stay."""
         rows = dice_rows(self.results, self.retraining.keys.modes)
-        summary = summarize(rows, self.retraining.random)
+        summary = summarize_dice(rows, self.retraining.random)
         self.note(*verdict(rows, self.retraining.label))
         if summary:
             labels = list(dict.fromkeys((self.retraining.label, MEAN)))
@@ -113,7 +113,7 @@ class _Session:
         """Write tables and record as things stand."""
         rows = dice_rows(self.results, self.retraining.keys.modes)
         write_dice(self.retraining.root, rows)
-        write_dice_points(self.retraining.root, summarize(rows, self.retraining.random))
+        write_dice_points(self.retraining.root, summarize_dice(rows, self.retraining.random))
         self.recorder.write(self.results, state)
 
     def _run_method(self, method: str, trainings: Sequence[Training], material: Material) -> None:
@@ -129,10 +129,10 @@ class _Session:
                 self._fail(trainings, failure)
                 return
         for seed, group in itertools.groupby(trainings, key=lambda one: one.seed):
-            bench = Bench(self.retraining, material, rank_samples(material, maps, seed))
+            trainer = Trainer(self.retraining, material, rank_samples(material, maps, seed))
             for training in group:
-                self.listener.begin(training.name, 1, bench.expected_windows(training))
-                self._end(bench.attempt(training, self.prints.of(training), self.listener))
+                self.listener.begin(training.name, 1, trainer.expected_windows(training))
+                self._end(trainer.attempt(training, self.prints.of(training), self.listener))
 
     def _fail(self, trainings: Iterable[Training], failure: TrainingResult) -> None:
         for training in trainings:

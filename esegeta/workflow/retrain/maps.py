@@ -26,7 +26,7 @@ def map_cases(
         EsegetaError: the target has no voxel in a case, or the method cannot explain it.
     """
     experiment = retraining.experiment
-    predictor = replace(experiment.predictor, heard=listener.advance)
+    predictor = replace(experiment.predictor, on_windows=listener.advance)
     found = []
     for place, case in enumerate(experiment.cases):
         volume = material.volumes[place].to(experiment.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.report import read_sidecar
-from esegeta.retraining import REFERENCE, DiceRow, Mode, Training
+from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.volume import write_json
 from esegeta.workflow.outcome import Status
 
@@ -87,7 +87,7 @@ def discard_result(training: Training, root: Path) -> None:
     training.file(root).unlink(missing_ok=True)
 
 
-def dice_rows(results: Iterable[TrainingResult], modes: Sequence[Mode]) -> list[DiceRow]:
+def dice_rows(results: Iterable[TrainingResult], modes: Sequence[RemovalMode]) -> list[DiceRow]:
     """Return one row a network and label; references stand at the ends of every mode.
 
     `fraction` is what is removed in ROAR and what is kept in KAR: untouched images are at 0 of
@@ -96,7 +96,7 @@ def dice_rows(results: Iterable[TrainingResult], modes: Sequence[Mode]) -> list[
     rows = []
     for result in results:
         training, removal = result.training, result.training.removal
-        places: list[tuple[Mode, float]] = [(removal.mode, removal.fraction)]
+        places: list[tuple[RemovalMode, float]] = [(removal.mode, removal.fraction)]
         if removal.method == REFERENCE:
             ends = {"roar": removal.fraction, "kar": 1 - removal.fraction}
             places = [(mode, ends[mode]) for mode in modes]

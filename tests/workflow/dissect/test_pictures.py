@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.dissection import Concept, Edges, Ground, concept_masks
+from esegeta.dissection import Concept, ConceptSources, Edges, concept_masks
 from esegeta.volume import volume_from_tensor
 from tests.experiments import Lab, esegeta, save_image, voxels
 from tests.workflow.dissect.planted import planted_lab
@@ -67,7 +67,9 @@ def test_a_unit_for_edges_shows_the_channel_that_they_are_of(
     for seed, case in enumerate("ab"):
         generator = torch.Generator().manual_seed(seed)
         steep = torch.randn(1, *SHAPES[ndim], generator=generator)
-        (edges,) = concept_masks([Concept("rim", Edges(0.2))], Ground(volume_from_tensor(steep)))
+        (edges,) = concept_masks(
+            [Concept("rim", Edges(0.2))], ConceptSources(volume_from_tensor(steep))
+        )
         # The unit is on where the first channel is 1, and that tells it apart without fault.
         save_image(tmp_path / f"{case}_0.nii.gz", edges.numpy().astype(np.float32))
         save_image(tmp_path / f"{case}_1.nii.gz", steep[0].numpy())

@@ -86,11 +86,13 @@ def test_goes_on_where_it_was_killed(
 def test_goes_on_in_the_first_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
 ) -> None:
-    from esegeta.dissection import levels
+    from esegeta.dissection import thresholds as unit_thresholds
 
     lab = noisy_lab(tmp_path, cases=3)
     with monkeypatch.context() as patch:
-        patch.setattr(levels.LevelFinder, "add", kill_at(5, levels.LevelFinder.add))
+        patch.setattr(
+            unit_thresholds.ThresholdSearch, "add", kill_at(5, unit_thresholds.ThresholdSearch.add)
+        )
         with pytest.raises(KilledError):
             esegeta("dissect", lab.write())
     half = sum(windows)
@@ -186,7 +188,7 @@ def test_thresholds_and_overlaps_read_each_file_once(
     lab = noisy_lab(tmp_path)
     lab.write()
     passes = session.Session(build_dissection(load_config(lab.config)), Silence())
-    list(passes.counts(passes.levels()))
+    list(passes.counts(passes.unit_thresholds()))
     assert len(read) == len(set(read)) == 4  # image and label of two cases
 
 

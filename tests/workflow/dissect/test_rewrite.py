@@ -90,11 +90,11 @@ def test_images_by_themselves_equal_a_rewrite(tmp_path: Path) -> None:
     lab.keys["dissection"].update(layers=["model.2"], per_image={"threshold": "dataset"})
     maps = maps_of(lab)
     assert esegeta("dissect", lab.write()).exit_code == 0
-    levels = [float(row["threshold"]) for row in table(lab, "units.csv")]
+    unit_thresholds = [float(row["threshold"]) for row in table(lab, "units.csv")]
     rows = {(r["case"], r["unit"], r["concept"]): r for r in table(lab, "per_image.csv")}
     for name, case in zip("ab", maps, strict=True):
         truth = load_truth(lab, name) > 0
-        for unit, (data, level) in enumerate(zip(case["model.2"][0], levels, strict=True)):
+        for unit, (data, level) in enumerate(zip(case["model.2"][0], unit_thresholds, strict=True)):
             above = data >= level
             expected = (above & truth).sum() / (above | truth).sum()
             assert float(rows[name, str(unit), "any"]["iou"]) == pytest.approx(expected)

@@ -16,21 +16,21 @@ from esegeta.retraining import Training
 from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal
 from esegeta.workflow import Silence, build_experiment
 from esegeta.workflow.retrain import build_retraining
-from esegeta.workflow.retrain.attempt import Bench
 from esegeta.workflow.retrain.execute import rank_samples
 from esegeta.workflow.retrain.maps import map_cases
 from esegeta.workflow.retrain.material import read_material
+from esegeta.workflow.retrain.trainer import Trainer
 from tests.experiments import noise, save_image, unet_lab
 from tests.oracles import state_of
 from tests.workflow.retrain.tasks import RetrainLab, half_task, small_task
 
 
-def bench_of(lab: RetrainLab, *, seed: int = 0) -> Bench:
+def bench_of(lab: RetrainLab, *, seed: int = 0) -> Trainer:
     """Return a bench whose rankings are random."""
     built = build_retraining(build_experiment(load_config(lab.write())))
     material = read_material(built)
     maps = [torch.randn(truth.shape) for truth in material.truths]
-    return Bench(built, material, rank_samples(material, maps, seed))
+    return Trainer(built, material, rank_samples(material, maps, seed))
 
 
 def bits(network: nn.Module) -> list[torch.Tensor]:
@@ -70,14 +70,14 @@ def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_
         Removal("kar", "a", 1.0),
     ]
     trained = [
-        bits(bench.train(Training(end, 5, 1), Silence())[0])
-        for bench, end in itertools.product(benches, ends)
+        bits(trainer.train(Training(end, 5, 1), Silence())[0])
+        for trainer, end in itertools.product(benches, ends)
     ]
     assert all(same(trained[0], other) for other in trained[1:])
     # And everything removed, too; but not the same as nothing removed.
     empty = [
-        bits(bench.train(Training(end, 5, 1), Silence())[0])
-        for bench in benches
+        bits(trainer.train(Training(end, 5, 1), Silence())[0])
+        for trainer in benches
         for end in (EMPTY, Removal("kar", "a", 0.0))
     ]
     assert all(same(empty[0], other) for other in empty[1:])
@@ -100,25 +100,25 @@ def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) ->
     lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
     lab.keys["model"]["args"]["dropout"] = 0.5
     lab.keys["model"].pop("weights")
-    bench = bench_of(lab)
+    trainer = bench_of(lab)
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
-    one = bits(bench.train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    one = bits(trainer.train(Training(UNTOUCHED, 0, 0), Silence())[0])
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(12)
-    assert same(one, bits(bench.train(Training(UNTOUCHED, 0, 0), Silence())[0]))
+    assert same(one, bits(trainer.train(Training(UNTOUCHED, 0, 0), Silence())[0]))
 
 
 def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 3, cases=1, shape=(12, 11, 9))
-    bench = bench_of(lab)
-    assert [sample.shape for sample in bench.material.samples] == [(6, 11, 9), (6, 11, 9)]
-    for sample in bench.material.samples:
-        damaged = bench.image(sample, Removal("roar", "m", 0.3))
+    trainer = bench_of(lab)
+    assert [sample.shape for sample in trainer.material.samples] == [(6, 11, 9), (6, 11, 9)]
+    for sample in trainer.material.samples:
+        damaged = trainer.image(sample, Removal("roar", "m", 0.3))
         missing = (damaged != sample.data).any(dim=0)
         assert int(missing.sum()) == math.floor(0.3 * 6 * 11 * 9 + 0.5)
         assert torch.equal(damaged[:, missing], sample.fill[:, missing])
-        kept = bench.image(sample, Removal("kar", "m", 0.3))
+        kept = trainer.image(sample, Removal("kar", "m", 0.3))
         assert torch.equal((kept != sample.data).any(dim=0), ~missing)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esegeta.dissection.totals import Turns
+from esegeta.dissection.all_counts import Turns
 
 
 @pytest.mark.parametrize("holders", ["ac", "bd", "ad", "abc", "abcd"])

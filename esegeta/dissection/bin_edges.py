@@ -26,12 +26,12 @@ UPPER, OCTAVES = 80, 11
 """Quantiles from the median on: the share above them halves from 1/2 to 2^-11 in even steps."""
 EVEN = 64
 TAIL, DECADES, TAIL_SHARE = 64, 6, 2**-7
-NUM_CUTS = LOWER + UPPER + EVEN + TAIL
+NUM_EDGES = LOWER + UPPER + EVEN + TAIL
 """255: a bin's number is a byte."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cuts:
+class BinEdges:
     """Cuts of each unit's activations, ascending; a bin holds what exceeds exactly b of them.
 
     Args:
@@ -54,9 +54,9 @@ class Cuts:
         """The cuts as activations."""
         return self.centre[:, None] + self.offsets
 
-    def of_units(self, rows: slice, device: torch.device) -> Cuts:
+    def of_units(self, rows: slice, device: torch.device) -> BinEdges:
         """Return the cuts of some units."""
-        return Cuts(self.centre[rows].to(device), self.offsets[rows].to(device))
+        return BinEdges(self.centre[rows].to(device), self.offsets[rows].to(device))
 
     def bins(self, values: Float[Tensor, "U N"]) -> UInt8[Tensor, "U N"]:
         """Return the bin of each activation: a look-up, several times as fast as a search."""
@@ -100,7 +100,7 @@ class Sketch:
         places = places.long().clamp(max=num_values - 1)
         self._taken.append(values[:, places.to(values.device)])
 
-    def cuts(self, minimum: Float[Tensor, " U"], maximum: Float[Tensor, " U"]) -> Cuts:
+    def bin_edges(self, minimum: Float[Tensor, " U"], maximum: Float[Tensor, " U"]) -> BinEdges:
         """Return the cuts.
 
         Args:
@@ -124,7 +124,7 @@ class Sketch:
         largest = torch.finfo(centre.dtype).max
         offsets = torch.cat(found, dim=1).sort(dim=1).values - centre[:, None]
         offsets = offsets.nan_to_num(largest, largest, -largest)
-        return Cuts(centre, values_of_bits(ordered_bits(offsets) | (BINS - 1)))
+        return BinEdges(centre, values_of_bits(ordered_bits(offsets) | (BINS - 1)))
 
 
 def _upper_half(differences: Tensor) -> Int[Tensor, "*any"]:

@@ -27,7 +27,7 @@ Coalitions = Bool[Tensor, "M N"]
 """Rows of features that are kept (True) or replaced (False); on the CPU."""
 
 
-class Game:
+class MaskedTarget:
     """The coalition game of an objective over the features of a volume.
 
     Its use does not end with Shapley values: a nested family of coalitions is a deletion curve.

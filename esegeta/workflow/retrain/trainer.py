@@ -19,16 +19,16 @@ from esegeta.retraining.samples import Patches, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.workflow import Listener, construct_network
+from esegeta.workflow.map_task import catch_failure
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
 from esegeta.workflow.retrain.training import TrainingResult, write_result
-from esegeta.workflow.unit import catch_failure
 
 MEMORY_HINT = "lower retrain.batch_size, retrain.patch or inference.batch_size"
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Trainer:
     """What all trainings of one method and seed share.
 
     Args:
@@ -82,7 +82,9 @@ class Bench:
         weights_seed = seed_of(Stream.WEIGHTS, seed, fold)
         network = construct_network(retraining.experiment.config, seed=weights_seed).to(device)
         with random_state(seed_of(Stream.DROPOUT, seed, fold), device):
-            history = train_network(network, patches, retraining.recipe, heard=listener.advance)
+            history = train_network(
+                network, patches, retraining.recipe, on_patches=listener.advance
+            )
         return network, history
 
     def test(
@@ -91,7 +93,7 @@ class Bench:
         """Return the Dice of each label on each image of the fold, which lack as many voxels."""
         experiment = self.retraining.experiment
         predictor: Predictor = replace(
-            experiment.predictor, network=network, heard=listener.advance
+            experiment.predictor, network=network, on_windows=listener.advance
         )
         _, samples = self._parts(training)
         return [

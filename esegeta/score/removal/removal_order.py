@@ -28,7 +28,7 @@ VOXELS = "voxels"
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class RemovalOrder:
     """Parts of an image in the order of a map, ready to be removed step by step.
 
     Args:
@@ -70,7 +70,7 @@ class Ladder:
         return place[None] >= gone[:, None]
 
 
-def ladder(
+def removal_order(
     attribution: Attribution,
     context: ScoreContext,
     *,
@@ -80,7 +80,7 @@ def ladder(
     rank_by: RankBy = "auto",
     seed: int = 0,
     objective: Objective | None = None,
-) -> Ladder:
+) -> RemovalOrder:
     """Return the ladder of a map.
 
     Args:
@@ -99,13 +99,13 @@ def ladder(
         count = int(labels.max()) + 1
         partition = Partition(labels, tuple(f"step {place + 1}" for place in range(count)))
         watched = context.objective(attribution) if objective is None else objective
-        return Ladder(removals(watched, partition, replacement), torch.arange(count), steps)
+        return RemovalOrder(removals(watched, partition, replacement), torch.arange(count), steps)
     shared = removals_of(
         attribution, context, features=features, replacement=replacement, objective=objective
     )
     sizes = shared.partition.sizes
     mean = sums_by_part(height, shared.partition) / sizes.clamp(min=1)
-    return Ladder(shared, shuffled_order(mean, seed=seed).cpu(), steps)
+    return RemovalOrder(shared, shuffled_order(mean, seed=seed).cpu(), steps)
 
 
 def removals_of(
@@ -126,9 +126,9 @@ def removals_of(
         objective: what is watched, in place of the map's own objective; one a target.
     """
     parts = parse_features(features)
-    partition = context.workings.once(("partition", parts), lambda: parts.of(attribution.volume))
+    partition = context.cache.once(("partition", parts), lambda: parts.of(attribution.volume))
     watched = "map" if objective is None else "another"
-    return context.workings.once(
+    return context.cache.once(
         ("removals", watched, parts, replacement),
         lambda: removals(objective or context.objective(attribution), partition, replacement),
     )
@@ -175,11 +175,11 @@ class OverParts(Score):
         if self.steps < 2:
             raise ConfigError(f"{self.name}: steps: {self.steps}: give at least 2")
 
-    def ladder(
+    def removal_order(
         self, attribution: Attribution, context: ScoreContext, objective: Objective | None = None
-    ) -> Ladder:
+    ) -> RemovalOrder:
         """Return the parts in the order of the map, removed from its objective or from another."""
-        return ladder(
+        return removal_order(
             attribution,
             context,
             features=self.features,

@@ -7,26 +7,26 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from esegeta.dissection import Cuts, Sketch, auroc, best_thresholds
+from esegeta.dissection import BinEdges, Sketch, auroc, best_thresholds
+from esegeta.dissection.bin_edges import NUM_EDGES
 from esegeta.dissection.curves import histograms
-from esegeta.dissection.cuts import NUM_CUTS
 
 
-def cuts_of(values: Tensor, num_cases: int = 1) -> Cuts:
+def cuts_of(values: Tensor, num_cases: int = 1) -> BinEdges:
     sketch = Sketch(num_cases)
     for part in values.tensor_split(num_cases, dim=1):
         sketch.add(part)
-    return sketch.cuts(*values.aminmax(dim=1))
+    return sketch.bin_edges(*values.aminmax(dim=1))
 
 
 def judged(values: Tensor, inside: Tensor, num_cases: int = 1) -> tuple[Tensor, Tensor]:
     """Return AUROC and best threshold of one concept, by the counts in bins."""
-    cuts = cuts_of(values, num_cases)
-    counts = histograms(cuts.bins(values), cuts.num_bins, inside.long(), 2)
+    bin_edges = cuts_of(values, num_cases)
+    counts = histograms(bin_edges.bins(values), bin_edges.num_bins, inside.long(), 2)
     own, everything = counts[:, :, 1:], counts.sum(dim=2)
-    return auroc(own, everything)[:, 0], best_thresholds(own, everything[:, :, None], cuts.values)[
-        :, 0
-    ]
+    return auroc(own, everything)[:, 0], best_thresholds(
+        own, everything[:, :, None], bin_edges.values
+    )[:, 0]
 
 
 def iou_above(values: Tensor, inside: Tensor, threshold: Tensor) -> float:
@@ -49,15 +49,15 @@ DRAWS = {
 @pytest.mark.parametrize("draw", DRAWS)
 def test_bins_are_those_of_a_search(draw: str) -> None:
     values = DRAWS[draw]()
-    cuts = cuts_of(values)
-    assert cuts.offsets.shape == (3, NUM_CUTS) and cuts.num_bins == 256
-    assert not cuts.values.isnan().any()
-    assert (cuts.offsets.diff(dim=1) >= 0).all()
-    offsets = torch.cat([values - cuts.centre[:, None], cuts.offsets], dim=1)
-    at = torch.cat([values, cuts.values], dim=1)
-    exact = (at - cuts.centre[:, None] == offsets).all(dim=0)  # sums are rounded
-    expected = torch.searchsorted(cuts.offsets, offsets)
-    assert torch.equal(cuts.bins(at)[:, exact].long(), expected[:, exact])
+    bin_edges = cuts_of(values)
+    assert bin_edges.offsets.shape == (3, NUM_EDGES) and bin_edges.num_bins == 256
+    assert not bin_edges.values.isnan().any()
+    assert (bin_edges.offsets.diff(dim=1) >= 0).all()
+    offsets = torch.cat([values - bin_edges.centre[:, None], bin_edges.offsets], dim=1)
+    at = torch.cat([values, bin_edges.values], dim=1)
+    exact = (at - bin_edges.centre[:, None] == offsets).all(dim=0)  # sums are rounded
+    expected = torch.searchsorted(bin_edges.offsets, offsets)
+    assert torch.equal(bin_edges.bins(at)[:, exact].long(), expected[:, exact])
     assert exact[: values.shape[1]].all()
 
 
@@ -99,6 +99,6 @@ def test_what_is_rare_can_be_cut_out(count: int, tail: str) -> None:
 
 
 def test_cuts_of_few_activations() -> None:
-    cuts = cuts_of(torch.tensor([[1.0, 2.0]]))
-    bins = cuts.bins(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))[0].tolist()
+    bin_edges = cuts_of(torch.tensor([[1.0, 2.0]]))
+    bins = bin_edges.bins(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))[0].tolist()
     assert bins == sorted(bins) and bins[1] < bins[2]

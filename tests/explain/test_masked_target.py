@@ -13,9 +13,9 @@ from esegeta.explain import (
     Explainer,
     FeatureAblation,
     Features,
-    Game,
     KernelShap,
     Lime,
+    MaskedTarget,
     Objective,
     Partition,
     ShapleyValueSampling,
@@ -81,10 +81,10 @@ def test_coalitions_equal_brute_force(ndim: int, of: str, channels: str) -> None
     image = volume(SHAPES[ndim], 2)
     target = frozen(model, image, TARGETS[of])
     partition = Features(labels=atlas_of(SHAPES[ndim]), channels=channels).of(image)
-    game = Game(Objective.of(model, target, image), partition, BLURRED.of(image))
+    masked_target = MaskedTarget(Objective.of(model, target, image), partition, BLURRED.of(image))
     kept = some_coalitions(len(partition))
     expected = brute_force(model, target, image, partition, kept)
-    found = game.values(kept)
+    found = masked_target.values(kept)
     assert relative_gap(found - found[-3], expected - expected[-3]) < TOLERANCE
     assert relative_gap(found, expected) < TOLERANCE
     assert torch.equal(found[-2:], found[:2])  # the same coalition, asked for twice
@@ -95,10 +95,10 @@ def test_a_2d_network_over_slices_equals_brute_force() -> None:
     image = volume((6, 5, 7))
     target = frozen(model, image)
     partition = Features("blocks", side_mm=3.0).of(image)
-    game = Game(Objective.of(model, target, image), partition, BLURRED.of(image))
+    masked_target = MaskedTarget(Objective.of(model, target, image), partition, BLURRED.of(image))
     kept = some_coalitions(len(partition))
     expected = brute_force(model, target, image, partition, kept)
-    assert relative_gap(game.values(kept), expected) < TOLERANCE
+    assert relative_gap(masked_target.values(kept), expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("channels", ["together", "each"])
@@ -196,10 +196,14 @@ def test_never_more_windows_than_brute_force(ndim: int, linear: bool) -> None:
     target.scene.logits  # noqa: B018
     network.windows = 0
     partition = Features("blocks", side_mm=3.0).of(image)
-    game = Game(Objective.of(model, target, image), partition, BLURRED.of(image))
+    masked_target = MaskedTarget(Objective.of(model, target, image), partition, BLURRED.of(image))
     kept = torch.rand((9, len(partition)), generator=torch.Generator().manual_seed(0)) < 0.5
-    game.values(kept)
-    assert network.windows <= 10 * len(game.target.windows) == game.target.brute_force_windows
+    masked_target.values(kept)
+    assert (
+        network.windows
+        <= 10 * len(masked_target.target.windows)
+        == masked_target.target.brute_force_windows
+    )
 
 
 def test_nested_removal_is_a_deletion_curve(ndim: int) -> None:
@@ -210,9 +214,11 @@ def test_nested_removal_is_a_deletion_curve(ndim: int) -> None:
     order = image.data[0].flatten().argsort(descending=True).argsort()
     steps = (order * 10 // order.numel()).reshape(image.grid.shape)
     partition = Partition(steps, tuple(str(step) for step in range(10)))
-    game = Game(Objective.of(model, target, image), partition, torch.zeros_like(image.data))
+    masked_target = MaskedTarget(
+        Objective.of(model, target, image), partition, torch.zeros_like(image.data)
+    )
     kept = torch.arange(10) >= torch.arange(11)[:, None]
-    curve = game.values(kept)
+    curve = masked_target.values(kept)
     for step in range(11):
         moved = torch.where(steps < step, torch.zeros_like(image.data), image.data)
         with torch.no_grad():

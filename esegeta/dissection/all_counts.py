@@ -17,9 +17,9 @@ from torch import Tensor
 from esegeta.dissection.chance import p_values, q_values
 from esegeta.dissection.counts import CaseCounts
 from esegeta.dissection.curves import auroc, best_thresholds, count_at
-from esegeta.dissection.levels import Levels
 from esegeta.dissection.parts import UnitParts
-from esegeta.dissection.tally import Partition, Tally
+from esegeta.dissection.tally import ConceptParts, OverlapTally
+from esegeta.dissection.thresholds import Thresholds
 from esegeta.predict import UnitMaps
 
 VOXELS_AT_A_TIME = 1 << 21
@@ -27,7 +27,7 @@ FOLDS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Totals:
+class Counts:
     """Counts of all cases.
 
     Args:
@@ -42,7 +42,7 @@ class Totals:
         p: of each unit and concept against chance.
     """
 
-    tally: Tally
+    tally: OverlapTally
     positions: Int[Tensor, " U"]
     above: Int[Tensor, " U"]
     ties: Int[Tensor, " U"]
@@ -53,9 +53,9 @@ class Totals:
     p: Float[Tensor, "U K"]
 
     @classmethod
-    def of(cls, cases: Iterable[CaseCounts]) -> Totals:
+    def of(cls, cases: Iterable[CaseCounts]) -> Counts:
         """Add up cases as they come; what is held does not grow with their number."""
-        total: Tally | None = None
+        total: OverlapTally | None = None
         sums: dict[str, Tensor] = {}
         turns, folds = Turns(), []
         for case in cases:
@@ -87,13 +87,15 @@ class Totals:
         # Each concept's folds are all cases.
         return auroc(self.inside.sum(dim=0), self.everything[..., 0].sum(dim=0))
 
-    def held_out_thresholds(self, levels: Levels) -> Float[Tensor, "F U K"]:
+    def held_out_thresholds(self, unit_thresholds: Thresholds) -> Float[Tensor, "F U K"]:
         """Return, for each fold, the best thresholds of the other fold.
 
         NaN for both where one of them does not hold the concept: nothing is chosen, or judged.
         """
         found = [
-            best_thresholds(self.inside[1 - fold], self.everything[1 - fold], levels.cuts.values)
+            best_thresholds(
+                self.inside[1 - fold], self.everything[1 - fold], unit_thresholds.bin_edges.values
+            )
             for fold in range(FOLDS)
         ]
         thresholds = torch.stack(found)
@@ -131,7 +133,7 @@ class Turns:
 def count_held_out(
     parts: UnitParts,
     thresholds: Float[Tensor, "U K"],
-    partition: Partition,
+    partition: ConceptParts,
     maps: Iterable[UnitMaps],
 ) -> tuple[Int[Tensor, "U K"], Int[Tensor, "U K"]]:
     """Count one case at a threshold for each unit and concept.

@@ -52,7 +52,7 @@ HOW_TO_READ = f"""\
 """
 
 
-def account(study: Study, files: Sequence[str]) -> str:
+def findings(study: Study, files: Sequence[str]) -> str:
     """Return report.md.
 
     Args:
@@ -172,8 +172,8 @@ def _test_texts(score: ScoreResult) -> tuple[str, ...]:
 def _parameters(study: Study) -> Iterator[str]:
     seen: dict[str, str] = {}
     for folder in study.folders:
-        for quality in dict.fromkeys(row.score for row in folder.rows):
-            for identity in owners_of(quality, folder.score_names):
+        for metric in dict.fromkeys(row.score for row in folder.rows):
+            for identity in owners_of(metric, folder.score_names):
                 known = folder.parameters("scores", identity)
                 texts = [f"{key}={text}" for key, text in known.items() if text != "null"]
                 seen.setdefault(identity, ", ".join(texts))

@@ -17,8 +17,8 @@ from esegeta.explain import (
 )
 from esegeta.predict import Predictor
 from esegeta.score import ScoreContext
-from esegeta.score.removal import Ladder, ladder, parse_replacement, sums_by_part
-from esegeta.score.removal.ladder import rank_in_steps
+from esegeta.score.removal import RemovalOrder, parse_replacement, removal_order, sums_by_part
+from esegeta.score.removal.removal_order import rank_in_steps
 from esegeta.volume import Volume
 from tests.builders import SHAPES, affine_of, linear, predictor, volume
 from tests.oracles import frozen
@@ -31,15 +31,19 @@ def explained(ndim: int) -> tuple[Attribution, ScoreContext]:
     return map_, ScoreContext(model, InputXGradient())
 
 
-def ladder_of(attribution: Attribution, context: ScoreContext, features: object) -> Ladder:
+def removal_order_of(
+    attribution: Attribution, context: ScoreContext, features: object
+) -> RemovalOrder:
     how = parse_replacement("zero")
-    return ladder(attribution, context, features=features, replacement=how, steps=4)
+    return removal_order(attribution, context, features=features, replacement=how, steps=4)
 
 
 @pytest.mark.parametrize("channels", ["together", "each"])
 def test_parts_go_by_their_mean_in_nested_steps(ndim: int, channels: str) -> None:
     attribution, context = explained(ndim)
-    rungs = ladder_of(attribution, context, Features("blocks", side_mm=6.0, channels=channels))
+    rungs = removal_order_of(
+        attribution, context, Features("blocks", side_mm=6.0, channels=channels)
+    )
     partition = rungs.removals.partition
     groups = attribution.data if channels == "each" else attribution.data.sum(0, keepdim=True)
     means = [
@@ -66,7 +70,7 @@ def test_parts_go_by_their_mean_in_nested_steps(ndim: int, channels: str) -> Non
 
 def test_voxels_go_in_steps_of_one_size(ndim: int) -> None:
     attribution, context = explained(ndim)
-    rungs = ladder_of(attribution, context, "voxels")
+    rungs = removal_order_of(attribution, context, "voxels")
     step = rungs.removals.partition.labels
     total = attribution.total
     sizes = torch.bincount(step.flatten())

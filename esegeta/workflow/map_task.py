@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 from esegeta.errors import EsegetaError, ModelError, is_out_of_memory
 from esegeta.explain import Atlas, Attribution, Explainer, aggregate
 from esegeta.report import (
-    UnitFiles,
+    TaskFiles,
     read_sidecar,
     region_row,
     remove_attribution,
     save_attribution,
 )
-from esegeta.score import Score, ScoreContext, Workings
+from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import Case, Volume
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.outcome import UnitResult
+from esegeta.workflow.outcome import TaskResult
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.scoring import score_map, scored_before
 
@@ -36,17 +36,17 @@ class Ground:
         volume: its image.
         atlases: on its grid; None where maps are not aggregated.
         provenance: joins every sidecar.
-        workings: of the scores, for each of the targets that are at work.
+        cache: of the scores, for each of the targets that are at work.
     """
 
     volume: Volume
     atlases: tuple[Atlas, ...] | None
     provenance: Mapping[str, Any]
-    workings: MutableMapping[FrozenTarget, Workings] = field(default_factory=dict)
+    cache: MutableMapping[FrozenTarget, ScoreCache] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class MapTask:
     """One unit of work.
 
     Args:
@@ -60,12 +60,12 @@ class Unit:
 
     experiment: Experiment
     case: Case
-    files: UnitFiles
+    files: TaskFiles
     explainer: Explainer
     fingerprint: str
     order: tuple[int, ...] = ()
 
-    def finished(self) -> UnitResult | None:
+    def finished(self) -> TaskResult | None:
         """Return the result of an earlier run that matches, or None where it is to be done."""
         sidecar = read_sidecar(self.files.sidecar)
         if sidecar is None or sidecar.get("fingerprint") != self.fingerprint:
@@ -87,11 +87,11 @@ class Unit:
         if self.finished() is None:
             remove_attribution(self.files)
 
-    def result(self, status: Any, **more: Any) -> UnitResult:
+    def result(self, status: Any, **more: Any) -> TaskResult:
         """Return a result under this unit's names."""
-        return UnitResult(self.files.case, self.files.target, self.files.method, status, **more)
+        return TaskResult(self.files.case, self.files.target, self.files.method, status, **more)
 
-    def attempt(self, ground: Ground, target: FrozenTarget) -> UnitResult:
+    def attempt(self, ground: Ground, target: FrozenTarget) -> TaskResult:
         """Do the work; a failure becomes a result, never half a file."""
 
         def explain(explainer: Explainer) -> Attribution:
@@ -99,7 +99,7 @@ class Unit:
 
         return self._finish(explain, ground, target)
 
-    def keep(self, attribution: Attribution, ground: Ground, *, seconds: float) -> UnitResult:
+    def keep(self, attribution: Attribution, ground: Ground, *, seconds: float) -> TaskResult:
         """Score and write a map that was made with others; `seconds` is its share of the making."""
         result = self._finish(lambda explainer: attribution, ground, attribution.target)
         return replace(result, seconds=result.seconds + seconds)
@@ -109,17 +109,17 @@ class Unit:
         explain: Callable[[Explainer], Attribution],
         ground: Ground,
         target: FrozenTarget,
-    ) -> UnitResult:
+    ) -> TaskResult:
         start = time.perf_counter()
 
-        def work() -> UnitResult:
+        def work() -> TaskResult:
             explainer = with_files(self.explainer, self.case, self.experiment, ground.volume)
             if not isinstance(target.scene, UnitScene):  # its network is another
                 explainer = with_patterns(explainer, self.experiment)
             attribution = explain(explainer)
             scores = self._scores(ground)
-            workings = ground.workings.setdefault(target, Workings())
-            context = ScoreContext(self.experiment.predictor, explainer, workings)
+            cache = ground.cache.setdefault(target, ScoreCache())
+            context = ScoreContext(self.experiment.predictor, explainer, cache)
             scored = score_map(attribution, context, scores, self.files)
             regions = () if ground.atlases is None else aggregate(attribution, *ground.atlases)
             sidecar = {

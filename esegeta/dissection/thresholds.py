@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from esegeta.dissection.bin_edges import BinEdges, Sketch
 from esegeta.dissection.curves import centre_voxels, positions_within
-from esegeta.dissection.cuts import Cuts, Sketch
 from esegeta.dissection.parts import UnitParts
 from esegeta.dissection.quantile import ThresholdFinder, rank_of, threshold_finder
 from esegeta.predict import LayerGrid, UnitMaps, Units
@@ -20,7 +20,7 @@ DEAD = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Levels:
+class Thresholds:
     """What is known of each unit before anything is counted.
 
     Args:
@@ -44,9 +44,9 @@ class Levels:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
-    def cuts(self) -> Cuts:
+    def bin_edges(self) -> BinEdges:
         """Where activations are cut into bins."""
-        return Cuts(self.centre, self.offsets)
+        return BinEdges(self.centre, self.offsets)
 
     @property
     def dead(self) -> Bool[Tensor, " U"]:
@@ -54,7 +54,7 @@ class Levels:
         return is_dead(self.minimum, self.maximum)
 
 
-class LevelFinder:
+class ThresholdSearch:
     """Takes in maps case by case, in one pass or two, and finds the levels of all units.
 
     Args:
@@ -119,21 +119,21 @@ class LevelFinder:
                 finder.end_pass()
         self._pass += 1
 
-    def levels(self) -> Levels:
+    def unit_thresholds(self) -> Thresholds:
         """Return the levels after the last pass."""
         low, high = _joined(list(self._lows.values())), _joined(list(self._highs.values()))
         threshold = _joined([finder.thresholds() for finder in self._finders.values()])
-        cuts = [
-            sketch.cuts(self._lows[part], self._highs[part])
+        bin_edges = [
+            sketch.bin_edges(self._lows[part], self._highs[part])
             for part, sketch in self._sketches.items()
         ]
-        return Levels(
+        return Thresholds(
             torch.where(is_dead(low, high), high, threshold),
             low,
             high,
             _joined([total / self._num_positions[part] for part, total in self._sums.items()]),
-            _joined([own.centre for own in cuts]),
-            _joined([own.offsets for own in cuts]),
+            _joined([own.centre for own in bin_edges]),
+            _joined([own.offsets for own in bin_edges]),
         )
 
     def _values(self, maps: UnitMaps) -> Float[Tensor, "U N"]:

@@ -26,7 +26,7 @@ WRONG_BRANCH = {
 """Complaints of the branches of a union that the value was never meant for, and what they want."""
 
 
-def complain(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
+def config_error(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
     """Return all complaints as lines of `file:line: key: what`."""
     complaints: list[tuple[Path_, Any]] = []
     for problem in error.errors():

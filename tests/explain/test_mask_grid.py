@@ -8,10 +8,10 @@ import torch
 
 from esegeta.errors import ConfigError
 from esegeta.explain import MeaningfulPerturbation, MiSuRe, Objective
-from esegeta.explain.perturbation.cells import (
-    Blend,
-    CellGrid,
+from esegeta.explain.perturbation.mask_grid import (
+    BaselineBlend,
     Descent,
+    MaskGrid,
     cell_in_voxels,
     total_variation,
     value_and_gradient,
@@ -22,8 +22,8 @@ from tests.networks import Smooth
 from tests.oracles import disguised, frozen, monai_prediction, relative_gap
 
 
-def grid_over(ndim: int, cell: int = 3) -> CellGrid:
-    return CellGrid.over(volume(SHAPES[ndim]).data, (cell,) * ndim)
+def grid_over(ndim: int, cell: int = 3) -> MaskGrid:
+    return MaskGrid.over(volume(SHAPES[ndim]).data, (cell,) * ndim)
 
 
 def test_a_constant_stays_constant_and_a_ramp_a_ramp(ndim: int) -> None:
@@ -100,9 +100,9 @@ def test_the_slope_of_a_mask_by_finite_differences(ndim: int, linear: bool) -> N
     image = image.with_data(image.data.double())
     target = frozen(model, image)
     objective = Objective.of(model, target if linear else disguised(target), image)
-    grid = CellGrid.over(image.data, (2,) * ndim)
+    grid = MaskGrid.over(image.data, (2,) * ndim)
     baseline = torch.zeros_like(image.data)
-    blend = Blend(image.data, baseline, grid)
+    blend = BaselineBlend(image.data, baseline, grid)
     cells = torch.rand(grid.num_cells).double()
 
     def loss(mask: torch.Tensor) -> float:

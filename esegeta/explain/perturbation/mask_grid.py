@@ -15,7 +15,7 @@ from esegeta.errors import ConfigError
 from esegeta.explain.objective import Objective
 
 Lengths = float | tuple[float, ...]
-Cells = Float[Tensor, "*K"]
+CellMask = Float[Tensor, "*K"]
 """A mask in [0, 1], one number a cell: 1 keeps the image, 0 puts the baseline."""
 
 TV_POWER = 3
@@ -28,7 +28,7 @@ ADAM_EPSILON = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class CellGrid:
+class MaskGrid:
     """Cells that divide a volume evenly, and linear interpolation between their centres.
 
     Beyond the outermost centres a mask stays as it is at them.
@@ -45,22 +45,22 @@ class CellGrid:
     weights: tuple[Tensor | None, ...]
 
     @classmethod
-    def over(cls, data: Image, cell: Shape) -> CellGrid:
+    def over(cls, data: Image, cell: Shape) -> MaskGrid:
         """Return the grid over `C *S` whose cells are at most `cell` voxels long."""
         shape = tuple(data.shape[1:])
         num_cells = tuple(math.ceil(n / c) for n, c in zip(shape, cell, strict=True))
         weights = (_weights(n, k, data) for n, k in zip(shape, num_cells, strict=True))
         return cls(shape, num_cells, tuple(weights))
 
-    def spread(self, cells: Cells) -> Float[Tensor, "*S"]:
+    def spread(self, cells: CellMask) -> Float[Tensor, "*S"]:
         """Return the mask of every voxel."""
         return self._along_axes(cells, contract=1)
 
-    def gather(self, voxels: Float[Tensor, "*S"]) -> Cells:
+    def gather(self, voxels: Float[Tensor, "*S"]) -> CellMask:
         """Return the transpose of `spread`: the gradient by the cells from that by the voxels."""
         return self._along_axes(voxels, contract=0)
 
-    def holding(self, mask: Tensor) -> Cells:
+    def holding(self, mask: Tensor) -> CellMask:
         """Return 1 for every cell that a voxel of a mask depends on, 0 for the others.
 
         Spread, they are 1 on the whole mask.
@@ -77,18 +77,18 @@ class CellGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class Blend:
+class BaselineBlend:
     """`x_m = m x + (1 - m) x'`, the image where the mask is 1 and the baseline where it is 0."""
 
     image: Image
     baseline: Image
-    grid: CellGrid
+    grid: MaskGrid
 
-    def __call__(self, cells: Cells) -> Image:
+    def __call__(self, cells: CellMask) -> Image:
         """Return the blended image, `C *S`."""
         return torch.lerp(self.baseline, self.image, self.grid.spread(cells)[None])
 
-    def slope(self, gradient: Image) -> Cells:
+    def slope(self, gradient: Image) -> CellMask:
         """Return dR/dm of each cell from dR/dx_m; channels share the mask."""
         return self.grid.gather((gradient * (self.image - self.baseline)).sum(dim=0))
 
@@ -105,7 +105,9 @@ class Descent:
         momentum: how much of the last step's direction stays.
     """
 
-    def __init__(self, start: Cells, *, ceiling: Cells, rate: float, momentum: float = 0.9) -> None:
+    def __init__(
+        self, start: CellMask, *, ceiling: CellMask, rate: float, momentum: float = 0.9
+    ) -> None:
         self.mask = start.clone()
         self._ceiling = ceiling
         self._rate = rate
@@ -114,7 +116,7 @@ class Descent:
         self._second = torch.zeros_like(start)
         self._steps = 0
 
-    def step(self, slope: Cells) -> None:
+    def step(self, slope: CellMask) -> None:
         """Go down along a gradient."""
         self._steps += 1
         for moment, news, memory in zip(
@@ -129,13 +131,13 @@ class Descent:
         self.mask = torch.minimum(moved.clamp(min=0), self._ceiling)
 
 
-def total_variation(cells: Cells) -> Tensor:
+def total_variation(cells: CellMask) -> Tensor:
     """Return the sum of `|m_u - m_v|^3` over neighbouring cells."""
     jumps = [cells.diff(dim=axis).abs().pow(TV_POWER).sum() for axis in range(cells.ndim)]
     return torch.stack(jumps).sum()
 
 
-def value_and_slope(price: Callable[[Cells], Tensor], cells: Cells) -> tuple[float, Cells]:
+def value_and_slope(price: Callable[[CellMask], Tensor], cells: CellMask) -> tuple[float, CellMask]:
     """Return the price of a mask, and its gradient by autograd."""
     leaf = cells.detach().requires_grad_(True)
     with torch.enable_grad():
