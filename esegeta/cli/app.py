@@ -57,13 +57,13 @@ def run(
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do finished units again.")
+        bool, typer.Option("--overwrite", help="Do finished tasks again.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an experiment; finished units are skipped.
+    """Run an experiment; finished tasks are skipped.
 
-    Exit code 0: all is well. 1: a unit failed or carries a warning. 2: nothing succeeded, for a
+    Exit code 0: all is well. 1: a task failed or carries a warning. 2: nothing succeeded, for a
     reason that you can mend.
     """
     from esegeta.cli.progress import listen, show_outcome

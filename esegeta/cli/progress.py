@@ -69,7 +69,7 @@ class PlainLines:
         print(f"[{self._done + 1}/{self._total}] {self._name}: {count}", flush=True)
 
     def end(self, result: Ended) -> None:
-        """Say how a unit ended."""
+        """Say how a task ended."""
         self._done += 1
         took = f" in {result.seconds:.1f} s" if result.seconds else ""
         word = WORDS[result.status]

@@ -33,14 +33,14 @@ def show_layers(config: RunConfig) -> None:
 def show_experiment(experiment: Experiment) -> None:
     """Print what a run would do."""
     keys = experiment.config.keys
-    units = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
+    num_tasks = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
     print(f"{experiment.config.document.path}: valid")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
     print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
     print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
-    print(f"  {units} units of work into {experiment.root}")
+    print(f"  {num_tasks} tasks into {experiment.root}")
     for note in experiment.notes:
         print(f"  note: {note}")
 

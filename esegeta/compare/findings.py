@@ -1,4 +1,4 @@
-"""The study's account of itself: what was merged, what was left out, what was refused, and why."""
+"""The report of a study: what was merged, what was left out, what was refused, and why."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def findings(study: Study, files: Sequence[str]) -> str:
         to_markdown(_runs(study)),
         _section("To be known", study.merged.notes),
         _section("Degenerate maps, excluded", _failures(study, degenerate=True)),
-        _section("Other units that failed", _failures(study, degenerate=False)),
+        _section("Other tasks that failed", _failures(study, degenerate=False)),
         _section("Undefined values, left out", _undefined(study)),
         _section("Warnings that maps carry", _warnings(study)),
         _section("Not ranked", _unranked(study)),

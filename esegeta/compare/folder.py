@@ -26,7 +26,7 @@ class RunFolder:
     Args:
         path: its folder, as it was given.
         record: run.json.
-        rows: scores.csv, without units that failed.
+        rows: scores.csv, without tasks that failed.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class RunFolder:
 
     @property
     def units(self) -> list[Mapping[str, Any]]:
-        """How each unit of work ended."""
+        """How each task ended."""
         return [unit for unit in self.record.get("units") or [] if isinstance(unit, dict)]
 
     @cached_property

@@ -28,7 +28,7 @@ DEGENERATE = re.compile(r"\bmap\b(?! of a perturbed).*(\bzero\b|\bNaN\b|\bInf\b|
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit of work that left no map."""
+    """A task that left no map."""
 
     model: str
     case: str
@@ -137,7 +137,7 @@ class Merged:
         models: the runs of each, by name.
         competitors: by model, in the order of the runs and their configs.
         entries: of each score, in the order of the runs.
-        failures: units that failed.
+        failures: tasks that failed.
         undefined: values that are NaN.
         notes: what the reader must know.
     """
@@ -254,7 +254,7 @@ def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
         failed = sum(unit.get("status") == "failed" for unit in folder.units)
         what = {
             "running": "is still running or was stopped",
-            "incomplete": f"has failed units ({failed})",
+            "incomplete": f"has failed tasks ({failed})",
             "failed": "failed",
         }.get(folder.state, f"is {folder.state}")
         yield f"{folder.path} {what}; the values that are there ({len(folder.rows)}) are used"

@@ -1,4 +1,4 @@
-"""The study as files: tables, leaderboard, figures and an account of how it was made."""
+"""The study as files: tables, leaderboard, figures and the report of how it was made."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ OTHER = "other"
 def owners_of(metric: str, names: Mapping[str, str]) -> tuple[str, ...]:
     """Return the ids of the scores that a line of scores.csv can come from.
 
-    An id that is not its score's name stands before the quality, with a dot. Of scores that are
-    not known here, the one is taken whose id the quality begins with, or else all of them.
+    An id that is not its score's name stands before the metric, with a dot. Of scores that are
+    not known here, the one is taken whose id the metric begins with, or else all of them.
 
     Args:
         metric: as it stands in scores.csv.

@@ -23,23 +23,23 @@ WRONG_BRANCH = {
     "float_type": "a number",
     "int_type": "a whole number",
 }
-"""Complaints of the branches of a union that the value was never meant for, and what they want."""
+"""Errors of the branches of a union that the value was never meant for, and what they want."""
 
 
 def config_error(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
-    """Return all complaints as lines of `file:line: key: what`."""
-    complaints: list[tuple[Path_, Any]] = []
+    """Return all errors as lines of `file:line: key: what`."""
+    problems: list[tuple[Path_, Any]] = []
     for problem in error.errors():
         place: Path_ = (*prefix, *_without_types(problem["loc"], document, prefix))
-        complaints.append((place, problem))
-    specific = [place for place, problem in complaints if problem["type"] not in WRONG_BRANCH]
+        problems.append((place, problem))
+    specific = [place for place, problem in problems if problem["type"] not in WRONG_BRANCH]
     kept = []
-    for place, problem in complaints:
+    for place, problem in problems:
         text = _word(problem, place, model, prefix)
         if problem["type"] in WRONG_BRANCH:
             if any(other[: len(place)] == place for other in specific):
                 continue
-            wanted = [other["type"] for at, other in complaints if at == place]
+            wanted = [other["type"] for at, other in problems if at == place]
             text = _wanted(wanted, problem["input"])
         kept.append(f"{document.place(place)}: {show_keys(place)}: {text}")
     return "\n".join(dict.fromkeys(kept))

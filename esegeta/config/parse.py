@@ -1,4 +1,4 @@
-"""From a YAML file to a checked config, every complaint with its file and line."""
+"""From a YAML file to a checked config, every error with its file and line."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where to cut each unit's activations into bins: as many cuts for a lump as for a long tail.
+"""Where to cut each unit's activations into bins: as many edges for a lump as for a long tail.
 
 Activations are not kept, so that all that is asked of a unit at every threshold is asked of counts
-in bins. The cuts lie at quantiles, the denser the fewer activations are above them; evenly over the
-range, for gaps between lumps; and the denser the nearer to the bulk, for tails that outgrow both.
+in bins. The edges lie at quantiles, the denser the fewer activations are above them; evenly over
+the range, for gaps between lumps; and the denser the nearer to the bulk, for tails that outgrow both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from esegeta.dissection.quantile import ordered_bits, values_of_bits
 HALF_BITS = 16
 BINS = 1 << HALF_BITS
 SAMPLE = 1 << 13
-"""Activations of each unit that the cuts are laid out by, over all cases."""
+"""Activations of each unit that the edges are laid out by, over all cases."""
 
 LOWER = 47
 """Quantiles up to the median, evenly."""
@@ -36,7 +36,7 @@ class BinEdges:
 
     Args:
         centre: of each unit's activations.
-        offsets: of the cuts from the centre. Each is the largest number with its upper 16 bits,
+        offsets: of the edges from the centre. Each is the largest number with its upper 16 bits,
             so that a difference is above it exactly if its own upper bits are: finest near the
             centre, and nowhere coarser than 1/128 of the distance from it.
     """
@@ -46,16 +46,16 @@ class BinEdges:
 
     @property
     def num_bins(self) -> int:
-        """One more than cuts."""
+        """One more than edges."""
         return int(self.offsets.shape[1]) + 1
 
     @property
     def values(self) -> Float[Tensor, "U E"]:
-        """The cuts as activations."""
+        """The edges as activations."""
         return self.centre[:, None] + self.offsets
 
     def of_units(self, rows: slice, device: torch.device) -> BinEdges:
-        """Return the cuts of some units."""
+        """Return the edges of some units."""
         return BinEdges(self.centre[rows].to(device), self.offsets[rows].to(device))
 
     def bins(self, values: Float[Tensor, "U N"]) -> UInt8[Tensor, "U N"]:
@@ -77,7 +77,7 @@ class BinEdges:
 
 
 class Sketch:
-    """Activations of each unit from all over the cases, from which the cuts are laid out.
+    """Activations of each unit from all over the cases, from which the edges are laid out.
 
     Args:
         num_cases: that will be added; each gives as many.
@@ -101,7 +101,7 @@ class Sketch:
         self._taken.append(values[:, places.to(values.device)])
 
     def bin_edges(self, minimum: Float[Tensor, " U"], maximum: Float[Tensor, " U"]) -> BinEdges:
-        """Return the cuts.
+        """Return the edges.
 
         Args:
             minimum: of all activations of each unit.

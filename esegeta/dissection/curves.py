@@ -1,8 +1,8 @@
 """A unit at all thresholds: how well its activation ranks a concept, and where to cut it.
 
 Activations are counted at a layer's own positions, each with the concepts of the voxel at its
-centre, in the bins of its cuts. That is enough to choose a threshold and to rank; the IoU at a
-chosen threshold is counted over voxels like any other.
+centre, in the bins between its edges. That is enough to choose a threshold and to rank; the IoU at
+a chosen threshold is counted over voxels like any other.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def histograms(
 ) -> Int[Tensor, "U B M"]:
     """Count activations by bin and part.
 
-    Bin b holds what exceeds exactly b of the cuts, so that the bins from b + 1 on are all that
+    Bin b holds what exceeds exactly b of the edges, so that the bins from b + 1 on are all that
     is above cut b.
 
     Args:
         bins: of each unit at each position.
-        num_bins: B, one more than cuts.
+        num_bins: B, one more than edges.
         parts: of each position.
         num_parts: M.
     """

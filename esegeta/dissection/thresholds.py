@@ -1,4 +1,4 @@
-"""First pass over the cases: the threshold of each unit, its range, and the cuts of its bins."""
+"""First pass over the cases: the threshold of each unit, its range, and the edges of its bins."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Thresholds:
         minimum: smallest activation.
         maximum: largest activation; a unit with both as good as the same is dead.
         mean: over the layer's positions, float64.
-        centre: of the cuts.
-        offsets: of the cuts of the bins that activations are counted in.
+        centre: of the bin edges.
+        offsets: of the edges of the bins that activations are counted in.
     """
 
     threshold: Float[Tensor, " U"]
@@ -55,7 +55,7 @@ class Thresholds:
 
 
 class ThresholdSearch:
-    """Takes in maps case by case, in one pass or two, and finds the levels of all units.
+    """Takes in maps case by case, in one pass or two, and finds the thresholds of all units.
 
     Args:
         parts: of the units of all layers.
@@ -120,7 +120,7 @@ class ThresholdSearch:
         self._pass += 1
 
     def unit_thresholds(self) -> Thresholds:
-        """Return the levels after the last pass."""
+        """Return the thresholds after the last pass."""
         low, high = _joined(list(self._lows.values())), _joined(list(self._highs.values()))
         threshold = _joined([finder.thresholds() for finder in self._finders.values()])
         bin_edges = [

@@ -60,6 +60,7 @@ from esegeta.explain.null import NULL, EdgeMap, RandomMap
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import (
     PERTURBATION,
+    Coalitions,
     EditedTarget,
     Edits,
     ExactShapley,
@@ -95,6 +96,7 @@ __all__ = [
     "Atlas",
     "Attribution",
     "Baseline",
+    "Coalitions",
     "ContrastiveExcitationBackprop",
     "Deconvolution",
     "DeepLift",

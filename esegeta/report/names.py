@@ -17,7 +17,7 @@ ENDINGS = re.compile(
 
 @dataclass(frozen=True)
 class TaskFiles:
-    """The files of one unit of work, case x target x method.
+    """The files of one task, case x target x method.
 
     Args:
         root: the run's folder.

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask
 from esegeta.errors import EsegetaError
-from esegeta.explain import Attribution, Features, Objective
+from esegeta.explain import Attribution, Coalitions, Features, Objective
 from esegeta.explain.perturbation.sufficiency import LabelDice
 from esegeta.score.removal.removal_order import OverParts, RemovalOrder, area, is_still
-from esegeta.score.removal.removals import Coalitions
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.score import Curve, Judgement, Metric, ScoreContext
 from esegeta.targets import UnitScene
@@ -35,7 +34,7 @@ def metrics(name: str, *, better: bool) -> tuple[Metric, ...]:
 
 
 class _AlongCurve(OverParts):
-    """The target along two ladders, that of the most and that of the least relevant parts."""
+    """The target with the most relevant parts first in order, and with the least relevant first."""
 
     starts_whole: ClassVar[bool]
 

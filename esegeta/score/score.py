@@ -62,7 +62,7 @@ class Judgement:
     """What a score says of a map.
 
     Args:
-        values: one for each quality, by name; NaN where it is undefined.
+        values: one for each metric, by name; NaN where it is undefined.
         reasons: why a value is NaN, by name, each NaN has one; or what a mean had to leave out.
         curves: that the values sum up.
     """
@@ -139,7 +139,7 @@ class Score(ABC):
         raise ConfigError(f"{cls.name} describes a map and does not judge it")
 
     def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
-        """Return one value for each of the score's qualities, by name; NaN where undefined."""
+        """Return one value for each of the score's metrics, by name; NaN where undefined."""
         return self.judge(attribution, context).values
 
     def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -157,6 +157,6 @@ class Score(ABC):
         """Judge a map that is one."""
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
-        """Return NaN for all qualities, or for those named, with the reason."""
+        """Return NaN for all metrics, or for those named, with the reason."""
         wanted = [metric.name for metric in self.metrics] if names is None else names
         return Judgement(dict.fromkeys(wanted, math.nan), dict.fromkeys(wanted, reason))

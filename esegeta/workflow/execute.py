@@ -36,7 +36,7 @@ class Policy:
     """How a run treats what is there and what fails.
 
     Args:
-        overwrite: do finished units again.
+        overwrite: do finished tasks again.
         fail_fast: stop at the first failure.
     """
 

@@ -1,4 +1,4 @@
-"""What decides a result: two units with one fingerprint would leave the same files."""
+"""What decides a result: two tasks with one fingerprint would leave the same files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def task_fingerprint(
     method: Explainer,
     inputs: dict[str, str],
 ) -> str:
-    """Return the fingerprint of one unit of work, its scores included."""
+    """Return the fingerprint of one task, its scores included."""
     judges = [part for score in experiment.scores.values() for part in nested(score)]
     return digest(
         {

@@ -1,4 +1,4 @@
-"""One unit of work: explain one target of one case by one method, score it, write it."""
+"""One task: explain one target of one case by one method, score it, write it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What all units of a case stand on.
+    """What all tasks of a case stand on.
 
     Args:
         volume: its image.
@@ -47,7 +47,7 @@ class Ground:
 
 @dataclass(frozen=True, eq=False)
 class MapTask:
-    """One unit of work.
+    """One task.
 
     Args:
         experiment: what it belongs to.

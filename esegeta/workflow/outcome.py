@@ -1,4 +1,4 @@
-"""How the units of a run ended, and what that means for the exit code."""
+"""How the tasks of a run ended, and what that means for the exit code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 @runtime_checkable
 class Ended(Protocol):
-    """How one unit of work ended, whatever the work is: what is shown and what the exit code says.
+    """How one task ended, whatever the work is: what is shown and what the exit code says.
 
-    The attributes are those of `TaskResult`, the unit of `esegeta run`.
+    The attributes are those of `TaskResult`, the task of `esegeta run`.
     """
 
     @property
@@ -52,7 +52,7 @@ class Ended(Protocol):
 
 @dataclass(frozen=True)
 class TaskResult:
-    """How one unit of work, case x target x method, ended.
+    """How one task, case x target x method, ended.
 
     Args:
         case: name of the case.
@@ -107,7 +107,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when all is well; 2 when what the user gave let no unit succeed; else 1."""
+        """0 when all is well; 2 when what the user gave let no task succeed; else 1."""
         if not self.failures:
             return EXIT_SOME_FAILED if self.warned else EXIT_OK
         none_succeeded = len(self.failures) == len(self.results)
@@ -133,7 +133,7 @@ class Listener(Protocol):
         """Hear that so many windows went through the network."""
 
     def end(self, result: Ended) -> None:
-        """Hear how a unit ended."""
+        """Hear how a task ended."""
 
 
 class Silence:

@@ -1,4 +1,4 @@
-"""run.json: what was run, with what, on what, and how each unit ended."""
+"""run.json: what was run, with what, on what, and how each task ended."""
 
 from __future__ import annotations
 

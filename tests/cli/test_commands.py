@@ -252,7 +252,7 @@ def test_validate_tells_what_would_be_done_and_writes_nothing(tmp_path: Path) ->
     assert result.exit_code == 0
     for text in ("valid", "a, b", "organ", "saliency, occlusion", "infidelity", "8x8x8 on cpu"):
         assert text in result.stdout
-    assert "4 units of work" in result.stdout
+    assert "4 tasks" in result.stdout
     assert set(tmp_path.rglob("*.nii.gz")) == before
     assert not (tmp_path / "out").exists()
 

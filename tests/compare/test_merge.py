@@ -287,7 +287,7 @@ def test_infinite_values_count_as_undefined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("state", "text"),
-    [("running", "stopped"), ("incomplete", "failed units (1)"), ("failed", "failed")],
+    [("running", "stopped"), ("incomplete", "failed tasks (1)"), ("failed", "failed")],
 )
 def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_path: Path) -> None:
     failed = {("c9", "t", "saliency"): "no file"}

@@ -1,4 +1,4 @@
-"""Shapley values: additive games, the definition by orders, and regression on coalitions."""
+"""Shapley values: additive targets, the definition by orders, and regression on coalitions."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ from esegeta.score import (
     Score,
     ScoreCache,
 )
-from esegeta.score.removal import NoisyLinear
-from esegeta.score.removal import replacement as impute
+from esegeta.score.removal import NoisyLinear, impute
 from esegeta.score.removal.removal_order import rank_in_steps
 from tests.builders import SHAPES, linear, predictor, volume
 from tests.networks import Counting

@@ -45,7 +45,7 @@ def test_validate_shows_them(tmp_path: Path) -> None:
     lab.keys["scores"] = [BASELINE]
     output = lab.validate().output
     assert "methods: saliency, random_map, edge_map\n" in output
-    assert "3 units of work" in output
+    assert "3 tasks" in output
     assert (
         "note: random_map_baseline: random_map and edge_map beside the methods, to be beaten"
         in output

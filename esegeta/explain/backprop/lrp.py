@@ -104,7 +104,7 @@ class LayerwiseRelevance(Explainer):
         return COMPOSITES[self.composite or "epsilon_plus_flat"]
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the map, with an account of relevance in, out and kept on the way."""
+        """Return the map, with the relevance that came in, went out and was kept on the way."""
         low, high = self._box(objective)
         given = Settings(self.epsilon, self.gamma, self.alpha, self.beta, low, high)
         propagation = Propagation(LrpRules(self.chosen(), given), torch.mul)

@@ -31,7 +31,7 @@ TINIEST = 1e-20
 
 @dataclass
 class Ledger:
-    """Relevance that stayed on the way, by what kept it: an account of what goes missing."""
+    """Relevance that stayed on the way, by what kept it."""
 
     kept: dict[str, Tensor] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, Partition, parse_features
 from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
 from esegeta.explain.perturbation.lime import Lime
-from esegeta.explain.perturbation.masked_target import MaskedTarget
+from esegeta.explain.perturbation.masked_target import Coalitions, MaskedTarget
 from esegeta.explain.perturbation.meaningful import MeaningfulPerturbation
 from esegeta.explain.perturbation.misure import MiSuRe
 from esegeta.explain.perturbation.occlusion import Occlusion
@@ -28,6 +28,7 @@ PERTURBATION: dict[str, type[Explainer]] = {
 
 __all__ = [
     "PERTURBATION",
+    "Coalitions",
     "EditedTarget",
     "Edits",
     "ExactShapley",

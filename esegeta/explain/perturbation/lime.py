@@ -103,7 +103,7 @@ class Lime(OverFeatures):
 
 
 class Fit(NamedTuple):
-    """A linear model of a game: the players' values, the rest, and how well it fits."""
+    """A linear model of a masked target: the players' values, the rest, and how well it fits."""
 
     values: Tensor
     intercept: float

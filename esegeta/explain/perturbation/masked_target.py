@@ -28,7 +28,7 @@ Coalitions = Bool[Tensor, "M N"]
 
 
 class MaskedTarget:
-    """The coalition game of an objective over the features of a volume.
+    """The target of a volume with some features masked: the value of each coalition of features.
 
     Its use does not end with Shapley values: a nested family of coalitions is a deletion curve.
 

@@ -17,9 +17,8 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.mask_grid import Lengths
 from esegeta.predict import Box
-
-Lengths = float | tuple[float, ...]
 
 
 @dataclass(frozen=True)

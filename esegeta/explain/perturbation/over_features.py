@@ -36,7 +36,7 @@ class OverFeatures(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     def masked_target(self, objective: Objective) -> MaskedTarget:
-        """Return the coalition game of an objective over this method's features."""
+        """Return the objective with this method's features."""
         volume = objective.volume
         partition = parse_features(self.features).of(volume)
         return MaskedTarget(objective, partition, parse_baseline(self.baseline).of(volume))

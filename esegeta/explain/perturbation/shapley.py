@@ -143,7 +143,7 @@ def all_coalitions(count: int) -> Bool[Tensor, "M P"]:
 
 
 def exact_shapley_values(values: Float64[Tensor, " M"]) -> Float64[Tensor, " P"]:
-    """Return the Shapley values of a game, given v of `all_coalitions` in their order."""
+    """Return the Shapley values of a masked target, given v of `all_coalitions` in their order."""
     count = len(values).bit_length() - 1
     sizes = all_coalitions(count).sum(dim=1)
     weights = torch.tensor(

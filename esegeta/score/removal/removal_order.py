@@ -12,6 +12,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain import (
     Attribution,
+    Coalitions,
     Features,
     Objective,
     Partition,
@@ -20,7 +21,7 @@ from esegeta.explain import (
     relevance,
     shuffled_order,
 )
-from esegeta.score.removal.removals import Coalitions, Removals, removals, sums_by_part
+from esegeta.score.removal.removals import Removals, removals, sums_by_part
 from esegeta.score.removal.replacement import Replacement, parse_replacement
 from esegeta.score.score import Score, ScoreContext
 
@@ -81,14 +82,14 @@ def removal_order(
     seed: int = 0,
     objective: Objective | None = None,
 ) -> RemovalOrder:
-    """Return the ladder of a map.
+    """Return the removal order of a map.
 
     Args:
         attribution: the map.
         context: of the score.
         features: parts of the image, or `voxels`.
         replacement: what takes the place of what is removed.
-        steps: of the ladder.
+        steps: from the whole image to nothing.
         rank_by: see `relevance`.
         seed: of the order among parts of one relevance.
         objective: what is watched, in place of the map's own objective.

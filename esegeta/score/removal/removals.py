@@ -11,12 +11,17 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esegeta.axes import Image, Logits, Mask
-from esegeta.explain import Attribution, EditedTarget, Edits, MaskedTarget, Objective, Partition
+from esegeta.explain import (
+    Attribution,
+    Coalitions,
+    EditedTarget,
+    Edits,
+    MaskedTarget,
+    Objective,
+    Partition,
+)
 from esegeta.predict import Box, spot
 from esegeta.score.removal.replacement import NoisyLinear, Replacement, impute
-
-Coalitions = Bool[Tensor, "M N"]
-"""Rows of parts that are kept (True) or removed (False); on the CPU."""
 
 
 class Removals(ABC):

@@ -1,4 +1,4 @@
-"""Ladders: nested, in the map's order, whole voxels in equal steps, ties by chance."""
+"""Removal orders: nested, in the map's order, whole voxels in equal steps, ties by chance."""
 
 from __future__ import annotations
 

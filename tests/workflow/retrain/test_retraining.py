@@ -26,7 +26,7 @@ from tests.workflow.retrain.tasks import RetrainLab, half_task, small_task
 
 
 def bench_of(lab: RetrainLab, *, seed: int = 0) -> Trainer:
-    """Return a bench whose rankings are random."""
+    """Return a trainer whose rankings are random."""
     built = build_retraining(build_experiment(load_config(lab.write())))
     material = read_material(built)
     maps = [torch.randn(truth.shape) for truth in material.truths]
