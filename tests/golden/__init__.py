@@ -1,0 +1,1 @@
+"""The yardstick: what the commands write, before and after the inside of the package changes."""
