@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from esegeta.errors import EsegetaError
+from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
 
@@ -235,5 +237,10 @@ def root(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; Ctrl-C and SIGTERM end it cleanly with exit code 130 or 143."""
+    try:
+        with stopped_by_signals():
+            app()
+    except Stopped as stopped:
+        print(f"{stopped}; the same command again goes on from here", file=sys.stderr)
+        sys.exit(stopped.exit_code)

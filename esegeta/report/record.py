@@ -101,15 +101,17 @@ def region_row(values: Mapping[str, Any]) -> RegionRow:
     return RegionRow(**known)
 
 
-def write_dataset_files(root: Path, name: str, version: str) -> None:
+def write_dataset_files(root: Path, name: str) -> None:
     """Write what makes the folder a BIDS derivative, and what its validator shall pass over."""
+    from esegeta import __version__
+
     write_json(
         root / "dataset_description.json",
         {
             "Name": name,
             "BIDSVersion": "1.10.0",
             "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "esegeta", "Version": version}],
+            "GeneratedBy": [{"Name": "esegeta", "Version": __version__}],
         },
     )
     write_text(root / ".bidsignore", "".join(f"{pattern}\n" for pattern in NOT_OF_BIDS))

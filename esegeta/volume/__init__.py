@@ -1,6 +1,13 @@
 """Images with their geometry: read, preprocessed, and put back."""
 
-from esegeta.volume.atomic import atomic_path, sweep, write_json, write_text
+from esegeta.volume.atomic import (
+    atomic_path,
+    is_alive,
+    plain_values,
+    sweep,
+    write_json,
+    write_text,
+)
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.load import (
     Case,
@@ -35,9 +42,11 @@ __all__ = [
     "atomic_path",
     "check_case",
     "grid_of_spacing",
+    "is_alive",
     "is_picture",
     "load_volume",
     "map_on_source",
+    "plain_values",
     "read_case",
     "read_label_map",
     "read_volume",

@@ -53,7 +53,7 @@ def sweep(folder: Path) -> None:
     """Remove the temporary files under a folder whose writer, a process of this host, is dead."""
     for path in folder.rglob(f"{TEMPORARY}*"):
         found = WRITER.match(path.name)
-        if found and found["node"] == platform.node() and not _is_alive(int(found["pid"])):
+        if found and found["node"] == platform.node() and not is_alive(int(found["pid"])):
             path.unlink(missing_ok=True)
 
 
@@ -65,10 +65,24 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; NaN and Inf become null, for JSON has neither."""
-    write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(plain_values(content), indent=2, ensure_ascii=False) + "\n")
 
 
-def _is_alive(pid: int) -> bool:
+def plain_values(value: Any) -> Any:
+    """Return a value as JSON can hold it: paths as text, tuples as lists, NaN and Inf as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process of this host is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -83,18 +97,6 @@ def _refusal(path: Path, error: OSError) -> OutputError:
         f"{path}: cannot write here ({error.strerror or error})",
         hint="choose another folder with `output:` or -o, or change its permissions",
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _umask() -> int:

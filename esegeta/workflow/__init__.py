@@ -1,5 +1,6 @@
-"""Experiments: built from configs, run unit by unit, resumed."""
+"""From configs to results: commands are lists of tasks, and one engine does them."""
 
+from esegeta.workflow.attribute import run_experiment
 from esegeta.workflow.build import (
     Basis,
     Experiment,
@@ -9,8 +10,9 @@ from esegeta.workflow.build import (
     construct_network,
     probe_network,
 )
-from esegeta.workflow.execute import Policy, run_experiment
-from esegeta.workflow.outcome import EXIT_USER, Ended, Listener, Outcome, Silence, TaskResult
+from esegeta.workflow.engine import Policy
+from esegeta.workflow.listener import EXIT_USER, Listener, Outcome, Silence
+from esegeta.workflow.task import Ended
 
 __all__ = [
     "EXIT_USER",
@@ -21,7 +23,6 @@ __all__ = [
     "Outcome",
     "Policy",
     "Silence",
-    "TaskResult",
     "build_basis",
     "build_experiment",
     "build_network",

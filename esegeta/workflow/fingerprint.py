@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,40 +15,27 @@ from esegeta.workflow.prepared import patterns_fingerprint
 from esegeta.workflow.targets import TargetPlan
 
 
-def hash_inputs(case: Case) -> dict[str, str]:
-    """Return the SHA-256 of every file of a case, by path."""
-    paths = [*case.images, *([case.label] if case.label is not None else [])]
-    return {str(path): file_sha256(path) for path in paths}
-
-
-def prediction_fingerprint(basis: Basis, inputs: dict[str, str]) -> str:
-    """Return the fingerprint of a case's prediction."""
-    return digest(prediction_parts(basis, inputs))
-
-
-def task_fingerprint(
+def unit_parts(
     experiment: Experiment,
     case: Case,
     plan: TargetPlan,
     target_name: str,
     method: Explainer,
     inputs: dict[str, str],
-) -> str:
-    """Return the fingerprint of one task, its scores included."""
+) -> dict[str, Any]:
+    """Return all that decides a map and its scores, as plain values."""
     judges = [part for score in experiment.scores.values() for part in nested(score)]
-    return digest(
-        {
-            **map_parts(experiment, case, plan, method, inputs),
-            **_file_parts(experiment, case, [*nested(method), *judges]),
-            "target_name": target_name,
-            "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
-            "aggregate": (
-                None
-                if experiment.atlases is None
-                else [atlas.fingerprint(case) for atlas in experiment.atlases]
-            ),
-        }
-    )
+    return {
+        **map_parts(experiment, case, plan, method, inputs),
+        **_file_parts(experiment, case, [*nested(method), *judges]),
+        "target_name": target_name,
+        "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+        "aggregate": (
+            None
+            if experiment.atlases is None
+            else [atlas.fingerprint(case) for atlas in experiment.atlases]
+        ),
+    }
 
 
 def map_parts(
@@ -110,9 +95,3 @@ def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
 
 def _sha256_of(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
-
-
-def digest(parts: dict[str, Any]) -> str:
-    """Return the SHA-256 of plain values, in hexadecimal."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

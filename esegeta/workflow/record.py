@@ -1,10 +1,10 @@
-"""run.json: what was run, with what, on what, and how each task ended."""
+"""run.json and the tables of a run: what was run, with what, on what, and how each task ended."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -12,41 +12,78 @@ from typing import Any
 import torch
 
 from esegeta.explain import parameters_of
-from esegeta.report import write_record
+from esegeta.report import (
+    region_row,
+    remove_regions,
+    write_curves,
+    write_record,
+    write_regions,
+    write_scores,
+)
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.outcome import TaskResult
+from esegeta.workflow.scoring import scored_before
+from esegeta.workflow.task import Ended
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
 
 
 class Recorder:
-    """Writes run.json again and again while a run goes on, each time whole.
+    """Writes the tables and run.json of a run from how its tasks ended, each time whole.
 
     Args:
         experiment: what is run.
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        from esegeta import __version__
-
-        self.version = __version__
-        self.inputs: dict[str, str] = {}
         self._experiment = experiment
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
 
-    def write(self, results: Sequence[TaskResult], state: str) -> None:
-        """Write the record as things stand."""
+    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+        """Write tables and record as things stand."""
+        write_tables(self._experiment, results)
+        inputs = {path: sha for ended in results for path, sha in ended.task.data["inputs"].items()}
         write_record(
             self._experiment.root,
             {
                 **self._head,
+                "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),
-                "inputs_sha256": self.inputs,
-                "units": [_unit(result) for result in results],
+                "inputs_sha256": inputs,
+                "units": [_described(ended) for ended in results],
             },
         )
+
+
+def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
+    """Write scores.csv, curves.csv and, where maps are aggregated, regions.csv, by task."""
+    scored = [scored_before(ended.content) for ended in results]
+    write_scores(experiment.root, [row for one in scored for row in one.rows])
+    write_curves(experiment.root, [curve for one in scored for curve in one.curves])
+    if experiment.atlases is None:
+        remove_regions(experiment.root)
+        return
+    write_regions(
+        experiment.root,
+        [
+            (*(names["case"], names["target"], names["method"]), region_row(row))
+            for ended in results
+            for names in [ended.task.data["names"]]
+            for row in ended.content.get("regions", ())
+        ],
+    )
+
+
+def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return where a result comes from, for its sidecar."""
+    from esegeta import __version__
+
+    return {
+        "inputs_sha256": dict(inputs),
+        "weights_sha256": experiment.weights_sha256,
+        "esegeta": __version__,
+    }
 
 
 def describe_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -77,14 +114,12 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def _unit(result: TaskResult) -> dict[str, Any]:
+def _described(ended: Ended) -> dict[str, Any]:
     return {
-        "case": result.case,
-        "target": result.target,
-        "method": result.method,
-        "status": result.status,
-        "seconds": round(result.seconds, 3),
-        "message": result.message,
-        "warnings": list(result.warnings),
-        **({"traceback": result.traceback} if result.traceback else {}),
+        **ended.task.data["names"],
+        "status": ended.status,
+        "seconds": round(ended.seconds, 3),
+        "message": ended.message,
+        "warnings": list(ended.warnings),
+        **({"traceback": ended.traceback} if ended.traceback else {}),
     }

@@ -14,8 +14,10 @@ from rich.progress import Progress
 
 from esegeta.cli.progress import Bars, PlainLines
 from esegeta.config import load_config
-from esegeta.workflow import Silence, UnitResult, build_experiment, run_experiment
+from esegeta.workflow import Ended, Silence, build_experiment, run_experiment
+from esegeta.workflow.desk import Desk
 from esegeta.workflow.outlook import forward_passes
+from esegeta.workflow.task import Content, Kind, Status, Task
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]
@@ -144,15 +146,23 @@ def test_bars_move_with_the_windows() -> None:
     assert shown(progress) == (5, True)
     bars.advance(10)  # scores run windows too
     assert state(progress) == (2.0, 15, 15)
-    bars.end(UnitResult("a", "liver", "ig", "done"))
-    bars.end(UnitResult("a", "spleen", "ig", "done"))
+    bars.end(ended("a / liver / ig", "done"))
+    bars.end(ended("a / spleen / ig", "done"))
     assert shown(progress) == (15, False)
     assert state(progress)[0] == 2
     bars.begin("a / liver / occlusion", 1, None)
     bars.advance(7)
     assert state(progress) == (2, 7, None)
-    bars.end(UnitResult("a", "liver", "occlusion", "failed"))
+    bars.end(ended("a / liver / occlusion", "failed"))
     assert state(progress)[0] == 3
+
+
+def work(task: Task, desk: Desk) -> Content:
+    return {}
+
+
+def ended(name: str, status: Status) -> Ended:
+    return Ended(Task(name=name, kind=Kind(work), key=None), status)
 
 
 class Noting(Silence):

@@ -73,7 +73,7 @@ def test_a_record_is_json_without_nan(tmp_path: Path) -> None:
 
 
 def test_dataset_files(tmp_path: Path) -> None:
-    write_dataset_files(tmp_path, "liver", "1.2.3")
+    write_dataset_files(tmp_path, "liver")
     content = json.loads((tmp_path / "dataset_description.json").read_text())
     assert content["Name"] == "liver"
     assert content["BIDSVersion"]

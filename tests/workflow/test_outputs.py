@@ -34,7 +34,7 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
-    top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore"}
+    top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
     prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in ("nii.gz", "tsv", "json")}
     units = {
         f"a/a_label-liver_desc-{method}_{ending}"

@@ -248,16 +248,35 @@ def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
     assert names == ["sub-1_desc-preproc_T1w_label-liver#1_desc-saliency_attrmap.nii.gz"]
 
 
-def test_scores_are_written_with_every_unit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is killed leaves scores of the units that its record tells of, no others."""
+def test_tables_tell_of_the_units_that_the_record_tells_of(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed leaves scores of these units and of no others."""
     lab.keys["inference"]["overlap"] = 0.25
-    counts = []
+    scores, units = [], []
+    monkeypatch.setattr("esegeta.workflow.engine.Pace.is_due", lambda self: True)
     monkeypatch.setattr(
-        "esegeta.workflow.execute.write_scores", lambda root, rows: counts.append(len(rows))
+        "esegeta.workflow.record.write_scores", lambda root, rows: scores.append(len(rows))
+    )
+    monkeypatch.setattr(
+        "esegeta.workflow.record.write_record",
+        lambda root, content: units.append(len(content["units"])),
     )
     assert lab.run().exit_code == 0
-    # One score of three values a unit; the table is written once more at the end.
-    assert counts == [*(3 * done for done in range(1, len(UNITS) + 1)), 3 * len(UNITS)]
+    # One score of three values a unit; all is written once before the first and after the last.
+    assert units == [*range(len(UNITS) + 1), len(UNITS)]
+    assert scores == [3 * count for count in units]
+
+
+def test_tables_are_not_written_with_every_unit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    monkeypatch.setattr("esegeta.workflow.engine.Pace.clock", lambda: 0.0, raising=False)
+    monkeypatch.setattr(
+        "esegeta.workflow.record.write_scores", lambda root, rows: counts.append(len(rows))
+    )
+    assert lab.run().exit_code == 0
+    assert len(counts) < len(UNITS)
+    assert counts[-1] == 3 * len(UNITS)
 
 
 def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 
-from esegeta.workflow.group import TARGETS_AT_A_TIME
-from esegeta.workflow.map_task import Ground, MapTask
+from esegeta.report import save_attribution
+from esegeta.score import ScoreCache
+from esegeta.workflow import maps
+from esegeta.workflow.attribute import TARGETS_AT_A_TIME
 from tests.experiments import Lab, noise, read_json, save_image, unet_lab
 
 BLOCKS = {"kind": "blocks", "side_mm": 6}
@@ -133,15 +136,20 @@ def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buffers of the volume's size must not pile up with the number of targets."""
+    alive: WeakSet[ScoreCache] = WeakSet()
     held: list[int] = []
-    finish = MapTask._finish
 
-    def counted(self: MapTask, explain: object, ground: Ground, target: object) -> object:
-        result = finish(self, explain, ground, target)
-        held.append(len(ground.cache))
-        return result
+    class Counted(ScoreCache):
+        def __init__(self) -> None:
+            super().__init__()
+            alive.add(self)
 
-    monkeypatch.setattr(MapTask, "_finish", counted)
+    def save(*args: object, **more: object) -> None:
+        held.append(len(alive))
+        save_attribution(*args, **more)
+
+    monkeypatch.setattr(maps, "Workings", Counted)
+    monkeypatch.setattr(maps, "save_attribution", save)
     first = lab.keys["targets"][0]
     lab.keys["targets"] = [{**first, "name": f"t{place}"} for place in range(9)]
     assert lab.run().exit_code == 0

@@ -15,10 +15,10 @@ from esegeta.report import draw_retraining, remove_retraining, write_dice, write
 from esegeta.retraining import Stream, Training, seed_of
 from esegeta.retraining.removal import REFERENCE, rank_voxels
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
+from esegeta.run.unit import catch_failure
 from esegeta.volume import sweep
 from esegeta.workflow import EXIT_USER, Listener, Outcome, Silence
 from esegeta.workflow.fingerprint import hash_inputs
-from esegeta.workflow.map_task import catch_failure
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.fingerprint import Fingerprints
 from esegeta.workflow.retrain.maps import map_cases

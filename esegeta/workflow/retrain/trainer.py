@@ -18,8 +18,8 @@ from esegeta.retraining.removal import Removal
 from esegeta.retraining.samples import Patches, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
+from esegeta.run.unit import catch_failure
 from esegeta.workflow import Listener, construct_network
-from esegeta.workflow.map_task import catch_failure
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
 from esegeta.workflow.retrain.training import TrainingResult, write_result

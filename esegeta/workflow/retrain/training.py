@@ -11,7 +11,6 @@ from typing import Any
 from esegeta.report import read_sidecar
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.volume import write_json
-from esegeta.workflow.outcome import Status
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,177 @@
+"""`esegeta run` as a list of tasks: for each case its prediction, then a map for each target and
+method, and whatever the prediction tells to be a target of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from esegeta.errors import EsegetaError
+from esegeta.report import PredictionFiles, TaskFiles, write_dataset_files
+from esegeta.workflow.build import Experiment
+from esegeta.workflow.cache import fingerprint
+from esegeta.workflow.cases import hash_inputs
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.fingerprint import prediction_parts, unit_parts
+from esegeta.workflow.listener import Listener, Outcome, Silence
+from esegeta.workflow.maps import MAP
+from esegeta.workflow.prediction import PREDICTION, find_components
+from esegeta.workflow.record import Recorder
+from esegeta.workflow.targets import TargetPlan
+from esegeta.workflow.task import Content, Fault, Kind, Task
+
+TARGETS_AT_A_TIME = 4
+"""Targets that share forward passes; each holds a mask and a gradient of the volume's size."""
+
+
+def run_experiment(
+    experiment: Experiment, listener: Listener | None = None, policy: Policy | None = None
+) -> Outcome:
+    """Make every map of an experiment and write maps, tables and record.
+
+    Finished maps whose fingerprint matches are skipped. One failure does not stop the others,
+    unless the policy says so.
+
+    Raises:
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
+    """
+    listener = listener or Silence()
+    predictor = replace(experiment.predictor, on_windows=listener.advance)
+    experiment = replace(experiment, predictor=predictor)
+    command = Command(
+        root=experiment.root,
+        folder=experiment.root,
+        job=experiment,
+        tasks=list_tasks,
+        num_tasks=len(experiment.cases) * len(experiment.targets) * len(experiment.methods),
+        write=Recorder(experiment).write,
+        notes=experiment.notes,
+    )
+    return run_command(command, listener, policy)
+
+
+def list_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield all tasks, case by case; a case's files are hashed when it is its turn."""
+    experiment: Experiment = desk.job
+    write_dataset_files(experiment.root, experiment.config.keys.name)
+    for number in range(len(experiment.cases)):
+        yield from _tasks_of_case(experiment, number)
+
+
+def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
+    case = experiment.cases[number]
+    inputs: dict[str, str] = {}
+    fault = None
+    try:
+        inputs = hash_inputs(case)
+    except EsegetaError as error:
+        fault = Fault(str(error))
+    step = _prediction(experiment, number, inputs, fault)
+    yield step
+    plans = list(enumerate(experiment.targets))
+    whole = [(place, plan) for place, plan in plans if not plan.splits]
+    for group in _in_groups(whole):
+        targets = [(plan, plan.name, (place, 0)) for place, plan in group]
+        yield from _maps(experiment, step, targets)
+    for place, plan in plans:
+        if plan.splits:
+            yield replace(
+                step,
+                name=f"{case.name} / {plan.name} / components",
+                kind=COMPONENTS,
+                record=None,
+                files=(),
+                data={**step.data, "plan": plan.name, "place": place},
+                needs=(step.name,),
+            )
+
+
+def _prediction(
+    experiment: Experiment, number: int, inputs: dict[str, str], fault: Fault | None
+) -> Task:
+    case = experiment.cases[number]
+    files = PredictionFiles(experiment.root, case.name)
+    return Task(
+        name=f"{case.name}: prediction",
+        kind=PREDICTION,
+        key=None if fault else fingerprint(prediction_parts(experiment, inputs)),
+        record=files.sidecar,
+        files=(files.segmentation,),
+        data={"case": number, "inputs": inputs},
+        scope=(case.name,),
+        is_step=True,
+        fault=fault,
+    )
+
+
+def _maps(
+    experiment: Experiment,
+    step: Task,
+    targets: Sequence[tuple[TargetPlan, str, tuple[int, int]]],
+) -> Iterator[Task]:
+    """Yield the maps of a few targets, method by method: the methods of a batch share passes.
+
+    Args:
+        experiment: what they belong to.
+        step: a step of the same case, which they need.
+        targets: the entry of the config, the name, and the place of entry and component.
+    """
+    group = ", ".join(name for _, name, _ in targets)
+    for place, method in enumerate(experiment.methods):
+        for plan, name, order in targets:
+            task = _map(experiment, step, plan, name, method)
+            scope = (*step.scope, group)
+            yield replace(
+                task,
+                scope=scope,
+                batch=f"{' / '.join(scope)} / {method}",
+                order=(step.data["case"], *order, place),
+            )
+
+
+def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method: str) -> Task:
+    number, inputs = step.data["case"], step.data["inputs"]
+    case, explainer = experiment.cases[number], experiment.methods[method]
+    files = TaskFiles(experiment.root, case.name, name, method)
+    key = None
+    if step.key is not None:
+        key = fingerprint(unit_parts(experiment, case, plan, name, explainer, inputs))
+    return Task(
+        name=f"{case.name} / {name} / {method}",
+        kind=MAP,
+        key=key,
+        record=files.sidecar,
+        files=(files.map,),
+        data={
+            "case": number,
+            "plan": plan.name,
+            "names": {"case": case.name, "target": name, "method": method},
+            "inputs": inputs,
+        },
+        needs=(step.name,),
+    )
+
+
+def _maps_of_components(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    """Return the maps of the components that were found; of the entry itself where none was."""
+    experiment: Experiment = desk.job
+    place = task.data["place"]
+    plan = experiment.targets[place]
+    names = content["targets"] if content else [plan.name]
+    desk.listener.expect((len(names) - 1) * len(experiment.methods))
+    found = [(plan, name, (place, rank)) for rank, name in enumerate(names)]
+    return [one for group in _in_groups(found) for one in _maps(experiment, task, group)]
+
+
+COMPONENTS = Kind(find_components, follow=_maps_of_components)
+
+
+def _in_groups(items: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(items)
+    while group := list(itertools.islice(rest, TARGETS_AT_A_TIME)):
+        yield group

@@ -1,0 +1,88 @@
+"""What is kept between runs: a record says of which fingerprint it is, JSON or tensors alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from esegeta.volume import atomic_path, write_json
+from esegeta.workflow.task import Content, Task
+
+MARK = "fingerprint"
+"""The key under which a record holds its fingerprint."""
+FILES = "files"
+"""The key under which a JSON record names the files that belong to it, beside it."""
+TENSORS = ".safetensors"
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of plain values, in hexadecimal; the order of keys plays no part."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def finished(task: Task) -> Content | None:
+    """Return what the record of a finished task holds, or None where the task is to be done.
+
+    It is finished where the record is of its key and all files are there. Of tensors nothing is
+    read but the key: the content is empty.
+    """
+    if task.record is None or task.key is None:
+        return None
+    if not all(file.is_file() for file in task.files):
+        return None
+    if task.record.suffix == TENSORS:
+        return {} if _key_of_tensors(task.record) == task.key else None
+    content = read_json(task.record, task.key)
+    if content is None:
+        return None
+    there = all((task.record.parent / str(name)).is_file() for name in content.get(FILES, ()))
+    return content if there else None
+
+
+def read_json(path: Path, key: str) -> dict[str, Any] | None:
+    """Return the content of a JSON record, or None where there is none of this fingerprint."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    matches = isinstance(content, dict) and content.get(MARK) == key
+    return content if matches else None
+
+
+def keep_json(path: Path, key: str, content: Mapping[str, Any]) -> None:
+    """Write a JSON record with its fingerprint, whole or not at all."""
+    write_json(path, {MARK: key, **content})
+
+
+def read_tensors(path: Path, key: str) -> dict[str, Tensor] | None:
+    """Return the tensors of a record, or None where there is none of this fingerprint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get(MARK) != key:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def keep_tensors(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write a record of tensors with its fingerprint, whole or not at all."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(whole, temporary, metadata={MARK: key})
+
+
+def _key_of_tensors(path: Path) -> str | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(MARK)
+    except (OSError, SafetensorError):
+        return None

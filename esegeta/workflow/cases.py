@@ -1,0 +1,88 @@
+"""The cases of a command: hashed for fingerprints, opened once for all tasks that stand on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from esegeta.errors import DataError
+from esegeta.explain import Atlas
+from esegeta.model import file_sha256
+from esegeta.targets import Scene, Target
+from esegeta.volume import Case, Volume, read_case
+from esegeta.workflow.build import Experiment
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.targets import TargetPlan
+
+OF_CASE, OF_TARGETS = 1, 2
+"""How deep in the scope (case, targets) something is remembered."""
+
+
+def hash_inputs(case: Case) -> dict[str, str]:
+    """Return the SHA-256 of every file of a case, by path.
+
+    Raises:
+        DataError: one of them cannot be read.
+    """
+    paths = [*case.images, *([case.label] if case.label is not None else [])]
+    try:
+        return {str(path): file_sha256(path) for path in paths}
+    except OSError as error:
+        raise DataError(
+            f"{case.name}: {error.filename}: cannot be read ({error.strerror})",
+            hint="was it moved or removed since the command started?",
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCase:
+    """A case that was read; its prediction is made when it is asked for.
+
+    Args:
+        experiment: what it belongs to.
+        files: of the case.
+        scene: image, prediction and ground truth.
+    """
+
+    experiment: Experiment
+    files: Case
+    scene: Scene
+
+    @property
+    def volume(self) -> Volume:
+        """The image."""
+        return self.scene.volume
+
+    def targets(self, plan: TargetPlan) -> dict[str, Target]:
+        """Return the targets of an entry of the config, by name."""
+        return plan.targets(self.scene, self.files, self.experiment.preprocess)
+
+
+def open_case(desk: Desk, number: int) -> OpenCase:
+    """Return a case of the desk's experiment, read once for the tasks that stand on it.
+
+    Raises:
+        EsegetaError: its files cannot be read.
+    """
+
+    def read() -> OpenCase:
+        experiment: Experiment = desk.job
+        files = experiment.cases[number]
+        volume, truth = read_case(files, experiment.preprocess, experiment.reading)
+        volume = volume.to(experiment.device)
+        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
+
+    return desk.once("case", read, depth=OF_CASE)
+
+
+def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas, ...] | None:
+    """Return the regions of a case by which its maps are summed up; None where they are not."""
+
+    def load() -> tuple[Atlas, ...] | None:
+        plans = case.experiment.atlases
+        if plans is None:
+            return None
+        return tuple(
+            plan.load(case.scene, case.files, case.experiment.preprocess) for plan in plans
+        )
+
+    return desk.once("atlases", load, depth=OF_CASE)

@@ -1,0 +1,228 @@
+"""The engine: it, and nothing else, orders tasks, skips, isolates failures, stops and records.
+
+A command is a list of tasks. Each is skipped where its record is there and of its key, fails with
+those that it needs, and else is done; how it ended goes to the journal, to the listener and, now
+and then, to the command's tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from esegeta.stop import Stopped, signals_held, stopped_by_signals
+from esegeta.volume import sweep
+from esegeta.workflow import journal as journals
+from esegeta.workflow.cache import finished
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.failure import fault_of
+from esegeta.workflow.journal import Journal, Pace
+from esegeta.workflow.listener import Listener, Outcome, Silence
+from esegeta.workflow.lock import locked
+from esegeta.workflow.task import Content, Ended, Fault, Task
+
+RUNNING, STOPPED = "running", "stopped"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a command treats what is there and what fails.
+
+    Args:
+        overwrite: do finished tasks again.
+        fail_fast: stop at the first failure.
+    """
+
+    overwrite: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command as the engine sees it.
+
+    Args:
+        root: the output folder, held for this process while the command runs.
+        folder: where in it the command's own results and its journal lie.
+        job: what all tasks share.
+        tasks: lists them, each before those that need it; drawn as the work goes on.
+        num_tasks: how many that will be, steps not counted, as far as is known beforehand.
+        write: writes tables and record from how tasks ended, given what the command's state is:
+            running, stopped, complete, incomplete or failed.
+        close: comes after the last task and before the last writing; for figures over everything.
+        notes: what the user should know before it starts.
+    """
+
+    root: Path
+    folder: Path
+    job: Any
+    tasks: Callable[[Desk], Iterable[Task]]
+    num_tasks: int
+    write: Callable[[Sequence[Ended], str, Sequence[str]], None]
+    close: Callable[[Sequence[Ended], Desk], None] = field(default=lambda ended, desk: None)
+    notes: tuple[str, ...] = ()
+
+
+class _FirstFailureError(Exception):
+    """The first failure under `fail_fast`."""
+
+
+def run_command(
+    command: Command, listener: Listener | None = None, policy: Policy | None = None
+) -> Outcome:
+    """Do all tasks of a command that are not finished, and write its tables and its record.
+
+    Raises:
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
+    """
+    listener = listener or Silence()
+    with stopped_by_signals(), locked(command.root):
+        sweep(command.root)
+        with Journal(command.folder / journals.NAME) as journal:
+            return _Engine(command, listener, policy or Policy(), journal).run()
+
+
+class _Engine:
+    """A command while it runs."""
+
+    def __init__(
+        self, command: Command, listener: Listener, policy: Policy, journal: Journal
+    ) -> None:
+        self._command = command
+        self._policy = policy
+        self._journal = journal
+        self._desk = Desk(command.job, listener)
+        self._pace = Pace()
+        self._faults: dict[str, Fault] = {}
+
+    def run(self) -> Outcome:
+        start = time.perf_counter()
+        self._desk.note(*self._command.notes)
+        self._write(RUNNING)
+        self._desk.listener.expect(self._command.num_tasks)
+        queue = _Queue(iter(self._command.tasks(self._desk)))
+        try:
+            while batch := queue.next_batch():
+                self._run_batch(batch, queue)
+        except _FirstFailureError:
+            self._desk.note("stopped at the first failure")
+        except Stopped:
+            self._write(STOPPED)
+            raise
+        with signals_held():
+            self._command.close(self._journal.results(), self._desk)
+            outcome = Outcome(self._journal.results(), time.perf_counter() - start)
+            self._write(outcome.state)
+        return outcome
+
+    def _run_batch(self, batch: Sequence[Task], queue: _Queue) -> None:
+        unfinished = []
+        for task in batch:
+            fault = self._fault_before(task)
+            known = None if fault or self._policy.overwrite else finished(task)
+            if fault is not None:
+                self._fail(task, fault, 0.0, queue)
+            elif known is not None:
+                self._succeed(Ended(task, "skipped"), known, queue)
+            else:
+                unfinished.append(task)
+        if not unfinished:
+            return
+        self._desk.enter(unfinished[0].scope)
+        seconds, fault = self._prepare(unfinished)
+        for task in unfinished:
+            if fault is not None:
+                self._fail(task, fault, seconds, queue)
+            else:
+                self._do(task, seconds, queue)
+
+    def _fault_before(self, task: Task) -> Fault | None:
+        """Return why a task cannot be done: known beforehand, or the failure of one it needs."""
+        failed = (self._faults[name] for name in task.needs if name in self._faults)
+        return task.fault or next(failed, None)
+
+    def _prepare(self, tasks: Sequence[Task]) -> tuple[float, Fault | None]:
+        """Do what the tasks of a batch share; return each one's share of the time, and a fault."""
+        kind, start = tasks[0].kind, time.perf_counter()
+        if kind.prepare is None:
+            return 0.0, None
+        fault = None
+        try:
+            kind.prepare(tasks, self._desk)
+        except Exception as error:  # one task's failure, whatever it is, does not stop the others
+            fault = fault_of(error, memory_hint=kind.memory_hint)
+        return (time.perf_counter() - start) / len(tasks), fault
+
+    def _do(self, task: Task, seconds: float, queue: _Queue) -> None:
+        start = time.perf_counter() - seconds
+        try:
+            content = task.kind.do(task, self._desk)
+        except Exception as error:  # as above
+            fault = fault_of(error, memory_hint=task.kind.memory_hint)
+            self._fail(task, fault, time.perf_counter() - start, queue)
+            return
+        took = time.perf_counter() - start
+        self._succeed(Ended(task, "done", seconds=took), content, queue)
+
+    def _succeed(self, ended: Ended, content: Content, queue: _Queue) -> None:
+        task = ended.task
+        warnings = tuple(content.get("warnings", ()))
+        self._end(replace(ended, warnings=warnings, content=task.kind.recall(content)))
+        self._follow(task, content, queue)
+
+    def _follow(self, task: Task, content: Content | None, queue: _Queue) -> None:
+        if task.kind.follow is not None:
+            queue.put_first(task.kind.follow(task, content, self._desk))
+
+    def _fail(self, task: Task, fault: Fault, seconds: float, queue: _Queue) -> None:
+        if task.kind.discard is not None and task.key is not None and finished(task) is None:
+            task.kind.discard(task, self._desk)  # it would look like a result of this run
+        self._faults[task.name] = fault
+        self._end(Ended(task, "failed", seconds=seconds, fault=fault))
+        if task.is_step:
+            self._follow(task, None, queue)
+        if self._policy.fail_fast and not task.is_step:  # those that need a step fail next
+            raise _FirstFailureError
+
+    def _end(self, ended: Ended) -> None:
+        with signals_held():
+            self._journal.append(ended)
+            if ended.task.is_step:
+                return
+            self._desk.listener.end(ended)
+            if self._pace.is_due():
+                self._write(RUNNING)
+
+    def _write(self, state: str) -> None:
+        results = self._journal.results()
+        self._pace.write(lambda: self._command.write(results, state, self._desk.notes))
+
+
+class _Queue:
+    """Tasks that are still to come: those that finished ones have told of, then the listed ones."""
+
+    def __init__(self, listed: Iterator[Task]) -> None:
+        self._first: deque[Task] = deque()
+        self._listed = listed
+
+    def put_first(self, tasks: Iterable[Task]) -> None:
+        """Let tasks come next, in their order."""
+        self._first.extendleft(reversed(list(tasks)))
+
+    def next_batch(self) -> list[Task]:
+        """Return the next task and those behind it of the same batch; nothing at the end."""
+        batch: list[Task] = []
+        while (task := self._pop()) is not None:
+            if batch and not (task.batch and task.batch == batch[0].batch):
+                self._first.appendleft(task)
+                break
+            batch.append(task)
+        return batch
+
+    def _pop(self) -> Task | None:
+        return self._first.popleft() if self._first else next(self._listed, None)

@@ -1,0 +1,129 @@
+"""The journal: a line for each task that has ended, and when tables are to be written from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from esegeta.errors import OutputError
+from esegeta.volume import plain_values
+from esegeta.workflow.task import Ended
+
+NAME = ".journal.jsonl"
+INTERVAL_S = 1.0
+"""Tables are written at most this often while tasks end."""
+SHARE = 0.05
+"""The part of the time that writing tables may take while tasks end."""
+
+
+@dataclass(eq=False)
+class Journal:
+    """What has ended in this run: a line each on disk, and all of it in memory.
+
+    Recording one more task costs the same however many there were. A process that is killed
+    leaves at worst a last line without its end, which readers pass over.
+
+    Args:
+        path: of the file; it is begun anew.
+    """
+
+    path: Path
+    entries: list[Ended] = field(default_factory=list)
+    _file: IO[str] | None = None
+
+    def __enter__(self) -> Journal:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot write here ({error.strerror or error})",
+                hint="choose another folder with `output:` or -o, or change its permissions",
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, ended: Ended) -> None:
+        """Record how a task ended."""
+        assert self._file is not None
+        self.entries.append(ended)
+        try:
+            self._file.write(json.dumps(line_of(ended), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot write here ({error.strerror or error})",
+                hint="make room on the disk and run again; what is finished is kept",
+            ) from error
+
+    def results(self) -> list[Ended]:
+        """Return how tasks ended, steps left out, in the order of tables."""
+        shown = [ended for ended in self.entries if not ended.task.is_step]
+        return sorted(shown, key=lambda ended: ended.task.order)
+
+
+def line_of(ended: Ended) -> dict[str, Any]:
+    """Return an entry as plain values."""
+    content: dict[str, Any] = plain_values(
+        {
+            "task": ended.name,
+            "key": ended.task.key,
+            "status": ended.status,
+            "seconds": round(ended.seconds, 3),
+            "warnings": ended.warnings,
+            "content": ended.content,
+            **({"fault": vars(ended.fault)} if ended.fault else {}),
+        }
+    )
+    return content
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a journal; a last line that was cut off is passed over."""
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            if text.endswith("\n"):
+                yield json.loads(text)
+
+
+@dataclass(eq=False)
+class Pace:
+    """Says when tables are due, so that recording grows with the work and not with its square.
+
+    Tables hold a line for every task so far: written after each task, they would cost a run of n
+    tasks n^2 lines. Here they wait for a second at least, and for so long that writing takes a
+    twentieth of the time.
+
+    Args:
+        clock: seconds, from any start.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _last: float | None = None
+    _took: float = 0.0
+
+    def is_due(self) -> bool:
+        """Tell whether tables should be written now."""
+        if self._last is None:
+            return True
+        return self.clock() - self._last >= max(INTERVAL_S, self._took / SHARE)
+
+    def write(self, work: Callable[[], None]) -> None:
+        """Write tables, and remember when and how long."""
+        start = self.clock()
+        work()
+        self._last = self.clock()
+        self._took = self._last - start

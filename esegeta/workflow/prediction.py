@@ -1,0 +1,45 @@
+"""The step of a prediction: the segmentation of a case, and the components that it is made of."""
+
+from __future__ import annotations
+
+from esegeta.report import PredictionFiles, remove_other_components, save_prediction
+from esegeta.workflow.build import Experiment
+from esegeta.workflow.cases import OF_CASE, open_case
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.record import provenance
+from esegeta.workflow.task import Content, Kind, Task
+
+
+def predict_case(task: Task, desk: Desk) -> Content:
+    """Predict a case and write its segmentation.
+
+    Raises:
+        EsegetaError: the case cannot be read, or its logits are not finite.
+    """
+    case = open_case(desk, task.data["case"])
+    experiment = case.experiment
+    predictor, labels = experiment.predictor, experiment.predictor.labels
+    windows = predictor.windows(case.volume.batch)
+    desk.begin(f"{case.files.name}: prediction", windows=len(windows))
+    files = PredictionFiles(experiment.root, case.files.name)
+    label_map = labels.label_map(case.scene.logits)[0]
+    content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
+    save_prediction(files, label_map, case.volume, labels, content)
+    return content
+
+
+def find_components(task: Task, desk: Desk) -> Content:
+    """Find the components that an entry of the config is split into; one that is gone is removed.
+
+    Raises:
+        EsegetaError: there is none.
+    """
+    experiment: Experiment = desk.job
+    case = open_case(desk, task.data["case"])
+    plan = next(plan for plan in experiment.targets if plan.name == task.data["plan"])
+    targets = desk.once(("targets", plan.name), lambda: case.targets(plan), depth=OF_CASE)
+    remove_other_components(experiment.root, case.files.name, plan.name, list(targets))
+    return {"targets": list(targets)}
+
+
+PREDICTION = Kind(predict_case)

@@ -1,0 +1,100 @@
+"""Two processes on one folder: the second is told who holds it; what the dead left is taken."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esegeta.errors import OutputError
+from esegeta.workflow.lock import NAME, Holder, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from esegeta.workflow.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        return process.pid
+
+
+def leave(folder: Path, **holder: object) -> None:
+    content = {"host": platform.node(), "pid": 1, "born": "", "since": "yesterday", **holder}
+    (folder / NAME).write_text(json.dumps(content))
+
+
+def test_a_folder_is_held_and_let_go(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    with locked(folder):
+        assert json.loads((folder / NAME).read_text())["pid"] == os.getpid()
+    assert not (folder / NAME).exists()
+
+
+def test_it_is_let_go_after_an_exception(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    with locked(tmp_path):
+        pass
+
+
+def test_another_process_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        text = f"process {process.pid} on {platform.node()} is at work on this folder since"
+        with pytest.raises(OutputError, match=text), locked(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        assert (tmp_path / NAME).exists()  # it had no time to remove it
+        with locked(tmp_path):
+            pass
+
+
+def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
+    leave(tmp_path, pid=dead_pid())
+    with locked(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
+
+
+def test_a_later_process_of_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
+    leave(tmp_path, pid=os.getppid(), born="1")
+    with locked(tmp_path):
+        pass
+
+
+def test_a_living_process_is_believed_without_the_systems_lock(tmp_path: Path) -> None:
+    leave(tmp_path, pid=os.getppid())
+    with pytest.raises(OutputError, match=f"process {os.getppid()} on"), locked(tmp_path):
+        pass
+
+
+def test_of_another_host_nobody_can_tell(tmp_path: Path) -> None:
+    leave(tmp_path, host="node17", pid=dead_pid())
+    text = r"on node17 is at work .*since yesterday; .* remove"
+    with pytest.raises(OutputError, match=text), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", '{"host": "nod', "[1, 2]", '{"no": 1}'])
+def test_a_torn_file_holds_nobody(text: str, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(text)
+    with locked(tmp_path):
+        assert Holder(**json.loads((tmp_path / NAME).read_text())).pid == os.getpid()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write here"), locked(tmp_path / "file"):
+        pass
