@@ -1,11 +1,9 @@
 """Shared by all tests: annotations are checked at run time, seeds and threads are fixed."""
 
-import jaxtyping
-
 import tests.typecheck
 
-# Before anything imports the package: its shape annotations become checks.
-jaxtyping.install_import_hook("esegeta", f"{tests.typecheck.__name__}.checked")
+# Before anything imports the package: its annotations become checks.
+tests.typecheck.install("esegeta")
 
 from pathlib import Path  # noqa: E402
 

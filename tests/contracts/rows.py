@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, fields
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -78,6 +80,21 @@ CASES = (
     CaseKind(3, "relu_instance", 2),
 )
 FEW_CASES = (CASES[1], CASES[5])
+
+
+def covering(names: list[str], turn: int) -> list[Any]:
+    """Return each name with one case of 2D and one of 3D, as parameters of a test.
+
+    The next name has the next kind of network, and so has the same name in a test of another
+    turn: over tests of turns 0, 1 and 2, each name meets every case once.
+    """
+    half = len(CASES) // 2
+    pairs = [
+        (CASES[first + (place + turn) % half], name)
+        for first in (0, half)
+        for place, name in enumerate(names)
+    ]
+    return [pytest.param(kind, name, id=f"{kind}-{name}") for kind, name in pairs]
 
 
 def make_case(

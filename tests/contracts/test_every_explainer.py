@@ -21,9 +21,17 @@ from tests.contracts import (
     rows_null,
     rows_perturbation,
 )
-from tests.contracts.rows import CASES, FEW_CASES, Case, CaseKind, assert_documented, make_case
+from tests.contracts.rows import (
+    FEW_CASES,
+    Case,
+    CaseKind,
+    assert_documented,
+    covering,
+    make_case,
+)
 from tests.networks import Counting, Failing, Smooth, symmetric
 from tests.oracles import disguised, frozen, relative_gap, state_of, with_coefficients
+from tests.pairwise import pairwise
 
 FAMILIES = (rows_gradient, rows_backprop, rows_layer, rows_perturbation, rows_null)
 ROWS: dict[str, Explainer] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
@@ -43,12 +51,6 @@ def with_trait(name: str) -> list[str]:
 
 
 TAKES_LAYERS = [method for method in ALL if issubclass(EXPLAINERS[method], LayerMethod)]
-
-
-@pytest.fixture(params=CASES, ids=str)
-def case(request: pytest.FixtureRequest) -> Case:
-    """Every kind of network in 2D and 3D."""
-    return request.param.make()
 
 
 @pytest.fixture(params=FEW_CASES, ids=str)
@@ -72,8 +74,9 @@ def test_documents_itself(method: str) -> None:
     assert EXPLAINERS[method]() == EXPLAINERS[method]()  # usable without a parameter
 
 
-@pytest.mark.parametrize("method", ALL)
-def test_the_map_is_a_map(case: Case, method: str) -> None:
+@pytest.mark.parametrize(("kind", "method"), covering(ALL, 0))
+def test_the_map_is_a_map(kind: CaseKind, method: str) -> None:
+    case = kind.make()
     found = ROWS[method].explain(case.model, case.volume, case.target)
     told_apart = EXPLAINERS[method].traits.by_channel
     told_apart = told_apart and method not in CHANNELS_TOGETHER
@@ -111,16 +114,19 @@ def test_the_same_again_and_another_under_another_seed(some_case: Case, method: 
 
 @pytest.mark.parametrize("method", ALL)
 def test_batch_size_does_not_matter(some_case: Case, method: str) -> None:
-    expected = ROWS[method].explain(some_case.model, some_case.volume, some_case.target).data
-    for batch_size in (1, 3):
-        other = replace(some_case.model, batch_size=batch_size)
-        found = ROWS[method].explain(other, some_case.volume, some_case.target).data
-        assert relative_gap(found, expected) < TOLERANCE
+    one, three = (
+        ROWS[method]
+        .explain(replace(some_case.model, batch_size=size), some_case.volume, some_case.target)
+        .data
+        for size in (1, 3)
+    )
+    assert relative_gap(three, one) < TOLERANCE
 
 
-@pytest.mark.parametrize("method", ALL)
-def test_both_routes_agree(case: Case, method: str) -> None:
+@pytest.mark.parametrize(("kind", "method"), covering(ALL, 1))
+def test_both_routes_agree(kind: CaseKind, method: str) -> None:
     """A linear target, and the same one looking as if it were not linear."""
+    case = kind.make()
     expected = ROWS[method].explain(case.model, case.volume, case.target).data
     found = ROWS[method].explain(case.model, case.volume, disguised(case.target)).data
     assert relative_gap(found, expected) < 10 * TOLERANCE
@@ -149,22 +155,21 @@ def test_leaves_the_network_as_it_was_after_an_exception(
     assert state_of(network) == before
 
 
-@pytest.mark.parametrize("linear", [True, False])
-@pytest.mark.parametrize("method", ALL)
-def test_counts_the_windows_that_it_ran(some_case: Case, method: str, linear: bool) -> None:
-    network = Counting(some_case.network)
-    model = replace(some_case.model, network=network)
-    target = some_case.target if linear else disguised(some_case.target)
+@pairwise(kind=FEW_CASES, method=ALL, linear=[True, False])
+def test_counts_the_windows_that_it_ran(kind: CaseKind, method: str, linear: bool) -> None:
+    case = kind.make()
+    network = Counting(case.network)
+    model = replace(case.model, network=network)
+    target = case.target if linear else disguised(case.target)
     target.scene.logits  # noqa: B018  (predicted when the target was frozen)
-    found = ROWS[method].explain(model, some_case.volume, target)
+    found = ROWS[method].explain(model, case.volume, target)
     assert found.facts.windows_run == network.windows
     assert network.windows > 0 or method in NULL
     assert found.facts.active_windows == found.facts.num_windows > 1
     assert (found.facts.evaluations > 0) == ROWS[method].traits.reads_target
 
 
-@pytest.mark.parametrize("kind", CASES, ids=str)
-@pytest.mark.parametrize("method", with_trait("additive"))
+@pytest.mark.parametrize(("kind", "method"), covering(with_trait("additive"), 2))
 def test_the_map_is_the_sum_over_windows(kind: CaseKind, method: str) -> None:
     """Each window by itself, as if it were the volume, explained for its own contribution."""
     ndim, num_channels = kind.ndim, kind.num_channels
@@ -263,7 +268,7 @@ def test_flipped_volumes_have_flipped_maps(ndim: int, method: str) -> None:
     weights = torch.rand(2, *shape)
     plain = with_coefficients(frozen(model, image), weights)
     expected = ROWS[method].explain(model, image, plain).data
-    for axes in ((1,), (2,), (1, 2), (ndim,)):
+    for axes in {(1,), (2,), (1, 2), (ndim,)}:
         mirrored = image.with_data(image.data.flip(axes))
         target = with_coefficients(frozen(model, mirrored), weights.flip(axes))
         found = ROWS[method].explain(model, mirrored, target).data.flip(axes)

@@ -39,6 +39,7 @@ from tests.oracles import (
     relative_gap,
     with_coefficients,
 )
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 KINDS = ["relu_batch", "prelu_batch", "relu_instance"]
@@ -85,9 +86,9 @@ def test_one_hidden_layer_in_closed_form(ndim: int, activation: nn.Module) -> No
     assert relative_gap(found, expected * (image.data - start)) < TOLERANCE
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-@pytest.mark.parametrize("baseline", ["blur", "zero", "mean"])
+@pairwise(
+    ndim=[2, 3], kind=KINDS, of=["logit", "log_probability"], baseline=["blur", "zero", "mean"]
+)
 def test_the_map_adds_up(ndim: int, kind: str, of: str, baseline: str) -> None:
     model = predictor(unet(ndim, kind, num_res_units=1), (8,) * ndim)
     image = volume(SHAPES[ndim])
@@ -157,8 +158,7 @@ def slow_deep_lift(model: Predictor, image: Volume, target: FrozenTarget, start:
     )
 
 
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-@pytest.mark.parametrize("kind", ["relu_batch", "prelu_batch"])
+@pairwise(ndim=[2, 3], kind=["relu_batch", "prelu_batch"], of=["logit", "log_probability"])
 def test_windows_equal_one_graph_of_the_blended_prediction(ndim: int, kind: str, of: str) -> None:
     model = predictor(unet(ndim, kind, num_res_units=1), (8,) * ndim)
     image = volume((11, 9) if ndim == 2 else (9, 8, 7))

@@ -29,6 +29,7 @@ from tests.oracles import (
     relative_gap,
     with_coefficients,
 )
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 METHODS = [GuidedBackprop, Deconvolution]
@@ -104,9 +105,12 @@ def test_one_hidden_layer_in_closed_form(ndim: int, method: type[Explainer]) -> 
     assert relative_gap(found, expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-@pytest.mark.parametrize("kind", ["relu_batch", "prelu_batch", "relu_instance"])
-@pytest.mark.parametrize("method", METHODS)
+@pairwise(
+    ndim=[2, 3],
+    kind=["relu_batch", "prelu_batch", "relu_instance"],
+    method=METHODS,
+    of=["logit", "log_probability"],
+)
 def test_windows_equal_one_graph_of_the_blended_prediction(
     ndim: int, kind: str, method: type[Explainer], of: str
 ) -> None:

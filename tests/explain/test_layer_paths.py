@@ -32,6 +32,7 @@ from tests.builders import labels, linear, pointwise, predictor, unet, volume
 from tests.explain.whole_graph import WholeGraph, on_layer_grid, summed_on_voxels
 from tests.networks import Smooth
 from tests.oracles import everywhere, frozen, relative_gap, with_coefficients
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 BLUR = Baseline("blur", sigma_mm=2.0)
@@ -117,9 +118,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ADDITIVE)
+@pairwise(name=ADDITIVE, case=CASES, of=["logit", "log_probability"])
 def test_equals_one_graph_of_all_windows(name: str, case: str, of: str) -> None:
     network, layer, shape, window = CASES[case]
     model, image = predictor(network, window), volume(shape)

@@ -30,6 +30,7 @@ from tests.oracles import (
     relative_gap,
     with_coefficients,
 )
+from tests.pairwise import pairwise
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,7 @@ def test_a_target_that_is_not_linear_starts_with_its_first_order(ndim: int) -> N
     assert relative_gap(found, expected) < 1e-4
 
 
-@pytest.mark.parametrize("composite", [*COMPOSITES, "none"])
-@pytest.mark.parametrize("kind", NORMS)
+@pairwise(ndim=[2, 3], kind=NORMS, composite=[*COMPOSITES, "none"])
 def test_windows_add_up_to_relevance_through_the_whole_blend(
     ndim: int, kind: str, composite: str
 ) -> None:

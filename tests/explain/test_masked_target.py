@@ -26,6 +26,7 @@ from esegeta.volume import Volume
 from tests.builders import labels, predictor, unet, volume
 from tests.networks import Counting, Smooth
 from tests.oracles import disguised, everywhere, frozen, monai_prediction, relative_gap
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 BLURRED = Baseline("blur", sigma_mm=2.0)
@@ -74,8 +75,7 @@ def atlas_of(shape: tuple[int, ...]) -> Tensor:
     return torch.randint(0, 5, shape, generator=generator)
 
 
-@pytest.mark.parametrize("channels", ["together", "each"])
-@pytest.mark.parametrize("of", TARGETS)
+@pairwise(ndim=[2, 3], of=TARGETS, channels=["together", "each"])
 def test_coalitions_equal_brute_force(ndim: int, of: str, channels: str) -> None:
     model = predictor(unet(ndim, in_channels=2), (8,) * ndim)
     image = volume(SHAPES[ndim], 2)
@@ -101,8 +101,7 @@ def test_a_2d_network_over_slices_equals_brute_force() -> None:
     assert relative_gap(masked_target.values(kept), expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("channels", ["together", "each"])
-@pytest.mark.parametrize("of", TARGETS)
+@pairwise(ndim=[2, 3], of=TARGETS, channels=["together", "each"])
 def test_feature_ablation_equals_brute_force(ndim: int, of: str, channels: str) -> None:
     model = predictor(unet(ndim, in_channels=2), (8,) * ndim)
     image = volume(SHAPES[ndim], 2)

@@ -19,6 +19,7 @@ from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import SHAPES, labels, predictor, unet, volume
 from tests.networks import Counting, Smooth
 from tests.oracles import everywhere, frozen, monai_prediction, relative_gap
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 BLURRED = Baseline("blur", sigma_mm=2.0)
@@ -68,9 +69,9 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("of", TARGETS)
-@pytest.mark.parametrize(("box", "stride"), [(4, 4), (5, 3)])
-def test_equals_brute_force(ndim: int, box: int, stride: int, of: str) -> None:
+@pairwise(ndim=[2, 3], of=TARGETS, sides=[(4, 4), (5, 3)])
+def test_equals_brute_force(ndim: int, sides: tuple[int, int], of: str) -> None:
+    box, stride = sides
     shape = {2: (11, 5), 3: (9, 8, 5)}[ndim]
     model = predictor(unet(ndim, in_channels=2), (8,) * ndim)
     image = volume(shape, 2)

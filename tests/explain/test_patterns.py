@@ -25,6 +25,7 @@ from esegeta.model import held_still
 from esegeta.predict import Predictor
 from tests.builders import NORMS, predictor, unet, volume
 from tests.oracles import frozen, monai_prediction, relative_gap, with_coefficients
+from tests.pairwise import pairwise
 
 
 def one_window(network: nn.Module, shape: tuple[int, ...]) -> Predictor:
@@ -168,8 +169,7 @@ def test_attribution_of_a_linear_network_adds_up_to_the_target(ndim: int) -> Non
     assert found.facts.more == {"patterns_fitted_on": "the explained volume itself"}
 
 
-@pytest.mark.parametrize("kind", NORMS)
-@pytest.mark.parametrize("method", [PatternNet, PatternAttribution])
+@pairwise(ndim=[2, 3], kind=NORMS, method=[PatternNet, PatternAttribution])
 def test_windows_add_up_to_the_map_through_the_whole_blend(
     ndim: int, kind: str, method: type[PatternNet]
 ) -> None:

@@ -115,8 +115,11 @@ def test_only_active_windows_are_run_and_the_rest_is_zero(
         assert (data[0][(slice(0, 8),) * ndim] != 0).any()
 
 
-@pytest.mark.parametrize("keep", [0.5, 0.8])
-@pytest.mark.parametrize("features", [None, Features("blocks", side_mm=4.0)], ids=["smooth", "4mm"])
+@pytest.mark.parametrize(
+    ("features", "keep"),
+    [(None, 0.8), (Features("blocks", side_mm=4.0), 0.5)],
+    ids=["smooth", "4mm"],
+)
 def test_maps_come_as_close_as_their_errors_say(features: Features | None, keep: float) -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8), batch_size=60)
     target = frozen(model, image)

@@ -27,6 +27,7 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import linear, predictor, unet, volume
 from tests.oracles import everywhere, frozen, linear_weights, relative_gap
+from tests.pairwise import pairwise
 
 SHAPES = {2: (11, 9), 3: (9, 8, 7)}
 BLOCKS = Features("blocks", side_mm=5.0)
@@ -82,8 +83,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("channels", ["together", "each"])
-@pytest.mark.parametrize("name", METHODS)
+@pairwise(ndim=[2, 3], name=METHODS, channels=["together", "each"])
 def test_of_a_linear_network_each_feature_is_worth_its_sum(
     ndim: int, name: str, channels: str
 ) -> None:

@@ -47,6 +47,7 @@ from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting, Failing
 from tests.oracles import gradient_of, relative_gap, state_of
+from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 LAYER = "model.1.submodule"  # at half the resolution, within a skip connection
@@ -87,9 +88,12 @@ def case(ndim: int, kind: str = "prelu_batch") -> tuple[Predictor, Volume]:
     return predictor(network, (8,) * ndim, batch_size=3), volume(SHAPES[ndim], 2)
 
 
-@pytest.mark.parametrize("reduce", ["sum", "mean"])
-@pytest.mark.parametrize("layer", ["model.0.conv", LAYER, "model.1"])
-@pytest.mark.parametrize("kind", ["prelu_batch", "relu_instance"])
+@pairwise(
+    ndim=[2, 3],
+    kind=["prelu_batch", "relu_instance"],
+    layer=["model.0.conv", LAYER, "model.1"],
+    reduce=["sum", "mean"],
+)
 def test_value_and_gradient_are_those_of_the_whole_graph(
     ndim: int, kind: str, layer: str, reduce: str
 ) -> None:

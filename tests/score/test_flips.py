@@ -51,6 +51,7 @@ from tests.builders import SHAPES, affine_of, pointwise, predictor, unet, volume
 from tests.contracts.test_every_explainer import ROWS
 from tests.networks import symmetric
 from tests.oracles import everywhere, frozen, with_coefficients
+from tests.pairwise import pairwise
 
 SYMMETRIC_SHAPE = (12, 8, 12)
 DETERMINISTIC = [name for name in EXPLAINERS if not EXPLAINERS[name].traits.stochastic]
@@ -73,7 +74,9 @@ def likeness(one: Tensor, other: Tensor) -> tuple[float, float]:
     return float(cosine), float(stats.spearmanr(a, b).statistic)
 
 
-@pytest.mark.parametrize("method", DETERMINISTIC)
+@pytest.mark.parametrize(
+    ("ndim", "method"), [(2 + place % 2, method) for place, method in enumerate(DETERMINISTIC)]
+)
 def test_a_network_without_left_and_right_gives_one(ndim: int, method: str) -> None:
     """Kernels are their own mirrors, windows and boxes lie symmetrically."""
     shape = SYMMETRIC_SHAPE[:ndim]
@@ -116,8 +119,7 @@ def truth_for(image: Volume) -> Tensor:
     return torch.randint(0, 3, image.grid.shape, generator=generator)
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("name", TARGETS)
+@pairwise(ndim=[2, 3], activation=["softmax", "sigmoid"], name=TARGETS)
 def test_equals_explaining_the_flipped_function(ndim: int, activation: str, name: str) -> None:
     """A network that flips its input and flips back, explained at the image as it was."""
     num_outputs = 3

@@ -19,6 +19,7 @@ from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Smooth
 from tests.oracles import disguised, everywhere, frozen, monai_prediction
+from tests.pairwise import pairwise
 
 
 def scores_of(attribution: Attribution, model: object, **options: float) -> dict[str, float]:
@@ -39,7 +40,7 @@ def perturb_with(shifts: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     return lambda inputs: (shifts, inputs - shifts)
 
 
-@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize(("ndim", "num_channels"), [(2, 2), (3, 1)])
 def test_the_gradient_of_a_linear_network_is_perfect(ndim: int, num_channels: int) -> None:
     model = predictor(linear(ndim, num_channels, kernel=3), (4,) * ndim)
     image = volume(SHAPES[ndim], num_channels)
@@ -54,8 +55,7 @@ def test_the_gradient_of_a_linear_network_is_perfect(ndim: int, num_channels: in
     assert scaled["infidelity"] > 1
 
 
-@pytest.mark.parametrize("of", ["logit", "log_probability"])
-@pytest.mark.parametrize("num_channels", [1, 2])
+@pairwise(ndim=[2, 3], num_channels=[1, 2], of=["logit", "log_probability"])
 def test_equals_captum_on_the_same_perturbations(ndim: int, num_channels: int, of: str) -> None:
     model = predictor(unet(ndim, in_channels=num_channels), (8,) * ndim)
     image = volume(SHAPES[ndim], num_channels)

@@ -21,11 +21,11 @@ from esegeta.score.infidelity import random_boxes
 from esegeta.score.sensitivity_n import random_coalitions, subset_sizes
 from tests.builders import SHAPES, affine_of, linear, predictor, volume
 from tests.oracles import disguised, everywhere, frozen
+from tests.pairwise import pairwise
 from tests.score.brute_force import BLOCKS, context, scene_of_unet, value_of
 
 
-@pytest.mark.parametrize("baseline", ["zero", "mean", "noisy_linear"])
-@pytest.mark.parametrize("num_channels", [1, 2])
+@pairwise(ndim=[2, 3], num_channels=[1, 2], baseline=["zero", "mean", "noisy_linear"])
 def test_the_slopes_of_a_linear_network_foresee_every_removal(
     ndim: int, num_channels: int, baseline: str
 ) -> None:
@@ -85,8 +85,7 @@ def test_a_target_that_never_changes_is_undefined() -> None:
     assert len(judged.curves[0].y) > 1
 
 
-@pytest.mark.parametrize("perturbation", ["square", "supervoxels"])
-@pytest.mark.parametrize("num_channels", [1, 2])
+@pairwise(ndim=[2, 3], num_channels=[1, 2], perturbation=["square", "supervoxels"])
 def test_removals_of_a_linear_network_are_foreseen(
     ndim: int, num_channels: int, perturbation: str
 ) -> None:

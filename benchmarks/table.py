@@ -1,4 +1,4 @@
-"""The table that `bench.py` prints: its lines, and the machine they were measured on."""
+"""The table that the benchmarks print: its lines, and the machine they were measured on."""
 
 from __future__ import annotations
 

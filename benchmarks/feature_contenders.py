@@ -1,4 +1,4 @@
-"""Both sides of `bench.py` over features: the same coalitions, ours and captum's way."""
+"""Both sides of the rows over features: the same coalitions, ours and captum's way."""
 
 from __future__ import annotations
 

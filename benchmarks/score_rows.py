@@ -1,15 +1,15 @@
-"""The rows of `bench.py` about scores: what curves, robustness and memory take."""
+"""The rows about scores: what curves, robustness and memory take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench_run import Bench, difference_line, memory_lines, time_lines
-from bench_table import Line
+from benchmarks.run import BenchmarkRun, difference_line, memory_lines, time_lines
+from benchmarks.table import Line
 
 
-def curve(bench: Bench) -> Iterator[Line]:
+def curve(bench: BenchmarkRun) -> Iterator[Line]:
     side, window, start, region = (64, 32, 12, 10) if bench.quick else (128, 64, 24, 20)
     row = f"deletion curve {side}^3, 50 steps of 200 supervoxels, local target, plain predictor"
     features = 60 if bench.quick else 200
@@ -24,7 +24,7 @@ def curve(bench: Bench) -> Iterator[Line]:
     yield difference_line(row, ours, other)
 
 
-def sensitivity(bench: Bench) -> Iterator[Line]:
+def sensitivity(bench: BenchmarkRun) -> Iterator[Line]:
     """Two runs less what both do before: the frozen target and the map that is judged."""
     side = 64 if bench.quick else 128
     row = f"sensitivity_max {side}^3, 10 samples, local target, explanations"
@@ -37,7 +37,7 @@ def sensitivity(bench: Bench) -> Iterator[Line]:
         yield Line(row, figure, f"{work:.2f} s", f"{unit:.2f} s", work / unit, must)
 
 
-def score_memory(bench: Bench) -> Iterator[Line]:
+def score_memory(bench: BenchmarkRun) -> Iterator[Line]:
     from esegeta.score import SCORES
 
     side = 64 if bench.quick else 96

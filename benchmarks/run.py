@@ -1,4 +1,4 @@
-"""Contenders of `bench.py`, each alone in its process, and lines of what they took."""
+"""Contenders, each alone in a process of its own, and lines of what they took."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench_table import Line
+from benchmarks.job import DissectionJob, Job, MapJob
+from benchmarks.table import Line
 
-if TYPE_CHECKING:
-    from bench_dissect import DissectJob
-    from bench_work import Job
-
-PROGRAM = Path(__file__).with_name("bench.py")
+ROOT = Path(__file__).resolve().parent.parent
+PROCESSES: dict[type[Job], str] = {
+    MapJob: "benchmarks.map_process",
+    DissectionJob: "benchmarks.dissection_process",
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The options of one run of the benchmark."""
+class BenchmarkRun:
+    """The options of one run of the benchmarks, and what its rows note."""
 
     device: str
     threads: int
@@ -60,17 +60,15 @@ class Bench:
     def side(self) -> int:
         return 96 if self.quick else 192
 
-    def job(self, contender: str, side: int | None = None, region: int | None = None) -> Job:
+    def job(self, contender: str, side: int | None = None, region: int | None = None) -> MapJob:
         """Return a job on a cube of 64^3 windows; a region of 20^3 unless given."""
-        from bench_work import Job
-
         window = 32 if self.quick else 64
         region = (10 if self.quick else 20) if region is None else region
         side = side or self.side
         shape = (side, side, side)
-        return Job(contender, shape, window, region, self.batch_size, self.device, self.threads)
+        return MapJob(contender, shape, window, region, self.batch_size, self.device, self.threads)
 
-    def run(self, *jobs: Job | DissectJob) -> list[Result]:
+    def run(self, *jobs: Job) -> list[Result]:
         """Run jobs in turns, `repeat` times each."""
         runs: list[list[Result]] = [[] for _ in jobs]
         for _ in range(self.repeat):
@@ -86,13 +84,12 @@ class Bench:
             for results in runs
         ]
 
-    def _run_once(self, job: Job | DissectJob, name: str) -> Result:
+    def _run_once(self, job: Job, name: str) -> Result:
         file = self.folder / name
-        kind = "work" if hasattr(job, "window") else "dissect"
-        words = [sys.executable, str(PROGRAM), kind, json.dumps(asdict(job)), str(file)]
+        words = [sys.executable, "-m", PROCESSES[type(job)], json.dumps(asdict(job)), str(file)]
         # Threads that spin while they wait would make a busy machine look like a slow program.
         env = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-        done = subprocess.run(words, check=False, capture_output=True, text=True, env=env)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=env, cwd=ROOT)
         if done.returncode:
             raise SystemExit(f"{job.contender} failed:\n{done.stderr}")
         values = json.loads(done.stdout.splitlines()[-1])

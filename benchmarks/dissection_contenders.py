@@ -1,4 +1,4 @@
-"""What `bench.py` measures of dissection, against the forward passes alone.
+"""Both sides of the row about dissection, against the forward passes alone.
 
 The network is the shipped one for CT, its volumes are cubes of 64^3 of the shipped CT, one window
 each; in 2D the shipped one for CT slices, and axial slices of 128^2.
@@ -6,21 +6,16 @@ each; in 2D the shipped one for CT slices, and axial slices of 128^2.
 
 from __future__ import annotations
 
-import json
-import time
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 import yaml
-from bench_memory import Memory
 
+from benchmarks.job import DissectionJob
 from esegeta.config import load_config
 from esegeta.dissection.all_counts import Counts
 from esegeta.workflow import Silence
@@ -46,7 +41,6 @@ LAYERS = {
 """Layers from the first to the last of the network, and how many of their units are taken."""
 
 SIDES = {3: 64, 2: 128}
-NUM_UNITS = 31
 CONCEPTS: dict[str, Any] = {
     "spleen": 1,
     "kidneys": 2,
@@ -79,25 +73,7 @@ def crops(ndim: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         )
 
 
-@dataclass(frozen=True)
-class DissectJob:
-    """One side of a row at one setting.
-
-    Args:
-        contender: `forward`, `dissect` (thresholds and overlaps), or `dissect_all` (with the
-            draws of chance and the thresholds of other cases, too).
-        ndim: 2 or 3.
-        cases: number of volumes or images.
-        threads: of torch.
-    """
-
-    contender: str
-    ndim: int
-    cases: int
-    threads: int = 2
-
-
-def write_experiment(job: DissectJob, folder: Path) -> Path:
+def write_experiment(job: DissectionJob, folder: Path) -> Path:
     """Write images, labels and the config of a job."""
     cases = []
     for number, (image, labels) in enumerate(crops(job.ndim, job.cases)):
@@ -132,7 +108,7 @@ def write_experiment(job: DissectJob, folder: Path) -> Path:
     return path
 
 
-def build(job: DissectJob, folder: Path) -> Session:
+def build(job: DissectionJob, folder: Path) -> Session:
     """Build a dissection of 31 units."""
     dissection = build_dissection(load_config(write_experiment(job, folder)))
     counts = LAYERS[job.ndim]
@@ -158,30 +134,8 @@ def dissect_all(session: Session) -> None:
     session.held_out_iou(all_counts, unit_thresholds)
 
 
-CONTENDERS: dict[str, Callable[[Session], None]] = {
+DISSECTIONS: dict[str, Callable[[Session], None]] = {
     "forward": forward,
     "dissect": dissect,
     "dissect_all": dissect_all,
 }
-
-
-def work_dissection(job: DissectJob) -> None:
-    """Run one side and print what it took, as `bench_work.work` does."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(job.threads)
-    memory = Memory(torch.device("cpu"))
-    with TemporaryDirectory() as folder:
-        session = build(job, Path(folder))
-        case = session.cases[0]
-        session.dissection.basis.predictor.predict(session.reading(case).image())
-        base_mb = memory.now()
-        memory.reset()
-        start, cpu_start = time.perf_counter(), time.process_time()
-        CONTENDERS[job.contender](session)
-        took = {
-            "seconds": time.perf_counter() - start,
-            "cpu_seconds": time.process_time() - cpu_start,
-            "base_mb": base_mb,
-        }
-        memory.note("work")
-    print(json.dumps({**took, "peak_mb": memory.peaks["work"], "peaks": memory.peaks}))

@@ -1,0 +1,48 @@
+"""Every row of the benchmarks asks for contenders that its process knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import dissection_contenders, map_process
+from benchmarks.__main__ import ROWS
+from benchmarks.job import DissectionJob, Job, MapJob
+from benchmarks.run import BenchmarkRun, Result
+from benchmarks.smallest import smallest_method, smallest_score
+from esegeta.explain import EXPLAINERS
+from esegeta.score import SCORES
+
+MEASURED = [name for name in ROWS if name not in ("help", "demo")]
+
+
+class Recorder(BenchmarkRun):
+    """A run that starts no process and says that each job took longer than the one before."""
+
+    def run(self, *jobs: Job) -> list[Result]:
+        self.notes.extend(job.contender for job in jobs)
+        known = {MapJob: map_process.CONTENDERS, DissectionJob: dissection_contenders.DISSECTIONS}
+        for job in jobs:
+            assert job.contender in known[type(job)]
+        file = self.folder / "map.pt"
+        torch.save(torch.ones(2), file)
+        took = range(len(jobs), 0, -1)
+        return [Result(n, n, n, 0.0, {"freeze": n, "work": n}, file) for n in took]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_row_has_its_contenders(quick: bool, tmp_path: Path) -> None:
+    bench = Recorder("cpu", 1, 1, 1, quick, tmp_path)
+    for name in MEASURED:
+        lines = list(ROWS[name](bench))
+        assert lines
+        assert any(line.ratio is not None and line.ratio > 0 for line in lines)
+    asked = {*map_process.CONTENDERS, *dissection_contenders.DISSECTIONS}
+    assert asked <= set(bench.notes)
+
+
+def test_every_method_and_score_has_a_cheapest_form() -> None:
+    assert all(type(smallest_method(name)) is type(make()) for name, make in EXPLAINERS.items())
+    assert all(type(smallest_score(name)) is type(make()) for name, make in SCORES.items())
