@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Cotangent, Pieces
+from esegeta.predict import Cotangent, Pieces, WindowSum
 
 WindowMap = Callable[[Pieces, Tensor], Tensor]
 """From windows and their shares `N L *W` to each window's own map of `c_t`, `N A *W`."""
@@ -39,11 +39,10 @@ def sum_over_windows(
     cotangent = objective.cotangent() if cotangent is None else cotangent
     shares = predictor.shares(windows, cotangent)
     channels = x.shape[1] if num_channels is None else num_channels
-    total = x.new_zeros((channels, *windows.padded_shape))
+    total = WindowSum(windows, x, num_channels=channels)
     objective.tally.evaluations += 1
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, objective.active(cotangent)):
             maps = window_map(pieces, shares.of(pieces, pieces.crops.device))
-            for box, patch in zip(pieces.boxes, maps.detach().to(x), strict=True):
-                total[(slice(None), *box)] += patch
-    return windows.crop(total.mul_(shares.scale)).contiguous()
+            total.add(pieces.windows, maps)
+    return total.result()[0].mul_(shares.scale).contiguous()

@@ -23,18 +23,10 @@ from torch.autograd.function import once_differentiable
 from esegeta.axes import Batch, Logits, Mask
 from esegeta.errors import ModelError
 from esegeta.model import Labels, first_tensor, held_still
-from esegeta.predict.shares import (
-    Cotangent,
-    CotangentShares,
-    Pieces,
-    Pull,
-    Pullback,
-    active_windows,
-    by_company,
-    inner,
-    power_of_two_above,
-)
-from esegeta.predict.windows import WindowPlan, Windows, spot
+from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
+from esegeta.predict.cotangent import Cotangent, active_windows, power_of_two_above
+from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
+from esegeta.predict.windows import WindowPlan, Windows
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -85,21 +77,12 @@ class Predictor:
         """
         windows = self.windows(x)
         chosen = range(len(windows)) if over is None else windows.touching(over)
-        weights = windows.importance(x.device, x.dtype)
-        total: Tensor | None = None
+        blend = WindowBlend(windows, x, num_images=x.shape[0])
         with torch.no_grad(), held_still(self.network):
             for pieces in self.pieces(x, windows, chosen):
-                logits = self.run(pieces.crops, windows).to(x.device, x.dtype)
-                if total is None:
-                    channels = logits.shape[1]
-                    total = x.new_zeros((x.shape[0], channels, *windows.padded_shape))
-                for place, image, box in zip(
-                    range(len(logits)), pieces.images, pieces.boxes, strict=True
-                ):
-                    total[spot(image, box)].addcmul_(logits[place], weights)
-            assert total is not None
-            total /= windows.coverage(x.device, x.dtype)
-        return windows.crop(total)
+                logits = self.run(pieces.crops, windows)
+                blend.add(pieces.windows, logits, images=pieces.images)
+            return blend.result()
 
     def pull_back(
         self, x: Batch, cotangent: Cotangent, *, active: Sequence[int] | None = None
@@ -132,7 +115,7 @@ class Predictor:
         if actives is None:
             actives = [active_windows(windows, cotangent) for cotangent in cotangents]
         pulls = [
-            Pull(x, windows, self.shares(windows, cotangent), frozenset(active))
+            PullbackSum(x, windows, self.shares(windows, cotangent), frozenset(active))
             for cotangent, active in zip(cotangents, actives, strict=True)
         ]
         with held_still(self.network):
@@ -194,12 +177,10 @@ class Predictor:
         todo = [(image, window) for image in range(x.shape[0]) for window in active]
         for start in range(0, len(todo), self.batch_size):
             group = todo[start : start + self.batch_size]
-            boxes = tuple(windows.boxes[window] for _, window in group)
-            crops = torch.stack(
-                [padded[spot(image, box)] for (image, _), box in zip(group, boxes, strict=True)]
-            )
             images, indices = zip(*group, strict=True)
-            yield Pieces(crops.to(self.device_for(x)), images, indices, boxes)
+            crops = windows.cut(padded, indices, images=images).to(self.device_for(x))
+            boxes = tuple(windows.boxes[window] for window in indices)
+            yield Pieces(crops, images, indices, boxes)
 
     def run(self, crops: Batch, windows: Windows) -> Logits:
         """Run the network on windows; a 2D network sees slices without their thin axis."""

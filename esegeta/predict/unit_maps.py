@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from esegeta.axes import Batch
 from esegeta.errors import ModelError
 from esegeta.model import find_layer, first_tensor, held_still
+from esegeta.predict.blend import WindowBlend
 from esegeta.predict.layer_grid import LayerGrid, Positions
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.windows import Windows
@@ -65,20 +66,18 @@ def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list
     windows = predictor.windows(x)
     layers = {units.layer for units in wanted}
     grids: dict[str, LayerGrid] = {}
-    totals: list[Tensor] = []
+    blends: list[WindowBlend] = []
     with torch.no_grad(), held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, range(len(windows))):
             seen = read_layers(predictor, pieces.crops, windows, layers)
-            if not totals:
+            if not blends:
                 grids = {name: LayerGrid.of(windows, seen[name]) for name in layers}
-                totals = [grids[units.layer].zeros(len(units), x) for units in wanted]
-            for units, total in zip(wanted, totals, strict=True):
-                patches = seen[units.layer][:, units.first : units.stop].to(x)
-                weights = grids[units.layer].importance(x.device, x.dtype)
-                grids[units.layer].add(total, pieces.windows, patches * weights)
+                blends = [WindowBlend(grids[units.layer], x) for units in wanted]
+            for units, blend in zip(wanted, blends, strict=True):
+                blend.add(pieces.windows, seen[units.layer][:, units.first : units.stop])
     found = []
-    for units, total in zip(wanted, totals, strict=True):
-        total /= grids[units.layer].coverage(x.device, x.dtype)
+    for units, blend in zip(wanted, blends, strict=True):
+        total = blend.result()[0]
         if not bool(torch.stack(total.aminmax()).isfinite().all()):
             raise ModelError(
                 f'layer "{units.layer}": activations are NaN or Inf',

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -143,6 +144,34 @@ class Windows:
         )
         index: tuple[Any, ...] = (..., *inner)
         return data[index]
+
+    @property
+    def extent(self) -> Shape:
+        """Voxels along each axis of what windows are put on: the padded volume's."""
+        return self.padded_shape
+
+    def cut(
+        self, padded: Tensor, windows: Sequence[int], *, images: Sequence[int] | None = None
+    ) -> Float[Tensor, "N C *W"]:
+        """Return windows of a padded batch `B C *S`, of the first image where none is named."""
+        owners = [0] * len(windows) if images is None else images
+        boxes = self.boxes
+        return torch.stack(
+            [
+                padded[spot(image, boxes[index])]
+                for image, index in zip(owners, windows, strict=True)
+            ]
+        )
+
+    def put(
+        self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place."""
+        part = total[(slice(None), *self.boxes[window])]
+        if weights is None:
+            part += patch
+        else:
+            part.addcmul_(patch, weights)
 
     def importance(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return the blending weight of each voxel of a window, above zero."""

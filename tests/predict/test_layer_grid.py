@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.predict import LayerGrid, WindowPlan, Windows, spread, upsample
+from esegeta.predict import (
+    LayerGrid,
+    WindowBlend,
+    WindowPlan,
+    Windows,
+    WindowSum,
+    spread,
+    upsample,
+)
 from esegeta.volume import Grid
 from tests.builders import affine_of
 
@@ -63,8 +71,9 @@ def slow_sum(windows: Windows, patches: Tensor, grid: LayerGrid) -> Tensor:
 def test_sums_go_where_the_positions_lie_and_are_kept(laid: tuple[Windows, Tensor]) -> None:
     windows, patches = laid
     grid = LayerGrid.of(windows, patches)
-    total = grid.zeros(2, patches)
-    grid.add(total, range(len(windows)), patches)
+    placed = WindowSum(grid, patches)
+    placed.add(range(len(windows)), patches)
+    total = placed.result()[0]
     torch.testing.assert_close(total, slow_sum(windows, patches, grid))
     kept = patches.transpose(0, 1).flatten(1).sum(dim=1)
     torch.testing.assert_close(total.flatten(1).sum(dim=1), kept)
@@ -77,9 +86,9 @@ def test_blends_keep_heights(laid: tuple[Windows, Tensor]) -> None:
     assert weights.shape == patches.shape[2:]
     mean = windows.importance(patches.device, patches.dtype).mean()
     torch.testing.assert_close(weights.mean(), mean)
-    total = grid.zeros(2, patches)
-    grid.add(total, range(len(windows)), torch.full_like(patches, 2.5) * weights)
-    total /= grid.coverage(patches.device, patches.dtype)
+    blend = WindowBlend(grid, patches)
+    blend.add(range(len(windows)), torch.full_like(patches, 2.5))
+    total = blend.result()[0]
     torch.testing.assert_close(total, torch.full_like(total, 2.5))
     torch.testing.assert_close(grid.to_voxels(total), torch.full((2, *windows.shape), 2.5).double())
 
@@ -97,7 +106,7 @@ def test_one_window_is_resampled_as_by_itself(ndim: int) -> None:
     patch = torch.randn(1, 2, *(4, 4, 3)[:ndim])
     grid = LayerGrid.of(windows, patch)
     total = grid.zeros(2, patch)
-    grid.add(total, [0], patch)
+    grid.put(total, 0, patch[0])
     torch.testing.assert_close(total, patch[0])
     torch.testing.assert_close(grid.to_voxels(total), upsample(patch, windows)[0])
 
@@ -106,8 +115,8 @@ def test_spreading_keeps_the_sum_within_the_volume(laid: tuple[Windows, Tensor])
     windows, patches = laid
     voxels = windows.crop(spread(patches, windows)) if len(windows) == 1 else None
     placed = torch.zeros((2, *windows.padded_shape)).double()
-    for box, patch in zip(windows.boxes, spread(patches, windows), strict=True):
-        placed[(slice(None), *box)] += patch
+    for window, patch in enumerate(spread(patches, windows)):
+        windows.put(placed, window, patch)
     inside = windows.crop(placed)
     kept = patches.transpose(0, 1).flatten(1).sum(dim=1)
     torch.testing.assert_close(inside.flatten(1).sum(dim=1), kept)

@@ -30,8 +30,8 @@ def by_hand(model: object, x: torch.Tensor, units: Units) -> torch.Tensor:
             grid = LayerGrid.of(windows, patch)
             total, weight = grid.zeros(len(units), x), grid.zeros(1, x)
         importance = grid.importance(x.device, x.dtype)
-        grid.add(total, [place], patch * importance)
-        grid.add(weight, [place], importance[None, None])
+        grid.put(total, place, patch[0] * importance)
+        grid.put(weight, place, importance[None])
     return total / weight
 
 

@@ -17,7 +17,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
-from esegeta.predict import Cotangent, Pieces, require_graph, spot
+from esegeta.predict import Cotangent, Pieces, require_graph
 
 TARGET_NODES = 32
 """Of the quadrature along the logits, for targets that are not linear in them."""
@@ -123,7 +123,7 @@ def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         crops = pieces.crops.requires_grad_(True)
-        baseline = torch.stack([padded[spot(0, box)] for box in pieces.boxes]).to(crops.device)
+        baseline = windows.cut(padded, pieces.windows).to(crops.device)
         logits, before = lift(objective.run, crops, baseline)
         require_graph(logits)
         changes.append(gain(before, logits, share) * scale)

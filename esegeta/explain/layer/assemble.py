@@ -20,7 +20,17 @@ from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerResult
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Cotangent, LayerGrid, Pieces, Positions, Windows, spread, upsample
+from esegeta.predict import (
+    Cotangent,
+    LayerGrid,
+    Pieces,
+    Positions,
+    WindowBlend,
+    Windows,
+    WindowSum,
+    spread,
+    upsample,
+)
 
 PatchMap = Callable[[Pieces, Tensor], Tensor]
 """From windows and their shares `N L *W` to a map of the layer in each window, `N 1 *layer`."""
@@ -41,19 +51,18 @@ class LayerSum:
         self._objective = objective
         self._windows = objective.windows
         self._resample = resample
-        self._voxels = objective.x.new_zeros((1, *self._windows.padded_shape))
+        self._voxels = WindowSum(self._windows, objective.x, num_channels=1)
         self._grid: LayerGrid | None = None
-        self._positions: Tensor | None = None
+        self._positions: WindowSum | None = None
 
     def add(self, pieces: Pieces, patches: Tensor) -> None:
         """Add the maps of these windows, `N 1 *layer`."""
-        patches = patches.detach().to(self._voxels)
-        if self._grid is None or self._positions is None:
+        patches = patches.detach().to(self._objective.x)
+        if self._positions is None:
             self._grid = LayerGrid.of(self._windows, patches)
-            self._positions = self._grid.zeros(1, self._voxels)
-        self._grid.add(self._positions, pieces.windows, patches)
-        for box, patch in zip(pieces.boxes, self._resample(patches, self._windows), strict=True):
-            self._voxels[(slice(None), *box)] += patch
+            self._positions = WindowSum(self._grid, self._objective.x, num_channels=1)
+        self._positions.add(pieces.windows, patches)
+        self._voxels.add(pieces.windows, self._resample(patches, self._windows))
 
     def add_windows(self, patch_map: PatchMap, *, cotangent: Cotangent | None = None) -> None:
         """Add the maps of all windows that the target touches.
@@ -75,15 +84,15 @@ class LayerSum:
 
     def result(self) -> LayerResult:
         """Return the maps; cut to the volume where it was padded."""
-        voxels = self._windows.crop(self._voxels).contiguous()
-        return LayerResult(voxels, self._positions, self._grid)
+        positions = None if self._positions is None else self._positions.result()[0]
+        return LayerResult(self._voxels.result()[0].contiguous(), positions, self._grid)
 
     @property
     def total(self) -> float:
         """What the layer's positions add up to."""
         if self._positions is None:
             return 0.0
-        return float(self._positions.sum(dtype=torch.float64))
+        return float(self._positions.result().sum(dtype=torch.float64))
 
 
 def blend_layer(
@@ -97,25 +106,20 @@ def blend_layer(
         combine: from activations `N K *layer` to `N 1 *layer`.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
-    importance = windows.importance(x.device, x.dtype)
-    voxels = x.new_zeros((1, *windows.padded_shape))
+    voxels = WindowBlend(windows, x)
     grid: LayerGrid | None = None
-    positions = weights = x.new_zeros(0)
+    positions: WindowBlend | None = None
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, range(len(windows))):
             _, activation = read(objective, site, pieces.crops)
             patches = combine(activation).to(x)
-            if grid is None:
+            if positions is None:
                 grid = LayerGrid.of(windows, patches)
-                positions = grid.zeros(1, x)
-                weights = grid.importance(x.device, x.dtype)
-            grid.add(positions, pieces.windows, patches * weights)
-            for box, patch in zip(pieces.boxes, upsample(patches, windows), strict=True):
-                voxels[(slice(None), *box)].addcmul_(patch, importance)
-    assert grid is not None
-    positions /= grid.coverage(x.device, x.dtype)
-    voxels /= windows.coverage(x.device, x.dtype)
-    return LayerResult(windows.crop(voxels).contiguous(), positions, grid)
+                positions = WindowBlend(grid, x)
+            positions.add(pieces.windows, patches)
+            voxels.add(pieces.windows, upsample(patches, windows))
+    assert positions is not None
+    return LayerResult(voxels.result()[0].contiguous(), positions.result()[0], grid)
 
 
 PART_OF_A_VOLUME = 0.25
@@ -158,20 +162,19 @@ class LayerFields:
         """Return the units' activations, blended over all windows as the logits are, `K *G`."""
         objective, grid = self.objective, self.grid
         predictor, windows, x = objective.predictor, objective.windows, objective.x
-        total = grid.zeros(len(units), x)
-        weights = grid.importance(x.device, x.dtype)
+        blend = WindowBlend(grid, x)
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, range(len(windows))):
                 _, activation = read(objective, self.site, pieces.crops)
-                patches = activation.index_select(1, units.to(activation.device)).to(x)
-                grid.add(total, pieces.windows, patches * weights)
-        return total.div_(grid.coverage(x.device, x.dtype))
+                patches = activation.index_select(1, units.to(activation.device))
+                blend.add(pieces.windows, patches)
+        return blend.result()[0]
 
     def slopes(self, units: Tensor) -> Positions:
         """Return the target's gradient by the units' activations, summed over windows, `K *G`."""
         objective, grid = self.objective, self.grid
         predictor, windows, x = objective.predictor, objective.windows, objective.x
-        total = grid.zeros(len(units), x)
+        total = WindowSum(grid, x, num_channels=len(units))
         cotangent = objective.cotangent()
         shares = predictor.shares(windows, cotangent)
         objective.tally.evaluations += 1
@@ -179,6 +182,5 @@ class LayerFields:
             for pieces in predictor.pieces(x, windows, objective.active(cotangent)):
                 share = shares.of(pieces, pieces.crops.device)
                 _, slope = slope_at(objective, self.site, pieces.crops, share)
-                patches = slope.index_select(1, units.to(slope.device))
-                grid.add(total, pieces.windows, patches.to(x))
-        return total.mul_(shares.scale)
+                total.add(pieces.windows, slope.index_select(1, units.to(slope.device)))
+        return total.result()[0].mul_(shares.scale)

@@ -14,7 +14,7 @@ from esegeta.axes import Logits
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
 from esegeta.model import deepest_layer, find_layer, held_still, list_layers
-from esegeta.predict import Pieces, Windows, spot
+from esegeta.predict import Pieces, WindowBlend, Windows, inner
 
 Change = Callable[[Tensor], Tensor]
 """From a layer's output for a batch of windows to what the rest of the network shall see."""
@@ -160,7 +160,7 @@ def value_changed(objective: Objective, site: Site, prepare: Prepare) -> float:
     with held_still(predictor.network):
         for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
             logits, _ = read(objective, site, pieces.crops, prepare(pieces))
-            value += _inner(logits, shares.of(pieces, logits.device))
+            value += float(inner(logits, shares.of(pieces, logits.device)).sum())
     return value * shares.scale
 
 
@@ -173,18 +173,9 @@ def predict_changed(objective: Objective, site: Site, prepare: Prepare) -> Logit
         prepare: gives the change for each batch of windows; may run the network.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
-    importance = windows.importance(x.device, x.dtype)
-    total: Tensor | None = None
+    blend = WindowBlend(windows, x)
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, objective.target.touched(windows)):
             logits, _ = read(objective, site, pieces.crops, prepare(pieces))
-            if total is None:
-                total = x.new_zeros((1, logits.shape[1], *windows.padded_shape))
-            for box, patch in zip(pieces.boxes, logits.to(x), strict=True):
-                total[spot(0, box)].addcmul_(patch, importance)
-    assert total is not None
-    return windows.crop(total / windows.coverage(x.device, x.dtype))
-
-
-def _inner(logits: Tensor, share: Tensor) -> float:
-    return float((logits * share).flatten(1).sum(dim=1, dtype=torch.float64).sum())
+            blend.add(pieces.windows, logits)
+    return blend.result()

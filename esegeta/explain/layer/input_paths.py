@@ -19,7 +19,7 @@ from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
-from esegeta.predict import Cotangent, Pieces, spot
+from esegeta.predict import Cotangent, Pieces
 
 Node = tuple[float, float]
 """A place on a path, 0 at the baseline and 1 at the image, and its weight in a mean over it."""
@@ -49,8 +49,7 @@ def legs(
 def crops_of(objective: Objective, data: Image, pieces: Pieces) -> Tensor:
     """Return the same windows of another image of the volume's shape, `N C *W`."""
     padded = objective.windows.pad(data[None])
-    crops = torch.stack([padded[spot(0, box)] for box in pieces.boxes])
-    return crops.to(pieces.crops.device)
+    return objective.windows.cut(padded, pieces.windows).to(pieces.crops.device)
 
 
 def completeness(total: float, change: float) -> dict[str, float]:

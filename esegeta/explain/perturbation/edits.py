@@ -22,7 +22,7 @@ from torch import Tensor
 from esegeta.axes import Logits
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Box, spot
+from esegeta.predict import Box, WindowBlend, inner
 
 
 class Edits(ABC):
@@ -103,9 +103,8 @@ class EditedTarget:
 
     def run(self, group: Sequence[Run], edits: Edits | None) -> Logits:
         """Run the network on a few edited windows, and count them."""
-        crops = torch.stack(
-            [self._padded[spot(0, self.windows.boxes[window])] for window, _ in group]
-        ).to(self.objective.predictor.device_for(self._padded))
+        crops = self.windows.cut(self._padded, [window for window, _ in group])
+        crops = crops.to(self.objective.predictor.device_for(self._padded))
         for crop, (window, edit) in zip(crops, group, strict=True):
             if edit is not None and edits is not None:
                 edits.apply(edit, crop, self.windows.boxes[window])
@@ -161,8 +160,8 @@ class _Linear:
         for group in grouped(missing, self._target.objective.predictor.batch_size):
             logits = self._target.run(group, edits)
             share = self._shares.at([window for window, _ in group], logits.device)
-            worth = (logits * share).flatten(1).sum(dim=1, dtype=torch.float64)
-            table[known : known + len(group)] = worth.to(table) * self._shares.scale
+            worth = inner(logits, share).to(table) * self._shares.scale
+            table[known : known + len(group)] = worth
             known += len(group)
         self._table = table
 
@@ -180,9 +179,6 @@ class _Any:
         self._target = target
         self._logits = target.objective.logits()
         self._value = target.objective.target.value(self._logits)[0]
-        x = target.objective.x
-        self._importance = target.windows.importance(x.device, x.dtype)
-        self._coverage = target.windows.coverage(x.device, x.dtype)
         self._unchanged: dict[int, Tensor] = {}
         self._known: dict[tuple[tuple[int, Hashable], ...], Tensor] = {}
 
@@ -214,22 +210,21 @@ class _Any:
 
     def _moved(self, edit: int, touched: list[int], edits: Edits) -> Logits:
         """Return the prediction under an edit, where the target looks at it."""
-        windows, objective = self._target.windows, self._target.objective
-        total = objective.x.new_zeros((1, self._logits.shape[1], *windows.padded_shape))
+        objective = self._target.objective
+        blend = WindowBlend(self._target.windows, objective.x)
         anew = 2 * len(touched) > len(self._target.seen)
         runs = [Run(window, edit) for window in touched]
         for group in grouped(runs, objective.predictor.batch_size):
-            after = self._target.run(group, edits).to(total)
+            after = self._target.run(group, edits).to(objective.x)
             for (window, _), logits in zip(group, after, strict=True):
                 gained = logits if anew else logits - self._before(window)
-                total[spot(0, windows.boxes[window])] += gained * self._importance
+                blend.add_weighted([window], gained[None] * blend.weights)
         if not anew:
-            return self._logits + windows.crop(total / self._coverage)
+            return self._logits + blend.result()
         for window in self._target.seen:
-            if window in touched:
-                continue
-            total[spot(0, windows.boxes[window])] += self._before(window) * self._importance
-        return windows.crop(total / self._coverage)
+            if window not in touched:
+                blend.add_weighted([window], self._before(window)[None] * blend.weights)
+        return blend.result()
 
     def _before(self, window: int) -> Tensor:
         """Return the unedited logits of a window, `L *W`, of which the latest few are kept."""

@@ -15,8 +15,7 @@ from esegeta.dissection.places import Places
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
-from esegeta.predict import read_windows
-from esegeta.predict.shares import Pieces
+from esegeta.predict import Pieces, read_windows
 from esegeta.volume import Case
 from esegeta.workflow import TaskResult
 from esegeta.workflow.dissect.kept import keep, kept

@@ -1,11 +1,12 @@
-"""A linear function of the logits, as few masks: what a linear target is, and its cotangent too.
+"""The cotangent dR/dy that goes back to windows: one number for each logit, or a few masks.
 
-A dense cotangent is as large as the prediction, `L *S`; the sum of the liver's logits over a mask
-is one mask.
+A dense cotangent is as large as the prediction, `L *S`; that of a linear target, such as the sum of
+the liver's logits over a mask, is one mask.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -115,3 +116,23 @@ def add_forms(forms: Sequence[LinearForm]) -> LinearForm:
     """Return the sum of forms over the same logits."""
     terms = tuple(term for form in forms for term in form.terms)
     return replace(forms[0], terms=terms)
+
+
+Cotangent = Float[Tensor, "#B L *S"] | LinearForm
+"""dR/dy: one for each image of a batch, or one for all of them, as a linear target's is."""
+
+
+def power_of_two_above(cotangent: Cotangent) -> float:
+    """Return the smallest power of two above every magnitude; 1 where all are zero."""
+    if isinstance(cotangent, LinearForm):
+        peak = cotangent.peak()
+    else:
+        peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
+    return 2.0 ** math.frexp(peak)[1] if peak > 0 else 1.0
+
+
+def active_windows(windows: Windows, cotangent: Cotangent) -> list[int]:
+    """Return the windows on which a cotangent is not zero everywhere."""
+    if isinstance(cotangent, LinearForm):
+        return windows.touching(cotangent.support())
+    return windows.touching(cotangent.any(dim=1).any(dim=0))

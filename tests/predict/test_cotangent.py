@@ -9,7 +9,7 @@ import torch
 
 from esegeta.explain import IntegratedGradients, Occlusion, Saliency
 from esegeta.predict import LinearForm, Term, active_windows, add_forms
-from esegeta.predict.shares import power_of_two_above
+from esegeta.predict.cotangent import power_of_two_above
 from esegeta.targets import Box, Scene, VoxelTarget
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Smooth

@@ -1,0 +1,214 @@
+"""Where windows are blended: the sum, the blend and its transpose, and nothing else in the package.
+
+    sum_t p_t                       `WindowSum`: gradients, and maps that add up over windows
+    sum_t w_t * p_t / sum_t w_t     `WindowBlend`: logits and activations, whose heights are kept
+    w_t * g_t / sum_t w_t           `CotangentShares`: what a window's output answers for
+
+The third is the transpose of the second: `<blend(p), g> = sum_t <p_t, share_t(g)>` for all p and g.
+Sums and blends lie on the voxels of a volume or on the positions of a layer. Their buffers are on
+the input's device and in its dtype; patches come from wherever the network is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from esegeta.predict.cotangent import Cotangent, LinearForm
+from esegeta.predict.layer_grid import LayerGrid
+from esegeta.predict.windows import Box, Windows, spot
+
+Lattice = Windows | LayerGrid
+"""What patches of windows are put on: the voxels of a volume, or the positions of a layer."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A few windows on the network's device, with what places them in the volume.
+
+    Args:
+        crops: the windows' input, `N C *W`.
+        images: index of the image in the batch, for each window.
+        windows: index into `Windows.boxes`, for each window.
+        boxes: the same windows' boxes in the padded volume.
+    """
+
+    crops: Tensor
+    images: tuple[int, ...]
+    windows: tuple[int, ...]
+    boxes: tuple[Box, ...]
+
+
+class WindowSum:
+    """Patches of windows, added up where they belong: `sum_t p_t`.
+
+    One buffer, `B K` times the lattice, is all the memory that it takes.
+
+    Args:
+        lattice: what patches are put on.
+        like: has the device and the dtype that the buffer is to have, as the input does.
+        num_images: B.
+        num_channels: K; as many as the first patches have where None.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        like: Tensor,
+        *,
+        num_images: int = 1,
+        num_channels: int | None = None,
+    ) -> None:
+        self._lattice = lattice
+        self._like = like
+        self._num_images = num_images
+        self._num_channels = num_channels
+        self._buffer: Tensor | None = None
+
+    def add(
+        self,
+        windows: Sequence[int],
+        patches: Float[Tensor, "N K *W"],
+        *,
+        images: Sequence[int] | None = None,
+    ) -> None:
+        """Add the patches of some windows.
+
+        Args:
+            windows: index into `Windows.boxes` for each patch.
+            patches: any device and dtype; graphs that they have are left.
+            images: index of each patch's image in the batch; the first where None.
+        """
+        self._put(windows, patches, images)
+
+    def result(self) -> Float[Tensor, "B K *S"]:
+        """Return the sum, cut to the volume where that was padded: a view of the buffer.
+
+        Raises:
+            ValueError: nothing was added, and nobody said how many channels there are.
+        """
+        return self._lattice.crop(self._filled(self._num_channels))
+
+    def _put(
+        self,
+        windows: Sequence[int],
+        patches: Tensor,
+        images: Sequence[int] | None,
+        weights: Tensor | None = None,
+    ) -> None:
+        buffer = self._filled(patches.shape[1])
+        owners = [0] * len(windows) if images is None else images
+        placed = patches.detach().to(buffer)
+        for image, window, patch in zip(owners, windows, placed, strict=True):
+            self._lattice.put(buffer[image], window, patch, weights=weights)
+
+    def _filled(self, num_channels: int | None) -> Tensor:
+        if self._buffer is None:
+            if num_channels is None:
+                raise ValueError("nothing was added, so that the number of channels is unknown")
+            # Not before the first patches: the network's own peak of memory may be behind them.
+            shape = (self._num_images, num_channels, *self._lattice.extent)
+            self._buffer = self._like.new_zeros(shape)
+        return self._buffer
+
+
+class WindowBlend(WindowSum):
+    """Patches of windows, averaged where windows overlap: `sum_t w_t * p_t / sum_t w_t`.
+
+    With all windows the weights add up to one. Where some are left out, what they would have added
+    is missing: the result is right wherever none of them lies.
+
+    Args:
+        lattice: what patches are put on.
+        like: has the device and the dtype that the buffer is to have, as the input does.
+        num_images: B.
+        num_channels: K; as many as the first patches have where None.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        like: Tensor,
+        *,
+        num_images: int = 1,
+        num_channels: int | None = None,
+    ) -> None:
+        super().__init__(lattice, like, num_images=num_images, num_channels=num_channels)
+        self.weights = lattice.importance(like.device, like.dtype)
+
+    def add(
+        self,
+        windows: Sequence[int],
+        patches: Float[Tensor, "N K *W"],
+        *,
+        images: Sequence[int] | None = None,
+    ) -> None:
+        """Add the patches of some windows, each times the windows' importance."""
+        self._put(windows, patches, images, self.weights)
+
+    def add_weighted(self, windows: Sequence[int], patches: Float[Tensor, "N K *W"]) -> None:
+        """Add patches that are multiplied by `weights` already.
+
+        `add` multiplies and adds in one step where the device can, which rounds once, not twice.
+        """
+        self._put(windows, patches, None)
+
+    def result(self) -> Float[Tensor, "B K *S"]:
+        """Return the blend, cut to the volume; the buffer is given away, and the next is empty.
+
+        Raises:
+            ValueError: nothing was added, and nobody said how many channels there are.
+        """
+        buffer = self._filled(self._num_channels)
+        self._buffer = None
+        buffer /= self._lattice.coverage(buffer.device, buffer.dtype)
+        return self._lattice.crop(buffer)
+
+
+class CotangentShares:
+    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`.
+
+    Args:
+        windows: over the volume.
+        cotangent: `B L *S`, or `1 L *S` or a linear form for all images of a batch.
+        scale: results are to be multiplied by it; a power of two rounds nothing.
+    """
+
+    def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
+        self.scale = scale
+        self._boxes = windows.boxes
+        self._padded = (
+            cotangent.padded(windows)
+            if isinstance(cotangent, LinearForm)
+            else windows.pad(cotangent)
+        )
+        self._weights = windows.importance(cotangent.device, cotangent.dtype)
+        self._coverage = windows.coverage(cotangent.device, cotangent.dtype)
+
+    def of(self, pieces: Pieces, device: torch.device) -> Tensor:
+        """Return the share of each window of each image, `N L *W`, divided by `scale`."""
+        places = zip(pieces.images, pieces.boxes, strict=True)
+        return torch.stack([self._share(image, box) for image, box in places]).to(device)
+
+    def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
+        """Return the share of each of these windows of the first image, divided by `scale`."""
+        shares = [self._share(0, self._boxes[window]) for window in windows]
+        return torch.stack(shares).to(device)
+
+    def _share(self, image: int, box: Box) -> Tensor:
+        return self._part(image, box) * (self._weights / self._coverage[box] / self.scale)
+
+    def _part(self, image: int, box: Box) -> Tensor:
+        if isinstance(self._padded, LinearForm):
+            return self._padded.crop(box)
+        # A linear target has one cotangent for all images of a batch.
+        return self._padded[spot(image if len(self._padded) > 1 else 0, box)]
+
+
+def inner(logits: Tensor, share: Tensor) -> Float[Tensor, " N"]:
+    """Return `<share, logits>` of each window, summed in float64."""
+    return (logits * share).flatten(1).sum(dim=1, dtype=torch.float64)

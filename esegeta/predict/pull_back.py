@@ -1,0 +1,99 @@
+"""What goes back through the windows: the gradient of a target by the input, and its value.
+
+    gradient = sum_t vjp(x_t, share_t),    share_t = w_t * g_t / sum w
+
+Several targets share the forward pass of a window: it goes back once for each that it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Batch, Scalars
+from esegeta.predict.blend import CotangentShares, Pieces, WindowSum, inner
+from esegeta.predict.windows import Windows
+
+
+@dataclass(frozen=True)
+class Pullback:
+    """What a backward pass through the windows gives.
+
+    Args:
+        gradient: of the target by the input, `B C *S`.
+        value: `sum_t <w_t g_t / sum w, net(x_t)>` for each image of the batch: the value of the
+            target where it is linear in the prediction.
+        num_active: windows that the cotangent touched.
+        num_windows: all windows.
+    """
+
+    gradient: Batch
+    value: Scalars
+    num_active: int
+    num_windows: int
+
+
+class PullbackSum:
+    """The gradient and the value of one cotangent, as they are gathered from windows.
+
+    Args:
+        x: the input, `B C *S`.
+        windows: over it.
+        shares: of the cotangent.
+        active: the windows that it touches.
+    """
+
+    def __init__(
+        self, x: Tensor, windows: Windows, shares: CotangentShares, active: frozenset[int]
+    ) -> None:
+        self._shares = shares
+        self._active = active
+        self._gradient = WindowSum(windows, x, num_images=x.shape[0], num_channels=x.shape[1])
+        self._value = torch.zeros(x.shape[0], device=x.device, dtype=torch.float64)
+
+    def wants(self, pieces: Pieces) -> bool:
+        """Tell whether the cotangent touches any of these windows."""
+        return not self._active.isdisjoint(pieces.windows)
+
+    def add(self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool) -> None:
+        """Go back from the logits of windows to their input."""
+        share = self._shares.of(pieces, logits.device)
+        (slope,) = torch.autograd.grad(
+            logits, crops, share.to(logits.dtype), retain_graph=keep_graph
+        )
+        # A window beside the cotangent adds zeros, or NaN where its slopes are infinite.
+        touched = [place for place, index in enumerate(pieces.windows) if index in self._active]
+        windows = [pieces.windows[place] for place in touched]
+        images = [pieces.images[place] for place in touched]
+        self._gradient.add(
+            windows, slope if len(touched) == len(slope) else slope[touched], images=images
+        )
+        worth = inner(logits.detach(), share).to(self._value.device)
+        for place, image in zip(touched, images, strict=True):
+            self._value[image] += worth[place]
+
+    def result(self, windows: Windows) -> Pullback:
+        """Return what was gathered."""
+        scale = self._shares.scale
+        gradient = self._gradient.result()
+        if scale != 1:
+            # In place: a second tensor of the volume's size would be the peak of memory.
+            gradient.mul_(scale)
+        return Pullback(gradient.contiguous(), self._value * scale, len(self._active), len(windows))
+
+
+def by_company(actives: Sequence[Sequence[int]]) -> list[int]:
+    """Return all active windows, those that touch the same targets next to each other.
+
+    A batch of windows then seldom goes back for a target that only some of them touch.
+    """
+    if len(actives) == 1:
+        return list(actives[0])
+    touched: dict[int, list[int]] = {}
+    for place, active in enumerate(actives):
+        for window in active:
+            touched.setdefault(window, []).append(place)
+    return sorted(touched, key=lambda window: (touched[window], window))
