@@ -27,14 +27,8 @@ from PIL import Image
 
 from esegeta.explain import EXPLAINERS
 from esegeta.report import PredictionFiles
-from esegeta.report.overlay import (
-    Canonical,
-    Plane,
-    centre_of_mass,
-    draw_plane,
-    peak_of,
-    planes_of,
-)
+from esegeta.report.map_figures import Canonical, centre_of_mass, draw_plane, peak_of
+from esegeta.report.planes import Plane, planes_of
 from esegeta.volume import Case, Grid, Reading, read_volume, reorient_like
 from esegeta.volume.load import read_header
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from esegeta.dissection.above import Above, above_by_units
@@ -137,19 +138,15 @@ def q_values(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
         q_(i) = min over j >= i of p_(j) m / j
 
+    They are few, one for each unit and concept, and are adjusted on the CPU.
+
     Source: Benjamini and Hochberg, J. R. Statist. Soc. B 57 (1995).
     """
-    flat = p.flatten()
-    known = ~flat.isnan()
-    ordered, places = flat[known].sort()
-    count = len(ordered)
-    steps = ordered * count / torch.arange(1, count + 1, dtype=p.dtype, device=p.device)
-    adjusted = steps.flip(0).cummin(0).values.flip(0).clamp(max=1) if count else steps
-    found = torch.empty_like(ordered)
-    found[places] = adjusted
-    result = flat.clone()
-    result[known] = found
-    return result.reshape(p.shape)
+    known = ~p.isnan()
+    result = p.clone()
+    adjusted = false_discovery_control(p[known].cpu().numpy(), method="bh")
+    result[known] = torch.from_numpy(adjusted).to(p)
+    return result
 
 
 CHANCES: dict[str, type[Chance]] = {kind.name: kind for kind in (CircularShift, Permutation)}

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from esegeta.report.regions import CHANNEL_COLOURS
+from esegeta.report.style import (
+    CHANNEL_COLOURS,
+    MUTED,
+    new_figure,
+    panel_grid,
+    save_cropped,
+    style_panel,
+)
 
-DPI = 110
 PANELS_A_ROW = 4
 WIDEST_RATIO = 1000.0
 """Where magnitudes differ by more than this the axis is logarithmic."""
@@ -65,16 +69,13 @@ def draw_boxes(path: Path, page: BoxPage) -> None:
     Boxes are quartiles, whiskers reach the last value within 1.5 times the box, and a line goes
     through the median. A method that has one value has a point.
     """
-    num_columns = min(len(page.panels), PANELS_A_ROW)
-    num_rows = -(-len(page.panels) // num_columns)
+    num_rows, num_columns = panel_grid(len(page.panels), PANELS_A_ROW)
     row_height = 0.9 + len(page.methods) * (0.12 + 0.12 * len(page.models))
     name_width = 0.4 + 0.085 * max(len(name) for name in page.methods)
-    size = (name_width + 3.3 * num_columns, num_rows * row_height + 0.8)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((name_width + 3.3 * num_columns, num_rows * row_height + 0.8))
     axes = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
     for axis, panel in zip(axes.flat, page.panels, strict=False):
-        _draw_panel(axis, panel, page)
+        _draw_score(axis, panel, page)
     for axis in axes.flat[len(page.panels) :]:
         axis.set_axis_off()
     for axis in axes[:, 0]:
@@ -84,10 +85,10 @@ def draw_boxes(path: Path, page: BoxPage) -> None:
         handles = [Patch(facecolor=colour, label=name) for name, colour in colours]
         figure.legend(handles=handles, loc="outside upper right", fontsize=9, ncols=len(handles))
     figure.suptitle(page.title, fontsize=12, x=0.01, ha="left")
-    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+    save_cropped(path, figure)
 
 
-def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
+def _draw_score(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
     for row in range(0, len(page.methods), 2):
         axis.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0)
     thick = 0.8 / len(page.models)
@@ -102,12 +103,12 @@ def _draw_panel(axis: Any, panel: BoxPanel, page: BoxPage) -> None:
         _draw_points_at(axis, found, _colour(place))
     _scale(axis, np.array([value for values in panel.values.values() for value in values]))
     axis.set_title(panel.score, fontsize=10)
-    axis.set_xlabel(ARROWS[panel.better], fontsize=8, color="#444444")
-    axis.tick_params(axis="x", labelsize=8)
+    axis.set_xlabel(ARROWS[panel.better], fontsize=8, color=MUTED)
+    style_panel(axis, "x")
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)
 
 
 def _draw_boxes_at(axis: Any, boxes: Mapping[float, np.ndarray], thick: float, colour: str) -> None:

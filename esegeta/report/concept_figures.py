@@ -9,15 +9,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from esegeta.dissection import Effect
-from esegeta.report.retraining_figure import COLOURS
-from esegeta.report.wrap import wrap
+from esegeta.report.style import (
+    DIVERGING,
+    GROUP_COLOURS,
+    new_figure,
+    save_figure,
+    style_panel,
+    wrap,
+)
 
-DPI = 110
 ROW_INCHES = 1.15
 
 HATCHES = ("", "////", "....", "xxxx")
@@ -30,8 +34,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 def draw_concepts(path: Path, counts: Counts, categories: Mapping[str, str], title: str) -> None:
     """Write the bars of concepts as PNG; see `concepts_figure`."""
-    figure = concepts_figure(counts, categories, title)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    save_figure(path, concepts_figure(counts, categories, title))
 
 
 def concepts_figure(counts: Counts, categories: Mapping[str, str], title: str) -> Figure:
@@ -50,8 +53,7 @@ def concepts_figure(counts: Counts, categories: Mapping[str, str], title: str) -
     num_columns = max(round(math.sqrt(len(shown) * ROW_INCHES / room)), 1)
     num_rows = max(math.ceil(len(shown) / num_columns), 1)
     width = room * num_columns
-    figure = Figure(figsize=(width, ROW_INCHES * num_rows + 2.1), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, ROW_INCHES * num_rows + 2.1))
     axes = list(figure.subplots(num_rows, num_columns, squeeze=False, sharey=True).T.flat)
     looks = _looks(categories)
     colours = [looks[category] for category in categories.values()]
@@ -82,9 +84,9 @@ def _looks(categories: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return colour and hatch of each category."""
     found = {}
     for place, category in enumerate(dict.fromkeys(categories.values())):
-        turn, colour = divmod(place, len(COLOURS))
+        turn, colour = divmod(place, len(GROUP_COLOURS))
         found[category] = {
-            "facecolor": COLOURS[colour],
+            "facecolor": GROUP_COLOURS[colour],
             "hatch": HATCHES[turn % len(HATCHES)],
             "edgecolor": "white",
             "linewidth": 0,
@@ -96,9 +98,8 @@ def _draw_bars(axis: Any, own: Mapping[str, int], looks: Sequence[Mapping[str, A
     for place, (number, look) in enumerate(zip(own.values(), looks, strict=True)):
         axis.bar(place, number, width=0.7, **look)
     axis.set_xlim(-0.6, len(own) - 0.4)
-    axis.spines[["top", "right"]].set_visible(False)
+    style_panel(axis, "y")
     axis.yaxis.get_major_locator().set_params(integer=True)
-    axis.tick_params(axis="y", labelsize=8)
     axis.set_ylabel("units", fontsize=8)
 
 
@@ -122,7 +123,7 @@ def _left_out(count: int) -> list[str]:
 
 def draw_effects(path: Path, cells: Sequence[tuple[str, str, Effect]], title: str) -> None:
     """Write the effects of switching units off as PNG; see `effects_figure`."""
-    effects_figure(cells, title).savefig(path, dpi=DPI, facecolor="white")
+    save_figure(path, effects_figure(cells, title))
 
 
 def effects_figure(cells: Sequence[tuple[str, str, Effect]], title: str) -> Figure:
@@ -140,10 +141,9 @@ def effects_figure(cells: Sequence[tuple[str, str, Effect]], title: str) -> Figu
     values = np.array([[known[name, label].effect for label in labels] for name in rows])
     peak = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0, 0.05)
     width = 3.2 + 1.25 * len(labels)
-    figure = Figure(figsize=(width, 1.4 + 0.5 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, 1.4 + 0.5 * len(rows)))
     axis = figure.add_subplot()
-    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad=UNKNOWN_COLOUR)
+    colours = matplotlib.colormaps[DIVERGING].with_extremes(bad=UNKNOWN_COLOUR)
     image = axis.imshow(values, cmap=colours, vmin=-peak, vmax=peak, aspect="auto")
     for row, name in enumerate(rows):
         for column, label in enumerate(labels):

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
-from esegeta.report.curves import CurveRow, draw_curves
+from esegeta.report.csv_tables import CurveRow
+from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
 from esegeta.report.names import PredictionFiles, TaskFiles
-from esegeta.report.overlay import draw_overlay
 from esegeta.report.record import read_sidecar
-from esegeta.report.regions import draw_regions
+from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
     Volume,
     atomic_path,
@@ -25,18 +25,6 @@ from esegeta.volume import (
     write_map_on_grid,
     write_text,
 )
-
-LABEL_COLOURS = (
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#f0e442",
-    "#0072b2",
-    "#d55e00",
-    "#cc79a7",
-    "#999999",
-)
-"""Okabe and Ito's palette: tells labels apart for colour-blind readers too."""
 
 
 def save_attribution(

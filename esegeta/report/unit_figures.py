@@ -9,24 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from esegeta.axes import Mask
-from esegeta.report.overlay import (
-    GREY_PERCENTILES,
+from esegeta.report.planes import (
     Plane,
     canonical,
     draw_ends,
+    draw_outline,
+    draw_slice,
     ends_of,
+    frame_slice,
+    grey_range,
     planes_of,
+    size_of,
 )
-from esegeta.report.wrap import wrap
+from esegeta.report.style import new_figure, save_figure, wrap
 from esegeta.volume import Volume
 
 UNIT_COLOUR, CONCEPT_COLOUR = "#ff7f0e", "#00c8ff"
-DPI = 110
 PANEL_INCHES = 2.9
 """The longer side of the largest panel in a row."""
 
@@ -104,20 +106,18 @@ def panels_of(
     """
     image, grid = canonical(volume.data[channel], volume)
     masks = [canonical(mask.float(), volume)[0] > 0.5 for mask in (unit, concept)]
-    low, high = np.percentile(image, GREY_PERCENTILES)
+    grey = grey_range(image)
     both = masks[0] & masks[1]
     shown = next((mask for mask in (both, masks[0], masks[1]) if mask.any()), both)
     panels = []
     for plane in planes_of(image.shape):
         place = _best_slice(shown, plane)
         image_, unit_, concept_ = (array[place].T for array in (image, *masks))
-        width = grid.spacing_mm[plane.horizontal] * image_.shape[1]
-        height = grid.spacing_mm[plane.vertical] * image_.shape[0]
         heading = f"{title} {plane.title}".strip()
         if volume.num_channels > 1:
             heading = f"{heading}, {_channel_name(volume, channel)}"
-        grey = (float(low), max(float(high), float(low) + 1e-6))
-        size_mm, ends = (width, height), ends_of(plane, volume, grid)
+        size_mm = size_of(image_.shape, plane, grid.spacing_mm)
+        ends = ends_of(plane, volume, grid)
         panels.append(Panel(heading, image_, unit_, concept_, size_mm, grey, plane.mirrored, ends))
     return panels
 
@@ -126,7 +126,7 @@ def draw_unit(
     path: Path, title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]
 ) -> None:
     """Write the figure of a unit as PNG; see `unit_figure`."""
-    unit_figure(title, names, rows).savefig(path, dpi=DPI, facecolor="white")
+    save_figure(path, unit_figure(title, names, rows))
 
 
 def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]) -> Figure:
@@ -145,8 +145,7 @@ def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Pane
     width = max(sum(widths), 2 * PANEL_INCHES)
     heading = wrap(title, width, 9)
     num_lines = heading.count("\n") + 1
-    figure = Figure(figsize=(width, sum(heights) + 0.45 + 0.16 * num_lines), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, sum(heights) + 0.45 + 0.16 * num_lines))
     ratios = {"width_ratios": widths, "height_ratios": heights}
     axes = figure.subplots(len(lines), len(widths), squeeze=False, gridspec_kw=ratios)
     for row, line in zip(axes, lines, strict=True):
@@ -199,14 +198,9 @@ def _best_slice(mask: np.ndarray, plane: Plane) -> tuple[Any, ...]:
 
 
 def _draw_panel(axis: Any, panel: Panel, room_inches: float) -> None:
-    width, height = panel.size_mm
-    options = {"origin": "lower", "extent": (0, width, 0, height)}
-    low, high = panel.grey
-    axis.imshow(panel.image, cmap="gray", vmin=low, vmax=high, **options)
+    draw_slice(axis, panel.image, panel.size_mm, panel.grey)
     for mask, colour in ((panel.concept, CONCEPT_COLOUR), (panel.unit, UNIT_COLOUR)):
-        if mask.any() and not mask.all() and min(mask.shape) > 1:
-            axis.contour(mask.astype(float), levels=[0.5], colors=colour, linewidths=1.0, **options)
-    axis.set_xlim((width, 0) if panel.mirrored else (0, width))
-    axis.set_aspect("equal")
+        draw_outline(axis, mask, panel.size_mm, colour, 1.0)
+    frame_slice(axis, panel.size_mm[0], mirrored=panel.mirrored)
     axis.set_title(wrap(panel.title, room_inches, 8), fontsize=8)
     draw_ends(axis, panel.ends)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
-from esegeta.volume import write_text
+from esegeta.report.csv_tables import write_csv
 
 UNIT_COLUMNS = (
     "layer",
@@ -118,15 +116,5 @@ def write_concepts(
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table; floats with all their digits, truths as 1 and 0, NaN as nan."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    write_text(path, stream.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    return repr(value) if isinstance(value, float) else value
+    """Write some columns of rows that are given by name; see `write_csv`."""
+    write_csv(path, columns, ([row[column] for column in columns] for row in rows))

@@ -3,6 +3,8 @@
 Axes are x first, then y downwards, as for NIfTI voxels (and as MONAI's readers give them), so a
 picture of width W and height H becomes an array W x H. Pictures carry no geometry: pixels count
 as 1 mm, in the left-posterior order that viewers show upright.
+
+SimpleITK reads them: pillow would cut colours of 16 bits down to 8.
 """
 
 from __future__ import annotations

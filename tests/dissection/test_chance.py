@@ -121,19 +121,29 @@ def test_masks_that_never_meet_have_a_p_of_one() -> None:
         assert p_of(null, [(one[None], [other])]).tolist() == [[1.0]]
 
 
-def test_adjusted_p_equal_scipy() -> None:
-    p = torch.rand(7, 9, dtype=torch.float64) ** 3
-    expected = stats.false_discovery_control(p.numpy().ravel()).reshape(7, 9)
-    np.testing.assert_allclose(q_values(p).numpy(), expected)
+def adjusted(p: list[float]) -> list[float]:
+    """Return Benjamini and Hochberg's adjusted p-values by their definition."""
+    ordered = sorted(p)
+    steps = [one * len(p) / place for place, one in enumerate(ordered, start=1)]
+    return [min(1.0, *steps[ordered.index(one) :]) for one in p]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_adjusted_p_are_those_of_the_known_alone(ties: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(7, 9, dtype=torch.float64, generator=generator) ** 3
+    p = (p * 50).ceil() / 50 if ties else p
+    expected = np.array(adjusted(p.flatten().tolist())).reshape(7, 9)
+    np.testing.assert_allclose(q_values(p).numpy(), expected, rtol=1e-14)
     holes = p.clone()
     holes[2] = torch.nan
     found = q_values(holes)
     assert found[2].isnan().all()
     kept = ~holes.isnan()
-    np.testing.assert_allclose(
-        found[kept].numpy(), stats.false_discovery_control(holes[kept].numpy())
-    )
+    np.testing.assert_allclose(found[kept].numpy(), adjusted(holes[kept].tolist()), rtol=1e-14)
+    assert holes[2].isnan().all() and torch.equal(holes[kept], p[kept])
     assert q_values(torch.full((2,), torch.nan)).isnan().all()
+    assert q_values(p.float()).dtype == torch.float32
 
 
 def test_no_draws_are_refused() -> None:

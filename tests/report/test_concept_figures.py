@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from esegeta.dissection import Effect
 from esegeta.report import draw_concepts, draw_effects
 from esegeta.report.concept_figures import UNKNOWN_COLOUR, concepts_figure, effects_figure
-from esegeta.report.retraining_figure import COLOURS
+from esegeta.report.style import GROUP_COLOURS
 from tests.report.test_unit_figures import colours
 
 LONG = "a_run_whose_name_is_longer_than_a_figure_of_few_concepts_is_wide_and_goes_on"
@@ -34,7 +34,7 @@ def test_bars_grow_with_units(tmp_path: Path) -> None:
     for count in (1, 4):
         counts = {"l": {"a": count, "b": 0}, "m": {"a": 4, "b": 0}}
         draw_concepts(tmp_path / "c.png", counts, {"a": "x", "b": "x"}, "t")
-        blues.append(colours(tmp_path / "c.png", COLOURS[0]))
+        blues.append(colours(tmp_path / "c.png", GROUP_COLOURS[0]))
     assert blues[1] > 1.3 * blues[0]
 
 
@@ -74,13 +74,13 @@ def test_bars_have_the_colour_of_their_category(categories: tuple[str, ...], leg
     by_concept = dict(zip("abc", categories, strict=True))
     figure = concepts_figure(counts, by_concept, "t")
     drawn = [to_hex(bar.get_facecolor()) for bar in figure.axes[0].patches]
-    assert drawn == [COLOURS["xy".index(category)] for category in categories]
+    assert drawn == [GROUP_COLOURS["xy".index(category)] for category in categories]
     shown = [text.get_text() for box in figure.legends for text in box.get_texts()]
     assert shown == ["x", "y"][:legend]
 
 
 def test_every_category_looks_different() -> None:
-    names = [f"c{k}" for k in range(3 * len(COLOURS))]
+    names = [f"c{k}" for k in range(3 * len(GROUP_COLOURS))]
     figure = concepts_figure({"l": dict.fromkeys(names, 1)}, {name: name for name in names}, "t")
     looks = {(to_hex(bar.get_facecolor()), bar.get_hatch()) for bar in figure.axes[0].patches}
     assert len(looks) == len(names)

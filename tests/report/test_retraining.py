@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from esegeta.report import draw_retraining, write_dice, write_dice_points
-from esegeta.report.retraining_figure import GREY, retraining_figure
+from esegeta.report.retraining import RANDOM_COLOUR, retraining_figure
 from esegeta.retraining import DicePoint, DiceRow
 
 FRACTIONS = (0.2, 0.6)
@@ -55,8 +55,8 @@ def test_curves_are_drawn_as_they_are_tabulated() -> None:
             assert np.allclose(lines[name].get_xdata(), [0, 20, 60, 100])
             inner = [0.52 + extra, 0.56 + extra]
             assert np.allclose(lines[name].get_ydata(), [ends[0], *inner, ends[1]])
-        assert lines["chance"].get_color() == GREY
-        assert lines["method1"].get_color() != GREY
+        assert lines["chance"].get_color() == RANDOM_COLOUR
+        assert lines["method1"].get_color() != RANDOM_COLOUR
         band = axis.collections[-1].get_paths()[0].vertices  # the random ranking's, drawn last
         at_20 = band[np.isclose(band[:, 0], 20)][:, 1]
         assert np.allclose(sorted(set(at_20.round(6))), [0.47, 0.55])
@@ -78,7 +78,7 @@ def test_one_network_a_point_has_no_band(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["retrain.png"]
 
 
-def test_tables_are_tidy(tmp_path: Path) -> None:
+def test_tables_have_one_record_a_line(tmp_path: Path) -> None:
     write_dice(tmp_path, [DiceRow("roar", "ig", 0.1, 3, 0, "liver", math.nan)])
     assert (tmp_path / "retrain.csv").read_text() == (
         "mode,method,fraction,seed,fold,label,dice\nroar,ig,0.1,3,0,liver,nan\n"

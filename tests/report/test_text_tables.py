@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from esegeta.report import Cell, Table, number_text, p_text, to_latex, to_markdown, write_csv
-from esegeta.report.latex import ROWS_A_FLOAT
+from esegeta.report.text_tables import ROWS_A_FLOAT
 
 TABLE = Table(
     "A & B",

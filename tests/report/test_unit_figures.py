@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from esegeta.report import draw_unit, panels_of, telling_channel
-from esegeta.report.overlay import PLANES_3D
+from esegeta.report.planes import PLANES_3D
 from esegeta.report.unit_figures import CONCEPT_COLOUR, UNIT_COLOUR, unit_figure
 from esegeta.volume import Case, Reading, Volume, read_volume, volume_from_tensor
 from tests.builders import affine_of

@@ -34,8 +34,9 @@ def test_grey_png(dtype: type, tmp_path: Path) -> None:
             assert volume.data[0, x, y] == rows[y, x]
 
 
-def test_colour_png_has_three_channels(tmp_path: Path) -> None:
-    rows = levels(3)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colour_png_has_three_channels(dtype: type, tmp_path: Path) -> None:
+    rows = levels(3, dtype=dtype)
     volume = read(save_picture(tmp_path / "a.PNG", rows), num_channels=3, ndim=2)
     np.testing.assert_array_equal(volume.data.numpy(), rows.transpose(2, 1, 0))
 

@@ -168,7 +168,7 @@ def test_a_sidecar_says_what_its_map_is(tmp_path: Path) -> None:
     assert sidecar["warnings"] == []
 
 
-def test_scores_are_tidy(tmp_path: Path) -> None:
+def test_scores_have_one_value_a_line(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, cases=2)
     lab.keys["methods"].append("input_x_gradient")
     lab.keys["scores"] = [

@@ -1,4 +1,4 @@
-"""The picture of trails: layers from left to right, influences between them, trails in colour."""
+"""Trails as a picture and as a graph that other programs read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -14,7 +13,7 @@ from matplotlib.path import Path as Curve
 from matplotlib.transforms import Affine2D
 
 from esegeta.dissection import Trail, TrailEdge, TrailNode
-from esegeta.report.save import LABEL_COLOURS
+from esegeta.report.style import LABEL_COLOURS, MUTED, new_figure, save_figure, wrap
 from esegeta.report.trail_routes import (
     BOX_INCHES,
     COLUMN_INCHES,
@@ -23,9 +22,8 @@ from esegeta.report.trail_routes import (
     lay_board,
     routes,
 )
-from esegeta.report.wrap import wrap
+from esegeta.volume import write_text
 
-DPI = 110
 LARGEST_LINE = 5.0
 MOST_UNITS_IN_WORDS = 4
 BESIDE_INCHES = 0.055
@@ -45,7 +43,7 @@ def draw_trails(
     title: str,
 ) -> None:
     """Write the picture of trails as PNG; see `trails_figure`."""
-    trails_figure(nodes, edges, trails, title).savefig(path, dpi=DPI, facecolor="white")
+    save_figure(path, trails_figure(nodes, edges, trails, title))
 
 
 def trails_figure(
@@ -72,8 +70,7 @@ def trails_figure(
     above = _inches([max(headings, key=lambda text: text.count("\n"))], LAYER_POINTS) + 0.1
     below, top = _inches(words, LEGEND_POINTS) + 0.2, _inches([title], TITLE_POINTS) + 0.1
     total = below + height + above + top
-    figure = Figure(figsize=(width, total))
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, total), layout=None)
     # One unit of the axis is one inch, so that boxes, texts and lanes keep to their sizes.
     axis = figure.add_axes((0, below / total, 1, (height + above) / total))
     axis.set_axis_off()
@@ -84,7 +81,7 @@ def trails_figure(
         _draw_node(axis, node, board, text)
     for column, heading in enumerate(headings):
         spot = ((column + 0.5) * COLUMN_INCHES, height)
-        axis.text(*spot, heading, ha="center", va="bottom", fontsize=LAYER_POINTS, color="#444444")
+        axis.text(*spot, heading, ha="center", va="bottom", fontsize=LAYER_POINTS, color=MUTED)
     handles = [
         Line2D([], [], color=_colour(place), linewidth=3, label=text)
         for place, text in enumerate(words)
@@ -171,3 +168,30 @@ def _draw_node(axis: Any, node: TrailNode, board: Board, text: str) -> None:
     )
     axis.add_patch(box)
     axis.text(x, y, text, ha="center", va="center", fontsize=NODE_POINTS, zorder=4)
+
+
+def write_graphml(path: Path, nodes: Sequence[TrailNode], edges: Sequence[TrailEdge]) -> None:
+    """Write a directed graph as GraphML; every number of its edges is an attribute of them."""
+    import networkx
+
+    graph = networkx.DiGraph(id="trails")
+    for node in nodes:
+        graph.add_node(node.name, **_facts_of_node(node))
+    for edge in edges:
+        graph.add_edge(edge.source.name, edge.target.name, **_facts_of_edge(edge))
+    lines = networkx.generate_graphml(graph, named_key_ids=True)
+    write_text(path, "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', *lines, ""]))
+
+
+def _facts_of_node(node: TrailNode) -> dict[str, str | int | float | bool]:
+    return {
+        "label": node.word,
+        "layer": node.layer,
+        "order": node.order,
+        "units": " ".join(str(unit) for unit in node.units),
+        "is_label": node.is_label,
+    }
+
+
+def _facts_of_edge(edge: TrailEdge) -> dict[str, str | int | float | bool]:
+    return {name: value for name, value in vars(edge).items() if name not in ("source", "target")}

@@ -1,19 +1,22 @@
-"""Pictures: cut through the map's centre of mass, upright, in millimetres, and not blank."""
+"""Figures of a map: over its image, by region, and the curves behind its scores."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from esegeta.explain import Attribution
-from esegeta.report import draw_overlay
-from esegeta.report.overlay import PLANES_3D, _turn, centre_of_mass, planes_of
+from esegeta.explain import Attribution, RegionRow
+from esegeta.report import draw_curves, draw_overlay, draw_regions
+from esegeta.report.map_figures import MOST_REGIONS, _turn, centre_of_mass
 from esegeta.targets import FrozenTarget
 from esegeta.volume import volume_from_tensor
 from tests.builders import affine_of, scene
 from tests.experiments import pointwise_lab, save_image
+from tests.report.test_csv_tables import CURVES
 
 CENTRES = {
     "one voxel": ({(2, 3, 4): 5.0}, (2, 3, 4)),
@@ -113,12 +116,6 @@ def test_slices_are_turned_so_that_axes_point_right_anterior_superior(kind: str)
     np.testing.assert_allclose(turned.spacing_mm, (0.7, 1.9, 3.1))
 
 
-def test_planes_are_shown_as_radiologists_look_at_them() -> None:
-    letters = {plane.title: (plane.ends, plane.mirrored) for plane in PLANES_3D}
-    assert letters["axial"] == letters["coronal"] == (("R", "L"), True)
-    assert letters["sagittal"] == (("P", "A"), False)
-
-
 def test_a_run_writes_its_pictures(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", blob((12, 11, 9), 2.0) - 1)
@@ -126,19 +123,6 @@ def test_a_run_writes_its_pictures(tmp_path: Path) -> None:
     picture = pixels(lab.file("a", "liver", "saliency", "overlay.png"))
     assert count(picture, "red") > 1000
     assert picture.std() > 0.1
-
-
-@pytest.mark.parametrize(
-    ("shape", "titles"),
-    [
-        ((9, 8, 7), ["axial", "coronal", "sagittal"]),
-        ((9, 8, 1), ["axial"]),
-        ((1, 8, 7), ["sagittal"]),
-        ((9, 8), [""]),
-    ],
-)
-def test_planes_have_an_area(shape: tuple[int, ...], titles: list[str]) -> None:
-    assert [plane.title for plane in planes_of(shape)] == titles
 
 
 @pytest.mark.parametrize(
@@ -153,3 +137,69 @@ def test_slices_are_drawn(shape: tuple[int, ...], affine: np.ndarray, tmp_path: 
     map_ = blob(shape, 2.0) if len(shape) == 2 else blob(shape[:2], 2.0)[..., None]
     draw_overlay(tmp_path / "a.png", attribution_of(map_, affine, np.zeros(shape, np.float32)), "a")
     assert imread(tmp_path / "a.png")[..., :3].std() > 0.05
+
+
+def row(atlas: str, region: str, channel: str, share: float, per_ml: float) -> RegionRow:
+    return RegionRow(atlas, region, channel, share, 1.0, 1.0, per_ml, 1.0)
+
+
+def bars_of(figure: Figure) -> dict[tuple[str, str], list[float]]:
+    """Return the lengths of the bars of each panel, from the first region down."""
+    panels = {}
+    left, right = figure.axes[0::2], figure.axes[1::2]
+    for one, other in zip(left, right, strict=True):
+        for side, axis in (("share", one), ("per_ml", other)):
+            panels[one.get_ylabel(), side] = [bar.get_width() for bar in axis.patches]
+    return panels
+
+
+def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
+    rows = [
+        row("image", "all", "t1", 0.7, 2.0),
+        row("image", "all", "t2", 0.3, -1.0),
+        row("organs", "outside", "t1", 0.1, 0.5),
+        row("organs", "outside", "t2", 0.2, -4.0),
+        row("organs", "liver", "t1", 0.6, 3.0),
+        row("organs", "liver", "t2", 0.1, 1.0),
+        row("organs", "gone", "t1", 0.0, math.nan),
+        row("organs", "gone", "t2", 0.0, math.nan),
+    ]
+    path = tmp_path / "regions.png"
+    draw_regions(path, rows, "title", "logit")
+    assert path.stat().st_size > 5000
+    (figure,) = figures
+    panels = bars_of(figure)
+    assert panels["image", "share"] == [0.7, 0.3]
+    assert panels["organs", "share"] == [0.1, 0.6, 0.0, 0.2, 0.1, 0.0]
+    assert panels["organs", "per_ml"] == [0.5, 3.0, 0.0, -4.0, 1.0, 0.0]
+    labels = [text.get_text() for text in figure.axes[2].get_yticklabels()]
+    assert labels == ["outside", "liver", "gone"]
+    low, high = figure.axes[3].get_xlim()
+    assert low == -high < -4
+    assert figure.axes[2].yaxis_inverted()
+
+
+def test_too_many_regions_leave_the_smallest_to_the_table(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    shares = [(place * 37 % 100) / 1000 for place in range(60)]
+    rows = [row("x", f"r{place}", "all", share, 1.0) for place, share in enumerate(shares)]
+    draw_regions(tmp_path / "regions.png", rows, "title", "logit")
+    found = bars_of(figures[0])["x", "share"]
+    assert sorted(found, reverse=True) == sorted(shares, reverse=True)[:MOST_REGIONS]
+
+
+def test_the_picture_has_a_panel_for_each_score_and_a_line_for_each_curve(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    draw_curves(tmp_path / "c.png", CURVES, "a: t, m")
+    first, second = figures[0].axes
+    assert first.get_title() == "deletion"
+    assert [line.get_label() for line in first.lines] == ["most first", "least first"]
+    assert first.lines[1].get_ydata().tolist() == [1.0, 0.5]
+    texts = [tick.get_text() for tick in second.get_xticklabels()]
+    assert texts[1] == "model.0"
+    assert texts[0].startswith("…")
+    assert texts[0].endswith("conv.unit0")
+    assert len(texts[0]) == 20
+    assert (tmp_path / "c.png").stat().st_size > 0

@@ -1,12 +1,15 @@
-"""Text that is wrapped: no line is wider than its room, and nothing is lost."""
+"""One style for all figures: who sets it, and text that keeps to its room."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from esegeta.report.wrap import wrap
+from esegeta import report
+from esegeta.report.style import panel_grid, wrap
 
 TEXTS = {
     "words": "units by concept of a network that was trained on few images",
@@ -37,3 +40,19 @@ def test_names_break_at_their_joints_and_numbers_do_not() -> None:
 
 def test_lines_that_are_there_stay() -> None:
     assert wrap("a\n\nb", 5, 8) == "a\n\nb"
+
+
+def test_only_the_style_makes_and_saves_figures() -> None:
+    makers = [
+        path.name
+        for path in sorted(Path(report.__file__).parent.glob("*.py"))
+        if any(word in path.read_text(encoding="utf-8") for word in ("FigureCanvas", ".savefig("))
+    ]
+    assert makers == ["style.py"]
+
+
+@pytest.mark.parametrize(
+    ("panels", "most", "expected"), [(1, 3, (1, 1)), (3, 3, (1, 3)), (4, 3, (2, 3)), (9, 4, (3, 4))]
+)
+def test_panels_fill_line_by_line(panels: int, most: int, expected: tuple[int, int]) -> None:
+    assert panel_grid(panels, most) == expected

@@ -1,9 +1,10 @@
-"""The picture of trails: edges go from box to box and around others, trails are in colour."""
+"""Trails: edges go from box to box and around others, and the graph is read back whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -12,9 +13,9 @@ from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from esegeta.dissection import TrailEdge, TrailNode, strongest_trails
-from esegeta.report import draw_trails
-from esegeta.report.save import LABEL_COLOURS
-from esegeta.report.trail_figure import EDGE_COLOUR, trails_figure
+from esegeta.report import draw_trails, write_graphml
+from esegeta.report.style import LABEL_COLOURS
+from esegeta.report.trails import EDGE_COLOUR, trails_figure
 
 LABELS = [TrailNode("(logits)", 3, (k,), f"label{k}", is_label=True) for k in (1, 2)]
 NODES = [TrailNode(f"layer{order}", order, (order, 7), "") for order in range(3)]
@@ -168,3 +169,24 @@ def test_long_names_stay_in_boxes_and_picture() -> None:
     scene = axis.get_window_extent()
     assert legend.y1 <= scene.y0 + 0.15 * figure.dpi
     assert title.y0 >= scene.y1
+
+
+def test_the_graph_is_read_back_whole(tmp_path: Path) -> None:
+    organ = TrailNode("net.<1>", 0, (0, 4), 'the "Bläschen" & <liver>')
+    label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
+    alone = TrailNode("net.2", 0, (3,))
+    found = TrailEdge(organ, label, 0.1 + 0.2, 5e-324, 0.0, 1e300, -0.5, 1.0, 0.25)
+    write_graphml(tmp_path / "g.graphml", [organ, alone, label], [found])
+    graph = networkx.read_graphml(tmp_path / "g.graphml")
+    assert graph.is_directed()
+    assert graph.nodes[organ.name] == {
+        "label": organ.concept,
+        "layer": "net.<1>",
+        "order": 0,
+        "units": "0 4",
+        "is_label": False,
+    }
+    assert graph.nodes[label.name]["is_label"] is True
+    assert graph.nodes[alone.name]["label"] == "unit 3"
+    facts = {name: value for name, value in vars(found).items() if name not in ("source", "target")}
+    assert list(graph.edges(data=True)) == [(organ.name, label.name, facts)]

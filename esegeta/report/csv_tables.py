@@ -1,0 +1,186 @@
+"""The CSV tables of a run, one record a line: scores, regions and the points of curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esegeta.errors import RunError, suggest
+from esegeta.explain import RegionRow
+from esegeta.volume import write_text
+
+REGIONS = "regions.csv"
+REGION_COLUMNS = (
+    "case",
+    "target",
+    "method",
+    "atlas",
+    "region",
+    "channel",
+    "share",
+    "signed_sum",
+    "volume_ml",
+    "per_ml",
+    "magnitude_per_ml",
+)
+SCORES = "scores.csv"
+SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
+DIRECTIONS = ("lower", "higher", "none")
+"""Which value of a score is better; `none` where it describes a map and does not judge it."""
+
+CURVES = "curves.csv"
+CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of scores.csv."""
+
+    case: str
+    target: str
+    method: str
+    score: str
+    value: float | None
+    better: str
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One curve of one map; a line of curves.csv for each of its points."""
+
+    case: str
+    target: str
+    method: str
+    score: str
+    curve: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    ticks: tuple[str, ...] = ()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+    """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
+
+    Args:
+        path: where to.
+        columns: the head.
+        rows: each as long as `columns`; None is an empty field.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_text(value) for value in row] for row in rows)
+    write_text(path, stream.getvalue())
+
+
+def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
+    """Write scores.csv: one value a line; NaN where a score is undefined."""
+    lines = (
+        (
+            *(row.case, row.target, row.method, row.score),
+            math.nan if row.value is None else row.value,
+            row.better,
+        )
+        for row in rows
+    )
+    write_csv(root / SCORES, SCORE_COLUMNS, lines)
+
+
+def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -> None:
+    """Write regions.csv: one line a case, target, method, atlas, region and channel."""
+    lines = (
+        (
+            *(case, target, method, row.atlas, row.region, row.channel),
+            *(row.share, row.signed_sum, row.volume_ml, row.per_ml, row.magnitude_per_ml),
+        )
+        for case, target, method, row in rows
+    )
+    write_csv(root / REGIONS, REGION_COLUMNS, lines)
+
+
+def remove_regions(root: Path) -> None:
+    """Remove the table of an earlier run that aggregated its maps, where this one does not."""
+    (root / REGIONS).unlink(missing_ok=True)
+
+
+def region_row(values: Mapping[str, Any]) -> RegionRow:
+    """Return a row as it was before JSON, which has no NaN, made it plain values."""
+    known: dict[str, Any] = {
+        key: math.nan if value is None else value for key, value in values.items()
+    }
+    return RegionRow(**known)
+
+
+def write_curves(root: Path, rows: Iterable[CurveRow]) -> None:
+    """Write curves.csv, a point a line; without a curve there is no such file."""
+    points = [
+        (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
+        for row in rows
+        for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
+    ]
+    if points:
+        write_csv(root / CURVES, CURVE_COLUMNS, points)
+    else:
+        (root / CURVES).unlink(missing_ok=True)
+
+
+def read_scores(root: Path) -> list[ScoreRow]:
+    """Read scores.csv; None where a value is undefined.
+
+    Raises:
+        RunError: it is not there, or a line of it is not as `write_scores` leaves it.
+    """
+    path = root / SCORES
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror})", hint="run the experiment again"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RunError(f"{path}:{line}: is not UTF-8 text") from error
+    lines = _csv_lines(path, text)
+    _, header = next(lines, (1, []))
+    if tuple(header) != SCORE_COLUMNS:
+        raise RunError(f"{path}:1: the columns are not {','.join(SCORE_COLUMNS)}")
+    return [_score_row(fields, f"{path}:{number}") for number, fields in lines]
+
+
+def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise RunError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
+    if len(fields) != len(SCORE_COLUMNS):
+        raise RunError(f"{place}: has {len(fields)} fields in place of {len(SCORE_COLUMNS)}")
+    case, target, method, score, text, better = fields
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise RunError(f'{place}: value "{text}" is no number', hint="nan if undefined") from error
+    if better not in DIRECTIONS:
+        raise RunError(f'{place}: better is "{better}"', hint=suggest(better, DIRECTIONS))
+    return ScoreRow(case, target, method, score, None if math.isnan(value) else value, better)
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return repr(float(value)) if isinstance(value, float) else str(value)

@@ -1,0 +1,104 @@
+"""How every figure looks: canvas, resolution, palettes, panels, and text that keeps to its room."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any, Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 110
+FINE_DPI = 130
+"""Figures of maps and of curves, which have thin lines and single voxels."""
+
+BACKGROUND = "white"
+CROP_INCHES = 0.15
+"""Margin around figures that are cut to what is in them."""
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
+YELLOW, BLUE, VERMILION, PURPLE = "#f0e442", "#0072b2", "#d55e00", "#cc79a7"
+"""Okabe and Ito's palette, which colour-blind readers can tell apart too."""
+
+GREY = "#999999"
+
+LABEL_COLOURS = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, GREY)
+LINE_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+GROUP_COLOURS = (*LINE_COLOURS, BLACK)
+"""Tells methods, and categories of concepts, apart."""
+
+CHANNEL_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
+"""In another order than labels: where channels and models are told apart, labels are not meant."""
+
+MUTED = "#444444"
+"""Lines and words that come second."""
+
+DIVERGING = "RdBu_r"
+"""Colour map of signed values: red above zero, blue below."""
+
+CHARACTER_EM = 0.65
+"""Width of a character of wide lower-case text, as a fraction of the font size."""
+
+POINTS_PER_INCH = 72
+
+
+def new_figure(
+    size_inches: tuple[float, float], *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Return an empty figure that can be drawn without a display.
+
+    Args:
+        size_inches: width and height.
+        layout: `constrained` finds room for all texts; None where the drawing places them itself.
+    """
+    figure = Figure(figsize=size_inches, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(path: Path, figure: Figure, *, dpi: int = DPI) -> None:
+    """Write a figure as PNG."""
+    figure.savefig(path, dpi=dpi, facecolor=BACKGROUND)
+
+
+def save_cropped(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, cut or widened to what is in it."""
+    figure.savefig(path, dpi=DPI, facecolor=BACKGROUND, bbox_inches="tight", pad_inches=CROP_INCHES)
+
+
+def panel_grid(num_panels: int, most_columns: int) -> tuple[int, int]:
+    """Return the numbers of rows and columns in which panels are laid out, line by line."""
+    num_columns = min(num_panels, most_columns)
+    return -(-num_panels // num_columns), num_columns
+
+
+def style_panel(axis: Any, numbered: Literal["x", "y", "both"]) -> None:
+    """Open a panel at the top and to the right, and make the numbers of its axes small.
+
+    Args:
+        axis: the panel.
+        numbered: axes that carry numbers; names on the other one have a size of their own.
+    """
+    axis.tick_params(axis=numbered, labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+class Wrapper(textwrap.TextWrapper):
+    """Breaks lines within names, too: after an underscore, dot, dash or slash."""
+
+    wordsep_re = re.compile(r"(\s+|\S*?[_./-](?=[A-Za-z]))")
+
+
+def wrap(text: str, width_inches: float, points: float) -> str:
+    """Return a text with line breaks, so that no line is wider than it may be.
+
+    Args:
+        text: lines that it has already are kept.
+        width_inches: of the room.
+        points: size of the font.
+    """
+    columns = max(int(width_inches * POINTS_PER_INCH / (CHARACTER_EM * points)), 8)
+    lines = (Wrapper(columns).wrap(line) or [""] for line in text.split("\n"))
+    return "\n".join(line for some in lines for line in some)

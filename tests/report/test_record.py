@@ -1,0 +1,62 @@
+"""The record of a run and its sidecars, written and read back."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from esegeta.errors import RunError
+from esegeta.report import read_record, read_sidecar, write_dataset_files, write_record
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "\x00"])
+def test_a_sidecar_that_cannot_be_read_is_none(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    assert read_sidecar(path) is None
+
+
+def test_a_record_is_json_without_nan(tmp_path: Path) -> None:
+    write_record(tmp_path, {"a": float("nan"), "b": {"c": [float("inf"), 1.5]}, "d": Path("x")})
+    text = (tmp_path / "run.json").read_text()
+    assert json.loads(text) == {"a": None, "b": {"c": [None, 1.5]}, "d": "x"}
+    write_record(tmp_path, {"naïve": "ß"})
+    assert "naïve" in (tmp_path / "run.json").read_text(encoding="utf-8")
+
+
+def test_dataset_files(tmp_path: Path) -> None:
+    write_dataset_files(tmp_path, "liver")
+    content = json.loads((tmp_path / "dataset_description.json").read_text())
+    assert content["Name"] == "liver"
+    assert content["BIDSVersion"]
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset_description.json", ".bidsignore"}
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    write_record(tmp_path, {"state": "complete", "units": []})
+    assert read_record(tmp_path) == {"state": "complete", "units": []}
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "liver").mkdir()
+    with pytest.raises(RunError, match='livr: no such folder; did you mean "liver"'):
+        read_record(tmp_path / "livr")
+    with pytest.raises(RunError, match="no such folder"):
+        read_record(tmp_path / "far" / "away")
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run \(run.json is not there\); `esegeta run`"):
+        read_record(tmp_path)
+    (tmp_path / "liver").mkdir()
+    write_record(tmp_path / "liver", {})
+    with pytest.raises(RunError, match=f"there are runs in it: {tmp_path / 'liver'}"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_record_that_is_no_json(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run.json: cannot be read as JSON"):
+        read_record(tmp_path)
