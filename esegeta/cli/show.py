@@ -27,7 +27,8 @@ def show_layers(config: RunConfig) -> None:
     taken = f"{shape_text(plan.size)}, {reading.num_channels} {word}"
     print(f"one window of {taken}; shapes are C x spatial")
     for layer in probe_layers(network, plan, reading):
-        print(_layer_line(layer))
+        if not layer.holds_weight:
+            print(_layer_line(layer))
 
 
 def show_experiment(experiment: Experiment) -> None:
@@ -58,8 +59,11 @@ def show_retraining(retraining: Retraining) -> None:
 def _layer_line(layer: Layer) -> str:
     depth = layer.name.count(".") + 1 if layer.name else 0
     shape = "not run" if layer.output_shape is None else shape_text(layer.output_shape[1:])
-    name = layer.name or "(network)"
-    return f"{'  ' * depth}{name}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
+    notes = [f"  runs {layer.runs} times"] if layer.runs > 1 else []
+    if layer.returns not in ("", "a tensor"):
+        notes.append(f"  returns {layer.returns}")
+    line = f"{layer.name or '(network)'}  {layer.kind}  {shape}  {layer.num_parameters} parameters"
+    return f"{'  ' * depth}{line}{''.join(notes)}"
 
 
 def show_checked(config: RunConfig, *, device: str | None) -> None:

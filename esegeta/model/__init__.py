@@ -1,22 +1,43 @@
 """Networks, their weights, labels and layers."""
 
-from esegeta.model.census import ALL_LAYERS, UnitLayer, find_unit_layers
-from esegeta.model.device import full_float32, resolve_device
+from esegeta.model.device import full_float32, held_still, resolve_device
+from esegeta.model.hooks import (
+    Change,
+    checkpoints_named,
+    cut_at,
+    held_at,
+    inside_checkpoint,
+    on_input,
+    read_once,
+    run_up_to,
+    switched_off,
+    tap,
+)
+from esegeta.model.inspection import (
+    ALL_LAYERS,
+    Layer,
+    UnitLayer,
+    check_units,
+    deepest_layer,
+    find_listed,
+    find_unit_layers,
+    list_layers,
+    require_map,
+)
 from esegeta.model.labels import Activation, Labels
-from esegeta.model.layers import Layer, deepest_layer, find_layer, first_tensor, list_layers, tap
+from esegeta.model.layers import find_layer, first_tensor
 from esegeta.model.network import (
     build_module_network,
     build_monai_network,
     convolution_signature,
 )
-from esegeta.model.stillness import held_still
-from esegeta.model.switch import held_at, switched_off
-from esegeta.model.unit import UnitNetwork, check_units
+from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
 __all__ = [
     "ALL_LAYERS",
     "Activation",
+    "Change",
     "Labels",
     "Layer",
     "UnitLayer",
@@ -24,20 +45,28 @@ __all__ = [
     "build_module_network",
     "build_monai_network",
     "check_units",
+    "checkpoints_named",
     "convolution_signature",
+    "cut_at",
     "deepest_layer",
     "file_sha256",
     "find_layer",
+    "find_listed",
     "find_unit_layers",
     "first_tensor",
     "full_float32",
     "held_at",
     "held_still",
+    "inside_checkpoint",
     "list_layers",
     "load_weights",
     "network_sha256",
+    "on_input",
+    "read_once",
     "read_state",
+    "require_map",
     "resolve_device",
+    "run_up_to",
     "switched_off",
     "tap",
 ]

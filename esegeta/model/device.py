@@ -1,4 +1,4 @@
-"""Where the network runs."""
+"""Where and how a network runs: its device, full float32, and held still; all is restored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from esegeta.errors import DeviceError
 
@@ -30,6 +31,30 @@ def full_float32() -> Iterator[None]:
     finally:
         for switch, precision in zip(switches, before, strict=True):
             switch.fp32_precision = precision
+
+
+@contextmanager
+def held_still(network: nn.Module) -> Iterator[nn.Module]:
+    """Hold a network in eval mode with its parameters out of the graph and TF32 switched off.
+
+    Parameters that need no gradient let convolutions drop the input they would keep for their
+    weights' gradient. Train flags and `requires_grad` are as before on leaving, also after an
+    exception.
+    """
+    training = [(module, module.training) for module in network.modules()]
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for module, _ in training:
+            module.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with full_float32():
+            yield network
+    finally:
+        for module, flag in training:
+            module.training = flag
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -1,140 +1,118 @@
-"""Layers by name, their output shapes, and taps that read them during a forward pass."""
+"""Layers by name, and what they return: a tensor, or a tuple, list or dict that holds some."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from esegeta.axes import Shape
 from esegeta.errors import LayerError, suggest
 
-
-@dataclass(frozen=True)
-class Layer:
-    """One module of a network as it was seen in a forward pass.
-
-    Args:
-        name: as `get_submodule` takes it; empty for the network itself.
-        kind: class of the module.
-        output_shape: `B C *S` of its (first) output tensor, or None if it never ran.
-        num_parameters: including its children.
-        order: when its forward ended, counted from 0; -1 if it never ran.
-    """
-
-    name: str
-    kind: str
-    output_shape: Shape | None
-    num_parameters: int
-    order: int
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether the output has channels and spatial axes."""
-        return self.output_shape is not None and len(self.output_shape) >= 4
+PARAMETRIZATIONS = "parametrizations"
+"""Where torch keeps the modules that compute a parametrized module's weights."""
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
     """Return the module of that name.
 
     Raises:
-        LayerError: there is no such layer; the nearest names are given.
+        LayerError: there is no such layer (the nearest names are given), or it returns a weight
+            of a parametrized module.
     """
     try:
-        layer = network.get_submodule(name)
+        layer = network.get_submodule(name) if name else network
     except AttributeError:
         layer = network
-    if layer is not network:
-        return layer
-    names = [known for known, _ in network.named_modules() if known]
-    nearest = suggest(name, names)
-    stop = "" if nearest.endswith("?") else ";"
-    raise LayerError(
-        f'layer "{name}" is not in the network',
-        hint=f"{nearest}{stop} `esegeta layers CONFIG` prints them all",
-    )
-
-
-def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:
-    """Run the network once and return every module with its output shape, in tree order."""
-    seen: dict[str, tuple[int, Shape]] = {}
-    counter = iter(range(10**9))
-
-    def note(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                seen[name] = (next(counter), tuple(tensor.shape))
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in network.named_modules()]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [
-        Layer(
-            name=name,
-            kind=type(module).__name__,
-            output_shape=seen[name][1] if name in seen else None,
-            num_parameters=sum(parameter.numel() for parameter in module.parameters()),
-            order=seen[name][0] if name in seen else -1,
+    if layer is network:
+        names = [known for known, _ in network.named_modules() if known]
+        nearest = suggest(name, [known for known in names if not holds_weight(network, known)])
+        stop = "" if nearest.endswith("?") else ";"
+        raise LayerError(
+            f'layer "{name}" is not in the network',
+            hint=f"{nearest}{stop} `esegeta layers CONFIG` prints them all",
         )
-        for name, module in network.named_modules()
-    ]
+    if holds_weight(network, name):
+        owner = name.partition(f".{PARAMETRIZATIONS}")[0]
+        raise LayerError(
+            f'layer "{name}" holds a weight, not an activation',
+            hint=f'name the layer that the weight belongs to, "{owner}"',
+        )
+    return layer
 
 
-def deepest_layer(layers: list[Layer]) -> Layer:
-    """Return the layer with the coarsest grid: a U-Net's bottleneck.
+def find_layers(network: nn.Module, names: Collection[str]) -> dict[str, nn.Module]:
+    """Return the modules of these names, as `find_layer` does one."""
+    return {name: find_layer(network, name) for name in names}
 
-    Layers that pool a whole window into one position, as in squeeze-and-excitation, do not count.
-    Of the modules without children on the coarsest grid it is the last to run, or the largest
-    block around it that hands on the same shape: a residual unit, but not the skip connection
-    that concatenates its output with another.
 
-    Raises:
-        LayerError: no layer but the network itself has a spatial output.
+def holds_weight(network: nn.Module, name: str) -> bool:
+    """Tell whether a module computes a weight of another, as spectral and weight norm do."""
+    parts = name.split(".")
+    owners = [".".join(parts[:i]) for i, part in enumerate(parts) if part == PARAMETRIZATIONS]
+    return any(is_parametrized(network.get_submodule(owner)) for owner in owners)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRun:
+    """A layer that has just run.
+
+    Args:
+        name: of the layer.
+        output: what it returned, of any kind.
+        is_repeated: whether a checkpointed block runs it again in the backward pass.
     """
-    spatial = {layer.name: layer for layer in layers if layer.name and layer.is_spatial}
-    parents = {name.rpartition(".")[0] for name in spatial}
-    leaves = [layer for name, layer in spatial.items() if name not in parents]
-    if not leaves:
-        raise LayerError("the network has no layer with a spatial output", hint="name a layer")
-    maps = [layer for layer in leaves if _num_voxels(layer) > 1]
-    found = min(maps or leaves, key=lambda layer: (_num_voxels(layer), -layer.order))
-    shape = found.output_shape
-    above = found.name.rpartition(".")[0]
-    while above in spatial and spatial[above].output_shape == shape:
-        found, above = spatial[above], above.rpartition(".")[0]
-    return found
 
+    name: str
+    output: object
+    is_repeated: bool
 
-@contextmanager
-def tap(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Read the output of a layer: the list holds that of the latest forward pass only.
+    @property
+    def tensor(self) -> Tensor | None:
+        """The first tensor of the output."""
+        return first_tensor(self.output)
 
-    Recomputing a window fires the hook again, so the tap replaces and never appends. The rest of
-    the network goes on with a copy, so that an in-place activation behind the layer does not
-    write over what was read. The hook is removed on leaving, also after an exception.
-    """
-    latest: list[Tensor] = []
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether the first tensor can be replaced without another one that shares its memory."""
+        first = self.tensor
+        if first is None:
+            return False
+        others = [item for item in _tensors_in(self.output) if item is not first]
+        memory = first.untyped_storage()._cdata
+        # A view of it would still show what was there before.
+        return all(other.untyped_storage()._cdata != memory for other in others)
 
-    def hook(module: nn.Module, inputs: object, output: object) -> object:
-        tensor = first_tensor(output)
-        latest[:] = [] if tensor is None else [tensor]
-        return output.clone() if isinstance(output, Tensor) else None
+    def require_tensor(self) -> Tensor:
+        """Return the first tensor of the output.
 
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield latest
-    finally:
-        handle.remove()
+        Raises:
+            LayerError: there is none.
+        """
+        if self.tensor is None:
+            raise LayerError(
+                f'layer "{self.name}" returns {describe_output(self.output)}, no tensor',
+                hint="name a layer inside it, or one behind it",
+            )
+        return self.tensor
+
+    def replaced(self, tensor: Tensor) -> object:
+        """Return the output with another first tensor; the rest of a tuple, list or dict is kept.
+
+        Raises:
+            LayerError: there is no tensor, or another one shares its memory.
+        """
+        first = self.require_tensor()
+        if not self.is_replaceable:
+            raise LayerError(
+                f'layer "{self.name}" returns {describe_output(self.output)} that share memory, '
+                "so that its first cannot be replaced alone",
+                hint="name a layer inside it",
+            )
+        return _swapped(self.output, first, tensor)
 
 
 def first_tensor(output: object) -> Tensor | None:
@@ -147,9 +125,39 @@ def first_tensor(output: object) -> Tensor | None:
     return None
 
 
-def _num_voxels(layer: Layer) -> int:
-    assert layer.output_shape is not None
-    count = 1
-    for length in layer.output_shape[2:]:
-        count *= length
-    return count
+def describe_output(output: object) -> str:
+    """Return in words what a layer returned: a tensor, a tuple of 2 tensors, nothing."""
+    if output is None:
+        return "nothing"
+    if isinstance(output, Tensor):
+        return "a tensor"
+    if isinstance(output, (dict, list, tuple)):
+        items = list(output.values()) if isinstance(output, dict) else list(output)
+        word = "tensor" if items and all(isinstance(item, Tensor) for item in items) else "item"
+        kind = next(kind for kind in (dict, list, tuple) if isinstance(output, kind)).__name__
+        return f"a {kind} of {len(items)} {word}{'' if len(items) == 1 else 's'}"
+    return f"a {type(output).__name__}"
+
+
+def _tensors_in(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (dict, list, tuple)):
+        for item in output.values() if isinstance(output, dict) else output:
+            yield from _tensors_in(item)
+
+
+def _swapped(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return an output with one tensor in place of another, wherever it is in it."""
+    if isinstance(output, Tensor):
+        return new if output is old else output
+    if isinstance(output, dict):
+        result = copy.copy(output)
+        for key, item in output.items():
+            result[key] = _swapped(item, old, new)
+        return result
+    if isinstance(output, (list, tuple)):
+        items = [_swapped(item, old, new) for item in output]
+        make = getattr(type(output), "_make", type(output))  # that of named tuples
+        return make(items)
+    return output

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.axes import Shape, shape_text
 from esegeta.errors import LayerError
-from esegeta.model.layers import find_layer, first_tensor
+from esegeta.model.hooks import run_up_to
+from esegeta.model.inspection import no_map
 
 RESAMPLING = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -61,71 +60,13 @@ class UnitNetwork(nn.Module):
         return self.network.get_submodule(target)
 
     def _activation(self, x: Tensor) -> Tensor:
-        layer = find_layer(self.network, self.layer)
-
-        def stop(module: nn.Module, inputs: Any, output: Any) -> None:
-            raise _Reached(first_tensor(output))
-
-        # The latest hook runs last: it sees what hooks of methods have made of the output.
-        handle = layer.register_forward_hook(stop)
-        try:
-            self.network(x)
-        except _Reached as reached:
-            return _require_spatial(reached.output, x, self.layer)
-        finally:
-            handle.remove()
-        raise LayerError(f'layer "{self.layer}" does not run', hint="name another")
-
-
-class _Reached(BaseException):
-    """The layer has run; no error, and nothing that a network's own `except Exception` may keep."""
-
-    def __init__(self, output: Tensor | None) -> None:
-        super().__init__()
-        self.output = output
-
-
-def check_units(network: nn.Module, layer: str, channels: tuple[int, ...], window: Tensor) -> None:
-    """Run a window through the whole network, and refuse a layer without these units.
-
-    Args:
-        network: the whole one; the caller holds it still.
-        layer: name of the layer.
-        channels: of the layer's output, from 0.
-        window: `1 C *W` as the network takes it.
-
-    Raises:
-        LayerError: there is no such layer (the nearest names are given), it does not run or runs
-            more than once, its output has no spatial axes, or fewer channels.
-    """
-    outputs: list[Tensor | None] = []
-    handle = find_layer(network, layer).register_forward_hook(
-        lambda module, inputs, output: outputs.append(first_tensor(output))
-    )
-    try:
-        with torch.no_grad():
-            network(window)
-    finally:
-        handle.remove()
-    if len(outputs) != 1:
-        times = "does not run" if not outputs else "runs more than once in a forward pass"
-        raise LayerError(f'layer "{layer}" {times}', hint="name a layer that runs once")
-    output = _require_spatial(outputs[0], window, layer)
-    for channel in channels:
-        if not 0 <= channel < output.shape[1]:
+        output = run_up_to(self.network, [self.layer], lambda: self.network(x))[self.layer]
+        if output.ndim != x.ndim or len(output) != len(x):
+            raise no_map(self.layer, tuple(output.shape))
+        if torch.is_grad_enabled() and x.requires_grad and not output.requires_grad:
             raise LayerError(
-                f'channel {channel} of layer "{layer}": its output is '
-                f"{shape_text(tuple(output.shape[1:]))}",
-                hint=f"name a channel from 0 to {output.shape[1] - 1}",
+                f'layer "{self.layer}" has no gradient by the input: it runs under torch.no_grad, '
+                "or activation checkpointing with use_reentrant=True, or does not see the input",
+                hint="give the network's checkpoint use_reentrant=False, or name another layer",
             )
-
-
-def _require_spatial(output: Tensor | None, window: Tensor, layer: str) -> Tensor:
-    if output is None or output.ndim != window.ndim or len(output) != len(window):
-        shape: Shape | None = None if output is None else tuple(output.shape[1:])
-        found = "no tensor" if shape is None else shape_text(shape) or "1"
-        raise LayerError(
-            f'layer "{layer}" has no spatial output ({found})',
-            hint="`esegeta layers CONFIG` prints the shapes of all layers",
-        )
-    return output
+        return output

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from torch import Tensor
 
 from esegeta.axes import Batch
-from esegeta.errors import ModelError
-from esegeta.model import find_layer, held_at, tap
+from esegeta.errors import LayerError
+from esegeta.model import held_at, tap
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.windows import Windows
 
@@ -42,22 +42,21 @@ def read_windows(
         `N K *layer` by name.
 
     Raises:
-        LayerError: there is no such layer, or one cannot be held.
-        ModelError: one of them does not run.
+        LayerError: there is no such layer, one does not run, or one cannot be held.
     """
     with ExitStack() as stack:
-        read = {
-            name: stack.enter_context(tap(find_layer(predictor.network, name))) for name in layers
-        }
+        read = stack.enter_context(tap(predictor.network, *layers))
         for name, output in (held or {}).items():
             # After the taps: hooks run in their order, and a tap is to see what the layer did.
             stack.enter_context(held_at(predictor.network, name, output))
         logits = predictor.run(crops, windows)
-    silent = sorted(name for name, latest in read.items() if not latest)
+    silent = sorted(set(layers) - set(read))
     if silent:
-        raise ModelError(f"layers that do not run: {', '.join(silent)}")
+        raise LayerError(
+            f"layers that do not run, or return no tensor: {', '.join(silent)}",
+            hint="name others",
+        )
     thin = windows.slice_axis
-    found = {name: latest[0] for name, latest in read.items()}
     # In full precision, also under autocast, as logits are.
-    found = {name: output.to(crops.dtype) for name, output in found.items()}
+    found = {name: read[name].to(crops.dtype) for name in layers}
     return {**found, OUTPUT: logits if thin is None else logits.squeeze(thin + 2)}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esegeta.axes import Batch
 from esegeta.errors import ModelError
-from esegeta.model import find_layer, first_tensor, held_still
+from esegeta.model import held_still, run_up_to
 from esegeta.predict.blend import WindowBlend
 from esegeta.predict.layer_grid import LayerGrid, Positions
 from esegeta.predict.predictor import Predictor
@@ -93,36 +93,9 @@ def read_layers(
     """Run windows as far as the last of some layers and return their outputs, `N K *layer`.
 
     Raises:
-        LayerError: there is no such layer.
-        ModelError: one of them does not run.
+        LayerError: there is no such layer, or one does not run or returns no tensor.
     """
-    network, seen = predictor.network, {}
-
-    def note(name: str) -> Callable[[nn.Module, object, object], object]:
-        def hook(module: nn.Module, inputs: object, output: object) -> object:
-            tensor = first_tensor(output)
-            assert tensor is not None
-            seen[name] = tensor
-            if len(seen) == len(layers):
-                raise _AllReadError
-            # The rest goes on with a copy: what is behind may write over its input.
-            return output.clone() if isinstance(output, Tensor) else None
-
-        return hook
-
-    modules = {name: find_layer(network, name) for name in layers}
-    handles = [module.register_forward_hook(note(name)) for name, module in modules.items()]
-    try:
-        predictor.run(crops, windows)
-    except _AllReadError:
-        if predictor.on_windows is not None:
-            predictor.on_windows(len(crops))
-        return seen
-    finally:
-        for handle in handles:
-            handle.remove()
-    raise ModelError(f"layers that do not run: {', '.join(sorted(set(layers) - set(seen)))}")
-
-
-class _AllReadError(BaseException):
-    """All layers have run; no error, and nothing that an `except Exception` may keep."""
+    seen = run_up_to(predictor.network, layers, lambda: predictor.run(crops, windows))
+    if predictor.on_windows is not None:
+        predictor.on_windows(len(crops))
+    return seen

@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import nn
 
-from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.config.config_errors import show_keys
 from esegeta.config.schema import Config
@@ -29,8 +28,10 @@ from esegeta.model import (
     Layer,
     check_units,
     find_layer,
+    find_listed,
     held_still,
     list_layers,
+    require_map,
 )
 from esegeta.predict import WindowPlan, empty_window
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
@@ -83,16 +84,17 @@ def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list
 
 def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading) -> None:
     """Refuse layers that the network does not have, or that have no map to explain with."""
-    layers: dict[str, Layer] = {}
+    layers: list[Layer] = []
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested(explainer):
                 for name in _layer_names(part):
                     find_layer(network, name)
-                    if not layers:
-                        layers = {item.name: item for item in probe_layers(network, plan, reading)}
-                    _require_spatial(layers[name], f"methods[{index}]")
-                    _require_channel(layers[name], getattr(part, "channel", None), index)
+                    layers = layers or probe_layers(network, plan, reading)
+                    layer = find_listed(network, layers, name)
+                    with prefixed(f"methods[{index}]"):
+                        require_map(layer)
+                        _require_channel(layer, getattr(part, "channel", None))
 
 
 def _layer_names(explainer: Explainer) -> tuple[str, ...]:
@@ -102,21 +104,21 @@ def _layer_names(explainer: Explainer) -> tuple[str, ...]:
     return (layer,) if isinstance(layer, str) else tuple(layer)
 
 
-def _require_spatial(layer: Layer, place: str) -> None:
-    if not layer.is_spatial:
-        shape = layer.output_shape
-        found = "it was not run" if shape is None else shape_text(shape[1:]) or "1"
-        raise LayerError(
-            f'{place}: layer "{layer.name}" has no spatial output ({found})',
-            hint="`esegeta layers CONFIG` prints the shapes of all layers",
-        )
+@contextmanager
+def prefixed(place: str) -> Iterator[None]:
+    """Begin the message of a layer's error with where it was named."""
+    try:
+        yield
+    except LayerError as error:
+        error.message = f"{place}: {error.message}"
+        raise
 
 
-def _require_channel(layer: Layer, channel: int | None, index: int) -> None:
+def _require_channel(layer: Layer, channel: int | None) -> None:
     num_channels = (layer.output_shape or (1, 1))[1]
     if channel is not None and channel >= num_channels:
         raise LayerError(
-            f'methods[{index}]: layer "{layer.name}" has no channel {channel}',
+            f'layer "{layer.name}" has no channel {channel}',
             hint=f"name a channel from 0 to {num_channels - 1}",
         )
 
@@ -129,12 +131,12 @@ def check_unit_targets(
     for index, keys in enumerate(config.keys.targets):
         if keys.layer is None or keys.channel is None:
             continue
-        with blamed_on(config, "targets", index), held_still(network):
-            try:
-                check_units(network, keys.layer, (keys.channel,), window)
-            except LayerError as error:
-                error.message = f"targets[{index}]: {error.message}"
-                raise
+        with (
+            blamed_on(config, "targets", index),
+            prefixed(f"targets[{index}]"),
+            held_still(network),
+        ):
+            check_units(network, keys.layer, (keys.channel,), window)
 
 
 def check_methods(

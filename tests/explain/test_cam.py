@@ -186,10 +186,12 @@ class Sidelong(nn.Module):
         self.unused = nn.Conv2d(1, 1, 1)
         self.beside = nn.Conv2d(1, 1, 1)
         self.pair = Pair()
+        self.words = Words()
 
     def forward(self, x: Tensor) -> Tensor:
         self.beside(x)
         self.pair(x)
+        self.words(x)
         return self.main(x) + self.pool(x)[..., None, None]
 
 
@@ -200,14 +202,22 @@ class Pair(nn.Module):
         return x, x
 
 
+class Words(nn.Module):
+    """Returns no tensor."""
+
+    def forward(self, x: Tensor) -> str:
+        return "words"
+
+
 @pytest.mark.parametrize("method", [GradCam, HiResCam])
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
         ("pool.1", "no 2 spatial axes"),
-        ("unused", "did not run"),
+        ("unused", '"unused" did not run'),
         ("beside", "does not depend on this layer"),
-        ("pair", "no tensor"),
+        ("pair", "does not depend on this layer"),
+        ("words", 'layer "words" returns a str, no tensor'),
         ("mian", 'did you mean "main"'),
     ],
 )

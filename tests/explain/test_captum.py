@@ -130,6 +130,6 @@ def test_layer_gradient_x_activation_is_hires_cam_where_one_window_is_the_volume
     expected = F.interpolate(coarse, size=shape, mode=mode)[0]
     found = HiResCam(layer=layer).explain(model, image, target).data
     assert relative_gap(found, expected) < TOLERANCE
-    with tap(module) as seen, torch.no_grad():
+    with tap(network, layer) as seen, torch.no_grad():
         network(image.batch)
-    assert seen[0].shape[2:] == coarse.shape[2:]
+    assert seen[layer].shape[2:] == coarse.shape[2:]

@@ -182,12 +182,12 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "channel", "message"),
     [
-        ("block", 0, "runs more than once"),
+        ("block", 0, '"block" runs more than once'),
         ("idle", 0, "the output does not depend on this layer"),
         (
             "head",
             2,
-            r"channel 2: the layer's output is \(\d, 2, 4, 4\); name a channel from 0 to 1",
+            r'channel 2: the output of layer "head" is \(\d, 2, 4, 4\); name a channel from 0 to 1',
         ),
         ("hed", 0, '"hed" is not in the network.*"head"'),
     ],

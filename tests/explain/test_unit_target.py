@@ -451,7 +451,7 @@ class Odd(nn.Module):
         ("twice", 0, 'layer "twice" runs more than once'),
         ("never", 0, 'layer "never" does not run'),
         ("flat", 0, r'layer "flat" has no spatial output \(3\)'),
-        ("words", 0, r'layer "words" has no spatial output \(no tensor\)'),
+        ("words", 0, r'layer "words" has no spatial output \(it returns a str\)'),
         ("pair", 3, r'channel 3 of layer "pair": its output is 3x4x4; .* from 0 to 2'),
         ("heda", 0, '"heda" is not in the network.*"head"'),
     ],

@@ -20,9 +20,9 @@ def test_what_follows_sees_the_other_output_alone(ndim: int) -> None:
     network = unet(ndim)
     here, there = torch.randn(2, 1, 1, *(8,) * ndim)
     layer = "model.2"  # the last block: everything goes through it
-    with torch.no_grad(), tap(network.get_submodule(layer)) as seen:
+    with torch.no_grad(), tap(network, layer) as seen:
         expected = network(there)
-        other, own = seen[0], network(here)
+        other, own = seen[layer], network(here)
         with held_at(network, layer, other):
             found = network(here)
     assert torch.equal(found, expected)
@@ -34,9 +34,9 @@ def test_a_tap_before_it_sees_what_the_layer_does() -> None:
     network = in_place_chain()
     x = torch.randn(1, 1, 5, 5)
     own = network[0](x)
-    with torch.no_grad(), tap(network[0]) as seen, held_at(network, "0", torch.ones(1, 3, 5, 5)):
+    with torch.no_grad(), tap(network, "0") as seen, held_at(network, "0", torch.ones(1, 3, 5, 5)):
         network(x)
-    assert torch.equal(seen[0], own)
+    assert torch.equal(seen["0"], own)
 
 
 def test_an_activation_in_place_does_not_write_over_it() -> None:

@@ -23,9 +23,9 @@ def by_hand(model: object, x: torch.Tensor, units: Units) -> torch.Tensor:
     for place, box in enumerate(windows.boxes):
         crop = padded[(slice(None), slice(None), *box)]
         thin = windows.slice_axis
-        with torch.no_grad(), tap(model.network.get_submodule(units.layer)) as seen:
+        with torch.no_grad(), tap(model.network, units.layer) as seen:
             model.network(crop if thin is None else crop.squeeze(thin + 2))
-            patch = seen[0][:, units.first : units.stop]
+            patch = seen[units.layer][:, units.first : units.stop]
         if grid is None:
             grid = LayerGrid.of(windows, patch)
             total, weight = grid.zeros(len(units), x), grid.zeros(1, x)
@@ -100,7 +100,7 @@ def test_activations_that_are_not_finite_are_refused(ndim: int) -> None:
         blend_units(predictor(network, (4,) * ndim), volume(SHAPES[ndim]).batch, [Units("0", 0, 5)])
 
 
-def test_the_census_names_layers_with_maps(ndim: int) -> None:
+def test_unit_layers_are_those_with_maps(ndim: int) -> None:
     network = unet(ndim)
     window = torch.zeros(1, 1, *(8,) * ndim)
     with held_still(network):
@@ -114,7 +114,7 @@ def test_the_census_names_layers_with_maps(ndim: int) -> None:
     assert "model.0" in everything and "model.0.adn.A" not in everything
 
 
-def test_the_census_refuses_what_has_no_map(ndim: int) -> None:
+def test_unit_layers_without_a_map_are_refused(ndim: int) -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from esegeta.workflow.retrain.plan import plan_recipe
 from monai.losses import DiceCELoss
 
 from esegeta.config import load_config
@@ -18,6 +17,7 @@ from esegeta.retraining.samples import Patches, Sample, whole_box
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.targets import dice_of
+from esegeta.workflow.retrain.plan import plan_recipe
 from tests.builders import predictor, unet
 from tests.networks import Wrapped
 from tests.oracles import monai_prediction

@@ -34,6 +34,7 @@ from esegeta.explain.backprop.calls import (
     spelled,
 )
 from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, secant, sloped
+from esegeta.model import inside_checkpoint
 
 NODES = 16
 """Of the quadrature along the line of functions that have no closed form."""
@@ -126,7 +127,8 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         result y' at the baseline, without a graph.
 
     Raises:
-        ModelError: the network does not call the same functions at both.
+        ModelError: the network does not call the same functions at both, or what gradients pass
+            through is under activation checkpointing.
     """
     noted: deque[tuple[Call, list[Tensor | None]]] = deque()
 
@@ -151,6 +153,12 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         leaves, layout = tree_flatten((call.args, call.kwargs))
         if not torch.is_grad_enabled() or not any(map(requires_grad, leaves)):
             return function(*args, **kwargs)
+        if inside_checkpoint():
+            raise ModelError(
+                "a block of the network is under activation checkpointing: it would run again in "
+                "the backward pass, and DeepLIFT's multipliers be lost",
+                hint="switch checkpointing off in the network, or use integrated_gradients",
+            )
         return call.finish(LIFTERS[function](PairedCall(call, leaves, layout, starts)))
 
     with torch.no_grad(), Intercept(dict.fromkeys(LIFTERS, note)):
@@ -234,8 +242,7 @@ def _other_way() -> ModelError:
     return ModelError(
         "the network takes another way at the baseline than at the image, so that its layers "
         "cannot be compared",
-        hint="does its forward depend on values, draw at random, or checkpoint? use "
-        "integrated_gradients",
+        hint="does its forward depend on values, or draw at random? use integrated_gradients",
     )
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, LayerError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.layer.cut import deepest_name
+from esegeta.explain.layer.cut import deepest_name, no_part, require_ran
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
-from esegeta.model import find_layer, first_tensor
+from esegeta.model import read_once
 from esegeta.predict import Pieces
 
 
@@ -68,7 +66,6 @@ class NeuronConductance(Explainer):
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""
         name = self.layer or deepest_name(objective)
-        layer = find_layer(objective.predictor.network, name)
         x = objective.volume.data
         start = parse_baseline(self.baseline).of(objective.volume)
         path = x - start
@@ -76,78 +73,49 @@ class NeuronConductance(Explainer):
         nodes, weights = np.polynomial.legendre.leggauss(self.steps)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             moved = objective.at(torch.add(start, path, alpha=float(node)))
-            total.add_(gradient_through(moved, layer, self.channel), alpha=float(weight))
+            total.add_(gradient_through(moved, name, self.channel), alpha=float(weight))
         return RawMap(path * total, more={"layer": name, "channel": self.channel})
 
 
-def gradient_through(objective: Objective, layer: nn.Module, channel: int) -> Image:
+def gradient_through(objective: Objective, layer: str, channel: int) -> Image:
     """Return the gradient of the target by the input on the ways through one unit, `C *S`.
 
     Raises:
         LayerError: the layer has no such unit, ran never or twice, or has no part in the target.
     """
+    network = objective.predictor.network
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         crops = pieces.crops.requires_grad_(True)
-        with torch.enable_grad(), read_once(layer) as outputs:
+        # Backward within as well: checkpointed blocks run again, and are to see the same hook.
+        with torch.enable_grad(), read_once(network, layer) as outputs:
             logits = objective.run(crops)
-        if not outputs:
-            raise LayerError(
-                "the layer did not run, or its output is no tensor",
-                hint="name another; of a unit's target, one that runs before the unit's own layer",
-            )
-        activation = outputs[0]
-        if activation.ndim < 2 or channel >= activation.shape[1]:
-            raise LayerError(
-                f"channel {channel}: the layer's output is {tuple(activation.shape)}",
-                hint=f"name a channel from 0 to {activation.shape[1] - 1}",
-            )
-        return _through(crops, activation, logits, share, channel)
+            require_ran(layer, outputs)
+            activation = outputs[0]
+            if activation.ndim < 2 or channel >= activation.shape[1]:
+                raise LayerError(
+                    f'channel {channel}: the output of layer "{layer}" is '
+                    f"{tuple(activation.shape)}",
+                    hint=f"name a channel from 0 to {activation.shape[1] - 1}",
+                )
+            if not (activation.requires_grad and logits.requires_grad):
+                raise LayerError(
+                    f'layer "{layer}" does not depend on the input, or the output on neither',
+                    hint="name another",
+                )
+            slope = slope_at_units(logits, activation, share)
+            if slope is None:
+                raise no_part(layer)
+            unit = slice(channel, channel + 1)
+            (gradient,) = torch.autograd.grad(activation[:, unit], crops, slope[:, unit])
+        return gradient
 
     return sum_over_windows(objective, window_map)
 
 
-def _through(
-    crops: Tensor, activation: Tensor, logits: Tensor, share: Tensor, channel: int
-) -> Tensor:
-    """Return the unit's slope `d<share, logits>/dA_k`, held fixed, times `dA_k/dx`."""
-    if not (activation.requires_grad and logits.requires_grad):
-        raise LayerError(
-            "this layer does not depend on the input, or the output on neither", hint="name another"
-        )
+def slope_at_units(logits: Tensor, activation: Tensor, share: Tensor) -> Tensor | None:
+    """Return `d<share, logits>/dA`, the graph kept; None where the logits do not depend on A."""
     (slope,) = torch.autograd.grad(
         logits, activation, share.to(logits.dtype), retain_graph=True, allow_unused=True
     )
-    if slope is None:
-        raise LayerError("the output does not depend on this layer", hint="name another")
-    unit = slice(channel, channel + 1)
-    (gradient,) = torch.autograd.grad(activation[:, unit], crops, slope[:, unit])
-    return gradient
-
-
-@contextmanager
-def read_once(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Read the output of a layer that runs once in a forward pass, in its graph.
-
-    The rest of the network goes on with a copy, which an in-place activation may write over.
-
-    Raises:
-        LayerError: the layer runs again.
-    """
-    outputs: list[Tensor] = []
-
-    def hook(module: nn.Module, inputs: object, output: object) -> object:
-        if outputs:
-            raise LayerError(
-                "the layer runs more than once in a forward pass, so that it has no one activation",
-                hint="name a layer that runs once",
-            )
-        tensor = first_tensor(output)
-        outputs[:] = [] if tensor is None else [tensor]
-        return output.clone() if isinstance(output, Tensor) else None
-
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield outputs
-    finally:
-        handle.remove()
+    return slope

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esegeta.axes import Logits
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
-from esegeta.model import deepest_layer, find_layer, held_still, list_layers
+from esegeta.model import Change, cut_at, deepest_layer, find_layer, held_still, list_layers
 from esegeta.predict import Pieces, WindowBlend, Windows, inner
-
-Change = Callable[[Tensor], Tensor]
-"""From a layer's output for a batch of windows to what the rest of the network shall see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +21,9 @@ class Site:
 
     Args:
         name: as the network calls it.
-        module: the layer.
     """
 
     name: str
-    module: nn.Module
 
 
 def find_sites(objective: Objective, layer: str | tuple[str, ...] | None) -> tuple[Site, ...]:
@@ -44,7 +37,9 @@ def find_sites(objective: Objective, layer: str | tuple[str, ...] | None) -> tup
     else:
         names = (layer,) if isinstance(layer, str) else layer
     network = objective.predictor.network
-    return tuple(Site(name, find_layer(network, name)) for name in names)
+    for name in names:
+        find_layer(network, name)
+    return tuple(Site(name) for name in names)
 
 
 def deepest_name(objective: Objective) -> str:
@@ -67,9 +62,10 @@ def read(
         crops: the windows, `N C *W`.
         change: of the layer's output; the activations returned are the changed ones.
     """
-    with torch.no_grad(), cut_at(site.module, change) as leaves:
+    network = objective.predictor.network
+    with torch.no_grad(), cut_at(network, site.name, change) as leaves:
         logits = objective.run(crops)
-    return logits, spatial(leaves, objective.windows).detach().float()
+    return logits, spatial(site, leaves, objective.windows).detach().float()
 
 
 def slope_at(
@@ -90,58 +86,51 @@ def slope_at(
     Raises:
         LayerError: the layer did not run, or has no spatial output, or nothing depends on it.
     """
-    with torch.enable_grad(), cut_at(site.module, change) as leaves:
+    network = objective.predictor.network
+    with torch.enable_grad(), cut_at(network, site.name, change) as leaves:
         logits = objective.run(crops)
-    activation = spatial(leaves, objective.windows)
-    if not logits.requires_grad:
-        raise LayerError("the output does not depend on this layer", hint="name another")
-    (slope,) = torch.autograd.grad(logits, activation, share.to(logits.dtype))
+        activation = spatial(site, leaves, objective.windows)
+        if not logits.requires_grad:
+            raise no_part(site.name)
+        # Within as well: checkpointed blocks run again, and are to see the same cut.
+        (slope,) = torch.autograd.grad(logits, activation, share.to(logits.dtype))
     return activation.detach().float(), slope.float()
 
 
-@contextmanager
-def cut_at(layer: nn.Module, change: Change | None = None) -> Iterator[list[Tensor]]:
-    """Cut the graph at a layer: its output, perhaps changed, is a leaf that gradients reach."""
-    leaves: list[Tensor] = []
-
-    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):
-            return None
-        if leaves:
-            raise LayerError(
-                "the layer runs more than once in a forward pass, so that it has no one activation",
-                hint="name a layer that runs once",
-            )
-        seen = output.detach()
-        leaf = seen if change is None else change(seen).detach().to(output.dtype)
-        leaves[:] = [leaf.requires_grad_(True)]
-        return leaf.clone()  # an in-place activation behind the layer must not touch the leaf
-
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield leaves
-    finally:
-        handle.remove()
-
-
-def spatial(outputs: Sequence[Tensor], windows: Windows) -> Tensor:
+def spatial(site: Site, outputs: Sequence[Tensor], windows: Windows) -> Tensor:
     """Return the one activation that was seen.
 
     Raises:
         LayerError: the layer did not run, or has no spatial output.
     """
     ndim = len(windows.size) - (windows.slice_axis is not None)
-    if not outputs:
-        raise LayerError(
-            "the layer did not run, or its output is no tensor",
-            hint="name another; of a unit's target, one that runs before the unit's own layer",
-        )
+    require_ran(site.name, outputs)
     if outputs[0].ndim != ndim + 2:
         raise LayerError(
-            f"the layer's output {tuple(outputs[0].shape)} has no {ndim} spatial axes",
+            f'layer "{site.name}": its output {tuple(outputs[0].shape)} has no {ndim} spatial axes',
             hint="name a layer with a spatial output; `esegeta layers CONFIG` shows them",
         )
     return outputs[0]
+
+
+def require_ran(name: str, outputs: Sequence[Tensor]) -> None:
+    """Refuse a layer that did not run.
+
+    Raises:
+        LayerError: it did not.
+    """
+    if not outputs:
+        raise LayerError(
+            f'layer "{name}" did not run',
+            hint="name another; of a unit's target, one that runs before the unit's own layer",
+        )
+
+
+def no_part(name: str) -> LayerError:
+    """Return the error of a layer that the output does not depend on."""
+    return LayerError(
+        f'layer "{name}": the output does not depend on this layer', hint="name another"
+    )
 
 
 Prepare = Callable[[Pieces], Change]

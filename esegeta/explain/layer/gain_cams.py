@@ -13,10 +13,11 @@ from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields
-from esegeta.explain.layer.cut import Change, Site, value_changed
+from esegeta.explain.layer.cut import Site, value_changed
 from esegeta.explain.layer.gradient_cams import blend_weighted, rectified
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
+from esegeta.model import Change
 from esegeta.predict import Pieces
 
 FLAT = 1e-5

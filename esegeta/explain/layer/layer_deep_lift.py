@@ -8,16 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.errors import LayerError
 from esegeta.explain.backprop.deep_lift import gain, mean_cotangent
 from esegeta.explain.backprop.lift import lift
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
-from esegeta.explain.layer.cut import Site, cut_at, spatial
+from esegeta.explain.layer.cut import Site, no_part, spatial
 from esegeta.explain.layer.input_paths import crops_of
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
+from esegeta.model import checkpoints_named, cut_at
 from esegeta.predict import Pieces
 
 
@@ -71,17 +71,18 @@ class LayerDeepLift(LayerMethod):
             activations: list[Tensor] = []
 
             def run(crops: Tensor) -> Tensor:
-                with cut_at(site.module) as leaves:
+                with cut_at(objective.predictor.network, site.name) as leaves:
                     logits = objective.run(crops)
-                activations.append(spatial(leaves, objective.windows))
+                activations.append(spatial(site, leaves, objective.windows))
                 return logits
 
             logits, before = lift(run, pieces.crops, crops_of(objective, start, pieces))
             if not logits.requires_grad:
-                raise LayerError("the output does not depend on this layer", hint="name another")
+                raise no_part(site.name)
             changes.append(gain(before, logits, share) * scale)
             there, here = activations
-            (multiplier,) = torch.autograd.grad(logits, here, share.to(logits.dtype))
+            with checkpoints_named(site.name):
+                (multiplier,) = torch.autograd.grad(logits, here, share.to(logits.dtype))
             moved = (here - there).detach().float()
             return (moved * multiplier.float()).sum(dim=1, keepdim=True)
 

@@ -17,7 +17,6 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import RawMap, Traits, generator_for, standard_deviation
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import (
-    Change,
     Site,
     find_sites,
     predict_changed,
@@ -28,6 +27,7 @@ from esegeta.explain.layer.cut import (
 from esegeta.explain.layer.input_paths import Node, completeness, crops_of, gauss_legendre, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.objective import Objective
+from esegeta.model import Change
 from esegeta.predict import Cotangent, Pieces
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import ModelError
-from esegeta.model import first_tensor, held_still, list_layers
+from esegeta.model import first_tensor, held_still, list_layers, on_input
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
@@ -179,7 +179,7 @@ class RandomWeights:
 
     def _measure_statistics(self, chosen: set[str]) -> None:
         named = dict(self._copy.named_modules())
-        norms = [named[name] for name in chosen if has_statistics(named[name])]
+        norms = {name: named[name] for name in chosen if has_statistics(named[name])}
         if not norms:
             return
         # One window at a time: a batch's statistics would depend on what else is in it.
@@ -241,26 +241,23 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _measured(norms: Collection[nn.Module]) -> Iterator[None]:
+def _measured(norms: Mapping[str, nn.Module]) -> Iterator[None]:
     """Let norms take their running statistics from what goes through them, before they use them."""
-    seen: dict[nn.Module, int] = dict.fromkeys(norms, 0)
+    seen = dict.fromkeys(norms, 0)
 
-    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        values = inputs[0].detach().transpose(0, 1).flatten(1)
+    def measure(name: str, given: Tensor | None) -> None:
+        assert given is not None
+        norm, values = norms[name], given.detach().transpose(0, 1).flatten(1)
         if values.shape[1] < 2:
             return  # one value has no variance
-        seen[norm] += 1
+        seen[name] += 1
         variance, mean = torch.var_mean(values.float(), dim=1, correction=0)
         for known, new in ((norm.running_mean, mean), (norm.running_var, variance)):
             assert isinstance(known, Tensor)
-            known += (new - known) / seen[norm]
+            known += (new - known) / seen[name]
 
-    handles = [norm.register_forward_pre_hook(hook) for norm in norms]
-    try:
+    with on_input(norms, measure):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ from typing import Any
 import monai.losses
 import pytest
 import torch
-from esegeta.workflow.retrain.plan import plan_recipe, rehearse
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from esegeta.config.retrain import RetrainKeys
 from esegeta.errors import ConfigError, ModelError
 from esegeta.model import Labels
 from esegeta.retraining.recipe import Recipe
+from esegeta.workflow.retrain.plan import plan_recipe, rehearse
 from tests.builders import convolution
 from tests.workflow.retrain.tasks import small_task
 

@@ -1,0 +1,128 @@
+"""All methods of layers on networks that are awkward to hook: as on a twin that is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esegeta.errors import LayerError, ModelError
+from esegeta.explain import DeepLift, Explainer, NeuronConductance
+from tests.awkward import KINDS, Bundled, Checkpointed, Indexed, Odd, Tower, parametrized, plainly
+from tests.builders import predictor, volume
+from tests.contracts.rows_layer import ROWS
+from tests.oracles import frozen, state_of
+
+METHODS: dict[str, Any] = {
+    **ROWS,
+    "neuron_conductance": NeuronConductance(channel=1, steps=2, baseline="zero"),
+}
+GRADIENT_FREE = {"layer_activation", "score_cam", "ablation_cam"}
+BY_INPUT = {"neuron_conductance", "guided_grad_cam"}
+"""Methods whose gradients go on to the input, through whatever is in front of the layer."""
+
+CHECKPOINTED = ["enter", "down.0", "bottom", "up"]
+"""In front of all checkpointed blocks, within one, one itself, and behind all."""
+
+
+def explained(method: Explainer, network: nn.Module, ndim: int, length: int = 4) -> Tensor:
+    model = predictor(network, (length,) * ndim, overlap=0)
+    image = volume((length, 2 * length, length)[:ndim])
+    target = frozen(model, image)
+    before = state_of(network)
+    try:
+        return method.explain(model, image, target).data
+    finally:
+        assert state_of(network) == before
+
+
+def at(name: str, layer: str) -> Explainer:
+    return replace(METHODS[name], layer=layer)
+
+
+@pytest.mark.parametrize("norm", ["spectral", "weight"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_default_layer_of_a_parametrized_network_is_that_of_the_plain_one(
+    name: str, norm: str, ndim: int
+) -> None:
+    # The bottleneck has more positions than the kernels, which look like the coarsest maps.
+    awkward = explained(METHODS[name], parametrized(Tower(ndim), norm), ndim, length=8)
+    plain = explained(METHODS[name], plainly(parametrized(Tower(ndim), norm)), ndim, length=8)
+    assert torch.equal(awkward, plain)
+
+
+def test_a_weight_is_no_layer(ndim: int) -> None:
+    network = parametrized(Tower(ndim), "spectral")
+    for name in ("grad_cam", "neuron_conductance"):
+        for layer in ("enter.parametrizations.weight", "enter.parametrizations.weight.0"):
+            with pytest.raises(LayerError, match=r'holds a weight, not an activation; .* "enter"$'):
+                explained(at(name, layer), network, ndim)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_max_pooling_with_indices(name: str, ndim: int) -> None:
+    network = Indexed(ndim)
+    found = explained(at(name, "pool"), network, ndim)
+    assert torch.equal(found, explained(at(name, "mark"), network, ndim))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_tensor_of_a_bundle_is_the_layers_activation(kind: str, ndim: int) -> None:
+    for name in ("hires_cam", "layer_conductance", "ablation_cam", "neuron_conductance"):
+        network = Bundled(ndim, kind)
+        found = explained(at(name, "block"), network, ndim)
+        assert torch.equal(found, explained(at(name, "mark"), network, ndim)), name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_activation_checkpointing_changes_no_map(name: str, ndim: int) -> None:
+    for layer in CHECKPOINTED:
+        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=False)
+        if name == "layer_deep_lift" and layer in ("enter", "down.0"):
+            with pytest.raises(ModelError, match="under activation checkpointing"):
+                explained(method, network, ndim)
+            continue
+        expected = explained(method, Tower(ndim), ndim)
+        assert torch.equal(explained(method, network, ndim), expected), layer
+
+
+def test_deep_lift_refuses_checkpointing(ndim: int) -> None:
+    """Its multipliers would be exchanged for slopes in the backward pass, and nothing would say."""
+    method = DeepLift(baseline="zero")
+    with pytest.raises(ModelError, match="under activation checkpointing"):
+        explained(method, Checkpointed(ndim, use_reentrant=False), ndim)
+
+
+# Torch says so of blocks in front of the layer, to which no gradient is wanted.
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"guided_grad_cam"}))
+def test_reentrant_checkpointing_is_refused_by_name_or_changes_no_map(name: str, ndim: int) -> None:
+    for layer in CHECKPOINTED:
+        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=True)
+        if name in GRADIENT_FREE or (layer == "up" and name not in BY_INPUT):
+            expected = explained(method, Tower(ndim), ndim)
+            assert torch.equal(explained(method, network, ndim), expected), layer
+            continue
+        with pytest.raises(LayerError, match=f'layer "{layer}".*use_reentrant'):
+            explained(method, network, ndim)
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "layer_deep_lift", "neuron_conductance"])
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("never", 'layer "never" did not run'),
+        ("twice", 'layer "twice" runs more than once'),
+        ("views", 'layer "views" returns a tuple of 2 tensors that share memory'),
+        ("words", 'layer "words" returns a str, no tensor'),
+        ("nothing", 'layer "nothing" returns nothing, no tensor'),
+    ],
+)
+def test_layers_that_cannot_serve_are_refused_by_name(
+    name: str, layer: str, message: str, ndim: int
+) -> None:
+    with pytest.raises(LayerError, match=message):
+        explained(at(name, layer), Odd(ndim), ndim)
