@@ -2,7 +2,8 @@
 
 Activations are not kept, so that all that is asked of a unit at every threshold is asked of counts
 in bins. The edges lie at quantiles, the denser the fewer activations are above them; evenly over
-the range, for gaps between lumps; and the denser the nearer to the bulk, for tails that outgrow both.
+the range, for gaps between lumps; and the denser the nearer to the bulk, for tails that outgrow
+both.
 """
 
 from __future__ import annotations
