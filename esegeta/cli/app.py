@@ -47,6 +47,8 @@ Device = Annotated[
 
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do finished tasks again.")]
 
 
 @app.command()
@@ -55,12 +57,8 @@ def run(
     output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do finished tasks again.")
-    ] = False,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment; finished tasks are skipped.
@@ -155,6 +153,8 @@ def retrain(
     output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
@@ -164,13 +164,13 @@ def retrain(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import build_experiment
+    from esegeta.workflow import Policy, build_experiment
     from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
-        outcome = run_retraining(retraining, listener)
+        outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
     show_outcome(outcome, retraining.root, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 

@@ -41,7 +41,7 @@ def finished(task: Task) -> Content | None:
     if task.record.suffix == TENSORS:
         return {} if _key_of_tensors(task.record) == task.key else None
     content = read_json(task.record, task.key)
-    if content is None:
+    if content is None or not all(name in content for name in task.kind.holds):
         return None
     there = all((task.record.parent / str(name)).is_file() for name in content.get(FILES, ()))
     return content if there else None

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esegeta.retraining import DiceRow, Training
-from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
-from esegeta.retraining.summary import summarize_dice, t_interval, verdict
-from esegeta.workflow.retrain.training import TrainingResult, dice_rows
+from esegeta.retraining import DiceRow
+from esegeta.retraining.summary import summarize_dice, t_interval
 
 PAIRS = list(itertools.product((0, 7), (0, 1)))
 
@@ -112,27 +110,6 @@ def test_pairs_that_lack_a_network_take_no_part_in_the_gain() -> None:
         for row in (tuple(vars(row).values()) for row in rows)
     ]
     assert {row.n for row in summarize_dice(undefined, "random") if row.method == "ig"} == {3}
-
-
-def test_references_stand_at_the_ends_of_every_mode() -> None:
-    results = [
-        TrainingResult(Training(UNTOUCHED, 0, 1), "done", {"liver": 0.9}),
-        TrainingResult(Training(EMPTY, 0, 1), "done", {"liver": 0.1}),
-        TrainingResult(Training(Removal("kar", "ig", 0.3), 0, 1), "done", {"liver": 0.4}),
-        TrainingResult(Training(Removal("kar", "ig", 0.3), 0, 0), "failed"),
-    ]
-    found = {
-        (row.mode, row.method, row.fraction): row.dice
-        for row in dice_rows(results, ["roar", "kar"])
-    }
-    assert found == {
-        ("roar", REFERENCE, 0.0): 0.9,
-        ("kar", REFERENCE, 1.0): 0.9,
-        ("roar", REFERENCE, 1.0): 0.1,
-        ("kar", REFERENCE, 0.0): 0.1,
-        ("kar", "ig", 0.3): 0.4,
-    }
-    assert {row.mode for row in dice_rows(results, ["kar"])} == {"kar"}
 
 
 @pytest.mark.parametrize(("mode", "untouched"), [("roar", 0.0), ("kar", 1.0)])

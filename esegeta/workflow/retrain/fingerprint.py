@@ -7,7 +7,8 @@ from functools import cached_property
 
 from esegeta.retraining import Training
 from esegeta.retraining.removal import EMPTY, UNTOUCHED
-from esegeta.workflow.fingerprint import digest, map_parts, prediction_parts
+from esegeta.workflow.cache import fingerprint
+from esegeta.workflow.fingerprint import map_parts, prediction_parts
 from esegeta.workflow.retrain.build import Retraining
 
 
@@ -36,7 +37,7 @@ class Fingerprints:
         if removal not in (UNTOUCHED, EMPTY):
             parts["removal"] = {"mode": removal.mode, "fraction": removal.fraction}
             parts["maps"] = self._of_maps(removal.method)
-        return digest(parts)
+        return fingerprint(parts)
 
     @cached_property
     def _images(self) -> str:
@@ -44,7 +45,7 @@ class Fingerprints:
         experiment = self._retraining.experiment
         model = experiment.config.keys.model.model_dump(mode="json", exclude={"weights"})
         cases = [prediction_parts(experiment, inputs) for inputs in self._inputs.values()]
-        return digest(
+        return fingerprint(
             {
                 "model": {**model, "code": experiment.code_sha256},
                 "cases": [{**case, "model": None} for case in cases],
@@ -61,5 +62,5 @@ class Fingerprints:
                 map_parts(experiment, case, retraining.target, explainer, self._inputs[case.name])
                 for case in experiment.cases
             ]
-            self._maps[method] = digest({"maps": maps, "rank_by": retraining.keys.rank_by})
+            self._maps[method] = fingerprint({"maps": maps, "rank_by": retraining.keys.rank_by})
         return self._maps[method]

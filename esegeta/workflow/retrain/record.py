@@ -1,4 +1,4 @@
-"""retrain.json: what was trained, how, on what, and how each training ended."""
+"""The tables, the figure and retrain.json: what was trained, how, on what, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 
 from esegeta.explain import parameters_of
-from esegeta.report import read_sidecar
+from esegeta.report import draw_retraining, read_sidecar, write_dice, write_dice_points
+from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import write_json
+from esegeta.workflow.desk import Desk
 from esegeta.workflow.record import describe_experiment
 from esegeta.workflow.retrain.build import Retraining
-from esegeta.workflow.retrain.training import TrainingResult
+from esegeta.workflow.retrain.training import described, dice_rows
+from esegeta.workflow.task import Ended
 
 
 class RetrainingRecorder:
-    """Writes retrain.json again and again while a retraining goes on, each time whole.
+    """Writes tables, figure and retrain.json from how trainings ended, each time whole.
 
     Args:
         retraining: what is run.
@@ -22,8 +25,9 @@ class RetrainingRecorder:
     """
 
     def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
-        self.notes: list[str] = []
+        self._retraining = retraining
         self._path = retraining.root / "retrain.json"
+        self._earlier = (read_sidecar(self._path) or {}).get("notes", [])
         self._start = time.perf_counter()
         keys = retraining.keys
         self._head = {
@@ -44,20 +48,45 @@ class RetrainingRecorder:
             },
         }
 
-    def earlier_notes(self) -> list[str]:
-        """Return the notes of the record that is there, of a run with nothing left to do."""
-        record = read_sidecar(self._path) or {}
-        return [str(note) for note in record.get("notes", [])]
-
-    def write(self, results: Sequence[TrainingResult], state: str) -> None:
-        """Write the record as things stand."""
+    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+        """Write tables and record as things stand."""
+        retraining = self._retraining
+        rows = dice_rows(results, retraining.keys.modes)
+        write_dice(retraining.root, rows)
+        write_dice_points(retraining.root, summarize_dice(rows, retraining.random))
         write_json(
             self._path,
             {
                 **self._head,
-                "notes": self.notes,
+                "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),
-                "units": [result.describe() for result in results],
+                "units": [described(ended) for ended in results],
             },
         )
+
+    def close(self, results: Sequence[Ended], desk: Desk) -> None:
+        """Draw the figure, and note what the curves come to.
+
+        Where nothing was left to do, the notes of the run that did it are said again.
+        """
+        retraining = self._retraining
+        if results and all(ended.status == "skipped" for ended in results):
+            desk.note(*(str(note) for note in self._earlier))
+        rows = dice_rows(results, retraining.keys.modes)
+        desk.note(*verdict(rows, retraining.label))
+        summary = summarize_dice(rows, retraining.random)
+        if summary:
+            labels = list(dict.fromkeys((retraining.label, MEAN)))
+            title = _title(retraining)
+            draw_retraining(retraining.root, summary, labels, retraining.random, title)
+
+
+def _title(retraining: Retraining) -> str:
+    keys, name = retraining.keys, retraining.experiment.config.keys.name
+    return (
+        f"{name}: Dice after retraining without (ROAR) or with only (KAR) the voxels that rank "
+        f"highest for {retraining.target.name}\n"
+        f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence interval "
+        f"(Student's t); in place of removed voxels: {keys.baseline.kind}"
+    )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,11 @@ from esegeta.retraining.removal import Removal
 from esegeta.retraining.samples import Patches, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
-from esegeta.run.unit import catch_failure
-from esegeta.workflow import Listener, construct_network
+from esegeta.workflow.build import construct_network
+from esegeta.workflow.listener import Listener
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
-from esegeta.workflow.retrain.training import TrainingResult, write_result
-
-MEMORY_HINT = "lower retrain.batch_size, retrain.patch or inference.batch_size"
+from esegeta.workflow.task import Content
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,34 +38,25 @@ class Trainer:
     material: Material
     orders: Sequence[Tensor]
 
-    def attempt(self, training: Training, fingerprint: str, listener: Listener) -> TrainingResult:
-        """Train and test a network and write its result; a failure becomes a result, no file."""
+    def result(self, training: Training, listener: Listener) -> Content:
+        """Train and test a network; return its Dice, and what explains it."""
         start = time.perf_counter()
-
-        def failed(status: Any, **more: Any) -> TrainingResult:
-            return TrainingResult(training, status, **more)
-
-        def work() -> TrainingResult:
-            network, history = self.train(training, listener)
-            by_sample = self.test(network, training, listener)
-            seconds = time.perf_counter() - start
-            result = TrainingResult(training, "done", fold_dice(by_sample), seconds)
-            _, samples = self._parts(training)
-            more = {
-                "images": {
-                    self.material.names[sample.place]: {
-                        "dice": dice,
-                        "removed": self.removed_of_labels(sample, training.removal),
-                    }
-                    for sample, dice in zip(samples, by_sample, strict=True)
-                },
-                "loss": {"first": history[0], "last": history[-1]},
-            }
-            write_result(result, self.retraining.root, fingerprint, more)
-            return result
-
-        result = catch_failure(work, failed, memory_hint=MEMORY_HINT)
-        return replace(result, seconds=time.perf_counter() - start)
+        network, history = self.train(training, listener)
+        by_sample = self.test(network, training, listener)
+        _, samples = self._parts(training)
+        return {
+            **training.describe(),
+            "dice": fold_dice(by_sample),
+            "seconds": round(time.perf_counter() - start, 3),
+            "images": {
+                self.material.names[sample.place]: {
+                    "dice": dice,
+                    "removed": self.removed_of_labels(sample, training.removal),
+                }
+                for sample, dice in zip(samples, by_sample, strict=True)
+            },
+            "loss": {"first": history[0], "last": history[-1]},
+        }
 
     def train(self, training: Training, listener: Listener) -> tuple[nn.Module, list[float]]:
         """Return a network trained from scratch, and the loss of every step."""

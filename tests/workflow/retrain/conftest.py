@@ -11,6 +11,6 @@ __all__ = ["quick"]
 def _quick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test here is quick."""
     monkeypatch.setattr(
-        "esegeta.workflow.retrain.execute.draw_retraining",
+        "esegeta.workflow.retrain.record.draw_retraining",
         lambda root, *rest: (root / "retrain.png").touch(),
     )

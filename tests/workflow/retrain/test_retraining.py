@@ -16,9 +16,9 @@ from esegeta.retraining import Training
 from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal
 from esegeta.workflow import Silence, build_experiment
 from esegeta.workflow.retrain import build_retraining
-from esegeta.workflow.retrain.execute import rank_samples
 from esegeta.workflow.retrain.maps import map_cases
 from esegeta.workflow.retrain.material import read_material
+from esegeta.workflow.retrain.tasks import rank_samples
 from esegeta.workflow.retrain.trainer import Trainer
 from tests.experiments import noise, save_image, unet_lab
 from tests.oracles import state_of
@@ -143,6 +143,7 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
         "summary.csv",
         "retrain.png",
         "retrain.json",
+        ".journal.jsonl",
         "units",
     }
     assert lab.leftovers() == []

@@ -1,0 +1,146 @@
+"""`esegeta retrain` as a list of tasks: one for each network that is trained.
+
+References come first, then method by method and seed by seed: trainings of a method share its
+maps, trainings of a seed the ranking of the voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from esegeta.report import remove_retraining
+from esegeta.retraining import REFERENCE, Stream, Training, seed_of
+from esegeta.retraining.removal import rank_voxels
+from esegeta.workflow.cache import keep_json
+from esegeta.workflow.cases import hash_inputs
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.listener import Listener, Outcome
+from esegeta.workflow.retrain.build import Retraining
+from esegeta.workflow.retrain.fingerprint import Fingerprints
+from esegeta.workflow.retrain.maps import map_cases
+from esegeta.workflow.retrain.material import Material, read_material
+from esegeta.workflow.retrain.record import RetrainingRecorder
+from esegeta.workflow.retrain.trainer import Trainer
+from esegeta.workflow.retrain.training import recall_training
+from esegeta.workflow.task import Content, Kind, Task
+
+OF_ALL, OF_METHOD, OF_SEED = 0, 1, 2
+"""How deep in the scope (method, seed) something is remembered."""
+
+
+def run_retraining(
+    retraining: Retraining, listener: Listener | None = None, policy: Policy | None = None
+) -> Outcome:
+    """Train every network of a retraining and write tables, figure and record.
+
+    Networks whose result is there and matches are not trained again. One failure does not stop
+    the others, unless the policy says so.
+
+    Raises:
+        DataError: a file of a case cannot be read.
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
+    """
+    inputs = {case.name: hash_inputs(case) for case in retraining.experiment.cases}
+    recorder = RetrainingRecorder(retraining, inputs)
+    command = Command(
+        root=retraining.experiment.root,
+        folder=retraining.root,
+        job=retraining,
+        tasks=lambda desk: list_tasks(retraining, inputs),
+        num_tasks=len(retraining.trainings()),
+        write=recorder.write,
+        close=recorder.close,
+        notes=retraining.experiment.notes,
+    )
+    return run_command(command, listener, policy)
+
+
+def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> Iterator[Task]:
+    """Yield a task for every network.
+
+    Args:
+        retraining: what is done.
+        inputs: SHA-256 of every file of each case, by case and path.
+    """
+    prints = Fingerprints(retraining, inputs)
+    for place, training in enumerate(retraining.trainings()):
+        yield Task(
+            name=training.name,
+            kind=TRAINING,
+            key=prints.of(training),
+            record=training.file(retraining.root),
+            data={"training": training},
+            scope=(training.removal.method, f"seed {training.seed}"),
+            order=(place,),
+        )
+
+
+def prepare_training(tasks: Sequence[Task], desk: Desk) -> None:
+    """Read the cases; the figure of an earlier run goes, for this one is about to contradict it.
+
+    Raises:
+        EsegetaError: a case cannot be read.
+    """
+    retraining: Retraining = desk.job
+    desk.once("stale", lambda: remove_retraining(retraining.root), depth=OF_ALL)
+    desk.note(*_material(desk).notes)
+
+
+def train_one(task: Task, desk: Desk) -> Content:
+    """Train and test one network and write its result.
+
+    Raises:
+        EsegetaError: its method's maps cannot be made, or its loss is not finite.
+    """
+    training: Training = task.data["training"]
+    trainer = desk.once("trainer", lambda: _trainer(desk, training), depth=OF_SEED)
+    desk.begin(training.name, [task], trainer.expected_windows(training))
+    content = trainer.result(training, desk.listener)
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content)
+    return content
+
+
+def discard_training(task: Task, desk: Desk) -> None:
+    """Remove what an earlier run left: it would look like a result of this one."""
+    assert task.record is not None
+    task.record.unlink(missing_ok=True)
+
+
+def rank_samples(material: Material, maps: Sequence[Tensor], seed: int) -> list[Tensor]:
+    """Return the ranking of each sample's voxels; without maps, any order."""
+    if not maps:
+        return [torch.arange(sample.truth.numel()) for sample in material.samples]
+    return [
+        rank_voxels(maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place))
+        for sample in material.samples
+    ]
+
+
+TRAINING = Kind(
+    train_one,
+    recall=recall_training,
+    discard=discard_training,
+    prepare=prepare_training,
+    holds=("dice",),
+    memory_hint="lower retrain.batch_size, retrain.patch or inference.batch_size",
+)
+
+
+def _material(desk: Desk) -> Material:
+    return desk.once("material", lambda: read_material(desk.job), depth=OF_ALL)
+
+
+def _trainer(desk: Desk, training: Training) -> Trainer:
+    material, method = _material(desk), training.removal.method
+
+    def explain() -> list[Tensor]:
+        return map_cases(desk.job, method, material, desk.listener)
+
+    maps = [] if method == REFERENCE else desk.once("maps", explain, depth=OF_METHOD)
+    return Trainer(desk.job, material, rank_samples(material, maps, training.seed))
