@@ -23,7 +23,7 @@ from esegeta.errors import (
     TargetError,
     WindowError,
 )
-from esegeta.targets import REGIONS, Boundary, Box, Predicted
+from esegeta.targets import REGIONS, Boundary, BoxRegion, Predicted
 from tests.builders import affine_of, linear, unet
 from tests.experiments import noise, read_json, save_image, voxels
 from tests.volume.files import geometry_bytes, save_nifti
@@ -82,7 +82,7 @@ def test_the_saved_map_is_the_gradient_on_the_files_grid(
 
 def test_targets_make_an_algebra(model: esegeta.SegmentationModel, path: Path) -> None:
     image = esegeta.load_volume(path)
-    whole, spot = model.target(1, over="all"), model.target(1, over=Box((0, 0, 0), (2, 2, 2)))
+    whole, spot = model.target(1, over="all"), model.target(1, over=BoxRegion((0, 0, 0), (2, 2, 2)))
     corner = np.zeros(SHAPE)
     corner[:2, :2, :2] = 1
     x = voxels(path).astype(float)

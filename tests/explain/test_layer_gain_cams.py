@@ -10,7 +10,7 @@ from torch import nn
 
 from esegeta.errors import MapError
 from esegeta.explain import AblationCam, Baseline, ScoreCam
-from esegeta.targets import Box, VoxelTarget
+from esegeta.targets import BoxRegion, VoxelTarget
 from tests.builders import linear, pointwise, predictor, volume
 from tests.explain.whole_graph import Setting, layer_setting
 from tests.networks import Smooth
@@ -119,7 +119,7 @@ def test_ablation_cam_of_a_linear_tail_is_grad_cam_on_every_position(ndim: int) 
 
 def test_ablation_cam_runs_only_what_the_target_touches() -> None:
     model, image = predictor(Smooth(2), (8, 8)), volume((32, 32))
-    target = frozen(model, image, VoxelTarget("one", "logit", Box((0, 0), (3, 3)), "sum"))
+    target = frozen(model, image, VoxelTarget("one", "logit", BoxRegion((0, 0), (3, 3)), "sum"))
     found = AblationCam(layer="down").explain(model, image, target)
     units = found.facts.more["num_channels"]
     active, everything = found.facts.active_windows, found.facts.num_windows

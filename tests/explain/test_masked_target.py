@@ -21,7 +21,7 @@ from esegeta.explain import (
     ShapleyValueSampling,
 )
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.targets import FrozenTarget, Point, Predicted, VoxelTarget
+from esegeta.targets import FrozenTarget, PointRegion, Predicted, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import labels, predictor, unet, volume
 from tests.networks import Counting, Smooth
@@ -129,7 +129,7 @@ def corner(ndim: int) -> tuple[Counting, Predictor, Volume, FrozenTarget]:
     network = Counting(unet(ndim))
     model = predictor(network, (8,) * ndim, batch_size=3)
     image = volume((24, 12, 8)[:ndim])
-    target = frozen(model, image, VoxelTarget("one", over=Point((2.0,) * ndim)))
+    target = frozen(model, image, VoxelTarget("one", over=PointRegion((2.0,) * ndim)))
     target.scene.logits  # noqa: B018
     network.windows = 0
     return network, model, image, target

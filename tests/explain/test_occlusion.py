@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain import Baseline, Occlusion
 from esegeta.predict import Predictor, WindowPlan
-from esegeta.targets import FrozenTarget, Otsu, Point, Predicted, VoxelTarget
+from esegeta.targets import FrozenTarget, Otsu, PointRegion, Predicted, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
 from tests.builders import SHAPES, labels, predictor, unet, volume
 from tests.networks import Counting, Smooth
@@ -107,7 +107,7 @@ def test_only_windows_that_touch_box_and_target_are_run(ndim: int) -> None:
     network = Counting(unet(ndim))
     model = predictor(network, (8,) * ndim)
     image = volume(shape)
-    target = frozen(model, image, VoxelTarget("one", over=Point((2.0,) * ndim)))
+    target = frozen(model, image, VoxelTarget("one", over=PointRegion((2.0,) * ndim)))
     network.windows = 0
     found = Occlusion(box=4).explain(model, image, target)
     touching = 2**ndim  # boxes of 4 in the one window of 8 that holds the voxel

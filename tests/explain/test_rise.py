@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from esegeta.errors import ConfigError
 from esegeta.explain import Baseline, Features, Objective, Rise
 from esegeta.explain.perturbation.rise import SmoothMasks
-from esegeta.targets import Point, VoxelTarget
+from esegeta.targets import PointRegion, VoxelTarget
 from esegeta.volume import volume_from_tensor
 from tests.builders import linear, predictor, unet, volume
 from tests.networks import Counting
@@ -102,7 +102,7 @@ def test_only_active_windows_are_run_and_the_rest_is_zero(
     network = Counting(unet(ndim))
     model = predictor(network, (8,) * ndim)
     image = volume((24, 12, 8)[:ndim])
-    target = frozen(model, image, VoxelTarget("one", over=Point((2.0,) * ndim)))
+    target = frozen(model, image, VoxelTarget("one", over=PointRegion((2.0,) * ndim)))
     network.windows = 0
     method = Rise(features, baseline="zero", samples=10, cell_mm=4.0, spread=True)
     found = method.explain(model, image, target)

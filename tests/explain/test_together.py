@@ -19,7 +19,7 @@ from esegeta.explain import (
 )
 from esegeta.explain.objective import gradients_together, values_together
 from esegeta.predict import Predictor, active_windows
-from esegeta.targets import Box, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
+from esegeta.targets import BoxRegion, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting
@@ -36,8 +36,8 @@ IDS = [f"{place}-{method.name}" for place, method in enumerate(TOGETHER)]
 
 def targets_of(ndim: int) -> dict[str, Target]:
     """A corner, an overlapping box, everything, and two that are not linear."""
-    corner = Box((0,) * ndim, (2,) * ndim)
-    middle = Box((1,) * ndim, (6,) * ndim)
+    corner = BoxRegion((0,) * ndim, (2,) * ndim)
+    middle = BoxRegion((1,) * ndim, (6,) * ndim)
     return {
         "corner": VoxelTarget("one", over=corner),
         "difference": VoxelTarget("one", over=middle) - 0.5 * VoxelTarget("one", over=corner),
@@ -172,8 +172,8 @@ def test_windows_of_infinite_slope_beside_a_target_add_nothing() -> None:
     image.data[:, :4] = 4.0
     image.data[:, 4:] = 0.0
     scene = Scene(model, image)
-    ours = VoxelTarget("one", over=Box((0, 0), (4, 4))).freeze(scene)
-    theirs = VoxelTarget("one", over=Box((0, 0), (8, 4))).freeze(scene)
+    ours = VoxelTarget("one", over=BoxRegion((0, 0), (4, 4))).freeze(scene)
+    theirs = VoxelTarget("one", over=BoxRegion((0, 0), (8, 4))).freeze(scene)
     found = gradients_together([Objective.of(model, target, image) for target in (ours, theirs)])
     assert torch.equal(found[0][:, :4], torch.full((1, 4, 4), 0.25))
     assert not found[0][:, 4:].any()

@@ -27,14 +27,14 @@ from esegeta.predict import Predictor, WindowPlan
 from esegeta.score import Infidelity, ScoreContext
 from esegeta.targets import (
     Boundary,
-    Box,
+    BoxRegion,
     Component,
     Everywhere,
     FalseNegative,
     FalsePositive,
     Labelled,
     Otsu,
-    Point,
+    PointRegion,
     Predicted,
     Region,
     Roi,
@@ -144,8 +144,8 @@ REGIONS: dict[str, Region] = {
     "false_negative": FalseNegative(),
     "component": Component(),
     "boundary": Boundary(1.0),
-    "box": Box((1, 2, 0), (7, 6, 5)),
-    "point": Point((4, 5, 3)),
+    "box": BoxRegion((1, 2, 0), (7, 6, 5)),
+    "point": PointRegion((4, 5, 3)),
     "otsu": Otsu(),
     "all": Everywhere(),
 }
@@ -156,8 +156,8 @@ def test_the_mask_is_that_of_the_whole_networks_prediction(ndim: int, region: st
     """Each region gives a unit the very voxels that it gives a label."""
     model, image = case(ndim)
     over = REGIONS[region]
-    over = Box(over.start[:ndim], over.stop[:ndim]) if isinstance(over, Box) else over
-    over = Point(over.index[:ndim]) if isinstance(over, Point) else over
+    over = BoxRegion(over.start[:ndim], over.stop[:ndim]) if isinstance(over, BoxRegion) else over
+    over = PointRegion(over.index[:ndim]) if isinstance(over, PointRegion) else over
     scene = Scene(model, image, truth_of(image))
     expected = VoxelTarget("one", over=over).freeze(scene).mask
     label = "one" if over.needs_label else None
@@ -205,7 +205,7 @@ def test_captums_neuron_gradient_and_integrated_gradients(
     layer = "0.model.2"
     model = predictor(network, shape)
     image = volume(shape, 2)
-    target = UnitTarget(layer, 1, Point(place[:ndim])).freeze(Scene(model, image))
+    target = UnitTarget(layer, 1, PointRegion(place[:ndim])).freeze(Scene(model, image))
     neuron = (1, *place[:ndim])
     module = find_layer(network, layer)
     x = image.batch.clone().requires_grad_(True)
@@ -252,7 +252,7 @@ def test_captum_at_a_coarser_layer_by_a_selector(ndim: int) -> None:
         warnings.filterwarnings("ignore", module="captum")
         oracle = captum.attr.NeuronGradient(network, find_layer(network, LAYER))
         expected = oracle.attribute(x, select)[0]
-    target = UnitTarget(LAYER, 5, Point(point)).freeze(Scene(model, image))
+    target = UnitTarget(LAYER, 5, PointRegion(point)).freeze(Scene(model, image))
     assert relative_gap(Saliency().explain(model, image, target).data, expected) < TOLERANCE
 
 
@@ -296,7 +296,7 @@ def test_units_of_one_layer_combine(ndim: int) -> None:
     model, image = case(ndim)
     scene = Scene(model, image)
     six, one = UnitTarget(LAYER, 6), UnitTarget(LAYER, 1, Predicted(), label="one")
-    box = UnitTarget(LAYER, 4, Box((0,) * ndim, (5,) * ndim))
+    box = UnitTarget(LAYER, 4, BoxRegion((0,) * ndim, (5,) * ndim))
     mask = one.freeze(scene).mask
     spot = box.freeze(scene).mask
 
@@ -348,7 +348,7 @@ def test_only_what_leads_to_the_unit_is_run_and_only_windows_that_it_touches() -
     network = unet(2, "prelu_batch")
     model = predictor(network, (8, 8))
     image = volume((8, 24))
-    target = UnitTarget("model.0", 0, Box((0, 0), (8, 4))).freeze(Scene(model, image))
+    target = UnitTarget("model.0", 0, BoxRegion((0, 0), (8, 4))).freeze(Scene(model, image))
     calls = {"model.0": 0, "model.1": 0, "model.2": 0}
 
     def count(name: str) -> Callable[..., None]:
@@ -482,4 +482,4 @@ def test_a_region_of_a_label_needs_one_and_an_empty_one_is_refused() -> None:
     with pytest.raises(TargetError, match="channel: -1"):
         UnitTarget(LAYER, -1)
     with pytest.raises(EmptyTargetError, match="no voxel over: box"):
-        UnitTarget(LAYER, 1, Box((50, 50), (60, 60))).freeze(scene)
+        UnitTarget(LAYER, 1, BoxRegion((50, 50), (60, 60))).freeze(scene)

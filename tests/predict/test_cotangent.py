@@ -10,7 +10,7 @@ import torch
 from esegeta.explain import IntegratedGradients, Occlusion, Saliency
 from esegeta.predict import LinearForm, Term, active_windows, add_forms
 from esegeta.predict.cotangent import power_of_two_above
-from esegeta.targets import Box, Scene, VoxelTarget
+from esegeta.targets import BoxRegion, Scene, VoxelTarget
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Smooth
 
@@ -81,10 +81,10 @@ def test_results_are_bit_for_bit_those_of_the_dense_cotangent(
 )
 def test_methods_take_either(explainer: object) -> None:
     model, image = predictor(unet(2), (8, 8)), volume((13, 11))
-    one = VoxelTarget("one", over=Box((1, 1), (6, 5)))
-    target = (one - 0.3 * VoxelTarget("one", over=Box((4, 4), (12, 9)), reduce="mean")).freeze(
-        Scene(model, image)
-    )
+    one = VoxelTarget("one", over=BoxRegion((1, 1), (6, 5)))
+    target = (
+        one - 0.3 * VoxelTarget("one", over=BoxRegion((4, 4), (12, 9)), reduce="mean")
+    ).freeze(Scene(model, image))
     assert isinstance(target.coefficients, LinearForm)
     dense = replace(target, coefficients=target.coefficients.dense())
     found, expected = (explainer.explain(model, image, item).data for item in (target, dense))
@@ -93,7 +93,7 @@ def test_methods_take_either(explainer: object) -> None:
 
 def test_a_target_over_a_box_holds_no_number_for_each_label() -> None:
     model = predictor(unet(3, out_channels=4), num_outputs=4)
-    target = VoxelTarget("two", over=Box((0, 0, 0), (3, 3, 3))).freeze(
+    target = VoxelTarget("two", over=BoxRegion((0, 0, 0), (3, 3, 3))).freeze(
         Scene(model, volume((9, 11, 7)))
     )
     (term,) = target.coefficients.terms

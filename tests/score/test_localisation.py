@@ -24,7 +24,7 @@ from esegeta.score import (
     ScoreContext,
 )
 from esegeta.score.localisation import LOCALISATION
-from esegeta.targets import Box, DiceTarget, Everywhere, Roi, Scene, UnitTarget, VoxelTarget
+from esegeta.targets import BoxRegion, DiceTarget, Everywhere, Roi, Scene, UnitTarget, VoxelTarget
 from tests.builders import SHAPES, affine_of, predictor, scene, unet, volume
 from tests.score.maps import judged, spots, value_of, written_map
 
@@ -201,7 +201,7 @@ def places() -> Attribution:
     values = {(0, 0): 4.0, (0, 3): 3.0, (3, 0): 2.0, (3, 3): 1.0}
     predicted = spots((4, 4), {(0, 0): 1}) > 0
     truth = spots((4, 4), {(0, 3): 1, (2, 2): 1}).long()
-    box = Box((3, 0), (4, 1))
+    box = BoxRegion((3, 0), (4, 1))
     return written_map(spots((4, 4), values)[None], predicted, truth=truth, over=box)
 
 
