@@ -10,6 +10,8 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests import second_device  # noqa: E402
+
 torch.set_num_threads(1)
 
 PRETRAINED = Path(__file__).parents[1] / "../shared/models"
@@ -30,6 +32,14 @@ def ndim(request: pytest.FixtureRequest) -> int:
 def activation(request: pytest.FixtureRequest) -> str:
     """Both activations: the test runs for each."""
     return request.param
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A device beside the CPU that refuses what CUDA refuses."""
+    monkeypatch.setattr(torch, "Generator", second_device.Generator)
+    monkeypatch.setattr("esegeta.model.device.DEVICE_TYPES", ("cpu", "cuda", second_device.NAME))
+    return second_device.DEVICE
 
 
 @pytest.fixture

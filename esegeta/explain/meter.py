@@ -22,8 +22,9 @@ class Meter:
 
     Args:
         seconds: wall clock.
-        peak_memory_mb: on CUDA what torch allocated at most; otherwise the largest resident size
-            of the whole process, since the start of the work where the system lets it be reset.
+        peak_memory_mb: on an accelerator what torch allocated at most; on the CPU the largest
+            resident size of the whole process, since the start of the work where the system lets
+            it be reset.
     """
 
     seconds: float = 0.0
@@ -32,20 +33,20 @@ class Meter:
 
 @contextmanager
 def measure(device: torch.device) -> Iterator[Meter]:
-    """Measure the block; on CUDA it waits for the work to be done."""
+    """Measure the block; on an accelerator it waits for the work to be done."""
     meter = Meter()
     _reset_peak(device)
     start = time.perf_counter()
     yield meter
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize(device)
     meter.seconds = time.perf_counter() - start
     meter.peak_memory_mb = _peak_mb(device)
 
 
 def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).reset_peak_memory_stats(device)
         return
     try:
         CLEAR_REFS.write_text("5")  # Linux: resets VmHWM, the high-water mark of resident memory
@@ -54,8 +55,8 @@ def _reset_peak(device: torch.device) -> None:
 
 
 def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    if device.type != "cpu":
+        return float(torch.get_device_module(device).max_memory_allocated(device) / 2**20)
     try:
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -31,6 +31,7 @@ from esegeta.model.network import (
     build_monai_network,
     convolution_signature,
 )
+from esegeta.model.random_state import seeded
 from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
@@ -67,6 +68,7 @@ __all__ = [
     "require_map",
     "resolve_device",
     "run_up_to",
+    "seeded",
     "switched_off",
     "tap",
 ]

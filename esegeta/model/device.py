@@ -13,6 +13,9 @@ from esegeta.errors import DeviceError
 
 FULL_FLOAT32 = "ieee"
 
+DEVICE_TYPES = ("cpu", "cuda")
+"""What a config may ask for."""
+
 
 @contextmanager
 def full_float32() -> Iterator[None]:
@@ -71,15 +74,18 @@ def resolve_device(name: str) -> torch.device:
         raise DeviceError(
             f'device: "{name}" is not a device', hint="use auto, cpu, cuda or cuda:1"
         ) from error
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in DEVICE_TYPES:
         raise DeviceError(f'device: "{name}" is not supported', hint="use auto, cpu, cuda, cuda:1")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    devices, kind = torch.get_device_module(device), device.type.upper()
+    if not devices.is_available():
         raise DeviceError(
-            f"device: {name} was asked for, but torch {torch.__version__} finds no CUDA",
-            hint="use `device: auto` or cpu, or install a CUDA build of torch",
+            f"device: {name} was asked for, but torch {torch.__version__} finds no {kind}",
+            hint=f"use `device: auto` or cpu, or install a {kind} build of torch",
         )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if (device.index or 0) >= devices.device_count():
         raise DeviceError(
-            f"device: {name} was asked for, but there are {torch.cuda.device_count()} devices"
+            f"device: {name} was asked for, but there are {devices.device_count()} devices"
         )
     return device

@@ -24,6 +24,7 @@ from esegeta.model import (
     load_weights,
     network_sha256,
     resolve_device,
+    seeded,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
 from esegeta.score import RandomMapBaseline, Score
@@ -232,8 +233,9 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
     The random state of the caller is left as it was.
     """
     keys = config.keys.model
-    with blamed_on(config, "model"), torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+    # A network may draw its weights where it is to run.
+    device = resolve_device(config.keys.device)
+    with blamed_on(config, "model"), seeded(seed, device):
         if keys.kind == "monai":
             return build_monai_network(str(keys.network), keys.args)
         return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())

@@ -91,7 +91,6 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
     from esegeta import __version__
 
     device = experiment.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     parameters = sum(p.numel() for p in experiment.predictor.network.parameters())
     return {
         "esegeta": __version__,
@@ -102,12 +101,22 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         "scores": {key: parameters_of(value) for key, value in experiment.scores.items()},
         "versions": {"python": platform.python_version(), **_versions()},
         "seed": experiment.config.keys.seed,
-        "device": {"type": str(device), "name": name, "threads": torch.get_num_threads()},
+        "device": {
+            "type": str(device),
+            "name": _name_of(device),
+            "threads": torch.get_num_threads(),
+        },
         "network": {"parameters": parameters, "outputs": experiment.predictor.labels.num_outputs},
         "weights_sha256": experiment.weights_sha256,
         "code_sha256": experiment.code_sha256,
         "notes": list(experiment.notes),
     }
+
+
+def _name_of(device: torch.device) -> str:
+    if device.type == "cpu":
+        return platform.processor()
+    return str(torch.get_device_module(device).get_device_name(device))
 
 
 def _versions() -> dict[str, str]:

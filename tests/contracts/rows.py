@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,15 @@ def make_case(
 ) -> Case:
     """Return the case of a ReLU U-Net with batch norms."""
     return CaseKind(ndim, "relu_batch", num_channels).make(shape=shape, seed=seed)
+
+
+def moved(case: Case, device: torch.device | str) -> Case:
+    """Return a case whose network, volume and linear target are on a device."""
+    network = copy.deepcopy(case.model.network).to(device)
+    model, image = replace(case.model, network=network), case.volume.to(device)
+    assert case.target.coefficients is not None
+    coefficients = case.target.coefficients.to(device)
+    return Case(model, image, with_coefficients(frozen(model, image), coefficients))
 
 
 def _predict_both(network: nn.Module, logits: Tensor) -> None:

@@ -13,9 +13,9 @@ from esegeta.explain.gradient.noise import NoisyCopies
 from esegeta.predict import Predictor
 from esegeta.targets import Predicted, Scene, UnitTarget
 from tests.builders import SHAPES
-from tests.contracts.rows import Case, make_case
+from tests.contracts.rows import make_case, moved
 from tests.contracts.test_every_explainer import ROWS
-from tests.oracles import disguised, frozen, relative_gap, with_coefficients
+from tests.oracles import disguised, relative_gap
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,14 +27,6 @@ TOLERANCE = 1e-4
 
 def on_cuda(model: Predictor) -> Predictor:
     return replace(model, network=copy.deepcopy(model.network).to("cuda"))
-
-
-def moved(case: Case) -> Case:
-    """Return the case with network and volume on the device."""
-    model, image = on_cuda(case.model), case.volume.to("cuda")
-    assert case.target.coefficients is not None
-    target = with_coefficients(frozen(model, image), case.target.coefficients.to("cuda"))
-    return Case(model, image, target)
 
 
 @pytest.mark.parametrize("buffers", ["cpu", "cuda"])
@@ -58,7 +50,7 @@ def test_prediction_and_gradient(ndim: int, buffers: str) -> None:
 @pytest.mark.parametrize("method", EXPLAINERS)
 def test_every_explainer(ndim: int, method: str, linear: bool) -> None:
     case = make_case(ndim, 2)
-    there = moved(case)
+    there = moved(case, "cuda")
     targets = [case.target, there.target]
     if not linear:
         targets = [disguised(target) for target in targets]
@@ -84,7 +76,7 @@ def test_every_explainer(ndim: int, method: str, linear: bool) -> None:
 @pytest.mark.parametrize("method", ["saliency", "gradient_shap", "occlusion", "hires_cam"])
 def test_a_unit_inside_the_network(ndim: int, method: str) -> None:
     case = make_case(ndim, 2)
-    there = moved(case)
+    there = moved(case, "cuda")
     explainer = ROWS[method]
     if explainer.traits.needs_layer:
         explainer = replace(explainer, layer="model.0")
@@ -111,7 +103,7 @@ def test_buffers_may_stay_on_the_cpu(ndim: int, method: str) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision(ndim: int, precision: str) -> None:
     case = make_case(ndim, 1)
-    there = moved(case)
+    there = moved(case, "cuda")
     half = replace(there.model, precision=precision)
     slope = torch.full((1, 2, *SHAPES[ndim]), 1e-9)
     found = half.pull_back(there.volume.batch, slope.to("cuda"))

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from esegeta.score import SCORES, Infidelity, ScoreContext, SensitivityAvg, SensitivityMax
-from tests.contracts.rows import make_case
+from tests.contracts.rows import make_case, moved
 from tests.contracts.test_every_score import EXPLAINER, ROWS
-from tests.predict.test_cuda import moved
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +21,7 @@ WITHOUT_DRAWS = [name for name, kind in SCORES.items() if "seed" not in kind.__d
 def test_every_score_without_draws(ndim: int, name: str) -> None:
     case = make_case(ndim, 2)
     values = []
-    for one in (case, moved(case)):
+    for one in (case, moved(case, "cuda")):
         attribution = EXPLAINER.explain(one.model, one.volume, one.target)
         values.append(ROWS[name].score(attribution, ScoreContext(one.model, EXPLAINER)))
     assert values[1] == pytest.approx(values[0], rel=1e-3, abs=1e-5)
@@ -33,7 +32,7 @@ def test_scores_with_draws_run(
     ndim: int, score: Infidelity | SensitivityMax | SensitivityAvg
 ) -> None:
     """Other devices draw other numbers."""
-    case = moved(make_case(ndim, 2))
+    case = moved(make_case(ndim, 2), "cuda")
     attribution = EXPLAINER.explain(case.model, case.volume, case.target)
     found = score.score(attribution, ScoreContext(case.model, EXPLAINER))
     assert all(value > 0 for value in found.values())

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import ModelError
-from esegeta.model import first_tensor, held_still, list_layers, on_input
+from esegeta.model import first_tensor, held_still, list_layers, on_input, seeded
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
@@ -225,9 +225,9 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
     """
     before = {key: tensor.cpu() for key, tensor in _tensors(network).items()}
     twin = copied(network).cpu()
-    with torch.random.fork_rng(devices=()), torch.no_grad():
-        # Seeded by text: a network that was built under the same seed has drawn other weights.
-        torch.manual_seed(random.Random(f"random weights {seed}").getrandbits(62))
+    # Seeded by text: a network that was built under the same seed has drawn other weights.
+    number = random.Random(f"random weights {seed}").getrandbits(62)
+    with seeded(number), torch.no_grad():
         for module in twin.modules():
             # A class may want arguments for it; what is not reset is shuffled below.
             with suppress(Exception):

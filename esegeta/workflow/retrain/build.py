@@ -11,6 +11,7 @@ import torch
 from esegeta.config.retrain import RetrainKeys
 from esegeta.errors import ConfigError, ModelError, suggest
 from esegeta.explain import Baseline, Explainer, RandomMap
+from esegeta.model import seeded
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
 from esegeta.retraining.recipe import Recipe, named_labels
@@ -177,4 +178,5 @@ def _try_out(experiment: Experiment, recipe: Recipe) -> None:
             "cannot be trained from scratch",
             hint="its class must draw its weights from torch's random state, and load none",
         )
-    rehearse(recipe, network.to(experiment.device), num_channels, config)
+    with seeded(0, experiment.device):  # dropout draws
+        rehearse(recipe, network.to(experiment.device), num_channels, config)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from esegeta.axes import Image, Mask
+from esegeta.model import seeded
 from esegeta.predict import Predictor
 from esegeta.retraining import Stream, Training, seed_of
 from esegeta.retraining.removal import Removal
@@ -69,7 +68,7 @@ class Trainer:
         )
         weights_seed = seed_of(Stream.WEIGHTS, seed, fold)
         network = construct_network(retraining.experiment.config, seed=weights_seed).to(device)
-        with random_state(seed_of(Stream.DROPOUT, seed, fold), device):
+        with seeded(seed_of(Stream.DROPOUT, seed, fold), device):
             history = train_network(
                 network, patches, retraining.recipe, on_patches=listener.advance
             )
@@ -117,12 +116,3 @@ class Trainer:
 
     def _parts(self, training: Training) -> tuple[list[Sample], list[Sample]]:
         return self.material.fold(training.fold, self.retraining.keys.folds)
-
-
-@contextmanager
-def random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for a while, on the host and on the device."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

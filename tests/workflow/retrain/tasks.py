@@ -31,7 +31,7 @@ class RetrainLab(Lab):
         return self.root / "retrain"
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """Return the rows of a table, numbers."""
+        """Return the rows of a table, numbers as numbers."""
         with (self.retrain_folder / name).open(encoding="utf-8", newline="") as stream:
             return [
                 {key: _number(value) for key, value in row.items()}

@@ -1,0 +1,29 @@
+"""A run on a device that is strict as CUDA writes, bit for bit, what it writes on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tests.experiments import unet_lab, voxels
+
+
+def test_a_run_gives_the_same_maps_and_scores(
+    tmp_path: Path, second: torch.device, quick: None
+) -> None:
+    lab = unet_lab(tmp_path, shape=(9, 8, 8))
+    lab.keys["methods"] = ["smoothgrad", "lrp", "pattern_net", "grad_cam"]
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 4}, "gini"]
+    scores, maps, states = [], [], []
+    for options in ((), ("--device", "testdevice", "--overwrite")):
+        result = lab.run(*options)
+        assert result.exit_code == 0, result.output
+        scores.append(lab.scores())
+        found = sorted(lab.root.rglob("*.nii.gz"))
+        maps.append({path.name: voxels(path).tolist() for path in found})
+        states.append(lab.record()["device"])
+    assert scores[0] == scores[1]
+    assert maps[0] == maps[1]
+    assert states[0]["type"] == "cpu"
+    assert states[1] == {**states[0], "type": "testdevice", "name": "second device of the tests"}
