@@ -5,7 +5,7 @@ method, and whatever the prediction tells to be a target of its own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.engine import Command, Policy, run_command
-from esegeta.workflow.fingerprint import prediction_parts, unit_parts
+from esegeta.workflow.fingerprint import prediction_parts, task_parts
 from esegeta.workflow.listener import Listener, Outcome, Silence
 from esegeta.workflow.maps import MAP
 from esegeta.workflow.prediction import PREDICTION, find_components
@@ -73,22 +73,17 @@ def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
         fault = Fault(str(error))
     step = _prediction(experiment, number, inputs, fault)
     yield step
-    plans = list(enumerate(experiment.targets))
-    whole = [(place, plan) for place, plan in plans if not plan.splits]
-    for group in _in_groups(whole):
-        targets = [(plan, plan.name, (place, 0)) for place, plan in group]
-        yield from _maps(experiment, step, targets)
-    for place, plan in plans:
-        if plan.splits:
-            yield replace(
-                step,
-                name=f"{case.name} / {plan.name} / components",
-                kind=COMPONENTS,
-                record=None,
-                files=(),
-                data={**step.data, "plan": plan.name, "place": place},
-                needs=(step.name,),
-            )
+    if not any(plan.splits for plan in experiment.targets):
+        yield from _maps(experiment, step, {})
+        return
+    yield replace(
+        step,
+        name=f"{case.name}: components",
+        kind=COMPONENTS,
+        record=None,
+        files=(),
+        needs=(step.name,),
+    )
 
 
 def _prediction(
@@ -109,29 +104,33 @@ def _prediction(
     )
 
 
-def _maps(
-    experiment: Experiment,
-    step: Task,
-    targets: Sequence[tuple[TargetPlan, str, tuple[int, int]]],
-) -> Iterator[Task]:
-    """Yield the maps of a few targets, method by method: the methods of a batch share passes.
+def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
+    """Yield the maps of a case: a few targets at a time, which share passes, method by method.
 
     Args:
         experiment: what they belong to.
-        step: a step of the same case, which they need.
-        targets: the entry of the config, the name, and the place of entry and component.
+        step: the step of the same case that they need.
+        found: what the prediction told of entries that are split: their targets, and faults.
     """
-    group = ", ".join(name for _, name, _ in targets)
-    for place, method in enumerate(experiment.methods):
-        for plan, name, order in targets:
+    faults: Content = found.get("faults", {})
+    aims = [
+        (plan, name, (place, rank))
+        for place, plan in enumerate(experiment.targets)
+        for rank, name in enumerate(found.get("targets", {}).get(plan.name, [plan.name]))
+    ]
+    for group in _in_groups(aim for aim in aims if aim[0].name not in faults):
+        scope = (*step.scope, ", ".join(name for _, name, _ in group))
+        for place, method in enumerate(experiment.methods):
+            batch = f"{' / '.join(scope)} / {method}"
+            for plan, name, order in group:
+                task = _map(experiment, step, plan, name, method)
+                order = (step.data["case"], *order, place)
+                yield replace(task, scope=scope, batch=batch, order=order)
+    for plan, name, order in aims:
+        for place, method in enumerate(experiment.methods if plan.name in faults else ()):
             task = _map(experiment, step, plan, name, method)
-            scope = (*step.scope, group)
-            yield replace(
-                task,
-                scope=scope,
-                batch=f"{' / '.join(scope)} / {method}",
-                order=(step.data["case"], *order, place),
-            )
+            order = (step.data["case"], *order, place)
+            yield replace(task, order=order, fault=Fault(faults[plan.name]))
 
 
 def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method: str) -> Task:
@@ -140,7 +139,7 @@ def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method
     files = TaskFiles(experiment.root, case.name, name, method)
     key = None
     if step.key is not None:
-        key = fingerprint(unit_parts(experiment, case, plan, name, explainer, inputs))
+        key = fingerprint(task_parts(experiment, case, plan, name, explainer, inputs))
     return Task(
         name=f"{case.name} / {name} / {method}",
         kind=MAP,
@@ -158,14 +157,12 @@ def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method
 
 
 def _maps_of_components(task: Task, content: Content | None, desk: Desk) -> list[Task]:
-    """Return the maps of the components that were found; of the entry itself where none was."""
+    """Return the maps of a case whose components were looked for, or of the entries themselves."""
     experiment: Experiment = desk.job
-    place = task.data["place"]
-    plan = experiment.targets[place]
-    names = content["targets"] if content else [plan.name]
-    desk.listener.expect((len(names) - 1) * len(experiment.methods))
-    found = [(plan, name, (place, rank)) for rank, name in enumerate(names)]
-    return [one for group in _in_groups(found) for one in _maps(experiment, task, group)]
+    found = content or {}
+    extra = sum(len(names) - 1 for names in found.get("targets", {}).values())
+    desk.listener.expect(extra * len(experiment.methods))
+    return list(_maps(experiment, task, found))
 
 
 COMPONENTS = Kind(find_components, follow=_maps_of_components)

@@ -52,10 +52,6 @@ class OpenCase:
         """The image."""
         return self.scene.volume
 
-    def targets(self, plan: TargetPlan) -> dict[str, Target]:
-        """Return the targets of an entry of the config, by name."""
-        return plan.targets(self.scene, self.files, self.experiment.preprocess)
-
 
 def open_case(desk: Desk, number: int) -> OpenCase:
     """Return a case of the desk's experiment, read once for the tasks that stand on it.
@@ -86,3 +82,18 @@ def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas, ...] | None:
         )
 
     return desk.once("atlases", load, depth=OF_CASE)
+
+
+def targets_of(desk: Desk, case: OpenCase, plan: TargetPlan) -> dict[str, Target]:
+    """Return the targets of an entry of the config on a case, by name: one, or one a component.
+
+    Components are found once a case; other targets hold masks, and stay with their group.
+
+    Raises:
+        EsegetaError: they cannot be formed.
+    """
+
+    def form() -> dict[str, Target]:
+        return plan.targets(case.scene, case.files, case.experiment.preprocess)
+
+    return desk.once(("targets", plan.name), form, depth=OF_CASE if plan.splits else OF_TARGETS)

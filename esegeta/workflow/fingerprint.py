@@ -15,7 +15,7 @@ from esegeta.workflow.prepared import patterns_fingerprint
 from esegeta.workflow.targets import TargetPlan
 
 
-def unit_parts(
+def task_parts(
     experiment: Experiment,
     case: Case,
     plan: TargetPlan,

@@ -11,7 +11,7 @@ from esegeta.report import TaskFiles, remove_attribution, save_attribution
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.cases import OF_CASE, OF_TARGETS, OpenCase, open_atlases, open_case
+from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.outlook import expected_windows
 from esegeta.workflow.prepared import with_files, with_patterns
@@ -89,12 +89,10 @@ def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
     """
     experiment: Experiment = desk.job
     plan = next(plan for plan in experiment.targets if plan.name == task.data["plan"])
-    depth = OF_CASE if plan.splits else OF_TARGETS
 
     def freeze() -> FrozenTarget:
         case = open_case(desk, task.data["case"])
-        targets = desk.once(("targets", plan.name), lambda: case.targets(plan), depth=depth)
-        return targets[task.data["names"]["target"]].freeze(case.scene)
+        return targets_of(desk, case, plan)[task.data["names"]["target"]].freeze(case.scene)
 
     return desk.once(("frozen", task.data["names"]["target"]), freeze, depth=OF_TARGETS)
 

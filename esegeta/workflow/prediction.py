@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from esegeta.errors import EsegetaError
 from esegeta.report import PredictionFiles, remove_other_components, save_prediction
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.cases import OF_CASE, open_case
+from esegeta.workflow.cases import open_case, targets_of
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.record import provenance
 from esegeta.workflow.task import Content, Kind, Task
@@ -29,17 +30,26 @@ def predict_case(task: Task, desk: Desk) -> Content:
 
 
 def find_components(task: Task, desk: Desk) -> Content:
-    """Find the components that an entry of the config is split into; one that is gone is removed.
+    """Find the components that entries of the config are split into; what is gone is removed.
 
-    Raises:
-        EsegetaError: there is none.
+    Returns:
+        Under `targets` the names of each entry's components, under `faults` why it has none.
     """
     experiment: Experiment = desk.job
     case = open_case(desk, task.data["case"])
-    plan = next(plan for plan in experiment.targets if plan.name == task.data["plan"])
-    targets = desk.once(("targets", plan.name), lambda: case.targets(plan), depth=OF_CASE)
-    remove_other_components(experiment.root, case.files.name, plan.name, list(targets))
-    return {"targets": list(targets)}
+    names: dict[str, list[str]] = {}
+    faults: dict[str, str] = {}
+    for plan in experiment.targets:
+        if not plan.splits:
+            continue
+        try:
+            targets = targets_of(desk, case, plan)
+        except EsegetaError as error:
+            faults[plan.name] = str(error)
+            continue
+        names[plan.name] = list(targets)
+        remove_other_components(experiment.root, case.files.name, plan.name, names[plan.name])
+    return {"targets": names, "faults": faults}
 
 
 PREDICTION = Kind(predict_case)

@@ -148,7 +148,7 @@ def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
         held.append(len(alive))
         save_attribution(*args, **more)
 
-    monkeypatch.setattr(maps, "Workings", Counted)
+    monkeypatch.setattr(maps, "ScoreCache", Counted)
     monkeypatch.setattr(maps, "save_attribution", save)
     first = lab.keys["targets"][0]
     lab.keys["targets"] = [{**first, "name": f"t{place}"} for place in range(9)]
