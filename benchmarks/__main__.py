@@ -37,6 +37,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "score_memory": score_rows.score_memory,
     "dissection": dissection_rows.dissection,
     "help": program_rows.help_time,
+    "resume": program_rows.resume,
     "demo": program_rows.demo,
 }
 
