@@ -91,11 +91,10 @@ def dissect(
             "names.",
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for results.")
-    ] = None,
+    output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
+    fail_fast: FailFast = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -105,24 +104,29 @@ def dissect(
             "once the new one is ready.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Tell which units of a network detect which concepts; goes on where it was stopped.
 
-    Exit code 0: all is well. 2: a config or a file that you can mend.
+    Exit code 0: all is well. 1: something failed that you cannot mend. 2: a config or a file
+    failed that you can mend.
     """
-    from esegeta.cli.progress import listen
+    from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
+    from esegeta.workflow import Policy
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        dissected = run_dissection(dissection, listener, overwrite=overwrite)
-    if not quiet:
+        dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
+    if dissected.outcome.failures:
+        show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
+    elif not quiet:
         show_dissected(dissected, dissection.folder)
+    raise typer.Exit(dissected.exit_code)
 
 
 @app.command()

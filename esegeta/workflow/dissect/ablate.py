@@ -17,11 +17,14 @@ from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import dice_of
 from esegeta.volume import Case, atomic_path, read_case
-from esegeta.workflow.dissect.build import check_switches
-from esegeta.workflow.dissect.kept import keep, kept
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.cache import fingerprint, keep_tensors
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.dissect.build import Dissection, check_switches
+from esegeta.workflow.dissect.find_thresholds import thresholds_of
+from esegeta.workflow.dissect.results import found_results, written
+from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import Results
-from esegeta.workflow.fingerprint import digest
+from esegeta.workflow.task import Content, Task
 
 
 @dataclass(frozen=True)
@@ -56,34 +59,82 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class FoundEffects:
-    """What ablation came to.
+class Ablation:
+    """All that is asked.
 
     Args:
-        files: that were written; none where no unit is named.
-        notes: what a reader must know.
+        questions: one for each layer and concept.
+        trials: of all questions, each once.
     """
 
-    files: list[Path]
-    notes: list[str]
+    questions: tuple[Question, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """What tells it from others, for fingerprints."""
+        return [repr(trial) for trial in self.trials]
 
 
-def write_ablation(session: Session, results: Results, unit_thresholds: Thresholds) -> FoundEffects:
-    """Ask whether the best units of each concept matter; write the table and the figure."""
-    questions = questions_of(session, results)
-    session.expect("ablation", len(session.cases) if questions else 0)
-    if not questions:
-        return FoundEffects([], ["ablation: no unit is named, so that none is switched off"])
-    trials = list(dict.fromkeys(trial for one in questions for trial in (one.best, *one.others)))
-    scores = [_dice_of_case(session, case, trials, unit_thresholds) for case in session.cases]
-    answers = _answers(session, questions, trials, torch.stack(scores))
+def ablate_case(task: Task, desk: Desk) -> Content:
+    """Predict a case as it is and with the units of each trial off; keep the Dice of each label.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    assert task.record is not None and task.key is not None
+    session: Session = desk.job
+    case, trials = session.cases[task.data["case"]], ablation_of(desk).trials
+    windows = len(session.dissection.basis.predictor.plan.lay(session.dissection.shapes[case.name]))
+    desk.begin(task.name, [task], windows * (1 + len(trials)))
+    scores = _dice_of_case(session, case, trials, thresholds_of(desk))
+    keep_tensors(task.record, task.key, {"dice": scores})
+    return {}
+
+
+def write_ablation(task: Task, desk: Desk) -> Content:
+    """Tell whether the best units of each concept matter; write the table and the figure."""
+    session: Session = desk.job
+    ablation, found = ablation_of(desk), written(desk)
+    if not ablation.questions:
+        found.notes.append("ablation: no unit is named, so that none is switched off")
+        return {}
+    key = key_of(session, ablation)
+    scores = [
+        kept_tensors(record_of(session, number), key)["dice"]
+        for number in range(len(session.cases))
+    ]
+    answers = _answers(session, ablation.questions, ablation.trials, torch.stack(scores))
     folder = session.dissection.folder
     table, picture = folder / "ablation.csv", folder / "ablation.png"
     write_rows(table, ABLATION_COLUMNS, [_row(answer) for answer in answers])
     with atomic_path(picture) as temporary:
         title = f"{session.dissection.basis.config.keys.name}: change of Dice against random units"
         draw_effects(temporary, [_cell(answer) for answer in answers], title)
-    return FoundEffects([table, picture], _notes(session, questions))
+    found.files += [table, picture]
+    found.notes += _notes(session, ablation.questions)
+    return {}
+
+
+def ablation_of(desk: Desk) -> Ablation:
+    """Return what is asked of the units that earned a name, once all is counted."""
+
+    def ask() -> Ablation:
+        questions = questions_of(desk.job, found_results(desk))
+        trials = dict.fromkeys(trial for one in questions for trial in (one.best, *one.others))
+        return Ablation(tuple(questions), tuple(trials))
+
+    return desk.once("ablation", ask, depth=WHOLE)
+
+
+def key_of(session: Session, ablation: Ablation) -> str:
+    """Return the fingerprint of what the Dice of each case stands on."""
+    return fingerprint({"all": session.fingerprint, "trials": ablation.parts})
+
+
+def record_of(session: Session, number: int) -> Path:
+    """Return where the Dice of a case is kept."""
+    return session.folder / "ablation" / f"{session.cases[number].name}.safetensors"
 
 
 def _notes(session: Session, questions: Sequence[Question]) -> list[str]:
@@ -125,34 +176,25 @@ def _dice_of_case(
     session: Session, case: Case, trials: Sequence[Trial], unit_thresholds: Thresholds
 ) -> Float[Tensor, "T L"]:
     """Return the Dice of each label: of the network as it is, then of each trial."""
-    path = session.folder / "ablation" / f"{case.name}.safetensors"
-    fingerprint = digest({"all": session.fingerprint, "trials": [repr(trial) for trial in trials]})
-    found = kept(path, fingerprint)
-    if found is not None:
-        return found["dice"]
     basis = session.dissection.basis
     predictor = basis.predictor
-    windows = len(predictor.plan.lay(session.dissection.shapes[case.name]))
-    with session.stage(case, "ablation", windows * (1 + len(trials))):
-        volume, truth = read_case(case, basis.preprocess, basis.reading)
-        assert truth is not None
-        x, truth = volume.to(basis.device).batch, truth.to(basis.device)
+    volume, truth = read_case(case, basis.preprocess, basis.reading)
+    assert truth is not None
+    x, truth = volume.to(basis.device).batch, truth.to(basis.device)
 
-        def dice() -> list[float]:
-            logits, labels = predictor.predict(x), predictor.labels
-            return [
-                dice_of(labels.predicted(logits, integer)[0], truth == integer)
-                for integer in _integers(session)
-            ]
+    def dice() -> list[float]:
+        logits, labels = predictor.predict(x), predictor.labels
+        return [
+            dice_of(labels.predicted(logits, integer)[0], truth == integer)
+            for integer in _integers(session)
+        ]
 
-        rows = [dice()]
-        for trial in trials:
-            values = _held_at(session, trial, unit_thresholds)
-            with switched_off(predictor.network, trial.layer, trial.units, values):
-                rows.append(dice())
-        scores = torch.tensor(rows, dtype=torch.float64)
-        keep(path, {"dice": scores}, fingerprint)
-    return scores
+    rows = [dice()]
+    for trial in trials:
+        values = _held_at(session, trial, unit_thresholds)
+        with switched_off(predictor.network, trial.layer, trial.units, values):
+            rows.append(dice())
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _held_at(session: Session, trial: Trial, unit_thresholds: Thresholds) -> Tensor | None:
@@ -209,13 +251,12 @@ def _cell(answer: Answer) -> tuple[str, str, Effect]:
     return f"{question.best.layer} [{units}]\n{question.concept}", answer.label, answer.effect
 
 
-def check_ablation(session: Session) -> None:
+def check_ablation(dissection: Dissection) -> None:
     """Refuse, before anything else, layers whose units cannot be switched off.
 
     Raises:
         LayerError: a layer returns more than one tensor.
     """
-    dissection = session.dissection
     keys = dissection.keys.ablation
     if keys is None:
         return

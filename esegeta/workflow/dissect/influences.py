@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -17,10 +18,7 @@ from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
 from esegeta.predict import Pieces, read_windows
 from esegeta.volume import Case
-from esegeta.workflow import TaskResult
-from esegeta.workflow.dissect.kept import keep, kept
-from esegeta.workflow.dissect.session import STAGE, Session
-from esegeta.workflow.fingerprint import digest
+from esegeta.workflow.dissect.session import Session
 
 Outputs = dict[str, Tensor]
 """What layers and the network put out for the same windows."""
@@ -33,6 +31,55 @@ Taken = dict[str, Tensor]
 
 Taker = Callable[[Pieces, Sequence[Places], Reader], Taken]
 """Takes numbers of a batch of windows."""
+
+
+@dataclass(frozen=True, eq=False)
+class NodeViews:
+    """Nodes, and how they are seen at the sampled places.
+
+    Args:
+        nodes: layer by layer, as they run.
+        scales: of each node.
+        activations: of each node at the places.
+        bins: of the activations of each source.
+    """
+
+    nodes: list[TrailNode]
+    scales: dict[TrailNode, NodeScale]
+    activations: dict[TrailNode, Tensor]
+    bins: dict[TrailNode, Bins]
+
+    @classmethod
+    def of(cls, nodes: list[TrailNode], samples: dict[str, Float[Tensor, "U N"]]) -> NodeViews:
+        """See nodes as samples of all units have them."""
+        scales = {node: NodeScale.of(samples[node.layer][list(node.units)]) for node in nodes}
+        activations = {
+            node: scale.activation(samples[node.layer][list(node.units)])
+            for node, scale in scales.items()
+        }
+        bins = {node: Bins.of(activations[node]) for node in nodes if not node.is_label}
+        return cls(nodes, scales, activations, bins)
+
+    @property
+    def sources(self) -> list[TrailNode]:
+        """Nodes that may influence others; none where every unit is dead."""
+        return list(self.bins)
+
+    @property
+    def pairs(self) -> list[tuple[TrailNode, TrailNode]]:
+        """Every pair of an earlier and a later node."""
+        return [(p, q) for p in self.sources for q in self.nodes if p.order < q.order]
+
+    def edges(self, taken: Taken) -> list[TrailEdge]:
+        """Return every pair as an edge, whatever its weight, from what is taken of all cases."""
+        known = dict(zip(self.sources, taken["drawn"], strict=True))
+        edges = [
+            direct_effect(
+                pair, self.activations[pair[0]], change, self.bins[pair[0]], known[pair[0]]
+            )
+            for pair, change in zip(self.pairs, taken["changes"], strict=True)
+        ]
+        return adjust_edges(edges)
 
 
 class Influences:
@@ -48,24 +95,19 @@ class Influences:
         self, session: Session, places: dict[str, list[Places]], layers: Sequence[str]
     ) -> None:
         self._session = session
-        self._places = places
-        self._layers = list(layers)
+        self.places = places
+        self.layers = list(layers)
 
-    def sample(self) -> dict[str, Float[Tensor, "U N"]]:
-        """Return the activations of all units of each layer, and the logits, at the places."""
+    def sample(self, case: Case) -> Taken:
+        """Return the activations of all units of each layer, and the logits, at a case's places."""
 
         def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
             return {name: self._seen(output, own) for name, output in read(pieces, {}).items()}
 
-        return self._taken("samples", 1, self._layers, take)
+        return joined([take(*batch) for batch in self._batches(case)])
 
-    def edges(
-        self,
-        nodes: Sequence[TrailNode],
-        samples: dict[str, Float[Tensor, "U N"]],
-        unit_thresholds: Thresholds,
-    ) -> list[TrailEdge]:
-        """Return every pair of an earlier and a later node, as an edge, whatever its weight.
+    def influence(self, case: Case, views: NodeViews, unit_thresholds: Thresholds) -> Taken:
+        """Return what each source changes of each later node, and draws of chance of each source.
 
         An edge is the direct effect: while the source is switched off, each layer behind it is
         read and then goes on with its output of the whole network. So the target sees the source
@@ -73,69 +115,40 @@ class Influences:
         the effects on all later layers.
 
         Args:
-            nodes: layer by layer, as they run.
-            samples: activations at the places.
+            case: whose sampled windows are run.
+            views: nodes, and how they are seen.
             unit_thresholds: their means are what units are held at, where the config says so.
+
+        Returns:
+            `drawn`, sources x draws x places, and `changes`, pairs x places.
         """
-        scales = {node: NodeScale.of(samples[node.layer][list(node.units)]) for node in nodes}
-        activations = {
-            node: scale.activation(samples[node.layer][list(node.units)])
-            for node, scale in scales.items()
-        }
-        sources = [node for node in nodes if not node.is_label]
-        pairs = [(p, q) for p in sources for q in nodes if p.order < q.order]
-        if not sources:  # every unit is dead
-            return []
-        bins = {node: Bins.of(activations[node]) for node in sources}
+        pairs = views.pairs
 
         def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
             drawn, changes = [], []
             whole = read(pieces, {})
-            for node in sources:
+            for node in views.sources:
                 shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
-                codes = bins[node].codes(scales[node].activation(shifted))
+                codes = views.bins[node].codes(views.scales[node].activation(shifted))
                 drawn.append(codes.to(torch.int8))
                 changed = self._changed(pieces, read, whole, node, unit_thresholds)
                 for target in (target for source, target in pairs if source is node):
                     units = list(target.units)
                     loss = whole[target.layer][:, units] - changed[target.layer][:, units]
-                    changes.append(scales[target].change(self._seen(loss, own)))
+                    changes.append(views.scales[target].change(self._seen(loss, own)))
             return {"drawn": torch.stack(drawn), "changes": torch.stack(changes)}
 
-        key = [node.name for node in nodes]
-        taken = self._taken("influences", 1 + len(sources), key, take)
-        known = dict(zip(sources, taken["drawn"], strict=True))
-        edges = [
-            direct_effect(pair, activations[pair[0]], change, bins[pair[0]], known[pair[0]])
-            for pair, change in zip(pairs, taken["changes"], strict=True)
-        ]
-        return adjust_edges(edges)
-
-    def _taken(self, what: str, runs: int, key: object, take: Taker) -> Taken:
-        """Return what is taken of all sampled windows, case by case; cases are kept."""
-        session, found = self._session, {}
-        for case in (case for case in session.cases if case.name in self._places):
-            path = session.folder / "trails" / what / f"{case.name}.safetensors"
-            fingerprint = digest({"all": session.fingerprint, "key": key})
-            own = kept(path, fingerprint)
-            if own is None:
-                with session.stage(case, f"trails, {what}", runs * len(self._places[case.name])):
-                    own = _joined([take(*batch) for batch in self._batches(case)])
-                    keep(path, own, fingerprint)
-            else:
-                session.listener.end(TaskResult(case.name, STAGE, f"trails, {what}", "skipped"))
-            found[case.name] = own
-        return _joined(list(found.values()))
+        return joined([take(*batch) for batch in self._batches(case)])
 
     def _batches(self, case: Case) -> Iterator[tuple[Pieces, list[Places], Reader]]:
         """Yield a case's sampled windows, a batch at a time, their places and what reads them."""
         predictor = self._session.dissection.basis.predictor
-        own = {item.window: item for item in self._places[case.name]}
+        own = {item.window: item for item in self.places[case.name]}
         x = self._session.reading(case).image()
         windows = predictor.windows(x)
 
         def read(pieces: Pieces, held: Outputs) -> Outputs:
-            return read_windows(predictor, pieces.crops, windows, self._layers, held=held)
+            return read_windows(predictor, pieces.crops, windows, self.layers, held=held)
 
         with torch.no_grad(), held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, list(own)):
@@ -150,7 +163,7 @@ class Influences:
         unit_thresholds: Thresholds,
     ) -> Outputs:
         """Return what windows put out with a node off, later layers going on as they were."""
-        behind = self._layers[self._layers.index(node.layer) + 1 :]
+        behind = self.layers[self.layers.index(node.layer) + 1 :]
         with self._off(node, unit_thresholds):
             return read(pieces, {layer: whole[layer] for layer in behind})
 
@@ -188,5 +201,6 @@ class Influences:
         return self._session.dissection.basis.predictor.plan.size
 
 
-def _joined(parts: Sequence[Taken]) -> Taken:
+def joined(parts: Sequence[Taken]) -> Taken:
+    """Return what was taken of batches or cases, one after the other."""
     return {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,64 +15,103 @@ from esegeta.dissection.thresholds import Thresholds
 from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
 from esegeta.report.names import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.dissect.find_thresholds import thresholds_of
+from esegeta.workflow.dissect.overlaps import overlaps_of
+from esegeta.workflow.dissect.results import found_results, written
+from esegeta.workflow.dissect.session import WHOLE, Session
 from esegeta.workflow.dissect.tables import Results
+from esegeta.workflow.task import Content, Task
+
+UnitKey = tuple[str, int]
+"""Layer and number of a unit."""
 
 UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 
 
-def write_pictures(
-    session: Session, results: Results, unit_thresholds: Thresholds, peaks: Tensor
-) -> list[Path]:
-    """Write the figure of each named unit, masks of the best units, and the bars of concepts.
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What is shown of which case.
 
     Args:
-        session: reads cases and maps.
-        results: what was found.
-        unit_thresholds: thresholds.
-        peaks: largest activation of each unit in each case, cases x units.
-
-    Returns:
-        The files.
+        shown: the numbers of the cases in the figure of each named unit, the first ahead.
+        masked: the units whose masks are written, by case.
+        cases: numbers of all cases that are read for it.
+        panels: what was made for the figures so far, by unit and case.
     """
-    dissection = session.dissection
-    files = [_draw_bars(session, results)]
-    shown = _images_by_unit(session, results, peaks)
-    masked = _masked(session, results)
-    panels: dict[tuple[str, int], dict[int, list[Panel]]] = {}
-    wanted = [
-        number
-        for number, case in enumerate(session.cases)
-        if case.name in masked or any(number in order for order in shown.values())
-    ]
-    session.expect("pictures", len(wanted))
-    for number in wanted:
-        case = session.cases[number]
-        with session.stage(case, "pictures", session.source.num_windows(case)):
-            own = [item for item in results.named if number in shown[_key(item)]]
-            top = results.named if case.name in masked else []
-            top = [item for item in top if _key(item) in masked[case.name]]
-            chosen = {_key(item): item for item in (*own, *top)}
-            reading = session.reading(case)
-            masks = dict(zip(dissection.concepts.names, reading.masks(), strict=True))
-            for finding, mask in _unit_masks(session, case, list(chosen.values()), unit_thresholds):
-                concept = masks[finding.best.concept]
-                volume = reading.ground.volume
-                if finding in own:
-                    channel = _channel_shown(session, finding, volume, mask, concept)
-                    made = panels_of(volume, mask, concept, case.name, channel=channel)
-                    panels.setdefault(_key(finding), {})[number] = made
-                if finding in top:
-                    files.append(_write_mask(session, case, finding, mask, volume))
-    for finding in results.named:
-        rows = [panels[_key(finding)][number] for number in shown[_key(finding)]]
-        files.append(_draw_figure(session, finding, rows))
-    return files
+
+    shown: dict[UnitKey, list[int]]
+    masked: dict[str, set[UnitKey]]
+    cases: list[int]
+    panels: dict[UnitKey, dict[int, list[Panel]]] = field(default_factory=dict)
 
 
-def _images_by_unit(
-    session: Session, results: Results, peaks: Tensor
-) -> dict[tuple[str, int], list[int]]:
+def draw_bars(task: Task, desk: Desk) -> Content:
+    """Draw the bars of concepts."""
+    session: Session = desk.job
+    written(desk).files.append(_draw_bars(session, found_results(desk)))
+    return {}
+
+
+def show_case(task: Task, desk: Desk) -> Content:
+    """Write the masks of the best units in a case, and make its panels of figures.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    session: Session = desk.job
+    dissection, number = session.dissection, task.data["case"]
+    case, chosen, results = session.cases[number], chosen_pictures(desk), found_results(desk)
+    desk.begin(task.name, [task], session.source.num_windows(case))
+    own = [item for item in results.named if number in chosen.shown[_key(item)]]
+    top = results.named if case.name in chosen.masked else []
+    top = [item for item in top if _key(item) in chosen.masked[case.name]]
+    units = {_key(item): item for item in (*own, *top)}
+    reading = session.reading(case)
+    masks = dict(zip(dissection.concepts.names, reading.masks(), strict=True))
+    for finding, mask in _unit_masks(session, case, list(units.values()), thresholds_of(desk)):
+        concept = masks[finding.best.concept]
+        volume = reading.ground.volume
+        if finding in own:
+            channel = _channel_shown(session, finding, volume, mask, concept)
+            made = panels_of(volume, mask, concept, case.name, channel=channel)
+            chosen.panels.setdefault(_key(finding), {})[number] = made
+        if finding in top:
+            written(desk).files.append(_write_mask(session, case, finding, mask, volume))
+    return {}
+
+
+def draw_figures(task: Task, desk: Desk) -> Content:
+    """Draw the figure of each named unit."""
+    session: Session = desk.job
+    chosen = chosen_pictures(desk)
+    for finding in found_results(desk).named:
+        panels = chosen.panels[_key(finding)]
+        rows = [panels[number] for number in chosen.shown[_key(finding)]]
+        written(desk).files.append(_draw_figure(session, finding, rows))
+    chosen.panels.clear()
+    return {}
+
+
+def chosen_pictures(desk: Desk) -> Chosen:
+    """Return what is shown of which case, once all is counted."""
+    session: Session = desk.job
+
+    def choose() -> Chosen:
+        results = found_results(desk)
+        shown = _images_by_unit(session, results, overlaps_of(desk).peaks)
+        masked = _masked(session, results)
+        cases = [
+            number
+            for number, case in enumerate(session.cases)
+            if case.name in masked or any(number in order for order in shown.values())
+        ]
+        return Chosen(shown, masked, cases)
+
+    return desk.once("pictures", choose, depth=WHOLE)
+
+
+def _images_by_unit(session: Session, results: Results, peaks: Tensor) -> dict[UnitKey, list[int]]:
     """Return the numbers of the cases that activate each named unit most, the first ahead."""
     dissection = session.dissection
     found = {}
@@ -82,7 +122,7 @@ def _images_by_unit(
     return found
 
 
-def _masked(session: Session, results: Results) -> dict[str, set[tuple[str, int]]]:
+def _masked(session: Session, results: Results) -> dict[str, set[UnitKey]]:
     """Return the units whose masks are written, by case: the best of each concept and layer."""
     keys, names = session.dissection.keys.figures, [case.name for case in session.cases]
     chosen = keys.masks if isinstance(keys.masks, list) else names[:1]
@@ -168,7 +208,7 @@ def _draw_bars(session: Session, results: Results) -> Path:
     return path
 
 
-def _key(finding: UnitFinding) -> tuple[str, int]:
+def _key(finding: UnitFinding) -> UnitKey:
     return finding.layer, finding.unit
 
 

@@ -9,9 +9,10 @@ from esegeta.axes import Batch
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
 from esegeta.predict import UnitMaps, Units, blend_units
 from esegeta.volume import Case
+from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
+from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.dissect.build import Dissection
-from esegeta.workflow.dissect.kept import keep, kept
-from esegeta.workflow.fingerprint import digest, hash_inputs, prediction_fingerprint
+from esegeta.workflow.fingerprint import prediction_parts
 
 
 class MapSource:
@@ -39,9 +40,9 @@ class MapSource:
         if case.name not in self._prints:
             inputs = hash_inputs(Case(case.name, case.images))
             parts = [(part.layer, part.first, part.stop) for part in self._dissection.parts.parts]
-            self._prints[case.name] = digest(
+            self._prints[case.name] = fingerprint(
                 {
-                    "prediction": prediction_fingerprint(self._dissection.basis, inputs),
+                    "prediction": prediction_parts(self._dissection.basis, inputs),
                     "parts": parts,
                     "loads": [len(load) for load in self._loads],
                 }
@@ -58,19 +59,19 @@ class MapSource:
         dissection = self._dissection
         device = dissection.basis.device
         layers = {layer.name: layer for layer in dissection.layers}
-        fingerprint = self.fingerprint(case)
+        key = self.fingerprint(case)
         for number, load in enumerate(self._loads):
             path = self._folder / case.name / f"{number}.safetensors"
-            found = kept(path, fingerprint)
+            found = read_tensors(path, key)
             if found is not None:
                 self._count(path)
                 for units in load:
-                    data = found.pop(_key(units)).to(device)
+                    data = found.pop(_name(units)).to(device)
                     yield UnitMaps(units, dissection.grid(layers[units.layer], case.name), data)
                 continue
             made = blend_units(dissection.basis.predictor, image(), load)
             if self._fits(made):
-                keep(path, {_key(item.units): item.data for item in made}, fingerprint)
+                keep_tensors(path, key, {_name(item.units): item.data for item in made})
                 self._count(path)
             yield from made
 
@@ -106,5 +107,5 @@ def _loads(dissection: Dissection) -> list[list[Units]]:
     return loads
 
 
-def _key(units: Units) -> str:
+def _name(units: Units) -> str:
     return f"{units.layer}[{units.first}:{units.stop}]"

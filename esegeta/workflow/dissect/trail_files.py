@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from torch import Tensor
 from esegeta.dissection import Trail, TrailEdge, TrailNode, cluster_units, strongest_trails
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
 from esegeta.dissection.places import Places, draw_places, num_places
-from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import RESOLUTION
 from esegeta.errors import ConfigError
 from esegeta.model import held_still, list_layers
 from esegeta.predict import OUTPUT
 from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
+from esegeta.workflow.cache import fingerprint, keep_tensors
+from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import (
     Dissection,
     check_switches,
@@ -28,48 +28,55 @@ from esegeta.workflow.dissect.build import (
     show_mb,
     window_of_zeros,
 )
-from esegeta.workflow.dissect.influences import Influences
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.find_thresholds import thresholds_of
+from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
+from esegeta.workflow.dissect.results import found_results, written
+from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import Results
+from esegeta.workflow.task import Content, Task
 
 TRAILS_OF_LABEL = 5
 """How many trails to each label are listed, the strongest first."""
 
 
-@dataclass(frozen=True)
-class FoundTrails:
-    """What the search for trails came to.
+def take_samples(task: Task, desk: Desk) -> Content:
+    """Take the activations of all units at the sampled places of a case, and keep them.
 
-    Args:
-        files: that were written.
-        words: trails to each label, the strongest first; those that read alike once.
-        notes: what a reader must know.
+    Raises:
+        EsegetaError: the case cannot be read.
     """
+    case, influences = desk.job.cases[task.data["case"]], influences_of(desk)
+    desk.begin(task.name, [task], len(influences.places[case.name]))
+    _keep(task, influences.sample(case))
+    return {}
 
-    files: list[Path]
-    words: dict[str, list[str]]
-    notes: list[str]
+
+def form_nodes(task: Task, desk: Desk) -> Content:
+    """Form the nodes, whose influences come next."""
+    views_of(desk)
+    return {}
 
 
-def write_trails(session: Session, results: Results, unit_thresholds: Thresholds) -> FoundTrails:
+def take_influences(task: Task, desk: Desk) -> Content:
+    """Switch each node off at the sampled places of a case, and keep what that changes.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    case, influences, views = desk.job.cases[task.data["case"]], influences_of(desk), views_of(desk)
+    runs = 1 + len(views.sources)
+    desk.begin(task.name, [task], runs * len(influences.places[case.name]))
+    _keep(task, influences.influence(case, views, thresholds_of(desk)))
+    return {}
+
+
+def write_trails(task: Task, desk: Desk) -> Content:
     """Find who influences whom, and the trails to each label; write graph and picture."""
-    dissection = session.dissection
-    keys = dissection.keys.trails
+    session: Session = desk.job
+    dissection, views = session.dissection, views_of(desk)
+    keys, nodes, places = dissection.keys.trails, views.nodes, influences_of(desk).places
     assert keys is not None
-    plan = dissection.basis.predictor.plan
-    places = draw_places(
-        {name: plan.lay(shape) for name, shape in dissection.shapes.items()},
-        windows=keys.windows,
-        samples=keys.samples,
-        permutations=keys.permutations,
-        seed=dissection.basis.config.keys.seed,
-    )
-    session.expect("trails", 2 * len(places))
-    layers = layers_in_order(dissection)
-    influences = Influences(session, places, layers)
-    samples = influences.sample()
-    nodes = nodes_of(dissection, results, layers, samples)
-    pairs = influences.edges(nodes, samples, unit_thresholds)
+    pairs = views.edges(_kept(desk, "influences")) if views.sources else []
     edges = [edge for edge in pairs if _holds(edge, keys.q_value)]
     trails = {
         node.concept: strongest_trails(nodes, edges, node)[:TRAILS_OF_LABEL]
@@ -85,11 +92,79 @@ def write_trails(session: Session, results: Results, unit_thresholds: Thresholds
     write_graphml(files[1], nodes, edges)
     content = _content(nodes, edges, trails)
     write_json(files[0], {**content, **_facts(session, places, pairs), "notes": notes})
-    words = {
-        label: list(dict.fromkeys(trail.words for trail in found))
-        for label, found in trails.items()
+    found = written(desk)
+    found.files += files
+    found.notes += notes
+    found.trails = {
+        label: list(dict.fromkeys(trail.words for trail in own)) for label, own in trails.items()
     }
-    return FoundTrails(files, words, notes)
+    return {}
+
+
+def influences_of(desk: Desk) -> Influences:
+    """Return the passes over sampled windows."""
+    session: Session = desk.job
+
+    def draw() -> Influences:
+        dissection = session.dissection
+        keys, plan = dissection.keys.trails, dissection.basis.predictor.plan
+        assert keys is not None
+        places = draw_places(
+            {name: plan.lay(shape) for name, shape in dissection.shapes.items()},
+            windows=keys.windows,
+            samples=keys.samples,
+            permutations=keys.permutations,
+            seed=dissection.basis.config.keys.seed,
+        )
+        return Influences(session, places, layers_in_order(dissection))
+
+    return desk.once("influences", draw, depth=WHOLE)
+
+
+def views_of(desk: Desk) -> NodeViews:
+    """Return the nodes and how they are seen, once samples are taken."""
+    session: Session = desk.job
+
+    def form() -> NodeViews:
+        samples = _kept(desk, "samples")
+        layers = influences_of(desk).layers
+        nodes = nodes_of(session.dissection, found_results(desk), layers, samples)
+        return NodeViews.of(nodes, samples)
+
+    return desk.once("nodes", form, depth=WHOLE)
+
+
+def sampled_cases(desk: Desk) -> list[int]:
+    """Return the numbers of the cases that windows are sampled of."""
+    session: Session = desk.job
+    places = influences_of(desk).places
+    return [number for number, case in enumerate(session.cases) if case.name in places]
+
+
+def record_of(session: Session, what: str, number: int) -> Path:
+    """Return where samples or influences of a case are kept."""
+    return session.folder / "trails" / what / f"{session.cases[number].name}.safetensors"
+
+
+def key_of(desk: Desk, what: str) -> str:
+    """Return the fingerprint of what samples, or influences, of each case stand on."""
+    parts = influences_of(desk).layers
+    if what == "influences":
+        parts = [node.name for node in views_of(desk).nodes]
+    return fingerprint({"all": desk.job.fingerprint, "key": parts})
+
+
+def _keep(task: Task, taken: Taken) -> None:
+    assert task.record is not None and task.key is not None
+    keep_tensors(task.record, task.key, taken)
+
+
+def _kept(desk: Desk, what: str) -> Taken:
+    """Return what was taken of all cases."""
+    key = key_of(desk, what)
+    return joined(
+        [kept_tensors(record_of(desk.job, what, number), key) for number in sampled_cases(desk)]
+    )
 
 
 def layers_in_order(dissection: Dissection) -> list[str]:
@@ -124,14 +199,13 @@ def nodes_of(
     return nodes
 
 
-def check_trails(session: Session) -> None:
+def check_trails(dissection: Dissection) -> None:
     """Refuse, before anything else, what trails could not be found with.
 
     Raises:
         LayerError: a layer returns more than one tensor, so that its units cannot be switched off.
         ConfigError: samples and draws of chance do not fit into the memory that is allowed.
     """
-    dissection = session.dissection
     keys = dissection.keys.trails
     if keys is None:
         return

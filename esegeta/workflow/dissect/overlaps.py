@@ -1,0 +1,147 @@
+"""Tasks that count units against concepts, case by case, and what their counts come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
+from esegeta.dissection.counts import CaseCounts, count_case
+from esegeta.workflow.cache import keep_tensors
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.dissect.find_thresholds import thresholds_of
+from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
+from esegeta.workflow.dissect.tables import ImageTable
+from esegeta.workflow.task import Content, Task
+
+
+@dataclass(frozen=True, eq=False)
+class AllOverlaps:
+    """What the counts of all cases come to.
+
+    Args:
+        counts: added up.
+        images: how units do in each image.
+        peaks: largest activation of each unit in each case, cases x units.
+    """
+
+    counts: Counts
+    images: ImageTable
+    peaks: Tensor
+
+
+@dataclass(eq=False)
+class HeldOut:
+    """Overlaps at thresholds that were chosen on other cases, added up case by case.
+
+    Args:
+        thresholds: the best ones of each fold's other fold.
+        both: voxels of unit and concept.
+        union: voxels of one of them.
+    """
+
+    thresholds: Tensor
+    both: Tensor
+    union: Tensor
+
+    def add(self, both: Tensor, union: Tensor) -> None:
+        """Take in a case."""
+        self.both, self.union = self.both + both, self.union + union
+
+
+def count_overlaps(task: Task, desk: Desk) -> Content:
+    """Count a case, and keep its counts.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    assert task.record is not None and task.key is not None
+    session: Session = desk.job
+    number = task.data["case"]
+    case = session.cases[number]
+    desk.begin(task.name, [task], session.source.num_windows(case))
+    reading = session.reading(case)
+    maps = session.source.maps(case, reading.image)
+    partition = session.partition(number, reading)
+    counts = count_case(session.dissection.counting, thresholds_of(desk), partition, maps, number)
+    keep_tensors(task.record, task.key, counts.tensors())
+    return {}
+
+
+def add_up(task: Task, desk: Desk) -> Content:
+    """Add up the counts of all cases."""
+    overlaps_of(desk)
+    return {}
+
+
+def count_best(task: Task, desk: Desk) -> Content:
+    """Count a case once more, at the best thresholds of other cases.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    session: Session = desk.job
+    number = task.data["case"]
+    case = session.cases[number]
+    desk.begin(task.name, [task], session.source.num_windows(case))
+    held_out, reading = _held_out(desk), session.reading(case)
+    maps = session.source.maps(case, reading.image)
+    partition = session.partition(number, reading)
+    chosen = overlaps_of(desk).counts.thresholds_of(number, held_out.thresholds)
+    held_out.add(*count_held_out(session.dissection.parts, chosen, partition, maps))
+    return {}
+
+
+def overlaps_of(desk: Desk) -> AllOverlaps:
+    """Return what the counts of all cases come to, once these are there."""
+    return desk.once("overlaps", lambda: _added_up(desk.job), depth=WHOLE)
+
+
+def held_out_iou(desk: Desk) -> Tensor:
+    """Return the IoU over all cases, each at thresholds that were chosen on others.
+
+    NaN for all where there is only one case, or where the config does not want it; and for
+    concepts that fewer than two cases hold.
+    """
+    if not has_held_out(desk.job):
+        return torch.full_like(overlaps_of(desk).counts.p, torch.nan)
+    held_out = _held_out(desk)
+    return held_out.both.double() / held_out.union.double()
+
+
+def has_held_out(session: Session) -> bool:
+    """Tell whether thresholds are chosen on other cases."""
+    return session.dissection.keys.holdout and len(session.cases) >= FOLDS
+
+
+def record_of(session: Session, number: int) -> Path:
+    """Return where the counts of a case are kept."""
+    return session.folder / "counts" / f"{session.cases[number].name}.safetensors"
+
+
+def _added_up(session: Session) -> AllOverlaps:
+    images, peaks = ImageTable(session.dissection), []
+
+    def read() -> Iterator[CaseCounts]:
+        for number, case in enumerate(session.cases):
+            path, key = record_of(session, number), session.counts_prints[number]
+            found = CaseCounts(**kept_tensors(path, key))
+            images.add(case.name, found)
+            peaks.append(found.peak)
+            yield found
+
+    counts = Counts.of(read())
+    return AllOverlaps(counts, images, torch.stack(peaks))
+
+
+def _held_out(desk: Desk) -> HeldOut:
+    def start() -> HeldOut:
+        counts = overlaps_of(desk).counts
+        nothing = torch.zeros_like(counts.tally.both)
+        return HeldOut(counts.held_out_thresholds(thresholds_of(desk)), nothing, nothing)
+
+    return desk.once("held-out overlaps", start, depth=WHOLE)

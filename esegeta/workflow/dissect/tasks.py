@@ -1,0 +1,228 @@
+"""`esegeta dissect` as a list of tasks: which there are, and what each of them needs.
+
+Passes over the cases come in stages. A step ends each stage and tells of the next one, so that a
+case that fails is named once, and what stands on all cases is not tried without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from esegeta.report import write_dataset_files
+from esegeta.workflow.cache import finished
+from esegeta.workflow.desk import Desk
+from esegeta.workflow.dissect import ablate, find_thresholds, overlaps, pictures, trail_files
+from esegeta.workflow.dissect.results import SUMMARY, write_results
+from esegeta.workflow.dissect.session import MEMORY_HINT, Session
+from esegeta.workflow.dissect.summary import clear, summary_task
+from esegeta.workflow.task import Content, Kind, Task
+
+STAGE = "dissection"
+
+
+def list_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield the tasks that are known beforehand; of a finished dissection, only its summary."""
+    whole = summary_task(desk.job)
+    if whole.fault is None and finished(whole) is None:
+        yield from _first_tasks(desk)
+        return
+    desk.listener.expect(1)
+    yield whole
+
+
+def list_anew(desk: Desk) -> Iterator[Task]:
+    """Yield the tasks that are known beforehand, with nothing left of an earlier run."""
+    whole = summary_task(desk.job)
+    if whole.fault is None:
+        clear(desk.job)
+        yield from _first_tasks(desk)
+        return
+    desk.listener.expect(1)
+    yield whole
+
+
+def _first_tasks(desk: Desk) -> Iterator[Task]:
+    session: Session = desk.job
+    dissection = session.dissection
+    if (dissection.folder / SUMMARY).is_file():
+        desk.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
+    write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name)
+    num_passes = dissection.threshold_search().num_passes
+    first = (num_passes + 1 + overlaps.has_held_out(session)) * len(session.cases)
+    desk.listener.expect(first + _num_foreseen(session) + 1)
+    yield from _passes(session, num_passes)
+
+
+def _num_foreseen(session: Session) -> int:
+    """Return how many tasks stand on results, as far as can be told before there are any."""
+    keys, count = session.dissection.keys, len(session.cases)
+    trails = 2 * min(count, keys.trails.windows) if keys.trails else 0
+    return min(count, keys.figures.images) + (count if keys.ablation else 0) + trails
+
+
+def _passes(session: Session, num_passes: int) -> Iterator[Task]:
+    record, key = find_thresholds.record_of(session), session.thresholds_print
+    for turn in range(num_passes):
+        what = "thresholds" if num_passes == 1 else f"thresholds, pass {turn + 1}"
+        before = (f"pass {turn}",) if turn else ()
+        pass_ = [
+            _of_case(session, number, what, ADD, record, key, needs=before, turn=turn)
+            for number in range(len(session.cases))
+        ]
+        yield from pass_
+        is_last = turn + 1 == num_passes
+        kind, name = (THRESHOLDS, "thresholds") if is_last else (END_PASS, f"pass {turn + 1}")
+        yield _step(name, kind, [*before, *_names(pass_)], record, key)
+
+
+def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    if content is None:
+        return [summary_task(session, task.name)]
+    counts = [
+        _of_case(
+            session,
+            number,
+            "overlaps",
+            COUNT,
+            overlaps.record_of(session, number),
+            session.counts_prints[number],
+        )
+        for number in range(len(session.cases))
+    ]
+    return [*counts, _step("overlaps", OVERLAPS, _names(counts))]
+
+
+def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    if content is None:
+        return [summary_task(session, task.name)]
+    best = [
+        _of_case(session, number, "best thresholds", COUNT_BEST)
+        for number in range(len(session.cases) if overlaps.has_held_out(session) else 0)
+    ]
+    return [*best, _step("results", RESULTS, _names(best))]
+
+
+def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    if content is None:
+        return [summary_task(session, task.name)]
+    keys = session.dissection.keys
+    tasks = _pictures(desk)
+    if keys.ablation is not None:
+        tasks += _ablation(desk)
+    if keys.trails is not None:
+        tasks += _samples(desk)
+    known = sum(not one.is_step for one in tasks)
+    if keys.trails is not None:  # each case that is sampled comes again for its influences
+        known += len(trail_files.sampled_cases(desk))
+    desk.listener.expect(known - _num_foreseen(session))
+    steps = [one.name for one in tasks if one.is_step]
+    return [*tasks, summary_task(session, *steps, "trails")]
+
+
+def _pictures(desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    shown = [
+        _of_case(session, number, "pictures", PICTURES)
+        for number in pictures.chosen_pictures(desk).cases
+    ]
+    return [_step("bars", BARS), *shown, _step("figures", FIGURES, _names(shown))]
+
+
+def _ablation(desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    ablation = ablate.ablation_of(desk)
+    key = ablate.key_of(session, ablation)
+    tasks = [
+        _of_case(session, number, "ablation", ABLATE, ablate.record_of(session, number), key)
+        for number in range(len(session.cases) if ablation.questions else 0)
+    ]
+    return [*tasks, _step("ablation", ABLATION, _names(tasks))]
+
+
+def _samples(desk: Desk) -> list[Task]:
+    tasks = _of_trails(desk, "samples", SAMPLE)
+    return [*tasks, _step("nodes", NODES, _names(tasks))]
+
+
+def _after_nodes(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    if content is None:
+        return []  # the summary that follows needs these nodes
+    tasks = []
+    if trail_files.views_of(desk).sources:
+        tasks = _of_trails(desk, "influences", INFLUENCE)
+    else:
+        desk.listener.expect(-len(trail_files.sampled_cases(desk)))
+    return [*tasks, _step("trails", TRAILS, _names(tasks))]
+
+
+def _of_trails(desk: Desk, what: str, kind: Kind) -> list[Task]:
+    session: Session = desk.job
+    key = trail_files.key_of(desk, what)
+    return [
+        _of_case(
+            session,
+            number,
+            f"trails, {what}",
+            kind,
+            trail_files.record_of(session, what, number),
+            key,
+        )
+        for number in trail_files.sampled_cases(desk)
+    ]
+
+
+def _of_case(
+    session: Session,
+    number: int,
+    what: str,
+    kind: Kind,
+    record: Path | None = None,
+    key: str | None = None,
+    *,
+    needs: Sequence[str] = (),
+    **data: int,
+) -> Task:
+    return Task(
+        name=f"{session.cases[number].name} / {STAGE} / {what}",
+        kind=kind,
+        key=key,
+        record=record,
+        data={"case": number, **data},
+        needs=tuple(needs),
+    )
+
+
+def _step(
+    name: str,
+    kind: Kind,
+    needs: Sequence[str] = (),
+    record: Path | None = None,
+    key: str | None = None,
+) -> Task:
+    return Task(name=name, kind=kind, key=key, record=record, needs=tuple(needs), is_step=True)
+
+
+def _names(tasks: Iterable[Task]) -> list[str]:
+    return [task.name for task in tasks]
+
+
+ADD = Kind(find_thresholds.add_case, memory_hint=MEMORY_HINT)
+END_PASS = Kind(find_thresholds.end_pass)
+THRESHOLDS = Kind(find_thresholds.keep_thresholds, follow=_after_thresholds)
+COUNT = Kind(overlaps.count_overlaps, memory_hint=MEMORY_HINT)
+OVERLAPS = Kind(overlaps.add_up, follow=_after_overlaps, memory_hint=MEMORY_HINT)
+COUNT_BEST = Kind(overlaps.count_best, memory_hint=MEMORY_HINT)
+RESULTS = Kind(write_results, follow=_after_results)
+BARS = Kind(pictures.draw_bars)
+PICTURES = Kind(pictures.show_case, memory_hint=MEMORY_HINT)
+FIGURES = Kind(pictures.draw_figures)
+ABLATE = Kind(ablate.ablate_case, memory_hint=MEMORY_HINT)
+ABLATION = Kind(ablate.write_ablation)
+SAMPLE = Kind(trail_files.take_samples, memory_hint=MEMORY_HINT)
+NODES = Kind(trail_files.form_nodes, follow=_after_nodes)
+INFLUENCE = Kind(trail_files.take_influences, memory_hint=MEMORY_HINT)
+TRAILS = Kind(trail_files.write_trails)
