@@ -6,6 +6,7 @@ each; in 2D the shipped one for CT slices, and axial slices of 128^2.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ import yaml
 
 from benchmarks.job import DissectionJob
 from esegeta.config import load_config
-from esegeta.dissection.all_counts import Counts
 from esegeta.workflow import Silence
+from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.tasks import list_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data_samples"
@@ -124,14 +126,23 @@ def forward(session: Session) -> None:
 
 def dissect(session: Session) -> None:
     """Find thresholds, and count overlaps."""
-    Counts.of(session.counts(session.unit_thresholds()))
+    do_tasks(session, ("best thresholds", "results"))
 
 
 def dissect_all(session: Session) -> None:
     """Do all but tables and pictures."""
-    unit_thresholds = session.unit_thresholds()
-    all_counts = Counts.of(session.counts(unit_thresholds))
-    session.held_out_iou(all_counts, unit_thresholds)
+    do_tasks(session, ("results",))
+
+
+def do_tasks(session: Session, endings: tuple[str, ...]) -> None:
+    """Do the tasks of a dissection, without the engine, up to the first of such a name."""
+    desk = Desk(session, Silence())
+    queue = deque(list_tasks(desk))
+    while queue and not queue[0].name.endswith(endings):
+        task = queue.popleft()
+        content = task.kind.do(task, desk)
+        if task.kind.follow is not None:
+            queue.extendleft(reversed(task.kind.follow(task, content, desk)))
 
 
 DISSECTIONS: dict[str, Callable[[Session], None]] = {
