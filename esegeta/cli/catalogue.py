@@ -21,7 +21,8 @@ METHOD_FAMILIES = {
 """Families in the order of the list, with what their methods have in common."""
 
 LEGEND = (
-    "F: a forward, B: a backward pass over the windows that the target touches",
+    "F: a forward, B: a backward pass over the windows that the target touches, where nothing "
+    "else is said",
     "`esegeta methods NAME` shows a method's parameters, formula and source",
 )
 
@@ -38,7 +39,7 @@ def show_methods() -> None:
         table = Table("name", "cost", "needs", "what it is", box=None, pad_edge=False)
         for name, kind in kinds.items():
             summary = escape(parse_help(kind).summary)
-            table.add_row(f"[cyan]{name}[/]", escape(kind().cost), needs_of(kind), summary)
+            table.add_row(f"[cyan]{name}[/]", escape(str(kind().cost)), needs_of(kind), summary)
         console.print(Padding(table, (0, 0, 1, 2)))
     for line in LEGEND:
         console.print(line, highlight=False)
@@ -57,11 +58,13 @@ def show_method(name: str) -> None:
 
 
 def facts_of(kind: type[Explainer]) -> dict[str, str]:
-    """Return what a method costs and needs, and the unit of its map."""
+    """Return what a method costs and needs, and what a value of its map is, by default."""
+    method = kind()
     return {
-        "Cost": kind().cost,
+        "Cost": str(method.cost),
         "Needs": needs_of(kind) or "nothing",
-        "Unit": kind().unit_for("target"),
+        "Unit": method.meaning.unit_for("target"),
+        "Meaning": f"{method.meaning.kind.replace('_', ' ')}; {method.meaning.sign}",
     }
 
 

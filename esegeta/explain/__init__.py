@@ -17,6 +17,7 @@ from esegeta.explain.backprop import (
     fit_patterns,
 )
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
+from esegeta.explain.cost import Cost, Passes
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -56,6 +57,7 @@ from esegeta.explain.layer import (
     ScoreCam,
     XResCam,
 )
+from esegeta.explain.meaning import Meaning, MeaningKind
 from esegeta.explain.null import NULL, EdgeMap, RandomMap
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import (
@@ -98,6 +100,7 @@ __all__ = [
     "Baseline",
     "Coalitions",
     "ContrastiveExcitationBackprop",
+    "Cost",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
@@ -131,6 +134,8 @@ __all__ = [
     "LayerwiseRelevance",
     "Lime",
     "MaskedTarget",
+    "Meaning",
+    "MeaningKind",
     "MeaningfulPerturbation",
     "MiSuRe",
     "NeuronConductance",
@@ -138,6 +143,7 @@ __all__ = [
     "Objective",
     "Occlusion",
     "Partition",
+    "Passes",
     "PatternAttribution",
     "PatternNet",
     "Patterns",

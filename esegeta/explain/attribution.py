@@ -1,4 +1,4 @@
-"""An attribution: a signed, unscaled map and the facts of how it came about."""
+"""An attribution: an unscaled map, what its values mean, and how it came about."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import MapError, OutputError
+from esegeta.explain.meaning import Meaning
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, Volume, write_json, write_map
-
-RAISES = "positive values raise the target"
-READS_NO_TARGET = "the activation's; the target plays no part"
-PER_INPUT_UNIT = " / input unit"
-"""How the unit of a slope by the input ends; such a map foresees changes, not removals."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +70,12 @@ class LayerMap:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """A map over the voxels of a volume; positive raises the target.
+    """A map over the voxels of a volume, and what its values mean.
 
     Args:
-        data: float32 `A *S` on the volume's grid, signed, unscaled. `A` is the number of input
+        data: float32 `A *S` on the volume's grid, unscaled. `A` is the number of input
             channels, or 1 where a method attributes to voxels and not to channels.
-        unit: what one voxel of the map is measured in.
+        meaning: what a value is; unit, sign and what scores do with the map follow from it.
         method: name of the method.
         parameters: of the method.
         volume: what was explained.
@@ -88,13 +84,12 @@ class Attribution:
         warnings: what a reader of the map must know, in words.
         standard_error: of each voxel of a stochastic method's map, `A *S`, where it was asked for.
         layer_maps: of layer methods, each layer's map on the layer's own grid.
-        sign: what it means that a value is positive, in words.
         sharing: how many values of the map hold one worth together, `A *S`, where a method paints
             whole features with theirs; None where every value is a worth of its own.
     """
 
     data: Image
-    unit: str
+    meaning: Meaning
     method: str
     parameters: dict[str, Any]
     volume: Volume
@@ -103,13 +98,12 @@ class Attribution:
     warnings: tuple[str, ...] = ()
     standard_error: Image | None = None
     layer_maps: tuple[LayerMap, ...] = ()
-    sign: str = RAISES
     sharing: Image | None = None
 
     @property
-    def is_slope(self) -> bool:
-        """Whether values are per unit of the input: times a change of the input they add up."""
-        return self.unit.endswith(PER_INPUT_UNIT)
+    def unit(self) -> str:
+        """What one voxel of the map is measured in."""
+        return self.meaning.unit_for(self.target.unit)
 
     @property
     def has_channels(self) -> bool:
@@ -146,7 +140,8 @@ class Attribution:
             "target": self.target.description,
             "target_facts": self.target.facts,
             "unit": self.unit,
-            "sign": self.sign,
+            "meaning": self.meaning.kind,
+            "sign": self.meaning.sign,
             "facts": asdict(self.facts),
             "warnings": list(self.warnings),
         }

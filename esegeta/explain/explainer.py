@@ -10,14 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.explain.attribution import (
-    RAISES,
-    READS_NO_TARGET,
-    Attribution,
-    Facts,
-    LayerMap,
-    require_map,
-)
+from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
+from esegeta.explain.cost import Cost
+from esegeta.explain.meaning import Meaning
 from esegeta.explain.meter import Meter, measure
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
@@ -38,8 +33,6 @@ class Traits:
         stochastic: has a `seed`; the same seed gives the same map.
         by_channel: tells the input channels apart.
         reads_target: the map depends on the target; activations alone do not.
-        unit: of one voxel of the map; `{target}` stands for the target's unit.
-        sign: what a positive value means.
         together: several targets share its forward passes; see `Explainer.attribute_together`.
     """
 
@@ -51,8 +44,6 @@ class Traits:
     stochastic: bool = False
     by_channel: bool = True
     reads_target: bool = True
-    unit: str = "{target}"
-    sign: str = RAISES
     together: bool = False
 
 
@@ -100,8 +91,13 @@ class Explainer(ABC):
 
     @property
     @abstractmethod
-    def cost(self) -> str:
-        """Cost in network evaluations: F a forward, B a backward pass over active windows."""
+    def cost(self) -> Cost:
+        """Forward and backward passes that the method takes with these parameters."""
+
+    @property
+    @abstractmethod
+    def meaning(self) -> Meaning:
+        """What a value of the map is with these parameters."""
 
     def unlearned(self) -> Explainer:
         """Return the method without what was learned from one network, for use on another."""
@@ -111,10 +107,6 @@ class Explainer(ABC):
             if isinstance(value := getattr(self, item.name), Explainer)
         }
         return replace(self, **nested) if nested else self
-
-    def unit_for(self, target_unit: str) -> str:
-        """Return the unit of one voxel of the map, given the target's."""
-        return self.traits.unit.format(target=target_unit)
 
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
@@ -138,7 +130,7 @@ class Explainer(ABC):
             target: frozen on this volume, or to be frozen now (which may predict it first).
 
         Returns:
-            The signed map on the volume's grid; positive raises the target.
+            The map on the volume's grid, unscaled; its `meaning` says what a value is.
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
@@ -193,7 +185,7 @@ class Explainer(ABC):
     def _attribution(self, objective: Objective, raw: RawMap, facts: Facts) -> Attribution:
         return Attribution(
             data=raw.data.detach().float(),
-            unit=self.unit_for(objective.target.unit),
+            meaning=self.meaning,
             method=self.name,
             parameters=parameters_of(self),
             volume=objective.volume,
@@ -202,7 +194,6 @@ class Explainer(ABC):
             warnings=raw.warnings,
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
-            sign=self.traits.sign if self.traits.reads_target else READS_NO_TARGET,
             sharing=raw.sharing,
         )
 

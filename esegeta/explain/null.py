@@ -11,7 +11,9 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError
 from esegeta.explain.baseline import blur
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
+from esegeta.explain.meaning import EDGES, NOISE, Meaning
 from esegeta.explain.objective import Objective
 
 
@@ -28,13 +30,14 @@ class EdgeMap(Explainer):
     """
 
     name: ClassVar[str] = "edge_map"
-    traits: ClassVar[Traits] = Traits("null", reads_target=False, unit="input unit / mm")
+    traits: ClassVar[Traits] = Traits("null", reads_target=False)
+    meaning: ClassVar[Meaning] = EDGES
     zero_hint: ClassVar[str] = "the image is the same everywhere: it has no edges"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """The network is not run."""
-        return "0 F"
+        return Cost.of()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the magnitude of the image's gradient."""
@@ -73,16 +76,17 @@ class RandomMap(Explainer):
     seed: int = 0
 
     name: ClassVar[str] = "random_map"
-    traits: ClassVar[Traits] = Traits("null", stochastic=True, reads_target=False, unit="noise")
+    traits: ClassVar[Traits] = Traits("null", stochastic=True, reads_target=False)
+    meaning: ClassVar[Meaning] = NOISE
 
     def __post_init__(self) -> None:
         if self.sigma_mm < 0:
             raise ConfigError(f"random_map: sigma_mm: {self.sigma_mm:g} is below zero")
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """The network is not run."""
-        return "0 F"
+        return Cost.of()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the noise."""

@@ -17,12 +17,11 @@ RankBy = Literal["auto", "value", "magnitude"]
 def relevance(attribution: Attribution, rank_by: RankBy) -> Image:
     """Return what voxels are ranked by, `C *S`: the map's shares, or their magnitude.
 
-    `auto` takes the magnitude of slopes, whose sign says which way a brighter voxel would move
-    the target and not whether the voxel speaks for it, and the signed value of all other maps.
+    `auto` takes what the map's meaning says: the magnitude of slopes, the value of other maps.
     """
-    by_magnitude = attribution.is_slope if rank_by == "auto" else rank_by == "magnitude"
+    chosen = attribution.meaning.rank_by if rank_by == "auto" else rank_by
     density = attribution.density()
-    return density.abs() if by_magnitude else density
+    return density.abs() if chosen == "magnitude" else density
 
 
 def shuffled_order(heights: Float[Tensor, " N"], *, seed: int) -> Int[Tensor, " N"]:

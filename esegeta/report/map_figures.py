@@ -73,7 +73,7 @@ def draw_overlay(path: Path, attribution: Attribution, title: str) -> None:
         draw_plane(axis, scene, plane, centre, peak)
     scale = ScalarMappable(Normalize(-peak, peak), cmap=DIVERGING)
     bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02)
-    bar.set_label(f"{attribution.unit}   (positive raises the target)", fontsize=8)
+    bar.set_label(f"{attribution.unit}   ({attribution.meaning.legend})", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(f"{title}\n{attribution.target.description}", fontsize=10)
     save_figure(path, figure, dpi=FINE_DPI)
@@ -131,10 +131,12 @@ def _letters(plane: Plane) -> str:
     return f"({plane.ends[0]} on the left)" if plane.ends[0] else ""
 
 
-def draw_regions(path: Path, rows: Sequence[RegionRow], title: str, unit: str) -> None:
+def draw_regions(
+    path: Path, rows: Sequence[RegionRow], title: str, attribution: Attribution
+) -> None:
     """Draw rows of a map as PNG: a line of panels for each atlas, a bar a region and channel.
 
-    To the left the share of the map's magnitude, to the right its signed sum per ml.
+    To the left the share of the map's magnitude, to the right its sum per ml.
     """
     atlases = list(dict.fromkeys(row.atlas for row in rows))
     groups = [_regions_of(rows, atlas) for atlas in atlases]
@@ -154,8 +156,8 @@ def draw_regions(path: Path, rows: Sequence[RegionRow], title: str, unit: str) -
         left.invert_yaxis()
     figure.align_ylabels(axes[:, 0])
     axes[0][0].set_title("share of the magnitude", fontsize=9)
-    axes[0][1].set_title("signed sum per ml (positive raises the target)", fontsize=9)
-    axes[-1][1].set_xlabel(f"{unit} / ml", fontsize=8)
+    axes[0][1].set_title("sum per ml", fontsize=9)
+    axes[-1][1].set_xlabel(f"{attribution.unit} / ml\n({attribution.meaning.legend})", fontsize=8)
     if len(channels) > 1:
         figure.legend(
             *axes[0][0].get_legend_handles_labels(),

@@ -48,7 +48,7 @@ def save_attribution(
         curves: behind its scores, to be drawn; none without rows.
     """
     remove_attribution(files)
-    volume, unit = attribution.volume, attribution.unit
+    volume = attribution.volume
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
     pictures += [files.curves] if curves else []
@@ -73,7 +73,8 @@ def save_attribution(
         draw_overlay(temporary, attribution, title)
     if regions:
         with atomic_path(files.regions) as temporary:
-            draw_regions(temporary, regions, f"{title}\n{attribution.target.description}", unit)
+            named = f"{title}\n{attribution.target.description}"
+            draw_regions(temporary, regions, named, attribution)
     if curves:
         with atomic_path(files.curves) as temporary:
             draw_curves(temporary, curves, f"{title}\n{attribution.target.description}")

@@ -41,7 +41,7 @@ class Completeness(Score):
         claimed, own = attribution.facts.completeness_relative, reference_of(context.explainer)
         if claimed is not None and math.isfinite(claimed) and own is None:
             return Judgement({"completeness": abs(claimed)})
-        if attribution.unit != attribution.target.unit:
+        if not attribution.meaning.is_in_target_unit:
             unit = f"in {attribution.unit}, not in {attribution.target.unit}"
             return self.undefined(
                 f"the map is {unit}: it does not add up to a change of the target"

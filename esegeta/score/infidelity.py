@@ -160,7 +160,7 @@ class Infidelity(Score):
         baseline = parse_baseline(self.baseline).of(volume)
         boxes = random_boxes(volume.grid, self.side_mm, self.samples, seed=self.seed)
         shares = attribution.density().double()
-        if attribution.is_slope:
+        if attribution.meaning.is_slope:
             shares = shares * (volume.data - baseline)
         foreseen = torch.stack([shares[(slice(None), *box)].sum() for box in boxes])
         falls = context.cache.once(

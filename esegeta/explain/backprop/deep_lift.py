@@ -14,7 +14,9 @@ from esegeta.errors import ConfigError, MapError
 from esegeta.explain.backprop.lift import lift
 from esegeta.explain.backprop.lift_rules import line_nodes
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 from esegeta.predict import Cotangent, Pieces, require_graph
@@ -49,15 +51,16 @@ class DeepLift(Explainer):
 
     name: ClassVar[str] = "deep_lift"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, complete=True, needs_hooks=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A pass over the baseline, and one forward and back over the image."""
-        return "2 F + 1 B"
+        return Cost.of(2, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and its completeness gap."""
@@ -88,6 +91,7 @@ class DeepLiftShap(Explainer):
 
     name: ClassVar[str] = "deep_lift_shap"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, complete=True, needs_hooks=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "is the image equal to its baselines? choose other `baselines`"
 
     def __post_init__(self) -> None:
@@ -97,9 +101,9 @@ class DeepLiftShap(Explainer):
         object.__setattr__(self, "baselines", parsed)
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """DeepLIFT's, once a baseline."""
-        return f"{len(self.baselines)} x (2 F + 1 B)"
+        return len(self.baselines) * Cost.of(2, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean map and its completeness gap."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,9 @@ from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.propagation import Propagation, scale_of
 from esegeta.explain.backprop.relevance import Rules, SumCall
 from esegeta.explain.backprop.rules import Settings, share_out, weightless
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRAST, PROBABILITY, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import WindowMap, sum_over_windows
 from esegeta.predict import Pieces
@@ -39,15 +41,14 @@ class ExcitationBackprop(Explainer):
     traits: ClassVar[Traits] = Traits(
         "backprop",
         needs_hooks=True,
-        unit="probability",
-        sign="a probability: the share of what excites the target",
     )
+    meaning: ClassVar[Meaning] = PROBABILITY
     zero_hint: ClassVar[str] = "nothing excites this target; is the network trained?"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass, and a backward pass in which each layer runs again."""
-        return "1 F + 2 B"
+        return Cost.of(1, 2)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and how much of the probability arrived."""
@@ -93,15 +94,13 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
     """
 
     name: ClassVar[str] = "contrastive_excitation_backprop"
-    traits: ClassVar[Traits] = replace(
-        ExcitationBackprop.traits, sign="positive values excite the target more than its opposite"
-    )
+    meaning: ClassVar[Meaning] = CONTRAST
     zero_hint: ClassVar[str] = "the target and its opposite are excited alike; is it trained?"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass, and two backward passes in which each layer runs again."""
-        return "1 F + 4 B"
+        return Cost.of(1, 4)
 
     def window_map(self, objective: Objective, propagation: Propagation) -> WindowMap:
         """Return the difference of both maps, from one forward pass."""

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from esegeta.errors import MapError
 from esegeta.explain.backprop.calls import ACTIVATIONS, Call, Intercept, Resolved, resolve, spelled
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import DRAWN_PATTERN, GUIDED_SLOPE, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 from esegeta.predict import Pieces, require_graph
@@ -46,15 +48,14 @@ class GuidedBackprop(Explainer):
     """
 
     name: ClassVar[str] = "guided_backprop"
-    traits: ClassVar[Traits] = Traits(
-        "backprop", additive=True, needs_hooks=True, unit="{target} / input unit"
-    )
+    traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
+    meaning: ClassVar[Meaning] = GUIDED_SLOPE
     zero_hint: ClassVar[str] = "nothing positive reaches the input; saliency keeps both signs"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward and one backward pass."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the guided gradient and which activations it passed."""
@@ -76,15 +77,14 @@ class Deconvolution(Explainer):
     """
 
     name: ClassVar[str] = "deconvolution"
-    traits: ClassVar[Traits] = Traits(
-        "backprop", additive=True, needs_hooks=True, unit="{target} / input unit"
-    )
+    traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
+    meaning: ClassVar[Meaning] = DRAWN_PATTERN
     zero_hint: ClassVar[str] = "nothing positive reaches the input; saliency keeps both signs"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward and one backward pass."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and which activations it passed."""

@@ -30,7 +30,9 @@ from esegeta.explain.backprop.rules import (
     share_out,
     weightless,
 )
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 
@@ -69,6 +71,7 @@ class LayerwiseRelevance(Explainer):
 
     name: ClassVar[str] = "lrp"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "is the target's logit zero, or its cotangent? choose another target"
 
     def __post_init__(self) -> None:
@@ -91,9 +94,9 @@ class LayerwiseRelevance(Explainer):
             raise ConfigError(f"lrp: low: {self.low:g} must be below high: {self.high:g}")
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass, and a backward pass in which each layer runs again."""
-        return "1 F + 2 to 4 B"
+        return Cost.of(1, 2, extra_backwards=2)
 
     def chosen(self) -> Composite:
         """Return the rule of each layer."""

@@ -14,7 +14,9 @@ from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.pattern_fit import Patterns, fit_patterns
 from esegeta.explain.backprop.propagation import Propagation
 from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, SIGNAL, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 
@@ -42,13 +44,16 @@ class PatternNet(Explainer):
     fitted: Patterns | None = field(default=None, repr=False, compare=False)
 
     name: ClassVar[str] = "pattern_net"
-    traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True, unit="input unit")
+    traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True)
+    meaning: ClassVar[Meaning] = SIGNAL
     zero_hint: ClassVar[str] = "no layer's output varies with its input on these volumes"
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A forward and backward pass; as many of all windows to fit where nothing was."""
-        return "1 F + 1 B (and 1 F + 5 B to fit)"
+        fit = Cost.of(1, 5, over="all", per="fit of patterns")
+        known = self.fitted is not None or self.patterns is not None
+        return Cost.of(1, 1) if known else Cost.of(1, 1) + fit
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and what the patterns were fitted on."""
@@ -97,6 +102,7 @@ class PatternAttribution(PatternNet):
 
     name: ClassVar[str] = "pattern_attribution"
     traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     def rules(self, patterns: Patterns) -> Rules:
         """Return what takes the place of each weight."""

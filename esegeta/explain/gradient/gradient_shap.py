@@ -12,6 +12,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -19,6 +20,7 @@ from esegeta.explain.explainer import (
     generator_for,
     standard_deviation,
 )
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 
 
@@ -54,6 +56,7 @@ class GradientShap(Explainer):
 
     name: ClassVar[str] = "gradient_shap"
     traits: ClassVar[Traits] = Traits("gradient", stochastic=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "is the image equal to its baselines? choose other `baselines`"
 
     def __post_init__(self) -> None:
@@ -85,9 +88,9 @@ class GradientShap(Explainer):
         return 2 if self.spread else 1
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A forward and backward pass a sample; the values of the image and of each baseline."""
-        return f"{self.samples + 1 + len(self.baselines)} F + {self.samples} B"
+        return self.samples * Cost.of(1, 1) + Cost.of(1 + len(self.baselines))
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and how far its sum is from the change of the target."""

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
 from esegeta.explain.objective import Objective, gradients_together, values_together
 
 
@@ -40,6 +42,7 @@ class IntegratedGradients(Explainer):
 
     name: ClassVar[str] = "integrated_gradients"
     traits: ClassVar[Traits] = Traits("gradient", additive=True, complete=True, together=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
 
     def __post_init__(self) -> None:
@@ -48,9 +51,9 @@ class IntegratedGradients(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A forward and backward pass a step, and two values for completeness."""
-        return f"{self.steps + 2} F + {self.steps} B"
+        return Cost.of(self.steps + 2, self.steps)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and its completeness gap."""
@@ -114,7 +117,8 @@ class InteriorGradient(Explainer):
     baseline: Baseline | str = "zero"
 
     name: ClassVar[str] = "interior_gradient"
-    traits: ClassVar[Traits] = Traits("gradient", additive=True, unit="{target} / input unit")
+    traits: ClassVar[Traits] = Traits("gradient", additive=True)
+    meaning: ClassVar[Meaning] = SLOPE
 
     def __post_init__(self) -> None:
         if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
@@ -125,9 +129,9 @@ class InteriorGradient(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A forward and backward pass for each alpha."""
-        return f"{len(self.alphas)} F + {len(self.alphas)} B"
+        return len(self.alphas) * Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean gradient."""

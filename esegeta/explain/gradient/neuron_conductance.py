@@ -12,8 +12,10 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, LayerError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.layer.cut import deepest_name, no_part, require_ran
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.windowed import sum_over_windows
 from esegeta.model import read_once
@@ -47,6 +49,7 @@ class NeuronConductance(Explainer):
 
     name: ClassVar[str] = "neuron_conductance"
     traits: ClassVar[Traits] = Traits("gradient", additive=True, needs_hooks=True, needs_layer=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "nothing flows through this unit (dead ReLU?), or the image is equal to its baseline; "
         "choose another `channel`, `layer` or `baseline`"
@@ -59,9 +62,9 @@ class NeuronConductance(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A forward pass a step, and a backward pass in two parts: to the layer, to the input."""
-        return f"{self.steps} F + {self.steps} B"
+        return self.steps * Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

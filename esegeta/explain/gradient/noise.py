@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ConfigError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
@@ -20,6 +21,7 @@ from esegeta.explain.explainer import (
     standard_deviation,
 )
 from esegeta.explain.gradient.saliency import Saliency
+from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
 
 
@@ -90,11 +92,6 @@ class RunningMoments:
 
 Statistic = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
-UNITS: dict[Statistic, str] = {
-    "smoothgrad": "{base}",
-    "smoothgrad_sq": "({base})^2",
-    "vargrad": "({base})^2",
-}
 LEAST_FOR_SPREAD: dict[Statistic, int] = {"smoothgrad": 2, "smoothgrad_sq": 2, "vargrad": 4}
 ZERO_HINT = "the base method's map is zero in every copy, or (vargrad) the same; raise the noise"
 
@@ -139,13 +136,17 @@ class NoisyCopies(Explainer):
         """What becomes of the copies' maps."""
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """The base method's, once a copy."""
-        return f"{self.samples} x ({self.base.cost})"
+        return self.samples * self.base.cost
 
-    def unit_for(self, target_unit: str) -> str:
-        """Return the unit of one voxel of the map, by that of the base method's map."""
-        return UNITS[self.statistic].format(base=self.base.unit_for(target_unit))
+    @property
+    def meaning(self) -> Meaning:
+        """That of the base method's map, or of its square or variance."""
+        base = self.base.meaning
+        if self.statistic == "smoothgrad_sq":
+            return base.squared()
+        return base.variance() if self.statistic == "vargrad" else base
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean, the mean square or the variance of the copies' maps."""
@@ -214,7 +215,7 @@ class NoiseTunnel(NoisyCopies):
     kind: Statistic = "smoothgrad"
 
     name: ClassVar[str] = "noise_tunnel"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit="{base}")
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True)
 
     @property
     def statistic(self) -> Statistic:
@@ -242,7 +243,7 @@ class SmoothGrad(NoisyCopies):
     """
 
     name: ClassVar[str] = "smoothgrad"
-    traits: ClassVar[Traits] = Traits("gradient", stochastic=True, unit=UNITS["smoothgrad"])
+    traits: ClassVar[Traits] = Traits("gradient", stochastic=True)
 
     @property
     def statistic(self) -> Statistic:
@@ -272,8 +273,6 @@ class SmoothGradSquared(NoisyCopies):
     traits: ClassVar[Traits] = Traits(
         "gradient",
         stochastic=True,
-        unit=UNITS["smoothgrad_sq"],
-        sign="a square, never negative: strength without sign",
     )
 
     @property
@@ -306,8 +305,6 @@ class VarGrad(NoisyCopies):
     traits: ClassVar[Traits] = Traits(
         "gradient",
         stochastic=True,
-        unit=UNITS["vargrad"],
-        sign="a variance, never negative: where the map is unstable",
     )
     zero_hint: ClassVar[str] = "the base method's map does not change under this noise; raise it"
 

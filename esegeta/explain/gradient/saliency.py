@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
 from esegeta.explain.objective import Objective, gradients_together
 
 
@@ -28,14 +30,17 @@ class Saliency(Explainer):
     absolute: bool = False
 
     name: ClassVar[str] = "saliency"
-    traits: ClassVar[Traits] = Traits(
-        "gradient", additive=True, together=True, unit="{target} / input unit"
-    )
+    traits: ClassVar[Traits] = Traits("gradient", additive=True, together=True)
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward and one backward pass."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
+
+    @property
+    def meaning(self) -> Meaning:
+        """A slope, or its magnitude."""
+        return SLOPE.magnitude() if self.absolute else SLOPE
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the gradient, or its magnitude."""
@@ -60,11 +65,12 @@ class InputXGradient(Explainer):
 
     name: ClassVar[str] = "input_x_gradient"
     traits: ClassVar[Traits] = Traits("gradient", additive=True, together=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward and one backward pass."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the input times the gradient."""

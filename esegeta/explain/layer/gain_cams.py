@@ -11,16 +11,19 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields
 from esegeta.explain.layer.cut import Site, value_changed
 from esegeta.explain.layer.gradient_cams import blend_weighted, rectified
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import CLASS_ACTIVATION, SEEN_THROUGH_ACTIVATION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import Change
 from esegeta.predict import Pieces
 
 FLAT = 1e-5
+CHANNEL = "channel of the layer"
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,8 @@ class ScoreCam(LayerMethod):
     max_channels: int | None = 64
 
     name: ClassVar[str] = "score_cam"
-    traits: ClassVar[Traits] = Traits(
-        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} * activation"
-    )
+    traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    meaning: ClassVar[Meaning] = SEEN_THROUGH_ACTIVATION
     zero_hint: ClassVar[str] = (
         "no channel of this layer shows what changes the target; choose another `layer` or "
         "`baseline`"
@@ -62,10 +64,9 @@ class ScoreCam(LayerMethod):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows once for each channel; all windows for every group of units."""
-        most = "" if self.max_channels is None else f", at most {self.max_channels},"
-        return f"1 F for each channel of the layer{most} + 3 F"
+        return Cost.of(1, per=CHANNEL, at_most=self.max_channels) + Cost.of(3)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -123,17 +124,16 @@ class AblationCam(LayerMethod):
     """
 
     name: ClassVar[str] = "ablation_cam"
-    traits: ClassVar[Traits] = Traits(
-        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="activation"
-    )
+    traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = (
         "no channel of this layer raises the target on the whole; choose another `layer`"
     )
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows once for each channel of the layer, then all windows."""
-        return "1 F for each channel of the layer + 2 F"
+        return Cost.of(1, per=CHANNEL) + Cost.of(1) + Cost.of(1, over="all")
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""

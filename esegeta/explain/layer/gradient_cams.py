@@ -15,13 +15,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from esegeta.errors import ConfigError, MapError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields, LayerSum, blend_layer
 from esegeta.explain.layer.cut import Site, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import (
+    CLASS_ACTIVATION,
+    CONTRIBUTION,
+    LAYER_SLOPE_TIMES_ACTIVATION,
+    Meaning,
+)
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
 from esegeta.predict import Pieces, Positions, Precision, upsample
+
+GROUP = "group of units that fills a quarter of a volume"
 
 
 @dataclass(frozen=True)
@@ -40,17 +49,16 @@ class GradCam(LayerMethod):
     """
 
     name: ClassVar[str] = "grad_cam"
-    traits: ClassVar[Traits] = Traits(
-        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} / position"
-    )
+    traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = (
         "nothing in this layer raises the target on the whole; choose another `layer`"
     )
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows forward and back, then all windows forward."""
-        return "2 F + 1 B"
+        return Cost.of(1, 1) + Cost.of(1, over="all")
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -141,12 +149,13 @@ class GradCamPP(LayerMethod):
 
     name: ClassVar[str] = "grad_cam_pp"
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = "nothing in this layer raises the target; choose another `layer`"
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows forward and back, all windows forward; again where units fill memory."""
-        return "2 F + 1 B, once for every group of units that fills a quarter of a volume"
+        return Cost.of(1, 1, per=GROUP) + Cost.of(1, over="all", per=GROUP)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -191,14 +200,14 @@ class HiResCam(LayerMethod):
         needs_hooks=True,
         needs_layer=True,
         by_channel=False,
-        unit="{target} / position",
     )
+    meaning: ClassVar[Meaning] = LAYER_SLOPE_TIMES_ACTIVATION
     zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows forward and back."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -238,9 +247,8 @@ class XResCam(LayerMethod):
     mode: Pooling = "max"
 
     name: ClassVar[str] = "xres_cam"
-    traits: ClassVar[Traits] = Traits(
-        "layer", needs_hooks=True, needs_layer=True, by_channel=False, unit="{target} / position"
-    )
+    traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = "nothing in this layer raises the target; choose another `layer`"
 
     def __post_init__(self) -> None:
@@ -249,9 +257,9 @@ class XResCam(LayerMethod):
             raise ConfigError(f"xres_cam: pool: {self.pool} must be at least 1")
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows forward and back, all windows forward; again where units fill memory."""
-        return "2 F + 1 B, once for every group of units that fills a quarter of a volume"
+        return Cost.of(1, 1, per=GROUP) + Cost.of(1, over="all", per=GROUP)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -301,12 +309,13 @@ class LayerGradientXActivation(LayerMethod):
     traits: ClassVar[Traits] = Traits(
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """Active windows forward and back, for each layer."""
-        return "1 F + 1 B"
+        return Cost.of(1, 1)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""

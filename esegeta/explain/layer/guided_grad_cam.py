@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from esegeta.explain.backprop.guided import GuidedBackprop
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.layer.gradient_cams import GradCam
+from esegeta.explain.meaning import GUIDED_ACTIVATION, Meaning
 from esegeta.explain.objective import Objective
 
 
@@ -34,8 +36,8 @@ class GuidedGradCam(Explainer):
         "layer",
         needs_hooks=True,
         needs_layer=True,
-        unit="({target} / input unit) * ({target} / position)",
     )
+    meaning: ClassVar[Meaning] = GUIDED_ACTIVATION
     zero_hint: ClassVar[str] = (
         "Grad-CAM of this layer and the guided gradient have no voxel in common; choose another "
         "`layer`"
@@ -45,9 +47,9 @@ class GuidedGradCam(Explainer):
         GradCam(layer=self.layer)  # refuses names that come twice, before anything is run
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """Grad-CAM's, and one forward and one backward pass over active windows."""
-        return "3 F + 2 B"
+        return GradCam(layer=self.layer).cost + GuidedBackprop().cost
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the product, as many channels as the image has; layer maps are Grad-CAM's."""

@@ -14,10 +14,12 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import CONTRIBUTION, INFLUENCE, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.predict import Cotangent, Pieces
 
@@ -92,8 +94,8 @@ class InternalInfluence(LayerMethod):
         needs_hooks=True,
         needs_layer=True,
         by_channel=False,
-        unit="{target} / activation",
     )
+    meaning: ClassVar[Meaning] = INFLUENCE
     zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     def __post_init__(self) -> None:
@@ -103,9 +105,9 @@ class InternalInfluence(LayerMethod):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """For each layer; a target that is not linear is predicted at every step."""
-        return f"{self.steps} F + {self.steps} B; not linear: {2 * self.steps} F"
+        return Cost.of(self.steps, self.steps, not_linear=2 * self.steps)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
@@ -166,6 +168,7 @@ class LayerConductance(LayerMethod):
     traits: ClassVar[Traits] = Traits(
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "is the layer's output the same for image and baseline? choose another `baseline` or "
         "`layer`"
@@ -178,10 +181,10 @@ class LayerConductance(LayerMethod):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """For each layer; a target that is not linear is predicted at every step."""
         nodes = self.steps + 1
-        return f"{nodes + 2} F + {nodes} B; not linear: {4 * nodes + 1} F"
+        return Cost.of(nodes + 2, nodes, not_linear=4 * nodes + 1)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map and how far it is from the change of the target."""

@@ -8,10 +8,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from esegeta.errors import ConfigError, LayerError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import blend_layer
 from esegeta.explain.layer.cut import Site
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import ACTIVATION, Meaning
 from esegeta.explain.objective import Objective
 
 
@@ -40,8 +42,8 @@ class LayerActivation(LayerMethod):
         needs_layer=True,
         by_channel=False,
         reads_target=False,
-        unit="activation",
     )
+    meaning: ClassVar[Meaning] = ACTIVATION
     zero_hint: ClassVar[str] = "the layer is silent here; choose another `layer` or `channel`"
 
     def __post_init__(self) -> None:
@@ -50,9 +52,9 @@ class LayerActivation(LayerMethod):
             raise ConfigError(f"layer_activation: channel: {self.channel} is below zero")
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """All windows forward, for each layer."""
-        return "1 F"
+        return Cost.of(1, over="all")
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""

@@ -11,11 +11,13 @@ from torch import Tensor
 from esegeta.explain.backprop.deep_lift import gain, mean_cotangent
 from esegeta.explain.backprop.lift import lift
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import Site, no_part, spatial
 from esegeta.explain.layer.input_paths import crops_of
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import checkpoints_named, cut_at
 from esegeta.predict import Pieces
@@ -46,6 +48,7 @@ class LayerDeepLift(LayerMethod):
     traits: ClassVar[Traits] = Traits(
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "is the layer's output the same for image and baseline? choose another `baseline` or "
         "`layer`"
@@ -56,9 +59,9 @@ class LayerDeepLift(LayerMethod):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """For each layer: a pass over the baseline, and one forward and back over the image."""
-        return "2 F + 1 B"
+        return Cost.of(2, 1)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, what it adds up to, and how much the target changes in all."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for, standard_deviation
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import (
@@ -26,6 +27,7 @@ from esegeta.explain.layer.cut import (
 )
 from esegeta.explain.layer.input_paths import Node, completeness, crops_of, gauss_legendre, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import Change
 from esegeta.predict import Cotangent, Pieces
@@ -59,6 +61,7 @@ class LayerIntegratedGradients(LayerMethod):
     traits: ClassVar[Traits] = Traits(
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "is the layer's output the same for image and baseline? choose another `baseline` or "
         "`layer`"
@@ -71,9 +74,9 @@ class LayerIntegratedGradients(LayerMethod):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """For each layer; a target that is not linear is predicted at every step."""
-        return f"{self.steps + 5} F + {self.steps} B; not linear: {6 * self.steps + 3} F"
+        return Cost.of(self.steps + 5, self.steps, not_linear=6 * self.steps + 3)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map and how far it is from adding up."""
@@ -175,6 +178,7 @@ class LayerGradientShap(LayerMethod):
     traits: ClassVar[Traits] = Traits(
         "layer", needs_hooks=True, needs_layer=True, stochastic=True, by_channel=False
     )
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "is the layer's output the same for image and baselines? choose other `baselines` or "
         "another `layer`"
@@ -198,9 +202,9 @@ class LayerGradientShap(LayerMethod):
         object.__setattr__(self, "baselines", parsed)
 
     @property
-    def cost(self) -> str:
+    def cost_of_layer(self) -> Cost:
         """For each layer; a target that is not linear is predicted at every sample."""
-        return f"{3 * self.samples} F + {self.samples} B; not linear: {4 * self.samples} F"
+        return self.samples * Cost.of(3, 1, not_linear=4)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the mean over samples of one layer's map."""

@@ -16,6 +16,7 @@ import torch
 from esegeta.axes import Image
 from esegeta.errors import ConfigError
 from esegeta.explain.attribution import LayerMap
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap
 from esegeta.explain.layer.cut import Site, find_sites
 from esegeta.explain.objective import Objective
@@ -61,6 +62,16 @@ class LayerMethod(Explainer):
             )
         object.__setattr__(self, "layer", names)
 
+    @property
+    @abstractmethod
+    def cost_of_layer(self) -> Cost:
+        """What the map of one layer costs."""
+
+    @property
+    def cost(self) -> Cost:
+        """That of one layer, once a layer."""
+        return (len(self.layer) if isinstance(self.layer, tuple) else 1) * self.cost_of_layer
+
     @abstractmethod
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the maps of one layer."""
@@ -78,7 +89,7 @@ class LayerMethod(Explainer):
         data = results[0].voxels
         if len(results) > 1:
             data = torch.stack([result.voxels for result in results]).mean(dim=0)
-        unit = self.unit_for(objective.target.unit)
+        unit = self.meaning.unit_for(objective.target.unit)
         maps = tuple(
             LayerMap(
                 site.name,

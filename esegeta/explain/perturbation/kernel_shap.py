@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esegeta.errors import ConfigError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.over_features import OverFeatures
 from esegeta.explain.perturbation.shapley import efficiency
@@ -46,6 +48,7 @@ class KernelShap(OverFeatures):
 
     name: ClassVar[str] = "kernel_shap"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,9 +56,9 @@ class KernelShap(OverFeatures):
             raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 2")
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass a coalition."""
-        return f"{self.samples + 2} F"
+        return Cost.of(self.samples + 2)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map.

@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esegeta.errors import ConfigError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.over_features import OverFeatures
 
@@ -57,6 +59,7 @@ class Lime(OverFeatures):
 
     name: ClassVar[str] = "lime"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,9 +69,9 @@ class Lime(OverFeatures):
                 raise ConfigError(f"{self.name}: {key}: {value:g} is too small")
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass a coalition."""
-        return f"{self.samples} F"
+        return Cost.of(self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

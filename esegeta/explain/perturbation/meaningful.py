@@ -11,7 +11,9 @@ from torch import Tensor
 
 from esegeta.errors import MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import DELETED, KEPT, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.mask_grid import (
     BaselineBlend,
@@ -40,15 +42,17 @@ class MaskMode:
     Args:
         sign: of the target in the loss: +1 where the mask is to lower it, -1 to raise it.
         spent: what the L1 term charges for and the map shows, from a mask in [0, 1].
+        meaning: what a value of the map is.
     """
 
     sign: float
     spent: Callable[[Tensor], Tensor]
+    meaning: Meaning
 
 
 MASK_MODES: dict[str, MaskMode] = {
-    "deletion": MaskMode(1.0, lambda mask: 1 - mask),
-    "preservation": MaskMode(-1.0, lambda mask: mask),
+    "deletion": MaskMode(1.0, lambda mask: 1 - mask, DELETED),
+    "preservation": MaskMode(-1.0, lambda mask: mask, KEPT),
 }
 
 
@@ -105,8 +109,6 @@ class MeaningfulPerturbation(Explainer):
     traits: ClassVar[Traits] = Traits(
         "perturbation",
         by_channel=False,
-        unit="mask",
-        sign="a mask in 0..1: what goes (deletion) or is kept (preservation)",
     )
     zero_hint: ClassVar[str] = "no cell is worth its price; lower l1, or try larger cells"
 
@@ -116,9 +118,14 @@ class MeaningfulPerturbation(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """A gradient a step, and the target at the image, its baseline and the result."""
-        return f"{self.steps} F + {self.steps} B, and 3 F"
+        return self.steps * Cost.of(1, 1) + Cost.of(3)
+
+    @property
+    def meaning(self) -> Meaning:
+        """A mask: of what is deleted, or of what is kept."""
+        return MASK_MODES[self.mode].meaning
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""

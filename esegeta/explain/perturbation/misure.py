@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import KEPT, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.mask_grid import (
     BaselineBlend,
@@ -69,9 +71,8 @@ class MiSuRe(Explainer):
     baseline: Baseline | str = "minimum"
 
     name: ClassVar[str] = "misure"
-    traits: ClassVar[Traits] = Traits(
-        "perturbation", by_channel=False, unit="mask", sign="a mask in 0..1: what is kept"
-    )
+    traits: ClassVar[Traits] = Traits("perturbation", by_channel=False)
+    meaning: ClassVar[Meaning] = KEPT
     zero_hint: ClassVar[str] = "choose a baseline from which the label cannot be told"
 
     def __post_init__(self) -> None:
@@ -82,9 +83,9 @@ class MiSuRe(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """Two predictions and a gradient a step; the baseline is predicted once beside that."""
-        return f"{2 * self.steps} F + {self.steps} B of the windows that touch the region"
+        return self.steps * Cost.of(2, 1, over="region")
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from esegeta.axes import Image, Shape
 from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.mask_grid import Lengths
@@ -71,6 +73,7 @@ class Occlusion(Explainer):
 
     name: ClassVar[str] = "occlusion"
     traits: ClassVar[Traits] = Traits("perturbation", additive=True)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "no box changes the target; is the image equal to its baseline, or the box too small?"
     )
@@ -86,9 +89,9 @@ class Occlusion(Explainer):
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """For each box the active windows that it touches, forward."""
-        return "1 F for each box, of the windows it touches"
+        return Cost.of(1, over="touched", per="box")
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map; its channels are told apart unless replaced together."""

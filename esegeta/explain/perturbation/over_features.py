@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features, parse_features
 from esegeta.explain.perturbation.masked_target import MaskedTarget
@@ -61,11 +63,12 @@ class FeatureAblation(OverFeatures):
 
     name: ClassVar[str] = "feature_ablation"
     traits: ClassVar[Traits] = Traits("perturbation", additive=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """For each feature the active windows that it touches, forward."""
-        return "1 F for each feature, of the windows it touches"
+        return Cost.of(1, over="touched", per="feature")
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from esegeta.axes import Image, Shape
 from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, parse_features
@@ -55,6 +57,7 @@ class Rise(Explainer):
 
     name: ClassVar[str] = "rise"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
     zero_hint: ClassVar[str] = (
         "no mask changes the target; is the image equal to its baseline, or are the cells too "
         "large?"
@@ -72,9 +75,9 @@ class Rise(Explainer):
             raise ConfigError(f"rise: keep: {self.keep:g} is outside of 0..1")
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass a mask."""
-        return f"{self.samples} F"
+        return Cost.of(self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

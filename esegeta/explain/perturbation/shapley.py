@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from esegeta.errors import ConfigError
+from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features
 from esegeta.explain.perturbation.masked_target import MaskedTarget
@@ -42,11 +44,12 @@ class ExactShapley(OverFeatures):
 
     name: ClassVar[str] = "exact_shapley"
     traits: ClassVar[Traits] = Traits("perturbation")
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """One forward pass a coalition."""
-        return "2^n F for n features"
+        return Cost.of(1, per="of the 2^n coalitions of n features")
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map.
@@ -98,6 +101,7 @@ class ShapleyValueSampling(OverFeatures):
 
     name: ClassVar[str] = "shapley_value_sampling"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,9 +119,9 @@ class ShapleyValueSampling(OverFeatures):
             )
 
     @property
-    def cost(self) -> str:
+    def cost(self) -> Cost:
         """For each order and feature the active windows that the feature touches."""
-        return f"{self.samples} F for each feature, of the windows it touches"
+        return self.samples * Cost.of(1, over="touched", per="feature")
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

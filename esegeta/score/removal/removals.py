@@ -57,7 +57,7 @@ class Removals(ABC):
         The shares of what is removed add up; a map of slopes is multiplied by the change of the
         image first.
         """
-        if attribution.is_slope:
+        if attribution.meaning.is_slope:
             slope = attribution.per_channel().double()
             falls = [((self.x - self.image(row)).double() * slope).sum() for row in coalitions]
             return torch.stack(falls).cpu()

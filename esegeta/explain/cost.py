@@ -1,0 +1,170 @@
+"""What an explanation costs, in passes through the network, as far as it is known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+Over = Literal["active", "all", "touched", "region"]
+"""Windows that a pass goes over: those that the target touches, all of them, those that also what
+the pass is counted per touches, or those that touch the region that is kept."""
+
+OVER_IN_WORDS: dict[Over, str] = {
+    "active": "",
+    "all": " over all windows",
+    "touched": ", of the windows it touches",
+    "region": " of the windows that touch the region",
+}
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Some forward and backward passes over the same windows.
+
+    Args:
+        forwards: forward passes.
+        backwards: backward passes.
+        extra_backwards: by how many more backward passes it may be, depending on the network.
+        over: the windows that each pass goes over.
+        per: what the passes are counted per, such as "box", where nobody knows before the run how
+            many there are; None where they are those of the whole explanation.
+        at_most: of what they are counted per; None for no limit.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    extra_backwards: int = 0
+    over: Over = "active"
+    per: str | None = None
+    at_most: int | None = None
+
+    def times(self, factor: int) -> Passes:
+        """Return as many times the passes."""
+        return replace(
+            self,
+            forwards=factor * self.forwards,
+            backwards=factor * self.backwards,
+            extra_backwards=factor * self.extra_backwards,
+        )
+
+    def is_like(self, other: Passes) -> bool:
+        """Tell whether both go over the same windows and are counted per the same."""
+        return (self.over, self.per, self.at_most) == (other.over, other.per, other.at_most)
+
+    def joined(self, other: Passes) -> Passes:
+        """Return both together, where one is like the other."""
+        return replace(
+            self,
+            forwards=self.forwards + other.forwards,
+            backwards=self.backwards + other.backwards,
+            extra_backwards=self.extra_backwards + other.extra_backwards,
+        )
+
+    @property
+    def in_letters(self) -> str:
+        """The passes as `2 F + 1 B`."""
+        backwards = f"{self.backwards}"
+        if self.extra_backwards:
+            backwards += f" to {self.backwards + self.extra_backwards}"
+        parts = [f"{self.forwards} F"] if self.forwards else []
+        parts += [f"{backwards} B"] if self.backwards else []
+        return " + ".join(parts) or "0 F"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an explanation costs: sums and multiples of passes.
+
+    `str(cost)` is the text of the help pages: F a forward, B a backward pass over the windows that
+    the target touches, where nothing else is said.
+
+    Args:
+        passes: that add up to it.
+        not_linear: forward passes for a target that is not linear; None where those of the passes
+            are joined by one for each backward pass but the first, whose prediction is known.
+    """
+
+    passes: tuple[Passes, ...]
+    not_linear: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        forwards: int = 0,
+        backwards: int = 0,
+        *,
+        extra_backwards: int = 0,
+        over: Over = "active",
+        per: str | None = None,
+        at_most: int | None = None,
+        not_linear: int | None = None,
+    ) -> Cost:
+        """Return the cost of some passes over the same windows; see `Passes` for the arguments."""
+        passes = Passes(forwards, backwards, extra_backwards, over, per, at_most)
+        return cls((passes,), not_linear)
+
+    def __add__(self, other: Cost) -> Cost:
+        """Return what both cost together."""
+        found: list[Passes] = []
+        for one in (*self.passes, *other.passes):
+            alike = [place for place, known in enumerate(found) if known.is_like(one)]
+            if alike:
+                found[alike[0]] = found[alike[0]].joined(one)
+            else:
+                found.append(one)
+        if self.not_linear is None and other.not_linear is None:
+            return Cost(tuple(found))
+        return Cost(tuple(found), self._forwards_not_linear + other._forwards_not_linear)
+
+    def __rmul__(self, factor: int) -> Cost:
+        """Return what so many of these explanations cost."""
+        not_linear = None if self.not_linear is None else factor * self.not_linear
+        return Cost(tuple(one.times(factor) for one in self.passes), not_linear)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the number of windows that run is known before the run."""
+        return all(one.per is None and one.over in ("active", "all") for one in self.passes)
+
+    def windows(self, active: int, total: int, *, is_linear: bool) -> int | None:
+        """Return about how many windows go forward through the network; None where unknown.
+
+        Args:
+            active: windows that the target touches.
+            total: windows over the volume.
+            is_linear: whether the target is linear in the prediction; one that is not has its
+                windows predicted before each gradient but the first.
+        """
+        if not self.is_known:
+            return None
+        whole = sum(one.forwards for one in self.passes if one.over == "all")
+        forwards = self._forwards if is_linear else self._forwards_not_linear
+        return (forwards - whole) * active + whole * total
+
+    @property
+    def _forwards(self) -> int:
+        return sum(one.forwards for one in self.passes)
+
+    @property
+    def _forwards_not_linear(self) -> int:
+        if self.not_linear is not None:
+            return self.not_linear
+        backwards = sum(one.backwards for one in self.passes)
+        return self._forwards + max(backwards - 1, 0)
+
+    def __str__(self) -> str:
+        """Return the cost in letters and words."""
+        groups = [list(group) for _, group in groupby(self.passes, lambda one: one.per)]
+        text = ", and ".join(_in_words(group) for group in groups)
+        return text if self.not_linear is None else f"{text}; not linear: {self.not_linear} F"
+
+
+def _in_words(group: list[Passes]) -> str:
+    """Return passes that are counted per the same as text."""
+    if len(group) == 1 and group[0].per is not None:
+        one = group[0]
+        most = "" if one.at_most is None else f", at most {one.at_most}"
+        return f"{one.in_letters} for each {one.per}{most}{OVER_IN_WORDS[one.over]}"
+    text = ", and ".join(f"{one.in_letters}{OVER_IN_WORDS[one.over]}" for one in group)
+    return text if group[0].per is None else f"{text}, for each {group[0].per}"

@@ -1,0 +1,211 @@
+"""What a value of a map is: all that is said of a map, and done with it, follows from here.
+
+A method names one of these meanings, or what becomes of its base's, as its `meaning`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+MeaningKind = Literal[
+    "slope",
+    "contribution",
+    "weighted_activation",
+    "influence",
+    "signal",
+    "probability",
+    "mask",
+    "square",
+    "activation",
+    "null",
+]
+"""Slopes by the input (times a change of the input, they foresee that of the target);
+contributions, in the target's own unit; activations weighted by what the target makes of them;
+slopes by a layer's activations; signals, in units of the input; shares of a probability; masks;
+squares and variances; and two kinds that do not read the target: activations, and null maps."""
+
+TARGET_UNIT = "{target}"
+WITHOUT_TARGET = ("activation", "null")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a value of a map is.
+
+    Args:
+        kind: decides how maps are ranked and what scores do with them.
+        unit: of one voxel; `{target}` stands for the target's.
+        sign: what values say, in a sentence for the sidecar and the help pages.
+        legend: the same in a few words, beside the unit in pictures.
+        is_signed: whether values below zero occur.
+    """
+
+    kind: MeaningKind
+    unit: str
+    sign: str
+    legend: str
+    is_signed: bool = True
+
+    @property
+    def is_slope(self) -> bool:
+        """Whether values are per unit of the input: times a change of the input they add up."""
+        return self.kind == "slope"
+
+    @property
+    def is_in_target_unit(self) -> bool:
+        """Whether values can be asked to add up to a change of the target."""
+        return self.unit == TARGET_UNIT
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether the map says anything of the target."""
+        return self.kind not in WITHOUT_TARGET
+
+    @property
+    def rank_by(self) -> Literal["value", "magnitude"]:
+        """What voxels are ranked by.
+
+        The sign of a slope says which way a brighter voxel would move the target, and not whether
+        the voxel speaks for it.
+        """
+        return "magnitude" if self.is_slope else "value"
+
+    def unit_for(self, target_unit: str) -> str:
+        """Return the unit of one voxel, given the target's."""
+        return self.unit.format(target=target_unit)
+
+    def magnitude(self) -> Meaning:
+        """Return what the magnitude of such a value is."""
+        return self._without_sign("a magnitude, never negative: how strongly, up or down")
+
+    def squared(self) -> Meaning:
+        """Return what the square of such a value is."""
+        squared = self._without_sign("a square, never negative: how strongly, up or down")
+        return replace(squared, kind=self._kind_of_square, unit=f"({self.unit})^2")
+
+    def variance(self) -> Meaning:
+        """Return what the variance of such a value is."""
+        return replace(
+            self._without_sign("a variance, never negative: where the map is unstable"),
+            kind=self._kind_of_square,
+            unit=f"({self.unit})^2",
+            legend=f"variance: where the map is unstable{self._caveat}",
+        )
+
+    @property
+    def _kind_of_square(self) -> MeaningKind:
+        return "square" if self.reads_target else self.kind
+
+    @property
+    def _caveat(self) -> str:
+        return "" if self.reads_target else "; says nothing of the target"
+
+    def _without_sign(self, sign: str) -> Meaning:
+        return replace(
+            self,
+            sign=sign + self._caveat,
+            legend=f"strength, without sign{self._caveat}",
+            is_signed=False,
+        )
+
+
+SLOPE = Meaning(
+    "slope",
+    "{target} / input unit",
+    "positive: a brighter voxel raises the target; negative: it lowers the target",
+    "positive: a brighter voxel raises the target",
+)
+GUIDED_SLOPE = replace(
+    SLOPE,
+    sign="positive: a brighter voxel raises units that raise the target; negative: a darker one",
+    legend="positive: a brighter voxel raises what raises the target",
+)
+DRAWN_PATTERN = replace(
+    SLOPE,
+    sign="positive: bright in the pattern that the filters draw for the target; negative: dark",
+    legend="positive: bright in what the filters draw for the target",
+)
+CONTRIBUTION = Meaning(
+    "contribution", TARGET_UNIT, "positive values raise the target", "positive raises the target"
+)
+LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
+    "weighted_activation",
+    "{target} / position",
+    "positive: the layer's activations there raise the target; negative: they lower it",
+    "positive: activations that raise the target",
+)
+CLASS_ACTIVATION = replace(
+    LAYER_SLOPE_TIMES_ACTIVATION,
+    sign="never negative: how far the layer's activations there speak for the target",
+    legend="how far the layer speaks for the target",
+    is_signed=False,
+)
+SEEN_THROUGH_ACTIVATION = replace(
+    LAYER_SLOPE_TIMES_ACTIVATION,
+    unit="{target} * activation",
+    sign="positive: what active channels show there raises the target over the baseline's",
+    legend="positive: what active channels show raises the target",
+)
+GUIDED_ACTIVATION = replace(
+    LAYER_SLOPE_TIMES_ACTIVATION,
+    unit="({target} / input unit) * ({target} / position)",
+    sign="positive: a brighter voxel raises what raises the target, where the layer speaks for it",
+    legend="positive: a brighter voxel raises the target, where the layer speaks for it",
+)
+INFLUENCE = Meaning(
+    "influence",
+    "{target} / activation",
+    "positive: more activation at the position raises the target; negative: it lowers the target",
+    "positive: more activation raises the target",
+)
+SIGNAL = Meaning(
+    "signal",
+    "input unit",
+    "positive: bright in the signal that the target answers to; negative: dark in it",
+    "positive: bright in the signal that the target answers to",
+)
+PROBABILITY = Meaning(
+    "probability",
+    "probability",
+    "a probability, never negative: the share of what excites the target",
+    "share of what excites the target",
+    is_signed=False,
+)
+CONTRAST = replace(
+    PROBABILITY,
+    sign="positive: excites the target more than its opposite; negative: less",
+    legend="positive: excites the target more than its opposite",
+    is_signed=True,
+)
+KEPT = Meaning(
+    "mask",
+    "mask",
+    "a mask in 0..1: what is kept, for it suffices for the target",
+    "a mask: what is kept",
+    is_signed=False,
+)
+DELETED = replace(
+    KEPT,
+    sign="a mask in 0..1: what is deleted, for the target falls without it",
+    legend="a mask: what is deleted",
+)
+ACTIVATION = Meaning(
+    "activation",
+    "activation",
+    "the layer's activation with its own sign; the target plays no part",
+    "the layer's activation; says nothing of the target",
+)
+NOISE = Meaning(
+    "null",
+    "noise",
+    "noise: neither sign nor size says anything of the target",
+    "noise: says nothing of the target",
+)
+EDGES = Meaning(
+    "null",
+    "input unit / mm",
+    "edges of the image, never negative: they say nothing of the target",
+    "edges of the image: say nothing of the target",
+    is_signed=False,
+)
