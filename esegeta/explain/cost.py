@@ -165,6 +165,8 @@ def _in_words(group: list[Passes]) -> str:
     if len(group) == 1 and group[0].per is not None:
         one = group[0]
         most = "" if one.at_most is None else f", at most {one.at_most}"
-        return f"{one.in_letters} for each {one.per}{most}{OVER_IN_WORDS[one.over]}"
+        over, each = OVER_IN_WORDS[one.over], f" for each {one.per}{most}"
+        # What the windows touch is named first.
+        return one.in_letters + (each + over if one.over == "touched" else over + each)
     text = ", and ".join(f"{one.in_letters}{OVER_IN_WORDS[one.over]}" for one in group)
     return text if group[0].per is None else f"{text}, for each {group[0].per}"

@@ -141,6 +141,8 @@ CLASS_ACTIVATION = replace(
     legend="how far the layer speaks for the target",
     is_signed=False,
 )
+WEIGHTED_BY_POSITION = replace(CLASS_ACTIVATION, unit=TARGET_UNIT)
+WEIGHTED_BY_FALL = replace(CLASS_ACTIVATION, unit="activation")
 SEEN_THROUGH_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,
     unit="{target} * activation",

@@ -118,7 +118,11 @@ def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
     document = set(inspect.getdoc(kind).replace("Args:", "").split())
     document -= set(" ".join(hidden).split())
     assert document <= told | {f"{item.name}:" for item in dataclasses.fields(kind)}
-    assert kind().cost == facts.splitlines()[0]
+    assert str(kind().cost) == facts.splitlines()[0]
+    meaning = kind().meaning
+    told_facts = " ".join(facts.split())
+    assert f"Unit: {meaning.unit_for('target')}" in told_facts
+    assert meaning.sign in told_facts
     assert "\nSource: " in facts
     fields = [item for item in dataclasses.fields(kind) if item.repr]
     assert all(f"  {item.name}: " in parameters for item in fields)

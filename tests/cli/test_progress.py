@@ -16,7 +16,6 @@ from esegeta.cli.progress import Bars, PlainLines
 from esegeta.config import load_config
 from esegeta.workflow import Ended, Silence, build_experiment, run_experiment
 from esegeta.workflow.desk import Desk
-from esegeta.workflow.outlook import forward_passes
 from esegeta.workflow.task import Content, Kind, Status, Task
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
@@ -201,20 +200,3 @@ def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
     assert heard["a / corner, all / smoothgrad"] == (2, 16 * (windows + 1), 16 * (windows + 1))
     assert heard["a / corner, all / occlusion"][:2] == (2, None)
     assert heard["a / corner, all / occlusion"][2] > windows
-
-
-@pytest.mark.parametrize(
-    ("cost", "passes"),
-    [
-        ("1 F + 1 B", 1),
-        ("34 F + 32 B", 34),
-        ("16 x (34 F + 32 B)", 544),
-        ("2 x (3 x (2 F))", 12),
-        ("1 F for each box, of the windows it touches", None),
-        ("4 x (1 F for each box)", None),
-        ("1 B", None),
-        ("", None),
-    ],
-)
-def test_passes_are_read_from_the_cost(cost: str, passes: int | None) -> None:
-    assert forward_passes(cost) == passes

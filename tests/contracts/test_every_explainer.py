@@ -69,7 +69,7 @@ def test_every_method_has_a_row_of_its_own_class() -> None:
 @pytest.mark.parametrize("method", ALL)
 def test_documents_itself(method: str) -> None:
     assert_documented(EXPLAINERS[method])
-    assert ROWS[method].cost.strip()
+    assert str(ROWS[method].cost)
     assert dataclasses.is_dataclass(EXPLAINERS[method])
     assert EXPLAINERS[method]() == EXPLAINERS[method]()  # usable without a parameter
 
@@ -87,7 +87,7 @@ def test_the_map_is_a_map(kind: CaseKind, method: str) -> None:
     assert not found.data.requires_grad
     assert found.data.std() > 0
     assert found.method == method
-    assert found.unit == ROWS[method].unit_for(case.target.unit)
+    assert found.unit == ROWS[method].meaning.unit_for(case.target.unit)
     assert "{" not in found.unit
     assert found.facts.seconds > 0
     # Only complete methods claim to add up.
@@ -333,6 +333,6 @@ def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> Non
     assert found.data.shape == (channels, *some_case.volume.grid.shape)
     assert found.data.isfinite().all()
     assert found.data.std() > 0
-    assert found.unit == explainer.unit_for("activation x voxels")
+    assert found.unit == explainer.meaning.unit_for("activation x voxels")
     other = explainer.explain(some_case.model, some_case.volume, disguised(target)).data
     assert relative_gap(other, found.data) < 10 * TOLERANCE

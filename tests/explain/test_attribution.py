@@ -76,6 +76,7 @@ def test_saves_the_map_on_the_images_grid_with_a_sidecar(
     assert sidecar["unit"] == "logit x voxels"
     assert sidecar["target"] == "sum of logit of one over all"
     assert sidecar["sign"] == "positive values raise the target"
+    assert sidecar["meaning"] == "contribution"
     assert sidecar["facts"]["active_windows"] == attribution.facts.num_windows > 1
     assert sidecar["warnings"] == []
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "map.json"])

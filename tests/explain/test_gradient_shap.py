@@ -217,7 +217,7 @@ def test_the_cost_is_what_it_says(ndim: int) -> None:
     model, image, target = unet_case(ndim)
     method = GradientShap(baselines=BASELINES, samples=4, tolerance=9.0)
     found = method.explain(model, image, target)
-    assert method.cost == "7 F + 4 B"
+    assert str(method.cost) == "7 F + 4 B"
     assert found.facts.windows_run == 7 * found.facts.num_windows
     assert found.parameters["baselines"][0] == {"kind": "mean", "sigma_mm": 10.0, "file": None}
 

@@ -24,6 +24,8 @@ from esegeta.explain import (
     Traits,
     VarGrad,
 )
+from esegeta.explain.cost import Cost
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.score import Infidelity, ScoreContext, SensitivityMax
 from esegeta.targets import Scene, VoxelTarget
 from tests.builders import SHAPES, pointwise, predictor, unet, volume
@@ -53,10 +55,11 @@ class FineOnlyAtHome(Explainer):
 
     name: ClassVar[str] = "home"
     traits: ClassVar[Traits] = Traits("gradient")
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
-        return "nothing"
+    def cost(self) -> Cost:
+        return Cost.of()
 
     def attribute(self, objective: Objective) -> RawMap:
         ones = torch.ones_like(objective.volume.data)

@@ -8,8 +8,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
-from esegeta.explain import Attribution, RegionRow
+from esegeta.explain import EXPLAINERS, Attribution, Meaning, RegionRow, Saliency
+from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.report import draw_curves, draw_overlay, draw_regions
 from esegeta.report.map_figures import MOST_REGIONS, _turn, centre_of_mass
 from esegeta.targets import FrozenTarget
@@ -39,12 +41,19 @@ def test_centre_of_mass_of_nothing_is_the_middle() -> None:
     assert centre_of_mass(np.zeros((5, 9))) == (2, 4)
 
 
-def attribution_of(map_: np.ndarray, affine: np.ndarray, image: np.ndarray) -> Attribution:
+def attribution_of(
+    map_: np.ndarray, affine: np.ndarray, image: np.ndarray, meaning: Meaning = CONTRIBUTION
+) -> Attribution:
     volume = volume_from_tensor(torch.from_numpy(image)[None], affine=affine)
     mask = torch.from_numpy(np.abs(map_) > 0)
     logits = torch.zeros((1, 2, *map_.shape))
     frozen = FrozenTarget(lambda y: y.sum(), mask, "logit", "a target", scene(logits))
-    return Attribution(torch.from_numpy(map_)[None], "logit", "saliency", {}, volume, frozen)
+    return Attribution(torch.from_numpy(map_)[None], meaning, "saliency", {}, volume, frozen)
+
+
+def flat_map(meaning: Meaning = CONTRIBUTION) -> Attribution:
+    ones = np.ones((6, 5), np.float32)
+    return attribution_of(ones, np.eye(4), ones, meaning)
 
 
 def blob(shape: tuple[int, ...], value: float) -> np.ndarray:
@@ -143,6 +152,10 @@ def row(atlas: str, region: str, channel: str, share: float, per_ml: float) -> R
     return RegionRow(atlas, region, channel, share, 1.0, 1.0, per_ml, 1.0)
 
 
+MEANINGS = list(dict.fromkeys(kind().meaning for kind in EXPLAINERS.values()))
+MEANINGS.append(Saliency(absolute=True).meaning)
+
+
 def bars_of(figure: Figure) -> dict[tuple[str, str], list[float]]:
     """Return the lengths of the bars of each panel, from the first region down."""
     panels = {}
@@ -165,7 +178,7 @@ def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
         row("organs", "gone", "t2", 0.0, math.nan),
     ]
     path = tmp_path / "regions.png"
-    draw_regions(path, rows, "title", "logit")
+    draw_regions(path, rows, "title", flat_map())
     assert path.stat().st_size > 5000
     (figure,) = figures
     panels = bars_of(figure)
@@ -179,12 +192,28 @@ def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
     assert figure.axes[2].yaxis_inverted()
 
 
+@pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.legend)
+def test_legends_say_what_the_map_means(
+    tmp_path: Path, figures: list[Figure], meaning: Meaning
+) -> None:
+    map_ = flat_map(meaning)
+    draw_overlay(tmp_path / "map.png", map_, "title")
+    draw_regions(tmp_path / "regions.png", [row("x", "r", "all", 1.0, 1.0)], "title", map_)
+    overlay, regions = figures
+    unit = meaning.unit_for("logit")
+    assert overlay.axes[-1].get_ylabel() == f"{unit}   ({meaning.legend})"
+    assert regions.axes[1].get_xlabel() == f"{unit} / ml\n({meaning.legend})"
+    for figure in figures:
+        text = " ".join(item.get_text() for item in figure.findobj(Text))
+        assert ("raises the target" in text) == ("raises the target" in meaning.legend)
+
+
 def test_too_many_regions_leave_the_smallest_to_the_table(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
     shares = [(place * 37 % 100) / 1000 for place in range(60)]
     rows = [row("x", f"r{place}", "all", share, 1.0) for place, share in enumerate(shares)]
-    draw_regions(tmp_path / "regions.png", rows, "title", "logit")
+    draw_regions(tmp_path / "regions.png", rows, "title", flat_map())
     found = bars_of(figures[0])["x", "share"]
     assert sorted(found, reverse=True) == sorted(shares, reverse=True)[:MOST_REGIONS]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from esegeta.explain import Attribution
+from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal, importance_of, rank_voxels
 from esegeta.retraining.samples import Sample
 from tests.builders import SHAPES, pointwise, predictor, volume
@@ -22,7 +23,7 @@ def attribution(data: torch.Tensor, num_channels: int = 2) -> Attribution:
     shape = tuple(data.shape[1:])
     image = volume(shape, num_channels)
     model = predictor(pointwise(len(shape), num_channels), window=(8,) * len(shape))
-    return Attribution(data, "logit", "m", {}, image, frozen(model, image))
+    return Attribution(data, CONTRIBUTION, "m", {}, image, frozen(model, image))
 
 
 @pytest.mark.parametrize("fraction", FRACTIONS)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from esegeta.explain import Attribution, Saliency
+from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.score import Judgement, Score, ScoreCache, ScoreContext
 from esegeta.targets import Everywhere, Region, Target, VoxelTarget
 from tests.builders import scene, volume
@@ -30,7 +31,7 @@ def written_map(
     at = scene(logits_of(predicted), truth=truth, of=image)
     wanted = target or VoxelTarget("one", over=over or Everywhere())
     return Attribution(
-        data.float(), "logit", "written", {}, image, wanted.freeze(at), sharing=sharing
+        data.float(), CONTRIBUTION, "written", {}, image, wanted.freeze(at), sharing=sharing
     )
 
 

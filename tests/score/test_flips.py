@@ -33,6 +33,8 @@ from esegeta.explain import (
     SmoothGrad,
     Traits,
 )
+from esegeta.explain.cost import Cost
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.predict import Predictor, WindowPlan
 from esegeta.score import ConsistencyUnderFlips, Judgement, ScoreContext
 from esegeta.targets import (
@@ -304,10 +306,11 @@ class Same(Explainer):
     value: float = 0.0
     name: ClassVar[str] = "same"
     traits: ClassVar[Traits] = Traits("null")
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
-        return "0 F"
+    def cost(self) -> Cost:
+        return Cost.of()
 
     def attribute(self, objective: Objective) -> RawMap:
         return RawMap(torch.full_like(objective.volume.data, self.value))

@@ -28,6 +28,8 @@ from esegeta.explain import (
     Traits,
     fit_patterns,
 )
+from esegeta.explain.cost import Cost
+from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.predict import Predictor
 from esegeta.score import Judgement, ParameterRandomization, ScoreContext
 from esegeta.score.ranks import average_ranks
@@ -157,10 +159,11 @@ class Watched(Explainer):
     seen: ClassVar[list[Objective]] = []
     name: ClassVar[str] = "watched"
     traits: ClassVar[Traits] = Traits("gradient")
+    meaning: ClassVar[Meaning] = CONTRIBUTION
 
     @property
-    def cost(self) -> str:
-        return "1 F + 1 B"
+    def cost(self) -> Cost:
+        return Cost.of(1, 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         self.seen.append(objective)

@@ -17,7 +17,7 @@ from esegeta.explain.layer.assemble import LayerFields
 from esegeta.explain.layer.cut import Site, value_changed
 from esegeta.explain.layer.gradient_cams import blend_weighted, rectified
 from esegeta.explain.layer.method import LayerMethod, LayerResult
-from esegeta.explain.meaning import CLASS_ACTIVATION, SEEN_THROUGH_ACTIVATION, Meaning
+from esegeta.explain.meaning import SEEN_THROUGH_ACTIVATION, WEIGHTED_BY_FALL, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import Change
 from esegeta.predict import Pieces
@@ -125,7 +125,7 @@ class AblationCam(LayerMethod):
 
     name: ClassVar[str] = "ablation_cam"
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
+    meaning: ClassVar[Meaning] = WEIGHTED_BY_FALL
     zero_hint: ClassVar[str] = (
         "no channel of this layer raises the target on the whole; choose another `layer`"
     )

@@ -24,6 +24,7 @@ from esegeta.explain.meaning import (
     CLASS_ACTIVATION,
     CONTRIBUTION,
     LAYER_SLOPE_TIMES_ACTIVATION,
+    WEIGHTED_BY_POSITION,
     Meaning,
 )
 from esegeta.explain.objective import Objective
@@ -149,7 +150,7 @@ class GradCamPP(LayerMethod):
 
     name: ClassVar[str] = "grad_cam_pp"
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CLASS_ACTIVATION
+    meaning: ClassVar[Meaning] = WEIGHTED_BY_POSITION
     zero_hint: ClassVar[str] = "nothing in this layer raises the target; choose another `layer`"
 
     @property

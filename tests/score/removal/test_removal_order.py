@@ -15,6 +15,7 @@ from esegeta.explain import (
     relevance,
     shuffled_order,
 )
+from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.predict import Predictor
 from esegeta.score import ScoreContext
 from esegeta.score.removal import RemovalOrder, parse_replacement, removal_order, sums_by_part
@@ -100,7 +101,7 @@ def test_slopes_are_ranked_by_magnitude_and_other_maps_by_value() -> None:
     slope = replace(slope, data=torch.randn_like(slope.data))
     assert torch.equal(relevance(slope, "auto"), slope.data.abs())
     assert torch.equal(relevance(slope, "value"), slope.data)
-    share = replace(slope, unit="logit")
+    share = replace(slope, meaning=CONTRIBUTION)
     assert torch.equal(relevance(share, "auto"), slope.data)
     assert torch.equal(relevance(share, "magnitude"), slope.data.abs())
 
