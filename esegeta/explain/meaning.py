@@ -170,15 +170,14 @@ SIGNAL = Meaning(
 PROBABILITY = Meaning(
     "probability",
     "probability",
-    "a probability, never negative: the share of what excites the target",
+    "a probability: the share of what excites the target; below zero only where the target counts "
+    "a logit against itself",
     "share of what excites the target",
-    is_signed=False,
 )
 CONTRAST = replace(
     PROBABILITY,
     sign="positive: excites the target more than its opposite; negative: less",
     legend="positive: excites the target more than its opposite",
-    is_signed=True,
 )
 KEPT = Meaning(
     "mask",
