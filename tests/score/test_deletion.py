@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,10 +11,19 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ConfigError
-from esegeta.explain import Attribution, Features, InputXGradient, RandomMap
+from esegeta.explain import (
+    Attribution,
+    Features,
+    InputXGradient,
+    Meaning,
+    RandomMap,
+    Saliency,
+)
+from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.score import (
     Deletion,
     EffectiveComplexity,
+    Infidelity,
     Insertion,
     Road,
     Score,
@@ -33,6 +43,39 @@ from tests.score.brute_force import (
     trapezoid,
     value_of,
 )
+
+
+@dataclass(frozen=True)
+class SaliencyPerHounsfield(Saliency):
+    """Saliency that spells its unit otherwise."""
+
+    name: ClassVar[str] = "saliency_per_hounsfield"
+
+    @property
+    def meaning(self) -> Meaning:
+        return replace(super().meaning, unit="{target} / HU")
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        Deletion(BLOCKS, "zero", 4),
+        Insertion(BLOCKS, "zero", 4),
+        Infidelity(samples=4, perturbation="square", side_mm=6.0),
+        Infidelity(samples=4, perturbation="supervoxels", features=BLOCKS),
+    ],
+    ids=["deletion", "insertion", "infidelity of boxes", "infidelity of parts"],
+)
+def test_the_text_of_a_unit_decides_nothing(score: Score) -> None:
+    model, attribution = scene_of_unet(2)
+    found = []
+    for method in (Saliency(), SaliencyPerHounsfield()):
+        map_ = method.explain(model, attribution.volume, attribution.target)
+        found.append(score.score(map_, context(model)))
+    assert map_.unit.endswith(" / HU")
+    assert found[0] == found[1]
+    by_value = score.score(replace(map_, meaning=CONTRIBUTION), context(model))
+    assert by_value != found[0]
 
 
 @pytest.mark.parametrize("of", ["logit", "probability"])
