@@ -60,8 +60,13 @@ def show_method(name: str) -> None:
 def facts_of(kind: type[Explainer]) -> dict[str, str]:
     """Return what a method costs and needs, and what a value of its map is, by default."""
     method = kind()
+    cost = method.cost
+    more = {}
+    if cost.is_known and cost.not_linear > cost.forwards:
+        more = {"If the target is not linear": f"{cost.not_linear} F"}
     return {
-        "Cost": str(method.cost),
+        "Cost": str(cost),
+        **more,
         "Needs": needs_of(kind) or "nothing",
         "Unit": method.meaning.unit_for("target"),
         "Meaning": f"{method.meaning.kind.replace('_', ' ')}; {method.meaning.sign}",

@@ -81,12 +81,12 @@ class Cost:
 
     Args:
         passes: that add up to it.
-        not_linear: forward passes for a target that is not linear; None where those of the passes
-            are joined by one for each backward pass but the first, whose prediction is known.
+        not_linear: forward passes for a target that is not linear in the logits: its gradient
+            takes a prediction first, which is known for the image itself.
     """
 
     passes: tuple[Passes, ...]
-    not_linear: int | None = None
+    not_linear: int
 
     @classmethod
     def of(
@@ -100,8 +100,14 @@ class Cost:
         at_most: int | None = None,
         not_linear: int | None = None,
     ) -> Cost:
-        """Return the cost of some passes over the same windows; see `Passes` for the arguments."""
+        """Return the cost of some passes over the same windows; see `Passes` for the arguments.
+
+        For a target that is not linear, each gradient but the first takes one more forward pass,
+        where `not_linear` does not say otherwise.
+        """
         passes = Passes(forwards, backwards, extra_backwards, over, per, at_most)
+        if not_linear is None:
+            not_linear = forwards + max(min(forwards, backwards) - 1, 0)
         return cls((passes,), not_linear)
 
     def __add__(self, other: Cost) -> Cost:
@@ -113,14 +119,16 @@ class Cost:
                 found[alike[0]] = found[alike[0]].joined(one)
             else:
                 found.append(one)
-        if self.not_linear is None and other.not_linear is None:
-            return Cost(tuple(found))
-        return Cost(tuple(found), self._forwards_not_linear + other._forwards_not_linear)
+        return Cost(tuple(found), self.not_linear + other.not_linear)
 
     def __rmul__(self, factor: int) -> Cost:
         """Return what so many of these explanations cost."""
-        not_linear = None if self.not_linear is None else factor * self.not_linear
-        return Cost(tuple(one.times(factor) for one in self.passes), not_linear)
+        return Cost(tuple(one.times(factor) for one in self.passes), factor * self.not_linear)
+
+    def at_another_image(self) -> Cost:
+        """Return what it costs where not even the first gradient's prediction is known."""
+        takes_gradients = any(one.backwards for one in self.passes)
+        return replace(self, not_linear=self.not_linear + takes_gradients)
 
     @property
     def is_known(self) -> bool:
@@ -133,31 +141,23 @@ class Cost:
         Args:
             active: windows that the target touches.
             total: windows over the volume.
-            is_linear: whether the target is linear in the prediction; one that is not has its
-                windows predicted before each gradient but the first.
+            is_linear: whether the target is linear in the logits.
         """
         if not self.is_known:
             return None
         whole = sum(one.forwards for one in self.passes if one.over == "all")
-        forwards = self._forwards if is_linear else self._forwards_not_linear
+        forwards = self.forwards if is_linear else self.not_linear
         return (forwards - whole) * active + whole * total
 
     @property
-    def _forwards(self) -> int:
+    def forwards(self) -> int:
+        """Forward passes for a linear target, however they are counted."""
         return sum(one.forwards for one in self.passes)
-
-    @property
-    def _forwards_not_linear(self) -> int:
-        if self.not_linear is not None:
-            return self.not_linear
-        backwards = sum(one.backwards for one in self.passes)
-        return self._forwards + max(backwards - 1, 0)
 
     def __str__(self) -> str:
         """Return the cost in letters and words."""
         groups = [list(group) for _, group in groupby(self.passes, lambda one: one.per)]
-        text = ", and ".join(_in_words(group) for group in groups)
-        return text if self.not_linear is None else f"{text}; not linear: {self.not_linear} F"
+        return ", and ".join(_in_words(group) for group in groups)
 
 
 def _in_words(group: list[Passes]) -> str:

@@ -43,6 +43,10 @@ TOLERANCE = 1e-5
 COMPLETENESS = 1e-3
 
 ALL = list(EXPLAINERS)
+KNOWN_COST = [method for method in ALL if ROWS[method].cost.is_known]
+SHARED_EVALUATIONS = {"kernel_shap", "lime", "rise"}
+"""Methods that run a window once for all coalitions that look the same in it."""
+
 RUN_THE_NETWORK = [method for method in ALL if method not in NULL]
 
 
@@ -167,6 +171,29 @@ def test_counts_the_windows_that_it_ran(kind: CaseKind, method: str, linear: boo
     assert network.windows > 0 or method in NULL
     assert found.facts.active_windows == found.facts.num_windows > 1
     assert (found.facts.evaluations > 0) == ROWS[method].traits.reads_target
+
+
+@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("method", KNOWN_COST)
+def test_the_foreseen_windows_are_those_that_run(method: str, linear: bool) -> None:
+    """A corner of the volume is the target: active windows and all windows are told apart."""
+    case, explainer = make_case(2, 1, shape=(20, 22)), ROWS[method]
+    weights = torch.zeros_like(case.target.scene.logits[0])
+    weights[1, :6, :6] = 1
+    target = with_coefficients(case.target, weights)
+    target = target if linear else disguised(target)
+    windows = case.model.windows(case.volume.batch)
+    active = len(target.touched(windows))
+    assert active < len(windows)
+    foreseen = explainer.cost.windows(active, len(windows), is_linear=linear)
+    facts = explainer.explain(case.model, case.volume, target).facts
+    assert foreseen is not None
+    # The deepest layer is found by running one window.
+    found = facts.windows_run - explainer.traits.needs_layer
+    if method in SHARED_EVALUATIONS:
+        assert 0.5 * foreseen < found < 1.2 * foreseen
+    else:
+        assert found == pytest.approx(foreseen, abs=active if not linear else 0)
 
 
 @pytest.mark.parametrize(("kind", "method"), covering(with_trait("additive"), 2))

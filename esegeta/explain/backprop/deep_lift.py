@@ -60,7 +60,7 @@ class DeepLift(Explainer):
     @property
     def cost(self) -> Cost:
         """A pass over the baseline, and one forward and back over the image."""
-        return Cost.of(2, 1)
+        return Cost.of(2, 1).at_another_image()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and its completeness gap."""
@@ -103,7 +103,7 @@ class DeepLiftShap(Explainer):
     @property
     def cost(self) -> Cost:
         """DeepLIFT's, once a baseline."""
-        return len(self.baselines) * Cost.of(2, 1)
+        return len(self.baselines) * Cost.of(2, 1).at_another_image()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean map and its completeness gap."""

@@ -90,7 +90,7 @@ class GradientShap(Explainer):
     @property
     def cost(self) -> Cost:
         """A forward and backward pass a sample; the values of the image and of each baseline."""
-        return self.samples * Cost.of(1, 1) + Cost.of(1 + len(self.baselines))
+        return Cost.of(self.samples + 1 + len(self.baselines), self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and how far its sum is from the change of the target."""

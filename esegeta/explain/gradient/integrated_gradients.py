@@ -131,7 +131,7 @@ class InteriorGradient(Explainer):
     @property
     def cost(self) -> Cost:
         """A forward and backward pass for each alpha."""
-        return len(self.alphas) * Cost.of(1, 1)
+        return len(self.alphas) * Cost.of(1, 1).at_another_image()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean gradient."""

@@ -64,7 +64,7 @@ class NeuronConductance(Explainer):
     @property
     def cost(self) -> Cost:
         """A forward pass a step, and a backward pass in two parts: to the layer, to the input."""
-        return self.steps * Cost.of(1, 1)
+        return self.steps * Cost.of(1, 1).at_another_image()
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""

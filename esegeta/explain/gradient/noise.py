@@ -138,7 +138,7 @@ class NoisyCopies(Explainer):
     @property
     def cost(self) -> Cost:
         """The base method's, once a copy."""
-        return self.samples * self.base.cost
+        return self.samples * self.base.cost.at_another_image()
 
     @property
     def meaning(self) -> Meaning:

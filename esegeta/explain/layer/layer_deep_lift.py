@@ -61,7 +61,7 @@ class LayerDeepLift(LayerMethod):
     @property
     def cost_of_layer(self) -> Cost:
         """For each layer: a pass over the baseline, and one forward and back over the image."""
-        return Cost.of(2, 1)
+        return Cost.of(2, 1).at_another_image()
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, what it adds up to, and how much the target changes in all."""

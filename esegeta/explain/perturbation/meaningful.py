@@ -120,7 +120,7 @@ class MeaningfulPerturbation(Explainer):
     @property
     def cost(self) -> Cost:
         """A gradient a step, and the target at the image, its baseline and the result."""
-        return self.steps * Cost.of(1, 1) + Cost.of(3)
+        return Cost.of(self.steps + 3, self.steps)
 
     @property
     def meaning(self) -> Meaning:
