@@ -5,7 +5,8 @@
 
 writes OUT/methods/<method>.png, OUT/methods_<family>.png and OUT/methods.png. Every picture shows
 the same crop of the image, the outline of the label and the map; each map has its own scale, since
-units differ, symmetric about zero: red raises the target. Maps of one sign use one half of it.
+units differ, symmetric about zero: red is above it, and the method's meaning says what that means.
+Maps of one sign use one half of the scale.
 """
 
 from __future__ import annotations
