@@ -42,9 +42,12 @@ class Completeness(Score):
         if claimed is not None and math.isfinite(claimed) and own is None:
             return Judgement({"completeness": abs(claimed)})
         if not attribution.meaning.is_in_target_unit:
-            unit = f"in {attribution.unit}, not in {attribution.target.unit}"
+            unit, wanted = attribution.unit, attribution.target.unit
+            what = f"in {unit}, not in {wanted}"
+            if unit == wanted:  # such as a unit's activation
+                what = f"a map of {unit} by itself"
             return self.undefined(
-                f"the map is {unit}: it does not add up to a change of the target"
+                f"the map is {what}: it does not add up to a change of the target"
             )
         objective = context.objective(attribution)
         baseline = own or parse_baseline(self.baseline)

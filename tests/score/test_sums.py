@@ -14,6 +14,7 @@ from esegeta.explain import (
     GradCam,
     InputXGradient,
     IntegratedGradients,
+    LayerActivation,
     Saliency,
 )
 from esegeta.score import Completeness, Infidelity, ScoreContext, SensitivityN
@@ -160,6 +161,12 @@ def test_completeness_of_what_does_not_add_up_says_why() -> None:
     model, slopes = scene_of_unet(2)
     judged = Completeness().judge(slopes, context(model))
     assert "does not add up" in judged.reasons["completeness"]
+    # A target in the unit that the map has by chance: the sum is no change of it all the same.
+    target = replace(slopes.target, unit="activation")
+    activation = LayerActivation().explain(model, slopes.volume, target)
+    assert activation.unit == target.unit
+    reasons = Completeness().judge(activation, context(model)).reasons
+    assert "does not add up" in reasons["completeness"]
     cam = GradCam().explain(model, slopes.volume, slopes.target)
     assert "does not add up" in Completeness().judge(cam, context(model)).reasons["completeness"]
     flat = volume(SHAPES[2]).with_data(torch.ones(1, *SHAPES[2]))
