@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-import torch
-
-from esegeta.errors import EsegetaError, ModelError
+from esegeta.errors import EsegetaError, ModelError, is_out_of_memory
 from esegeta.workflow.task import Fault
-
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def fault_of(error: Exception, *, memory_hint: str) -> Fault:
@@ -25,12 +21,3 @@ def fault_of(error: Exception, *, memory_hint: str) -> Fault:
         return Fault(str(ModelError("out of memory", hint=memory_hint)))
     text = "".join(traceback.format_exception(error))
     return Fault(f"{type(error).__name__}: {error}", is_bug=True, traceback=text)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an exception means that memory ran out."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in OUT_OF_MEMORY_WORDS
-    )
