@@ -21,6 +21,7 @@ from esegeta.config import load_config
 from esegeta.workflow import Silence
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect import build_dissection
+from esegeta.workflow.dissect.overlaps import held_out_iou
 from esegeta.workflow.dissect.session import Session
 from esegeta.workflow.dissect.tasks import list_tasks
 
@@ -126,23 +127,27 @@ def forward(session: Session) -> None:
 
 def dissect(session: Session) -> None:
     """Find thresholds, and count overlaps."""
-    do_tasks(session, ("best thresholds", "results"))
+    do_tasks(session, "overlaps")
 
 
 def dissect_all(session: Session) -> None:
     """Do all but tables and pictures."""
-    do_tasks(session, ("results",))
+    desk = do_tasks(session, f"{session.cases[-1].name} / dissection / best thresholds")
+    held_out_iou(desk)
 
 
-def do_tasks(session: Session, endings: tuple[str, ...]) -> None:
-    """Do the tasks of a dissection, without the engine, up to the first of such a name."""
+def do_tasks(session: Session, last: str) -> Desk:
+    """Do the tasks of a dissection one after the other, up to one."""
     desk = Desk(session, Silence())
-    queue = deque(list_tasks(desk))
-    while queue and not queue[0].name.endswith(endings):
-        task = queue.popleft()
+    tasks = deque(list_tasks(desk))
+    while tasks:
+        task = tasks.popleft()
         content = task.kind.do(task, desk)
+        if task.name == last:
+            return desk
         if task.kind.follow is not None:
-            queue.extendleft(reversed(task.kind.follow(task, content, desk)))
+            tasks.extendleft(reversed(task.kind.follow(task, content, desk)))
+    raise KeyError(last)
 
 
 DISSECTIONS: dict[str, Callable[[Session], None]] = {
