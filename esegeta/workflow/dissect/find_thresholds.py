@@ -1,4 +1,4 @@
-"""Tasks of the first pass or two: each adds the maps of a case, then thresholds are found."""
+"""Tasks of the passes for thresholds: each adds the maps of a case, then thresholds are found."""
 
 from __future__ import annotations
 

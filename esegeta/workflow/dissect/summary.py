@@ -10,7 +10,7 @@ from esegeta.workflow.cache import MARK
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.overlaps import overlaps_of
 from esegeta.workflow.dissect.results import SUMMARY, found_results, written
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.session import MEMORY_HINT, Session
 from esegeta.workflow.dissect.tables import summary_of
 from esegeta.workflow.task import Content, Fault, Kind, Task
 
@@ -69,4 +69,4 @@ def clear(session: Session) -> None:
     shutil.rmtree(session.folder, ignore_errors=True)
 
 
-KIND = Kind(write_summary, recall=recall_nothing)
+KIND = Kind(write_summary, recall=recall_nothing, memory_hint=MEMORY_HINT)

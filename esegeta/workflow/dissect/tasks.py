@@ -6,7 +6,7 @@ case that fails is named once, and what stands on all cases is not tried without
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from esegeta.report import write_dataset_files
@@ -19,6 +19,7 @@ from esegeta.workflow.dissect.summary import clear, summary_task
 from esegeta.workflow.task import Content, Kind, Task
 
 STAGE = "dissection"
+Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
@@ -51,7 +52,7 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
     num_passes = dissection.threshold_search().num_passes
     first = (num_passes + 1 + overlaps.has_held_out(session)) * len(session.cases)
     desk.listener.expect(first + _num_foreseen(session) + 1)
-    yield from _passes(session, num_passes)
+    yield from _pass(session, 0, num_passes)
 
 
 def _num_foreseen(session: Session) -> int:
@@ -61,19 +62,23 @@ def _num_foreseen(session: Session) -> int:
     return min(count, keys.figures.images) + (count if keys.ablation else 0) + trails
 
 
-def _passes(session: Session, num_passes: int) -> Iterator[Task]:
+def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
+    """Return a pass over the cases for thresholds, and the step that ends it."""
     record, key = find_thresholds.record_of(session), session.thresholds_print
-    for turn in range(num_passes):
-        what = "thresholds" if num_passes == 1 else f"thresholds, pass {turn + 1}"
-        before = (f"pass {turn}",) if turn else ()
-        pass_ = [
-            _of_case(session, number, what, ADD, record, key, needs=before, turn=turn)
-            for number in range(len(session.cases))
-        ]
-        yield from pass_
-        is_last = turn + 1 == num_passes
-        kind, name = (THRESHOLDS, "thresholds") if is_last else (END_PASS, f"pass {turn + 1}")
-        yield _step(name, kind, [*before, *_names(pass_)], record, key)
+    what = "thresholds" if num_passes == 1 else f"thresholds, pass {turn + 1}"
+    cases = [
+        _of_case(session, number, what, ADD, record, key, turn=turn)
+        for number in range(len(session.cases))
+    ]
+    kind = THRESHOLDS if turn + 1 == num_passes else END_PASS
+    end = _step(what, kind, _names(cases), record, key, turn=turn, num_passes=num_passes)
+    return [*cases, end]
+
+
+def _after_pass(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    if content is None:
+        return [summary_task(desk.job, task.name)]
+    return _pass(desk.job, task.data["turn"] + 1, task.data["num_passes"])
 
 
 def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[Task]:
@@ -182,8 +187,6 @@ def _of_case(
     kind: Kind,
     record: Path | None = None,
     key: str | None = None,
-    *,
-    needs: Sequence[str] = (),
     **data: int,
 ) -> Task:
     return Task(
@@ -192,7 +195,6 @@ def _of_case(
         key=key,
         record=record,
         data={"case": number, **data},
-        needs=tuple(needs),
     )
 
 
@@ -202,27 +204,40 @@ def _step(
     needs: Sequence[str] = (),
     record: Path | None = None,
     key: str | None = None,
+    **data: int,
 ) -> Task:
-    return Task(name=name, kind=kind, key=key, record=record, needs=tuple(needs), is_step=True)
+    return Task(
+        name=name,
+        kind=kind,
+        key=key,
+        record=record,
+        data=data,
+        needs=tuple(needs),
+        is_step=True,
+    )
 
 
 def _names(tasks: Iterable[Task]) -> list[str]:
     return [task.name for task in tasks]
 
 
-ADD = Kind(find_thresholds.add_case, memory_hint=MEMORY_HINT)
-END_PASS = Kind(find_thresholds.end_pass)
-THRESHOLDS = Kind(find_thresholds.keep_thresholds, follow=_after_thresholds)
-COUNT = Kind(overlaps.count_overlaps, memory_hint=MEMORY_HINT)
-OVERLAPS = Kind(overlaps.add_up, follow=_after_overlaps, memory_hint=MEMORY_HINT)
-COUNT_BEST = Kind(overlaps.count_best, memory_hint=MEMORY_HINT)
-RESULTS = Kind(write_results, follow=_after_results)
-BARS = Kind(pictures.draw_bars)
-PICTURES = Kind(pictures.show_case, memory_hint=MEMORY_HINT)
-FIGURES = Kind(pictures.draw_figures)
-ABLATE = Kind(ablate.ablate_case, memory_hint=MEMORY_HINT)
-ABLATION = Kind(ablate.write_ablation)
-SAMPLE = Kind(trail_files.take_samples, memory_hint=MEMORY_HINT)
-NODES = Kind(trail_files.form_nodes, follow=_after_nodes)
-INFLUENCE = Kind(trail_files.take_influences, memory_hint=MEMORY_HINT)
-TRAILS = Kind(trail_files.write_trails)
+def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> Kind:
+    return Kind(do, follow=follow, memory_hint=MEMORY_HINT)
+
+
+ADD = _kind(find_thresholds.add_case)
+END_PASS = _kind(find_thresholds.end_pass, _after_pass)
+THRESHOLDS = _kind(find_thresholds.keep_thresholds, _after_thresholds)
+COUNT = _kind(overlaps.count_overlaps)
+OVERLAPS = _kind(overlaps.add_up, _after_overlaps)
+COUNT_BEST = _kind(overlaps.count_best)
+RESULTS = _kind(write_results, _after_results)
+BARS = _kind(pictures.draw_bars)
+PICTURES = _kind(pictures.show_case)
+FIGURES = _kind(pictures.draw_figures)
+ABLATE = _kind(ablate.ablate_case)
+ABLATION = _kind(ablate.write_ablation)
+SAMPLE = _kind(trail_files.take_samples)
+NODES = _kind(trail_files.form_nodes, _after_nodes)
+INFLUENCE = _kind(trail_files.take_influences)
+TRAILS = _kind(trail_files.write_trails)

@@ -114,7 +114,7 @@ def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
 
 
 def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two passes for thresholds, as where memory is scarce."""
+    """Of three passes for thresholds, as where memory is scarce."""
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(memory_mb=0.02, chance={"samples": 1}, min_iou=1.0)
     with monkeypatch.context() as patch:
@@ -122,7 +122,7 @@ def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.M
         assert esegeta("dissect", lab.write()).exit_code == 1
     lines = esegeta("dissect", lab.write()).stdout.splitlines()
     for name in "ab":
-        for turn in (1, 2):
+        for turn in (1, 2, 3):
             skipped = f"{name} / dissection / thresholds, pass {turn}: skipped (finished before)"
             assert sum(line.endswith(skipped) for line in lines) == 1
     last = [line for line in lines if line.startswith("[")][-1]
@@ -130,17 +130,22 @@ def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.M
     assert done == total and "summary: done" in last
 
 
-def test_a_failure_is_told_once_and_the_other_cases_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_passes", [1, 3])
+def test_a_failure_is_told_once_and_the_other_cases_go_on(num_passes: int, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path, cases=3)
+    name = "thresholds"
+    if num_passes == 3:
+        lab.keys["dissection"].update(memory_mb=0.02, chance={"samples": 1})
+        name = "thresholds, pass 1"
     tear(tmp_path / "b.nii.gz")
     result = esegeta("dissect", lab.write())
     assert result.exit_code == 2
     table = result.stderr.splitlines()
     assert table[0] == "failures:"
-    assert table[1].startswith("  b / dissection / thresholds: ") and "torn" in table[1]
+    assert table[1].startswith(f"  b / dissection / {name}: ") and "torn" in table[1]
     assert table[2].startswith("  summary: ") and "b.nii.gz" in table[2]
     assert len(table) == 3
-    assert "c / dissection / thresholds: done" in result.stdout
+    assert f"c / dissection / {name}: done" in result.stdout
     assert "2 done, 0 skipped, 2 failed" in result.stdout
     assert "overlaps" not in result.stdout and "units named" not in result.stdout
 
