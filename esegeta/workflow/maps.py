@@ -65,7 +65,7 @@ def make_map(task: Task, desk: Desk) -> Content:
     attribution: Attribution = desk.take(("map", task.name)) or explainer.explain(
         experiment.predictor, case.volume, target
     )
-    cache = desk.once(("workings", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
+    cache = desk.once(("score cache", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
     scores = _scores(case)
     context = ScoreContext(experiment.predictor, explainer, cache)
     scored = score_map(attribution, context, scores, files)
