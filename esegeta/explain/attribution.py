@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.axes import Image
@@ -180,3 +180,24 @@ def require_map(data: Tensor, method: str, hint: str) -> None:
         )
     if low == high == 0:
         raise MapError(f"{method}: the map is zero everywhere", hint=hint)
+
+
+RankBy = Literal["auto", "value", "magnitude"]
+
+
+def relevance(attribution: Attribution, rank_by: RankBy) -> Image:
+    """Return what voxels are ranked by, `C *S`: the map's shares, or their magnitude.
+
+    `auto` takes what the map's meaning says: the magnitude of slopes, the value of other maps.
+    """
+    chosen = attribution.meaning.rank_by if rank_by == "auto" else rank_by
+    density = attribution.density()
+    return density.abs() if chosen == "magnitude" else density
+
+
+def shuffled_order(heights: Float[Tensor, " N"], *, seed: int) -> Int[Tensor, " N"]:
+    """Return indices from the highest to the lowest; equals stand in random order."""
+    generator = torch.Generator(device=heights.device).manual_seed(seed)
+    shuffle = torch.randperm(len(heights), generator=generator, device=heights.device)
+    by_height = torch.argsort(heights[shuffle], descending=True, stable=True)
+    return shuffle[by_height]

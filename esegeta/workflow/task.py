@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from esegeta.workflow.desk import Desk
 
+
+import traceback
+
+from esegeta.errors import EsegetaError, ModelError, is_out_of_memory
+
 Status = Literal["done", "skipped", "failed"]
 Content = Mapping[str, Any]
 """Plain values, as JSON holds them."""
@@ -131,3 +136,18 @@ class Ended:
     def traceback(self) -> str:
         """Traceback of a bug."""
         return self.fault.traceback if self.fault else ""
+
+
+def fault_of(error: Exception, *, memory_hint: str) -> Fault:
+    """Return what to tell of an exception.
+
+    Args:
+        error: what was raised; it is being handled, for a bug's traceback.
+        memory_hint: what to lower when memory ran out.
+    """
+    if isinstance(error, EsegetaError):
+        return Fault(str(error))
+    if is_out_of_memory(error):
+        return Fault(str(ModelError("out of memory", hint=memory_hint)))
+    text = "".join(traceback.format_exception(error))
+    return Fault(f"{type(error).__name__}: {error}", is_bug=True, traceback=text)
