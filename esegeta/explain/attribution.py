@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.axes import Image
-from esegeta.errors import MapError, OutputError
+from esegeta.errors import DegenerateMapError, OutputError
 from esegeta.explain.meaning import Meaning
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, Volume, write_json, write_map
@@ -169,17 +169,17 @@ def require_map(data: Tensor, method: str, hint: str) -> None:
     """Refuse a map that would only look like a result.
 
     Raises:
-        MapError: the map holds NaN or Inf, or is zero everywhere.
+        DegenerateMapError: the map holds NaN or Inf, or is zero everywhere.
     """
     # The extremes need no tensor of the map's size; NaN comes through both.
     low, high = (float(extreme) for extreme in torch.aminmax(data))
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise MapError(
+        raise DegenerateMapError(
             f"{method}: {int((~data.isfinite()).sum())} voxels of the map are NaN or Inf",
             hint="try precision: fp32; check the network's outputs for Inf",
         )
     if low == high == 0:
-        raise MapError(f"{method}: the map is zero everywhere", hint=hint)
+        raise DegenerateMapError(f"{method}: the map is zero everywhere", hint=hint)
 
 
 RankBy = Literal["auto", "value", "magnitude"]

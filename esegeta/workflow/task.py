@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 import traceback
 
-from esegeta.errors import EsegetaError, ModelError, is_out_of_memory
+from esegeta.errors import DegenerateMapError, EsegetaError, ModelError, is_out_of_memory
 
 Status = Literal["done", "skipped", "failed"]
 Content = Mapping[str, Any]
@@ -28,11 +28,13 @@ class Fault:
         message: what was wrong and what to do.
         is_bug: not for the user to mend.
         traceback: of a bug.
+        is_degenerate: there was a map, and it was zero everywhere, NaN or Inf.
     """
 
     message: str
     is_bug: bool = False
     traceback: str = ""
+    is_degenerate: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def fault_of(error: Exception, *, memory_hint: str) -> Fault:
         memory_hint: what to lower when memory ran out.
     """
     if isinstance(error, EsegetaError):
-        return Fault(str(error))
+        return Fault(str(error), is_degenerate=isinstance(error, DegenerateMapError))
     if is_out_of_memory(error):
         return Fault(str(ModelError("out of memory", hint=memory_hint)))
     text = "".join(traceback.format_exception(error))
