@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from esegeta.cli import app
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.task import Ended, Task
 from tests.experiments import Lab, esegeta, unet_lab
@@ -48,3 +50,14 @@ def test_every_task_survives_pickling(command: str, tasks: list[Task], tmp_path:
     assert any(among in task.name for task in tasks)
     for task in tasks:
         assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_commands_have_the_same_options() -> None:
+    shared = {"-o", "--output", "--set", "--device", "--fail-fast", "--overwrite", "-q", "--quiet"}
+    options = {
+        name: {spelling for one in command.params for spelling in one.opts}
+        for name, command in get_command(app).commands.items()
+        if name in LABS
+    }
+    assert options.keys() == LABS.keys()
+    assert all(shared <= found for found in options.values()), options
