@@ -19,10 +19,10 @@ STEPS = 50
 SENSITIVITY_SAMPLES = 10
 
 
-def random_ladder(
+def random_removal_order(
     predictor: Predictor, volume: Volume, target: FrozenTarget, features: Features
 ) -> RemovalOrder:
-    """Return the ladder of a random order over supervoxels, which both sides make in their time."""
+    """Return a random removal order over supervoxels, which both sides make in their time."""
     order = RandomMap().explain(predictor, volume, target)
     context = ScoreContext(predictor, RandomMap())
     zero = parse_replacement("zero")
@@ -32,18 +32,18 @@ def random_ladder(
 def curve(setting: Setting) -> Tensor:
     """Return the target along the curve, of the windows that it touches."""
     frozen = setting.target.freeze(Scene(setting.predictor, setting.volume))
-    rungs = random_ladder(setting.predictor, setting.volume, frozen, supervoxels(setting))
-    return rungs.removals.values(rungs.without_first())
+    ordered = random_removal_order(setting.predictor, setting.volume, frozen, supervoxels(setting))
+    return ordered.removals.values(ordered.without_first())
 
 
 def plain_curve(setting: Setting) -> Tensor:
     """Return the same curve, each image predicted whole."""
     frozen = setting.target.freeze(Scene(setting.predictor, setting.volume))
-    rungs = random_ladder(setting.predictor, setting.volume, frozen, supervoxels(setting))
+    ordered = random_removal_order(setting.predictor, setting.volume, frozen, supervoxels(setting))
     with torch.no_grad():
         values = [
-            setting.predictor_function(rungs.removals.image(row)[None]).double().cpu()
-            for row in rungs.without_first()
+            setting.predictor_function(ordered.removals.image(row)[None]).double().cpu()
+            for row in ordered.without_first()
         ]
     return torch.cat(values)
 

@@ -14,6 +14,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
     ├── MapError            an attribution that would only look like a result
+    │   └── DegenerateMapError   a map that is zero everywhere, NaN or Inf
     ├── RunError            a run's folder that cannot be read, or runs that cannot be compared
     ├── DeviceError         a device that is not there
     └── OutputError         a folder that cannot be written
@@ -79,6 +80,10 @@ class EmptyTargetError(TargetError):
 
 class MapError(EsegetaError):
     """A map is all zero or not finite, or a method has nothing to work on."""
+
+
+class DegenerateMapError(MapError):
+    """A map is there, and is zero everywhere or holds NaN or Inf."""
 
 
 class RunError(EsegetaError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,24 +21,20 @@ from esegeta.errors import RunError
 from esegeta.explain import NULL
 from esegeta.report import ScoreRow, TaskFiles, read_sidecar
 
-DEGENERATE = re.compile(r"\bmap\b(?! of a perturbed).*(\bzero\b|\bNaN\b|\bInf\b|not finite)")
-"""How run.json says that a map was no map; the hint behind the semicolon says nothing of it."""
-
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that left no map."""
+    """A task that left no map.
+
+    `is_degenerate`: there was a map, and it was zero everywhere, NaN or Inf.
+    """
 
     model: str
     case: str
     target: str
     method: str
     message: str
-
-    @property
-    def is_degenerate(self) -> bool:
-        """Whether there was a map, and it was zero, NaN or Inf."""
-        return DEGENERATE.search(self.message.partition(";")[0]) is not None
+    is_degenerate: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,8 @@ def find_failures(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Failure
                     names = (str(unit.get(key, "")) for key in ("case", "target", "method"))
                     case, target, method = names
                     message = str(unit.get("message") or "no reason given")
-                    yield Failure(model, case, target, method, message)
+                    is_degenerate = unit.get("degenerate") is True
+                    yield Failure(model, case, target, method, message, is_degenerate)
 
 
 def find_undefined(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Undefined]:

@@ -15,6 +15,7 @@ from esegeta.compare.figures import box_pages, correlation_map, rank_diagrams
 from esegeta.compare.findings import findings
 from esegeta.compare.folder import RECORD
 from esegeta.compare.leaderboard import leaderboard, nulls_sentence
+from esegeta.compare.merge import Failure
 from esegeta.compare.study import Study
 from esegeta.errors import OutputError
 from esegeta.report import (
@@ -155,8 +156,13 @@ def _record(study: Study) -> dict[str, Any]:
             "tests": sum(pair.p_holm is not None for score in study.scores for pair in score.pairs),
         },
         "null_competitors": [asdict(one) for one in study.merged.competitors if one.null],
-        "degenerate": [asdict(one) for one in study.merged.failures if one.is_degenerate],
-        "failed": [asdict(one) for one in study.merged.failures if not one.is_degenerate],
+        "degenerate": [_named(one) for one in study.merged.failures if one.is_degenerate],
+        "failed": [_named(one) for one in study.merged.failures if not one.is_degenerate],
         "undefined": [asdict(one) for one in study.merged.undefined],
         "notes": list(study.merged.notes),
     }
+
+
+def _named(failure: Failure) -> dict[str, str]:
+    """Return which task failed and why; the list that it stands in says of which kind it is."""
+    return {key: value for key, value in asdict(failure).items() if key != "is_degenerate"}

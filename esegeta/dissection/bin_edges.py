@@ -33,7 +33,7 @@ NUM_EDGES = LOWER + UPPER + EVEN + TAIL
 
 @dataclass(frozen=True, eq=False)
 class BinEdges:
-    """Cuts of each unit's activations, ascending; a bin holds what exceeds exactly b of them.
+    """Bin edges of each unit's activations, ascending; a bin holds what exceeds exactly b of them.
 
     Args:
         centre: of each unit's activations.

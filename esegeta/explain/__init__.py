@@ -1,7 +1,15 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
 from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
-from esegeta.explain.attribution import Attribution, Facts, LayerMap, sidecar_path
+from esegeta.explain.attribution import (
+    Attribution,
+    Facts,
+    LayerMap,
+    RankBy,
+    relevance,
+    shuffled_order,
+    sidecar_path,
+)
 from esegeta.explain.backprop import (
     BACKPROP,
     ContrastiveExcitationBackprop,
@@ -80,7 +88,6 @@ from esegeta.explain.perturbation import (
     parse_features,
     solve_kernel_shap,
 )
-from esegeta.explain.ranking import RankBy, relevance, shuffled_order
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.axes import Image
-from esegeta.errors import MapError, OutputError
+from esegeta.errors import DegenerateMapError, OutputError
 from esegeta.explain.meaning import Meaning
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, Volume, write_json, write_map
@@ -169,14 +169,35 @@ def require_map(data: Tensor, method: str, hint: str) -> None:
     """Refuse a map that would only look like a result.
 
     Raises:
-        MapError: the map holds NaN or Inf, or is zero everywhere.
+        DegenerateMapError: the map holds NaN or Inf, or is zero everywhere.
     """
     # The extremes need no tensor of the map's size; NaN comes through both.
     low, high = (float(extreme) for extreme in torch.aminmax(data))
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise MapError(
+        raise DegenerateMapError(
             f"{method}: {int((~data.isfinite()).sum())} voxels of the map are NaN or Inf",
             hint="try precision: fp32; check the network's outputs for Inf",
         )
     if low == high == 0:
-        raise MapError(f"{method}: the map is zero everywhere", hint=hint)
+        raise DegenerateMapError(f"{method}: the map is zero everywhere", hint=hint)
+
+
+RankBy = Literal["auto", "value", "magnitude"]
+
+
+def relevance(attribution: Attribution, rank_by: RankBy) -> Image:
+    """Return what voxels are ranked by, `C *S`: the map's shares, or their magnitude.
+
+    `auto` takes what the map's meaning says: the magnitude of slopes, the value of other maps.
+    """
+    chosen = attribution.meaning.rank_by if rank_by == "auto" else rank_by
+    density = attribution.density()
+    return density.abs() if chosen == "magnitude" else density
+
+
+def shuffled_order(heights: Float[Tensor, " N"], *, seed: int) -> Int[Tensor, " N"]:
+    """Return indices from the highest to the lowest; equals stand in random order."""
+    generator = torch.Generator(device=heights.device).manual_seed(seed)
+    shuffle = torch.randperm(len(heights), generator=generator, device=heights.device)
+    by_height = torch.argsort(heights[shuffle], descending=True, stable=True)
+    return shuffle[by_height]

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-Over = Literal["active", "all", "touched", "region"]
+CountedOver = Literal["active", "all", "touched", "region"]
 """Windows that a pass goes over: those that the target touches, all of them, those that also what
 the pass is counted per touches, or those that touch the region that is kept."""
 
-OVER_IN_WORDS: dict[Over, str] = {
+OVER_IN_WORDS: dict[CountedOver, str] = {
     "active": "",
     "all": " over all windows",
     "touched": ", of the windows it touches",
@@ -35,7 +35,7 @@ class Passes:
     forwards: int = 0
     backwards: int = 0
     extra_backwards: int = 0
-    over: Over = "active"
+    over: CountedOver = "active"
     per: str | None = None
     at_most: int | None = None
 
@@ -95,7 +95,7 @@ class Cost:
         backwards: int = 0,
         *,
         extra_backwards: int = 0,
-        over: Over = "active",
+        over: CountedOver = "active",
         per: str | None = None,
         at_most: int | None = None,
         not_linear: int | None = None,

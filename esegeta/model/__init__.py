@@ -1,6 +1,6 @@
 """Networks, their weights, labels and layers."""
 
-from esegeta.model.device import full_float32, held_still, resolve_device
+from esegeta.model.device import full_float32, held_still, resolve_device, seeded
 from esegeta.model.hooks import (
     Change,
     checkpoints_named,
@@ -31,7 +31,6 @@ from esegeta.model.network import (
     build_monai_network,
     convolution_signature,
 )
-from esegeta.model.random_state import seeded
 from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 

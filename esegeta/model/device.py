@@ -1,4 +1,4 @@
-"""Where and how a network runs: its device, full float32, and held still; all is restored."""
+"""Where and how a network runs: device, full float32, held still, seeded; all is restored."""
 
 from __future__ import annotations
 
@@ -89,3 +89,22 @@ def resolve_device(name: str) -> torch.device:
             f"device: {name} was asked for, but there are {devices.device_count()} devices"
         )
     return device
+
+
+HOST = torch.device("cpu")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = HOST) -> Iterator[None]:
+    """Seed torch's own generators of the host and of one device; their states come back on leaving.
+
+    `torch.manual_seed` would seed those of all devices, which nothing would bring back.
+    """
+    devices = [] if device.type == HOST.type else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
+        torch.default_generator.manual_seed(seed)
+        for one in devices:
+            module = torch.get_device_module(one)
+            with module.device(one):
+                module.manual_seed(seed)
+        yield

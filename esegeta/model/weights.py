@@ -35,7 +35,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
-    complaints = [
+    misfits = [
         f"{kind}: {_some(keys)}"
         for kind, keys in (
             ("missing", missing),
@@ -44,11 +44,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
         )
         if keys
     ]
-    if complaints:
+    if misfits:
         hint = "do model.network and model.args match the network that was trained?"
         if missing and unexpected:
             hint += f' For "{missing[0]}" {suggest(missing[0], unexpected)}'
-        raise WeightsError(f"{path}: the weights do not fit: {'; '.join(complaints)}", hint=hint)
+        raise WeightsError(f"{path}: the weights do not fit: {'; '.join(misfits)}", hint=hint)
     network.load_state_dict(dict(state))
 
 

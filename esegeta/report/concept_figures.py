@@ -29,15 +29,17 @@ HATCHES = ("", "////", "....", "xxxx")
 
 UNKNOWN_COLOUR = "#dddddd"
 
-Counts = Mapping[str, Mapping[str, int]]
+UnitsOfConcepts = Mapping[str, Mapping[str, int]]
 
 
-def draw_concepts(path: Path, counts: Counts, categories: Mapping[str, str], title: str) -> None:
+def draw_concepts(
+    path: Path, counts: UnitsOfConcepts, categories: Mapping[str, str], title: str
+) -> None:
     """Write the bars of concepts as PNG; see `concepts_figure`."""
     save_figure(path, concepts_figure(counts, categories, title))
 
 
-def concepts_figure(counts: Counts, categories: Mapping[str, str], title: str) -> Figure:
+def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], title: str) -> Figure:
     """Return a figure of how many units of each layer are named for each concept, as bars.
 
     Layers of which no unit is named are left out and counted.

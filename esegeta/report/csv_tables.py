@@ -36,7 +36,7 @@ DIRECTIONS = ("lower", "higher", "none")
 CURVES = "curves.csv"
 CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 
-Value = str | int | float | None
+CellValue = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class CurveRow:
     ticks: tuple[str, ...] = ()
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> None:
     """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
 
     Args:
@@ -178,7 +178,7 @@ def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
     return ScoreRow(case, target, method, score, None if math.isnan(value) else value, better)
 
 
-def _text(value: Value) -> str:
+def _text(value: CellValue) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

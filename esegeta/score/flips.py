@@ -11,8 +11,8 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, Objective, flipped_method
-from esegeta.score.ranks import cosine, spearman
 from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
+from esegeta.score.similarity import cosine, spearman
 from esegeta.volume import Volume
 
 

@@ -19,11 +19,10 @@ from esegeta.volume import sweep
 from esegeta.workflow import journal as journals
 from esegeta.workflow.cache import finished
 from esegeta.workflow.desk import Desk
-from esegeta.workflow.failure import fault_of
 from esegeta.workflow.journal import Journal, Pace
 from esegeta.workflow.listener import Listener, Outcome, Silence
 from esegeta.workflow.lock import locked
-from esegeta.workflow.task import Content, Ended, Fault, Task
+from esegeta.workflow.task import Content, Ended, Fault, Task, fault_of
 
 RUNNING, STOPPED = "running", "stopped"
 

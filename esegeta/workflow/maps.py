@@ -7,13 +7,13 @@ from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.explain import Attribution, Explainer, aggregate
+from esegeta.predict import Windows
 from esegeta.report import TaskFiles, remove_attribution, save_attribution
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
 from esegeta.workflow.desk import Desk
-from esegeta.workflow.outlook import expected_windows
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.record import provenance
 from esegeta.workflow.scoring import score_map
@@ -65,7 +65,7 @@ def make_map(task: Task, desk: Desk) -> Content:
     attribution: Attribution = desk.take(("map", task.name)) or explainer.explain(
         experiment.predictor, case.volume, target
     )
-    cache = desk.once(("workings", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
+    cache = desk.once(("score cache", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
     scores = _scores(case)
     context = ScoreContext(experiment.predictor, explainer, cache)
     scored = score_map(attribution, context, scores, files)
@@ -151,3 +151,18 @@ def _scores(case: OpenCase) -> dict[str, Score]:
         identity: with_files(score, case.files, case.experiment, case.volume)
         for identity, score in case.experiment.scores.items()
     }
+
+
+def expected_windows(
+    explainer: Explainer, targets: Sequence[FrozenTarget], windows: Windows
+) -> int | None:
+    """Return about how many windows the maps of some targets will take, None where unknown."""
+    touched = [frozenset(target.touched(windows)) for target in targets]
+    if explainer.traits.together:
+        touched = [frozenset().union(*touched)]
+    is_linear = all(target.is_linear for target in targets)
+    counts = [
+        explainer.cost.windows(len(some), len(windows), is_linear=is_linear) for some in touched
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from esegeta.model import file_sha256
 from esegeta.score import Score
 from esegeta.volume import Case, Volume, read_case, read_label_map
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.files import atlas_file, baseline_files
 
 Work = TypeVar("Work", bound=Explainer | Score)
@@ -113,8 +112,7 @@ def patterns_key(experiment: Experiment) -> str:
             "inference": keys.inference.model_dump(mode="json"),
             "images": [file_sha256(path) if path.is_file() else None for path in images],
         }
-        text = json.dumps(parts, sort_keys=True, default=str)
-        _KEYS[experiment] = hashlib.sha256(text.encode()).hexdigest()
+        _KEYS[experiment] = fingerprint(parts)
     return _KEYS[experiment]
 
 

@@ -130,5 +130,6 @@ def _described(ended: Ended) -> dict[str, Any]:
         "seconds": round(ended.seconds, 3),
         "message": ended.message,
         "warnings": list(ended.warnings),
+        **({"degenerate": True} if ended.fault and ended.fault.is_degenerate else {}),
         **({"traceback": ended.traceback} if ended.traceback else {}),
     }

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from esegeta.workflow.desk import Desk
 
+
+import traceback
+
+from esegeta.errors import DegenerateMapError, EsegetaError, ModelError, is_out_of_memory
+
 Status = Literal["done", "skipped", "failed"]
 Content = Mapping[str, Any]
 """Plain values, as JSON holds them."""
@@ -23,11 +28,13 @@ class Fault:
         message: what was wrong and what to do.
         is_bug: not for the user to mend.
         traceback: of a bug.
+        is_degenerate: there was a map, and it was zero everywhere, NaN or Inf.
     """
 
     message: str
     is_bug: bool = False
     traceback: str = ""
+    is_degenerate: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,3 +138,18 @@ class Ended:
     def traceback(self) -> str:
         """Traceback of a bug."""
         return self.fault.traceback if self.fault else ""
+
+
+def fault_of(error: Exception, *, memory_hint: str) -> Fault:
+    """Return what to tell of an exception.
+
+    Args:
+        error: what was raised; it is being handled, for a bug's traceback.
+        memory_hint: what to lower when memory ran out.
+    """
+    if isinstance(error, EsegetaError):
+        return Fault(str(error), is_degenerate=isinstance(error, DegenerateMapError))
+    if is_out_of_memory(error):
+        return Fault(str(ModelError("out of memory", hint=memory_hint)))
+    text = "".join(traceback.format_exception(error))
+    return Fault(f"{type(error).__name__}: {error}", is_bug=True, traceback=text)

@@ -28,6 +28,7 @@ class FakeRun:
         scores: name and parameters by id; those of `values` likewise.
         targets: keys by name.
         failed: the message of each unit that failed, by case, target and method.
+        degenerate: those of them that left a map of zeros, NaN or Inf.
         reasons: why a value is NaN, by its key.
         state: of the run.
         config: joins the record's config.
@@ -41,6 +42,7 @@ class FakeRun:
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failed: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    degenerate: Iterable[tuple[str, str, str]] = ()
     reasons: Mapping[Key, str] = field(default_factory=dict)
     state: str = "complete"
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +82,13 @@ class FakeRun:
         return [_unit(unit, "done", "") for unit in units]
 
     def _failures(self) -> list[dict[str, Any]]:
-        return [_unit(unit, "failed", message) for unit, message in self.failed.items()]
+        return [
+            {
+                **_unit(unit, "failed", message),
+                **({"degenerate": True} if unit in self.degenerate else {}),
+            }
+            for unit, message in self.failed.items()
+        ]
 
 
 def _entries(used: Iterable[str], given: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -253,11 +253,13 @@ def test_failed_units_are_named_and_degenerate_maps_excluded(tmp_path: Path) -> 
     failed = {
         ("c1", "t", "lrp"): "lrp: the map is zero everywhere; use a rule that keeps biases",
         ("c2", "t", "lrp"): "lrp: 12 voxels of the map are NaN or Inf; try precision: fp32",
-        ("c1", "t", "ig"): "sensitivity_max: the map of a perturbed image is NaN or Inf",
+        ("c1", "t", "ig"): "consistency_under_flips: the map of the image flipped is NaN or Inf",
         ("c2", "t", "ig"): "grad_cam: layer x is gone; saliency is the same map with zero cost",
     }
     values = {**VALUES, ("c1", "t", "lrp", "infidelity"): 0.0}
-    study = compare_runs([FakeRun(values, failed=failed).write(tmp_path / "x")])
+    degenerate = [("c1", "t", "lrp"), ("c2", "t", "lrp")]
+    run = FakeRun(values, failed=failed, degenerate=degenerate)
+    study = compare_runs([run.write(tmp_path / "x")])
     assert values_of(study) == {("liver", *key): value for key, value in VALUES.items()}
     kinds = {(one.case, one.method): one.is_degenerate for one in study.merged.failures}
     assert kinds == {

@@ -49,6 +49,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.values = {**run.values, ("c0", "t0", "lrp", "auroc"): math.nan}
     run.reasons = {("c0", "t0", "lrp", "auroc"): "no voxel of the label | at all"}
     run.failed = {("c0", "t0", "gone"): "gone: the map is zero everywhere; and a hint"}
+    run.degenerate = [("c0", "t0", "gone")]
     save_study(compare_runs([run.write(folder / "liver")]), folder / "out")
     return folder / "out"
 

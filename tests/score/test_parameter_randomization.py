@@ -32,9 +32,8 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.predict import Predictor
 from esegeta.score import Judgement, ParameterRandomization, ScoreContext
-from esegeta.score.ranks import average_ranks
-from esegeta.score.sanity.similarity import reached
 from esegeta.score.sanity.weights import RandomWeights, random_tensors
+from esegeta.score.similarity import average_ranks, reached
 from esegeta.targets import Scene, UnitTarget
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.contracts.rows import CASES, CaseKind

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from esegeta.score.ranks import average_ranks, cosine, spearman
+from esegeta.score.similarity import average_ranks, cosine, spearman
 
 
 @pytest.mark.parametrize("levels", [1, 3, 1000])

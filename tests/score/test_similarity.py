@@ -12,7 +12,7 @@ from skimage.feature import hog as histograms
 from skimage.metrics import structural_similarity as skimage_ssim
 from torch import Tensor
 
-from esegeta.score.sanity.similarity import (
+from esegeta.score.similarity import (
     cosine_similarity,
     hog,
     rank_similarity,

@@ -17,8 +17,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import sum_over_windows
+from esegeta.explain.objective import Objective, sum_over_windows
 from esegeta.predict import Cotangent, Pieces, require_graph
 
 TARGET_NODES = 32

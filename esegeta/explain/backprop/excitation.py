@@ -16,8 +16,7 @@ from esegeta.explain.backprop.rules import Settings, share_out, weightless
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRAST, PROBABILITY, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import WindowMap, sum_over_windows
+from esegeta.explain.objective import Objective, WindowMap, sum_over_windows
 from esegeta.predict import Pieces
 
 

@@ -20,8 +20,7 @@ from esegeta.explain.backprop.calls import ACTIVATIONS, Call, Intercept, Resolve
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import DRAWN_PATTERN, GUIDED_SLOPE, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import sum_over_windows
+from esegeta.explain.objective import Objective, sum_over_windows
 from esegeta.predict import Pieces, require_graph
 
 Notify = Callable[[], None]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Function = Callable[..., Tensor]
+TensorFunction = Callable[..., Tensor]
 
 RELATIVE_STEP = 1e-7
 """Below this change a secant would be rounding; about the spacing of float32."""
@@ -27,7 +27,7 @@ NORM_NODES = 64
 TINY = 1e-200
 
 
-def secant(function: Function, start: Tensor, end: Tensor) -> Tensor:
+def secant(function: TensorFunction, start: Tensor, end: Tensor) -> Tensor:
     """Return `(f(a) - f(a')) / (a - a')` of an element-wise function, the slope where a is a'.
 
     In float64: the difference of two float32 values near each other would be all rounding.
@@ -40,14 +40,14 @@ def secant(function: Function, start: Tensor, end: Tensor) -> Tensor:
     return rise.div_(high.sub_(low)).to(end.dtype)
 
 
-def sloped(tensor: Tensor, function: Function, slope: Tensor) -> Tensor:
+def sloped(tensor: Tensor, function: TensorFunction, slope: Tensor) -> Tensor:
     """Return an element-wise function of a tensor, whose gradient has this slope."""
     result: Tensor = _Sloped.apply(tensor, function, slope)  # type: ignore[no-untyped-call]
     return result
 
 
 def along_line(
-    function: Function, starts: Sequence[Tensor], ends: Sequence[Tensor], num_nodes: int
+    function: TensorFunction, starts: Sequence[Tensor], ends: Sequence[Tensor], num_nodes: int
 ) -> Tensor:
     """Return a function of tensors, whose gradient is the mean of those along the line to them.
 
@@ -61,7 +61,12 @@ def along_line(
 
 
 def normalised(
-    function: Function, start: Tensor, end: Tensor, scale: Tensor | None, num_rows: int, eps: float
+    function: TensorFunction,
+    start: Tensor,
+    end: Tensor,
+    scale: Tensor | None,
+    num_rows: int,
+    eps: float,
 ) -> Tensor:
     """Return a norm of a tensor, whose gradient is the mean of those along the line to it.
 
@@ -107,7 +112,7 @@ def _no_view(output: Tensor) -> Tensor:
 
 class _Sloped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, function: Function, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, function: TensorFunction, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return _no_view(function(tensor))
 
@@ -120,7 +125,11 @@ class _Sloped(torch.autograd.Function):
 class _AlongLine(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, function: Function, starts: tuple[Tensor, ...], num_nodes: int, *ends: Tensor
+        ctx: Any,
+        function: TensorFunction,
+        starts: tuple[Tensor, ...],
+        num_nodes: int,
+        *ends: Tensor,
     ) -> Tensor:
         ctx.function = function
         ctx.num_nodes = num_nodes
@@ -162,7 +171,7 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any,
         end: Tensor,
-        function: Function,
+        function: TensorFunction,
         start: Tensor,
         scale: Tensor | None,
         num_rows: int,

@@ -33,8 +33,7 @@ from esegeta.explain.backprop.rules import (
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import sum_over_windows
+from esegeta.explain.objective import Objective, sum_over_windows
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SIGNAL, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import sum_over_windows
+from esegeta.explain.objective import Objective, sum_over_windows
 
 
 @dataclass(frozen=True)

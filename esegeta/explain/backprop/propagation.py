@@ -10,8 +10,7 @@ from torch import Tensor
 from esegeta.errors import ModelError
 from esegeta.explain.backprop.carry import mark_last, nodes_without_rule
 from esegeta.explain.backprop.relevance import Carrier, Rules
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import WindowMap
+from esegeta.explain.objective import Objective, WindowMap
 from esegeta.predict import Pieces
 
 Start = Callable[[Tensor, Tensor], Tensor]

@@ -16,8 +16,7 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.layer.cut import deepest_name, no_part, require_ran
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.explain.windowed import sum_over_windows
+from esegeta.explain.objective import Objective, sum_over_windows
 from esegeta.model import read_once
 from esegeta.predict import Pieces
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from esegeta.axes import Image, Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.ranks import average_ranks
 from esegeta.score.score import Judgement, Metric, Score, ScoreContext
+from esegeta.score.similarity import average_ranks
 from esegeta.targets import FrozenTarget, Labelled, Predicted, distance_to
 from esegeta.volume import Grid
 

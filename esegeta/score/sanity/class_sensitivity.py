@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.sanity.similarity import (
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
+from esegeta.score.similarity import (
     Comparison,
     Measure,
     compare_maps,
@@ -19,7 +20,6 @@ from esegeta.score.sanity.similarity import (
     left_out,
     rank_similarity,
 )
-from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.targets import FrozenTarget
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError, EsegetaError, ModelError
 from esegeta.explain import Attribution
-from esegeta.score.sanity.similarity import (
+from esegeta.score.sanity.weights import RandomWeights, WeightLayer, evenly
+from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
+from esegeta.score.similarity import (
     Comparison,
     Measure,
     compare_maps,
@@ -27,8 +29,6 @@ from esegeta.score.sanity.similarity import (
     reached,
     ssim,
 )
-from esegeta.score.sanity.weights import RandomWeights, WeightLayer, evenly
-from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 
 LayerOrder = Literal["cascading", "independent"]
 

@@ -1,11 +1,13 @@
-"""The task that turns counts into tables, and takes the place of what another run has left."""
+"""The tasks that write what a dissection found: its tables, and at the end the summary."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from esegeta.errors import EsegetaError
 from esegeta.report import (
     IMAGE_COLUMNS,
     read_sidecar,
@@ -14,13 +16,15 @@ from esegeta.report import (
     write_rows,
     write_units,
 )
+from esegeta.volume import write_json
+from esegeta.workflow.cache import MARK
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.find_thresholds import thresholds_of
 from esegeta.workflow.dissect.overlaps import AllOverlaps, held_out_iou, overlaps_of
 from esegeta.workflow.dissect.session import WHOLE, Session
-from esegeta.workflow.dissect.tables import Results, results_of
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.dissect.tables import Results, results_of, summary_of
+from esegeta.workflow.task import Content, Fault, Kind, Task
 
 SUMMARY = "summary.json"
 
@@ -93,3 +97,60 @@ def _write_tables(dissection: Dissection, results: Results, overlaps: AllOverlap
         files.append(folder / "per_image.csv")
         write_rows(files[-1], IMAGE_COLUMNS, overlaps.images.rows)
     return files
+
+
+def summary_task(session: Session, *needs: str) -> Task:
+    """Return the task that ends a dissection.
+
+    Args:
+        session: of the dissection.
+        needs: names of tasks without which there is nothing to sum up.
+    """
+    key, fault = None, None
+    try:
+        key = session.fingerprint
+    except EsegetaError as error:
+        fault = Fault(str(error))
+    record = session.dissection.folder / SUMMARY
+    return Task(name="summary", kind=SUMMARIZE, key=key, record=record, needs=needs, fault=fault)
+
+
+def write_summary(task: Task, desk: Desk) -> Content:
+    """Write the summary, and remove what was kept to go on with."""
+    from esegeta import __version__
+
+    session: Session = desk.job
+    dissection, found = session.dissection, written(desk)
+    summary = summary_of(dissection, found_results(desk), overlaps_of(desk).counts)
+    summary["notes"] += found.notes
+    if found.trails is not None:
+        summary["trails"] = found.trails
+    content = {
+        "name": dissection.basis.config.keys.name,
+        "esegeta": __version__,
+        MARK: task.key,
+        **summary,
+        "files": [str(path.relative_to(dissection.folder)) for path in found.files],
+        "seconds": round(session.seconds, 3),
+        "config": dissection.basis.config.resolved(),
+        "weights_sha256": dissection.basis.weights_sha256,
+        "code_sha256": dissection.basis.code_sha256,
+    }
+    assert task.record is not None
+    write_json(task.record, content)
+    clear(session)
+    desk.note(*summary["notes"])
+    return content
+
+
+def recall_nothing(content: Content) -> Content:
+    """Leave the content to the record."""
+    return {}
+
+
+def clear(session: Session) -> None:
+    """Remove what was kept."""
+    shutil.rmtree(session.folder, ignore_errors=True)
+
+
+SUMMARIZE = Kind(write_summary, recall=recall_nothing, memory_hint=MEMORY_HINT)

@@ -16,7 +16,7 @@ from esegeta.model import Labels
 from esegeta.retraining import Recipe, loss_classes, named_labels, optimizer_classes, train_logits
 from esegeta.workflow.checks import blamed_on
 
-Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 LEARNING_RATE = 3e-3
 """Where `optimizer_args` name none."""
@@ -122,7 +122,7 @@ def rehearse(recipe: Recipe, network: nn.Module, num_channels: int, config: RunC
     _tried(config, "optimizer", recipe.optimizer, step)
 
 
-def _tried(config: RunConfig, key: str, name: str, work: Callable[[], Value]) -> Value:
+def _tried(config: RunConfig, key: str, name: str, work: Callable[[], Made]) -> Made:
     try:
         return work()
     except Exception as error:  # whatever it raises is why it cannot be used

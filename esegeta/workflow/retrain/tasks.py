@@ -7,26 +7,80 @@ maps, trainings of a seed the ranking of the voxels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from esegeta.report import remove_retraining
 from esegeta.retraining import REFERENCE, Stream, Training, seed_of
-from esegeta.retraining.removal import rank_voxels
-from esegeta.workflow.cache import keep_json
+from esegeta.retraining.removal import EMPTY, UNTOUCHED, rank_voxels
+from esegeta.workflow.cache import fingerprint, keep_json
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.fingerprint import map_parts, prediction_parts
 from esegeta.workflow.listener import Listener, Outcome
 from esegeta.workflow.retrain.build import Retraining
-from esegeta.workflow.retrain.fingerprint import Fingerprints
-from esegeta.workflow.retrain.maps import map_cases
-from esegeta.workflow.retrain.material import Material, read_material
-from esegeta.workflow.retrain.record import RetrainingRecorder
+from esegeta.workflow.retrain.material import Material, map_cases, read_material
+from esegeta.workflow.retrain.record import RetrainingRecorder, recall_training
 from esegeta.workflow.retrain.trainer import Trainer
-from esegeta.workflow.retrain.training import recall_training
 from esegeta.workflow.task import Content, Kind, Task
+
+
+class Fingerprints:
+    """Fingerprints of the trainings of a retraining.
+
+    Untouched and empty images owe nothing to the trained network, its target and its methods:
+    when those change, the references stay.
+
+    Args:
+        retraining: whose.
+        inputs: SHA-256 of every file of each case, by case and path.
+    """
+
+    def __init__(self, retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> None:
+        self._retraining = retraining
+        self._inputs = inputs
+        self._maps: dict[str, str] = {}
+
+    def of(self, training: Training) -> str:
+        """Return the fingerprint of one training."""
+        removal = training.removal
+        parts = {"images": self._images, "seed": training.seed, "fold": training.fold}
+        if removal != UNTOUCHED:
+            parts["baseline"] = self._retraining.keys.baseline.model_dump(mode="json")
+        if removal not in (UNTOUCHED, EMPTY):
+            parts["removal"] = {"mode": removal.mode, "fraction": removal.fraction}
+            parts["maps"] = self._of_maps(removal.method)
+        return fingerprint(parts)
+
+    @cached_property
+    def _images(self) -> str:
+        """What decides network, images and recipe of every training."""
+        experiment = self._retraining.experiment
+        model = experiment.config.keys.model.model_dump(mode="json", exclude={"weights"})
+        cases = [prediction_parts(experiment, inputs) for inputs in self._inputs.values()]
+        return fingerprint(
+            {
+                "model": {**model, "code": experiment.code_sha256},
+                "cases": [{**case, "model": None} for case in cases],
+                "recipe": self._retraining.recipe.describe(),
+                "folds": self._retraining.keys.folds,
+            }
+        )
+
+    def _of_maps(self, method: str) -> str:
+        if method not in self._maps:
+            retraining, experiment = self._retraining, self._retraining.experiment
+            explainer = retraining.methods[method]
+            maps = [
+                map_parts(experiment, case, retraining.target, explainer, self._inputs[case.name])
+                for case in experiment.cases
+            ]
+            self._maps[method] = fingerprint({"maps": maps, "rank_by": retraining.keys.rank_by})
+        return self._maps[method]
+
 
 OF_ALL, OF_METHOD, OF_SEED = 0, 1, 2
 """How deep in the scope (method, seed) something is remembered."""

@@ -16,8 +16,7 @@ from esegeta.retraining import Training
 from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal
 from esegeta.workflow import Silence, build_experiment
 from esegeta.workflow.retrain import build_retraining
-from esegeta.workflow.retrain.maps import map_cases
-from esegeta.workflow.retrain.material import read_material
+from esegeta.workflow.retrain.material import map_cases, read_material
 from esegeta.workflow.retrain.tasks import rank_samples
 from esegeta.workflow.retrain.trainer import Trainer
 from tests.experiments import noise, save_image, unet_lab

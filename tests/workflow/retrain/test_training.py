@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from esegeta.retraining import Training
 from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
+from esegeta.workflow.retrain.record import dice_rows
 from esegeta.workflow.retrain.tasks import TRAINING
-from esegeta.workflow.retrain.training import dice_rows
 from esegeta.workflow.task import Ended, Status, Task
 
 

@@ -1,0 +1,147 @@
+"""Ctrl-C and SIGTERM: what is finished is kept, nothing is torn, and the next run finishes it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from esegeta.workflow import lock
+from tests.experiments import Lab, pointwise_lab, read_json, unet_lab
+from tests.workflow.dissect.planted import noisy_lab
+from tests.workflow.retrain.tasks import small_task
+
+PATIENCE_S = 120
+WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+SIGNALS = pytest.mark.parametrize("number", WORDS, ids=lambda number: number.name)
+
+
+def maps_lab(folder: Path) -> Lab:
+    lab = unet_lab(folder, cases=2)
+    smooth = {"name": "smoothgrad", "samples": 2}
+    lab.keys["methods"] = [{**smooth, "id": f"smooth{place}", "seed": place} for place in range(8)]
+    return lab
+
+
+def trainings_lab(folder: Path) -> Lab:
+    return small_task(folder, iterations=200, seeds=list(range(6)))
+
+
+def dissection_lab(folder: Path) -> Lab:
+    return noisy_lab(folder, cases=12)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a command keeps of its finished tasks, and its record, from the output folder on."""
+
+    lab: Callable[[Path], Lab]
+    results: str
+    record: str
+
+
+COMMANDS = {
+    "run": Kept(maps_lab, "*/*_attrmap.nii.gz", "run.json"),
+    "retrain": Kept(trainings_lab, "retrain/units/*.json", "retrain/retrain.json"),
+    "dissect": Kept(dissection_lab, "dissection/work/*/*", ""),
+}
+
+
+@contextmanager
+def started(command: str, config: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a process of its own, which does not outlive the block."""
+    call = [sys.executable, "-c", "from esegeta.cli import main; main()", command, str(config)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(call, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def stop_once(there: Callable[[], bool], process: subprocess.Popen[str], number: int) -> str:
+    """Send a signal once something is there; return what the process says before it ends."""
+    end = time.monotonic() + PATIENCE_S
+    while not there():
+        assert process.poll() is None, f"it ended too early: {process.communicate()[1]}"
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.communicate(timeout=PATIENCE_S)[1]
+
+
+def assert_whole(folder: Path) -> None:
+    """Every file can be read to its end, and none says that somebody is at work."""
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert path.name != lock.NAME and not path.name.startswith(".tmp-")
+        if path.name.endswith(".nii.gz"):
+            assert np.isfinite(np.asarray(nib.load(path).dataobj)).all()
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        if path.suffix == ".jsonl":
+            assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.slow
+@SIGNALS
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_stopped_command_is_finished_by_the_next(
+    command: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    kept = COMMANDS[command]
+    lab = kept.lab(tmp_path)
+    config = lab.write()
+
+    def results() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in lab.root.glob(kept.results)}
+
+    with started(command, config) as process:
+        said = stop_once(lambda: bool(results()), process, number)
+    assert process.returncode == 128 + number
+    assert said.splitlines()[-1] == (
+        f"stopped by {WORDS[number]}; the same command again goes on from here"
+    )
+    assert "Traceback" not in said
+    assert_whole(lab.root)
+    before = results()
+    if kept.record:
+        assert read_json(lab.root / kept.record)["state"] == "stopped"
+
+    with started(command, config) as process:
+        said = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 0, said
+    assert_whole(lab.root)
+    if kept.record:
+        record = read_json(lab.root / kept.record)
+        assert record["state"] == "complete"
+        statuses = [unit["status"] for unit in record["units"]]
+        assert 0 < statuses.count("skipped") == len(before) < len(statuses)
+        assert before.items() <= results().items()
+
+
+@pytest.mark.slow
+@SIGNALS
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_stopped_while_the_network_is_built(
+    command: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    code, begun = tmp_path / "tiny_networks.py", tmp_path / "begun"
+    wait = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep({PATIENCE_S})\n"
+    code.write_text(wait + code.read_text())
+    with started(command, lab.write()) as process:
+        said = stop_once(begun.exists, process, number)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert f"stopped by {WORDS[number]}" in said
+    assert not (tmp_path / "out").exists()
