@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +11,16 @@ from typing import Any
 import pytest
 import torch
 from beartype.roar import BeartypeCallHintViolation
-from jaxtyping import Float, TypeCheckError
+from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.predict import WindowPlan
 from tests.typecheck import checked, names_a_shape, typed
+
+
+class Anything:
+    """Whatever a function captures."""
 
 
 @typed(typechecker=checked)
@@ -25,6 +31,24 @@ def halved(number: float) -> int:
 @typed(typechecker=checked)
 def added(one: Float[Tensor, " N"], other: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     return one + other
+
+
+def adder(summand: float) -> Callable[[Any], float]:
+    @typed(typechecker=checked)
+    def inner(number: int) -> float:
+        return number + summand
+
+    return inner
+
+
+def scaler(factor: float, dtype: torch.dtype) -> Callable[[Any, Any], Tensor]:
+    @typed(typechecker=checked)
+    def inner(
+        one: Float[Tensor, " N"], other: Float[Tensor, " N"], times: int = 1
+    ) -> Float[Tensor, " N"]:
+        return (factor * times * (one + other)).to(dtype)
+
+    return inner
 
 
 @typed(typechecker=checked)
@@ -43,19 +67,50 @@ def test_what_is_given_and_returned_without_shapes() -> None:
 
 def test_axes_of_one_name_are_of_one_length() -> None:
     assert added(torch.ones(2), torch.ones(2)).tolist() == [2, 2]
-    with pytest.raises(TypeCheckError, match="added"):
+    with pytest.raises(BeartypeCallHintViolation, match="added"):
         added(torch.ones(2), torch.ones(1))
 
 
+def test_each_definition_of_an_inner_function_is_checked_and_keeps_what_it_captured() -> None:
+    one, two, wrong = adder(1.0), adder(2.0), adder("1")
+    assert [one(1), two(1), one(2)] == [2, 3, 3]
+    for function in (one, two):
+        with pytest.raises(BeartypeCallHintViolation, match="inner"):
+            function(1.5)
+    with pytest.raises(TypeError):
+        wrong(1)
+
+
+def test_shapes_of_inner_functions() -> None:
+    ones = torch.ones(2)
+    double, triple = scaler(2, torch.float32), scaler(3, torch.float32)
+    assert double(ones, ones).tolist() == [4, 4]
+    assert triple(ones, ones, times=2).tolist() == [12, 12]
+    for function in (double, triple):
+        with pytest.raises(BeartypeCallHintViolation, match="inner"):
+            function(ones, torch.ones(1))
+    with pytest.raises(BeartypeCallHintViolation, match="inner"):
+        scaler(2, torch.long)(ones, ones)  # returns integers
+
+
+def test_checkers_keep_nothing_that_an_inner_function_captured() -> None:
+    captured = Anything()
+    gone = weakref.ref(captured)
+    adder(captured)
+    del captured
+    gc.collect()
+    assert gone() is None
+
+
 def test_fields_of_dataclasses() -> None:
-    with pytest.raises(TypeCheckError, match="Pair"):
+    with pytest.raises(BeartypeCallHintViolation, match="Pair"):
         Pair("one", torch.ones(1, 2))
-    with pytest.raises(TypeCheckError, match="Pair"):
+    with pytest.raises(BeartypeCallHintViolation, match="Pair"):
         Pair(1, torch.ones(1, 2).long())
 
 
 def test_the_package_is_checked() -> None:
-    with pytest.raises((BeartypeCallHintViolation, TypeCheckError)):
+    with pytest.raises(BeartypeCallHintViolation):
         WindowPlan((8, 8), overlap="half")
 
 

@@ -1,23 +1,28 @@
 """The checker of annotations in tests: beartype, where an int will do for a float as in mypy.
 
-The import hook of jaxtyping checks each call twice, with a memory of what every axis is long. Only
-functions whose annotations name shapes need that; it took a third of the tests' time to keep it
-for all others too, which beartype checks by itself.
+The import hook of jaxtyping would check the arguments of each call twice and keep a memory of what
+every axis is long. Here beartype checks each call once, within such a memory only where annotations
+name shapes. A function inside a function is defined anew at each call of the outer one: its checker
+is compiled once and handed from one definition to the next.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import is_dataclass
-from types import SimpleNamespace
+from types import CellType, CodeType, FunctionType, SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
-with_shapes = jaxtyping.jaxtyped
+axes_remembered = jaxtyping.jaxtyped("context")
+
+INNER: dict[CodeType, tuple[FunctionType, FunctionType]] = {}
+"""By the code of an inner function: a copy of it that captured nothing, and that copy's checker."""
 
 
 def install(package: str) -> None:
@@ -34,11 +39,57 @@ def typed(item: Any = None, *, typechecker: Any) -> Any:
         if is_dataclass(item) and not hasattr(item.__init__, "__wrapped__"):
             item.__init__ = typed(item.__init__, typechecker=typechecker)
         return item
-    hints = {name: resolved(hint, item) for name, hint in item.__annotations__.items()}
-    if any(names_a_shape(hint) for hint in hints.values()):
-        return with_shapes(item, typechecker=typechecker)
-    item.__annotations__ = hints
-    return checked(item)
+    checker = inner_checker(item, typechecker) if is_inner(item) else checker_of(item, typechecker)
+    has_shapes = any(names_a_shape(hint) for hint in checker.__annotations__.values())
+    return remembering_axes(checker) if has_shapes else checker
+
+
+def checker_of(function: Any, typechecker: Any) -> Any:
+    """Return a function that checks another one, whose hints it resolves."""
+    hints = function.__annotations__
+    function.__annotations__ = {name: resolved(hint, function) for name, hint in hints.items()}
+    return typechecker(function)
+
+
+def is_inner(function: Any) -> bool:
+    """Tell whether a function is defined anew at each call of another one."""
+    return inspect.isfunction(function) and "<locals>" in function.__qualname__
+
+
+def inner_checker(function: FunctionType, typechecker: Any) -> FunctionType:
+    """Return the checker of an inner function: the first definition's, handed to this one.
+
+    What beartype writes finds the function that it checks among its own keyword defaults.
+    """
+    code = function.__code__
+    if code not in INNER:
+        cells = tuple(CellType() for _ in code.co_freevars)
+        bare = FunctionType(code, function.__globals__, function.__name__, closure=cells)
+        functools.update_wrapper(bare, function)
+        del bare.__wrapped__
+        bare.__annotations__ = dict(function.__annotations__)
+        INNER[code] = bare, checker_of(bare, typechecker)
+    bare, first = INNER[code]
+    if first is bare:  # there is nothing to check
+        return function
+    checker = FunctionType(first.__code__, first.__globals__, first.__name__)
+    functools.update_wrapper(checker, function)
+    checker.__annotations__ = first.__annotations__
+    defaults = (first.__kwdefaults__ or {}).items()
+    checker.__kwdefaults__ = {key: function if it is bare else it for key, it in defaults}
+    assert function in checker.__kwdefaults__.values()
+    return checker
+
+
+def remembering_axes(checker: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a checker for which an axis has one length throughout a call."""
+
+    @functools.wraps(checker)
+    def within(*args: Any, **kwargs: Any) -> Any:
+        with axes_remembered:
+            return checker(*args, **kwargs)
+
+    return within
 
 
 def resolved(hint: Any, function: Any) -> Any:
