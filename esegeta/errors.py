@@ -118,8 +118,8 @@ def suggest(word: object, names: Iterable[object]) -> str:
             return matcher.ratio()
 
         nearest = sorted(known, key=likeness, reverse=True)[:FEW_NAMES]
-        return f"known are: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
-    return "known are: " + ", ".join(known) if known else "none are known"
+        return f"choose from: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
+    return "choose from: " + ", ".join(known) if known else "none are known"
 
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")

@@ -86,7 +86,7 @@ def dissect(
         typer.Option(
             "--layers",
             metavar="NAME",
-            help="Layers to dissect in place of the config's: a name, several as NAME,NAME or as "
+            help="Layers to dissect in place of the config's: a name, several as NAME,NAME or "
             "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
             "names.",
         ),
@@ -132,7 +132,7 @@ def dissect(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` left.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` wrote.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the comparison.")] = (
         Path("results/compare")
@@ -246,5 +246,5 @@ def main() -> None:
         with stopped_by_signals():
             app()
     except Stopped as stopped:
-        print(f"{stopped}; the same command again goes on from here", file=sys.stderr)
+        print(f"{stopped}; run the same command again to go on from here", file=sys.stderr)
         sys.exit(stopped.exit_code)

@@ -41,7 +41,7 @@ class Chance(ABC):
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise ConfigError(f"chance: samples: {self.samples} is no number of draws")
+            raise ConfigError(f"chance: samples: {self.samples} must be at least 1")
 
     @abstractmethod
     def overlaps(

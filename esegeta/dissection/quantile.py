@@ -44,7 +44,7 @@ def rank_of(num_values: int, quantile: float) -> int:
         ConfigError: there are no values, or the quantile is not between 0 and 1.
     """
     if not 0 < quantile < 1 or num_values < 1:
-        raise ConfigError(f"quantile: {quantile:g} of {num_values} values is no threshold")
+        raise ConfigError(f"quantile: {quantile:g} of {num_values} values gives no threshold")
     return num_values - math.ceil((1 - Fraction(repr(quantile))) * num_values) + 1
 
 

@@ -90,7 +90,7 @@ def _rows(attribution: Attribution, atlas: Atlas) -> list[RegionRow]:
     data, volume = attribution.data, attribution.volume
     if tuple(atlas.integers.shape) != volume.grid.shape:
         raise GridError(
-            f"atlas {atlas.name}: {tuple(atlas.integers.shape)} voxels for a map of "
+            f"atlas {atlas.name}: {tuple(atlas.integers.shape)} voxels, but the map has "
             f"{volume.grid.shape}",
             hint="load it with the orientation and spacing of the image",
         )

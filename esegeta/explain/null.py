@@ -81,7 +81,7 @@ class RandomMap(Explainer):
 
     def __post_init__(self) -> None:
         if self.sigma_mm < 0:
-            raise ConfigError(f"random_map: sigma_mm: {self.sigma_mm:g} is below zero")
+            raise ConfigError(f"random_map: sigma_mm: {self.sigma_mm:g} must be 0 or more")
 
     @property
     def cost(self) -> Cost:

@@ -70,8 +70,8 @@ def read_record(root: Path) -> dict[str, Any]:
         inside = sorted(str(found.parent) for found in root.glob("*/run.json"))
         hint = "`esegeta run` leaves run.json in <output>/<name>"
         raise RunError(
-            f"{root}: no run (run.json is not there)",
-            hint=f"there are runs in it: {' '.join(inside)}" if inside else hint,
+            f"{root}: not a run (run.json is missing)",
+            hint=f"it contains runs: {' '.join(inside)}" if inside else hint,
         )
     record = read_sidecar(path)
     if record is None:

@@ -130,7 +130,7 @@ class Infidelity(Score):
             "infidelity_beta": float((beta * foreseen - changes).square().mean()),
             "infidelity_relative": float(relative.clamp(0, 1)),
         }
-        reason = "the target never changed: nothing was there to be foreseen"
+        reason = "the target never changed: there was nothing to predict"
         return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
     def _noise(self, attribution: Attribution, context: ScoreContext) -> Pairs:

@@ -117,8 +117,8 @@ def test_reentrant_checkpointing_is_refused_by_name_or_changes_no_map(name: str,
         ("never", 'layer "never" did not run'),
         ("twice", 'layer "twice" runs more than once'),
         ("views", 'layer "views" returns a tuple of 2 tensors that share memory'),
-        ("words", 'layer "words" returns a str, no tensor'),
-        ("nothing", 'layer "nothing" returns nothing, no tensor'),
+        ("words", 'layer "words" returns a str, not a tensor'),
+        ("nothing", 'layer "nothing" returns nothing, not a tensor'),
     ],
 )
 def test_layers_that_cannot_serve_are_refused_by_name(

@@ -217,7 +217,7 @@ class Words(nn.Module):
         ("unused", '"unused" did not run'),
         ("beside", "does not depend on this layer"),
         ("pair", "does not depend on this layer"),
-        ("words", 'layer "words" returns a str, no tensor'),
+        ("words", 'layer "words" returns a str, not a tensor'),
         ("mian", 'did you mean "main"'),
     ],
 )

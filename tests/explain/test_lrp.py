@@ -282,7 +282,7 @@ def test_a_function_without_a_rule_is_named() -> None:
     model = predictor(Normalising(inner, lambda x: x.cumsum(2)), (8, 8))
     image = volume((8, 8))
     found = LayerwiseRelevance().explain(model, image, frozen(model, image))
-    assert found.warnings == ("no rule for Cumsum: relevance went through as a gradient does",)
+    assert found.warnings == ("no rule for Cumsum: relevance passed through it as a gradient does",)
 
 
 def test_a_network_that_hides_its_layers_is_refused() -> None:

@@ -75,7 +75,7 @@ def test_unknown_label_suggests_the_nearest() -> None:
     labels = Labels({1: "liver", 2: "spleen"}, "softmax", 3)
     with pytest.raises(TargetError, match='"livr" is not among the labels; did you mean "liver"'):
         labels.channel("livr")
-    with pytest.raises(TargetError, match="known are: liver, spleen"):
+    with pytest.raises(TargetError, match="choose from: liver, spleen"):
         labels.channel(9)
 
 

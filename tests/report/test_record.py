@@ -51,7 +51,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         read_record(tmp_path)
     (tmp_path / "liver").mkdir()
     write_record(tmp_path / "liver", {})
-    with pytest.raises(RunError, match=f"there are runs in it: {tmp_path / 'liver'}"):
+    with pytest.raises(RunError, match=f"it contains runs: {tmp_path / 'liver'}"):
         read_record(tmp_path)
 
 

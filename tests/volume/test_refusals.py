@@ -59,7 +59,7 @@ def test_torn_files(suffix: str, kept: float, tmp_path: Path) -> None:
     path = image_at(tmp_path, f"a{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DataError, match=r"a\.nii.*(torn|not a NIfTI)"):
+    with pytest.raises(DataError, match=r"a\.nii.*(damaged|not a NIfTI)"):
         read(path)
 
 
@@ -68,7 +68,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"image\.nii\.gz.*torn"):
+    with pytest.raises(DataError, match=r"image\.nii\.gz.*damaged"):
         read(path)
 
 

@@ -177,8 +177,8 @@ def completed(data: Image, change: float, tolerance: float) -> RawMap:
     relative = abs(delta) / max(abs(change), 1e-12)
     warning = (
         f"completeness: the map adds up to {change + delta:.4g}, the target changes by "
-        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network has a "
-        "nonlinear function that DeepLIFT does not know, or use another baseline"
+        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network may "
+        "have a nonlinear function that DeepLIFT does not know, or needs another baseline"
     )
     warnings = (warning,) if not relative <= tolerance else ()
     return RawMap(data, delta, relative, warnings=warnings)

@@ -95,7 +95,9 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
 
     name: ClassVar[str] = "contrastive_excitation_backprop"
     meaning: ClassVar[Meaning] = CONTRAST
-    zero_hint: ClassVar[str] = "the target and its opposite are excited alike; is it trained?"
+    zero_hint: ClassVar[str] = (
+        "the target and its opposite are excited alike; is the network trained?"
+    )
 
     @property
     def cost(self) -> Cost:

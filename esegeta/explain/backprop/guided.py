@@ -133,9 +133,9 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     data = sum_over_windows(objective, window_map)
     if has_run and not guided:
         raise MapError(
-            f"{name}: no activation was met between input and target, so that nothing would be "
-            f"guided; of the network's calls were seen: {', '.join(sorted(met)) or 'none'}",
-            hint=f"saliency is the same map; known activations are {', '.join(ACTIVATIONS)}; "
+            f"{name}: no activation was found between input and target, so nothing would be "
+            f"guided; calls seen in the network: {', '.join(sorted(met)) or 'none'}",
+            hint=f"saliency gives the same map; known activations are {', '.join(ACTIVATIONS)}; "
             "those of compiled programs (TorchScript, torch.export) cannot be seen",
         )
     return RawMap(data, more={"activations": sorted(guided)})

@@ -77,7 +77,7 @@ class LayerwiseRelevance(Explainer):
     def __post_init__(self) -> None:
         if self.rule is not None and self.composite not in (None, "none"):
             raise ConfigError(
-                f"lrp: rule: {self.rule} and composite: {self.composite} are two choices",
+                f"lrp: rule: {self.rule} and composite: {self.composite} exclude each other",
                 hint="give one of them",
             )
         if self.epsilon <= 0 or self.gamma < 0:
@@ -138,7 +138,7 @@ class LayerwiseRelevance(Explainer):
             if outside:
                 raise DataError(
                     f"lrp: {word}: {bound:g}: the network's input reaches {float(found):g}",
-                    hint="leave the box out: it is then the image's own range",
+                    hint="leave low and high out to use the image's own range",
                 )
         low = low if self.low is None else torch.full_like(low, self.low)
         high = high if self.high is None else torch.full_like(high, self.high)

@@ -163,7 +163,7 @@ class PatternRules(Rules):
         fits = found is not None and (key.startswith("sum") or found.shape == like.shape)
         if found is None or not fits:
             raise ModelError(
-                f"the patterns know no operation {key} of this shape",
+                f"the patterns hold no operation {key} of this shape",
                 hint="leave `patterns` out to fit them anew",
             )
         return found.to(like)

@@ -63,10 +63,11 @@ class GradientShap(Explainer):
         parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
         if not parsed:
             raise ConfigError(
-                "gradient_shap: baselines: none is given", hint="such as baselines: [blur, mean]"
+                "gradient_shap: baselines: at least one is needed",
+                hint="such as baselines: [blur, mean]",
             )
         if self.noise < 0:
-            raise ConfigError(f"gradient_shap: noise: {self.noise:g} must not be below zero")
+            raise ConfigError(f"gradient_shap: noise: {self.noise:g} must be 0 or more")
         least = len(parsed) * self._draws_a_part
         if self.samples < least:
             raise ConfigError(
@@ -76,8 +77,8 @@ class GradientShap(Explainer):
             )
         if self.samples % self._draws_a_part:
             raise ConfigError(
-                f"gradient_shap: samples: a standard error needs pairs of draws, {self.samples} is "
-                "odd",
+                f"gradient_shap: samples: a standard error needs pairs of draws, but "
+                f"{self.samples} is odd",
                 hint=f"use {self.samples + 1} or spread: false",
             )
         object.__setattr__(self, "baselines", parsed)

@@ -103,8 +103,9 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Image:
                 )
             if not (activation.requires_grad and logits.requires_grad):
                 raise LayerError(
-                    f'layer "{layer}" does not depend on the input, or the output on neither',
-                    hint="name another",
+                    f'layer "{layer}" does not depend on the input, or the output '
+                    "does not depend on it",
+                    hint="name another layer",
                 )
             slope = slope_at_units(logits, activation, share)
             if slope is None:

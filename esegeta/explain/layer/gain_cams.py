@@ -127,7 +127,7 @@ class AblationCam(LayerMethod):
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
     meaning: ClassVar[Meaning] = WEIGHTED_BY_FALL
     zero_hint: ClassVar[str] = (
-        "no channel of this layer raises the target on the whole; choose another `layer`"
+        "no channel of this layer raises the target overall; choose another `layer`"
     )
 
     @property
@@ -141,7 +141,7 @@ class AblationCam(LayerMethod):
         value = objective.value()
         if value == 0:
             raise MapError(
-                "ablation_cam: the target is zero, so that falls are no fractions of it",
+                "ablation_cam: the target is zero, so a fall cannot be a fraction of it",
                 hint="choose another target, or grad_cam",
             )
         changed = [

@@ -53,7 +53,7 @@ class GradCam(LayerMethod):
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
     meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = (
-        "nothing in this layer raises the target on the whole; choose another `layer`"
+        "nothing in this layer raises the target overall; choose another `layer`"
     )
 
     @property
@@ -107,9 +107,9 @@ def _require_more_than_rounding(
     rounding = 1e-5 if precision == "fp32" else 1e-2
     if bool(size.max() > 0) and bool(total.abs().max() < rounding * size.max()):
         raise MapError(
-            f"grad_cam: the slopes by layer {site.name} cancel in every channel, so that their "
-            "mean is rounding",
-            hint="the norm behind this layer takes out its mean; name a layer behind the norm, "
+            f"grad_cam: the gradients at layer {site.name} cancel in every channel, so their "
+            "mean is rounding error",
+            hint="the norm after this layer removes its mean; name a layer after the norm, "
             "or use hires_cam",
         )
 

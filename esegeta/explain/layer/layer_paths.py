@@ -189,10 +189,11 @@ class LayerGradientShap(LayerMethod):
         parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
         if not parsed:
             raise ConfigError(
-                f"{self.name}: baselines: none is given", hint="such as baselines: [blur, mean]"
+                f"{self.name}: baselines: at least one is needed",
+                hint="such as baselines: [blur, mean]",
             )
         if self.noise < 0:
-            raise ConfigError(f"{self.name}: noise: {self.noise:g} must not be below zero")
+            raise ConfigError(f"{self.name}: noise: {self.noise:g} must be 0 or more")
         least = 2 if self.spread else 1
         if self.samples < least:
             raise ConfigError(

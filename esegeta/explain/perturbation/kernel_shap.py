@@ -168,7 +168,7 @@ def solve_kernel_shap(
     if int(solution.rank) < count - 1:
         enough = max(4 * count, 2 * len(values))
         raise ConfigError(
-            f"kernel_shap: {len(values)} coalitions cannot tell {count} features apart",
+            f"kernel_shap: {len(values)} coalitions cannot separate {count} features",
             hint=f"raise samples, to {enough} or more, or use fewer features",
         )
     first = solution.solution[:, 0]

@@ -73,7 +73,7 @@ class MiSuRe(Explainer):
     name: ClassVar[str] = "misure"
     traits: ClassVar[Traits] = Traits("perturbation", by_channel=False)
     meaning: ClassVar[Meaning] = KEPT
-    zero_hint: ClassVar[str] = "choose a baseline from which the label cannot be told"
+    zero_hint: ClassVar[str] = "choose a baseline that does not show the label"
 
     def __post_init__(self) -> None:
         require_cell(self.cell, self.cell_mm, self.name)
@@ -143,9 +143,9 @@ class MiSuRe(Explainer):
                 return Sufficient(mask, dice, near), dilations
             mask = _by_one_cell(mask)
         raise MapError(
-            f"{self.name}: even the whole image keeps Dice at {dice:.3f} only, below tau "
+            f"{self.name}: even the whole image keeps Dice only at {dice:.3f}, below tau "
             f"{self.tau:g}",
-            hint="explain the very image that the target was frozen on: there it is 1",
+            hint="explain the image that the target was frozen on, where Dice is 1",
         )
 
     def _shrunk(self, label: LabelDice, blend: BaselineBlend, start: Sufficient) -> Sufficient:

@@ -72,7 +72,7 @@ class Rise(Explainer):
         if self.cell_mm <= 0:
             raise ConfigError(f"rise: cell_mm: {self.cell_mm:g} must be above zero")
         if not 0 < self.keep < 1:
-            raise ConfigError(f"rise: keep: {self.keep:g} is outside of 0..1")
+            raise ConfigError(f"rise: keep: {self.keep:g} is outside 0..1")
 
     @property
     def cost(self) -> Cost:

@@ -62,9 +62,9 @@ class ExactShapley(OverFeatures):
         if count > MOST_FEATURES:
             raise ConfigError(
                 f"exact_shapley: {count} features can change the target, which makes 2^{count} "
-                f"coalitions; {MOST_FEATURES} features are the most",
+                f"coalitions; {MOST_FEATURES} features are the limit",
                 hint="use features: channels, larger blocks or fewer supervoxels, or "
-                "shapley_value_sampling or kernel_shap for so many",
+                "shapley_value_sampling or kernel_shap for this many",
             )
         values = masked_target.changes(masked_target.with_dummies(all_coalitions(count)))
         return masked_target.map(
@@ -109,7 +109,7 @@ class ShapleyValueSampling(OverFeatures):
             raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 1")
         if self.antithetic and self.samples % 2:
             raise ConfigError(
-                f"{self.name}: samples: {self.samples} is odd, antithetic orders come in pairs",
+                f"{self.name}: samples: {self.samples} is odd, but antithetic orders come in pairs",
                 hint="use an even number, or antithetic: false",
             )
         if self.spread and self.samples < (4 if self.antithetic else 2):

@@ -40,7 +40,9 @@ def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
         UndefinedError: the grid's axes are not at right angles.
     """
     if not grid.is_rectangular:
-        raise UndefinedError("the axes of the grid are not at right angles, as distances in mm ask")
+        raise UndefinedError(
+            "the axes of the grid are not at right angles, as distances in mm require"
+        )
     return distance_to(structure, grid.spacing_mm) - distance_to(~structure, grid.spacing_mm)
 
 
@@ -104,7 +106,7 @@ class Localisation(Score):
         total = data.double().sum(dim=0)
         found = total.abs() if self.use == "magnitude" else total.clamp(min=0)
         if not bool(found.any()):
-            none = "no positive value" if self.use == "positive" else "no value but zero"
+            none = "no positive value" if self.use == "positive" else "no value other than zero"
             raise UndefinedError(f"the map, summed over channels, has {none}")
         return found
 
@@ -161,7 +163,7 @@ class PointingGame(Localisation):
 
     def __post_init__(self) -> None:
         if self.within_mm < 0:
-            raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} is below zero")
+            raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} must be 0 or more")
 
     def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
         """Return the share of the maxima that hit."""

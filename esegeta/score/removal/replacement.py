@@ -181,7 +181,7 @@ class NoisyLinear:
 
     def __post_init__(self) -> None:
         if self.noise < 0:
-            raise ConfigError(f"baseline: noise: {self.noise:g} is below zero")
+            raise ConfigError(f"baseline: noise: {self.noise:g} must be 0 or more")
 
 
 Replacement = Baseline | NoisyLinear

@@ -60,13 +60,13 @@ class ClassSensitivity(Score):
 
     def __post_init__(self) -> None:
         if self.max_labels < 1:
-            raise ConfigError(f"{self.name}: max_labels: {self.max_labels} is below 1")
+            raise ConfigError(f"{self.name}: max_labels: {self.max_labels} must be at least 1")
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return mean and greatest similarities, and the curve over the other labels."""
         target = attribution.target
         if target.label is None or target.relabelled is None:
-            return self.undefined("the target is not of one label")
+            return self.undefined("the target is not about one label")
         rivals = rivals_of(target, self.max_labels)
         if not rivals:
             return self.undefined("there is no other label")

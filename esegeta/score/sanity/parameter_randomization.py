@@ -87,7 +87,7 @@ class ParameterRandomization(Score):
     def __post_init__(self) -> None:
         if self.max_layers < 2:
             raise ConfigError(
-                f"{self.name}: max_layers: {self.max_layers} is below 2",
+                f"{self.name}: max_layers: {self.max_layers} must be at least 2",
                 hint="the first and the last layer are always among them",
             )
 
@@ -184,7 +184,7 @@ class EfficientMprt(Score):
 
     def __post_init__(self) -> None:
         if self.bins < 2:
-            raise ConfigError(f"{self.name}: bins: {self.bins} is below 2")
+            raise ConfigError(f"{self.name}: bins: {self.bins} must be at least 2")
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the relative rise of the entropy."""
@@ -201,7 +201,7 @@ class EfficientMprt(Score):
             for map_ in (attribution.data, random.data)
         )
         if before == 0:
-            return self.undefined("the map has one magnitude alone: no entropy to rise from")
+            return self.undefined("the map has a single magnitude, so its entropy cannot rise")
         return Judgement({self.name: (after - before) / before})
 
 

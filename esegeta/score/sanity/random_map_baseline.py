@@ -52,7 +52,7 @@ class RandomMapBaseline(Score):
 
     def __post_init__(self) -> None:
         if self.samples < 2:
-            raise ConfigError(f"{self.name}: samples: {self.samples} is below 2")
+            raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 2")
         if not self.sigmas_mm or min(self.sigmas_mm) < 0:
             raise ConfigError(f"{self.name}: sigmas_mm: give widths of 0 or more")
         if isinstance(self.base, RandomMapBaseline):
@@ -74,7 +74,7 @@ class RandomMapBaseline(Score):
             p = math.nan
             reasons |= dict.fromkeys((self.name, f"{self.name}_z"), unknown)
         elif len(set(leads)) == 1:
-            reasons[f"{self.name}_z"] = "all random maps are worth the same"
+            reasons[f"{self.name}_z"] = "all random maps score the same"
         else:
             z = statistics.fmean(leads) / statistics.stdev(leads)
         if edges.reason:

@@ -205,7 +205,7 @@ def copied(network: nn.Module) -> nn.Module:
         reason = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"the network cannot be copied ({type(error).__name__}: {reason[0][:160]})",
-            hint="mend how its class copies itself, so that copy.deepcopy takes it",
+            hint="fix how its class copies itself, so that copy.deepcopy works",
         ) from error
 
 

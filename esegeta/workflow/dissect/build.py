@@ -274,7 +274,7 @@ def _check_memory(dissection: Dissection) -> None:
             enough = enough_mb(max(draws_mb, counts_mb))
             raise ConfigError(
                 f"{place}: dissection: {what} for {num_pairs} pairs of unit and concept take "
-                f"{show_mb(needed_mb)}, of {show_mb(room_mb)} that they may",
+                f"{show_mb(needed_mb)}, but may take only {show_mb(room_mb)}",
                 hint=f"raise memory_mb to {enough}, {hint}, or take fewer layers",
             )
 

@@ -99,7 +99,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "of nothing that is known": (
         concept("x", {"not_of": "c4"}),
         "x:",
-        ('no concept or label "c4"', "known are: c1, c2, c3, label1"),
+        ('no concept or label "c4"', "choose from: c1, c2, c3, label1"),
     ),
     "of what is both label and concept, in another case": (
         lambda lab: lab.keys["dissection"].update(
@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "of itself": (
         lambda lab: lab.keys["dissection"]["concepts"].update(x={"not_of": "y"}, y={"not_of": "x"}),
         "x:",
-        ("it is made of itself (x of y of x)",),
+        ("it is defined by itself (x of y of x)",),
     ),
     "channel that is not there": (
         concept("x", {"edges": 0.1, "channel": 1}),
@@ -140,7 +140,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "category of nothing": (
         keys(categories={"organ": ["c9"]}),
         "categories:",
-        ('no concept "c9"', "known are: c1, c2, c3"),
+        ('no concept "c9"', "choose from: c1, c2, c3"),
     ),
     "two categories": (
         keys(categories={"a": ["c1"], "b": ["c1"]}),
@@ -267,7 +267,7 @@ def test_small_figures_of_memory_have_digits(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys(memory_mb=0.01, trails={"samples": 100})(lab)
     # 3 nodes x 200 draws of a byte, and 3 units and 3 x 6 pairs of 4 bytes, 100 times: 68400 bytes
-    words = ("take 0.0652 MB, of 0.0025 MB that they may", "raise memory_mb to 1,")
+    words = ("take 0.0652 MB, but may take only 0.0025 MB", "raise memory_mb to 1,")
     refused(esegeta("dissect", lab.write()), lab, *words)
 
 
