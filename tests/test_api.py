@@ -197,7 +197,7 @@ def test_a_region_that_is_asked_for_is_respected(of: str, model: esegeta.Segment
 def test_whole_maps_have_no_mean_and_no_live_mask(
     of: str, keys: dict[str, str], model: esegeta.SegmentationModel
 ) -> None:
-    with pytest.raises(TargetError, match=f"of: {of} is of the whole map"):
+    with pytest.raises(TargetError, match=f"of: {of} describes the whole map"):
         model.target("liver", of=of, **keys)
 
 

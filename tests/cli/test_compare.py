@@ -172,7 +172,7 @@ def test_refusals(tmp_path: Path) -> None:
     head = "case,target,method,score,value,better\n"
     cases = (
         ([tmp_path / "god"], "no such folder; did you mean"),
-        ([tmp_path / "empty"], "no run"),
+        ([tmp_path / "empty"], "not a run"),
         ([tmp_path], f"it contains runs: {tmp_path / 'bare'} {good}"),
         ([FakeRun({}).write(tmp_path / "bare")], "the run has no scores"),
         ([good, broken(tmp_path / "x", f"{head}a,b\n")], "scores.csv:2: has 2 fields"),

@@ -114,7 +114,7 @@ def test_the_same_weights_under_other_windows_are_another_model(tmp_path: Path) 
     ]
     study = compare_runs(paths[:2])
     assert list(study.merged.models) == ["liver (a)", "liver (b)"]
-    assert "another inference.overlap" in study.merged.notes[0]
+    assert "a different inference.overlap" in study.merged.notes[0]
     assert list(compare_runs([paths[0], paths[2]]).merged.models) == ["liver"]
 
 

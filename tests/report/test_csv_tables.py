@@ -89,7 +89,7 @@ def test_a_spreadsheets_mark_and_line_ends_do_no_harm(tmp_path: Path) -> None:
     [
         ("", 1, "the columns are not case,target,method,score,value,better"),
         ("case,method\n", 1, "the columns are not"),
-        (f"{HEAD}{GOOD}a,liver,saliency\n", 3, "has 3 fields in place of 6"),
+        (f"{HEAD}{GOOD}a,liver,saliency\n", 3, "has 3 fields instead of 6"),
         (f"{HEAD}{GOOD}\n{GOOD}", 3, "has 0 fields"),
         (
             f"{HEAD}a,b,c,d,much,lower\n",

@@ -119,7 +119,7 @@ def test_different_grids(role: str, other: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "num_channels", "message"),
     [
-        (SHAPE, 2, "1 channel in .*takes 2.*one image a channel"),
+        (SHAPE, 2, "1 channel in .*takes 2.*one image per channel"),
         ((*SHAPE, 4), 3, "4 channels in .*takes 3"),
         ((*SHAPE, 2, 3), 6, r"\(9, 11, 7, 2, 3\) is not an image"),
         ((9,), 1, r"\(9,\) is not an image"),

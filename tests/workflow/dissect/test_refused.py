@@ -235,7 +235,7 @@ def test_null_is_no_key(key: str, tmp_path: Path) -> None:
     text = lab.write().read_text()
     lab.config.write_text(text.replace("  chance:", f"  {key}:"))
     line = lab.line_of(f"  {key}:")
-    what = f"{lab.config}:{line}: an unquoted {key} is no key; "
+    what = f"{lab.config}:{line}: an unquoted {key} is not a key; "
     refused(esegeta("validate", lab.config), lab, what, "is `chance`")
     option = "dissection={null: {samples: 9}}"
     refused(lab.validate("--set", option), lab, f"--set {option}: an unquoted null", "`chance`")
