@@ -58,7 +58,7 @@ class ThresholdFinder(Protocol):
         """Take in the activations of one case, or a part of them."""
 
     def end_pass(self) -> None:
-        """Hear that all activations have been seen once more."""
+        """Note that all activations have been seen once more."""
 
     def thresholds(self) -> ThresholdValues:
         """Return the thresholds, after the last pass."""

@@ -35,7 +35,7 @@ class DeepLift(Explainer):
     nonlinear targets pass on their mean gradient on the line from z' to z, which the secant is for
     one variable. Positive: the voxel, as it differs from the baseline, raises the target. Unit:
     target. The map adds up to R(x) - R(x'); an unknown nonlinear function keeps its gradient, and
-    shows in the gap that is reported.
+    shows up in the reported gap.
 
     Args:
         baseline: zero, mean, minimum, blur, or an image file.
@@ -79,7 +79,7 @@ class DeepLiftShap(Explainer):
     change of the target. Nothing is drawn at random: all baselines are used.
 
     Args:
-        baselines: of each map: zero, mean, minimum, blur, or an image file.
+        baselines: one for each map: zero, mean, minimum, blur, or an image file.
         tolerance: relative completeness gap above which the map carries a warning.
 
     Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, section

@@ -39,7 +39,7 @@ from esegeta.explain.windowed import sum_over_windows
 
 @dataclass(frozen=True)
 class LayerwiseRelevance(Explainer):
-    """Relevance R = y dR/dy, handed from the logits to the image, layer by layer.
+    """Relevance R = y dR/dy, propagated from the logits to the image, layer by layer.
 
         R_i = sum_j c_ij / (sum_i' c_i'j + b_j + epsilon) R_j
 
@@ -48,8 +48,8 @@ class LayerwiseRelevance(Explainer):
 
     Args:
         composite: epsilon_plus_flat, epsilon_gamma_box or deep_taylor; none for one `rule`.
-        rule: of all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
-            layer; z_plus behind). Instead of a composite.
+        rule: for all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
+            layer, then z_plus). Instead of a composite.
         epsilon: in units of the mean magnitude of a layer's outputs.
         gamma: how much more positive contributions count.
         alpha: weight of positive contributions.

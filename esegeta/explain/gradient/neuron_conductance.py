@@ -34,7 +34,7 @@ class NeuronConductance(Explainer):
 
     Args:
         layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
-        channel: of the layer's output, from 0: the unit.
+        channel: the unit: a channel of the layer's output, counted from 0.
         steps: quadrature nodes.
         baseline: zero, mean, minimum, blur, or an image file.
 

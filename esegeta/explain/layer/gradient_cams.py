@@ -131,7 +131,7 @@ def rectified(result: LayerResult) -> LayerResult:
 
 @dataclass(frozen=True)
 class GradCamPP(LayerMethod):
-    """Grad-CAM whose channel weights let each position count by how much it needs.
+    """Grad-CAM with channel weights that let each position count by how much it needs.
 
         a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki)
         c_ki = 1 / (2 + g_ki sum_j ReLU(A_kj))
@@ -227,7 +227,7 @@ Pooling = Literal["max", "mean"]
 
 @dataclass(frozen=True)
 class XResCam(LayerMethod):
-    """HiResCAM with gradients that are pooled over neighbouring positions first.
+    """HiResCAM with gradients first pooled over neighbouring positions.
 
         a = ReLU(sum_k A_k * expand(pool(dR/dA_k)))
 
@@ -290,7 +290,7 @@ def expand_pooled(data: Positions, sides: list[int], mode: Pooling) -> Positions
 
 @dataclass(frozen=True)
 class LayerGradientXActivation(LayerMethod):
-    """Activations of a layer times their own gradients, handed out to the voxels under them.
+    """Activations of a layer times their own gradients, spread over the voxels under them.
 
         a = sum_t spread(sum_k A_t[k] * dR/dA_t[k])
 

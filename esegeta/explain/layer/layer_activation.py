@@ -23,7 +23,7 @@ class LayerActivation(LayerMethod):
 
         a = sum_t w_t * upsample(mean_k A_t[k]) / sum_t w_t
 
-    The target plays no part: the map says what the layer computes, not what that is good for.
+    The target plays no part: the map says what the layer computes, not what it is used for.
     The sign is the activation's. Unit: activation.
 
     Args:

@@ -148,7 +148,7 @@ def _constant(activation: Tensor) -> Change:
 
 @dataclass(frozen=True)
 class LayerGradientShap(LayerMethod):
-    """A layer's slope at random points between baselines and noisy image, times its change.
+    """A layer's gradient at random points between baselines and the noisy image, times its change.
 
         a = mean_i sum_k (A_k(z_i) - A_k(x'_i)) * dR/dA_k (x'_i + alpha_i (z_i - x'_i))
 
@@ -161,7 +161,7 @@ class LayerGradientShap(LayerMethod):
         baselines: zero, mean, minimum, blur or image files; one is drawn for each sample.
         samples: number of points.
         noise: standard deviation of e, in standard deviations of the image.
-        seed: of the draws.
+        seed: for the draws.
         spread: also return the standard error of the map.
 
     Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,

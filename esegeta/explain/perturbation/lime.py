@@ -39,10 +39,11 @@ class Lime(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of coalitions.
         regression: `ridge`, or `lasso`, which sets weak features to zero.
-        alpha: of the penalty: alpha |a|^2, or for lasso alpha |a|_1 in standard deviations of v.
+        alpha: strength of the penalty: alpha |a|^2, or for lasso alpha |a|_1, in standard
+            deviations of v.
         distance: D of z from all: `cosine`, 1 - sqrt(share kept), or `hamming`, the share left out.
-        width: of the kernel, in distances.
-        seed: of the coalitions.
+        width: width of the kernel, in distances.
+        seed: for the coalitions.
         spread: also give the standard error, by 100 bootstraps of the coalitions.
 
     Source: Ribeiro et al., "Why Should I Trust You?", 2016, equations 1 and 2, fitted by

@@ -85,11 +85,11 @@ class MeaningfulPerturbation(Explainer):
 
     Args:
         mode: deletion (+R', s = 1 - m) or preservation (-R', s = m).
-        steps: of Adam, from m = 1/2.
+        steps: steps of Adam, from m = 1/2.
         l1: price of the mask.
         tv: price of its edges, `sum |m_u - m_v|^3` a cell.
-        rate: how far a cell moves in one step, at most about.
-        cell: side of a cell in voxels, one or one an axis; an eighth of the window by default.
+        rate: about the most that a cell moves in one step.
+        cell: side of a cell in voxels, one or one per axis; an eighth of the window by default.
         cell_mm: the same in millimetres.
         baseline: zero, mean, minimum, blur, or an image file.
 

@@ -52,10 +52,10 @@ class MiSuRe(Explainer):
 
     Args:
         tau: the hard Dice that is kept, in (0, 1).
-        steps: of Adam.
+        steps: steps of Adam.
         tv: price of the mask's edges, `sum |m_u - m_v|^3` a cell of m_0.
-        rate: how far a cell moves in one step, at most about.
-        cell: side of a cell in voxels, one or one an axis; a 16th of the window by default.
+        rate: about the most that a cell moves in one step.
+        cell: side of a cell in voxels, one or one per axis; a 16th of the window by default.
         cell_mm: the same in millimetres.
         baseline: zero, mean, minimum, blur, or an image file.
 

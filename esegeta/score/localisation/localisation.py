@@ -140,7 +140,7 @@ def _voxels(target: FrozenTarget, against: Against) -> tuple[Mask, str]:
 
 @dataclass(frozen=True)
 class PointingGame(Localisation):
-    """Whether the voxel of the highest relevance lies in a structure, or near enough to it.
+    """Whether the voxel of highest relevance lies in a structure, or near enough to it.
 
         pointing_game = 1 if d(argmax r, M) <= within_mm else 0,   r = max(a, 0)
 

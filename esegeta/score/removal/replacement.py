@@ -50,7 +50,7 @@ def impute(
         removed: `*S`.
         spacing_mm: a length an axis.
         noise: standard deviation, in standard deviations of the image.
-        seed: of the noise.
+        seed: for the noise.
         tolerance: length of the residual, relative to where the solution starts from zero.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods
@@ -170,7 +170,7 @@ class NoisyLinear:
     Args:
         kind: `noisy_linear`.
         noise: its standard deviation, in standard deviations of the image.
-        seed: of the noise.
+        seed: for the noise.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}

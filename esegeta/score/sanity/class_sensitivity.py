@@ -31,17 +31,17 @@ SUFFIXES = {"spearman": "", "cosine": "_cosine"}
 
 @dataclass(frozen=True)
 class ClassSensitivity(Score):
-    """How alike the map is to those of the other labels over the same voxels.
+    """How similar the map is to those of the other labels over the same voxels.
 
         mean_j and max_j of s(a_k, a_j),   s: Spearman correlation and cosine of signed maps
 
     a_j is the map of the same target for label j instead of k; the mask stays that of k. In -1..1:
-    1 where the map is the same for whatever label is asked, below 0 where what speaks for one label
+    1 where the map is the same for every label, below 0 where what speaks for one label
     speaks against the others. Each other label costs an explanation. The background counts only
-    if `labels` names it. NaN for targets that are not of one label, and where there is no other.
+    if `labels` names it. NaN for targets that are not about one label, and where there is no other.
 
     Args:
-        max_labels: at most so many others, those with the highest mean logit over the mask.
+        max_labels: the most other labels to use, those with the highest mean logit over the mask.
 
     Source: the random logit test of Sixt et al., When Explanations Lie: Why Many Modified BP
     Attributions Fail, 2020; there the SSIM with the map of one random label.
