@@ -26,7 +26,7 @@ from collections.abc import Iterable
 
 
 class EsegetaError(Exception):
-    """Base of every error that a user can mend; `hint` says how."""
+    """Base of every error that a user can fix; `hint` says how."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -96,7 +96,7 @@ class OutputError(EsegetaError):
 MOST_NAMES = 20
 """More names than these are not listed."""
 FEW_NAMES = 5
-"""Of a longer list, how many are given."""
+"""How many names of a longer list are given."""
 
 
 def suggest(word: object, names: Iterable[object]) -> str:

@@ -149,7 +149,7 @@ def group_by_model(
     """Return the runs of each model by its name, and what the reader should know of the names.
 
     Runs are of one model if name, weights, and all else that decides a prediction are the same.
-    Models whose runs share a name are told apart by their folders.
+    Models whose runs share a name are distinguished by their folders.
     """
     groups: dict[tuple[object, ...], list[RunFolder]] = {}
     for folder in folders:
@@ -177,7 +177,7 @@ def _model_of(folder: RunFolder, models: dict[str, list[RunFolder]]) -> str:
 
 
 def _tails(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest ends of paths that tell them apart, without the end they share."""
+    """Return the shortest ends of paths that distinguish them, without the end they share."""
     parts = [path.resolve().parts for path in paths]
     while len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]

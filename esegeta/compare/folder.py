@@ -45,7 +45,7 @@ class RunFolder:
 
     @property
     def weights_sha256(self) -> str:
-        """Of the network's weights."""
+        """Hash of the network's weights."""
         return str(self.record.get("weights_sha256") or "")
 
     @property

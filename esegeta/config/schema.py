@@ -20,7 +20,7 @@ WHOLE_IMAGE = "image"
 
 
 class AggregateKeys(Keys):
-    """By which atlases maps are summed up; without any, by channel alone."""
+    """The atlases that maps are summed over; without any, only channels."""
 
     atlases: dict[Name, str] = Field(default_factory=dict)
     names: dict[Name, dict[LabelInteger, str]] = Field(default_factory=dict)

@@ -45,7 +45,7 @@ UNIT_KEYS = ("layer", "channel")
 """Keys that belong to `of: unit`, which needs both."""
 
 LABELLESS = ("roi", "box", "point", "all")
-"""Regions that are of no label."""
+"""Regions without a label."""
 
 
 class TargetKeys(Keys):

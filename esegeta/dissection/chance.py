@@ -32,7 +32,7 @@ class Chance(ABC):
 
     Args:
         samples: draws D; p is at least 1 / (D + 1).
-        seed: for the draws.
+        seed: random seed for the draws.
     """
 
     samples: int = 1000

@@ -58,7 +58,7 @@ def gradient_magnitude(data: Image, spacing_mm: tuple[float, ...]) -> Image:
 class RandomMap(Explainer):
     """Standard normal noise, independent of the network and the image: a null competitor.
 
-        a ~ N(0, 1) at each voxel of each channel, blurred if told to
+        a ~ N(0, 1) at each voxel of each channel, blurred if `sigma_mm` says so
 
     A score that cannot separate a method from this one says nothing about the method. The sign
     means nothing.
@@ -66,7 +66,7 @@ class RandomMap(Explainer):
     Args:
         sigma_mm: width of a Gaussian blur, for a random map as smooth as those of a method; the
             noise is standard normal again afterwards.
-        seed: for the noise.
+        seed: random seed for the noise.
 
     Source: the random ranking of Hooker et al., A Benchmark for Interpretability Methods in Deep
     Neural Networks, 2019, section 4.

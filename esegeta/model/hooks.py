@@ -24,7 +24,7 @@ from esegeta.errors import LayerError
 from esegeta.model.layers import LayerRun, describe_output, find_layers, first_tensor
 
 Change = Callable[[Tensor], Tensor]
-"""From a layer's output for a batch of windows to what the rest of the network shall see."""
+"""Maps a layer's output for a batch of windows to what the rest of the network sees."""
 
 
 Act = Callable[[LayerRun], object]

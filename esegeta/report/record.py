@@ -23,11 +23,11 @@ NOT_OF_BIDS = (
     "*_curves.png",
     "dissection/",
 )
-"""What the validator of BIDS shall pass over."""
+"""What the BIDS validator ignores."""
 
 
 def write_dataset_files(root: Path, name: str) -> None:
-    """Write what makes the folder a BIDS derivative, and what its validator shall pass over."""
+    """Write what makes the folder a BIDS derivative, and what its validator ignores."""
     from esegeta import __version__
 
     write_json(

@@ -95,7 +95,7 @@ class EffectiveComplexity(OverParts):
         baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: steps of the search.
         rank_by: `value` or `magnitude` of the map.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
         tolerance: how far the target may move, as a fraction of its change; between 0 and 1.
 
     Source: Nguyen and Martinez, On Quantitative Aspects of Model Interpretability, 2020, section

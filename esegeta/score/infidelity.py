@@ -74,7 +74,7 @@ class Infidelity(Score):
     Args:
         samples: perturbations, at least 2.
         noise: standard deviation of a gaussian I, in standard deviations of the image.
-        seed: for the perturbations.
+        seed: random seed for the perturbations.
         perturbation: `gaussian`, a random `square` (a box in 3D), or random `supervoxels`.
         side_mm: side of the square.
         features: parts to use instead of supervoxels; a random tenth of them is replaced.

@@ -93,7 +93,7 @@ class Deletion(_AlongCurve):
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (deletion); Samek et al., 2017 (selectivity, by
     regions). Here the curve is scaled to the two ends, so that cases can be compared.
@@ -122,7 +122,7 @@ class Insertion(_AlongCurve):
         baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from nothing to the whole image.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (insertion, into a blurred image).
     """
@@ -153,7 +153,7 @@ class Road(_AlongCurve):
         baseline: noisy_linear, or a block with its noise.
         steps: from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
     2022, sections 4.2 and 4.3; here of the target, with a stencil for three axes in mm.
@@ -191,7 +191,7 @@ class DiceDrop(OverParts):
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing; each is a prediction of the windows it touches.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
 
     Source: the deletion of Petsiuk et al., RISE, 2018, with Dice in place of the probability.
     """

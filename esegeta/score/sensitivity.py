@@ -73,7 +73,7 @@ class SensitivityMax(Sensitivity):
     Args:
         radius: radius of the box, in standard deviations of the image.
         samples: uniform draws from the box; each costs one explanation.
-        seed: for the draws.
+        seed: random seed for the draws.
 
     Raises:
         MapError: the map of a perturbed image is not finite.
@@ -102,7 +102,7 @@ class SensitivityAvg(Sensitivity):
     Args:
         radius: radius of the box, in standard deviations of the image.
         samples: uniform draws from the box; each costs one explanation.
-        seed: for the draws.
+        seed: random seed for the draws.
 
     Raises:
         MapError: the map of a perturbed image is not finite.

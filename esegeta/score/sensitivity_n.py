@@ -32,7 +32,7 @@ class SensitivityN(Score):
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         sizes: how many values of n.
         samples: random sets of each size, at least 3.
-        seed: for the sets.
+        seed: random seed for the sets.
 
     Source: Ancona et al., Towards Better Understanding of Gradient-based Attribution Methods,
     2018, definition 1; here over parts, since single voxels of a volume change nothing.

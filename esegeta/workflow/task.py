@@ -21,7 +21,7 @@ class Fault:
 
     Args:
         message: what was wrong and what to do.
-        is_bug: not for the user to mend.
+        is_bug: not for the user to fix.
         traceback: of a bug.
     """
 
@@ -124,7 +124,7 @@ class Ended:
 
     @property
     def is_bug(self) -> bool:
-        """Whether it failed with something that is not the user's to mend."""
+        """Whether it failed with something that is not the user's to fix."""
         return self.fault is not None and self.fault.is_bug
 
     @property

@@ -22,7 +22,7 @@ from esegeta.explain.windowed import sum_over_windows
 from esegeta.predict import Cotangent, Pieces, require_graph
 
 TARGET_NODES = 32
-"""Of the quadrature along the logits, for targets that are not linear in them."""
+"""Nodes of the quadrature along the logits, for targets that are not linear in them."""
 
 
 @dataclass(frozen=True)

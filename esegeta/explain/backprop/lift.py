@@ -37,7 +37,7 @@ from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, 
 from esegeta.model import inside_checkpoint
 
 NODES = 16
-"""Of the quadrature along the line of functions that have no closed form."""
+"""Nodes of the quadrature along the line of functions that have no closed form."""
 
 SMOOTH: tuple[Call, ...] = (
     *(F.softmax, torch.softmax, Tensor.softmax, F.softmin, F.normalize, F.rms_norm, F.glu),

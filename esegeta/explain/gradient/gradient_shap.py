@@ -37,7 +37,7 @@ class GradientShap(Explainer):
         baselines: zero, mean, minimum, blur or image files; all have equal weight.
         samples: draws over all baselines; even where `spread` is asked for.
         noise: standard deviation of e, in standard deviations of the image.
-        seed: for the draws.
+        seed: random seed for the draws.
         spread: also return the standard error of the map: (0, 1) has half as many parts, with two
             draws in each, and their difference gives the error.
         tolerance: relative gap above which the map carries a warning.

@@ -134,7 +134,7 @@ def no_part(name: str) -> LayerError:
 
 
 Prepare = Callable[[Pieces], Change]
-"""From windows to what shall be done to the layer's output for them."""
+"""Maps windows to what is done to the layer's output for them."""
 
 
 def value_changed(objective: Objective, site: Site, prepare: Prepare) -> float:

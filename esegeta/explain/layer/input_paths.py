@@ -72,8 +72,8 @@ class InternalInfluence(LayerMethod):
 
     Activations are not multiplied in: the map shows how strongly the target depends on the layer.
     Positive: more activation at the position raises the target. Unit: target per unit of
-    activation, of all the layer's units together; sums are kept on the way to voxels, and what lies on padding goes to
-    the nearest voxels of the volume.
+    activation, of all the layer's units together; sums are kept on the way to voxels, and
+    what lies on padding goes to the nearest voxels of the volume.
 
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.

@@ -161,7 +161,7 @@ class LayerGradientShap(LayerMethod):
         baselines: zero, mean, minimum, blur or image files; one is drawn for each sample.
         samples: number of points.
         noise: standard deviation of e, in standard deviations of the image.
-        seed: for the draws.
+        seed: random seed for the draws.
         spread: also return the standard error of the map.
 
     Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,

@@ -21,7 +21,7 @@ FeatureKind = Literal["blocks", "supervoxels", "channels", "atlas"]
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The features of one volume: regions, times channels where these are told apart.
+    """The features of one volume: regions, times channels where these are separate.
 
     Feature `g * num_regions + r` is region r in group g of the channels.
 

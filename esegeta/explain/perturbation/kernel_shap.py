@@ -35,7 +35,7 @@ class KernelShap(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: coalitions, besides none and all; the smallest and largest are all taken where
             there is room, the rest are drawn in pairs of a coalition and its complement.
-        seed: for the draws.
+        seed: random seed for the draws.
         spread: also give the standard error, by the sandwich over drawn pairs.
 
     Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, theorem

@@ -43,7 +43,7 @@ class Lime(OverFeatures):
             deviations of v.
         distance: D of z from all: `cosine`, 1 - sqrt(share kept), or `hamming`, the share left out.
         width: width of the kernel, in distances.
-        seed: for the coalitions.
+        seed: random seed for the coalitions.
         spread: also give the standard error, by 100 bootstraps of the coalitions.
 
     Source: Ribeiro et al., "Why Should I Trust You?", 2016, equations 1 and 2, fitted by

@@ -30,10 +30,10 @@ from esegeta.explain.perturbation.mask_grid import (
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
 
 FIRMER = 1.2
-"""By what factor the weight of Dice rises while it is below tau, and falls while it is above."""
+"""Factor by which the weight of Dice rises while Dice is below tau, and falls while above."""
 
 MOMENTUM = 0.5
-"""Less than is usual: a mask that fell below tau shall turn round soon."""
+"""Less than is usual, so that a mask that fell below tau turns round soon."""
 
 THRESHOLDS = tuple(tenths / 10 for tenths in range(9, 0, -1))
 """Where the mask is cut, from few voxels to many, until the voxels above suffice by themselves."""

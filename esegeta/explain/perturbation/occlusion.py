@@ -94,7 +94,7 @@ class Occlusion(Explainer):
         return Cost.of(1, over="touched", per="box")
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the map; its channels are told apart unless replaced together."""
+        """Return the map; its channels are separate unless replaced together."""
         volume = objective.volume
         box, stride = self._lengths(objective)
         patches = list_patches(volume.grid.shape, box, stride, self._channel_slices(objective))

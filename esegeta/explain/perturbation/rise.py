@@ -40,7 +40,7 @@ class Rise(Explainer):
         samples: number of masks N.
         cell_mm: side of a cell of the smooth masks.
         keep: probability p that a cell or feature is kept.
-        seed: for the masks.
+        seed: random seed for the masks.
         spread: also give the standard error over masks, as for a covariance.
 
     Source: Petsiuk et al., RISE, 2018, equation 6; there the baseline is zero and the mean of R is

@@ -87,7 +87,7 @@ class ShapleyValueSampling(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of orders; each runs, for each feature, the windows that it touches.
         antithetic: follow each order by its reverse, which lowers the variance.
-        seed: for the orders.
+        seed: random seed for the orders.
         spread: also give the standard error, from orders (or pairs of them) as the sample.
 
     Source: Castro et al., Polynomial Calculation of the Shapley Value Based on Sampling, 2009;

@@ -27,7 +27,7 @@ class UndefinedError(Exception):
 
 
 TOUCHES_MM = 1e-6
-"""By so much may a distance be too long for rounding."""
+"""A distance may be too long by this much from rounding."""
 
 
 def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
@@ -85,7 +85,7 @@ class Localisation(Score):
         """
 
     def structure(self, attribution: Attribution) -> Mask:
-        """Return the voxels that the map is held against, on the map's device.
+        """Return the voxels that the map is compared with, on the map's device.
 
         Raises:
             UndefinedError: there are none, or nothing lies outside of them.

@@ -158,7 +158,7 @@ class OverParts(Score):
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
-        seed: for the order of ties.
+        seed: random seed for the order of ties.
     """
 
     features: Features | str = "supervoxels"

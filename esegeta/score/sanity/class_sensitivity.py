@@ -26,7 +26,7 @@ MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_si
 """How alike the map is to that of another label."""
 
 SUFFIXES = {"spearman": "", "cosine": "_cosine"}
-"""Of the figures' names."""
+"""Suffixes of the figures' names."""
 
 
 @dataclass(frozen=True)

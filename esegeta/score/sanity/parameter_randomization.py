@@ -42,7 +42,7 @@ SUFFIXES = {
     "ssim": "_ssim",
     "hog": "_hog",
 }
-"""Of the figures' names."""
+"""Suffixes of the figures' names."""
 
 X_LABELS: dict[LayerOrder, str] = {
     "cascading": "random up to this layer, from the output",
@@ -63,7 +63,7 @@ class ParameterRandomization(Score):
     Args:
         modes: cascading, independent or both; the other's figures are NaN.
         max_layers: evenly chosen, first and last included; each costs an explanation per mode.
-        seed: for the weights.
+        seed: random seed for the weights.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, 2018, section 3; there |a| is ranked
     too. Over a segmentation that ranks how far a voxel is from the target, as any network would.
@@ -169,7 +169,7 @@ class EfficientMprt(Score):
 
     Args:
         bins: bins of the histogram.
-        seed: for the random weights.
+        seed: random seed for the random weights.
 
     Source: Hedström et al., Sanity Checks Revisited: An Exploration to Repair the Model Parameter
     Randomisation Test, 2024, section 4.2.

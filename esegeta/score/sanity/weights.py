@@ -127,7 +127,7 @@ class RandomWeights:
         predictor: of the whole network.
         target: frozen; of the layers, those that it reads are found.
         volume: what is explained.
-        seed: for the weights.
+        seed: random seed for the weights.
 
     Raises:
         ModelError: the network cannot be copied, or has no weights that the target depends on.

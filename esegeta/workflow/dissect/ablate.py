@@ -42,7 +42,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Question:
-    """The best units of a concept in a layer, and the random ones that they are held against."""
+    """The best units of a concept in a layer, and the random ones that they are compared with."""
 
     concept: str
     best: Trial

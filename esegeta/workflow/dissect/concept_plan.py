@@ -37,7 +37,7 @@ class ConceptPlan:
     """The concepts of a dissection and the files that they come from.
 
     Args:
-        concepts: what units are held against.
+        concepts: what units are compared with.
         helpers: labels that concepts are made of and that are no concepts themselves.
         files: pattern of the mask file, by concept.
         basis: for paths and cases.

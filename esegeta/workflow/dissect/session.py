@@ -63,7 +63,7 @@ class Session:
 
     Args:
         dissection: what is done.
-        listener: hears of windows that went through the network.
+        listener: told of windows that went through the network.
     """
 
     def __init__(self, dissection: Dissection, listener: Listener) -> None:
