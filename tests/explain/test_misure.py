@@ -1,4 +1,4 @@
-"""MiSuRe keeps Dice at tau with the smallest region it finds; refuses where that means nothing."""
+"""MiSuRe keeps Dice only at tau with the smallest region it finds; refuses where that means nothing."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_what_means_nothing_is_refused() -> None:
     target = frozen(model, image, everywhere())
     with pytest.raises(TargetError, match="not about one label"):
         MiSuRe().explain(model, image, (everywhere() * 2.0 - everywhere()))
-    with pytest.raises(MapError, match="the baseline alone keeps Dice at"):
+    with pytest.raises(MapError, match="the baseline alone keeps Dice only at"):
         bright = image.with_data(image.data + 0.35)
         MiSuRe(baseline="mean", tau=0.25).explain(
             model, bright, frozen(model, bright, everywhere())
@@ -167,6 +167,6 @@ def test_what_means_nothing_is_refused() -> None:
     with pytest.raises(EmptyTargetError):
         dark = image.with_data(torch.zeros_like(image.data))
         MiSuRe().explain(model, dark, frozen(model, dark, everywhere()))
-    with pytest.raises(MapError, match="even the whole image keeps Dice at"):
+    with pytest.raises(MapError, match="even the whole image keeps Dice only at"):
         other = image.with_data(image.data.flip(1))
         MiSuRe(baseline="zero", cell=2).explain(model, other, target)

@@ -57,7 +57,7 @@ def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
     text = lab.validate().stdout
     assert note in text
     assert "dissection.concepts.y: 8, 9 are not among the labels" in text
-    assert text.count("of the labels (") == 2
+    assert text.count("among the labels (") == 2
     lab.keys["dissection"].update(chance={"samples": 9}, figures={"units": 0})
     result = esegeta("dissect", lab.write())
     assert result.exit_code == 0
