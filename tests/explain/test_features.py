@@ -69,7 +69,7 @@ def test_an_atlas_on_another_grid_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_an_empty_atlas_is_refused() -> None:
-    with pytest.raises(DataError, match="no feature"):
+    with pytest.raises(DataError, match="not a feature"):
         Features(labels=torch.zeros(2, 3, dtype=torch.int64)).of(volume((2, 3)))
 
 

@@ -225,7 +225,7 @@ def test_the_cost_is_what_it_says(ndim: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"baselines": ()}, "none is given"),
+        ({"baselines": ()}, "baselines: at least one is needed"),
         ({"baselines": ("blurr",)}, '"blurr" is not known'),
         ({"samples": 1}, "1 for 2 baselines"),
         ({"samples": 3, "spread": True}, "and a standard error; use at least 4"),

@@ -375,7 +375,7 @@ class BiasFreeSmall(nn.Module):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"rule": "gamma", "composite": "deep_taylor"}, "two choices"),
+        ({"rule": "gamma", "composite": "deep_taylor"}, "exclude each other"),
         ({"epsilon": 0.0}, "epsilon: 0 must be above 0"),
         ({"gamma": -1.0}, "gamma: -1 not below 0"),
         ({"alpha": 2.0, "beta": 0.5}, "alpha - beta must be 1"),

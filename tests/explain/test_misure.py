@@ -1,4 +1,4 @@
-"""MiSuRe keeps Dice only at tau with the smallest region it finds; refuses where that means nothing."""
+"""MiSuRe keeps Dice at tau with the smallest region it finds; refuses where that means nothing."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_what_means_nothing_is_refused() -> None:
     target = frozen(model, image, everywhere())
     with pytest.raises(TargetError, match="not about one label"):
         MiSuRe().explain(model, image, (everywhere() * 2.0 - everywhere()))
-    with pytest.raises(MapError, match="the baseline alone keeps Dice only at"):
+    with pytest.raises(MapError, match="the baseline alone keeps Dice at"):
         bright = image.with_data(image.data + 0.35)
         MiSuRe(baseline="mean", tau=0.25).explain(
             model, bright, frozen(model, bright, everywhere())

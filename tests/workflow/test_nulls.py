@@ -68,7 +68,7 @@ def test_those_that_are_listed_stay_as_they_are(tmp_path: Path) -> None:
     methods, notes = join_null_competitors(load_config(lab.write()))
     assert list(methods) == ["smooth", "saliency", "edge_map"]
     assert methods["smooth"] == RandomMap(5, seed=3)
-    assert notes == ("random_map_baseline: edge_map are added to the methods, as maps to beat",)
+    assert notes == ("random_map_baseline: edge_map added to the methods, as maps to beat",)
     lab.keys["methods"].append("edge_map")
     methods, notes = join_null_competitors(load_config(lab.write()))
     assert list(methods) == ["smooth", "saliency", "edge_map"]

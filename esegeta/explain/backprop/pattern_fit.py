@@ -97,7 +97,7 @@ class Patterns:
         """
         if self.network_sha256 != network_sha256(predictor.network):
             raise ModelError(
-                "the patterns were fitted on a network with other weights",
+                "the patterns were fitted on a network with different weights",
                 hint="leave `patterns` out to fit them anew",
             )
 

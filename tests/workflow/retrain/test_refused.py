@@ -85,7 +85,7 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
         "retrain.loss: DiceLoss gives",
         "reduction",
     ),
-    "random": (_id("random"), "name: saliency", 'the id "random" is taken', "`id`"),
+    "random": (_id("random"), "name: saliency", 'the id "random" is reserved', "`id`"),
     "mean": (
         lambda config: config.update(labels={1: "mean"}, targets=[{"label": 1, "over": "all"}]),
         "labels:",
@@ -97,10 +97,10 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
             ["random_map", {"name": "saliency", "id": "reference"}]
         ),
         "name: saliency",
-        'the id "reference" is taken',
+        'the id "reference" is reserved',
         "`id`",
     ),
-    "reference": (_id("reference"), "name: saliency", 'the id "reference" is taken', "`id`"),
+    "reference": (_id("reference"), "name: saliency", 'the id "reference" is reserved', "`id`"),
 }
 
 
