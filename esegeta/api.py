@@ -73,7 +73,7 @@ class SegmentationModel(Predictor):
         if label is not None:
             self.labels.channel(label)
         elif of != "unit":
-            raise TargetError("label: none is given", hint='such as model.target("liver")')
+            raise TargetError("label: no label is given", hint='such as model.target("liver")')
         over = default_region(of) if over is None else over
         if isinstance(over, str) and over not in REGIONS:
             raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
@@ -97,7 +97,9 @@ class SegmentationModel(Predictor):
         if of in WHOLE_MAP:
             for key, word, usual in (("reduce", reduce, "sum"), ("mask", mask, "frozen")):
                 if word != usual:
-                    raise TargetError(f"of: {of} is of the whole map; it has no {key}: {word}")
+                    raise TargetError(
+                        f"of: {of} describes the whole map; it takes no {key}: {word}"
+                    )
             return DiceTarget(label, over=region) if of == "dice" else VolumeTarget(label, region)
         return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
 
@@ -181,7 +183,7 @@ def load_label_map(
     labels = read_label_map(Path(path), volume, Preprocess(orientation, spacing))
     if tuple(labels.shape) != volume.grid.shape:
         raise GridError(
-            f"{path}: {shape_text(tuple(labels.shape))} voxels for a volume of "
+            f"{path}: {shape_text(tuple(labels.shape))} voxels, but the volume has "
             f"{shape_text(volume.grid.shape)}",
             hint="give orientation and spacing_mm as for the image",
         )

@@ -27,7 +27,7 @@ from collections.abc import Iterable
 
 
 class EsegetaError(Exception):
-    """Base of every error that a user can mend; `hint` says how."""
+    """Base of every error that a user can fix; `hint` says how."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -101,7 +101,7 @@ class OutputError(EsegetaError):
 MOST_NAMES = 20
 """More names than these are not listed."""
 FEW_NAMES = 5
-"""Of a longer list, how many are given."""
+"""How many names of a longer list are given."""
 
 
 def suggest(word: object, names: Iterable[object]) -> str:
@@ -123,8 +123,8 @@ def suggest(word: object, names: Iterable[object]) -> str:
             return matcher.ratio()
 
         nearest = sorted(known, key=likeness, reverse=True)[:FEW_NAMES]
-        return f"known are: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
-    return "known are: " + ", ".join(known) if known else "none are known"
+        return f"choose from: {', '.join(nearest)}, and {len(known) - FEW_NAMES} more"
+    return "choose from: " + ", ".join(known) if known else "none are known"
 
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")

@@ -51,7 +51,7 @@ def stopped_by_signals() -> Iterator[None]:
     """Raise `Stopped` in the block when the process is interrupted or terminated.
 
     A second signal while the first one is being dealt with ends the process at once. Blocks may
-    be nested. Outside the main thread, where Python hears no signals, nothing changes.
+    be nested. Outside the main thread, where Python receives no signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

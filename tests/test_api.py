@@ -163,7 +163,7 @@ UNIT = {"of": "unit", "layer": "model.0", "channel": 1}
         ({**UNIT, "mask": "live"}, TargetError, "has no mask: live"),
         ({**UNIT, "over": "predicted"}, TargetError, "over: predicted needs a label"),
         ({**UNIT, "of": "logit", "label": 1}, TargetError, "belong to of: unit, not of: logit"),
-        ({}, TargetError, "label: none is given"),
+        ({}, TargetError, "label: no label is given"),
     ],
 )
 def test_units_that_are_not_said_are_refused(
@@ -197,7 +197,7 @@ def test_a_region_that_is_asked_for_is_respected(of: str, model: esegeta.Segment
 def test_whole_maps_have_no_mean_and_no_live_mask(
     of: str, keys: dict[str, str], model: esegeta.SegmentationModel
 ) -> None:
-    with pytest.raises(TargetError, match=f"of: {of} is of the whole map"):
+    with pytest.raises(TargetError, match=f"of: {of} describes the whole map"):
         model.target("liver", of=of, **keys)
 
 
@@ -221,9 +221,9 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
 
 UNKNOWN = {
     "label": ({"label": "livr"}, 'label "livr" is not among the labels; did you mean "liver"?'),
-    "integer": ({"label": 7}, 'label "7" is not among the labels; known are: liver'),
+    "integer": ({"label": 7}, 'label "7" is not among the labels; choose from: liver'),
     "quantity": ({"of": "logits"}, 'of: "logits" is not a quantity; did you mean "logit"?'),
-    "reduce": ({"reduce": "avg"}, 'reduce: "avg" is not known; known are: sum, mean'),
+    "reduce": ({"reduce": "avg"}, 'reduce: "avg" is not known; choose from: sum, mean'),
     "mask": ({"mask": "lve"}, 'mask: "lve" is not known; did you mean "live"?'),
     "region": ({"over": "boundry"}, 'over: "boundry" is not a region; did you mean "boundary"?'),
 }
@@ -247,7 +247,7 @@ REFUSED = {
     "window": ({"window": (9, 8, 8)}, WindowError, "multiple of 2"),
     "labels": ({"labels": {5: "liver"}}, None, None),
     "too many labels": ({"labels": {1: "a", 5: "b", 6: "c"}}, ConfigError, "cannot be matched"),
-    "no labels": ({"labels": {}}, ConfigError, "labels: none given"),
+    "no labels": ({"labels": {}}, ConfigError, "labels: none are given"),
     "overlap": ({"overlap": 1.0}, ConfigError, "outside"),
 }
 

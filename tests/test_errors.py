@@ -44,21 +44,21 @@ def test_nearest_name_is_suggested() -> None:
 
 
 def test_without_a_near_name_all_are_listed() -> None:
-    assert suggest("zebra", ["liver", "spleen"]) == "known are: liver, spleen"
-    assert suggest(7, [1, 2]) == "known are: 1, 2"
+    assert suggest("zebra", ["liver", "spleen"]) == "choose from: liver, spleen"
+    assert suggest(7, [1, 2]) == "choose from: 1, 2"
     assert suggest("liver", []) == "none are known"
 
 
 def test_a_name_that_comes_twice_is_given_once() -> None:
     assert suggest("livr", ["liver", "lung", "liver"]) == 'did you mean "liver"?'
-    assert suggest(9, [1, "x", 1, "x"]) == "known are: 1, x"
+    assert suggest(9, [1, "x", 1, "x"]) == "choose from: 1, x"
 
 
 def test_of_many_names_only_the_least_unlike_are_listed() -> None:
     names = [f"model.{number}.submodule.conv" for number in range(97)]
     assert suggest("model.3.submodul.conv", names).startswith('did you mean "model.3.submodule')
     text = suggest("zzz", [*names, "bz", "z"])
-    assert text.startswith("known are: z, bz, model.0.submodule.conv, model.1.") and text.endswith(
-        ", and 94 more"
-    )
+    assert text.startswith(
+        "choose from: z, bz, model.0.submodule.conv, model.1."
+    ) and text.endswith(", and 94 more")
     assert text.count("model.") == 3

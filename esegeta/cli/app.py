@@ -16,7 +16,7 @@ EXIT_USER = 2
 
 
 class _Group(TyperGroup):
-    """Errors that the user can mend are printed without a traceback and exit with 2."""
+    """Errors that the user can fix are printed without a traceback and exit with 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -48,7 +48,7 @@ Device = Annotated[
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do finished tasks again.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
 
 
 @app.command()
@@ -64,7 +64,7 @@ def run(
     """Run an experiment; finished tasks are skipped.
 
     Exit code 0: all is well. 1: a task failed or carries a warning. 2: nothing succeeded, for a
-    reason that you can mend.
+    reason that you can fix.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
@@ -86,7 +86,7 @@ def dissect(
         typer.Option(
             "--layers",
             metavar="NAME",
-            help="Layers to dissect in place of the config's: a name, several as NAME,NAME or as "
+            help="Layers to dissect instead of the config's: a name, several as NAME,NAME or "
             "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
             "names.",
         ),
@@ -99,17 +99,17 @@ def dissect(
         bool,
         typer.Option(
             "--overwrite",
-            help="Do all of it again. Without it, a finished dissection with the same settings is "
-            "left as it is, one that was stopped goes on, and one with other settings is replaced "
+            help="Do everything again. Without it, a finished dissection with the same settings is "
+            "kept, a stopped one is continued, and one with other settings is replaced "
             "once the new one is ready.",
         ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell which units of a network detect which concepts; goes on where it was stopped.
+    """Find which units of a network detect which concepts; continues where it was stopped.
 
-    Exit code 0: all is well. 1: something failed that you cannot mend. 2: a config or a file
-    failed that you can mend.
+    Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
+    failed that you can fix.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_dissected
@@ -132,7 +132,7 @@ def dissect(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` left.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` wrote.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the comparison.")] = (
         Path("results/compare")
@@ -163,7 +163,7 @@ def retrain(
 ) -> None:
     """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
 
-    The block `retrain` of the config says how; finished networks are not trained again. Exit
+    The `retrain` block of the config says how; finished networks are not trained again. Exit
     codes are those of `run`.
     """
     from esegeta.cli.progress import listen, show_outcome
@@ -192,7 +192,7 @@ def validate(config: ConfigPath, overrides: Overrides = None, device: Device = N
 def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method.")] = None,
 ) -> None:
-    """List the attribution methods, or explain one."""
+    """List the attribution methods, or describe one."""
     from esegeta.cli.catalogue import show_method, show_methods
 
     show_methods() if name is None else show_method(name)
@@ -202,7 +202,7 @@ def methods(
 def scores(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One score.")] = None,
 ) -> None:
-    """List the scores with their ranges and better directions, or explain one."""
+    """List the scores with their ranges and better directions, or describe one."""
     from esegeta.cli.catalogue import show_score, show_scores
 
     show_scores() if name is None else show_score(name)
@@ -246,5 +246,5 @@ def main() -> None:
         with stopped_by_signals():
             app()
     except Stopped as stopped:
-        print(f"{stopped}; the same command again goes on from here", file=sys.stderr)
+        print(f"{stopped}; run the same command again to go on from here", file=sys.stderr)
         sys.exit(stopped.exit_code)

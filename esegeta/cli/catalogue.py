@@ -12,11 +12,11 @@ from esegeta.explain import EXPLAINERS, Explainer
 from esegeta.score import SCORES, Metric
 
 METHOD_FAMILIES = {
-    "gradient": "what the target's gradient by the input says, at the image or along a path to it",
-    "backprop": "rules of their own for going back through layers, in place of the gradient's",
-    "layer": "what a layer inside the network holds, weighted by what the target makes of it",
-    "perturbation": "what becomes of the target when parts of the image are replaced",
-    "null": "maps that know nothing of the network; what does not beat them says nothing",
+    "gradient": "the gradient with respect to the input, at the image or along a path to it",
+    "backprop": "the target passed back through the layers by rules other than the gradient",
+    "layer": "a layer's activations, most of them weighted by their effect on the target",
+    "perturbation": "how the target changes when parts of the image are replaced",
+    "null": "maps that ignore the network; a method that does not beat them shows nothing",
 }
 """Families in the order of the list, with what their methods have in common."""
 
@@ -81,11 +81,11 @@ def needs_of(kind: type[Explainer]) -> str:
 
 
 SCORE_FAMILIES = {
-    "faithfulness": "does the map say what the network uses?",
-    "robustness": "does the map stay when the image hardly changes?",
-    "localisation": "does the map lie where the structure is, and how far around it?",
-    "complexity": "how much is there to look at?",
-    "sanity": "is the map about this model and this label at all?",
+    "faithfulness": "does the map show what the network uses?",
+    "robustness": "does the map stay the same when the image hardly changes?",
+    "localisation": "does the map lie on the structure, and how far does it spread around it?",
+    "complexity": "how concentrated is the map?",
+    "sanity": "does the map depend on this model and this label at all?",
 }
 """Families in the order of the list, with the question that their scores answer."""
 

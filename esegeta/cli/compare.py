@@ -31,7 +31,7 @@ def show_study(study: Study, root: Path, *, quiet: bool) -> None:
     if failures:
         others = len(failures) - degenerate
         print(
-            f"warning: {degenerate} degenerate maps are excluded and {others} other units failed; "
+            f"warning: {degenerate} degenerate maps are excluded and {others} other tasks failed; "
             f"they are named in {root / 'report.md'}",
             file=sys.stderr,
         )
@@ -47,7 +47,7 @@ def show_study(study: Study, root: Path, *, quiet: bool) -> None:
         print("no ranks: no score has two competitors that can be ranked")
     print(nulls_sentence(study))
     print(testing_sentence(study))
-    print(f"leaderboard in {root / 'leaderboard.md'}; how it came about in {root / 'report.md'}")
+    print(f"leaderboard in {root / 'leaderboard.md'}; details in {root / 'report.md'}")
 
 
 def _leaderboard(study: Study) -> Table:

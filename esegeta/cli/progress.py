@@ -24,7 +24,7 @@ from rich.table import Table
 from esegeta.workflow import Ended, Listener, Outcome, Silence
 
 SECONDS_BETWEEN_LINES = 30
-WORDS = {"done": "done", "skipped": "skipped (finished before)", "failed": "FAILED"}
+WORDS = {"done": "done", "skipped": "skipped (already finished)", "failed": "FAILED"}
 
 
 class PlainLines:
@@ -45,11 +45,11 @@ class PlainLines:
         """Print a note."""
         print(f"note: {text}", flush=True)
 
-    def expect(self, units: int) -> None:
-        """Count on more units."""
-        self._total += units
+    def expect(self, tasks: int) -> None:
+        """Count on more tasks."""
+        self._total += tasks
 
-    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+    def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
         """Say what is being worked on."""
         self._name, self._windows, self._expected = name, 0, windows or 0
         self._start = self._last = self._clock()
@@ -81,9 +81,9 @@ class PlainLines:
 
 
 class Bars:
-    """A bar of units with time left, one of the running unit's windows, and a line an end above.
+    """A bar of tasks with the time left, one of the running windows, and a line above for each end.
 
-    The bar of units moves with the windows: a unit that is half done is half a unit.
+    The bar of tasks moves with the windows: a task that is half done is half a task.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -98,14 +98,14 @@ class Bars:
         """Print a note above the bar."""
         self._progress.console.print(f"[yellow]note:[/] {escape(text)}")
 
-    def expect(self, units: int) -> None:
+    def expect(self, tasks: int) -> None:
         """Lengthen the bar."""
-        self._total += units
+        self._total += tasks
         self._progress.update(self._task, total=self._total)
 
-    def begin(self, name: str, units: int = 0, windows: int | None = None) -> None:
+    def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
         """Show what is being worked on, and a bar for its windows."""
-        self._running, self._windows, self._expected = units, 0, windows or 0
+        self._running, self._windows, self._expected = tasks, 0, windows or 0
         self._progress.update(self._task, description=escape(name))
         self._progress.remove_task(self._part)
         self._part = self._new_part(windows)
@@ -163,7 +163,7 @@ def listen(*, quiet: bool) -> Iterator[Listener]:
 def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
     """Print the table of failures and where the results lie."""
     failures = outcome.failures
-    # Many units may have failed of one bug.
+    # Many tasks may have failed from one bug.
     for text in dict.fromkeys(failure.traceback for failure in failures if failure.is_bug):
         print(text, file=sys.stderr)
     if failures and not sys.stderr.isatty():
@@ -172,7 +172,7 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
             print(f"  {failure.name}: {failure.message}", file=sys.stderr)
     elif failures:
         table = Table(title="failures", title_justify="left", show_lines=True)
-        for column in ("unit", "what was wrong"):
+        for column in ("task", "what was wrong"):
             table.add_column(column, overflow="fold")
         for failure in failures:
             table.add_row(escape(failure.name), escape(failure.message))

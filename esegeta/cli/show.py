@@ -116,7 +116,7 @@ def show_dissected(dissected: Dissected, folder: Path) -> None:
         table.add_row(escape(name), *(str(number) for number in numbers), escape(found) or "none")
     console = Console()
     (console if console.is_terminal else Console(width=PLAIN_WIDTH)).print(table)
-    took = "finished before" if dissected.skipped else f"in {dissected.seconds:.1f} s"
+    took = "already finished" if dissected.skipped else f"in {dissected.seconds:.1f} s"
     total = dissected.summary["named_units"], dissected.summary["units"]
     print(f"{total[0]} of {total[1]} units named, {took}; results in {folder}")
 

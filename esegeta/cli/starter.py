@@ -9,8 +9,8 @@ from esegeta.errors import OutputError
 STARTER = """\
 # An esegeta experiment. Check it with `esegeta validate`, run it with `esegeta run`.
 version: 1
-name: liver                          # the results lie in <output>/<name>
-output: results                      # made where you are, not beside this file
+name: liver                          # results are written to <output>/<name>
+output: results                      # relative to the working directory, not to this file
 seed: 0
 device: auto                         # auto | cpu | cuda | cuda:1
 model:
@@ -35,16 +35,16 @@ methods:                             # `esegeta methods` lists them all
   - {name: integrated_gradients, steps: 32, baseline: blur}
 scores:                              # `esegeta scores` lists them all
   - infidelity
-# dissection:                        # which units are which anatomy: `esegeta dissect`
+# dissection:                        # which units detect which anatomy: `esegeta dissect`
 #   layers: all                      # or a list of names; `esegeta layers` prints them
-#   concepts:                        # of each case's `label` file
+#   concepts:                        # taken from each case's `label` file
 #     liver: 1                       # a label integer, or a list of them
 #     liver_surface: {boundary_of: liver, within_mm: 3}
 #     elsewhere: {not_of: liver}
-#   quantile: 0.005                  # a unit's mask is where it is in its largest half percent
-#   min_iou: 0.04                    # units below that have no name
+#   quantile: 0.005                  # a unit's mask is its largest half percent of activations
+#   min_iou: 0.04                    # units below it are not named
 #   chance: {kind: shift, samples: 1000}   # kind: shift | permutation
-#   ablation: false                  # true: what becomes of Dice without the best units
+#   ablation: false                  # true: how Dice changes without the best units
 #   trails: false                    # true: how units lead to labels
 """
 
@@ -56,7 +56,7 @@ def write_starter(path: Path) -> None:
         OutputError: the file is there already, or cannot be written.
     """
     if path.exists():
-        raise OutputError(f"{path}: is there already", hint="name another file")
+        raise OutputError(f"{path}: already exists", hint="name another file")
     try:
         path.write_text(STARTER, encoding="utf-8")
     except OSError as error:

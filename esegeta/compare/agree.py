@@ -28,7 +28,7 @@ def require_same_scores(folders: Sequence[RunFolder]) -> None:
         name = folder.score_names[identity]
         raise RunError(
             f'score "{identity}" was computed with different parameters: {differing}; such '
-            "numbers do not belong in one table",
+            "values cannot share a table",
             hint=f"give it an id of its own in one run, as in `{{name: {name}, "
             f"id: {identity}_2, ...}}`, and run that again, or compare the runs apart",
         )
@@ -72,8 +72,8 @@ def require_same_images(folders: Sequence[RunFolder]) -> None:
     """
     for case, first, second in _other_images(folders):
         raise RunError(
-            f'case "{case}" is another image in {second.path} than in {first.path}: their input '
-            "files have no content in common",
+            f'case "{case}" is a different image in {second.path} than in {first.path}: their '
+            "input files have nothing in common",
             hint="give the case of one run another `name` and run it again",
         )
 
@@ -86,7 +86,7 @@ def notes_between_models(models: Mapping[str, Sequence[RunFolder]]) -> list[str]
         for identity, _, differing in _disagreements(folders, "methods", _methods)
     ]
     notes += [
-        f'case "{case}" is another image in {second.path} than in {first.path}: models are '
+        f'case "{case}" is a different image in {second.path} than in {first.path}: models are '
         "paired on different images"
         for case, first, second in _other_images(folders)
     ]
@@ -125,7 +125,7 @@ def _disagreements(
 
 
 def _other_images(folders: Iterable[RunFolder]) -> Iterator[tuple[str, RunFolder, RunFolder]]:
-    """Yield case and runs wherever a case's input files have no content in common."""
+    """Yield case and runs wherever a case's input files have nothing in common."""
     seen: dict[str, tuple[RunFolder, set[str]]] = {}
     for folder in folders:
         for case in dict.fromkeys(row.case for row in folder.rows):
@@ -149,7 +149,7 @@ def group_by_model(
     """Return the runs of each model by its name, and what the reader should know of the names.
 
     Runs are of one model if name, weights, and all else that decides a prediction are the same.
-    Models whose runs share a name are told apart by their folders.
+    Models whose runs share a name are distinguished by their folders.
     """
     groups: dict[tuple[object, ...], list[RunFolder]] = {}
     for folder in folders:
@@ -177,7 +177,7 @@ def _model_of(folder: RunFolder, models: dict[str, list[RunFolder]]) -> str:
 
 
 def _tails(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest ends of paths that tell them apart, without the end they share."""
+    """Return the shortest ends of paths that distinguish them, without the end they share."""
     parts = [path.resolve().parts for path in paths]
     while len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]
@@ -190,11 +190,14 @@ def _tails(paths: Sequence[Path]) -> list[str]:
 
 def _told_apart(first: RunFolder, other: RunFolder) -> str:
     if first.weights_sha256 != other.weights_sha256:
-        why = "other weights"
+        why = "different weights"
     else:
         keys = differing_keys(first.model_parts, other.model_parts)
-        why = f"the same weights, but another {', '.join(keys)}"
-    return f"{other.path} has the name of {first.path} and {why}: two models, told apart by folder"
+        why = f"the same weights, but a different {', '.join(keys)}"
+    return (
+        f"{other.path} has the name of {first.path} and {why}: treated as two models, named by "
+        "folder"
+    )
 
 
 def _same_weights(models: dict[str, list[RunFolder]]) -> list[str]:
@@ -206,6 +209,7 @@ def _same_weights(models: dict[str, list[RunFolder]]) -> list[str]:
         first = seen.setdefault(folder.weights_sha256, folder)
         if folder.weights_sha256 and first.name != folder.name:
             notes.append(
-                f"{folder.path} and {first.path} hold the same weights under two names: two models"
+                f"{folder.path} and {first.path} hold the same weights under two names: "
+                "treated as two models"
             )
     return notes

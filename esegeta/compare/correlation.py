@@ -1,4 +1,4 @@
-"""Do scores agree? Spearman's rank correlation between every two of them, over units."""
+"""Do scores agree? Spearman's rank correlation between every two of them, over tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from esegeta.compare.merge import Competitor, ScoreColumn
 from esegeta.compare.score_table import ScoreTable
 
 FEWEST_UNITS = 3
-"""Of two values the correlation is always 1 or -1."""
+"""With two values the correlation is always 1 or -1."""
 
 ComparedPlace = tuple[Competitor, str, str]
 
@@ -49,10 +49,10 @@ class Correlation:
 
 
 def correlate(tables: Sequence[ScoreTable]) -> tuple[Correlation, ...]:
-    """Correlate every two scores over the units that both have a value for.
+    """Correlate every two scores over the tasks that both have a value for.
 
-    Pooled over all units, two scores also agree if both only tell large targets from small ones;
-    within a case and target the methods alone differ.
+    Pooled over all tasks, two scores also agree if both only separate large targets from
+    small ones; within a case and target the methods alone differ.
     """
     known = {table.kind: _values(table) for table in tables}
     return tuple(
@@ -60,7 +60,7 @@ def correlate(tables: Sequence[ScoreTable]) -> tuple[Correlation, ...]:
     )
 
 
-def spearman(x: Float[np.ndarray, " units"], y: Float[np.ndarray, " units"]) -> float:
+def spearman(x: Float[np.ndarray, " tasks"], y: Float[np.ndarray, " tasks"]) -> float:
     """Return Spearman's rho, ties having the mean of their ranks; NaN where it is undefined."""
     if len(x) < FEWEST_UNITS:
         return float("nan")
@@ -71,7 +71,7 @@ def spearman(x: Float[np.ndarray, " units"], y: Float[np.ndarray, " units"]) -> 
 
 def _values(table: ScoreTable) -> dict[ComparedPlace, float]:
     return {
-        (table.competitors[column], *table.units[row]): float(table.values[row, column])
+        (table.competitors[column], *table.pairs[row]): float(table.values[row, column])
         for row, column in zip(*np.nonzero(table.defined), strict=True)
     }
 

@@ -34,7 +34,7 @@ def box_pages(study: Study) -> Iterator[tuple[str, BoxPage]]:
                 for method in methods
                 if any(one.method == method for score in part for one in score.summaries)
             )
-            title = f"{family.capitalize()}: values over units (case and target)"
+            title = f"{family.capitalize()}: values over cases and targets"
             yield name, BoxPage(title, models, shown, nulls, tuple(map(_panel, part)))
 
 
@@ -46,7 +46,7 @@ def rank_diagrams(study: Study) -> Iterator[tuple[str, RankDiagram]]:
 
 
 def correlation_map(study: Study) -> HeatMap:
-    """Return the correlations of all scores: pooled below the diagonal, within units above it."""
+    """Return the correlations of all scores: pooled below the diagonal, within targets above it."""
     kinds = [score.kind for score in study.scores]
     place = {kind: number for number, kind in enumerate(kinds)}
     values = np.full((len(kinds), len(kinds)), np.nan)
@@ -56,9 +56,9 @@ def correlation_map(study: Study) -> HeatMap:
         values[row, column] = one.turn * one.rho
         values[column, row] = one.turn * one.rho_within
     title = (
-        "Do scores agree? Below the diagonal over all units, above it across the methods\n"
+        "Do scores agree? Below the diagonal over all tasks, above it across the methods\n"
         "within a case and target (mean). Signs are turned so that red is agreement on what is\n"
-        "better; of a score that has no better direction (–), high counts as better."
+        "better; for a score without a better direction (–), high counts as better."
     )
     names = tuple(f"{kind.name} {ARROWS[kind.better]}" for kind in kinds)
     return HeatMap(title, names, tuple(kind.family for kind in kinds), values)
@@ -80,9 +80,9 @@ def _diagram(study: Study, score: ScoreResult) -> RankDiagram:
     names = tuple(study.merged.label(one) for one in ordered)
     nulls = frozenset(study.merged.label(one) for one in ordered if one.null)
     differ = (
-        "Bars join what Nemenyi's test does not tell apart at 0.05."
+        "Bars join competitors that Nemenyi's test does not separate at 0.05."
         if found.p < ALPHA
-        else "Friedman's test finds no difference; none is looked for between pairs."
+        else "Friedman's test finds no difference, so pairs are not compared."
     )
     title = (
         f"{_head(score.kind)}: mean ranks over {len(ranking.cases)} cases\n"

@@ -21,14 +21,15 @@ MOST_LINES = 40
 """Lines of a list; the rest is in compare.json."""
 
 MOST_NAMES = 6
-"""Units that are named on one line."""
+"""Tasks that are named on one line."""
 
 HOW_TO_READ = f"""\
-- **A unit** is one target of one case, explained by one method on one model. Medians and quartiles
-  (linear) are over units. Undefined values (NaN) are left out and counted.
+- **A task** is one target of one case, explained by one method on one model. Medians and quartiles
+  (linear) are over tasks. Undefined values (NaN) are left out and counted.
 - **Ranks** are formed in each case, after the mean over its targets, among the competitors that
-  have a value for all of the score's common units; ties have the mean of their ranks. While the
-  common units cover less than half of the cases, the competitor with the most gaps is left out.
+  have a value for every target that counts for the score, which is one that all of them have a
+  value for; ties share the mean of their ranks. While these targets cover less than half of the
+  cases, the competitor with the most gaps is left out.
 - **Tests** (tests.csv): Wilcoxon's signed-rank test, two-sided, across cases. Differences are
   averaged over the targets of a case first, for these are not independent. Pairs: every two
   methods of a model, and the same method on every two models. Zero differences are ranked and then
@@ -43,12 +44,12 @@ HOW_TO_READ = f"""\
   than the tests by pairs; the two need not agree.
 - **Between models**: scores in the target's own unit, such as raw infidelity or completeness in
   logits, grow with the model's logits; relative ones compare. What a model predicts differs too:
-  a target over the prediction is over other voxels on another model.
+  a target over the prediction covers other voxels on another model.
 - **A dagger** marks a method that does not beat the random map of its model on a faithfulness
   score, in the median over cases of the paired differences; it is no test.
-- **Correlations** are over units, which are not independent: they have no p-values. Two scores also
-  agree over all units if both only tell large targets from small ones; `spearman_within` compares
-  methods within a case and target.
+- **Correlations** are over tasks, which are not independent: they have no p-values. Two scores also
+  agree over all tasks if both only separate large targets from small ones; `spearman_within`
+  compares methods within a case and target.
 """
 
 
@@ -63,11 +64,11 @@ def findings(study: Study, files: Sequence[str]) -> str:
         f"# Comparison of {_count(len(study.folders), 'run')}",
         _opening(study),
         to_markdown(_runs(study)),
-        _section("To be known", study.merged.notes),
+        _section("Notes", study.merged.notes),
         _section("Degenerate maps, excluded", _failures(study, degenerate=True)),
         _section("Other tasks that failed", _failures(study, degenerate=False)),
         _section("Undefined values, left out", _undefined(study)),
-        _section("Warnings that maps carry", _warnings(study)),
+        _section("Warnings about maps", _warnings(study)),
         _section("Not ranked", _unranked(study)),
         to_markdown(_tests(study)),
         _section(
@@ -93,7 +94,7 @@ def testing_sentence(study: Study) -> str:
         )
     found = sum(pair.p_holm is not None and pair.p_holm < ALPHA for pair in tested)
     refused = len(pairs) - len(tested)
-    tail = f"; {refused} refused for want of {FEWEST_CASES} paired cases" if refused else ""
+    tail = f"; {refused} refused for lack of {FEWEST_CASES} paired cases" if refused else ""
     sentence = f"{found} of {len(tested)} paired tests find a difference (Holm, {ALPHA}){tail}."
     return sentence if found else f"{sentence}{_none_could(study)}"
 
@@ -146,7 +147,7 @@ def _tests(study: Study) -> Table:
     columns = ("score", "ranked", "cases", "Friedman p", "tests", f"p < {ALPHA}", "least p")
     note = (
         f"`p < {ALPHA}` counts tests after Holm's correction. `least p` is the smallest that the "
-        "first test of the family could have after it, with so many cases and tests; from "
+        "first test of the family could have after it, given the numbers of cases and tests; from "
         f"{ALPHA} up, no test of the score can find anything, however large the effect."
     )
     rows = tuple(tuple(map(Cell, _test_texts(score))) for score in study.scores)
@@ -187,8 +188,8 @@ def _failures(study: Study, *, degenerate: bool) -> Iterator[str]:
         if one.is_degenerate == degenerate:
             key = (one.model, one.method, one.message)
             groups.setdefault(key, []).append(f"{one.case} / {one.target}")
-    for (model, method, message), units in groups.items():
-        yield f"{escape(_of(study, model, method))} on {_names(units)}: {escape(message)}"
+    for (model, method, message), tasks in groups.items():
+        yield f"{escape(_of(study, model, method))} on {_names(tasks)}: {escape(message)}"
 
 
 def _undefined(study: Study) -> Iterator[str]:
@@ -197,11 +198,11 @@ def _undefined(study: Study) -> Iterator[str]:
         group = groups.setdefault((one.score, one.reason), {})
         name = _of(study, one.model, one.method)
         group.setdefault(name, []).append(f"{one.case} / {one.target}")
-    for (score, reason), units in groups.items():
-        count = _count(sum(map(len, units.values())), "value")
+    for (score, reason), tasks in groups.items():
+        count = _count(sum(map(len, tasks.values())), "value")
         parts = (
-            f"{escape(name)} on {_names(some) if len(some) == 1 else f'{len(some)} units'}"
-            for name, some in units.items()
+            f"{escape(name)} on {_names(some) if len(some) == 1 else f'{len(some)} tasks'}"
+            for name, some in tasks.items()
         )
         yield f"{escape(score)}, {count}: {escape(reason)} ({', '.join(parts)})"
 
@@ -209,12 +210,12 @@ def _undefined(study: Study) -> Iterator[str]:
 def _warnings(study: Study) -> Iterator[str]:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for model, folders in study.merged.models.items():
-        for unit in (unit for folder in folders for unit in folder.units):
-            for text in unit.get("warnings") or []:
-                key = (model, str(unit.get("method")), str(text))
-                groups.setdefault(key, []).append(f"{unit.get('case')} / {unit.get('target')}")
-    for (model, method, text), units in groups.items():
-        yield f"{escape(_of(study, model, method))} on {_names(units)}: {escape(text)}"
+        for task in (task for folder in folders for task in folder.tasks):
+            for text in task.get("warnings") or []:
+                key = (model, str(task.get("method")), str(text))
+                groups.setdefault(key, []).append(f"{task.get('case')} / {task.get('target')}")
+    for (model, method, text), tasks in groups.items():
+        yield f"{escape(_of(study, model, method))} on {_names(tasks)}: {escape(text)}"
 
 
 def _unranked(study: Study) -> Iterator[str]:
@@ -224,7 +225,7 @@ def _unranked(study: Study) -> Iterator[str]:
             yield f"{name}: {ranking.refusal}"
         if ranking.left_out:
             others = ", ".join(escape(study.merged.label(one)) for one in ranking.left_out)
-            yield f"{name}: too few units in common with the others: {others}"
+            yield f"{name}: too few targets in common with the others: {others}"
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -237,9 +238,9 @@ def _section(title: str, lines: Iterable[str]) -> str:
     return f"## {title}\n\n" + "\n".join(shown)
 
 
-def _names(units: Sequence[str]) -> str:
-    more = f" and {len(units) - MOST_NAMES} more" if len(units) > MOST_NAMES else ""
-    return escape(", ".join(units[:MOST_NAMES])) + more
+def _names(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - MOST_NAMES} more" if len(tasks) > MOST_NAMES else ""
+    return escape(", ".join(tasks[:MOST_NAMES])) + more
 
 
 def _of(study: Study, model: str, method: str) -> str:

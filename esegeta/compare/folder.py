@@ -45,13 +45,13 @@ class RunFolder:
 
     @property
     def weights_sha256(self) -> str:
-        """Of the network's weights."""
+        """Hash of the network's weights."""
         return str(self.record.get("weights_sha256") or "")
 
     @property
-    def units(self) -> list[Mapping[str, Any]]:
+    def tasks(self) -> list[Mapping[str, Any]]:
         """How each task ended."""
-        return [unit for unit in self.record.get("units") or [] if isinstance(unit, dict)]
+        return [task for task in self.record.get("units") or [] if isinstance(task, dict)]
 
     @cached_property
     def model_parts(self) -> dict[str, str]:
@@ -131,7 +131,7 @@ def read_run_folder(path: Path) -> RunFolder:
     record = read_record(path)
     has_table = (path / "scores.csv").is_file()
     if not has_table and record.get("scores") and record.get("state") == "running":
-        return RunFolder(path, record, ())  # stopped before its first unit
+        return RunFolder(path, record, ())  # stopped before its first task
     rows = tuple(read_scores(path)) if has_table or record.get("scores") else ()
     if not rows and not record.get("scores"):
         raise RunError(
@@ -140,9 +140,9 @@ def read_run_folder(path: Path) -> RunFolder:
         )
     whole = RunFolder(path, record, rows)
     failed = {
-        tuple(str(unit.get(key)) for key in ("case", "target", "method"))
-        for unit in whole.units
-        if unit.get("status") == "failed"
+        tuple(str(task.get(key)) for key in ("case", "target", "method"))
+        for task in whole.tasks
+        if task.get("status") == "failed"
     }
     kept = (row for row in rows if (row.case, row.target, row.method) not in failed)
     return replace(whole, rows=tuple(kept))

@@ -144,7 +144,10 @@ def nulls_sentence(study: Study) -> str:
         if not any(one.null and one.model == model for one in study.merged.competitors)
     ]
     found = dict.fromkeys(one.method for one in study.merged.competitors if one.null)
-    advice = "add `random_map` and `edge_map` to the methods: what does not beat them says nothing"
+    advice = (
+        "add `random_map` and `edge_map` to the methods: a method that does not beat them shows "
+        "nothing"
+    )
     if not found:
         return f"There is no null competitor; {advice}."
     sentence = f"Null competitors, in italics: {', '.join(found)}."
@@ -193,16 +196,16 @@ def _head(study: Study) -> str:
 
 
 def _ranks_note(study: Study) -> str:
-    counted = "each score counts the same within its family, and each family the same over all"
+    counted = "each score counts the same within its family, and each family the same overall"
     return (
         f"1 is best. Mean over cases of the rank on each score; {counted}. Bold: best."
-        f"{_dagger_note(study, 'on so many faithfulness scores')}"
+        f"{_dagger_note(study, 'on that number of faithfulness scores')}"
     )
 
 
 def _values_note(study: Study) -> str:
     return (
-        "Median [quartiles] over units (case and target). ↓ lower is better, ↑ higher is better, "
+        "Median [quartiles] over cases and targets. ↓ lower is better, ↑ higher is better, "
         f"– neither. Bold: best median.{_dagger_note(study, '')}"
     )
 

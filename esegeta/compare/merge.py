@@ -56,20 +56,20 @@ def finite(row: ScoreRow) -> float:
 
 
 def find_failures(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Failure]:
-    """Yield the units of each model's runs that failed, as run.json names them."""
+    """Yield the tasks of each model's runs that failed, as run.json names them."""
     for model, folders in models.items():
         for folder in folders:
-            for unit in folder.units:
-                if unit.get("status") == "failed":
-                    names = (str(unit.get(key, "")) for key in ("case", "target", "method"))
+            for task in folder.tasks:
+                if task.get("status") == "failed":
+                    names = (str(task.get(key, "")) for key in ("case", "target", "method"))
                     case, target, method = names
-                    message = str(unit.get("message") or "no reason given")
-                    is_degenerate = unit.get("degenerate") is True
+                    message = str(task.get("message") or "no reason given")
+                    is_degenerate = task.get("degenerate") is True
                     yield Failure(model, case, target, method, message, is_degenerate)
 
 
 def find_undefined(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Undefined]:
-    """Yield the values that are no number, with the reason from the unit's sidecar."""
+    """Yield the values that are no number, with the reason from the task's sidecar."""
     for model, folders in models.items():
         for folder in folders:
             reasons: dict[Path, Mapping[str, object]] = {}
@@ -157,7 +157,7 @@ def merge_folders(folders: Sequence[RunFolder]) -> Merged:
 
     Raises:
         RunError: there are no values; scores, targets, methods or images that share a name are
-            not the same; or one unit has two values.
+            not the same; or one task has two values.
     """
     models, notes = group_by_model(folders)
     require_same_scores(folders)
@@ -205,11 +205,11 @@ def _values(
                 value = finite(row)
                 known, first = found.setdefault(key, (value, folder))
                 if known != value and not (math.isnan(known) and math.isnan(value)):
-                    unit = f"{row.case} / {row.target} / {row.method}"
+                    task = f"{row.case} / {row.target} / {row.method}"
                     raise RunError(
-                        f"{row.score} of {unit} is {known!r} in {first.path} and {value!r} in "
+                        f"{row.score} of {task} is {known!r} in {first.path} and {value!r} in "
                         f"{folder.path}, both of model {model}",
-                        hint="leave one of the two runs out, or run the unit again in one",
+                        hint="leave one of the two runs out, or run the task again in one",
                     )
     return {key: value for key, (value, _) in found.items()}
 
@@ -247,7 +247,7 @@ def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
     for folder in folders:
         if folder.state == "complete":
             continue
-        failed = sum(unit.get("status") == "failed" for unit in folder.units)
+        failed = sum(task.get("status") == "failed" for task in folder.tasks)
         what = {
             "running": "is still running or was stopped",
             "incomplete": f"has failed tasks ({failed})",
@@ -259,7 +259,10 @@ def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
 def _versions(folders: Sequence[RunFolder]) -> Iterator[str]:
     versions = dict.fromkeys(str(folder.record.get("esegeta", "unknown")) for folder in folders)
     if len(versions) > 1:
-        yield f"the runs are of esegeta {', '.join(versions)}: a score may have changed in between"
+        yield (
+            f"the runs were made by esegeta {', '.join(versions)}: a score may have changed in "
+            "between"
+        )
 
 
 def _infinite(folders: Sequence[RunFolder]) -> Iterator[str]:

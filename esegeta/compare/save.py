@@ -51,7 +51,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
     """
     if (root / "run.json").exists():
         raise OutputError(
-            f"{root}: is the folder of a run, whose scores.csv would be lost",
+            f"{root}: is the folder of a run; its scores.csv would be overwritten",
             hint="name another folder with -o",
         )
     writers = _writers(study)
@@ -59,7 +59,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
     foreign = [name for name in names if (root / name).exists()]
     if foreign and RECORD not in foreign:
         raise OutputError(
-            f"{root}: holds {foreign[0]}, which no comparison wrote",
+            f"{root}: holds {foreign[0]}, which was not written by a comparison",
             hint="name another folder with -o",
         )
     earlier = (read_sidecar(root / RECORD) or {}).get("files", [])

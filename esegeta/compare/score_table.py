@@ -22,34 +22,34 @@ class ScoreTable:
     Args:
         kind: of the score.
         competitors: the columns.
-        units: the rows: case and target.
+        pairs: the rows: case and target.
         values: NaN where a value is undefined or not there.
         present: where there is a value, be it undefined.
     """
 
     kind: ScoreColumn
     competitors: tuple[Competitor, ...]
-    units: tuple[tuple[str, str], ...]
-    values: Float[np.ndarray, "units competitors"]
-    present: Bool[np.ndarray, "units competitors"]
+    pairs: tuple[tuple[str, str], ...]
+    values: Float[np.ndarray, "pairs competitors"]
+    present: Bool[np.ndarray, "pairs competitors"]
 
     @property
-    def defined(self) -> Bool[np.ndarray, "units competitors"]:
+    def defined(self) -> Bool[np.ndarray, "pairs competitors"]:
         """Where a value is a number."""
         return np.asarray(np.isfinite(self.values))
 
     @property
-    def losses(self) -> Float[np.ndarray, "units competitors"]:
+    def losses(self) -> Float[np.ndarray, "pairs competitors"]:
         """The values, turned so that lower is better."""
         return -self.values if self.kind.better == "higher" else self.values
 
-    def shared_by(self, columns: Columns) -> Bool[np.ndarray, " units"]:
+    def shared_by(self, columns: Columns) -> Bool[np.ndarray, " pairs"]:
         """Return the rows in which all of some columns are defined."""
         return np.asarray(np.logical_and.reduce(self.defined[:, columns], axis=1))
 
-    def cases_of(self, rows: Bool[np.ndarray, " units"]) -> list[str]:
+    def cases_of(self, rows: Bool[np.ndarray, " pairs"]) -> list[str]:
         """Return the case of each row that is chosen."""
-        return [case for (case, _), chosen in zip(self.units, rows, strict=True) if chosen]
+        return [case for (case, _), chosen in zip(self.pairs, rows, strict=True) if chosen]
 
     def column(self, competitor: Competitor) -> int:
         """Return the column of a competitor."""
@@ -74,12 +74,12 @@ def tabulate(
 
 
 def mean_by_case(
-    values: Float[np.ndarray, "units *columns"], cases: Sequence[str]
+    values: Float[np.ndarray, "pairs *columns"], cases: Sequence[str]
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "cases *columns"]]:
     """Average rows over the targets of each case.
 
     Args:
-        values: a row a unit; no NaN.
+        values: a row for each target of a case; no NaN.
         cases: of each row.
 
     Returns:
@@ -93,7 +93,7 @@ def mean_by_case(
 
 @dataclass(frozen=True)
 class Summary:
-    """A competitor on one score, over all of its units.
+    """A competitor on one score, over all of its cases and targets.
 
     Args:
         competitor: which.
@@ -155,18 +155,18 @@ class Ranking:
 def rank_competitors(table: ScoreTable) -> Ranking:
     """Rank the competitors of a score in each case.
 
-    Mean ranks can be compared only over the same cases: a unit counts where every ranked
+    Mean ranks can be compared only over the same cases: a target counts where every ranked
     competitor has a value. While that leaves less than half of the cases, the competitor with the
     most gaps is left out. Values are averaged over the targets of a case before they are ranked.
     """
     if table.kind.better == "none":
         return _refused("neither high nor low is better")
     if len(table.competitors) < 2:
-        return _refused("there is one competitor only")
+        return _refused("there is only one competitor")
     kept = _kept(table)
     rows = table.shared_by(kept)
     if kept.sum() < 2 or not rows.any():
-        return _refused("no case has a value of two competitors")
+        return _refused("no case has values of two competitors")
     cases, losses = mean_by_case(table.losses[rows][:, kept], table.cases_of(rows))
     ranks = np.asarray(rankdata(losses, axis=1), dtype=float)
     values = -losses if table.kind.better == "higher" else losses

@@ -136,7 +136,7 @@ class Paired:
         first: one of them.
         second: the other.
         num_cases: that both have a value for; differences are averaged over a case's targets.
-        num_left_out: units that only one has, or that are undefined for one.
+        num_left_out: tasks that only one has, or that are undefined for one.
         median_difference: of first minus second over cases, in the score's unit; NaN without any.
         median_gain: the same, turned so that above zero the first is better.
         outcome: of the test on the gains, or None where there are too few cases.

@@ -89,7 +89,7 @@ def compare_runs(paths: Sequence[Path]) -> Study:
         if not is_comparison(path):
             once.setdefault(path.resolve(), path)
     if not once:
-        raise RunError(f"no run: {', '.join(map(str, paths))} hold comparisons only")
+        raise RunError(f"no run: {', '.join(map(str, paths))} contain only comparisons")
     folders = tuple(map(read_run_folder, once.values()))
     merged = merge_folders(folders)
     families = in_order({kind.family for kind in merged.entries})

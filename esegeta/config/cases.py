@@ -47,7 +47,7 @@ def list_cases(config: RunConfig) -> list[Case]:
             for entry in entries
         ]
     if not cases:
-        raise DataError(f"{place}: data.cases: {entries!r} yields no image")
+        raise DataError(f"{place}: data.cases: {entries!r} matches no image")
     repeated = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
     if repeated:
         raise ConfigError(

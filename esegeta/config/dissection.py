@@ -104,7 +104,7 @@ KindOfChance = Literal["shift", "permutation"]
 
 
 class ChanceKeys(Keys):
-    """What overlaps are held against."""
+    """The null distribution that overlaps are compared with."""
 
     kind: KindOfChance = "shift"
     samples: int = Field(default=1000, ge=1)

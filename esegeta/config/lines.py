@@ -18,7 +18,7 @@ Path_ = tuple[str | int, ...]
 
 NULL = "tag:yaml.org,2002:null"
 MEANT_BY_NULL: dict[Path_, str] = {
-    ("dissection",): "what overlaps are held against, the null of the tests, is `chance`"
+    ("dissection",): "the null distribution of the tests is `chance`"
 }
 """Where somebody may well write `null` for a key, and the key that is meant."""
 
@@ -168,11 +168,11 @@ def _note_lines(
                 raise ConfigError(f"{place(key)}: there is no key before the colon")
             if key.tag == NULL:
                 raise ConfigError(
-                    f"{place(key)}: an unquoted {key.value} is no key",
-                    hint=MEANT_BY_NULL.get(keys, 'in quotes it is the word, such as "null"'),
+                    f"{place(key)}: an unquoted {key.value} is not a key",
+                    hint=MEANT_BY_NULL.get(keys, 'put it in quotes, such as "null"'),
                 )
             here = (*keys, key.value)
             if here in lines:
-                raise ConfigError(f'{place(key)}: key "{key.value}" repeats')
+                raise ConfigError(f'{place(key)}: key "{key.value}" is given twice')
             lines[here] = key.start_mark.line + 1
             _note_lines(value, here, lines, place)

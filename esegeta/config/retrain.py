@@ -62,7 +62,7 @@ class RetrainKeys(Keys):
     def _distinct(cls, value: list[Item]) -> list[Item]:
         for item in value:
             if value.count(item) > 1:
-                raise ValueError(f"{item} stands there twice")
+                raise ValueError(f"{item} is listed twice")
         return value
 
     @field_validator("loss")

@@ -20,7 +20,7 @@ WHOLE_IMAGE = "image"
 
 
 class AggregateKeys(Keys):
-    """By which atlases maps are summed up; without any, by channel alone."""
+    """The atlases that maps are summed over; without any, only channels."""
 
     atlases: dict[Name, str] = Field(default_factory=dict)
     names: dict[Name, dict[LabelInteger, str]] = Field(default_factory=dict)
@@ -42,7 +42,7 @@ class AggregateKeys(Keys):
             if name not in atlases:
                 raise ValueError(f'no atlas "{name}"; {suggest(name, atlases)}')
             if atlases[name] in OWN_LABELS:
-                raise ValueError(f'atlas "{name}" has the names of `labels`; leave out its own')
+                raise ValueError(f'atlas "{name}" uses the names of `labels`; leave out its own')
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
         return value
@@ -176,7 +176,7 @@ class InferenceKeys(Keys):
         axes = len(info.data.get("window", ()))
         if axes and isinstance(value, tuple) and len(value) not in (1, axes):
             raise ValueError(
-                f"{len(value)} fractions for a window of {axes} axes; give one, or {axes}"
+                f"{len(value)} fractions for a window with {axes} axes; give one, or {axes}"
             )
         return value
 
@@ -218,5 +218,5 @@ class Config(Keys):
     def _labels_have_channels(cls, value: dict[int, str], info: Any) -> dict[int, str]:
         below = [integer for integer in value if integer < 0]
         if below:
-            raise ValueError(f"{below[0]} is no label; integers are 0 or more")
+            raise ValueError(f"{below[0]} is not a label integer; it must be 0 or more")
         return value

@@ -45,7 +45,7 @@ UNIT_KEYS = ("layer", "channel")
 """Keys that belong to `of: unit`, which needs both."""
 
 LABELLESS = ("roi", "box", "point", "all")
-"""Regions that are of no label."""
+"""Regions without a label."""
 
 
 class TargetKeys(Keys):
@@ -115,7 +115,8 @@ class TargetKeys(Keys):
             for key, usual in (("reduce", "sum"), ("mask", "frozen")):
                 if getattr(self, key) != usual:
                     raise ValueError(
-                        f"of: {self.of} is of the whole map; it has no {key}: {getattr(self, key)}"
+                        f"of: {self.of} describes the whole map; it takes no {key}: "
+                        f"{getattr(self, key)}"
                     )
         if self.mask == "live" and self.over in ("label", "roi", "box", "point", "all"):
             is_default = self.of == "entropy" and self.over == "all"
@@ -146,7 +147,7 @@ class TargetKeys(Keys):
                 "and a channel of its output"
             )
         if self.label is None and self.over not in LABELLESS:
-            raise ValueError(f"of: unit over: {self.over} needs a `label`, which the region is of")
+            raise ValueError(f"of: unit over: {self.over} needs a `label`, for the region")
         if self.mask == "live":
             raise ValueError("of: unit has no mask: live; its region stays where it is")
 

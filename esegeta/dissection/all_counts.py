@@ -83,7 +83,7 @@ class Counts:
 
     @property
     def auroc(self) -> Float[Tensor, "U K"]:
-        """Of the activation as a score of each concept."""
+        """AUROC of the activation as a score of each concept."""
         # Each concept's folds are all cases.
         return auroc(self.inside.sum(dim=0), self.everything[..., 0].sum(dim=0))
 

@@ -32,7 +32,7 @@ class Chance(ABC):
 
     Args:
         samples: draws D; p is at least 1 / (D + 1).
-        seed: of the draws.
+        seed: random seed for the draws.
     """
 
     samples: int = 1000
@@ -41,7 +41,7 @@ class Chance(ABC):
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise ConfigError(f"chance: samples: {self.samples} is no number of draws")
+            raise ConfigError(f"chance: samples: {self.samples} must be at least 1")
 
     @abstractmethod
     def overlaps(

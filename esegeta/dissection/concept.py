@@ -96,7 +96,7 @@ class LabelValues(ConceptRule):
         """Return where the label map holds one of the integers."""
         if ground.truth is None:
             raise DataError(
-                f'{ground.volume.name}: concept "{name}" is of labels and the case has none',
+                f'{ground.volume.name}: concept "{name}" is made of labels, but the case has none',
                 hint="give the case a `label:` file",
             )
         return _holds(ground.truth.to(ground.volume.data.device), self.values)
@@ -230,7 +230,7 @@ class Half(ConceptRule):
         if np.abs(offset).max() == 0:
             raise DataError(
                 f'{ground.volume.name}: concept "{name}": the image has no {self.side} half',
-                hint="it is one voxel thick that way",
+                hint="it is only one voxel thick in that direction",
             )
         half = torch.from_numpy(np.broadcast_to(sign * offset > 1e-6, grid.shape).copy())
         half = half.to(ground.volume.data.device)

@@ -81,7 +81,7 @@ class Counting:
 
     Args:
         parts: of the units of all layers.
-        chance: what overlaps are held against.
+        chance: the null distribution of overlaps.
         quantile: share of an image's activations above its own threshold.
         image_threshold: what an image is judged at by itself; None where none is.
     """

@@ -82,7 +82,7 @@ def normalised_information(x: Int[Tensor, "D N"], y: Int[Tensor, " N"]) -> Float
 
     Args:
         x: codes from 0, a row for each draw.
-        y: codes from 0, held against each row.
+        y: codes from 0, compared with each row.
 
     Returns:
         One number a row; 0 where x or y is constant, which tells nothing.

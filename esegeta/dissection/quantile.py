@@ -44,7 +44,7 @@ def rank_of(num_values: int, quantile: float) -> int:
         ConfigError: there are no values, or the quantile is not between 0 and 1.
     """
     if not 0 < quantile < 1 or num_values < 1:
-        raise ConfigError(f"quantile: {quantile:g} of {num_values} values is no threshold")
+        raise ConfigError(f"quantile: {quantile:g} of {num_values} values gives no threshold")
     return num_values - math.ceil((1 - Fraction(repr(quantile))) * num_values) + 1
 
 
@@ -58,7 +58,7 @@ class ThresholdFinder(Protocol):
         """Take in the activations of one case, or a part of them."""
 
     def end_pass(self) -> None:
-        """Hear that all activations have been seen once more."""
+        """Note that all activations have been seen once more."""
 
     def thresholds(self) -> ThresholdValues:
         """Return the thresholds, after the last pass."""

@@ -113,7 +113,7 @@ class ThresholdSearch:
         self._lows[maps.units], self._highs[maps.units] = low, high
 
     def end_pass(self) -> None:
-        """Hear that all cases were added once more."""
+        """Note that all cases were added once more."""
         for finder in self._finders.values():
             if self._pass < finder.num_passes:
                 finder.end_pass()

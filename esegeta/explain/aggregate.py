@@ -47,7 +47,7 @@ class RegionRow:
     Args:
         atlas: name of the atlas; `image` is the whole volume as one region.
         region: name of the region.
-        channel: name of the input channel; `all` where the map does not tell them apart.
+        channel: name of the input channel; `all` where the map does not separate them.
         share: of the sum of magnitudes over all regions and channels, in 0..1; the shares of an
             atlas add up to 1.
         signed_sum: sum of the map over the region's voxels, in the map's unit.
@@ -90,7 +90,7 @@ def _rows(attribution: Attribution, atlas: Atlas) -> list[RegionRow]:
     data, volume = attribution.data, attribution.volume
     if tuple(atlas.integers.shape) != volume.grid.shape:
         raise GridError(
-            f"atlas {atlas.name}: {tuple(atlas.integers.shape)} voxels for a map of "
+            f"atlas {atlas.name}: {tuple(atlas.integers.shape)} voxels, but the map has "
             f"{volume.grid.shape}",
             hint="load it with the orientation and spacing of the image",
         )

@@ -73,7 +73,7 @@ class Baseline:
         if self.values is None or self.values.shape != data.shape:
             found = None if self.values is None else tuple(self.values.shape)
             raise DataError(
-                f"baseline {self.file}: {found} for an image of {tuple(data.shape)}",
+                f"baseline {self.file}: shape {found}, but the image has {tuple(data.shape)}",
                 hint="a baseline must lie on the image's grid and have its channels",
             )
         return self.values.to(data)

@@ -19,12 +19,12 @@ from esegeta.explain.objective import Objective
 
 @dataclass(frozen=True)
 class EdgeMap(Explainer):
-    """The image's gradient magnitude, which knows nothing of the network: a null competitor.
+    """The image's gradient magnitude, independent of the network: a null competitor.
 
         a = |grad x|, central differences in mm, each channel for itself
 
     Many maps look like edges; one that scores no better than this one may be no more than that.
-    At least 0: it has no sign.
+    Never negative.
 
     Source: the edge detector of Adebayo et al., Sanity Checks for Saliency Maps, 2018, section 5.
     """
@@ -56,17 +56,17 @@ def gradient_magnitude(data: Image, spacing_mm: tuple[float, ...]) -> Image:
 
 @dataclass(frozen=True)
 class RandomMap(Explainer):
-    """Standard normal noise, which knows neither the network nor the image: a null competitor.
+    """Standard normal noise, independent of the network and the image: a null competitor.
 
-        a ~ N(0, 1) at each voxel of each channel, blurred if told to
+        a ~ N(0, 1) at each voxel of each channel, blurred if `sigma_mm` says so
 
-    A score that does not tell a method from this one says nothing of the method. The sign means
-    nothing.
+    A score that cannot separate a method from this one says nothing about the method. The sign
+    means nothing.
 
     Args:
         sigma_mm: width of a Gaussian blur, for a random map as smooth as those of a method; the
             noise is standard normal again afterwards.
-        seed: of the noise.
+        seed: random seed for the noise.
 
     Source: the random ranking of Hooker et al., A Benchmark for Interpretability Methods in Deep
     Neural Networks, 2019, section 4.
@@ -81,7 +81,7 @@ class RandomMap(Explainer):
 
     def __post_init__(self) -> None:
         if self.sigma_mm < 0:
-            raise ConfigError(f"random_map: sigma_mm: {self.sigma_mm:g} is below zero")
+            raise ConfigError(f"random_map: sigma_mm: {self.sigma_mm:g} must be 0 or more")
 
     @property
     def cost(self) -> Cost:

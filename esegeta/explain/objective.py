@@ -207,7 +207,7 @@ def _require_one_input(objectives: Sequence[Objective]) -> None:
     for other in objectives[1:]:
         same = other.predictor is one.predictor and other.is_original == one.is_original
         if not same or other.volume.data is not one.volume.data:
-            raise ValueError("targets are explained together at one input only")
+            raise ValueError("targets can be explained together only at one and the same input")
 
 
 WindowMap = Callable[[Pieces, Tensor], Tensor]

@@ -24,7 +24,7 @@ from esegeta.errors import LayerError
 from esegeta.model.layers import LayerRun, describe_output, find_layers, first_tensor
 
 Change = Callable[[Tensor], Tensor]
-"""From a layer's output for a batch of windows to what the rest of the network shall see."""
+"""Maps a layer's output for a batch of windows to what the rest of the network sees."""
 
 
 Act = Callable[[LayerRun], object]
@@ -209,7 +209,7 @@ def held_at(network: nn.Module, layer: str, output: Tensor) -> Iterator[None]:
             found = describe_output(run.output) if own is None else list(own.shape)
             raise LayerError(
                 f'layer "{layer}" is to be held at an output of shape {list(output.shape)}, '
-                f"and returns {found}"
+                f"but returns {found}"
             )
         return run.replaced(output.to(own, copy=True))
 
@@ -255,7 +255,7 @@ def run_up_to(
             raise
     for name in names:
         if name not in reached:
-            raise LayerError(f'layer "{name}" does not run', hint="name another")
+            raise LayerError(f'layer "{name}" does not run', hint="name another layer")
         reached[name].require_tensor()
     return kept
 
@@ -289,7 +289,7 @@ def checkpoints_named(name: str) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise LayerError(
-            f'layer "{name}": a checkpointed block does not run the same in the backward pass',
+            f'layer "{name}": a checkpointed block does not run the same way in the backward pass',
             hint="switch activation checkpointing off in the network's args",
         ) from error
     except RuntimeError as error:
@@ -312,7 +312,7 @@ def _kept_and_handed_on(run: LayerRun, tensor: Tensor) -> tuple[Tensor, object]:
 def _require_first_run(run: LayerRun, earlier: Sequence[Tensor]) -> None:
     if earlier:
         raise LayerError(
-            f'layer "{run.name}" runs more than once in a forward pass, so that it has no one '
+            f'layer "{run.name}" runs more than once in a forward pass, so it has no single '
             "activation",
             hint="name a layer that runs once",
         )
@@ -321,7 +321,7 @@ def _require_first_run(run: LayerRun, earlier: Sequence[Tensor]) -> None:
 def _require_graph(run: LayerRun, wants_graph: bool) -> None:
     if wants_graph and not torch.is_grad_enabled():
         raise LayerError(
-            f'layer "{run.name}" runs without a graph, so that no gradient reaches it: under '
+            f'layer "{run.name}" runs without a graph, so no gradient reaches it: under '
             "torch.no_grad, or activation checkpointing with use_reentrant=True",
             hint="give the network's checkpoint use_reentrant=False, or name a layer outside",
         )
@@ -330,6 +330,6 @@ def _require_graph(run: LayerRun, wants_graph: bool) -> None:
 def _require_floats(run: LayerRun, output: Tensor) -> None:
     if not output.is_floating_point():
         raise LayerError(
-            f'layer "{run.name}" returns {output.dtype}, by which there is no gradient',
-            hint="name another",
+            f'layer "{run.name}" returns {output.dtype}, for which there is no gradient',
+            hint="name another layer",
         )

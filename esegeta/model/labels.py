@@ -41,7 +41,7 @@ class Labels:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise ConfigError("labels: none given", hint="name them: labels: {1: liver}")
+            raise ConfigError("labels: none are given", hint="name them: labels: {1: liver}")
         lowest = min(self.names)
         hidden = self.activation == "sigmoid" and self.names.get(0, BACKGROUND) != BACKGROUND
         if lowest < 0 or hidden:

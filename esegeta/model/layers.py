@@ -94,7 +94,7 @@ class LayerRun:
         """
         if self.tensor is None:
             raise LayerError(
-                f'layer "{self.name}" returns {describe_output(self.output)}, no tensor',
+                f'layer "{self.name}" returns {describe_output(self.output)}, not a tensor',
                 hint="name a layer inside it, or one behind it",
             )
         return self.tensor
@@ -109,7 +109,7 @@ class LayerRun:
         if not self.is_replaceable:
             raise LayerError(
                 f'layer "{self.name}" returns {describe_output(self.output)} that share memory, '
-                "so that its first cannot be replaced alone",
+                "so the first cannot be replaced alone",
                 hint="name a layer inside it",
             )
         return _swapped(self.output, first, tensor)

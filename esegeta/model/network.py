@@ -74,7 +74,7 @@ def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path)
     except Exception as error:
         raise ModelError(
             f'model.class: importing "{module_name}" fails: {type(error).__name__}: {error}',
-            hint=f"mend the module; `python -c 'import {module_name}'` shows where",
+            hint=f"fix the module; `python -c 'import {module_name}'` shows where",
         ) from error
     classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
     if class_name not in classes:

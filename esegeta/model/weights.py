@@ -121,7 +121,7 @@ def _read_torch(path: Path) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"{path}: is a pickle that is not plain weights, or is torn; loading it could run "
+            f"{path}: is a pickle that is not plain weights, or is damaged; loading it could run "
             f"code, so it was not loaded ({reason[:160]})",
             hint="where you trust it, save torch.save(network.state_dict(), path) and use that",
         ) from error

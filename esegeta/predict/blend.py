@@ -109,7 +109,7 @@ class WindowSum:
     def _filled(self, num_channels: int | None) -> Tensor:
         if self._buffer is None:
             if num_channels is None:
-                raise ValueError("nothing was added, so that the number of channels is unknown")
+                raise ValueError("nothing was added, so the number of channels is unknown")
             # Not before the first patches: the network's own peak of memory may be behind them.
             shape = (self._num_images, num_channels, *self._lattice.extent)
             self._buffer = self._like.new_zeros(shape)

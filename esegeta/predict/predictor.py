@@ -225,8 +225,9 @@ def require_graph(logits: Tensor) -> None:
     """
     if not logits.requires_grad:
         raise ModelError(
-            "the network's output has no gradient by its input",
-            hint="does its forward detach, round, or run under torch.no_grad? occlusion needs none",
+            "the network's output has no gradient with respect to its input",
+            hint="does its forward detach, round, or run under torch.no_grad? occlusion needs no "
+            "gradient",
         )
 
 

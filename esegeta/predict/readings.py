@@ -54,7 +54,7 @@ def read_windows(
     if silent:
         raise LayerError(
             f"layers that do not run, or return no tensor: {', '.join(silent)}",
-            hint="name others",
+            hint="name other layers",
         )
     thin = windows.slice_axis
     # In full precision, also under autocast, as logits are.

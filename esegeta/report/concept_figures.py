@@ -158,7 +158,7 @@ def effects_figure(cells: Sequence[tuple[str, str, Effect]], title: str) -> Figu
     axis.set_yticks(range(len(rows)), rows, fontsize=7)
     axis.tick_params(length=0)
     bar = figure.colorbar(image, ax=axis, shrink=0.8)
-    bar.set_label("change of Dice less\nthat of random units", fontsize=8)
+    bar.set_label("change of Dice minus\nthat of random units", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     figure.suptitle(wrap(title, width - 0.2, 9), fontsize=9)
     return figure

@@ -167,12 +167,14 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
     if len(fields) != len(SCORE_COLUMNS):
-        raise RunError(f"{place}: has {len(fields)} fields in place of {len(SCORE_COLUMNS)}")
+        raise RunError(f"{place}: has {len(fields)} fields instead of {len(SCORE_COLUMNS)}")
     case, target, method, score, text, better = fields
     try:
         value = float(text)
     except ValueError as error:
-        raise RunError(f'{place}: value "{text}" is no number', hint="nan if undefined") from error
+        raise RunError(
+            f'{place}: value "{text}" is not a number', hint="write nan if it is undefined"
+        ) from error
     if better not in DIRECTIONS:
         raise RunError(f'{place}: better is "{better}"', hint=suggest(better, DIRECTIONS))
     return ScoreRow(case, target, method, score, None if math.isnan(value) else value, better)

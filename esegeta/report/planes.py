@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.volume import Grid, Volume, is_picture, reorient_like
 
 GREY_PERCENTILES = (1.0, 99.0)
-"""Of the grey values: what is drawn black and white."""
+"""Percentiles of the grey values that are drawn black and white."""
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ NOT_OF_BIDS = (
     "*_curves.png",
     "dissection/",
 )
-"""What the validator of BIDS shall pass over."""
+"""What the BIDS validator ignores."""
 
 
 def write_dataset_files(root: Path, name: str) -> None:
-    """Write what makes the folder a BIDS derivative, and what its validator shall pass over."""
+    """Write what makes the folder a BIDS derivative, and what its validator ignores."""
     from esegeta import __version__
 
     write_json(
@@ -70,8 +70,8 @@ def read_record(root: Path) -> dict[str, Any]:
         inside = sorted(str(found.parent) for found in root.glob("*/run.json"))
         hint = "`esegeta run` leaves run.json in <output>/<name>"
         raise RunError(
-            f"{root}: no run (run.json is not there)",
-            hint=f"there are runs in it: {' '.join(inside)}" if inside else hint,
+            f"{root}: not a run (run.json is missing)",
+            hint=f"it contains runs: {' '.join(inside)}" if inside else hint,
         )
     record = read_sidecar(path)
     if record is None:

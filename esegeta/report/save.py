@@ -111,7 +111,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
         of = (
-            "each channel's map; that of their sum is not known"
+            "each channel's map; that of their sum is unknown"
             if attribution.has_channels
             else ("the map")
         )

@@ -20,7 +20,7 @@ CROP_INCHES = 0.15
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
 YELLOW, BLUE, VERMILION, PURPLE = "#f0e442", "#0072b2", "#d55e00", "#cc79a7"
-"""Okabe and Ito's palette, which colour-blind readers can tell apart too."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish too."""
 
 GREY = "#999999"
 
@@ -30,7 +30,7 @@ GROUP_COLOURS = (*LINE_COLOURS, BLACK)
 """Tells methods, and categories of concepts, apart."""
 
 CHANNEL_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
-"""In another order than labels: where channels and models are told apart, labels are not meant."""
+"""In another order than for labels, so that channels and models are not taken for labels."""
 
 MUTED = "#444444"
 """Lines and words that come second."""

@@ -14,7 +14,7 @@ from esegeta.axes import Logits, Shape
 from esegeta.model import Labels
 
 Schedule = Literal["cosine", "constant"]
-"""Of the learning rate."""
+"""Schedule of the learning rate."""
 
 
 @dataclass(frozen=True, eq=False)

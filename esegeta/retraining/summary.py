@@ -234,7 +234,7 @@ def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
     return [
         f"{label}: trained on untouched images, Dice is only {found.mean:.3f} above that on empty "
         "ones: the networks learn too little from the images for the curves to say anything; "
-        "train longer, or by another recipe"
+        "train longer, or with another recipe"
     ]
 
 

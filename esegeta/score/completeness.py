@@ -18,8 +18,8 @@ class Completeness(Score):
         completeness = | sum a - (R(x) - R(b)) | / | R(x) - R(b) |
 
     0 or more, lower is better; 1 for a map whose sum says nothing. Methods that claim to be
-    complete are held to their own baseline, or, if that is not one image, to what they
-    report themselves; all others to b. Of slopes it is undefined: they do not add up to anything.
+    complete are checked against their own baseline, or, if that is not one image, against what they
+    report; all others against b. It is undefined for slopes, which do not add up to anything.
 
     Args:
         baseline: for methods without a claim: zero, mean, minimum, blur, or an image file.

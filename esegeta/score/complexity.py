@@ -93,10 +93,10 @@ class EffectiveComplexity(OverParts):
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
-        steps: of the search.
+        steps: steps of the search.
         rank_by: `value` or `magnitude` of the map.
-        seed: of the order among equals.
-        tolerance: of the target, as a fraction of its change, above 0 and below 1.
+        seed: random seed for the order of ties.
+        tolerance: how far the target may move, as a fraction of its change; between 0 and 1.
 
     Source: Nguyen and Martinez, On Quantitative Aspects of Model Interpretability, 2020, section
     3.2 (effective complexity), with the target in place of the expected loss.

@@ -65,7 +65,7 @@ class ConsistencyUnderFlips(Score):
             self.metrics[0].name: [cosine(attribution.data, other) for other in maps],
             self.metrics[1].name: [spearman(attribution.data, other) for other in maps],
         }
-        why = "a map that is the same everywhere has no ranks, and one of zeros no direction"
+        why = "a constant map has no ranks, and a map of zeros has no direction"
         values = {name: math.fsum(of_axes) / len(axes) for name, of_axes in found.items()}
         return Judgement(
             values,
@@ -103,4 +103,4 @@ class ConsistencyUnderFlips(Score):
 def _curve(name: str, axes: Sequence[int], values: Sequence[float]) -> Curve:
     ticks = tuple(f"axis {axis}" for axis in axes)
     places = tuple(float(axis) for axis in axes)
-    return Curve(name, "flipped axis", "likeness of the maps", places, tuple(values), ticks)
+    return Curve(name, "flipped axis", "similarity of the maps", places, tuple(values), ticks)

@@ -62,22 +62,22 @@ Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
 
 @dataclass(frozen=True)
 class Infidelity(Score):
-    """How far what the map foresees is from the change of the target under perturbations I.
+    """How far the change that the map predicts is from that of the target under perturbations I.
 
         infidelity          = mean (<I, a> - D)^2,    D = R(x) - R(x - I)
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
     The relative one is free of the map's scale: 0 is perfect, 1 useless. Where boxes or parts are
-    replaced, <I, a> is the sum of what the map gives them, unless it is one of slopes.
+    replaced, <I, a> is the sum of the map over them, unless the map holds slopes.
 
     Args:
         samples: perturbations, at least 2.
         noise: standard deviation of a gaussian I, in standard deviations of the image.
-        seed: of the perturbations.
+        seed: random seed for the perturbations.
         perturbation: `gaussian`, a random `square` (a box in 3D), or random `supervoxels`.
-        side_mm: of the square.
-        features: parts in place of supervoxels; a random tenth of them is replaced.
+        side_mm: side of the square.
+        features: parts to use instead of supervoxels; a random tenth of them is replaced.
         baseline: what replaces boxes and parts: zero, mean, minimum, blur, or an image file.
 
     Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition 2.1
@@ -130,7 +130,7 @@ class Infidelity(Score):
             "infidelity_beta": float((beta * foreseen - changes).square().mean()),
             "infidelity_relative": float(relative.clamp(0, 1)),
         }
-        reason = "the target never changed: nothing was there to be foreseen"
+        reason = "the target never changed: there was nothing to predict"
         return Judgement(values, {} if force > 0 else {"infidelity_relative": reason})
 
     def _noise(self, attribution: Attribution, context: ScoreContext) -> Pairs:

@@ -92,8 +92,8 @@ class Deletion(_AlongCurve):
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
-        seed: of the order among equals.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (deletion); Samek et al., 2017 (selectivity, by
     regions). Here the curve is scaled to the two ends, so that cases can be compared.
@@ -110,7 +110,7 @@ class Deletion(_AlongCurve):
 
 @dataclass(frozen=True)
 class Insertion(_AlongCurve):
-    """How fast the target comes when the most relevant parts are put into the baseline first.
+    """How fast the target rises when the most relevant parts are put into the baseline first.
 
         insertion = int_0^1 (R(b_s) - R(b)) / (R(x) - R(b)) ds,   b_s with the image's share s
         insertion_lerf: with the least relevant first;   insertion_gap = insertion - insertion_lerf
@@ -121,8 +121,8 @@ class Insertion(_AlongCurve):
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from nothing to the whole image.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
-        seed: of the order among equals.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (insertion, into a blurred image).
     """
@@ -140,7 +140,7 @@ class Insertion(_AlongCurve):
 
 @dataclass(frozen=True)
 class Road(_AlongCurve):
-    """Deletion that leaves no mark: removed voxels are filled in from their neighbours.
+    """Deletion that leaves no trace: removed voxels are filled in from their neighbours.
 
         road = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s by noisy linear imputation
         road_lerf: with the least relevant first;   road_gap = road_lerf - road
@@ -152,8 +152,8 @@ class Road(_AlongCurve):
         features: the parts; `voxels` as in the paper, or as in `deletion`.
         baseline: noisy_linear, or a block with its noise.
         steps: from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
-        seed: of the order among equals.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        seed: random seed for the order of ties.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
     2022, sections 4.2 and 4.3; here of the target, with a stencil for three axes in mm.
@@ -190,8 +190,8 @@ class DiceDrop(OverParts):
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing; each is a prediction of the windows it touches.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
-        seed: of the order among equals.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        seed: random seed for the order of ties.
 
     Source: the deletion of Petsiuk et al., RISE, 2018, with Dice in place of the probability.
     """

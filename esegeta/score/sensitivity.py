@@ -71,9 +71,9 @@ class SensitivityMax(Sensitivity):
     same parameters, the explanations are made once for both.
 
     Args:
-        radius: of the box, in standard deviations of the image.
+        radius: radius of the box, in standard deviations of the image.
         samples: uniform draws from the box; each costs one explanation.
-        seed: of the draws.
+        seed: random seed for the draws.
 
     Raises:
         MapError: the map of a perturbed image is not finite.
@@ -100,9 +100,9 @@ class SensitivityAvg(Sensitivity):
     parameters are the same.
 
     Args:
-        radius: of the box, in standard deviations of the image.
+        radius: radius of the box, in standard deviations of the image.
         samples: uniform draws from the box; each costs one explanation.
-        seed: of the draws.
+        seed: random seed for the draws.
 
     Raises:
         MapError: the map of a perturbed image is not finite.

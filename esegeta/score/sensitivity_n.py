@@ -20,7 +20,7 @@ LARGEST_SHARE = 0.8
 
 @dataclass(frozen=True)
 class SensitivityN(Score):
-    """Correlation of what random sets of n parts are worth with what removing them does.
+    """Correlation of the map's sum over random sets of n parts with the effect of removing them.
 
         sensitivity_n = mean over n of  corr ( sum_{i in S} a_i ,  R(x) - R(x without S) ),  |S| = n
 
@@ -30,12 +30,12 @@ class SensitivityN(Score):
     Args:
         features: the parts: supervoxels, blocks, a label map, or a block of keys.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
-        sizes: how many n.
+        sizes: how many values of n.
         samples: random sets of each size, at least 3.
-        seed: of the sets.
+        seed: random seed for the sets.
 
     Source: Ancona et al., Towards Better Understanding of Gradient-based Attribution Methods,
-    2018, definition 1; here over parts, for single voxels of a volume change nothing.
+    2018, definition 1; here over parts, since single voxels of a volume change nothing.
     """
 
     features: Features | str = "supervoxels"

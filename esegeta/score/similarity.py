@@ -43,22 +43,22 @@ def cosine(one: Float[Tensor, "..."], other: Float[Tensor, "..."]) -> float:
 
 
 SSIM_SIGMA_VOX = 1.5
-"""Of the window, in voxels of the finest axis; as many mm along the others."""
+"""Width of the window, in voxels of the finest axis; the same in mm along the others."""
 
 SSIM_RADIUS_SIGMAS = 10 / 3
 """Makes it the window of the paper: 11 voxels wide at a sigma of 1.5."""
 
 SSIM_CONSTANTS = (0.01**2, 0.03**2)
-"""Of the paper, for values in 0..1."""
+"""The constants of the paper, for values in 0..1."""
 
 WHITE_QUANTILE = 0.99
 """Magnitudes above it are white, so that a few bright voxels do not make all others black."""
 
 ROUNDING = 1e-5
-"""Of a map, as a part of its largest magnitude; smaller differences say nothing."""
+"""Rounding of a map, as a part of its largest magnitude; smaller differences mean nothing."""
 
 HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
-"""Of the descriptors; cells are smaller where a picture is."""
+"""Sizes of the descriptors; cells are smaller where a picture is small."""
 
 HOG_SLICES = 16
 """Planes at most that a 3D map is judged by."""

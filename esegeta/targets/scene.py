@@ -55,7 +55,7 @@ class Scene:
 
     Args:
         predictor: the network over windows.
-        volume: the image, on the device where buffers shall live.
+        volume: the image, on the device where buffers live.
         truth: the ground truth `*S` on the volume's grid, or None.
         known_logits: the prediction `1 L *S` if it has been made already.
         known_components: of predicted labels, filled in as they are asked for.

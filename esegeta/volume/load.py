@@ -78,7 +78,7 @@ def check_case(case: Case, reading: Reading) -> Grid:
             f"{case.name}: {found} channel{'s' * (found != 1)} in "
             f"{', '.join(str(path) for path in case.images)}, "
             f"but the network takes {reading.num_channels}",
-            hint="list one image a channel: image: [t1.nii.gz, t2.nii.gz]",
+            hint="list one image per channel: image: [t1.nii.gz, t2.nii.gz]",
         )
     for path, (other, _) in zip(case.images[1:], headers[1:], strict=True):
         require_same_grid(case.name, case.images[0], grid, path, other)
@@ -129,9 +129,7 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelM
     require_same_grid(volume.name, Path("the image"), volume.source.grid, path, file.grid)
     array = torch.from_numpy(file.array)
     if not bool((array.isfinite() & (array == array.round())).all()):
-        raise DataError(
-            f"{path}: a label map must hold integers", hint="is this a probability map?"
-        )
+        raise DataError(f"{path}: a label map must hold integers", hint="is it a probability map?")
     moved, _ = preprocess.move(array, file.grid, resampling="nearest")
     return moved[0].round().long()
 
@@ -235,7 +233,7 @@ def _finite(data: Tensor, case: Case, grid: Grid, nan_to_zero: bool) -> Tensor:
     raise DataError(
         f"{path}: {int(bad.sum())} voxels are NaN or Inf, the first at voxel {tuple(index)} "
         f"= ({place}) mm of channel {channel}",
-        hint="mend the image, or allow it with `data: {nan: zero}`",
+        hint="fix the image, or allow it with `data: {nan: zero}`",
     )
 
 

@@ -51,7 +51,7 @@ def open_nifti(path: Path) -> Any:
     if image.get_data_dtype().kind not in "iuf":
         raise DataError(
             f"{path}: its voxels are {image.get_data_dtype()}, not real numbers",
-            hint="write colours or parts of complex numbers as one image a channel",
+            hint="write colours or parts of complex numbers as one image per channel",
         )
     return image
 
@@ -68,7 +68,7 @@ def read_array(image: Any, path: Path) -> np.ndarray:
         return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except TORN as error:
         raise DataError(
-            f"{path}: the file is torn; its header promises {image.shape} voxels that cannot "
+            f"{path}: the file is damaged; its header promises {image.shape} voxels that cannot "
             f"be read ({error})",
             hint="copy or export it again",
         ) from error

@@ -55,7 +55,9 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         array: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as error:
-        raise DataError(f"{path}: the picture is torn", hint="copy or export it again") from error
+        raise DataError(
+            f"{path}: the picture is damaged", hint="copy or export it again"
+        ) from error
     return np.swapaxes(array, 0, 1).astype(np.float32)
 
 

@@ -44,7 +44,9 @@ class Intensity:
                 hint="give the lower bound first, e.g. window: [-250, 400]",
             )
         if self.kind == "percentile" and not (self.low >= 0 and self.high <= 100):
-            raise ConfigError(f"intensity percentile: [{self.low:g}, {self.high:g}] leaves 0..100")
+            raise ConfigError(
+                f"intensity percentile: [{self.low:g}, {self.high:g}] must lie within 0..100"
+            )
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], t
         EdgeMap.name: EdgeMap(),
     }
     joining = {name: nulls[name] for name in missing}
-    note = f"{RandomMapBaseline.name}: {' and '.join(joining)} beside the methods, to be beaten"
+    note = (
+        f"{RandomMapBaseline.name}: {' and '.join(joining)} added to the methods, as maps to beat"
+    )
     return {**config.methods, **joining}, (note,)
 
 
@@ -223,7 +225,9 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
         if keys.weights is not None:
             load_weights(network, config.find_file(keys.weights))
         elif keys.kind == "monai":
-            notes.append("no model.weights: the network has random weights and explains nothing")
+            notes.append(
+                "no model.weights: the network has random weights, so its maps explain nothing"
+            )
     return network.eval(), tuple(notes)
 
 

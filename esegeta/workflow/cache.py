@@ -48,7 +48,7 @@ def finished(task: Task) -> Content | None:
 
 
 def read_json(path: Path, key: str) -> dict[str, Any] | None:
-    """Return the content of a JSON record, or None where there is none of this fingerprint."""
+    """Return the content of a JSON record, or None where none has this fingerprint."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -63,7 +63,7 @@ def keep_json(path: Path, key: str, content: Mapping[str, Any]) -> None:
 
 
 def read_tensors(path: Path, key: str) -> dict[str, Tensor] | None:
-    """Return the tensors of a record, or None where there is none of this fingerprint."""
+    """Return the tensors of a record, or None where none has this fingerprint."""
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get(MARK) != key:

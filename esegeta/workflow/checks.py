@@ -188,7 +188,7 @@ def _check_patterns(explainer: PatternNet, config: RunConfig) -> None:
     if explainer.patterns is not None and not config.find_file(explainer.patterns).is_file():
         raise ConfigError(
             f"{explainer.name}: patterns: {explainer.patterns}: no such file",
-            hint="leave `patterns` out, and they are learned from the cases and kept in the "
+            hint="leave `patterns` out to have them learned from the cases and kept in the "
             "run's folder",
         )
 
@@ -255,6 +255,6 @@ def check_writable(root: Path) -> None:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError(
-            f"{root}: cannot be written ({existing} is not a folder that you may write)",
+            f"{root}: cannot be written ({existing} is not a folder that you may write to)",
             hint="choose another folder with `output:` or -o",
         )

@@ -66,7 +66,7 @@ class Journal:
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot write here ({error.strerror or error})",
-                hint="make room on the disk and run again; what is finished is kept",
+                hint="free disk space and run again; finished work is kept",
             ) from error
 
     def results(self) -> list[Ended]:

@@ -13,22 +13,22 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 @runtime_checkable
 class Listener(Protocol):
-    """Is told how a command goes on; the command line shows it."""
+    """Receives the progress of a command; the command line shows it."""
 
     def note(self, text: str) -> None:
-        """Hear something that the user should know."""
+        """Take a note that the user should see."""
 
     def expect(self, tasks: int) -> None:
-        """Hear that so many more tasks are to be done."""
+        """Add to the number of tasks to be done."""
 
     def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
-        """Hear what is being worked on: how many tasks at once, and of about how many windows."""
+        """Take what is being worked on: how many tasks at once, of about how many windows."""
 
     def advance(self, windows: int) -> None:
-        """Hear that so many windows went through the network."""
+        """Count windows that went through the network."""
 
     def end(self, ended: Ended) -> None:
-        """Hear how a task ended."""
+        """Take how a task ended."""
 
 
 class Silence:

@@ -113,8 +113,8 @@ def _require_free(path: Path, handle: int) -> None:
     who = f"process {holder.pid} on {holder.host}" if holder else "another process"
     since = f" since {holder.since}" if holder and holder.since else ""
     raise OutputError(
-        f"{path.parent}: {who} is at work on this folder{since}",
-        hint=f"wait until it has ended, or choose another folder with `output:` or -o; if it is "
+        f"{path.parent}: {who} is working on this folder{since}",
+        hint=f"wait until it ends, or choose another folder with `output:` or -o; if it is "
         f"gone for good, remove {path}",
     )
 

@@ -26,7 +26,7 @@ class Fault:
 
     Args:
         message: what was wrong and what to do.
-        is_bug: not for the user to mend.
+        is_bug: not for the user to fix.
         traceback: of a bug.
         is_degenerate: there was a map, and it was zero everywhere, NaN or Inf.
     """
@@ -131,7 +131,7 @@ class Ended:
 
     @property
     def is_bug(self) -> bool:
-        """Whether it failed with something that is not the user's to mend."""
+        """Whether it failed with something that is not the user's to fix."""
         return self.fault is not None and self.fault.is_bug
 
     @property

@@ -43,7 +43,7 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
     "live mask of dice": (
         target(name="b", label="liver", of="dice", mask="live"),
         "name: b",
-        "targets[1]: of: dice is of the whole map; it has no mask: live",
+        "targets[1]: of: dice describes the whole map; it takes no mask: live",
         "",
     ),
     "live mask of entropy": (
@@ -55,7 +55,7 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
     "mean of a volume": (
         target(name="b", label="liver", of="volume_ml", reduce="mean", mask="frozen"),
         "name: b",
-        "targets[1]: of: volume_ml is of the whole map; it has no reduce: mean",
+        "targets[1]: of: volume_ml describes the whole map; it takes no reduce: mean",
         "",
     ),
     "smallest volume of the largest": (
@@ -215,7 +215,7 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
         score(name="random_map_baseline", base={"name": "saliency"}),
         "base:",
         'scores[0].base: unknown score "saliency"',
-        "known are",
+        "choose from",
     ),
     "key of the score of a score": (
         score(name="random_map_baseline", base={"name": "infidelity", "sampels": 3}),

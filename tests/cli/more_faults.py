@@ -264,7 +264,7 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         'two cases have the name "a"',
         "`name` of its own",
     ),
-    "no cases": (block("data", cases=[]), "cases:", "data.cases: [] yields no image", ""),
+    "no cases": (block("data", cases=[]), "cases:", "data.cases: [] matches no image", ""),
     "channels of one name": (
         block("data", channels=["t1", "t1"]),
         "channels:",

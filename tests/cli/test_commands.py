@@ -339,7 +339,7 @@ def test_init_does_not_overwrite(tmp_path: Path) -> None:
     path.write_text("precious")
     result = esegeta("init", path)
     assert result.exit_code == 2
-    assert f"{path}: is there already" in result.stderr
+    assert f"{path}: already exists" in result.stderr
     assert path.read_text() == "precious"
 
 

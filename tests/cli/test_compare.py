@@ -120,7 +120,7 @@ def test_degenerate_maps_and_undefined_values_are_named(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "has failed tasks (1); the values that are there (6) are used" in result.stderr
-    assert "1 degenerate maps are excluded and 0 other units failed" in result.stderr
+    assert "1 degenerate maps are excluded and 0 other tasks failed" in result.stderr
     text = (tmp_path / "compared" / "report.md").read_text()
     named = text.partition("## Degenerate maps, excluded\n\n- saliency on a / liver: ")[2]
     assert named.startswith("saliency: the map is zero everywhere")
@@ -172,8 +172,8 @@ def test_refusals(tmp_path: Path) -> None:
     head = "case,target,method,score,value,better\n"
     cases = (
         ([tmp_path / "god"], "no such folder; did you mean"),
-        ([tmp_path / "empty"], "no run"),
-        ([tmp_path], f"there are runs in it: {tmp_path / 'bare'} {good}"),
+        ([tmp_path / "empty"], "not a run"),
+        ([tmp_path], f"it contains runs: {tmp_path / 'bare'} {good}"),
         ([FakeRun({}).write(tmp_path / "bare")], "the run has no scores"),
         ([good, broken(tmp_path / "x", f"{head}a,b\n")], "scores.csv:2: has 2 fields"),
         ([broken(tmp_path / "y", f"{head}a,b,c,d,1e,lower\n")], "scores.csv:2: value"),

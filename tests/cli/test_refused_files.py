@@ -142,7 +142,7 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "glob without a match": (
         lambda lab: lab.keys["data"].update(cases="no*.nii.gz"),
-        ("data.cases: 'no*.nii.gz' yields no image",),
+        ("data.cases: 'no*.nii.gz' matches no image",),
     ),
     "missing datalist": (
         lambda lab: lab.keys["data"].update(cases="no.json"),

@@ -9,8 +9,8 @@ from tests.experiments import Lab, esegeta, pointwise_lab, refused
 TEXTS = {
     "bad yaml": ("name: tiny\ntargets: [1, 2\nmethods: x\n", ":3: not YAML"),
     "tab": ("name: tiny\nmodel:\n\tkind: monai\n", ":3: not YAML"),
-    "duplicate key": ("name: tiny\nseed: 1\nseed: 2\n", ':3: key "seed" repeats'),
-    "nested duplicate": ("data:\n  nan: zero\n  nan: refuse\n", ':3: key "nan" repeats'),
+    "duplicate key": ("name: tiny\nseed: 1\nseed: 2\n", ':3: key "seed" is given twice'),
+    "nested duplicate": ("data:\n  nan: zero\n  nan: refuse\n", ':3: key "nan" is given twice'),
     "key that is a mapping": ("name: tiny\noutput: {{case}}\n", ":2: not YAML"),
     "control characters": ("name: \x00\n", ": not YAML"),
     "python object": ("name: !!python/object:os.system {}\n", ":1: not YAML"),

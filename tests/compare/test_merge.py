@@ -102,7 +102,7 @@ def test_runs_of_one_name_and_other_weights_are_told_apart_by_folder(tmp_path: P
     study = compare_runs(paths)
     assert list(study.merged.models) == ["liver (old)", "liver (new)"]
     (note,) = study.merged.notes
-    assert all(text in note for text in ("other weights", str(paths[0]), str(paths[1])))
+    assert all(text in note for text in ("different weights", str(paths[0]), str(paths[1])))
 
 
 def test_the_same_weights_under_other_windows_are_another_model(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_same_weights_under_other_windows_are_another_model(tmp_path: Path) 
     ]
     study = compare_runs(paths[:2])
     assert list(study.merged.models) == ["liver (a)", "liver (b)"]
-    assert "another inference.overlap" in study.merged.notes[0]
+    assert "a different inference.overlap" in study.merged.notes[0]
     assert list(compare_runs([paths[0], paths[2]]).merged.models) == ["liver"]
 
 
@@ -226,7 +226,7 @@ def test_cases_of_one_model_must_be_the_same_images(tmp_path: Path) -> None:
     with_image(paths[1], "c1", "image", "label")
     assert compare_runs(paths).merged.notes == ()
     with_image(paths[1], "c1", "another image")
-    with pytest.raises(RunError, match='case "c1" is another image in'):
+    with pytest.raises(RunError, match='case "c1" is a different image in'):
         compare_runs(paths)
 
 

@@ -268,7 +268,9 @@ def test_files_that_no_comparison_wrote_are_not_overwritten(tmp_path: Path) -> N
     out = tmp_path / "out"
     out.mkdir()
     (out / "summary.csv").write_text("precious")
-    with pytest.raises(OutputError, match=r"holds summary\.csv, which no comparison wrote"):
+    with pytest.raises(
+        OutputError, match=r"holds summary\.csv, which was not written by a comparison"
+    ):
         save_study(study, out)
     assert [path.name for path in out.iterdir()] == ["summary.csv"]
     assert (out / "summary.csv").read_text() == "precious"
@@ -295,7 +297,7 @@ def test_one_competitor_and_one_score_still_make_a_study(tmp_path: Path) -> None
     assert rows_of(tmp_path / "out" / "ranks.csv") == []
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "No tests: no score has two competitors" in text
-    assert "infidelity: there is one competitor only" in text
+    assert "infidelity: there is only one competitor" in text
 
 
 def test_nothing_but_undefined_values_still_makes_a_study(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_every_value_has_its_line(keys: tuple[str | int, ...]) -> None:
 
 
 NO_KEYS = {
-    "model: {args: {null: 3}}": "an unquoted null is no key; in quotes it is the word",
-    "a: 1\nlabels:\n  ~: liver": "an unquoted ~ is no key; in quotes",
+    "model: {args: {null: 3}}": "an unquoted null is not a key; put it in quotes",
+    "a: 1\nlabels:\n  ~: liver": "an unquoted ~ is not a key; put it in quotes",
     "a: 1\nlabels: {? : liver}": "there is no key before the colon",
 }
 

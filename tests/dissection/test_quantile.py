@@ -85,5 +85,5 @@ def test_what_does_not_fit_is_counted_instead() -> None:
 
 @pytest.mark.parametrize(("count", "quantile"), [(0, 0.5), (10, 0.0), (10, 1.0)])
 def test_no_threshold_of_nothing(count: int, quantile: float) -> None:
-    with pytest.raises(ConfigError, match="no threshold"):
+    with pytest.raises(ConfigError, match="gives no threshold"):
         rank_of(count, quantile)

@@ -217,7 +217,7 @@ class Words(nn.Module):
         ("unused", '"unused" did not run'),
         ("beside", "does not depend on this layer"),
         ("pair", "does not depend on this layer"),
-        ("words", 'layer "words" returns a str, no tensor'),
+        ("words", 'layer "words" returns a str, not a tensor'),
         ("mian", 'did you mean "main"'),
     ],
 )
@@ -261,7 +261,7 @@ def test_slopes_that_cancel_before_a_norm_are_refused(ndim: int, precision: str)
     image = volume((8, 8, 8)[:ndim])
     model = replace(predictor(network, (8,) * ndim), precision=precision)
     target = frozen(model, image)
-    with pytest.raises(MapError, match=r"layer 0 cancel.*behind the norm"):
+    with pytest.raises(MapError, match=r"layer 0 cancel.*after the norm"):
         GradCam(layer="0").explain(model, image, target)
     assert GradCam(layer="1").explain(model, image, target).data.any()
     assert HiResCam(layer="0").explain(model, image, target).data.any()

@@ -64,12 +64,12 @@ def test_an_atlas_leaves_its_zeros_in_no_feature() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3, 1)])
 def test_an_atlas_on_another_grid_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match=r"for an image of \(2, 3\)"):
+    with pytest.raises(DataError, match=r"but the image has \(2, 3\)"):
         Features(labels=torch.ones(shape, dtype=torch.int64)).of(volume((2, 3)))
 
 
 def test_an_empty_atlas_is_refused() -> None:
-    with pytest.raises(DataError, match="no feature"):
+    with pytest.raises(DataError, match="not a feature"):
         Features(labels=torch.zeros(2, 3, dtype=torch.int64)).of(volume((2, 3)))
 
 
@@ -127,7 +127,7 @@ def test_words_and_files() -> None:
         ({"side_mm": 0.0}, "side_mm: 0 must be above zero"),
         ({"count": 0}, "count: 0 must be above zero"),
         ({"compactness": -1.0}, "compactness: -1 must be above zero"),
-        ({"sigma_mm": -1.0}, "sigma_mm: -1 is below zero"),
+        ({"sigma_mm": -1.0}, "sigma_mm: -1 must be 0 or more"),
     ],
     ids=str,
 )

@@ -225,12 +225,12 @@ def test_the_cost_is_what_it_says(ndim: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"baselines": ()}, "none is given"),
+        ({"baselines": ()}, "baselines: at least one is needed"),
         ({"baselines": ("blurr",)}, '"blurr" is not known'),
         ({"samples": 1}, "1 for 2 baselines"),
         ({"samples": 3, "spread": True}, "and a standard error; use at least 4"),
         ({"samples": 5, "spread": True}, "5 is odd; use 6 or spread: false"),
-        ({"noise": -0.1}, "noise: -0.1 must not be below zero"),
+        ({"noise": -0.1}, "noise: -0.1 must be 0 or more"),
     ],
 )
 def test_bad_parameters_are_refused(bad: dict[str, object], message: str) -> None:

@@ -248,7 +248,7 @@ def test_nothing_to_guide_is_an_error_that_names_what_was_met(
     network = nn.Sequential(linear(ndim, 1, 3), nn.Softmax(dim=1), linear(ndim, 3, 2))
     image = volume(SHAPES[ndim])
     model = predictor(network, (4,) * ndim)
-    with pytest.raises(MapError, match=rf"no activation was met.*conv{ndim}d, softmax"):
+    with pytest.raises(MapError, match=rf"no activation was found.*conv{ndim}d, softmax"):
         method().explain(model, image, frozen(model, image))
 
 
@@ -266,7 +266,7 @@ def test_an_activation_beside_the_path_does_not_count() -> None:
 
     model = predictor(Beside(), (4, 4))
     image = volume(SHAPES[2])
-    with pytest.raises(MapError, match="no activation was met"):
+    with pytest.raises(MapError, match="no activation was found"):
         GuidedBackprop().explain(model, image, frozen(model, image))
 
 

@@ -92,6 +92,6 @@ def test_nothing_to_guide_is_an_error() -> None:
     network = nn.Sequential(linear(2), linear(2, 2))
     image = volume(SHAPES[2])
     model = predictor(network, (4, 4))
-    with pytest.raises(MapError, match="no activation was met"):
+    with pytest.raises(MapError, match="no activation was found"):
         GuidedGradCam(layer="0").explain(model, image, frozen(model, image))
     assert torch.is_grad_enabled()

@@ -192,7 +192,7 @@ def test_layer_activation_does_not_read_the_target(ndim: int) -> None:
 
 def test_layer_activation_refuses_a_channel_that_is_not_there() -> None:
     model, image = predictor(Smooth(2), (8, 8)), volume((8, 8))
-    with pytest.raises(LayerError, match=r'"down" has 4 channels, none 4.*0 to 3'):
+    with pytest.raises(LayerError, match=r'"down" has 4 channels, but no channel 4.*0 to 3'):
         LayerActivation(layer="down", channel=4).explain(model, image, frozen(model, image))
 
 
@@ -247,7 +247,7 @@ def test_both_kinds_of_target_agree_over_a_list_of_layers(method: type) -> None:
     [
         (XResCam, {"pool": 0}, "pool: 0"),
         (ScoreCam, {"max_channels": 0}, "max_channels: 0"),
-        (LayerActivation, {"channel": -1}, "below zero"),
+        (LayerActivation, {"channel": -1}, "must be 0 or more"),
     ],
 )
 def test_faults_are_refused(kind: type, faults: dict[str, int], message: str) -> None:

@@ -213,5 +213,5 @@ def test_a_network_that_takes_another_way_is_refused() -> None:
     ones = torch.ones(2, 2)
     for network in (function, shorter):
         for sign in (1, -1):
-            with pytest.raises(ModelError, match="takes another way"):
+            with pytest.raises(ModelError, match="takes a different path"):
                 lift(network, sign * ones.clone().requires_grad_(True), -sign * ones)

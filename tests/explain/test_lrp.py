@@ -282,7 +282,7 @@ def test_a_function_without_a_rule_is_named() -> None:
     model = predictor(Normalising(inner, lambda x: x.cumsum(2)), (8, 8))
     image = volume((8, 8))
     found = LayerwiseRelevance().explain(model, image, frozen(model, image))
-    assert found.warnings == ("no rule for Cumsum: relevance went through as a gradient does",)
+    assert found.warnings == ("no rule for Cumsum: relevance passed through it as a gradient does",)
 
 
 def test_a_network_that_hides_its_layers_is_refused() -> None:
@@ -375,7 +375,7 @@ class BiasFreeSmall(nn.Module):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"rule": "gamma", "composite": "deep_taylor"}, "two choices"),
+        ({"rule": "gamma", "composite": "deep_taylor"}, "exclude each other"),
         ({"epsilon": 0.0}, "epsilon: 0 must be above 0"),
         ({"gamma": -1.0}, "gamma: -1 not below 0"),
         ({"alpha": 2.0, "beta": 0.5}, "alpha - beta must be 1"),

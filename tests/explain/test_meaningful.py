@@ -155,7 +155,7 @@ def test_a_mask_that_did_nothing_is_said_so() -> None:
     found = MeaningfulPerturbation(steps=1, rate=1e-3, cell=4, l1=0.0, baseline="zero").explain(
         model, image, target
     )
-    assert "no better than keeping all of the image, or none" in found.warnings[0]
+    assert "no better than keeping the whole image, or none" in found.warnings[0]
     assert not found.facts.more["converged"]
 
 

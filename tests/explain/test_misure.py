@@ -167,6 +167,6 @@ def test_what_means_nothing_is_refused() -> None:
     with pytest.raises(EmptyTargetError):
         dark = image.with_data(torch.zeros_like(image.data))
         MiSuRe().explain(model, dark, frozen(model, dark, everywhere()))
-    with pytest.raises(MapError, match="even the whole image keeps Dice at"):
+    with pytest.raises(MapError, match="even the whole image keeps Dice only at"):
         other = image.with_data(image.data.flip(1))
         MiSuRe(baseline="zero", cell=2).explain(model, other, target)

@@ -226,7 +226,7 @@ def test_patterns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     image = volume((8, 8))
     known = fit_patterns(model, [image])
     target = frozen(other, image)
-    with pytest.raises(ModelError, match="other weights"):
+    with pytest.raises(ModelError, match="different weights"):
         PatternNet(fitted=known).explain(other, image, target)
     with pytest.raises(DataError, match="cannot be read"):
         PatternNet(patterns=str(tmp_path / "none.safetensors")).explain(other, image, target)

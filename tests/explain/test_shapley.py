@@ -244,7 +244,7 @@ def test_too_many_features_are_refused_with_what_to_do() -> None:
 def test_too_few_coalitions_are_refused_with_what_to_do() -> None:
     image, model = volume((16, 16)), predictor(unet(2), (8, 8))
     method = KernelShap(Features("blocks", side_mm=4.0), samples=8)
-    with pytest.raises(ConfigError, match="8 coalitions cannot tell 16 features apart; raise"):
+    with pytest.raises(ConfigError, match="8 coalitions cannot separate 16 features; raise"):
         method.explain(model, image, frozen(model, image))
 
 

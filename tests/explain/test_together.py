@@ -156,7 +156,7 @@ def test_targets_at_two_inputs_are_refused() -> None:
     model, image, targets = setting(2)
     one, other = (Objective.of(model, target, image) for target in targets[:2])
     assert len(values_together([one, other])) == len(gradients_together([one, other])) == 2
-    with pytest.raises(ValueError, match="at one input"):
+    with pytest.raises(ValueError, match="at one and the same input"):
         values_together([one, other.at(image.data.clone())])
 
 

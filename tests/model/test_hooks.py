@@ -85,8 +85,8 @@ def test_a_tensor_returned_twice_is_changed_in_both_places(ndim: int) -> None:
     ("layer", "message"),
     [
         ("views", "returns a tuple of 2 tensors that share memory"),
-        ("words", "returns a str, no tensor"),
-        ("nothing", "returns nothing, no tensor"),
+        ("words", "returns a str, not a tensor"),
+        ("nothing", "returns nothing, not a tensor"),
     ],
 )
 def test_what_cannot_be_replaced_is_refused_by_name(layer: str, message: str, ndim: int) -> None:

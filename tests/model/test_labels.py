@@ -53,7 +53,7 @@ def test_channel_rules(activation: str, names: dict, num_outputs: int, channels:
 @pytest.mark.parametrize(
     ("activation", "names", "num_outputs", "message"),
     [
-        ("softmax", {}, 2, "none given"),
+        ("softmax", {}, 2, "none are given"),
         ("softmax", {1: "a", 2: "a"}, 3, "share a name"),
         ("softmax", {1: "a"}, 1, "always 1.*sigmoid"),
         ("softmax", {1: "a", 5: "b"}, 4, "cannot be matched to the 4"),
@@ -75,7 +75,7 @@ def test_unknown_label_suggests_the_nearest() -> None:
     labels = Labels({1: "liver", 2: "spleen"}, "softmax", 3)
     with pytest.raises(TargetError, match='"livr" is not among the labels; did you mean "liver"'):
         labels.channel("livr")
-    with pytest.raises(TargetError, match="known are: liver, spleen"):
+    with pytest.raises(TargetError, match="choose from: liver, spleen"):
         labels.channel(9)
 
 

@@ -48,7 +48,7 @@ def test_unknown_layer_names_the_nearest() -> None:
         find_layer(network, "botom")
     with pytest.raises(LayerError):
         find_layer(network, "")
-    with pytest.raises(LayerError, match=r"known are: .*[a-z]; `esegeta layers CONFIG` prints"):
+    with pytest.raises(LayerError, match=r"choose from: .*[a-z]; `esegeta layers CONFIG` prints"):
         find_layer(network, "all")
 
 

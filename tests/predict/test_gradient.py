@@ -191,5 +191,7 @@ def test_a_network_without_a_gradient_is_refused() -> None:
 
     predictor = Predictor(Rounded(), WindowPlan((4, 4)), Labels({1: "a"}, "softmax", 2))
     x = torch.rand(1, 1, 6, 6)
-    with pytest.raises(ModelError, match=r"no gradient by its input.*occlusion needs none"):
+    with pytest.raises(
+        ModelError, match=r"no gradient with respect to its input.*occlusion needs no gradient"
+    ):
         predictor.pull_back(x, torch.ones(1, 2, 6, 6))

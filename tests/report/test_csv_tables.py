@@ -89,10 +89,14 @@ def test_a_spreadsheets_mark_and_line_ends_do_no_harm(tmp_path: Path) -> None:
     [
         ("", 1, "the columns are not case,target,method,score,value,better"),
         ("case,method\n", 1, "the columns are not"),
-        (f"{HEAD}{GOOD}a,liver,saliency\n", 3, "has 3 fields in place of 6"),
+        (f"{HEAD}{GOOD}a,liver,saliency\n", 3, "has 3 fields instead of 6"),
         (f"{HEAD}{GOOD}\n{GOOD}", 3, "has 0 fields"),
-        (f"{HEAD}a,b,c,d,much,lower\n", 2, 'value "much" is no number; nan if undefined'),
-        (f"{HEAD}a,b,c,d,,lower\n", 2, 'value "" is no number'),
+        (
+            f"{HEAD}a,b,c,d,much,lower\n",
+            2,
+            'value "much" is not a number; write nan if it is undefined',
+        ),
+        (f"{HEAD}a,b,c,d,,lower\n", 2, 'value "" is not a number'),
         (f"{HEAD}{GOOD}a,b,c,d,1,hihger\n", 3, 'better is "hihger"; did you mean "higher"?'),
         (f'{HEAD}{GOOD}a,"b,c,d,1,lower\n', 3, "unexpected end of data"),
         (f"{HEAD}{GOOD}{GOOD}a,b\udcff,c,d,1,lower\n", 4, "is not UTF-8 text"),

@@ -47,11 +47,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no run \(run.json is not there\); `esegeta run`"):
+    with pytest.raises(RunError, match=r"not a run \(run.json is missing\); `esegeta run`"):
         read_record(tmp_path)
     (tmp_path / "liver").mkdir()
     write_record(tmp_path / "liver", {})
-    with pytest.raises(RunError, match=f"there are runs in it: {tmp_path / 'liver'}"):
+    with pytest.raises(RunError, match=f"it contains runs: {tmp_path / 'liver'}"):
         read_record(tmp_path)
 
 

@@ -57,7 +57,7 @@ def test_channels_have_their_own_and_the_sum_has_none(tmp_path: Path) -> None:
     for channel in (0, 1):
         path = files.channel_standard_error(str(channel))
         np.testing.assert_array_equal(voxels(path), error[channel].numpy())
-    assert "of their sum is not known" in sidecar["standard_error"]
+    assert "of their sum is unknown" in sidecar["standard_error"]
 
 
 def test_a_map_of_voxels_over_channels_has_one_error(tmp_path: Path) -> None:

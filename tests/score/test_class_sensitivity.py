@@ -159,7 +159,7 @@ def test_targets_that_are_not_of_one_label_are_undefined(ndim: int) -> None:
     for target in (mixed, UnitTarget("model.1.submodule", 4), VolumeTarget("one")):
         found = judged(model, image, target.freeze(scene), Saliency())
         assert all(math.isnan(value) for value in found.values.values())
-        assert set(found.reasons.values()) == {"the target is not of one label"}
+        assert set(found.reasons.values()) == {"the target is not about one label"}
 
 
 def test_a_label_without_a_map_is_left_out_and_named(ndim: int) -> None:
@@ -178,7 +178,7 @@ def test_a_label_without_a_map_is_left_out_and_named(ndim: int) -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(ConfigError, match="max_labels: 0 is below 1"):
+    with pytest.raises(ConfigError, match="max_labels: 0 must be at least 1"):
         ClassSensitivity(max_labels=0)
     model, image = predictor(unet(2), (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))

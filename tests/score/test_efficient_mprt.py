@@ -119,7 +119,7 @@ def test_a_random_network_without_a_map_is_undefined(ndim: int) -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(ConfigError, match="bins: 1 is below 2"):
+    with pytest.raises(ConfigError, match="bins: 1 must be at least 2"):
         EfficientMprt(bins=1)
     model, image = predictor(unet(2), (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))

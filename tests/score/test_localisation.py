@@ -170,7 +170,7 @@ def test_channels_are_summed_first() -> None:
         assert value_of(PointingGame(use=use), map_) == 0
     cancelled = written_map(torch.stack([one, -one]), inside)
     found = judged(RelevanceMass(use="magnitude"), cancelled)
-    assert "no value but zero" in found.reasons["relevance_mass"]
+    assert "no value other than zero" in found.reasons["relevance_mass"]
 
 
 def test_maps_without_channels_count_as_they_are() -> None:

@@ -289,7 +289,7 @@ def test_an_error_of_the_target_is_a_failure_of_that_network_alone(ndim: int) ->
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(ConfigError, match="max_layers: 1 is below 2"):
+    with pytest.raises(ConfigError, match="max_layers: 1 must be at least 2"):
         ParameterRandomization(max_layers=1)
     model, image = predictor(unet(2), (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))

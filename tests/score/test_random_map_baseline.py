@@ -231,7 +231,7 @@ def test_random_maps_that_are_all_worth_the_same_have_no_spread() -> None:
     model, attribution = made(2)
     found = judged(model, attribution, base=SensitivityMax(samples=1), samples=3)
     assert found.values["random_map_baseline"] == 1
-    assert found.reasons == {"random_map_baseline_z": "all random maps are worth the same"}
+    assert found.reasons == {"random_map_baseline_z": "all random maps score the same"}
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Describes(First):
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({"samples": 1}, "samples: 1 is below 2"),
+        ({"samples": 1}, "samples: 1 must be at least 2"),
         ({"sigmas_mm": ()}, "sigmas_mm: give widths of 0 or more"),
         ({"sigmas_mm": (0.0, -1.0)}, "sigmas_mm: give widths of 0 or more"),
         ({"base": RandomMapBaseline()}, "cannot be judged by itself"),

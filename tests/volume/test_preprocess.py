@@ -89,7 +89,7 @@ def test_an_empty_range_is_refused(kind: str, low: float, high: float) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 50), (50, 101)])
 def test_percentiles_lie_in_0_to_100(low: float, high: float) -> None:
-    with pytest.raises(ConfigError, match=r"leaves 0\.\.100"):
+    with pytest.raises(ConfigError, match=r"must lie within 0\.\.100"):
         Intensity("percentile", low, high)
 
 

@@ -59,7 +59,7 @@ def test_torn_files(suffix: str, kept: float, tmp_path: Path) -> None:
     path = image_at(tmp_path, f"a{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DataError, match=r"a\.nii.*(torn|not a NIfTI)"):
+    with pytest.raises(DataError, match=r"a\.nii.*(damaged|not a NIfTI)"):
         read(path)
 
 
@@ -68,7 +68,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"image\.nii\.gz.*torn"):
+    with pytest.raises(DataError, match=r"image\.nii\.gz.*damaged"):
         read(path)
 
 
@@ -119,7 +119,7 @@ def test_different_grids(role: str, other: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "num_channels", "message"),
     [
-        (SHAPE, 2, "1 channel in .*takes 2.*one image a channel"),
+        (SHAPE, 2, "1 channel in .*takes 2.*one image per channel"),
         ((*SHAPE, 4), 3, "4 channels in .*takes 3"),
         ((*SHAPE, 2, 3), 6, r"\(9, 11, 7, 2, 3\) is not an image"),
         ((9,), 1, r"\(9,\) is not an image"),

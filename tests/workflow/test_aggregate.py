@@ -136,7 +136,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "names of labels": (
         {"names": {"found": {1: "left"}}},
         "names:",
-        ('atlas "found" has the names of `labels`',),
+        ('atlas "found" uses the names of `labels`',),
     ),
     "two of one name": (
         {"names": {"lobes": {1: "left", 2: "left"}}},

@@ -44,7 +44,7 @@ def darken(path: Path) -> None:
 MM = affine_of("anisotropic") @ (3, 2, 5, 1)
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "torn": (tear, ("b.nii.gz: the file is torn", "(12, 11, 9)", "copy or export it again")),
+    "torn": (tear, ("b.nii.gz: the file is damaged", "(12, 11, 9)", "copy or export it again")),
     "nan": (
         spoil(np.nan),
         (

@@ -52,7 +52,7 @@ def test_another_process_is_named(tmp_path: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout.readline() == "held\n"
-        text = f"process {process.pid} on {platform.node()} is at work on this folder since"
+        text = f"process {process.pid} on {platform.node()} is working on this folder since"
         with pytest.raises(OutputError, match=text), locked(tmp_path):
             pass
         process.kill()
@@ -82,7 +82,7 @@ def test_a_living_process_is_believed_without_the_systems_lock(tmp_path: Path) -
 
 def test_of_another_host_nobody_can_tell(tmp_path: Path) -> None:
     leave(tmp_path, host="node17", pid=dead_pid())
-    text = r"on node17 is at work .*since yesterday; .* remove"
+    text = r"on node17 is working .*since yesterday; .* remove"
     with pytest.raises(OutputError, match=text), locked(tmp_path):
         pass
 

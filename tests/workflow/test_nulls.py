@@ -13,7 +13,7 @@ from tests.experiments import Lab, refused, unet_lab
 
 BASE = {"name": "infidelity", "samples": 3}
 BASELINE = {"name": "random_map_baseline", "base": BASE, "samples": 3}
-NOTE = "random_map_baseline: random_map and edge_map beside the methods, to be beaten"
+NOTE = "random_map_baseline: random_map and edge_map added to the methods, as maps to beat"
 FIGURES = ["random_map_baseline", "random_map_baseline_z", "random_map_baseline_edges"]
 
 
@@ -47,7 +47,7 @@ def test_validate_shows_them(tmp_path: Path) -> None:
     assert "methods: saliency, random_map, edge_map\n" in output
     assert "3 tasks" in output
     assert (
-        "note: random_map_baseline: random_map and edge_map beside the methods, to be beaten"
+        "note: random_map_baseline: random_map and edge_map added to the methods, as maps to beat"
         in output
     )
 
@@ -68,7 +68,7 @@ def test_those_that_are_listed_stay_as_they_are(tmp_path: Path) -> None:
     methods, notes = join_null_competitors(load_config(lab.write()))
     assert list(methods) == ["smooth", "saliency", "edge_map"]
     assert methods["smooth"] == RandomMap(5, seed=3)
-    assert notes == ("random_map_baseline: edge_map beside the methods, to be beaten",)
+    assert notes == ("random_map_baseline: edge_map added to the methods, as maps to beat",)
     lab.keys["methods"].append("edge_map")
     methods, notes = join_null_competitors(load_config(lab.write()))
     assert list(methods) == ["smooth", "saliency", "edge_map"]

@@ -1,4 +1,4 @@
-"""Calls of torch functions: intercepted, their arguments found, activations told apart.
+"""Calls of torch functions: intercepted, their arguments found, activations recognised.
 
 Torch hands every function call in the dynamic scope to a mode, whether a module made it or the
 forward method itself. A rule therefore sees `nn.ReLU`, `F.relu`, `torch.relu` and `x.relu()`

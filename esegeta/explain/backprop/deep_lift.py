@@ -21,7 +21,7 @@ from esegeta.explain.objective import Objective, sum_over_windows
 from esegeta.predict import Cotangent, Pieces, require_graph
 
 TARGET_NODES = 32
-"""Of the quadrature along the logits, for targets that are not linear in them."""
+"""Nodes of the quadrature along the logits, for targets that are not linear in them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DeepLift(Explainer):
     nonlinear targets pass on their mean gradient on the line from z' to z, which the secant is for
     one variable. Positive: the voxel, as it differs from the baseline, raises the target. Unit:
     target. The map adds up to R(x) - R(x'); an unknown nonlinear function keeps its gradient, and
-    shows in the gap that is reported.
+    shows up in the reported gap.
 
     Args:
         baseline: zero, mean, minimum, blur, or an image file.
@@ -78,7 +78,7 @@ class DeepLiftShap(Explainer):
     change of the target. Nothing is drawn at random: all baselines are used.
 
     Args:
-        baselines: of each map: zero, mean, minimum, blur, or an image file.
+        baselines: one for each map: zero, mean, minimum, blur, or an image file.
         tolerance: relative completeness gap above which the map carries a warning.
 
     Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, section
@@ -176,8 +176,8 @@ def completed(data: Image, change: float, tolerance: float) -> RawMap:
     relative = abs(delta) / max(abs(change), 1e-12)
     warning = (
         f"completeness: the map adds up to {change + delta:.4g}, the target changes by "
-        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network has a "
-        "nonlinear function that DeepLIFT does not know, or use another baseline"
+        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network may "
+        "have a nonlinear function that DeepLIFT does not know, or needs another baseline"
     )
     warnings = (warning,) if not relative <= tolerance else ()
     return RawMap(data, delta, relative, warnings=warnings)

@@ -22,13 +22,13 @@ from esegeta.predict import Pieces
 
 @dataclass(frozen=True)
 class ExcitationBackprop(Explainer):
-    """The probability that a voxel wins, when each neuron hands its own to those that excite it.
+    """The probability that a voxel wins when each neuron passes its own to those that excite it.
 
         P(i) = sum_j x_i w_ij+ / (sum_i' x_i' w_i'j+) P(j)
 
     Logits start with dR/dy / sum |dR/dy|. Hidden activations below zero count as zero, the image
     is taken above its channels' minima, biases are left out. Positive: excites the target. The
-    map adds up to one but for neurons that nothing excites, whose mass is lost; facts say how
+    map adds up to one but for neurons that nothing excites, whose mass is lost; the facts say how
     much.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, 2018, equation 8.
@@ -80,7 +80,7 @@ class ExcitationBackprop(Explainer):
 
 @dataclass(frozen=True)
 class ContrastiveExcitationBackprop(ExcitationBackprop):
-    """Excitation backprop of the target less that of its opposite.
+    """Excitation backprop of the target minus that of its opposite.
 
         a = P(target) - P(dual),   dual: the last weights w negated
 
@@ -94,7 +94,9 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
 
     name: ClassVar[str] = "contrastive_excitation_backprop"
     meaning: ClassVar[Meaning] = CONTRAST
-    zero_hint: ClassVar[str] = "the target and its opposite are excited alike; is it trained?"
+    zero_hint: ClassVar[str] = (
+        "the target and its opposite are excited alike; is the network trained?"
+    )
 
     @property
     def cost(self) -> Cost:

@@ -31,16 +31,17 @@ Activate = Callable[[Resolved, Notify], Tensor]
 
 @dataclass(frozen=True)
 class GuidedBackprop(Explainer):
-    """The gradient, where only what arrives positive passes back through an activation.
+    """The gradient, with only positive gradients passing back through each activation.
 
         g_in = f'(z) * max(g_out, 0)   at every activation f, on its way from dR/dy to the voxels
 
-    Positive: a brighter voxel raises the target by units that raise it. Negative coefficients of
-    the target start as they are; only activations clamp. Unit: target per unit of network input.
+    Positive: a brighter voxel raises the target through units that raise it. Negative coefficients
+    of the target start as they are; only activations clamp. Unit: target per unit of network input.
 
-    Captum guides `nn.ReLU` modules alone, and is the plain gradient on any other network. Here an
+    Captum guides only `nn.ReLU` modules, and gives the plain gradient on any other network. Here an
     activation is any of ReLU, LeakyReLU, PReLU, ELU, GELU, SiLU, sigmoid and their kin, as a module
-    or a function; one inside a fused function of torch keeps its gradient. None at all is an error.
+    or a function; one inside a fused function of torch keeps its gradient. A network without
+    any is refused.
 
     Source: Springenberg et al., Striving for Simplicity, 2015, section 3.4; for ReLU just that. We
     clamp what arrives and keep each activation's own derivative, which may be negative (GELU).
@@ -63,16 +64,16 @@ class GuidedBackprop(Explainer):
 
 @dataclass(frozen=True)
 class Deconvolution(Explainer):
-    """What arrives positive at an activation passes back unchanged, whatever its input was.
+    """The gradient, with positive gradients passing back through activations whatever their input.
 
         g_in = max(g_out, 0)   at every activation, on its way from dR/dy to the voxels
 
     Positive: the pattern that the network's filters draw for the target is bright here. It depends
-    on the image through max pooling and data-dependent norms alone. Unit: target per unit of
-    network input. Activations are those of `guided_backprop`; each has slope one here.
+    on the image only through max pooling and data-dependent norms. Unit: target per unit of
+    network input. The activations are those of `guided_backprop`, each with a slope of one.
 
     Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014,
-    section 2.1; their rectification is that of ReLU, which we keep for all activations.
+    section 2.1; they rectify at ReLU, and we do so at all activations.
     """
 
     name: ClassVar[str] = "deconvolution"
@@ -132,9 +133,9 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     data = sum_over_windows(objective, window_map)
     if has_run and not guided:
         raise MapError(
-            f"{name}: no activation was met between input and target, so that nothing would be "
-            f"guided; of the network's calls were seen: {', '.join(sorted(met)) or 'none'}",
-            hint=f"saliency is the same map; known activations are {', '.join(ACTIVATIONS)}; "
+            f"{name}: no activation was found between input and target, so nothing would be "
+            f"guided; calls seen in the network: {', '.join(sorted(met)) or 'none'}",
+            hint=f"saliency gives the same map; known activations are {', '.join(ACTIVATIONS)}; "
             "those of compiled programs (TorchScript, torch.export) cannot be seen",
         )
     return RawMap(data, more={"activations": sorted(guided)})

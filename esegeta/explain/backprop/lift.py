@@ -37,7 +37,7 @@ from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, 
 from esegeta.model import inside_checkpoint
 
 NODES = 16
-"""Of the quadrature along the line of functions that have no closed form."""
+"""Nodes of the quadrature along the line of functions that have no closed form."""
 
 SMOOTH: tuple[Call, ...] = (
     *(F.softmax, torch.softmax, Tensor.softmax, F.softmin, F.normalize, F.rms_norm, F.glu),
@@ -155,8 +155,8 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
             return function(*args, **kwargs)
         if inside_checkpoint():
             raise ModelError(
-                "a block of the network is under activation checkpointing: it would run again in "
-                "the backward pass, and DeepLIFT's multipliers be lost",
+                "a block of the network uses activation checkpointing: it would run again in "
+                "the backward pass, and DeepLIFT's multipliers would be lost",
                 hint="switch checkpointing off in the network, or use integrated_gradients",
             )
         return call.finish(LIFTERS[function](PairedCall(call, leaves, layout, starts)))
@@ -240,9 +240,9 @@ def _is_floating(leaf: Any) -> bool:
 
 def _other_way() -> ModelError:
     return ModelError(
-        "the network takes another way at the baseline than at the image, so that its layers "
+        "the network takes a different path at the baseline than at the image, so its layers "
         "cannot be compared",
-        hint="does its forward depend on values, or draw at random? use integrated_gradients",
+        hint="does its forward branch on values, or draw random numbers? use integrated_gradients",
     )
 
 

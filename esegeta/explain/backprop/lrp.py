@@ -38,7 +38,7 @@ from esegeta.explain.objective import Objective, sum_over_windows
 
 @dataclass(frozen=True)
 class LayerwiseRelevance(Explainer):
-    """Relevance R = y dR/dy, handed from the logits to the image, layer by layer.
+    """Relevance R = y dR/dy, propagated from the logits to the image, layer by layer.
 
         R_i = sum_j c_ij / (sum_i' c_i'j + b_j + epsilon) R_j
 
@@ -47,8 +47,8 @@ class LayerwiseRelevance(Explainer):
 
     Args:
         composite: epsilon_plus_flat, epsilon_gamma_box or deep_taylor; none for one `rule`.
-        rule: of all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
-            layer; z_plus behind). Instead of a composite.
+        rule: for all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
+            layer, then z_plus). Instead of a composite.
         epsilon: in units of the mean magnitude of a layer's outputs.
         gamma: how much more positive contributions count.
         alpha: weight of positive contributions.
@@ -76,7 +76,7 @@ class LayerwiseRelevance(Explainer):
     def __post_init__(self) -> None:
         if self.rule is not None and self.composite not in (None, "none"):
             raise ConfigError(
-                f"lrp: rule: {self.rule} and composite: {self.composite} are two choices",
+                f"lrp: rule: {self.rule} and composite: {self.composite} exclude each other",
                 hint="give one of them",
             )
         if self.epsilon <= 0 or self.gamma < 0:
@@ -137,7 +137,7 @@ class LayerwiseRelevance(Explainer):
             if outside:
                 raise DataError(
                     f"lrp: {word}: {bound:g}: the network's input reaches {float(found):g}",
-                    hint="leave the box out: it is then the image's own range",
+                    hint="leave low and high out to use the image's own range",
                 )
         low = low if self.low is None else torch.full_like(low, self.low)
         high = high if self.high is None else torch.full_like(high, self.high)

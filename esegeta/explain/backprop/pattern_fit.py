@@ -7,7 +7,7 @@ positions whose output is positive, as an activation behind the operation lets t
 
 and w.a = 1. Operations that give the logits, and residual sums, take all positions. An operation
 within the network that meets no activation, such as a transposed convolution before a
-concatenation, should too, and does not: of its negative outputs the pattern knows nothing.
+concatenation, should too, but does not: the pattern knows nothing of its negative outputs.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Patterns:
         """
         if self.network_sha256 != network_sha256(predictor.network):
             raise ModelError(
-                "the patterns were fitted on a network with other weights",
+                "the patterns were fitted on a network with different weights",
                 hint="leave `patterns` out to fit them anew",
             )
 

@@ -22,7 +22,7 @@ from esegeta.explain.objective import Objective, sum_over_windows
 
 @dataclass(frozen=True)
 class PatternNet(Explainer):
-    """The signal in the image that the target answers to: patterns sent back instead of weights.
+    """The signal that the target responds to: patterns are propagated back in place of weights.
 
         s = sum_t backward(y_t dR/dy_t),   each weight w replaced by its pattern a
 
@@ -89,12 +89,12 @@ class PatternAttribution(PatternNet):
 
         r = sum_t backward(y_t dR/dy_t),   each weight w replaced by w * a
 
-    Weights times patterns add up to one for each output, so that they split what it holds.
+    Weights times patterns add up to one for each output, so they split what it holds.
     Positive: the voxel's signal raises the target. Unit: target.
 
     Args:
-        patterns: as of `pattern_net`.
-        fitted: as of `pattern_net`.
+        patterns: as for `pattern_net`.
+        fitted: as for `pattern_net`.
 
     Source: Kindermans et al., Learning How to Explain Neural Networks, 2018, section 4.
     """
@@ -162,7 +162,7 @@ class PatternRules(Rules):
         fits = found is not None and (key.startswith("sum") or found.shape == like.shape)
         if found is None or not fits:
             raise ModelError(
-                f"the patterns know no operation {key} of this shape",
+                f"the patterns hold no operation {key} of this shape",
                 hint="leave `patterns` out to fit them anew",
             )
         return found.to(like)

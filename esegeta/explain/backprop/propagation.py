@@ -67,7 +67,8 @@ class Propagation:
         if carrier.num_linear == 0 or not logits.requires_grad:
             raise ModelError(
                 "no convolution or dense operation was seen on the way from image to logits",
-                hint="rules need a network in plain torch; TorchScript and exports hide theirs",
+                hint="rules need a network in plain torch; TorchScript and exports hide their "
+                "operations",
             )
         mark_last(logits)
         self._plain.update(nodes_without_rule(logits))
@@ -84,7 +85,7 @@ class Propagation:
         if not self._plain:
             return ()
         names = ", ".join(sorted(self._plain))
-        return (f"no rule for {names}: relevance went through as a gradient does",)
+        return (f"no rule for {names}: relevance passed through it as a gradient does",)
 
 
 def scale_of(objective: Objective) -> float:

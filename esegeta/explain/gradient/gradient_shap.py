@@ -26,20 +26,20 @@ from esegeta.explain.objective import Objective
 
 @dataclass(frozen=True)
 class GradientShap(Explainer):
-    """Gradients at random points on the ways from several baselines to the noisy image.
+    """Gradients at random points on the paths from several baselines to the noisy image.
 
         a = mean_i (z_i - x'_i) * dR/dx (x'_i + alpha_i (z_i - x'_i)),    z_i = x + e_i
 
-    alpha_i ~ U(0, 1), x'_i one of the baselines, e_i Gaussian. Positive raises the target. Unit:
+    alpha_i ~ U(0, 1), x'_i one of the baselines, e_i Gaussian. Positive: raises the target. Unit:
     target; its expectation without noise adds up to R(x) - mean R(x'): the gap is reported.
 
     Args:
-        baselines: zero, mean, minimum, blur or image files; each has an equal part.
+        baselines: zero, mean, minimum, blur or image files; all have equal weight.
         samples: draws over all baselines; even where `spread` is asked for.
         noise: standard deviation of e, in standard deviations of the image.
-        seed: of the draws.
-        spread: also return the standard error of the map: half as many parts of (0, 1), two draws
-            in each, whose difference tells it.
+        seed: random seed for the draws.
+        spread: also return the standard error of the map: (0, 1) has half as many parts, with two
+            draws in each, and their difference gives the error.
         tolerance: relative gap above which the map carries a warning.
 
     Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,
@@ -63,10 +63,11 @@ class GradientShap(Explainer):
         parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
         if not parsed:
             raise ConfigError(
-                "gradient_shap: baselines: none is given", hint="such as baselines: [blur, mean]"
+                "gradient_shap: baselines: at least one is needed",
+                hint="such as baselines: [blur, mean]",
             )
         if self.noise < 0:
-            raise ConfigError(f"gradient_shap: noise: {self.noise:g} must not be below zero")
+            raise ConfigError(f"gradient_shap: noise: {self.noise:g} must be 0 or more")
         least = len(parsed) * self._draws_a_part
         if self.samples < least:
             raise ConfigError(
@@ -76,8 +77,8 @@ class GradientShap(Explainer):
             )
         if self.samples % self._draws_a_part:
             raise ConfigError(
-                f"gradient_shap: samples: a standard error needs pairs of draws, {self.samples} is "
-                "odd",
+                f"gradient_shap: samples: a standard error needs pairs of draws, but "
+                f"{self.samples} is odd",
                 hint=f"use {self.samples + 1} or spread: false",
             )
         object.__setattr__(self, "baselines", parsed)

@@ -33,7 +33,7 @@ class NeuronConductance(Explainer):
 
     Args:
         layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
-        channel: of the layer's output, from 0: the unit.
+        channel: the unit: a channel of the layer's output, counted from 0.
         steps: quadrature nodes.
         baseline: zero, mean, minimum, blur, or an image file.
 
@@ -102,8 +102,9 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Image:
                 )
             if not (activation.requires_grad and logits.requires_grad):
                 raise LayerError(
-                    f'layer "{layer}" does not depend on the input, or the output on neither',
-                    hint="name another",
+                    f'layer "{layer}" does not depend on the input, or the output '
+                    "does not depend on it",
+                    hint="name another layer",
                 )
             slope = slope_at_units(logits, activation, share)
             if slope is None:

@@ -104,7 +104,8 @@ class NoisyCopies(Explainer):
         base: the method that explains each copy.
         samples: number of copies.
         noise: standard deviation of the Gaussian noise, in standard deviations of the image.
-        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        seed: random seed for the noise, and for the draws of a stochastic base, which differ in
+            each copy.
         spread: also return the standard error of the map.
     """
 
@@ -194,7 +195,7 @@ class NoisyCopies(Explainer):
 
 @dataclass(frozen=True)
 class NoiseTunnel(NoisyCopies):
-    """The maps of any method over noisy copies of the image, summarised.
+    """A summary of any method's maps over noisy copies of the image.
 
         smoothgrad: mean of phi(x + e_i)    smoothgrad_sq: mean of phi(x + e_i)^2
         vargrad: mean of (phi(x + e_i) - their mean)^2,    e_i ~ N(0, (noise * std(x))^2)
@@ -205,7 +206,8 @@ class NoiseTunnel(NoisyCopies):
         base: the method that explains each copy.
         samples: number of copies n.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        seed: random seed for the noise, and for the draws of a stochastic base, which differ in
+            each copy.
         spread: also return the standard error of the map.
         kind: smoothgrad, smoothgrad_sq or vargrad.
 
@@ -235,7 +237,8 @@ class SmoothGrad(NoisyCopies):
         base: the method that explains each copy.
         samples: number of copies n.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        seed: random seed for the noise, and for the draws of a stochastic base, which differ in
+            each copy.
         spread: also return the standard error of the map.
 
     Source: Smilkov et al., SmoothGrad, 2017, section 3; there the noise is in units of the
@@ -263,7 +266,8 @@ class SmoothGradSquared(NoisyCopies):
         base: the method that explains each copy.
         samples: number of copies n.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
+        seed: random seed for the noise, and for the draws of a stochastic base, which differ in
+            each copy.
         spread: also return the standard error of the map.
 
     Source: Hooker et al., A Benchmark for Interpretability Methods, 2019, section 4.
@@ -293,9 +297,10 @@ class VarGrad(NoisyCopies):
         base: the method that explains each copy.
         samples: number of copies n, at least 2.
         noise: standard deviation of the noise, in standard deviations of the image.
-        seed: of the noise, and of the draws of a stochastic base, which differ in each copy.
-        spread: also return the standard error, by the copies' own fourth moments: rough, and
-            rather low, for few copies; at least 4.
+        seed: random seed for the noise, and for the draws of a stochastic base, which differ in
+            each copy.
+        spread: also return the standard error, from the copies' own fourth moments: rough, and
+            rather low, for few copies; needs at least 4.
 
     Source: Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity
     to Parameter Values, 2018, section 2.

@@ -14,7 +14,7 @@ from esegeta.explain.objective import Objective, gradients_together
 
 @dataclass(frozen=True)
 class Saliency(Explainer):
-    """The gradient of the target by each voxel of the network's input.
+    """The gradient of the target with respect to each voxel of the network's input.
 
         a = dR / dx
 

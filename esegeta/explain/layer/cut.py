@@ -122,19 +122,19 @@ def require_ran(name: str, outputs: Sequence[Tensor]) -> None:
     if not outputs:
         raise LayerError(
             f'layer "{name}" did not run',
-            hint="name another; of a unit's target, one that runs before the unit's own layer",
+            hint="name another layer; for a unit target, one that runs before the unit's own layer",
         )
 
 
 def no_part(name: str) -> LayerError:
     """Return the error of a layer that the output does not depend on."""
     return LayerError(
-        f'layer "{name}": the output does not depend on this layer', hint="name another"
+        f'layer "{name}": the output does not depend on this layer', hint="name another layer"
     )
 
 
 Prepare = Callable[[Pieces], Change]
-"""From windows to what shall be done to the layer's output for them."""
+"""Maps windows to what is done to the layer's output for them."""
 
 
 def value_changed(objective: Objective, site: Site, prepare: Prepare) -> float:

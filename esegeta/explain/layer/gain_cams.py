@@ -28,7 +28,7 @@ CHANNEL = "channel of the layer"
 
 @dataclass(frozen=True)
 class ScoreCam(LayerMethod):
-    """Activations of a layer, weighted by the target of the image seen through their channel.
+    """Activations of a layer, weighted by the target on the image seen through their channel.
 
         a = sum_k c_k A_k,   c_k = R(x' + H_k (x - x')) - R(x')
 
@@ -39,7 +39,7 @@ class ScoreCam(LayerMethod):
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
         baseline: zero, mean, minimum, blur, or an image file; seen where H_k is zero.
-        max_channels: at most so many, those that vary most over the volume; null for all.
+        max_channels: the most channels to use, those that vary most over the volume; null for all.
 
     Source: Wang et al., Score-CAM, 2020, definition 3 and equation 7. There a softmax over channels
     follows, which of sums over a million logits would leave one channel, and a ReLU. Here c_k is
@@ -127,7 +127,7 @@ class AblationCam(LayerMethod):
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
     meaning: ClassVar[Meaning] = WEIGHTED_BY_FALL
     zero_hint: ClassVar[str] = (
-        "no channel of this layer raises the target on the whole; choose another `layer`"
+        "no channel of this layer raises the target overall; choose another `layer`"
     )
 
     @property
@@ -141,7 +141,7 @@ class AblationCam(LayerMethod):
         value = objective.value()
         if value == 0:
             raise MapError(
-                "ablation_cam: the target is zero, so that falls are no fractions of it",
+                "ablation_cam: the target is zero, so a fall cannot be a fraction of it",
                 hint="choose another target, or grad_cam",
             )
         changed = [

@@ -53,7 +53,7 @@ class GradCam(LayerMethod):
     traits: ClassVar[Traits] = Traits("layer", needs_hooks=True, needs_layer=True, by_channel=False)
     meaning: ClassVar[Meaning] = CLASS_ACTIVATION
     zero_hint: ClassVar[str] = (
-        "nothing in this layer raises the target on the whole; choose another `layer`"
+        "nothing in this layer raises the target overall; choose another `layer`"
     )
 
     @property
@@ -107,9 +107,9 @@ def _require_more_than_rounding(
     rounding = 1e-5 if precision == "fp32" else 1e-2
     if bool(size.max() > 0) and bool(total.abs().max() < rounding * size.max()):
         raise MapError(
-            f"grad_cam: the slopes by layer {site.name} cancel in every channel, so that their "
-            "mean is rounding",
-            hint="the norm behind this layer takes out its mean; name a layer behind the norm, "
+            f"grad_cam: the gradients at layer {site.name} cancel in every channel, so their "
+            "mean is rounding error",
+            hint="the norm after this layer removes its mean; name a layer after the norm, "
             "or use hires_cam",
         )
 
@@ -131,7 +131,7 @@ def rectified(result: LayerResult) -> LayerResult:
 
 @dataclass(frozen=True)
 class GradCamPP(LayerMethod):
-    """Grad-CAM whose channel weights let each position count by how much it needs.
+    """Grad-CAM with channel weights that let each position count by how much it needs.
 
         a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki)
         c_ki = 1 / (2 + g_ki sum_j ReLU(A_kj))
@@ -227,7 +227,7 @@ Pooling = Literal["max", "mean"]
 
 @dataclass(frozen=True)
 class XResCam(LayerMethod):
-    """HiResCAM with gradients that are pooled over neighbouring positions first.
+    """HiResCAM with gradients first pooled over neighbouring positions.
 
         a = ReLU(sum_k A_k * expand(pool(dR/dA_k)))
 
@@ -290,7 +290,7 @@ def expand_pooled(data: Positions, sides: list[int], mode: Pooling) -> Positions
 
 @dataclass(frozen=True)
 class LayerGradientXActivation(LayerMethod):
-    """Activations of a layer times their own gradients, handed out to the voxels under them.
+    """Activations of a layer times their own gradients, spread over the voxels under them.
 
         a = sum_t spread(sum_k A_t[k] * dR/dA_t[k])
 

@@ -66,14 +66,14 @@ def completeness(total: float, change: float) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class InternalInfluence(LayerMethod):
-    """The mean gradient by a layer's activations, on the way from a baseline to the image.
+    """The mean gradient with respect to a layer's activations, from a baseline to the image.
 
         a = sum_k integral_0^1 dR/dA_k (x' + alpha (x - x')) dalpha
 
-    Nothing is multiplied: how strongly the layer is listened to, not what it says. Positive: more
-    activation at the position raises the target. Unit: target per unit of activation, of all the
-    layer's units together; sums are kept on the way to voxels, and what lies on padding goes to
-    the nearest voxels of the volume.
+    Activations are not multiplied in: the map shows how strongly the target depends on the layer.
+    Positive: more activation at the position raises the target. Unit: target per unit of
+    activation, of all the layer's units together; sums are kept on the way to voxels, and
+    what lies on padding goes to the nearest voxels of the volume.
 
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.

@@ -23,7 +23,7 @@ class LayerActivation(LayerMethod):
 
         a = sum_t w_t * upsample(mean_k A_t[k]) / sum_t w_t
 
-    The target plays no part: the map says what the layer computes, not what that is good for.
+    The target plays no part: the map says what the layer computes, not what it is used for.
     The sign is the activation's. Unit: activation.
 
     Args:
@@ -49,7 +49,7 @@ class LayerActivation(LayerMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.channel is not None and self.channel < 0:
-            raise ConfigError(f"layer_activation: channel: {self.channel} is below zero")
+            raise ConfigError(f"layer_activation: channel: {self.channel} must be 0 or more")
 
     @property
     def cost_of_layer(self) -> Cost:
@@ -64,7 +64,8 @@ class LayerActivation(LayerMethod):
                 return activation.mean(dim=1, keepdim=True)
             if self.channel >= activation.shape[1]:
                 raise LayerError(
-                    f'layer "{site.name}" has {activation.shape[1]} channels, none {self.channel}',
+                    f'layer "{site.name}" has {activation.shape[1]} channels, '
+                    f"but no channel {self.channel}",
                     hint=f"name one from 0 to {activation.shape[1] - 1}",
                 )
             return activation[:, self.channel, None]

@@ -25,7 +25,7 @@ from esegeta.predict import Pieces
 
 @dataclass(frozen=True)
 class LayerDeepLift(LayerMethod):
-    """A layer's change from a baseline, times DeepLIFT's multipliers behind it.
+    """A layer's change from a baseline, times DeepLIFT's multipliers after the layer.
 
         a = sum_k m_k * (A_k - A'_k),   A' = A(x')
 

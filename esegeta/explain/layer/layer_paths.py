@@ -148,7 +148,7 @@ def _constant(activation: Tensor) -> Change:
 
 @dataclass(frozen=True)
 class LayerGradientShap(LayerMethod):
-    """A layer's slope at random points between baselines and noisy image, times its change.
+    """A layer's gradient at random points between baselines and the noisy image, times its change.
 
         a = mean_i sum_k (A_k(z_i) - A_k(x'_i)) * dR/dA_k (x'_i + alpha_i (z_i - x'_i))
 
@@ -161,7 +161,7 @@ class LayerGradientShap(LayerMethod):
         baselines: zero, mean, minimum, blur or image files; one is drawn for each sample.
         samples: number of points.
         noise: standard deviation of e, in standard deviations of the image.
-        seed: of the draws.
+        seed: random seed for the draws.
         spread: also return the standard error of the map.
 
     Source: Erion et al., Learning Explainable Models Using Attribution Priors, 2019, equation 3,
@@ -189,10 +189,11 @@ class LayerGradientShap(LayerMethod):
         parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)
         if not parsed:
             raise ConfigError(
-                f"{self.name}: baselines: none is given", hint="such as baselines: [blur, mean]"
+                f"{self.name}: baselines: at least one is needed",
+                hint="such as baselines: [blur, mean]",
             )
         if self.noise < 0:
-            raise ConfigError(f"{self.name}: noise: {self.noise:g} must not be below zero")
+            raise ConfigError(f"{self.name}: noise: {self.noise:g} must be 0 or more")
         least = 2 if self.spread else 1
         if self.samples < least:
             raise ConfigError(

@@ -58,7 +58,8 @@ class LayerMethod(Explainer):
         names = tuple(self.layer)
         if not names or len(set(names)) < len(names):
             raise ConfigError(
-                f"{self.name}: layer: {list(names)}", hint="name each layer once, or none"
+                f"{self.name}: layer: {list(names)} is empty or repeats a layer",
+                hint="name each layer once, or leave `layer` out",
             )
         object.__setattr__(self, "layer", names)
 

@@ -21,7 +21,7 @@ FeatureKind = Literal["blocks", "supervoxels", "channels", "atlas"]
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The features of one volume: regions, times channels where these are told apart.
+    """The features of one volume: regions, times channels where these are separate.
 
     Feature `g * num_regions + r` is region r in group g of the channels.
 
@@ -121,7 +121,7 @@ class Features:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"features: {name}: {getattr(self, name):g} must be above zero")
         if self.sigma_mm < 0:
-            raise ConfigError(f"features: sigma_mm: {self.sigma_mm:g} is below zero")
+            raise ConfigError(f"features: sigma_mm: {self.sigma_mm:g} must be 0 or more")
 
     def of(self, volume: Volume) -> Partition:
         """Cut a volume.
@@ -161,14 +161,16 @@ class Features:
         if given is None or tuple(given.shape) != volume.grid.shape:
             found = None if given is None else tuple(given.shape)
             raise DataError(
-                f"features {self.file or 'atlas'}: {found} for an image of {volume.grid.shape}",
+                f"features {self.file or 'atlas'}: "
+                f"shape {found}, but the image has {volume.grid.shape}",
                 hint="an atlas must lie on the image's grid",
             )
         found_labels, places = torch.unique(given, return_inverse=True)
         regions = found_labels[found_labels != 0]
         if not len(regions):
             raise DataError(
-                f"features {self.file or 'atlas'}: every voxel has the label 0, which is no feature"
+                f"features {self.file or 'atlas'}: every voxel has the label 0, which "
+                "is not a feature"
             )
         # Regions are numbered without the 0, wherever it stands among them.
         numbers = torch.cumsum(found_labels != 0, dim=0, dtype=torch.int32) - 1

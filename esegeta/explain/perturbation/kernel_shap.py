@@ -22,7 +22,7 @@ from esegeta.explain.perturbation.shapley import efficiency
 
 @dataclass(frozen=True)
 class KernelShap(OverFeatures):
-    """Shapley values of features, by the weighted least squares whose solution they are.
+    """Shapley values of features, as the solution of a weighted least-squares problem.
 
         min_a  sum over coalitions z of  k(|z|) (v(z) - v(none) - sum_{i in z} a_i)^2,
         k(s) = (n - 1) / (C(n, s) s (n - s)),   with  sum_i a_i = v(all) - v(none)  exactly
@@ -33,9 +33,9 @@ class KernelShap(OverFeatures):
     Args:
         features: blocks, supervoxels, channels, a label map, or a block of keys.
         baseline: zero, mean, minimum, blur, or an image file.
-        samples: coalitions, beside none and all; the smallest and largest are all taken where
+        samples: coalitions, besides none and all; the smallest and largest are all taken where
             there is room, the rest are drawn in pairs of a coalition and its complement.
-        seed: of the draws.
+        seed: random seed for the draws.
         spread: also give the standard error, by the sandwich over drawn pairs.
 
     Source: Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017, theorem
@@ -168,7 +168,7 @@ def solve_kernel_shap(
     if int(solution.rank) < count - 1:
         enough = max(4 * count, 2 * len(values))
         raise ConfigError(
-            f"kernel_shap: {len(values)} coalitions cannot tell {count} features apart",
+            f"kernel_shap: {len(values)} coalitions cannot separate {count} features",
             hint=f"raise samples, to {enough} or more, or use fewer features",
         )
     first = solution.solution[:, 0]

@@ -39,10 +39,11 @@ class Lime(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of coalitions.
         regression: `ridge`, or `lasso`, which sets weak features to zero.
-        alpha: of the penalty: alpha |a|^2, or for lasso alpha |a|_1 in standard deviations of v.
+        alpha: strength of the penalty: alpha |a|^2, or for lasso alpha |a|_1, in standard
+            deviations of v.
         distance: D of z from all: `cosine`, 1 - sqrt(share kept), or `hamming`, the share left out.
-        width: of the kernel, in distances.
-        seed: of the coalitions.
+        width: width of the kernel, in distances.
+        seed: random seed for the coalitions.
         spread: also give the standard error, by 100 bootstraps of the coalitions.
 
     Source: Ribeiro et al., "Why Should I Trust You?", 2016, equations 1 and 2, fitted by
@@ -66,7 +67,8 @@ class Lime(OverFeatures):
         for key, least in (("samples", 2), ("alpha", 0), ("width", 0)):
             value = getattr(self, key)
             if value < least or (key == "width" and value == 0):
-                raise ConfigError(f"{self.name}: {key}: {value:g} is too small")
+                least_text = "above zero" if key == "width" else f"at least {least}"
+                raise ConfigError(f"{self.name}: {key}: {value:g} must be {least_text}")
 
     @property
     def cost(self) -> Cost:
@@ -81,8 +83,9 @@ class Lime(OverFeatures):
         generator = generator_for(torch.empty(0), self.seed)
         if self.samples < len(masked_target.players) + 2:
             raise ConfigError(
-                f"lime: samples: {self.samples} for {len(masked_target.players)} features",
-                hint=f"a linear model of them needs {len(masked_target.players) + 2} at the least; "
+                f"lime: samples: {self.samples} are too few for "
+                f"{len(masked_target.players)} features",
+                hint=f"a linear model needs {len(masked_target.players) + 2} or more; "
                 "several times as many are usual",
             )
         draws = torch.rand((self.samples, len(masked_target.players)), generator=generator)

@@ -85,11 +85,11 @@ class MeaningfulPerturbation(Explainer):
 
     Args:
         mode: deletion (+R', s = 1 - m) or preservation (-R', s = m).
-        steps: of Adam, from m = 1/2.
+        steps: steps of Adam, from m = 1/2.
         l1: price of the mask.
         tv: price of its edges, `sum |m_u - m_v|^3` a cell.
-        rate: how far a cell moves in one step, at most about.
-        cell: side of a cell in voxels, one or one an axis; an eighth of the window by default.
+        rate: about the most that a cell moves in one step.
+        cell: side of a cell in voxels, one or one per axis; an eighth of the window by default.
         cell_mm: the same in millimetres.
         baseline: zero, mean, minimum, blur, or an image file.
 
@@ -110,7 +110,7 @@ class MeaningfulPerturbation(Explainer):
         "perturbation",
         by_channel=False,
     )
-    zero_hint: ClassVar[str] = "no cell is worth its price; lower l1, or try larger cells"
+    zero_hint: ClassVar[str] = "no cell is worth its cost; lower l1, or try larger cells"
 
     def __post_init__(self) -> None:
         require_cell(self.cell, self.cell_mm, self.name)
@@ -183,8 +183,8 @@ class MeaningfulPerturbation(Explainer):
         ]
         if loss >= min(all_or_nothing):
             warnings.append(
-                "the mask is no better than keeping all of the image, or none: take more steps, "
-                "or change l1 and tv"
+                "the mask is no better than keeping the whole image, or none of it: take more "
+                "steps, or change l1 and tv"
             )
         if scale.image < scale.baseline:
             warnings.append(
@@ -199,6 +199,6 @@ def _scale(objective: Objective, baseline: Tensor) -> Scale:
         raise MapError(
             f"{MeaningfulPerturbation.name}: the target is {scale.image:.6g} on the image and on "
             "its baseline: no mask can change it",
-            hint="choose a baseline that takes away what matters, or another target",
+            hint="choose a baseline that removes what matters, or another target",
         )
     return scale

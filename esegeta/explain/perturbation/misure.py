@@ -30,10 +30,10 @@ from esegeta.explain.perturbation.mask_grid import (
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
 
 FIRMER = 1.2
-"""By what factor the weight of Dice rises while it is below tau, and falls while it is above."""
+"""Factor by which the weight of Dice rises while Dice is below tau, and falls while above."""
 
 MOMENTUM = 0.5
-"""Less than is usual: a mask that fell below tau shall turn round soon."""
+"""Less than is usual, so that a mask that fell below tau turns round soon."""
 
 THRESHOLDS = tuple(tenths / 10 for tenths in range(9, 0, -1))
 """Where the mask is cut, from few voxels to many, until the voxels above suffice by themselves."""
@@ -52,10 +52,10 @@ class MiSuRe(Explainer):
 
     Args:
         tau: the hard Dice that is kept, in (0, 1).
-        steps: of Adam.
+        steps: steps of Adam.
         tv: price of the mask's edges, `sum |m_u - m_v|^3` a cell of m_0.
-        rate: how far a cell moves in one step, at most about.
-        cell: side of a cell in voxels, one or one an axis; a 16th of the window by default.
+        rate: about the most that a cell moves in one step.
+        cell: side of a cell in voxels, one or one per axis; a 16th of the window by default.
         cell_mm: the same in millimetres.
         baseline: zero, mean, minimum, blur, or an image file.
 
@@ -73,7 +73,7 @@ class MiSuRe(Explainer):
     name: ClassVar[str] = "misure"
     traits: ClassVar[Traits] = Traits("perturbation", by_channel=False)
     meaning: ClassVar[Meaning] = KEPT
-    zero_hint: ClassVar[str] = "choose a baseline from which the label cannot be told"
+    zero_hint: ClassVar[str] = "choose a baseline that does not show the label"
 
     def __post_init__(self) -> None:
         require_cell(self.cell, self.cell_mm, self.name)
@@ -143,9 +143,9 @@ class MiSuRe(Explainer):
                 return Sufficient(mask, dice, near), dilations
             mask = _by_one_cell(mask)
         raise MapError(
-            f"{self.name}: even the whole image keeps Dice at {dice:.3f} only, below tau "
+            f"{self.name}: even the whole image keeps Dice only at {dice:.3f}, below tau "
             f"{self.tau:g}",
-            hint="explain the very image that the target was frozen on: there it is 1",
+            hint="explain the image that the target was frozen on, where Dice is 1",
         )
 
     def _shrunk(self, label: LabelDice, blend: BaselineBlend, start: Sufficient) -> Sufficient:

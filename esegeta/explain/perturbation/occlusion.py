@@ -53,7 +53,7 @@ class Occlusion(Explainer):
     the box and the target are run again; the result is that of brute force.
 
     Args:
-        box: side of the box in voxels, one or one an axis; a quarter of the window by default.
+        box: side of the box in voxels, one or one per axis; a quarter of the window by default.
         box_mm: the same in millimetres.
         stride: distance between boxes in voxels; the box's side by default.
         stride_mm: the same in millimetres.
@@ -94,7 +94,7 @@ class Occlusion(Explainer):
         return Cost.of(1, over="touched", per="box")
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the map; its channels are told apart unless replaced together."""
+        """Return the map; its channels are separate unless replaced together."""
         volume = objective.volume
         box, stride = self._lengths(objective)
         patches = list_patches(volume.grid.shape, box, stride, self._channel_slices(objective))

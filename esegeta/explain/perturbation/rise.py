@@ -39,9 +39,9 @@ class Rise(Explainer):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of masks N.
         cell_mm: side of a cell of the smooth masks.
-        keep: probability p of a cell or feature to be kept.
-        seed: of the masks.
-        spread: also give the standard error over masks, that of a covariance.
+        keep: probability p that a cell or feature is kept.
+        seed: random seed for the masks.
+        spread: also give the standard error over masks, as for a covariance.
 
     Source: Petsiuk et al., RISE, 2018, equation 6; there the baseline is zero and the mean of R is
     not taken off, which adds a constant, `mean_value` among the facts, to every voxel.
@@ -72,7 +72,7 @@ class Rise(Explainer):
         if self.cell_mm <= 0:
             raise ConfigError(f"rise: cell_mm: {self.cell_mm:g} must be above zero")
         if not 0 < self.keep < 1:
-            raise ConfigError(f"rise: keep: {self.keep:g} is outside of 0..1")
+            raise ConfigError(f"rise: keep: {self.keep:g} is outside 0..1")
 
     @property
     def cost(self) -> Cost:

@@ -33,7 +33,7 @@ class ExactShapley(OverFeatures):
     whole feature, in the target's unit.
 
     Args:
-        features: blocks, supervoxels, channels, a label map, or a block of keys; of these, those
+        features: blocks, supervoxels, channels, a label map, or a block of keys; only those
             in windows of the target count towards the 12.
         baseline: zero, mean, minimum, blur, or an image file.
 
@@ -62,9 +62,9 @@ class ExactShapley(OverFeatures):
         if count > MOST_FEATURES:
             raise ConfigError(
                 f"exact_shapley: {count} features can change the target, which makes 2^{count} "
-                f"coalitions; {MOST_FEATURES} features are the most",
+                f"coalitions; {MOST_FEATURES} features are the limit",
                 hint="use features: channels, larger blocks or fewer supervoxels, or "
-                "shapley_value_sampling or kernel_shap for so many",
+                "shapley_value_sampling or kernel_shap for this many",
             )
         values = masked_target.changes(masked_target.with_dummies(all_coalitions(count)))
         return masked_target.map(
@@ -87,7 +87,7 @@ class ShapleyValueSampling(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of orders; each runs, for each feature, the windows that it touches.
         antithetic: follow each order by its reverse, which lowers the variance.
-        seed: of the orders.
+        seed: random seed for the orders.
         spread: also give the standard error, from orders (or pairs of them) as the sample.
 
     Source: Castro et al., Polynomial Calculation of the Shapley Value Based on Sampling, 2009;
@@ -109,7 +109,7 @@ class ShapleyValueSampling(OverFeatures):
             raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 1")
         if self.antithetic and self.samples % 2:
             raise ConfigError(
-                f"{self.name}: samples: {self.samples} is odd, antithetic orders come in pairs",
+                f"{self.name}: samples: {self.samples} is odd, but antithetic orders come in pairs",
                 hint="use an even number, or antithetic: false",
             )
         if self.spread and self.samples < (4 if self.antithetic else 2):

@@ -43,7 +43,8 @@ class LabelDice:
         scene = target.scene
         if target.label is None:
             raise TargetError(
-                f"{target.description}: this is not about one label, whose Dice could be kept",
+                f"{target.description}: the target is not about one label, so there is no "
+                "Dice to keep",
                 hint="explain a target with a `label`, not a combination of targets",
             )
         predicted = scene.labels.predicted(scene.logits, target.label)[0]

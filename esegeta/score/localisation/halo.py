@@ -27,9 +27,9 @@ class HaloProfile(Localisation):
         halo_inside: share of |a| in M;   halo_distance_mm: its median distance from M outside of M;
         halo_90_mm: by how much M must grow to hold 90 % of |a|
 
-    None is better as such: a heart may rightly be told by the lungs. Curves: share per ml, and
-    share up to a distance, negative inside. Distances are between voxels' centres, to the nearest
-    voxel on the other side. Channels are summed first; features share their worth evenly.
+    Neither is better as such: the lungs may rightly help to recognise a heart. Curves: share per
+    ml, and share up to a distance, negative inside. Distances are between voxels' centres, to the
+    nearest voxel on the other side. Channels are summed first; features share their worth evenly.
 
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).

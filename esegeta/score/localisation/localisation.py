@@ -27,7 +27,7 @@ class UndefinedError(Exception):
 
 
 TOUCHES_MM = 1e-6
-"""By so much may a distance be too long for rounding."""
+"""A distance may be too long by this much from rounding."""
 
 
 def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
@@ -40,7 +40,9 @@ def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
         UndefinedError: the grid's axes are not at right angles.
     """
     if not grid.is_rectangular:
-        raise UndefinedError("the axes of the grid are not at right angles, as distances in mm ask")
+        raise UndefinedError(
+            "the axes of the grid are not at right angles, as distances in mm require"
+        )
     return distance_to(structure, grid.spacing_mm) - distance_to(~structure, grid.spacing_mm)
 
 
@@ -83,7 +85,7 @@ class Localisation(Score):
         """
 
     def structure(self, attribution: Attribution) -> Mask:
-        """Return the voxels that the map is held against, on the map's device.
+        """Return the voxels that the map is compared with, on the map's device.
 
         Raises:
             UndefinedError: there are none, or nothing lies outside of them.
@@ -104,7 +106,7 @@ class Localisation(Score):
         total = data.double().sum(dim=0)
         found = total.abs() if self.use == "magnitude" else total.clamp(min=0)
         if not bool(found.any()):
-            none = "no positive value" if self.use == "positive" else "no value but zero"
+            none = "no positive value" if self.use == "positive" else "no value other than zero"
             raise UndefinedError(f"the map, summed over channels, has {none}")
         return found
 
@@ -138,7 +140,7 @@ def _voxels(target: FrozenTarget, against: Against) -> tuple[Mask, str]:
 
 @dataclass(frozen=True)
 class PointingGame(Localisation):
-    """Whether the voxel of the highest relevance lies in a structure, or near enough to it.
+    """Whether the voxel of highest relevance lies in a structure, or near enough to it.
 
         pointing_game = 1 if d(argmax r, M) <= within_mm else 0,   r = max(a, 0)
 
@@ -161,7 +163,7 @@ class PointingGame(Localisation):
 
     def __post_init__(self) -> None:
         if self.within_mm < 0:
-            raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} is below zero")
+            raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} must be 0 or more")
 
     def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
         """Return the share of the maxima that hit."""

@@ -157,8 +157,8 @@ class OverParts(Score):
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude of slopes by the input.
-        seed: of the order among equals.
+        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        seed: random seed for the order of ties.
     """
 
     features: Features | str = "supervoxels"

@@ -50,7 +50,7 @@ def impute(
         removed: `*S`.
         spacing_mm: a length an axis.
         noise: standard deviation, in standard deviations of the image.
-        seed: of the noise.
+        seed: random seed for the noise.
         tolerance: length of the residual, relative to where the solution starts from zero.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods
@@ -170,7 +170,7 @@ class NoisyLinear:
     Args:
         kind: `noisy_linear`.
         noise: its standard deviation, in standard deviations of the image.
-        seed: of the noise.
+        seed: random seed for the noise.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -181,7 +181,7 @@ class NoisyLinear:
 
     def __post_init__(self) -> None:
         if self.noise < 0:
-            raise ConfigError(f"baseline: noise: {self.noise:g} is below zero")
+            raise ConfigError(f"baseline: noise: {self.noise:g} must be 0 or more")
 
 
 Replacement = Baseline | NoisyLinear
@@ -191,7 +191,7 @@ def parse_replacement(value: Replacement | str) -> Replacement:
     """Turn `noisy_linear`, a baseline's word, or the path of an image, into what replaces voxels.
 
     Raises:
-        ConfigError: the word is none of them.
+        ConfigError: the word is not a known baseline.
     """
     if isinstance(value, NoisyLinear) or value == NOISY_LINEAR:
         return NoisyLinear() if isinstance(value, str) else value

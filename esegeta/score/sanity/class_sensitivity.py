@@ -26,22 +26,22 @@ MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_si
 """How alike the map is to that of another label."""
 
 SUFFIXES = {"spearman": "", "cosine": "_cosine"}
-"""Of the figures' names."""
+"""Suffixes of the figures' names."""
 
 
 @dataclass(frozen=True)
 class ClassSensitivity(Score):
-    """How alike the map is to those of the other labels over the same voxels.
+    """How similar the map is to those of the other labels over the same voxels.
 
         mean_j and max_j of s(a_k, a_j),   s: Spearman correlation and cosine of signed maps
 
     a_j is the map of the same target for label j instead of k; the mask stays that of k. In -1..1:
-    1 where the map is the same for whatever label is asked, below 0 where what speaks for one label
+    1 where the map is the same for every label, below 0 where what speaks for one label
     speaks against the others. Each other label costs an explanation. The background counts only
-    if `labels` names it. NaN for targets that are not of one label, and where there is no other.
+    if `labels` names it. NaN for targets that are not about one label, and where there is no other.
 
     Args:
-        max_labels: at most so many others, those with the highest mean logit over the mask.
+        max_labels: the most other labels to use, those with the highest mean logit over the mask.
 
     Source: the random logit test of Sixt et al., When Explanations Lie: Why Many Modified BP
     Attributions Fail, 2020; there the SSIM with the map of one random label.
@@ -60,13 +60,13 @@ class ClassSensitivity(Score):
 
     def __post_init__(self) -> None:
         if self.max_labels < 1:
-            raise ConfigError(f"{self.name}: max_labels: {self.max_labels} is below 1")
+            raise ConfigError(f"{self.name}: max_labels: {self.max_labels} must be at least 1")
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return mean and greatest similarities, and the curve over the other labels."""
         target = attribution.target
         if target.label is None or target.relabelled is None:
-            return self.undefined("the target is not of one label")
+            return self.undefined("the target is not about one label")
         rivals = rivals_of(target, self.max_labels)
         if not rivals:
             return self.undefined("there is no other label")

@@ -42,7 +42,7 @@ SUFFIXES = {
     "ssim": "_ssim",
     "hog": "_hog",
 }
-"""Of the figures' names."""
+"""Suffixes of the figures' names."""
 
 X_LABELS: dict[LayerOrder, str] = {
     "cascading": "random up to this layer, from the output",
@@ -52,7 +52,7 @@ X_LABELS: dict[LayerOrder, str] = {
 
 @dataclass(frozen=True)
 class ParameterRandomization(Score):
-    """How alike the map stays when layers of the network get random weights.
+    """How similar the map stays when layers of the network get random weights.
 
         mean_k s(a(net), a(net_k)),   s: Spearman of signed maps, SSIM and HOG of their magnitudes
 
@@ -62,8 +62,8 @@ class ParameterRandomization(Score):
 
     Args:
         modes: cascading, independent or both; the other's figures are NaN.
-        max_layers: evenly chosen, first and last included; each costs an explanation a mode.
-        seed: of the weights.
+        max_layers: evenly chosen, first and last included; each costs an explanation per mode.
+        seed: random seed for the weights.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, 2018, section 3; there |a| is ranked
     too. Over a segmentation that ranks how far a voxel is from the target, as any network would.
@@ -87,7 +87,7 @@ class ParameterRandomization(Score):
     def __post_init__(self) -> None:
         if self.max_layers < 2:
             raise ConfigError(
-                f"{self.name}: max_layers: {self.max_layers} is below 2",
+                f"{self.name}: max_layers: {self.max_layers} must be at least 2",
                 hint="the first and the last layer are always among them",
             )
 
@@ -164,12 +164,12 @@ class EfficientMprt(Score):
         (H(a_random) - H(a)) / H(a),   H = -sum_i p_i log p_i of the histogram of |a|
 
     -1 or more; above 0 where the map of the trained network has more structure than that of a
-    random one, 0 where the weights play no part. Bins are equally wide from the least to the
+    random one, 0 where the weights do not matter. Bins are equally wide from the least to the
     greatest |a| of a map; voxels that neither map reaches are left out.
 
     Args:
-        bins: of the histogram.
-        seed: of the random weights.
+        bins: bins of the histogram.
+        seed: random seed for the random weights.
 
     Source: Hedström et al., Sanity Checks Revisited: An Exploration to Repair the Model Parameter
     Randomisation Test, 2024, section 4.2.
@@ -184,7 +184,7 @@ class EfficientMprt(Score):
 
     def __post_init__(self) -> None:
         if self.bins < 2:
-            raise ConfigError(f"{self.name}: bins: {self.bins} is below 2")
+            raise ConfigError(f"{self.name}: bins: {self.bins} must be at least 2")
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the relative rise of the entropy."""
@@ -201,7 +201,7 @@ class EfficientMprt(Score):
             for map_ in (attribution.data, random.data)
         )
         if before == 0:
-            return self.undefined("the map has one magnitude alone: no entropy to rise from")
+            return self.undefined("the map has a single magnitude, so its entropy cannot rise")
         return Judgement({self.name: (after - before) / before})
 
 

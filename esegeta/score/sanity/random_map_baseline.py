@@ -31,7 +31,7 @@ class RandomMapBaseline(Score):
         base: the score that all are judged by; by default `deletion` in 5 steps.
         samples: random maps, at least 2; each costs what the base costs.
         sigmas_mm: widths of their blurs, taken in turn; 0 is white noise.
-        seed: of the noise.
+        seed: random seed for the noise.
 
     Source: the random ranking of Hooker et al., A Benchmark for Interpretability Methods, 2019; p
     as Phipson and Smyth, Permutation P-values Should Never Be Zero, 2010, equation 2.
@@ -52,7 +52,7 @@ class RandomMapBaseline(Score):
 
     def __post_init__(self) -> None:
         if self.samples < 2:
-            raise ConfigError(f"{self.name}: samples: {self.samples} is below 2")
+            raise ConfigError(f"{self.name}: samples: {self.samples} must be at least 2")
         if not self.sigmas_mm or min(self.sigmas_mm) < 0:
             raise ConfigError(f"{self.name}: sigmas_mm: give widths of 0 or more")
         if isinstance(self.base, RandomMapBaseline):
@@ -74,7 +74,7 @@ class RandomMapBaseline(Score):
             p = math.nan
             reasons |= dict.fromkeys((self.name, f"{self.name}_z"), unknown)
         elif len(set(leads)) == 1:
-            reasons[f"{self.name}_z"] = "all random maps are worth the same"
+            reasons[f"{self.name}_z"] = "all random maps score the same"
         else:
             z = statistics.fmean(leads) / statistics.stdev(leads)
         if edges.reason:

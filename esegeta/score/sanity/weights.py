@@ -127,7 +127,7 @@ class RandomWeights:
         predictor: of the whole network.
         target: frozen; of the layers, those that it reads are found.
         volume: what is explained.
-        seed: of the weights.
+        seed: random seed for the weights.
 
     Raises:
         ModelError: the network cannot be copied, or has no weights that the target depends on.
@@ -205,7 +205,7 @@ def copied(network: nn.Module) -> nn.Module:
         reason = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"the network cannot be copied ({type(error).__name__}: {reason[0][:160]})",
-            hint="mend how its class copies itself, so that copy.deepcopy takes it",
+            hint="fix how its class copies itself, so that copy.deepcopy works",
         ) from error
 
 

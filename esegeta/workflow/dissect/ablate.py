@@ -42,7 +42,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Question:
-    """The best units of a concept in a layer, and the random ones that they are held against."""
+    """The best units of a concept in a layer, and the random ones that they are compared with."""
 
     concept: str
     best: Trial
@@ -97,7 +97,7 @@ def write_ablation(task: Task, desk: Desk) -> Content:
     session: Session = desk.job
     ablation, found = ablation_of(desk), written(desk)
     if not ablation.questions:
-        found.notes.append("ablation: no unit is named, so that none is switched off")
+        found.notes.append("ablation: no unit is named, so none is switched off")
         return {}
     key = key_of(session, ablation)
     scores = [
@@ -147,7 +147,7 @@ def _notes(session: Session, questions: Sequence[Question]) -> list[str]:
     }
     return [
         f"ablation: {layer} has {count} other sets of units, not {keys.draws} draws; "
-        f"intervals are of these few, and no p is below {1 / (1 + count):.2g}"
+        f"intervals rest on these few, and no p is below {1 / (1 + count):.2g}"
         for layer, count in few.items()
     ]
 

@@ -40,7 +40,7 @@ class Dissection:
         basis: network and cases.
         keys: the config's `dissection`.
         layers: whose units are dissected, in the config's order.
-        concepts: what they are held against.
+        concepts: what they are compared with.
         shapes: of each case's volume as the network takes it, by its name.
     """
 
@@ -62,7 +62,7 @@ class Dissection:
 
     @property
     def chance(self) -> Chance:
-        """What overlaps are held against."""
+        """The null distribution that overlaps are compared with."""
         return CHANCES[self.keys.chance.kind](self.keys.chance.samples, self.basis.config.keys.seed)
 
     def room(self, share: float = PART_OF_MEMORY) -> float:
@@ -182,7 +182,7 @@ def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
 
 
 def _without_other_layers(keys: DissectionKeys, found: Collection[str]) -> DissectionKeys:
-    """Return the keys with an ablation of no layers but those that the command line asks for."""
+    """Return the keys with an ablation of only the layers that the command line asks for."""
     if keys.ablation is None or keys.ablation.layers == "all":
         return keys
     left = [name for name in keys.ablation.layers if name in found]
@@ -274,7 +274,7 @@ def _check_memory(dissection: Dissection) -> None:
             enough = enough_mb(max(draws_mb, counts_mb))
             raise ConfigError(
                 f"{place}: dissection: {what} for {num_pairs} pairs of unit and concept take "
-                f"{show_mb(needed_mb)}, of {show_mb(room_mb)} that they may",
+                f"{show_mb(needed_mb)}, but may take only {show_mb(room_mb)}",
                 hint=f"raise memory_mb to {enough}, {hint}, or take fewer layers",
             )
 

@@ -37,7 +37,7 @@ class ConceptPlan:
     """The concepts of a dissection and the files that they come from.
 
     Args:
-        concepts: what units are held against.
+        concepts: what units are compared with.
         helpers: labels that concepts are made of and that are no concepts themselves.
         files: pattern of the mask file, by concept.
         basis: for paths and cases.
@@ -138,9 +138,9 @@ def notes_on_labels(keys: DissectionKeys, labels: Mapping[int, str]) -> list[str
     for name, block in keys.concepts.items():
         foreign = [value for value in block.labels or () if value not in labels and value != 0]
         if foreign:
-            word = "is none" if len(foreign) == 1 else "are none"
+            word = "is not" if len(foreign) == 1 else "are not"
             values = ", ".join(str(value) for value in foreign)
-            notes.append(f"dissection.concepts.{name}: {values} {word} of the labels ({shown})")
+            notes.append(f"dissection.concepts.{name}: {values} {word} among the labels ({shown})")
     return notes
 
 
@@ -150,7 +150,7 @@ def _refuse_pictures(name: str, side: str, basis: Basis) -> None:
         for case in basis.cases:
             if is_picture(case.images[0]):
                 raise ConfigError(
-                    f"dissection.concepts.{name}: half: {side} is a side of the patient, and a "
+                    f"dissection.concepts.{name}: half: {side} is a side of the patient, but a "
                     f"picture has none ({case.images[0]})",
                     hint="give the image as NIfTI, or each case's half as a `mask` file",
                 )
@@ -183,7 +183,7 @@ def _refuse_circle(name: str, blocks: Mapping[str, ConceptBlock]) -> None:
             if source == name:
                 way = " of ".join((*path, source))
                 raise ConfigError(
-                    f"dissection.concepts.{name}: it is made of itself ({way})",
+                    f"dissection.concepts.{name}: it is defined by itself ({way})",
                     hint="name a label or another concept",
                 )
             if source not in path:
@@ -198,7 +198,7 @@ def _check_files(plan: ConceptPlan) -> None:
         if case.label is None:
             raise ConfigError(
                 f"{basis.config.document.place(('dissection', 'concepts'))}: concepts are made of "
-                f"labels and case {case.name} has none",
+                f"labels, but case {case.name} has none",
                 hint="give every case a `label:` file",
             )
     for name, pattern in plan.files.items():

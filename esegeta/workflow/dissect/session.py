@@ -63,7 +63,7 @@ class Session:
 
     Args:
         dissection: what is done.
-        listener: hears of windows that went through the network.
+        listener: told of windows that went through the network.
     """
 
     def __init__(self, dissection: Dissection, listener: Listener) -> None:
@@ -155,6 +155,6 @@ def kept_tensors(path: Path, key: str) -> dict[str, Tensor]:
     if found is None:
         raise OutputError(
             f"{path}: cannot be read, though it was written before",
-            hint="was it removed or changed meanwhile? run again: what is there is kept",
+            hint="was it removed or changed meanwhile? run again: finished work is kept",
         )
     return found

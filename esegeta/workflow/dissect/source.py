@@ -76,7 +76,7 @@ class MapSource:
             yield from made
 
     def num_windows(self, case: Case) -> int:
-        """Return how many windows must be run for the maps of a case, at the most."""
+        """Return how many windows must at most be run for the maps of a case."""
         windows = self._dissection.basis.predictor.plan.lay(self._dissection.shapes[case.name])
         return len(windows) * len(self._loads)
 

@@ -167,7 +167,7 @@ def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> li
     if bare:
         notes.append(
             f"units that exceed their threshold at positions of their layer, but at no voxel "
-            f"between these: {bare} of {count}; `upsample: upsampled` takes it of voxels"
+            f"between these: {bare} of {count}; `upsample: upsampled` takes thresholds over voxels"
         )
     tied = [
         finding
@@ -192,8 +192,8 @@ def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> li
         notes.append(
             f"with {dissection.keys.chance.samples} draws, q reaches "
             f"{dissection.keys.q_value:g} only if "
-            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; more "
-            "chance.samples name rarer detectors"
+            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; raise "
+            "chance.samples to name rarer detectors"
         )
     return notes
 

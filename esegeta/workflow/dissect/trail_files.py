@@ -219,8 +219,8 @@ def check_trails(dissection: Dissection) -> None:
     if needed > dissection.room():
         raise ConfigError(
             f"{place}: dissection.trails: {keys.samples} samples with {keys.permutations} "
-            f"permutations of {num_nodes} nodes take {show_mb(needed)}, of "
-            f"{show_mb(dissection.room())} that they may",
+            f"permutations of {num_nodes} nodes take {show_mb(needed)}, but "
+            f"may take only {show_mb(dissection.room())}",
             hint=f"raise memory_mb to {enough_mb(needed)}, or lower trails.samples, "
             "trails.permutations or trails.clusters",
         )
@@ -295,10 +295,12 @@ def _notes(
     assert keys is not None
     notes = []
     if samples < keys.samples:
-        notes.append(f"trails: {keys.samples} samples are wanted and windows hold {samples}")
+        notes.append(
+            f"trails: {keys.samples} samples were asked for, but the windows hold only {samples}"
+        )
     lost = [label for label, found in trails.items() if not found]
     if lost:
-        notes.append(f"trails: none leads to {', '.join(lost)}")
+        notes.append(f"trails: no trail leads to {', '.join(lost)}")
     smallest = 1 / (keys.permutations + 1)
     if smallest > keys.q_value:
         notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
@@ -307,6 +309,6 @@ def _notes(
         notes.append(
             f"trails: with {keys.permutations} permutations, q reaches {keys.q_value:g} only if "
             f"{math.ceil(smallest / keys.q_value * tests)} of {tests} pairs with an influence are "
-            "beyond every draw; more permutations show weaker edges"
+            "beyond every draw; raise permutations to find weaker edges"
         )
     return notes

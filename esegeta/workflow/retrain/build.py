@@ -88,7 +88,7 @@ def build_retraining(experiment: Experiment) -> Retraining:
     """Build and check a retraining; one training step on noise is all that is computed.
 
     Raises:
-        EsegetaError: the config has no block `retrain`, or the first thing that is wrong with it:
+        EsegetaError: the config has no `retrain` block, or the first thing that is wrong with it:
             target, ground truths, folds, patch, loss, optimizer, or a network that is not new
             under a new seed.
     """
@@ -96,7 +96,7 @@ def build_retraining(experiment: Experiment) -> Retraining:
     keys = config.keys.retrain
     if keys is None:
         raise ConfigError(
-            f"{config.document.path}: has no block `retrain`",
+            f"{config.document.path}: has no `retrain` block",
             hint="write `retrain: {}` for the defaults; docs/experiments.md has the keys",
         )
     target = _target(experiment, keys)
@@ -123,7 +123,7 @@ def _target(experiment: Experiment, keys: RetrainKeys) -> TargetPlan:
     if plans[name].splits:
         raise ConfigError(
             f'{place}: retrain.target: "{name}" is split into components, each with a map',
-            hint="retraining ranks voxels by one map a case; use `component: largest`",
+            hint="retraining ranks voxels by one map per case; use `component: largest`",
         )
     return plans[name]
 
@@ -139,7 +139,7 @@ def _check_cases(experiment: Experiment, keys: RetrainKeys) -> None:
             )
     if 1 < len(cases) < keys.folds:
         raise ConfigError(
-            f"{config.document.place(('retrain', 'folds'))}: retrain.folds: {keys.folds} folds of "
+            f"{config.document.place(('retrain', 'folds'))}: retrain.folds: {keys.folds} folds for "
             f"{len(cases)} cases",
             hint=f"give at most {len(cases)}",
         )
@@ -158,7 +158,7 @@ def _with_random(experiment: Experiment) -> tuple[dict[str, Explainer], str]:
             index = list(methods).index(name)
             raise ConfigError(
                 f"{experiment.config.document.place(('methods', index))}: methods[{index}]: the id "
-                f'"{name}" is taken in the tables of retraining',
+                f'"{name}" is reserved in the tables of retraining',
                 hint="give the method another `id`",
             )
     if known:

@@ -67,8 +67,8 @@ def read_material(retraining: Retraining) -> Material:
         names = [f"{names[0]}, slab {place}" for place in range(folds)]
         notes.append(
             f"a single case: its {folds} folds are slabs along axis {axis} ({shape[axis]} voxels), "
-            "each an image by itself; slabs that touch look alike, so Dice is that of near "
-            "neighbours, not of new patients"
+            "each an image by itself; slabs that touch look alike, so Dice is measured on near "
+            "neighbours, not on new patients"
         )
     labels = named_labels(experiment.predictor.labels)
     samples = make_samples(volumes, truths, retraining.baseline, labels, boxes)
@@ -81,14 +81,12 @@ def _gaps(retraining: Retraining, material: Material) -> list[str]:
     labels = retraining.experiment.predictor.labels
     found = []
     for fold in range(retraining.keys.folds):
-        parts = zip(
-            ("trained on", "tested on"), material.fold(fold, retraining.keys.folds), strict=True
-        )
+        parts = zip(("training", "test"), material.fold(fold, retraining.keys.folds), strict=True)
         for word, samples in parts:
             there = {integer for sample in samples for integer in sample.pools}
             missing = [labels.names[i] for i in named_labels(labels) if i not in there]
             if missing:
-                found.append(f"fold {fold}: no image that is {word} has {', '.join(missing)}")
+                found.append(f"fold {fold}: no {word} image has {', '.join(missing)}")
     return found
 
 

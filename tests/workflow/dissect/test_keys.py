@@ -52,12 +52,12 @@ def dissection_keys(lab: Lab) -> DissectionKeys:
 
 def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
-    note = "note: dissection.concepts.x: 9 is none of the labels (1 label1, 2 label2, 3 label3)"
+    note = "note: dissection.concepts.x: 9 is not among the labels (1 label1, 2 label2, 3 label3)"
     lab.keys["dissection"]["concepts"].update({"x": 9, "y": [1, 8, 9], "background": 0})
     text = lab.validate().stdout
     assert note in text
-    assert "dissection.concepts.y: 8, 9 are none of the labels" in text
-    assert text.count("of the labels (") == 2
+    assert "dissection.concepts.y: 8, 9 are not among the labels" in text
+    assert text.count("among the labels (") == 2
     lab.keys["dissection"].update(chance={"samples": 9}, figures={"units": 0})
     result = esegeta("dissect", lab.write())
     assert result.exit_code == 0

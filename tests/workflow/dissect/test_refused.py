@@ -99,7 +99,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "of nothing that is known": (
         concept("x", {"not_of": "c4"}),
         "x:",
-        ('no concept or label "c4"', "known are: c1, c2, c3, label1"),
+        ('no concept or label "c4"', "choose from: c1, c2, c3, label1"),
     ),
     "of what is both label and concept, in another case": (
         lambda lab: lab.keys["dissection"].update(
@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "of itself": (
         lambda lab: lab.keys["dissection"]["concepts"].update(x={"not_of": "y"}, y={"not_of": "x"}),
         "x:",
-        ("it is made of itself (x of y of x)",),
+        ("it is defined by itself (x of y of x)",),
     ),
     "channel that is not there": (
         concept("x", {"edges": 0.1, "channel": 1}),
@@ -140,7 +140,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "category of nothing": (
         keys(categories={"organ": ["c9"]}),
         "categories:",
-        ('no concept "c9"', "known are: c1, c2, c3"),
+        ('no concept "c9"', "choose from: c1, c2, c3"),
     ),
     "two categories": (
         keys(categories={"a": ["c1"], "b": ["c1"]}),
@@ -166,7 +166,12 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         keys(memory_mb=1, chance={"samples": 10_000_000}),
         "dissection:",
         # 9 pairs of 8 bytes: 686.6 MB, and four times that for a quarter
-        ("10000000 draws", "take 687 MB, of 16 MB", "raise memory_mb to 2747", "chance.samples"),
+        (
+            "10000000 draws",
+            "take 687 MB, but may take only 16 MB",
+            "raise memory_mb to 2747",
+            "chance.samples",
+        ),
     ),
 }
 
@@ -235,7 +240,7 @@ def test_null_is_no_key(key: str, tmp_path: Path) -> None:
     text = lab.write().read_text()
     lab.config.write_text(text.replace("  chance:", f"  {key}:"))
     line = lab.line_of(f"  {key}:")
-    what = f"{lab.config}:{line}: an unquoted {key} is no key; "
+    what = f"{lab.config}:{line}: an unquoted {key} is not a key; "
     refused(esegeta("validate", lab.config), lab, what, "is `chance`")
     option = "dissection={null: {samples: 9}}"
     refused(lab.validate("--set", option), lab, f"--set {option}: an unquoted null", "`chance`")
@@ -258,7 +263,7 @@ def test_halves_of_a_picture(tmp_path: Path) -> None:
 def test_the_memory_that_is_asked_for_suffices(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys(memory_mb=2746, chance={"samples": 10_000_000})(lab)
-    refused(lab.validate(), lab, "take 687 MB, of 686 MB", "raise memory_mb to 2747")
+    refused(lab.validate(), lab, "take 687 MB, but may take only 686 MB", "raise memory_mb to 2747")
     keys(memory_mb=2747)(lab)
     assert lab.validate().exit_code == 0
 
@@ -267,7 +272,7 @@ def test_small_figures_of_memory_have_digits(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys(memory_mb=0.01, trails={"samples": 100})(lab)
     # 3 nodes x 200 draws of a byte, and 3 units and 3 x 6 pairs of 4 bytes, 100 times: 68400 bytes
-    words = ("take 0.0652 MB, of 0.0025 MB that they may", "raise memory_mb to 1,")
+    words = ("take 0.0652 MB, but may take only 0.0025 MB", "raise memory_mb to 1,")
     refused(esegeta("dissect", lab.write()), lab, *words)
 
 

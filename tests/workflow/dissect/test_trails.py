@@ -120,7 +120,7 @@ def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
     assert found["samples"] == image.size
     assert found["held_at"] == to
     notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
-    assert f"trails: 12000 samples are wanted and windows hold {image.size}" in notes
+    assert f"trails: 12000 samples were asked for, but the windows hold only {image.size}" in notes
 
 
 def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
     lab.keys["dissection"]["trails"] = True
     found = trails_of(lab)
     assert not found["edges"] and not found["trails"]
-    assert "trails: none leads to label1, label2, label3" in found["notes"]
+    assert "trails: no trail leads to label1, label2, label3" in found["notes"]
 
 
 def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ WRONG = {
         "retrain.optimizer_args.weight_dekay: AdamW",
         "weight_decay",
     ),
-    "parameters": ({"optimizer_args": {"params": []}}, "no such argument", "known are: "),
+    "parameters": ({"optimizer_args": {"params": []}}, "no such argument", "choose from: "),
     "patch": ({"patch": (8, 8, 8)}, "retrain.patch has 3 lengths", "give 2"),
 }
 

@@ -20,7 +20,7 @@ KEYS: dict[str, tuple[Change, str, str, str]] = {
     "unknown key": (block(iteration=3), "iteration: 3", "retrain.iteration: unknown", "iterations"),
     "unknown mode": (block(modes=["raor"]), "- raor", 'retrain.modes[0]: "raor"', "roar"),
     "no mode": (block(modes=[]), "modes:", "retrain.modes: ", "at least 1"),
-    "twice": (block(seeds=[4, 4]), "seeds:", "retrain.seeds: 4 stands there twice", ""),
+    "twice": (block(seeds=[4, 4]), "seeds:", "retrain.seeds: 4 is listed twice", ""),
     "fraction": (block(fractions=[0.5, 1.5]), "- 1.5", "retrain.fractions[1]: ", "equal to 1"),
     "baseline": (block(baseline="maen"), "baseline:", 'retrain.baseline: "maen"', '"mean"'),
     "width": (
@@ -65,7 +65,7 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
     "target": (block(target="livr"), "target: livr", 'no target "livr"', '"liver"'),
     "components": (_components, "retrain:", '"liver" is split into components', "largest"),
     "truth": (_without_truth, "cases:", "case c1 has no ground truth", "label:"),
-    "folds": (block(folds=5), "folds: 5", "5 folds of 4 cases", "at most 4"),
+    "folds": (block(folds=5), "folds: 5", "5 folds for 4 cases", "at most 4"),
     "loss argument": (
         block(loss_args={"smoth_nr": 1.0}),
         "smoth_nr",
@@ -85,7 +85,7 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
         "retrain.loss: DiceLoss gives",
         "reduction",
     ),
-    "random": (_id("random"), "name: saliency", 'the id "random" is taken', "`id`"),
+    "random": (_id("random"), "name: saliency", 'the id "random" is reserved', "`id`"),
     "mean": (
         lambda config: config.update(labels={1: "mean"}, targets=[{"label": 1, "over": "all"}]),
         "labels:",
@@ -97,10 +97,10 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
             ["random_map", {"name": "saliency", "id": "reference"}]
         ),
         "name: saliency",
-        'the id "reference" is taken',
+        'the id "reference" is reserved',
         "`id`",
     ),
-    "reference": (_id("reference"), "name: saliency", 'the id "reference" is taken', "`id`"),
+    "reference": (_id("reference"), "name: saliency", 'the id "reference" is reserved', "`id`"),
 }
 
 
@@ -124,7 +124,7 @@ def test_a_run_passes_the_block_over(tmp_path: Path) -> None:
 def test_without_a_block_there_is_nothing_to_do(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys.pop("retrain")
-    refused(lab.retrain(), lab, "has no block `retrain`", "retrain: {}")
+    refused(lab.retrain(), lab, "has no `retrain` block", "retrain: {}")
     assert lab.validate().exit_code == 0
 
 

@@ -233,8 +233,8 @@ def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
     lab.keys["labels"] = {1: "liver"}
     save_image(tmp_path / "b_label.nii.gz", np.zeros((12, 11), np.uint8))
     result = lab.retrain()
-    assert "note: fold 0: no image that is trained on has liver" in result.stdout
-    assert "note: fold 1: no image that is tested on has liver" in result.stdout
+    assert "note: fold 0: no training image has liver" in result.stdout
+    assert "note: fold 1: no test image has liver" in result.stdout
     assert math.isnan(lab.dice("roar", "reference", 0.0)[1])
     (row,) = (
         row
