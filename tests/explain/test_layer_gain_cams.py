@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from esegeta.errors import MapError
 from esegeta.explain import AblationCam, Baseline, ScoreCam
