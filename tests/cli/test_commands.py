@@ -330,7 +330,7 @@ def test_the_starter_holds_a_dissection_to_uncomment(tmp_path: Path) -> None:
 
 def test_help_of_dissect_says_what_its_options_do() -> None:
     text = " ".join(esegeta("dissect", "--help").stdout.replace("│", " ").split())
-    for words in ("NAME,NAME", "`all` by itself", "same settings is left", "once the new one"):
+    for words in ("NAME,NAME", "`all` by itself", "same settings is kept", "once the new one"):
         assert words in text
 
 

@@ -92,7 +92,7 @@ def test_a_map_of_one_magnitude_is_undefined(ndim: int) -> None:
     flat = replace(attribution, data=torch.ones_like(attribution.data))
     found = EfficientMprt().judge(flat, ScoreContext(model, Saliency()))
     assert math.isnan(found.values["efficient_mprt"])
-    assert "one magnitude alone" in found.reasons["efficient_mprt"]
+    assert "a single magnitude" in found.reasons["efficient_mprt"]
 
 
 def test_a_random_network_without_a_map_is_undefined(ndim: int) -> None:
