@@ -32,6 +32,6 @@ def test_the_second_process_is_told_who_holds_the_folder(command: str, tmp_path:
     before = contents(lab.root)
     second = esegeta(command, config)
     assert second.exit_code == 2
-    assert f"{lab.root}: process {os.getppid()} on {platform.node()} is at work" in second.stderr
+    assert f"{lab.root}: process {os.getppid()} on {platform.node()} is working" in second.stderr
     assert "Traceback" not in second.output
     assert contents(lab.root) == before

@@ -74,7 +74,7 @@ def test_a_second_process_is_told_who_is_at_work(tmp_path: Path) -> None:
     (lab.root / lock.NAME).write_text(json.dumps(holder))
     result = esegeta("dissect", lab.write())
     assert result.exit_code == 2
-    who = f"process {os.getppid()} on {platform.node()} is at work on this folder since noon"
+    who = f"process {os.getppid()} on {platform.node()} is working on this folder since noon"
     assert f"error: {lab.root}: {who}" in result.stderr
     assert not (lab.root / "dissection").exists()
 
@@ -123,7 +123,7 @@ def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.M
     lines = esegeta("dissect", lab.write()).stdout.splitlines()
     for name in "ab":
         for turn in (1, 2, 3):
-            skipped = f"{name} / dissection / thresholds, pass {turn}: skipped (finished before)"
+            skipped = f"{name} / dissection / thresholds, pass {turn}: skipped (already finished)"
             assert sum(line.endswith(skipped) for line in lines) == 1
     last = [line for line in lines if line.startswith("[")][-1]
     done, total = last.split("]")[0][1:].split("/")
@@ -142,7 +142,7 @@ def test_a_failure_is_told_once_and_the_other_cases_go_on(num_passes: int, tmp_p
     assert result.exit_code == 2
     table = result.stderr.splitlines()
     assert table[0] == "failures:"
-    assert table[1].startswith(f"  b / dissection / {name}: ") and "torn" in table[1]
+    assert table[1].startswith(f"  b / dissection / {name}: ") and "damaged" in table[1]
     assert table[2].startswith("  summary: ") and "b.nii.gz" in table[2]
     assert len(table) == 3
     assert f"c / dissection / {name}: done" in result.stdout
