@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import OutputError
+from esegeta.stop import signals_held
 
 TEMPORARY = ".tmp-"
 WRITER = re.compile(r"^\.tmp-(?P<node>.*)-(?P<pid>\d+)-[^-]*$")
@@ -29,6 +30,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written, or the path is a folder itself.
     """
+    temporary: Path | None = None
+    try:
+        with signals_held():  # until it is known here, nobody could remove it
+            temporary = _new_file(path)
+        yield temporary
+        # mkstemp makes private files; results are as readable as any other file of the user.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:  # a full disk, a vanished folder
+        raise _refusal(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> Path:
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,16 +54,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _refusal(path.parent, error) from error
     os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; results are as readable as any other file of the user.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:  # a full disk, a vanished folder
-        raise _refusal(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Path(name)
 
 
 def sweep(folder: Path) -> None:

@@ -4,14 +4,17 @@ import errno
 import json
 import os
 import platform
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from esegeta.errors import OutputError
+from esegeta.stop import Stopped, stopped_by_signals
 from esegeta.volume import atomic_path, sweep, write_json, write_map, write_text
 from tests.builders import volume
 
@@ -147,3 +150,19 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_in_the_making_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkstemp
+
+    def made_and_stopped(*args: str) -> tuple[int, str]:
+        found = make(*args)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr("tempfile.mkstemp", made_and_stopped)
+    with pytest.raises(Stopped), stopped_by_signals(), atomic_path(tmp_path / "a.json"):
+        raise AssertionError("it went on")
+    assert list(tmp_path.iterdir()) == []
