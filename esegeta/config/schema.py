@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.prediction import EXPECTED_DICE, PredictionKeys, preset
 from esegeta.config.retrain import RetrainKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
@@ -76,6 +77,7 @@ class CaseKeys(Keys):
     name: Name | None = None
     image: str | list[str]
     label: str | None = None
+    expected: str | None = None
 
     @field_validator("image")
     @classmethod
@@ -194,6 +196,8 @@ class Config(Keys):
     labels: dict[LabelInteger, str]
     data: DataKeys
     inference: InferenceKeys
+    prediction: Annotated[PredictionKeys, BeforeValidator(preset)] = PredictionKeys()
+    expected_dice: float | None = Field(default=None, gt=0, le=1)
     targets: list[TargetKeys] = Field(default_factory=list, min_length=1)
     methods: list[Any] = Field(default_factory=list, min_length=1)
     scores: list[Any] = Field(default_factory=list)
@@ -205,6 +209,20 @@ class Config(Keys):
     def missing_of_run(self) -> list[str]:
         """Blocks that a run needs and that are not given; a dissection needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
+
+    @property
+    def least_dice(self) -> float:
+        """The Dice that a prediction must reach with the one that is expected."""
+        given = (self.expected_dice, self.prediction.expected_dice)
+        return next((value for value in given if value is not None), EXPECTED_DICE)
+
+    @field_validator("expected_dice")
+    @classmethod
+    def _given_once(cls, value: float | None, info: Any) -> float | None:
+        block = info.data.get("prediction")
+        if value is not None and block is not None and block.expected_dice is not None:
+            raise ValueError("it is given twice; leave out prediction.expected_dice")
+        return value
 
     @field_validator("labels", mode="before")
     @classmethod

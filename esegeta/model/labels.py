@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from esegeta.axes import Logits
@@ -100,6 +100,24 @@ class Labels:
         channels = self._channels()
         assert channels is not None  # checked when built
         return channels[self.integer(label)]
+
+    @property
+    def foreground(self) -> tuple[str, ...]:
+        """Names of all labels but the background, by ascending integer."""
+        return tuple(self.names[integer] for integer in sorted(self.names) if integer != 0)
+
+    @property
+    def known_integers(self) -> tuple[int, ...]:
+        """What a label map may hold: 0 and the integers of all labels."""
+        return tuple(sorted({0, *self.names}))
+
+    def truth(self, label_map: Int[Tensor, "*any"], label: str | int) -> Bool[Tensor, "*any"]:
+        """Return where a label map holds a label."""
+        return label_map == self.integer(label)
+
+    def probability_of(self, logits: Logits, label: str | int) -> Float[Tensor, "B *S"]:
+        """Return the probability of a label, in 0..1."""
+        return self.probability(logits)[:, self.channel(label)]
 
     def probability(self, logits: Logits) -> Float[Tensor, "B L *S"]:
         """Return probabilities in 0..1."""

@@ -1,5 +1,6 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
+from esegeta.predict.agreement import Agreement, agreement, require_own_integers
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
@@ -7,11 +8,13 @@ from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs, empty_window
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.readings import OUTPUT, read_windows
+from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.unit_maps import UnitMaps, Units, blend_units, read_layers
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
     "OUTPUT",
+    "Agreement",
     "Blend",
     "Box",
     "Cotangent",
@@ -23,6 +26,8 @@ __all__ = [
     "Precision",
     "Predictor",
     "Pullback",
+    "Rule",
+    "SourceGrid",
     "Term",
     "UnitMaps",
     "Units",
@@ -32,6 +37,7 @@ __all__ = [
     "Windows",
     "active_windows",
     "add_forms",
+    "agreement",
     "blend_units",
     "count_outputs",
     "empty_window",
@@ -39,6 +45,7 @@ __all__ = [
     "read_layers",
     "read_windows",
     "require_graph",
+    "require_own_integers",
     "spot",
     "spread",
     "upsample",

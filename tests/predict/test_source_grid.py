@@ -1,0 +1,183 @@
+"""The prediction on the scan's grid equals MONAI's Invertd and nnU-Net's order-1 resampling."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Activationsd, AsDiscreted, Compose, Invertd, Orientationd, Spacingd
+from skimage.transform import resize
+from torch import Tensor
+
+from esegeta.model import Labels
+from esegeta.predict import SourceGrid
+from esegeta.predict import source_grid as module
+from esegeta.volume import Grid, Preprocess, Source, Volume, volume_from_tensor, write_label_map
+from tests.builders import SHAPES, affine_of, labels
+from tests.experiments import voxels
+
+SPACING = {2: (1.3, 1.1), 3: (1.3, 1.1, 2.2)}
+NUM = 4
+
+
+def moved_case(ndim: int, seed: int = 0) -> Volume:
+    """A volume whose axes are turned and resampled on the way to the network."""
+    generator = torch.Generator().manual_seed(seed)
+    data = torch.randn((1, *SHAPES[ndim]), generator=generator)
+    affine = affine_of("anisotropic", ndim) @ np.diag([-1, 1, 1, 1])
+    preprocess = Preprocess("RAS"[:ndim] if ndim == 3 else None, SPACING[ndim])
+    return preprocess(volume_from_tensor(data, affine=affine))
+
+
+def logits_on(volume: Volume, count: int = NUM, seed: int = 1) -> Tensor:
+    """Smooth-ish logits of the volume's shape, of three times unit spread."""
+    generator = torch.Generator().manual_seed(seed)
+    return 3 * torch.randn((1, count, *volume.grid.shape), generator=generator)
+
+
+def inverted(volume: Volume, values: Tensor) -> Tensor:
+    """Put `L *S` back on the source's grid by MONAI's own Invertd."""
+    source = volume.source.grid
+    square = np.ix_([*range(source.ndim), 3], [*range(source.ndim), 3])
+    steps: list[Any] = [Spacingd("image", pixdim=SPACING[source.ndim], dtype=torch.float64)]
+    if source.ndim == 3:
+        steps.insert(0, Orientationd("image", axcodes="RAS", labels=None))
+    forward = Compose(steps)
+    image = MetaTensor(torch.zeros((1, *source.shape)), affine=torch.tensor(source.affine[square]))
+    item = forward({"image": image})
+    assert tuple(item["image"].shape[1:]) == volume.grid.shape
+    prediction = MetaTensor(values, meta=item["image"].meta)
+    prediction.applied_operations = item["image"].applied_operations
+    back = Invertd("pred", forward, orig_keys="image", nearest_interp=False)
+    return back({**item, "pred": prediction})["pred"].as_tensor()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_probabilities_are_those_of_monais_bundles(ndim: int) -> None:
+    volume = moved_case(ndim)
+    logits = logits_on(volume)
+    source = SourceGrid(logits, volume, labels(NUM), "probabilities")
+    activated = Activationsd("pred", softmax=True)({"pred": logits[0]})["pred"]
+    expected = inverted(volume, activated)
+    found = source.probability(["one", "two", "three"])
+    np.testing.assert_allclose(found, expected[1:], atol=1e-6)
+    decided = AsDiscreted("pred", argmax=True)({"pred": expected})["pred"][0]
+    assert torch.equal(source.label_map(), decided.long())
+    assert not torch.equal(source.label_map(), SourceGrid(logits, volume, labels(NUM)).label_map())
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_logits_are_inverted_and_then_decided(ndim: int) -> None:
+    volume = moved_case(ndim)
+    logits = logits_on(volume)
+    source = SourceGrid(logits, volume, labels(NUM), "logits")
+    expected = inverted(volume, logits[0])
+    assert torch.equal(source.label_map(), expected.argmax(dim=0))
+    probability = expected.softmax(dim=0)
+    found = source.probability(["three", "one"])
+    np.testing.assert_allclose(found, probability[[3, 1]], atol=1e-6)
+
+
+def test_sigmoid_labels_by_either_rule() -> None:
+    volume = moved_case(3)
+    logits = logits_on(volume, 2)
+    known = labels(2, "sigmoid")
+    for rule, channels in (
+        ("logits", inverted(volume, logits[0]).sigmoid()),
+        ("probabilities", inverted(volume, logits[0].sigmoid())),
+    ):
+        expected = torch.where(channels.amax(0) > 0.5, channels.argmax(0) + 1, 0)
+        found = SourceGrid(logits, volume, known, rule).label_map()
+        assert torch.equal(found, expected), rule
+
+
+def test_certain_probabilities_stay_certain() -> None:
+    """Where the sigmoid is 1 in float64, its logit is infinite, and still above any threshold."""
+    volume = moved_case(3)
+    logits = torch.full((1, 2, *volume.grid.shape), 80.0)
+    logits[:, 1] = -800.0
+    found = SourceGrid(logits, volume, labels(2, "sigmoid"), "probabilities")
+    assert bool((found.label_map() == 1).all())
+    torch.testing.assert_close(
+        found.probability(["one", "two"])[:, 0, 0, 0], torch.tensor([1.0, 0])
+    )
+
+
+def test_extents_that_are_one_are_resized_as_by_nnunet() -> None:
+    """nnU-Net resizes logits by shapes: `skimage.transform.resize`, order 1, mode edge."""
+    source, network = (12, 9, 7), (8, 11, 7)
+    affine = np.diag([*(a / b for a, b in zip(source, network, strict=True)), 1.0])
+    # Both grids begin at the same side of their first voxel.
+    affine[:3, 3] = [(a / b - 1) / 2 for a, b in zip(source, network, strict=True)]
+    grid = Grid(network, affine)
+    volume = Volume(torch.zeros((1, *network)), grid, Source(Grid(source, np.eye(4))))
+    logits = logits_on(volume)
+    options = {"order": 1, "mode": "edge", "anti_aliasing": False, "clip": True}
+    expected = np.stack(
+        [resize(channel.double().numpy(), source, **options) for channel in logits[0]]
+    )
+    found = SourceGrid(logits, volume, labels(NUM))
+    probability = torch.from_numpy(expected).softmax(dim=0)
+    np.testing.assert_allclose(found.probability(["two"])[0], probability[2], atol=1e-6)
+    np.testing.assert_array_equal(found.label_map(), expected.argmax(axis=0))
+
+
+@pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
+@pytest.mark.parametrize("values", [1, 500])
+def test_slabs_make_no_difference(rule: Any, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = moved_case(3)
+    source = SourceGrid(logits_on(volume), volume, labels(NUM), rule)
+    whole, probability = source.label_map(), source.probability(["one"])
+    monkeypatch.setattr(module, "SLAB_VALUES", values)
+    assert torch.equal(source.label_map(), whole)
+    torch.testing.assert_close(source.probability(["one"]), probability, rtol=0, atol=1e-6)
+
+
+def test_labels_are_those_of_the_nearest_voxel(tmp_path: Path) -> None:
+    volume = moved_case(3)
+    logits = logits_on(volume)
+    known = labels(NUM)
+    path = tmp_path / "nearest.nii.gz"
+    write_label_map(path, known.label_map(logits)[0], volume)
+    found = SourceGrid(logits, volume, known, "labels").label_map()
+    np.testing.assert_array_equal(found, voxels(path))
+
+
+@pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
+def test_grids_that_differ_by_turns_leave_the_decision_alone(rule: Any) -> None:
+    data = torch.randn((1, *SHAPES[3]), generator=torch.Generator().manual_seed(0))
+    volume = Preprocess("SPL")(volume_from_tensor(data, affine=affine_of("anisotropic")))
+    logits = logits_on(volume)
+    source = SourceGrid(logits, volume, labels(NUM), rule)
+    assert not source.is_resampled
+    # R is the last axis there, turned to L; A the second, turned to P; S the first.
+    turned = logits.argmax(dim=1)[0].permute(2, 1, 0).flip((0, 1))
+    assert torch.equal(source.label_map(), turned)
+
+
+@pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_the_network_never_saw_is_background(factor: int, rule: Any) -> None:
+    """The network saw voxels 2 to 6 of 9 along the first axis, and calls all of them `one`."""
+    shape, affine = (5 * factor, 4, 3), np.diag([1 / factor, 1.0, 1.0, 1.0])
+    affine[0, 3] = 2 + (1 / factor - 1) / 2
+    volume = Volume(
+        torch.zeros((1, *shape)), Grid(shape, affine), Source(Grid((9, 4, 3), np.eye(4)))
+    )
+    logits = torch.zeros((1, 2, *shape))
+    logits[:, 1] = 5.0
+    source = SourceGrid(logits, volume, labels(2), rule)
+    expected = torch.zeros((9, 4, 3), dtype=torch.long)
+    expected[2:7] = 1
+    assert torch.equal(source.label_map(), expected)
+    probability = source.probability(["one"])[0]
+    np.testing.assert_allclose(probability, expected * torch.tensor(5.0).sigmoid(), atol=1e-6)
+
+
+def test_large_integers_are_exact() -> None:
+    volume = moved_case(3)
+    known = Labels({312782546: "left", 312782550: "right"}, "softmax", 3)
+    found = SourceGrid(logits_on(volume, 3), volume, known, "labels").label_map()
+    assert set(found.unique().tolist()) == {0, 312782546, 312782550}
