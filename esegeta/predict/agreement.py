@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
 from esegeta.model import Labels
@@ -73,5 +75,5 @@ def _present(label_map: LabelMap) -> list[int]:
     """Return the integers of a label map; counting is quicker than sorting where they are small."""
     low, high = (int(extreme) for extreme in label_map.aminmax())
     small = low >= 0 and high < MOST_COUNTED
-    found = label_map.flatten().bincount().nonzero() if small else label_map.unique()
+    found = label_map.flatten().bincount().nonzero() if small else torch.unique(label_map)
     return [int(integer) for integer in found.flatten()]

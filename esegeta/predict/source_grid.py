@@ -90,9 +90,9 @@ class SourceGrid:
             return reorient_like(decide(self.logits)[0], self.volume.grid, self._onto)[0]
         if self.rule == "labels":
             # Interpolation is in float32, which holds the ranks of large integers but not them.
-            integers, ranks = decide(self.logits)[0].unique(return_inverse=True)
-            moved = resample(ranks.float(), self.volume.grid, self._onto, resampling="nearest")
-            moved = integers[moved.round().long()]
+            integers, ranks = torch.unique(decide(self.logits)[0], return_inverse=True)
+            nearest = resample(ranks.float(), self.volume.grid, self._onto, resampling="nearest")
+            moved: Tensor = integers[nearest.round().long()]
             for planes, onto in self._slabs():
                 beyond = ~_covered(self.volume.grid, onto, device=moved.device)
                 moved[:, planes].masked_fill_(beyond, 0)

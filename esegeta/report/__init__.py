@@ -3,13 +3,16 @@
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
 from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.csv_tables import (
+    PREDICTIONS,
     CurveRow,
+    PredictionRow,
     ScoreRow,
     read_scores,
     region_row,
     remove_regions,
     write_csv,
     write_curves,
+    write_predictions,
     write_regions,
     write_scores,
 )
@@ -55,6 +58,7 @@ __all__ = [
     "ABLATION_COLUMNS",
     "IMAGE_COLUMNS",
     "PREAMBLE",
+    "PREDICTIONS",
     "BoxPage",
     "BoxPanel",
     "Cell",
@@ -64,6 +68,7 @@ __all__ = [
     "HeatMap",
     "Panel",
     "PredictionFiles",
+    "PredictionRow",
     "RankDiagram",
     "ScoreRow",
     "Table",
@@ -104,6 +109,7 @@ __all__ = [
     "write_dice_points",
     "write_graphml",
     "write_pairs",
+    "write_predictions",
     "write_record",
     "write_regions",
     "write_rows",

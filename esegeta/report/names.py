@@ -109,5 +109,15 @@ class PredictionFiles:
         """Where the segmentation comes from."""
         return self._file("json")
 
+    def probability(self, label: str) -> Path:
+        """The probability of one label on the source's grid."""
+        part = UNFIT_FOR_FILES.sub("-", label)
+        return self.root / self.case / f"{self.case}_label-{part}_desc-prediction_probseg.nii.gz"
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a file of this name belongs to this prediction."""
+        start, end = f"{self.case}_label-", "_desc-prediction_probseg.nii.gz"
+        return name.startswith(start) and name.endswith(end)
+
     def _file(self, suffix: str) -> Path:
         return self.root / self.case / f"{self.case}_desc-prediction_dseg.{suffix}"

@@ -15,6 +15,7 @@ NOT_OF_BIDS = (
     "scores.csv",
     "regions.csv",
     "curves.csv",
+    "predictions.csv",
     "retrain/",
     "*_attrmap.*",
     "*_layermap.*",

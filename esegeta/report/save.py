@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
+from esegeta.predict import Rule
 from esegeta.report.csv_tables import CurveRow
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
 from esegeta.report.names import PredictionFiles, TaskFiles
@@ -20,11 +21,19 @@ from esegeta.volume import (
     atomic_path,
     reorient_like,
     write_json,
-    write_label_map,
     write_map,
     write_map_on_grid,
+    write_source_labels,
+    write_source_map,
     write_text,
 )
+
+OF_MAPS = "linear from the network's grid: heights are kept, sums over voxels are not"
+RESAMPLINGS: Mapping[Rule, str] = {
+    "logits": "logits, linear from the network's grid, then decided on the image's",
+    "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
+    "labels": "decided on the network's grid, then the nearest voxel",
+}
 
 
 def save_attribution(
@@ -61,7 +70,7 @@ def save_attribution(
             "target_name": files.target,
             "method_id": files.method,
             "case": files.case,
-            "grid": _grid_note(volume),
+            "grid": _grid_note(volume, OF_MAPS),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
@@ -152,33 +161,60 @@ def save_prediction(
     volume: Volume,
     labels: Labels,
     provenance: Mapping[str, Any],
+    *,
+    rule: Rule = "logits",
+    probabilities: Iterable[tuple[str, Tensor]] = (),
 ) -> None:
-    """Write the predicted segmentation with its table of labels and its sidecar."""
-    files.segmentation.unlink(missing_ok=True)
+    """Write the predicted segmentation with its table of labels and its sidecar.
+
+    Args:
+        files: where to.
+        label_map: label integers on the grid of the volume's source.
+        volume: the image.
+        labels: what the integers mean.
+        provenance: joins the sidecar.
+        rule: how it came to that grid.
+        probabilities: of some labels, by name, on the grid of the volume's source.
+    """
+    remove_prediction(files)
     rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
     integers = [integer for integer in sorted(labels.names) if integer != 0]
     for place, integer in enumerate(integers):
         colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
         rows.append((str(integer), labels.names[integer], colour))
     write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
-    grid = volume.grid
-    counts = {
-        labels.names[integer]: int((label_map == integer).sum()) * grid.voxel_volume_ml
-        for integer in integers
-    }
+    voxel_ml = volume.source.grid.voxel_volume_ml
+    written = []
+    for name, values in probabilities:
+        write_source_map(files.probability(name), values, volume.source)
+        written.append(files.probability(name).name)
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": counts,
-            "grid": _grid_note(volume),
+            "volume_ml": {
+                labels.names[integer]: int((label_map == integer).sum()) * voxel_ml
+                for integer in integers
+            },
+            "volumes": "of this file's voxels, on the grid of the image",
+            "resample": rule,
+            "grid": _grid_note(volume, RESAMPLINGS[rule]),
+            "files": written,
             **provenance,
         },
     )
-    write_label_map(files.segmentation, label_map, volume)
+    write_source_labels(files.segmentation, label_map, volume.source)
 
 
-def _grid_note(volume: Volume) -> dict[str, Any]:
+def remove_prediction(files: PredictionFiles) -> None:
+    """Remove the segmentation of an earlier run, and the probabilities beside it."""
+    files.segmentation.unlink(missing_ok=True)
+    for path in files.segmentation.parent.glob("*"):
+        if files.owns(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _grid_note(volume: Volume, resampling: str) -> dict[str, Any]:
     source = volume.source.grid
     # The axes of no channel at all are turned: only where they end up matters.
     _, turned = reorient_like(volume.data[:0], volume.grid, source)
@@ -186,9 +222,6 @@ def _grid_note(volume: Volume) -> dict[str, Any]:
     return {
         "network": volume.grid.describe(),
         "source": source.describe(),
-        "resampling": (
-            "linear from the network's grid: heights are kept, sums over voxels are not"
-            if resampled
-            else "none: axes are permuted and flipped at most"
-        ),
+        "resampling": resampling if resampled else "none: axes are permuted and flipped at most",
+        "targets": "formed and explained on the network's grid",
     }

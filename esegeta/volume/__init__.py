@@ -26,6 +26,8 @@ from esegeta.volume.maps import (
     write_label_map,
     write_map,
     write_map_on_grid,
+    write_source_labels,
+    write_source_map,
 )
 from esegeta.volume.picture import is_picture
 from esegeta.volume.preprocess import Intensity, Preprocess
@@ -59,5 +61,7 @@ __all__ = [
     "write_label_map",
     "write_map",
     "write_map_on_grid",
+    "write_source_labels",
+    "write_source_map",
     "write_text",
 ]

@@ -104,6 +104,16 @@ def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> N
 def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:
     """Write a label map `*S` of the volume's grid on its source's grid, nearest neighbour."""
     moved = resample(labels[None].float(), volume.grid, volume.source.grid, resampling="nearest")
-    array = moved[0].round().cpu().numpy()
+    write_source_labels(path, moved[0].round(), volume.source)
+
+
+def write_source_labels(path: Path, labels: Shaped[Tensor, "*T"], source: Source) -> None:
+    """Write a label map `*T` that lies on a source's own grid."""
+    array = labels.cpu().numpy()
     dtype = np.uint8 if array.max(initial=0) < 256 else np.int32
-    write_nifti(path, array.astype(dtype), volume.source, intent="label")
+    write_nifti(path, array.astype(dtype), source, intent="label")
+
+
+def write_source_map(path: Path, data: Shaped[Tensor, "*T"], source: Source) -> None:
+    """Write values from 0 up, `*T`, such as probabilities, that lie on a source's own grid."""
+    write_nifti(path, data.detach().cpu().numpy().astype(np.float32), source, intent="none")

@@ -17,7 +17,7 @@ from esegeta.volume.atomic import atomic_path
 from esegeta.volume.grid import Grid
 from esegeta.volume.volume import Source
 
-Intent = Literal["estimate", "label"]
+Intent = Literal["estimate", "label", "none"]
 
 TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20

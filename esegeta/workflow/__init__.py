@@ -7,11 +7,13 @@ from esegeta.workflow.build import (
     build_basis,
     build_experiment,
     build_network,
+    build_predictions,
     construct_network,
     probe_network,
 )
 from esegeta.workflow.engine import Policy
 from esegeta.workflow.listener import EXIT_USER, Listener, Outcome, Silence
+from esegeta.workflow.predict import run_predictions
 from esegeta.workflow.task import Ended
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "build_basis",
     "build_experiment",
     "build_network",
+    "build_predictions",
     "construct_network",
     "probe_network",
     "run_experiment",
+    "run_predictions",
 ]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,6 +34,7 @@ from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     blamed_on,
     check_case_fits,
+    check_expected,
     check_layers,
     check_methods,
     check_scores,
@@ -153,6 +155,7 @@ def build_experiment(
     basis = build_basis(config, output=output, device=device)
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
+    check_expected(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
@@ -169,6 +172,22 @@ def build_experiment(
         scores=config.scores,
         atlases=atlases,
     )
+
+
+def build_predictions(
+    config: RunConfig, *, output: Path | None = None, device: str | None = None
+) -> Experiment:
+    """Build and check an experiment that only predicts: its targets and methods are left out.
+
+    Raises:
+        EsegetaError: as `build_experiment`, of what a prediction needs.
+    """
+    basis = build_basis(config, output=output, device=device)
+    labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
+    check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_writable(basis.root)
+    nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
+    return Experiment(**vars(basis), **nothing)
 
 
 def build_basis(

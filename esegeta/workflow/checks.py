@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from esegeta.config import RunConfig
@@ -25,6 +26,7 @@ from esegeta.errors import (
 )
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
 from esegeta.model import (
+    Labels,
     Layer,
     check_units,
     find_layer,
@@ -33,8 +35,18 @@ from esegeta.model import (
     list_layers,
     require_map,
 )
-from esegeta.predict import WindowPlan, empty_window
-from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
+from esegeta.predict import WindowPlan, empty_window, require_own_integers
+from esegeta.volume import (
+    Case,
+    Grid,
+    Preprocess,
+    Reading,
+    Source,
+    Volume,
+    check_case,
+    read_label_map,
+    require_same_grid,
+)
 from esegeta.workflow.files import atlas_file, baseline_files, nested
 from esegeta.workflow.targets import TargetPlan
 
@@ -73,6 +85,29 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
         )
     plan.lay(grid.shape)
     return grid
+
+
+def check_expected(
+    config: RunConfig,
+    labels: Labels,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Refuse expected segmentations that do not lie on their image, or are not of these labels.
+
+    They are read to the end: each is small work beside the prediction that it is to prove.
+    """
+    for index, case in enumerate(cases):
+        if case.expected is None:
+            continue
+        grid = grids[case.name]
+        with blamed_on(config, "data", "cases", index, "expected"):
+            check_case(replace(case, label=case.expected), reading)
+            # No channel: nothing but the grid of the image is needed.
+            empty = Volume(torch.zeros((0, *grid.shape)), grid, Source(grid), name=case.name)
+            found = read_label_map(case.expected, empty, Preprocess())
+            require_own_integers(labels, found, f"{case.name}: {case.expected}")
 
 
 def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.explain import Attribution, Explainer, aggregate
 from esegeta.predict import Windows
-from esegeta.report import TaskFiles, remove_attribution, save_attribution
+from esegeta.report import (
+    PredictionFiles,
+    TaskFiles,
+    read_sidecar,
+    remove_attribution,
+    save_attribution,
+)
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
+from esegeta.volume import write_json
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
 from esegeta.workflow.desk import Desk
@@ -71,9 +79,12 @@ def make_map(task: Task, desk: Desk) -> Content:
     scored = score_map(attribution, context, scores, files)
     atlases = open_atlases(desk, case)
     regions = () if atlases is None else aggregate(attribution, *atlases)
+    doubts = doubts_of_prediction(experiment, case.files.name)
+    attribution = replace(attribution, warnings=(*attribution.warnings, *doubts))
     sidecar: dict[str, Any] = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
+        "prediction_warnings": list(doubts),
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
@@ -97,6 +108,24 @@ def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
     return desk.once(("frozen", task.data["names"]["target"]), freeze, depth=OF_TARGETS)
 
 
+def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
+    """Return the warnings of the prediction that the maps of a case explain."""
+    sidecar = read_sidecar(PredictionFiles(experiment.root, case).sidecar) or {}
+    return tuple(str(text) for text in sidecar.get("warnings", ()))
+
+
+def renew_map(task: Task, content: Content, desk: Desk) -> Content:
+    """Let a finished map say what is known of its prediction now, which does not change the map."""
+    doubts = doubts_of_prediction(desk.job, task.data["names"]["case"])
+    before = content.get("prediction_warnings", [])
+    if list(doubts) == before:
+        return content
+    own = [text for text in content.get("warnings", ()) if text not in before]
+    renewed = {**content, "warnings": [*own, *doubts], "prediction_warnings": list(doubts)}
+    write_json(files_of(task, desk.job).sidecar, renewed)
+    return renewed
+
+
 def recall_map(content: Content) -> Content:
     """Return the scores, curves and regions that a sidecar holds."""
     return {key: content.get(key, []) for key in ("scores", "curves", "regions")}
@@ -107,7 +136,7 @@ def discard_map(task: Task, desk: Desk) -> None:
     remove_attribution(files_of(task, desk.job))
 
 
-MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps)
+MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps, renew=renew_map)
 
 
 def _announce(

@@ -1,32 +1,13 @@
-"""The step of a prediction: the segmentation of a case, and the components that it is made of."""
+"""The step of a run that finds the components that a prediction is made of."""
 
 from __future__ import annotations
 
 from esegeta.errors import EsegetaError
-from esegeta.report import PredictionFiles, remove_other_components, save_prediction
+from esegeta.report import remove_other_components
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import open_case, targets_of
 from esegeta.workflow.desk import Desk
-from esegeta.workflow.record import provenance
-from esegeta.workflow.task import Content, Kind, Task
-
-
-def predict_case(task: Task, desk: Desk) -> Content:
-    """Predict a case and write its segmentation.
-
-    Raises:
-        EsegetaError: the case cannot be read, or its logits are not finite.
-    """
-    case = open_case(desk, task.data["case"])
-    experiment = case.experiment
-    predictor, labels = experiment.predictor, experiment.predictor.labels
-    windows = predictor.windows(case.volume.batch)
-    desk.begin(f"{case.files.name}: prediction", windows=len(windows))
-    files = PredictionFiles(experiment.root, case.files.name)
-    label_map = labels.label_map(case.scene.logits)[0]
-    content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
-    save_prediction(files, label_map, case.volume, labels, content)
-    return content
+from esegeta.workflow.task import Content, Task
 
 
 def find_components(task: Task, desk: Desk) -> Content:
@@ -50,6 +31,3 @@ def find_components(task: Task, desk: Desk) -> Content:
         names[plan.name] = list(targets)
         remove_other_components(experiment.root, case.files.name, plan.name, names[plan.name])
     return {"targets": names, "faults": faults}
-
-
-PREDICTION = Kind(predict_case)
