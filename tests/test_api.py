@@ -129,7 +129,7 @@ def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: P
     overlap = 2 * (p * (p > 0.5)).sum() / (p.sum() + (p > 0.5).sum())
     volume = p.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000
     expected = overlap if of == "dice" else volume
-    value = frozen.value(model.predict(image.batch))
+    value = frozen.value(model.logits(image.batch))
     assert float(value[0]) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -274,7 +274,7 @@ def test_weights_are_loaded_first(tmp_path: Path) -> None:
         device="cpu",
     )
     x = torch.randn(1, 1, 8, 8)
-    torch.testing.assert_close(model.predict(x), trained(x).detach())
+    torch.testing.assert_close(model.logits(x), trained(x).detach())
 
 
 def test_volumes_of_several_files_and_of_tensors(tmp_path: Path) -> None:

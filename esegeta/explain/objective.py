@@ -199,7 +199,7 @@ def _logits_together(objectives: Sequence[Objective]) -> Logits:
     over = None if len(masks) < len(supports) else masks[0]
     for mask in masks[1:]:
         over = None if over is None else over | mask
-    return one.predictor.predict(one.x, over=over)
+    return one.predictor.logits(one.x, over=over)
 
 
 def _require_one_input(objectives: Sequence[Objective]) -> None:

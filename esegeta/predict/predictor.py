@@ -67,7 +67,7 @@ class Predictor:
         output: Tensor = _Blended.apply(x, self)  # type: ignore[no-untyped-call]
         return output
 
-    def predict(self, x: Batch, *, over: Mask | None = None) -> Logits:
+    def logits(self, x: Batch, *, over: Mask | None = None) -> Logits:
         """Return the blended logits without a graph.
 
         Args:
@@ -236,7 +236,7 @@ class _Blended(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, predictor: Predictor) -> Tensor:
         ctx.save_for_backward(x)
         ctx.predictor = predictor
-        return predictor.predict(x)
+        return predictor.logits(x)
 
     @staticmethod
     @once_differentiable

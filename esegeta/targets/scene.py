@@ -76,7 +76,7 @@ class Scene:
         """
         if self.known_logits is not None:
             return self.known_logits
-        logits = self.predictor.predict(self.volume.batch)
+        logits = self.predictor.logits(self.volume.batch)
         finite = logits.isfinite()
         if not bool(finite.all()):
             raise ModelError(

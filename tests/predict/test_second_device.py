@@ -18,9 +18,9 @@ def test_prediction_and_gradient(ndim: int, buffers: str, second: torch.device) 
     case = make_case(ndim, 2)
     model, there = case.model, moved(case, second).model
     x, slope = torch.randn(2, 2, *SHAPES[ndim]), torch.randn(2, 2, *SHAPES[ndim])
-    found = there.predict(x.to(buffers))
+    found = there.logits(x.to(buffers))
     assert found.device.type == buffers
-    assert torch.equal(found.cpu(), model.predict(x))
+    assert torch.equal(found.cpu(), model.logits(x))
     pulled = there.pull_back(x.to(buffers), slope.to(buffers))
     expected = model.pull_back(x, slope)
     assert pulled.gradient.device.type == buffers

@@ -86,7 +86,7 @@ class Surrounded:
     def by(cls, objective: Objective, baseline: Image) -> Surrounded:
         """Return an empty region: the baseline's prediction, of all windows."""
         windows = objective.windows
-        logits = objective.predictor.predict(baseline[None])
+        logits = objective.predictor.logits(baseline[None])
         objective.tally.evaluations += 1
         objective.tally.windows_run += len(windows)
         nowhere = logits[0, 0] != logits[0, 0]
@@ -115,4 +115,4 @@ class Surrounded:
 
     def _of_region(self, image: Image) -> Logits:
         self.objective.tally.windows_run += len(self.active)
-        return self.objective.predictor.predict(image[None], over=self.region)
+        return self.objective.predictor.logits(image[None], over=self.region)

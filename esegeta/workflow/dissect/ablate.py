@@ -183,7 +183,7 @@ def _dice_of_case(
     x, truth = volume.to(basis.device).batch, truth.to(basis.device)
 
     def dice() -> list[float]:
-        logits, labels = predictor.predict(x), predictor.labels
+        logits, labels = predictor.logits(x), predictor.labels
         return [
             dice_of(labels.predicted(logits, integer)[0], truth == integer)
             for integer in _integers(session)
