@@ -3,6 +3,7 @@
 from .api import SegmentationModel as SegmentationModel
 from .api import load_label_map as load_label_map
 from .api import load_model as load_model
+from .api import save_label_map as save_label_map
 from .errors import EsegetaError as EsegetaError
 from .explain import AblationCam as AblationCam
 from .explain import Atlas as Atlas

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
 from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
-from esegeta.errors import GridError, TargetError, suggest
+from esegeta.errors import ConfigError, DataError, GridError, TargetError, suggest
 from esegeta.model import (
     Activation,
     Labels,
@@ -19,7 +21,17 @@ from esegeta.model import (
     load_weights,
     resolve_device,
 )
-from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
+from esegeta.predict import (
+    Blend,
+    Precision,
+    Predictor,
+    Rule,
+    SourceGrid,
+    WindowPlan,
+    agreement,
+    count_outputs,
+    require_own_integers,
+)
 from esegeta.targets import (
     REGIONS,
     DiceTarget,
@@ -32,15 +44,64 @@ from esegeta.targets import (
     VoxelTarget,
 )
 from esegeta.targets.target import Reduce
-from esegeta.volume import Preprocess, Volume, read_label_map
+from esegeta.volume import Preprocess, Volume, read_label_map, write_source_labels
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
+RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
 MASKS = {"frozen": False, "live": True}
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentationModel(Predictor):
     """A predictor that makes targets of its own labels; explainers take it as their model."""
+
+    def predict(self, volume: Volume, *, resample: str = "logits") -> LabelMap:
+        """Return the label map of an image, `*T` on the grid of its file.
+
+        `save_label_map` writes it there.
+
+        Args:
+            volume: the image.
+            resample: what is put back on the file's grid, where spacing or place differ: `logits`
+                or `probabilities`, which are decided there, or `labels`, decided before.
+
+        Raises:
+            ConfigError: there is no such rule.
+            ModelError: the logits are not finite.
+        """
+        if resample not in RULES:
+            raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
+        logits = Scene(self, volume).logits
+        return SourceGrid(logits, volume, self.labels, RULES[resample]).label_map()
+
+    def compare(
+        self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"
+    ) -> dict[str, float]:
+        """Return the Dice of each label with your own segmentation by the same network.
+
+        Below about 0.99, this is another prediction than yours; docs/pipeline.md lists causes.
+
+        Args:
+            volume: the image.
+            expected: label integers on the grid of the image's file: a file, or `*T`.
+            resample: as `predict` takes it.
+
+        Raises:
+            DataError: the expected integers are not those of the labels.
+            GridError: the expected map does not lie on the grid of the image's file.
+        """
+        if isinstance(expected, Tensor):
+            where = "expected"
+            _require_shape_of_file(expected, volume, where)
+            theirs = expected.long()
+            if not torch.equal(theirs.to(expected.dtype), expected):
+                raise DataError(f"{where}: a label map must hold integers")
+        else:
+            where = str(expected)
+            theirs = read_label_map(Path(expected), volume, Preprocess())
+        require_own_integers(self.labels, theirs, where)
+        found = agreement(self.labels, self.predict(volume, resample=resample), theirs)
+        return {row.label: row.dice for row in found}
 
     def target(
         self,
@@ -157,6 +218,31 @@ def load_model(
     num_outputs = count_outputs(network, plan.size, channels)
     found = Labels(dict(labels), activation, num_outputs)
     return SegmentationModel(network, plan, found, batch_size, precision)
+
+
+def save_label_map(path: str | Path, label_map: LabelMap, volume: Volume) -> None:
+    """Write a label map that `SegmentationModel.predict` returned, on the grid of the image's file.
+
+    Args:
+        path: a .nii or .nii.gz.
+        label_map: `*T` on the grid of the volume's source.
+        volume: the image.
+
+    Raises:
+        GridError: the map is not of that shape.
+    """
+    _require_shape_of_file(label_map, volume, "label_map")
+    write_source_labels(Path(path), label_map, volume.source)
+
+
+def _require_shape_of_file(label_map: Tensor, volume: Volume, name: str) -> None:
+    source = volume.source.grid
+    if tuple(label_map.shape) != source.shape:
+        raise GridError(
+            f"{name}: {shape_text(tuple(label_map.shape))} voxels, but the image's file has "
+            f"{shape_text(source.shape)}",
+            hint="give a label map on the grid of the image's file, as model.predict returns it",
+        )
 
 
 def load_label_map(

@@ -219,6 +219,50 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
         esegeta.load_label_map(truth_path, image)
 
 
+def test_a_prediction_lies_on_the_grid_of_the_file(
+    model: esegeta.SegmentationModel, path: Path, tmp_path: Path
+) -> None:
+    image = esegeta.load_volume(path, orientation="LPS")
+    found = model.predict(image)
+    np.testing.assert_array_equal(found, voxels(path) > 0)
+    saved = tmp_path / "seg.nii.gz"
+    esegeta.save_label_map(saved, found, image)
+    np.testing.assert_array_equal(voxels(saved), voxels(path) > 0)
+    assert geometry_bytes(saved) == geometry_bytes(path)
+    assert model.compare(image, saved) == {"liver": 1.0}
+    assert model.compare(image, str(saved)) == {"liver": 1.0}
+    other = found.roll(1, 0)
+    dice = 2 * int((found & other).sum()) / int(found.sum() + other.sum())
+    assert model.compare(image, other) == {"liver": pytest.approx(dice)}
+    assert model.compare(image, (other > 0).float()) == {"liver": pytest.approx(dice)}
+
+
+def test_a_prediction_of_another_spacing_is_decided_on_the_grid_of_the_file(
+    model: esegeta.SegmentationModel, path: Path
+) -> None:
+    image = esegeta.load_volume(path, spacing_mm=(2.0, 2.0, 2.0))
+    found = {rule: model.predict(image, resample=rule) for rule in ("logits", "labels")}
+    assert found["logits"].shape == found["labels"].shape == SHAPE
+    assert not torch.equal(found["logits"], found["labels"])
+    assert model.compare(image, found["labels"])["liver"] < 0.99
+    assert model.compare(image, found["labels"], resample="labels") == {"liver": 1.0}
+
+
+def test_what_cannot_be_compared(model: esegeta.SegmentationModel, path: Path) -> None:
+    image = esegeta.load_volume(path, spacing_mm=(2.0, 2.0, 2.0))
+    on_network = torch.zeros(image.grid.shape, dtype=torch.long)
+    with pytest.raises(GridError, match="but the image's file has 12x10x9"):
+        model.compare(image, on_network)
+    with pytest.raises(GridError, match="but the image's file has 12x10x9"):
+        esegeta.save_label_map("x.nii.gz", on_network, image)
+    with pytest.raises(DataError, match="holds 7; the labels are 0, 1"):
+        model.compare(image, torch.full(SHAPE, 7))
+    with pytest.raises(DataError, match="must hold integers"):
+        model.compare(image, torch.full(SHAPE, 0.5))
+    with pytest.raises(ConfigError, match='did you mean "logits"'):
+        model.predict(image, resample="logit")
+
+
 UNKNOWN = {
     "label": ({"label": "livr"}, 'label "livr" is not among the labels; did you mean "liver"?'),
     "integer": ({"label": 7}, 'label "7" is not among the labels; choose from: liver'),

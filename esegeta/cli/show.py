@@ -95,9 +95,7 @@ def show_predicted(outcome: Outcome, experiment: Experiment) -> None:
             f"below {least:g}; docs/pipeline.md lists the usual causes"
         )
     else:
-        print(
-            f"your pipeline's prediction in {count} {word}: every Dice is at least {least:g}"
-        )
+        print(f"your pipeline's prediction in {count} {word}: every Dice is at least {least:g}")
 
 
 def show_retraining(retraining: Retraining) -> None:
