@@ -15,8 +15,7 @@ from rich.progress import Progress
 from esegeta.cli.progress import Bars, PlainLines
 from esegeta.config import load_config
 from esegeta.workflow import Ended, Silence, build_experiment, run_experiment
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.task import Content, Kind, Status, Task
+from esegeta.workflow.task import Content, Desk, Kind, Status, Task
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]

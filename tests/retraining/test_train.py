@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiceCELoss
 
 from esegeta.config import load_config
-from esegeta.config.retrain import RetrainKeys
+from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ModelError
 from esegeta.model import Labels
 from esegeta.predict import WindowPlan

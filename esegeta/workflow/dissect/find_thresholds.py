@@ -6,9 +6,8 @@ from pathlib import Path
 
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 SEARCH = "search for thresholds"
 

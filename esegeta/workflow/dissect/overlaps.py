@@ -12,11 +12,10 @@ from torch import Tensor
 from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
 from esegeta.dissection.counts import CaseCounts, count_case
 from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.find_thresholds import thresholds_of
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import ImageTable
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 
 @dataclass(frozen=True, eq=False)

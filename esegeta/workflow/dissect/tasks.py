@@ -13,23 +13,22 @@ from typing import Any
 
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect import ablate, find_thresholds, overlaps, pictures, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
 from esegeta.workflow.dissect.session import MEMORY_HINT, Session
 from esegeta.workflow.dissect.trail_files import check_trails
-from esegeta.workflow.engine import Command, Policy, run_command
-from esegeta.workflow.listener import (
+from esegeta.workflow.engine import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     EXIT_USER,
-    Listener,
+    Command,
     Outcome,
-    Silence,
+    Policy,
+    run_command,
 )
-from esegeta.workflow.task import Content, Ended, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
 Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]

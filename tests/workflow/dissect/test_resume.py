@@ -28,15 +28,15 @@ class KilledError(BaseException):
 def windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Windows that went through the network, each batch as it did."""
     seen: list[int] = []
-    from esegeta.predict import unit_maps
+    from esegeta.predict import layer_outputs
 
-    read = unit_maps.read_layers
+    read = layer_outputs.read_layers
 
     def counted(predictor: Any, crops: Any, *rest: Any) -> Any:
         seen.append(len(crops))
         return read(predictor, crops, *rest)
 
-    monkeypatch.setattr(unit_maps, "read_layers", counted)
+    monkeypatch.setattr(layer_outputs, "read_layers", counted)
     return seen
 
 

@@ -17,12 +17,14 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.errors import DataError
-from esegeta.workflow import engine, journal, lock
+from esegeta.workflow import engine, lock
 from esegeta.workflow.dissect import ablate, build_dissection, overlaps, run_dissection, source
+from esegeta.workflow.journal import NAME
 from esegeta.workflow.task import Task
 from tests.experiments import Lab, esegeta
 from tests.workflow.dissect.causal import causal_lab
 from tests.workflow.dissect.planted import noisy_lab
+from tests.workflow.tasks import journal_lines
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "dissect"]
 PATIENCE_S = 120
@@ -45,7 +47,7 @@ def broken(*arguments: Any) -> Any:
 
 
 def lines_of(lab: Lab) -> list[dict[str, Any]]:
-    return list(journal.read_journal(lab.root / "dissection" / journal.NAME))
+    return journal_lines(lab.root / "dissection" / NAME)
 
 
 def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
