@@ -27,8 +27,8 @@ from esegeta.workflow.dissect.build import (
     show_mb,
     window_of_zeros,
 )
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
 from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
+from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import Results

@@ -16,7 +16,7 @@ from esegeta.model import seeded
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
 from esegeta.retraining.recipe import Recipe, named_labels
-from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
+from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.retraining.summary import MEAN
 from esegeta.workflow import Experiment, construct_network
 from esegeta.workflow.plans import TargetPlan

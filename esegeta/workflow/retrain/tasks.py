@@ -14,7 +14,7 @@ from torch import Tensor
 
 from esegeta.report import remove_retraining
 from esegeta.retraining import REFERENCE, Stream, Training, seed_of
-from esegeta.retraining.removal import EMPTY, UNTOUCHED, rank_voxels
+from esegeta.retraining.samples import EMPTY, UNTOUCHED, rank_voxels
 from esegeta.workflow.cache import fingerprint, keep_json
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command

@@ -12,8 +12,7 @@ from esegeta.axes import Image, Mask
 from esegeta.model import seeded
 from esegeta.predict import Predictor
 from esegeta.retraining import Stream, Training, seed_of
-from esegeta.retraining.removal import Removal
-from esegeta.retraining.samples import Patches, Sample
+from esegeta.retraining.samples import Patches, Removal, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.workflow.build import construct_network
