@@ -12,16 +12,14 @@ from typing import Any
 from esegeta.report import TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.cases import find_components
+from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import task_parts
-from esegeta.workflow.listener import Listener, Outcome, Silence
 from esegeta.workflow.maps import MAP
+from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
-from esegeta.workflow.prediction import find_components
 from esegeta.workflow.record import Recorder
-from esegeta.workflow.targets import TargetPlan
-from esegeta.workflow.task import Content, Ended, Fault, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
 """Targets that share forward passes; each holds a mask and a gradient of the volume's size."""

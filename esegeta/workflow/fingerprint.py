@@ -10,9 +10,8 @@ from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.build import Basis, Experiment
-from esegeta.workflow.files import atlas_file, baseline_files, nested
+from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 from esegeta.workflow.prepared import patterns_fingerprint
-from esegeta.workflow.targets import TargetPlan
 
 
 def task_parts(
@@ -111,6 +110,17 @@ def segmentation_parts(
     if expected:
         parts |= {"expected": list(expected.values()), "expected_dice": keys.least_dice}
     return parts
+
+
+def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return where a result comes from, for its sidecar."""
+    from esegeta import __version__
+
+    return {
+        "inputs_sha256": dict(inputs),
+        "weights_sha256": experiment.weights_sha256,
+        "esegeta": __version__,
+    }
 
 
 def _sha256_of(path: Path) -> str | None:

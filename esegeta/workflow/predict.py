@@ -27,18 +27,15 @@ from esegeta.volume import Case, Preprocess, read_label_map
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.engine import Command, Policy, run_command
-from esegeta.workflow.fingerprint import segmentation_parts
-from esegeta.workflow.listener import Listener, Outcome, Silence
+from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.fingerprint import provenance, segmentation_parts
 from esegeta.workflow.record import (
     describe_experiment,
     describe_predictions,
     inputs_sha256,
     prediction_rows,
-    provenance,
 )
-from esegeta.workflow.task import Content, Ended, Fault, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 COMMAND = "predict"
 JOURNAL = ".predict.journal.jsonl"
