@@ -1,0 +1,110 @@
+"""`expected` tells the user's own pipeline from one that differs in a step.
+
+Each pipeline is written here by itself, from NumPy, MONAI and torch: what it predicts is expected.
+The config that says the same is proved, and each config that leaves out or changes a step is not.
+"""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.inferers import sliding_window_inference
+from monai.transforms import Compose, Invertd, Spacingd
+from safetensors.torch import save_file
+
+from tests.builders import unet
+from tests.experiments import WINDOW, Lab, noise, save_image, unet_lab
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+SHAPE = (20, 18, 15)
+FAILED, PROVED = 1, 0
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A U-Net with random weights, and one image of blurred noise with a bright part."""
+    made = unet_lab(tmp_path, shape=SHAPE)
+    network = unet(3)
+    for name, value in network.state_dict().items():
+        if name.endswith("conv.bias"):
+            value += 0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1))
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    save_image(tmp_path / "a.nii.gz", image())
+    made.keys["data"]["cases"][0]["expected"] = "own.nii.gz"
+    for key in ("targets", "methods", "scores"):
+        del made.keys[key]
+    return made
+
+
+def image() -> np.ndarray:
+    array = 40 * noise(SHAPE) + np.linspace(0, 300, SHAPE[0])[:, None, None]
+    return array.astype(np.float32)
+
+
+def logits_of(lab: Lab, x: np.ndarray) -> torch.Tensor:
+    """Run the network as MONAI does, without esegeta."""
+    from safetensors.torch import load_file
+
+    network = unet(3)
+    network.load_state_dict(load_file(lab.folder / "w.safetensors"))
+    with torch.no_grad():
+        return sliding_window_inference(
+            torch.from_numpy(x).float()[None, None],
+            roi_size=WINDOW,
+            sw_batch_size=4,
+            predictor=network.eval(),
+            overlap=0.5,
+            mode="gaussian",
+            padding_mode="constant",
+        )[0]
+
+
+def save_own(lab: Lab, labels: np.ndarray) -> None:
+    assert 0.02 < (labels > 0).mean() < 0.98  # there is something to disagree on
+    save_image(lab.folder / "own.nii.gz", np.asarray(labels, np.uint8))
+
+
+def dice(lab: Lab, exit_code: int) -> float:
+    """Predict, and return the lowest Dice."""
+    result = lab.predict()
+    assert result.exit_code == exit_code, result.output
+    return min(float(row["dice"]) for row in lab.predictions())
+
+
+def test_another_normalisation(lab: Lab) -> None:
+    x = image()
+    save_own(lab, logits_of(lab, (x - x.mean()) / x.std()).argmax(0).numpy())
+    lab.keys["data"]["preprocess"] = {"intensity": "zscore"}
+    assert dice(lab, PROVED) > 0.999
+    for other in ("minmax", "none", {"window": [-100, 300]}, {"percentile": [1, 99]}):
+        lab.keys["data"]["preprocess"] = {"intensity": other}
+        assert dice(lab, FAILED) < 0.95, other
+
+
+def test_labels_resampled_for_logits(lab: Lab) -> None:
+    pixdim = [1.4, 2.3, 4.1]
+    affine = nib.load(lab.folder / "a.nii.gz").affine  # as a file holds it, in float32
+    forward = Compose([Spacingd("image", pixdim=pixdim, mode="bilinear", dtype=torch.float64)])
+    item = forward({"image": MetaTensor(torch.from_numpy(image())[None], torch.tensor(affine))})
+    pred = MetaTensor(logits_of(lab, item["image"][0].numpy()), meta=item["image"].meta)
+    pred.applied_operations = item["image"].applied_operations
+    back = Invertd("pred", forward, orig_keys="image", nearest_interp=False)
+    save_own(lab, back({**item, "pred": pred})["pred"].argmax(0).numpy())
+    lab.keys["data"]["preprocess"] = {"spacing_mm": pixdim}
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["prediction"] = {"resample": "labels"}
+    assert dice(lab, FAILED) < 0.98
+    lab.keys["prediction"] = "nnunet"
+    lab.keys["data"]["preprocess"] = {}
+    assert dice(lab, FAILED) < 0.98
+
+
+def test_other_weights(lab: Lab) -> None:
+    save_own(lab, logits_of(lab, image()).argmax(0).numpy())
+    assert dice(lab, PROVED) > 0.999
+    save_file(unet(3, seed=5).state_dict(), lab.folder / "w.safetensors")
+    assert dice(lab, FAILED) < 0.98
