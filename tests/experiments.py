@@ -210,6 +210,13 @@ def pointwise_lab(
     return _lab(folder, _module("Pointwise", args), cases, shape, WINDOW[:ndim])
 
 
+def threshold_lab(folder: Path, cases: int = 1) -> Lab:
+    """Return an experiment whose voxels are liver above zero, with a logit of twice the value."""
+    lab = pointwise_lab(folder, [[0.0], [2.0]], [0.0, 0.0], cases=cases)
+    lab.keys["targets"] = []
+    return lab
+
+
 def weighted_lab(folder: Path, w: Tensor, *, shape: tuple[int, ...]) -> Lab:
     """Return an experiment whose logits are `sum_c w[k, c] * x[c]` on windows of w's shape."""
     (folder / "tiny_networks.py").write_text(NETWORKS, encoding="utf-8")
