@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import captum.attr
@@ -20,6 +19,8 @@ from tests.builders import predictor, unet, volume
 from tests.explain.unit_maps import LAYER, TOLERANCE, case
 from tests.oracles import relative_gap
 
+pytestmark = pytest.mark.usefixtures("quiet_captum")
+
 
 @pytest.mark.parametrize("place", [(2, 1, 3), (7, 4, 0)])
 def test_captums_neuron_gradient_and_integrated_gradients(
@@ -35,16 +36,14 @@ def test_captums_neuron_gradient_and_integrated_gradients(
     neuron = (1, *place[:ndim])
     module = find_layer(network, layer)
     x = image.batch.clone().requires_grad_(True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")
-        slope = captum.attr.NeuronGradient(network, module).attribute(x, neuron)[0]
-        start = Baseline("mean").of(image)[None]
-        path = captum.attr.NeuronIntegratedGradients(network, module).attribute(
-            image.batch, neuron, start, n_steps=5, method="gausslegendre"
-        )[0]
-        ablated = captum.attr.NeuronFeatureAblation(network, module).attribute(
-            image.batch, neuron, baselines=0.0, feature_mask=halves(image)
-        )[0]
+    slope = captum.attr.NeuronGradient(network, module).attribute(x, neuron)[0]
+    start = Baseline("mean").of(image)[None]
+    path = captum.attr.NeuronIntegratedGradients(network, module).attribute(
+        image.batch, neuron, start, n_steps=5, method="gausslegendre"
+    )[0]
+    ablated = captum.attr.NeuronFeatureAblation(network, module).attribute(
+        image.batch, neuron, baselines=0.0, feature_mask=halves(image)
+    )[0]
     assert relative_gap(Saliency().explain(model, image, target).data, slope) < TOLERANCE
     method = IntegratedGradients(steps=5, baseline="mean", tolerance=9.0)
     assert relative_gap(method.explain(model, image, target).data, path) < TOLERANCE
@@ -74,10 +73,8 @@ def test_captum_at_a_coarser_layer_by_a_selector(ndim: int) -> None:
         (slice(None), 5, *point)
     ]
     x = image.batch.clone().requires_grad_(True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")
-        oracle = captum.attr.NeuronGradient(network, find_layer(network, LAYER))
-        expected = oracle.attribute(x, select)[0]
+    oracle = captum.attr.NeuronGradient(network, find_layer(network, LAYER))
+    expected = oracle.attribute(x, select)[0]
     target = UnitTarget(LAYER, 5, PointRegion(point)).freeze(Scene(model, image))
     assert relative_gap(Saliency().explain(model, image, target).data, expected) < TOLERANCE
 
