@@ -19,11 +19,11 @@ import yaml
 from benchmarks.job import DissectionJob
 from esegeta.config import load_config
 from esegeta.workflow import Silence
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect import build_dissection
-from esegeta.workflow.dissect.overlaps import held_out_iou
+from esegeta.workflow.dissect.passes import held_out_iou
 from esegeta.workflow.dissect.session import Session
 from esegeta.workflow.dissect.tasks import list_tasks
+from esegeta.workflow.task import Desk
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "data_samples"

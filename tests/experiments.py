@@ -120,15 +120,15 @@ class Lab:
         return esegeta("validate", self.write(), *options)
 
     def file(self, case: str, target: str, method: str, ending: str = "attrmap.nii.gz") -> Path:
-        """Return the path of one file of a unit."""
+        """Return the path of one file of a task."""
         return self.root / case / f"{case}_label-{target}_desc-{method}_{ending}"
 
     def map(self, case: str, target: str, method: str) -> np.ndarray:
-        """Return the values of a unit's map."""
+        """Return the values of a task's map."""
         return voxels(self.file(case, target, method))
 
     def sidecar(self, case: str, target: str, method: str) -> dict[str, Any]:
-        """Return the sidecar of a unit's map."""
+        """Return the sidecar of a task's map."""
         return read_json(self.file(case, target, method, "attrmap.json"))
 
     def segmentation(self, case: str) -> np.ndarray:
@@ -140,9 +140,9 @@ class Lab:
         return read_json(self.root / "run.json")
 
     def statuses(self) -> dict[tuple[str, str, str], str]:
-        """Return how each unit ended, by case, target and method."""
-        units = self.record()["units"]
-        return {(unit["case"], unit["target"], unit["method"]): unit["status"] for unit in units}
+        """Return how each task ended, by case, target and method."""
+        tasks = self.record()["units"]
+        return {(task["case"], task["target"], task["method"]): task["status"] for task in tasks}
 
     def scores(self) -> list[dict[str, str]]:
         """Return the rows of scores.csv."""

@@ -143,7 +143,7 @@ def compare(
 
     Exit code 0: the comparison was written. 2: the runs cannot be read or compared.
     """
-    from esegeta.cli.compare import show_study
+    from esegeta.cli.show import show_study
     from esegeta.compare import compare_runs, save_study
 
     study = compare_runs(runs)

@@ -1,15 +1,24 @@
-"""What commands print of experiments, layers, dissections and retrainings."""
+"""What commands print of experiments, layers, dissections, retrainings and comparisons."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from esegeta.axes import shape_text
+from esegeta.cli.help_page import console_for_tables
+from esegeta.compare import (
+    Study,
+    held_up_by_random,
+    nulls_sentence,
+    num_ranked_scores,
+    standings,
+    testing_sentence,
+)
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
 from esegeta.model import Layer
@@ -17,6 +26,8 @@ from esegeta.workflow import Experiment, build_experiment, build_network, probe_
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.retrain import Retraining, build_retraining
+
+MOST_ROWS = 12
 
 
 def show_layers(config: RunConfig) -> None:
@@ -90,9 +101,6 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         show_dissection(dissection)
 
 
-PLAIN_WIDTH = 140
-
-
 def show_dissection(dissection: Dissection) -> None:
     """Print what a dissection would do."""
     keys = dissection.keys
@@ -114,8 +122,7 @@ def show_dissected(dissected: Dissected, folder: Path) -> None:
         found = ", ".join(_concept(concept, units) for concept, units in layer["detectors"].items())
         numbers = (layer["units"], layer["named_units"], layer["unique_detectors"])
         table.add_row(escape(name), *(str(number) for number in numbers), escape(found) or "none")
-    console = Console()
-    (console if console.is_terminal else Console(width=PLAIN_WIDTH)).print(table)
+    console_for_tables().print(table)
     took = "already finished" if dissected.skipped else f"in {dissected.seconds:.1f} s"
     total = dissected.summary["named_units"], dissected.summary["units"]
     print(f"{total[0]} of {total[1]} units named, {took}; results in {folder}")
@@ -123,3 +130,55 @@ def show_dissected(dissected: Dissected, folder: Path) -> None:
 
 def _concept(name: str, units: list[Any]) -> str:
     return f"{name} {len(units)}"
+
+
+def show_study(study: Study, root: Path, *, quiet: bool) -> None:
+    """Print warnings to the error stream and, unless quiet, the leaderboard."""
+    failures = study.merged.failures
+    degenerate = sum(one.is_degenerate for one in failures)
+    for note in study.merged.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if failures:
+        others = len(failures) - degenerate
+        print(
+            f"warning: {degenerate} degenerate maps are excluded and {others} other tasks failed; "
+            f"they are named in {root / 'report.md'}",
+            file=sys.stderr,
+        )
+    if quiet:
+        return
+    console = console_for_tables()
+    if num_ranked_scores(study):
+        console.print(_leaderboard(study))
+        hidden = len(study.merged.competitors) - MOST_ROWS
+        if hidden > 0:
+            console.print(f"... and {hidden} more", highlight=False)
+    else:
+        print("no ranks: no score has two competitors that can be ranked")
+    print(nulls_sentence(study))
+    print(testing_sentence(study))
+    print(f"leaderboard in {root / 'leaderboard.md'}; details in {root / 'report.md'}")
+
+
+def _leaderboard(study: Study) -> Table:
+    """Return the best competitors by mean rank; daggers as in leaderboard.md."""
+    order = standings(study)[:MOST_ROWS]
+    weak = {competitor for _, competitor in held_up_by_random(study)}
+    families = [
+        family for family in study.families if any(family in one.by_family for one in order)
+    ]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mean ranks")
+    for head in (*families, "all"):
+        table.add_column(head, justify="right")
+    for one in order:
+        name = escape(study.merged.label(one.competitor))
+        name = f"[italic]{name}[/]" if one.competitor.null else name
+        name += " †" if one.competitor in weak else ""
+        ranks = [one.by_family.get(family) for family in families]
+        cells = ["" if rank is None else f"{rank:.2f}" for rank in ranks]
+        table.add_row(name, *cells, f"{one.overall:.2f}" if one.num_scores else "")
+    if weak:
+        table.caption = "†: does not beat the random map on a faithfulness score"
+        table.caption_justify = "left"
+    return table

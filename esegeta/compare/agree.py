@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from esegeta.compare.folder import RunFolder
-from esegeta.compare.scores import owners_of
+from esegeta.compare.folder import RunFolder, owners_of
 from esegeta.errors import RunError
 from esegeta.report import PredictionFiles, read_sidecar
 

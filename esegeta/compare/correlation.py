@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from esegeta.compare.merge import Competitor, ScoreColumn
 from esegeta.compare.score_table import ScoreTable
 
-FEWEST_UNITS = 3
+FEWEST_TASKS = 3
 """With two values the correlation is always 1 or -1."""
 
 ComparedPlace = tuple[Competitor, str, str]
@@ -26,7 +26,7 @@ class Correlation:
     Args:
         first: one of them.
         second: the other.
-        num_units: that both have a value for: competitor, case and target.
+        num_tasks: that both have a value for: competitor, case and target.
         rho: over all of these at once; NaN where a score is constant or there are too few.
         num_groups: cases and targets of a model with enough methods.
         rho_within: the mean over these groups of the correlation across methods.
@@ -34,7 +34,7 @@ class Correlation:
 
     first: ScoreColumn
     second: ScoreColumn
-    num_units: int
+    num_tasks: int
     rho: float
     num_groups: int
     rho_within: float
@@ -62,7 +62,7 @@ def correlate(tables: Sequence[ScoreTable]) -> tuple[Correlation, ...]:
 
 def spearman(x: Float[np.ndarray, " tasks"], y: Float[np.ndarray, " tasks"]) -> float:
     """Return Spearman's rho, ties having the mean of their ranks; NaN where it is undefined."""
-    if len(x) < FEWEST_UNITS:
+    if len(x) < FEWEST_TASKS:
         return float("nan")
     a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (x, y))
     scale = float(np.sqrt(np.square(a).sum() * np.square(b).sum()))

@@ -100,7 +100,7 @@ def correlations(study: Study) -> Iterator[Record]:
         names = (one.first.name, one.second.name)
         same = "none" if "none" in (one.first.better, one.second.better) else ""
         same = same or ("yes" if one.turn > 0 else "no")
-        yield (*names, one.num_units, one.rho, one.num_groups, one.rho_within, same)
+        yield (*names, one.num_tasks, one.rho, one.num_groups, one.rho_within, same)
 
 
 def _test(score: ScoreResult, pair: Paired) -> Record:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from esegeta.compare.folder import owners_of
 from esegeta.compare.leaderboard import nulls_sentence
-from esegeta.compare.scores import owners_of
 from esegeta.compare.significance import (
     ALPHA,
     EXACT_UP_TO,

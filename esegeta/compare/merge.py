@@ -15,8 +15,7 @@ from esegeta.compare.agree import (
     require_same_scores,
     require_same_targets,
 )
-from esegeta.compare.folder import RunFolder
-from esegeta.compare.scores import family_of
+from esegeta.compare.folder import RunFolder, family_of
 from esegeta.errors import RunError
 from esegeta.explain import NULL
 from esegeta.report import ScoreRow, TaskFiles, read_sidecar

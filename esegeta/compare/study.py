@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from esegeta.compare.correlation import Correlation, correlate
-from esegeta.compare.folder import RunFolder, is_comparison, read_run_folder
+from esegeta.compare.folder import RunFolder, in_order, is_comparison, read_run_folder
 from esegeta.compare.merge import Competitor, Merged, ScoreColumn, merge_folders
 from esegeta.compare.score_table import (
     Ranking,
@@ -18,7 +18,6 @@ from esegeta.compare.score_table import (
     summarize,
     tabulate,
 )
-from esegeta.compare.scores import in_order
 from esegeta.compare.significance import Difference, Paired, compare_pairs, find_difference
 from esegeta.errors import RunError
 

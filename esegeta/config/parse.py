@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -16,7 +17,7 @@ from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
 from esegeta.config.schema import Config
-from esegeta.errors import ConfigError, EsegetaError, suggest
+from esegeta.errors import ConfigError, EsegetaError, MissingFileError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
 from esegeta.score import SCORES, Score
 
@@ -51,6 +52,20 @@ class RunConfig:
         given = Path(path).expanduser()
         beside = Path(os.path.normpath(self.folder / given))
         return beside if beside.exists() or not given.exists() else given
+
+
+@contextmanager
+def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
+    """Say where in the config an error comes from, and which key names a file that is missing."""
+    try:
+        yield
+    except MissingFileError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        error.hint = f"check the path in `{show_keys(config.document.nearest(place))}`"
+        raise
+    except EsegetaError as error:
+        error.message = f"{config.document.place(place)}: {error.message}"
+        raise
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -55,7 +55,7 @@ class Thresholds:
 
 
 class ThresholdSearch:
-    """Takes in maps case by case, in one pass or two, and finds the thresholds of all units.
+    """Takes in maps case by case, in one to three passes, and finds the thresholds of all units.
 
     Args:
         parts: of the units of all layers.

@@ -34,7 +34,6 @@ from esegeta.explain.explainer import (
     parameters_of,
     standard_deviation,
 )
-from esegeta.explain.flip import flipped_method
 from esegeta.explain.gradient import (
     GRADIENT,
     GradientShap,
@@ -170,7 +169,6 @@ __all__ = [
     "aggregate",
     "baselines_of",
     "fit_patterns",
-    "flipped_method",
     "generator_for",
     "parameters_of",
     "parse_baseline",

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
-from esegeta.explain.cost import Cost
+from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.meaning import Meaning
-from esegeta.explain.meter import Meter, measure
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget, Scene, Target

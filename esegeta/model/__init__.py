@@ -27,11 +27,11 @@ from esegeta.model.inspection import (
 from esegeta.model.labels import Activation, Labels
 from esegeta.model.layers import find_layer, first_tensor
 from esegeta.model.network import (
+    UnitNetwork,
     build_module_network,
     build_monai_network,
     convolution_signature,
 )
-from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
 __all__ = [

@@ -3,11 +3,17 @@
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
+from esegeta.predict.layer_outputs import (
+    OUTPUT,
+    UnitMaps,
+    Units,
+    blend_units,
+    read_layers,
+    read_windows,
+)
 from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probe import count_outputs, empty_window
 from esegeta.predict.pull_back import Pullback
-from esegeta.predict.readings import OUTPUT, read_windows
-from esegeta.predict.unit_maps import UnitMaps, Units, blend_units, read_layers
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [

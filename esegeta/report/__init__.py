@@ -3,20 +3,32 @@
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
 from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.csv_tables import (
+    ABLATION_COLUMNS,
+    IMAGE_COLUMNS,
     CurveRow,
     ScoreRow,
     read_scores,
     region_row,
     remove_regions,
+    write_concepts,
     write_csv,
     write_curves,
+    write_pairs,
     write_regions,
+    write_rows,
     write_scores,
+    write_units,
+)
+from esegeta.report.files import (
+    PredictionFiles,
+    TaskFiles,
+    read_record,
+    read_sidecar,
+    write_dataset_files,
+    write_record,
 )
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
-from esegeta.report.names import PredictionFiles, TaskFiles
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
-from esegeta.report.record import read_record, read_sidecar, write_dataset_files, write_record
 from esegeta.report.retraining import (
     draw_retraining,
     remove_retraining,
@@ -41,14 +53,6 @@ from esegeta.report.text_tables import (
 )
 from esegeta.report.trails import draw_trails, write_graphml
 from esegeta.report.unit_figures import Panel, draw_unit, panels_of, telling_channel
-from esegeta.report.unit_tables import (
-    ABLATION_COLUMNS,
-    IMAGE_COLUMNS,
-    write_concepts,
-    write_pairs,
-    write_rows,
-    write_units,
-)
 from esegeta.retraining import DicePoint, DiceRow
 
 __all__ = [

@@ -11,9 +11,8 @@ from torch import Tensor
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
 from esegeta.report.csv_tables import CurveRow
+from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
-from esegeta.report.names import PredictionFiles, TaskFiles
-from esegeta.report.record import read_sidecar
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
     Volume,

@@ -7,22 +7,20 @@ from esegeta.retraining.recipe import (
     named_labels,
     optimizer_classes,
 )
-from esegeta.retraining.removal import (
+from esegeta.retraining.samples import (
     EMPTY,
     REFERENCE,
     UNTOUCHED,
     MapRank,
-    Removal,
-    RemovalMode,
-    importance_of,
-    rank_voxels,
-)
-from esegeta.retraining.samples import (
     Patches,
     PatchSampler,
+    Removal,
+    RemovalMode,
     Sample,
     Spot,
+    importance_of,
     make_samples,
+    rank_voxels,
     slab_axis,
     slab_boxes,
     whole_box,

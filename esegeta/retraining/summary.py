@@ -12,8 +12,7 @@ import torch
 from esegeta.axes import Image
 from esegeta.predict import Predictor
 from esegeta.retraining.recipe import named_labels
-from esegeta.retraining.removal import REFERENCE, RemovalMode
-from esegeta.retraining.samples import Sample
+from esegeta.retraining.samples import REFERENCE, RemovalMode, Sample
 from esegeta.targets import dice_of
 
 MEAN = "mean"

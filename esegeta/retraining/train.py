@@ -20,8 +20,7 @@ from esegeta.axes import Batch, Logits
 from esegeta.errors import ModelError, is_out_of_memory
 from esegeta.model import first_tensor
 from esegeta.retraining.recipe import Recipe
-from esegeta.retraining.removal import REFERENCE, UNTOUCHED, Removal
-from esegeta.retraining.samples import Patches
+from esegeta.retraining.samples import REFERENCE, UNTOUCHED, Patches, Removal
 
 
 class Stream(IntEnum):

@@ -1,8 +1,6 @@
 """Scores of maps: one family a file, and the table of them all."""
 
-from esegeta.score.completeness import Completeness
 from esegeta.score.complexity import EffectiveComplexity, Entropy, Gini
-from esegeta.score.flips import ConsistencyUnderFlips
 from esegeta.score.infidelity import Infidelity
 from esegeta.score.localisation import (
     LOCALISATION,
@@ -13,6 +11,7 @@ from esegeta.score.localisation import (
     RelevanceRank,
 )
 from esegeta.score.removal_curves import Deletion, DiceDrop, Insertion, Road
+from esegeta.score.robustness import ConsistencyUnderFlips, SensitivityAvg, SensitivityMax
 from esegeta.score.sanity import (
     SANITY,
     ClassSensitivity,
@@ -21,8 +20,7 @@ from esegeta.score.sanity import (
     RandomMapBaseline,
 )
 from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreCache, ScoreContext
-from esegeta.score.sensitivity import SensitivityAvg, SensitivityMax
-from esegeta.score.sensitivity_n import SensitivityN
+from esegeta.score.sums import Completeness, SensitivityN
 
 SCORES: dict[str, type[Score]] = {
     "infidelity": Infidelity,

@@ -26,7 +26,7 @@ from esegeta.explain.perturbation.occlusion import Patch, falls_of_target
 from esegeta.predict import Box
 from esegeta.score.removal.removal_order import removals_of
 from esegeta.score.score import Judgement, Metric, Score, ScoreContext
-from esegeta.score.sensitivity_n import random_coalitions
+from esegeta.score.sums import random_coalitions
 from esegeta.volume import Grid
 
 

@@ -20,10 +20,8 @@ from esegeta.targets.region import (
     near_surface,
 )
 from esegeta.targets.scene import Scene
-from esegeta.targets.split import split_components
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
-from esegeta.targets.unit import UnitTarget
-from esegeta.targets.voxels import QUANTITIES, Quantity, VoxelTarget
+from esegeta.targets.voxels import QUANTITIES, Quantity, UnitTarget, VoxelTarget, split_components
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
 
 __all__ = [

@@ -10,9 +10,8 @@ from esegeta.workflow.build import (
     construct_network,
     probe_network,
 )
-from esegeta.workflow.engine import Policy
-from esegeta.workflow.listener import EXIT_USER, Listener, Outcome, Silence
-from esegeta.workflow.task import Ended
+from esegeta.workflow.engine import EXIT_USER, Outcome, Policy
+from esegeta.workflow.task import Ended, Listener, Silence
 
 __all__ = [
     "EXIT_USER",

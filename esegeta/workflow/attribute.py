@@ -13,16 +13,13 @@ from esegeta.errors import EsegetaError
 from esegeta.report import PredictionFiles, TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
-from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.cases import PREDICTION, find_components, hash_inputs
+from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import prediction_parts, task_parts
-from esegeta.workflow.listener import Listener, Outcome, Silence
 from esegeta.workflow.maps import MAP
-from esegeta.workflow.prediction import PREDICTION, find_components
+from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.record import Recorder
-from esegeta.workflow.targets import TargetPlan
-from esegeta.workflow.task import Content, Fault, Kind, Task
+from esegeta.workflow.task import Content, Desk, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
 """Targets that share forward passes; each holds a mask and a gradient of the volume's size."""

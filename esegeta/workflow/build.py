@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from esegeta.config import RunConfig, list_cases
+from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
@@ -29,9 +29,7 @@ from esegeta.model import (
 from esegeta.predict import Predictor, WindowPlan, count_outputs
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
-from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
-    blamed_on,
     check_case_fits,
     check_layers,
     check_methods,
@@ -40,7 +38,7 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.targets import TargetPlan, plan_targets
+from esegeta.workflow.plans import AtlasPlan, TargetPlan, plan_atlases, plan_targets
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:

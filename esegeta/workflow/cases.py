@@ -1,17 +1,19 @@
-"""The cases of a command: hashed for fingerprints, opened once for all tasks that stand on them."""
+"""The cases of a command: hashed for fingerprints, opened once for all tasks, predicted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from esegeta.errors import DataError
+from esegeta.errors import DataError, EsegetaError
 from esegeta.explain import Atlas
 from esegeta.model import file_sha256
+from esegeta.report import PredictionFiles, remove_other_components, save_prediction
 from esegeta.targets import Scene, Target
 from esegeta.volume import Case, Volume, read_case
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.targets import TargetPlan
+from esegeta.workflow.fingerprint import provenance
+from esegeta.workflow.plans import TargetPlan
+from esegeta.workflow.task import Content, Desk, Kind, Task
 
 OF_CASE, OF_TARGETS = 1, 2
 """How deep in the scope (case, targets) something is remembered."""
@@ -97,3 +99,47 @@ def targets_of(desk: Desk, case: OpenCase, plan: TargetPlan) -> dict[str, Target
         return plan.targets(case.scene, case.files, case.experiment.preprocess)
 
     return desk.once(("targets", plan.name), form, depth=OF_CASE if plan.splits else OF_TARGETS)
+
+
+def predict_case(task: Task, desk: Desk) -> Content:
+    """Predict a case and write its segmentation.
+
+    Raises:
+        EsegetaError: the case cannot be read, or its logits are not finite.
+    """
+    case = open_case(desk, task.data["case"])
+    experiment = case.experiment
+    predictor, labels = experiment.predictor, experiment.predictor.labels
+    windows = predictor.windows(case.volume.batch)
+    desk.begin(f"{case.files.name}: prediction", windows=len(windows))
+    files = PredictionFiles(experiment.root, case.files.name)
+    label_map = labels.label_map(case.scene.logits)[0]
+    content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
+    save_prediction(files, label_map, case.volume, labels, content)
+    return content
+
+
+def find_components(task: Task, desk: Desk) -> Content:
+    """Find the components that entries of the config are split into; what is gone is removed.
+
+    Returns:
+        Under `targets` the names of each entry's components, under `faults` why it has none.
+    """
+    experiment: Experiment = desk.job
+    case = open_case(desk, task.data["case"])
+    names: dict[str, list[str]] = {}
+    faults: dict[str, str] = {}
+    for plan in experiment.targets:
+        if not plan.splits:
+            continue
+        try:
+            targets = targets_of(desk, case, plan)
+        except EsegetaError as error:
+            faults[plan.name] = str(error)
+            continue
+        names[plan.name] = list(targets)
+        remove_other_components(experiment.root, case.files.name, plan.name, names[plan.name])
+    return {"targets": names, "faults": faults}
+
+
+PREDICTION = Kind(predict_case)

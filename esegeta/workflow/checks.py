@@ -11,15 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from esegeta.config import RunConfig
-from esegeta.config.config_errors import show_keys
+from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
-    EsegetaError,
     LayerError,
-    MissingFileError,
     OutputError,
     TargetError,
 )
@@ -35,25 +32,10 @@ from esegeta.model import (
 )
 from esegeta.predict import WindowPlan, empty_window
 from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
-from esegeta.workflow.files import atlas_file, baseline_files, nested
-from esegeta.workflow.targets import TargetPlan
+from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 
 LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
 """Parameters of methods that are one length, or one an axis."""
-
-
-@contextmanager
-def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
-    """Say where in the config an error comes from, and which key names a file that is missing."""
-    try:
-        yield
-    except MissingFileError as error:
-        error.message = f"{config.document.place(place)}: {error.message}"
-        error.hint = f"check the path in `{show_keys(config.document.nearest(place))}`"
-        raise
-    except EsegetaError as error:
-        error.message = f"{config.document.place(place)}: {error.message}"
-        raise
 
 
 def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:

@@ -18,13 +18,12 @@ from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
 from esegeta.workflow import journal as journals
 from esegeta.workflow.cache import finished
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.journal import Journal, Pace
-from esegeta.workflow.listener import Listener, Outcome, Silence
 from esegeta.workflow.lock import locked
-from esegeta.workflow.task import Content, Ended, Fault, Task, fault_of
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Listener, Silence, Task, fault_of
 
 RUNNING, STOPPED = "running", "stopped"
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,46 @@ class Command:
     write: Callable[[Sequence[Ended], str, Sequence[str]], None]
     close: Callable[[Sequence[Ended], Desk], None] = field(default=lambda ended, desk: None)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended.
+
+    Args:
+        results: how its tasks ended, steps left out, in the order of tables.
+        seconds: wall clock.
+    """
+
+    results: Sequence[Ended]
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Ended]:
+        """Tasks that failed."""
+        return [ended for ended in self.results if ended.status == "failed"]
+
+    @property
+    def warned(self) -> list[Ended]:
+        """Tasks whose result carries a warning."""
+        return [ended for ended in self.results if ended.warnings]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well; 2 when what the user gave let no task succeed; else 1."""
+        if not self.failures:
+            return EXIT_SOME_FAILED if self.warned else EXIT_OK
+        none_succeeded = len(self.failures) == len(self.results)
+        if none_succeeded and not any(ended.is_bug for ended in self.failures):
+            return EXIT_USER
+        return EXIT_SOME_FAILED
+
+    @property
+    def state(self) -> str:
+        """What the command's record says when it has come to its end."""
+        if self.exit_code == EXIT_USER:
+            return "failed"
+        return "incomplete" if self.failures else "complete"
 
 
 class _FirstFailureError(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ from esegeta.explain import Explainer, baselines_of, parameters_of
 from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.build import Basis, Experiment
-from esegeta.workflow.files import atlas_file, baseline_files, nested
+from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 from esegeta.workflow.prepared import patterns_fingerprint
-from esegeta.workflow.targets import TargetPlan
 
 
 def task_parts(
@@ -90,6 +89,17 @@ def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
         "channels": keys.data.channels,
         "inference": keys.inference.model_dump(mode="json"),
         "inputs": list(inputs.values()),
+    }
+
+
+def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return where a result comes from, for its sidecar."""
+    from esegeta import __version__
+
+    return {
+        "inputs_sha256": dict(inputs),
+        "weights_sha256": experiment.weights_sha256,
+        "esegeta": __version__,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ class Journal:
     """What has ended in this run: a line each on disk, and all of it in memory.
 
     Recording one more task costs the same however many there were. A process that is killed
-    leaves at worst a last line without its end, which readers pass over.
+    leaves at worst a last line without its end.
 
     Args:
         path: of the file; it is begun anew.
@@ -89,14 +89,6 @@ def line_of(ended: Ended) -> dict[str, Any]:
         }
     )
     return content
-
-
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a journal; a last line that was cut off is passed over."""
-    with path.open(encoding="utf-8") as file:
-        for text in file:
-            if text.endswith("\n"):
-                yield json.loads(text)
 
 
 @dataclass(eq=False)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from esegeta.errors import EsegetaError
-from esegeta.explain import Attribution, Explainer, aggregate
+from esegeta.explain import Attribution, Explainer, aggregate, parameters_of
 from esegeta.predict import Windows
-from esegeta.report import TaskFiles, remove_attribution, save_attribution
+from esegeta.report import CurveRow, ScoreRow, TaskFiles, remove_attribution, save_attribution
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
-from esegeta.workflow.desk import Desk
+from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
-from esegeta.workflow.record import provenance
-from esegeta.workflow.scoring import score_map
-from esegeta.workflow.task import Content, Kind, Task
+from esegeta.workflow.task import Content, Desk, Kind, Task
 
 
 def files_of(task: Task, experiment: Experiment) -> TaskFiles:
@@ -166,3 +166,72 @@ def expected_windows(
     ]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What all scores of a run say of one map.
+
+    Args:
+        rows: one a value; None where it is undefined.
+        reasons: why a value is undefined, or what it leaves out, by its name in the rows.
+        curves: one a curve.
+    """
+
+    rows: tuple[ScoreRow, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
+    curves: tuple[CurveRow, ...] = ()
+
+    def to_sidecar(self, scores: Mapping[str, Score]) -> dict[str, Any]:
+        """Return what the map's sidecar keeps, from which `scored_before` reads it back."""
+        return {
+            "scores": [vars(row) for row in self.rows],
+            "score_reasons": dict(self.reasons),
+            "score_parameters": {key: parameters_of(score) for key, score in scores.items()},
+            "curves": [vars(row) for row in self.curves],
+        }
+
+
+def scored_before(sidecar: Mapping[str, Any]) -> Scored:
+    """Return the scores that a sidecar keeps."""
+    return Scored(
+        tuple(ScoreRow(**row) for row in sidecar.get("scores", [])),
+        tuple(sidecar.get("score_reasons", {}).items()),
+        tuple(_curve_before(row) for row in sidecar.get("curves", [])),
+    )
+
+
+def score_map(
+    attribution: Attribution, context: ScoreContext, scores: Mapping[str, Score], files: TaskFiles
+) -> Scored:
+    """Judge a map by every score of a run; names of scores with an `id` start with it."""
+    names = (files.case, files.target, files.method)
+    rows, reasons, curves = [], [], []
+    for identity, score in scores.items():
+        better = {metric.name: metric.better for metric in score.metrics}
+        prefix = "" if identity == score.name else f"{identity}."
+        judgement = score.judge(attribution, context)
+        for name, value in judgement.values.items():
+            known = None if math.isnan(value) else value
+            rows.append(ScoreRow(*names, prefix + name, known, better[name]))
+        reasons += [(prefix + name, reason) for name, reason in judgement.reasons.items()]
+        curves += [
+            CurveRow(
+                *names,
+                score=identity,
+                curve=curve.name,
+                x_label=curve.x_label,
+                y_label=curve.y_label,
+                x=curve.x,
+                y=curve.y,
+                ticks=curve.ticks,
+            )
+            for curve in judgement.curves
+        ]
+    return Scored(tuple(rows), tuple(reasons), tuple(curves))
+
+
+def _curve_before(row: Mapping[str, Any]) -> CurveRow:
+    # JSON has no NaN.
+    y = tuple(math.nan if value is None else value for value in row["y"])
+    return CurveRow(**{**row, "x": tuple(row["x"]), "y": y, "ticks": tuple(row["ticks"])})

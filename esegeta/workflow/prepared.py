@@ -14,7 +14,7 @@ from esegeta.score import Score
 from esegeta.volume import Case, Volume, read_case, read_label_map
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
-from esegeta.workflow.files import atlas_file, baseline_files
+from esegeta.workflow.plans import atlas_file, baseline_files
 
 Work = TypeVar("Work", bound=Explainer | Score)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -21,7 +21,7 @@ from esegeta.report import (
     write_scores,
 )
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.scoring import scored_before
+from esegeta.workflow.maps import scored_before
 from esegeta.workflow.task import Ended
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
@@ -73,17 +73,6 @@ def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
             for row in ended.content.get("regions", ())
         ],
     )
-
-
-def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return where a result comes from, for its sidecar."""
-    from esegeta import __version__
-
-    return {
-        "inputs_sha256": dict(inputs),
-        "weights_sha256": experiment.weights_sha256,
-        "esegeta": __version__,
-    }
 
 
 def describe_experiment(experiment: Experiment) -> dict[str, Any]:

@@ -1,17 +1,12 @@
-"""A task: a piece of work as data and top-level functions, so that it can be sent elsewhere."""
+"""A task: data and top-level functions that can be sent elsewhere; and the desk it is done at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from esegeta.workflow.desk import Desk
-
-
-import traceback
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from esegeta.errors import DegenerateMapError, EsegetaError, ModelError, is_out_of_memory
 
@@ -153,3 +148,109 @@ def fault_of(error: Exception, *, memory_hint: str) -> Fault:
         return Fault(str(ModelError("out of memory", hint=memory_hint)))
     text = "".join(traceback.format_exception(error))
     return Fault(f"{type(error).__name__}: {error}", is_bug=True, traceback=text)
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Receives the progress of a command; the command line shows it."""
+
+    def note(self, text: str) -> None:
+        """Take a note that the user should see."""
+
+    def expect(self, tasks: int) -> None:
+        """Add to the number of tasks to be done."""
+
+    def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
+        """Take what is being worked on: how many tasks at once, of about how many windows."""
+
+    def advance(self, windows: int) -> None:
+        """Count windows that went through the network."""
+
+    def end(self, ended: Ended) -> None:
+        """Take how a task ended."""
+
+
+class Silence:
+    """A listener that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def expect(self, tasks: int) -> None:
+        """Ignore it."""
+
+    def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
+        """Ignore it."""
+
+    def advance(self, windows: int) -> None:
+        """Ignore it."""
+
+    def end(self, ended: Ended) -> None:
+        """Ignore it."""
+
+
+Result = TypeVar("Result")
+Scope = tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Desk:
+    """Where tasks find what they need, and whom they tell.
+
+    Opened images, predictions and frozen targets are made once and stay for as long as tasks of
+    their scope come; an error in the making stays too, for it would come again.
+
+    Args:
+        job: what all tasks of the command share, built from the config.
+        listener: is told how the work goes on.
+    """
+
+    job: Any
+    listener: Listener
+    notes: list[str] = field(default_factory=list)
+    _scope: Scope = ()
+    _made: dict[tuple[Scope, Hashable], Any] = field(default_factory=dict)
+    _failed: dict[tuple[Scope, Hashable], Exception] = field(default_factory=dict)
+
+    def enter(self, scope: Scope) -> None:
+        """Go on in a scope; what belongs to scopes that it does not lie in is dropped."""
+        self._scope = scope
+        for known in (self._made, self._failed):
+            for place in [place for place in known if place[0] != scope[: len(place[0])]]:
+                del known[place]
+
+    def once(self, name: Hashable, make: Callable[[], Result], *, depth: int) -> Result:
+        """Return what was made under a name in the outer `depth` levels of the scope, or make it.
+
+        Raises:
+            Exception: whatever `make` raises, again each time.
+        """
+        place = (self._scope[:depth], name)
+        if place in self._failed:
+            raise self._failed[place]
+        if place not in self._made:
+            try:
+                self._made[place] = make()
+            except Exception as error:
+                self._failed[place] = error
+                raise
+        return cast(Result, self._made[place])
+
+    def put(self, name: Hashable, value: object) -> None:
+        """Leave something for a task of this scope."""
+        self._made[(self._scope, name)] = value
+
+    def take(self, name: Hashable) -> Any | None:
+        """Return what was left under a name in this scope, and forget it; None if nothing was."""
+        return self._made.pop((self._scope, name), None)
+
+    def begin(self, name: str, tasks: Sequence[Task] = (), windows: int | None = None) -> None:
+        """Say what is being worked on, and how many windows it takes where that is known."""
+        self.listener.begin(name, sum(not task.is_step for task in tasks), windows)
+
+    def note(self, *texts: str) -> None:
+        """Say something that the user should know; once."""
+        for text in texts:
+            if text not in self.notes:
+                self.notes.append(text)
+                self.listener.note(text)

@@ -34,13 +34,13 @@ class Recorder(BenchmarkRun):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_row_has_its_contenders(quick: bool, tmp_path: Path) -> None:
-    bench = Recorder("cpu", 1, 1, 1, quick, tmp_path)
+    recorder = Recorder("cpu", 1, 1, 1, quick, tmp_path)
     for name in MEASURED:
-        lines = list(ROWS[name](bench))
+        lines = list(ROWS[name](recorder))
         assert lines
         assert any(line.ratio is not None and line.ratio > 0 for line in lines)
     asked = {*map_process.CONTENDERS, *dissection_contenders.DISSECTIONS}
-    assert asked <= set(bench.notes)
+    assert asked <= set(recorder.notes)
 
 
 def test_every_method_and_score_has_a_cheapest_form() -> None:

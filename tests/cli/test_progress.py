@@ -15,8 +15,7 @@ from rich.progress import Progress
 from esegeta.cli.progress import Bars, PlainLines
 from esegeta.config import load_config
 from esegeta.workflow import Ended, Silence, build_experiment, run_experiment
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.task import Content, Kind, Status, Task
+from esegeta.workflow.task import Content, Desk, Kind, Status, Task
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]
@@ -46,7 +45,7 @@ def test_plain_lines_where_no_terminal_is(tmp_path: Path) -> None:
     assert lines[-1].endswith(f"results in {tmp_path / 'out' / 'tiny'}")
 
 
-def test_units_are_counted_when_components_are_found(tmp_path: Path) -> None:
+def test_tasks_are_counted_when_components_are_found(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     array = np.full((12, 11, 9), -1.0, np.float32)
     array[0:2, 0:2, 0:2] = array[5:7, 5:7, 5:7] = array[10, 10, 8] = 1.0
@@ -189,14 +188,14 @@ def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
     lab.keys["methods"] = methods
     listener = Noting()
     run_experiment(build_experiment(load_config(lab.write())), listener)
-    heard = {
+    shown = {
         begun[0]: (*begun[1:], windows)
         for begun, windows in zip(listener.begun, listener.windows, strict=True)
     }
     windows = 8
-    assert heard["a: prediction"] == (0, windows, windows)
-    assert heard["a / corner, all / saliency"] == (2, windows, windows)
-    assert heard["a / corner, all / integrated_gradients"] == (2, 5 * windows, 5 * windows)
-    assert heard["a / corner, all / smoothgrad"] == (2, 16 * (windows + 1), 16 * (windows + 1))
-    assert heard["a / corner, all / occlusion"][:2] == (2, None)
-    assert heard["a / corner, all / occlusion"][2] > windows
+    assert shown["a: prediction"] == (0, windows, windows)
+    assert shown["a / corner, all / saliency"] == (2, windows, windows)
+    assert shown["a / corner, all / integrated_gradients"] == (2, 5 * windows, 5 * windows)
+    assert shown["a / corner, all / smoothgrad"] == (2, 16 * (windows + 1), 16 * (windows + 1))
+    assert shown["a / corner, all / occlusion"][:2] == (2, None)
+    assert shown["a / corner, all / occlusion"][2] > windows

@@ -27,7 +27,7 @@ class FakeRun:
         methods: name and parameters by id; those of `values` are known by their id.
         scores: name and parameters by id; those of `values` likewise.
         targets: keys by name.
-        failed: the message of each unit that failed, by case, target and method.
+        failed: the message of each task that failed, by case, target and method.
         degenerate: those of them that left a map of zeros, NaN or Inf.
         reasons: why a value is NaN, by its key.
         state: of the run.
@@ -78,16 +78,16 @@ class FakeRun:
             yield ScoreRow(*names, score, known, self.better.get(score, "lower"))
 
     def _done(self) -> list[dict[str, Any]]:
-        units = dict.fromkeys(key[:3] for key in self.values)
-        return [_unit(unit, "done", "") for unit in units]
+        tasks = dict.fromkeys(key[:3] for key in self.values)
+        return [_task(task, "done", "") for task in tasks]
 
     def _failures(self) -> list[dict[str, Any]]:
         return [
             {
-                **_unit(unit, "failed", message),
-                **({"degenerate": True} if unit in self.degenerate else {}),
+                **_task(task, "failed", message),
+                **({"degenerate": True} if task in self.degenerate else {}),
             }
-            for unit, message in self.failed.items()
+            for task, message in self.failed.items()
         ]
 
 
@@ -107,7 +107,7 @@ def _parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _unit(names: tuple[str, ...], status: str, message: str) -> dict[str, Any]:
+def _task(names: tuple[str, ...], status: str, message: str) -> dict[str, Any]:
     return {
         **dict(zip(("case", "target", "method"), names, strict=True)),
         "status": status,

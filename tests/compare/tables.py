@@ -25,11 +25,11 @@ def table_of(
     """Return a score's table.
 
     Args:
-        values: units x competitors; row r is target r % num_targets of case r // num_targets.
+        values: tasks x competitors; row r is target r % num_targets of case r // num_targets.
         better: lower, higher or none.
         num_targets: of each case.
         competitors: of the columns.
-        absent: units x competitors: where there is no value, not even an undefined one.
+        absent: tasks x competitors: where there is no value, not even an undefined one.
         name: of the score.
     """
     columns = competitors or competitors_of(values.shape[1])

@@ -1,4 +1,4 @@
-"""Spearman's rho against scipy, pooled and within units."""
+"""Spearman's rho against scipy, pooled and within cases and targets."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_rho_is_undefined_for_a_constant_and_for_too_few(x: list[float], y: list
     assert math.isnan(spearman(np.array(x), np.array(y)))
 
 
-def test_only_units_that_both_have_count() -> None:
+def test_only_tasks_that_both_have_count() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     one[0, 0] = other[1, 1] = np.nan
@@ -33,7 +33,7 @@ def test_only_units_that_both_have_count() -> None:
     absent[2] = True
     (found,) = correlate([table_of(one), table_of(other, name="t", absent=absent)])
     both = np.isfinite(one) & np.isfinite(other) & ~absent
-    assert found.num_units == both.sum()
+    assert found.num_tasks == both.sum()
     assert found.rho == pytest.approx(spearmanr(one[both], other[both]).statistic)
     rows = [spearmanr(one[r][both[r]], other[r][both[r]]).statistic for r in (0, 1, 3, 4)]
     assert found.num_groups == 4

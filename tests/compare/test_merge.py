@@ -58,7 +58,7 @@ def test_cases_and_methods_of_one_model_merge(tmp_path: Path) -> None:
     assert study.merged.notes == ()
 
 
-def test_a_unit_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_a_task_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     values = {**VALUES, ("c1", "t", "ig", "infidelity"): math.nan}
     paths = [FakeRun(values).write(tmp_path / name) for name in "xy"]
     study = compare_runs([*paths, paths[0], tmp_path / "x" / ".." / "x"])
@@ -67,7 +67,7 @@ def test_a_unit_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     assert len(study.merged.undefined) == 1
 
 
-def test_two_values_of_one_unit_are_refused(tmp_path: Path) -> None:
+def test_two_values_of_one_task_are_refused(tmp_path: Path) -> None:
     other = {**VALUES, ("c2", "t", "saliency", "infidelity"): 0.26}
     paths = [FakeRun(VALUES).write(tmp_path / "x"), FakeRun(other).write(tmp_path / "y")]
     with pytest.raises(RunError) as caught:
@@ -76,7 +76,7 @@ def test_two_values_of_one_unit_are_refused(tmp_path: Path) -> None:
         assert text in str(caught.value)
 
 
-def test_a_value_and_nan_of_one_unit_are_refused(tmp_path: Path) -> None:
+def test_a_value_and_nan_of_one_task_are_refused(tmp_path: Path) -> None:
     other = {**VALUES, ("c2", "t", "saliency", "infidelity"): math.nan}
     paths = [FakeRun(VALUES).write(tmp_path / "x"), FakeRun(other).write(tmp_path / "y")]
     with pytest.raises(RunError, match="and nan in"):
@@ -248,8 +248,8 @@ def test_components_are_of_their_targets_definition(tmp_path: Path) -> None:
         compare_runs(paths)
 
 
-def test_failed_units_are_named_and_degenerate_maps_excluded(tmp_path: Path) -> None:
-    """A value that stands beside a unit's failure is no value."""
+def test_failed_tasks_are_named_and_degenerate_maps_excluded(tmp_path: Path) -> None:
+    """A value that stands beside a task's failure is no value."""
     failed = {
         ("c1", "t", "lrp"): "lrp: the map is zero everywhere; use a rule that keeps biases",
         ("c2", "t", "lrp"): "lrp: 12 voxels of the map are NaN or Inf; try precision: fp32",
@@ -300,7 +300,7 @@ def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_pat
     assert "(4) are used" in note
 
 
-def test_a_run_that_was_stopped_before_its_first_unit_has_nothing_to_give(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_before_its_first_task_has_nothing_to_give(tmp_path: Path) -> None:
     full = FakeRun(VALUES).write(tmp_path / "x")
     empty = FakeRun({}, scores={"infidelity": {}}, state="running").write(tmp_path / "y")
     (empty / "scores.csv").unlink()

@@ -34,7 +34,7 @@ def test_ties_share_their_ranks() -> None:
     assert ranking.ranks.tolist() == [[3.0, 1.0, 3.0, 3.0]]
 
 
-def test_a_gap_costs_the_unit_not_the_case() -> None:
+def test_a_gap_costs_the_task_not_the_case() -> None:
     """Target 1 of case 0 is undefined for b: nobody's value of it counts there."""
     values = np.array([[3.0, 2.0], [-9.0, np.nan], [1.0, 2.0], [1.0, 2.0]])
     ranking = rank_competitors(table_of(values, num_targets=2))

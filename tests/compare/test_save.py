@@ -156,8 +156,8 @@ def test_correlations(saved: Path) -> None:
     assert len(rows) == 6
     table: dict[str, dict[tuple[str, ...], float]] = {}
     for row in rows_of(saved / "scores.csv"):
-        unit = (row["case"], row["target"], row["method"])
-        table.setdefault(row["score"], {})[unit] = float(row["value"])
+        task = (row["case"], row["target"], row["method"])
+        table.setdefault(row["score"], {})[task] = float(row["value"])
     for row in rows:
         one, other = table[row["score_a"]], table[row["score_b"]]
         both = [key for key in one if math.isfinite(one[key] + other[key])]

@@ -1,4 +1,4 @@
-"""Median and quartiles over units, and what is counted."""
+"""Median and quartiles over tasks, and what is counted."""
 
 import math
 
@@ -9,7 +9,7 @@ from esegeta.compare.score_table import mean_by_case, summarize
 from tests.compare.tables import table_of
 
 
-def test_quartiles_are_numpys_over_all_units() -> None:
+def test_quartiles_are_numpys_over_all_tasks() -> None:
     values = np.random.default_rng(0).normal(size=(12, 3))
     for column, one in enumerate(summarize(table_of(values, num_targets=3))):
         expected = np.percentile(values[:, column], (50, 25, 75))

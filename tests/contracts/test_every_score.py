@@ -233,11 +233,13 @@ def test_leaves_map_image_and_network_as_they_were(other_case: Case, name: str) 
 @pytest.mark.parametrize("name", ALL)
 def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
     attribution = explained(case)
-    heard: list[int] = []  # also by copies of the network
+    windows_run: list[int] = []  # also by copies of the network
     figures(
-        ROWS[name], attribution, replace(case, model=replace(case.model, on_windows=heard.append))
+        ROWS[name],
+        attribution,
+        replace(case, model=replace(case.model, on_windows=windows_run.append)),
     )
-    assert (heard == []) == (name in READ_THE_MAP_ALONE)
+    assert (windows_run == []) == (name in READ_THE_MAP_ALONE)
 
 
 @pytest.mark.parametrize("nth", [1, 3])

@@ -102,14 +102,14 @@ class SlowModule(nn.Module):
         super().__init__()
         self.inner = copy.deepcopy(inner).double()
         self.inner.inplace = False
-        self.heard: list[Tensor] = []
+        self.inputs: list[Tensor] = []
         self.listens = True
 
     def forward(self, z: Tensor) -> Tensor:
         if self.listens:
-            self.heard.append(z.detach())
+            self.inputs.append(z.detach())
             return self.inner(z.double()).float()
-        return SlowLift.apply(z, self.heard.pop(0), self.inner)
+        return SlowLift.apply(z, self.inputs.pop(0), self.inner)
 
 
 def slow_deep_lift(model: Predictor, image: Volume, target: FrozenTarget, start: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import torch
 
 from esegeta.explain import Attribution
 from esegeta.explain.meaning import CONTRIBUTION
-from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal, importance_of, rank_voxels
-from esegeta.retraining.samples import Sample
+from esegeta.retraining.samples import EMPTY, UNTOUCHED, Removal, Sample, importance_of, rank_voxels
 from tests.builders import SHAPES, pointwise, predictor, volume
 from tests.oracles import frozen
 

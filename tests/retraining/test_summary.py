@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from esegeta.retraining import DiceRow
-from esegeta.retraining.removal import REFERENCE
+from esegeta.retraining.samples import REFERENCE
 from esegeta.retraining.summary import summarize_dice, t_interval, verdict
 
 PAIRS = list(itertools.product((0, 7), (0, 1)))

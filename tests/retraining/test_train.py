@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiceCELoss
 
 from esegeta.config import load_config
-from esegeta.config.retrain import RetrainKeys
+from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ModelError
 from esegeta.model import Labels
 from esegeta.predict import WindowPlan
@@ -42,11 +42,11 @@ def test_it_is_the_plain_loop(ndim: int, tmp_path: Path) -> None:
     shape, plan = (9, 11, 12)[:ndim], WindowPlan((4, 6, 4)[:ndim])
     material = samples(shape)
     images = [sample.data for sample in material]
-    heard: list[int] = []
+    patches_seen: list[int] = []
     ours = unet(ndim, out_channels=3)
     ours.eval()
     history = train_network(
-        ours, Patches(material, images, plan, seed=3), recipe, on_patches=heard.append
+        ours, Patches(material, images, plan, seed=3), recipe, on_patches=patches_seen.append
     )
     theirs = unet(ndim, out_channels=3)
     theirs.train()
@@ -65,7 +65,7 @@ def test_it_is_the_plain_loop(ndim: int, tmp_path: Path) -> None:
     assert history == pytest.approx(expected, rel=1e-5)
     for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    assert heard == [3] * 4
+    assert patches_seen == [3] * 4
     assert not any(module.training for module in ours.modules())
 
 

@@ -72,10 +72,10 @@ def test_costs_one_explanation_beside_finding_the_layers() -> None:
     network = Counting(unet(2, "relu_instance"))
     model, image = predictor(network, (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))
-    heard: list[int] = []
-    context = ScoreContext(replace(model, on_windows=heard.append), Saliency())
+    windows_run: list[int] = []
+    context = ScoreContext(replace(model, on_windows=windows_run.append), Saliency())
     EfficientMprt().judge(attribution, context)
-    assert sum(heard) == attribution.facts.windows_run + 2 * model.batch_size
+    assert sum(windows_run) == attribution.facts.windows_run + 2 * model.batch_size
 
 
 def test_patterns_are_learned_anew(ndim: int) -> None:

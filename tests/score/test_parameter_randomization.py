@@ -267,13 +267,13 @@ def test_windows_that_the_target_does_not_touch_are_not_run() -> None:
     corner[:2, :2] = True
     near = with_coefficients(target, torch.stack([0 * corner, corner]).float())
     attribution = Saliency().explain(model, image, near)
-    heard: list[int] = []
-    listening = replace(model, on_windows=heard.append)
+    windows_run: list[int] = []
+    listening = replace(model, on_windows=windows_run.append)
     judged(attribution, listening, Saliency(), max_layers=2)
     touched = attribution.facts.active_windows
     assert attribution.facts.num_windows > 10 * touched
     # Two to find the layers; of each of three trials one to measure norms, one to explain.
-    assert sum(heard) <= 2 * model.batch_size + 3 * 2 * touched
+    assert sum(windows_run) <= 2 * model.batch_size + 3 * 2 * touched
 
 
 def test_an_error_of_the_target_is_a_failure_of_that_network_alone(ndim: int) -> None:

@@ -19,7 +19,7 @@ from esegeta.explain import (
 )
 from esegeta.score import Completeness, Infidelity, ScoreContext, SensitivityN
 from esegeta.score.infidelity import random_boxes
-from esegeta.score.sensitivity_n import random_coalitions, subset_sizes
+from esegeta.score.sums import random_coalitions, subset_sizes
 from tests.builders import SHAPES, affine_of, linear, predictor, volume
 from tests.oracles import disguised, everywhere, frozen
 from tests.pairwise import pairwise

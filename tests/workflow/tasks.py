@@ -1,5 +1,6 @@
 """Small tasks that write a number, and whoever listens to them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,9 +8,8 @@ from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.engine import Command
-from esegeta.workflow.task import Content, Ended, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
 
 
 @dataclass
@@ -90,3 +90,8 @@ def command(root: Path, tasks: Sequence[Task], job: Job, tables: Tables) -> Comm
 
 def user_error() -> EsegetaError:
     return EsegetaError("it is wrong", hint="mend it")
+
+
+def journal_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a command's journal."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

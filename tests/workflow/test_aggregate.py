@@ -92,7 +92,7 @@ def test_channels_alone_without_an_atlas(tmp_path: Path) -> None:
     assert [float(row[3]) for row in rows] == pytest.approx([0.25, 0.75])
 
 
-def test_skipped_units_keep_their_rows_and_pictures(tmp_path: Path) -> None:
+def test_skipped_tasks_keep_their_rows_and_pictures(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()
     before = (lab.root / "regions.csv").read_bytes()
@@ -112,7 +112,7 @@ def test_another_atlas_makes_the_rows_anew(tmp_path: Path) -> None:
     lab.run()
     save_image(tmp_path / "b_lobes.nii.gz", ATLAS[::-1].copy())
     lab.run()
-    done = {unit[0] for unit, status in lab.statuses().items() if status == "done"}
+    done = {task[0] for task, status in lab.statuses().items() if status == "done"}
     assert done == {"b"}
 
 

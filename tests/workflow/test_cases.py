@@ -16,7 +16,7 @@ TRUTH = noise(seed=3) > 0.3
 def explained(lab: Lab) -> set[str]:
     lab.keys["targets"] = [{"label": "liver", "over": "all"}]
     assert lab.run().exit_code == 0
-    return {unit[0] for unit in lab.statuses()}
+    return {task[0] for task in lab.statuses()}
 
 
 LAYOUTS: dict[str, tuple[list[str], str, set[str]]] = {

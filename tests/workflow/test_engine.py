@@ -1,6 +1,5 @@
 """The engine over small tasks: order, skipping, failures, follow-ups, and what recording costs."""
 
-import json
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,12 +9,18 @@ import pytest
 
 from esegeta.workflow import engine
 from esegeta.workflow.cache import finished
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.engine import Policy, run_command
-from esegeta.workflow.journal import NAME, Pace, read_journal
-from esegeta.workflow.listener import Silence
-from esegeta.workflow.task import Content, Ended, Fault, Kind, Task
-from tests.workflow.tasks import NUMBER, Job, Tables, command, number_task, user_error
+from esegeta.workflow.journal import NAME, Pace
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Silence, Task
+from tests.workflow.tasks import (
+    NUMBER,
+    Job,
+    Tables,
+    command,
+    journal_lines,
+    number_task,
+    user_error,
+)
 
 
 def run(root: Path, tasks: list[Task], job: Job | None = None, **policy: bool):
@@ -174,15 +179,9 @@ def test_results_stand_in_the_order_of_tables(tmp_path: Path) -> None:
 def test_the_journal_has_a_line_for_each_task(tmp_path: Path) -> None:
     job = Job(failing={"number 1": user_error()})
     run(tmp_path, numbers(tmp_path, 2), job)
-    first, second = read_journal(tmp_path / NAME)
+    first, second = journal_lines(tmp_path / NAME)
     assert (first["task"], first["status"], first["content"]) == ("number 0", "done", {"number": 0})
     assert second["fault"]["message"] == "it is wrong; mend it"
-
-
-def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / NAME
-    path.write_text(json.dumps({"task": "a"}) + "\n" + '{"task": "b", "sta')
-    assert list(read_journal(path)) == [{"task": "a"}]
 
 
 class Simulated(Silence):

@@ -70,7 +70,7 @@ def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
     assert sidecar["target_facts"] == {"layer": "head", "channel": 1, "voxels": voxels}
 
 
-def test_another_channel_of_a_unit_is_another_unit_of_work(tmp_path: Path) -> None:
+def test_another_channel_of_a_layer_is_another_task(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[3.0], [2.0]], [0.0, 0.0])
     lab.keys["targets"] = [{"name": "u", "of": "unit", "layer": "head", "channel": 1}]
     assert lab.run().exit_code == 0
@@ -142,7 +142,7 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
 
 
 def test_baseline_files_in_a_list(tmp_path: Path) -> None:
-    """Each is read for its case, in its place between the others; a new one is a new unit."""
+    """Each is read for its case, in its place between the others; a new one is a new task."""
     lab = threshold_lab(tmp_path, cases=2)
     lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
     lab.keys["methods"] = [
@@ -211,11 +211,11 @@ def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert lab.file("a", "p", "integrated_gradients").is_file()
     sidecar = lab.sidecar("a", "p", "integrated_gradients")
-    (unit,) = lab.record()["units"]
-    assert unit["status"] == "done"
-    assert sidecar["warnings"] == unit["warnings"]
-    assert unit["warnings"][0].startswith("completeness: the map adds up to")
-    assert f"warning: {unit['warnings'][0]}" in result.stdout
+    (task,) = lab.record()["units"]
+    assert task["status"] == "done"
+    assert sidecar["warnings"] == task["warnings"]
+    assert task["warnings"][0].startswith("completeness: the map adds up to")
+    assert f"warning: {task['warnings'][0]}" in result.stdout
     assert "1 with warnings" in result.stdout
     gap = sidecar["facts"]["completeness_delta"]
     p = 1 / (1 + np.exp(-2 * noise().astype(float)))

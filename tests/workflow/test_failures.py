@@ -1,4 +1,4 @@
-"""What shows only while computing fails its units; the rest goes on, and all of it is told."""
+"""What shows only while computing fails its tasks; the rest goes on, and all of it is told."""
 
 import gzip
 from collections.abc import Callable
@@ -67,12 +67,12 @@ def test_one_bad_case_of_two_fails_and_the_other_is_explained(damage: str, tmp_p
     result = lab.run()
     assert result.exit_code == 1
     assert "Traceback" not in result.output
-    units = {(case, "liver", method): case for case in "ab" for method in METHODS}
+    tasks = {(case, "liver", method): case for case in "ab" for method in METHODS}
     assert lab.statuses() == {
-        unit: "done" if case == "a" else "failed" for unit, case in units.items()
+        task: "done" if case == "a" else "failed" for task, case in tasks.items()
     }
     assert lab.record()["state"] == "incomplete"
-    (message,) = {unit["message"] for unit in lab.record()["units"] if unit["case"] == "b"}
+    (message,) = {task["message"] for task in lab.record()["units"] if task["case"] == "b"}
     for fragment in fragments:
         assert fragment in message
     assert message in result.stdout
@@ -153,13 +153,13 @@ def test_a_bug_keeps_its_traceback_and_the_others_go_on(
         for case in "ab"
         for method in METHODS
     }
-    unit = lab.record()["units"][0]
-    assert unit["message"] == "RuntimeError: wires crossed"
-    assert "in attribute" in unit["traceback"]
+    task = lab.record()["units"][0]
+    assert task["message"] == "RuntimeError: wires crossed"
+    assert "in attribute" in task["traceback"]
     assert {row["method"] for row in lab.scores()} == {"input_x_gradient"}
 
 
-def test_a_bug_in_all_units_is_not_the_users_fault(
+def test_a_bug_in_all_tasks_is_not_the_users_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     failing(monkeypatch, Saliency, RuntimeError("wires crossed"))

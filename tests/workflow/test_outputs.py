@@ -36,12 +36,12 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     assert lab.run().exit_code == 0
     top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
     prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in ("nii.gz", "tsv", "json")}
-    units = {
+    tasks = {
         f"a/a_label-liver_desc-{method}_{ending}"
         for method in ("saliency", "magnitude")
         for ending in ("attrmap.nii.gz", "attrmap.json", "overlay.png")
     }
-    assert files(lab.root) == top | prediction | units
+    assert files(lab.root) == top | prediction | tasks
 
 
 def test_each_channel_has_its_own_map_beside_the_sum(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_the_record_tells_what_was_run_with_what(tmp_path: Path) -> None:
     assert record["state"] == "complete"
     assert 0 < record["seconds"] < 60
     assert any("is code" in note for note in record["notes"])
-    assert [unit["status"] for unit in record["units"]] == ["done", "done"]
-    assert all(unit["seconds"] > 0 for unit in record["units"])
+    assert [task["status"] for task in record["units"]] == ["done", "done"]
+    assert all(task["seconds"] > 0 for task in record["units"])
 
 
 def test_the_record_tells_what_the_command_line_changed(tmp_path: Path) -> None:

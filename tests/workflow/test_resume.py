@@ -48,17 +48,17 @@ def lab(finished: Lab, tmp_path: Path) -> Iterator[Lab]:
     sys.modules.pop("tiny_networks", None)
 
 
-UNITS = {(c, t, m) for c in "ab" for t in ("liver", "part") for m in (SALIENCY, SMOOTH, GRADIENTS)}
+TASKS = {(c, t, m) for c in "ab" for t in ("liver", "part") for m in (SALIENCY, SMOOTH, GRADIENTS)}
 
 
 def redone(lab: Lab, *options: str) -> set[tuple[str, str, str]]:
-    """Run again; return the units that were done, and check that only their maps were written."""
+    """Run again; return the tasks that were done, and check that only their maps were written."""
     before = lab.maps()
     assert lab.run(*options).exit_code == 0
-    done = {unit for unit, status in lab.statuses().items() if status == "done"}
-    skipped = {unit for unit, status in lab.statuses().items() if status == "skipped"}
-    assert done | skipped == UNITS
-    names = {lab.file(*unit).name for unit in done}
+    done = {task for task, status in lab.statuses().items() if status == "done"}
+    skipped = {task for task, status in lab.statuses().items() if status == "skipped"}
+    assert done | skipped == TASKS
+    names = {lab.file(*task).name for task in done}
     after = lab.maps()
     assert {name for name in after if after[name] != before.get(name)} == names
     return done
@@ -76,15 +76,15 @@ def test_a_second_run_skips_all_and_tells_the_same(lab: Lab) -> None:
 
 
 def test_overwrite_does_all_again(lab: Lab) -> None:
-    assert redone(lab, "--overwrite") == UNITS
+    assert redone(lab, "--overwrite") == TASKS
 
 
 def of_method(*methods: str) -> set[tuple[str, str, str]]:
-    return {unit for unit in UNITS if unit[2] in methods}
+    return {task for task in TASKS if task[2] in methods}
 
 
 def of_case(*cases: str) -> set[tuple[str, str, str]]:
-    return {unit for unit in UNITS if unit[0] in cases}
+    return {task for task in TASKS if task[0] in cases}
 
 
 def touch_weights(lab: Lab) -> None:
@@ -118,8 +118,8 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
         lambda lab: lab.keys["methods"][1].update(base={"name": GRADIENTS, "steps": 3}),
         of_method(SMOOTH),
     ),
-    "the weights": (touch_weights, UNITS),
-    "the code of a module": (change_code, UNITS),
+    "the weights": (touch_weights, TASKS),
+    "the code of a module": (change_code, TASKS),
     "one image": (swap_image("b.nii.gz"), of_case("b")),
     "one baseline": (
         lambda lab: save_image(lab.folder / "b_low.nii.gz", noise(SHAPE, seed=8)),
@@ -129,16 +129,16 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
         lambda lab: save_image(
             lab.folder / "roi.nii.gz", (noise(SHAPE, seed=6) > 0).astype(np.uint8)
         ),
-        {unit for unit in UNITS if unit[1] == "part"},
+        {task for task in TASKS if task[1] == "part"},
     ),
     "a target": (
         change_keys("targets", 1, reduce="mean"),
-        {unit for unit in UNITS if unit[1] == "part"},
+        {task for task in TASKS if task[1] == "part"},
     ),
-    "the overlap": (change_keys("inference", overlap=0.25), UNITS),
-    "the preprocessing": (change_keys("data", preprocess={"orientation": "RAS"}), UNITS),
-    "the seed": (change_keys(seed=4), UNITS),  # of smoothgrad, and of the score of all
-    "a score": (lambda lab: lab.keys["scores"][0].update(samples=3), UNITS),
+    "the overlap": (change_keys("inference", overlap=0.25), TASKS),
+    "the preprocessing": (change_keys("data", preprocess={"orientation": "RAS"}), TASKS),
+    "the seed": (change_keys(seed=4), TASKS),  # of smoothgrad, and of the score of all
+    "a score": (lambda lab: lab.keys["scores"][0].update(samples=3), TASKS),
     "one map deleted": (
         lambda lab: lab.file("a", "part", SMOOTH).unlink(),
         {("a", "part", SMOOTH)},
@@ -162,7 +162,7 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
         ),
         {("a", "part", SMOOTH)},
     ),
-    "the batch size of windows": (change_keys("inference", batch_size=1), UNITS),
+    "the batch size of windows": (change_keys("inference", batch_size=1), TASKS),
     "nothing but the case's order": (lambda lab: lab.keys["data"]["cases"].reverse(), set()),
     "nothing but the output's spelling": (
         lambda lab: lab.keys.update(output=f"{lab.folder}/./out"),
@@ -177,9 +177,9 @@ def test_what_a_change_makes_a_run_do_again(change: str, lab: Lab) -> None:
     act(lab)
     assert redone(lab) == expected
     assert redone(lab) == set()
-    sidecars = [read for unit in UNITS for read in [lab.sidecar(*unit)]]
+    sidecars = [read for task in TASKS for read in [lab.sidecar(*task)]]
     scores = {(row["case"], row["target"], row["method"]) for row in lab.scores()}
-    assert scores == UNITS
+    assert scores == TASKS
     assert all(len(sidecar["scores"]) == 3 for sidecar in sidecars)
 
 
@@ -187,7 +187,7 @@ def test_new_entries_are_added_to_what_is_there(lab: Lab) -> None:
     lab.keys["methods"].append("input_x_gradient")
     before = lab.maps()
     lab.run()
-    done = {unit[2] for unit, status in lab.statuses().items() if status == "done"}
+    done = {task[2] for task, status in lab.statuses().items() if status == "done"}
     assert done == {"input_x_gradient"}
     assert before.items() <= lab.maps().items()
 
@@ -217,7 +217,7 @@ def test_components_are_found_again_and_skipped(lab: Lab) -> None:
     assert set(lab.statuses().values()) == {"done"}
     before = lab.maps()
     lab.run()
-    assert {unit[1] for unit in lab.statuses()} == {"liver#1", "liver#2"}
+    assert {task[1] for task in lab.statuses()} == {"liver#1", "liver#2"}
     assert set(lab.statuses().values()) == {"skipped"}
     assert lab.maps() == before
 
@@ -248,35 +248,35 @@ def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
     assert names == ["sub-1_desc-preproc_T1w_label-liver#1_desc-saliency_attrmap.nii.gz"]
 
 
-def test_tables_tell_of_the_units_that_the_record_tells_of(
+def test_tables_tell_of_the_tasks_that_the_record_tells_of(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that is killed leaves scores of these units and of no others."""
+    """A run that is killed leaves scores of these tasks and of no others."""
     lab.keys["inference"]["overlap"] = 0.25
-    scores, units = [], []
+    scores, tasks = [], []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.is_due", lambda self: True)
     monkeypatch.setattr(
         "esegeta.workflow.record.write_scores", lambda root, rows: scores.append(len(rows))
     )
     monkeypatch.setattr(
         "esegeta.workflow.record.write_record",
-        lambda root, content: units.append(len(content["units"])),
+        lambda root, content: tasks.append(len(content["units"])),
     )
     assert lab.run().exit_code == 0
-    # One score of three values a unit; all is written once before the first and after the last.
-    assert units == [*range(len(UNITS) + 1), len(UNITS)]
-    assert scores == [3 * count for count in units]
+    # One score of three values a task; all is written once before the first and after the last.
+    assert tasks == [*range(len(TASKS) + 1), len(TASKS)]
+    assert scores == [3 * count for count in tasks]
 
 
-def test_tables_are_not_written_with_every_unit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_not_written_with_every_task(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.clock", lambda: 0.0, raising=False)
     monkeypatch.setattr(
         "esegeta.workflow.record.write_scores", lambda root, rows: counts.append(len(rows))
     )
     assert lab.run().exit_code == 0
-    assert len(counts) < len(UNITS)
-    assert counts[-1] == 3 * len(UNITS)
+    assert len(counts) < len(TASKS)
+    assert counts[-1] == 3 * len(TASKS)
 
 
 def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
@@ -286,10 +286,10 @@ def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
     assert first.exit_code == second.exit_code == 1
     assert set(lab.statuses().values()) == {"skipped"}
     assert "completeness" in second.stdout
-    assert all("completeness" in unit["warnings"][0] for unit in lab.record()["units"])
+    assert all("completeness" in task["warnings"][0] for task in lab.record()["units"])
 
 
-def test_a_unit_that_fails_now_leaves_no_map_of_before(lab: Lab) -> None:
+def test_a_task_that_fails_now_leaves_no_map_of_before(lab: Lab) -> None:
     save_image(lab.folder / "b.nii.gz", -1 - np.abs(noise(SHAPE)))
     lab.keys["targets"].pop()
     assert lab.run().exit_code == 1

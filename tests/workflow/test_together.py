@@ -71,17 +71,17 @@ def test_maps_tables_and_records_are_those_of_each_target_alone(
     assert [(u["case"], u["target"], u["method"]) for u in lab.record()["units"]] == expected
     scores = lab.scores()
     assert [(row["case"], row["target"], row["method"]) for row in scores[::3]] == expected
-    maps = {unit: lab.map(*unit) for unit in expected}
-    for unit in expected:
-        more = lab.sidecar(*unit)["facts"]["more"]
-        assert more.get("shared_with") == (None if unit[2] == "occlusion" else 2)
-    assert all(unit["seconds"] > 0 for unit in lab.record()["units"])
+    maps = {task: lab.map(*task) for task in expected}
+    for task in expected:
+        more = lab.sidecar(*task)["facts"]["more"]
+        assert more.get("shared_with") == (None if task[2] == "occlusion" else 2)
+    assert all(task["seconds"] > 0 for task in lab.record()["units"])
     targets = lab.keys["targets"]
     for target in targets:
         lab.keys["targets"] = [target]
         assert lab.run("--overwrite").exit_code == 0
-        for unit in lab.statuses():
-            np.testing.assert_allclose(lab.map(*unit), maps[unit], rtol=1e-5, atol=1e-6)
+        for task in lab.statuses():
+            np.testing.assert_allclose(lab.map(*task), maps[task], rtol=1e-5, atol=1e-6)
         alone = {(r["case"], r["method"], r["score"]): float(r["value"]) for r in lab.scores()}
         for row in scores:
             if row["target"] == target["name"]:
@@ -103,20 +103,20 @@ def test_three_targets_take_fewer_windows_than_three_runs(
     assert together == sum(forwards) > 0
 
 
-def test_only_unfinished_units_join(tmp_path: Path, groups: list[int]) -> None:
+def test_only_unfinished_tasks_join(tmp_path: Path, groups: list[int]) -> None:
     lab = boxes_lab(tmp_path)
     lab.keys["data"]["cases"].pop()
     lab.run()
     before = lab.maps()
     gone = [("a", "corner", "saliency"), ("a", "far", "saliency")]
-    for unit in gone:
-        lab.file(*unit).unlink()
+    for task in gone:
+        lab.file(*task).unlink()
     groups.clear()
     assert lab.run().exit_code == 0
     assert groups == [2]
-    assert [unit for unit, status in lab.statuses().items() if status == "done"] == gone
+    assert [task for task, status in lab.statuses().items() if status == "done"] == gone
     assert {name for name, time in lab.maps().items() if before[name] != time} == {
-        lab.file(*unit).name for unit in gone
+        lab.file(*task).name for task in gone
     }
     assert lab.sidecar(*gone[0])["facts"]["more"]["shared_with"] == 1
 
@@ -131,7 +131,7 @@ def test_targets_are_taken_a_few_at_a_time(tmp_path: Path, groups: list[int]) ->
     ]
     assert lab.run().exit_code == 0
     assert groups == [4, 2]
-    assert [unit[1] for unit in lab.statuses()] == [f"t{place}" for place in range(6)]
+    assert [task[1] for task in lab.statuses()] == [f"t{place}" for place in range(6)]
 
 
 def flat_lab(folder: Path) -> Lab:
@@ -143,7 +143,7 @@ def flat_lab(folder: Path) -> Lab:
     return lab
 
 
-def test_a_failure_hits_the_unit_that_it_belongs_to(tmp_path: Path, groups: list[int]) -> None:
+def test_a_failure_hits_the_task_that_it_belongs_to(tmp_path: Path, groups: list[int]) -> None:
     lab = flat_lab(tmp_path)
     result = lab.run()
     assert result.exit_code == 1
@@ -175,5 +175,5 @@ def test_a_target_that_cannot_be_formed_leaves_the_group_to_the_others(
     lab.keys["targets"].insert(1, {"name": "none", "label": "liver", "component": 99})
     assert lab.run().exit_code == 1
     assert set(groups) == {3}
-    assert {unit[1] for unit, status in lab.statuses().items() if status == "failed"} == {"none"}
-    assert [unit[1] for unit in lab.statuses()][:4] == ["corner", "none", "middle", "far"]
+    assert {task[1] for task, status in lab.statuses().items() if status == "failed"} == {"none"}
+    assert [task[1] for task in lab.statuses()][:4] == ["corner", "none", "middle", "far"]

@@ -2,8 +2,11 @@
 
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.gradient.gradient_shap import GradientShap
-from esegeta.explain.gradient.integrated_gradients import IntegratedGradients, InteriorGradient
-from esegeta.explain.gradient.neuron_conductance import NeuronConductance
+from esegeta.explain.gradient.integrated_gradients import (
+    IntegratedGradients,
+    InteriorGradient,
+    NeuronConductance,
+)
 from esegeta.explain.gradient.noise import NoiseTunnel, SmoothGrad, SmoothGradSquared, VarGrad
 from esegeta.explain.gradient.saliency import InputXGradient, Saliency
 

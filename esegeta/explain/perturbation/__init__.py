@@ -8,8 +8,7 @@ from esegeta.explain.perturbation.lime import Lime
 from esegeta.explain.perturbation.masked_target import Coalitions, MaskedTarget
 from esegeta.explain.perturbation.meaningful import MeaningfulPerturbation
 from esegeta.explain.perturbation.misure import MiSuRe
-from esegeta.explain.perturbation.occlusion import Occlusion
-from esegeta.explain.perturbation.over_features import FeatureAblation
+from esegeta.explain.perturbation.occlusion import FeatureAblation, Occlusion
 from esegeta.explain.perturbation.rise import Rise
 from esegeta.explain.perturbation.shapley import ExactShapley, ShapleyValueSampling
 

@@ -16,7 +16,7 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation.over_features import OverFeatures
+from esegeta.explain.perturbation.masked_target import OverFeatures
 
 CoalitionDistance = Literal["cosine", "hamming"]
 Regression = Literal["ridge", "lasso"]

@@ -9,7 +9,8 @@ share one run of it. Features that no window of the target holds are dummies, wo
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esegeta.axes import Image, Logits
-from esegeta.explain.explainer import RawMap
+from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.explainer import Explainer, RawMap
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
-from esegeta.explain.perturbation.features import Partition
+from esegeta.explain.perturbation.features import Features, Partition, parse_features
 from esegeta.predict import Box, spot
 
 Coalitions = Bool[Tensor, "M N"]
@@ -146,3 +148,31 @@ class _LeftOut(Edits):
         labels, baseline = self._labels[box], self._baseline[spot(0, box)]
         kept = self._partition.look_up(self._kept[edit], labels, rest=True).to(crop.device)
         crop.copy_(torch.where(kept, crop, baseline.to(crop)))
+
+
+@dataclass(frozen=True)
+class OverFeatures(Explainer):
+    """Shared parameters of methods that replace features of the image.
+
+    Args:
+        features: blocks, supervoxels, channels, a label map, or a block of keys.
+        baseline: zero, mean, minimum, blur, or an image file.
+    """
+
+    features: Features | str = "supervoxels"
+    baseline: Baseline | str = "mean"
+
+    zero_hint: ClassVar[str] = (
+        "no feature changes the target; is the image equal to its baseline, or does no feature "
+        "lie in the windows of the target?"
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", parse_features(self.features))
+        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+
+    def masked_target(self, objective: Objective) -> MaskedTarget:
+        """Return the objective with this method's features."""
+        volume = objective.volume
+        partition = parse_features(self.features).of(volume)
+        return MaskedTarget(objective, partition, parse_baseline(self.baseline).of(volume))

@@ -1,4 +1,4 @@
-"""Occlusion: how the target falls when a box is replaced; only windows it touches are re-run."""
+"""How the target falls when a box, or a feature of the image, is replaced by a baseline."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.mask_grid import Lengths
+from esegeta.explain.perturbation.masked_target import OverFeatures
 from esegeta.predict import Box
 
 
@@ -197,3 +198,36 @@ def _in_voxels(
         )
     units = spacing_mm if vox is None else (1.0,) * len(lengths)
     return tuple(max(1, round(value / unit)) for value, unit in zip(lengths, units, strict=True))
+
+
+@dataclass(frozen=True)
+class FeatureAblation(OverFeatures):
+    """How much the target falls when a feature of the image is replaced by a baseline.
+
+        a(v) = R(x) - R(x with the feature of v replaced)
+
+    Positive: the feature raises the target. Each voxel holds the value of its whole feature, in
+    the target's unit. Only windows that touch both feature and target are run again.
+
+    Args:
+        features: blocks, supervoxels, channels, a label map, or a block of keys.
+        baseline: zero, mean, minimum, blur, or an image file.
+
+    Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014,
+    section 4.2, with features instead of squares, as captum's FeatureAblation.
+    """
+
+    name: ClassVar[str] = "feature_ablation"
+    traits: ClassVar[Traits] = Traits("perturbation", additive=True, by_channel=False)
+    meaning: ClassVar[Meaning] = CONTRIBUTION
+
+    @property
+    def cost(self) -> Cost:
+        """For each feature the active windows that it touches, forward."""
+        return Cost.of(1, over="touched", per="feature")
+
+    def attribute(self, objective: Objective) -> RawMap:
+        """Return the map."""
+        masked_target = self.masked_target(objective)
+        all_but_one = ~torch.eye(len(masked_target.players), dtype=torch.bool)
+        return masked_target.map(-masked_target.changes(masked_target.with_dummies(all_but_one)))

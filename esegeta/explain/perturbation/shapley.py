@@ -16,8 +16,7 @@ from esegeta.explain.explainer import RawMap, Traits, generator_for
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features
-from esegeta.explain.perturbation.masked_target import MaskedTarget
-from esegeta.explain.perturbation.over_features import OverFeatures
+from esegeta.explain.perturbation.masked_target import MaskedTarget, OverFeatures
 
 MOST_FEATURES = 12
 

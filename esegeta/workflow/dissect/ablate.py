@@ -18,13 +18,12 @@ from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import dice_of
 from esegeta.volume import Case, atomic_path, read_case
 from esegeta.workflow.cache import fingerprint, keep_tensors
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import Dissection, check_switches
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
+from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import Results
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 
 @dataclass(frozen=True)

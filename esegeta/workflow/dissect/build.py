@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from esegeta.axes import Batch, Shape
-from esegeta.config import RunConfig
+from esegeta.config import RunConfig, blamed_on
 from esegeta.config.dissection import DissectionKeys, layer_names
 from esegeta.dissection import CHANCES, NUM_EDGES, Chance, centre_voxels
 from esegeta.dissection.counts import Counting
@@ -21,7 +21,7 @@ from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
 from esegeta.predict import LayerGrid, empty_window
 from esegeta.workflow import Basis, build_basis
-from esegeta.workflow.checks import blamed_on, check_writable
+from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
 
 PART_OF_MEMORY = 0.25

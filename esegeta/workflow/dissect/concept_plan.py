@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from esegeta.config import blamed_on
 from esegeta.config.dissection import ConceptBlock, DissectionKeys
 from esegeta.dissection import (
     BoundaryBand,
@@ -24,7 +25,6 @@ from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.model import file_sha256
 from esegeta.volume import Case, check_case, is_picture, read_case, read_label_map
 from esegeta.workflow import Basis
-from esegeta.workflow.checks import blamed_on
 
 CASE = "{case}"
 """What stands for the case's name in the path of a mask."""

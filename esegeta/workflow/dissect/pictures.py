@@ -13,15 +13,13 @@ from torch import Tensor
 from esegeta.dissection import Edges, UnitFinding, detectors, find_above
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
-from esegeta.report.names import UNFIT_FOR_FILES
+from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
-from esegeta.workflow.dissect.overlaps import overlaps_of
+from esegeta.workflow.dissect.passes import overlaps_of, thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
 from esegeta.workflow.dissect.session import WHOLE, Session
 from esegeta.workflow.dissect.tables import Results
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 UnitKey = tuple[str, int]
 """Layer and number of a unit."""

@@ -18,13 +18,11 @@ from esegeta.report import (
 )
 from esegeta.volume import write_json
 from esegeta.workflow.cache import MARK
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import Dissection
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
-from esegeta.workflow.dissect.overlaps import AllOverlaps, held_out_iou, overlaps_of
+from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
 from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, Session
 from esegeta.workflow.dissect.tables import Results, results_of, summary_of
-from esegeta.workflow.task import Content, Fault, Kind, Task
+from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
 SUMMARY = "summary.json"
 

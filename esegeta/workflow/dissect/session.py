@@ -17,7 +17,7 @@ from esegeta.volume import Case, read_case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.source import MapSource
-from esegeta.workflow.listener import Listener
+from esegeta.workflow.task import Listener
 
 WHOLE = 0
 """How deep in the scope the desk remembers what is of the whole dissection."""

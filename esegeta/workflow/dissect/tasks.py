@@ -13,23 +13,22 @@ from typing import Any
 
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.dissect import ablate, find_thresholds, overlaps, pictures, trail_files
+from esegeta.workflow.dissect import ablate, passes, pictures, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
 from esegeta.workflow.dissect.session import MEMORY_HINT, Session
 from esegeta.workflow.dissect.trail_files import check_trails
-from esegeta.workflow.engine import Command, Policy, run_command
-from esegeta.workflow.listener import (
+from esegeta.workflow.engine import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     EXIT_USER,
-    Listener,
+    Command,
     Outcome,
-    Silence,
+    Policy,
+    run_command,
 )
-from esegeta.workflow.task import Content, Ended, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
 Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
@@ -63,7 +62,7 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
         desk.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
     write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name)
     num_passes = dissection.threshold_search().num_passes
-    first = (num_passes + 1 + overlaps.has_held_out(session)) * len(session.cases)
+    first = (num_passes + 1 + passes.has_held_out(session)) * len(session.cases)
     desk.listener.expect(first + _num_foreseen(session) + 1)
     yield from _pass(session, 0, num_passes)
 
@@ -77,7 +76,7 @@ def _num_foreseen(session: Session) -> int:
 
 def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
     """Return a pass over the cases for thresholds, and the step that ends it."""
-    record, key = find_thresholds.record_of(session), session.thresholds_print
+    record, key = passes.thresholds_file(session), session.thresholds_print
     what = "thresholds" if num_passes == 1 else f"thresholds, pass {turn + 1}"
     cases = [
         _of_case(session, number, what, ADD, record, key, turn=turn)
@@ -104,7 +103,7 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
             number,
             "overlaps",
             COUNT,
-            overlaps.record_of(session, number),
+            passes.counts_file(session, number),
             session.counts_prints[number],
         )
         for number in range(len(session.cases))
@@ -118,7 +117,7 @@ def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Tas
         return [summary_task(session, task.name)]
     best = [
         _of_case(session, number, "best thresholds", COUNT_BEST)
-        for number in range(len(session.cases) if overlaps.has_held_out(session) else 0)
+        for number in range(len(session.cases) if passes.has_held_out(session) else 0)
     ]
     return [*best, _step("results", RESULTS, _names(best))]
 
@@ -238,12 +237,12 @@ def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> 
     return Kind(do, follow=follow, memory_hint=MEMORY_HINT)
 
 
-ADD = _kind(find_thresholds.add_case)
-END_PASS = _kind(find_thresholds.end_pass, _after_pass)
-THRESHOLDS = _kind(find_thresholds.keep_thresholds, _after_thresholds)
-COUNT = _kind(overlaps.count_overlaps)
-OVERLAPS = _kind(overlaps.add_up, _after_overlaps)
-COUNT_BEST = _kind(overlaps.count_best)
+ADD = _kind(passes.add_case)
+END_PASS = _kind(passes.end_pass, _after_pass)
+THRESHOLDS = _kind(passes.keep_thresholds, _after_thresholds)
+COUNT = _kind(passes.count_overlaps)
+OVERLAPS = _kind(passes.add_up, _after_overlaps)
+COUNT_BEST = _kind(passes.count_best)
 RESULTS = _kind(write_results, _after_results)
 BARS = _kind(pictures.draw_bars)
 PICTURES = _kind(pictures.show_case)

@@ -20,7 +20,6 @@ from esegeta.predict import OUTPUT
 from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
 from esegeta.workflow.cache import fingerprint, keep_tensors
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import (
     Dissection,
     check_switches,
@@ -28,12 +27,12 @@ from esegeta.workflow.dissect.build import (
     show_mb,
     window_of_zeros,
 )
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
 from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
+from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import Results
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 TRAILS_OF_LABEL = 5
 """How many trails to each label are listed, the strongest first."""

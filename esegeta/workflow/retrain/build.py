@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 
-from esegeta.config.retrain import RetrainKeys
+from esegeta.config import blamed_on
+from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, ModelError, suggest
 from esegeta.explain import Baseline, Explainer, RandomMap
 from esegeta.model import seeded
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
 from esegeta.retraining.recipe import Recipe, named_labels
-from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
+from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.retraining.summary import MEAN
 from esegeta.workflow import Experiment, construct_network
-from esegeta.workflow.checks import blamed_on
+from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
-from esegeta.workflow.targets import TargetPlan
 
 RANDOM = "random"
 """Id of the random ranking, where the config has none of its own."""

@@ -10,8 +10,14 @@ from torch import Tensor
 from esegeta.explain import Explainer, RandomMap
 from esegeta.predict import Predictor
 from esegeta.retraining.recipe import named_labels
-from esegeta.retraining.removal import importance_of
-from esegeta.retraining.samples import Sample, make_samples, slab_axis, slab_boxes, whole_box
+from esegeta.retraining.samples import (
+    Sample,
+    importance_of,
+    make_samples,
+    slab_axis,
+    slab_boxes,
+    whole_box,
+)
 from esegeta.targets import FrozenTarget, Scene, UnitScene
 from esegeta.volume import Volume, read_case
 from esegeta.workflow import Listener

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from esegeta.config import RunConfig
-from esegeta.config.retrain import RetrainKeys
+from esegeta.config import RunConfig, blamed_on
+from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, is_out_of_memory, suggest
 from esegeta.model import Labels
 from esegeta.retraining import Recipe, loss_classes, named_labels, optimizer_classes, train_logits
-from esegeta.workflow.checks import blamed_on
 
 Made = TypeVar("Made")
 

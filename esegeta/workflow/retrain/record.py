@@ -12,10 +12,9 @@ from esegeta.report import draw_retraining, read_sidecar, write_dice, write_dice
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import write_json
-from esegeta.workflow.desk import Desk
 from esegeta.workflow.record import describe_experiment
 from esegeta.workflow.retrain.build import Retraining
-from esegeta.workflow.task import Content, Ended
+from esegeta.workflow.task import Content, Desk, Ended
 
 
 class RetrainingRecorder:

@@ -14,18 +14,16 @@ from torch import Tensor
 
 from esegeta.report import remove_retraining
 from esegeta.retraining import REFERENCE, Stream, Training, seed_of
-from esegeta.retraining.removal import EMPTY, UNTOUCHED, rank_voxels
+from esegeta.retraining.samples import EMPTY, UNTOUCHED, rank_voxels
 from esegeta.workflow.cache import fingerprint, keep_json
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import map_parts, prediction_parts
-from esegeta.workflow.listener import Listener, Outcome
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material, map_cases, read_material
 from esegeta.workflow.retrain.record import RetrainingRecorder, recall_training
 from esegeta.workflow.retrain.trainer import Trainer
-from esegeta.workflow.task import Content, Kind, Task
+from esegeta.workflow.task import Content, Desk, Kind, Listener, Task
 
 
 class Fingerprints:

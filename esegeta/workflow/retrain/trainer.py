@@ -12,15 +12,13 @@ from esegeta.axes import Image, Mask
 from esegeta.model import seeded
 from esegeta.predict import Predictor
 from esegeta.retraining import Stream, Training, seed_of
-from esegeta.retraining.removal import Removal
-from esegeta.retraining.samples import Patches, Sample
+from esegeta.retraining.samples import Patches, Removal, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.workflow.build import construct_network
-from esegeta.workflow.listener import Listener
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
-from esegeta.workflow.task import Content
+from esegeta.workflow.task import Content, Listener
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import pytest
 from esegeta.dissection import counts
 from esegeta.volume import load
 from esegeta.workflow.dissect import influences as influence
-from esegeta.workflow.dissect import overlaps
+from esegeta.workflow.dissect import passes
 from esegeta.workflow.journal import NAME
 from tests.experiments import Lab, esegeta, read_json
 from tests.workflow.dissect.causal import causal_lab
@@ -28,15 +28,15 @@ class KilledError(BaseException):
 def windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Windows that went through the network, each batch as it did."""
     seen: list[int] = []
-    from esegeta.predict import unit_maps
+    from esegeta.predict import layer_outputs
 
-    read = unit_maps.read_layers
+    read = layer_outputs.read_layers
 
     def counted(predictor: Any, crops: Any, *rest: Any) -> Any:
         seen.append(len(crops))
         return read(predictor, crops, *rest)
 
-    monkeypatch.setattr(unit_maps, "read_layers", counted)
+    monkeypatch.setattr(layer_outputs, "read_layers", counted)
     return seen
 
 
@@ -66,7 +66,7 @@ def test_goes_on_where_it_was_killed(
     windows.clear()
     lab = noisy_lab(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(overlaps, "count_case", kill_at(1, counts.count_case))
+        patch.setattr(passes, "count_case", kill_at(1, counts.count_case))
         with pytest.raises(KilledError):
             esegeta("dissect", lab.write())
     assert sum(windows) == needed
@@ -202,7 +202,7 @@ def test_another_dissection_replaces_the_results_only_when_it_is_ready(
     assert any(path.suffix == ".png" for path in before)
     lab.keys["dissection"]["quantile"] = 0.1
     with monkeypatch.context() as patch:
-        patch.setattr(overlaps, "count_case", kill_at(1, counts.count_case))
+        patch.setattr(passes, "count_case", kill_at(1, counts.count_case))
         with pytest.raises(KilledError):
             esegeta("dissect", lab.write())
     assert {path: path.read_bytes() for path in before} == before

@@ -14,13 +14,15 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.errors import DataError
-from esegeta.workflow import engine, journal, lock
-from esegeta.workflow.dissect import ablate, build_dissection, overlaps, run_dissection, source
+from esegeta.workflow import engine, lock
+from esegeta.workflow.dissect import ablate, build_dissection, passes, run_dissection, source
+from esegeta.workflow.journal import NAME
 from esegeta.workflow.task import Task
 from tests.experiments import Lab, esegeta
 from tests.processes import started, stop_once
 from tests.workflow.dissect.causal import causal_lab
 from tests.workflow.dissect.planted import noisy_lab
+from tests.workflow.tasks import journal_lines
 
 
 def full_lab(folder: Path) -> Lab:
@@ -40,7 +42,7 @@ def broken(*arguments: Any) -> Any:
 
 
 def lines_of(lab: Lab) -> list[dict[str, Any]]:
-    return list(journal.read_journal(lab.root / "dissection" / journal.NAME))
+    return journal_lines(lab.root / "dissection" / NAME)
 
 
 def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +107,7 @@ def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.M
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(memory_mb=0.02, chance={"samples": 1}, min_iou=1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(overlaps, "count_case", broken)
+        patch.setattr(passes, "count_case", broken)
         assert esegeta("dissect", lab.write()).exit_code == 1
     lines = esegeta("dissect", lab.write()).stdout.splitlines()
     for name in "ab":
@@ -155,7 +157,7 @@ def test_quiet_prints_failures_only(tmp_path: Path) -> None:
 
 
 def test_a_bug_is_shown_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlaps, "count_case", broken)
+    monkeypatch.setattr(passes, "count_case", broken)
     result = esegeta("dissect", noisy_lab(tmp_path).write())
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
@@ -168,7 +170,7 @@ def test_memory_that_runs_out_is_for_the_user_to_mend(
     def large(*arguments: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(overlaps, "count_case", large)
+    monkeypatch.setattr(passes, "count_case", large)
     result = esegeta("dissect", noisy_lab(tmp_path).write())
     assert result.exit_code == 2
     words = "out of memory; lower inference.batch_size, inference.window or dissection.memory_mb"

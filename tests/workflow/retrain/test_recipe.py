@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from esegeta.config import load_config
-from esegeta.config.retrain import RetrainKeys
+from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, ModelError
 from esegeta.model import Labels
 from esegeta.retraining.recipe import Recipe

@@ -13,7 +13,7 @@ from torch import nn
 from esegeta.config import load_config
 from esegeta.explain import RandomMap
 from esegeta.retraining import Training
-from esegeta.retraining.removal import EMPTY, UNTOUCHED, Removal
+from esegeta.retraining.samples import EMPTY, UNTOUCHED, Removal
 from esegeta.workflow import Silence, build_experiment
 from esegeta.workflow.retrain import build_retraining
 from esegeta.workflow.retrain.material import map_cases, read_material
@@ -24,7 +24,7 @@ from tests.oracles import state_of
 from tests.workflow.retrain.tasks import RetrainLab, half_task, small_task
 
 
-def bench_of(lab: RetrainLab, *, seed: int = 0) -> Trainer:
+def trainer_of(lab: RetrainLab, *, seed: int = 0) -> Trainer:
     """Return a trainer whose rankings are random."""
     built = build_retraining(build_experiment(load_config(lab.write())))
     material = read_material(built)
@@ -59,8 +59,8 @@ def unet_retrain_lab(folder: Path, ndim: int, *, cases: int, shape: tuple[int, .
 
 def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
-    benches = [bench_of(lab), bench_of(lab)]
-    assert not torch.equal(benches[0].orders[0], benches[1].orders[0])
+    trainers = [trainer_of(lab), trainer_of(lab)]
+    assert not torch.equal(trainers[0].orders[0], trainers[1].orders[0])
     # Nothing is removed, whatever the method and the mode: bit for bit the same network.
     ends = [
         UNTOUCHED,
@@ -70,28 +70,28 @@ def test_networks_of_a_pair_start_alike_and_see_the_same_patches(ndim: int, tmp_
     ]
     trained = [
         bits(trainer.train(Training(end, 5, 1), Silence())[0])
-        for trainer, end in itertools.product(benches, ends)
+        for trainer, end in itertools.product(trainers, ends)
     ]
     assert all(same(trained[0], other) for other in trained[1:])
     # And everything removed, too; but not the same as nothing removed.
     empty = [
         bits(trainer.train(Training(end, 5, 1), Silence())[0])
-        for trainer in benches
+        for trainer in trainers
         for end in (EMPTY, Removal("kar", "a", 0.0))
     ]
     assert all(same(empty[0], other) for other in empty[1:])
     assert not same(trained[0], empty[0])
     for seed, fold in ((6, 1), (5, 0)):
-        other = bits(benches[0].train(Training(UNTOUCHED, seed, fold), Silence())[0])
+        other = bits(trainers[0].train(Training(UNTOUCHED, seed, fold), Silence())[0])
         assert not same(trained[0], other)
 
 
 def test_training_starts_from_new_weights_and_not_from_the_trained(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
     lab.keys["retrain"]["optimizer_args"] = {"lr": 0.0}
-    before = bits(bench_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    before = bits(trainer_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
     lab.keys["model"].pop("weights")
-    after = bits(bench_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
+    after = bits(trainer_of(lab).train(Training(UNTOUCHED, 0, 0), Silence())[0])
     assert same(before, after)
 
 
@@ -99,7 +99,7 @@ def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) ->
     lab = unet_retrain_lab(tmp_path, 2, cases=2, shape=(12, 11))
     lab.keys["model"]["args"]["dropout"] = 0.5
     lab.keys["model"].pop("weights")
-    trainer = bench_of(lab)
+    trainer = trainer_of(lab)
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
     one = bits(trainer.train(Training(UNTOUCHED, 0, 0), Silence())[0])
@@ -110,7 +110,7 @@ def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) ->
 
 def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 3, cases=1, shape=(12, 11, 9))
-    trainer = bench_of(lab)
+    trainer = trainer_of(lab)
     assert [sample.shape for sample in trainer.material.samples] == [(6, 11, 9), (6, 11, 9)]
     for sample in trainer.material.samples:
         damaged = trainer.image(sample, Removal("roar", "m", 0.3))
@@ -203,8 +203,8 @@ def test_windows_are_foreseen(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 2, cases=3, shape=(12, 11))
     listener = Hearing()
     run_retraining(build_retraining(build_experiment(load_config(lab.write()))), listener)
-    heard = dict(zip(listener.begun, listener.windows, strict=True))
-    trainings = {name: (told, ran) for (name, told), ran in heard.items() if "seed" in name}
+    begun = dict(zip(listener.begun, listener.windows, strict=True))
+    trainings = {name: (told, ran) for (name, told), ran in begun.items() if "seed" in name}
     assert len(trainings) == 12
     # Two steps of two patches, and four windows an image: fold 0 is tested on two of three.
     for name, (told, ran) in trainings.items():

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from esegeta.retraining import Training
-from esegeta.retraining.removal import Removal
+from esegeta.retraining.samples import Removal
 from esegeta.workflow import Silence
 from tests.experiments import read_json
 from tests.second_device import MODULE
 from tests.workflow.retrain.tasks import small_task
-from tests.workflow.retrain.test_retraining import bench_of, bits, same, unet_retrain_lab
+from tests.workflow.retrain.test_retraining import bits, same, trainer_of, unet_retrain_lab
 
 ROAR = Training(Removal("roar", "m", 0.5), 0, 0)
 
@@ -29,7 +29,7 @@ def test_a_network_trains_and_is_tested_alike(
     for name in ("cpu", "testdevice"):
         lab.keys["device"] = name
         torch.manual_seed(1)
-        trainer, before = bench_of(lab), MODULE.get_rng_state()
+        trainer, before = trainer_of(lab), MODULE.get_rng_state()
         network, history = trainer.train(ROAR, Silence())
         assert next(network.parameters()).device.type == name
         assert torch.equal(MODULE.get_rng_state(), before)

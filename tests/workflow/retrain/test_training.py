@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from esegeta.retraining import Training
-from esegeta.retraining.removal import EMPTY, REFERENCE, UNTOUCHED, Removal
+from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.workflow.retrain.record import dice_rows
 from esegeta.workflow.retrain.tasks import TRAINING
 from esegeta.workflow.task import Ended, Status, Task

@@ -1,4 +1,4 @@
-"""The record of a run and its sidecars, written and read back."""
+"""The files of a run: their names, which are a contract; its record, written and read back."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,29 @@ from pathlib import Path
 import pytest
 
 from esegeta.errors import RunError
-from esegeta.report import read_record, read_sidecar, write_dataset_files, write_record
+from esegeta.report import (
+    PredictionFiles,
+    TaskFiles,
+    read_record,
+    read_sidecar,
+    write_dataset_files,
+    write_record,
+)
+
+
+def test_names_of_a_task(tmp_path: Path) -> None:
+    files = TaskFiles(tmp_path, "torso", "liver#1", "ig")
+    assert files.map == tmp_path / "torso" / "torso_label-liver#1_desc-ig_attrmap.nii.gz"
+    assert files.sidecar.name == "torso_label-liver#1_desc-ig_attrmap.json"
+    assert files.overlay.name == "torso_label-liver#1_desc-ig_overlay.png"
+    assert files.channel_map("t1").name == "torso_label-liver#1_chan-t1_desc-ig_attrmap.nii.gz"
+
+
+def test_names_of_a_prediction(tmp_path: Path) -> None:
+    files = PredictionFiles(tmp_path, "torso")
+    assert files.segmentation == tmp_path / "torso" / "torso_desc-prediction_dseg.nii.gz"
+    assert files.table.name == "torso_desc-prediction_dseg.tsv"
+    assert files.sidecar.name == "torso_desc-prediction_dseg.json"
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", "\x00"])

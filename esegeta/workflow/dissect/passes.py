@@ -1,4 +1,4 @@
-"""Tasks that count units against concepts, case by case, and what their counts come to."""
+"""Tasks of the passes over the cases: thresholds are found, units are counted against concepts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,68 @@ from torch import Tensor
 
 from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
 from esegeta.dissection.counts import CaseCounts, count_case
+from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.desk import Desk
-from esegeta.workflow.dissect.find_thresholds import thresholds_of
 from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
 from esegeta.workflow.dissect.tables import ImageTable
-from esegeta.workflow.task import Content, Task
+from esegeta.workflow.task import Content, Desk, Task
+
+SEARCH = "search for thresholds"
+
+
+def add_case(task: Task, desk: Desk) -> Content:
+    """Add the maps of a case to the search.
+
+    Raises:
+        EsegetaError: the case cannot be read.
+    """
+    session: Session = desk.job
+    number = task.data["case"]
+    case = session.cases[number]
+    desk.begin(task.name, [task], session.source.num_windows(case))
+    search, reading = _search(desk), session.reading(case)
+    if task.data["turn"] == 0:
+        # Concepts are not needed yet; made here, the files are read but once.
+        session.partition(number, reading)
+    for maps in session.source.maps(case, reading.image):
+        search.add(maps)
+    return {}
+
+
+def end_pass(task: Task, desk: Desk) -> Content:
+    """End a pass over all cases that another one follows."""
+    _search(desk).end_pass()
+    return {}
+
+
+def keep_thresholds(task: Task, desk: Desk) -> Content:
+    """End the last pass, and keep the thresholds of all units."""
+    assert task.record is not None and task.key is not None
+    search = _search(desk)
+    search.end_pass()
+    keep_tensors(task.record, task.key, search.unit_thresholds().tensors())
+    desk.take(SEARCH)  # it holds many activations
+    return {}
+
+
+def thresholds_of(desk: Desk) -> Thresholds:
+    """Return the thresholds of all units, once they are found."""
+    session: Session = desk.job
+
+    def read() -> Thresholds:
+        return Thresholds(**kept_tensors(thresholds_file(session), session.thresholds_print))
+
+    return desk.once("thresholds", read, depth=WHOLE)
+
+
+def thresholds_file(session: Session) -> Path:
+    """Return where thresholds are kept."""
+    return session.folder / "thresholds.safetensors"
+
+
+def _search(desk: Desk) -> ThresholdSearch:
+    session: Session = desk.job
+    return desk.once(SEARCH, session.dissection.threshold_search, depth=WHOLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +174,7 @@ def has_held_out(session: Session) -> bool:
     return session.dissection.keys.holdout and len(session.cases) >= FOLDS
 
 
-def record_of(session: Session, number: int) -> Path:
+def counts_file(session: Session, number: int) -> Path:
     """Return where the counts of a case are kept."""
     return session.folder / "counts" / f"{session.cases[number].name}.safetensors"
 
@@ -128,7 +184,7 @@ def _added_up(session: Session) -> AllOverlaps:
 
     def read() -> Iterator[CaseCounts]:
         for number, case in enumerate(session.cases):
-            path, key = record_of(session, number), session.counts_prints[number]
+            path, key = counts_file(session, number), session.counts_prints[number]
             found = CaseCounts(**kept_tensors(path, key))
             images.add(case.name, found)
             peaks.append(found.peak)

@@ -66,13 +66,13 @@ def test_nothing_behind_the_last_layer_runs(ndim: int) -> None:
     """And the hearer hears of every window all the same."""
     network = pointwise(ndim)
     network[2] = Counting(network[2])
-    heard: list[int] = []
+    windows_run: list[int] = []
     model = predictor(network, (4,) * ndim)
-    object.__setattr__(model, "on_windows", heard.append)
+    object.__setattr__(model, "on_windows", windows_run.append)
     x = volume(SHAPES[ndim]).batch
     blend_units(model, x, [Units("0", 0, 5), Units("1", 0, 1)])
     assert network[2].windows == 0
-    assert sum(heard) == len(model.windows(x))
+    assert sum(windows_run) == len(model.windows(x))
     assert not network[0]._forward_hooks and not network[1]._forward_hooks
 
 

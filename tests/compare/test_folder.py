@@ -2,7 +2,7 @@
 
 import pytest
 
-from esegeta.compare.scores import family_of, in_order, owners_of
+from esegeta.compare.folder import family_of, in_order, owners_of
 from esegeta.score import SCORES
 
 NAMES = {

@@ -17,8 +17,8 @@ from esegeta.explain import (
     IntegratedGradients,
     Lime,
     NoiseTunnel,
-    flipped_method,
 )
+from esegeta.score.robustness import flipped_method
 from tests.contracts.explainers import ROWS
 
 VALUES = torch.randn(2, 3, 4)
