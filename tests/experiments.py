@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from esegeta.cli import app
+from esegeta.volume.atomic import TEMPORARY
 from tests.builders import affine_of, unet
 
 SHAPE = (12, 11, 9)
@@ -158,12 +160,24 @@ class Lab:
 
     def maps(self) -> dict[str, int]:
         """Return the time of writing of every map, by file name."""
-        found = self.root.rglob("*_attrmap.nii.gz")
-        return {path.name: path.stat().st_mtime_ns for path in found}
+        return {path.name: when for path, when in written(self.root, "**/*_attrmap.nii.gz").items()}
 
     def leftovers(self) -> list[Path]:
         """Return temporary files that were left."""
-        return [path for path in self.folder.rglob("*") if path.name.startswith(".tmp-")]
+        return [path for path in self.folder.rglob("*") if path.name.startswith(TEMPORARY)]
+
+
+def written(folder: Path, pattern: str) -> dict[Path, int]:
+    """Return the time of writing of the results under a folder, while others may write there.
+
+    A pattern meets their temporary files as well: those are no results, and soon gone.
+    """
+    times = {}
+    for path in folder.glob(pattern):
+        if not path.name.startswith(TEMPORARY):
+            with suppress(FileNotFoundError):  # discarded since it was found
+                times[path] = path.stat().st_mtime_ns
+    return times
 
 
 def read_json(path: Path) -> Any:
@@ -203,6 +217,13 @@ def pointwise_lab(
     save_file(state, folder / "w.safetensors")
     args = {"ndim": ndim, "in_channels": w.shape[1], "out_channels": w.shape[0]}
     return _lab(folder, _module("Pointwise", args), cases, shape, WINDOW[:ndim])
+
+
+def threshold_lab(folder: Path, cases: int = 1) -> Lab:
+    """Return an experiment whose voxels are liver above zero, with a logit of twice the value."""
+    lab = pointwise_lab(folder, [[0.0], [2.0]], [0.0, 0.0], cases=cases)
+    lab.keys["targets"] = []
+    return lab
 
 
 def weighted_lab(folder: Path, w: Tensor, *, shape: tuple[int, ...]) -> Lab:

@@ -12,7 +12,7 @@ from monai.inferers import SliceInferer, sliding_window_inference
 from torch import Tensor, nn
 
 from esegeta.model import first_tensor
-from esegeta.predict import Predictor
+from esegeta.predict import Predictor, Windows
 from esegeta.targets import Everywhere, FrozenTarget, Scene, VoxelTarget
 from esegeta.volume import Volume
 
@@ -84,38 +84,25 @@ def linear_weights(model: Predictor, target: FrozenTarget) -> Tensor:
         return target.value(monai_prediction(model, units)).reshape(data.shape).float()
 
 
-def tapped_windows(
-    model: Predictor, target: FrozenTarget, layer: nn.Module
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return each window's activations of a layer and their gradients, by one graph of it all.
+def blended(windows: Windows, x: Tensor, of_window: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a function gives for the windows of `1 C *S`, blended by plain sums, `1 K *S`.
 
-    Slow and independent: every window runs by itself, the blend is written out in plain sums, and
-    autograd differentiates the target by all activations at once.
+    Slow and independent: each window goes through the function by itself, and its result is put in
+    its place with the weights written out.
     """
-    windows = model.windows(target.scene.volume.batch)
-    padded = windows.pad(target.scene.volume.batch)
-    weights = windows.importance(padded.device, padded.dtype)
-    activations: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda module, inputs, output: activations.append(output))
+    padded, weights = windows.pad(x), windows.importance(x.device, x.dtype)
     numerator: Tensor | float = 0.0
     denominator = torch.zeros(windows.padded_shape)
     thin = windows.slice_axis
     for box in windows.boxes:
         crop = padded[(slice(None), slice(None), *box)]
-        logits = model.network(crop if thin is None else crop.squeeze(thin + 2))
-        logits = logits if thin is None else logits.unsqueeze(thin + 2)
-        placed = torch.zeros(1, logits.shape[1], *windows.padded_shape)
-        placed[(slice(None), slice(None), *box)] = logits * weights
+        result = of_window(crop if thin is None else crop.squeeze(thin + 2))
+        result = result if thin is None else result.unsqueeze(thin + 2)
+        placed = torch.zeros(1, result.shape[1], *windows.padded_shape)
+        placed[(slice(None), slice(None), *box)] = result * weights
         numerator = numerator + placed
         denominator[box] += weights
-    handle.remove()
-    value = target.value(windows.crop(numerator / denominator)).sum()
-    slopes = torch.autograd.grad(value, activations, allow_unused=True)
-    zeroed = [
-        torch.zeros_like(activation) if slope is None else slope
-        for activation, slope in zip(activations, slopes, strict=True)
-    ]
-    return [activation.detach() for activation in activations], zeroed
+    return windows.crop(numerator / denominator)
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:

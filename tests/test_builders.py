@@ -1,10 +1,14 @@
 """The builders keep what other tests rely on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from esegeta.volume.atomic import atomic_path
 from tests.builders import NORMS, SHAPES, affine_of, pointwise, predictor, unet, volume
+from tests.experiments import written
 
 
 @pytest.mark.parametrize("kind", NORMS)
@@ -35,3 +39,13 @@ def test_affines_are_what_they_are_called() -> None:
     assert np.abs(angles("oblique")).max() < 1e-12
     assert np.abs(angles("sheared")).max() > 0.1
     assert np.linalg.det(affine_of("flipped")) < 0 < np.linalg.det(affine_of("anisotropic"))
+
+
+def test_what_others_are_just_writing_is_no_result(tmp_path: Path) -> None:
+    done, coming, gone = (tmp_path / f"{name}.json" for name in ("done", "coming", "gone"))
+    done.touch()
+    gone.symlink_to("nowhere")  # what is found has no size or time once it was removed
+    with atomic_path(coming) as temporary:
+        assert set(tmp_path.glob("*.json")) == {done, gone, temporary}
+        assert written(tmp_path, "*.json") == {done: done.stat().st_mtime_ns}
+    assert set(written(tmp_path, "*.json")) == {done, coming}

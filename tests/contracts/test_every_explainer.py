@@ -9,49 +9,28 @@ import pytest
 import torch
 
 from esegeta.errors import EsegetaError, LayerError, TargetError
-from esegeta.explain import EXPLAINERS, NULL, Explainer, Objective
+from esegeta.explain import EXPLAINERS, NULL, Objective
 from esegeta.explain.layer.method import LayerMethod
 from esegeta.predict import WindowPlan
 from esegeta.targets import FrozenTarget, Predicted, Scene, UnitTarget
 from tests.builders import pointwise, predictor, volume
-from tests.contracts import (
-    rows_backprop,
-    rows_gradient,
-    rows_layer,
-    rows_null,
-    rows_perturbation,
+from tests.contracts import rows_backprop, rows_layer
+from tests.contracts.explainers import (
+    ABOUT_LABELS,
+    ACROSS_SLICES,
+    ALL,
+    CHANNELS_TOGETHER,
+    ROWS,
+    with_trait,
 )
-from tests.contracts.rows import (
-    FEW_CASES,
-    Case,
-    CaseKind,
-    assert_documented,
-    covering,
-    make_case,
-)
-from tests.networks import Counting, Failing, Smooth, symmetric
+from tests.contracts.rows import FEW_CASES, Case, CaseKind, assert_documented, covering, make_case
+from tests.networks import Failing, Smooth, symmetric
 from tests.oracles import disguised, frozen, relative_gap, state_of, with_coefficients
-from tests.pairwise import pairwise
-
-FAMILIES = (rows_gradient, rows_backprop, rows_layer, rows_perturbation, rows_null)
-ROWS: dict[str, Explainer] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
-CHANNELS_TOGETHER = rows_perturbation.CHANNELS_TOGETHER
-ABOUT_LABELS = rows_perturbation.ABOUT_LABELS
-ACROSS_SLICES = {name for family in FAMILIES for name in family.ACROSS_SLICES}
 
 TOLERANCE = 1e-5
 COMPLETENESS = 1e-3
 
-ALL = list(EXPLAINERS)
-KNOWN_COST = [method for method in ALL if ROWS[method].cost.is_known]
-SHARED_EVALUATIONS = {"kernel_shap", "lime", "rise"}
-"""Methods that run a window once for all coalitions that look the same in it."""
-
 RUN_THE_NETWORK = [method for method in ALL if method not in NULL]
-
-
-def with_trait(name: str) -> list[str]:
-    return [method for method in ALL if getattr(EXPLAINERS[method].traits, name)]
 
 
 TAKES_LAYERS = [method for method in ALL if issubclass(EXPLAINERS[method], LayerMethod)]
@@ -157,43 +136,6 @@ def test_leaves_the_network_as_it_was_after_an_exception(
             replace(some_case.model, network=network), some_case.volume, some_case.target
         )
     assert state_of(network) == before
-
-
-@pairwise(kind=FEW_CASES, method=ALL, linear=[True, False])
-def test_counts_the_windows_that_it_ran(kind: CaseKind, method: str, linear: bool) -> None:
-    case = kind.make()
-    network = Counting(case.network)
-    model = replace(case.model, network=network)
-    target = case.target if linear else disguised(case.target)
-    target.scene.logits  # noqa: B018  (predicted when the target was frozen)
-    found = ROWS[method].explain(model, case.volume, target)
-    assert found.facts.windows_run == network.windows
-    assert network.windows > 0 or method in NULL
-    assert found.facts.active_windows == found.facts.num_windows > 1
-    assert (found.facts.evaluations > 0) == ROWS[method].traits.reads_target
-
-
-@pytest.mark.parametrize("linear", [True, False])
-@pytest.mark.parametrize("method", KNOWN_COST)
-def test_the_foreseen_windows_are_those_that_run(method: str, linear: bool) -> None:
-    """A corner of the volume is the target: active windows and all windows are told apart."""
-    case, explainer = make_case(2, 1, shape=(20, 22)), ROWS[method]
-    weights = torch.zeros_like(case.target.scene.logits[0])
-    weights[1, :6, :6] = 1
-    target = with_coefficients(case.target, weights)
-    target = target if linear else disguised(target)
-    windows = case.model.windows(case.volume.batch)
-    active = len(target.touched(windows))
-    assert active < len(windows)
-    foreseen = explainer.cost.windows(active, len(windows), is_linear=linear)
-    facts = explainer.explain(case.model, case.volume, target).facts
-    assert foreseen is not None
-    # The deepest layer is found by running one window.
-    found = facts.windows_run - explainer.traits.needs_layer
-    if method in SHARED_EVALUATIONS:
-        assert 0.5 * foreseen < found < 1.2 * foreseen
-    else:
-        assert found == pytest.approx(foreseen, abs=active if not linear else 0)
 
 
 @pytest.mark.parametrize(("kind", "method"), covering(with_trait("additive"), 2))

@@ -38,8 +38,8 @@ from tests.contracts.claims import (
     speaks_for_the_target,
     turns_with_the_target,
 )
+from tests.contracts.explainers import ROWS
 from tests.contracts.rows import CaseKind, make_case
-from tests.contracts.test_every_explainer import ROWS
 
 CLAIMS: dict[str, Callable[[Explainer], None]] = {
     "saliency": is_the_slope,

@@ -11,8 +11,8 @@ import torch
 from esegeta.explain import EXPLAINERS, Attribution
 from esegeta.score import SCORES, ScoreContext
 from esegeta.targets import Predicted, Scene, UnitTarget
+from tests.contracts.explainers import ROWS as EXPLAINER_ROWS
 from tests.contracts.rows import Case, CaseKind, moved
-from tests.contracts.test_every_explainer import ROWS as EXPLAINER_ROWS
 from tests.contracts.test_every_score import EXPLAINER, with_truth
 from tests.contracts.test_every_score import ROWS as SCORE_ROWS
 from tests.oracles import disguised

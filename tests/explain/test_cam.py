@@ -7,33 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from esegeta.errors import LayerError, MapError
 from esegeta.explain import GradCam, HiResCam
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, WindowPlan, Windows
 from tests.builders import SHAPES, labels, linear, pointwise, predictor, unet, volume
+from tests.explain.whole_graph import tapped_windows, to_voxels
 from tests.networks import Smooth
-from tests.oracles import (
-    disguised,
-    everywhere,
-    frozen,
-    relative_gap,
-    tapped_windows,
-    with_coefficients,
-)
+from tests.oracles import disguised, everywhere, frozen, relative_gap, with_coefficients
 
 TOLERANCE = 2e-5
-
-
-def to_voxels(patch: Tensor, windows: Windows) -> Tensor:
-    """Resample one window's `*layer` to its voxels."""
-    thin = windows.slice_axis
-    size = [length for axis, length in enumerate(windows.size) if axis != thin]
-    mode = "bilinear" if len(size) == 2 else "trilinear"
-    voxels = F.interpolate(patch[None, None], size=size, mode=mode)[0, 0]
-    return voxels if thin is None else voxels.unsqueeze(thin)
 
 
 def slow_grad_cam(windows: Windows, activations: list[Tensor], slopes: list[Tensor]) -> Tensor:

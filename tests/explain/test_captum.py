@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import captum.attr
 import pytest
@@ -32,12 +31,7 @@ SHAPES = {2: (13, 11), 3: (9, 6, 11)}
 
 Case = tuple[Predictor, Volume, FrozenTarget]
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")
-        yield
+pytestmark = pytest.mark.usefixtures("quiet_captum")
 
 
 @pytest.fixture(params=["logit", "log_probability"])

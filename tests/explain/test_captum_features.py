@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 
 import captum.attr
@@ -33,12 +32,7 @@ SHAPES = {2: (10, 8), 3: (8, 6, 8)}
 
 Case = tuple[Predictor, Volume, FrozenTarget]
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")
-        yield
+pytestmark = pytest.mark.usefixtures("quiet_captum")
 
 
 @pytest.fixture(params=["logit", "log_probability"])

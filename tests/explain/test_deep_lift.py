@@ -19,19 +19,11 @@ from esegeta.explain import Baseline, DeepLift, DeepLiftShap, Saliency
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
-from tests.builders import (
-    SHAPES,
-    convolution,
-    linear,
-    predictor,
-    randomise_norms,
-    unet,
-    volume,
-)
+from tests.builders import SHAPES, convolution, linear, predictor, randomise_norms, unet, volume
+from tests.explain.lifting import BLUR, Pooling, Value, weighed
 from tests.networks import Power
 from tests.oracles import (
     disguised,
-    everywhere,
     frozen,
     gradient_of,
     linear_weights,
@@ -43,17 +35,6 @@ from tests.pairwise import pairwise
 
 TOLERANCE = 2e-5
 KINDS = ["relu_batch", "prelu_batch", "relu_instance"]
-BLUR = Baseline("blur", sigma_mm=2.0)
-
-
-def weighed(model: Predictor, image: Volume, of: str) -> FrozenTarget:
-    """Return a target that weighs each logit by its own, or one that is not linear in them."""
-    plain = frozen(model, image, everywhere(of=of))
-    if of != "logit":
-        return plain
-    generator = torch.Generator().manual_seed(3)
-    weights = torch.rand((2, *image.grid.shape), generator=generator) * 2 - 0.5
-    return with_coefficients(plain, weights)
 
 
 def test_contributions_to_a_linear_network_are_exact(ndim: int) -> None:
@@ -168,38 +149,6 @@ def test_windows_equal_one_graph_of_the_blended_prediction(ndim: int, kind: str,
     assert relative_gap(found, expected) < 1e-4
     plain = Saliency().explain(model, image, target).data * (image.data - BLUR.of(image))
     assert relative_gap(found, plain) > 0.05
-
-
-class Pooling(nn.Module):
-    """What captum's DeepLift knows: each module used once, and none in place."""
-
-    def __init__(self, ndim: int) -> None:
-        super().__init__()
-        torch.manual_seed(4)
-        conv = convolution(ndim)
-        norm = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
-        pool = nn.MaxPool2d if ndim == 2 else nn.MaxPool3d
-        self.down = nn.Sequential(conv(2, 6, 3, padding=1), norm(6), nn.ReLU())
-        self.deep = nn.Sequential(conv(6, 8, 3, padding=1), pool(2), norm(8), nn.ELU())
-        self.up = nn.Upsample(scale_factor=2)
-        self.head = nn.Sequential(conv(14, 6, 3, padding=1), nn.Sigmoid(), conv(6, 2, 1))
-        randomise_norms(self).eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        skip = self.down(x)
-        return self.head(torch.cat([skip, self.up(self.deep(skip))], dim=1))
-
-
-class Value(nn.Module):
-    """The target as a network of one output an image."""
-
-    def __init__(self, network: nn.Module, target: FrozenTarget) -> None:
-        super().__init__()
-        self.network = network
-        self.target = target
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.target.value(self.network(x))[:, None]
 
 
 def test_captum_where_one_window_is_the_volume(ndim: int) -> None:

@@ -7,7 +7,7 @@ import warnings
 import captum.attr
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from esegeta.errors import MapError
@@ -17,23 +17,13 @@ from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
+from tests.explain.lifting import Value
 from tests.explain.test_cam import slow_grad_cam
 from tests.explain.test_guided import slow_guided
-from tests.oracles import frozen, relative_gap, tapped_windows, with_coefficients
+from tests.explain.whole_graph import tapped_windows
+from tests.oracles import frozen, relative_gap, with_coefficients
 
 TOLERANCE = 2e-5
-
-
-class Value(nn.Module):
-    """The target as a network of one output, as captum's hooks want it."""
-
-    def __init__(self, network: nn.Module, target: FrozenTarget) -> None:
-        super().__init__()
-        self.network = network
-        self.target = target
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.target.value(self.network(x))
 
 
 def plain_unet(ndim: int) -> nn.Module:
@@ -65,9 +55,11 @@ def test_captum_where_one_window_is_the_volume(ndim: int, layer: str) -> None:
     x = image.batch.clone().requires_grad_(True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        guided = captum.attr.GuidedBackprop(value).attribute(x)[0].detach()
-        coarse = captum.attr.LayerGradCam(value, module).attribute(x).detach()
-        whole = captum.attr.GuidedGradCam(value, module).attribute(x, interpolate_mode=mode)[0]
+        guided = captum.attr.GuidedBackprop(value).attribute(x, target=0)[0].detach()
+        coarse = captum.attr.LayerGradCam(value, module).attribute(x, target=0).detach()
+        whole = captum.attr.GuidedGradCam(value, module).attribute(
+            x, target=0, interpolate_mode=mode
+        )[0]
     found = GuidedGradCam(layer=layer).explain(model, image, target).data
     cam = F.interpolate(coarse, size=shape, mode=mode).relu()[0]
     assert relative_gap(found, guided * cam) < TOLERANCE

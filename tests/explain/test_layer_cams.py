@@ -28,24 +28,12 @@ from esegeta.explain.objective import Objective
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, WindowPlan
 from tests.builders import labels, linear, predictor, unet, volume
-from tests.explain.whole_graph import Setting, layer_setting, to_voxels
+from tests.explain.whole_graph import Setting, to_voxels
 from tests.networks import Smooth
 from tests.oracles import everywhere, frozen, relative_gap
 
 TOLERANCE = 2e-5
 BLUR = Baseline("blur", sigma_mm=2.0)
-
-
-@pytest.fixture(params=["down", "skip"])
-def layer(request: pytest.FixtureRequest) -> str:
-    """Half the resolution, and all of it."""
-    return request.param
-
-
-@pytest.fixture(params=["logit", "log_probability"])
-def setting(request: pytest.FixtureRequest, ndim: int, layer: str) -> Setting:
-    """A smooth network over overlapping windows, behind a ReLU at the layer."""
-    return layer_setting(ndim, layer, request.param)
 
 
 def test_grad_cam_pp_step_by_step(setting: Setting, layer: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from esegeta.explain import Baseline, DeepLift, LayerDeepLift
 from esegeta.model import find_layer
 from tests.builders import SHAPES, convolution, predictor, randomise_norms, unet, volume
-from tests.explain.test_deep_lift import BLUR, Pooling, Value, weighed
+from tests.explain.lifting import BLUR, Pooling, Value, weighed
 from tests.oracles import disguised, relative_gap
 
 

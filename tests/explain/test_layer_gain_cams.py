@@ -12,24 +12,12 @@ from esegeta.errors import MapError
 from esegeta.explain import AblationCam, Baseline, ScoreCam
 from esegeta.targets import BoxRegion, VoxelTarget
 from tests.builders import linear, pointwise, predictor, volume
-from tests.explain.whole_graph import Setting, layer_setting
+from tests.explain.whole_graph import Setting
 from tests.networks import Smooth
 from tests.oracles import frozen, monai_prediction, relative_gap
 
 TOLERANCE = 2e-5
 BLUR = Baseline("blur", sigma_mm=2.0)
-
-
-@pytest.fixture(params=["down", "skip"])
-def layer(request: pytest.FixtureRequest) -> str:
-    """Half the resolution, and all of it."""
-    return request.param
-
-
-@pytest.fixture(params=["logit", "log_probability"])
-def setting(request: pytest.FixtureRequest, ndim: int, layer: str) -> Setting:
-    """A smooth network over overlapping windows, behind a ReLU at the layer."""
-    return layer_setting(ndim, layer, request.param)
 
 
 def test_score_cam_step_by_step(setting: Setting, layer: str) -> None:

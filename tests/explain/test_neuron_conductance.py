@@ -16,8 +16,9 @@ from esegeta.explain import Baseline, IntegratedGradients, NeuronConductance
 from esegeta.model import find_layer
 from esegeta.predict import Predictor
 from tests.builders import SHAPES, convolution, pointwise, predictor, unet, volume
+from tests.explain.whole_graph import tapped_windows
 from tests.networks import Smooth
-from tests.oracles import everywhere, frozen, relative_gap, tapped_windows
+from tests.oracles import everywhere, frozen, relative_gap
 
 TOLERANCE = 2e-5
 

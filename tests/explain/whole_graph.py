@@ -20,7 +20,7 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import predictor, volume
 from tests.networks import Smooth
-from tests.oracles import everywhere, frozen, with_coefficients
+from tests.oracles import blended, everywhere, frozen, with_coefficients
 
 
 class WholeGraph:
@@ -41,21 +41,9 @@ class WholeGraph:
             return None if replaced is None else seen[-1].clone()
 
         handle = self.layer.register_forward_hook(hook)
-        windows, padded = self.windows, self.windows.pad(x[None])
-        weights = windows.importance(padded.device, padded.dtype)
-        numerator: Tensor | float = 0.0
-        denominator = torch.zeros(windows.padded_shape)
-        thin = windows.slice_axis
-        for box in windows.boxes:
-            crop = padded[(slice(None), slice(None), *box)]
-            logits = self.model.network(crop if thin is None else crop.squeeze(thin + 2))
-            logits = logits if thin is None else logits.unsqueeze(thin + 2)
-            placed = torch.zeros(1, logits.shape[1], *windows.padded_shape)
-            placed[(slice(None), slice(None), *box)] = logits * weights
-            numerator = numerator + placed
-            denominator[box] += weights
+        logits = blended(self.windows, x[None], self.model.network)
         handle.remove()
-        return self.target.value(windows.crop(numerator / denominator)).sum(), seen
+        return self.target.value(logits).sum(), seen
 
     def slopes(
         self, x: Tensor, replaced: Sequence[Tensor] | None = None
@@ -68,6 +56,13 @@ class WholeGraph:
         pairs = zip(seen, slopes, strict=True)
         found = [torch.zeros_like(a) if slope is None else slope for a, slope in pairs]
         return [activation.detach() for activation in seen], found
+
+
+def tapped_windows(
+    model: Predictor, target: FrozenTarget, layer: nn.Module
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return each window's activations of a layer and their gradients, by one graph of it all."""
+    return WholeGraph(model, target, layer).slopes(target.scene.volume.data)
 
 
 def to_voxels(patch: Tensor, windows: Windows) -> Tensor:

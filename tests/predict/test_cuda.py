@@ -13,8 +13,8 @@ from esegeta.explain.gradient.noise import NoisyCopies
 from esegeta.predict import Predictor
 from esegeta.targets import Predicted, Scene, UnitTarget
 from tests.builders import SHAPES
+from tests.contracts.explainers import ROWS
 from tests.contracts.rows import make_case, moved
-from tests.contracts.test_every_explainer import ROWS
 from tests.oracles import disguised, relative_gap
 
 pytestmark = [

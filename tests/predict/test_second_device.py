@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.builders import SHAPES
+from tests.contracts.explainers import ROWS
 from tests.contracts.rows import make_case, moved
-from tests.contracts.test_every_explainer import ROWS
 
 
 @pytest.mark.parametrize("buffers", ["cpu", "testdevice"])

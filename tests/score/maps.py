@@ -53,3 +53,10 @@ def spots(shape: tuple[int, ...], values: dict[tuple[int, ...], float], rest: fl
     for place, value in values.items():
         map_[place] = value
     return map_
+
+
+RAMP = torch.arange(1.0, 21.0).reshape(1, 4, 5)
+"""A map in which each voxel holds more than the one before."""
+
+ONE_VOXEL = spots((4, 5), {(1, 2): 1}) > 0
+"""A structure of one voxel of the ramp, which holds 8 there."""

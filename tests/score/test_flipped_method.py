@@ -19,7 +19,7 @@ from esegeta.explain import (
     NoiseTunnel,
 )
 from esegeta.score.robustness import flipped_method
-from tests.contracts.test_every_explainer import ROWS
+from tests.contracts.explainers import ROWS
 
 VALUES = torch.randn(2, 3, 4)
 FILE = Baseline(file="given.nii.gz").with_values(VALUES)

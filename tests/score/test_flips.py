@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import Tensor
 
-from esegeta.errors import ConfigError, MapError
 from esegeta.explain import (
     EXPLAINERS,
-    Attribution,
     Baseline,
     DeepLiftShap,
     Explainer,
@@ -28,15 +23,11 @@ from esegeta.explain import (
     NoiseTunnel,
     Objective,
     RandomMap,
-    RawMap,
     Saliency,
     SmoothGrad,
-    Traits,
 )
-from esegeta.explain.cost import Cost
-from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.predict import Predictor, WindowPlan
-from esegeta.score import ConsistencyUnderFlips, Judgement, ScoreContext
+from esegeta.predict import WindowPlan
+from esegeta.score import ConsistencyUnderFlips, ScoreContext
 from esegeta.targets import (
     Component,
     DiceTarget,
@@ -50,30 +41,13 @@ from esegeta.targets import (
 )
 from esegeta.volume import Volume
 from tests.builders import SHAPES, affine_of, pointwise, predictor, unet, volume
-from tests.contracts.test_every_explainer import ROWS
+from tests.contracts.explainers import ROWS
 from tests.networks import symmetric
 from tests.oracles import everywhere, frozen, with_coefficients
 from tests.pairwise import pairwise
+from tests.score.flips import COSINE, SPEARMAN, SYMMETRIC_SHAPE, judged, likeness
 
-SYMMETRIC_SHAPE = (12, 8, 12)
 DETERMINISTIC = [name for name in EXPLAINERS if not EXPLAINERS[name].traits.stochastic]
-COSINE, SPEARMAN = (metric.name for metric in ConsistencyUnderFlips.metrics)
-
-
-def judged(
-    attribution: Attribution,
-    model: Predictor,
-    explainer: Explainer,
-    axes: tuple[int, ...] | None = None,
-) -> Judgement:
-    return ConsistencyUnderFlips(axes).judge(attribution, ScoreContext(model, explainer))
-
-
-def likeness(one: Tensor, other: Tensor) -> tuple[float, float]:
-    """Return NumPy's cosine and SciPy's rank correlation."""
-    a, b = one.double().numpy().ravel(), other.double().numpy().ravel()
-    cosine = a @ b / np.sqrt((a @ a) * (b @ b))
-    return float(cosine), float(stats.spearmanr(a, b).statistic)
 
 
 @pytest.mark.parametrize(
@@ -273,75 +247,6 @@ def test_misure_keeps_the_flipped_label(ndim: int) -> None:
     attribution = explainer.explain(model, image, VoxelTarget("one"))
     found = judged(attribution, model, explainer, (0,)).values
     assert found[COSINE] == pytest.approx(1, abs=1e-5)
-
-
-def test_axes_of_one_voxel_are_left_out() -> None:
-    model = predictor(pointwise(3), (4, 4, 4))
-    image = volume((6, 1, 5))
-    attribution = InputXGradient().explain(model, image, everywhere())
-    found = judged(attribution, model, InputXGradient())
-    assert found.curves[0].ticks == ("axis 0", "axis 2")
-    single = volume((1, 1, 1))
-    attribution = InputXGradient().explain(model, single, everywhere())
-    found = judged(attribution, model, InputXGradient())
-    assert set(found.reasons.values()) == {"no axis of the image is longer than one voxel"}
-
-
-def test_a_map_that_is_the_same_everywhere_has_no_ranks() -> None:
-    model = predictor(torch.nn.Conv2d(1, 2, 1), (8, 8))
-    image = volume(SHAPES[2])
-    attribution = Saliency().explain(model, image, frozen(model, image))
-    constant = replace(attribution, data=torch.ones_like(attribution.data))
-    found = judged(constant, model, Saliency())
-    assert abs(found.values[COSINE]) > 0.9
-    assert math.isnan(found.values[SPEARMAN])
-    assert list(found.reasons) == [SPEARMAN]
-    assert "no ranks" in found.reasons[SPEARMAN]
-
-
-@dataclass(frozen=True)
-class Same(Explainer):
-    """A map that holds one value everywhere."""
-
-    value: float = 0.0
-    name: ClassVar[str] = "same"
-    traits: ClassVar[Traits] = Traits("null")
-    meaning: ClassVar[Meaning] = CONTRIBUTION
-
-    @property
-    def cost(self) -> Cost:
-        return Cost.of()
-
-    def attribute(self, objective: Objective) -> RawMap:
-        return RawMap(torch.full_like(objective.volume.data, self.value))
-
-
-def test_a_flipped_map_of_zeros_or_nan() -> None:
-    model = predictor(pointwise(2), (8, 8))
-    image = volume(SHAPES[2])
-    attribution = Saliency().explain(model, image, frozen(model, image))
-    found = judged(attribution, model, Same(0.0))
-    assert all(math.isnan(value) for value in found.values.values())
-    assert "no direction" in found.reasons[COSINE]
-    with pytest.raises(MapError, match="flipped along axis 0 is NaN or Inf"):
-        judged(attribution, model, Same(math.nan))
-    empty = replace(attribution, data=0 * attribution.data)
-    with pytest.raises(MapError, match="consistency_under_flips: the map is zero everywhere"):
-        judged(empty, model, Saliency())
-
-
-@pytest.mark.parametrize("axes", [(), (0, 0), (3,), (-1,)])
-def test_bad_axes_are_refused(axes: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="consistency_under_flips: axes"):
-        ConsistencyUnderFlips(axes)
-
-
-def test_an_axis_that_the_image_has_not_is_refused() -> None:
-    model = predictor(pointwise(2), (8, 8))
-    image = volume(SHAPES[2])
-    attribution = Saliency().explain(model, image, frozen(model, image))
-    with pytest.raises(ConfigError, match=r"axes: \[0, 2\] for a 2D image; its axes are 0 to 1"):
-        judged(attribution, model, Saliency(), (0, 2))
 
 
 @pytest.mark.parametrize(

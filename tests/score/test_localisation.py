@@ -12,7 +12,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, Saliency
 from esegeta.score import (
     Auroc,
@@ -20,13 +19,12 @@ from esegeta.score import (
     PointingGame,
     RelevanceMass,
     RelevanceRank,
-    Score,
     ScoreContext,
 )
 from esegeta.score.localisation import LOCALISATION
 from esegeta.targets import BoxRegion, DiceTarget, Everywhere, Roi, Scene, UnitTarget, VoxelTarget
 from tests.builders import SHAPES, affine_of, predictor, scene, unet, volume
-from tests.score.maps import judged, spots, value_of, written_map
+from tests.score.maps import ONE_VOXEL, RAMP, judged, spots, value_of, written_map
 
 ALL = list(LOCALISATION)
 CENTRE = (2, 2, 2)
@@ -236,98 +234,11 @@ def test_the_prediction_of_a_sigmoid_label_is_where_its_logit_is_above_zero() ->
     assert value_of(RelevanceMass(), map_) == pytest.approx(1 / 9)
 
 
-def nothing_there(shape: tuple[int, ...] = (4, 5)) -> Tensor:
-    return torch.zeros(shape, dtype=torch.bool)
-
-
-def something(shape: tuple[int, ...] = (4, 5)) -> Tensor:
-    return spots(shape, {(1, 2): 1}) > 0
-
-
-RAMP = torch.arange(1.0, 21.0).reshape(1, 4, 5)
-WITHOUT_A_LABEL = VoxelTarget("one", over=Everywhere()) - 0.5 * VoxelTarget(
-    "one", "probability", Everywhere()
-)
-
-NO_VALUE = {
-    "nothing predicted": (
-        written_map(RAMP, nothing_there()),
-        "prediction",
-        'the prediction of "one" holds no voxel',
-    ),
-    "all predicted": (
-        written_map(RAMP, ~nothing_there()),
-        "prediction",
-        'the prediction of "one" holds every voxel: nothing lies outside',
-    ),
-    "no ground truth": (
-        written_map(RAMP, something()),
-        "label",
-        "the case has no ground truth",
-    ),
-    "label not in the ground truth": (
-        written_map(RAMP, something(), truth=2 * something().long()),
-        "label",
-        'the ground truth of "one" holds no voxel',
-    ),
-    "ground truth everywhere": (
-        written_map(RAMP, something(), truth=torch.ones(4, 5, dtype=torch.int64)),
-        "label",
-        'the ground truth of "one" holds every voxel: nothing lies outside',
-    ),
-    "target over all": (
-        written_map(RAMP, something()),
-        "target",
-        "the target's mask holds every voxel: nothing lies outside",
-    ),
-    "target of no label": (
-        written_map(RAMP, something(), target=WITHOUT_A_LABEL),
-        "prediction",
-        "the target is not about one label; `against: target` needs none",
-    ),
-    "truth, target of no label": (
-        written_map(RAMP, something(), truth=something().long(), target=WITHOUT_A_LABEL),
-        "label",
-        "the target is not about one label; `against: target` needs none",
-    ),
-}
-
-
-@pytest.mark.parametrize("cause", NO_VALUE)
-@pytest.mark.parametrize("name", ALL)
-def test_no_structure_no_value_and_the_reason(name: str, cause: str) -> None:
-    map_, against, reason = NO_VALUE[cause]
-    score: Score = LOCALISATION[name](against=against)
-    found = judged(score, map_)
-    wanted = [metric.name for metric in score.metrics]
-    assert list(found.values) == wanted
-    assert all(math.isnan(value) for value in found.values.values())
-    assert found.reasons == dict.fromkeys(wanted, reason)
-    assert found.curves == ()
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_map_below_zero_has_nothing_positive_to_place(name: str) -> None:
-    map_ = written_map(-RAMP, something())
-    found = judged(LOCALISATION[name](use="positive"), map_)
-    assert all(math.isnan(value) for value in found.values.values())
-    reasons = set(found.reasons.values())
-    assert reasons == {"the map, summed over channels, has no positive value"}
-    by_magnitude = judged(LOCALISATION[name](use="magnitude"), map_)
-    assert all(math.isfinite(value) for value in by_magnitude.values.values())
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_map_of_zeros_is_refused(name: str) -> None:
-    with pytest.raises(MapError, match=f"{name}: the map is zero everywhere"):
-        judged(LOCALISATION[name](), written_map(0 * RAMP, something()))
-
-
 def test_the_mask_of_a_dice_or_of_a_roi_is_the_targets() -> None:
     roi = spots((4, 5), {(3, 4): 1, (0, 0): 1})
-    over_roi = written_map(RAMP, something(), over=Roi(roi))
+    over_roi = written_map(RAMP, ONE_VOXEL, over=Roi(roi))
     assert value_of(RelevanceMass(against="target"), over_roi) == pytest.approx(21 / 210)
-    dice = written_map(RAMP, something(), target=DiceTarget("one", "predicted"))
+    dice = written_map(RAMP, ONE_VOXEL, target=DiceTarget("one", "predicted"))
     assert value_of(RelevanceMass(against="target"), dice) == pytest.approx(8 / 210)
     assert value_of(RelevanceMass(), dice) == pytest.approx(8 / 210)
 
@@ -346,13 +257,3 @@ def test_a_unit_has_a_mask_and_no_label(ndim: int) -> None:
     )
     found = RelevanceMass().judge(map_, context)
     assert "is not about one label" in found.reasons["relevance_mass"]
-
-
-@pytest.mark.parametrize("bad", [PointingGame, HaloProfile])
-def test_bad_parameters_are_refused(bad: type[Score]) -> None:
-    name, options = {
-        PointingGame: ("within_mm", {"within_mm": -1.0}),
-        HaloProfile: ("bin_mm", {"bin_mm": 0.0}),
-    }[bad]
-    with pytest.raises(ConfigError, match=f"{bad.name}: {name}"):
-        bad(**options)

@@ -26,7 +26,7 @@ from esegeta.score import ScoreCache, ScoreContext, SensitivityAvg, SensitivityM
 from esegeta.targets import VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
-from tests.contracts.test_every_explainer import ROWS
+from tests.contracts.explainers import ROWS
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, gradient_of, monai_prediction
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +13,11 @@ import numpy as np
 import pytest
 
 from esegeta.workflow import lock
-from tests.experiments import Lab, pointwise_lab, read_json, unet_lab
+from tests.experiments import Lab, pointwise_lab, read_json, unet_lab, written
+from tests.processes import PATIENCE_S, finish, started, stop_once
 from tests.workflow.dissect.planted import noisy_lab
 from tests.workflow.retrain.tasks import small_task
 
-PATIENCE_S = 120
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 SIGNALS = pytest.mark.parametrize("number", WORDS, ids=lambda number: number.name)
 
@@ -57,29 +53,6 @@ COMMANDS = {
 }
 
 
-@contextmanager
-def started(command: str, config: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a command in a process of its own, which does not outlive the block."""
-    call = [sys.executable, "-c", "from esegeta.cli import main; main()", command, str(config)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(call, text=True, **pipes) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def stop_once(there: Callable[[], bool], process: subprocess.Popen[str], number: int) -> str:
-    """Send a signal once something is there; return what the process says before it ends."""
-    end = time.monotonic() + PATIENCE_S
-    while not there():
-        assert process.poll() is None, f"it ended too early: {process.communicate()[1]}"
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    process.send_signal(number)
-    return process.communicate(timeout=PATIENCE_S)[1]
-
-
 def assert_whole(folder: Path) -> None:
     """Every file can be read to its end, and none says that somebody is at work."""
     for path in (path for path in folder.rglob("*") if path.is_file()):
@@ -103,7 +76,7 @@ def test_a_stopped_command_is_finished_by_the_next(
     config = lab.write()
 
     def results() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in lab.root.glob(kept.results)}
+        return written(lab.root, kept.results)
 
     with started(command, config) as process:
         said = stop_once(lambda: bool(results()), process, number)
@@ -117,9 +90,7 @@ def test_a_stopped_command_is_finished_by_the_next(
     if kept.record:
         assert read_json(lab.root / kept.record)["state"] == "stopped"
 
-    with started(command, config) as process:
-        said = process.communicate(timeout=PATIENCE_S)[1]
-    assert process.returncode == 0, said
+    finish(command, config)
     assert_whole(lab.root)
     if kept.record:
         record = read_json(lab.root / kept.record)

@@ -7,9 +7,6 @@ import os
 import pickle
 import platform
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,10 @@ from esegeta.workflow.dissect import ablate, build_dissection, passes, run_disse
 from esegeta.workflow.journal import NAME
 from esegeta.workflow.task import Task
 from tests.experiments import Lab, esegeta
+from tests.processes import started, stop_once
 from tests.workflow.dissect.causal import causal_lab
 from tests.workflow.dissect.planted import noisy_lab
 from tests.workflow.tasks import journal_lines
-
-COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "dissect"]
-PATIENCE_S = 120
 
 
 def full_lab(folder: Path) -> Lab:
@@ -86,16 +81,8 @@ def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path, cases=8)
     lab.keys["dissection"]["chance"] = {"samples": 300}
     counts = lab.root / "dissection" / "work" / "counts"
-    command = [*COMMAND, str(lab.write())]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
-        end = time.monotonic() + PATIENCE_S
-        while not (counts / "b.safetensors").exists():
-            assert process.poll() is None, "it ended before it could be stopped"
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=PATIENCE_S)
+    with started("dissect", lab.write()) as process:
+        told = stop_once((counts / "b.safetensors").exists, process, signal.SIGTERM)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM; run the same command again to go on from here" in told
     assert not (lab.root / lock.NAME).exists()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from tests.experiments import NETWORKS, Lab, esegeta, read_json, save_image
+from tests.experiments import NETWORKS, Lab, esegeta, read_json, save_image, written
 
 SIDES = {2: 16, 3: 8}
 
@@ -65,8 +65,8 @@ class RetrainLab(Lab):
 
     def units(self) -> dict[str, int]:
         """Return the time of writing of the result of every training, by file name."""
-        found = (self.retrain_folder / "units").glob("*.json")
-        return {path.name: path.stat().st_mtime_ns for path in found}
+        found = written(self.retrain_folder / "units", "*.json")
+        return {path.name: when for path, when in found.items()}
 
 
 def half_task(

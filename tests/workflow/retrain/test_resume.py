@@ -2,9 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,11 @@ import torch
 
 from esegeta.explain import InputXGradient
 from tests.experiments import noise, save_image
+from tests.processes import finish, started, stop_once
 from tests.workflow.retrain.tasks import SIDES, RetrainLab, small_task
 
 NUM_UNITS = 12
 """Two folds of two references and of two modes of two methods."""
-
-COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "retrain"]
-PATIENCE_S = 240
 
 
 @pytest.fixture
@@ -179,22 +174,16 @@ def test_a_target_without_a_voxel_fails_the_maps_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_killed_study_is_finished_by_the_next(count: int, tmp_path: Path) -> None:
     lab = small_task(tmp_path, iterations=30)
-    command = [*COMMAND, str(lab.write())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        end = time.monotonic() + PATIENCE_S
-        while len(lab.units()) < count:
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    config = lab.write()
+    with started("retrain", config) as process:
+        stop_once(lambda: len(lab.units()) >= count, process, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     before = lab.units()
     assert count <= len(before) < NUM_UNITS
-    for path in (lab.retrain_folder / "units").glob("[!.]*.json"):
-        json.loads(path.read_text())
+    for name in before:
+        json.loads((lab.retrain_folder / "units" / name).read_text())
     assert lab.retrain_record()["state"] == "running"
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    finish("retrain", config)
     after = lab.units()
     assert len(after) == NUM_UNITS
     assert {name: after[name] for name in before} == before

@@ -1,0 +1,18 @@
+"""The table of all methods, each with the parameters of its contract."""
+
+from __future__ import annotations
+
+from esegeta.explain import EXPLAINERS, Explainer
+from tests.contracts import rows_backprop, rows_gradient, rows_layer, rows_null, rows_perturbation
+
+FAMILIES = (rows_gradient, rows_backprop, rows_layer, rows_perturbation, rows_null)
+ROWS: dict[str, Explainer] = {name: row for family in FAMILIES for name, row in family.ROWS.items()}
+CHANNELS_TOGETHER = rows_perturbation.CHANNELS_TOGETHER
+ABOUT_LABELS = rows_perturbation.ABOUT_LABELS
+ACROSS_SLICES = {name for family in FAMILIES for name in family.ACROSS_SLICES}
+
+ALL = list(EXPLAINERS)
+
+
+def with_trait(name: str) -> list[str]:
+    return [method for method in ALL if getattr(EXPLAINERS[method].traits, name)]
