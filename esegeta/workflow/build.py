@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from esegeta.config import RunConfig, list_cases
-from esegeta.config.schema import Config, PreprocessKeys
+from esegeta.config.preprocess import PreprocessKeys
+from esegeta.config.schema import Config
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
