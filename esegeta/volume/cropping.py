@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from esegeta.axes import Image, Mask, Shape
 from esegeta.errors import ConfigError, StepError, suggest
 from esegeta.volume.grid import Grid
-from esegeta.volume.intensity import When
+from esegeta.volume.intensity import AFTER, BEFORE
 from esegeta.volume.space import Cut, require_length
 
-PadWhen = Literal["before_intensity", "after_intensity"]
+BEFORE_INTENSITY, AFTER_INTENSITY = "before_intensity", "after_intensity"
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Crop:
 
     above: float | None = None
     margin: int = 0
-    when: When = "before_resampling"
+    when: str = BEFORE
 
     def __post_init__(self) -> None:
         if self.margin < 0:
             raise ConfigError(f"crop: margin: {self.margin} must be 0 or more")
-        _require_known("crop", self.when, get_args(When))
+        _require_known("crop", self.when, (BEFORE, AFTER))
 
     def resolve(self, data: Image, grid: Grid, name: str) -> Cut:
         """Return the box of an image `C *S`.
@@ -79,12 +79,12 @@ class CropOrPad:
 
     size: Shape
     value: float = 0.0
-    when: PadWhen = "after_intensity"
+    when: str = AFTER_INTENSITY
 
     def __post_init__(self) -> None:
         if not self.size or min(self.size) < 1:
             raise ConfigError(f"crop_or_pad: {list(self.size)} must be lengths of 1 or more")
-        _require_known("crop_or_pad", self.when, get_args(PadWhen))
+        _require_known("crop_or_pad", self.when, (BEFORE_INTENSITY, AFTER_INTENSITY))
 
     def resolve(self, data: Image, grid: Grid, name: str) -> Cut:
         """Return the box about the centre."""

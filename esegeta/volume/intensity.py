@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from esegeta.volume.intensity_rules import (
     ZScore,
 )
 
-When = Literal["before_resampling", "after_resampling"]
+BEFORE, AFTER = "before_resampling", "after_resampling"
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class IntensityStep:
 
     rule: Rule
     channels: tuple[int | str, ...] | None = None
-    when: When = "after_resampling"
+    when: str = AFTER
 
     def __post_init__(self) -> None:
-        if self.when not in get_args(When):
+        if self.when not in (BEFORE, AFTER):
             raise ConfigError(
                 f'intensity: when: "{self.when}" is not known',
-                hint=suggest(self.when, get_args(When)),
+                hint=suggest(self.when, (BEFORE, AFTER)),
             )
 
     def indices(self, names: Sequence[str]) -> tuple[int, ...]:
@@ -189,7 +189,7 @@ def step_of(written: str | Mapping[str, Any] | IntensityStep | Rule) -> Intensit
     if isinstance(written, Rule):
         return IntensityStep(written)
     keys: dict[str, Any] = {written: True} if isinstance(written, str) else dict(written)
-    channels, when = keys.pop("channels", None), keys.pop("when", "after_resampling")
+    channels, when = keys.pop("channels", None), keys.pop("when", AFTER)
     for name in keys:
         if name not in RULES:
             known = RULES if isinstance(written, str) else (*RULES, "channels", "when")
@@ -216,7 +216,7 @@ def intensity_of(written: Any) -> Intensity | Steps:
 def _one_rule(step: IntensityStep) -> Intensity | None:
     """Return a step as the one rule for all channels that it may be."""
     rule = step.rule
-    if step.channels is not None or step.when != "after_resampling":
+    if step.channels is not None or step.when != AFTER:
         return None
     if isinstance(rule, Window):
         return Intensity("window", rule.low, rule.high)

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,8 @@ from esegeta.axes import Mask
 from esegeta.errors import ConfigError, StepError, suggest
 
 Channel = Float[Tensor, "*S"]
-Over = Literal["all", "nonzero", "above_mean", "foreground"]
+OVER = ("all", "nonzero", "above_mean", "foreground")
+"""Voxels over which mean and standard deviation are taken."""
 
 SMALLEST_STD = 1e-8
 """nnU-Net divides by no less."""
@@ -113,7 +114,7 @@ class Percentile(Rule):
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return values in 0..1."""
         if _is_constant(v):
-            return v - v.flatten()[0]
+            return torch.zeros_like(v)
         low, high = _percentile(v, self.low), _percentile(v, self.high)
         if not bool(low < high):
             raise StepError(
@@ -144,7 +145,7 @@ class Rescale(Rule):
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return values in low..high."""
         if _is_constant(v):
-            return v - v.flatten()[0] + self.low
+            return torch.full_like(v, self.low)
         low, high = v.min(), v.max()
         return (v - low) / (high - low) * (self.high - self.low) + self.low
 
@@ -247,14 +248,14 @@ class ZScore(Rule):
     nnU-Net's ZScoreNormalization with use_mask_for_norm, and its create_nonzero_mask.
     """
 
-    over: Over = "all"
+    over: str = "all"
     name: ClassVar[str] = "zscore"
 
     def __post_init__(self) -> None:
-        if self.over not in get_args(Over):
+        if self.over not in OVER:
             raise ConfigError(
                 f'intensity zscore: over: "{self.over}" is not known',
-                hint=suggest(self.over, get_args(Over)),
+                hint=suggest(self.over, OVER),
             )
 
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
@@ -268,8 +269,9 @@ class ZScore(Rule):
 
 
 def _standardised(v: Tensor, values: Tensor, *, correction: int) -> Tensor:
-    """Scale by mean and standard deviation of some of the values; of all where there are none."""
-    values = values if values.numel() else v
+    """Scale by mean and standard deviation of some of the values."""
+    if _is_constant(v) or not values.numel():
+        return torch.zeros_like(v)
     if _is_constant(values):
         return v - values.flatten()[0]  # exactly 0, which a rounded mean would not give
     return (v - values.mean()) / values.std(correction=correction)

@@ -20,7 +20,6 @@ from esegeta.volume.nifti import grid_of, header_bytes, open_nifti, read_array
 from esegeta.volume.picture import is_picture, picture_grid, picture_shape, read_picture
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.resampling import SeparateAxis
-from esegeta.volume.space import Order
 from esegeta.volume.volume import Source, Volume
 
 WrittenStep = str | Mapping[str, Any] | IntensityStep
@@ -162,7 +161,7 @@ def load_volume(
     window_hu: tuple[float, float] | None = None,
     intensity: Intensity | str | Mapping[str, Any] | Sequence[WrittenStep] | None = None,
     name: str | None = None,
-    order: Order = 1,
+    order: int = 1,
     separate_axis: SeparateAxis = False,
     crop: str | Mapping[str, Any] | Crop | None = None,
     crop_or_pad: Sequence[int] | Mapping[str, Any] | CropOrPad | None = None,

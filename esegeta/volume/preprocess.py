@@ -9,7 +9,7 @@ maps find their way back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, StepError
-from esegeta.volume.cropping import Crop, CropOrPad
+from esegeta.volume.cropping import AFTER_INTENSITY, BEFORE_INTENSITY, Crop, CropOrPad
 from esegeta.volume.grid import Grid
-from esegeta.volume.intensity import Intensity, IntensityStep, Steps, When, take_steps
+from esegeta.volume.intensity import AFTER, BEFORE, Intensity, IntensityStep, Steps, take_steps
 from esegeta.volume.resampling import Resampling, SeparateAxis
-from esegeta.volume.space import Move, Order, Orient, Respace, Route, Transpose
+from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
 from esegeta.volume.volume import Volume
 
 UNCHANGED = Intensity()
@@ -49,7 +49,7 @@ class Preprocess:
     orientation: str | None = None
     spacing_mm: tuple[float, ...] | None = None
     intensity: Intensity | Steps = UNCHANGED
-    order: Order = 1
+    order: int = 1
     separate_axis: SeparateAxis = False
     crop: Crop | None = None
     crop_or_pad: CropOrPad | None = None
@@ -73,10 +73,11 @@ class Preprocess:
         Raises:
             StepError: a step cannot take the image.
         """
-        data = self._working(volume.data)
-        known = None if like is None else like.route
-        data, route = self._run(data, volume, known=known)
-        grid = route.onto(volume.grid)
+        before = volume.route.moves
+        known = () if like is None else like.route.moves[len(before) :]
+        data, moves = self._run(self._working(volume.data), volume, self._stages(), known=known)
+        grid = Route(moves).onto(volume.grid)
+        route = Route((*before, *moves))
         return replace(volume, data=_as_float32(data, volume.name), grid=grid, route=route)
 
     def move(
@@ -93,17 +94,22 @@ class Preprocess:
         """
         if self.crop is not None:
             raise ConfigError("preprocess.crop depends on the image, not on its grid alone")
-        return self._route(torch.empty((0, *grid.shape)), grid)
+        return Route(_moves_of(self._stages(), grid))
 
     def network_grid(self, volume: Volume) -> Grid:
-        """Return the grid on which the network would see an image; reads no more than it must.
+        """Return the grid on which the network would see an image; takes no step that it need not.
 
         Raises:
             StepError: the crop leaves nothing of the image.
         """
-        if self.crop is None:
-            return self.route(volume.grid).onto(volume.grid)
-        return self._run(self._working(volume.data), volume)[1].onto(volume.grid)
+        stages = self._stages()
+        looks = [place for place, stage in enumerate(stages) if isinstance(stage, Crop)]
+        done = looks[0] + 1 if looks else 0
+        grid = volume.grid
+        if looks:
+            _, moves = self._run(self._working(volume.data), volume, stages[:done])
+            grid = Route(moves).onto(grid)
+        return Route(_moves_of(stages[done:], grid)).onto(grid)
 
     def adjoint(self, gradient: Float[Tensor, "C *T"], volume: Volume) -> Float[Tensor, "C *S"]:
         """Carry a gradient from the network's grid back to the voxels of the file, exactly.
@@ -122,7 +128,7 @@ class Preprocess:
         """
         image = volume.data.detach().double().requires_grad_()
         with torch.enable_grad():
-            seen, _ = self._run(image, volume)
+            seen, _ = self._run(image, volume, self._stages())
         if tuple(seen.shape) != tuple(gradient.shape):
             raise ValueError(f"a gradient {tuple(gradient.shape)} for an input {tuple(seen.shape)}")
         if not seen.requires_grad:  # every channel is constant
@@ -134,23 +140,23 @@ class Preprocess:
         stages: list[Stage | None] = [
             None if self.orientation is None else Orient(self.orientation),
             None if self.transpose is None else Transpose(self.transpose),
-            self.crop if self.crop and self.crop.when == "before_resampling" else None,
-            self._steps("before_resampling"),
+            self.crop if self.crop and self.crop.when == BEFORE else None,
+            self._steps(BEFORE),
             (
                 None
                 if self.spacing_mm is None
                 else Respace(self.spacing_mm, self.order, self.separate_axis)
             ),
-            self.crop if self.crop and self.crop.when == "after_resampling" else None,
-            self._resized("before_intensity"),
-            self._steps("after_resampling"),
-            self._resized("after_intensity"),
+            self.crop if self.crop and self.crop.when == AFTER else None,
+            self._resized(BEFORE_INTENSITY),
+            self._steps(AFTER),
+            self._resized(AFTER_INTENSITY),
         ]
         return [stage for stage in stages if stage]
 
-    def _steps(self, when: When) -> dict[int, IntensityStep]:
+    def _steps(self, when: str) -> dict[int, IntensityStep]:
         if isinstance(self.intensity, Intensity):
-            plain = self.intensity.kind == "none" or when == "before_resampling"
+            plain = self.intensity.kind == "none" or when == BEFORE
             return {} if plain else {0: IntensityStep(self.intensity.rule)}
         return {place: step for place, step in enumerate(self.intensity) if step.when == when}
 
@@ -169,30 +175,40 @@ class Preprocess:
         return data.double()
 
     def _run(
-        self, data: Image, volume: Volume, *, known: Route | None = None
-    ) -> tuple[Tensor, Route]:
-        """Take all stages; those that look for a box take that of a known route instead."""
-        grid, route = volume.grid, Route()
-        moves: Iterator[Move] = iter(() if known is None else known.moves)
-        for stage in self._stages():
+        self,
+        data: Image,
+        volume: Volume,
+        stages: Sequence[Stage],
+        *,
+        known: tuple[Move, ...] = (),
+    ) -> tuple[Tensor, tuple[Move, ...]]:
+        """Take stages; those in space are the known moves, where there are any.
+
+        Known moves beyond the stages are flips of a volume that was preprocessed so.
+        """
+        grid, waiting = volume.grid, list(known)
+        moves: list[Move] = []
+        for stage in stages:
             if isinstance(stage, dict):
                 data = take_steps(stage, data, volume.channels)
                 continue
-            move = next(moves, None) or _resolved(stage, data, grid, volume.name)
-            data, grid = move.apply(data, grid, resampling="bilinear"), move.onto(grid)
-            route = route.then(move)
-        for move in moves:  # flips of a volume that was preprocessed
-            data, grid = move.apply(data, grid, resampling="bilinear"), move.onto(grid)
-            route = route.then(move)
-        return data, route
+            if waiting:
+                moves.append(waiting.pop(0))
+            else:
+                moves.append(_resolved(stage, data, grid, volume.name))
+            data, grid = Route((moves[-1],)).move(data, grid, resampling="bilinear")
+        data, _ = Route(tuple(waiting)).move(data, grid, resampling="bilinear")
+        return data, (*moves, *waiting)
 
-    def _route(self, data: Image, grid: Grid) -> Route:
-        route = Route()
-        for stage in self._stages():
-            if not isinstance(stage, dict):
-                move = _resolved(stage, data, grid, "")
-                grid, route = move.onto(grid), route.then(move)
-        return route
+
+def _moves_of(stages: Sequence[Stage], grid: Grid) -> tuple[Move, ...]:
+    """Return the moves of stages that look at no values."""
+    moves: list[Move] = []
+    for stage in stages:
+        if not isinstance(stage, dict):
+            moves.append(_resolved(stage, torch.empty((0, *grid.shape)), grid, ""))
+            grid = moves[-1].onto(grid)
+    return tuple(moves)
 
 
 def _resolved(stage: Move | Crop | CropOrPad, data: Image, grid: Grid, name: str) -> Move:

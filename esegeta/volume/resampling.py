@@ -22,10 +22,13 @@ from esegeta.axes import Shape
 from esegeta.volume.grid import Grid
 
 Resampling = Literal["bilinear", "nearest"]
-SeparateAxis = bool | Literal["auto"]
+SeparateAxis = bool | str
+"""True, False or "auto"."""
 
 ANISOTROPY = 3.0
 """nnU-Net treats an axis separately whose voxels are more than this many times longer."""
+DIGITS = 12
+"""Decimals of a spacing that are more than rounding."""
 ALMOST = 1e-6
 """Part by which spacings of equal axes may differ by rounding."""
 SAME_AFFINE = 1e-3
@@ -132,11 +135,10 @@ def grid_like_nnunet(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
 
     Source: nnU-Net's compute_new_shape; faces stay as in skimage's resize.
     """
-    lengths = [
-        # Spacings of an affine carry rounding, which must not decide a half.
-        max(1, round(round(found / asked * length, 6)))
-        for found, asked, length in zip(grid.spacing_mm, spacing_mm, grid.shape, strict=True)
-    ]
+    # The length of an affine's column carries rounding, which must not decide a half.
+    found = [round(length, DIGITS) for length in grid.spacing_mm]
+    pairs = zip(found, spacing_mm, grid.shape, strict=True)
+    lengths = [max(1, round(old / new * length)) for old, new, length in pairs]
     return _between_faces(grid, tuple(lengths))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from esegeta.volume.resampling import (
     step_like_monai,
 )
 
-Order = Literal[0, 1, 3]
+ORDERS = (0, 1, 3)
 AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -193,13 +193,13 @@ class Respace(Move):
     """
 
     spacing_mm: tuple[float, ...]
-    order: Order = 1
+    order: int = 1
     separate_axis: SeparateAxis = False
 
     def __post_init__(self) -> None:
         if min(self.spacing_mm) <= 0:
             raise ConfigError(f"spacing_mm: {list(self.spacing_mm)} must be above zero")
-        if self.order not in get_args(Order):
+        if self.order not in ORDERS:
             raise ConfigError(f"order: {self.order} is not known", hint="choose 0, 1 or 3")
         if self.separate_axis not in (True, False, "auto"):
             words = ("auto", "true", "false")
