@@ -44,7 +44,15 @@ from esegeta.targets import (
     VoxelTarget,
 )
 from esegeta.targets.target import Reduce
-from esegeta.volume import Preprocess, Volume, read_label_map, write_source_labels
+from esegeta.volume import (
+    Orient,
+    Preprocess,
+    Respace,
+    Volume,
+    read_label_map,
+    read_source_labels,
+    write_source_labels,
+)
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
 RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
@@ -98,7 +106,7 @@ class SegmentationModel(Predictor):
                 raise DataError(f"{where}: a label map must hold integers")
         else:
             where = str(expected)
-            theirs = read_label_map(Path(expected), volume, Preprocess())
+            theirs = read_source_labels(Path(expected), volume.name, volume.source)
         require_own_integers(self.labels, theirs, where)
         found = agreement(self.labels, self.predict(volume, resample=resample), theirs)
         return {row.label: row.dice for row in found}
@@ -254,11 +262,13 @@ def load_label_map(
 ) -> LabelMap:
     """Load a ground truth onto the grid of a volume, for `SegmentationModel.freeze`.
 
+    It goes the way that the volume went: orientation, spacing, boxes and order of axes.
+
     Args:
         path: label integers on the grid of the volume's file.
         volume: as `load_volume` returned it.
-        orientation: as it was given to `load_volume`.
-        spacing_mm: as it was given to `load_volume`.
+        orientation: needed no more; if it is given, it must be that of the volume.
+        spacing_mm: likewise.
 
     Raises:
         DataError: the values are not integers.
@@ -267,10 +277,23 @@ def load_label_map(
     """
     spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
     labels = read_label_map(Path(path), volume, Preprocess(orientation, spacing))
-    if tuple(labels.shape) != volume.grid.shape:
+    same = _went_so(volume, orientation, spacing)
+    if not same or tuple(labels.shape) != volume.grid.shape:
         raise GridError(
             f"{path}: {shape_text(tuple(labels.shape))} voxels, but the volume has "
-            f"{shape_text(volume.grid.shape)}",
-            hint="give orientation and spacing_mm as for the image",
+            f"{shape_text(volume.grid.shape)}"
+            if same
+            else f"{path}: the volume was not loaded with this orientation and spacing_mm",
+            hint="give orientation and spacing_mm as for the image, or leave both out",
         )
     return labels
+
+
+def _went_so(volume: Volume, orientation: str | None, spacing_mm: tuple[float, ...] | None) -> bool:
+    """Tell whether a volume that went anywhere has this orientation and spacing, where given."""
+    moves = volume.route.moves
+    if not moves:
+        return True
+    turned = orientation is None or Orient(orientation) in moves
+    spacings = [move.spacing_mm for move in moves if isinstance(move, Respace)]
+    return turned and (spacing_mm is None or spacing_mm in spacings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from esegeta.compare import (
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
 from esegeta.model import Layer
+from esegeta.volume import Grid
 from esegeta.workflow import (
+    Basis,
     Experiment,
     Outcome,
     build_experiment,
@@ -56,6 +59,7 @@ def show_experiment(experiment: Experiment) -> None:
     num_tasks = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
     print(f"{experiment.config.document.path}: valid")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
+    show_grids(experiment, experiment.network_grids())
     print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
@@ -109,6 +113,19 @@ def show_predicted(outcome: Outcome, experiment: Experiment) -> None:
         print(f"your pipeline's prediction in {count} {word}: every Dice is at least {least:g}")
 
 
+def show_grids(basis: Basis, grids: Mapping[str, Grid]) -> None:
+    """Print the grid on which the network sees each case, beside that of its file."""
+    for name, grid in grids.items():
+        file = basis.grids[name]
+        same = "as in the file" if grid.same_as(file) else f"the file has {_voxels(file)}"
+        print(f"  {name}: the network sees {_voxels(grid)}, {same}")
+
+
+def _voxels(grid: Grid) -> str:
+    spacing = "x".join(f"{length:.4g}" for length in grid.spacing_mm)
+    return f"{shape_text(grid.shape)} voxels of {spacing} mm"
+
+
 def show_retraining(retraining: Retraining) -> None:
     """Print what retraining would do."""
     keys, recipe = retraining.keys, retraining.recipe
@@ -147,6 +164,7 @@ def show_prediction_alone(config: RunConfig, *, device: str | None) -> None:
     print(f"{config.document.path}: valid for `esegeta predict`; a run needs targets and methods")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
     show_proof(experiment)
+    show_grids(experiment, experiment.network_grids())
     print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
     print(f"  results go to {experiment.root}")
     for note in experiment.notes:
@@ -180,6 +198,7 @@ def show_dissection(dissection: Dissection) -> None:
     layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in dissection.layers)
     print(f"{dissection.basis.config.document.path}: valid for a dissection")
     print(f"  cases: {', '.join(case.name for case in dissection.basis.cases)}")
+    show_grids(dissection.basis, dissection.grids)
     print(f"  layers (units): {layers}")
     print(f"  concepts: {', '.join(dissection.concepts.names)}")
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from esegeta.config.keys import Keys
 from esegeta.errors import suggest
@@ -29,7 +29,7 @@ class PredictionKeys(Keys):
     expected_dice: float | None = Field(default=None, gt=0, le=1)
 
 
-def preset(value: Any) -> Any:
+def _preset(value: Any) -> Any:
     """Return the keys that a preset stands for, and anything else as it is."""
     if not isinstance(value, str):
         return value
@@ -37,3 +37,7 @@ def preset(value: Any) -> Any:
         block = "or give a block such as {resample: logits}"
         raise ValueError(f'"{value}" is not known; {suggest(value, PRESETS)}; {block}')
     return PRESETS[value]
+
+
+PredictionKey = Annotated[PredictionKeys, BeforeValidator(_preset)]
+"""A block, or the name of a preset."""

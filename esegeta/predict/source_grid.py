@@ -6,7 +6,8 @@
 
 Interpolation is linear, by the two grids: that of MONAI's `Invertd` of `Spacingd`, and of
 `skimage.transform.resize(order=1, mode="edge")`, which nnU-Net calls, between grids of one extent.
-Voxels whose centre no voxel of the network's grid covers, as those that were cropped, are 0.
+Where preprocessing treated a coarse axis separately, the nearest slice is taken along it, as
+nnU-Net does with `order_z=0`. Voxels that preprocessing cut off are 0.
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from esegeta.axes import LabelMap, Logits, Mask
+from esegeta.axes import LabelMap, Logits
 from esegeta.model import Labels
-from esegeta.volume import Grid, Volume, reorient_like, resample
+from esegeta.volume import (
+    Grid,
+    Respace,
+    Volume,
+    coarse_axis,
+    is_interpolated,
+    on_source,
+    reorient_like,
+    resample,
+    seen_on_source,
+)
 
 Rule = Literal["logits", "probabilities", "labels"]
 Decide = Callable[[Logits], Tensor]
@@ -33,8 +44,8 @@ Decide = Callable[[Logits], Tensor]
 SLAB_VALUES = 1 << 23
 """How many interpolated logits are held at a time."""
 
-COVERED = 0.5 + 1e-3
-"""How far from the centre of the outermost voxel its side lies, in voxels; rounding included."""
+ROUNDING = 1e-6
+"""By how many slices the middle between two of them may be missed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +65,6 @@ class SourceGrid:
     volume: Volume
     labels: Labels
     rule: Rule = "logits"
-
-    @property
-    def is_resampled(self) -> bool:
-        """Whether more than a permutation and flips of axes lies between the two grids."""
-        _, turned = reorient_like(self.volume.data[:0], self.volume.grid, self._onto)
-        return not turned.same_as(self._onto)
 
     def label_map(self) -> LabelMap:
         """Return label integers `*T`, 0 where the network saw nothing."""
@@ -86,32 +91,39 @@ class SourceGrid:
         Args:
             decide: acts on each voxel by itself; under `labels` it returns integers or masks.
         """
-        if not self.is_resampled:
-            return reorient_like(decide(self.logits)[0], self.volume.grid, self._onto)[0]
-        if self.rule == "labels":
-            # Interpolation is in float32, which holds the ranks of large integers but not them.
-            integers, ranks = torch.unique(decide(self.logits)[0], return_inverse=True)
-            nearest = resample(ranks.float(), self.volume.grid, self._onto, resampling="nearest")
-            moved: Tensor = integers[nearest.round().long()]
-            for planes, onto in self._slabs():
-                beyond = ~_covered(self.volume.grid, onto, device=moved.device)
-                moved[:, planes].masked_fill_(beyond, 0)
-            return moved
-        return self._read_interpolated(decide)
-
-    def _read_interpolated(self, decide: Decide) -> Tensor:
+        if self.rule == "labels" or not is_interpolated(self.volume):
+            return on_source(decide(self.logits)[0], self.volume, resampling="nearest")
         values, grid = reorient_like(self.logits[0], self.volume.grid, self._onto)
+        values, grid = self._nearest_slices(values, grid)
+        seen = seen_on_source(self.volume)
         found: Tensor | None = None
         for planes, onto in self._slabs():
             box = _box_around(onto, grid)
             moved = self._interpolated(values[(slice(None), *box)], _cropped(grid, box), onto)
-            beyond = ~_covered(grid, onto, device=moved.device)
-            part = decide(moved[None])[0].masked_fill(beyond, 0)
+            part = decide(moved[None])[0]
+            if seen is not None:
+                part = part.masked_fill(~seen[planes].to(part.device), 0)
             if found is None:
                 found = part.new_zeros((len(part), *self._onto.shape))
             found[:, planes] = part
         assert found is not None  # a grid has a plane
         return found
+
+    def _nearest_slices(self, values: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+        """Take the nearest slice at each of the image's along the axis that is taken separately."""
+        moves = (move for move in self.volume.route.moves if isinstance(move, Respace))
+        separate = next((move.separate_axis for move in moves), False)
+        axis = coarse_axis(grid, self._onto.spacing_mm, separate)
+        if axis is None:
+            return values, grid
+        step, start = _between(self._onto, grid)[axis, [axis, -1]]
+        index = start + step * np.arange(self._onto.shape[axis])
+        nearest = np.floor(index + 0.5 + ROUNDING).clip(0, grid.shape[axis] - 1).astype(np.int64)
+        places = torch.from_numpy(nearest).to(values.device)
+        change = np.eye(4)
+        change[axis, axis], change[axis, 3] = step, start
+        moved = values.index_select(axis + 1, places)
+        return moved, Grid(tuple(moved.shape[1:]), grid.affine @ change)
 
     def _interpolated(self, values: Tensor, grid: Grid, onto: Grid) -> Tensor:
         """Return logits on a slab, in float64; those of interpolated probabilities likewise."""
@@ -157,17 +169,3 @@ def _box_around(onto: Grid, grid: Grid) -> tuple[slice, ...]:
         first = int(np.clip(np.floor(low) - 1, 0, length - 1))
         box.append(slice(first, int(np.clip(np.ceil(high) + 2, first + 1, length))))
     return tuple(box)
-
-
-def _covered(grid: Grid, onto: Grid, *, device: torch.device) -> Mask:
-    """Return which voxels of `onto` have their centre within a voxel of `grid`."""
-    change = torch.as_tensor(_between(onto, grid), device=device)
-    shape = onto.shape
-    inside = torch.ones(shape, dtype=torch.bool, device=device)
-    for axis, length in enumerate(grid.shape):
-        index = change[axis, -1].expand(shape).clone()
-        for other, size in enumerate(shape):
-            along = torch.arange(size, device=device, dtype=index.dtype) * change[axis, other]
-            index += along.reshape([size if place == other else 1 for place in range(len(shape))])
-        inside &= (index >= -COVERED) & (index <= length - 1 + COVERED)
-    return inside

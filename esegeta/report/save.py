@@ -16,9 +16,10 @@ from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
+    LINEAR_WAY_BACK,
     Volume,
     atomic_path,
-    reorient_like,
+    describe_way_back,
     write_json,
     write_map,
     write_map_on_grid,
@@ -27,7 +28,6 @@ from esegeta.volume import (
     write_text,
 )
 
-OF_MAPS = "linear from the network's grid: heights are kept, sums over voxels are not"
 RESAMPLINGS: Mapping[Rule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
     "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
@@ -69,7 +69,7 @@ def save_attribution(
             "target_name": files.target,
             "method_id": files.method,
             "case": files.case,
-            "grid": _grid_note(volume, OF_MAPS),
+            "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
@@ -213,14 +213,10 @@ def remove_prediction(files: PredictionFiles) -> None:
             path.unlink(missing_ok=True)
 
 
-def _grid_note(volume: Volume, resampling: str) -> dict[str, Any]:
-    source = volume.source.grid
-    # The axes of no channel at all are turned: only where they end up matters.
-    _, turned = reorient_like(volume.data[:0], volume.grid, source)
-    resampled = not turned.same_as(source)
+def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
     return {
         "network": volume.grid.describe(),
-        "source": source.describe(),
-        "resampling": resampling if resampled else "none: axes are permuted and flipped at most",
+        "source": volume.source.grid.describe(),
+        "resampling": describe_way_back(volume, interpolation),
         "targets": "formed and explained on the network's grid",
     }

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from esegeta.config import RunConfig, blamed_on
@@ -36,12 +35,10 @@ from esegeta.predict import WindowPlan, empty_window, require_own_integers
 from esegeta.volume import (
     Case,
     Grid,
-    Preprocess,
     Reading,
     Source,
-    Volume,
     check_case,
-    read_label_map,
+    read_source_labels,
     require_same_grid,
 )
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
@@ -83,12 +80,9 @@ def check_expected(
     for index, case in enumerate(cases):
         if case.expected is None:
             continue
-        grid = grids[case.name]
         with blamed_on(config, "data", "cases", index, "expected"):
             check_case(replace(case, label=case.expected), reading)
-            # No channel: nothing but the grid of the image is needed.
-            empty = Volume(torch.zeros((0, *grid.shape)), grid, Source(grid), name=case.name)
-            found = read_label_map(case.expected, empty, Preprocess())
+            found = read_source_labels(case.expected, case.name, Source(grids[case.name]))
             require_own_integers(labels, found, f"{case.name}: {case.expected}")
 
 

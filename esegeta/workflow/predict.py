@@ -23,7 +23,7 @@ from esegeta.report import (
     write_predictions,
     write_record,
 )
-from esegeta.volume import Case, Preprocess, read_label_map
+from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
@@ -171,7 +171,7 @@ def _compared(case: OpenCase, label_map: Tensor, expected: Content) -> Content:
         rows = [{"label": name, "num_voxels_predicted": size} for name, size in sizes.items()]
         return {"labels": rows, "expected": None, "warnings": []}
     # It lies on the grid of the image's file, where the prediction is written.
-    theirs = read_label_map(case.files.expected, case.volume, Preprocess())
+    theirs = read_source_labels(case.files.expected, case.files.name, case.volume.source)
     found = agreement(labels, label_map, theirs)
     least = case.experiment.config.keys.least_dice
     ((path, sha256),) = expected.items()

@@ -14,9 +14,18 @@ from torch import Tensor
 from esegeta.model import Labels
 from esegeta.predict import SourceGrid
 from esegeta.predict import source_grid as module
-from esegeta.volume import Grid, Preprocess, Source, Volume, volume_from_tensor, write_label_map
+from esegeta.volume import (
+    Crop,
+    Grid,
+    Preprocess,
+    Source,
+    Volume,
+    volume_from_tensor,
+    write_label_map,
+)
 from tests.builders import SHAPES, affine_of, labels
 from tests.experiments import voxels
+from tests.volume.references import nnunet_resample
 
 SPACING = {2: (1.3, 1.1), 3: (1.3, 1.1, 2.2)}
 NUM = 4
@@ -151,29 +160,51 @@ def test_grids_that_differ_by_turns_leave_the_decision_alone(rule: Any) -> None:
     volume = Preprocess("SPL")(volume_from_tensor(data, affine=affine_of("anisotropic")))
     logits = logits_on(volume)
     source = SourceGrid(logits, volume, labels(NUM), rule)
-    assert not source.is_resampled
     # R is the last axis there, turned to L; A the second, turned to P; S the first.
     turned = logits.argmax(dim=1)[0].permute(2, 1, 0).flip((0, 1))
     assert torch.equal(source.label_map(), turned)
 
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
-@pytest.mark.parametrize("factor", [1, 2])
-def test_what_the_network_never_saw_is_background(factor: int, rule: Any) -> None:
-    """The network saw voxels 2 to 6 of 9 along the first axis, and calls all of them `one`."""
-    shape, affine = (5 * factor, 4, 3), np.diag([1 / factor, 1.0, 1.0, 1.0])
-    affine[0, 3] = 2 + (1 / factor - 1) / 2
-    volume = Volume(
-        torch.zeros((1, *shape)), Grid(shape, affine), Source(Grid((9, 4, 3), np.eye(4)))
-    )
-    logits = torch.zeros((1, 2, *shape))
+@pytest.mark.parametrize("spacing_mm", [None, (0.5, 1.0, 1.0), (2.5, 1.0, 1.0)])
+def test_what_the_network_never_saw_is_background(
+    spacing_mm: tuple[float, ...] | None, rule: Any
+) -> None:
+    """The image is not 0 at voxels 2 to 6 of 9 along the first axis, all of them `one`."""
+    data = torch.zeros((1, 9, 4, 3))
+    data[:, 2:7] = 1.0
+    volume = Preprocess(spacing_mm=spacing_mm, crop=Crop())(volume_from_tensor(data))
+    logits = torch.zeros((1, 2, *volume.grid.shape))
     logits[:, 1] = 5.0
     source = SourceGrid(logits, volume, labels(2), rule)
-    expected = torch.zeros((9, 4, 3), dtype=torch.long)
-    expected[2:7] = 1
-    assert torch.equal(source.label_map(), expected)
+    assert torch.equal(source.label_map(), data[0].long())
     probability = source.probability(["one"])[0]
-    np.testing.assert_allclose(probability, expected * torch.tensor(5.0).sigmoid(), atol=1e-6)
+    np.testing.assert_allclose(probability, data[0] * torch.tensor(5.0).sigmoid(), atol=1e-6)
+
+
+@pytest.mark.parametrize("transpose", [None, (2, 0, 1)])
+@pytest.mark.parametrize("shape", [(10, 9, 8), (9, 11, 16)])
+def test_a_coarse_axis_comes_back_as_by_nnunet(
+    shape: tuple[int, ...], transpose: tuple[int, ...] | None
+) -> None:
+    """nnU-Net resamples logits with order 1 in the slices and order 0 across them."""
+    affine = np.diag([0.7, 0.9, 4.0, 1.0])
+    data = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
+    spacing = np.array([1.2, 0.8, 3.0])
+    asked = spacing if transpose is None else spacing[list(transpose)]
+    preprocess = Preprocess(
+        spacing_mm=tuple(asked), order=3, separate_axis="auto", transpose=transpose
+    )
+    volume = preprocess(volume_from_tensor(data, affine=affine))
+    logits = logits_on(volume)
+    array = logits[0].double().numpy()
+    if transpose is not None:
+        array = np.transpose(array, (0, *(1 + np.argsort(transpose))))
+    expected = nnunet_resample(array, spacing, (0.7, 0.9, 4.0), order=1)
+    found = SourceGrid(logits, volume, labels(NUM))
+    probability = torch.from_numpy(expected).softmax(dim=0)
+    np.testing.assert_allclose(found.probability(["two"])[0], probability[2], atol=1e-6)
+    np.testing.assert_array_equal(found.label_map(), expected.argmax(axis=0))
 
 
 def test_large_integers_are_exact() -> None:
