@@ -108,3 +108,77 @@ def test_other_weights(lab: Lab) -> None:
     assert dice(lab, PROVED) > 0.999
     save_file(unet(3, seed=5).state_dict(), lab.folder / "w.safetensors")
     assert dice(lab, FAILED) < 0.98
+
+
+def in_a_frame() -> np.ndarray:
+    """An image with a wide margin of zeros about it, and some zeros within."""
+    array = np.zeros(SHAPE, np.float32)
+    inner = 50 + 10 * noise((13, 10, 8))
+    array[4:17, 5:15, 3:11] = np.where(inner > 55, inner, np.where(inner < 38, 0, inner))
+    return array
+
+
+def own_of_crop(lab: Lab, x: np.ndarray, *, whole: bool) -> np.ndarray:
+    """Crop to what is not 0, take the z-score there, predict, and put the labels back."""
+    box = tuple(slice(int(index.min()), int(index.max()) + 1) for index in np.nonzero(x))
+    part = x if whole else x[box]
+    labels = np.zeros(x.shape, np.uint8)
+    found = logits_of(lab, (part - part.mean()) / part.std()).argmax(0).numpy()
+    labels[... if whole else box] = found
+    return labels
+
+
+def test_a_missing_crop(lab: Lab) -> None:
+    x = in_a_frame()
+    save_image(lab.folder / "a.nii.gz", x)
+    save_own(lab, own_of_crop(lab, x, whole=False))
+    lab.keys["data"]["preprocess"] = {"crop": "foreground", "intensity": "zscore"}
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["data"]["preprocess"] = {"intensity": "zscore"}
+    assert dice(lab, FAILED) < 0.9
+    lab.keys["data"]["preprocess"] = {"crop": {"margin": 2}, "intensity": "zscore"}
+    assert dice(lab, FAILED) < 0.98
+
+
+def test_a_crop_too_many(lab: Lab) -> None:
+    x = in_a_frame()
+    save_image(lab.folder / "a.nii.gz", x)
+    save_own(lab, own_of_crop(lab, x, whole=True))
+    lab.keys["data"]["preprocess"] = {"intensity": "zscore"}
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["data"]["preprocess"] = {"crop": "foreground", "intensity": "zscore"}
+    assert dice(lab, FAILED) < 0.9
+
+
+def test_a_z_score_over_other_voxels(lab: Lab) -> None:
+    """BraTS: mean and standard deviation of the voxels that are not 0, which stay 0."""
+    x = in_a_frame()
+    save_image(lab.folder / "a.nii.gz", x)
+    inside = x != 0
+    scaled = np.where(inside, (x - x[inside].mean()) / x[inside].std(), 0)
+    save_own(lab, logits_of(lab, scaled).argmax(0).numpy())
+    lab.keys["data"]["preprocess"] = {"intensity": {"zscore": {"over": "nonzero"}}}
+    assert dice(lab, PROVED) > 0.999
+    for over in ("all", "above_mean"):
+        lab.keys["data"]["preprocess"] = {"intensity": {"zscore": {"over": over}}}
+        assert dice(lab, FAILED) < 0.95, over
+
+
+def test_another_order_of_axes(lab: Lab) -> None:
+    x = image()
+    turned = logits_of(lab, x.transpose(2, 0, 1)).argmax(0).numpy()
+    save_own(lab, turned.transpose(1, 2, 0))
+    lab.keys["data"]["preprocess"] = {"transpose": [2, 0, 1]}
+    assert dice(lab, PROVED) > 0.999
+    for preprocess in ({}, {"transpose": [0, 2, 1]}, {"transpose": [1, 2, 0]}):
+        lab.keys["data"]["preprocess"] = preprocess
+        assert dice(lab, FAILED) < 0.98, preprocess
+
+
+def test_a_flipped_axis(lab: Lab) -> None:
+    x = image()
+    save_own(lab, logits_of(lab, x[::-1].copy()).argmax(0).numpy()[::-1])
+    lab.keys["data"]["preprocess"] = {"orientation": "LAS"}
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["data"]["preprocess"] = {}
+    assert dice(lab, FAILED) < 0.98
