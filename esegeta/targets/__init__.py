@@ -24,7 +24,7 @@ from esegeta.targets.split import split_components
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.targets.unit import UnitTarget
 from esegeta.targets.voxels import QUANTITIES, Quantity, VoxelTarget
-from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
+from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice
 
 __all__ = [
     "DISTANCE_TOLERANCE_MM",
@@ -56,6 +56,7 @@ __all__ = [
     "WeightedSum",
     "dice_of",
     "distance_to",
+    "label_dice",
     "near_surface",
     "require_one_layer",
     "split_components",

@@ -16,7 +16,6 @@ from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
-    Labels,
     build_module_network,
     build_monai_network,
     convolution_signature,
@@ -185,7 +184,7 @@ def build_basis(
     network = network.to(place)
     reading, plan, num_outputs = probe_network(config, network)
     with blamed_on(config, "labels"):
-        labels = Labels(dict(keys.labels), keys.activation, num_outputs)
+        labels = keys.labels_over(num_outputs)
     with blamed_on(config, "data", "preprocess"):
         preprocess = _preprocess(keys.data.preprocess)
     cases = list_cases(config)

@@ -19,13 +19,11 @@ def predict_case(task: Task, desk: Desk) -> Content:
     """
     case = open_case(desk, task.data["case"])
     experiment = case.experiment
-    predictor, labels = experiment.predictor, experiment.predictor.labels
-    windows = predictor.windows(case.volume.batch)
+    windows = experiment.predictor.windows(case.volume.batch)
     desk.begin(f"{case.files.name}: prediction", windows=len(windows))
     files = PredictionFiles(experiment.root, case.files.name)
-    label_map = labels.label_map(case.scene.logits)[0]
     content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
-    save_prediction(files, label_map, case.volume, labels, content)
+    save_prediction(files, case.scene.segmentation, case.volume, content)
     return content
 
 

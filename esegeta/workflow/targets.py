@@ -178,7 +178,7 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
     if keys.label is None:
         return
     try:
-        labels.channel(keys.label)
+        labels.channels(keys.label)
     except TargetError as error:
         error.message = f"{place}: {error.message}"
         raise
