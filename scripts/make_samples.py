@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Build the sample volumes in data_samples/ from two published Python packages.
+"""Build the sample volumes in data_samples/: two from published Python packages, one drawn.
 
 Run without options to download the packages with pip and rebuild the samples, with
-`--from DIR` to use files that are already there, with `--readme` to rewrite only
-data_samples/README.md, or with `--check` to compare the shipped files with the sha256s
-written in that README.
+`--from DIR` to use files that are already there, with `--synthetic` to draw only the sample that
+needs none, with `--readme` to rewrite only data_samples/README.md, or with `--check` to compare
+the shipped files with the sha256s written in that README.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from synthetic_tumour import CHANNELS, SPACING_MM, draw_head
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data_samples"
 
@@ -118,11 +119,16 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   is larger than that of the other and of everything else. The template's grey matter also
   covers the deep nuclei and much of the brain stem. `*_slice.png` is one axial slice of each
   as a picture, for 2D.
+- `synthetic_tumour/`: **synthetic, drawn from ellipsoids by `scripts/synthetic_tumour.py`; no
+  patient and no MRI**. Four channels (`t1`, `t1ce`, `t2`, `flair`) and tumours of nested regions,
+  with the integers of BraTS: 1 necrosis, 2 oedema, 4 enhancing; the core is 1 and 4, the whole
+  tumour 1, 2 and 4.
 - `models/`: demonstration networks that **overfit the one volume they were trained on**,
-  `ct_torso/` (`ct_*`) or `mni_t1/` (`t1_*`); **not for clinical use**. The card beside each
+  `ct_torso/` (`ct_*`), `mni_t1/` (`t1_*`) or `synthetic_tumour/` (`tumour_*`, by
+  `scripts/train_region_model.py`); **not for clinical use**. The card beside each
   one tells how it was trained and what it reaches.
 
-Both volumes are stored in RAS orientation.
+All volumes are stored in RAS orientation.
 
 | File | Content | Source | Licence | Shape | Spacing (mm) | sha256 |
 |---|---|---|---|---|---|---|
@@ -131,6 +137,8 @@ Both volumes are stored in RAS orientation.
 # file: (content, source, licence)
 TSEG, NILEARN = "TotalSegmentator 2.18.0 sdist", "nilearn 0.14.1 wheel"
 TRAINED = "trained on `ct_torso/` by `scripts/train_demo_models.py`"
+DRAWN = "drawn by `scripts/synthetic_tumour.py`"
+TRAINED_TUMOUR = "trained on `synthetic_tumour/` by `scripts/train_region_model.py`"
 TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
     "ct_torso/ct_torso.nii.gz": ("CT, int16, HU", TSEG, "Apache-2.0"),
@@ -143,12 +151,23 @@ FILES = {
     "mni_t1/mni_t1_labels_slice.png": ("its labels 0-2, 8 bit", NILEARN, "MNI notice"),
     "mni_t1/LICENSE-nilearn": ("licence text", NILEARN, "BSD-3-Clause"),
     "mni_t1/NOTICE": ("origin, MNI notice, changes", "this project", "-"),
+    **{
+        f"synthetic_tumour/synthetic_tumour_{channel}.nii.gz": (
+            f"synthetic {channel}, uint8",
+            DRAWN,
+            "Apache-2.0",
+        )
+        for channel in CHANNELS
+    },
+    "synthetic_tumour/synthetic_tumour_labels.nii.gz": ("labels 0-4, uint8", DRAWN, "Apache-2.0"),
     "models/ct_unet3d.safetensors": ("3D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet3d.md": ("model card", TRAINED, "-"),
     "models/ct_unet2d.safetensors": ("2D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet2d.md": ("model card", TRAINED, "-"),
     "models/t1_unet2d.safetensors": ("2D U-Net weights", TRAINED_T1, "MNI notice, as its data"),
     "models/t1_unet2d.md": ("model card", TRAINED_T1, "-"),
+    "models/tumour_unet3d.safetensors": ("3D U-Net weights", TRAINED_TUMOUR, "Apache-2.0"),
+    "models/tumour_unet3d.md": ("model card", TRAINED_TUMOUR, "-"),
 }
 
 
@@ -294,6 +313,20 @@ def write_picture(path: Path, data: NDArray[np.uint8]) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(data[::-1, ::-1].T), str(path))
 
 
+def make_synthetic() -> None:
+    """Draw the synthetic sample, a file a channel, and its labels."""
+    images, labels = draw_head()
+    affine = np.diag([SPACING_MM] * 3 + [1.0])
+    affine[:3, 3] = [-SPACING_MM * (length - 1) / 2 for length in labels.shape]
+    target = SAMPLES / "synthetic_tumour"
+    for name, data in (*images.items(), ("labels", labels)):
+        image = nib.Nifti1Image(data, affine)
+        image.set_sform(affine, code="aligned")
+        image.set_qform(affine, code="aligned")
+        image.header.set_xyzt_units("mm")
+        write_nifti(target / f"synthetic_tumour_{name}.nii.gz", image)
+
+
 def write_readme() -> None:
     """Write data_samples/README.md with the sha256 of every file that is there."""
     lines = []
@@ -331,12 +364,15 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--from", dest="folder", type=Path, help="folder with both packages")
+    parser.add_argument("--synthetic", action="store_true", help="only draw the synthetic sample")
     parser.add_argument("--readme", action="store_true", help="only rewrite the README")
     parser.add_argument("--check", action="store_true", help="only check the shipped files")
     options = parser.parse_args()
     if options.check:
         return int(check() > 0)
     if not options.readme:
+        make_synthetic()
+    if not (options.readme or options.synthetic):
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.folder or Path(temporary)
             if options.folder is None:
