@@ -121,7 +121,7 @@ class SegmentationModel(Predictor):
             DataError: the truth holds integers, and none of the labels'.
         """
         if truth is not None:
-            foreign_integers(truth, self.labels, f"{volume.name}: truth")
+            foreign_integers(truth.long(), self.labels, f"{volume.name}: truth")
         return target.freeze(Scene(self, volume, truth))
 
 

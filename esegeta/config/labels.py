@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     Discriminator,
+    StrictFloat,
     StrictInt,
     Tag,
     field_validator,
@@ -44,16 +45,13 @@ def _one_form(value: Any) -> Any:
     """Tell names from integers among the keys; text that numbers something is an integer."""
     if not isinstance(value, dict):
         raise ValueError("give the name of each label integer, such as {1: liver}")
-    keys = {
-        key: int(key) if re.fullmatch(r"[-+]?[0-9]+", str(key)) else key
-        for key in value
-        if not isinstance(key, bool)
+    numbered = {
+        int(key) if re.fullmatch(r"[-+]?[0-9]+", str(key)) else key: item
+        for key, item in value.items()
     }
     with _as_value_error("labels"):
-        by_name = is_by_name(keys)
-    if by_name:
-        return value
-    return {keys.get(key, key): item for key, item in value.items()}
+        is_by_name(numbered)
+    return numbered
 
 
 ByInteger = dict[LabelInteger, str]
@@ -74,7 +72,7 @@ class PostprocessingKeys(Keys):
     """What happens to predicted masks: `true` is for all labels."""
 
     keep_largest: bool | list[str] = False
-    min_volume_ml: float | dict[str, float] | None = None
+    min_volume_ml: StrictFloat | dict[str, StrictFloat] | None = None
     fill_holes: bool | list[str] = False
 
 
@@ -85,7 +83,7 @@ class LabelKeys(Keys):
     labels: LabelsKey
     ignore_label: StrictInt | None = None
     region_order: list[StrictInt | str | dict[str, StrictInt]] | None = None
-    threshold: float | dict[str, float] | None = None
+    threshold: StrictFloat | dict[str, StrictFloat] | None = None
     postprocessing: PostprocessingKeys | None = None
 
     @field_validator("labels")

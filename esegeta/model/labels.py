@@ -383,6 +383,21 @@ class Labels:
             best = torch.where(here, logit, best)
         return result
 
+    def notes(self) -> list[str]:
+        """Return what to say of labels that might as well be painted as another integer."""
+        shared = [integer for own in self._integers.values() for integer in own]
+        notes = []
+        for integer, name in self.names.items():
+            own = [one for one in self._integers[name] if shared.count(one) == 1]
+            others = own[1:]
+            if others and integer == own[0] and self.order is not None:
+                notes.append(
+                    f"labels: of {', '.join(str(one) for one in own)}, "
+                    f'"{name}" is painted as {integer} in the predicted label map; '
+                    f"region_order: [{{{name}: {others[0]}}}, ...] would paint another"
+                )
+        return notes
+
     def describe(self) -> dict[str, Any]:
         """Return how masks and label map are made, as plain values for a sidecar."""
         order = "the most probable label" if self.order is None else list(self.order)

@@ -209,7 +209,7 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=notes,
+        notes=(*notes, *labels.notes()),
     )
 
 
