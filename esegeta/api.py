@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,14 @@ from esegeta.errors import ConfigError, DataError, GridError, TargetError, sugge
 from esegeta.model import (
     Activation,
     Labels,
+    LabelsGiven,
     convolution_signature,
     find_layer,
+    foreign_integers,
     load_weights,
     resolve_device,
 )
+from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
     Blend,
     Precision,
@@ -80,7 +83,7 @@ class SegmentationModel(Predictor):
         if resample not in RULES:
             raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
         logits = Scene(self, volume).logits
-        return SourceGrid(logits, volume, self.labels, RULES[resample]).label_map()
+        return SourceGrid(logits, volume, self.labels, RULES[resample]).label_map
 
     def compare(
         self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"
@@ -140,7 +143,7 @@ class SegmentationModel(Predictor):
             TargetError: the label, quantity or region is unknown; the nearest names are given.
         """
         if label is not None:
-            self.labels.channel(label)
+            self.labels.channels(label)
         elif of != "unit":
             raise TargetError("label: no label is given", hint='such as model.target("liver")')
         over = default_region(of) if over is None else over
@@ -181,7 +184,12 @@ class SegmentationModel(Predictor):
             target: to be fixed.
             volume: the image.
             truth: label map `*S` on the volume's grid, for targets that need it.
+
+        Raises:
+            DataError: the truth holds integers, and none of the labels'.
         """
+        if truth is not None:
+            foreign_integers(truth.long(), self.labels, f"{volume.name}: truth")
         return target.freeze(Scene(self, volume, truth))
 
 
@@ -189,10 +197,14 @@ def load_model(
     network: nn.Module,
     *,
     window: Sequence[int],
-    labels: Mapping[int, str],
+    labels: LabelsGiven,
     overlap: float = 0.5,
     blend: Blend = "gaussian",
     activation: Activation = "softmax",
+    region_order: Sequence[OrderEntry] | None = None,
+    ignore_label: int | None = None,
+    threshold: float | Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Any] | None = None,
     weights: str | Path | None = None,
     batch_size: int = 1,
     precision: Precision = "fp32",
@@ -205,10 +217,16 @@ def load_model(
     Args:
         network: from `B C *window` to logits.
         window: lengths of a window; two for a 2D network.
-        labels: name of each label integer.
+        labels: name of each label integer, or the integers of each name, such as
+            `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
         overlap: of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`.
         activation: `softmax` or `sigmoid`.
+        region_order: labels in the order in which they are painted, later ones win; or the
+            integers that they paint, as nnU-Net's `regions_class_order`.
+        ignore_label: integer of voxels of a truth whose label is unknown.
+        threshold: probability above which labels are predicted under sigmoid: one, or by label.
+        postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
         weights: safetensors or state dict to load first.
         batch_size: windows at a time.
         precision: fp32, bf16 or fp16.
@@ -224,7 +242,15 @@ def load_model(
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     num_outputs = count_outputs(network, plan.size, channels)
-    found = Labels(dict(labels), activation, num_outputs)
+    found = Labels.of(
+        labels,
+        activation,
+        num_outputs,
+        region_order=region_order,
+        ignore_label=ignore_label,
+        threshold=threshold,
+        postprocessing=postprocessing,
+    )
     return SegmentationModel(network, plan, found, batch_size, precision)
 
 

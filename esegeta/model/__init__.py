@@ -24,7 +24,13 @@ from esegeta.model.inspection import (
     list_layers,
     require_map,
 )
-from esegeta.model.labels import Activation, Labels
+from esegeta.model.label_maps import (
+    Segmentation,
+    foreign_integers,
+    foreign_note,
+    present_integers,
+)
+from esegeta.model.labels import Activation, Labels, LabelsGiven
 from esegeta.model.layers import find_layer, first_tensor
 from esegeta.model.network import (
     UnitNetwork,
@@ -32,6 +38,7 @@ from esegeta.model.network import (
     build_monai_network,
     convolution_signature,
 )
+from esegeta.model.postprocessing import Postprocessing, connected_components
 from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
 
 __all__ = [
@@ -39,13 +46,17 @@ __all__ = [
     "Activation",
     "Change",
     "Labels",
+    "LabelsGiven",
     "Layer",
+    "Postprocessing",
+    "Segmentation",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
     "check_units",
     "checkpoints_named",
+    "connected_components",
     "convolution_signature",
     "cut_at",
     "deepest_layer",
@@ -54,6 +65,8 @@ __all__ = [
     "find_listed",
     "find_unit_layers",
     "first_tensor",
+    "foreign_integers",
+    "foreign_note",
     "full_float32",
     "held_at",
     "held_still",
@@ -62,6 +75,7 @@ __all__ = [
     "load_weights",
     "network_sha256",
     "on_input",
+    "present_integers",
     "read_once",
     "read_state",
     "require_map",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
-from esegeta.model import Labels
+from esegeta.model import Labels, present_integers
 
-MOST_COUNTED = 1 << 20
 MOST_SHOWN = 12
 """How many integers a message lists."""
 
@@ -35,6 +32,9 @@ class Agreement:
 def agreement(labels: Labels, predicted: LabelMap, expected: LabelMap) -> list[Agreement]:
     """Return the agreement on each label but the background.
 
+    Both label maps are painted, so that of labels that overlap each voxel shows what was painted
+    last; another order of painting shows.
+
     Args:
         labels: whose regions are compared.
         predicted: label integers `*S`.
@@ -43,7 +43,7 @@ def agreement(labels: Labels, predicted: LabelMap, expected: LabelMap) -> list[A
     rows = []
     expected = expected.to(predicted.device)
     for name in labels.foreground:
-        ours, theirs = labels.truth(predicted, name), labels.truth(expected, name)
+        ours, theirs = labels.shown(predicted, name), labels.shown(expected, name)
         sizes = int(theirs.sum()), int(ours.sum())
         dice = 2 * int((ours & theirs).sum()) / sum(sizes) if any(sizes) else 1.0
         rows.append(Agreement(name, dice, *sizes))
@@ -57,23 +57,15 @@ def require_own_integers(labels: Labels, expected: LabelMap, where: str) -> None
         DataError: it holds integers that are neither 0, nor a label's, nor those of a channel
             without a name.
     """
-    known = set(labels.known_integers)
+    known = set(labels.known_integers) | set(labels.names)
     if labels.activation == "softmax":
         known |= set(range(labels.num_outputs))
-    foreign = [integer for integer in _present(expected) if integer not in known]
+    foreign = [integer for integer in present_integers(expected) if integer not in known]
     if foreign:
         shown = ", ".join(str(integer) for integer in foreign[:MOST_SHOWN])
         more = f" and {len(foreign) - MOST_SHOWN} more" if len(foreign) > MOST_SHOWN else ""
-        own = ", ".join(str(integer) for integer in labels.known_integers)
+        own = ", ".join(str(integer) for integer in sorted(known))
         raise DataError(
             f"{where}: the expected segmentation holds {shown}{more}; the labels are {own}",
             hint="`expected` is this model's own segmentation, with the integers of `labels`",
         )
-
-
-def _present(label_map: LabelMap) -> list[int]:
-    """Return the integers of a label map; counting is quicker than sorting where they are small."""
-    low, high = (int(extreme) for extreme in label_map.aminmax())
-    small = low >= 0 and high < MOST_COUNTED
-    found = label_map.flatten().bincount().nonzero() if small else torch.unique(label_map)
-    return [int(integer) for integer in found.flatten()]

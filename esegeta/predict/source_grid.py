@@ -15,7 +15,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -23,8 +24,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from esegeta.axes import LabelMap, Logits
-from esegeta.model import Labels
+from esegeta.axes import Field, LabelMap, Logits, Mask
+from esegeta.model import Labels, Segmentation
 from esegeta.volume import (
     Grid,
     Respace,
@@ -38,11 +39,14 @@ from esegeta.volume import (
 )
 
 Rule = Literal["logits", "probabilities", "labels"]
-Decide = Callable[[Logits], Tensor]
-"""From logits `1 L *S` to `1 K *S`: what is wanted of each voxel."""
+Decide = Callable[[Logits, slice], Tensor]
+"""From logits `1 L *S` to `1 K *S`, given the planes of the image that they lie on."""
 
 SLAB_VALUES = 1 << 23
 """How many interpolated logits are held at a time."""
+
+HELD_VALUES = 1 << 28
+"""How many masks of the image, in voxels, are held at a time."""
 
 ROUNDING = 1e-6
 """By how many slices the middle between two of them may be missed."""
@@ -66,33 +70,92 @@ class SourceGrid:
     labels: Labels
     rule: Rule = "logits"
 
+    @cached_property
     def label_map(self) -> LabelMap:
-        """Return label integers `*T`, 0 where the network saw nothing."""
-        return self.read(lambda logits: self.labels.label_map(logits)[:, None])[0]
+        """Label integers `*T`, 0 where the network saw nothing; after postprocessing."""
+        if self._is_decided_before:
+            return self._put_back(self._decided.label_map[None])[0]
+        refined = self._refined
+        if refined is None:
+            return self._read(lambda logits, _: self.labels.label_map(logits)[:, None])[0]
 
-    def probability(self, labels: Sequence[str | int]) -> Shaped[Tensor, "K *T"]:
-        """Return the probability of some labels in 0..1, float32, 0 where the network saw nothing.
+        def paint(logits: Logits, planes: slice) -> Tensor:
+            masks = {name: mask[planes] for name, mask in refined.items()}
+            return self.labels.label_map(logits, masks)[:, None]
+
+        return self._read(paint)[0]
+
+    def masks(self) -> Iterator[tuple[str, Mask]]:
+        """Yield where each label but the background is predicted, `*T`; after postprocessing."""
+        names, labels = self.labels.foreground, self.labels
+        if self._is_decided_before:
+            for name in names:
+                yield name, self._put_back(self._decided.mask(name)[None])[0]
+        elif self._refined is not None:
+            yield from self._refined.items()
+        elif not labels.may_overlap:
+            for name in names:
+                yield name, labels.shown(self.label_map, name)
+        else:
+            yield from self._predicted()
+
+    def probabilities(self, names: Sequence[str]) -> Iterator[tuple[str, Field]]:
+        """Yield the probability of labels in 0..1, float32, 0 where the network saw nothing.
 
         Under `rule: labels`, whose decision is not that of any interpolation, the probabilities
         are interpolated all the same.
         """
         rule: Rule = "logits" if self.rule == "logits" else "probabilities"
-        source = SourceGrid(self.logits, self.volume, self.labels, rule)
+        source = replace(self, rule=rule)
+        for group in self._groups(names):
 
-        def decide(logits: Logits) -> Tensor:
-            found = [self.labels.probability_of(logits, label) for label in labels]
-            return torch.stack(found, dim=1).float()
+            def decide(logits: Logits, _: slice, group: Sequence[str] = group) -> Tensor:
+                found = [self.labels.probability_of(logits, name) for name in group]
+                return torch.stack(found, dim=1).float()
 
-        return source.read(decide)
+            yield from zip(group, source._read(decide), strict=True)
 
-    def read(self, decide: Decide) -> Shaped[Tensor, "K *T"]:
-        """Return what is wanted of each voxel of the scan's grid, 0 where the network saw nothing.
+    def _predicted(self) -> Iterator[tuple[str, Mask]]:
+        """Yield where labels are predicted on the image's grid, before postprocessing."""
+        for group in self._groups(self.labels.foreground):
 
-        Args:
-            decide: acts on each voxel by itself; under `labels` it returns integers or masks.
-        """
-        if self.rule == "labels" or not is_interpolated(self.volume):
-            return on_source(decide(self.logits)[0], self.volume, resampling="nearest")
+            def decide(logits: Logits, _: slice, group: Sequence[str] = group) -> Tensor:
+                found = [self.labels.predicted(logits, name) for name in group]
+                return torch.stack(found, dim=1)
+
+            yield from zip(group, self._read(decide), strict=True)
+
+    @cached_property
+    def _refined(self) -> dict[str, Mask] | None:
+        """All masks after postprocessing on the image's grid; None where there is none."""
+        steps, ml = self.labels.postprocessing, self._onto.voxel_volume_ml
+        if not steps:
+            return None
+        exclusive = not self.labels.may_overlap
+        return steps.refine(dict(self._predicted()), voxel_ml=ml, exclusive=exclusive)
+
+    @cached_property
+    def _decided(self) -> Segmentation:
+        """The prediction decided on the network's grid."""
+        return Segmentation(self.labels, self.logits, self.volume.grid.voxel_volume_ml)
+
+    @cached_property
+    def _is_decided_before(self) -> bool:
+        """Whether the network's grid is where decisions are made: values only move, or must not."""
+        return self.rule == "labels" or not is_interpolated(self.volume)
+
+    def _put_back(self, found: Shaped[Tensor, "K *S"]) -> Shaped[Tensor, "K *T"]:
+        return on_source(found, self.volume, resampling="nearest")
+
+    def _groups(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        held = max(1, HELD_VALUES // math.prod(self._onto.shape))
+        for start in range(0, len(names), held):
+            yield names[start : start + held]
+
+    def _read(self, decide: Decide) -> Shaped[Tensor, "K *T"]:
+        """Return what is wanted of each voxel of the image, 0 where the network saw nothing."""
+        if not is_interpolated(self.volume):
+            return self._put_back(decide(self.logits, slice(None))[0])
         values, grid = reorient_like(self.logits[0], self.volume.grid, self._onto)
         values, grid = self._nearest_slices(values, grid)
         seen = seen_on_source(self.volume)
@@ -100,7 +163,7 @@ class SourceGrid:
         for planes, onto in self._slabs():
             box = _box_around(onto, grid)
             moved = self._interpolated(values[(slice(None), *box)], _cropped(grid, box), onto)
-            part = decide(moved[None])[0]
+            part = decide(moved[None], planes)[0]
             if seen is not None:
                 part = part.masked_fill(~seen[planes].to(part.device), 0)
             if found is None:

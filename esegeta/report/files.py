@@ -105,6 +105,22 @@ class PredictionFiles:
         """Label integers on the source's grid; written last."""
         return self._file("nii.gz")
 
+    def mask(self, label: str) -> Path:
+        """The mask of one label that may overlap others."""
+        return self._of_label(label, "mask")
+
+    def probability(self, label: str) -> Path:
+        """The probability of one label."""
+        return self._of_label(label, "probseg")
+
+    @property
+    def beside(self) -> list[Path]:
+        """The masks and probabilities of labels that are there, whichever labels they are of."""
+        folder, start = self.segmentation.parent, f"{self.case}_label-"
+        endings = ("_desc-prediction_mask.nii.gz", "_desc-prediction_probseg.nii.gz")
+        found = folder.glob("*.nii.gz")
+        return [p for p in found if p.name.startswith(start) and p.name.endswith(endings)]
+
     @property
     def table(self) -> Path:
         """Index, name and colour of each label."""
@@ -115,18 +131,15 @@ class PredictionFiles:
         """Where the segmentation comes from."""
         return self._file("json")
 
-    def probability(self, label: str) -> Path:
-        """The probability of one label on the source's grid."""
-        part = UNFIT_FOR_FILES.sub("-", label)
-        return self.root / self.case / f"{self.case}_label-{part}_desc-prediction_probseg.nii.gz"
-
-    def owns(self, name: str) -> bool:
-        """Tell whether a file of this name belongs to this prediction."""
-        start, end = f"{self.case}_label-", "_desc-prediction_probseg.nii.gz"
-        return name.startswith(start) and name.endswith(end)
-
     def _file(self, suffix: str) -> Path:
-        return self.root / self.case / f"{self.case}_desc-prediction_dseg.{suffix}"
+        return self._beside("", f"dseg.{suffix}")
+
+    def _of_label(self, label: str, suffix: str) -> Path:
+        part = UNFIT_FOR_FILES.sub("-", label).replace("#", "-")
+        return self._beside(f"_label-{part}", f"{suffix}.nii.gz")
+
+    def _beside(self, label: str, ending: str) -> Path:
+        return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
 NOT_OF_BIDS = (

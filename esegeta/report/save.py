@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from esegeta.explain import Attribution, RegionRow
 from esegeta.model import Labels
-from esegeta.predict import Rule
+from esegeta.predict import Rule, SourceGrid
 from esegeta.report.csv_tables import CurveRow
 from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
@@ -156,61 +156,64 @@ def remove_other_components(root: Path, case: str, target: str, names: Sequence[
 
 def save_prediction(
     files: PredictionFiles,
-    label_map: Tensor,
-    volume: Volume,
-    labels: Labels,
+    source: SourceGrid,
     provenance: Mapping[str, Any],
     *,
-    rule: Rule = "logits",
-    probabilities: Iterable[tuple[str, Tensor]] = (),
+    probabilities: Sequence[str] = (),
 ) -> None:
     """Write the predicted segmentation with its table of labels and its sidecar.
 
+    Where labels may overlap, each has a mask of its own beside the label map; volumes are those
+    of the masks.
+
     Args:
         files: where to.
-        label_map: label integers on the grid of the volume's source.
-        volume: the image.
-        labels: what the integers mean.
+        source: the prediction, on the grid of the image's file.
         provenance: joins the sidecar.
-        rule: how it came to that grid.
-        probabilities: of some labels, by name, on the grid of the volume's source.
+        probabilities: labels whose probabilities are written too.
     """
     remove_prediction(files)
+    labels, volume = source.labels, source.volume
+    _write_label_table(files.table, labels)
+    masks, volume_ml = {}, {}
+    for name, mask in source.masks():
+        volume_ml[name] = int(mask.sum()) * volume.source.grid.voxel_volume_ml
+        if labels.may_overlap:
+            masks[name] = files.mask(name)
+            write_source_labels(masks[name], mask.long(), volume.source)
+    for name, values in source.probabilities(probabilities):
+        write_source_map(files.probability(name), values, volume.source)
+    beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
+    write_json(
+        files.sidecar,
+        {
+            "description": "labels predicted by the network over all windows, blended",
+            "volume_ml": volume_ml,
+            "volumes": "of the voxels that are written, on the grid of the image",
+            "label_map": labels.describe(),
+            "resample": source.rule,
+            "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
+            "masks": {name: path.name for name, path in masks.items()},
+            "files": [path.name for path in beside],
+            **provenance,
+        },
+    )
+    write_source_labels(files.segmentation, source.label_map, volume.source)
+
+
+def _write_label_table(path: Path, labels: Labels) -> None:
     rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
     integers = [integer for integer in sorted(labels.names) if integer != 0]
     for place, integer in enumerate(integers):
         colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
         rows.append((str(integer), labels.names[integer], colour))
-    write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
-    voxel_ml = volume.source.grid.voxel_volume_ml
-    written = []
-    for name, values in probabilities:
-        write_source_map(files.probability(name), values, volume.source)
-        written.append(files.probability(name).name)
-    write_json(
-        files.sidecar,
-        {
-            "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": {
-                labels.names[integer]: int((label_map == integer).sum()) * voxel_ml
-                for integer in integers
-            },
-            "volumes": "of this file's voxels, on the grid of the image",
-            "resample": rule,
-            "grid": _grid_note(volume, RESAMPLINGS[rule]),
-            "files": written,
-            **provenance,
-        },
-    )
-    write_source_labels(files.segmentation, label_map, volume.source)
+    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def remove_prediction(files: PredictionFiles) -> None:
-    """Remove the segmentation of an earlier run, and the probabilities beside it."""
-    files.segmentation.unlink(missing_ok=True)
-    for path in files.segmentation.parent.glob("*"):
-        if files.owns(path.name):
-            path.unlink(missing_ok=True)
+    """Remove the segmentation of an earlier run, and the masks and probabilities beside it."""
+    for path in (files.segmentation, *files.beside):
+        path.unlink(missing_ok=True)
 
 
 def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from esegeta.config.schema import Config
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
-    Labels,
     build_module_network,
     build_monai_network,
     convolution_signature,
@@ -226,7 +225,7 @@ def build_basis(
     network = network.to(place)
     reading, plan, num_outputs = probe_network(config, network)
     with blamed_on(config, "labels"):
-        labels = Labels(dict(keys.labels), keys.activation, num_outputs)
+        labels = keys.labels_over(num_outputs)
     preprocess = build_preprocess(config, reading)
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
@@ -251,7 +250,7 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=notes,
+        notes=(*notes, *labels.notes()),
     )
 
 

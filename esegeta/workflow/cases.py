@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from esegeta.axes import LabelMap
 from esegeta.errors import DataError, EsegetaError
-from esegeta.explain import Atlas
-from esegeta.model import file_sha256
+from esegeta.explain import Atlas, OverlappingAtlas
+from esegeta.model import Labels, file_sha256, foreign_integers, foreign_note
 from esegeta.report import remove_other_components
 from esegeta.targets import Scene, Target
 from esegeta.volume import Case, Volume
@@ -65,16 +66,29 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
         volume, truth = experiment.read(files)
+        if truth is not None:
+            desk.note(*check_truth(truth, experiment.predictor.labels, files))
         volume = volume.to(experiment.device)
         return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
 
     return desk.once("case", read, depth=OF_CASE)
 
 
-def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas, ...] | None:
+def check_truth(truth: LabelMap, labels: Labels, case: Case) -> tuple[str, ...]:
+    """Return a note where a case's ground truth holds integers of no label beside some that are.
+
+    Raises:
+        DataError: it holds integers, and none of the labels'.
+    """
+    where = f"{case.name}: {case.label}"
+    foreign = foreign_integers(truth, labels, where)
+    return (foreign_note(foreign, where),) if foreign else ()
+
+
+def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas | OverlappingAtlas, ...] | None:
     """Return the regions of a case by which its maps are summed up; None where they are not."""
 
-    def load() -> tuple[Atlas, ...] | None:
+    def load() -> tuple[Atlas | OverlappingAtlas, ...] | None:
         plans = case.experiment.atlases
         if plans is None:
             return None

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esegeta.axes import LabelMap, Mask
 from esegeta.config import RunConfig, TargetKeys, blamed_on
 from esegeta.config.keys import fault_of_part
 from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError, TargetError, suggest
-from esegeta.explain import Atlas, Baseline, Explainer, Features
-from esegeta.model import Labels, file_sha256
+from esegeta.explain import OUTSIDE, Atlas, Baseline, Explainer, Features, OverlappingAtlas
+from esegeta.model import Labels, file_sha256, present_integers
 from esegeta.score import Score
 from esegeta.targets import (
     REGIONS,
@@ -37,6 +38,8 @@ from esegeta.targets import (
 )
 from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
 
+IGNORED = "ignored"
+"""The region of the voxels that a ground truth says nothing of."""
 NEEDS_TRUTH = ("label", "false_positive", "false_negative")
 
 
@@ -182,7 +185,7 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
     if keys.label is None:
         return
     try:
-        labels.channel(keys.label)
+        labels.channels(keys.label)
     except TargetError as error:
         error.message = f"{place}: {error.message}"
         raise
@@ -228,17 +231,45 @@ class AtlasPlan:
             "sha256": file_sha256(path) if path is not None and path.is_file() else None,
         }
 
-    def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas:
+    def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas | OverlappingAtlas:
         """Return the regions on the scene's grid."""
         if self.source == "prediction":
-            integers = scene.labels.label_map(scene.logits)[0]
+            if not scene.labels.are_integers:
+                return OverlappingAtlas(self.name, _predicted_regions(scene))
+            integers = scene.segmentation.label_map
         elif self.source == "label":
             integers = scene.require_truth(f"aggregate: {self.name}")
+            if not scene.labels.are_integers:
+                return OverlappingAtlas(self.name, _true_regions(scene.labels, integers))
         else:
             path = self.file(case)
             assert path is not None
             integers = read_label_map(path, scene.volume, preprocess)
         return Atlas(self.name, integers.to(scene.volume.data.device), self.names)
+
+
+def _predicted_regions(scene: Scene) -> dict[str, Mask]:
+    """Return the mask of each label, and of what is in none."""
+    labels = scene.labels
+    return _with_outside({name: scene.predicted(name) for name in labels.foreground})
+
+
+def _true_regions(labels: Labels, truth: LabelMap) -> dict[str, Mask]:
+    """Return where a ground truth holds each label, what is no label's, and what is in none."""
+    masks = {name: labels.truth(truth, name) for name in labels.foreground}
+    for integer in present_integers(truth):
+        if integer not in labels.known_integers:
+            masks[str(integer)] = truth == integer
+    if labels.ignore_label is not None:
+        masks[IGNORED] = ~labels.valid(truth)
+    return _with_outside(masks)
+
+
+def _with_outside(masks: dict[str, Mask]) -> dict[str, Mask]:
+    found = torch.zeros_like(next(iter(masks.values())))
+    for mask in masks.values():
+        found |= mask
+    return {OUTSIDE: ~found, **masks}
 
 
 def plan_atlases(
@@ -261,6 +292,8 @@ def plan_atlases(
     plans = []
     for name, source in keys.atlases.items():
         own = {integer: text for integer, text in labels.names.items() if integer != 0}
+        if source == "label" and labels.ignore_label is not None:
+            own[labels.ignore_label] = IGNORED
         names = own if source in OWN_LABELS else keys.names.get(name, {})
         plan = AtlasPlan(name, source, names, config)
         with blamed_on(config, "aggregate", "atlases", name):

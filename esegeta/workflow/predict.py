@@ -6,12 +6,9 @@ has finished.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-
-from torch import Tensor
 
 from esegeta.errors import EsegetaError
 from esegeta.predict import Agreement, SourceGrid, agreement
@@ -39,8 +36,6 @@ from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, S
 
 COMMAND = "predict"
 JOURNAL = ".predict.journal.jsonl"
-HELD_PROBABILITIES = 1 << 28
-"""How many probabilities on the scan's grid are held at a time."""
 
 
 def run_predictions(
@@ -128,46 +123,29 @@ def predict_case(task: Task, desk: Desk) -> Content:
     """
     case = open_case(desk, task.data["case"])
     experiment = case.experiment
-    predictor, labels = experiment.predictor, experiment.predictor.labels
+    predictor = experiment.predictor
     windows = predictor.windows(case.volume.batch)
     desk.begin(f"{case.files.name}: prediction", [task], windows=len(windows))
     rule = experiment.config.keys.prediction.resample
-    source = SourceGrid(case.scene.logits, case.volume, labels, rule)
-    label_map = source.label_map()
+    source = SourceGrid(case.scene.logits, case.volume, predictor.labels, rule)
     content = {
         **provenance(experiment, {**task.data["inputs"], **task.data["expected"]}),
         "fingerprint": task.key,
-        **_compared(case, label_map, task.data["expected"]),
+        **_compared(case, source, task.data["expected"]),
     }
-    save_prediction(
-        PredictionFiles(experiment.root, case.files.name),
-        label_map,
-        case.volume,
-        labels,
-        content,
-        rule=rule,
-        probabilities=_probabilities(source, task.data["probabilities"]),
-    )
+    files = PredictionFiles(experiment.root, case.files.name)
+    save_prediction(files, source, content, probabilities=task.data["probabilities"])
     return content
 
 
 PREDICTION = Kind(predict_case)
 
 
-def _probabilities(source: SourceGrid, labels: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the probabilities of labels, as many of them at a time as memory is set aside for."""
-    num_voxels = math.prod(source.volume.source.grid.shape)
-    held = max(1, HELD_PROBABILITIES // num_voxels)
-    for start in range(0, len(labels), held):
-        group = labels[start : start + held]
-        yield from zip(group, source.probability(group), strict=True)
-
-
-def _compared(case: OpenCase, label_map: Tensor, expected: Content) -> Content:
+def _compared(case: OpenCase, source: SourceGrid, expected: Content) -> Content:
     """Return what the sidecar says of the labels, and of how well they are those expected."""
-    labels = case.experiment.predictor.labels
+    labels, label_map = source.labels, source.label_map
     if case.files.expected is None:
-        sizes = {name: int(labels.truth(label_map, name).sum()) for name in labels.foreground}
+        sizes = {name: int(labels.shown(label_map, name).sum()) for name in labels.foreground}
         rows = [{"label": name, "num_voxels_predicted": size} for name, size in sizes.items()]
         return {"labels": rows, "expected": None, "warnings": []}
     # It lies on the grid of the image's file, where the prediction is written.

@@ -1,5 +1,6 @@
 """The prediction on the scan's grid equals MONAI's Invertd and nnU-Net's order-1 resampling."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Activationsd, AsDiscreted, Compose, Invertd, Orientationd, Spacingd
+from scipy import ndimage
 from skimage.transform import resize
 from torch import Tensor
 
-from esegeta.model import Labels
+from esegeta.model import Labels, Postprocessing
 from esegeta.predict import SourceGrid
 from esegeta.predict import source_grid as module
 from esegeta.volume import (
@@ -46,6 +48,13 @@ def logits_on(volume: Volume, count: int = NUM, seed: int = 1) -> Tensor:
     return 3 * torch.randn((1, count, *volume.grid.shape), generator=generator)
 
 
+def probability_of(source: SourceGrid, names: list[str]) -> Tensor:
+    """Stack what is yielded."""
+    found = list(source.probabilities(names))
+    assert [name for name, _ in found] == names
+    return torch.stack([values for _, values in found])
+
+
 def inverted(volume: Volume, values: Tensor) -> Tensor:
     """Put `L *S` back on the source's grid by MONAI's own Invertd."""
     source = volume.source.grid
@@ -70,11 +79,11 @@ def test_probabilities_are_those_of_monais_bundles(ndim: int) -> None:
     source = SourceGrid(logits, volume, labels(NUM), "probabilities")
     activated = Activationsd("pred", softmax=True)({"pred": logits[0]})["pred"]
     expected = inverted(volume, activated)
-    found = source.probability(["one", "two", "three"])
+    found = probability_of(source, ["one", "two", "three"])
     np.testing.assert_allclose(found, expected[1:], atol=1e-6)
     decided = AsDiscreted("pred", argmax=True)({"pred": expected})["pred"][0]
-    assert torch.equal(source.label_map(), decided.long())
-    assert not torch.equal(source.label_map(), SourceGrid(logits, volume, labels(NUM)).label_map())
+    assert torch.equal(source.label_map, decided.long())
+    assert not torch.equal(source.label_map, SourceGrid(logits, volume, labels(NUM)).label_map)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -83,9 +92,9 @@ def test_logits_are_inverted_and_then_decided(ndim: int) -> None:
     logits = logits_on(volume)
     source = SourceGrid(logits, volume, labels(NUM), "logits")
     expected = inverted(volume, logits[0])
-    assert torch.equal(source.label_map(), expected.argmax(dim=0))
+    assert torch.equal(source.label_map, expected.argmax(dim=0))
     probability = expected.softmax(dim=0)
-    found = source.probability(["three", "one"])
+    found = probability_of(source, ["three", "one"])
     np.testing.assert_allclose(found, probability[[3, 1]], atol=1e-6)
 
 
@@ -98,7 +107,7 @@ def test_sigmoid_labels_by_either_rule() -> None:
         ("probabilities", inverted(volume, logits[0].sigmoid())),
     ):
         expected = torch.where(channels.amax(0) > 0.5, channels.argmax(0) + 1, 0)
-        found = SourceGrid(logits, volume, known, rule).label_map()
+        found = SourceGrid(logits, volume, known, rule).label_map
         assert torch.equal(found, expected), rule
 
 
@@ -108,9 +117,9 @@ def test_certain_probabilities_stay_certain() -> None:
     logits = torch.full((1, 2, *volume.grid.shape), 80.0)
     logits[:, 1] = -800.0
     found = SourceGrid(logits, volume, labels(2, "sigmoid"), "probabilities")
-    assert bool((found.label_map() == 1).all())
+    assert bool((found.label_map == 1).all())
     torch.testing.assert_close(
-        found.probability(["one", "two"])[:, 0, 0, 0], torch.tensor([1.0, 0])
+        probability_of(found, ["one", "two"])[:, 0, 0, 0], torch.tensor([1.0, 0])
     )
 
 
@@ -129,8 +138,8 @@ def test_extents_that_are_one_are_resized_as_by_nnunet() -> None:
     )
     found = SourceGrid(logits, volume, labels(NUM))
     probability = torch.from_numpy(expected).softmax(dim=0)
-    np.testing.assert_allclose(found.probability(["two"])[0], probability[2], atol=1e-6)
-    np.testing.assert_array_equal(found.label_map(), expected.argmax(axis=0))
+    np.testing.assert_allclose(probability_of(found, ["two"])[0], probability[2], atol=1e-6)
+    np.testing.assert_array_equal(found.label_map, expected.argmax(axis=0))
 
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
@@ -138,10 +147,13 @@ def test_extents_that_are_one_are_resized_as_by_nnunet() -> None:
 def test_slabs_make_no_difference(rule: Any, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     volume = moved_case(3)
     source = SourceGrid(logits_on(volume), volume, labels(NUM), rule)
-    whole, probability = source.label_map(), source.probability(["one"])
+    names = ["one", "three"]
+    whole, probability = source.label_map, probability_of(source, names)
     monkeypatch.setattr(module, "SLAB_VALUES", values)
-    assert torch.equal(source.label_map(), whole)
-    torch.testing.assert_close(source.probability(["one"]), probability, rtol=0, atol=1e-6)
+    monkeypatch.setattr(module, "HELD_VALUES", values)
+    again = SourceGrid(source.logits, volume, labels(NUM), rule)
+    assert torch.equal(again.label_map, whole)
+    torch.testing.assert_close(probability_of(again, names), probability, rtol=0, atol=1e-6)
 
 
 def test_labels_are_those_of_the_nearest_voxel(tmp_path: Path) -> None:
@@ -150,7 +162,7 @@ def test_labels_are_those_of_the_nearest_voxel(tmp_path: Path) -> None:
     known = labels(NUM)
     path = tmp_path / "nearest.nii.gz"
     write_label_map(path, known.label_map(logits)[0], volume)
-    found = SourceGrid(logits, volume, known, "labels").label_map()
+    found = SourceGrid(logits, volume, known, "labels").label_map
     np.testing.assert_array_equal(found, voxels(path))
 
 
@@ -162,7 +174,7 @@ def test_grids_that_differ_by_turns_leave_the_decision_alone(rule: Any) -> None:
     source = SourceGrid(logits, volume, labels(NUM), rule)
     # R is the last axis there, turned to L; A the second, turned to P; S the first.
     turned = logits.argmax(dim=1)[0].permute(2, 1, 0).flip((0, 1))
-    assert torch.equal(source.label_map(), turned)
+    assert torch.equal(source.label_map, turned)
 
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
@@ -177,8 +189,8 @@ def test_what_the_network_never_saw_is_background(
     logits = torch.zeros((1, 2, *volume.grid.shape))
     logits[:, 1] = 5.0
     source = SourceGrid(logits, volume, labels(2), rule)
-    assert torch.equal(source.label_map(), data[0].long())
-    probability = source.probability(["one"])[0]
+    assert torch.equal(source.label_map, data[0].long())
+    probability = probability_of(source, ["one"])[0]
     np.testing.assert_allclose(probability, data[0] * torch.tensor(5.0).sigmoid(), atol=1e-6)
 
 
@@ -203,12 +215,72 @@ def test_a_coarse_axis_comes_back_as_by_nnunet(
     expected = nnunet_resample(array, spacing, (0.7, 0.9, 4.0), order=1)
     found = SourceGrid(logits, volume, labels(NUM))
     probability = torch.from_numpy(expected).softmax(dim=0)
-    np.testing.assert_allclose(found.probability(["two"])[0], probability[2], atol=1e-6)
-    np.testing.assert_array_equal(found.label_map(), expected.argmax(axis=0))
+    np.testing.assert_allclose(probability_of(found, ["two"])[0], probability[2], atol=1e-6)
+    np.testing.assert_array_equal(found.label_map, expected.argmax(axis=0))
 
 
 def test_large_integers_are_exact() -> None:
     volume = moved_case(3)
     known = Labels({312782546: "left", 312782550: "right"}, "softmax", 3)
-    found = SourceGrid(logits_on(volume, 3), volume, known, "labels").label_map()
+    found = SourceGrid(logits_on(volume, 3), volume, known, "labels").label_map
     assert set(found.unique().tolist()) == {0, 312782546, 312782550}
+
+
+REGIONS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
+
+
+@pytest.mark.parametrize("rule", ["logits", "probabilities"])
+def test_each_label_that_may_overlap_has_a_mask_of_its_own(rule: Any) -> None:
+    volume = moved_case(3)
+    logits = logits_on(volume, 3)
+    known = Labels.of(REGIONS, "sigmoid", 3, threshold={"core": 0.7})
+    source = SourceGrid(logits, volume, known, rule)
+    on_file = inverted(volume, logits[0] if rule == "logits" else logits[0].sigmoid())
+    probability = on_file.sigmoid() if rule == "logits" else on_file
+    expected = {
+        name: values > level
+        for name, values, level in zip(REGIONS, probability, (0.5, 0.7, 0.5), strict=True)
+    }
+    found = dict(source.masks())
+    assert list(found) == list(REGIONS)
+    for name, mask in found.items():
+        assert torch.equal(mask, expected[name]), name
+    painted = torch.zeros(on_file.shape[1:], dtype=torch.long)
+    for name, integer in (("whole", 2), ("core", 1), ("enhancing", 4)):
+        painted[expected[name]] = integer
+    assert torch.equal(source.label_map, painted)
+
+
+def test_masks_of_labels_that_exclude_each_other_are_those_of_the_label_map() -> None:
+    volume = moved_case(3)
+    source = SourceGrid(logits_on(volume), volume, labels(NUM))
+    for place, (_, mask) in enumerate(source.masks(), start=1):
+        assert torch.equal(mask, source.label_map == place)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_postprocessing_is_done_on_the_grid_of_the_image(activation: Any) -> None:
+    volume = moved_case(3)
+    logits = logits_on(volume, 3)
+    names = {1: "one", 2: "two"}
+    plain = Labels(names, activation, 3) if activation == "softmax" else None
+    plain = plain or Labels({**names, 3: "three"}, activation, 3)
+    largest = replace(plain, postprocessing=Postprocessing(keep_largest=("one",)))
+    before = dict(SourceGrid(logits, volume, plain).masks())
+    source = SourceGrid(logits, volume, largest)
+    after = dict(source.masks())
+    numbered, count = ndimage.label(before["one"].numpy(), np.ones((3, 3, 3)))
+    assert count > 1
+    sizes = np.bincount(numbered.ravel())[1:]
+    np.testing.assert_array_equal(after["one"], numbered == 1 + sizes.argmax())
+    assert torch.equal(after["two"], before["two"])
+    shown = source.label_map == 1
+    assert not bool((shown & ~after["one"]).any())
+    if activation == "softmax":
+        assert torch.equal(shown, after["one"])
+        assert torch.equal(source.label_map == 2, before["two"])
+    else:  # the most probable of the labels that are left
+        order = inverted(volume, logits[0])
+        first = after["one"] & ~(before["two"] & (order[1] > order[0]))
+        first &= ~(before["three"] & (order[2] > order[0]))
+        assert torch.equal(shown, first)
