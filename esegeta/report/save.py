@@ -190,7 +190,7 @@ def save_prediction(
             "description": "labels predicted by the network over all windows, blended",
             "volume_ml": volume_ml,
             "volumes": "of the voxels that are written, on the grid of the image",
-            "label_map": labels.describe(),
+            "labels": labels.describe(),
             "resample": source.rule,
             "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
             "masks": {name: path.name for name, path in masks.items()},

@@ -147,14 +147,14 @@ def _compared(case: OpenCase, source: SourceGrid, expected: Content) -> Content:
     if case.files.expected is None:
         sizes = {name: int(labels.shown(label_map, name).sum()) for name in labels.foreground}
         rows = [{"label": name, "num_voxels_predicted": size} for name, size in sizes.items()]
-        return {"labels": rows, "expected": None, "warnings": []}
+        return {"agreement": rows, "expected": None, "warnings": []}
     # It lies on the grid of the image's file, where the prediction is written.
     theirs = read_source_labels(case.files.expected, case.files.name, case.volume.source)
     found = agreement(labels, label_map, theirs)
     least = case.experiment.config.keys.least_dice
     ((path, sha256),) = expected.items()
     return {
-        "labels": [vars(row) for row in found],
+        "agreement": [vars(row) for row in found],
         "dice": {row.label: row.dice for row in found},
         "expected": {"file": path, "sha256": sha256, "expected_dice": least},
         "warnings": disagreement(found, case.files.expected.name, least),

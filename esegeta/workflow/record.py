@@ -143,7 +143,7 @@ def prediction_rows(results: Sequence[Ended]) -> list[PredictionRow]:
             row["num_voxels_predicted"],
         )
         for ended in results
-        for row in ended.content.get("labels", ())
+        for row in ended.content.get("agreement", ())
     ]
 
 

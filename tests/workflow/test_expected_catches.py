@@ -13,7 +13,9 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import sliding_window_inference
 from monai.transforms import Compose, Invertd, Spacingd
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from scipy import ndimage
+from torch import nn
 
 from tests.builders import unet
 from tests.experiments import WINDOW, Lab, noise, save_image, unet_lab
@@ -45,12 +47,11 @@ def image() -> np.ndarray:
     return array.astype(np.float32)
 
 
-def logits_of(lab: Lab, x: np.ndarray) -> torch.Tensor:
+def logits_of(lab: Lab, x: np.ndarray, network: nn.Module | None = None) -> torch.Tensor:
     """Run the network as MONAI does, without esegeta."""
-    from safetensors.torch import load_file
-
-    network = unet(3)
-    network.load_state_dict(load_file(lab.folder / "w.safetensors"))
+    if network is None:
+        network = unet(3)
+        network.load_state_dict(load_file(lab.folder / "w.safetensors"))
     with torch.no_grad():
         return sliding_window_inference(
             torch.from_numpy(x).float()[None, None],
@@ -182,3 +183,36 @@ def test_a_flipped_axis(lab: Lab) -> None:
     assert dice(lab, PROVED) > 0.999
     lab.keys["data"]["preprocess"] = {}
     assert dice(lab, FAILED) < 0.98
+
+
+@pytest.mark.parametrize("steps", [{}, {"keep_largest": True}], ids=["plain", "largest"])
+def test_another_order_of_regions(steps: dict[str, object], lab: Lab) -> None:
+    """nnU-Net's regions: each channel above 1/2 is painted over the one before it."""
+    network = unet(3, out_channels=3, seed=4)
+    save_file(network.state_dict(), lab.folder / "w.safetensors")
+    lab.keys["model"]["args"]["out_channels"] = 3
+    lab.keys["activation"] = "sigmoid"
+    lab.keys["labels"] = {"whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+    lab.keys["region_order"] = [1, 2, 3]
+    lab.keys["data"]["preprocess"] = {"intensity": "zscore"}
+    x = image()
+    logits = logits_of(lab, (x - x.mean()) / x.std(), network=network)
+    own = np.zeros(SHAPE, np.uint8)
+    for integer, logit in enumerate(logits, start=1):
+        mask = logit.numpy() > 0
+        if steps:
+            numbered, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+            mask = numbered == 1 + np.bincount(numbered.ravel())[1:].argmax()
+        own[mask] = integer
+    assert set(np.unique(own)) == {0, 1, 2, 3}
+    save_own(lab, own)
+    if steps:
+        assert dice(lab, PROVED) < 0.999  # specks are few voxels
+        lab.keys["postprocessing"] = steps
+    assert dice(lab, PROVED) == 1.0
+    lab.keys["region_order"] = ["enhancing", "core", "whole"]
+    assert dice(lab, FAILED) < 0.9
+    del lab.keys["region_order"]  # the larger ones first, which is nnU-Net's here
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["labels"] = {"core": [2, 3], "whole": [1, 2, 3], "enhancing": 3}
+    assert dice(lab, FAILED) < 0.9
