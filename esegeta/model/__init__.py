@@ -27,15 +27,25 @@ from esegeta.model.inspection import (
 from esegeta.model.labels import Activation, Labels
 from esegeta.model.layers import find_layer, first_tensor
 from esegeta.model.network import (
+    COMPILED_NOTE,
     build_module_network,
     build_monai_network,
     convolution_signature,
+    is_compiled,
+    require_packages,
+    without_wrappers,
 )
 from esegeta.model.unit import UnitNetwork
-from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
+from esegeta.model.weights import (
+    file_sha256,
+    load_weights,
+    network_sha256,
+    read_state,
+)
 
 __all__ = [
     "ALL_LAYERS",
+    "COMPILED_NOTE",
     "Activation",
     "Change",
     "Labels",
@@ -58,6 +68,7 @@ __all__ = [
     "held_at",
     "held_still",
     "inside_checkpoint",
+    "is_compiled",
     "list_layers",
     "load_weights",
     "network_sha256",
@@ -65,9 +76,11 @@ __all__ = [
     "read_once",
     "read_state",
     "require_map",
+    "require_packages",
     "resolve_device",
     "run_up_to",
     "seeded",
     "switched_off",
     "tap",
+    "without_wrappers",
 ]
