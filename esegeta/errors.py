@@ -9,6 +9,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     │   └── GridError       two images that do not lie on the same grid
     ├── ModelError          a network that cannot be built or run
     │   ├── WeightsError    weights that are missing, foreign or unsafe
+    │   │   └── WeightsKeyError    ... or not under the key that was given
     │   ├── LayerError      a layer that the network does not have
     │   └── WindowError     a window that the network cannot take
     ├── TargetError         a target that cannot be formed
@@ -60,6 +61,10 @@ class ModelError(EsegetaError):
 
 class WeightsError(ModelError):
     """Weights are missing, do not fit, or are more than plain tensors."""
+
+
+class WeightsKeyError(WeightsError):
+    """A file of weights holds nothing under the key that was given."""
 
 
 class LayerError(ModelError):

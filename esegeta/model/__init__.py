@@ -37,6 +37,7 @@ from esegeta.model.network import (
 )
 from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import (
+    LoadedWeights,
     file_sha256,
     load_weights,
     network_sha256,
@@ -50,6 +51,7 @@ __all__ = [
     "Change",
     "Labels",
     "Layer",
+    "LoadedWeights",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
