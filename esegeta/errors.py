@@ -11,6 +11,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     │   ├── WeightsError    weights that are missing, foreign or unsafe
     │   │   └── WeightsKeyError    ... or not under the key that was given
     │   ├── LayerError      a layer that the network does not have
+    │   ├── OutputChoiceError   an output that the network does not return
     │   └── WindowError     a window that the network cannot take
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
@@ -69,6 +70,10 @@ class WeightsKeyError(WeightsError):
 
 class LayerError(ModelError):
     """A layer that was named does not exist in the network."""
+
+
+class OutputChoiceError(ModelError):
+    """An output that was chosen is not among those that the network returns."""
 
 
 class WindowError(ModelError):

@@ -25,7 +25,7 @@ from esegeta.model.inspection import (
     require_map,
 )
 from esegeta.model.labels import Activation, Labels
-from esegeta.model.layers import find_layer, first_tensor
+from esegeta.model.layers import find_layer
 from esegeta.model.network import (
     COMPILED_NOTE,
     build_module_network,
@@ -35,6 +35,7 @@ from esegeta.model.network import (
     require_packages,
     without_wrappers,
 )
+from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.unit import UnitNetwork
 from esegeta.model.weights import (
     LoadedWeights,
@@ -47,11 +48,13 @@ from esegeta.model.weights import (
 __all__ = [
     "ALL_LAYERS",
     "COMPILED_NOTE",
+    "FIRST",
     "Activation",
     "Change",
     "Labels",
     "Layer",
     "LoadedWeights",
+    "OutputChoice",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
