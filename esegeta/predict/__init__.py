@@ -4,7 +4,8 @@ from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSu
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
 from esegeta.predict.predictor import Precision, Predictor, require_graph
-from esegeta.predict.probe import count_outputs, empty_window
+from esegeta.predict.probabilities import probabilities_in
+from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.readings import OUTPUT, read_windows
 from esegeta.predict.unit_maps import UnitMaps, Units, blend_units, read_layers
@@ -22,6 +23,7 @@ __all__ = [
     "Positions",
     "Precision",
     "Predictor",
+    "Probe",
     "Pullback",
     "Term",
     "UnitMaps",
@@ -36,6 +38,8 @@ __all__ = [
     "count_outputs",
     "empty_window",
     "inner",
+    "probabilities_in",
+    "probe_output",
     "read_layers",
     "read_windows",
     "require_graph",
