@@ -14,14 +14,18 @@ from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
 from esegeta.errors import ConfigError, DataError, GridError, TargetError, suggest
 from esegeta.model import (
+    COMPILED_NOTE,
     Activation,
     Labels,
     LabelsGiven,
+    OutputChoice,
     convolution_signature,
     find_layer,
     foreign_integers,
+    is_compiled,
     load_weights,
     resolve_device,
+    without_wrappers,
 )
 from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
@@ -32,7 +36,9 @@ from esegeta.predict import (
     SourceGrid,
     WindowPlan,
     agreement,
-    count_outputs,
+    empty_window,
+    probabilities_in,
+    probe_output,
     require_own_integers,
 )
 from esegeta.targets import (
@@ -64,7 +70,13 @@ MASKS = {"frozen": False, "live": True}
 
 @dataclass(frozen=True, eq=False)
 class SegmentationModel(Predictor):
-    """A predictor that makes targets of its own labels; explainers take it as their model."""
+    """A predictor that makes targets of its own labels; explainers take it as their model.
+
+    Args:
+        notes: what the user should know of network, weights and outputs.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def predict(self, volume: Volume, *, resample: str = "logits") -> LabelMap:
         """Return the label map of an image, `*T` on the grid of its file.
@@ -206,6 +218,8 @@ def load_model(
     threshold: float | Mapping[str, float] | None = None,
     postprocessing: Mapping[str, Any] | None = None,
     weights: str | Path | None = None,
+    weights_key: str | None = None,
+    output: int | str | None = None,
     batch_size: int = 1,
     precision: Precision = "fp32",
     device: str = "auto",
@@ -215,7 +229,7 @@ def load_model(
     """Wrap any segmentation network for explanation.
 
     Args:
-        network: from `B C *window` to logits.
+        network: from `B C *window` to logits; that inside a compiled or data parallel one.
         window: lengths of a window; two for a 2D network.
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
@@ -227,31 +241,47 @@ def load_model(
         ignore_label: integer of voxels of a truth whose label is unknown.
         threshold: probability above which labels are predicted under sigmoid: one, or by label.
         postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
-        weights: safetensors or state dict to load first.
+        weights: safetensors or checkpoint to load first.
+        weights_key: where in the checkpoint they lie, such as `ema.state`.
+        output: index, key or attribute of the logits, where the network returns several tensors.
         batch_size: windows at a time.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
     """
+    notes = [COMPILED_NOTE] if is_compiled(network) else []
+    network = without_wrappers(network)
     if weights is not None:
-        load_weights(network, Path(weights))
+        notes += load_weights(network, Path(weights), key=weights_key).notes
     place = resolve_device(device)
     network = network.to(place)
     plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
-    num_outputs = count_outputs(network, plan.size, channels)
+    chosen = OutputChoice(output)
+    probe = probe_output(network, plan.size, channels, output=chosen)
     found = Labels.of(
         labels,
         activation,
-        num_outputs,
+        probe.num_outputs,
         region_order=region_order,
         ignore_label=ignore_label,
         threshold=threshold,
         postprocessing=postprocessing,
     )
-    return SegmentationModel(network, plan, found, batch_size, precision)
+    predictor = Predictor(network, plan, found, output=chosen)
+    empty = empty_window(network, plan.size, channels)
+    notes += [probe.note, probabilities_in(predictor, empty, probe.logits)]
+    return SegmentationModel(
+        network,
+        plan,
+        found,
+        batch_size,
+        precision,
+        output=chosen,
+        notes=tuple(note for note in notes if note),
+    )
 
 
 def save_label_map(path: str | Path, label_map: LabelMap, volume: Volume) -> None:

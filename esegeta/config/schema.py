@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys
+from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
 from esegeta.config.preprocess import PreprocessKeys
 from esegeta.config.targets import TargetKeys
@@ -50,28 +51,6 @@ class AggregateKeys(Keys):
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
         return value
-
-
-class ModelKeys(Keys):
-    """The network and its weights."""
-
-    kind: Literal["monai", "module"]
-    network: str | None = None
-    class_path: str | None = Field(default=None, alias="class")
-    args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-
-    @model_validator(mode="after")
-    def _named(self) -> ModelKeys:
-        if self.kind == "monai" and self.network is None:
-            raise ValueError("kind: monai needs `network`, a class of monai.networks.nets")
-        if self.kind == "module" and self.class_path is None:
-            raise ValueError('kind: module needs `class`, as "package.module:Class"')
-        if self.kind == "monai" and self.class_path is not None:
-            raise ValueError("`class` belongs to kind: module; kind: monai takes `network`")
-        if self.kind == "module" and self.network is not None:
-            raise ValueError("`network` belongs to kind: monai; kind: module takes `class`")
-        return self
 
 
 class CaseKeys(Keys):

@@ -31,23 +31,38 @@ from esegeta.model.label_maps import (
     present_integers,
 )
 from esegeta.model.labels import Activation, Labels, LabelsGiven
-from esegeta.model.layers import find_layer, first_tensor
+from esegeta.model.layers import find_layer
 from esegeta.model.network import (
+    COMPILED_NOTE,
     UnitNetwork,
     build_module_network,
     build_monai_network,
     convolution_signature,
+    is_compiled,
+    require_packages,
+    without_wrappers,
 )
+from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.postprocessing import Postprocessing, connected_components
-from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
+from esegeta.model.weights import (
+    LoadedWeights,
+    file_sha256,
+    load_weights,
+    network_sha256,
+    read_state,
+)
 
 __all__ = [
     "ALL_LAYERS",
+    "COMPILED_NOTE",
+    "FIRST",
     "Activation",
     "Change",
     "Labels",
     "LabelsGiven",
     "Layer",
+    "LoadedWeights",
+    "OutputChoice",
     "Postprocessing",
     "Segmentation",
     "UnitLayer",
@@ -71,6 +86,7 @@ __all__ = [
     "held_at",
     "held_still",
     "inside_checkpoint",
+    "is_compiled",
     "list_layers",
     "load_weights",
     "network_sha256",
@@ -79,9 +95,11 @@ __all__ = [
     "read_once",
     "read_state",
     "require_map",
+    "require_packages",
     "resolve_device",
     "run_up_to",
     "seeded",
     "switched_off",
     "tap",
+    "without_wrappers",
 ]

@@ -22,8 +22,10 @@ from esegeta.errors import (
 )
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
 from esegeta.model import (
+    FIRST,
     Labels,
     Layer,
+    OutputChoice,
     check_units,
     find_layer,
     find_listed,
@@ -86,11 +88,13 @@ def check_expected(
             require_own_integers(labels, found, f"{case.name}: {case.expected}")
 
 
-def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:
+def probe_layers(
+    network: nn.Module, plan: WindowPlan, reading: Reading, *, output: OutputChoice = FIRST
+) -> list[Layer]:
     """Return a network's layers with their output shapes for one window of zeros."""
     window = empty_window(network, plan.size, reading.num_channels)
     with held_still(network):
-        return list_layers(network, lambda: network(window))
+        return list_layers(network, lambda: network(window), output=output)
 
 
 def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading) -> None:

@@ -81,7 +81,8 @@ def make_map(task: Task, desk: Desk) -> Content:
     atlases = open_atlases(desk, case)
     regions = () if atlases is None else aggregate(attribution, *atlases)
     doubts = doubts_of_prediction(experiment, case.files.name)
-    attribution = replace(attribution, warnings=(*attribution.warnings, *doubts))
+    together = tuple(dict.fromkeys([*attribution.warnings, *doubts]))
+    attribution = replace(attribution, warnings=together)
     sidecar: dict[str, Any] = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,

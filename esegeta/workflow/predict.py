@@ -128,10 +128,13 @@ def predict_case(task: Task, desk: Desk) -> Content:
     desk.begin(f"{case.files.name}: prediction", [task], windows=len(windows))
     rule = experiment.config.keys.prediction.resample
     source = SourceGrid(case.scene.logits, case.volume, predictor.labels, rule)
+    compared, doubts = _compared(case, source, task.data["expected"])
+    desk.note(*case.scene.warnings)
     content = {
         **provenance(experiment, {**task.data["inputs"], **task.data["expected"]}),
         "fingerprint": task.key,
-        **_compared(case, source, task.data["expected"]),
+        **compared,
+        "warnings": [*case.scene.warnings, *doubts],
     }
     files = PredictionFiles(experiment.root, case.files.name)
     save_prediction(files, source, content, probabilities=task.data["probabilities"])
@@ -141,24 +144,26 @@ def predict_case(task: Task, desk: Desk) -> Content:
 PREDICTION = Kind(predict_case)
 
 
-def _compared(case: OpenCase, source: SourceGrid, expected: Content) -> Content:
-    """Return what the sidecar says of the labels, and of how well they are those expected."""
+def _compared(
+    case: OpenCase, source: SourceGrid, expected: Content
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what the sidecar says of how well labels are those expected, and what to warn of."""
     labels, label_map = source.labels, source.label_map
     if case.files.expected is None:
         sizes = {name: int(labels.shown(label_map, name).sum()) for name in labels.foreground}
         rows = [{"label": name, "num_voxels_predicted": size} for name, size in sizes.items()]
-        return {"agreement": rows, "expected": None, "warnings": []}
+        return {"agreement": rows, "expected": None}, []
     # It lies on the grid of the image's file, where the prediction is written.
     theirs = read_source_labels(case.files.expected, case.files.name, case.volume.source)
     found = agreement(labels, label_map, theirs)
     least = case.experiment.config.keys.least_dice
     ((path, sha256),) = expected.items()
-    return {
+    compared = {
         "agreement": [vars(row) for row in found],
         "dice": {row.label: row.dice for row in found},
         "expected": {"file": path, "sha256": sha256, "expected_dice": least},
-        "warnings": disagreement(found, case.files.expected.name, least),
     }
+    return compared, disagreement(found, case.files.expected.name, least)
 
 
 def disagreement(found: Sequence[Agreement], name: str, least_dice: float) -> list[str]:

@@ -47,11 +47,15 @@ def image() -> np.ndarray:
     return array.astype(np.float32)
 
 
+def load(lab: Lab) -> nn.Module:
+    network = unet(3)
+    network.load_state_dict(load_file(lab.folder / "w.safetensors"))
+    return network
+
+
 def logits_of(lab: Lab, x: np.ndarray, network: nn.Module | None = None) -> torch.Tensor:
     """Run the network as MONAI does, without esegeta."""
-    if network is None:
-        network = unet(3)
-        network.load_state_dict(load_file(lab.folder / "w.safetensors"))
+    network = load(lab) if network is None else network
     with torch.no_grad():
         return sliding_window_inference(
             torch.from_numpy(x).float()[None, None],
@@ -215,4 +219,44 @@ def test_another_order_of_regions(steps: dict[str, object], lab: Lab) -> None:
     del lab.keys["region_order"]  # the larger ones first, which is nnU-Net's here
     assert dice(lab, PROVED) > 0.999
     lab.keys["labels"] = {"core": [2, 3], "whole": [1, 2, 3], "enhancing": 3}
+    assert dice(lab, FAILED) < 0.9
+
+
+HEADS = '''\
+"""A network with two heads, of which the second is the one that was trained last."""
+
+from monai.networks.nets import UNet
+from torch import nn
+
+
+class Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        keys = {"channels": (4, 8), "strides": (2,), "act": "RELU", "norm": "BATCH"}
+        self.first, self.second = (UNet(3, 1, 2, **keys) for _ in range(2))
+
+    def forward(self, x):
+        return {"aux": self.first(x), "out": self.second(x)}
+'''
+
+
+def test_another_output_of_the_network(lab: Lab) -> None:
+    (lab.folder / "heads_of_pipeline.py").write_text(HEADS, encoding="utf-8")
+    first, second = unet(3, seed=1), load(lab)
+    state = {f"first.{name}": value for name, value in first.state_dict().items()}
+    state |= {f"second.{name}": value for name, value in second.state_dict().items()}
+    save_file(state, lab.folder / "w.safetensors")
+    weights = "w.safetensors"
+    model = {
+        "kind": "module",
+        "class": "heads_of_pipeline:Heads",
+        "weights": weights,
+        "output": "out",
+    }
+    lab.keys["model"] = model
+    save_own(lab, logits_of(lab, image(), network=second).argmax(0).numpy())
+    assert dice(lab, PROVED) > 0.999
+    model["output"] = "aux"
+    assert dice(lab, FAILED) < 0.9
+    del model["output"]  # the first tensor of several
     assert dice(lab, FAILED) < 0.9
