@@ -12,14 +12,26 @@ from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
 from esegeta.errors import GridError, TargetError, suggest
 from esegeta.model import (
+    COMPILED_NOTE,
     Activation,
     Labels,
+    OutputChoice,
     convolution_signature,
     find_layer,
+    is_compiled,
     load_weights,
     resolve_device,
+    without_wrappers,
 )
-from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
+from esegeta.predict import (
+    Blend,
+    Precision,
+    Predictor,
+    WindowPlan,
+    empty_window,
+    probabilities_in,
+    probe_output,
+)
 from esegeta.targets import (
     REGIONS,
     DiceTarget,
@@ -40,7 +52,13 @@ MASKS = {"frozen": False, "live": True}
 
 @dataclass(frozen=True, eq=False)
 class SegmentationModel(Predictor):
-    """A predictor that makes targets of its own labels; explainers take it as their model."""
+    """A predictor that makes targets of its own labels; explainers take it as their model.
+
+    Args:
+        notes: what the user should know of network, weights and outputs.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def target(
         self,
@@ -125,6 +143,8 @@ def load_model(
     blend: Blend = "gaussian",
     activation: Activation = "softmax",
     weights: str | Path | None = None,
+    weights_key: str | None = None,
+    output: int | str | None = None,
     batch_size: int = 1,
     precision: Precision = "fp32",
     device: str = "auto",
@@ -134,29 +154,45 @@ def load_model(
     """Wrap any segmentation network for explanation.
 
     Args:
-        network: from `B C *window` to logits.
+        network: from `B C *window` to logits; that inside a compiled or data parallel one.
         window: lengths of a window; two for a 2D network.
         labels: name of each label integer.
         overlap: of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`.
         activation: `softmax` or `sigmoid`.
-        weights: safetensors or state dict to load first.
+        weights: safetensors or checkpoint to load first.
+        weights_key: where in the checkpoint they lie, such as `ema.state`.
+        output: index, key or attribute of the logits, where the network returns several tensors.
         batch_size: windows at a time.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
     """
+    notes = [COMPILED_NOTE] if is_compiled(network) else []
+    network = without_wrappers(network)
     if weights is not None:
-        load_weights(network, Path(weights))
+        notes += load_weights(network, Path(weights), key=weights_key).notes
     place = resolve_device(device)
     network = network.to(place)
     plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
-    num_outputs = count_outputs(network, plan.size, channels)
-    found = Labels(dict(labels), activation, num_outputs)
-    return SegmentationModel(network, plan, found, batch_size, precision)
+    chosen = OutputChoice(output)
+    probe = probe_output(network, plan.size, channels, output=chosen)
+    found = Labels(dict(labels), activation, probe.num_outputs)
+    predictor = Predictor(network, plan, found, output=chosen)
+    empty = empty_window(network, plan.size, channels)
+    notes += [probe.note, probabilities_in(predictor, empty, probe.logits)]
+    return SegmentationModel(
+        network,
+        plan,
+        found,
+        batch_size,
+        precision,
+        output=chosen,
+        notes=tuple(note for note in notes if note),
+    )
 
 
 def load_label_map(

@@ -9,7 +9,9 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     │   └── GridError       two images that do not lie on the same grid
     ├── ModelError          a network that cannot be built or run
     │   ├── WeightsError    weights that are missing, foreign or unsafe
+    │   │   └── WeightsKeyError    ... or not under the key that was given
     │   ├── LayerError      a layer that the network does not have
+    │   ├── OutputChoiceError   an output that the network does not return
     │   └── WindowError     a window that the network cannot take
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
@@ -62,8 +64,16 @@ class WeightsError(ModelError):
     """Weights are missing, do not fit, or are more than plain tensors."""
 
 
+class WeightsKeyError(WeightsError):
+    """A file of weights holds nothing under the key that was given."""
+
+
 class LayerError(ModelError):
     """A layer that was named does not exist in the network."""
+
+
+class OutputChoiceError(ModelError):
+    """An output that was chosen is not among those that the network returns."""
 
 
 class WindowError(ModelError):

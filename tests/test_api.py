@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 import esegeta
 from esegeta.config import TargetKeys
@@ -20,11 +20,12 @@ from esegeta.errors import (
     DataError,
     GridError,
     LayerError,
+    ModelError,
     TargetError,
     WindowError,
 )
 from esegeta.targets import REGIONS, Boundary, BoxRegion, Predicted
-from tests.builders import affine_of, linear, unet
+from tests.builders import affine_of, linear, unet, volume
 from tests.experiments import noise, read_json, save_image, voxels
 from tests.volume.files import geometry_bytes, save_nifti
 
@@ -295,6 +296,66 @@ def test_volumes_of_several_files_and_of_tensors(tmp_path: Path) -> None:
     torch.testing.assert_close(maps[0].data, maps[1].data)
     saved = maps[1].save(tmp_path / "map.nii.gz")
     np.testing.assert_allclose(nib.load(saved).header.get_zooms(), (0.7, 1.9, 3.1), rtol=1e-6)
+
+
+class TwoHeads(nn.Module):
+    """A network that returns its input twice, and the other way round."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"aux": torch.cat([x, -x], dim=1), "out": torch.cat([-x, x], dim=1)}
+
+
+def test_one_of_several_outputs_is_chosen() -> None:
+    arguments = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    first = esegeta.load_model(TwoHeads(), **arguments)
+    chosen = esegeta.load_model(TwoHeads(), output="out", **arguments)
+    image = volume((9, 10))
+    assert torch.equal(first.predict(image.batch), -chosen.predict(image.batch))
+    assert first.notes == (
+        "the network returns 2 tensors: aux (2x8x8), out (2x8x8); the first, aux, is taken as the "
+        "prediction (choose with model.output)",
+    )
+    assert chosen.notes == ()
+    # Its logit is x: the slope is 1 where the label is predicted.
+    found = esegeta.Saliency().explain(chosen, image, chosen.target("liver"))
+    assert torch.allclose(found.data, (image.data > 0).float(), atol=1e-6)
+    with pytest.raises(ModelError, match=r'no tensor "logits"; it returns aux .*choose from'):
+        esegeta.load_model(TwoHeads(), output="logits", **arguments)
+
+
+def test_weights_are_chosen_by_their_key(tmp_path: Path) -> None:
+    states = [unet(2, seed=seed).state_dict() for seed in (1, 2)]
+    content = {"model": states[0], "ema": {"module": states[1]}, "best": np.float64(0.9)}
+    torch.save(content, tmp_path / "w.pt")
+    arguments = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    x = volume((9, 10)).batch
+    for key, seed in (("model", 1), ("ema.module", 2)):
+        model = esegeta.load_model(
+            unet(2, seed=3), weights=tmp_path / "w.pt", weights_key=key, **arguments
+        )
+        expected = esegeta.load_model(unet(2, seed=seed), **arguments)
+        assert torch.equal(model.predict(x), expected.predict(x))
+        assert model.notes == ()
+    model = esegeta.load_model(unet(2, seed=3), weights=tmp_path / "w.pt", **arguments)
+    assert [note.partition(":")[2] for note in model.notes] == [
+        ' taken off the weights: the wrapper "model"',
+        ' several weights fit: "model" was taken, and not "ema.module"; choose with weights_key',
+    ]
+
+
+def test_probabilities_are_said_of_the_model_and_of_its_maps() -> None:
+    network = nn.Sequential(unet(2), nn.Softmax(dim=1))
+    model = esegeta.load_model(network, window=(8, 8), labels={1: "liver"}, device="cpu")
+    said = "the network's output looks like probabilities, not logits"
+    assert [note[: len(said)] for note in model.notes] == [said]
+    image = volume((9, 10))
+    found = esegeta.Saliency().explain(model, image, model.target("liver"))
+    assert [text[: len(said)] for text in found.warnings] == [said]
+    unit = model.target("liver", of="unit", layer="0.model.0", channel=0, over="predicted")
+    assert [text[: len(said)] for text in esegeta.Saliency().explain(model, image, unit).warnings]
+    plain = esegeta.load_model(network[0], window=(8, 8), labels={1: "liver"}, device="cpu")
+    assert plain.notes == ()
+    assert not esegeta.Saliency().explain(plain, image, plain.target("liver")).warnings
 
 
 def test_every_public_name_resolves() -> None:

@@ -23,6 +23,7 @@ from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
 from esegeta.model import Layer
 from esegeta.workflow import Experiment, build_experiment, build_network, probe_network
+from esegeta.workflow.build import chosen_output
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -37,7 +38,7 @@ def show_layers(config: RunConfig) -> None:
     word = "channel" if reading.num_channels == 1 else "channels"
     taken = f"{shape_text(plan.size)}, {reading.num_channels} {word}"
     print(f"one window of {taken}; shapes are C x spatial")
-    for layer in probe_layers(network, plan, reading):
+    for layer in probe_layers(network, plan, reading, output=chosen_output(config)):
         if not layer.holds_weight:
             print(_layer_line(layer))
 

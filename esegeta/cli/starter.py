@@ -15,9 +15,9 @@ seed: 0
 device: auto                         # auto | cpu | cuda | cuda:1
 model:
   kind: monai                        # monai | module (class: "package.module:Class")
-  network: UNet                      # a class of monai.networks.nets
+  network: UNet                      # a name in monai.networks.nets
   args: {spatial_dims: 3, in_channels: 1, out_channels: 2, channels: [8, 16, 32], strides: [2, 2]}
-  weights: weights.safetensors       # or a .pt state dict; paths are relative to this file
+  weights: weights.safetensors       # or a .pt checkpoint; paths are relative to this file
 activation: softmax                  # softmax | sigmoid
 labels: {1: liver}                   # label integer: name
 data:

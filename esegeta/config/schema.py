@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.model import ModelKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
@@ -47,28 +48,6 @@ class AggregateKeys(Keys):
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
         return value
-
-
-class ModelKeys(Keys):
-    """The network and its weights."""
-
-    kind: Literal["monai", "module"]
-    network: str | None = None
-    class_path: str | None = Field(default=None, alias="class")
-    args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-
-    @model_validator(mode="after")
-    def _named(self) -> ModelKeys:
-        if self.kind == "monai" and self.network is None:
-            raise ValueError("kind: monai needs `network`, a class of monai.networks.nets")
-        if self.kind == "module" and self.class_path is None:
-            raise ValueError('kind: module needs `class`, as "package.module:Class"')
-        if self.kind == "monai" and self.class_path is not None:
-            raise ValueError("`class` belongs to kind: module; kind: monai takes `network`")
-        if self.kind == "module" and self.network is not None:
-            raise ValueError("`network` belongs to kind: monai; kind: module takes `class`")
-        return self
 
 
 class CaseKeys(Keys):

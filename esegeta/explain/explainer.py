@@ -190,7 +190,7 @@ class Explainer(ABC):
             volume=objective.volume,
             target=objective.target,
             facts=facts,
-            warnings=raw.warnings,
+            warnings=(*raw.warnings, *objective.target.scene.known_warnings),
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
             sharing=raw.sharing,

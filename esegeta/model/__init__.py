@@ -25,21 +25,36 @@ from esegeta.model.inspection import (
     require_map,
 )
 from esegeta.model.labels import Activation, Labels
-from esegeta.model.layers import find_layer, first_tensor
+from esegeta.model.layers import find_layer
 from esegeta.model.network import (
+    COMPILED_NOTE,
     UnitNetwork,
     build_module_network,
     build_monai_network,
     convolution_signature,
+    is_compiled,
+    require_packages,
+    without_wrappers,
 )
-from esegeta.model.weights import file_sha256, load_weights, network_sha256, read_state
+from esegeta.model.output import FIRST, OutputChoice, first_tensor
+from esegeta.model.weights import (
+    LoadedWeights,
+    file_sha256,
+    load_weights,
+    network_sha256,
+    read_state,
+)
 
 __all__ = [
     "ALL_LAYERS",
+    "COMPILED_NOTE",
+    "FIRST",
     "Activation",
     "Change",
     "Labels",
     "Layer",
+    "LoadedWeights",
+    "OutputChoice",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
@@ -58,6 +73,7 @@ __all__ = [
     "held_at",
     "held_still",
     "inside_checkpoint",
+    "is_compiled",
     "list_layers",
     "load_weights",
     "network_sha256",
@@ -65,9 +81,11 @@ __all__ = [
     "read_once",
     "read_state",
     "require_map",
+    "require_packages",
     "resolve_device",
     "run_up_to",
     "seeded",
     "switched_off",
     "tap",
+    "without_wrappers",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -36,13 +37,25 @@ def full_float32() -> Iterator[None]:
             switch.fp32_precision = precision
 
 
+def uncompiled() -> AbstractContextManager[object]:
+    """Run what torch.compile has compiled as it was written, so that layers can be watched.
+
+    Without it a part that is compiled would run past the hooks of its layers.
+    """
+    # Loading the compiler takes seconds; where nothing has, nothing is compiled.
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 @contextmanager
 def held_still(network: nn.Module) -> Iterator[nn.Module]:
     """Hold a network in eval mode with its parameters out of the graph and TF32 switched off.
 
-    Parameters that need no gradient let convolutions drop the input they would keep for their
-    weights' gradient. Train flags and `requires_grad` are as before on leaving, also after an
-    exception.
+    Compiled parts of it run as they were written. Parameters that need no gradient let
+    convolutions drop the input they would keep for their weights' gradient. Train flags and
+    `requires_grad` are as before on leaving, also after an exception.
     """
     training = [(module, module.training) for module in network.modules()]
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -51,7 +64,7 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
             module.training = False
         for parameter in learning:
             parameter.requires_grad_(False)
-        with full_float32():
+        with full_float32(), uncompiled():
             yield network
     finally:
         for module, flag in training:

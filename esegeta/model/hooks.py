@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from esegeta.errors import LayerError
-from esegeta.model.layers import LayerRun, describe_output, find_layers, first_tensor
+from esegeta.model.layers import LayerRun, describe_output, find_layers
+from esegeta.model.output import first_tensor
 
 Change = Callable[[Tensor], Tensor]
 """Maps a layer's output for a batch of windows to what the rest of the network sees."""

@@ -14,6 +14,7 @@ from esegeta.axes import Shape, shape_text
 from esegeta.errors import LayerError
 from esegeta.model.hooks import on_input, on_output
 from esegeta.model.layers import LayerRun, describe_output, find_layer, holds_weight
+from esegeta.model.output import FIRST, OutputChoice
 
 ALL_LAYERS = "all"
 
@@ -62,12 +63,15 @@ class UnitLayer:
     patch: Shape
 
 
-def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:
+def list_layers(
+    network: nn.Module, run: Callable[[], object], *, output: OutputChoice = FIRST
+) -> list[Layer]:
     """Run the network once, without a graph, and return what was seen of every module.
 
     Args:
         network: the whole one; the caller holds it still.
         run: runs it on one batch of windows.
+        output: which of several tensors that the network itself returns is meant.
 
     Returns:
         In the order of the tree; a module with several names goes by the first.
@@ -82,7 +86,8 @@ def list_layers(network: nn.Module, run: Callable[[], object]) -> list[Layer]:
                 holds_weight=holds_weight(network, name),
             )
             for name, module in modules.items()
-        }
+        },
+        output,
     )
     whole = {"": modules[""]}
     with torch.no_grad(), on_input(whole, witness.enter), on_output(modules, witness.leave):
@@ -202,10 +207,12 @@ class _Witness:
 
     Args:
         layers: what is known of each module before, by name.
+        output: which tensor of the whole network is meant.
     """
 
-    def __init__(self, layers: dict[str, Layer]) -> None:
+    def __init__(self, layers: dict[str, Layer], output: OutputChoice) -> None:
         self.layers = layers
+        self._output = output
         self._window: Shape | None = None
         self._num_ended = 0
         self._num_tensors = 0
@@ -218,7 +225,8 @@ class _Witness:
 
     def leave(self, run: LayerRun) -> None:
         """Note what a module returns."""
-        before, output = self.layers[run.name], run.tensor
+        before = self.layers[run.name]
+        output = run.tensor if run.name else self._output.of(run.output)
         after = replace(before, runs=before.runs + 1, returns=describe_output(run.output))
         if output is not None:
             after = replace(

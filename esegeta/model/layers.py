@@ -1,9 +1,9 @@
-"""Layers by name, and what they return: a tensor, or a tuple, list or dict that holds some."""
+"""Layers by name, and what happens when they run: what they return, and what goes on from it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from esegeta.errors import LayerError, suggest
+from esegeta.model.output import first_tensor, named_tensors, parts_of
 
 PARAMETRIZATIONS = "parametrizations"
 """Where torch keeps the modules that compute a parametrized module's weights."""
@@ -81,7 +82,7 @@ class LayerRun:
         first = self.tensor
         if first is None:
             return False
-        others = [item for item in _tensors_in(self.output) if item is not first]
+        others = [item for _, item in named_tensors(self.output) if item is not first]
         memory = first.untyped_storage()._cdata
         # A view of it would still show what was there before.
         return all(other.untyped_storage()._cdata != memory for other in others)
@@ -115,44 +116,27 @@ class LayerRun:
         return _swapped(self.output, first, tensor)
 
 
-def first_tensor(output: object) -> Tensor | None:
-    """Return the first tensor of a network's output: itself, or of a list, tuple or dict."""
-    if isinstance(output, Tensor):
-        return output
-    items = list(output.values()) if isinstance(output, dict) else output
-    if isinstance(items, (list, tuple)) and items:
-        return first_tensor(items[0])
-    return None
-
-
 def describe_output(output: object) -> str:
     """Return in words what a layer returned: a tensor, a tuple of 2 tensors, nothing."""
     if output is None:
         return "nothing"
     if isinstance(output, Tensor):
         return "a tensor"
-    if isinstance(output, (dict, list, tuple)):
-        items = list(output.values()) if isinstance(output, dict) else list(output)
-        word = "tensor" if items and all(isinstance(item, Tensor) for item in items) else "item"
-        kind = next(kind for kind in (dict, list, tuple) if isinstance(output, kind)).__name__
-        return f"a {kind} of {len(items)} {word}{'' if len(items) == 1 else 's'}"
-    return f"a {type(output).__name__}"
-
-
-def _tensors_in(output: object) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (dict, list, tuple)):
-        for item in output.values() if isinstance(output, dict) else output:
-            yield from _tensors_in(item)
+    items = [item for _, item in parts_of(output)]
+    kinds = (dict, list, tuple)
+    kind = next((kind for kind in kinds if isinstance(output, kind)), type(output)).__name__
+    if not items and not isinstance(output, kinds):
+        return f"a {kind}"
+    word = "tensor" if items and all(isinstance(item, Tensor) for item in items) else "item"
+    return f"a {kind} of {len(items)} {word}{'' if len(items) == 1 else 's'}"
 
 
 def _swapped(output: Any, old: Tensor, new: Tensor) -> Any:
     """Return an output with one tensor in place of another, wherever it is in it."""
     if isinstance(output, Tensor):
         return new if output is old else output
-    if isinstance(output, dict):
-        result = copy.copy(output)
+    if isinstance(output, Mapping):
+        result: Any = copy.copy(output)
         for key, item in output.items():
             result[key] = _swapped(item, old, new)
         return result
@@ -160,4 +144,9 @@ def _swapped(output: Any, old: Tensor, new: Tensor) -> Any:
         items = [_swapped(item, old, new) for item in output]
         make = getattr(type(output), "_make", type(output))  # that of named tuples
         return make(items)
+    if parts_of(output):
+        result = copy.copy(output)
+        for name, item in parts_of(output):
+            object.__setattr__(result, str(name), _swapped(item, old, new))  # a frozen one too
+        return result
     return output

@@ -1,11 +1,15 @@
-"""Weights are data: safetensors, or a state dict that torch loads with `weights_only=True`."""
+"""Weights are data: safetensors, or what torch loads with `weights_only=True`.
+
+What training loops wrap around a state dict (`{"state_dict": ...}`) and put before its keys
+(`module.`) is taken off where every key then fits the network, and only there.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
-import zipfile
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,66 +17,112 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import WeightsError, suggest
+from esegeta.errors import WeightsError, WeightsKeyError, suggest
+from esegeta.model.checkpoint import read_checkpoint
+from esegeta.model.network import COMPILED, without_wrappers
 
-NESTED_KEYS = ("state_dict", "model_state_dict", "network_weights", "model", "network")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "network_weights", "model", "weights"),
+    *("net", "network", "module", "ema"),
+)
+"""Keys that weights lie under, in the order in which they are tried; any others come after."""
+
+PREFIXES = ("module.", f"{COMPILED}.", "model.", "net.", "network.")
+"""What stands before all keys of the weights of a wrapped network, in any order."""
+
+COUNTER = "n_averaged"
+"""What `torch.optim.swa_utils.AveragedModel` keeps beside the weights."""
+
+DEEPEST = 4
+"""Mappings in mappings that weights are looked for in."""
+
 NAMED_AT_MOST = 6
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What was loaded from a file, and what was taken off to make it fit.
+
+    Args:
+        path: the file.
+        key: under which the weights lay, dotted; empty where they are the whole file.
+        chosen: the part of it that was asked for.
+        prefixes: taken off every key, the outermost first.
+        left_out: entries beside the weights that are no weights.
+        others: keys of the file's other weights that would have fitted as well.
+    """
+
+    path: Path
+    key: str = ""
+    chosen: str = ""
+    prefixes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, in sentences; empty where the file was the state dict."""
+        wrapper = self.key.removeprefix(self.chosen).lstrip(".")
+        parts = [
+            *([f'the wrapper "{wrapper}"'] if wrapper else []),
+            *(f'the prefix "{prefix}"' for prefix in self.prefixes),
+            *(f'"{name}"' for name in self.left_out),
+        ]
+        notes = []
+        if parts:
+            notes.append(f"{self.path.name}: taken off the weights: {', '.join(parts)}")
+        if self.others:
+            also = ", ".join(f'"{name}"' for name in self.others)
+            taken = f'"{self.key}"' if self.key else "the outermost one"
+            notes.append(
+                f"{self.path.name}: several weights fit: {taken} was taken, and not {also}; "
+                "choose with weights_key"
+            )
+        return tuple(notes)
+
+
+def load_weights(network: nn.Module, path: Path, *, key: str | None = None) -> LoadedWeights:
     """Load weights into a network; every tensor must fit and none may be left over.
 
+    Of several weights in a file that fit, such as a model and its moving average, the first is
+    taken in the order of `WRAPPERS`, and the others are named in what is returned.
+
+    Args:
+        network: it is loaded into; a compiled one into what was compiled.
+        path: safetensors, or a checkpoint of torch.save.
+        key: dotted path to the weights in the file, such as `ema.state`.
+
     Raises:
-        WeightsError: the file is missing or more than plain tensors, or does not fit; the
-            message names the missing, unexpected and misshapen keys.
+        WeightsError: the file is missing or more than plain data, has no such key, or does not
+            fit; the message names the missing, unexpected and misshapen keys.
     """
-    state = read_state(path)
+    network = without_wrappers(network)
     expected = network.state_dict()
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    misshapen = [
-        f"{key} is {tuple(state[key].shape)}, the network's is {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    misfits = [
-        f"{kind}: {_some(keys)}"
-        for kind, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("wrong shape", misshapen),
-        )
-        if keys
-    ]
-    if misfits:
-        hint = "do model.network and model.args match the network that was trained?"
-        if missing and unexpected:
-            hint += f' For "{missing[0]}" {suggest(missing[0], unexpected)}'
-        raise WeightsError(f"{path}: the weights do not fit: {'; '.join(misfits)}", hint=hint)
-    network.load_state_dict(dict(state))
+    chosen, content = _chosen(path, key)
+    fits = [fit for name, state in _states(content, chosen) for fit in _fits(name, state, expected)]
+    if not fits:
+        raise _no_state(path, content, chosen)
+    whole = [fit for fit in fits if fit.is_whole(expected)]
+    if not whole:
+        raise _misfit(path, max(fits, key=lambda fit: fit.num_common(expected)), expected)
+    best = whole[0]
+    network.load_state_dict({known: best.state[own] for own, known in best.keys.items()})
+    others = tuple(fit.name for fit in whole[1:] if fit.name != best.name)
+    return LoadedWeights(
+        path, best.name, chosen, best.prefixes, best.left_out, tuple(dict.fromkeys(others))
+    )
 
 
-def read_state(path: Path) -> Mapping[str, Tensor]:
-    """Read a state dict; a common wrapper (`state_dict`, `module.`) is taken off.
+def read_state(path: Path, *, key: str | None = None) -> Mapping[str, Tensor]:
+    """Return the first state dict of a file, in the order in which `load_weights` tries them.
 
     Raises:
-        WeightsError: the file is missing, or is not a plain state dict.
+        WeightsError: the file is missing, or holds none.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file", hint="check model.weights")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for key in NESTED_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not _all_tensors(content):
-        raise WeightsError(
-            f"{path}: holds a {type(content).__name__}, not a state dict",
-            hint="save it with torch.save(network.state_dict(), path)",
-        )
-    if content and all(str(key).startswith("module.") for key in content):
-        return {str(key).removeprefix("module."): value for key, value in content.items()}
-    return content
+    chosen, content = _chosen(path, key)
+    for _, state in _states(content, chosen):
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    raise _no_state(path, content, chosen)
 
 
 def file_sha256(path: Path) -> str:
@@ -96,48 +146,182 @@ def network_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
-
-
-def _read_torch(path: Path) -> Any:
-    if _is_torchscript(path):
-        raise WeightsError(
-            f"{path}: is a TorchScript network, not weights",
-            hint="use model.kind: torchscript, or save network.state_dict() where it was traced",
+def _chosen(path: Path, key: str | None) -> tuple[str, Any]:
+    """Return a key and what lies under it in a file; nothing and everything without one."""
+    content = read_checkpoint(path)
+    if key is None:
+        return "", content
+    found = _under(content, key)
+    if found is None:
+        states = [name for name, _ in _states(content, "") if name]
+        there = list(dict.fromkeys([*states, *_keys_of(content)]))
+        raise WeightsKeyError(
+            f'weights_key: {path} holds nothing under "{key}", but {_some(there) or "no keys"}',
+            hint=suggest(key, there) if there else "leave out weights_key",
         )
-    try:
-        # Torch warns of what it is about to refuse; the error below says it better.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    # On bytes that are no pickle its restricted unpickler fails with any exception there is.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"{path}: is a pickle that is not plain weights, or is damaged; loading it could run "
-            f"code, so it was not loaded ({reason[:160]})",
-            hint="where you trust it, save torch.save(network.state_dict(), path) and use that",
-        ) from error
+    return key, found
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _under(content: Any, key: str) -> Any | None:
+    """Return what lies under a dotted path; a step may be a key with dots in it, or an index."""
+    if isinstance(content, (list, tuple)):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping):
+        return None
+    named = {str(name): value for name, value in content.items()}
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        first, rest = ".".join(parts[:length]), ".".join(parts[length:])
+        if first in named:
+            found = _under(named[first], rest) if rest else named[first]
+            if found is not None:
+                return found
+    # Weights side by side in one flat mapping: `ema.conv.weight`, `model.conv.weight`.
+    inside = {name.removeprefix(f"{key}."): named[name] for name in named if _is_in(name, key)}
+    return inside or None
 
 
-def _all_tensors(content: Mapping[Any, Any]) -> bool:
-    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+def _is_in(name: str, key: str) -> bool:
+    return name.startswith(f"{key}.")
 
 
-def _some(keys: list[str]) -> str:
+def _states(
+    content: Any, name: str, depth: int = DEEPEST
+) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Yield what may be a state dict in some content, with its dotted key, outermost first."""
+    if not isinstance(content, Mapping):
+        return
+    if any(isinstance(value, Tensor) for value in content.values()):
+        yield name, content
+    if depth == 0:
+        return
+    known = [key for key in WRAPPERS if key in content]
+    for key in [*known, *(key for key in content if key not in known)]:
+        yield from _states(content[key], f"{name}.{key}".lstrip("."), depth - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A state dict without some prefixes, as it meets a network.
+
+    Args:
+        name: its key in the file.
+        state: as it lies there.
+        keys: from its keys to those that the network would know them by.
+        prefixes: taken off.
+        left_out: what is no weight.
+    """
+
+    name: str
+    state: Mapping[str, Any]
+    keys: Mapping[str, str]
+    prefixes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def is_whole(self, expected: Mapping[str, Tensor]) -> bool:
+        """Whether all keys and shapes are those of the network."""
+        return set(self.keys.values()) == set(expected) and not self.misshapen(expected)
+
+    def num_common(self, expected: Mapping[str, Tensor]) -> int:
+        """How many keys are the network's."""
+        return len(set(self.keys.values()) & set(expected))
+
+    def misshapen(self, expected: Mapping[str, Tensor]) -> list[str]:
+        """Return in words which tensors are of another shape than the network's."""
+        pairs = [(known, self.state[own]) for own, known in self.keys.items() if known in expected]
+        return [
+            f"{known} is {_shape(value)}, the network's is {_shape(expected[known])}"
+            for known, value in pairs
+            if _shape(value) != _shape(expected[known])
+        ]
+
+
+def _fits(name: str, state: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> Iterator[_Fit]:
+    """Yield a state dict with every combination of prefixes taken off, the fewest first."""
+    plain = {_without_compiled(key): key for key in expected}
+    named = {str(key): value for key, value in state.items()}
+    prefixes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    keys = {key: key for key in named}
+    while True:
+        odd = {own for own, known in keys.items() if _is_beside(known, named[own], expected)}
+        left_out += tuple(odd)
+        keys = {own: known for own, known in keys.items() if own not in odd}
+        yield _Fit(name, named, keys, prefixes, left_out)
+        short = {_without_compiled(known): own for own, known in keys.items()}
+        if short.keys() == plain.keys() and len(short) == len(keys):
+            taken = any(COMPILED in known.split(".") for known in keys.values())
+            inner = (f"{COMPILED}.",) if taken else ()
+            inside = {own: plain[known] for known, own in short.items()}
+            yield _Fit(name, named, inside, prefixes + inner, left_out)
+        shared = [p for p in PREFIXES if keys and all(k.startswith(p) for k in keys.values())]
+        if not shared:
+            return
+        prefixes += tuple(shared)  # no key begins with two of them
+        keys = {own: known.removeprefix(shared[0]) for own, known in keys.items()}
+
+
+def _is_beside(key: str, value: Any, expected: Mapping[str, Tensor]) -> bool:
+    """Tell whether an entry among weights is none, and the network does not know it either."""
+    return key not in expected and (key == COUNTER or not isinstance(value, Tensor))
+
+
+_INSIDE = re.compile(rf"(^|\.){COMPILED}\.")
+
+
+def _without_compiled(key: str) -> str:
+    """Return a key without the names that torch.compile puts before a part of the network."""
+    return _INSIDE.sub(r"\1", key) if COMPILED in key else key
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsError:
+    found = list(fit.keys.values())
+    missing = [key for key in expected if key not in set(found)]
+    unexpected = [key for key in found if key not in expected]
+    faults = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "wrong shape": fit.misshapen(expected),
+    }
+    where = f' under "{fit.name}"' if fit.name else ""
+    without = f" without {', '.join(fit.prefixes)}" if fit.prefixes else ""
+    misfits = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
+    hint = "do model.network and model.args match the network that was trained?"
+    inside = _that_fits_inside(fit, expected)
+    if inside:
+        hint = f'choose those that fit with weights_key: "{inside}"'
+    elif missing and unexpected:
+        hint += f' For "{missing[0]}" {suggest(missing[0], unexpected)}'
+    return WeightsError(f"{path}: the weights{where}{without} do not fit: {misfits}", hint=hint)
+
+
+def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
+    """Return the key of what fits among other entries, such as `state_dict.model`, or nothing."""
+    for first in dict.fromkeys(own.partition(".")[0] for own in fit.state):
+        inside = {own.removeprefix(f"{first}.") for own in fit.state if _is_in(own, first)}
+        if inside == set(expected):
+            return f"{fit.name}.{first}".lstrip(".")
+    return ""
+
+
+def _no_state(path: Path, content: Any, chosen: str) -> WeightsError:
+    where = f' under "{chosen}"' if chosen else ""
+    keys = _keys_of(content)
+    shown = f" (its keys: {_some(keys)})" if keys else ""
+    return WeightsError(
+        f"{path}: holds a {type(content).__name__}, not a state dict{where}{shown}",
+        hint="save it with torch.save(network.state_dict(), path)",
+    )
+
+
+def _keys_of(content: Any) -> list[str]:
+    return [str(key) for key in content] if isinstance(content, Mapping) else []
+
+
+def _some(keys: Sequence[str]) -> str:
     shown = ", ".join(keys[:NAMED_AT_MOST])
     return f"{shown} and {len(keys) - NAMED_AT_MOST} more" if len(keys) > NAMED_AT_MOST else shown

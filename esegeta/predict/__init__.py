@@ -12,7 +12,8 @@ from esegeta.predict.layer_outputs import (
     read_windows,
 )
 from esegeta.predict.predictor import Precision, Predictor, require_graph
-from esegeta.predict.probe import count_outputs, empty_window
+from esegeta.predict.probabilities import probabilities_in
+from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
@@ -28,6 +29,7 @@ __all__ = [
     "Positions",
     "Precision",
     "Predictor",
+    "Probe",
     "Pullback",
     "Term",
     "UnitMaps",
@@ -42,6 +44,8 @@ __all__ = [
     "count_outputs",
     "empty_window",
     "inner",
+    "probabilities_in",
+    "probe_output",
     "read_layers",
     "read_windows",
     "require_graph",

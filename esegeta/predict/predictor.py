@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits, Mask
 from esegeta.errors import ModelError
-from esegeta.model import Labels, first_tensor, held_still
+from esegeta.model import FIRST, Labels, OutputChoice, held_still, without_wrappers
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, active_windows, power_of_two_above
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
@@ -43,12 +43,14 @@ class Predictor:
     no hook, gradient, or changed train flag, also after an exception.
 
     Args:
-        network: any module from `B C *W` to logits, or to a list whose first item they are.
+        network: any module from `B C *W` to logits, or to what holds them; that inside a
+            compiled or data parallel one.
         plan: how volumes are cut into windows.
         labels: what the output channels mean.
         batch_size: windows that go through the network at a time.
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
         on_windows: is told how many windows went through the network, each time some did.
+        output: which of several tensors that the network returns the logits are.
     """
 
     network: nn.Module
@@ -57,6 +59,10 @@ class Predictor:
     batch_size: int = 1
     precision: Precision = "fp32"
     on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    output: OutputChoice = FIRST
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", without_wrappers(self.network))
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""
@@ -187,13 +193,13 @@ class Predictor:
         thin = windows.slice_axis
         inputs = crops if thin is None else crops.squeeze(thin + 2)
         with self._autocast(crops.device):
-            output = first_tensor(self.network(inputs))
+            output = self.output.of(self.network(inputs))
         if self.on_windows is not None:
             self.on_windows(len(crops))
         if output is None:
             raise ModelError(
                 "the network returned no tensor",
-                hint="it must return logits, or a list or tuple that starts with them",
+                hint="it must return logits, or a dataclass, dict, list or tuple that holds them",
             )
         if tuple(output.shape[2:]) != tuple(inputs.shape[2:]):
             raise ModelError(

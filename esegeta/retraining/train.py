@@ -17,8 +17,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from esegeta.axes import Batch, Logits
-from esegeta.errors import ModelError, is_out_of_memory
-from esegeta.model import first_tensor
+from esegeta.errors import ModelError, OutputChoiceError, is_out_of_memory
+from esegeta.model import FIRST, OutputChoice
 from esegeta.retraining.recipe import Recipe
 from esegeta.retraining.samples import REFERENCE, UNTOUCHED, Patches, Removal
 
@@ -73,7 +73,12 @@ class Training:
 
 
 def train_network(
-    network: nn.Module, patches: Patches, recipe: Recipe, *, on_patches: Callable[[int], None]
+    network: nn.Module,
+    patches: Patches,
+    recipe: Recipe,
+    *,
+    output: OutputChoice = FIRST,
+    on_patches: Callable[[int], None],
 ) -> list[float]:
     """Train a network in place and return the loss of every step; it ends in eval mode.
 
@@ -81,6 +86,7 @@ def train_network(
         network: new, on the device where it is to be trained.
         patches: to draw batches from.
         recipe: loss, optimizer, steps.
+        output: which of several tensors that the network returns is trained.
         on_patches: is told how many patches went through, step by step.
 
     Raises:
@@ -97,7 +103,7 @@ def train_network(
 
         def evaluate(images: Tensor = images, truth: Tensor = truth) -> Tensor:
             optimizer.zero_grad()
-            value = recipe.measure(loss, train_logits(network, images), truth)
+            value = recipe.measure(loss, train_logits(network, images, output), truth)
             value.backward()  # type: ignore[no-untyped-call]
             return value.detach()
 
@@ -114,15 +120,16 @@ def train_network(
     return history
 
 
-def train_logits(network: nn.Module, images: Batch) -> Logits:
+def train_logits(network: nn.Module, images: Batch, output: OutputChoice = FIRST) -> Logits:
     """Return the logits of a network in train mode.
 
     Raises:
+        OutputChoiceError: it does not return the chosen output.
         ModelError: it fails, or its output is not of the patch's size.
     """
     size = list(images.shape[2:])
     try:
-        logits = first_tensor(network(images))
+        returned = network(images)
     except (RuntimeError, ValueError, TypeError) as error:
         if is_out_of_memory(error):
             raise
@@ -130,6 +137,11 @@ def train_logits(network: nn.Module, images: Batch) -> Logits:
             f"the network fails in train mode on {len(images)} patches of {size}: {error}",
             hint="try a larger retrain.patch or retrain.batch_size: norms need several values",
         ) from error
+    try:
+        logits = output.of(returned)
+    except OutputChoiceError as error:
+        error.message = f"in train mode: {error.message}"
+        raise
     if logits is None or list(logits.shape[2:]) != size:
         found = "no tensor" if logits is None else f"logits of {list(logits.shape[2:])}"
         raise ModelError(

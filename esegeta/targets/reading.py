@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from esegeta.errors import TargetError
-from esegeta.model import Labels, UnitNetwork, check_units, held_still
+from esegeta.model import FIRST, Labels, UnitNetwork, check_units, held_still
 from esegeta.predict import Predictor
 from esegeta.targets.scene import Scene
 
@@ -80,6 +80,11 @@ class UnitScene(Scene):
         read = unit_predictor(predictor, layer, channels)
         return cls(read, volume, origin.truth, origin=origin, layer=layer, channels=channels)
 
+    @property
+    def known_warnings(self) -> tuple[str, ...]:
+        """Those of the whole network's prediction."""
+        return self.origin.known_warnings
+
     def flipped(self, axis: int) -> UnitScene:
         """Return the scene of the flipped volume, read at the same units."""
         origin = self.origin.flipped(axis)
@@ -101,6 +106,7 @@ def unit_predictor(predictor: Predictor, layer: str, channels: tuple[int, ...]) 
     return replace(
         predictor,
         network=UnitNetwork(predictor.network, layer, channels),
+        output=FIRST,
         labels=Labels(names, "sigmoid", len(channels)),
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels
-from esegeta.predict import Predictor
+from esegeta.predict import Predictor, probabilities_in
 from esegeta.volume import Volume
 
 
@@ -85,6 +85,18 @@ class Scene:
                 hint="use precision: fp32, and check the weights and the intensities",
             )
         return logits
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What the prediction tells that a reader of any map must know."""
+        text = probabilities_in(self.predictor, self.volume.batch, self.logits)
+        return (text,) if text else ()
+
+    @property
+    def known_warnings(self) -> tuple[str, ...]:
+        """The warnings, or none where the prediction has not been needed."""
+        is_known = self.known_logits is not None or "logits" in vars(self)
+        return self.warnings if is_known else ()
 
     def components(self, label: str | int) -> LabelMap:
         """Return the connected components of a predicted label, largest first; found once."""

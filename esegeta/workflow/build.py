@@ -13,20 +13,38 @@ from torch import nn
 
 from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
-from esegeta.errors import ConfigError
+from esegeta.errors import (
+    ConfigError,
+    ModelError,
+    OutputChoiceError,
+    WeightsError,
+    WeightsKeyError,
+)
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
+    COMPILED_NOTE,
     Labels,
+    LoadedWeights,
+    OutputChoice,
     build_module_network,
     build_monai_network,
     convolution_signature,
     file_sha256,
+    is_compiled,
     load_weights,
     network_sha256,
     resolve_device,
     seeded,
+    without_wrappers,
 )
-from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.predict import (
+    Predictor,
+    Probe,
+    WindowPlan,
+    empty_window,
+    probabilities_in,
+    probe_output,
+)
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 from esegeta.workflow.checks import (
@@ -181,9 +199,9 @@ def build_basis(
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
-    reading, plan, num_outputs = probe_network(config, network)
+    reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
-        labels = Labels(dict(keys.labels), keys.activation, num_outputs)
+        labels = Labels(dict(keys.labels), keys.activation, probe.num_outputs)
     with blamed_on(config, "data", "preprocess"):
         preprocess = _preprocess(keys.data.preprocess)
     cases = list_cases(config)
@@ -192,11 +210,19 @@ def build_basis(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
     weights = keys.model.weights
+    predictor = Predictor(
+        network,
+        plan,
+        labels,
+        keys.inference.batch_size,
+        keys.inference.precision,
+        output=chosen_output(config),
+    )
+    window = empty_window(network, plan.size, reading.num_channels)
+    outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
     return Basis(
         config=config,
-        predictor=Predictor(
-            network, plan, labels, keys.inference.batch_size, keys.inference.precision
-        ),
+        predictor=predictor,
         reading=reading,
         preprocess=preprocess,
         cases=cases,
@@ -208,32 +234,57 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=notes,
+        notes=(*notes, *(note for note in outputs if note)),
     )
+
+
+def chosen_output(config: RunConfig) -> OutputChoice:
+    """Return which of the tensors that the config's network returns the logits are."""
+    return OutputChoice(config.keys.model.output)
 
 
 def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
     notes = []
-    network = construct_network(config, seed=config.keys.seed)  # of what the weights do not set
+    network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
     if keys.kind == "module":
         notes.append(f"model.class {keys.class_path} is code and was run to build the network")
-    with blamed_on(config, "model"):
-        if keys.weights is not None:
-            load_weights(network, config.find_file(keys.weights))
-        elif keys.kind == "monai":
-            notes.append(
-                "no model.weights: the network has random weights, so its maps explain nothing"
-            )
+    if is_compiled(network):
+        notes.append(COMPILED_NOTE)
+    network = without_wrappers(network)
+    if keys.weights is not None:
+        notes.extend(f"model.weights: {note}" for note in _load(config, network).notes)
+    elif keys.kind == "monai":
+        notes.append(
+            "no model.weights: the network has random weights, so its maps explain nothing"
+        )
     return network.eval(), tuple(notes)
+
+
+def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
+    keys = config.keys.model
+    path = config.find_file(str(keys.weights))
+    try:
+        return load_weights(network, path, key=keys.weights_key)
+    except WeightsKeyError:
+        with blamed_on(config, "model", "weights_key"):
+            raise
+    except WeightsError:
+        with blamed_on(config, "model"):
+            raise
 
 
 def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
     """Construct the config's network as it is before any weights are loaded, under a seed.
 
-    The random state of the caller is left as it was.
+    The random state of the caller is left as it was; what a compiled network was made of is
+    returned.
     """
+    return without_wrappers(_construct(config, seed=seed))
+
+
+def _construct(config: RunConfig, *, seed: int) -> nn.Module:
     keys = config.keys.model
     # A network may draw its weights where it is to run.
     device = resolve_device(config.keys.device)
@@ -243,16 +294,25 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
         return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
 
 
-def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, int]:
-    """Return how images are read for a network, its windows, and its output channels.
+def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
+    """Return how images are read for a network, its windows, and what it makes of an empty one.
 
     Raises:
+        OutputChoiceError: it does not return the output that the config chooses.
         WindowError: it cannot take the config's window.
     """
     reading = _reading(config, network)
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
-        return reading, plan, count_outputs(network, plan.size, reading.num_channels)
+    output = chosen_output(config)
+    try:
+        return reading, plan, probe_output(network, plan.size, reading.num_channels, output=output)
+    except OutputChoiceError:
+        with blamed_on(config, "model", "output"):
+            raise
+    except ModelError:
+        with blamed_on(config, "inference"):
+            raise
 
 
 def _code_sha256(network: nn.Module, folder: Path) -> str:

@@ -114,7 +114,12 @@ def predict_case(task: Task, desk: Desk) -> Content:
     desk.begin(f"{case.files.name}: prediction", windows=len(windows))
     files = PredictionFiles(experiment.root, case.files.name)
     label_map = labels.label_map(case.scene.logits)[0]
-    content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
+    content = {
+        **provenance(experiment, task.data["inputs"]),
+        "fingerprint": task.key,
+        "warnings": list(case.scene.warnings),
+    }
+    desk.note(*case.scene.warnings)
     save_prediction(files, label_map, case.volume, labels, content)
     return content
 

@@ -22,7 +22,9 @@ from esegeta.errors import (
 )
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
 from esegeta.model import (
+    FIRST,
     Layer,
+    OutputChoice,
     check_units,
     find_layer,
     find_listed,
@@ -57,11 +59,13 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
     return grid
 
 
-def probe_layers(network: nn.Module, plan: WindowPlan, reading: Reading) -> list[Layer]:
+def probe_layers(
+    network: nn.Module, plan: WindowPlan, reading: Reading, *, output: OutputChoice = FIRST
+) -> list[Layer]:
     """Return a network's layers with their output shapes for one window of zeros."""
     window = empty_window(network, plan.size, reading.num_channels)
     with held_still(network):
-        return list_layers(network, lambda: network(window))
+        return list_layers(network, lambda: network(window), output=output)
 
 
 def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading) -> None:

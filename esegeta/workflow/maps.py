@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.explain import Attribution, Explainer, aggregate, parameters_of
 from esegeta.predict import Windows
-from esegeta.report import CurveRow, ScoreRow, TaskFiles, remove_attribution, save_attribution
+from esegeta.report import (
+    CurveRow,
+    PredictionFiles,
+    ScoreRow,
+    TaskFiles,
+    remove_attribution,
+    save_attribution,
+)
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
+from esegeta.workflow.cases import (
+    OF_CASE,
+    OF_TARGETS,
+    OpenCase,
+    open_atlases,
+    open_case,
+    targets_of,
+)
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.task import Content, Desk, Kind, Task
@@ -65,6 +80,7 @@ def make_map(task: Task, desk: Desk) -> Content:
     attribution: Attribution = desk.take(("map", task.name)) or explainer.explain(
         experiment.predictor, case.volume, target
     )
+    attribution = _with_warnings(attribution, _warnings_of_prediction(desk, case))
     cache = desk.once(("score cache", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
     scores = _scores(case)
     context = ScoreContext(experiment.predictor, explainer, cache)
@@ -79,6 +95,21 @@ def make_map(task: Task, desk: Desk) -> Content:
     }
     save_attribution(files, attribution, sidecar, regions=regions, curves=scored.curves)
     return {**sidecar, "warnings": list(attribution.warnings)}
+
+
+def _warnings_of_prediction(desk: Desk, case: OpenCase) -> list[str]:
+    """Return what the record of a case's prediction says that readers of its maps must know."""
+
+    def read() -> list[str]:
+        sidecar = PredictionFiles(case.experiment.root, case.files.name).sidecar
+        return list(json.loads(sidecar.read_bytes()).get("warnings", ()))
+
+    return desk.once("warnings of the prediction", read, depth=OF_CASE)
+
+
+def _with_warnings(attribution: Attribution, warnings: Sequence[str]) -> Attribution:
+    together = tuple(dict.fromkeys([*attribution.warnings, *warnings]))
+    return replace(attribution, warnings=together)
 
 
 def frozen_target(desk: Desk, task: Task) -> FrozenTarget:

@@ -1,5 +1,6 @@
 """Networks by MONAI's name or by a class of one's own, and errors that name the nearest."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,14 @@ import torch
 from torch import nn
 
 from esegeta.errors import ModelError
-from esegeta.model import build_module_network, build_monai_network, convolution_signature
+from esegeta.model import (
+    build_module_network,
+    build_monai_network,
+    convolution_signature,
+    is_compiled,
+    require_packages,
+    without_wrappers,
+)
 from tests.builders import unet
 
 ARGS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2]}
@@ -117,3 +125,73 @@ def test_a_network_may_import_its_neighbours_as_it_runs(tmp_path: Path) -> None:
     )
     network = build_module_network("late_importer:Net", {}, tmp_path)
     assert torch.equal(network(torch.ones(2)), torch.full((2,), 3.0))
+
+
+MEDNEXT = {"spatial_dims": 2, "in_channels": 1, "out_channels": 3, "init_filters": 4}
+
+
+@pytest.mark.parametrize("name", ["MedNeXtS", "MedNextB", "MedNeXtMedium", "MedNeXtL", "MedNeXt"])
+def test_networks_of_monai_that_are_made_by_functions(name: str) -> None:
+    arguments = {key: value for key, value in MEDNEXT.items() if key != "init_filters"}
+    network = build_monai_network(name, MEDNEXT if name == "MedNeXt" else arguments)
+    assert type(network).__name__ == "MedNeXt"
+    assert not network.training
+
+
+def test_functions_of_monai_that_make_no_network_are_not_named() -> None:
+    with pytest.raises(ModelError, match='no network "get_efficientnet_image_size"'):
+        build_monai_network("get_efficientnet_image_size", {"model_name": "efficientnet-b0"})
+    with pytest.raises(ModelError, match='no network "drop_connect"'):
+        build_monai_network("drop_connect", {})
+
+
+def test_wrong_arguments_of_a_function_name_the_network() -> None:
+    with pytest.raises(ModelError, match=r"MedNeXtS: cannot be built.*'in_chanels'.*model\.args"):
+        build_monai_network("MedNeXtS", {"in_chanels": 1})
+
+
+def test_a_function_of_ones_own_makes_a_network(own_module: str, tmp_path: Path) -> None:
+    with (tmp_path / f"{own_module}.py").open("a") as file:
+        file.write("\ndef make(factor):\n    return Scale(factor)\n\ndef no(): return 3\n")
+    network = build_module_network(f"{own_module}:make", {"factor": 3.0}, tmp_path)
+    assert torch.equal(network(torch.ones(1)), torch.tensor([3.0]))
+    with pytest.raises(ModelError, match=r"a int is not a torch\.nn\.Module"):
+        build_module_network(f"{own_module}:no", {}, tmp_path)
+
+
+@pytest.mark.skipif(find_spec("einops") is not None, reason="einops is installed")
+def test_a_missing_package_of_monai_is_named_with_its_install_line() -> None:
+    with pytest.raises(ModelError) as caught:
+        build_monai_network("UNETR", {"in_channels": 1, "out_channels": 2, "img_size": (32,) * 3})
+    assert str(caught.value) == (
+        'model.network UNETR: needs the package "einops", which is not installed; '
+        "pip install einops"
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "install"), [("no_such_einops", "no_such_einops"), ("no_such_yaml.sub", None)]
+)
+def test_a_missing_package_of_ones_own_module_is_named(
+    package: str, install: str | None, own_module: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{own_module}.py").write_text(f"import {package}\n")
+    top = package.partition(".")[0]
+    with pytest.raises(ModelError) as caught:
+        build_module_network(f"{own_module}:Net", {}, tmp_path)
+    assert f'module "{own_module}": needs the package "{top}"' in str(caught.value)
+    assert str(caught.value).endswith(f"pip install {install or top}")
+
+
+def test_a_package_goes_by_its_name_for_pip() -> None:
+    with pytest.raises(ModelError, match=r"pip install scikit-image$"):
+        require_packages("net", ImportError("No module named 'skimage.filters'"))
+    require_packages("net", ImportError("cannot import name 'x'"))
+    require_packages("net", ValueError("No module named 'skimage'"))
+
+
+def test_what_wraps_a_network_is_taken_off() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1))
+    assert without_wrappers(network) is network
+    assert without_wrappers(nn.DataParallel(nn.DataParallel(network))) is network
+    assert not is_compiled(network)

@@ -169,8 +169,9 @@ def _with_random(experiment: Experiment) -> tuple[dict[str, Explainer], str]:
 def _try_out(experiment: Experiment, recipe: Recipe) -> None:
     config, num_channels = experiment.config, experiment.reading.num_channels
     network, other = (construct_network(config, seed=seed) for seed in (0, 1))
+    output = experiment.predictor.output
     with blamed_on(config, "retrain", "patch"):
-        count_outputs(network, recipe.patch, num_channels, key="retrain.patch")
+        count_outputs(network, recipe.patch, num_channels, output=output, key="retrain.patch")
     weights = zip(network.parameters(), other.parameters(), strict=True)
     if all(bool(torch.equal(one, two)) for one, two in weights):
         raise ModelError(
@@ -179,4 +180,4 @@ def _try_out(experiment: Experiment, recipe: Recipe) -> None:
             hint="its class must draw its weights from torch's random state, and load none",
         )
     with seeded(0, experiment.device):  # dropout draws
-        rehearse(recipe, network.to(experiment.device), num_channels, config)
+        rehearse(recipe, network.to(experiment.device), num_channels, config, output=output)

@@ -12,7 +12,7 @@ from torch import nn
 from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, is_out_of_memory, suggest
-from esegeta.model import Labels
+from esegeta.model import FIRST, Labels, OutputChoice
 from esegeta.retraining import Recipe, loss_classes, named_labels, optimizer_classes, train_logits
 
 Made = TypeVar("Made")
@@ -83,7 +83,14 @@ def _check_names(
             )
 
 
-def rehearse(recipe: Recipe, network: nn.Module, num_channels: int, config: RunConfig) -> None:
+def rehearse(
+    recipe: Recipe,
+    network: nn.Module,
+    num_channels: int,
+    config: RunConfig,
+    *,
+    output: OutputChoice = FIRST,
+) -> None:
     """Take one step of the recipe on noise, so that what cannot work is known before hours of it.
 
     Args:
@@ -91,6 +98,7 @@ def rehearse(recipe: Recipe, network: nn.Module, num_channels: int, config: RunC
         network: a new one, on its device, which is spent on it.
         num_channels: C of the patches.
         config: for places in messages.
+        output: which of several tensors that the network returns is trained.
 
     Raises:
         ConfigError: loss or optimizer refuse their arguments or what they are given.
@@ -105,7 +113,7 @@ def rehearse(recipe: Recipe, network: nn.Module, num_channels: int, config: RunC
     network.train()
     loss = _tried(config, "loss", recipe.loss, lambda: recipe.make_loss().to(device))
     with blamed_on(config, "retrain"):
-        logits = train_logits(network, images.to(device))
+        logits = train_logits(network, images.to(device), output)
     value = _tried(config, "loss", recipe.loss, lambda: recipe.measure(loss, logits, truth))
     if value.numel() != 1 or not value.requires_grad:
         raise ConfigError(

@@ -57,7 +57,9 @@ class Fingerprints:
     def _images(self) -> str:
         """What decides network, images and recipe of every training."""
         experiment = self._retraining.experiment
-        model = experiment.config.keys.model.model_dump(mode="json", exclude={"weights"})
+        model = experiment.config.keys.model.model_dump(
+            mode="json", exclude={"weights", "weights_key"}
+        )
         cases = [prediction_parts(experiment, inputs) for inputs in self._inputs.values()]
         return fingerprint(
             {

@@ -68,7 +68,11 @@ class Trainer:
         network = construct_network(retraining.experiment.config, seed=weights_seed).to(device)
         with seeded(seed_of(Stream.DROPOUT, seed, fold), device):
             history = train_network(
-                network, patches, retraining.recipe, on_patches=listener.advance
+                network,
+                patches,
+                retraining.recipe,
+                output=retraining.experiment.predictor.output,
+                on_patches=listener.advance,
             )
         return network, history
 

@@ -1,0 +1,89 @@
+"""Logits that are none: a network that ends in a softmax or sigmoid of its own.
+
+The activation of the config would be applied a second time, to values between 0 and 1: every
+probability, and with a sigmoid every predicted voxel, would be wrong without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Batch, Logits
+from esegeta.model import Activation, held_still, seeded
+from esegeta.predict.predictor import Predictor
+
+SLACK = 1e-5
+"""How far beyond 0 and 1 rounding and blending may take a probability."""
+SUM_SLACK = 1e-2
+"""How far from 1 the sum over channels of a softmax in half precision may be."""
+FEWEST = 64
+"""Fewer values than these prove nothing."""
+AMPLITUDES = (1.0, 30.0, 1000.0)
+"""Of the noise that logits would leave the range from 0 to 1 on."""
+
+
+def probabilities_in(predictor: Predictor, x: Batch, logits: Logits) -> str:
+    """Say that the prediction of an image is probabilities where it should be logits.
+
+    Args:
+        predictor: whose prediction it is.
+        x: the image, `B C *S`.
+        logits: its prediction, `B L *S`.
+
+    Returns:
+        A sentence for the user; empty where they are logits.
+    """
+    if not could_be_probabilities(logits):
+        return ""
+    silent = replace(predictor, on_windows=None)
+    windows = silent.windows(x)
+    crop = next(silent.pieces(x[:1], windows, [0])).crops[:1]
+    with torch.no_grad(), held_still(silent.network):
+        if not stay_probabilities(lambda noise: silent.run(noise, windows), crop):
+            return ""
+    return describe_probabilities(logits, predictor.labels.activation)
+
+
+def could_be_probabilities(values: Tensor) -> bool:
+    """Tell whether all values lie in 0..1, some of them inside, and are enough to say so."""
+    if values.numel() < FEWEST or not _in_range(values):
+        return False
+    return bool(((values > 0) & (values < 1)).any())
+
+
+def stay_probabilities(run: Callable[[Tensor], Tensor], like: Batch) -> bool:
+    """Tell whether a network's output stays in 0..1 on loud noise, as only probabilities do.
+
+    Logits of an image may happen to lie there. Noise that a network answers with NaN or Inf says
+    nothing.
+
+    Args:
+        run: the network on windows.
+        like: a window `1 C *W`, of whose shape the noise is.
+    """
+    with seeded(0):
+        noise = torch.randn(like.shape).to(like)
+    found = [run(amplitude * noise) for amplitude in AMPLITUDES]
+    finite = [output for output in found if bool(output.isfinite().all())]
+    return bool(finite) and all(_in_range(output) for output in finite)
+
+
+def describe_probabilities(values: Logits, activation: Activation) -> str:
+    """Return the sentence for the user."""
+    sums = values.float().sum(dim=1)
+    adds_up = values.shape[1] > 1 and bool(((sums - 1).abs() <= SUM_SLACK).all())
+    what = "all lie between 0 and 1" + (" and sum to 1 over the channels" if adds_up else "")
+    return (
+        f"the network's output looks like probabilities, not logits: its values {what}, so that "
+        f"`activation: {activation}` is applied to them a second time; remove the final "
+        f"{'softmax' if adds_up else 'activation'} of the network"
+    )
+
+
+def _in_range(values: Tensor) -> bool:
+    low, high = torch.aminmax(values.detach())
+    return float(low) >= -SLACK and float(high) <= 1 + SLACK  # neither, of NaN

@@ -1,0 +1,239 @@
+"""Wrappers and prefixes are taken off where every key then fits, and what was is said."""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from esegeta.errors import WeightsError, WeightsKeyError
+from esegeta.model import LoadedWeights, load_weights, network_sha256
+
+State = Mapping[str, Tensor]
+
+
+def parts(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+
+
+def before(state: State, prefix: str) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., LoadedWeights]:
+    """Save some content, load it into a new network, and see that it has the weights of seed 1."""
+
+    def saved_and_loaded(content: Any, *, key: str | None = None) -> LoadedWeights:
+        torch.save(content, tmp_path / "w.pt")
+        fresh = parts(9)
+        loaded = load_weights(fresh, tmp_path / "w.pt", key=key)
+        assert network_sha256(fresh) == network_sha256(parts(1))
+        return loaded
+
+    return saved_and_loaded
+
+
+WRAPPERS = [
+    *("state_dict", "model_state_dict", "network_weights", "model", "weights", "ema", "net"),
+    *("network", "module", "params_of_my_own"),
+]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_are_taken_off_and_named(wrapper: str, load: Callable[..., LoadedWeights]) -> None:
+    loaded = load({"epoch": 3, wrapper: parts(1).state_dict()})
+    assert (loaded.key, loaded.prefixes, loaded.others) == (wrapper, (), ())
+    assert loaded.notes == (f'w.pt: taken off the weights: the wrapper "{wrapper}"',)
+
+
+def test_a_bare_state_dict_says_nothing(load: Callable[..., LoadedWeights]) -> None:
+    assert load(parts(1).state_dict()).notes == ()
+    assert load(OrderedDict(parts(1).state_dict())).notes == ()
+
+
+PREFIXES = ["module.", "_orig_mod.", "model.", "net.", "network."]
+ORDERS = [
+    *((prefix,) for prefix in PREFIXES),
+    *itertools.permutations(PREFIXES, 2),
+    ("module.", "module."),
+    ("model.", "net.", "module.", "_orig_mod."),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="".join)
+def test_prefixes_are_taken_off_in_any_order(
+    order: tuple[str, ...], load: Callable[..., LoadedWeights]
+) -> None:
+    loaded = load({"state_dict": before(parts(1).state_dict(), "".join(order))})
+    assert sorted(loaded.prefixes) == sorted(order)
+    (note,) = loaded.notes
+    assert note.startswith('w.pt: taken off the weights: the wrapper "state_dict", the prefix "')
+    assert all(f'the prefix "{prefix}"' in note for prefix in order)
+
+
+def test_a_prefix_in_safetensors_is_taken_off(tmp_path: Path) -> None:
+    save_file(before(parts(1).state_dict(), "net.module."), tmp_path / "w.safetensors")
+    fresh = parts(9)
+    loaded = load_weights(fresh, tmp_path / "w.safetensors")
+    assert loaded.prefixes == ("net.", "module.")
+    assert network_sha256(fresh) == network_sha256(parts(1))
+
+
+def test_a_prefix_of_the_network_itself_stays(tmp_path: Path) -> None:
+    def wrapped(seed: int) -> nn.Module:
+        return nn.ModuleDict({"model": parts(seed)})
+
+    torch.save(wrapped(1).state_dict(), tmp_path / "w.pt")
+    network = wrapped(9)
+    assert load_weights(network, tmp_path / "w.pt").notes == ()
+    assert network_sha256(network) == network_sha256(wrapped(1))
+    torch.save(before(wrapped(1).state_dict(), "model."), tmp_path / "w.pt")
+    network = wrapped(9)
+    assert load_weights(network, tmp_path / "w.pt").prefixes == ("model.",)
+    assert network_sha256(network) == network_sha256(wrapped(1))
+
+
+@pytest.mark.parametrize("odd", ["0.extra", "loss.weight"])
+def test_nothing_is_taken_off_where_a_key_would_still_not_fit(odd: str, tmp_path: Path) -> None:
+    state = {**before(parts(1).state_dict(), "model."), odd: torch.zeros(2)}
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    network = parts(9)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(network, tmp_path / "w.pt")
+    assert 'the weights under "state_dict" do not fit: missing: 0.weight' in str(caught.value)
+    assert 'choose those that fit with weights_key: "state_dict.model"' in str(caught.value)
+    assert network_sha256(network) == network_sha256(parts(9))
+    load_weights(network, tmp_path / "w.pt", key="state_dict.model")
+    assert network_sha256(network) == network_sha256(parts(1))
+
+
+def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:
+    state = before(parts(1).state_dict(), "module.")
+    state["module.0.weight"] = torch.zeros(2, 4, 3, 3)
+    torch.save(
+        {"optimizer": {"state": {0: {"m": torch.zeros(2)}}}, "net": state}, tmp_path / "w.pt"
+    )
+    with pytest.raises(WeightsError) as caught:
+        load_weights(parts(), tmp_path / "w.pt")
+    assert (
+        'the weights under "net" without module. do not fit: wrong shape: 0.weight is '
+        "(2, 4, 3, 3), the network's is (2, 1, 3, 3)"
+    ) in str(caught.value)
+
+
+def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
+    load: Callable[..., LoadedWeights],
+) -> None:
+    state, other = parts(1).state_dict(), parts(2).state_dict()
+    for content in ({"ema": other, "model": state}, {"model": state, "ema": other}):
+        loaded = load(content)
+        assert (loaded.key, loaded.others) == ("model", ("ema",))
+        assert loaded.notes[1] == (
+            'w.pt: several weights fit: "model" was taken, and not "ema"; choose with weights_key'
+        )
+    assert (
+        load({"model": other, "ema": {"state": state, "decay": 0.99}}, key="ema.state").notes == ()
+    )
+    chosen = load({"model": other, "ema": {"state": before(state, "module.")}}, key="ema")
+    assert (chosen.key, chosen.others) == ("ema.state", ())
+    assert chosen.notes == (
+        'w.pt: taken off the weights: the wrapper "state", the prefix "module."',
+    )
+
+
+def test_averaged_models_load_without_their_counter(tmp_path: Path) -> None:
+    torch.save({"state_dict": AveragedModel(parts(1)).state_dict()}, tmp_path / "w.pt")
+    network = parts(9)
+    loaded = load_weights(network, tmp_path / "w.pt")
+    assert (loaded.prefixes, loaded.left_out) == (("module.",), ("n_averaged",))
+    assert '"n_averaged"' in loaded.notes[0]
+    assert network_sha256(network) == network_sha256(parts(1))
+
+
+def test_plain_numbers_among_the_tensors_are_left_out(load: Callable[..., LoadedWeights]) -> None:
+    loaded = load({**parts(1).state_dict(), "epoch": np.int64(3)})
+    assert loaded.left_out == ("epoch",)
+
+
+def test_a_checkpoint_of_lightning(load: Callable[..., LoadedWeights]) -> None:
+    monitor = "ModelCheckpoint{'monitor': 'dice', 'mode': 'max'}"
+    loaded = load(
+        {
+            "epoch": 4,
+            "global_step": 100,
+            "pytorch-lightning_version": "2.4.0",
+            "state_dict": OrderedDict(before(parts(1).state_dict(), "net._orig_mod.")),
+            "loops": {"fit_loop": {"state_dict": {}}},
+            "callbacks": {monitor: {"best_model_score": torch.tensor(0.9), "best_k_models": {}}},
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}],
+            "lr_schedulers": [],
+            "hyper_parameters": {"lr": np.float64(1e-3), "window": torch.Size([8, 8])},
+        }
+    )
+    assert (loaded.key, loaded.prefixes) == ("state_dict", ("net.", "_orig_mod."))
+
+
+def test_a_checkpoint_of_nnunet(load: Callable[..., LoadedWeights]) -> None:
+    loaded = load(
+        {
+            "network_weights": parts(1).state_dict(),
+            "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(2)}}},
+            "grad_scaler_state": {"scale": 65536.0},
+            "logging": {"mean_fg_dice": [np.float64(0.8)], "ema_fg_dice": [np.float64(0.79)]},
+            "_best_ema": np.float64(0.81),
+            "current_epoch": 1000,
+            "init_args": {
+                "plans": {"configurations": {"3d_fullres": {"patch_size": [128, 128, 128]}}},
+                "configuration": "3d_fullres",
+                "fold": 0,
+                "dataset_json": {"labels": {"background": 0, "liver": 1}},
+                "device": torch.device("cpu"),
+            },
+            "trainer_name": "nnUNetTrainer",
+            "inference_allowed_mirroring_axes": (0, 1, 2),
+        }
+    )
+    assert loaded.key == "network_weights"
+
+
+def test_a_key_leads_through_mappings_lists_and_keys_with_dots(
+    load: Callable[..., LoadedWeights],
+) -> None:
+    state, other = parts(1).state_dict(), parts(2).state_dict()
+    assert load({"folds": [other, {"best.dice": state}]}, key="folds.1.best.dice").notes == ()
+    flat = {**before(other, "model."), **before(state, "ema_model.")}
+    assert load({"state_dict": flat}, key="state_dict.ema_model").others == ()
+
+
+@pytest.mark.parametrize("key", ["ema.stat", "emma", "epoch.best", "ema.state.0.weight.x"])
+def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) -> None:
+    content = {"epoch": 3, "model": parts(2).state_dict(), "ema": {"state": parts(1).state_dict()}}
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(WeightsKeyError) as caught:
+        load_weights(parts(), tmp_path / "w.pt", key=key)
+    text = str(caught.value)
+    assert text.startswith(f'weights_key: {tmp_path / "w.pt"} holds nothing under "{key}", but ')
+    assert "model, ema.state, epoch, ema" in text
+    assert ('did you mean "ema.state"' in text) == (key in ("ema.stat", "ema.state.0.weight.x"))
+
+
+def test_a_key_that_leads_to_no_weights(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "model": parts(1).state_dict()}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match='holds a int, not a state dict under "epoch"'):
+        load_weights(parts(), tmp_path / "w.pt", key="epoch")
+
+
+def test_weights_go_into_a_network_in_a_data_parallel(tmp_path: Path) -> None:
+    torch.save(parts(1).state_dict(), tmp_path / "w.pt")
+    wrapped = nn.DataParallel(parts(9))
+    assert load_weights(wrapped, tmp_path / "w.pt").notes == ()
+    assert network_sha256(wrapped.module) == network_sha256(parts(1))
