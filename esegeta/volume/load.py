@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,16 @@ from torch import Tensor
 
 from esegeta.axes import LabelMap, Shape
 from esegeta.errors import DataError, GridError
+from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.grid import Grid
+from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of
 from esegeta.volume.nifti import grid_of, header_bytes, open_nifti, read_array
 from esegeta.volume.picture import is_picture, picture_grid, picture_shape, read_picture
-from esegeta.volume.preprocess import Intensity, Preprocess
+from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.resampling import SeparateAxis
 from esegeta.volume.volume import Source, Volume
+
+WrittenStep = str | Mapping[str, Any] | IntensityStep
 
 
 @dataclass(frozen=True)
@@ -95,17 +101,25 @@ def check_case(case: Case, reading: Reading) -> Grid:
     return grid
 
 
-def read_case(case: Case, preprocess: Preprocess, reading: Reading) -> tuple[Volume, Tensor | None]:
+def read_case(
+    case: Case, preprocess: Preprocess, reading: Reading, *, like: Volume | None = None
+) -> tuple[Volume, Tensor | None]:
     """Read and preprocess the image and the label map of a case.
+
+    Args:
+        case: the files.
+        preprocess: what happens to the image; its label map goes the same way.
+        reading: what the network takes.
+        like: an image of the same grid that was preprocessed so, whose boxes are taken.
 
     Returns:
         The volume, and the label map as integers `*S` on the volume's grid, or None.
     """
     check_case(case, reading)
-    volume = preprocess(read_volume(case, reading))
+    volume = preprocess(read_volume(case, reading), like=like)
     if case.label is None:
         return volume, None
-    return volume, read_label_map(case.label, volume, preprocess)
+    return volume, read_label_map(case.label, volume)
 
 
 def read_volume(case: Case, reading: Reading) -> Volume:
@@ -118,8 +132,10 @@ def read_volume(case: Case, reading: Reading) -> Volume:
     return Volume(data, grid, source, name=case.name, channels=reading.channels)
 
 
-def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelMap:
+def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = None) -> LabelMap:
     """Read a label map and bring it onto the volume's grid, nearest neighbour.
+
+    It goes the way that the image went; `preprocess` is asked only where the volume went none.
 
     Raises:
         DataError: the values are not integers.
@@ -130,7 +146,10 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelM
     array = torch.from_numpy(file.array)
     if not bool((array.isfinite() & (array == array.round())).all()):
         raise DataError(f"{path}: a label map must hold integers", hint="is it a probability map?")
-    moved, _ = preprocess.move(array, file.grid, resampling="nearest")
+    route = volume.route
+    if not route.moves and preprocess is not None:
+        route = preprocess.route(file.grid)
+    moved, _ = route.move(array, file.grid, resampling="nearest")
     return moved[0].round().long()
 
 
@@ -140,8 +159,13 @@ def load_volume(
     orientation: str | None = None,
     spacing_mm: Sequence[float] | None = None,
     window_hu: tuple[float, float] | None = None,
-    intensity: Intensity | None = None,
+    intensity: Intensity | str | Mapping[str, Any] | Sequence[WrittenStep] | None = None,
     name: str | None = None,
+    order: int = 1,
+    separate_axis: SeparateAxis = False,
+    crop: str | Mapping[str, Any] | Crop | None = None,
+    crop_or_pad: Sequence[int] | Mapping[str, Any] | CropOrPad | None = None,
+    transpose: Sequence[int] | None = None,
 ) -> Volume:
     """Load an image for a network: NIfTI, PNG or JPEG; one path, or one a channel.
 
@@ -150,19 +174,34 @@ def load_volume(
         orientation: axis codes such as `RAS`; None keeps the file's.
         spacing_mm: voxel size to resample to; None keeps the file's.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
-        intensity: how grey values are scaled; none by default.
+        intensity: a rule such as `zscore`, or steps as a config writes them.
         name: the case; the file's name by default.
+        order: of the interpolation: 0, 1, or 3 for nnU-Net's splines.
+        separate_axis: `auto` resamples a coarse axis by itself, as nnU-Net.
+        crop: `foreground`, or `{above: 0, margin: 2, when: ...}`.
+        crop_or_pad: lengths of the axes, or `{size: ..., value: ..., when: ...}`.
+        transpose: order of the axes for the network; the two lists of lengths are in this order.
     """
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
     images = tuple(Path(item) for item in paths)
-    rule = Intensity("window", *window_hu) if window_hu else (intensity or Intensity())
+    rule = Intensity("window", *window_hu) if window_hu else intensity_of(intensity or Intensity())
     spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
+    preprocess = Preprocess(
+        orientation,
+        spacing,
+        rule,
+        order=order,
+        separate_axis=separate_axis,
+        crop=crop_of(crop),
+        crop_or_pad=crop_or_pad_of(crop_or_pad),
+        transpose=tuple(transpose) if transpose else None,
+    )
     case = Case(name or images[0].name.split(".")[0], images)
     probe = Reading(len(images), 3)
     grid, num_channels = read_header(images[0], probe)
     reading = Reading(max(num_channels, len(images)), grid.ndim)
     check_case(case, reading)
-    return Preprocess(orientation, spacing, rule)(read_volume(case, reading))
+    return preprocess(read_volume(case, reading))
 
 
 def split_channels(shape: Shape, path: Path, reading: Reading) -> tuple[Shape, int]:

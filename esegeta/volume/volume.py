@@ -14,6 +14,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.space import Flip, Route
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class Volume:
         source: where maps are written back to.
         name: the case.
         channels: a name for each channel.
+        route: the way from the source's grid to `grid`; label maps of the source go it too.
     """
 
     data: Float[Tensor, "C *S"]
@@ -48,6 +50,7 @@ class Volume:
     source: Source
     name: str = "case"
     channels: tuple[str, ...] = field(default=())
+    route: Route = field(default=Route())
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:
@@ -97,7 +100,13 @@ class Volume:
 
         The network sees a mirrored image; each voxel keeps its place in the patient.
         """
-        return replace(self, data=self.data.flip(axis + 1), grid=self.grid.flipped(axis))
+        flip = Flip(axis)
+        return replace(
+            self,
+            data=flip.apply(self.data, self.grid, resampling="nearest"),
+            grid=flip.onto(self.grid),
+            route=self.route.then(flip),
+        )
 
 
 def volume_from_tensor(

@@ -9,7 +9,7 @@ from esegeta.explain import Atlas
 from esegeta.model import file_sha256
 from esegeta.report import PredictionFiles, remove_other_components, save_prediction
 from esegeta.targets import Scene, Target
-from esegeta.volume import Case, Volume, read_case
+from esegeta.volume import Case, Volume
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.plans import TargetPlan
@@ -65,7 +65,7 @@ def open_case(desk: Desk, number: int) -> OpenCase:
     def read() -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
-        volume, truth = read_case(files, experiment.preprocess, experiment.reading)
+        volume, truth = experiment.read(files)
         volume = volume.to(experiment.device)
         return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
 

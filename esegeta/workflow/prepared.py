@@ -35,7 +35,9 @@ def with_files(work: Work, case: Case, experiment: Experiment, volume: Volume) -
         files = baseline_files(baseline, case, config)
         if not files:
             continue
-        image, _ = read_case(Case(case.name, files), experiment.preprocess, experiment.reading)
+        image, _ = read_case(
+            Case(case.name, files), experiment.preprocess, experiment.reading, like=volume
+        )
         filled = baseline.with_values(image.data)
         if place is None:
             changes[name] = filled
@@ -119,5 +121,5 @@ def patterns_key(experiment: Experiment) -> str:
 def _volumes(experiment: Experiment) -> Iterator[Volume]:
     """Read the cases one at a time."""
     for case in experiment.cases:
-        volume, _ = read_case(case, experiment.preprocess, experiment.reading)
+        volume, _ = experiment.read(case)
         yield volume.to(experiment.device)
