@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -15,14 +16,17 @@ from esegeta.model import (
     COMPILED_NOTE,
     Activation,
     Labels,
+    LabelsGiven,
     OutputChoice,
     convolution_signature,
     find_layer,
+    foreign_integers,
     is_compiled,
     load_weights,
     resolve_device,
     without_wrappers,
 )
+from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
     Blend,
     Precision,
@@ -89,7 +93,7 @@ class SegmentationModel(Predictor):
             TargetError: the label, quantity or region is unknown; the nearest names are given.
         """
         if label is not None:
-            self.labels.channel(label)
+            self.labels.channels(label)
         elif of != "unit":
             raise TargetError("label: no label is given", hint='such as model.target("liver")')
         over = default_region(of) if over is None else over
@@ -130,7 +134,12 @@ class SegmentationModel(Predictor):
             target: to be fixed.
             volume: the image.
             truth: label map `*S` on the volume's grid, for targets that need it.
+
+        Raises:
+            DataError: the truth holds integers, and none of the labels'.
         """
+        if truth is not None:
+            foreign_integers(truth.long(), self.labels, f"{volume.name}: truth")
         return target.freeze(Scene(self, volume, truth))
 
 
@@ -138,10 +147,14 @@ def load_model(
     network: nn.Module,
     *,
     window: Sequence[int],
-    labels: Mapping[int, str],
+    labels: LabelsGiven,
     overlap: float = 0.5,
     blend: Blend = "gaussian",
     activation: Activation = "softmax",
+    region_order: Sequence[OrderEntry] | None = None,
+    ignore_label: int | None = None,
+    threshold: float | Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Any] | None = None,
     weights: str | Path | None = None,
     weights_key: str | None = None,
     output: int | str | None = None,
@@ -156,10 +169,16 @@ def load_model(
     Args:
         network: from `B C *window` to logits; that inside a compiled or data parallel one.
         window: lengths of a window; two for a 2D network.
-        labels: name of each label integer.
+        labels: name of each label integer, or the integers of each name, such as
+            `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
         overlap: of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`.
         activation: `softmax` or `sigmoid`.
+        region_order: labels in the order in which they are painted, later ones win; or the
+            integers that they paint, as nnU-Net's `regions_class_order`.
+        ignore_label: integer of voxels of a truth whose label is unknown.
+        threshold: probability above which labels are predicted under sigmoid: one, or by label.
+        postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
         weights: safetensors or checkpoint to load first.
         weights_key: where in the checkpoint they lie, such as `ema.state`.
         output: index, key or attribute of the logits, where the network returns several tensors.
@@ -180,7 +199,15 @@ def load_model(
     channels = in_channels or (signature[1] if signature is not None else 1)
     chosen = OutputChoice(output)
     probe = probe_output(network, plan.size, channels, output=chosen)
-    found = Labels(dict(labels), activation, probe.num_outputs)
+    found = Labels.of(
+        labels,
+        activation,
+        probe.num_outputs,
+        region_order=region_order,
+        ignore_label=ignore_label,
+        threshold=threshold,
+        postprocessing=postprocessing,
+    )
     predictor = Predictor(network, plan, found, output=chosen)
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(predictor, empty, probe.logits)]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Build the sample volumes in data_samples/ from two published Python packages.
+"""Build the sample volumes in data_samples/: two from published Python packages, one drawn.
 
 Run without options to download the packages with pip and rebuild the samples, with
-`--from DIR` to use files that are already there, with `--readme` to rewrite only
-data_samples/README.md, or with `--check` to compare the shipped files with the sha256s
-written in that README.
+`--from DIR` to use files that are already there, with `--synthetic` to draw only the sample that
+needs none, with `--readme` to rewrite only data_samples/README.md, or with `--check` to compare
+the shipped files with the sha256s written in that README.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from sample_texts import CT_NOTICE, FILES, MNI_NOTICE, README_HEAD
+from synthetic_tumour import SPACING_MM, draw_head
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data_samples"
 
@@ -195,6 +196,20 @@ def write_picture(path: Path, data: NDArray[np.uint8]) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(data[::-1, ::-1].T), str(path))
 
 
+def make_synthetic() -> None:
+    """Draw the synthetic sample, a file a channel, and its labels."""
+    images, labels = draw_head()
+    affine = np.diag([SPACING_MM] * 3 + [1.0])
+    affine[:3, 3] = [-SPACING_MM * (length - 1) / 2 for length in labels.shape]
+    target = SAMPLES / "synthetic_tumour"
+    for name, data in (*images.items(), ("labels", labels)):
+        image = nib.Nifti1Image(data, affine)
+        image.set_sform(affine, code="aligned")
+        image.set_qform(affine, code="aligned")
+        image.header.set_xyzt_units("mm")
+        write_nifti(target / f"synthetic_tumour_{name}.nii.gz", image)
+
+
 def write_readme() -> None:
     """Write data_samples/README.md with the sha256 of every file that is there."""
     lines = []
@@ -232,12 +247,15 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--from", dest="folder", type=Path, help="folder with both packages")
+    parser.add_argument("--synthetic", action="store_true", help="only draw the synthetic sample")
     parser.add_argument("--readme", action="store_true", help="only rewrite the README")
     parser.add_argument("--check", action="store_true", help="only check the shipped files")
     options = parser.parse_args()
     if options.check:
         return int(check() > 0)
     if not options.readme:
+        make_synthetic()
+    if not (options.readme or options.synthetic):
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.folder or Path(temporary)
             if options.folder is None:

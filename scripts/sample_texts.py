@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from synthetic_tumour import CHANNELS
+
 CT_NOTICE = """\
 ct_torso.nii.gz and ct_torso_labels.nii.gz come from the source distribution of
 TotalSegmentator 2.18.0, which is distributed under the Apache License, Version 2.0
@@ -69,11 +71,16 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   is larger than that of the other and of everything else. The template's grey matter also
   covers the deep nuclei and much of the brain stem. `*_slice.png` is one axial slice of each
   as a picture, for 2D.
+- `synthetic_tumour/`: **synthetic, drawn from ellipsoids by `scripts/synthetic_tumour.py`; no
+  patient and no MRI**. Four channels (`t1`, `t1ce`, `t2`, `flair`) and tumours of nested regions,
+  with the integers of BraTS: 1 necrosis, 2 oedema, 4 enhancing; the core is 1 and 4, the whole
+  tumour 1, 2 and 4.
 - `models/`: demonstration networks that **overfit the one volume they were trained on**,
-  `ct_torso/` (`ct_*`) or `mni_t1/` (`t1_*`); **not for clinical use**. The card beside each
+  `ct_torso/` (`ct_*`), `mni_t1/` (`t1_*`) or `synthetic_tumour/` (`tumour_*`, by
+  `scripts/train_region_model.py`); **not for clinical use**. The card beside each
   one tells how it was trained and what it reaches.
 
-Both volumes are stored in RAS orientation.
+All volumes are stored in RAS orientation.
 
 | File | Content | Source | Licence | Shape | Spacing (mm) | sha256 |
 |---|---|---|---|---|---|---|
@@ -82,6 +89,8 @@ Both volumes are stored in RAS orientation.
 # file: (content, source, licence)
 TSEG, NILEARN = "TotalSegmentator 2.18.0 sdist", "nilearn 0.14.1 wheel"
 TRAINED = "trained on `ct_torso/` by `scripts/train_demo_models.py`"
+DRAWN = "drawn by `scripts/synthetic_tumour.py`"
+TRAINED_TUMOUR = "trained on `synthetic_tumour/` by `scripts/train_region_model.py`"
 TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
     "ct_torso/ct_torso.nii.gz": ("CT, int16, HU", TSEG, "Apache-2.0"),
@@ -94,10 +103,21 @@ FILES = {
     "mni_t1/mni_t1_labels_slice.png": ("its labels 0-2, 8 bit", NILEARN, "MNI notice"),
     "mni_t1/LICENSE-nilearn": ("licence text", NILEARN, "BSD-3-Clause"),
     "mni_t1/NOTICE": ("origin, MNI notice, changes", "this project", "-"),
+    **{
+        f"synthetic_tumour/synthetic_tumour_{channel}.nii.gz": (
+            f"synthetic {channel}, uint8",
+            DRAWN,
+            "Apache-2.0",
+        )
+        for channel in CHANNELS
+    },
+    "synthetic_tumour/synthetic_tumour_labels.nii.gz": ("labels 0-4, uint8", DRAWN, "Apache-2.0"),
     "models/ct_unet3d.safetensors": ("3D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet3d.md": ("model card", TRAINED, "-"),
     "models/ct_unet2d.safetensors": ("2D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet2d.md": ("model card", TRAINED, "-"),
     "models/t1_unet2d.safetensors": ("2D U-Net weights", TRAINED_T1, "MNI notice, as its data"),
     "models/t1_unet2d.md": ("model card", TRAINED_T1, "-"),
+    "models/tumour_unet3d.safetensors": ("3D U-Net weights", TRAINED_TUMOUR, "Apache-2.0"),
+    "models/tumour_unet3d.md": ("model card", TRAINED_TUMOUR, "-"),
 }

@@ -91,6 +91,11 @@ def labels(num_outputs: int = 2, activation: str = "softmax") -> Labels:
     return Labels(dict(enumerate(words[:count], start=1)), activation, num_outputs)
 
 
+def labels_of(*integers: int) -> Labels:
+    """Return softmax labels of these integers, called `label1` and so on."""
+    return Labels({one: f"label{one}" for one in integers}, "softmax", max(integers) + 1)
+
+
 def predictor(
     network: nn.Module,
     window: tuple[int, ...] = (8, 8, 8),

@@ -402,3 +402,38 @@ def test_each_name_is_listed_once() -> None:
     assert all(
         line.endswith(f" import {name} as {name}") for line, name in zip(lines, names, strict=True)
     )
+
+
+def test_regions_and_decisions_are_those_of_a_config() -> None:
+    model = esegeta.load_model(
+        linear(2, out_channels=3),
+        window=(8, 8),
+        labels={"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4},
+        activation="sigmoid",
+        region_order=[2, 1, 4],
+        ignore_label=255,
+        threshold={"core": 0.4},
+        postprocessing={"keep_largest": ["whole"]},
+        device="cpu",
+    )
+    assert model.labels.names == {2: "whole", 1: "core", 4: "enhancing"}
+    assert model.labels.thresholds == {"core": 0.4}
+    assert model.labels.postprocessing.keep_largest == ("whole",)
+    image = esegeta.volume_from_tensor(torch.randn(1, 9, 8), (1.0, 1.0))
+    truth = torch.zeros(9, 8, dtype=torch.long)
+    truth[:2], truth[2:4], truth[4:] = 1, 2, 255
+    frozen = model.freeze(model.target("core", over="label"), image, truth=truth)
+    assert int(frozen.mask.sum()) == 16
+    wrong = model.freeze(model.target("core", over="false_positive"), image, truth=truth)
+    assert not wrong.mask[4:].any()
+    with pytest.raises(DataError, match="holds 0, 3, but none of the labels"):
+        model.freeze(model.target("core", over="label"), image, truth=(truth == 1) * 3)
+    with pytest.raises(ConfigError, match='region_order: "core" and "enhancing" are missing'):
+        esegeta.load_model(
+            linear(2, out_channels=3),
+            window=(8, 8),
+            labels={"whole": [1, 2], "core": 1, "enhancing": 4},
+            activation="sigmoid",
+            region_order=["whole"],
+            device="cpu",
+        )

@@ -8,7 +8,7 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.explain import IntegratedGradients
-from esegeta.targets import FrozenTarget, Scene
+from esegeta.targets import FrozenTarget, Scene, VoxelTarget, label_dice
 from esegeta.volume import read_case
 from esegeta.workflow.build import Experiment, build_experiment
 
@@ -41,3 +41,24 @@ def test_every_method_has_its_place_in_the_experiments_of_all(name: str) -> None
 
     config = load_config(ROOT / "configs" / f"{name}.yaml")
     assert {method.name for method in config.methods.values()} == set(EXPLAINERS)
+
+
+def test_the_drawn_tumours_are_segmented_and_explained_by_their_sequences() -> None:
+    experiment, target = opened("regions_3d")
+    scene = target.scene
+    dice = label_dice(scene.labels, scene.logits, scene.require_truth("Dice"))
+    assert list(dice) == ["whole", "core", "enhancing"]
+    assert min(dice.values()) > 0.88
+    assert label_painted(scene) == {0, 1, 2, 4}
+    shapley = experiment.methods["exact_shapley"]
+    for label, sequence in (("whole", "flair"), ("enhancing", "t1ce")):
+        found = shapley.explain(
+            experiment.predictor, scene.volume, VoxelTarget(label).freeze(scene)
+        )
+        values = found.facts.more["values"]
+        assert max(values, key=lambda name: values[name]) == sequence
+
+
+def label_painted(scene: Scene) -> set[int]:
+    """Return the integers of the predicted label map."""
+    return {int(integer) for integer in scene.segmentation.label_map.unique()}

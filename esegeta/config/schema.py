@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.labels import LabelKeys
 from esegeta.config.model import ModelKeys
 from esegeta.config.preprocess import PreprocessKeys
 from esegeta.config.targets import TargetKeys
@@ -191,7 +192,7 @@ def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     return name
 
 
-class Config(Keys):
+class Config(LabelKeys):
     """A whole experiment; methods and scores are built by their own tables."""
 
     version: Literal[1] = 1
@@ -200,8 +201,6 @@ class Config(Keys):
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     model: ModelKeys
-    activation: Literal["softmax", "sigmoid"] = "softmax"
-    labels: dict[LabelInteger, str]
     data: DataKeys
     inference: InferenceKeys
     targets: list[TargetKeys] = Field(default_factory=list, min_length=1)
@@ -215,18 +214,3 @@ class Config(Keys):
     def missing_of_run(self) -> list[str]:
         """Blocks that a run needs and that are not given; a dissection needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _labels_by_integer(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError("give the name of each label integer, such as {1: liver}")
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_have_channels(cls, value: dict[int, str], info: Any) -> dict[int, str]:
-        below = [integer for integer in value if integer < 0]
-        if below:
-            raise ValueError(f"{below[0]} is not a label integer; it must be 0 or more")
-        return value

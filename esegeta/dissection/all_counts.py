@@ -152,7 +152,7 @@ def count_held_out(
     thresholds = thresholds.nan_to_num(nan=torch.inf)
     for item in maps:
         first = parts.starts[item.units]
-        step = max(VOXELS_AT_A_TIME // partition.num_voxels, 1)
+        step = max(VOXELS_AT_A_TIME // partition.parts.numel(), 1)
         for start in range(0, len(item.units), step):
             some = item.data[start : start + step]
             rows = slice(first + start, first + start + len(some))

@@ -74,7 +74,7 @@ class CircularShift(Chance):
         """Look up the concepts of each mask's voxels at shifted places."""
         device, num_parts = above.voxels.device, partition.num_parts
         generator = torch.Generator().manual_seed(draw_seed(self.seed, case))
-        shifts = torch.randint(partition.num_voxels, (self.samples, 1), generator=generator)
+        shifts = torch.randint(partition.parts.numel(), (self.samples, 1), generator=generator)
         shifts = shifts.to(device)
         # Twice the volume: a shifted voxel is found without a remainder.
         twice = torch.cat([partition.parts, partition.parts])

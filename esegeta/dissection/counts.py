@@ -32,7 +32,7 @@ class CaseCounts:
         both: voxels of a unit's mask and a concept.
         units: voxels of each unit's mask.
         concepts: voxels of each concept.
-        num_voxels: of the volume.
+        num_voxels: of the volume, those that count.
         positions: of each unit's layer in the volume.
         above: positions above the threshold.
         ties: positions at the threshold, within rounding.
@@ -132,7 +132,7 @@ def _count_part(
     box, centres = inner_positions(maps.grid)
     values = positions_within(maps.data, box)
     peak, place = values.max(dim=1)
-    above = find_above(maps.data, maps.grid, thresholds)
+    above = partition.within(find_above(maps.data, maps.grid, thresholds))
     voxels = tally(above, partition, count)
     centres = centres.to(device)
     inside, everything = _count_bins(
@@ -187,7 +187,7 @@ def _count_bins(
         counts = histograms(bins, bin_edges.num_bins, parts, partition.num_parts)
         own = partition.of_concepts(counts.flatten(0, 1))
         inside.append(own.reshape(*counts.shape[:2], -1))
-        everything.append(counts.sum(dim=2))
+        everything.append(partition.of_any(counts))
     return torch.cat(inside), torch.cat(everything)
 
 

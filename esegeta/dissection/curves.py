@@ -109,7 +109,7 @@ def count_at(
     place = order.argsort(dim=1)[:, :, None].expand(-1, -1, partition.num_parts)
     above = above.gather(1, place)
     both = (above * partition.members.T[None]).sum(dim=2)
-    return both, above.sum(dim=2) + partition.sizes[None] - both
+    return both, partition.of_any(above) + partition.sizes[None] - both
 
 
 @lru_cache(maxsize=16)

@@ -28,45 +28,81 @@ class ConceptParts:
     Args:
         parts: of the flattened volume, counted from 0, int32.
         members: which part belongs to which concept.
+        counted: which parts count: all but that of voxels whose label is not known.
     """
 
     parts: Int[Tensor, " N"]
     members: Bool[Tensor, "M K"]
+    counted: Bool[Tensor, " M"]
 
     @classmethod
-    def of(cls, masks: Sequence[Mask]) -> ConceptParts:
-        """Return the parts that some masks of one shape cut a volume into."""
-        first = masks[0]
-        parts = torch.zeros(first.numel(), dtype=torch.int32, device=first.device)
-        members = torch.zeros((1, 0), dtype=torch.bool, device=first.device)
-        for start in range(0, len(masks), CONCEPTS_AT_A_TIME):
-            some = masks[start : start + CONCEPTS_AT_A_TIME]
-            parts.mul_(1 << len(some))
-            for place, mask in enumerate(reversed(some)):
-                parts.add_(mask.reshape(-1), alpha=1 << place)
-            parts, members = _renumbered(parts, members, len(some))
-        return cls(parts, members)
+    def of(cls, masks: Sequence[Mask], known: Mask | None = None) -> ConceptParts:
+        """Return the parts that some masks of one shape cut a volume into.
+
+        Args:
+            masks: of the concepts.
+            known: voxels that count; all by default.
+        """
+        if known is None:
+            parts, members = _cut(masks)
+            return cls(parts, members, torch.ones_like(members[:, 0]))
+        parts, members = _cut([~known, *(mask & known for mask in masks)])
+        return cls(parts, members[:, 1:], ~members[:, 0])
 
     @property
     def num_parts(self) -> int:
         """M."""
         return int(self.members.shape[0])
 
-    @property
+    @cached_property
+    def _all_count(self) -> bool:
+        return bool(self.counted.all())
+
+    @cached_property
     def num_voxels(self) -> int:
-        """N."""
-        return self.parts.numel()
+        """N, without the voxels that do not count."""
+        if self._all_count:
+            return self.parts.numel()
+        return int(self.of_any(self._part_sizes[None])[0])
 
     @cached_property
     def sizes(self) -> Int[Tensor, " K"]:
         """Number of voxels of each concept."""
-        counts = torch.bincount(self.parts, minlength=self.num_parts)
-        return self.of_concepts(counts[None])[0]
+        return self.of_concepts(self._part_sizes[None])[0]
+
+    @cached_property
+    def _part_sizes(self) -> Int[Tensor, " M"]:
+        return torch.bincount(self.parts, minlength=self.num_parts)
 
     def of_concepts(self, counts: Int[Tensor, "U M"]) -> Int[Tensor, "U K"]:
         """Return counts by concept, given counts by part; exact up to 2^53."""
         # A GPU multiplies no integer matrices, and float64 holds these integers.
         return (counts.double() @ self.members.double()).long()
+
+    def of_any(self, counts: Int[Tensor, "*any M"]) -> Int[Tensor, "*any"]:
+        """Return counts in all parts that count, given counts by part."""
+        return (counts if self._all_count else counts * self.counted).sum(dim=-1)
+
+    def within(self, above: Above) -> Above:
+        """Return those voxels of units' masks that count."""
+        if self._all_count:
+            return above
+        kept = self.counted[self.parts[above.voxels].long()]
+        return Above(above.units[kept], above.voxels[kept])
+
+
+def _cut(masks: Sequence[Mask]) -> tuple[Tensor, Tensor]:
+    """Return the part of each voxel and the masks that each part belongs to."""
+    first = masks[0]
+    parts = torch.zeros(first.numel(), dtype=torch.int32, device=first.device)
+    members = torch.zeros((1, 0), dtype=torch.bool, device=first.device)
+    for start in range(0, len(masks), CONCEPTS_AT_A_TIME):
+        some = masks[start : start + CONCEPTS_AT_A_TIME]
+        parts.mul_(1 << len(some))
+        for place, mask in enumerate(reversed(some)):
+            parts.add_(mask.reshape(-1), alpha=1 << place)
+        parts, members = _renumbered(parts, members, len(some))
+    return parts, members
 
 
 def _renumbered(parts: Tensor, members: Tensor, num_new: int) -> tuple[Tensor, Tensor]:
@@ -152,10 +188,11 @@ def tally(above: Above, partition: ConceptParts, num_units: int) -> OverlapTally
     """Count the voxels of some units' masks by concept.
 
     Args:
-        above: voxels of the units' masks.
+        above: voxels of the units' masks; those that do not count are left out.
         partition: of the same volume, by concepts.
         num_units: U.
     """
+    above = partition.within(above)
     places = above.units * partition.num_parts + partition.parts[above.voxels]
     counts = torch.bincount(places, minlength=num_units * partition.num_parts)
     both = partition.of_concepts(counts.reshape(num_units, partition.num_parts))

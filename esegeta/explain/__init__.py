@@ -1,6 +1,6 @@
 """Attribution methods: a family a folder, a method (or close kin) a file, and the table of all."""
 
-from esegeta.explain.aggregate import Atlas, RegionRow, aggregate
+from esegeta.explain.aggregate import OUTSIDE, Atlas, OverlappingAtlas, RegionRow, aggregate
 from esegeta.explain.attribution import (
     Attribution,
     Facts,
@@ -100,6 +100,7 @@ EXPLAINERS: dict[str, type[Explainer]] = {
 __all__ = [
     "EXPLAINERS",
     "NULL",
+    "OUTSIDE",
     "AblationCam",
     "Atlas",
     "Attribution",
@@ -148,6 +149,7 @@ __all__ = [
     "NoiseTunnel",
     "Objective",
     "Occlusion",
+    "OverlappingAtlas",
     "Partition",
     "Passes",
     "PatternAttribution",

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float64, Integer
 from torch import Tensor
 
+from esegeta.axes import Mask
 from esegeta.errors import GridError
 from esegeta.explain.attribution import Attribution
 
@@ -40,6 +41,19 @@ class Atlas:
         return self.names.get(integer, OUTSIDE if integer == 0 else str(integer))
 
 
+@dataclass(frozen=True, eq=False)
+class OverlappingAtlas:
+    """Regions of a volume that may overlap, such as the nested labels of a tumour.
+
+    Args:
+        name: of the atlas, for the table.
+        masks: `*S` on the volume's grid, by the name of the region.
+    """
+
+    name: str
+    masks: Mapping[str, Mask]
+
+
 @dataclass(frozen=True)
 class RegionRow:
     """What one channel of a map holds in one region.
@@ -48,9 +62,10 @@ class RegionRow:
         atlas: name of the atlas; `image` is the whole volume as one region.
         region: name of the region.
         channel: name of the input channel; `all` where the map does not separate them.
-        share: of the sum of magnitudes over all regions and channels, in 0..1; the shares of an
-            atlas add up to 1.
-        signed_sum: sum of the map over the region's voxels, in the map's unit.
+        share: of the sum of magnitudes over all voxels and channels, in 0..1; the shares of an
+            atlas add up to 1, unless its regions overlap.
+        signed_sum: sum of the map over the region's voxels, in the map's unit; where a method
+            paints a feature with its worth, each of its n voxels holds 1 / n of it.
         volume_ml: of the region.
         per_ml: signed sum per ml; NaN where the region is empty.
         magnitude_per_ml: sum of magnitudes per ml; NaN where the region is empty.
@@ -66,17 +81,18 @@ class RegionRow:
     magnitude_per_ml: float
 
 
-def aggregate(attribution: Attribution, *atlases: Atlas) -> list[RegionRow]:
+def aggregate(attribution: Attribution, *atlases: Atlas | OverlappingAtlas) -> list[RegionRow]:
     """Return how much of a map lies in which channel and region, by atlas, region, channel.
 
         share(c, r) = sum_{v in r} |a[c, v]| / sum_{c, v} |a[c, v]|
 
-    Sums are over the voxels of the network's grid, in float64. The first rows are of the whole
-    image: the share of each channel.
+    Sums are over the voxels of the network's grid, in float64, of the map's density: what one
+    value stands for together counts once, however many voxels it is painted over. The first rows
+    are of the whole image: the share of each channel.
 
     Args:
         attribution: the map.
-        atlases: label maps on the grid of the attribution's volume.
+        atlases: regions on the grid of the attribution's volume.
 
     Raises:
         GridError: an atlas has another shape than the map.
@@ -86,43 +102,88 @@ def aggregate(attribution: Attribution, *atlases: Atlas) -> list[RegionRow]:
     return [row for atlas in (image, *atlases) for row in _rows(attribution, atlas)]
 
 
-def _rows(attribution: Attribution, atlas: Atlas) -> list[RegionRow]:
-    data, volume = attribution.data, attribution.volume
-    if tuple(atlas.integers.shape) != volume.grid.shape:
-        raise GridError(
-            f"atlas {atlas.name}: {tuple(atlas.integers.shape)} voxels, but the map has "
-            f"{volume.grid.shape}",
-            hint="load it with the orientation and spacing of the image",
-        )
-    flat, present = _numbered(atlas.integers.to(data.device))
-    integers = sorted({*present, *(integer for integer in atlas.names if integer != 0)})
-    counts = _spread(torch.bincount(flat, minlength=len(present)), present, integers)
+def _rows(attribution: Attribution, atlas: Atlas | OverlappingAtlas) -> list[RegionRow]:
+    volume, device = attribution.volume, attribution.data.device
+    _require_shape(atlas, volume.grid.shape)
+    regions = _IntegerRegions(atlas, device) if isinstance(atlas, Atlas) else _MaskRegions(atlas)
     channels = volume.channels if attribution.has_channels else ("all",)
-    sums: list[list[float]] = []
-    magnitudes: list[list[float]] = []
-    for plane in data:
-        values = plane.flatten().double()
-        for totals, weights in ((sums, values), (magnitudes, values.abs())):
-            found = torch.bincount(flat, weights=weights, minlength=len(present))
-            totals.append(_spread(found, present, integers))
-    total = math.fsum(value for row in magnitudes for value in row)
+    signed, magnitudes, totals = [], [], []
+    for place in range(len(channels)):
+        values = _density(attribution, place)
+        signed.append(regions.sums(values))
+        magnitudes.append(regions.sums(values.abs()))
+        totals.append(float(values.abs().sum()))
+    total = math.fsum(totals)
     rows = []
-    for place, integer in enumerate(integers):
-        volume_ml = counts[place] * volume.grid.voxel_volume_ml
-        for channel, signed, magnitude in zip(channels, sums, magnitudes, strict=True):
+    for place, (region, count) in enumerate(zip(regions.names, regions.counts, strict=True)):
+        volume_ml = count * volume.grid.voxel_volume_ml
+        for channel, sums, sizes in zip(channels, signed, magnitudes, strict=True):
             rows.append(
                 RegionRow(
                     atlas.name,
-                    atlas.name_of(integer),
+                    region,
                     channel,
-                    magnitude[place] / total if total else math.nan,
-                    signed[place],
+                    sizes[place] / total if total else math.nan,
+                    sums[place],
                     volume_ml,
-                    signed[place] / volume_ml if volume_ml else math.nan,
-                    magnitude[place] / volume_ml if volume_ml else math.nan,
+                    sums[place] / volume_ml if volume_ml else math.nan,
+                    sizes[place] / volume_ml if volume_ml else math.nan,
                 )
             )
     return rows
+
+
+def _require_shape(atlas: Atlas | OverlappingAtlas, shape: tuple[int, ...]) -> None:
+    held = [atlas.integers] if isinstance(atlas, Atlas) else list(atlas.masks.values())
+    for found in held:
+        if tuple(found.shape) != shape:
+            raise GridError(
+                f"atlas {atlas.name}: {tuple(found.shape)} voxels, but the map has {shape}",
+                hint="load it with the orientation and spacing of the image",
+            )
+
+
+def _density(attribution: Attribution, place: int) -> Float64[Tensor, " N"]:
+    """Return what each voxel of one channel of the map holds, in one line."""
+    values = attribution.data[place].flatten().double()
+    if attribution.sharing is None:
+        return values
+    return values / attribution.sharing[place].flatten().double()
+
+
+class _IntegerRegions:
+    """The regions of a label map: names, voxels of each, and sums over them."""
+
+    def __init__(self, atlas: Atlas, device: torch.device) -> None:
+        self._numbers, self._present = _numbered(atlas.integers.to(device))
+        self._integers = sorted(
+            {*self._present, *(integer for integer in atlas.names if integer != 0)}
+        )
+        self.names = [atlas.name_of(integer) for integer in self._integers]
+        self.counts = self._spread(torch.bincount(self._numbers, minlength=len(self._present)))
+
+    def sums(self, values: Float64[Tensor, " N"]) -> list[float]:
+        """Return the sum of values over each region."""
+        count = len(self._present)
+        return self._spread(torch.bincount(self._numbers, weights=values, minlength=count))
+
+    def _spread(self, values: Tensor) -> list[float]:
+        """Return the values by region, zero for regions that no voxel belongs to."""
+        found = dict(zip(self._present, values.tolist(), strict=True))
+        return [float(found.get(integer, 0)) for integer in self._integers]
+
+
+class _MaskRegions:
+    """Regions that may overlap: names, voxels of each, and sums over them."""
+
+    def __init__(self, atlas: OverlappingAtlas) -> None:
+        self._masks = [mask.flatten() for mask in atlas.masks.values()]
+        self.names = list(atlas.masks)
+        self.counts = [float(mask.sum()) for mask in self._masks]
+
+    def sums(self, values: Float64[Tensor, " N"]) -> list[float]:
+        """Return the sum of values over each region."""
+        return [float(values[mask.to(values.device)].sum()) for mask in self._masks]
 
 
 def _numbered(integers: Tensor) -> tuple[Tensor, list[int]]:
@@ -139,9 +200,3 @@ def _numbered(integers: Tensor) -> tuple[Tensor, list[int]]:
         return numbers[flat.long()], present.tolist()
     present, numbers = torch.unique(flat, return_inverse=True)
     return numbers, present.tolist()
-
-
-def _spread(values: Tensor, present: list[int], integers: list[int]) -> list[float]:
-    """Return the values by region, zero for regions that no voxel belongs to."""
-    found = dict(zip(present, values.tolist(), strict=True))
-    return [float(found.get(integer, 0)) for integer in integers]

@@ -24,7 +24,13 @@ from esegeta.model.inspection import (
     list_layers,
     require_map,
 )
-from esegeta.model.labels import Activation, Labels
+from esegeta.model.label_maps import (
+    Segmentation,
+    foreign_integers,
+    foreign_note,
+    present_integers,
+)
+from esegeta.model.labels import Activation, Labels, LabelsGiven
 from esegeta.model.layers import find_layer
 from esegeta.model.network import (
     COMPILED_NOTE,
@@ -37,6 +43,7 @@ from esegeta.model.network import (
     without_wrappers,
 )
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
+from esegeta.model.postprocessing import Postprocessing, connected_components
 from esegeta.model.weights import (
     LoadedWeights,
     file_sha256,
@@ -52,15 +59,19 @@ __all__ = [
     "Activation",
     "Change",
     "Labels",
+    "LabelsGiven",
     "Layer",
     "LoadedWeights",
     "OutputChoice",
+    "Postprocessing",
+    "Segmentation",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
     "check_units",
     "checkpoints_named",
+    "connected_components",
     "convolution_signature",
     "cut_at",
     "deepest_layer",
@@ -69,6 +80,8 @@ __all__ = [
     "find_listed",
     "find_unit_layers",
     "first_tensor",
+    "foreign_integers",
+    "foreign_note",
     "full_float32",
     "held_at",
     "held_still",
@@ -78,6 +91,7 @@ __all__ = [
     "load_weights",
     "network_sha256",
     "on_input",
+    "present_integers",
     "read_once",
     "read_state",
     "require_map",

@@ -105,6 +105,18 @@ class PredictionFiles:
         """Label integers on the source's grid; written last."""
         return self._file("nii.gz")
 
+    def mask(self, label: str) -> Path:
+        """The mask of one label that may overlap others."""
+        part = UNFIT_FOR_FILES.sub("-", label).replace("#", "-")
+        return self._beside(f"_label-{part}", "mask.nii.gz")
+
+    @property
+    def masks(self) -> list[Path]:
+        """The masks of labels that are there, whichever labels they are of."""
+        start, end = f"{self.case}_label-", "_desc-prediction_mask.nii.gz"
+        found = self.segmentation.parent.glob("*.nii.gz")
+        return [path for path in found if path.name.startswith(start) and path.name.endswith(end)]
+
     @property
     def table(self) -> Path:
         """Index, name and colour of each label."""
@@ -116,7 +128,10 @@ class PredictionFiles:
         return self._file("json")
 
     def _file(self, suffix: str) -> Path:
-        return self.root / self.case / f"{self.case}_desc-prediction_dseg.{suffix}"
+        return self._beside("", f"dseg.{suffix}")
+
+    def _beside(self, label: str, ending: str) -> Path:
+        return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
 NOT_OF_BIDS = (

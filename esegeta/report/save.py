@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from esegeta.explain import Attribution, RegionRow
-from esegeta.model import Labels
+from esegeta.model import Segmentation
 from esegeta.report.csv_tables import CurveRow
 from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
@@ -147,13 +147,24 @@ def remove_other_components(root: Path, case: str, target: str, names: Sequence[
 
 def save_prediction(
     files: PredictionFiles,
-    label_map: Tensor,
+    segmentation: Segmentation,
     volume: Volume,
-    labels: Labels,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the predicted segmentation with its table of labels and its sidecar."""
-    files.segmentation.unlink(missing_ok=True)
+    """Write the predicted segmentation with its table of labels and its sidecar.
+
+    Where labels may overlap, each has a mask of its own beside the label map; volumes are those
+    of the masks.
+
+    Args:
+        files: where to.
+        segmentation: of the prediction, on the volume's grid.
+        volume: the image.
+        provenance: joins the sidecar.
+    """
+    for path in (files.segmentation, *files.masks):
+        path.unlink(missing_ok=True)
+    labels = segmentation.labels
     rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
     integers = [integer for integer in sorted(labels.names) if integer != 0]
     for place, integer in enumerate(integers):
@@ -161,20 +172,26 @@ def save_prediction(
         rows.append((str(integer), labels.names[integer], colour))
     write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
     grid = volume.grid
-    counts = {
-        labels.names[integer]: int((label_map == integer).sum()) * grid.voxel_volume_ml
-        for integer in integers
-    }
+    masks, volume_ml = {}, {}
+    for name in labels.foreground:
+        mask = segmentation.mask(name)
+        volume_ml[name] = int(mask.sum()) * grid.voxel_volume_ml
+        if labels.may_overlap:
+            masks[name] = files.mask(name)
+            write_label_map(masks[name], mask.long(), volume)
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": counts,
+            "volume_ml": volume_ml,
+            "labels": labels.describe(),
             "grid": _grid_note(volume),
+            "masks": {name: path.name for name, path in masks.items()},
+            "files": [path.name for path in masks.values()],
             **provenance,
         },
     )
-    write_label_map(files.segmentation, label_map, volume)
+    write_label_map(files.segmentation, segmentation.label_map, volume)
 
 
 def _grid_note(volume: Volume) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from esegeta.retraining.recipe import (
     Recipe,
     Schedule,
     loss_classes,
-    named_labels,
     optimizer_classes,
 )
 from esegeta.retraining.samples import (
@@ -59,7 +58,6 @@ __all__ = [
     "importance_of",
     "loss_classes",
     "make_samples",
-    "named_labels",
     "optimizer_classes",
     "rank_voxels",
     "sample_dice",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from esegeta.axes import Logits, Shape
-from esegeta.model import Labels
+from esegeta.model import Activation, Labels
 
 Schedule = Literal["cosine", "constant"]
 """Schedule of the learning rate."""
@@ -75,19 +75,19 @@ class Recipe:
 
         Softmax: channel numbers `B 1 *S`, which the loss makes one-hot. Sigmoid: each label is a
         problem of its own, an image of one channel; losses with a cross entropy would put a
-        softmax over several.
+        softmax over several. Where the ground truth is ignored the logits are replaced by those
+        of certain background, which is what it is taken for: nothing there moves the network.
         """
-        integers = named_labels(self.labels)
-        channels = [self.labels.channel(integer) for integer in integers]
-        if self.labels.activation == "softmax":
-            target = torch.zeros_like(truth)
-            for integer, channel in zip(integers, channels, strict=True):
-                target[truth == integer] = channel
-            target = target[:, None]
+        labels = self.labels
+        if labels.ignore_label is not None:
+            logits = _certain_background(logits, labels.valid(truth), labels.activation)
+        if labels.activation == "softmax":
+            target = labels.channel_map(truth)[:, None]
         else:
-            present = torch.stack([truth == integer for integer in integers], dim=1)
+            names = labels.foreground
+            present = torch.stack([labels.truth(truth, name) for name in names], dim=1)
             target = _one_channel(present.to(logits.dtype))
-            logits = _one_channel(logits[:, channels])
+            logits = _one_channel(logits[:, [labels.channel(name) for name in names]])
         value: Tensor = loss(logits, target)
         return value
 
@@ -105,9 +105,17 @@ class Recipe:
         }
 
 
-def named_labels(labels: Labels) -> tuple[int, ...]:
-    """Return the integers of all labels but the background."""
-    return tuple(integer for integer in sorted(labels.names) if integer != 0)
+CERTAIN = 50.0
+"""A logit of which softmax and sigmoid leave nothing to the others, in float32 and finite."""
+
+
+def _certain_background(
+    logits: Logits, known: Bool[Tensor, "B *S"], activation: Activation
+) -> Logits:
+    certain = torch.full_like(logits, -CERTAIN)
+    if activation == "softmax":
+        certain[:, 0] = CERTAIN
+    return torch.where(known[:, None], logits, certain)
 
 
 def _one_channel(data: Tensor) -> Tensor:

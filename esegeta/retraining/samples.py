@@ -17,6 +17,7 @@ from torch import Tensor
 from esegeta.axes import Image, LabelMap, Mask, Shape
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Baseline, relevance, shuffled_order
+from esegeta.model import Labels
 from esegeta.predict import Box, WindowPlan
 from esegeta.volume import Volume
 
@@ -92,7 +93,7 @@ class Sample:
         data: the image as the network takes it, `C *S`.
         fill: what takes the place of removed voxels, `C *S`; of the whole case, cut out.
         truth: the ground truth, `*S`.
-        labels: integers that patches are centred on and Dice is measured of.
+        labels: that patches are centred on and Dice is measured of.
     """
 
     place: int
@@ -101,7 +102,7 @@ class Sample:
     data: Image
     fill: Image
     truth: LabelMap
-    labels: tuple[int, ...]
+    labels: Labels
 
     @property
     def shape(self) -> Shape:
@@ -109,11 +110,11 @@ class Sample:
         return tuple(self.truth.shape)
 
     @cached_property
-    def pools(self) -> dict[int, np.ndarray]:
-        """The flat indices of each label that has any voxel."""
-        flat = self.truth.flatten()
-        found = {label: (flat == label).nonzero().flatten() for label in self.labels}
-        return {label: voxels.int().numpy() for label, voxels in found.items() if len(voxels)}
+    def pools(self) -> dict[str, np.ndarray]:
+        """The flat indices of each label that has any voxel, by its name."""
+        flat, labels = self.truth.flatten(), self.labels
+        found = {name: labels.truth(flat, name).nonzero().flatten() for name in labels.foreground}
+        return {name: voxels.int().numpy() for name, voxels in found.items() if len(voxels)}
 
     def without(self, removed: Mask) -> Image:
         """Return the image with the fill in place of some voxels, in all channels."""
@@ -124,7 +125,7 @@ def make_samples(
     volumes: Sequence[Volume],
     truths: Sequence[Tensor],
     baseline: Baseline,
-    labels: tuple[int, ...],
+    labels: Labels,
     boxes: Sequence[Sequence[Box]],
 ) -> list[Sample]:
     """Return the samples of all cases; each case is cut into its boxes."""

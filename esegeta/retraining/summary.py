@@ -11,9 +11,8 @@ import torch
 
 from esegeta.axes import Image
 from esegeta.predict import Predictor
-from esegeta.retraining.recipe import named_labels
 from esegeta.retraining.samples import REFERENCE, RemovalMode, Sample
-from esegeta.targets import dice_of
+from esegeta.targets import label_dice
 
 MEAN = "mean"
 """Stands for a label where the mean over all labels is meant."""
@@ -24,12 +23,7 @@ def sample_dice(
 ) -> dict[str, float]:
     """Return the Dice of each label on one image, by the whole sliding-window prediction."""
     logits = predictor.predict(image[None].to(device))
-    truth = sample.truth.to(device)
-    labels = predictor.labels
-    return {
-        labels.names[integer]: dice_of(labels.predicted(logits, integer)[0], truth == integer)
-        for integer in named_labels(labels)
-    }
+    return label_dice(predictor.labels, logits, sample.truth.to(device))
 
 
 def fold_dice(by_sample: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.axes import Logits, Mask
+from esegeta.axes import Mask
 from esegeta.errors import EsegetaError
 from esegeta.explain import Attribution, Coalitions, Features, Objective
 from esegeta.explain.perturbation.sufficiency import LabelDice
 from esegeta.score.removal.removal_order import OverParts, RemovalOrder, area, is_still
 from esegeta.score.removal.replacement import Replacement
 from esegeta.score.score import Curve, Judgement, Metric, ScoreContext
-from esegeta.targets import UnitScene
+from esegeta.targets import UnitScene, dice_of
 
 STILL = "removing everything does not change the target: there is nothing to rank"
 
@@ -219,11 +219,13 @@ class DiceDrop(OverParts):
         removal_order = self.removal_order(attribution, context, watched)
         rows = removal_order.without_first()
         truth = self._truth(attribution, dice)
+        valid = None if truth is None else attribution.target.scene.valid("dice_drop")
         own, with_truth = [], []
         for logits in removal_order.removals.predictions(rows):
             own.append(dice.hard(logits))
-            if truth is not None:
-                with_truth.append(_dice(dice, logits, truth))
+            if truth is not None and valid is not None:
+                found = dice.labels.predicted(logits, dice.label)[0] & valid
+                with_truth.append(dice_of(found, truth))
         share = removal_order.share_removed(rows)
         curves = [_curve("with the whole prediction", share.tolist(), own)]
         values = {"dice_drop": 1 - area(share, torch.tensor(own, dtype=torch.float64))}
@@ -239,7 +241,7 @@ class DiceDrop(OverParts):
         scene = attribution.target.scene
         if scene.truth is None:
             return None
-        truth = scene.require_truth("dice_drop") == dice.labels.integer(dice.label)
+        truth = scene.truth_of(dice.label, "dice_drop")
         return truth if bool(truth.any()) else None
 
     @staticmethod
@@ -247,11 +249,6 @@ class DiceDrop(OverParts):
         if attribution.target.scene.truth is None:
             return NO_TRUTH
         return f"the ground truth holds no voxel of {attribution.target.label}"
-
-
-def _dice(dice: LabelDice, logits: Logits, truth: Mask) -> float:
-    found = dice.labels.predicted(logits, dice.label)[0]
-    return 2 * int((found & truth).sum()) / (int(found.sum()) + int(truth.sum()))
 
 
 def _curve(name: str, x: list[float], y: list[float]) -> Curve:

@@ -22,7 +22,7 @@ from esegeta.targets.region import (
 from esegeta.targets.scene import Scene
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.targets.voxels import QUANTITIES, Quantity, UnitTarget, VoxelTarget, split_components
-from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
+from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice
 
 __all__ = [
     "DISTANCE_TOLERANCE_MM",
@@ -54,6 +54,7 @@ __all__ = [
     "WeightedSum",
     "dice_of",
     "distance_to",
+    "label_dice",
     "near_surface",
     "require_one_layer",
     "split_components",

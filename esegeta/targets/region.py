@@ -13,7 +13,8 @@ from torch import Tensor
 
 from esegeta.axes import Logits, Mask
 from esegeta.errors import TargetError
-from esegeta.targets.scene import Scene, connected_components
+from esegeta.model import connected_components
+from esegeta.targets.scene import Scene
 from esegeta.volume import Grid
 
 
@@ -40,12 +41,14 @@ class Region(ABC):
 
 @dataclass(frozen=True)
 class Predicted(Region):
-    """Voxels predicted as the label."""
+    """Voxels predicted as the label; of the scene's own prediction, after postprocessing."""
 
     name: ClassVar[str] = "predicted"
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return where the label has the largest logit (softmax) or p > 1/2 (sigmoid)."""
+        """Return where the label has the largest logit (softmax), or p above its threshold."""
+        if logits is scene.logits:
+            return scene.predicted(label)
         return scene.labels.predicted(_given(logits), label)[0]
 
 
@@ -57,8 +60,8 @@ class Labelled(Region):
     follows_prediction: ClassVar[bool] = False
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return where the ground truth holds the label's integer."""
-        return scene.require_truth("over: label") == scene.labels.integer(label)
+        """Return where the ground truth holds any of the label's integers."""
+        return scene.truth_of(label, "over: label")
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ class FalsePositive(Region):
     name: ClassVar[str] = "false_positive"
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return predicted and not labelled."""
-        return Predicted().mask(scene, logits, label) & ~Labelled().mask(scene, None, label)
+        """Return predicted and not labelled, where the ground truth is known."""
+        wrong = ~scene.truth_of(label, "over: label")
+        wrong &= scene.valid("over: label")
+        return Predicted().mask(scene, logits, label) & wrong
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class FalseNegative(Region):
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return labelled and not predicted."""
-        return Labelled().mask(scene, None, label) & ~Predicted().mask(scene, logits, label)
+        missed = scene.truth_of(label, "over: label")
+        return missed & ~Predicted().mask(scene, logits, label)
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,7 @@ class Otsu(Region):
         Source: Otsu, IEEE Trans. SMC 9 (1979), equation 18; 256 bins over the map's range.
         """
         given = _given(logits)
-        map_ = scene.labels.probability(given)[0, scene.labels.channel(label)]
+        map_ = scene.labels.probability_of(given, label)[0]
         return map_ > otsu_threshold(map_)
 
 

@@ -5,28 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
-from esegeta.model import Labels
+from esegeta.model import Labels, Segmentation, connected_components
 from esegeta.predict import Predictor, probabilities_in
 from esegeta.volume import Volume
-
-
-def connected_components(mask: Mask) -> LabelMap:
-    """Number the connected components of a mask from 1, the largest first; 0 is background."""
-    from scipy import ndimage
-
-    array = mask.cpu().numpy()
-    structure = np.ones((3,) * array.ndim, dtype=bool)
-    numbered, count = ndimage.label(array, structure=structure)
-    sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
-    rank = np.zeros(count + 1, dtype=np.int64)
-    rank[1 + np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    return torch.from_numpy(rank[numbered]).to(mask.device)
 
 
 def measure_components(components: LabelMap) -> tuple[Tensor, Tensor]:
@@ -65,7 +51,7 @@ class Scene:
     volume: Volume
     truth: Tensor | None = None
     known_logits: Tensor | None = field(default=None)
-    known_components: dict[int, LabelMap] = field(default_factory=dict, repr=False)
+    known_components: dict[str, LabelMap] = field(default_factory=dict, repr=False)
 
     @cached_property
     def logits(self) -> Logits:
@@ -100,11 +86,35 @@ class Scene:
 
     def components(self, label: str | int) -> LabelMap:
         """Return the connected components of a predicted label, largest first; found once."""
-        integer = self.labels.integer(label)
-        if integer not in self.known_components:
-            mask = self.labels.predicted(self.logits, label)[0]
-            self.known_components[integer] = connected_components(mask)
-        return self.known_components[integer]
+        name = self.labels.name(label)
+        if name not in self.known_components:
+            self.known_components[name] = connected_components(self.predicted(label))
+        return self.known_components[name]
+
+    @cached_property
+    def segmentation(self) -> Segmentation:
+        """What the prediction comes to, after postprocessing."""
+        return Segmentation(self.labels, self.logits, self.volume.grid.voxel_volume_ml)
+
+    def predicted(self, label: str | int) -> Mask:
+        """Return where a label is predicted on the unperturbed volume, after postprocessing."""
+        return self.segmentation.mask(label)
+
+    def truth_of(self, label: str | int, purpose: str) -> Mask:
+        """Return where the ground truth holds a label; ignored voxels do not.
+
+        Raises:
+            TargetError: the case has no ground truth.
+        """
+        return self.labels.truth(self.require_truth(purpose), label)
+
+    def valid(self, purpose: str) -> Mask:
+        """Return where the ground truth is known; ignored voxels are not.
+
+        Raises:
+            TargetError: the case has no ground truth.
+        """
+        return self.labels.valid(self.require_truth(purpose))
 
     @property
     def labels(self) -> Labels:

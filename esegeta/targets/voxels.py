@@ -25,45 +25,48 @@ class Quantity:
 
     Args:
         name: as the config's `of` names it.
-        field: from logits `B L *S`, labels and output channel to `B *S`.
+        field: from logits `B L *S`, labels and one of these to `B *S`.
         unit: what one voxel is measured in.
         is_linear: linear in the logits, so that its sum splits exactly into windows.
         meaning: one line for people; says what the sign means.
     """
 
     name: str
-    field: Callable[[Logits, Labels, int], Field]
+    field: Callable[[Logits, Labels, str | int], Field]
     unit: str
     is_linear: bool
     meaning: str
 
 
-def logit(logits: Logits, labels: Labels, channel: int) -> Field:
-    """Return the label's blended logit, `y_k`."""
-    return logits[:, channel]
+def logit(logits: Logits, labels: Labels, label: str | int) -> Field:
+    """Return the label's blended logit, `y_k`; of a union S of channels `log sum exp y_k`."""
+    return labels.logit_of(logits, label)
 
 
-def probability(logits: Logits, labels: Labels, channel: int) -> Field:
-    """Return the label's probability in 0..1, softmax or sigmoid of the blended logits."""
-    return labels.probability(logits)[:, channel]
+def probability(logits: Logits, labels: Labels, label: str | int) -> Field:
+    """Return the label's probability in 0..1; of a union of channels, the sum of theirs."""
+    return labels.probability_of(logits, label)
 
 
-def log_probability(logits: Logits, labels: Labels, channel: int) -> Field:
+def log_probability(logits: Logits, labels: Labels, label: str | int) -> Field:
     """Return the natural logarithm of the label's probability, at most 0."""
+    channels = labels.channels(label)
     if labels.activation == "softmax":
-        return logits.log_softmax(dim=1)[:, channel]
-    return torch.nn.functional.logsigmoid(logits[:, channel])
+        found = logits.log_softmax(dim=1)
+        return found[:, channels[0]] if len(channels) == 1 else found[:, channels].logsumexp(dim=1)
+    return torch.nn.functional.logsigmoid(logits[:, channels[0]])
 
 
-def margin(logits: Logits, labels: Labels, channel: int) -> Field:
-    """Return `y_k - max_{j != k} y_j` (softmax) or `y_k` (sigmoid): above 0 where predicted."""
-    if labels.activation == "sigmoid":
-        return logits[:, channel]
-    others = [other for other in range(logits.shape[1]) if other != channel]
-    return logits[:, channel] - logits[:, others].amax(dim=1)
+def margin(logits: Logits, labels: Labels, label: str | int) -> Field:
+    """Return by how much the label leads; above 0 where it is predicted.
+
+    Softmax: `max_{k in S} y_k - max_{j not in S} y_j`, S the label's channels, mostly one.
+    Sigmoid: `y_k - log(t / (1 - t))`, t the label's threshold: `y_k` for 1/2.
+    """
+    return labels.margin_of(logits, label)
 
 
-def entropy(logits: Logits, labels: Labels, channel: int) -> Field:
+def entropy(logits: Logits, labels: Labels, label: str | int) -> Field:
     """Return the voxel's predictive entropy in nats.
 
     Softmax: `-sum_k p_k log p_k` over all channels; sigmoid: the binary entropy of the label.
@@ -71,7 +74,7 @@ def entropy(logits: Logits, labels: Labels, channel: int) -> Field:
     if labels.activation == "softmax":
         return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
     log_sigmoid = torch.nn.functional.logsigmoid
-    y = logits[:, channel]
+    y = labels.logit_of(logits, label)
     return -(y.sigmoid() * log_sigmoid(y) + (-y).sigmoid() * log_sigmoid(-y))
 
 
@@ -119,14 +122,17 @@ class VoxelTarget(Target):
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the mask on the scene's prediction; regions that ignore it cost no prediction."""
         quantity = QUANTITIES[self.of]
-        channel = scene.labels.channel(self.label)
+        channels = scene.labels.channels(self.label)
+        live = self.live and self.over.follows_prediction
         needed = scene.logits if self.over.follows_prediction else None
+        if live:
+            # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
+            needed = scene.logits.detach()
         mask = self.over.mask(scene, needed, self.label)
         require_voxels(mask, self.label, self.over.describe(), scene)
-        live = self.live and self.over.follows_prediction
 
         def value(logits: Logits) -> Scalars:
-            values = quantity.field(logits, scene.labels, channel)
+            values = quantity.field(logits, scene.labels, self.label)
             masks = self._live_masks(scene, logits) if live else mask.expand_as(values)
             return reduce_over(values, masks, self.reduce)
 
@@ -136,7 +142,7 @@ class VoxelTarget(Target):
             self._unit(quantity),
             self.describe(),
             scene,
-            None if live else self._coefficients(quantity, channel, mask, scene),
+            None if live else self._coefficients(quantity, channels, mask, scene),
             None if live else mask,
             {**self.facts, "voxels": int(mask.sum())},
             label=self.label,
@@ -154,12 +160,12 @@ class VoxelTarget(Target):
         return f"{self.reduce} of {self.of} of {self.label} over {self.over.describe()}{live}"
 
     def _coefficients(
-        self, quantity: Quantity, channel: int, mask: Mask, scene: Scene
+        self, quantity: Quantity, channels: tuple[int, ...], mask: Mask, scene: Scene
     ) -> LinearForm | None:
-        if not quantity.is_linear:
+        if not quantity.is_linear or len(channels) > 1:
             return None
         scale = 1 / int(mask.sum()) if self.reduce == "mean" else 1.0
-        term = Term(channel, mask, scale)
+        term = Term(channels[0], mask, scale)
         dtype = scene.volume.data.dtype
         return LinearForm((term,), scene.labels.num_outputs, tuple(mask.shape), dtype)
 

@@ -8,12 +8,25 @@ from typing import Literal
 
 from torch import Tensor
 
-from esegeta.axes import Logits, Mask, Scalars
+from esegeta.axes import LabelMap, Logits, Mask, Scalars
+from esegeta.model import Labels
 from esegeta.targets.region import Everywhere, Predicted, Region
 from esegeta.targets.scene import Scene
 from esegeta.targets.target import FrozenTarget, Target, require_voxels
 
 Reference = Literal["label", "predicted"]
+
+
+def label_dice(labels: Labels, logits: Logits, label_map: LabelMap) -> dict[str, float]:
+    """Return the Dice of each label but the background with a ground truth, by name.
+
+    Ignored voxels are in none; logits are `1 L *S`, and are decided without postprocessing.
+    """
+    valid = labels.valid(label_map)
+    return {
+        name: dice_of(labels.predicted(logits, name)[0] & valid, labels.truth(label_map, name))
+        for name in labels.foreground
+    }
 
 
 def dice_of(predicted: Mask, truth: Mask) -> float:
@@ -28,7 +41,8 @@ def dice_of(predicted: Mask, truth: Mask) -> float:
 class DiceTarget(Target):
     """Soft Dice of a label's probability p with a reference g: `2 <p, g> / (<p, 1> + <g, 1>)`.
 
-    In 0..1; a map that raises it is positive. Not linear.
+    In 0..1; a map that raises it is positive. Not linear. Ignored voxels of the ground truth are
+    in no sum.
 
     Args:
         label: name or integer of the label.
@@ -44,10 +58,11 @@ class DiceTarget(Target):
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the reference and the region on the scene."""
-        channel = scene.labels.channel(self.label)
+        scene.labels.channels(self.label)
         domain = _domain(self.over, scene, self.label)
         if self.reference == "label":
-            reference = scene.require_truth("of: dice") == scene.labels.integer(self.label)
+            reference = scene.truth_of(self.label, "of: dice")
+            domain = domain & scene.valid("of: dice")
         else:
             reference = Predicted().mask(scene, scene.logits, self.label)
         require_voxels(reference & domain, self.label, f"{self.reference} (dice)", scene)
@@ -55,7 +70,7 @@ class DiceTarget(Target):
         size = weights.double().sum()
 
         def value(logits: Logits) -> Scalars:
-            p = scene.labels.probability(logits)[:, channel] * domain
+            p = scene.labels.probability_of(logits, self.label) * domain
             overlap = (p * weights).flatten(1).double().sum(dim=1)
             return 2 * overlap / (p.flatten(1).double().sum(dim=1) + size)
 
@@ -82,12 +97,12 @@ class VolumeTarget(Target):
 
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the region on the scene."""
-        channel = scene.labels.channel(self.label)
+        scene.labels.channels(self.label)
         domain = _domain(self.over, scene, self.label)
         voxel_ml = scene.volume.grid.voxel_volume_ml
 
         def value(logits: Logits) -> Scalars:
-            p = scene.labels.probability(logits)[:, channel] * domain
+            p = scene.labels.probability_of(logits, self.label) * domain
             return p.flatten(1).double().sum(dim=1) * voxel_ml
 
         return FrozenTarget(value, domain, "ml", self.describe(), scene, label=self.label)

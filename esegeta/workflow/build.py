@@ -23,7 +23,6 @@ from esegeta.errors import (
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     COMPILED_NOTE,
-    Labels,
     LoadedWeights,
     OutputChoice,
     build_module_network,
@@ -47,6 +46,7 @@ from esegeta.predict import (
 )
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
+from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
     check_layers,
@@ -56,7 +56,7 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.plans import AtlasPlan, TargetPlan, plan_atlases, plan_targets
+from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import (
     blamed_on_steps,
     build_preprocess,
@@ -225,7 +225,7 @@ def build_basis(
     network = network.to(place)
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
-        labels = Labels(dict(keys.labels), keys.activation, probe.num_outputs)
+        labels = keys.labels_over(probe.num_outputs)
     preprocess = build_preprocess(config, reading)
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
@@ -258,7 +258,7 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=(*notes, *(note for note in outputs if note)),
+        notes=(*notes, *(note for note in outputs if note), *labels.notes()),
     )
 
 

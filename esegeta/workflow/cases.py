@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from esegeta.axes import LabelMap
 from esegeta.errors import DataError, EsegetaError
-from esegeta.explain import Atlas
-from esegeta.model import file_sha256
+from esegeta.explain import Atlas, OverlappingAtlas
+from esegeta.model import Labels, file_sha256, foreign_integers, foreign_note
 from esegeta.report import PredictionFiles, remove_other_components, save_prediction
 from esegeta.targets import Scene, Target
 from esegeta.volume import Case, Volume
@@ -66,16 +67,29 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
         volume, truth = experiment.read(files)
+        if truth is not None:
+            desk.note(*check_truth(truth, experiment.predictor.labels, files))
         volume = volume.to(experiment.device)
         return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
 
     return desk.once("case", read, depth=OF_CASE)
 
 
-def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas, ...] | None:
+def check_truth(truth: LabelMap, labels: Labels, case: Case) -> tuple[str, ...]:
+    """Return a note where a case's ground truth holds integers of no label beside some that are.
+
+    Raises:
+        DataError: it holds integers, and none of the labels'.
+    """
+    where = f"{case.name}: {case.label}"
+    foreign = foreign_integers(truth, labels, where)
+    return (foreign_note(foreign, where),) if foreign else ()
+
+
+def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas | OverlappingAtlas, ...] | None:
     """Return the regions of a case by which its maps are summed up; None where they are not."""
 
-    def load() -> tuple[Atlas, ...] | None:
+    def load() -> tuple[Atlas | OverlappingAtlas, ...] | None:
         plans = case.experiment.atlases
         if plans is None:
             return None
@@ -109,18 +123,16 @@ def predict_case(task: Task, desk: Desk) -> Content:
     """
     case = open_case(desk, task.data["case"])
     experiment = case.experiment
-    predictor, labels = experiment.predictor, experiment.predictor.labels
-    windows = predictor.windows(case.volume.batch)
+    windows = experiment.predictor.windows(case.volume.batch)
     desk.begin(f"{case.files.name}: prediction", windows=len(windows))
     files = PredictionFiles(experiment.root, case.files.name)
-    label_map = labels.label_map(case.scene.logits)[0]
     content = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
         "warnings": list(case.scene.warnings),
     }
     desk.note(*case.scene.warnings)
-    save_prediction(files, label_map, case.volume, labels, content)
+    save_prediction(files, case.scene.segmentation, case.volume, content)
     return content
 
 

@@ -1,20 +1,19 @@
-"""What the config names, for each case: targets, atlases, and files of methods and scores."""
+"""What the config names, for each case: targets, and files of methods and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from esegeta.config import RunConfig, TargetKeys, blamed_on
+from esegeta.config import RunConfig, TargetKeys
 from esegeta.config.keys import fault_of_part
-from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError, TargetError, suggest
-from esegeta.explain import Atlas, Baseline, Explainer, Features
+from esegeta.explain import Baseline, Explainer, Features
 from esegeta.model import Labels, file_sha256
 from esegeta.score import Score
 from esegeta.targets import (
@@ -35,7 +34,7 @@ from esegeta.targets import (
     require_one_layer,
     split_components,
 )
-from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
+from esegeta.volume import Case, Preprocess, read_label_map
 
 NEEDS_TRUTH = ("label", "false_positive", "false_negative")
 
@@ -182,7 +181,7 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
     if keys.label is None:
         return
     try:
-        labels.channel(keys.label)
+        labels.channels(keys.label)
     except TargetError as error:
         error.message = f"{place}: {error.message}"
         raise
@@ -192,89 +191,6 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
             f"{place}: the target needs a ground truth and no case has one",
             hint="give the cases a `label:` file",
         )
-
-
-@dataclass(frozen=True, eq=False)
-class AtlasPlan:
-    """One entry of the config's atlases.
-
-    Args:
-        name: as it stands in the table.
-        source: `prediction`, `label`, or a path in which `{case}` stands for the case.
-        names: of its integers.
-        config: for paths.
-    """
-
-    name: str
-    source: str
-    names: Mapping[int, str]
-    config: RunConfig
-
-    def file(self, case: Case) -> Path | None:
-        """Return the file of a case, or None where the atlas is the prediction."""
-        if self.source == "label":
-            return case.label
-        if self.source == "prediction":
-            return None
-        return self.config.find_file(self.source.replace("{case}", case.name))
-
-    def fingerprint(self, case: Case) -> object:
-        """Return all that decides the rows of a case, as plain values."""
-        path = self.file(case)
-        return {
-            "name": self.name,
-            "source": self.source if self.source in OWN_LABELS else "file",
-            "names": {str(integer): name for integer, name in self.names.items()},
-            "sha256": file_sha256(path) if path is not None and path.is_file() else None,
-        }
-
-    def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas:
-        """Return the regions on the scene's grid."""
-        if self.source == "prediction":
-            integers = scene.labels.label_map(scene.logits)[0]
-        elif self.source == "label":
-            integers = scene.require_truth(f"aggregate: {self.name}")
-        else:
-            path = self.file(case)
-            assert path is not None
-            integers = read_label_map(path, scene.volume, preprocess)
-        return Atlas(self.name, integers.to(scene.volume.data.device), self.names)
-
-
-def plan_atlases(
-    config: RunConfig,
-    labels: Labels,
-    cases: list[Case],
-    reading: Reading,
-) -> tuple[AtlasPlan, ...] | None:
-    """Check the config's atlases against the image of every case and return their plans.
-
-    None where the config says nothing of `aggregate`; an empty tuple aggregates by channel alone.
-
-    Raises:
-        ConfigError: a case lacks the ground truth that is an atlas.
-        DataError: a file is missing, or lies on another grid than the image.
-    """
-    keys = config.keys.aggregate
-    if keys is None:
-        return None
-    plans = []
-    for name, source in keys.atlases.items():
-        own = {integer: text for integer, text in labels.names.items() if integer != 0}
-        names = own if source in OWN_LABELS else keys.names.get(name, {})
-        plan = AtlasPlan(name, source, names, config)
-        with blamed_on(config, "aggregate", "atlases", name):
-            for case in cases:
-                path = plan.file(case)
-                if path is None and source == "label":
-                    raise ConfigError(
-                        f"aggregate.atlases.{name}: case {case.name} has no ground truth",
-                        hint="give every case a `label:` file, or leave this atlas out",
-                    )
-                if path is not None:
-                    check_case(replace(case, label=path), reading)
-        plans.append(plan)
-    return tuple(plans)
 
 
 def nested(work: Explainer | Score) -> Iterator[Any]:

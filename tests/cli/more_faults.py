@@ -193,8 +193,8 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         '"liver"',
     ),
     "labels the wrong way round": (
-        block(labels={"liver": 1}),
-        "liver: 1",
+        block(labels={"liver": "1"}),
+        "liver: ",
         "labels.liver",
         "integer",
     ),

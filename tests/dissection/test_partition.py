@@ -8,6 +8,8 @@ import torch
 from sklearn.metrics import mutual_info_score
 
 from esegeta.dissection.above import Above
+from esegeta.dissection.chance import CircularShift, draw_seed
+from esegeta.dissection.curves import count_at
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 
 
@@ -101,3 +103,38 @@ def test_counts_are_right_where_float32_stops_counting() -> None:
     assert found.both.item() == found.units.item() == found.concepts.item() == count
     many = OverlapTally(found.both * 2**20, found.units * 2**20, found.concepts, 2**60) + found
     assert many.both.item() == count * 2**20 + count
+
+
+@pytest.mark.parametrize("num", [1, 5, 13])
+def test_voxels_that_do_not_count_are_as_if_cut_out(num: int) -> None:
+    masks, units = some_masks(num), torch.stack(some_masks(3))
+    known = torch.rand(7, 6, 5) < 0.6
+    whole = ConceptParts.of(masks, known)
+    cut = ConceptParts.of([mask[known] for mask in masks])
+    found = tally(above_of(units), whole, 3)
+    expected = tally(above_of(units[:, known]), cut, 3)
+    assert found.num_voxels == expected.num_voxels == int(known.sum())
+    for name in ("both", "units", "concepts"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    values, thresholds = torch.randn(3, 7, 6, 5), torch.randn(3, num)
+    for one, other in zip(
+        count_at(values.flatten(1), thresholds, whole),
+        count_at(values[:, known], thresholds, cut),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def test_overlaps_by_chance_leave_them_out_too() -> None:
+    concept, units = some_masks(1)[0], torch.stack(some_masks(2))
+    known = torch.rand(7, 6, 5) < 0.6
+    partition = ConceptParts.of([concept], known)
+    above = partition.within(above_of(units))
+    drawn = CircularShift(samples=200, seed=1).overlaps(above, partition, 2, 0)[:, :, 0]
+    generator = torch.Generator().manual_seed(draw_seed(1, 0))
+    shifts = torch.randint(known.numel(), (200, 1), generator=generator)[:, 0]
+    counted = (concept & known).flatten()
+    for unit in range(2):
+        own = (units[unit] & known).flatten()
+        expected = [int((own & counted.roll(-int(shift))).sum()) for shift in shifts]
+        assert drawn[:, unit].tolist() == expected

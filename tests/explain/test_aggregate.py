@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from esegeta.errors import GridError
-from esegeta.explain import Atlas, Attribution, Saliency, aggregate
+from esegeta.explain import (
+    Atlas,
+    Attribution,
+    ExactShapley,
+    Features,
+    OverlappingAtlas,
+    Saliency,
+    aggregate,
+)
 from tests.builders import affine_of, linear, predictor, volume
 from tests.oracles import frozen
 
@@ -102,3 +110,57 @@ def test_an_atlas_on_another_grid_is_refused() -> None:
     atlas = Atlas("lobes", torch.zeros(5, 6, dtype=torch.int64))
     with pytest.raises(GridError, match=r"atlas lobes: \(5, 6\) voxels"):
         aggregate(attribution_of(torch.ones(1, 6, 5)), atlas)
+
+
+def test_a_shapley_value_is_counted_once_however_many_voxels_it_is_painted_over(ndim: int) -> None:
+    image = volume(SHAPES[ndim], 3, affine=affine_of("anisotropic", ndim))
+    model = predictor(linear(ndim, in_channels=3, kernel=3), SHAPES[ndim])
+    target = frozen(model, image)
+    found = ExactShapley(Features("channels"), "mean").explain(model, image, target)
+    values = found.facts.more["values"]
+    rows = aggregate(found)
+    assert [row.channel for row in rows] == list(values)
+    total = sum(abs(value) for value in values.values())
+    for row in rows:
+        worth = values[row.channel]
+        assert row.signed_sum == pytest.approx(worth, rel=1e-6)
+        assert row.share == pytest.approx(abs(worth) / total, rel=1e-6)
+        assert row.per_ml == pytest.approx(worth / row.volume_ml, rel=1e-6)
+
+
+def test_features_that_cross_a_border_give_each_side_its_part(ndim: int) -> None:
+    shape = SHAPES[ndim]
+    data = torch.zeros(1, *shape)
+    sharing = torch.ones(1, *shape)
+    plane = math.prod(shape[1:])
+    data[0, :3], sharing[0, :3] = 12.0, 3.0 * plane
+    data[0, 3:], sharing[0, 3:] = -5.0, 3.0 * plane
+    integers = torch.zeros(shape, dtype=torch.int32)
+    integers[2:] = 1  # one of three planes of the first feature, and all of the second
+    map_ = replace(attribution_of(data), sharing=sharing)
+    rows = {row.region: row for row in aggregate(map_, Atlas("halves", integers, {1: "far"}))}
+    assert rows["all"].signed_sum == pytest.approx(7.0)
+    assert rows["outside"].signed_sum == pytest.approx(8.0)
+    assert rows["far"].signed_sum == pytest.approx(-1.0)
+    assert rows["far"].share == pytest.approx(9.0 / 17.0)
+
+
+def test_regions_that_overlap_each_hold_all_of_theirs(ndim: int) -> None:
+    shape = SHAPES[ndim]
+    data = torch.randn(2, *shape)
+    outer, inner = (torch.zeros(shape, dtype=torch.bool) for _ in range(2))
+    outer[1:5], inner[2:4] = True, True
+    map_ = attribution_of(data)
+    rows = aggregate(map_, OverlappingAtlas("tumour", {"outer": outer, "inner": inner}))[2:]
+    assert [(row.region, row.channel) for row in rows] == [
+        (region, channel) for region in ("outer", "inner") for channel in "01"
+    ]
+    magnitude = float(data.double().abs().sum())
+    for row in rows:
+        mask = outer if row.region == "outer" else inner
+        own = data[int(row.channel)][mask].double()
+        assert row.signed_sum == pytest.approx(float(own.sum()))
+        assert row.share == pytest.approx(float(own.abs().sum()) / magnitude)
+        assert row.volume_ml == pytest.approx(int(mask.sum()) * map_.volume.grid.voxel_volume_ml)
+    with pytest.raises(GridError, match="atlas tumour"):
+        aggregate(map_, OverlappingAtlas("tumour", {"outer": outer[1:]}))

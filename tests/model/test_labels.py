@@ -114,3 +114,171 @@ def test_background_as_a_label_stays_zero() -> None:
     logits = torch.tensor([[2.0, 0.0], [1.0, 3.0]]).reshape(1, 2, 1, 2)
     assert labels.label_map(logits).flatten().tolist() == [0, 1]
     assert labels.predicted(logits, "background").flatten().tolist() == [True, False]
+
+
+BRATS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
+ALL_EIGHT = torch.tensor(list(np.ndindex(2, 2, 2))).T.reshape(1, 3, 8, 1) * 4.0 - 2.0
+"""Logits of three labels, each predicted or not in every combination."""
+
+
+def test_regions_follow_the_order_written_under_sigmoid() -> None:
+    labels = Labels.of({"core": [1, 4], "whole": [1, 2, 4], "enhancing": 4}, "sigmoid", 3)
+    assert [labels.channel(name) for name in ("core", "whole", "enhancing")] == [0, 1, 2]
+    with_background = Labels.of({"background": 0, **BRATS}, "sigmoid", 3)
+    assert [with_background.channel(name) for name in BRATS] == [0, 1, 2]
+    with pytest.raises(TargetError, match='"background" has no output channel under sigmoid'):
+        with_background.channel("background")
+    all_have_one = Labels.of({"background": 0, **BRATS}, "sigmoid", 4)
+    assert [all_have_one.channel(name) for name in ("background", *BRATS)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("num_outputs", "channels"), [(4, [(1, 2, 3), (1, 3), (3,)]), (5, [(1, 2, 4), (1, 4), (4,)])]
+)
+def test_regions_are_unions_of_channels_under_softmax(num_outputs: int, channels: list) -> None:
+    labels = Labels.of(BRATS, "softmax", num_outputs)
+    assert [labels.channels(name) for name in BRATS] == channels
+    with pytest.raises(TargetError, match='"core" is the union of the output channels'):
+        labels.channel("core")
+
+
+def test_a_name_of_one_integer_is_what_the_integers_name() -> None:
+    for activation, outputs in (("softmax", 4), ("sigmoid", 3)):
+        one = Labels.of({"a": 1, "b": 2, "c": 4}, activation, outputs)
+        other = Labels({1: "a", 2: "b", 4: "c"}, activation, outputs)
+        logits = wide_logits(2, outputs)
+        assert torch.equal(one.label_map(logits), other.label_map(logits))
+        assert one.names == other.names
+        assert one.name(4) == "c"
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        # of (), enhancing, core, core+enhancing, whole, whole+enhancing, whole+core, all
+        (None, [0, 4, 1, 4, 2, 4, 1, 4]),
+        (["whole", "core", "enhancing"], [0, 4, 1, 4, 2, 4, 1, 4]),
+        ([2, 1, 4], [0, 4, 1, 4, 2, 4, 1, 4]),
+        (["enhancing", "whole", "core"], [0, 4, 1, 1, 2, 2, 1, 1]),
+        (["enhancing", "core", "whole"], [0, 4, 1, 1, 2, 2, 2, 2]),
+        ([{"whole": 7}, "core", "enhancing"], [0, 4, 1, 4, 7, 4, 1, 4]),
+    ],
+)
+def test_regions_are_painted_in_order(order: list | None, expected: list[int]) -> None:
+    labels = Labels.of(BRATS, "sigmoid", 3, region_order=order)
+    assert labels.label_map(ALL_EIGHT).flatten().tolist() == expected
+
+
+def test_the_largest_region_is_painted_first_unless_told_otherwise() -> None:
+    labels = Labels.of({"enhancing": 4, "core": [1, 4], "whole": [1, 2, 4]}, "sigmoid", 3)
+    assert labels.order == ("whole", "core", "enhancing")
+    assert {name: labels.integer(name) for name in BRATS} == {"whole": 2, "core": 1, "enhancing": 4}
+
+
+def test_the_old_form_can_be_ordered_too() -> None:
+    for order in (["a", "c", "b"], [1, 4, 2]):
+        labels = Labels.of({1: "a", 2: "b", 4: "c"}, "sigmoid", 3, region_order=order)
+        assert labels.label_map(ALL_EIGHT).flatten().tolist() == [0, 4, 2, 2, 1, 4, 2, 2]
+
+
+def test_of_several_integers_of_its_own_a_label_paints_the_first() -> None:
+    labels = Labels.of({"liver": 1, "kidneys": [3, 2]}, "sigmoid", 2)
+    assert labels.names == {1: "liver", 3: "kidneys"}
+    assert labels.notes() == [
+        'labels: of 3, 2, "kidneys" is painted as 3 in the predicted label map; '
+        "region_order: [{kidneys: 2}, ...] would paint another"
+    ]
+    assert Labels.of(BRATS, "sigmoid", 3).notes() == []
+
+
+def test_a_region_that_is_its_parts_needs_an_integer_of_its_own() -> None:
+    parts = {"lesion": [1, 2], "a": 1, "b": 2}
+    with pytest.raises(ConfigError, match=r'every integer of "lesion" .* is painted by another'):
+        Labels.of(parts, "sigmoid", 3)
+    order = [{"lesion": 3}, "a", "b"]
+    assert Labels.of(parts, "sigmoid", 3, region_order=order).integer("lesion") == 3
+    # Where labels exclude each other, nothing of it would be seen.
+    exclusive = Labels.of(parts, "softmax", 3)
+    y = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 0, 3]]).T.reshape(1, 3, 3, 1)
+    assert exclusive.label_map(y).flatten().tolist() == [0, 1, 2]
+    assert exclusive.predicted(y, "lesion").flatten().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "message"),
+    [
+        ({1: "a", "b": 2}, {}, '1 is an integer and "b" a name'),
+        ({"a": []}, {}, "neither an integer nor a list"),
+        ({"a": True}, {}, "neither an integer nor a list"),
+        ({"a": -1}, {}, "must be 0 or more"),
+        (BRATS, {"region_order": ["whole", "core"]}, '"enhancing" is missing'),
+        (BRATS, {"region_order": [1, 2, 4]}, '2 is not an integer of "core" .1, 4.'),
+        (BRATS, {"region_order": [{"whole": 4}, "core", "enhancing"]}, "every integer of"),
+        (BRATS, {"region_order": [{"whole": 2, "core": 1}, "enhancing"]}, "is not a label with"),
+        (BRATS, {"region_order": [{"core": 2}, "whole", "enhancing"]}, "2 is not an integer of"),
+        (
+            BRATS,
+            {"region_order": [{"core": 1}, {"whole": 1}, "enhancing"]},
+            '"core" and "whole" both paint 1',
+        ),
+        (BRATS, {"ignore_label": 4}, 'an integer of the label "whole"'),
+        (BRATS, {"ignore_label": True}, "is not an integer"),
+        (BRATS, {"threshold": {"cor": 0.4}}, 'no label "cor"; did you mean "core"'),
+        (BRATS, {"threshold": float("nan")}, "nan is not between 0 and 1"),
+        (BRATS, {"threshold": True}, "True is not between 0 and 1"),
+        ({"a": [1, 2], "b": 1}, {}, "name every output channel"),
+    ],
+)
+def test_written_labels_that_contradict_themselves(given: dict, more: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Labels.of(given, "sigmoid", 3, **more)
+
+
+def test_a_truth_is_the_union_and_ignored_voxels_are_in_nothing() -> None:
+    labels = Labels.of(BRATS, "sigmoid", 3, ignore_label=255)
+    truth = torch.tensor([[0, 1, 2], [4, 255, 3]])
+    found = {name: labels.truth(truth, name).tolist() for name in BRATS}
+    assert found == {
+        "whole": [[False, True, True], [True, False, False]],
+        "core": [[False, True, False], [True, False, False]],
+        "enhancing": [[False, False, False], [True, False, False]],
+    }
+    assert labels.valid(truth).tolist() == [[True, True, True], [True, False, True]]
+    assert labels.known_integers == (0, 1, 2, 4, 255)
+
+
+def test_thresholds_are_of_probabilities(ndim: int) -> None:
+    logits = wide_logits(ndim, 3)
+    p = 1 / (1 + np.exp(-logits.double().numpy()))
+    labels = Labels.of(BRATS, "sigmoid", 3, threshold={"core": 0.4, "enhancing": 0.9})
+    for channel, (name, threshold) in enumerate(
+        (("whole", 0.5), ("core", 0.4), ("enhancing", 0.9))
+    ):
+        found = labels.predicted(logits, name)
+        np.testing.assert_array_equal(found.numpy(), p[:, channel] > threshold)
+        assert torch.equal(labels.margin_of(logits, name) > 0, found)
+    everywhere = Labels.of(BRATS, "sigmoid", 3, threshold=0.1)
+    np.testing.assert_array_equal(everywhere.predicted(logits, "core").numpy(), p[:, 1] > 0.1)
+
+
+def test_a_union_of_channels_is_one_channel_that_stands_for_them(ndim: int) -> None:
+    labels = Labels.of(BRATS, "softmax", 4)
+    logits = wide_logits(ndim, 4)
+    y = logits.double().numpy()
+    p = np.exp(y) / np.exp(y).sum(1, keepdims=True)
+    np.testing.assert_allclose(labels.probability_of(logits, "core"), p[:, 1] + p[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(
+        labels.logit_of(logits, "core"), np.log(np.exp(y[:, 1]) + np.exp(y[:, 3])), atol=1e-5
+    )
+    # As a network with one channel for the union would say.
+    merged = torch.stack([logits[:, 0], logits[:, 2], labels.logit_of(logits, "core")], dim=1)
+    np.testing.assert_allclose(
+        merged.softmax(1)[:, 2], labels.probability_of(logits, "core"), rtol=1e-5
+    )
+    best = y.argmax(axis=1)
+    predicted = labels.predicted(logits, "core")
+    np.testing.assert_array_equal(predicted.numpy(), np.isin(best, [1, 3]))
+    assert torch.equal(labels.margin_of(logits, "core") > 0, predicted)
+    painted = np.array([0, 1, 2, 4])[best]
+    np.testing.assert_array_equal(labels.label_map(logits).numpy(), painted)
+    np.testing.assert_array_equal(labels.channel_map(torch.from_numpy(painted)).numpy(), best)

@@ -8,6 +8,7 @@ import torch
 
 from esegeta.predict import WindowPlan
 from esegeta.retraining.samples import Patches, PatchSampler, Sample, whole_box
+from tests.builders import labels_of
 
 
 def sample(shape: tuple[int, ...], place: int = 0, labels: tuple[int, ...] = (1, 2)) -> Sample:
@@ -16,7 +17,7 @@ def sample(shape: tuple[int, ...], place: int = 0, labels: tuple[int, ...] = (1,
     truth = torch.zeros(shape, dtype=torch.long)
     truth[(0,) * len(shape)] = 1
     truth[tuple(slice(length // 2, None) for length in shape)] = 2
-    return Sample(place, place, whole_box(shape), data, data * 0, truth, labels)
+    return Sample(place, place, whole_box(shape), data, data * 0, truth, labels_of(*labels))
 
 
 @pytest.mark.parametrize("shape", [(13, 11), (9, 11, 7), (20, 5, 8)])
@@ -71,7 +72,7 @@ def test_patches_are_centred_and_stay_inside() -> None:
     truth = torch.zeros(shape, dtype=torch.long)
     truth[15, 9] = 1
     data = torch.zeros(1, *shape)
-    one = Sample(0, 0, whole_box(shape), data, data, truth, (1,))
+    one = Sample(0, 0, whole_box(shape), data, data, truth, labels_of(1))
     sampler = PatchSampler([one], WindowPlan(size), seed=0)
     boxes = [sampler.draw().box for _ in range(200)]
     for box in boxes:

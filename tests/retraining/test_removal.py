@@ -11,7 +11,7 @@ import torch
 from esegeta.explain import Attribution
 from esegeta.explain.meaning import CONTRIBUTION
 from esegeta.retraining.samples import EMPTY, UNTOUCHED, Removal, Sample, importance_of, rank_voxels
-from tests.builders import SHAPES, pointwise, predictor, volume
+from tests.builders import SHAPES, labels_of, pointwise, predictor, volume
 from tests.oracles import frozen
 
 FRACTIONS = [0.0, 0.001, 0.1, 1 / 3, 0.5, 0.7, 0.999, 1.0]
@@ -111,7 +111,7 @@ def test_a_voxel_goes_in_all_channels_together(ndim: int) -> None:
     data, fill = torch.randn(3, *shape), torch.randn(3, *shape)
     box = tuple(slice(0, length) for length in shape)
     truth = torch.zeros(shape, dtype=torch.long)
-    sample = Sample(0, 0, box, data, fill, truth, (1,))
+    sample = Sample(0, 0, box, data, fill, truth, labels_of(1))
     mask = torch.rand(shape) < 0.4
     expected = data.numpy().copy()
     for channel in range(3):

@@ -8,7 +8,7 @@ from esegeta.errors import ConfigError
 from esegeta.explain import Baseline
 from esegeta.predict import WindowPlan
 from esegeta.retraining.samples import make_samples, slab_axis, slab_boxes, whole_box
-from tests.builders import volume
+from tests.builders import labels_of, volume
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 11])
@@ -52,16 +52,16 @@ def test_the_fill_is_of_the_whole_case(kind: str) -> None:
     truth = torch.zeros(9, 11, 6, dtype=torch.long)
     truth[1, 2, 5], truth[4, 4, 4], truth[0, 0, 0] = 3, 3, 1
     boxes = slab_boxes((9, 11, 6), 2, 2)
-    samples = make_samples([image], [truth], Baseline(kind), (1, 2, 3), [boxes])
+    samples = make_samples([image], [truth], Baseline(kind), labels_of(1, 2, 3), [boxes])
     whole = Baseline(kind).of(image)
     for sample, box in zip(samples, boxes, strict=True):
         assert torch.equal(sample.fill, whole[(slice(None), *box)])
         assert torch.equal(sample.data, image.data[(slice(None), *box)])
         assert torch.equal(sample.truth, truth[box])
     assert [sample.place for sample in samples] == [0, 1]
-    assert {label: len(pool) for label, pool in samples[0].pools.items()} == {1: 1}
+    assert {label: len(pool) for label, pool in samples[0].pools.items()} == {"label1": 1}
     assert {label: pool.tolist() for label, pool in samples[1].pools.items()} == {
-        3: [(1 * 11 + 2) * 3 + 2, (4 * 11 + 4) * 3 + 1]
+        "label3": [(1 * 11 + 2) * 3 + 2, (4 * 11 + 4) * 3 + 1]
     }
 
 
@@ -69,7 +69,7 @@ def test_cases_stay_whole() -> None:
     images = [volume((9, 7), seed=0), volume((5, 8), seed=1)]
     truths = [torch.zeros(image.grid.shape, dtype=torch.long) for image in images]
     boxes = [[whole_box(image.grid.shape)] for image in images]
-    samples = make_samples(images, truths, Baseline("mean"), (1,), boxes)
+    samples = make_samples(images, truths, Baseline("mean"), labels_of(1), boxes)
     assert [(sample.place, sample.case, sample.shape) for sample in samples] == [
         (0, 0, (9, 7)),
         (1, 1, (5, 8)),

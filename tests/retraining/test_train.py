@@ -18,7 +18,7 @@ from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.targets import dice_of
 from esegeta.workflow.retrain.plan import plan_recipe
-from tests.builders import predictor, unet
+from tests.builders import labels_of, predictor, unet
 from tests.networks import Wrapped
 from tests.oracles import monai_prediction
 from tests.workflow.retrain.tasks import small_task
@@ -31,7 +31,7 @@ def samples(shape: tuple[int, ...]) -> list[Sample]:
     for place in range(2):
         data = torch.randn(1, *shape)
         truth = torch.randint(3, shape)
-        found.append(Sample(place, place, whole_box(shape), data, data * 0, truth, (1, 2)))
+        found.append(Sample(place, place, whole_box(shape), data, data * 0, truth, labels_of(1, 2)))
     return found
 
 

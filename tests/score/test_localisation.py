@@ -257,3 +257,47 @@ def test_a_unit_has_a_mask_and_no_label(ndim: int) -> None:
     )
     found = RelevanceMass().judge(map_, context)
     assert "is not about one label" in found.reasons["relevance_mass"]
+
+
+def with_ignored(map_: Attribution, ignored: Tensor) -> Attribution:
+    """Return a map whose ground truth says nothing of some voxels."""
+    at = map_.target.scene
+    labels = replace(at.labels, ignore_label=255)
+    truth = torch.where(ignored, torch.full_like(at.truth, 255), at.truth)
+    known = replace(at, predictor=replace(at.predictor, labels=labels), truth=truth)
+    return replace(map_, target=replace(map_.target, scene=known))
+
+
+@pytest.mark.parametrize("use", ["positive", "magnitude"])
+def test_ignored_voxels_are_in_no_score_against_the_label(ndim: int, use: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    shape = SHAPES[ndim]
+    truth = (torch.rand(shape, generator=generator) < 0.3).long()
+    ignored = torch.rand(shape, generator=generator) < 0.4
+    data = torch.randn((1, *shape), generator=generator)
+    data[0][ignored] += 20.0  # the highest of all, and of no account
+    map_ = with_ignored(written_map(data, truth > 0, truth=truth), ignored)
+    relevance = data[0].double().numpy()
+    relevance = np.abs(relevance) if use == "magnitude" else relevance.clip(0)
+    r, m = relevance[~ignored.numpy()], truth.bool().numpy()[~ignored.numpy()]
+    keys = {"against": "label", "use": use}
+    assert value_of(RelevanceMass(**keys), map_) == pytest.approx(r[m].sum() / r.sum())
+    assert value_of(Auroc(**keys), map_) == pytest.approx(roc_auc_score(m, r))
+    assert value_of(PointingGame(**keys), map_) == m[r.argmax()]
+    last = np.sort(r)[-m.sum()]
+    assert value_of(RelevanceRank(**keys), map_) == pytest.approx(
+        (m & (r > last)).sum() / m.sum()
+        + m[r == last].mean() * (m.sum() - (r > last).sum()) / m.sum()
+    )
+    halo = judged(HaloProfile(**keys), map_).values
+    assert halo["halo_inside"] == pytest.approx(r[m].sum() / r.sum())
+
+
+def test_a_structure_beside_which_all_is_ignored_has_no_outside() -> None:
+    truth = torch.zeros(4, 3, dtype=torch.long)
+    truth[0] = 1
+    map_ = with_ignored(written_map(torch.rand(1, 4, 3), truth > 0, truth=truth), truth == 0)
+    found = judged(RelevanceMass(against="label"), map_)
+    assert "nothing lies outside" in found.reasons["relevance_mass"]
+    # The prediction is a structure everywhere.
+    assert value_of(RelevanceMass(against="prediction"), map_) > 0

@@ -34,7 +34,7 @@ def test_every_quantity_voxel_by_voxel(name: str, ndim: int, activation: str) ->
     meaning = labels(NUM_OUTPUTS, activation)
     for integer in meaning.names:
         channel = meaning.channel(integer)
-        field = QUANTITIES[name].field(logits, meaning, channel)
+        field = QUANTITIES[name].field(logits, meaning, integer)
         expected = np.zeros(field.shape)
         for place in np.ndindex(expected.shape):
             voxel = (place[0], slice(None), *place[1:])
@@ -64,7 +64,7 @@ def test_extreme_logits_stay_finite(name: str, activation: str) -> None:
 def test_margin_is_above_zero_exactly_where_predicted(ndim: int, activation: str) -> None:
     logits = noise_logits(ndim)
     meaning = labels(NUM_OUTPUTS, activation)
-    margin = QUANTITIES["margin"].field(logits, meaning, meaning.channel(1))
+    margin = QUANTITIES["margin"].field(logits, meaning, 1)
     assert torch.equal(margin > 0, meaning.predicted(logits, 1))
 
 

@@ -31,7 +31,7 @@ def test_sum_and_mean_over_the_mask(of: str, reduce: str, ndim: int, activation:
     frozen = VoxelTarget("two", of=of, reduce=reduce).freeze(at)
     mask = Predicted().mask(at, at.logits, "two").numpy()
     logits = noise_logits(ndim, batch=3, seed=5)
-    fields = QUANTITIES[of].field(logits, at.labels, at.labels.channel("two")).double().numpy()
+    fields = QUANTITIES[of].field(logits, at.labels, "two").double().numpy()
     values = frozen.value(logits)
     assert values.dtype == torch.float64
     for image in range(3):

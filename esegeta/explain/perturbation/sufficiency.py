@@ -48,7 +48,8 @@ class LabelDice:
                 hint="explain a target with a `label`, not a combination of targets",
             )
         predicted = scene.labels.predicted(scene.logits, target.label)[0]
-        domain = ~predicted | target.mask
+        # What postprocessing takes off or fills is of no network: it can be neither kept nor lost.
+        domain = (~predicted | target.mask) & (predicted == scene.predicted(target.label))
         soft = DiceTarget(target.label, "predicted", Roi(domain, "of the target"))
         return cls(target.label, scene.labels, soft.freeze(scene), domain)
 

@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from esegeta.axes import Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
-from esegeta.score.localisation.localisation import TOUCHES_MM, Localisation, Use
+from esegeta.score.localisation.localisation import TOUCHES_MM, Localisation, Structure, Use
 from esegeta.score.score import Curve, Judgement, Metric, ScoreContext
 
 ROUNDING = 1e-12
@@ -53,11 +52,13 @@ class HaloProfile(Localisation):
         if self.bin_mm <= 0:
             raise ConfigError(f"halo_profile: bin_mm: {self.bin_mm:g} must be above zero")
 
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the figures, the density and the cumulative share by distance."""
-        relevance = self.relevance(attribution.density())
-        share = (relevance / relevance.sum()).flatten()
-        distance = self.distance_mm(attribution, structure, context).flatten()
+        relevance = self.relevance(attribution.density(), structure)
+        share = relevance / relevance.sum()
+        distance = self.distance_mm(attribution, structure, context)
         outside = distance > 0
         values = {
             "halo_inside": min(1.0, float(share[~outside].sum())),

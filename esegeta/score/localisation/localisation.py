@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 
 from esegeta.axes import Image, Mask
@@ -49,8 +49,31 @@ def signed_distance(structure: Mask, grid: Grid) -> Float64[Tensor, "*S"]:
 Against = Literal["prediction", "label", "target"]
 Use = Literal["positive", "magnitude"]
 
-Relevance = Float64[Tensor, "*S"]
-"""How much of the map a voxel holds, at least 0."""
+Relevance = Float64[Tensor, " N"]
+"""How much of the map each voxel that counts holds, at least 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What a map is held against.
+
+    Args:
+        mask: its voxels, `*S`.
+        known: the voxels that count, `*S`: all but those that the ground truth ignores; None
+            where all do.
+    """
+
+    mask: Mask
+    known: Mask | None = None
+
+    def of_known(self, values: Shaped[Tensor, "*S"]) -> Shaped[Tensor, " N"]:
+        """Return the values of the voxels that count, in one line."""
+        return values.flatten() if self.known is None else values[self.known]
+
+    @property
+    def inside(self) -> Bool[Tensor, " N"]:
+        """Which of the voxels that count are the structure's."""
+        return self.of_known(self.mask)
 
 
 @dataclass(frozen=True)
@@ -77,33 +100,38 @@ class Localisation(Score):
             return self.undefined(undefined.reason)
 
     @abstractmethod
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the values for a structure that has an inside and an outside.
 
         Raises:
             UndefinedError: there are none, and why.
         """
 
-    def structure(self, attribution: Attribution) -> Mask:
+    def structure(self, attribution: Attribution) -> Structure:
         """Return the voxels that the map is compared with, on the map's device.
 
         Raises:
             UndefinedError: there are none, or nothing lies outside of them.
         """
-        mask, words = _voxels(attribution.target, self.against)
-        if not bool(mask.any()):
+        found, words = _voxels(attribution.target, self.against)
+        if not bool(found.mask.any()):
             raise UndefinedError(f"{words} holds no voxel")
-        if bool(mask.all()):
+        if bool(found.inside.all()):
             raise UndefinedError(f"{words} holds every voxel: nothing lies outside")
-        return mask.to(attribution.data.device)
+        device = attribution.data.device
+        return Structure(
+            found.mask.to(device), None if found.known is None else found.known.to(device)
+        )
 
-    def relevance(self, data: Image) -> Relevance:
+    def relevance(self, data: Image, structure: Structure) -> Relevance:
         """Return what counts of a map `A *S`, summed over its channels.
 
         Raises:
             UndefinedError: nothing does.
         """
-        total = data.double().sum(dim=0)
+        total = structure.of_known(data.double().sum(dim=0))
         found = total.abs() if self.use == "magnitude" else total.clamp(min=0)
         if not bool(found.any()):
             none = "no positive value" if self.use == "positive" else "no value other than zero"
@@ -111,31 +139,36 @@ class Localisation(Score):
         return found
 
     def distance_mm(
-        self, attribution: Attribution, structure: Mask, context: ScoreContext
-    ) -> Float64[Tensor, "*S"]:
-        """Return each voxel's signed distance to the structure's surface; found once a target.
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Float64[Tensor, " N"]:
+        """Return the signed distance of the voxels that count to the structure's surface.
+
+        Distances are found once a target.
 
         Raises:
             UndefinedError: the grid's spacings do not tell distances.
         """
         grid = attribution.volume.grid
         key = ("signed_distance", attribution.target, self.against)
-        return context.cache.once(key, lambda: signed_distance(structure, grid))
+        found = context.cache.once(key, lambda: signed_distance(structure.mask, grid))
+        return structure.of_known(found)
 
 
-def _voxels(target: FrozenTarget, against: Against) -> tuple[Mask, str]:
-    """Return a mask `*S` and what it is called."""
+def _voxels(target: FrozenTarget, against: Against) -> tuple[Structure, str]:
+    """Return a structure and what it is called."""
     if against == "target":
-        return target.mask, "the target's mask"
+        return Structure(target.mask), "the target's mask"
     scene, label = target.scene, target.label
     if label is None:
         raise UndefinedError("the target is not about one label; `against: target` needs none")
     if against == "prediction":
         mask = Predicted().mask(scene, scene.logits, label)
-        return mask, f'the prediction of "{label}"'
+        return Structure(mask), f'the prediction of "{label}"'
     if scene.truth is None:
         raise UndefinedError("the case has no ground truth")
-    return Labelled().mask(scene, None, label), f'the ground truth of "{label}"'
+    known = None if scene.labels.ignore_label is None else scene.valid("against: label")
+    mask = Labelled().mask(scene, None, label)
+    return Structure(mask, known), f'the ground truth of "{label}"'
 
 
 @dataclass(frozen=True)
@@ -165,10 +198,12 @@ class PointingGame(Localisation):
         if self.within_mm < 0:
             raise ConfigError(f"pointing_game: within_mm: {self.within_mm:g} must be 0 or more")
 
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the share of the maxima that hit."""
-        relevance = self.relevance(attribution.data)
-        hits = structure
+        relevance = self.relevance(attribution.data, structure)
+        hits = structure.inside
         if self.within_mm > 0:
             distance = self.distance_mm(attribution, structure, context)
             hits = distance <= self.within_mm + TOUCHES_MM
@@ -198,12 +233,14 @@ class Auroc(Localisation):
     name: ClassVar[str] = "auroc"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("auroc", "higher", high=1.0),)
 
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the area."""
-        ranks = average_ranks(self.relevance(attribution.data).flatten())
-        inside = int(structure.sum())
-        outside = structure.numel() - inside
-        surplus = float(ranks[structure.flatten()].sum()) - inside * (inside + 1) / 2
+        ranks = average_ranks(self.relevance(attribution.data, structure))
+        inside = int(structure.inside.sum())
+        outside = structure.inside.numel() - inside
+        surplus = float(ranks[structure.inside].sum()) - inside * (inside + 1) / 2
         return Judgement({self.name: surplus / (inside * outside)})
 
 
@@ -226,10 +263,12 @@ class RelevanceMass(Localisation):
     name: ClassVar[str] = "relevance_mass"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("relevance_mass", "higher", high=1.0),)
 
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the share."""
-        relevance = self.relevance(attribution.density())
-        mass = float(relevance[structure].sum() / relevance.sum())
+        relevance = self.relevance(attribution.density(), structure)
+        mass = float(relevance[structure.inside].sum() / relevance.sum())
         return Judgement({self.name: min(1.0, mass)})
 
 
@@ -253,12 +292,14 @@ class RelevanceRank(Localisation):
     name: ClassVar[str] = "relevance_rank"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("relevance_rank", "higher", high=1.0),)
 
-    def place(self, attribution: Attribution, structure: Mask, context: ScoreContext) -> Judgement:
+    def place(
+        self, attribution: Attribution, structure: Structure, context: ScoreContext
+    ) -> Judgement:
         """Return the share."""
-        relevance = self.relevance(attribution.data)
-        size = int(structure.sum())
-        last = relevance.flatten().kthvalue(relevance.numel() - size + 1).values
+        relevance, inside = self.relevance(attribution.data, structure), structure.inside
+        size = int(inside.sum())
+        last = relevance.kthvalue(relevance.numel() - size + 1).values
         surely, perhaps = relevance > last, relevance == last
         places_left = size - int(surely.sum())
-        expected = places_left * int((perhaps & structure).sum()) / int(perhaps.sum())
-        return Judgement({self.name: (int((surely & structure).sum()) + expected) / size})
+        expected = places_left * int((perhaps & inside).sum()) / int(perhaps.sum())
+        return Judgement({self.name: (int((surely & inside).sum()) + expected) / size})

@@ -103,10 +103,12 @@ def rivals_of(target: FrozenTarget, count: int) -> list[str]:
     """Return the other labels with the highest mean logit over a target's mask, highest first."""
     labels = target.scene.labels
     assert target.label is not None
-    own = labels.integer(target.label)
-    others = [integer for integer in sorted(labels.names) if integer != own]
+    own = labels.name(target.label)
+    others = [name for name in labels.named if name != own]
     if len(others) > count:
-        logits = target.scene.logits[0]
-        means = {one: float(logits[labels.channel(one)][target.mask].mean()) for one in others}
-        others = sorted(others, key=lambda one: -means[one])[:count]
-    return [labels.names[integer] for integer in others]
+        logits = target.scene.logits
+        means = {
+            name: float(labels.logit_of(logits, name)[0][target.mask].mean()) for name in others
+        }
+        others = sorted(others, key=lambda name: -means[name])[:count]
+    return others

@@ -15,9 +15,10 @@ from esegeta.dissection import Effect, detectors, effect_of, random_sets
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
-from esegeta.targets import dice_of
+from esegeta.targets import label_dice
 from esegeta.volume import Case, atomic_path
 from esegeta.workflow.cache import fingerprint, keep_tensors
+from esegeta.workflow.cases import check_truth
 from esegeta.workflow.dissect.build import Dissection, check_switches
 from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
@@ -181,12 +182,10 @@ def _dice_of_case(
     assert truth is not None
     x, truth = volume.to(basis.device).batch, truth.to(basis.device)
 
+    check_truth(truth, predictor.labels, case)
+
     def dice() -> list[float]:
-        logits, labels = predictor.predict(x), predictor.labels
-        return [
-            dice_of(labels.predicted(logits, integer)[0], truth == integer)
-            for integer in _integers(session)
-        ]
+        return list(label_dice(predictor.labels, predictor.predict(x), truth).values())
 
     rows = [dice()]
     for trial in trials:
@@ -212,24 +211,18 @@ def _answers(
     scores: Float[Tensor, "N T L"],
 ) -> list[Answer]:
     places = {trial: place for place, trial in enumerate(trials, start=1)}
-    names = session.dissection.basis.config.keys.labels
+    labels = session.dissection.basis.predictor.labels
     seed = session.dissection.basis.config.keys.seed
     answers = []
     for question in questions:
-        for column, integer in enumerate(_integers(session)):
+        for column, name in enumerate(labels.foreground):
             dice = scores[:, :, column].numpy()
             others = [places[trial] for trial in question.others]
             effect = effect_of(
                 dice[:, 0], dice[:, places[question.best]], dice[:, others].T, seed=seed
             )
-            answers.append(Answer(question, names[integer], effect))
+            answers.append(Answer(question, name, effect))
     return answers
-
-
-def _integers(session: Session) -> list[int]:
-    return [
-        integer for integer in sorted(session.dissection.basis.config.keys.labels) if integer != 0
-    ]
 
 
 def _row(answer: Answer) -> dict[str, Any]:

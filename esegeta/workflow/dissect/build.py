@@ -152,7 +152,7 @@ def build_dissection(
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
     basis = build_basis(config, output=output, device=device)
-    notes = notes_on_labels(keys, config.keys.labels)
+    notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
         found = _find_layers(basis, keys)
@@ -222,7 +222,7 @@ def _check_names(
     cases = [case.name for case in basis.cases]
     _require_known(config, ("figures", "masks"), keys.figures.masks, cases, "case")
     if keys.trails is not None:
-        labels = [name for value, name in config.keys.labels.items() if value != 0]
+        labels = list(basis.predictor.labels.foreground)
         _require_known(config, ("trails", "labels"), keys.trails.labels, labels, "label")
     if keys.ablation is None:
         return

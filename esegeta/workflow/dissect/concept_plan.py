@@ -22,7 +22,7 @@ from esegeta.dissection import (
     Together,
 )
 from esegeta.errors import ConfigError, DataError, suggest
-from esegeta.model import file_sha256
+from esegeta.model import Labels, file_sha256
 from esegeta.volume import Case, check_case, is_picture, read_label_map
 from esegeta.workflow import Basis
 
@@ -91,7 +91,8 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
         ConfigError: a concept is made of one that is not there, or of itself.
         DataError: a case lacks the label map or mask file that a concept is made of.
     """
-    labels = {name: integer for integer, name in basis.config.keys.labels.items()}
+    labels = basis.predictor.labels
+    named = {name: labels.integers(name) for name in labels.all_names}
     helpers: dict[str, Concept] = {}
     concepts = []
     files = {}
@@ -100,13 +101,13 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
             for source in block.sources:
                 if source in keys.concepts:
                     continue
-                if source not in labels:
-                    others = [other for other in (*keys.concepts, *labels) if other != name]
+                if source not in named:
+                    others = [other for other in (*keys.concepts, *named) if other != name]
                     raise ConfigError(
                         f'dissection.concepts.{name}: no concept or label "{source}"',
                         hint=suggest(source, others),
                     )
-                helpers[source] = Concept(source, LabelValues((labels[source],)))
+                helpers[source] = Concept(source, LabelValues(named[source]))
             _refuse_circle(name, keys.concepts)
             if block.edges is not None and block.channel >= basis.reading.num_channels:
                 raise ConfigError(
@@ -124,19 +125,20 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
     return plan
 
 
-def notes_on_labels(keys: DissectionKeys, labels: Mapping[int, str]) -> list[str]:
+def notes_on_labels(keys: DissectionKeys, labels: Labels) -> list[str]:
     """Return a note on each concept of integers that are not among the labels.
 
     They may well stand in the label maps, which hold more than a network predicts; or they are
     slips, and an empty concept is found out only when all maps have been read.
     """
-    known = [f"{integer} {name}" for integer, name in sorted(labels.items())]
+    integers = {name: labels.integers(name) for name in labels.all_names}
+    known = [f"{' '.join(str(one) for one in own)} {name}" for name, own in integers.items()]
     shown = ", ".join(known[:MOST_LABELS])
     if len(known) > MOST_LABELS:
         shown += f", and {len(known) - MOST_LABELS} more"
     notes = []
     for name, block in keys.concepts.items():
-        foreign = [value for value in block.labels or () if value not in labels and value != 0]
+        foreign = [value for value in block.labels or () if value not in labels.known_integers]
         if foreign:
             word = "is not" if len(foreign) == 1 else "are not"
             values = ", ".join(str(value) for value in foreign)

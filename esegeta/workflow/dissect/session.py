@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from esegeta.axes import Batch
+from esegeta.axes import Batch, Mask
 from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
 from esegeta.errors import OutputError
 from esegeta.model import file_sha256
@@ -51,6 +51,13 @@ class CaseReading:
         basis = self.dissection.basis
         volume, _ = basis.read(replace(self.case, label=None))
         return volume.to(basis.device).batch
+
+    def known(self) -> Mask | None:
+        """Return the voxels whose label is known; None where all are, or labels play no part."""
+        labels, truth = self.dissection.basis.predictor.labels, self.ground.truth
+        if labels.ignore_label is None or truth is None:
+            return None
+        return labels.valid(truth.to(self.dissection.basis.device))
 
     def masks(self) -> list[Tensor]:
         """Return the mask of each concept."""
@@ -96,8 +103,16 @@ class Session:
         if found is not None:
             device = self.dissection.basis.device
             return ConceptParts(**{name: value.to(device) for name, value in found.items()})
-        partition = ConceptParts.of(reading.masks())
-        keep_tensors(path, key, {"parts": partition.parts, "members": partition.members})
+        partition = ConceptParts.of(reading.masks(), reading.known())
+        keep_tensors(
+            path,
+            key,
+            {
+                "parts": partition.parts,
+                "members": partition.members,
+                "counted": partition.counted,
+            },
+        )
         return partition
 
     @cached_property

@@ -190,11 +190,11 @@ def nodes_of(
         for cluster in cluster_units(samples[layer][living], keys.clusters):
             units = tuple(living[place] for place in cluster)
             nodes.append(TrailNode(layer, order, units, _concept_of(units, results, layer)))
-    names = dissection.basis.config.keys.labels
-    for integer in sorted(names):
-        if integer and (keys.labels == "all" or names[integer] in keys.labels):
-            channel = dissection.basis.predictor.labels.channel(integer)
-            nodes.append(TrailNode(OUTPUT, len(layers), (channel,), names[integer], is_label=True))
+    labels = dissection.basis.predictor.labels
+    for name in labels.foreground:
+        if keys.labels == "all" or name in keys.labels:
+            units = labels.channels(name)
+            nodes.append(TrailNode(OUTPUT, len(layers), units, name, is_label=True))
     return nodes
 
 
@@ -211,7 +211,7 @@ def check_trails(dissection: Dissection) -> None:
     place = dissection.basis.config.document.place(("dissection", "trails"))
     check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
     num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
-    num_targets = num_nodes + len(dissection.basis.config.keys.labels)
+    num_targets = num_nodes + len(dissection.basis.predictor.labels.foreground)
     per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)
     per_sample += num_nodes * keys.permutations  # a draw's bin is one byte
     needed = keys.samples * per_sample / MB

@@ -15,7 +15,7 @@ from esegeta.explain import Baseline, Explainer, RandomMap
 from esegeta.model import seeded
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
-from esegeta.retraining.recipe import Recipe, named_labels
+from esegeta.retraining.recipe import Recipe
 from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.retraining.summary import MEAN
 from esegeta.workflow import Experiment, construct_network
@@ -66,9 +66,9 @@ class Retraining:
         """The label that the target is about, or that stands for the mean over labels."""
         labels = self.experiment.predictor.labels
         named = self.target.keys.label
-        if named is None or labels.integer(named) not in named_labels(labels):
+        if named is None or labels.is_background(named):
             return MEAN
-        return labels.names[labels.integer(named)]
+        return labels.name(named)
 
     def trainings(self) -> list[Training]:
         """Return every network that is to be trained: references, then method by method."""
@@ -103,7 +103,7 @@ def build_retraining(experiment: Experiment) -> Retraining:
     _check_cases(experiment, keys)
     methods, random = _with_random(experiment)
     labels = experiment.predictor.labels
-    if MEAN in labels.names.values():
+    if MEAN in labels.foreground:
         raise ConfigError(
             f'{config.document.place(("labels",))}: labels: "{MEAN}" stands for the mean over '
             "labels in the tables of retraining",

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from esegeta.explain import Explainer, RandomMap
 from esegeta.predict import Predictor
-from esegeta.retraining.recipe import named_labels
 from esegeta.retraining.samples import (
     Sample,
     importance_of,
@@ -21,6 +20,7 @@ from esegeta.retraining.samples import (
 from esegeta.targets import FrozenTarget, Scene, UnitScene
 from esegeta.volume import Volume
 from esegeta.workflow import Listener
+from esegeta.workflow.cases import check_truth
 from esegeta.workflow.maps import expected_windows
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.retrain.build import Retraining
@@ -59,12 +59,14 @@ def read_material(retraining: Retraining) -> Material:
     """
     experiment = retraining.experiment
     volumes, truths = [], []
+    notes: list[str] = []
     for case in experiment.cases:
         volume, truth = experiment.read(case)
         assert truth is not None  # every case has one; the retraining was checked
+        notes += check_truth(truth, experiment.predictor.labels, case)
         volumes.append(volume)
         truths.append(truth)
-    names, notes = [case.name for case in experiment.cases], []
+    names = [case.name for case in experiment.cases]
     boxes = [[whole_box(volume.grid.shape)] for volume in volumes]
     if len(volumes) == 1:
         shape, folds = volumes[0].grid.shape, retraining.keys.folds
@@ -76,7 +78,7 @@ def read_material(retraining: Retraining) -> Material:
             "each an image by itself; slabs that touch look alike, so Dice is measured on near "
             "neighbours, not on new patients"
         )
-    labels = named_labels(experiment.predictor.labels)
+    labels = experiment.predictor.labels
     samples = make_samples(volumes, truths, retraining.baseline, labels, boxes)
     material = Material(volumes, truths, samples, names, ())
     return Material(volumes, truths, samples, names, (*notes, *_gaps(retraining, material)))
@@ -89,8 +91,8 @@ def _gaps(retraining: Retraining, material: Material) -> list[str]:
     for fold in range(retraining.keys.folds):
         parts = zip(("training", "test"), material.fold(fold, retraining.keys.folds), strict=True)
         for word, samples in parts:
-            there = {integer for sample in samples for integer in sample.pools}
-            missing = [labels.names[i] for i in named_labels(labels) if i not in there]
+            there = {name for sample in samples for name in sample.pools}
+            missing = [name for name in labels.foreground if name not in there]
             if missing:
                 found.append(f"fold {fold}: no {word} image has {', '.join(missing)}")
     return found

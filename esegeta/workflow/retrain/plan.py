@@ -13,7 +13,7 @@ from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, is_out_of_memory, suggest
 from esegeta.model import FIRST, Labels, OutputChoice
-from esegeta.retraining import Recipe, loss_classes, named_labels, optimizer_classes, train_logits
+from esegeta.retraining import Recipe, loss_classes, optimizer_classes, train_logits
 
 Made = TypeVar("Made")
 
@@ -108,7 +108,7 @@ def rehearse(
     generator = torch.Generator().manual_seed(0)
     size = (recipe.batch_size, *recipe.patch)
     images = torch.randn((size[0], num_channels, *recipe.patch), generator=generator)
-    choices = torch.tensor([0, *named_labels(recipe.labels)])
+    choices = torch.tensor(recipe.labels.known_integers)
     truth = choices[torch.randint(len(choices), size, generator=generator)].to(device)
     network.train()
     loss = _tried(config, "loss", recipe.loss, lambda: recipe.make_loss().to(device))

@@ -100,12 +100,8 @@ class Trainer:
         Where nearly all of a label is gone and little of the rest, its place can be read off the
         hole: a Dice that stays high is then no sign that the method was wrong.
         """
-        labels, removed = self.retraining.experiment.predictor.labels, self._mask(sample, removal)
-        flat = removed.flatten().numpy()
-        return {
-            labels.names[integer]: float(flat[voxels].mean())
-            for integer, voxels in sample.pools.items()
-        }
+        flat = self._mask(sample, removal).flatten().numpy()
+        return {name: float(flat[voxels].mean()) for name, voxels in sample.pools.items()}
 
     def expected_windows(self, training: Training) -> int:
         """Return how many patches and windows go through the network."""

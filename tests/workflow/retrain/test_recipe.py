@@ -200,3 +200,45 @@ def test_a_network_that_fails_in_train_mode(ndim: int, tmp_path: Path) -> None:
         rehearse(found, Normed(), 2, config)
     assert "retrain.batch_size" in str(error.value)
     rehearse(plan_recipe(config, RetrainKeys(batch_size=2), SPARSE), Normed(), 2, config)
+
+
+REGIONS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
+
+
+def test_regions_are_trained_as_unions(ndim: int, tmp_path: Path) -> None:
+    labels = Labels.of(REGIONS, "sigmoid", 3)
+    found = recipe(tmp_path, labels)
+    logits, truth = batch(labels, ndim)
+    unions = [torch.isin(truth, torch.tensor(own)) for own in ([1, 2, 4], [1, 4], [4])]
+    present = torch.stack(unions, dim=1).float().flatten(0, 1).unsqueeze(1)
+    loss = found.make_loss()
+    expected = loss(logits.flatten(0, 1).unsqueeze(1), present)
+    torch.testing.assert_close(found.measure(loss, logits, truth), expected)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_what_is_ignored_moves_nothing(activation: str, ndim: int, tmp_path: Path) -> None:
+    outputs = 4 if activation == "softmax" else 3
+    labels = Labels.of(THREE, activation, outputs, ignore_label=255)
+    found = recipe(tmp_path, labels)
+    logits, truth = batch(labels, ndim)
+    ignored = torch.rand(truth.shape) < 0.3
+    truth[ignored] = 255
+    logits.requires_grad_(True)
+    value = found.measure(found.make_loss(), logits, truth)
+    (slope,) = torch.autograd.grad(value, logits)
+    assert value.isfinite()
+    assert (slope.movedim(1, -1)[ignored] == 0).all()
+    assert (slope.movedim(1, -1)[~ignored] != 0).any(dim=-1).all()
+    # Whatever the network says there, the loss is the same, and knows of no such label.
+    changed = torch.where(ignored[:, None], logits + 7, logits)
+    torch.testing.assert_close(found.measure(found.make_loss(), changed, truth), value)
+
+
+def test_ignored_voxels_take_nothing_from_dice(tmp_path: Path) -> None:
+    labels = Labels.of({1: "a"}, "sigmoid", 1, ignore_label=255)
+    found = recipe(tmp_path, labels, loss="DiceLoss")
+    y, truth = torch.tensor([[[2.0, -1.0, 9.0]]]), torch.tensor([[1, 0, 255]])
+    p = y.sigmoid()[0, 0, :2]
+    expected = 1 - (2 * p[0] + 1e-5) / (p.sum() + 1 + 1e-5)
+    assert float(found.measure(found.make_loss(), y, truth)) == pytest.approx(float(expected))

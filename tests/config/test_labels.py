@@ -1,0 +1,91 @@
+"""Labels in YAML: two forms, and what decides about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from esegeta.config import load_config
+from esegeta.config.schema import Config
+from esegeta.errors import ConfigError
+
+HEAD = {
+    "name": "x",
+    "model": {"kind": "monai", "network": "UNet"},
+    "data": {"cases": "*.nii.gz"},
+    "inference": {"window": [8, 8, 8]},
+    "targets": [{"label": "whole", "over": "all"}],
+    "methods": ["saliency"],
+}
+REGIONS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
+
+
+def keys_of(folder: Path, **keys: Any) -> Config:
+    path = folder / "x.yaml"
+    path.write_text(yaml.safe_dump({**HEAD, **keys}, sort_keys=False), encoding="utf-8")
+    return load_config(path).keys
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({1: "liver", 2: "spleen"}, {1: "liver", 2: "spleen"}),
+        ({"1": "liver"}, {1: "liver"}),
+        (REGIONS, {"whole": (1, 2, 4), "core": (1, 4), "enhancing": (4,)}),
+        ({"liver": 1}, {"liver": (1,)}),
+        ({"left kidney": 312782546}, {"left kidney": (312782546,)}),
+    ],
+)
+def test_both_forms_of_labels(tmp_path: Path, given: dict, expected: dict) -> None:
+    assert keys_of(tmp_path, labels=given).labels == expected
+
+
+def test_the_same_from_yaml_as_from_python(tmp_path: Path) -> None:
+    from esegeta.model import Labels
+
+    decisions: dict[str, Any] = {
+        "region_order": [{"whole": 2}, "core", "enhancing"],
+        "ignore_label": 255,
+        "threshold": {"core": 0.4},
+        "postprocessing": {"keep_largest": True, "min_volume_ml": 0.1, "fill_holes": ["core"]},
+    }
+    keys = keys_of(tmp_path, labels=REGIONS, activation="sigmoid", **decisions)
+    assert keys.labels_over(3) == Labels.of(REGIONS, "sigmoid", 3, **decisions)
+
+
+def test_nnunets_order_of_integers(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path, labels=REGIONS, activation="sigmoid", region_order=[2, 1, 4])
+    labels = keys.labels_over(3)
+    assert labels.order == ("whole", "core", "enhancing")
+    assert labels.names == {2: "whole", 1: "core", 4: "enhancing"}
+
+
+def test_fingerprints_tell_the_order_of_labels_and_every_decision(tmp_path: Path) -> None:
+    variants: list[dict[str, Any]] = [
+        {"labels": REGIONS},
+        {"labels": dict(reversed(REGIONS.items()))},
+        {"labels": REGIONS, "activation": "sigmoid", "threshold": 0.4},
+        {"labels": REGIONS, "activation": "sigmoid", "threshold": {"core": 0.4}},
+        {"labels": REGIONS, "region_order": ["core", "whole", "enhancing"]},
+        {"labels": REGIONS, "ignore_label": 255},
+        {"labels": REGIONS, "postprocessing": {"fill_holes": True}},
+    ]
+    from esegeta.workflow.cache import fingerprint
+
+    prints = {fingerprint(keys_of(tmp_path, **one).decision_parts()) for one in variants}
+    assert len(prints) == len(variants)
+
+
+@pytest.mark.parametrize("value", [True, "0.4", ["core"]])
+def test_a_threshold_is_a_number(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml:\d+: threshold"):
+        keys_of(tmp_path, labels=REGIONS, activation="sigmoid", threshold=value)
+
+
+@pytest.mark.parametrize("value", [True, "1 ml", [1.0]])
+def test_a_volume_is_a_number(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml:\d+: postprocessing\.min_volume_ml"):
+        keys_of(tmp_path, labels=REGIONS, postprocessing={"min_volume_ml": value})
