@@ -1,5 +1,6 @@
 """Images with their geometry: read, preprocessed, and put back."""
 
+from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.atomic import (
     atomic_path,
     is_alive,
@@ -8,45 +9,63 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.files import Reading
+from esegeta.volume.formats import (
+    foreign_suffix,
+    how_to_convert,
+    image_stem,
+    is_image,
+    is_picture,
+    members,
+    names_image,
+    not_supported,
+)
 from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.label_maps import read_label_map, write_label_map
 from esegeta.volume.load import (
     Case,
-    Reading,
     check_case,
     load_volume,
+    read_beside,
     read_case,
-    read_label_map,
     read_volume,
-    require_same_grid,
 )
 from esegeta.volume.maps import (
     map_on_source,
     reorient_like,
     resample,
-    write_label_map,
     write_map,
     write_map_on_grid,
 )
-from esegeta.volume.picture import is_picture
+from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Intensity, Preprocess
-from esegeta.volume.volume import Source, Volume, volume_from_tensor
+from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 
 __all__ = [
     "Case",
     "Grid",
     "Intensity",
+    "PictureAxes",
     "Preprocess",
     "Reading",
     "Source",
     "Volume",
     "atomic_path",
     "check_case",
+    "foreign_suffix",
     "grid_of_spacing",
+    "how_to_convert",
+    "image_stem",
     "is_alive",
+    "is_image",
     "is_picture",
     "load_volume",
     "map_on_source",
+    "members",
+    "names_image",
+    "not_supported",
     "plain_values",
+    "read_beside",
     "read_case",
     "read_label_map",
     "read_volume",
@@ -55,6 +74,7 @@ __all__ = [
     "resample",
     "sweep",
     "volume_from_tensor",
+    "without_size",
     "write_json",
     "write_label_map",
     "write_map",

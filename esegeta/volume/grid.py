@@ -10,6 +10,8 @@ import numpy as np
 from esegeta.axes import Shape
 
 SAME_GRID_TOLERANCE_MM = 1e-3
+"""Grids of one image may differ by so much at voxels of 1 mm or more, and by that share of smaller
+ones."""
 RIGHT_ANGLE_TOLERANCE = 1e-3
 """Cosine between two axes; distances by spacings are wrong by no more than this part."""
 
@@ -67,7 +69,7 @@ class Grid:
         corner = np.append(self._three([length - 1 for length in self.shape]), 1.0)
         difference = self.affine - other.affine
         drift_mm = np.abs(difference[:3, :3]) @ corner[:3] + np.abs(difference[:3, 3])
-        return bool(np.all(drift_mm < SAME_GRID_TOLERANCE_MM))
+        return bool(np.all(drift_mm < SAME_GRID_TOLERANCE_MM * min(1.0, *self.spacing_mm)))
 
     def flipped(self, axis: int) -> Grid:
         """Return the grid of the same voxels, counted from the other end of an axis."""
