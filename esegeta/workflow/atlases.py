@@ -10,10 +10,11 @@ from esegeta.config import RunConfig
 from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError
 from esegeta.explain import Atlas
-from esegeta.model import Labels, file_sha256
+from esegeta.model import Labels
 from esegeta.targets import Scene
 from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
 from esegeta.workflow.checks import blamed_on
+from esegeta.workflow.files import image_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class AtlasPlan:
             "name": self.name,
             "source": self.source if self.source in OWN_LABELS else "file",
             "names": {str(integer): name for integer, name in self.names.items()},
-            "sha256": file_sha256(path) if path is not None and path.is_file() else None,
+            "sha256": image_sha256(path) if path is not None and path.is_file() else None,
         }
 
     def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas:

@@ -8,7 +8,7 @@ from esegeta.errors import DataError
 from esegeta.explain import Atlas
 from esegeta.model import file_sha256
 from esegeta.targets import Scene, Target
-from esegeta.volume import Case, Volume, read_case
+from esegeta.volume import Case, Volume, members, read_case
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.targets import TargetPlan
@@ -23,7 +23,8 @@ def hash_inputs(case: Case) -> dict[str, str]:
     Raises:
         DataError: one of them cannot be read.
     """
-    paths = [*case.images, *([case.label] if case.label is not None else [])]
+    named = [*case.images, *([case.label] if case.label is not None else [])]
+    paths = [file for path in named for file in members(path)]
     try:
         return {str(path): file_sha256(path) for path in paths}
     except OSError as error:

@@ -9,8 +9,9 @@ from typing import Any
 
 from esegeta.config import RunConfig
 from esegeta.explain import Baseline, Explainer, Features
+from esegeta.model import file_sha256
 from esegeta.score import Score
-from esegeta.volume import Case
+from esegeta.volume import Case, members
 
 
 def nested(work: Explainer | Score) -> Iterator[Any]:
@@ -36,3 +37,9 @@ def atlas_file(work: Explainer | Score, case: Case, config: RunConfig) -> Path |
     if not isinstance(features, Features) or features.file is None:
         return None
     return config.find_file(features.file.replace("{case}", case.name))
+
+
+def image_sha256(path: Path) -> str | list[str]:
+    """Return the SHA-256 of an image's file, or of both where it is a .hdr/.img pair."""
+    found = [file_sha256(file) for file in members(path)]
+    return found[0] if len(found) == 1 else found

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
-from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.build import Basis, Experiment
-from esegeta.workflow.files import atlas_file, baseline_files, nested
+from esegeta.workflow.files import atlas_file, baseline_files, image_sha256, nested
 from esegeta.workflow.prepared import patterns_fingerprint
 from esegeta.workflow.targets import TargetPlan
 
@@ -87,11 +86,12 @@ def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
         "labels": {str(integer): name for integer, name in keys.labels.items()},
         "preprocess": keys.data.preprocess.model_dump(mode="json"),
         "nan": keys.data.nan,
+        "picture_axes": keys.data.picture_axes,
         "channels": keys.data.channels,
         "inference": keys.inference.model_dump(mode="json"),
         "inputs": list(inputs.values()),
     }
 
 
-def _sha256_of(path: Path) -> str | None:
-    return file_sha256(path) if path.is_file() else None
+def _sha256_of(path: Path) -> str | list[str] | None:
+    return image_sha256(path) if path.is_file() else None

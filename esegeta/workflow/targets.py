@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.config import RunConfig, TargetKeys
 from esegeta.config.keys import fault_of_part
 from esegeta.errors import ConfigError, TargetError, suggest
-from esegeta.model import Labels, file_sha256
+from esegeta.model import Labels
 from esegeta.targets import (
     REGIONS,
     Boundary,
@@ -32,6 +32,7 @@ from esegeta.targets import (
     split_components,
 )
 from esegeta.volume import Case, Preprocess, read_label_map
+from esegeta.workflow.files import image_sha256
 
 NEEDS_TRUTH = ("label", "false_positive", "false_negative")
 
@@ -74,7 +75,7 @@ class TargetPlan:
         roi = self.roi_file(case)
         return {
             "keys": self.keys.model_dump(mode="json"),
-            "roi_sha256": file_sha256(roi) if roi is not None and roi.is_file() else None,
+            "roi_sha256": image_sha256(roi) if roi is not None and roi.is_file() else None,
             "parts": {name: plan.fingerprint(case) for name, plan in self.parts.items()},
         }
 
