@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from esegeta.errors import ReadingWarning
 from esegeta.workflow.listener import Listener
 from esegeta.workflow.task import Task
 
@@ -74,3 +77,21 @@ class Desk:
             if text not in self.notes:
                 self.notes.append(text)
                 self.listener.note(text)
+
+    @contextmanager
+    def noting_readings(self) -> Iterator[None]:
+        """Take what is said of files as they are read, whoever reads them, for notes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ReadingWarning)
+            show = warnings.showwarning
+
+            def note(
+                message: Warning | str, category: type[Warning], *place: Any, **more: Any
+            ) -> None:
+                if issubclass(category, ReadingWarning):
+                    self.note(str(message))
+                else:
+                    show(message, category, *place, **more)
+
+            warnings.showwarning = note
+            yield
