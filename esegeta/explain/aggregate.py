@@ -51,9 +51,9 @@ class RegionRow:
         share: of the sum of magnitudes over all regions and channels, in 0..1; the shares of an
             atlas add up to 1.
         signed_sum: sum of the map over the region's voxels, in the map's unit.
-        volume_ml: of the region.
-        per_ml: signed sum per ml; NaN where the region is empty.
-        magnitude_per_ml: sum of magnitudes per ml; NaN where the region is empty.
+        volume_ml: of the region; NaN for pictures, whose pixels have no size.
+        per_ml: signed sum per ml; NaN where the region is empty, and for pictures.
+        magnitude_per_ml: sum of magnitudes per ml, likewise.
     """
 
     atlas: str
@@ -108,7 +108,7 @@ def _rows(attribution: Attribution, atlas: Atlas) -> list[RegionRow]:
     total = math.fsum(value for row in magnitudes for value in row)
     rows = []
     for place, integer in enumerate(integers):
-        volume_ml = counts[place] * volume.grid.voxel_volume_ml
+        volume_ml = counts[place] * volume.voxel_volume_ml
         for channel, signed, magnitude in zip(channels, sums, magnitudes, strict=True):
             rows.append(
                 RegionRow(

@@ -121,7 +121,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             files.layer_map(item.layer).name: {
                 "layer": item.layer,
                 "unit": item.unit,
-                "grid": item.grid.describe(),
+                "grid": attribution.volume.source.describe(item.grid),
             }
             for item in attribution.layer_maps
         }
@@ -161,16 +161,14 @@ def save_prediction(
         colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
         rows.append((str(integer), labels.names[integer], colour))
     write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
-    grid = volume.grid
-    counts = {
-        labels.names[integer]: int((label_map == integer).sum()) * grid.voxel_volume_ml
-        for integer in integers
-    }
+    counts = {labels.names[integer]: int((label_map == integer).sum()) for integer in integers}
+    volumes = {name: count * volume.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": counts,
+            "volume_ml": volumes,
+            **({"num_pixels": counts} if volume.source.is_picture else {}),
             "grid": _grid_note(volume),
             **provenance,
         },
@@ -184,8 +182,8 @@ def _grid_note(volume: Volume) -> dict[str, Any]:
     _, turned = reorient_like(volume.data[:0], volume.grid, source)
     resampled = not turned.same_as(source)
     return {
-        "network": volume.grid.describe(),
-        "source": source.describe(),
+        "network": volume.source.describe(volume.grid),
+        "source": volume.source.describe(source),
         "resampling": (
             "linear from the network's grid: heights are kept, sums over voxels are not"
             if resampled
