@@ -2,7 +2,6 @@
 
 from esegeta.targets.reading import UnitReading, UnitScene, require_one_layer
 from esegeta.targets.region import (
-    DISTANCE_TOLERANCE_MM,
     REGIONS,
     Boundary,
     BoxRegion,
@@ -17,6 +16,7 @@ from esegeta.targets.region import (
     Region,
     Roi,
     distance_to,
+    distance_tolerance_mm,
     near_surface,
 )
 from esegeta.targets.scene import Scene
@@ -27,7 +27,6 @@ from esegeta.targets.voxels import QUANTITIES, Quantity, VoxelTarget
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of
 
 __all__ = [
-    "DISTANCE_TOLERANCE_MM",
     "QUANTITIES",
     "REGIONS",
     "Boundary",
@@ -56,6 +55,7 @@ __all__ = [
     "WeightedSum",
     "dice_of",
     "distance_to",
+    "distance_tolerance_mm",
     "near_surface",
     "require_one_layer",
     "split_components",
