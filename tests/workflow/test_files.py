@@ -1,4 +1,4 @@
-"""Files of every kind through the command line: units, large labels, turned axes, pictures, pairs."""
+"""Files of every kind through the command line: units, large labels, axes, pictures, pairs."""
 
 import csv
 from pathlib import Path
