@@ -32,7 +32,7 @@ from esegeta.targets import (
     VoxelTarget,
 )
 from esegeta.targets.target import Reduce
-from esegeta.volume import Preprocess, Volume, read_label_map
+from esegeta.volume import Orient, Preprocess, Respace, Volume, read_label_map
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
 MASKS = {"frozen": False, "live": True}
@@ -168,11 +168,13 @@ def load_label_map(
 ) -> LabelMap:
     """Load a ground truth onto the grid of a volume, for `SegmentationModel.freeze`.
 
+    It goes the way that the volume went: orientation, spacing, boxes and order of axes.
+
     Args:
         path: label integers on the grid of the volume's file.
         volume: as `load_volume` returned it.
-        orientation: as it was given to `load_volume`.
-        spacing_mm: as it was given to `load_volume`.
+        orientation: needed no more; if it is given, it must be that of the volume.
+        spacing_mm: likewise.
 
     Raises:
         DataError: the values are not integers.
@@ -181,10 +183,23 @@ def load_label_map(
     """
     spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
     labels = read_label_map(Path(path), volume, Preprocess(orientation, spacing))
-    if tuple(labels.shape) != volume.grid.shape:
+    same = _went_so(volume, orientation, spacing)
+    if not same or tuple(labels.shape) != volume.grid.shape:
         raise GridError(
             f"{path}: {shape_text(tuple(labels.shape))} voxels, but the volume has "
-            f"{shape_text(volume.grid.shape)}",
-            hint="give orientation and spacing_mm as for the image",
+            f"{shape_text(volume.grid.shape)}"
+            if same
+            else f"{path}: the volume was not loaded with this orientation and spacing_mm",
+            hint="give orientation and spacing_mm as for the image, or leave both out",
         )
     return labels
+
+
+def _went_so(volume: Volume, orientation: str | None, spacing_mm: tuple[float, ...] | None) -> bool:
+    """Tell whether a volume that went anywhere has this orientation and spacing, where given."""
+    moves = volume.route.moves
+    if not moves:
+        return True
+    turned = orientation is None or Orient(orientation) in moves
+    spacings = [move.spacing_mm for move in moves if isinstance(move, Respace)]
+    return turned and (spacing_mm is None or spacing_mm in spacings)

@@ -6,7 +6,8 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     ├── ConfigError         a YAML file, an override or an argument
     ├── DataError           an image, a label map, a baseline
     │   ├── MissingFileError    a file that is not where it should be
-    │   └── GridError       two images that do not lie on the same grid
+    │   ├── GridError       two images that do not lie on the same grid
+    │   └── StepError       an image that a step of preprocessing cannot take
     ├── ModelError          a network that cannot be built or run
     │   ├── WeightsError    weights that are missing, foreign or unsafe
     │   ├── LayerError      a layer that the network does not have
@@ -52,6 +53,14 @@ class MissingFileError(DataError):
 
 class GridError(DataError):
     """Two images that must lie on one grid do not."""
+
+
+class StepError(DataError):
+    """A step of preprocessing cannot take an image; `step` is its path below `preprocess`."""
+
+    def __init__(self, message: str, *, hint: str = "", step: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.step = step
 
 
 class ModelError(EsegetaError):

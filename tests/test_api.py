@@ -215,8 +215,12 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
     moved = esegeta.load_label_map(str(truth_path), image, **keys)
     assert moved.shape == image.data.shape[1:]
     model.freeze(model.target("liver", over="label"), image, truth=moved)
+    # The volume knows the way that it went: nothing has to be repeated, and nothing contradicted.
+    torch.testing.assert_close(esegeta.load_label_map(truth_path, image), moved)
     with pytest.raises(GridError, match="as for the image"):
-        esegeta.load_label_map(truth_path, image)
+        esegeta.load_label_map(truth_path, image, spacing_mm=(2.0, 3.0, 3.0))
+    with pytest.raises(GridError, match="as for the image"):
+        esegeta.load_label_map(truth_path, plain, **keys)
 
 
 UNKNOWN = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from esegeta.axes import shape_text
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
 from esegeta.model import Layer
-from esegeta.workflow import Experiment, build_experiment, build_network, probe_network
+from esegeta.volume import Grid
+from esegeta.workflow import Basis, Experiment, build_experiment, build_network, probe_network
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -37,6 +39,7 @@ def show_experiment(experiment: Experiment) -> None:
     num_tasks = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
     print(f"{experiment.config.document.path}: valid")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
+    show_grids(experiment, experiment.network_grids())
     print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
@@ -44,6 +47,19 @@ def show_experiment(experiment: Experiment) -> None:
     print(f"  {num_tasks} tasks into {experiment.root}")
     for note in experiment.notes:
         print(f"  note: {note}")
+
+
+def show_grids(basis: Basis, grids: Mapping[str, Grid]) -> None:
+    """Print the grid on which the network sees each case, beside that of its file."""
+    for name, grid in grids.items():
+        file = basis.grids[name]
+        same = "as in the file" if grid.same_as(file) else f"the file has {_voxels(file)}"
+        print(f"  {name}: the network sees {_voxels(grid)}, {same}")
+
+
+def _voxels(grid: Grid) -> str:
+    spacing = "x".join(f"{length:.4g}" for length in grid.spacing_mm)
+    return f"{shape_text(grid.shape)} voxels of {spacing} mm"
 
 
 def show_retraining(retraining: Retraining) -> None:
@@ -99,6 +115,7 @@ def show_dissection(dissection: Dissection) -> None:
     layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in dissection.layers)
     print(f"{dissection.basis.config.document.path}: valid for a dissection")
     print(f"  cases: {', '.join(case.name for case in dissection.basis.cases)}")
+    show_grids(dissection.basis, dissection.grids)
     print(f"  layers (units): {layers}")
     print(f"  concepts: {', '.join(dissection.concepts.names)}")
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")

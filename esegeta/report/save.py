@@ -18,7 +18,7 @@ from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
     Volume,
     atomic_path,
-    reorient_like,
+    describe_way_back,
     write_json,
     write_label_map,
     write_map,
@@ -177,16 +177,8 @@ def save_prediction(
 
 
 def _grid_note(volume: Volume) -> dict[str, Any]:
-    source = volume.source.grid
-    # The axes of no channel at all are turned: only where they end up matters.
-    _, turned = reorient_like(volume.data[:0], volume.grid, source)
-    resampled = not turned.same_as(source)
     return {
         "network": volume.source.describe(volume.grid),
-        "source": volume.source.describe(source),
-        "resampling": (
-            "linear from the network's grid: heights are kept, sums over voxels are not"
-            if resampled
-            else "none: axes are permuted and flipped at most"
-        ),
+        "source": volume.source.describe(volume.source.grid),
+        "resampling": describe_way_back(volume),
     }

@@ -9,6 +9,7 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.files import Reading
 from esegeta.volume.formats import (
     foreign_suffix,
@@ -21,6 +22,7 @@ from esegeta.volume.formats import (
     not_supported,
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
 from esegeta.volume.label_maps import read_label_map, write_label_map
 from esegeta.volume.load import (
     Case,
@@ -30,32 +32,44 @@ from esegeta.volume.load import (
     read_case,
     read_volume,
 )
-from esegeta.volume.maps import (
-    map_on_source,
+from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid
+from esegeta.volume.picture import PictureAxes
+from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.space import Orient, Respace, Route
+from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
+from esegeta.volume.way_back import (
+    describe_way_back,
+    on_source,
     reorient_like,
     resample,
-    write_map,
-    write_map_on_grid,
+    seen_on_source,
 )
-from esegeta.volume.picture import PictureAxes
-from esegeta.volume.preprocess import Intensity, Preprocess
-from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 
 __all__ = [
     "Case",
+    "Crop",
+    "CropOrPad",
     "Grid",
     "Intensity",
+    "IntensityStep",
+    "Orient",
     "PictureAxes",
     "Preprocess",
     "Reading",
+    "Respace",
+    "Route",
     "Source",
     "Volume",
     "atomic_path",
     "check_case",
+    "crop_of",
+    "crop_or_pad_of",
+    "describe_way_back",
     "foreign_suffix",
     "grid_of_spacing",
     "how_to_convert",
     "image_stem",
+    "intensity_of",
     "is_alive",
     "is_image",
     "is_picture",
@@ -64,6 +78,7 @@ __all__ = [
     "members",
     "names_image",
     "not_supported",
+    "on_source",
     "plain_values",
     "read_beside",
     "read_case",
@@ -72,6 +87,8 @@ __all__ = [
     "reorient_like",
     "require_same_grid",
     "resample",
+    "seen_on_source",
+    "step_of",
     "sweep",
     "volume_from_tensor",
     "without_size",

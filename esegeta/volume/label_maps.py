@@ -18,10 +18,10 @@ from esegeta.axes import LabelMap
 from esegeta.errors import DataError, ReadingWarning
 from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.files import Reading, read_label_file
-from esegeta.volume.maps import resample
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.volume import Source, Volume
+from esegeta.volume.way_back import on_source
 
 NEARLY = 1e-2
 """Values are integers where scale factors have moved them by no more than this."""
@@ -30,8 +30,10 @@ STORED = (np.uint8, np.int32, np.uint32, np.int64)
 """The types in which label maps are written: the first that holds them."""
 
 
-def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelMap:
+def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = None) -> LabelMap:
     """Read a label map and bring it onto the volume's grid, nearest neighbour, int64.
+
+    It goes the way that the image went; `preprocess` is asked only where the volume went none.
 
     Values within 0.01 of an integer are rounded, with a `ReadingWarning`; NaN and Inf are 0 where
     the image was read so, and refused otherwise.
@@ -51,16 +53,18 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess) -> LabelM
     image = source.paths[0] if source.paths else Path("the image")
     turn = require_same_grid(volume.name, image, source.grid, path, file.grid)
     integers = torch.from_numpy(np.ascontiguousarray(_integers(turn(file.array), path, source)))
-    return _exactly(
-        integers, lambda data: preprocess.move(data, source.grid, resampling="nearest")[0]
-    )[0]
+    route = volume.route
+    if not route.moves and preprocess is not None:
+        route = preprocess.route(source.grid)
+    return _exactly(integers, lambda data: route.move(data, source.grid, resampling="nearest")[0])[
+        0
+    ]
 
 
 def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:
     """Write a label map `*S` of the volume's grid on its source's grid, nearest neighbour."""
     moved = _exactly(
-        labels[None].long(),
-        lambda data: resample(data, volume.grid, volume.source.grid, resampling="nearest"),
+        labels[None].long(), lambda data: on_source(data, volume, resampling="nearest")
     )
     array = moved[0].cpu().numpy()
     low, high = int(array.min(initial=0)), int(array.max(initial=0))

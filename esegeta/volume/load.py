@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
 from esegeta.volume.alignment import require_same_grid
+from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.files import (
     Reading,
     as_floats,
@@ -22,10 +24,14 @@ from esegeta.volume.files import (
 )
 from esegeta.volume.formats import is_picture
 from esegeta.volume.grid import Grid
+from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of
 from esegeta.volume.label_maps import read_label_map
 from esegeta.volume.picture import PictureAxes
-from esegeta.volume.preprocess import Intensity, Preprocess
+from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.resampling import SeparateAxis
 from esegeta.volume.volume import Source, Volume
+
+WrittenStep = str | Mapping[str, Any] | IntensityStep
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def read_case(
     volume = _preprocessed(read_volume(case, reading), preprocess)
     if case.label is None:
         return volume, None
-    return volume, read_label_map(case.label, volume, preprocess)
+    return volume, read_label_map(case.label, volume)
 
 
 def read_beside(
@@ -111,7 +117,9 @@ def read_beside(
     image = source.paths[0] if source.paths else Path("the image")
     turn = require_same_grid(volume.name, image, source.grid, case.images[0], other.grid)
     data = torch.from_numpy(np.ascontiguousarray(turn(other.data.numpy())))
-    return _preprocessed(Volume(data, source.grid, source, name=volume.name), preprocess)
+    return _preprocessed(
+        Volume(data, source.grid, source, name=volume.name), preprocess, like=volume
+    )
 
 
 def read_volume(case: Case, reading: Reading) -> Volume:
@@ -137,26 +145,17 @@ def read_volume(case: Case, reading: Reading) -> Volume:
     return Volume(data, grid, source, name=case.name, channels=reading.channels)
 
 
-def _preprocessed(volume: Volume, preprocess: Preprocess) -> Volume:
+def _preprocessed(volume: Volume, preprocess: Preprocess, *, like: Volume | None = None) -> Volume:
     """Return the volume as the network takes it, in float32.
 
     Raises:
         DataError: a value is not finite then.
     """
-    result = preprocess(volume)
+    result = preprocess(volume, like=like)
     bad = ~torch.isfinite(result.data)
     if bool(bad.any()):
-        channel = int(bad.flatten(1).any(dim=1).nonzero()[0])
-        peak = float(volume.data[channel].abs().max())
-        if peak > torch.finfo(torch.float32).max:
-            raise DataError(
-                f"{volume.name}: channel {channel}: values up to {peak:.3g} are too large for "
-                f"float32, in which networks compute; {int(bad.sum())} voxels are beyond its range",
-                hint="scale them, such as with `preprocess: {intensity: zscore}`",
-            )
         raise DataError(
-            f"{volume.name}: channel {channel}: {int(bad.sum())} voxels are NaN or Inf after "
-            "preprocessing",
+            f"{volume.name}: {int(bad.sum())} voxels are NaN or Inf after preprocessing",
             hint="choose intensity steps that are defined for the image's values",
         )
     return result
@@ -168,10 +167,15 @@ def load_volume(
     orientation: str | None = None,
     spacing_mm: Sequence[float] | None = None,
     window_hu: tuple[float, float] | None = None,
-    intensity: Intensity | None = None,
+    intensity: Intensity | str | Mapping[str, Any] | Sequence[WrittenStep] | None = None,
     picture_axes: PictureAxes = "yx",
     nan_to_zero: bool = False,
     name: str | None = None,
+    order: int = 1,
+    separate_axis: SeparateAxis = False,
+    crop: str | Mapping[str, Any] | Crop | None = None,
+    crop_or_pad: Sequence[int] | Mapping[str, Any] | CropOrPad | None = None,
+    transpose: Sequence[int] | None = None,
 ) -> Volume:
     """Load an image for a network: NIfTI, PNG, JPEG or TIFF; one path, or one a channel.
 
@@ -180,22 +184,37 @@ def load_volume(
         orientation: axis codes such as `RAS`; None keeps the file's.
         spacing_mm: voxel size to resample to; None keeps the file's.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
-        intensity: how grey values are scaled; none by default.
+        intensity: a rule such as `zscore`, or steps as a config writes them.
         picture_axes: of pictures: `yx`, rows x columns as torchvision, Pillow and nnU-Net have
             them, or `xy`, columns x rows as MONAI's readers have them.
         nan_to_zero: replace NaN and Inf by 0, here and in label maps, instead of refusing them.
         name: the case; the file's name by default.
+        order: of the interpolation: 0, 1, or 3 for nnU-Net's splines.
+        separate_axis: `auto` resamples a coarse axis by itself, as nnU-Net.
+        crop: `foreground`, or `{above: 0, margin: 2, when: ...}`.
+        crop_or_pad: lengths of the axes, or `{size: ..., value: ..., when: ...}`.
+        transpose: order of the axes for the network; the two lists of lengths are in this order.
     """
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
     images = tuple(Path(item) for item in paths)
-    rule = Intensity("window", *window_hu) if window_hu else (intensity or Intensity())
+    rule = Intensity("window", *window_hu) if window_hu else intensity_of(intensity or Intensity())
     spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
+    preprocess = Preprocess(
+        orientation,
+        spacing,
+        rule,
+        order=order,
+        separate_axis=separate_axis,
+        crop=crop_of(crop),
+        crop_or_pad=crop_or_pad_of(crop_or_pad),
+        transpose=tuple(transpose) if transpose else None,
+    )
     case = Case(name or images[0].name.split(".")[0], images)
     probe = Reading(len(images), 3, nan_to_zero=nan_to_zero, picture_axes=picture_axes)
     grid, num_channels = read_header(images[0], probe)
     reading = replace(probe, num_channels=max(num_channels, len(images)), network_ndim=grid.ndim)
     check_case(case, reading)
-    return _preprocessed(read_volume(case, reading), Preprocess(orientation, spacing, rule))
+    return _preprocessed(read_volume(case, reading), preprocess)
 
 
 def _finite(data: Tensor, case: Case, source: Source) -> Tensor:

@@ -1,163 +1,228 @@
-"""What happens to an image before the network sees it, through MONAI's transforms.
+"""What happens to an image before the network sees it: a chain of steps, and its adjoint.
 
-Only the geometry has to be undone on the way back, and `inverse.py` does that from the two
-grids alone, so nothing is remembered here.
+    orientation, transpose, crop, intensity (before_resampling), spacing_mm, crop
+    (after_resampling), crop_or_pad (before_intensity), intensity, crop_or_pad (after_intensity)
+
+Steps in space are remembered by the volume as its route, so that label maps go the same way and
+maps find their way back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from esegeta.errors import ConfigError, DataError
+from esegeta.axes import Image
+from esegeta.errors import ConfigError, StepError
+from esegeta.volume.cropping import AFTER_INTENSITY, BEFORE_INTENSITY, Crop, CropOrPad
 from esegeta.volume.grid import Grid
+from esegeta.volume.intensity import AFTER, BEFORE, Intensity, IntensityStep, Steps, take_steps
+from esegeta.volume.resampling import Resampling, SeparateAxis
+from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
 from esegeta.volume.volume import Volume
 
-Resampling = Literal["bilinear", "nearest"]
-
-
-@dataclass(frozen=True)
-class Intensity:
-    """How grey values become what the network takes, each channel for itself.
-
-    Args:
-        kind: `window` clips to [low, high] and scales to [0, 1]; `percentile` does so between
-            two percentiles of the image; `minmax` scales to [0, 1]; `zscore` to mean 0 and
-            standard deviation 1; `none` leaves the values alone.
-        low: lower bound, in grey values (window) or percent (percentile).
-        high: upper bound, likewise.
-    """
-
-    kind: Literal["window", "zscore", "minmax", "percentile", "none"] = "none"
-    low: float = 0.0
-    high: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.kind in ("window", "percentile") and not self.low < self.high:
-            raise ConfigError(
-                f"intensity {self.kind}: [{self.low:g}, {self.high:g}] is empty",
-                hint="give the lower bound first, e.g. window: [-250, 400]",
-            )
-        if self.kind == "percentile" and not (self.low >= 0 and self.high <= 100):
-            raise ConfigError(
-                f"intensity percentile: [{self.low:g}, {self.high:g}] must lie within 0..100"
-            )
+UNCHANGED = Intensity()
+Stage = Move | Crop | CropOrPad | dict[int, IntensityStep]
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Orientation, spacing and intensity, in this order; each may be left out.
+    """A chain of steps, in the order above; each may be left out.
+
+    Lengths and axes of `spacing_mm` and `crop_or_pad` are those after `transpose`.
 
     Args:
         orientation: axis codes such as `RAS`; None keeps the axes of the file.
         spacing_mm: voxel size to resample to; None keeps that of the file.
-        intensity: None keeps the grey values.
+        intensity: one rule for all channels, or steps.
+        order: of the interpolation between voxels, 0, 1 or 3; see `Respace`.
+        separate_axis: whether a coarse axis is resampled by itself; see `Respace`.
+        crop: to the box of the foreground.
+        crop_or_pad: to a size about the centre.
+        transpose: the order of the axes that the network takes.
     """
 
     orientation: str | None = None
     spacing_mm: tuple[float, ...] | None = None
-    intensity: Intensity = Intensity()
+    intensity: Intensity | Steps = UNCHANGED
+    order: int = 1
+    separate_axis: SeparateAxis = False
+    crop: Crop | None = None
+    crop_or_pad: CropOrPad | None = None
+    transpose: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.orientation is not None:
-            check_orientation(self.orientation)
-        if self.spacing_mm is not None and min(self.spacing_mm) <= 0:
-            raise ConfigError(f"spacing_mm: {list(self.spacing_mm)} must be above zero")
+        self._stages()  # whose parts refuse what is impossible
+        if self.spacing_mm is None and (self.order != 1 or self.separate_axis is not False):
+            raise ConfigError(
+                "preprocess: order and separate_axis say how to resample, and there is no "
+                "spacing_mm to resample to"
+            )
 
-    def __call__(self, volume: Volume) -> Volume:
-        """Return the volume as the network takes it; its source stays what it was."""
-        data, grid = self.move(volume.data, volume.grid, resampling="bilinear")
-        return replace(volume, data=rescale(data.float(), self.intensity), grid=grid)
+    def __call__(self, volume: Volume, *, like: Volume | None = None) -> Volume:
+        """Return the volume as the network takes it; its source stays what it was.
+
+        Args:
+            volume: an image on the grid of its file.
+            like: an image of the same grid that was preprocessed: its boxes are taken.
+
+        Raises:
+            StepError: a step cannot take the image.
+        """
+        before = volume.route.moves
+        known = () if like is None else like.route.moves[len(before) :]
+        data, moves = self._run(self._working(volume.data), volume, self._stages(), known=known)
+        grid = Route(moves).onto(volume.grid)
+        route = Route((*before, *moves))
+        return replace(volume, data=_as_float32(data, volume.name), grid=grid, route=route)
 
     def move(
         self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
     ) -> tuple[Tensor, Grid]:
         """Bring data `C *S` from its own grid onto the network's; grey values stay."""
-        from monai.data import MetaTensor
-        from monai.transforms import Orientation, Spacing
+        return self.route(grid).move(data, grid, resampling=resampling)
 
-        if self.orientation is None and self.spacing_mm is None:
-            return data, grid
-        if self.spacing_mm is not None and len(self.spacing_mm) != grid.ndim:
-            raise ConfigError(
-                f"preprocess.spacing_mm has {len(self.spacing_mm)} values for a {grid.ndim}D image",
-                hint=f"give {grid.ndim} values",
-            )
-        if grid.ndim == 2 and not np.allclose(grid.affine[2, :2], 0.0, atol=1e-4):
-            raise DataError(
-                "a 2D image that does not lie in the x-y plane cannot be reoriented or resampled",
-                hint="leave out preprocess.orientation and preprocess.spacing_mm",
-            )
-        image: Any = MetaTensor(data, affine=torch.as_tensor(grid.affine, dtype=torch.float64))
-        if self.orientation is not None:
-            image = Orientation(axcodes=self.orientation[: grid.ndim], labels=AXIS_LABELS)(image)
-        if self.spacing_mm is not None:
-            image = Spacing(
-                pixdim=self.spacing_mm, mode=resampling, padding_mode="border", dtype=torch.float64
-            )(image)
-        affine = np.asarray(image.affine, dtype=np.float64)
-        moved = image.as_tensor().to(data.dtype).contiguous()
-        return moved, Grid(tuple(moved.shape[1:]), _affine_4x4(affine))
+    def route(self, grid: Grid) -> Route:
+        """Return the way from a grid to the network's, where the grid alone decides it.
+
+        Raises:
+            ConfigError: there is a crop to the foreground, which the image decides.
+        """
+        if self.crop is not None:
+            raise ConfigError("preprocess.crop depends on the image, not on its grid alone")
+        return Route(_moves_of(self._stages(), grid))
+
+    def network_grid(self, volume: Volume) -> Grid:
+        """Return the grid on which the network would see an image; takes no step that it need not.
+
+        Raises:
+            StepError: the crop leaves nothing of the image.
+        """
+        stages = self._stages()
+        looks = [place for place, stage in enumerate(stages) if isinstance(stage, Crop)]
+        done = looks[0] + 1 if looks else 0
+        grid = volume.grid
+        if looks:
+            _, moves = self._run(self._working(volume.data), volume, stages[:done])
+            grid = Route(moves).onto(grid)
+        return Route(_moves_of(stages[done:], grid)).onto(grid)
+
+    def adjoint(self, gradient: Float[Tensor, "C *T"], volume: Volume) -> Float[Tensor, "C *S"]:
+        """Carry a gradient from the network's grid back to the voxels of the file, exactly.
+
+            <J v, gradient> = <v, adjoint(gradient)>   for every small change v of the image,
+
+        with J the Jacobian of the whole chain at the image, statistics such as the mean of a
+        z-score and the clipping of splines included; boxes count as fixed. Computed in float64.
+
+        Args:
+            gradient: of any number by the network's input, `C *T`.
+            volume: the image before preprocessing, `C *S`.
+
+        Returns:
+            The gradient of that number by the grey values of the file, in the type of `gradient`.
+        """
+        image = volume.data.detach().double().requires_grad_()
+        with torch.enable_grad():
+            seen, _ = self._run(image, volume, self._stages())
+        if tuple(seen.shape) != tuple(gradient.shape):
+            raise ValueError(f"a gradient {tuple(gradient.shape)} for an input {tuple(seen.shape)}")
+        if not seen.requires_grad:  # every channel is constant
+            return torch.zeros_like(volume.data, dtype=gradient.dtype)
+        (carried,) = torch.autograd.grad(seen, image, gradient.to(seen), allow_unused=True)
+        return carried.to(gradient.dtype)
+
+    def _stages(self) -> list[Stage]:
+        stages: list[Stage | None] = [
+            None if self.orientation is None else Orient(self.orientation),
+            None if self.transpose is None else Transpose(self.transpose),
+            self.crop if self.crop and self.crop.when == BEFORE else None,
+            self._steps(BEFORE),
+            (
+                None
+                if self.spacing_mm is None
+                else Respace(self.spacing_mm, self.order, self.separate_axis)
+            ),
+            self.crop if self.crop and self.crop.when == AFTER else None,
+            self._resized(BEFORE_INTENSITY),
+            self._steps(AFTER),
+            self._resized(AFTER_INTENSITY),
+        ]
+        return [stage for stage in stages if stage]
+
+    def _steps(self, when: str) -> dict[int, IntensityStep]:
+        if isinstance(self.intensity, Intensity):
+            plain = self.intensity.kind == "none" or when == BEFORE
+            return {} if plain else {0: IntensityStep(self.intensity.rule)}
+        return {place: step for place, step in enumerate(self.intensity) if step.when == when}
+
+    def _resized(self, when: str) -> CropOrPad | None:
+        return self.crop_or_pad if self.crop_or_pad and self.crop_or_pad.when == when else None
+
+    def _working(self, data: Image) -> Image:
+        """Return data in the type that steps are taken in.
+
+        One rule over values that float32 holds exactly is taken in float32, as ever; all else in
+        float64, so that a large offset takes no digits from a normalisation.
+        """
+        single = data.float()
+        if isinstance(self.intensity, Intensity) and torch.equal(single.to(data.dtype), data):
+            return single
+        return data.double()
+
+    def _run(
+        self,
+        data: Image,
+        volume: Volume,
+        stages: Sequence[Stage],
+        *,
+        known: tuple[Move, ...] = (),
+    ) -> tuple[Tensor, tuple[Move, ...]]:
+        """Take stages; those in space are the known moves, where there are any.
+
+        Known moves beyond the stages are flips of a volume that was preprocessed so.
+        """
+        grid, waiting = volume.grid, list(known)
+        moves: list[Move] = []
+        for stage in stages:
+            if isinstance(stage, dict):
+                data = take_steps(stage, data, volume.channels)
+                continue
+            if waiting:
+                moves.append(waiting.pop(0))
+            else:
+                moves.append(_resolved(stage, data, grid, volume.name))
+            data, grid = Route((moves[-1],)).move(data, grid, resampling="bilinear")
+        data, _ = Route(tuple(waiting)).move(data, grid, resampling="bilinear")
+        return data, (*moves, *waiting)
 
 
-AXIS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
+def _moves_of(stages: Sequence[Stage], grid: Grid) -> tuple[Move, ...]:
+    """Return the moves of stages that look at no values."""
+    moves: list[Move] = []
+    for stage in stages:
+        if not isinstance(stage, dict):
+            moves.append(_resolved(stage, torch.empty((0, *grid.shape)), grid, ""))
+            grid = moves[-1].onto(grid)
+    return tuple(moves)
 
 
-def check_orientation(codes: str) -> None:
-    """Refuse axis codes that do not name each anatomical axis at most once."""
-    axes = [next((i for i, pair in enumerate(AXIS_LABELS) if code in pair), -1) for code in codes]
-    if -1 in axes or len(set(axes)) != len(axes) or len(axes) not in (2, 3):
-        raise ConfigError(
-            f'orientation: "{codes}" is not a set of axis codes',
-            hint="use one letter of each of L/R, P/A and I/S, such as RAS or LPS",
+def _resolved(stage: Move | Crop | CropOrPad, data: Image, grid: Grid, name: str) -> Move:
+    return stage if isinstance(stage, Move) else stage.resolve(data, grid, name)
+
+
+def _as_float32(data: Image, name: str) -> Image:
+    """Return data as networks take them; refuse values that float32 cannot hold."""
+    single = data.float().contiguous()
+    if data.dtype == torch.float64 and not bool(single.isfinite().all()):
+        raise StepError(
+            f"{name}: values reach {float(data.abs().max()):g} after preprocessing, which the "
+            "network's float32 cannot hold",
+            hint="scale them with preprocess.intensity",
+            step=("intensity",),
         )
-
-
-def rescale(data: Tensor, intensity: Intensity) -> Tensor:
-    """Apply an intensity rule to `C *S`, each channel for itself."""
-    from monai import transforms
-
-    rules: dict[str, Any] = {
-        "window": lambda: transforms.ScaleIntensityRange(
-            intensity.low, intensity.high, b_min=0.0, b_max=1.0, clip=True
-        ),
-        "percentile": lambda: transforms.ScaleIntensityRangePercentiles(
-            intensity.low, intensity.high, b_min=0.0, b_max=1.0, clip=True, channel_wise=True
-        ),
-        "minmax": lambda: transforms.ScaleIntensity(channel_wise=True),
-        "zscore": lambda: transforms.NormalizeIntensity(channel_wise=True),
-    }
-    if intensity.kind == "none":
-        return data
-    if intensity.kind == "percentile":
-        _require_spread(data, intensity)
-    # A copy, for NormalizeIntensity writes into what it is given.
-    scaled: Any = rules[intensity.kind]()(data.clone())
-    return torch.as_tensor(scaled).as_subclass(Tensor).float().contiguous()
-
-
-def _require_spread(data: Tensor, intensity: Intensity) -> None:
-    """Refuse channels whose two percentiles coincide, unless they are constant anyway."""
-    for number, channel in enumerate(data):
-        low, high = np.percentile(channel.cpu().numpy(), (intensity.low, intensity.high))
-        if low >= high and bool((channel != channel.flatten()[0]).any()):
-            raise DataError(
-                f"intensity percentile: in channel {number} the {intensity.low:g}th and the "
-                f"{intensity.high:g}th percentile are both {low:g}",
-                hint="choose percentiles further apart, or another intensity rule",
-            )
-
-
-def _affine_4x4(affine: np.ndarray) -> np.ndarray:
-    if affine.shape == (4, 4):
-        return affine
-    size = affine.shape[0] - 1
-    full = np.eye(4)
-    full[:size, :size] = affine[:size, :size]
-    full[:size, 3] = affine[:size, size]
-    return full
+    return single

@@ -16,6 +16,7 @@ from esegeta.axes import Image, shape_text
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.picture import PictureAxes
+from esegeta.volume.space import Flip, Route
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ class Volume:
         source: where maps are written back to.
         name: the case.
         channels: a name for each channel.
+        route: the way from the source's grid to `grid`; label maps of the source go it too.
     """
 
     data: Float[Tensor, "C *S"]
@@ -82,6 +84,7 @@ class Volume:
     source: Source
     name: str = "case"
     channels: tuple[str, ...] = field(default=())
+    route: Route = field(default=Route())
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:
@@ -141,7 +144,13 @@ class Volume:
 
         The network sees a mirrored image; each voxel keeps its place in the patient.
         """
-        return replace(self, data=self.data.flip(axis + 1), grid=self.grid.flipped(axis))
+        flip = Flip(axis)
+        return replace(
+            self,
+            data=flip.apply(self.data, self.grid, resampling="nearest"),
+            grid=flip.onto(self.grid),
+            route=self.route.then(flip),
+        )
 
 
 def without_size(name: str, key: str) -> DataError:

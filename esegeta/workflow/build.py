@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from esegeta.config import RunConfig, list_cases
-from esegeta.config.schema import Config, PreprocessKeys
+from esegeta.config.schema import Config
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
@@ -28,7 +28,7 @@ from esegeta.model import (
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
 from esegeta.score import RandomMapBaseline, Score
-from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
+from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     blamed_on,
@@ -39,6 +39,12 @@ from esegeta.workflow.checks import (
     check_targets,
     check_unit_targets,
     check_writable,
+)
+from esegeta.workflow.preprocess import (
+    blamed_on_steps,
+    build_preprocess,
+    check_steps_fit,
+    network_grid,
 )
 from esegeta.workflow.targets import TargetPlan, plan_targets
 
@@ -107,6 +113,24 @@ class Basis:
     def device(self) -> torch.device:
         """Where volumes and network are."""
         return resolve_device(self.config.keys.device)
+
+    def read(self, case: Case) -> tuple[Volume, Tensor | None]:
+        """Read a case: image and label map as the network takes them, on the host.
+
+        Raises:
+            DataError: a file cannot be read, or a step cannot take the image; says which step.
+        """
+        with blamed_on_steps(self.config):
+            return read_case(case, self.preprocess, self.reading)
+
+    def network_grids(self) -> dict[str, Grid]:
+        """Return the grid of each case as the network sees it; see `network_grid`."""
+        return {
+            case.name: network_grid(
+                self.config, case, self.grids[case.name], self.preprocess, self.reading
+            )
+            for case in self.cases
+        }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -186,13 +210,13 @@ def build_basis(
     reading, plan, num_outputs = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = Labels(dict(keys.labels), keys.activation, num_outputs)
-    with blamed_on(config, "data", "preprocess"):
-        preprocess = _preprocess(keys.data.preprocess)
+    preprocess = build_preprocess(config, reading)
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
+        check_steps_fit(config, case.name, grids[case.name])
     weights = keys.model.weights
     return Basis(
         config=config,
@@ -298,10 +322,3 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
 def _window_plan(keys: Config) -> WindowPlan:
     block = keys.inference
     return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis)
-
-
-def _preprocess(keys: PreprocessKeys) -> Preprocess:
-    rule = next(iter(keys.intensity.model_fields_set))
-    bounds = getattr(keys.intensity, rule)
-    low, high = bounds if isinstance(bounds, tuple) else (0.0, 0.0)
-    return Preprocess(keys.orientation, keys.spacing_mm, Intensity(rule, low, high))  # type: ignore[arg-type]

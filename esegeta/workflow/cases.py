@@ -8,7 +8,7 @@ from esegeta.errors import DataError
 from esegeta.explain import Atlas
 from esegeta.model import file_sha256
 from esegeta.targets import Scene, Target
-from esegeta.volume import Case, Volume, members, read_case
+from esegeta.volume import Case, Volume, members
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.targets import TargetPlan
@@ -64,7 +64,7 @@ def open_case(desk: Desk, number: int) -> OpenCase:
     def read() -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
-        volume, truth = read_case(files, experiment.preprocess, experiment.reading)
+        volume, truth = experiment.read(files)
         volume = volume.to(experiment.device)
         return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
 

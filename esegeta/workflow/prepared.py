@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from esegeta.explain import Explainer, PatternNet, Patterns, baselines_of, fit_patterns
 from esegeta.model import file_sha256
 from esegeta.score import Score
-from esegeta.volume import Case, Volume, members, read_beside, read_case, read_label_map
+from esegeta.volume import Case, Volume, members, read_beside, read_label_map
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.files import atlas_file, baseline_files
@@ -122,5 +122,5 @@ def patterns_key(experiment: Experiment) -> str:
 def _volumes(experiment: Experiment) -> Iterator[Volume]:
     """Read the cases one at a time."""
     for case in experiment.cases:
-        volume, _ = read_case(case, experiment.preprocess, experiment.reading)
+        volume, _ = experiment.read(case)
         yield volume.to(experiment.device)

@@ -230,7 +230,7 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
     ),
     "empty intensity window": (
         block("data", "preprocess", intensity={"window": [400, -250]}),
-        "preprocess:",
+        "intensity:",
         "[400, -250] is empty",
         "lower bound first",
     ),

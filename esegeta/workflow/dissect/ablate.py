@@ -16,7 +16,7 @@ from esegeta.dissection.thresholds import Thresholds
 from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import dice_of
-from esegeta.volume import Case, atomic_path, read_case
+from esegeta.volume import Case, atomic_path
 from esegeta.workflow.cache import fingerprint, keep_tensors
 from esegeta.workflow.desk import Desk
 from esegeta.workflow.dissect.build import Dissection, check_switches
@@ -178,7 +178,7 @@ def _dice_of_case(
     """Return the Dice of each label: of the network as it is, then of each trial."""
     basis = session.dissection.basis
     predictor = basis.predictor
-    volume, truth = read_case(case, basis.preprocess, basis.reading)
+    volume, truth = basis.read(case)
     assert truth is not None
     x, truth = volume.to(basis.device).batch, truth.to(basis.device)
 

@@ -20,6 +20,7 @@ from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
 from esegeta.predict import LayerGrid, empty_window
+from esegeta.volume import Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import blamed_on, check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
@@ -41,14 +42,19 @@ class Dissection:
         keys: the config's `dissection`.
         layers: whose units are dissected, in the config's order.
         concepts: what they are compared with.
-        shapes: of each case's volume as the network takes it, by its name.
+        grids: of each case as the network sees it, by its name.
     """
 
     basis: Basis
     keys: DissectionKeys
     layers: tuple[UnitLayer, ...]
     concepts: ConceptPlan
-    shapes: Mapping[str, Shape]
+    grids: Mapping[str, Grid]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Lengths of each case's axes as the network sees it, by its name."""
+        return {name: grid.shape for name, grid in self.grids.items()}
 
     @property
     def folder(self) -> Path:
@@ -155,7 +161,7 @@ def build_dissection(
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
-    dissection = Dissection(basis, keys, found, concepts, _shapes(basis))
+    dissection = Dissection(basis, keys, found, concepts, basis.network_grids())
     _check_memory(dissection)
     return dissection
 
@@ -208,16 +214,6 @@ def check_switches(dissection: Dissection, layers: Sequence[str], block: str) ->
         for layer in layers:
             with switched_off(network, layer, [0]):
                 network(window)
-
-
-def _shapes(basis: Basis) -> dict[str, Shape]:
-    """Return the shape of each case after preprocessing, from its header alone."""
-    shapes = {}
-    for name, grid in basis.grids.items():
-        empty = torch.zeros((), dtype=torch.uint8).expand(1, *grid.shape)
-        moved, _ = basis.preprocess.move(empty, grid, resampling="nearest")
-        shapes[name] = tuple(moved.shape[1:])
-    return shapes
 
 
 def _check_names(

@@ -21,7 +21,7 @@ from esegeta.dissection import (
     Together,
 )
 from esegeta.errors import ConfigError, DataError, suggest
-from esegeta.volume import Case, check_case, is_picture, read_case, read_label_map
+from esegeta.volume import Case, check_case, is_picture, read_label_map
 from esegeta.workflow import Basis
 from esegeta.workflow.checks import blamed_on
 from esegeta.workflow.files import image_sha256
@@ -62,7 +62,7 @@ class ConceptPlan:
         """Read what the concepts of a case are made of."""
         basis = self.basis
         files = replace(case, label=case.label if self.needs_labels else None)
-        volume, truth = read_case(files, basis.preprocess, basis.reading)
+        volume, truth = basis.read(files)
         volume = volume.to(basis.device)
         masks = {
             name: read_label_map(self.mask_file(name, case), volume, basis.preprocess)

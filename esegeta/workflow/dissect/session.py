@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.axes import Batch
 from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
 from esegeta.errors import OutputError
-from esegeta.volume import Case, read_case
+from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.source import MapSource
@@ -49,7 +49,7 @@ class CaseReading:
         if self._known:
             return self.ground.volume.batch
         basis = self.dissection.basis
-        volume, _ = read_case(replace(self.case, label=None), basis.preprocess, basis.reading)
+        volume, _ = basis.read(replace(self.case, label=None))
         return volume.to(basis.device).batch
 
     def masks(self) -> list[Tensor]:

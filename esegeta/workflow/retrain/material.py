@@ -13,7 +13,7 @@ from esegeta.retraining.recipe import named_labels
 from esegeta.retraining.removal import importance_of
 from esegeta.retraining.samples import Sample, make_samples, slab_axis, slab_boxes, whole_box
 from esegeta.targets import FrozenTarget, Scene, UnitScene
-from esegeta.volume import Volume, read_case
+from esegeta.volume import Volume
 from esegeta.workflow import Listener
 from esegeta.workflow.maps import expected_windows
 from esegeta.workflow.prepared import with_files, with_patterns
@@ -54,7 +54,7 @@ def read_material(retraining: Retraining) -> Material:
     experiment = retraining.experiment
     volumes, truths = [], []
     for case in experiment.cases:
-        volume, truth = read_case(case, experiment.preprocess, experiment.reading)
+        volume, truth = experiment.read(case)
         assert truth is not None  # every case has one; the retraining was checked
         volumes.append(volume)
         truths.append(truth)
