@@ -270,8 +270,8 @@ def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) 
 
 
 def distance_tolerance_mm(spacing_mm: tuple[float, ...]) -> float:
-    """Return by how much distances may be wrong; less where voxels are smaller than 1 mm."""
-    return DISTANCE_TOLERANCE_MM * min(1.0, *spacing_mm)
+    """Return by how much distances may be wrong: at most a hundredth of a voxel."""
+    return min(DISTANCE_TOLERANCE_MM, 1e-2 * min(spacing_mm))
 
 
 def distance_to(mask: Mask, spacing_mm: tuple[float, ...]) -> Float[Tensor, "*S"]:

@@ -12,7 +12,9 @@ from esegeta.explain import Baseline
 from esegeta.volume import (
     Grid,
     Preprocess,
+    map_on_source,
     read_label_map,
+    volume_from_tensor,
     write_label_map,
     write_map,
     write_map_on_grid,
@@ -134,3 +136,19 @@ def test_a_unit_that_nifti_does_not_know_counts_as_mm(tmp_path: Path) -> None:
     content[123] = 5
     path.write_bytes(content)
     np.testing.assert_allclose(read(path).grid.spacing_mm, (0.7, 1.9, 3.1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [0.6, 1.0, 0.52])
+@pytest.mark.parametrize("scale", [1e-3, 1e-4])
+def test_resampling_knows_spacings_below_a_micrometre(scale: float, asked: float) -> None:
+    """The same array of voxels of 0.5 mm and of 0.5 um, asked for in the same proportion."""
+    data = torch.from_numpy(noise((1, 9, 8, 7)))
+    maps = []
+    for unit in (1.0, scale):
+        before = volume_from_tensor(data, affine=np.diag([0.5 * unit] * 3 + [1.0]))
+        after = Preprocess(None, (asked * unit,) * 3)(before)
+        np.testing.assert_allclose(after.grid.spacing_mm, asked * unit)
+        maps.append((after.data, torch.from_numpy(map_on_source(after.data[0], after))))
+    assert maps[0][0].shape != data.shape or not torch.equal(maps[0][0], data)
+    for one, other in zip(*maps, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
