@@ -107,10 +107,6 @@ class OutputError(EsegetaError):
     """The output cannot be written."""
 
 
-class ReadingWarning(UserWarning):
-    """What was done to the values of a file as they were read; a run takes it as a note."""
-
-
 MOST_NAMES = 20
 """More names than these are not listed."""
 FEW_NAMES = 5

@@ -10,7 +10,7 @@ from esegeta.volume.atomic import (
     write_text,
 )
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
-from esegeta.volume.files import Reading
+from esegeta.volume.files import Reading, ReadingWarning
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
@@ -56,6 +56,7 @@ __all__ = [
     "PictureAxes",
     "Preprocess",
     "Reading",
+    "ReadingWarning",
     "Respace",
     "Route",
     "Source",

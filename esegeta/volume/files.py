@@ -22,6 +22,10 @@ from esegeta.volume.picture import (
 )
 
 
+class ReadingWarning(UserWarning):
+    """What was done to the values of a file as they were read; a run takes it as a note."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a network takes, by which files are read.

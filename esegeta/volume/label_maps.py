@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import LabelMap
-from esegeta.errors import DataError, ReadingWarning
+from esegeta.errors import DataError
 from esegeta.volume.alignment import require_same_grid
-from esegeta.volume.files import Reading, read_label_file
+from esegeta.volume.files import Reading, ReadingWarning, read_label_file
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.volume import Source, Volume

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from esegeta.errors import ReadingWarning
+from esegeta.volume import ReadingWarning
 from esegeta.workflow.listener import Listener
 from esegeta.workflow.task import Task
 

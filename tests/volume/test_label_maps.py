@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.errors import DataError, ReadingWarning
+from esegeta.errors import DataError
 from esegeta.volume import (
     Case,
     Preprocess,
     Reading,
+    ReadingWarning,
     load_volume,
     read_case,
     read_label_map,
@@ -119,7 +120,7 @@ def test_2_99998_is_3(tmp_path: Path) -> None:
         assert (label_of(path) == 3).all()
 
 
-@pytest.mark.filterwarnings("ignore::esegeta.errors.ReadingWarning")
+@pytest.mark.filterwarnings("ignore::esegeta.volume.ReadingWarning")
 @pytest.mark.parametrize(("value", "integer"), [(2.99, 3), (3.0099, 3), (2.989, None), (2.5, None)])
 def test_a_hundredth_is_the_limit(value: float, integer: int | None, tmp_path: Path) -> None:
     values = np.full(SHAPE, 1.0)
