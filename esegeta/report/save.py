@@ -120,7 +120,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             files.layer_map(item.layer).name: {
                 "layer": item.layer,
                 "unit": item.unit,
-                "grid": item.grid.describe(),
+                "grid": attribution.volume.source.describe(item.grid),
             }
             for item in attribution.layer_maps
         }
@@ -171,19 +171,20 @@ def save_prediction(
         colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
         rows.append((str(integer), labels.names[integer], colour))
     write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
-    grid = volume.grid
-    masks, volume_ml = {}, {}
+    masks, counts = {}, {}
     for name in labels.foreground:
         mask = segmentation.mask(name)
-        volume_ml[name] = int(mask.sum()) * grid.voxel_volume_ml
+        counts[name] = int(mask.sum())
         if labels.may_overlap:
             masks[name] = files.mask(name)
             write_label_map(masks[name], mask.long(), volume)
+    volumes = {name: count * volume.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": volume_ml,
+            "volume_ml": volumes,
+            **({"num_pixels": counts} if volume.source.is_picture else {}),
             "labels": labels.describe(),
             "grid": _grid_note(volume),
             "masks": {name: path.name for name, path in masks.items()},
@@ -196,7 +197,7 @@ def save_prediction(
 
 def _grid_note(volume: Volume) -> dict[str, Any]:
     return {
-        "network": volume.grid.describe(),
-        "source": volume.source.grid.describe(),
+        "network": volume.source.describe(volume.grid),
+        "source": volume.source.describe(volume.source.grid),
         "resampling": describe_way_back(volume),
     }

@@ -12,7 +12,7 @@ from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels, Segmentation, connected_components
 from esegeta.predict import Predictor, probabilities_in
-from esegeta.volume import Volume
+from esegeta.volume import Volume, without_size
 
 
 def measure_components(components: LabelMap) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,10 @@ class Scene:
     @cached_property
     def segmentation(self) -> Segmentation:
         """What the prediction comes to, after postprocessing."""
-        return Segmentation(self.labels, self.logits, self.volume.grid.voxel_volume_ml)
+        smallest = self.labels.postprocessing.min_volume_ml
+        if self.volume.source.is_picture and any(size > 0 for size in smallest.values()):
+            raise without_size(self.volume.name, "postprocessing: min_volume_ml")
+        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
 
     def predicted(self, label: str | int) -> Mask:
         """Return where a label is predicted on the unperturbed volume, after postprocessing."""

@@ -13,9 +13,10 @@ from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError
 from esegeta.explain import OUTSIDE, Atlas, OverlappingAtlas
-from esegeta.model import Labels, file_sha256, present_integers
+from esegeta.model import Labels, present_integers
 from esegeta.targets import Scene
 from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
+from esegeta.workflow.plans import image_sha256
 
 IGNORED = "ignored"
 """The region of the voxels that a ground truth says nothing of."""
@@ -52,7 +53,7 @@ class AtlasPlan:
             "name": self.name,
             "source": self.source if self.source in OWN_LABELS else "file",
             "names": {str(integer): name for integer, name in self.names.items()},
-            "sha256": file_sha256(path) if path is not None and path.is_file() else None,
+            "sha256": image_sha256(path) if path is not None and path.is_file() else None,
         }
 
     def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas | OverlappingAtlas:

@@ -374,7 +374,7 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
             f"{config.document.place(('data', 'channels'))}: data.channels names "
             f"{len(channels)}, the network takes {num_channels}"
         )
-    return Reading(num_channels, ndim, keys.data.nan == "zero", channels)
+    return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
 
 
 def _window_plan(keys: Config) -> WindowPlan:

@@ -33,7 +33,15 @@ from esegeta.model import (
     require_map,
 )
 from esegeta.predict import WindowPlan, empty_window
-from esegeta.volume import Case, Grid, Reading, check_case, require_same_grid
+from esegeta.volume import (
+    Case,
+    Grid,
+    Reading,
+    check_case,
+    is_picture,
+    require_same_grid,
+    without_size,
+)
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 
 LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
@@ -210,6 +218,7 @@ def check_targets(
                             f"{case.name} is {grids[case.name].ndim}D"
                         )
                 _check_inside(plan.keys, case, grids[case.name], f"targets[{index}]")
+                _check_size(plan.keys, case)
                 path = plan.roi_file(case)
                 if path is not None:
                     check_case(replace(case, label=path), reading)
@@ -232,6 +241,14 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
             hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
             "counted from 0 as in the file",
         )
+
+
+def _check_size(keys: TargetKeys, case: Case) -> None:
+    """Refuse what is in ml for a picture, whose pixels have no size."""
+    asked = {"of: volume_ml": keys.of == "volume_ml", "min_volume_ml": keys.min_volume_ml > 0}
+    for key, is_asked in asked.items():
+        if is_asked and is_picture(case.images[0]):
+            raise without_size(case.name, key)
 
 
 def check_writable(root: Path) -> None:

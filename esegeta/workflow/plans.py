@@ -34,7 +34,7 @@ from esegeta.targets import (
     require_one_layer,
     split_components,
 )
-from esegeta.volume import Case, Preprocess, read_label_map
+from esegeta.volume import Case, Preprocess, members, read_label_map
 
 NEEDS_TRUTH = ("label", "false_positive", "false_negative")
 
@@ -77,7 +77,7 @@ class TargetPlan:
         roi = self.roi_file(case)
         return {
             "keys": self.keys.model_dump(mode="json"),
-            "roi_sha256": file_sha256(roi) if roi is not None and roi.is_file() else None,
+            "roi_sha256": image_sha256(roi) if roi is not None and roi.is_file() else None,
             "parts": {name: plan.fingerprint(case) for name, plan in self.parts.items()},
         }
 
@@ -216,3 +216,9 @@ def atlas_file(work: Explainer | Score, case: Case, config: RunConfig) -> Path |
     if not isinstance(features, Features) or features.file is None:
         return None
     return config.find_file(features.file.replace("{case}", case.name))
+
+
+def image_sha256(path: Path) -> str | list[str]:
+    """Return the SHA-256 of an image's file, or of both where it is a .hdr/.img pair."""
+    found = [file_sha256(file) for file in members(path)]
+    return found[0] if len(found) == 1 else found
