@@ -165,7 +165,7 @@ def load_volume(
     path: str | Path | Sequence[str | Path],
     *,
     orientation: str | None = None,
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: Sequence[float | None] | None = None,
     window_hu: tuple[float, float] | None = None,
     intensity: Intensity | str | Mapping[str, Any] | Sequence[WrittenStep] | None = None,
     picture_axes: PictureAxes = "yx",
@@ -182,7 +182,7 @@ def load_volume(
     Args:
         path: one file, or a list with one file a channel.
         orientation: axis codes such as `RAS`; None keeps the file's.
-        spacing_mm: voxel size to resample to; None keeps the file's.
+        spacing_mm: voxel size to resample to; None keeps the file's, also on one axis.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
         intensity: a rule such as `zscore`, or steps as a config writes them.
         picture_axes: of pictures: `yx`, rows x columns as torchvision, Pillow and nnU-Net have
@@ -198,7 +198,7 @@ def load_volume(
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
     images = tuple(Path(item) for item in paths)
     rule = Intensity("window", *window_hu) if window_hu else intensity_of(intensity or Intensity())
-    spacing = tuple(float(value) for value in spacing_mm) if spacing_mm else None
+    spacing = _lengths(spacing_mm)
     preprocess = Preprocess(
         orientation,
         spacing,
@@ -215,6 +215,12 @@ def load_volume(
     reading = replace(probe, num_channels=max(num_channels, len(images)), network_ndim=grid.ndim)
     check_case(case, reading)
     return _preprocessed(read_volume(case, reading), preprocess)
+
+
+def _lengths(given: Sequence[float | None] | None) -> tuple[float | None, ...] | None:
+    if not given:
+        return None
+    return tuple(None if length is None else float(length) for length in given)
 
 
 def _finite(data: Tensor, case: Case, source: Source) -> Tensor:
