@@ -69,7 +69,13 @@ from .score import RelevanceMass as RelevanceMass
 from .score import RelevanceRank as RelevanceRank
 from .score import SensitivityAvg as SensitivityAvg
 from .score import SensitivityMax as SensitivityMax
+from .volume import Crop as Crop
+from .volume import CropOrPad as CropOrPad
+from .volume import Intensity as Intensity
+from .volume import IntensityStep as IntensityStep
+from .volume import Preprocess as Preprocess
 from .volume import Volume as Volume
+from .volume import intensity_of as intensity_of
 from .volume import load_volume as load_volume
 from .volume import volume_from_tensor as volume_from_tensor
 

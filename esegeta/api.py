@@ -33,7 +33,6 @@ from esegeta.predict import (
     Precision,
     Predictor,
     Rule,
-    SourceGrid,
     WindowPlan,
     agreement,
     empty_window,
@@ -94,8 +93,7 @@ class SegmentationModel(Predictor):
         """
         if resample not in RULES:
             raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
-        logits = Scene(self, volume).logits
-        return SourceGrid(logits, volume, self.labels, RULES[resample]).label_map
+        return Scene(self, volume).on_source(RULES[resample]).label_map
 
     def compare(
         self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"

@@ -29,9 +29,9 @@ from PIL import Image
 from esegeta.explain import EXPLAINERS
 from esegeta.report import PredictionFiles
 from esegeta.report.map_figures import Canonical, centre_of_mass, draw_plane, peak_of
-from esegeta.report.planes import Plane, planes_of
-from esegeta.volume import Case, Grid, Reading, read_volume, reorient_like
-from esegeta.volume.load import read_header
+from esegeta.report.planes import Plane, canonical_image, planes_of
+from esegeta.volume import Case, Reading, read_volume
+from esegeta.volume.files import read_header
 
 FAMILIES = ("gradient", "backprop", "layer", "perturbation")
 COLUMNS = 5
@@ -74,15 +74,13 @@ class View:
 
 
 def read(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Return the first channel of an image, turned to RAS, and its spacing in mm."""
+    """Return the first channel or the colours of an image, turned to RAS, and its spacing in mm."""
     reading = Reading(1, 2)
     grid, num_channels = read_header(path, reading)
     if grid.ndim == 3 and num_channels == 1:
         reading = Reading(1, 3)
     volume = read_volume(Case(path.name, (path,)), replace(reading, num_channels=num_channels))
-    like = Grid(volume.grid.shape, np.eye(4))
-    moved, turned = reorient_like(volume.data[:1].float(), volume.grid, like)
-    array: np.ndarray = moved[0].numpy()
+    array, turned = canonical_image(volume, 0)
     return array, turned.spacing_mm
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from synthetic_tumour import CHANNELS
+
 CT_NOTICE = """\
 ct_torso.nii.gz and ct_torso_labels.nii.gz come from the source distribution of
 TotalSegmentator 2.18.0, which is distributed under the Apache License, Version 2.0

@@ -268,6 +268,46 @@ def test_what_cannot_be_compared(model: esegeta.SegmentationModel, path: Path) -
         model.predict(image, resample="logit")
 
 
+def test_volumes_are_loaded_as_a_config_says(tmp_path: Path) -> None:
+    array = np.zeros((9, 8, 7), dtype=np.float32)
+    array[2:7, 1:6, 3:6] = noise((5, 5, 3)) + 5
+    path = save_nifti(tmp_path / "head.nii.gz", array)
+    truth_path = save_nifti(tmp_path / "seg.nii.gz", (array > 5).astype(np.int16))
+    image = esegeta.load_volume(
+        path,
+        intensity=[{"clip": [4, 6], "when": "before_resampling"}, {"rescale": [-1, 1]}],
+        spacing_mm=(None, 3.1, 1.4),
+        order=3,
+        separate_axis="auto",
+        crop={"margin": 1},
+        crop_or_pad={"size": [7, 6, 9], "value": -2},
+        transpose=(1, 2, 0),
+    )
+    preprocess = esegeta.Preprocess(
+        spacing_mm=(None, 3.1, 1.4),
+        intensity=esegeta.intensity_of(
+            [{"clip": [4, 6], "when": "before_resampling"}, {"rescale": [-1, 1]}]
+        ),
+        order=3,
+        separate_axis="auto",
+        crop=esegeta.Crop(margin=1),
+        crop_or_pad=esegeta.CropOrPad((7, 6, 9), -2.0),
+        transpose=(1, 2, 0),
+    )
+    raw = esegeta.load_volume(path)
+    assert image.grid.shape == (7, 6, 9)
+    assert torch.equal(image.data, preprocess(raw).data)
+    assert esegeta.load_label_map(truth_path, image).shape == image.grid.shape
+    # Slopes come back to the voxels of the file, and there is none beyond the crop.
+    slopes = preprocess.adjoint(torch.ones_like(image.data), raw)
+    assert slopes.shape == raw.data.shape
+    outside = torch.ones(9, 8, 7, dtype=torch.bool)
+    outside[1:8, 0:7, 2:7] = False
+    assert not slopes[0, outside].any()
+    with pytest.raises(ConfigError, match='did you mean "foreground"'):
+        esegeta.load_volume(path, crop="foregound")
+
+
 UNKNOWN = {
     "label": ({"label": "livr"}, 'label "livr" is not among the labels; did you mean "liver"?'),
     "integer": ({"label": 7}, 'label "7" is not among the labels; choose from: liver'),

@@ -6,7 +6,7 @@ import glob
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,15 @@ from esegeta.config.keys import NAME_PATTERN
 from esegeta.config.parse import RunConfig
 from esegeta.config.schema import CaseKeys
 from esegeta.errors import ConfigError, DataError
-from esegeta.volume import Case
+from esegeta.volume import (
+    Case,
+    foreign_suffix,
+    how_to_convert,
+    image_stem,
+    is_image,
+    not_supported,
+)
 
-IMAGE_PATTERN = re.compile(r"\.(nii|nii\.gz|png|jpg|jpeg)$", re.IGNORECASE)
 CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")
 NNUNET_FOLDERS = {"imagesTr": "labelsTr", "imagesTs": "labelsTs"}
 """nnU-Net's folders of images, and the folder of their labels beside each."""
@@ -41,7 +47,7 @@ def list_cases(config: RunConfig) -> list[Case]:
     entries = config.keys.data.cases
     place = config.document.place(("data", "cases"))
     if isinstance(entries, str):
-        cases = _cases_from_text(entries, config)
+        cases = _cases_from_text(entries, config, place)
     else:
         cases = [
             _case_from_path(config.find_file(entry))
@@ -68,37 +74,61 @@ def _case_from_keys(keys: CaseKeys, config: RunConfig) -> Case:
     images = tuple(config.find_file(path) for path in paths)
     label = config.find_file(keys.label) if keys.label is not None else None
     expected = config.find_file(keys.expected) if keys.expected is not None else None
-    return Case(keys.name or _stem(images[0]), images, label, expected)
+    return Case(keys.name or image_stem(images[0].name), images, label, expected)
 
 
 def _case_from_path(path: Path) -> Case:
-    return Case(_stem(path), (path,))
+    return Case(image_stem(path.name), (path,))
 
 
-def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
+def _cases_from_text(text: str, config: RunConfig, place: str) -> list[Case]:
     path = config.find_file(text)
-    if path.is_dir():
-        return _cases_in_folder(path)
-    if path.suffix == ".json":
+    if path.is_dir() and not foreign_suffix(path.name):
+        found = _in_folder(path)
+    elif path.suffix == ".json":
         return _cases_in_datalist(path, config)
-    found = glob.glob(text, recursive=True, root_dir=config.folder)
-    base = config.folder
-    if not found:
-        found, base = glob.glob(text, recursive=True), Path()
-    return _cases_of_images(base / name for name in found)
+    else:
+        names, base = glob.glob(text, recursive=True, root_dir=config.folder), config.folder
+        if not names:
+            names, base = glob.glob(text, recursive=True), Path()
+        found = [base / name for name in names]
+    cases = _cases_of_images(found)
+    if not cases:
+        _refuse_foreign(found, f"{place}: data.cases: {text!r}")
+    return cases
 
 
-def _cases_in_folder(folder: Path) -> list[Case]:
+def _refuse_foreign(paths: Sequence[Path], place: str) -> None:
+    """Say so where all that was found are images of formats that are not read.
+
+    Raises:
+        DataError: there are such images.
+    """
+    counts = Counter(suffix for path in paths if (suffix := foreign_suffix(path.name)))
+    if not counts:
+        return
+    suffix, count = counts.most_common(1)[0]
+    raise DataError(
+        f"{place} matches {count} {suffix} file{'s' * (count != 1)} and no image that can be read; "
+        f"{not_supported(suffix)}",
+        hint=how_to_convert(suffix),
+    )
+
+
+def _in_folder(folder: Path) -> list[Path]:
     inside = (folder / name for name in NNUNET_FOLDERS)
     images_folder = next((path for path in inside if path.is_dir()), folder)
-    return _cases_of_images(images_folder.iterdir())
+    return list(images_folder.iterdir())
 
 
-def _cases_of_images(paths: Iterable[Path]) -> list[Case]:
+def _cases_of_images(paths: Sequence[Path]) -> list[Case]:
     groups: dict[tuple[Path, str], list[Path]] = {}
+    headers = {path.with_suffix("") for path in paths if path.suffix.lower() == ".hdr"}
     for image in sorted(paths):
-        if IMAGE_PATTERN.search(image.name) and not image.name.startswith("."):
-            name = _stem(image)
+        if image.suffix.lower() == ".img" and image.with_suffix("") in headers:
+            continue  # the voxels of a pair, which its header stands for
+        if is_image(image.name) and not image.name.startswith("."):
+            name = image_stem(image.name)
             if image.absolute().parent.name in NNUNET_FOLDERS and _label_of(image, name) is None:
                 name = CHANNEL_SUFFIX.sub("", name)
             groups.setdefault((image.parent, name), []).append(image)
@@ -113,7 +143,7 @@ def _label_of(image: Path, name: str) -> Path | None:
     folder = image.absolute().parent.name
     if folder not in NNUNET_FOLDERS:
         return None
-    suffix = image.name.removeprefix(_stem(image))
+    suffix = image.name.removeprefix(image_stem(image.name))
     label = image.parent.parent / NNUNET_FOLDERS[folder] / f"{name}{suffix}"
     return label if label.is_file() else None
 
@@ -148,14 +178,10 @@ def _cases_in_datalist(path: Path, config: RunConfig) -> list[Case]:
         images = tuple(_beside(path, name, config) for name in beside)
         label = _beside(path, keys.label, config) if keys.label else None
         expected = _beside(path, keys.expected, config) if keys.expected else None
-        cases.append(Case(keys.name or _stem(images[0]), images, label, expected))
+        cases.append(Case(keys.name or image_stem(images[0].name), images, label, expected))
     return cases
 
 
 def _beside(datalist: Path, name: str, config: RunConfig) -> Path:
     beside = datalist.parent / name
     return beside if beside.exists() else config.find_file(name)
-
-
-def _stem(path: Path) -> str:
-    return IMAGE_PATTERN.sub("", path.name)

@@ -183,7 +183,7 @@ class PreprocessKeys(Keys):
     orientation: str | None = None
     transpose: Annotated[tuple[int, ...], give_list("[2, 1, 0]")] | None = None
     crop: Annotated[CropKeys, BeforeValidator(_crop_word)] | None = None
-    spacing_mm: Annotated[tuple[float, ...], give_list("[3, 3, 3]")] | None = None
+    spacing_mm: Annotated[tuple[float | None, ...], give_list("[3, 3, 3]")] | None = None
     order: Literal[0, 1, 3] = 1
     separate_axis: Literal["auto", True, False] = False
     crop_or_pad: Annotated[CropOrPadKeys, BeforeValidator(_size_alone)] | None = None
@@ -194,8 +194,11 @@ class PreprocessKeys(Keys):
 
     @field_validator("spacing_mm")
     @classmethod
-    def _spacing_above_zero(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (len(value) not in (2, 3) or min(value) <= 0):
+    def _spacing_above_zero(
+        cls, value: tuple[float | None, ...] | None
+    ) -> tuple[float | None, ...] | None:
+        given = [length for length in value or () if length is not None]
+        if value is not None and (len(value) not in (2, 3) or min(given, default=1) <= 0):
             raise ValueError("give two or three lengths above zero")
         return value
 

@@ -75,6 +75,7 @@ class DataKeys(Keys):
     cases: str | list[CaseKeys | str]
     preprocess: PreprocessKeys = PreprocessKeys()
     nan: Literal["refuse", "zero"] = "refuse"
+    picture_axes: Literal["yx", "xy"] = "yx"
     channels: list[ChannelName] = Field(default_factory=list)
 
     @field_validator("channels")

@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Mask
 from esegeta.dissection.quantile import rank_of
 from esegeta.errors import DataError, GridError
-from esegeta.targets import DISTANCE_TOLERANCE_MM, distance_to, near_surface
+from esegeta.targets import distance_to, distance_tolerance_mm, near_surface
 from esegeta.volume import Volume
 
 Side = Literal["left", "right", "posterior", "anterior", "inferior", "superior"]
@@ -157,8 +157,9 @@ class Distance(ConceptRule):
     def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
         """Return the band; empty where the concept is."""
         inside = look(self.of)
-        distance = distance_to(inside, ground.volume.grid.spacing_mm)
-        low, high = (limit + DISTANCE_TOLERANCE_MM for limit in (self.low_mm, self.high_mm))
+        spacing_mm = ground.volume.grid.spacing_mm
+        distance, tolerance = distance_to(inside, spacing_mm), distance_tolerance_mm(spacing_mm)
+        low, high = self.low_mm + tolerance, self.high_mm + tolerance
         return ~inside & (distance > low) & (distance <= high)
 
 

@@ -66,9 +66,9 @@ class RegionRow:
             atlas add up to 1, unless its regions overlap.
         signed_sum: sum of the map over the region's voxels, in the map's unit; where a method
             paints a feature with its worth, each of its n voxels holds 1 / n of it.
-        volume_ml: of the region.
-        per_ml: signed sum per ml; NaN where the region is empty.
-        magnitude_per_ml: sum of magnitudes per ml; NaN where the region is empty.
+        volume_ml: of the region; NaN for pictures, whose pixels have no size.
+        per_ml: signed sum per ml; NaN where the region is empty, and for pictures.
+        magnitude_per_ml: sum of magnitudes per ml, likewise.
     """
 
     atlas: str
@@ -116,7 +116,7 @@ def _rows(attribution: Attribution, atlas: Atlas | OverlappingAtlas) -> list[Reg
     total = math.fsum(totals)
     rows = []
     for place, (region, count) in enumerate(zip(regions.names, regions.counts, strict=True)):
-        volume_ml = count * volume.grid.voxel_volume_ml
+        volume_ml = count * volume.voxel_volume_ml
         for channel, sums, sizes in zip(channels, signed, magnitudes, strict=True):
             rows.append(
                 RegionRow(

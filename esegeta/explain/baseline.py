@@ -14,11 +14,10 @@ from torch.nn import functional as F
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.model import full_float32
-from esegeta.volume import Volume
+from esegeta.volume import Volume, names_image
 
 BaselineKind = Literal["zero", "mean", "minimum", "blur", "file"]
 
-IMAGE_SUFFIXES = (".nii", ".nii.gz", ".png", ".jpg", ".jpeg")
 KERNEL_RADIUS_SIGMAS = 4.0
 
 
@@ -112,7 +111,7 @@ def parse_baseline(value: Baseline | str) -> Baseline:
     kinds = get_args(BaselineKind)
     if value in kinds:
         return Baseline(kind=next(kind for kind in kinds if kind == value))
-    if value.endswith(IMAGE_SUFFIXES):
+    if names_image(value):
         return Baseline(kind="file", file=value)
     raise ConfigError(f'baseline: "{value}" is not known', hint=suggest(value, kinds))
 

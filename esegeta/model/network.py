@@ -1,4 +1,4 @@
-"""Networks: by name (MONAI), by class (your own module), out of what wraps them, or ended early.
+"""Networks: by name (MONAI) or class (your own), out of what wraps them, or ended at a layer.
 
 A class is code: importing it runs it. Weights are data and are loaded elsewhere, as data only.
 """

@@ -128,7 +128,7 @@ class SourceGrid:
     @cached_property
     def _refined(self) -> dict[str, Mask] | None:
         """All masks after postprocessing on the image's grid; None where there is none."""
-        steps, ml = self.labels.postprocessing, self._onto.voxel_volume_ml
+        steps, ml = self.labels.postprocessing, self.volume.source.voxel_volume_ml
         if not steps:
             return None
         exclusive = not self.labels.may_overlap
@@ -137,7 +137,7 @@ class SourceGrid:
     @cached_property
     def _decided(self) -> Segmentation:
         """The prediction decided on the network's grid."""
-        return Segmentation(self.labels, self.logits, self.volume.grid.voxel_volume_ml)
+        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
 
     @cached_property
     def _is_decided_before(self) -> bool:

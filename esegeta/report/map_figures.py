@@ -16,6 +16,7 @@ from esegeta.report.csv_tables import CurveRow
 from esegeta.report.planes import (
     Plane,
     canonical,
+    canonical_image,
     draw_outline,
     draw_slice,
     frame_slice,
@@ -23,6 +24,7 @@ from esegeta.report.planes import (
     placed,
     planes_of,
     size_of,
+    upright,
 )
 from esegeta.report.style import (
     CHANNEL_COLOURS,
@@ -49,7 +51,10 @@ MOST_LETTERS = 20
 
 @dataclass(frozen=True)
 class Canonical:
-    """Image, map and target mask turned so that axes point right, anterior and superior."""
+    """Image, map and target mask turned so that axes point right, anterior and superior.
+
+    The image is grey, or a picture's colours along a last axis of three.
+    """
 
     image: np.ndarray
     map: np.ndarray
@@ -58,7 +63,7 @@ class Canonical:
 
 
 def draw_overlay(path: Path, attribution: Attribution, title: str) -> None:
-    """Draw an attribution as PNG: grey image, diverging map, outline of the target.
+    """Draw an attribution as PNG: image, diverging map, outline of the target.
 
     The opacity follows the magnitude, so that the image stays visible where the map is small.
     The scale is symmetric and ends at the 99.5th percentile of the magnitude.
@@ -93,7 +98,7 @@ def centre_of_mass(magnitude: np.ndarray) -> tuple[int, ...]:
 
 def _turn(attribution: Attribution) -> Canonical:
     volume = attribution.volume
-    image, grid = canonical(volume.data[0], volume)
+    image, grid = canonical_image(volume, 0)
     map_, _ = canonical(attribution.total, volume)
     mask, _ = canonical(attribution.target.mask.float(), volume)
     return Canonical(image, map_, mask > 0.5, grid.spacing_mm)
@@ -113,7 +118,8 @@ def draw_plane(
         slice(None) if number in (plane.horizontal, plane.vertical) else centre[number]
         for number in range(scene.map.ndim)
     ]
-    image, map_, mask = (array[tuple(place)].T for array in (scene.image, scene.map, scene.mask))
+    arrays = (scene.image, scene.map, scene.mask)
+    image, map_, mask = (upright(array, tuple(place)) for array in arrays)
     size_mm = size_of(image.shape, plane, scene.spacing_mm)
     draw_slice(axis, image, size_mm, grey_range(scene.image))
     opacity = OPACITY * np.clip(np.abs(map_) / peak, 0, 1) ** 0.7
@@ -136,8 +142,12 @@ def draw_regions(
 ) -> None:
     """Draw rows of a map as PNG: a line of panels for each atlas, a bar a region and channel.
 
-    To the left the share of the map's magnitude, to the right its sum per ml.
+    To the left the share of the map's magnitude, to the right its sum per ml; of pictures, whose
+    pixels have no size, the sum.
     """
+    quantity, word, per = ("signed_sum", "sum", "")
+    if not attribution.volume.source.is_picture:
+        quantity, word, per = "per_ml", "sum per ml", " / ml"
     atlases = list(dict.fromkeys(row.atlas for row in rows))
     groups = [_regions_of(rows, atlas) for atlas in atlases]
     heights = [0.55 + _num_bars(rows) * len(group) * 0.16 + 0.12 * len(group) for group in groups]
@@ -146,7 +156,7 @@ def draw_regions(
     channels = list(dict.fromkeys(row.channel for row in rows))
     for (left, right), atlas, group in zip(axes, atlases, groups, strict=True):
         _draw_region_bars(left, group, channels, "share")
-        _draw_region_bars(right, group, channels, "per_ml")
+        _draw_region_bars(right, group, channels, quantity)
         left.set_ylabel(atlas, fontsize=9, fontweight="bold")
         left.set_xlim(0, 1)
         left.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -156,8 +166,8 @@ def draw_regions(
         left.invert_yaxis()
     figure.align_ylabels(axes[:, 0])
     axes[0][0].set_title("share of the magnitude", fontsize=9)
-    axes[0][1].set_title("sum per ml", fontsize=9)
-    axes[-1][1].set_xlabel(f"{attribution.unit} / ml\n({attribution.meaning.legend})", fontsize=8)
+    axes[0][1].set_title(word, fontsize=9)
+    axes[-1][1].set_xlabel(f"{attribution.unit}{per}\n({attribution.meaning.legend})", fontsize=8)
     if len(channels) > 1:
         figure.legend(
             *axes[0][0].get_legend_handles_labels(),

@@ -10,7 +10,7 @@ import torch
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from esegeta.volume import Grid, Volume, is_picture, reorient_like
+from esegeta.volume import Grid, Volume, reorient_like
 
 GREY_PERCENTILES = (1.0, 99.0)
 """Percentiles of the grey values that are drawn black and white."""
@@ -64,7 +64,7 @@ def ends_of(plane: Plane, volume: Volume, grid: Grid) -> tuple[str, str]:
         volume: the image.
         grid: of the image as it was turned to be drawn.
     """
-    if any(is_picture(path) for path in volume.source.paths):
+    if volume.source.is_picture:
         return "", ""
     if plane.ends[0]:
         return plane.ends
@@ -79,6 +79,27 @@ def canonical(data: Tensor, volume: Volume) -> tuple[np.ndarray, Grid]:
     like = Grid(volume.grid.shape, np.eye(4))
     moved, grid = reorient_like(data.detach()[None].to(torch.float32), volume.grid, like)
     return moved[0].cpu().numpy(), grid
+
+
+def canonical_image(volume: Volume, channel: int) -> tuple[np.ndarray, Grid]:
+    """Return what is drawn of an image, turned likewise: one channel, or the colours of a picture.
+
+    Args:
+        volume: the image.
+        channel: from 0; without a meaning for the red, green and blue of one picture.
+
+    Returns:
+        Grey values `*S`, or colours `*S 3`, and where they lie.
+    """
+    if not volume.is_colour:
+        return canonical(volume.data[channel], volume)
+    colours = [canonical(plane, volume) for plane in volume.data]
+    return np.stack([plane for plane, _ in colours], axis=-1), colours[0][1]
+
+
+def upright(array: np.ndarray, place: tuple[Any, ...]) -> np.ndarray:
+    """Return a slice of an array as it is drawn, rows upwards; colours stay last."""
+    return np.swapaxes(array[place], 0, 1)
 
 
 def size_of(
@@ -102,7 +123,9 @@ def placed(size_mm: tuple[float, float]) -> dict[str, Any]:
 def draw_slice(
     axis: Any, image: np.ndarray, size_mm: tuple[float, float], grey: tuple[float, float]
 ) -> None:
-    """Draw grey values, rows upwards."""
+    """Draw grey values or colours, rows upwards; `grey` are the values of black and white."""
+    if image.ndim == 3:
+        image = np.clip((image - grey[0]) / (grey[1] - grey[0]), 0, 1)
     axis.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], **placed(size_mm))
 
 

@@ -129,7 +129,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             files.layer_map(item.layer).name: {
                 "layer": item.layer,
                 "unit": item.unit,
-                "grid": item.grid.describe(),
+                "grid": attribution.volume.source.describe(item.grid),
             }
             for item in attribution.layer_maps
         }
@@ -175,21 +175,23 @@ def save_prediction(
     remove_prediction(files)
     labels, volume = source.labels, source.volume
     _write_label_table(files.table, labels)
-    masks, volume_ml = {}, {}
+    masks, counts = {}, {}
     for name, mask in source.masks():
-        volume_ml[name] = int(mask.sum()) * volume.source.grid.voxel_volume_ml
+        counts[name] = int(mask.sum())
         if labels.may_overlap:
             masks[name] = files.mask(name)
             write_source_labels(masks[name], mask.long(), volume.source)
     for name, values in source.probabilities(probabilities):
         write_source_map(files.probability(name), values, volume.source)
     beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
+    volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": volume_ml,
+            "volume_ml": volumes,
             "volumes": "of the voxels that are written, on the grid of the image",
+            **({"num_pixels": counts} if volume.source.is_picture else {}),
             "labels": labels.describe(),
             "resample": source.rule,
             "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
@@ -218,8 +220,8 @@ def remove_prediction(files: PredictionFiles) -> None:
 
 def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
     return {
-        "network": volume.grid.describe(),
-        "source": volume.source.grid.describe(),
+        "network": volume.source.describe(volume.grid),
+        "source": volume.source.describe(volume.source.grid),
         "resampling": describe_way_back(volume, interpolation),
         "targets": "formed and explained on the network's grid",
     }

@@ -16,6 +16,7 @@ from esegeta.axes import Mask
 from esegeta.report.planes import (
     Plane,
     canonical,
+    canonical_image,
     draw_ends,
     draw_outline,
     draw_slice,
@@ -24,6 +25,7 @@ from esegeta.report.planes import (
     grey_range,
     planes_of,
     size_of,
+    upright,
 )
 from esegeta.report.style import new_figure, save_figure, wrap
 from esegeta.volume import Volume
@@ -43,7 +45,7 @@ class Panel:
 
     Args:
         title: above the slice.
-        image: grey values as they are drawn, rows upwards.
+        image: grey values, or colours along a last axis, as they are drawn, rows upwards.
         unit: the unit's mask.
         concept: the concept's mask.
         size_mm: of the slice, to the right and upwards.
@@ -102,19 +104,20 @@ def panels_of(
         unit: voxels of the unit's mask.
         concept: voxels of the concept.
         title: joins the title of each panel.
-        channel: of the image that is drawn, from 0; of several, the title names it.
+        channel: of the image that is drawn, from 0; of several, the title names it. Pictures in
+            colour are drawn in colour.
     """
-    image, grid = canonical(volume.data[channel], volume)
+    image, grid = canonical_image(volume, channel)
     masks = [canonical(mask.float(), volume)[0] > 0.5 for mask in (unit, concept)]
     grey = grey_range(image)
     both = masks[0] & masks[1]
     shown = next((mask for mask in (both, masks[0], masks[1]) if mask.any()), both)
     panels = []
-    for plane in planes_of(image.shape):
+    for plane in planes_of(shown.shape):
         place = _best_slice(shown, plane)
-        image_, unit_, concept_ = (array[place].T for array in (image, *masks))
+        image_, unit_, concept_ = (upright(array, place) for array in (image, *masks))
         heading = f"{title} {plane.title}".strip()
-        if volume.num_channels > 1:
+        if volume.num_channels > 1 and not volume.is_colour:
             heading = f"{heading}, {_channel_name(volume, channel)}"
         size_mm = size_of(image_.shape, plane, grid.spacing_mm)
         ends = ends_of(plane, volume, grid)

@@ -2,7 +2,6 @@
 
 from esegeta.targets.reading import UnitReading, UnitScene, require_one_layer
 from esegeta.targets.region import (
-    DISTANCE_TOLERANCE_MM,
     REGIONS,
     Boundary,
     BoxRegion,
@@ -17,6 +16,7 @@ from esegeta.targets.region import (
     Region,
     Roi,
     distance_to,
+    distance_tolerance_mm,
     near_surface,
 )
 from esegeta.targets.scene import Scene
@@ -25,7 +25,6 @@ from esegeta.targets.voxels import QUANTITIES, Quantity, UnitTarget, VoxelTarget
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice
 
 __all__ = [
-    "DISTANCE_TOLERANCE_MM",
     "QUANTITIES",
     "REGIONS",
     "Boundary",
@@ -54,6 +53,7 @@ __all__ = [
     "WeightedSum",
     "dice_of",
     "distance_to",
+    "distance_tolerance_mm",
     "label_dice",
     "near_surface",
     "require_one_layer",

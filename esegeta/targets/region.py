@@ -272,7 +272,12 @@ def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) 
     if not bool(inside.any()) or bool(inside.all()):
         return torch.zeros_like(inside)
     inner, outer = distance_to(~inside, spacing_mm), distance_to(inside, spacing_mm)
-    return torch.where(inside, inner, outer) <= within_mm + DISTANCE_TOLERANCE_MM
+    return torch.where(inside, inner, outer) <= within_mm + distance_tolerance_mm(spacing_mm)
+
+
+def distance_tolerance_mm(spacing_mm: tuple[float, ...]) -> float:
+    """Return by how much distances may be wrong: at most a hundredth of a voxel."""
+    return min(DISTANCE_TOLERANCE_MM, 1e-2 * min(spacing_mm))
 
 
 def distance_to(mask: Mask, spacing_mm: tuple[float, ...]) -> Float[Tensor, "*S"]:

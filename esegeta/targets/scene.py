@@ -11,8 +11,8 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels, Segmentation, connected_components
-from esegeta.predict import Predictor, probabilities_in
-from esegeta.volume import Volume
+from esegeta.predict import Predictor, Rule, SourceGrid, probabilities_in
+from esegeta.volume import Volume, without_size
 
 
 def measure_components(components: LabelMap) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,22 @@ class Scene:
     @cached_property
     def segmentation(self) -> Segmentation:
         """What the prediction comes to, after postprocessing."""
-        return Segmentation(self.labels, self.logits, self.volume.grid.voxel_volume_ml)
+        self._require_sizes()
+        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
+
+    def on_source(self, rule: Rule) -> SourceGrid:
+        """Return the prediction on the grid of the image's file.
+
+        Args:
+            rule: what is interpolated on the way there.
+        """
+        self._require_sizes()
+        return SourceGrid(self.logits, self.volume, self.labels, rule)
+
+    def _require_sizes(self) -> None:
+        smallest = self.labels.postprocessing.min_volume_ml
+        if self.volume.source.is_picture and any(size > 0 for size in smallest.values()):
+            raise without_size(self.volume.name, "postprocessing: min_volume_ml")
 
     def predicted(self, label: str | int) -> Mask:
         """Return where a label is predicted on the unperturbed volume, after postprocessing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Component, Everywhere, Predicted, Region, Roi
 from esegeta.targets.scene import Scene, measure_components
 from esegeta.targets.target import FrozenTarget, Reduce, Target, require_voxels
+from esegeta.volume import Volume, without_size
 
 
 @dataclass(frozen=True)
@@ -282,23 +283,24 @@ Split = TypeVar("Split", bound=VoxelTarget | UnitTarget)
 def split_components(target: Split, scene: Scene, *, min_volume_ml: float = 0.0) -> list[Split]:
     """Return one target for each connected component of the predicted label, largest first.
 
-    The facts of each hold `component`, its `volume_ml` and its `centre_mm` (RAS).
+    The facts of each hold `component`, its `volume_ml` and its `centre_mm` (RAS); for pictures
+    its `num_pixels` and its `centre_pixel`, in the order of the file's axes.
 
     Raises:
+        DataError: a least volume is asked for of a picture, whose pixels have no size.
         EmptyTargetError: the label is not predicted, or every component is too small.
         TargetError: the target names no label.
     """
     if target.label is None:
         raise TargetError(f"{target.describe()}: a label is needed to split it into components")
+    if min_volume_ml > 0 and scene.volume.source.is_picture:
+        raise without_size(scene.volume.name, "min_volume_ml")
     counts, centres = measure_components(scene.components(target.label))
-    grid = scene.volume.grid
     targets: list[Split] = []
     for rank, (count, place) in enumerate(zip(counts.tolist(), centres.tolist(), strict=True), 1):
-        volume_ml = count * grid.voxel_volume_ml
-        if volume_ml < min_volume_ml:
+        if count * scene.volume.voxel_volume_ml < min_volume_ml:
             break
-        centre = grid.to_mm(place)
-        facts = {"component": rank, "volume_ml": volume_ml, "centre_mm": list(centre)}
+        facts = {"component": rank, **_facts_of(count, place, scene.volume)}
         targets.append(replace(target, over=Component(rank), facts=facts))
     if not targets:
         raise EmptyTargetError(
@@ -307,3 +309,11 @@ def split_components(target: Split, scene: Scene, *, min_volume_ml: float = 0.0)
             hint="lower min_volume_ml, or explain another label",
         )
     return targets
+
+
+def _facts_of(count: int, place: Sequence[float], volume: Volume) -> dict[str, Any]:
+    """Return how large a component is and where its centre lies."""
+    centre_mm = volume.grid.to_mm(place)
+    if volume.source.is_picture:
+        return {"num_pixels": count, "centre_pixel": list(volume.source.grid.to_index(centre_mm))}
+    return {"volume_ml": count * volume.voxel_volume_ml, "centre_mm": list(centre_mm)}

@@ -13,6 +13,7 @@ from esegeta.model import Labels
 from esegeta.targets.region import Everywhere, Predicted, Region
 from esegeta.targets.scene import Scene
 from esegeta.targets.target import FrozenTarget, Target, require_voxels
+from esegeta.volume import without_size
 
 Reference = Literal["label", "predicted"]
 
@@ -96,10 +97,16 @@ class VolumeTarget(Target):
     over: Region = field(default_factory=Everywhere)
 
     def freeze(self, scene: Scene) -> FrozenTarget:
-        """Fix the region on the scene."""
+        """Fix the region on the scene.
+
+        Raises:
+            DataError: the image is a picture, whose pixels have no size.
+        """
+        if scene.volume.source.is_picture:
+            raise without_size(scene.volume.name, "of: volume_ml")
         scene.labels.channels(self.label)
         domain = _domain(self.over, scene, self.label)
-        voxel_ml = scene.volume.grid.voxel_volume_ml
+        voxel_ml = scene.volume.voxel_volume_ml
 
         def value(logits: Logits) -> Scalars:
             p = scene.labels.probability_of(logits, self.label) * domain

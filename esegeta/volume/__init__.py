@@ -1,5 +1,6 @@
 """Images with their geometry: read, preprocessed, and put back."""
 
+from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.atomic import (
     atomic_path,
     is_alive,
@@ -9,32 +10,39 @@ from esegeta.volume.atomic import (
     write_text,
 )
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
+from esegeta.volume.files import Reading, ReadingWarning
+from esegeta.volume.formats import (
+    foreign_suffix,
+    how_to_convert,
+    image_stem,
+    is_image,
+    is_picture,
+    members,
+    names_image,
+    not_supported,
+)
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
-from esegeta.volume.load import (
-    Case,
-    Reading,
-    check_case,
-    load_volume,
-    read_case,
+from esegeta.volume.label_maps import (
     read_label_map,
     read_source_labels,
-    read_volume,
-    require_same_grid,
-)
-from esegeta.volume.maps import (
-    map_on_source,
     write_label_map,
-    write_map,
-    write_map_on_grid,
     write_source_labels,
-    write_source_map,
 )
-from esegeta.volume.picture import is_picture
+from esegeta.volume.load import (
+    Case,
+    check_case,
+    load_volume,
+    read_beside,
+    read_case,
+    read_volume,
+)
+from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
+from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.resampling import coarse_axis
 from esegeta.volume.space import Orient, Respace, Route
-from esegeta.volume.volume import Source, Volume, volume_from_tensor
+from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
     LINEAR_WAY_BACK,
     describe_way_back,
@@ -54,8 +62,10 @@ __all__ = [
     "Intensity",
     "IntensityStep",
     "Orient",
+    "PictureAxes",
     "Preprocess",
     "Reading",
+    "ReadingWarning",
     "Respace",
     "Route",
     "Source",
@@ -66,15 +76,23 @@ __all__ = [
     "crop_of",
     "crop_or_pad_of",
     "describe_way_back",
+    "foreign_suffix",
     "grid_of_spacing",
+    "how_to_convert",
+    "image_stem",
     "intensity_of",
     "is_alive",
+    "is_image",
     "is_interpolated",
     "is_picture",
     "load_volume",
     "map_on_source",
+    "members",
+    "names_image",
+    "not_supported",
     "on_source",
     "plain_values",
+    "read_beside",
     "read_case",
     "read_label_map",
     "read_source_labels",
@@ -86,6 +104,7 @@ __all__ = [
     "step_of",
     "sweep",
     "volume_from_tensor",
+    "without_size",
     "write_json",
     "write_label_map",
     "write_map",

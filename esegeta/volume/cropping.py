@@ -130,6 +130,10 @@ def crop_or_pad_of(
     if written is None or isinstance(written, CropOrPad):
         return written
     if not isinstance(written, Mapping):
+        if not isinstance(written, (list, tuple)):
+            raise ConfigError(
+                f"crop_or_pad: {written!r} is not a list of lengths", hint="such as [96, 96, 96]"
+            )
         return CropOrPad(tuple(written))
     keys = _known("crop_or_pad", written, ("size", "value", "when"))
     if "size" not in keys:
@@ -143,6 +147,8 @@ def _require_word(key: str, word: str, known: Sequence[str]) -> None:
 
 
 def _known(key: str, written: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(written, Mapping):
+        raise ConfigError(f"{key}: {written!r} is not a block of {', '.join(known)}")
     for name in written:
         if name not in known:
             raise ConfigError(f'{key}: unknown key "{name}"', hint=suggest(name, known))

@@ -10,6 +10,9 @@ import numpy as np
 from esegeta.axes import Shape
 
 SAME_GRID_TOLERANCE_MM = 1e-3
+SAME_GRID_SHARE = 1e-2
+"""Grids of one image differ by no more than either: the second, of the spacing, where voxels are
+smaller than 0.1 mm."""
 RIGHT_ANGLE_TOLERANCE = 1e-3
 """Cosine between two axes; distances by spacings are wrong by no more than this part."""
 
@@ -67,7 +70,8 @@ class Grid:
         corner = np.append(self._three([length - 1 for length in self.shape]), 1.0)
         difference = self.affine - other.affine
         drift_mm = np.abs(difference[:3, :3]) @ corner[:3] + np.abs(difference[:3, 3])
-        return bool(np.all(drift_mm < SAME_GRID_TOLERANCE_MM))
+        tolerance = min(SAME_GRID_TOLERANCE_MM, SAME_GRID_SHARE * min(self.spacing_mm))
+        return bool(np.all(drift_mm < tolerance))
 
     def flipped(self, axis: int) -> Grid:
         """Return the grid of the same voxels, counted from the other end of an axis."""

@@ -188,6 +188,8 @@ def step_of(written: str | Mapping[str, Any] | IntensityStep | Rule) -> Intensit
         return written
     if isinstance(written, Rule):
         return IntensityStep(written)
+    if not isinstance(written, (str, Mapping)):
+        raise ConfigError(f"intensity: {written!r} is not a step", hint="such as zscore")
     keys: dict[str, Any] = {written: True} if isinstance(written, str) else dict(written)
     channels, when = keys.pop("channels", None), keys.pop("when", AFTER)
     for name in keys:
@@ -207,7 +209,7 @@ def intensity_of(written: Any) -> Intensity | Steps:
     """Return what `intensity` means as a config writes it: one rule, or a list of steps."""
     if isinstance(written, Intensity):
         return written
-    if not isinstance(written, (str, Mapping, IntensityStep, Rule)):
+    if isinstance(written, Sequence) and not isinstance(written, str):
         return tuple(step_of(item) for item in written)
     step = step_of(written)
     return _one_rule(step) or (step,)

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Shaped
 from torch import Tensor
 
-from esegeta.axes import LabelMap
 from esegeta.volume.grid import Grid
-from esegeta.volume.nifti import space_code, write_nifti
+from esegeta.volume.nifti import space_of, write_nifti
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
 
@@ -29,21 +28,8 @@ def write_map(path: Path, data: Tensor, volume: Volume) -> None:
 def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> None:
     """Write a map `*G` as float32 NIfTI on a grid of its own, in the space of a volume's source."""
     array = data.detach().cpu().numpy().astype(np.float32)
-    space = space_code(volume.source)
+    space = space_of(volume.source)
     write_nifti(path, array, Source(grid), intent="estimate", space=space)
-
-
-def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:
-    """Write a label map `*S` of the volume's grid on its source's grid, nearest neighbour."""
-    moved = on_source(labels[None], volume, resampling="nearest")[0]
-    write_source_labels(path, moved, volume.source)
-
-
-def write_source_labels(path: Path, labels: Shaped[Tensor, "*T"], source: Source) -> None:
-    """Write a label map `*T` that lies on a source's own grid."""
-    array = labels.cpu().numpy()
-    dtype = np.uint8 if array.max(initial=0) < 256 else np.int32
-    write_nifti(path, array.astype(dtype), source, intent="label")
 
 
 def write_source_map(path: Path, data: Shaped[Tensor, "*T"], source: Source) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,13 @@ from nibabel.spatialimages import HeaderDataError
 
 from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.atomic import atomic_path
+from esegeta.volume.formats import (
+    PAIR,
+    how_to_convert,
+    members,
+    partner_of,
+    require_image_file,
+)
 from esegeta.volume.grid import Grid
 from esegeta.volume.volume import Source
 
@@ -21,33 +29,39 @@ Intent = Literal["estimate", "label", "none"]
 
 TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 SCANNER = 1
 """NIfTI's code of the scanner's own space."""
 
+METRE, MM, MICRON = 1, 2, 3
+"""NIfTI's codes of units of length, which lie in the lowest three bits of `xyzt_units`."""
+UNIT_BITS = 7
+MM_PER_UNIT = {METRE: 1000.0, MM: 1.0, MICRON: 1e-3}
+
 
 def open_nifti(path: Path) -> Any:
-    """Open a NIfTI file, reading its header only.
+    """Open a NIfTI file or a NIfTI pair, reading its header only.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: there is no such file, or a pair lacks one of its two.
         DataError: the file is empty, or not NIfTI.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="check the path")
+    require_image_file(path)
+    if path.suffix.lower() in PAIR and partner_of(path) is None:
+        raise MissingFileError(
+            f"{path}: the other half of the pair, {path.stem}{PAIR[path.suffix.lower()]}, is "
+            "missing",
+            hint="a .hdr holds the header and an .img the voxels; both are needed",
+        )
     try:
-        image = nib.load(path)
+        image = _load(path)
         if min(image.shape, default=0) < 1:
             raise ValueError(f"its shape is {image.shape}")
         image.get_data_dtype()
     except (ImageFileError, *TORN) as error:
-        raise DataError(
-            f"{path}: not a NIfTI file that can be read ({error})",
-            hint="is it .nii or .nii.gz, and was it copied whole?",
-        ) from error
-    if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
-        raise DataError(
-            f"{path}: a {type(image).__name__}, not NIfTI", hint="convert it to .nii.gz"
-        )
+        raise _not_nifti(path, error) from error
+    if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
+        raise _another_format(path, image)
     if image.get_data_dtype().kind not in "iuf":
         raise DataError(
             f"{path}: its voxels are {image.get_data_dtype()}, not real numbers",
@@ -56,16 +70,65 @@ def open_nifti(path: Path) -> Any:
     return image
 
 
+def _load(path: Path) -> Any:
+    """Load a file by what it holds: gzip may be named .nii, and plain NIfTI .nii.gz."""
+    # nibabel goes by the name, in small letters.
+    if path.suffix.lower() in PAIR or is_gzip(path) == (path.suffix == ".gz"):
+        return nib.load(path)
+    content = gzip.decompress(path.read_bytes()) if is_gzip(path) else path.read_bytes()
+    kinds = (nib.Nifti1Image, nib.Nifti2Image)
+    kind = next((kind for kind in kinds if _begins(content, kind.header_class)), None)
+    if kind is None:
+        raise ImageFileError("it begins as no NIfTI file does")
+    return kind.from_bytes(content)
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell by its first two bytes whether a file is compressed with gzip."""
+    with path.open("rb") as stream:
+        return stream.read(2) == GZIP_MAGIC
+
+
+def _begins(content: bytes, header: Any) -> bool:
+    return bool(header.may_contain_header(content[: header.sizeof_hdr]))
+
+
+def _not_nifti(path: Path, error: Exception) -> DataError:
+    with path.open("rb") as stream:
+        start = stream.read(132)
+    if start[128:] == b"DICM":
+        return DataError(f"{path}: a DICOM file, not NIfTI", hint=how_to_convert(".dcm"))
+    if start[:4] == b"NRRD":
+        return DataError(f"{path}: an NRRD file, not NIfTI", hint=how_to_convert(".nrrd"))
+    return DataError(
+        f"{path}: not a NIfTI file that can be read ({error})",
+        hint="is it .nii or .nii.gz, and was it copied whole?",
+    )
+
+
+def _another_format(path: Path, image: Any) -> DataError:
+    if isinstance(image, nib.AnalyzeImage):
+        return DataError(
+            f"{path}: an Analyze 7.5 pair, which does not say which side of the patient is left",
+            hint="convert it to NIfTI (.nii.gz) with a program that knows how it was written",
+        )
+    return DataError(f"{path}: a {type(image).__name__}, not NIfTI", hint="convert it to .nii.gz")
+
+
 def read_array(image: Any, path: Path) -> np.ndarray:
-    """Read the voxels of an open NIfTI file as float32, with scale factors applied.
+    """Read the voxels of an open NIfTI file exactly, with scale factors applied.
+
+    Stored numbers keep their type; scaled ones are float64.
 
     Raises:
         DataError: the file is torn: it ends before its voxels do, or its gzip is damaged.
     """
     try:
-        if path.name.endswith(".gz"):
-            _check_gzip(path)
-        return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+        for member in members(path):
+            if is_gzip(member):
+                _check_gzip(member)
+        array = np.asarray(image.dataobj)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     except TORN as error:
         raise DataError(
             f"{path}: the file is damaged; its header promises {image.shape} voxels that cannot "
@@ -79,31 +142,53 @@ def header_bytes(image: Any) -> bytes:
     return bytes(image.header.binaryblock)
 
 
-def grid_of(image: Any, ndim: int) -> Grid:
-    """Return the grid of the first `ndim` axes of an open NIfTI file."""
-    affine = np.asarray(image.affine, dtype=np.float64)
+def grid_of(image: Any, path: Path, ndim: int) -> Grid:
+    """Return the grid of the first `ndim` axes of an open NIfTI file, in mm whatever its unit."""
+    affine = np.array(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise DataError(
-            f"{image.get_filename()}: its affine is singular or not finite",
+            f"{path}: its affine is singular or not finite",
             hint="give the image a valid sform or qform",
         )
+    affine[:3] *= MM_PER_UNIT.get(_unit_of(image.header), 1.0)
     return Grid(tuple(int(length) for length in image.shape[:ndim]), affine)
 
 
-def space_code(source: Source) -> int:
-    """Return which space a source's affine leads to, as NIfTI numbers them; 1 is the scanner's."""
+@dataclass(frozen=True)
+class Space:
+    """What a NIfTI affine leads to.
+
+    Args:
+        code: which space, as NIfTI numbers them.
+        unit: of its lengths, likewise.
+    """
+
+    code: int = SCANNER
+    unit: int = MM
+
+
+def space_of(source: Source) -> Space:
+    """Return the space of a source's affine: that of its file, or the scanner's in mm."""
     if source.header is None:
-        return SCANNER
+        return Space()
     header = _header_from(source.header)
-    return int(header["sform_code"]) or int(header["qform_code"]) or SCANNER
+    code = int(header["sform_code"]) or int(header["qform_code"]) or SCANNER
+    return Space(code, _unit_of(header))
+
+
+def _unit_of(header: Any) -> int:
+    """Return the unit of lengths as NIfTI numbers it; what is not said is mm."""
+    unit = int(header["xyzt_units"]) & UNIT_BITS
+    return unit if unit in MM_PER_UNIT else MM
 
 
 def write_nifti(
-    path: Path, array: np.ndarray, source: Source, *, intent: Intent, space: int = SCANNER
+    path: Path, array: np.ndarray, source: Source, *, intent: Intent, space: Space | None = None
 ) -> None:
     """Write one map on the grid of `source`, atomically.
 
-    The geometry is the source's own: the same qform and sform fields with their codes, in mm.
+    The geometry is the source's own: the same qform and sform fields with their codes and their
+    unit, so that the map lies on the image also in programs that pass over units.
     Without a header of the source the affine is its grid's, and leads to `space`.
     Maps (`estimate`) carry a symmetric cal_min/cal_max, so that viewers open them with a
     diverging scale about zero.
@@ -115,9 +200,7 @@ def write_nifti(
     if source.header is not None:
         _copy_geometry(image.header, _header_from(source.header))
     else:
-        image.header.set_xyzt_units("mm")
-        image.set_sform(source.grid.affine, code=space)
-        image.set_qform(source.grid.affine, code=space)
+        _set_geometry(image, source.grid, space or Space())
     image.header.set_intent(intent)
     peak = float(np.abs(array).max(initial=0.0))
     image.header["cal_max"] = peak
@@ -152,4 +235,12 @@ def _copy_geometry(header: Any, original: Any) -> None:
     for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"):
         header[name] = original[name]
     header["pixdim"][:4] = original["pixdim"][:4]
-    header.set_xyzt_units("mm")
+    header["xyzt_units"] = _unit_of(original)
+
+
+def _set_geometry(image: Any, grid: Grid, space: Space) -> None:
+    affine = grid.affine.copy()
+    affine[:3] /= MM_PER_UNIT[space.unit]
+    image.header["xyzt_units"] = space.unit
+    image.set_sform(affine, code=space.code)
+    image.set_qform(affine, code=space.code)

@@ -37,7 +37,7 @@ class Preprocess:
 
     Args:
         orientation: axis codes such as `RAS`; None keeps the axes of the file.
-        spacing_mm: voxel size to resample to; None keeps that of the file.
+        spacing_mm: voxel size to resample to; None keeps that of the file, also on one axis.
         intensity: one rule for all channels, or steps.
         order: of the interpolation between voxels, 0, 1 or 3; see `Respace`.
         separate_axis: whether a coarse axis is resampled by itself; see `Respace`.
@@ -47,7 +47,7 @@ class Preprocess:
     """
 
     orientation: str | None = None
-    spacing_mm: tuple[float, ...] | None = None
+    spacing_mm: tuple[float | None, ...] | None = None
     intensity: Intensity | Steps = UNCHANGED
     order: int = 1
     separate_axis: SeparateAxis = False

@@ -33,6 +33,8 @@ ALMOST = 1e-6
 """Part by which spacings of equal axes may differ by rounding."""
 SAME_AFFINE = 1e-3
 """By how much affines differ that MONAI takes for one; AFFINE_TOL there."""
+SAME_SPACING = 1e-2
+"""Part of a spacing by which another differs at least; to MONAI all below 1 um are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def step_like_monai(grid: Grid, spacing_mm: Sequence[float]) -> Step:
     square = square_affine(grid)
     found = np.asarray(grid.spacing_mm)
     asked = np.asarray(spacing_mm, dtype=np.float64)
-    reached = np.where(np.abs(found - asked) <= SAME_AFFINE, found, asked)
+    reached = np.where(np.abs(found - asked) <= _same(found), found, asked)
     onto = zoom_affine(square, reached, diagonal=False)
     lengths, offset = compute_shape_offset(grid.shape, square, onto)
     onto[: grid.ndim, -1] = offset[: grid.ndim]
@@ -73,9 +75,14 @@ def step_like_monai(grid: Grid, spacing_mm: Sequence[float]) -> Step:
 def _turn(affine: np.ndarray, other: np.ndarray, shape: Shape, onto: Shape) -> np.ndarray | None:
     """Return the turn between two square affines; None where MONAI takes them for one."""
     turn: np.ndarray = np.linalg.solve(affine, other)
-    close = np.allclose(affine, other, atol=SAME_AFFINE, rtol=1e-5)
+    spacings = np.linalg.norm(affine[:-1, :-1], axis=0)
+    close = np.allclose(affine, other, atol=_same(spacings), rtol=1e-5)
     still = np.allclose(turn, np.eye(len(turn)), atol=SAME_AFFINE, rtol=1e-5)
     return None if tuple(shape) == tuple(onto) and (close or still) else turn
+
+
+def _same(spacings_mm: np.ndarray) -> float:
+    return float(min(SAME_AFFINE, SAME_SPACING * spacings_mm.min()))
 
 
 def read_between(

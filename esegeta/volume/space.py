@@ -8,6 +8,7 @@ the image are boxes of the label map too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,17 +188,17 @@ class Respace(Move):
     an axis that may be treated separately, as nnU-Net: see `resize`.
 
     Args:
-        spacing_mm: of each axis.
+        spacing_mm: of each axis; None keeps that of the file.
         order: of the interpolation of grey values; labels take the nearest voxel.
         separate_axis: whether a coarse axis is resampled by itself, order 0; see `coarse_axis`.
     """
 
-    spacing_mm: tuple[float, ...]
+    spacing_mm: tuple[float | None, ...]
     order: int = 1
     separate_axis: SeparateAxis = False
 
     def __post_init__(self) -> None:
-        if min(self.spacing_mm) <= 0:
+        if any(length is not None and length <= 0 for length in self.spacing_mm):
             raise ConfigError(f"spacing_mm: {list(self.spacing_mm)} must be above zero")
         if self.order not in ORDERS:
             raise ConfigError(f"order: {self.order} is not known", hint="choose 0, 1 or 3")
@@ -215,20 +216,26 @@ class Respace(Move):
 
     def onto(self, grid: Grid) -> Grid:
         """Return the grid of this voxel size, or near it where the faces must stay."""
-        require_length("spacing_mm", self.spacing_mm, grid.ndim)
+        spacing_mm = self.asked(grid)
         require_plane(grid)
         if self.keeps_faces:
-            return grid_like_nnunet(grid, self.spacing_mm)
-        return step_like_monai(grid, self.spacing_mm).grid
+            return grid_like_nnunet(grid, spacing_mm)
+        return step_like_monai(grid, spacing_mm).grid
+
+    def asked(self, grid: Grid) -> tuple[float, ...]:
+        """Return the voxel size that is asked of a grid."""
+        require_length("spacing_mm", self.spacing_mm, grid.ndim)
+        pairs = zip(self.spacing_mm, grid.spacing_mm, strict=True)
+        return tuple(own if asked is None else asked for asked, own in pairs)
 
     def apply(self, data: Tensor, grid: Grid, *, resampling: Resampling) -> Tensor:
         """Return values between voxels."""
         order = 0 if resampling == "nearest" else self.order
         onto = self.onto(grid)
         if self.keeps_faces:
-            apart = coarse_axis(grid, self.spacing_mm, self.separate_axis)
+            apart = coarse_axis(grid, self.asked(grid), self.separate_axis)
             return resize(data, onto.shape, order=order, apart=apart)
-        step = step_like_monai(grid, self.spacing_mm)
+        step = step_like_monai(grid, self.asked(grid))
         return interpolate(data, step, resampling="bilinear" if order == 1 else "nearest")
 
 
@@ -276,7 +283,7 @@ def check_orientation(codes: str) -> None:
         )
 
 
-def require_length(key: str, values: tuple[float, ...], ndim: int) -> None:
+def require_length(key: str, values: Sized, ndim: int) -> None:
     """Refuse a list that is not one value an axis."""
     if len(values) != ndim:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Image
+from esegeta.axes import Image, shape_text
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.picture import PictureAxes
 from esegeta.volume.space import Flip, Route
 
 
@@ -25,11 +27,48 @@ class Source:
         grid: the grid of the file on disk, before any preprocessing.
         header: the NIfTI header as it stands in the file, or None for pictures and tensors.
         paths: the files read, one a channel; empty for tensors.
+        picture_axes: of pictures, which axis of the array comes first; None for other images.
+        nan_to_zero: whether NaN and Inf were taken for 0, which holds for its label maps too.
     """
 
     grid: Grid
     header: bytes | None = None
     paths: tuple[Path, ...] = ()
+    picture_axes: PictureAxes | None = None
+    nan_to_zero: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture, which has pixels of unknown size, and no sides of a patient."""
+        return self.picture_axes is not None
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether its channels are the red, green and blue of one picture."""
+        return self.is_picture and len(self.paths) == 1
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel of the file; NaN for pictures, whose pixels have none."""
+        return math.nan if self.is_picture else self.grid.voxel_volume_ml
+
+    def describe(self, grid: Grid) -> str:
+        """Return a grid of this image in one line: in mm, or in pixels where they have no size."""
+        if not self.is_picture:
+            return grid.describe()
+        size = "" if np.allclose(grid.spacing_mm, 1) else f" of {_lengths(grid)} of the picture's"
+        return f"{shape_text(grid.shape)} pixels{size}"
+
+    def describe_place(self, index: Sequence[int]) -> str:
+        """Return where a voxel of the file lies: its index, and mm where they are known."""
+        if self.is_picture:
+            return f"pixel {tuple(index)}"
+        place = ", ".join(f"{value:.1f}" for value in self.grid.to_mm(index))
+        return f"voxel {tuple(index)} = ({place}) mm"
+
+
+def _lengths(grid: Grid) -> str:
+    return "x".join(f"{value:.4g}" for value in grid.spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +117,16 @@ class Volume:
         return self.grid.ndim
 
     @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel of the network's grid; NaN for pictures, whose pixels have none."""
+        return math.nan if self.source.is_picture else self.grid.voxel_volume_ml
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the channels are the red, green and blue of one picture."""
+        return self.source.is_colour and self.num_channels == 3
+
+    @property
     def affine(self) -> np.ndarray:
         """Voxel indices to RAS millimetres, float64, 4 x 4."""
         return self.grid.affine
@@ -107,6 +156,14 @@ class Volume:
             grid=flip.onto(self.grid),
             route=self.route.then(flip),
         )
+
+
+def without_size(name: str, key: str) -> DataError:
+    """Return the refusal of a key in ml for a picture."""
+    return DataError(
+        f"{name}: {key} is in ml, but a picture has pixels, whose size is not known",
+        hint="give the image as NIfTI with its spacing, or do without",
+    )
 
 
 def volume_from_tensor(

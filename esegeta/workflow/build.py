@@ -47,6 +47,7 @@ from esegeta.predict import (
 )
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
+from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
     check_expected,
@@ -57,7 +58,7 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.plans import AtlasPlan, TargetPlan, plan_atlases, plan_targets
+from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import (
     blamed_on_steps,
     build_preprocess,
@@ -392,7 +393,7 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
             f"{config.document.place(('data', 'channels'))}: data.channels names "
             f"{len(channels)}, the network takes {num_channels}"
         )
-    return Reading(num_channels, ndim, keys.data.nan == "zero", channels)
+    return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
 
 
 def _window_plan(keys: Config) -> WindowPlan:

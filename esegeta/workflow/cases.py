@@ -10,7 +10,7 @@ from esegeta.explain import Atlas, OverlappingAtlas
 from esegeta.model import Labels, file_sha256, foreign_integers, foreign_note
 from esegeta.report import remove_other_components
 from esegeta.targets import Scene, Target
-from esegeta.volume import Case, Volume
+from esegeta.volume import Case, Volume, members
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.task import Content, Desk, Task
@@ -25,7 +25,8 @@ def hash_inputs(case: Case) -> dict[str, str]:
     Raises:
         DataError: one of them cannot be read.
     """
-    paths = [*case.images, *([case.label] if case.label is not None else [])]
+    named = [*case.images, *([case.label] if case.label is not None else [])]
+    paths = [file for path in named for file in members(path)]
     try:
         return {str(path): file_sha256(path) for path in paths}
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,10 +39,13 @@ from esegeta.volume import (
     Case,
     Grid,
     Reading,
+    ReadingWarning,
     Source,
     check_case,
+    is_picture,
     read_source_labels,
     require_same_grid,
+    without_size,
 )
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 
@@ -84,7 +88,11 @@ def check_expected(
             continue
         with blamed_on(config, "data", "cases", index, "expected"):
             check_case(replace(case, label=case.expected), reading)
-            found = read_source_labels(case.expected, case.name, Source(grids[case.name]))
+            axes = reading.picture_axes if is_picture(case.images[0]) else None
+            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero)
+            with warnings.catch_warnings(action="ignore", category=ReadingWarning):
+                # What is done to its values is noted when it is compared.
+                found = read_source_labels(case.expected, case.name, source)
             require_own_integers(labels, found, f"{case.name}: {case.expected}")
 
 
@@ -239,6 +247,7 @@ def check_targets(
                             f"{case.name} is {grids[case.name].ndim}D"
                         )
                 _check_inside(plan.keys, case, grids[case.name], f"targets[{index}]")
+                _check_size(plan.keys, case)
                 path = plan.roi_file(case)
                 if path is not None:
                     check_case(replace(case, label=path), reading)
@@ -261,6 +270,14 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
             hint=f"its axes have {' x '.join(str(length) for length in grid.shape)} voxels, "
             "counted from 0 as in the file",
         )
+
+
+def _check_size(keys: TargetKeys, case: Case) -> None:
+    """Refuse what is in ml for a picture, whose pixels have no size."""
+    asked = {"of: volume_ml": keys.of == "volume_ml", "min_volume_ml": keys.min_volume_ml > 0}
+    for key, is_asked in asked.items():
+        if is_asked and is_picture(case.images[0]):
+            raise without_size(case.name, key)
 
 
 def check_writable(root: Path) -> None:

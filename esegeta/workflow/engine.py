@@ -149,8 +149,9 @@ class _Engine:
         self._desk.listener.expect(self._command.num_tasks)
         queue = _Queue(iter(self._command.tasks(self._desk)))
         try:
-            while batch := queue.next_batch():
-                self._run_batch(batch, queue)
+            with self._desk.noting_readings():
+                while batch := queue.next_batch():
+                    self._run_batch(batch, queue)
         except _FirstFailureError:
             self._desk.note("stopped at the first failure")
         except Stopped:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
-from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.build import Basis, Experiment
-from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
+from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, image_sha256, nested
 from esegeta.workflow.prepared import patterns_fingerprint
 
 
@@ -85,6 +84,7 @@ def prediction_parts(basis: Basis, inputs: Mapping[str, str]) -> dict[str, Any]:
         "decisions": keys.decision_parts(),
         "preprocess": keys.data.preprocess.model_dump(mode="json"),
         "nan": keys.data.nan,
+        "picture_axes": keys.data.picture_axes,
         "channels": keys.data.channels,
         "inference": keys.inference.model_dump(mode="json"),
         "inputs": list(inputs.values()),
@@ -122,5 +122,5 @@ def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _sha256_of(path: Path) -> str | None:
-    return file_sha256(path) if path.is_file() else None
+def _sha256_of(path: Path) -> str | list[str] | None:
+    return image_sha256(path) if path.is_file() else None

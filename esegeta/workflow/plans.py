@@ -1,22 +1,20 @@
-"""What the config names, for each case: targets, atlases, and files of methods and scores."""
+"""What the config names, for each case: targets, and files of methods and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from esegeta.axes import LabelMap, Mask
-from esegeta.config import RunConfig, TargetKeys, blamed_on
+from esegeta.config import RunConfig, TargetKeys
 from esegeta.config.keys import fault_of_part
-from esegeta.config.schema import OWN_LABELS
 from esegeta.errors import ConfigError, TargetError, suggest
-from esegeta.explain import OUTSIDE, Atlas, Baseline, Explainer, Features, OverlappingAtlas
-from esegeta.model import Labels, file_sha256, present_integers
+from esegeta.explain import Baseline, Explainer, Features
+from esegeta.model import Labels, file_sha256
 from esegeta.score import Score
 from esegeta.targets import (
     REGIONS,
@@ -36,10 +34,8 @@ from esegeta.targets import (
     require_one_layer,
     split_components,
 )
-from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
+from esegeta.volume import Case, Preprocess, members, read_label_map
 
-IGNORED = "ignored"
-"""The region of the voxels that a ground truth says nothing of."""
 NEEDS_TRUTH = ("label", "false_positive", "false_negative")
 
 
@@ -81,7 +77,7 @@ class TargetPlan:
         roi = self.roi_file(case)
         return {
             "keys": self.keys.model_dump(mode="json"),
-            "roi_sha256": file_sha256(roi) if roi is not None and roi.is_file() else None,
+            "roi_sha256": image_sha256(roi) if roi is not None and roi.is_file() else None,
             "parts": {name: plan.fingerprint(case) for name, plan in self.parts.items()},
         }
 
@@ -197,119 +193,6 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
         )
 
 
-@dataclass(frozen=True, eq=False)
-class AtlasPlan:
-    """One entry of the config's atlases.
-
-    Args:
-        name: as it stands in the table.
-        source: `prediction`, `label`, or a path in which `{case}` stands for the case.
-        names: of its integers.
-        config: for paths.
-    """
-
-    name: str
-    source: str
-    names: Mapping[int, str]
-    config: RunConfig
-
-    def file(self, case: Case) -> Path | None:
-        """Return the file of a case, or None where the atlas is the prediction."""
-        if self.source == "label":
-            return case.label
-        if self.source == "prediction":
-            return None
-        return self.config.find_file(self.source.replace("{case}", case.name))
-
-    def fingerprint(self, case: Case) -> object:
-        """Return all that decides the rows of a case, as plain values."""
-        path = self.file(case)
-        return {
-            "name": self.name,
-            "source": self.source if self.source in OWN_LABELS else "file",
-            "names": {str(integer): name for integer, name in self.names.items()},
-            "sha256": file_sha256(path) if path is not None and path.is_file() else None,
-        }
-
-    def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas | OverlappingAtlas:
-        """Return the regions on the scene's grid."""
-        if self.source == "prediction":
-            if not scene.labels.are_integers:
-                return OverlappingAtlas(self.name, _predicted_regions(scene))
-            integers = scene.segmentation.label_map
-        elif self.source == "label":
-            integers = scene.require_truth(f"aggregate: {self.name}")
-            if not scene.labels.are_integers:
-                return OverlappingAtlas(self.name, _true_regions(scene.labels, integers))
-        else:
-            path = self.file(case)
-            assert path is not None
-            integers = read_label_map(path, scene.volume, preprocess)
-        return Atlas(self.name, integers.to(scene.volume.data.device), self.names)
-
-
-def _predicted_regions(scene: Scene) -> dict[str, Mask]:
-    """Return the mask of each label, and of what is in none."""
-    labels = scene.labels
-    return _with_outside({name: scene.predicted(name) for name in labels.foreground})
-
-
-def _true_regions(labels: Labels, truth: LabelMap) -> dict[str, Mask]:
-    """Return where a ground truth holds each label, what is no label's, and what is in none."""
-    masks = {name: labels.truth(truth, name) for name in labels.foreground}
-    for integer in present_integers(truth):
-        if integer not in labels.known_integers:
-            masks[str(integer)] = truth == integer
-    if labels.ignore_label is not None:
-        masks[IGNORED] = ~labels.valid(truth)
-    return _with_outside(masks)
-
-
-def _with_outside(masks: dict[str, Mask]) -> dict[str, Mask]:
-    found = torch.zeros_like(next(iter(masks.values())))
-    for mask in masks.values():
-        found |= mask
-    return {OUTSIDE: ~found, **masks}
-
-
-def plan_atlases(
-    config: RunConfig,
-    labels: Labels,
-    cases: list[Case],
-    reading: Reading,
-) -> tuple[AtlasPlan, ...] | None:
-    """Check the config's atlases against the image of every case and return their plans.
-
-    None where the config says nothing of `aggregate`; an empty tuple aggregates by channel alone.
-
-    Raises:
-        ConfigError: a case lacks the ground truth that is an atlas.
-        DataError: a file is missing, or lies on another grid than the image.
-    """
-    keys = config.keys.aggregate
-    if keys is None:
-        return None
-    plans = []
-    for name, source in keys.atlases.items():
-        own = {integer: text for integer, text in labels.names.items() if integer != 0}
-        if source == "label" and labels.ignore_label is not None:
-            own[labels.ignore_label] = IGNORED
-        names = own if source in OWN_LABELS else keys.names.get(name, {})
-        plan = AtlasPlan(name, source, names, config)
-        with blamed_on(config, "aggregate", "atlases", name):
-            for case in cases:
-                path = plan.file(case)
-                if path is None and source == "label":
-                    raise ConfigError(
-                        f"aggregate.atlases.{name}: case {case.name} has no ground truth",
-                        hint="give every case a `label:` file, or leave this atlas out",
-                    )
-                if path is not None:
-                    check_case(replace(case, label=path), reading)
-        plans.append(plan)
-    return tuple(plans)
-
-
 def nested(work: Explainer | Score) -> Iterator[Any]:
     """Yield a method or score and those that it is built on."""
     yield work
@@ -333,3 +216,9 @@ def atlas_file(work: Explainer | Score, case: Case, config: RunConfig) -> Path |
     if not isinstance(features, Features) or features.file is None:
         return None
     return config.find_file(features.file.replace("{case}", case.name))
+
+
+def image_sha256(path: Path) -> str | list[str]:
+    """Return the SHA-256 of an image's file, or of both where it is a .hdr/.img pair."""
+    found = [file_sha256(file) for file in members(path)]
+    return found[0] if len(found) == 1 else found

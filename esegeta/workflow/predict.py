@@ -127,7 +127,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
     windows = predictor.windows(case.volume.batch)
     desk.begin(f"{case.files.name}: prediction", [task], windows=len(windows))
     rule = experiment.config.keys.prediction.resample
-    source = SourceGrid(case.scene.logits, case.volume, predictor.labels, rule)
+    source = case.scene.on_source(rule)
     compared, doubts = _compared(case, source, task.data["expected"])
     desk.note(*case.scene.warnings)
     content = {

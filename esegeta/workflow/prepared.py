@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from esegeta.explain import Explainer, PatternNet, Patterns, baselines_of, fit_patterns
 from esegeta.model import file_sha256
 from esegeta.score import Score
-from esegeta.volume import Case, Volume, read_case, read_label_map
+from esegeta.volume import Case, Volume, members, read_beside, read_label_map
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.plans import atlas_file, baseline_files
@@ -35,9 +35,7 @@ def with_files(work: Work, case: Case, experiment: Experiment, volume: Volume) -
         files = baseline_files(baseline, case, config)
         if not files:
             continue
-        image, _ = read_case(
-            Case(case.name, files), experiment.preprocess, experiment.reading, like=volume
-        )
+        image = read_beside(files, volume, experiment.preprocess, experiment.reading)
         filled = baseline.with_values(image.data)
         if place is None:
             changes[name] = filled
@@ -103,13 +101,16 @@ def patterns_key(experiment: Experiment) -> str:
     """Return the SHA-256 of network, windows, preprocessing and the images of all cases."""
     if experiment not in _KEYS:
         keys = experiment.config.keys
-        images = [path for case in experiment.cases for path in case.images]
+        images = [
+            file for case in experiment.cases for path in case.images for file in members(path)
+        ]
         parts = {
             "weights": experiment.weights_sha256,
             "code": experiment.code_sha256,
             "model": keys.model.model_dump(mode="json"),
             "preprocess": keys.data.preprocess.model_dump(mode="json"),
             "nan": keys.data.nan,
+            "picture_axes": keys.data.picture_axes,
             "channels": keys.data.channels,
             "inference": keys.inference.model_dump(mode="json"),
             "images": [file_sha256(path) if path.is_file() else None for path in images],

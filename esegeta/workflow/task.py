@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from esegeta.errors import DegenerateMapError, EsegetaError, ModelError, is_out_of_memory
+from esegeta.volume import ReadingWarning
 
 Status = Literal["done", "skipped", "failed"]
 Content = Mapping[str, Any]
@@ -257,3 +260,21 @@ class Desk:
             if text not in self.notes:
                 self.notes.append(text)
                 self.listener.note(text)
+
+    @contextmanager
+    def noting_readings(self) -> Iterator[None]:
+        """Take what is said of files as they are read, whoever reads them, for notes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ReadingWarning)
+            show = warnings.showwarning
+
+            def note(
+                message: Warning | str, category: type[Warning], *place: Any, **more: Any
+            ) -> None:
+                if issubclass(category, ReadingWarning):
+                    self.note(str(message))
+                else:
+                    show(message, category, *place, **more)
+
+            warnings.showwarning = note
+            yield

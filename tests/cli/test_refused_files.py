@@ -72,7 +72,7 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "text for a picture": (
         lambda lab: second(lab, image=write(lab, "t.png")),
-        ("/t.png: not a PNG or JPEG picture",),
+        ("/t.png: not a PNG, JPEG or TIFF picture",),
     ),
     "label map of another shape": (
         lambda lab: second(lab, label=save(lab, "t.nii.gz", (12, 11, 8))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,16 @@ def test_distances_are_found_once_for_all_maps_of_a_target(monkeypatch: pytest.M
     assert len(calls) == 2  # outward and inward
     judged(HaloProfile(), written_map(map_[None], ~inside, affine=grid.affine), cache)
     assert len(calls) == 4  # another target
+
+
+def test_a_picture_is_measured_in_pixels() -> None:
+    inside = spots((8, 1), {(3, 0): 1, (4, 0): 1}) > 0
+    map_ = torch.tensor([1.0, 2.0, 3.0, 10.0, 6.0, 4.0, 0.0, -14.0])[:, None]
+    written = written_map(map_[None], inside, affine=np.eye(4))
+    source = replace(written.volume.source, picture_axes="yx")
+    picture = replace(written, volume=replace(written.volume, source=source))
+    density, cumulative = judged(HaloProfile(bin_mm=2.0), picture).curves
+    assert density.y == pytest.approx((0.4 / 2, 9 / 40 / 4, 15 / 40 / 2))
+    assert density.y_label == "share of the map per pixel"
+    assert "[pixels]" in density.x_label
+    assert cumulative.y == pytest.approx((0.4, 25 / 40, 1.0))

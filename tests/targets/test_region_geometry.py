@@ -15,6 +15,7 @@ from esegeta.targets import (
     Region,
     Scene,
     VoxelTarget,
+    near_surface,
     split_components,
 )
 from esegeta.volume import Preprocess, Volume, volume_from_tensor
@@ -176,3 +177,14 @@ def test_boxes_and_points_of_another_number_of_axes() -> None:
         mask_of(BoxRegion((0, 0, 0), (1, 1, 1)), at)
     with pytest.raises(TargetError, match="the image has 2 axes, the point 3"):
         mask_of(PointRegion((0, 0, 0)), at)
+
+
+def test_distances_between_voxels_of_a_micrometre() -> None:
+    """Within 10 um of a point of 1 um voxels: those 10.05 um away (1, 10) are not."""
+    inside = torch.zeros((25, 25), dtype=torch.bool)
+    inside[12, 12] = True
+    found = near_surface(inside, (1e-3, 1e-3), 10e-3)
+    rows, columns = np.indices((25, 25)) - 12
+    expected = rows**2 + columns**2 <= 100
+    np.testing.assert_array_equal(found.numpy(), expected)
+    assert not found[13, 22]

@@ -1,10 +1,13 @@
 """Soft Dice and soft volume: closed forms, slow rewrites and gradients."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from esegeta.errors import EmptyTargetError, TargetError
+from esegeta.errors import DataError, EmptyTargetError, TargetError
 from esegeta.targets import (
     BoxRegion,
     DiceTarget,
@@ -13,7 +16,10 @@ from esegeta.targets import (
     Predicted,
     Region,
     VolumeTarget,
+    VoxelTarget,
+    split_components,
 )
+from esegeta.volume import load_volume
 from tests.builders import affine_of, scene
 from tests.targets.cases import logits_of, noise_logits, noise_scene, probabilities
 
@@ -127,3 +133,18 @@ def test_the_ground_truth_is_that_of_the_label_not_of_its_channel() -> None:
     frozen = DiceTarget("b").freeze(other)
     p = probabilities(at.logits, "softmax")[0, 2]
     assert float(frozen.value(at.logits)) == pytest.approx(2 * p[0, 0] / (p.sum() + 1), rel=1e-5)
+
+
+def test_a_picture_has_no_volume_in_ml(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((11, 13), np.uint8)).save(tmp_path / "a.png")
+    picture = load_volume(tmp_path / "a.png")
+    at = scene(torch.randn(1, 3, 11, 13), of=picture)
+    with pytest.raises(DataError, match=r"of: volume_ml is in ml, but a picture has pixels"):
+        VolumeTarget("two").freeze(at)
+    target = VoxelTarget("two")
+    with pytest.raises(DataError, match=r"min_volume_ml is in ml"):
+        split_components(target, at, min_volume_ml=0.1)
+    parts = split_components(target, at)
+    sizes = [part.facts["num_pixels"] for part in parts]
+    assert sum(sizes) == int(at.labels.predicted(at.logits, "two").sum())
+    assert sizes == sorted(sizes, reverse=True)

@@ -1,16 +1,29 @@
-"""PNG and JPEG as 2D images: x first, grey or colour, with maps that viewers can open."""
+"""PNG, JPEG and TIFF as 2D images: rows first, grey or colour, with maps that viewers can open."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
-from esegeta.errors import DataError
-from esegeta.volume import Case, Preprocess, Reading, load_volume, read_case, write_map
-from tests.volume.files import array_of, header_of, read
+from esegeta.errors import DataError, GridError
+from esegeta.volume import (
+    Case,
+    Preprocess,
+    Reading,
+    load_volume,
+    read_case,
+    reorient_like,
+    write_label_map,
+    write_map,
+)
+from esegeta.volume.grid import Grid
+from tests.volume.files import array_of, header_of, read, save_nifti
 
 WIDTH, HEIGHT = 13, 11
+AXES = ["yx", "xy"]
+COLUMNS_FIRST = {"yx": (1, 0), "xy": (0, 1)}
 
 
 def save_picture(path: Path, rows: np.ndarray) -> Path:
@@ -24,21 +37,43 @@ def levels(*trailing: int, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, high, (HEIGHT, WIDTH, *trailing)).astype(dtype)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_grey_png(dtype: type, tmp_path: Path) -> None:
+def test_a_grey_picture_is_rows_by_columns(dtype: type, suffix: str, tmp_path: Path) -> None:
     rows = levels(dtype=dtype)
-    volume = read(save_picture(tmp_path / "a.png", rows), ndim=2)
-    assert volume.grid.shape == (WIDTH, HEIGHT)
+    volume = read(save_picture(tmp_path / f"a{suffix}", rows), ndim=2)
+    assert volume.grid.shape == (HEIGHT, WIDTH)
     for x in range(WIDTH):
         for y in range(HEIGHT):
-            assert volume.data[0, x, y] == rows[y, x]
+            assert volume.data[0, y, x] == rows[y, x]
 
 
+def test_a_picture_is_what_pillow_gives_torchvision(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "a.png", levels(3))
+    with Image.open(path) as image:
+        seen = np.asarray(image).transpose(2, 0, 1)  # as torchvision's pil_to_tensor does
+    np.testing.assert_array_equal(load_volume(path).data.numpy(), seen)
+
+
+def test_columns_first_is_what_monai_gives(tmp_path: Path) -> None:
+    from monai.transforms import LoadImage
+
+    path = save_picture(tmp_path / "a.png", levels())
+    seen = LoadImage(image_only=True, ensure_channel_first=True, reader="PILReader")(str(path))
+    volume = load_volume(path, picture_axes="xy")
+    assert volume.grid.shape == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(volume.data.numpy(), seen.numpy())
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colour_png_has_three_channels(dtype: type, tmp_path: Path) -> None:
+def test_colours_are_three_channels(dtype: type, suffix: str, tmp_path: Path) -> None:
     rows = levels(3, dtype=dtype)
-    volume = read(save_picture(tmp_path / "a.PNG", rows), num_channels=3, ndim=2)
-    np.testing.assert_array_equal(volume.data.numpy(), rows.transpose(2, 1, 0))
+    volume = read(save_picture(tmp_path / f"a{suffix}", rows), num_channels=3, ndim=2)
+    np.testing.assert_array_equal(volume.data.numpy(), rows.transpose(2, 0, 1))
+    assert volume.is_colour
+    other = load_volume(tmp_path / f"a{suffix}", picture_axes="xy")
+    np.testing.assert_array_equal(other.data.numpy(), rows.transpose(2, 1, 0))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
@@ -50,9 +85,12 @@ def test_jpeg(suffix: str, channels: int, tmp_path: Path) -> None:
     rows = rows[..., 0] if channels == 1 else rows
     path = save_picture(tmp_path / f"a{suffix}", np.ascontiguousarray(rows))
     volume = read(path, num_channels=channels, ndim=2)
-    expected = np.moveaxis(rows.reshape(HEIGHT, WIDTH, channels), -1, 0).swapaxes(1, 2)
+    expected = np.moveaxis(rows.reshape(HEIGHT, WIDTH, channels), -1, 0)
     assert volume.data.shape == expected.shape
     assert np.abs(volume.data.numpy() - expected).max() < 12
+    with Image.open(path) as image:
+        decoded = np.asarray(image).reshape(HEIGHT, WIDTH, channels)
+    np.testing.assert_array_equal(volume.data.numpy(), np.moveaxis(decoded, -1, 0))
 
 
 def test_one_picture_a_channel(tmp_path: Path) -> None:
@@ -60,45 +98,107 @@ def test_one_picture_a_channel(tmp_path: Path) -> None:
     second = save_picture(tmp_path / "b.png", 255 - levels())
     volume = read([first, second], num_channels=2, ndim=2)
     np.testing.assert_array_equal(volume.data.sum(dim=0).numpy(), 255)
+    assert not volume.is_colour
+    third = read([first, second, first], num_channels=3, ndim=2)
+    assert not third.is_colour
 
 
 def test_load_volume_knows_colours(tmp_path: Path) -> None:
     assert load_volume(save_picture(tmp_path / "a.png", levels(3))).num_channels == 3
 
 
-def test_a_map_of_a_picture_lies_on_its_pixels(tmp_path: Path) -> None:
-    volume = read(save_picture(tmp_path / "a.png", levels()), ndim=2)
+@pytest.mark.parametrize("axes", AXES)
+def test_a_map_of_a_picture_lies_on_its_pixels(axes: str, tmp_path: Path) -> None:
+    volume = load_volume(save_picture(tmp_path / "a.png", levels()), picture_axes=axes)
     write_map(tmp_path / "map.nii.gz", volume.data[0], volume)
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), volume.data[0].numpy())
     header = header_of(tmp_path / "map.nii.gz")
-    sform, code = header.get_sform(coded=True)
     # x to the left and y to the back: upright in viewers, the pixel (0, 0) in the top left.
-    np.testing.assert_array_equal(sform, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    assert code > 0
+    x, y = COLUMNS_FIRST[axes]
+    expected = np.diag([0.0, 0.0, 1.0, 1.0])
+    expected[0, x] = expected[1, y] = -1
+    for form, code in (header.get_sform(coded=True), header.get_qform(coded=True)):
+        np.testing.assert_array_equal(form, expected)
+        assert code > 0
 
 
-def test_a_map_comes_back_from_a_resampled_picture(tmp_path: Path) -> None:
-    path = save_picture(tmp_path / "a.png", np.full((HEIGHT, WIDTH), 90, np.uint8))
-    volume = read(path, ndim=2, preprocess=Preprocess("RA", (0.7, 2.0)))
-    assert volume.grid.shape != (WIDTH, HEIGHT)
+@pytest.mark.parametrize("axes", AXES)
+def test_itk_finds_each_value_of_a_map_at_its_pixel(axes: str, tmp_path: Path) -> None:
+    rows = levels()
+    volume = load_volume(save_picture(tmp_path / "a.png", rows), picture_axes=axes)
     write_map(tmp_path / "map.nii.gz", volume.data[0], volume)
-    np.testing.assert_allclose(array_of(tmp_path / "map.nii.gz"), np.full((WIDTH, HEIGHT), 90.0))
+    # As a volume of one slice: ITK takes directions of 2D files apart from their third axis.
+    picture = sitk.ReadImage(str(tmp_path / "a.png"))
+    map_ = sitk.ReadImage(str(tmp_path / "map.nii.gz"))
+    for x, y in [(0, 0), (WIDTH - 1, 0), (0, HEIGHT - 1), (5, 7)]:
+        place = picture.TransformIndexToPhysicalPoint((x, y))
+        assert map_.GetPixel(map_.TransformPhysicalPointToIndex(place)) == rows[y, x]
 
 
-def test_a_picture_as_label_map(tmp_path: Path) -> None:
+@pytest.mark.parametrize("axes", AXES)
+def test_turned_to_ras_both_readings_are_the_same_image(axes: str, tmp_path: Path) -> None:
+    rows = levels()
+    volume = load_volume(
+        save_picture(tmp_path / "a.png", rows), picture_axes=axes, orientation="RAS"
+    )
+    np.testing.assert_array_equal(volume.data[0].numpy(), rows.T[::-1, ::-1])
+    like = Grid(volume.source.grid.shape, np.eye(4))
+    unturned = load_volume(tmp_path / "a.png", picture_axes=axes)
+    seen, _ = reorient_like(unturned.data, unturned.grid, like)
+    np.testing.assert_array_equal(seen[0].numpy(), rows.T[::-1, ::-1])
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_a_map_comes_back_from_a_resampled_picture(axes: str, tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "a.png", np.full((HEIGHT, WIDTH), 90, np.uint8))
+    volume = load_volume(path, picture_axes=axes, orientation="RA", spacing_mm=(0.7, 2.0))
+    shape = (HEIGHT, WIDTH) if axes == "yx" else (WIDTH, HEIGHT)
+    assert volume.grid.shape != shape
+    write_map(tmp_path / "map.nii.gz", volume.data[0], volume)
+    np.testing.assert_allclose(array_of(tmp_path / "map.nii.gz"), np.full(shape, 90.0))
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_a_picture_as_label_map(axes: str, tmp_path: Path) -> None:
     image = save_picture(tmp_path / "a.png", levels())
     truth = (levels() > 128).astype(np.uint8)
     label = save_picture(tmp_path / "b.png", truth)
-    _, read_back = read_case(Case("a", (image,), label), Preprocess(), Reading(1, 2))
+    reading = Reading(1, 2, picture_axes=axes)
+    _, read_back = read_case(Case("a", (image,), label), Preprocess(), reading)
     assert read_back is not None
-    np.testing.assert_array_equal(read_back.numpy(), truth.T)
+    np.testing.assert_array_equal(read_back.numpy(), truth if axes == "yx" else truth.T)
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("written_in", AXES)
+def test_a_written_label_map_fits_the_picture_in_either_reading(
+    axes: str, written_in: str, tmp_path: Path
+) -> None:
+    image = save_picture(tmp_path / "a.png", levels())
+    before = load_volume(image, picture_axes=written_in)
+    write_label_map(tmp_path / "labels.nii.gz", before.data[0].long(), before)
+    reading = Reading(1, 2, picture_axes=axes)
+    case = Case("a", (image,), tmp_path / "labels.nii.gz")
+    volume, labels = read_case(case, Preprocess(), reading)
+    assert labels is not None
+    np.testing.assert_array_equal(labels.numpy(), volume.data[0].numpy())
+
+
+def test_pixels_have_no_size(tmp_path: Path) -> None:
+    volume = load_volume(save_picture(tmp_path / "a.png", levels()))
+    assert np.isnan(volume.voxel_volume_ml)
+    assert volume.source.describe(volume.grid) == "11x13 pixels"
+    wide = load_volume(tmp_path / "a.png", spacing_mm=(2.0, 0.5))
+    assert wide.source.describe(wide.grid).endswith("pixels of 2x0.5 of the picture's")
+    nifti = load_volume(save_nifti(tmp_path / "a.nii", levels().astype(np.float32)))
+    assert nifti.voxel_volume_ml == nifti.grid.voxel_volume_ml
 
 
 def test_pictures_that_are_missing_foreign_or_torn(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read(tmp_path / "none.png", ndim=2)
     (tmp_path / "a.png").write_bytes(b"this is text")
-    with pytest.raises(DataError, match="not a PNG or JPEG"):
+    with pytest.raises(DataError, match="not a PNG, JPEG or TIFF"):
         read(tmp_path / "a.png", ndim=2)
 
 
@@ -108,3 +208,10 @@ def test_a_picture_for_a_network_of_other_channels_or_axes(tmp_path: Path) -> No
         read(path, num_channels=1, ndim=2)
     with pytest.raises(DataError, match="a 2D image for a 3D network"):
         read(path, num_channels=3, ndim=3)
+
+
+def test_pictures_of_other_sizes_are_not_one_image(tmp_path: Path) -> None:
+    first = save_picture(tmp_path / "a.png", levels())
+    second = save_picture(tmp_path / "b.png", levels()[:, :12])
+    with pytest.raises(GridError, match=r"a.png has 11x13 voxels.*b.png has 11x12"):
+        read([first, second], num_channels=2, ndim=2)

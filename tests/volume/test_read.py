@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from esegeta.volume import Case, Preprocess, Reading, load_volume, read_case
-from esegeta.volume.load import read_header
+from esegeta.volume.files import read_header
 from tests.builders import SHAPES, affine_of
 from tests.volume.files import noise, read, save_nifti
 

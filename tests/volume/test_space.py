@@ -260,6 +260,15 @@ def test_written_as_in_a_config() -> None:
     assert crop_or_pad_of({"size": [4, 5], "value": -1}) == CropOrPad((4, 5), -1)
 
 
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_an_axis_may_keep_the_spacing_of_the_file(order: int) -> None:
+    before = volume(noise((1, *SHAPE)), "anisotropic")
+    kept = Preprocess(None, (1.4, None, 2.2), order=order)(before)
+    said = Preprocess(None, (1.4, 1.9, 2.2), order=order)(before)
+    assert torch.equal(kept.data, said.data)
+    assert kept.grid.spacing_mm[1] == pytest.approx(1.9, abs=1e-12)
+
+
 def test_moves_say_what_they_cut_off() -> None:
     grid = volume(head()).grid
     assert Cut((-1, -2, 0), (14, 13, 8)).kept(grid) is None  # it adds and takes nothing

@@ -119,14 +119,28 @@ def test_fields_of_a_map(ndim: int, units: str, tmp_path: Path) -> None:
     header = header_of(tmp_path / "map.nii.gz")
     assert header.get_data_dtype() == np.float32
     assert header.get_intent()[0] == "estimate"
-    assert header.get_xyzt_units()[0] == "mm"
+    assert header.get_xyzt_units()[0] == ("micron" if units == "micron" else "mm")
     assert header["cal_max"] == pytest.approx(float(data.abs().max()))
     assert header["cal_min"] == -header["cal_max"]
     assert header.get_slope_inter() in {(None, None), (1.0, 0.0)}
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), data.numpy())
 
 
-@pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (256, np.int32), (0, np.uint8)])
+@pytest.mark.parametrize(
+    ("largest", "dtype"),
+    [
+        (0, np.uint8),
+        (255, np.uint8),
+        (256, np.int32),
+        (2**31 - 1, np.int32),
+        (2**31, np.uint32),
+        (312782550, np.int32),
+        (4294967295, np.uint32),
+        (2**32, np.int64),
+        (2**53 + 1, np.int64),
+        (2**63 - 1, np.int64),
+    ],
+)
 def test_fields_of_a_label_map(largest: int, dtype: type, tmp_path: Path) -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 5, 6))
     labels = torch.zeros(4, 5, 6, dtype=torch.long)
@@ -135,7 +149,8 @@ def test_fields_of_a_label_map(largest: int, dtype: type, tmp_path: Path) -> Non
     header = header_of(tmp_path / "labels.nii.gz")
     assert header.get_intent()[0] == "label"
     assert header.get_data_dtype() == dtype
-    assert (header["cal_min"], header["cal_max"]) == (0, largest)
+    assert header["cal_min"] == 0
+    assert header["cal_max"] == np.float32(largest)
     np.testing.assert_array_equal(array_of(tmp_path / "labels.nii.gz"), labels.numpy())
 
 

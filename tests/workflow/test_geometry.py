@@ -144,7 +144,7 @@ def test_a_2d_network_goes_through_a_volume_in_slices(slice_axis: int, tmp_path:
     )
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".png"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".png", ".xy.png"])
 def test_pictures_and_2d_nifti(suffix: str, tmp_path: Path) -> None:
     import SimpleITK as sitk
 
@@ -153,12 +153,17 @@ def test_pictures_and_2d_nifti(suffix: str, tmp_path: Path) -> None:
     kernel = torch.from_numpy(w)
     lab = weighted_lab(tmp_path, torch.stack([0 * kernel, kernel])[:, None], shape=(2, 2))
     grey = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
-    path = tmp_path / f"picture{suffix}"
-    if suffix == ".png":
-        sitk.WriteImage(sitk.GetImageFromArray(grey.T), str(path))
+    path = tmp_path / f"picture.{suffix.rpartition('.')[2]}"
+    if suffix == ".nii.gz":
+        path = tmp_path / "picture.nii.gz"
+    if suffix.endswith(".png"):
+        rows = grey.T if suffix == ".xy.png" else grey
+        sitk.WriteImage(sitk.GetImageFromArray(rows), str(path))
     else:
         save_image(path, grey.astype(np.float32), affine_of("oblique", 2))
     lab.keys["data"] = {"cases": [path.name]}
+    if suffix == ".xy.png":
+        lab.keys["data"]["picture_axes"] = "xy"
     lab.keys["targets"][0]["over"] = "all"
     lab.keys["methods"] = ["saliency", "input_x_gradient"]
     assert lab.run().exit_code == 0
@@ -167,7 +172,9 @@ def test_pictures_and_2d_nifti(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(maps["input_x_gradient"], w * grey, rtol=1e-5, atol=1e-4)
     image = nib.load(lab.file("picture", "liver", "saliency"))
     assert image.shape == shape
-    if suffix == ".png":
-        np.testing.assert_allclose(image.affine, np.diag([-1, -1, 1, 1]), atol=1e-6)
+    if suffix.endswith(".png"):
+        columns = [0, 1, 2, 3] if suffix == ".xy.png" else [1, 0, 2, 3]
+        expected = np.diag([-1, -1, 1, 1])[:, columns]
+        np.testing.assert_allclose(image.affine, expected, atol=1e-6)
     else:
         assert geometry_bytes(lab.file("picture", "liver", "saliency")) == geometry_bytes(path)

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from esegeta.axes import Image, LabelMap, Shape
 from esegeta.errors import ConfigError, DataError, suggest
-from esegeta.explain.baseline import IMAGE_SUFFIXES
-from esegeta.volume import Volume
+from esegeta.volume import Volume, names_image
 
 FeatureKind = Literal["blocks", "supervoxels", "channels", "atlas"]
 
@@ -186,7 +185,7 @@ def parse_features(value: Features | str) -> Features:
     """
     if isinstance(value, Features):
         return value
-    if value.endswith(IMAGE_SUFFIXES):
+    if names_image(value):
         return Features("atlas", file=value)
     kinds = get_args(FeatureKind)
     if value not in kinds:

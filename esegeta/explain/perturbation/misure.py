@@ -124,7 +124,7 @@ class MiSuRe(Explainer):
         for name, mask in sizes.items():
             area = float(mask.double().mean())
             more[f"area{name}"] = area
-            more[f"volume{name}_ml"] = area * mask.numel() * objective.volume.grid.voxel_volume_ml
+            more[f"volume{name}_ml"] = area * mask.numel() * objective.volume.voxel_volume_ml
         warnings: tuple[str, ...] = ()
         if found is start:
             warnings = ("no mask smaller than the dilated label kept Dice at tau: lower the rate",)

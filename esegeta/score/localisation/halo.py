@@ -69,8 +69,10 @@ class HaloProfile(Localisation):
         if math.isnan(values["halo_distance_mm"]):
             reasons["halo_distance_mm"] = "the map holds nothing outside of the structure"
         bins = _Bins.of(distance, self.bin_mm)
-        voxel_ml = attribution.volume.grid.voxel_volume_ml
-        return Judgement(values, reasons, bins.curves(share, voxel_ml))
+        volume = attribution.volume
+        if volume.source.is_picture:
+            return Judgement(values, reasons, bins.curves(share, 1.0, ("pixels", "pixel")))
+        return Judgement(values, reasons, bins.curves(share, volume.voxel_volume_ml, ("mm", "ml")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +100,26 @@ class _Bins:
         place = signed + num_inside
         return cls(place, num_inside, int(place.max()) + 1, width_mm)
 
-    def curves(self, share: Float64[Tensor, " N"], voxel_ml: float) -> tuple[Curve, Curve]:
-        """Return the share of the map per ml in each bin, and up to the end of each bin."""
+    def curves(
+        self, share: Float64[Tensor, " N"], voxel_size: float, units: tuple[str, str]
+    ) -> tuple[Curve, Curve]:
+        """Return the share of the map per ml in each bin, and up to the end of each bin.
+
+        Args:
+            share: of the map, by voxel.
+            voxel_size: in ml, or 1 for pixels.
+            units: of lengths, and of sizes.
+        """
         counts = torch.bincount(self.place, minlength=self.num)
         held = torch.bincount(self.place, weights=share, minlength=self.num)
         starts = [(place - self.num_inside) * self.width_mm for place in range(self.num)]
-        density = (held / (counts * voxel_ml)).tolist()  # 0 / 0 in a bin without a voxel
-        x_label = "signed distance to the surface [mm]"
+        density = (held / (counts * voxel_size)).tolist()  # 0 / 0 in a bin without a voxel
+        x_label = f"signed distance to the surface [{units[0]}]"
         return (
             Curve(
                 "halo_density",
                 x_label,
-                "share of the map per ml",
+                f"share of the map per {units[1]}",
                 tuple(start + self.width_mm / 2 for start in starts),
                 tuple(density),
             ),

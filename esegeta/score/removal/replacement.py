@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from esegeta.axes import Image, Mask
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain import Baseline, generator_for, parse_baseline, standard_deviation
-from esegeta.explain.baseline import IMAGE_SUFFIXES, BaselineKind
+from esegeta.explain.baseline import BaselineKind
 from esegeta.model import full_float32
+from esegeta.volume import names_image
 
 Planes = Float[Tensor, "C 1 *S"]
 
@@ -196,6 +197,6 @@ def parse_replacement(value: Replacement | str) -> Replacement:
     if isinstance(value, NoisyLinear) or value == NOISY_LINEAR:
         return NoisyLinear() if isinstance(value, str) else value
     known = (NOISY_LINEAR, *get_args(BaselineKind))
-    if isinstance(value, str) and value not in known and not value.endswith(IMAGE_SUFFIXES):
+    if isinstance(value, str) and value not in known and not names_image(value):
         raise ConfigError(f'baseline: "{value}" is not known', hint=suggest(value, known))
     return parse_baseline(value)

@@ -22,9 +22,10 @@ from esegeta.dissection import (
     Together,
 )
 from esegeta.errors import ConfigError, DataError, suggest
-from esegeta.model import Labels, file_sha256
+from esegeta.model import Labels
 from esegeta.volume import Case, check_case, is_picture, read_label_map
 from esegeta.workflow import Basis
+from esegeta.workflow.plans import image_sha256
 
 CASE = "{case}"
 """What stands for the case's name in the path of a mask."""
@@ -79,8 +80,8 @@ class ConceptPlan:
         label = case.label if self.needs_labels else None
         return {
             "rules": [repr(concept) for concept in (*self.concepts, *self.helpers)],
-            "label": None if label is None else file_sha256(label),
-            "masks": {name: file_sha256(self.mask_file(name, case)) for name in self.files},
+            "label": None if label is None else image_sha256(label),
+            "masks": {name: image_sha256(self.mask_file(name, case)) for name in self.files},
         }
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from esegeta.axes import Batch, Mask
 from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
 from esegeta.errors import OutputError
-from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.source import MapSource
+from esegeta.workflow.plans import image_sha256
 from esegeta.workflow.task import Listener
 
 WHOLE = 0
@@ -154,10 +154,10 @@ class Session:
             for case in self.cases
         ]
 
-    def _label_print(self, case: Case) -> str | None:
+    def _label_print(self, case: Case) -> object:
         if self.dissection.keys.ablation is None or case.label is None:
             return None
-        return file_sha256(case.label)
+        return image_sha256(case.label)
 
 
 def kept_tensors(path: Path, key: str) -> dict[str, Tensor]:

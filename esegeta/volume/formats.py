@@ -1,0 +1,107 @@
+"""Which files are images that can be read, by their names, and what to do with the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esegeta.errors import DataError, MissingFileError
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = NIFTI_SUFFIXES + PICTURE_SUFFIXES
+PAIR = {".hdr": ".img", ".img": ".hdr"}
+"""A NIfTI image of two files: the header, and the voxels."""
+
+WITH_ITK = "SimpleITK: sitk.WriteImage(sitk.ReadImage(source), 'image.nii.gz')"
+WITH_NIBABEL = "nibabel, with the affine: nib.save(nib.Nifti1Image(array, affine), 'image.nii.gz')"
+WITH_DCM2NIIX = "dcm2niix, which writes .nii.gz"
+TO_PICTURE = "any picture program, as PNG"
+FOREIGN = {
+    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".vtk", ".vti"), WITH_ITK),
+    **dict.fromkeys((".dcm", ".dicom", ".ima", ".par", ".rec"), WITH_DCM2NIIX),
+    **dict.fromkeys((".npy", ".npz", ".h5", ".hdf5", ".mat", ".zarr", ".n5"), WITH_NIBABEL),
+    **dict.fromkeys((".pt", ".pth", ".pkl", ".raw"), WITH_NIBABEL),
+    **dict.fromkeys((".mgz", ".mgh"), "FreeSurfer: mri_convert image.mgz image.nii.gz"),
+    ".mnc": "MINC: mnc2nii image.mnc image.nii",
+    **dict.fromkeys((".brik", ".head"), "AFNI: 3dAFNItoNIFTI"),
+    **dict.fromkeys((".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"), TO_PICTURE),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".heic", ".avif"), TO_PICTURE),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "a slide viewer: a region of it, as PNG"),
+    **dict.fromkeys((".czi", ".lif", ".nd2", ".ims"), "Fiji, a slice of it as TIFF"),
+}
+"""Suffixes of formats that hold images and are not read, and what converts them."""
+
+
+def suffix_of(name: str, suffixes: tuple[str, ...]) -> str:
+    """Return the longest of some suffixes that a name ends with, in any case; else nothing."""
+    found = [suffix for suffix in suffixes if name.lower().endswith(suffix)]
+    return max(found, key=len, default="")
+
+
+def is_picture(path: Path) -> bool:
+    """Tell by the suffix whether a file is a PNG, JPEG or TIFF."""
+    return bool(suffix_of(path.name, PICTURE_SUFFIXES))
+
+
+def is_image(name: str) -> bool:
+    """Tell by the suffix whether a file is an image that can be read."""
+    return bool(suffix_of(name, IMAGE_SUFFIXES))
+
+
+def names_image(text: str) -> bool:
+    """Tell whether a word of a config is the name of an image file, of whatever format."""
+    return bool(suffix_of(text, (*IMAGE_SUFFIXES, *FOREIGN)))
+
+
+def foreign_suffix(name: str) -> str:
+    """Return the suffix of an image format that is not read, which a name ends with; or nothing."""
+    return suffix_of(name, tuple(FOREIGN))
+
+
+def image_stem(name: str) -> str:
+    """Return a file's name without the suffix of its image format."""
+    suffix = suffix_of(name, IMAGE_SUFFIXES)
+    return name[: len(name) - len(suffix)]
+
+
+def members(path: Path) -> tuple[Path, ...]:
+    """Return the files that an image consists of: two for a .hdr/.img pair, else itself."""
+    partner = partner_of(path) if path.suffix.lower() in PAIR else None
+    return (path,) if partner is None else (path, partner)
+
+
+def partner_of(path: Path) -> Path | None:
+    """Return the other file of a .hdr/.img pair, or None where it is missing."""
+    other = PAIR[path.suffix.lower()]
+    names = (path.with_suffix(suffix) for suffix in (other, other.upper()))
+    return next((name for name in names if name.is_file()), None)
+
+
+def require_image_file(path: Path) -> None:
+    """Refuse what is missing, a folder, or of a format that is not read.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is a folder, or an image of another format; how to convert it is said.
+    """
+    foreign = foreign_suffix(path.name)
+    if foreign and path.exists():
+        raise DataError(f"{path}: {not_supported(foreign)}", hint=how_to_convert(foreign))
+    if path.is_dir():
+        raise DataError(
+            f"{path}: no such file: it is a folder",
+            hint=f"if it holds a DICOM series, convert it with {WITH_DCM2NIIX}",
+        )
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file", hint="check the path")
+
+
+def not_supported(suffix: str) -> str:
+    """Return what is said of a format that is not read."""
+    return f"{suffix} is not supported"
+
+
+def how_to_convert(suffix: str) -> str:
+    """Return which formats are read, and what converts a foreign one into one of them."""
+    reads = "PNG, JPEG or TIFF" if FOREIGN[suffix] == TO_PICTURE else "NIfTI (.nii.gz)"
+    return f"convert it to {reads} with {FOREIGN[suffix]}"
