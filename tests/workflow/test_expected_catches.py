@@ -13,6 +13,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import sliding_window_inference
 from monai.transforms import Compose, Invertd, Spacingd
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from torch import nn
@@ -59,7 +60,7 @@ def logits_of(lab: Lab, x: np.ndarray, network: nn.Module | None = None) -> torc
     with torch.no_grad():
         return sliding_window_inference(
             torch.from_numpy(x).float()[None, None],
-            roi_size=WINDOW,
+            roi_size=WINDOW[: x.ndim],
             sw_batch_size=4,
             predictor=network.eval(),
             overlap=0.5,
@@ -260,3 +261,29 @@ def test_another_output_of_the_network(lab: Lab) -> None:
     assert dice(lab, FAILED) < 0.9
     del model["output"]  # the first tensor of several
     assert dice(lab, FAILED) < 0.9
+
+
+@pytest.mark.parametrize("axes", ["yx", "xy"])
+def test_a_transposed_picture(axes: str, tmp_path: Path) -> None:
+    """torchvision, PIL and OpenCV hand over rows x columns; MONAI columns x rows."""
+    lab = unet_lab(tmp_path, ndim=2, shape=(8, 8))
+    rows = np.add.outer(np.linspace(0, 160, 30), np.linspace(0, 60, 22)) + 12 * noise((30, 22))
+    picture = rows.clip(0, 255).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    x = ((picture - picture.mean()) / picture.std()).astype(np.float32)
+    seen = x if axes == "yx" else x.T
+    network = unet(2, seed=3)
+    bias = [value for name, value in network.state_dict().items() if name.endswith("bias")][-1]
+    logits = logits_of(lab, np.ascontiguousarray(seen), network)
+    bias[1] -= (logits[1] - logits[0]).median()  # half of the picture is predicted
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    own = logits_of(lab, np.ascontiguousarray(seen), network).argmax(0).numpy()
+    assert 0.02 < own.mean() < 0.98
+    as_picture = own if axes == "yx" else own.T
+    Image.fromarray(as_picture.astype(np.uint8)).save(tmp_path / "own.png")
+    data = {"cases": [{"name": "a", "image": "a.png", "expected": "own.png"}]}
+    lab.keys["data"] = {**data, "preprocess": {"intensity": "zscore"}}
+    lab.keys["data"]["picture_axes"] = axes
+    assert dice(lab, PROVED) > 0.999
+    lab.keys["data"]["picture_axes"] = "xy" if axes == "yx" else "yx"
+    assert dice(lab, FAILED) < 0.98
