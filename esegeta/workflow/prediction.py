@@ -22,7 +22,11 @@ def predict_case(task: Task, desk: Desk) -> Content:
     windows = experiment.predictor.windows(case.volume.batch)
     desk.begin(f"{case.files.name}: prediction", windows=len(windows))
     files = PredictionFiles(experiment.root, case.files.name)
-    content = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
+    content = {
+        **({"notes": list(case.notes)} if case.notes else {}),
+        **provenance(experiment, task.data["inputs"]),
+        "fingerprint": task.key,
+    }
     save_prediction(files, case.scene.segmentation, case.volume, content)
     return content
 
