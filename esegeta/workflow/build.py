@@ -16,6 +16,7 @@ from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
+    Labels,
     build_module_network,
     build_monai_network,
     convolution_signature,
@@ -26,6 +27,7 @@ from esegeta.model import (
     seeded,
 )
 from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -185,6 +187,7 @@ def build_basis(
     reading, plan, num_outputs = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(num_outputs)
+        _check_mask_files(labels)
     with blamed_on(config, "data", "preprocess"):
         preprocess = _preprocess(keys.data.preprocess)
     cases = list_cases(config)
@@ -254,6 +257,19 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
         return reading, plan, count_outputs(network, plan.size, reading.num_channels)
+
+
+def _check_mask_files(labels: Labels) -> None:
+    """Refuse two labels whose masks would be written to one file."""
+    files: dict[str, str] = {}
+    for name in labels.foreground if labels.may_overlap else ():
+        file = PredictionFiles(Path(), "").mask(name).name
+        if file in files:
+            raise ConfigError(
+                f'labels: the masks of "{files[file]}" and "{name}" would have the same file',
+                hint="give one of them another name",
+            )
+        files[file] = name
 
 
 def _code_sha256(network: nn.Module, folder: Path) -> str:
