@@ -45,11 +45,13 @@ class OpenCase:
         experiment: what it belongs to.
         files: of the case.
         scene: image, prediction and ground truth.
+        notes: what should be known of its files.
     """
 
     experiment: Experiment
     files: Case
     scene: Scene
+    notes: tuple[str, ...] = ()
 
     @property
     def volume(self) -> Volume:
@@ -68,10 +70,11 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
         volume, truth = experiment.read(files)
-        if truth is not None:
-            desk.note(*check_truth(truth, experiment.predictor.labels, files))
+        labels = experiment.predictor.labels
+        notes = () if truth is None else check_truth(truth, labels, files)
+        desk.note(*notes)
         volume = volume.to(experiment.device)
-        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
+        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth), notes)
 
     return desk.once("case", read, depth=OF_CASE)
 
@@ -128,6 +131,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
     desk.begin(f"{case.files.name}: prediction", windows=len(windows))
     files = PredictionFiles(experiment.root, case.files.name)
     content = {
+        **({"notes": list(case.notes)} if case.notes else {}),
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
         "warnings": list(case.scene.warnings),
