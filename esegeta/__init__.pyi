@@ -42,6 +42,7 @@ from .explain import MiSuRe as MiSuRe
 from .explain import NeuronConductance as NeuronConductance
 from .explain import NoiseTunnel as NoiseTunnel
 from .explain import Occlusion as Occlusion
+from .explain import OverlappingAtlas as OverlappingAtlas
 from .explain import PatternAttribution as PatternAttribution
 from .explain import PatternNet as PatternNet
 from .explain import RandomMap as RandomMap

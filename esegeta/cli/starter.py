@@ -20,7 +20,7 @@ model:
   args: {spatial_dims: 3, in_channels: 1, out_channels: 2, channels: [8, 16, 32], strides: [2, 2]}
   weights: weights.safetensors       # or a .pt checkpoint; paths are relative to this file
 activation: softmax                  # softmax | sigmoid
-labels: {1: liver}                   # label integer: name
+labels: {1: liver}                   # label integer: name; or {whole: [1, 2], core: 1}
 data:
   cases:                             # a glob, a folder, a datalist JSON, or a list
     - name: torso

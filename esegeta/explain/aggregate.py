@@ -113,6 +113,8 @@ def _rows(attribution: Attribution, atlas: Atlas | OverlappingAtlas) -> list[Reg
         signed.append(regions.sums(values))
         magnitudes.append(regions.sums(values.abs()))
         totals.append(float(values.abs().sum()))
+    if isinstance(atlas, Atlas):  # no voxel is in two regions, and none in none
+        totals = [value for row in magnitudes for value in row]
     total = math.fsum(totals)
     rows = []
     for place, (region, count) in enumerate(zip(regions.names, regions.counts, strict=True)):

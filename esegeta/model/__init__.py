@@ -30,7 +30,8 @@ from esegeta.model.label_maps import (
     foreign_note,
     present_integers,
 )
-from esegeta.model.labels import Activation, Labels, LabelsGiven
+from esegeta.model.label_table import Activation
+from esegeta.model.labels import Labels, LabelsGiven
 from esegeta.model.layers import find_layer
 from esegeta.model.network import (
     COMPILED_NOTE,

@@ -251,6 +251,15 @@ def _union(supports: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(masks).any(dim=0) if len(masks) == len(supports) else None
 
 
+NONE_THERE = {
+    "label": "the ground truth of this case holds none",
+    "label (dice)": "the ground truth of this case holds none",
+    "false_negative": "the network misses none of it",
+    "false_positive": "the network finds none too much",
+}
+"""Why a region holds no voxel of a label, where that is not for want of a prediction."""
+
+
 def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> None:
     """Refuse an empty mask, naming the label, the region and the case.
 
@@ -260,6 +269,6 @@ def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> Non
     if not bool(mask.any()):
         raise EmptyTargetError(
             f'{scene.volume.name}: no voxel of label "{label}" over: {over}',
-            hint="the network predicts none there, or the region misses it; "
-            "`over: all` or `over: box` explain regardless of the prediction",
+            hint=NONE_THERE.get(over, "the network predicts none there, or the region misses it")
+            + "; `over: all` or `over: box` explain regardless of the prediction",
         )

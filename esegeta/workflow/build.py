@@ -24,6 +24,7 @@ from esegeta.errors import (
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     COMPILED_NOTE,
+    Labels,
     LoadedWeights,
     OutputChoice,
     build_module_network,
@@ -45,6 +46,7 @@ from esegeta.predict import (
     probabilities_in,
     probe_output,
 )
+from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -245,6 +247,7 @@ def build_basis(
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(probe.num_outputs)
+        _check_mask_files(labels)
     preprocess = build_preprocess(config, reading)
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
@@ -356,6 +359,19 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     except ModelError:
         with blamed_on(config, "inference"):
             raise
+
+
+def _check_mask_files(labels: Labels) -> None:
+    """Refuse two labels whose masks would be written to one file."""
+    files: dict[str, str] = {}
+    for name in labels.foreground if labels.may_overlap else ():
+        file = PredictionFiles(Path(), "").mask(name).name
+        if file in files:
+            raise ConfigError(
+                f'labels: the masks of "{files[file]}" and "{name}" would have the same file',
+                hint="give one of them another name",
+            )
+        files[file] = name
 
 
 def _code_sha256(network: nn.Module, folder: Path) -> str:

@@ -44,11 +44,13 @@ class OpenCase:
         experiment: what it belongs to.
         files: of the case.
         scene: image, prediction and ground truth.
+        notes: what should be known of its files.
     """
 
     experiment: Experiment
     files: Case
     scene: Scene
+    notes: tuple[str, ...] = ()
 
     @property
     def volume(self) -> Volume:
@@ -67,10 +69,11 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
         volume, truth = experiment.read(files)
-        if truth is not None:
-            desk.note(*check_truth(truth, experiment.predictor.labels, files))
+        labels = experiment.predictor.labels
+        notes = () if truth is None else check_truth(truth, labels, files)
+        desk.note(*notes)
         volume = volume.to(experiment.device)
-        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth))
+        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth), notes)
 
     return desk.once("case", read, depth=OF_CASE)
 

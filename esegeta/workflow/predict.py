@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.predict import Agreement, SourceGrid, agreement
@@ -131,6 +132,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
     compared, doubts = _compared(case, source, task.data["expected"])
     desk.note(*case.scene.warnings)
     content = {
+        **({"notes": list(case.notes)} if case.notes else {}),
         **provenance(experiment, {**task.data["inputs"], **task.data["expected"]}),
         "fingerprint": task.key,
         **compared,

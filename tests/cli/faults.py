@@ -214,6 +214,12 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
         "threshold: under softmax the largest probability is predicted",
         "",
     ),
+    "masks of one file": (
+        block(labels={1: "a b", 2: "a-b"}, activation="sigmoid", targets=[{"label": "a b"}]),
+        "labels:",
+        'labels: the masks of "a b" and "a-b" would have the same file',
+        "",
+    ),
     "unknown step": (
         block(postprocessing={"keep_larges": True}),
         "keep_larges",

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from esegeta.errors import EmptyTargetError, MapError, TargetError
 from esegeta.explain import MiSuRe, Objective
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
+from esegeta.model import Labels
 from esegeta.predict import Predictor
 from esegeta.targets import Component, Predicted, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
-from tests.builders import predictor
+from tests.builders import SHAPES, predictor, scene
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, monai_prediction, relative_gap
 
@@ -170,3 +171,20 @@ def test_what_means_nothing_is_refused() -> None:
     with pytest.raises(MapError, match="even the whole image keeps Dice only at"):
         other = image.with_data(image.data.flip(1))
         MiSuRe(baseline="zero", cell=2).explain(model, other, target)
+
+
+def test_dice_is_1_on_the_image_itself_whatever_postprocessing_takes_off(ndim: int) -> None:
+    shape = SHAPES[ndim]
+    y = torch.full((1, 2, *shape), -1.0)
+    y[0, 1][(slice(1, 6), slice(1, 6), slice(1, 6))[:ndim]] = 1.0
+    y[0, 1][(3,) * ndim] = -1.0  # a hole, filled
+    y[0, 1][(-1,) * ndim] = 1.0  # a speck, taken off
+    at = scene(y, activation="sigmoid")
+    steps = {"keep_largest": True, "fill_holes": True}
+    labels = Labels.of({1: "one", 2: "two"}, "sigmoid", 2, postprocessing=steps)
+    at = replace(at, predictor=replace(at.predictor, labels=labels))
+    target = VoxelTarget("two").freeze(at)
+    dice = LabelDice.of(target)
+    assert bool(target.mask[(3,) * ndim]) and not bool(target.mask[(-1,) * ndim])
+    assert dice.hard(y) == 1
+    assert dice.hard(-y) < 1

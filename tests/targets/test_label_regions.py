@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.errors import TargetError
+from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.model import Labels
 from esegeta.targets import (
     Component,
@@ -19,6 +19,7 @@ from esegeta.targets import (
     Labelled,
     Otsu,
     Predicted,
+    Region,
     Scene,
     VolumeTarget,
     VoxelTarget,
@@ -165,3 +166,21 @@ def test_a_label_is_found_by_its_integer_where_it_has_but_one() -> None:
     )
     with pytest.raises(TargetError, match='label "1" is not among the labels'):
         Predicted().mask(at, at.logits, 1)
+
+
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        (Labelled(), "the ground truth of this case holds none"),
+        (FalseNegative(), "the network misses none of it"),
+        (FalsePositive(), "the network finds none too much"),
+    ],
+)
+def test_an_empty_region_says_whose_it_is(region: Region, reason: str) -> None:
+    at = region_scene(2)
+    at = replace(at, known_logits=torch.full_like(at.logits, -1.0))
+    truth = torch.zeros_like(at.truth)
+    if isinstance(region, FalseNegative):
+        at = replace(at, known_logits=torch.ones_like(at.logits))
+    with pytest.raises(EmptyTargetError, match=reason):
+        VoxelTarget("core", over=region).freeze(replace(at, truth=truth))

@@ -8,6 +8,7 @@ import pytest
 
 from esegeta.config import load_config
 from esegeta.config.dissection import DissectionKeys
+from esegeta.model import Labels
 from esegeta.workflow.dissect.concept_plan import notes_on_labels
 from tests.experiments import Lab, esegeta
 from tests.workflow.dissect.planted import planted_lab
@@ -65,7 +66,8 @@ def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
 
 
 def test_a_note_lists_few_labels() -> None:
-    labels = {integer: f"part{integer}" for integer in range(1, 105)}
+    names = {integer: f"part{integer}" for integer in range(1, 105)}
+    labels = Labels(names, "softmax", 105)
     found = DissectionKeys.model_validate({"layers": "all", "concepts": {"x": 200}})
     (note,) = notes_on_labels(found, labels)
     assert note.endswith("8 part8, and 96 more)")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from esegeta.dissection import counts
-from esegeta.volume import load
+from esegeta.volume import files as volume_files
 from esegeta.workflow.dissect import influences as influence
 from esegeta.workflow.dissect import passes
 from esegeta.workflow.journal import NAME
@@ -177,13 +177,13 @@ def test_thresholds_and_overlaps_read_each_file_once(
 ) -> None:
     """Reading and unpacking take longer than a small network: what concepts need is kept."""
     read: list[str] = []
-    plain = load.read_array
+    plain = volume_files.read_array
 
     def counted(image: Any, path: Path) -> Any:
         read.append(path.name)
         return plain(image, path)
 
-    monkeypatch.setattr(load, "read_array", counted)
+    monkeypatch.setattr(volume_files, "read_array", counted)
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(holdout=False, min_iou=1.0)  # no unit is named, and shown
     assert esegeta("dissect", lab.write()).exit_code == 0

@@ -201,7 +201,7 @@ def test_what_does_not_stand_on_a_failure_is_done(
         raise DataError("the truth is of another grid")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablate, "dice_of", unlike)
+        patch.setattr(ablate, "label_dice", unlike)
         result = esegeta("dissect", lab.write())
     assert result.exit_code == 2
     assert "n0 / dissection / ablation: the truth is of another grid" in result.stderr
