@@ -23,6 +23,7 @@ from esegeta.report.csv_tables import (
     write_units,
 )
 from esegeta.report.files import (
+    PREDICT,
     PredictionFiles,
     TaskFiles,
     read_record,
@@ -62,6 +63,7 @@ __all__ = [
     "ABLATION_COLUMNS",
     "IMAGE_COLUMNS",
     "PREAMBLE",
+    "PREDICT",
     "PREDICTIONS",
     "BoxPage",
     "BoxPanel",

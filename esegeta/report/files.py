@@ -142,6 +142,9 @@ class PredictionFiles:
         return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
+PREDICT = "predict"
+"""The command that a record names which is of predictions alone."""
+
 NOT_OF_BIDS = (
     "run.json",
     "scores.csv",
@@ -193,7 +196,8 @@ def read_record(root: Path) -> dict[str, Any]:
     """Read run.json.
 
     Raises:
-        RunError: there is no such folder, no run in it, or no record that can be read.
+        RunError: there is no such folder, no run in it, no record that can be read, or only that
+            of predictions.
     """
     path = root / "run.json"
     if not root.is_dir():
@@ -209,4 +213,6 @@ def read_record(root: Path) -> dict[str, Any]:
     record = read_sidecar(path)
     if record is None:
         raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
+    if record.get("command") == PREDICT:
+        raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
     return record

@@ -14,6 +14,7 @@ from typing import Any
 from esegeta.errors import EsegetaError
 from esegeta.predict import Agreement, SourceGrid, agreement
 from esegeta.report import (
+    PREDICT,
     PredictionFiles,
     read_sidecar,
     save_prediction,
@@ -35,7 +36,6 @@ from esegeta.workflow.record import (
 )
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
-COMMAND = "predict"
 JOURNAL = ".predict.journal.jsonl"
 
 
@@ -197,14 +197,14 @@ class PredictionRecorder:
         write_predictions(self._root, prediction_rows(results))
         found = describe_predictions(results)
         record = read_sidecar(self._root / "run.json")
-        if record is not None and record.get("command") != COMMAND:
+        if record is not None and record.get("command") != PREDICT:
             write_record(self._root, {**record, "predictions": found})
             return
         write_record(
             self._root,
             {
                 **self._head,
-                "command": COMMAND,
+                "command": PREDICT,
                 "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),

@@ -284,3 +284,43 @@ def test_postprocessing_is_done_on_the_grid_of_the_image(activation: Any) -> Non
         first = after["one"] & ~(before["two"] & (order[1] > order[0]))
         first &= ~(before["three"] & (order[2] > order[0]))
         assert torch.equal(shown, first)
+
+
+def both_devices(device: str, keys: dict[str, Any], rule: Any) -> tuple[SourceGrid, SourceGrid]:
+    """The prediction of an image that is not 0 in a box, on the CPU and on a device."""
+    data = torch.zeros((1, *SHAPES[3]))
+    data[:, 1:-1, 2:] = torch.randn((1, 7, 9, 7), generator=torch.Generator().manual_seed(0))
+    image = volume_from_tensor(data, affine=affine_of("anisotropic"))
+    volume = Preprocess(**keys)(image)
+    known = Labels.of(REGIONS, "sigmoid", 3, postprocessing={"keep_largest": True})
+    logits = logits_on(volume, 3)
+    here = SourceGrid(logits, volume, known, rule)
+    return here, SourceGrid(logits.to(device), volume.to(device), known, rule)
+
+
+@pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
+@pytest.mark.parametrize("keys", [{}, {"orientation": "SPL"}, {"crop": Crop()}], ids=str)
+def test_on_a_second_device(rule: Any, keys: dict[str, Any], second: torch.device) -> None:
+    """MONAI's interpolation, which is left out here, does not run on this one."""
+    here, there = both_devices(second.type, keys, rule)
+    assert there.label_map.device.type == second.type
+    assert torch.equal(there.label_map.cpu(), here.label_map)
+    for (_, mask), (_, expected) in zip(there.masks(), here.masks(), strict=True):
+        assert torch.equal(mask.cpu(), expected)
+    found, expected = probability_of(there, ["core"]), probability_of(here, ["core"])
+    assert torch.equal(found.cpu(), expected)
+
+
+SPACED = {"spacing_mm": (1.3, 1.1, 2.2)}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
+@pytest.mark.parametrize("keys", [{}, {"crop": Crop()}, {"order": 3, "separate_axis": True}])
+def test_interpolation_on_cuda(rule: Any, keys: dict[str, Any]) -> None:
+    here, there = both_devices("cuda", {**SPACED, **keys}, rule)
+    assert there.label_map.is_cuda
+    assert (there.label_map.cpu() == here.label_map).double().mean() > 0.99  # but for ties
+    found, expected = probability_of(there, ["core"]), probability_of(here, ["core"])
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-5)
