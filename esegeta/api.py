@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from esegeta.model import (
     load_weights,
     resolve_device,
 )
-from esegeta.predict import Blend, Precision, Predictor, WindowPlan, count_outputs
+from esegeta.predict import Blend, Padding, Precision, Predictor, WindowPlan, probe_window
 from esegeta.targets import (
     REGIONS,
     DiceTarget,
@@ -130,12 +130,13 @@ def load_model(
     device: str = "auto",
     in_channels: int | None = None,
     slice_axis: int = 2,
+    padding: Padding = "zeros",
 ) -> SegmentationModel:
     """Wrap any segmentation network for explanation.
 
     Args:
         network: from `B C *window` to logits.
-        window: lengths of a window; two for a 2D network.
+        window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
         labels: name of each label integer.
         overlap: of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`.
@@ -146,16 +147,18 @@ def load_model(
         device: auto, cpu, cuda or cuda:1.
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
+        padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
     """
     if weights is not None:
         load_weights(network, Path(weights))
     place = resolve_device(device)
     network = network.to(place)
-    plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
+    plan = WindowPlan(tuple(window), overlap, blend, slice_axis, padding)
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
-    num_outputs = count_outputs(network, plan.size, channels)
-    found = Labels(dict(labels), activation, num_outputs)
+    probe = probe_window(network, plan.size, channels)
+    plan = replace(plan, coverage=probe.coverage)
+    found = Labels(dict(labels), activation, probe.num_outputs)
     return SegmentationModel(network, plan, found, batch_size, precision)
 
 

@@ -18,6 +18,7 @@ class InferenceKeys(Keys):
     batch_size: int = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     slice_axis: Literal[0, 1, 2] = 2
+    padding: Literal["zeros", "edge", "reflect"] = "zeros"
 
     @field_validator("window")
     @classmethod

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from esegeta.predict.cotangent import Cotangent, LinearForm
 from esegeta.predict.layer_grid import LayerGrid
-from esegeta.predict.windows import Box, Windows, spot
+from esegeta.predict.windows import Box, Central, Windows, spot
 
-Lattice = Windows | LayerGrid
+Lattice = Windows | Central | LayerGrid
 """What patches of windows are put on: the voxels of a volume, or the positions of a layer."""
 
 
@@ -34,7 +34,7 @@ class Pieces:
         crops: the windows' input, `N C *W`.
         images: index of the image in the batch, for each window.
         windows: index into `Windows.boxes`, for each window.
-        boxes: the same windows' boxes in the padded volume.
+        boxes: what the same windows see of the padded volume.
     """
 
     crops: Tensor
@@ -123,7 +123,7 @@ class WindowBlend(WindowSum):
     is missing: the result is right wherever none of them lies.
 
     Args:
-        lattice: what patches are put on.
+        lattice: what patches are put on; windows stand for the voxels that their outputs cover.
         like: has the device and the dtype that the buffer is to have, as the input does.
         num_images: B.
         num_channels: K; as many as the first patches have where None.
@@ -137,6 +137,7 @@ class WindowBlend(WindowSum):
         num_images: int = 1,
         num_channels: int | None = None,
     ) -> None:
+        lattice = lattice.outputs if isinstance(lattice, Windows) else lattice
         super().__init__(lattice, like, num_images=num_images, num_channels=num_channels)
         self.weights = lattice.importance(like.device, like.dtype)
 
@@ -180,7 +181,7 @@ class CotangentShares:
 
     def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
         self.scale = scale
-        self._boxes = windows.boxes
+        self._boxes = windows.outputs.boxes
         self._padded = (
             cotangent.padded(windows)
             if isinstance(cotangent, LinearForm)
@@ -191,8 +192,9 @@ class CotangentShares:
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""
-        places = zip(pieces.images, pieces.boxes, strict=True)
-        return torch.stack([self._share(image, box) for image, box in places]).to(device)
+        places = zip(pieces.images, pieces.windows, strict=True)
+        shares = [self._share(image, self._boxes[window]) for image, window in places]
+        return torch.stack(shares).to(device)
 
     def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
         """Return the share of each of these windows of the first image, divided by `scale`."""

@@ -67,16 +67,20 @@ class Predictor:
         output: Tensor = _Blended.apply(x, self)  # type: ignore[no-untyped-call]
         return output
 
-    def predict(self, x: Batch, *, over: Mask | None = None) -> Logits:
+    def predict(
+        self, x: Batch, *, over: Mask | None = None, chosen: Sequence[int] | None = None
+    ) -> Logits:
         """Return the blended logits without a graph.
 
         Args:
             x: the input, `B C *S`.
             over: voxels `*S` whose logits are wanted; windows beside them are not run, and the
                 logits of all other voxels mean nothing. None for all.
+            chosen: windows that are run, where they are known; what others would add is missing.
         """
         windows = self.windows(x)
-        chosen = range(len(windows)) if over is None else windows.touching(over)
+        if chosen is None:
+            chosen = range(len(windows)) if over is None else windows.touching(over)
         blend = WindowBlend(windows, x, num_images=x.shape[0])
         with torch.no_grad(), held_still(self.network):
             for pieces in self.pieces(x, windows, chosen):
@@ -173,7 +177,7 @@ class Predictor:
 
     def pieces(self, x: Batch, windows: Windows, active: Sequence[int]) -> Iterator[Pieces]:
         """Cut the given windows of every image of a batch, `batch_size` at a time."""
-        padded = windows.pad(x)
+        padded = windows.pad_image(x)
         todo = [(image, window) for image in range(x.shape[0]) for window in active]
         for start in range(0, len(todo), self.batch_size):
             group = todo[start : start + self.batch_size]
@@ -182,8 +186,13 @@ class Predictor:
             boxes = tuple(windows.boxes[window] for window in indices)
             yield Pieces(crops, images, indices, boxes)
 
-    def run(self, crops: Batch, windows: Windows) -> Logits:
-        """Run the network on windows; a 2D network sees slices without their thin axis."""
+    def run(self, crops: Float[Tensor, "N C *W"], windows: Windows) -> Float[Tensor, "N L *O"]:
+        """Run the network on windows; a 2D network sees slices without their thin axis.
+
+        Returns:
+            Logits of the voxels that the output covers, interpolated to them where it is of
+            another resolution.
+        """
         thin = windows.slice_axis
         inputs = crops if thin is None else crops.squeeze(thin + 2)
         with self._autocast(crops.device):
@@ -195,11 +204,14 @@ class Predictor:
                 "the network returned no tensor",
                 hint="it must return logits, or a list or tuple that starts with them",
             )
-        if tuple(output.shape[2:]) != tuple(inputs.shape[2:]):
+        size = tuple(inputs.shape[2:])
+        if self.plan.coverage is not None:
+            output = self.plan.coverage.on_voxels(output, size)
+        elif tuple(output.shape[2:]) != size:
             raise ModelError(
-                f"the network turned a window of {tuple(inputs.shape[2:])} "
-                f"into {tuple(output.shape[2:])}",
-                hint="segmentation networks must keep the shape of the window",
+                f"the network turned a window of {size} into {tuple(output.shape[2:])}",
+                hint="networks must keep the shape of the window, or be probed for what their "
+                "output covers, as `esegeta.load_model` and a config do",
             )
         # Autocast's half precision ends with the network: blending and sums are in full.
         output = output.to(crops.dtype)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from esegeta.axes import shape_text
 from esegeta.config import RunConfig, list_cases
 from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
@@ -26,7 +27,7 @@ from esegeta.model import (
     resolve_device,
     seeded,
 )
-from esegeta.predict import Predictor, WindowPlan, count_outputs
+from esegeta.predict import Predictor, WindowPlan, probe_window
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -210,8 +211,24 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=notes,
+        notes=(*notes, *notes_on_windows(plan)),
     )
+
+
+def notes_on_windows(plan: WindowPlan) -> tuple[str, ...]:
+    """Say where the network's output is not of its window's shape, and what is made of it."""
+    if plan.coverage is None:
+        return ()
+    positions = shape_text(plan.coverage.positions)
+    text = f"the network turns a window of {shape_text(plan.size)} into {positions}"
+    if plan.output != plan.size:
+        text += (
+            f", which cover the {shape_text(plan.output)} voxels in its middle: those tile the "
+            f"volume, and windows reach beyond them (inference.padding: {plan.padding})"
+        )
+    if plan.coverage.positions != plan.coverage.voxels:
+        text += ", which are interpolated linearly to voxels"
+    return (text,)
 
 
 def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
@@ -254,7 +271,8 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     reading = _reading(config, network)
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
-        return reading, plan, count_outputs(network, plan.size, reading.num_channels)
+        probe = probe_window(network, plan.size, reading.num_channels)
+        return reading, replace(plan, coverage=probe.coverage), probe.num_outputs
 
 
 def _code_sha256(network: nn.Module, folder: Path) -> str:
@@ -297,7 +315,7 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
 
 def _window_plan(keys: Config) -> WindowPlan:
     block = keys.inference
-    return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis)
+    return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis, block.padding)
 
 
 def _preprocess(keys: PreprocessKeys) -> Preprocess:

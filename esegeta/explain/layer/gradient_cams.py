@@ -7,6 +7,7 @@ blended as the logits are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -29,7 +30,7 @@ from esegeta.explain.meaning import (
 )
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Pieces, Positions, Precision, upsample
+from esegeta.predict import LayerGrid, Pieces, Positions, Precision, upsample
 
 GROUP = "group of units that fills a quarter of a volume"
 
@@ -80,7 +81,7 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     objective.tally.evaluations += 1
     total: Tensor | None = None
     size: Tensor | None = None
-    positions = 0.0
+    positions = 0.0  # of the layer, a voxel
     with held_still(predictor.network):
         for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
             share = shares.of(pieces, pieces.crops.device)
@@ -89,7 +90,8 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
             total = summed if total is None else total + summed
             sizes = slope.abs().transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
             size = sizes if size is None else size + sizes
-            positions = activation[0, 0].numel() / windows.num_window_voxels
+            grid = LayerGrid.of(windows, activation, site.name)
+            positions = 1 / math.prod(grid.stride)
     if total is None or size is None:
         return None
     _require_more_than_rounding(total, size, site, objective.predictor.precision)
@@ -217,7 +219,7 @@ class HiResCam(LayerMethod):
             activation, slope = slope_at(objective, site, pieces.crops, share)
             return (activation * slope).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective, upsample)
+        total = LayerSum(objective, site, upsample)
         total.add_windows(patch_map)
         return total.result()
 
@@ -325,6 +327,6 @@ class LayerGradientXActivation(LayerMethod):
             activation, slope = slope_at(objective, site, pieces.crops, share)
             return (activation * slope).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         total.add_windows(patch_map)
         return total.result()

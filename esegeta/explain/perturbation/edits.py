@@ -62,7 +62,7 @@ class EditedTarget:
         self.objective = objective
         self.windows = objective.windows
         self.seen = tuple(objective.target.touched(self.windows))
-        self._padded = self.windows.pad(objective.x)
+        self._padded = self.windows.pad_image(objective.x)
         self._route: _Linear | _Any = _Linear(self) if objective.target.is_linear else _Any(self)
         self.num_evaluations = 1
         objective.tally.evaluations += 1

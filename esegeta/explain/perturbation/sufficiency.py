@@ -72,7 +72,7 @@ class Surrounded:
         objective: whose predictor and windows.
         baseline: `C *S`.
         region: where images may differ from the baseline, `*S`.
-        active: the windows that touch the region.
+        active: the windows that see a voxel of the region.
         rest: what all other windows add to the blended logits, `1 L *S`.
     """
 
@@ -94,7 +94,7 @@ class Surrounded:
 
     def grown(self, region: Mask) -> Surrounded:
         """Return a region that holds this one."""
-        active = self.objective.windows.touching(region)
+        active = self.objective.windows.seeing(region)
         if active == self.active:
             return replace(self, region=region)
         whole = self.predict(self.baseline)
@@ -115,4 +115,4 @@ class Surrounded:
 
     def _of_region(self, image: Image) -> Logits:
         self.objective.tally.windows_run += len(self.active)
-        return self.objective.predictor.predict(image[None], over=self.region)
+        return self.objective.predictor.predict(image[None], chosen=self.active)

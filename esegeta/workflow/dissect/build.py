@@ -73,7 +73,7 @@ class Dissection:
         """Return a layer's positions over the volume of a case."""
         windows = self.basis.predictor.plan.lay(self.shapes[case])
         empty = torch.zeros((1, 1, *layer.patch))
-        return LayerGrid.of(windows, empty)
+        return LayerGrid.of(windows, empty, layer.name)
 
     def num_values(self, layer: UnitLayer) -> int:
         """Return how many activations of a unit there are over all cases, to take quantiles of."""
