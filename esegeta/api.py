@@ -6,20 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
-from esegeta.errors import GridError, TargetError, suggest
+from esegeta.errors import ConfigError, GridError, TargetError, suggest
 from esegeta.model import (
     Activation,
     Labels,
+    State,
     convolution_signature,
     find_layer,
-    load_weights,
+    join_members,
+    load_members,
     resolve_device,
 )
-from esegeta.predict import Blend, Padding, Precision, Predictor, WindowPlan, probe_window
+from esegeta.predict import (
+    Average,
+    Blend,
+    Padding,
+    Precision,
+    Predictor,
+    WindowPlan,
+    list_passes,
+    probe_window,
+    require_same_function,
+)
 from esegeta.targets import (
     REGIONS,
     DiceTarget,
@@ -117,49 +130,80 @@ class SegmentationModel(Predictor):
 
 
 def load_model(
-    network: nn.Module,
+    network: nn.Module | Sequence[nn.Module],
     *,
     window: Sequence[int],
     labels: Mapping[int, str],
     overlap: float = 0.5,
     blend: Blend = "gaussian",
     activation: Activation = "softmax",
-    weights: str | Path | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     batch_size: int = 1,
     precision: Precision = "fp32",
     device: str = "auto",
     in_channels: int | None = None,
     slice_axis: int = 2,
     padding: Padding = "zeros",
+    mirror: Sequence[int] = (),
+    average: Average = "logits",
 ) -> SegmentationModel:
-    """Wrap any segmentation network for explanation.
+    """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
     Args:
-        network: from `B C *window` to logits.
+        network: from `B C *window` to logits; several, where each has its weights.
         window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
         labels: name of each label integer.
         overlap: of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`.
         activation: `softmax` or `sigmoid`.
-        weights: safetensors or state dict to load first.
+        weights: safetensors or state dict to load first; several, for an ensemble of folds.
         batch_size: windows at a time.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
         padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
+        mirror: axes of the window; each is seen once for every choice among them.
+        average: of mirrored passes and networks: `logits` or `probabilities`.
     """
-    if weights is not None:
-        load_weights(network, Path(weights))
     place = resolve_device(device)
-    network = network.to(place)
-    plan = WindowPlan(tuple(window), overlap, blend, slice_axis, padding)
+    networks = [network] if isinstance(network, nn.Module) else list(network)
+    networks = [one.to(place) for one in networks]
+    network = networks[0]
+    states = _states(networks, weights)
+    passes = list_passes(mirror, max(1, len(states)))
+    plan = WindowPlan(
+        tuple(window), overlap, blend, slice_axis, padding, passes=passes, average=average
+    )
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     probe = probe_window(network, plan.size, channels)
     plan = replace(plan, coverage=probe.coverage)
     found = Labels(dict(labels), activation, probe.num_outputs)
-    return SegmentationModel(network, plan, found, batch_size, precision)
+    if len(networks) > 1:
+        generator = torch.Generator().manual_seed(0)
+        trial = torch.randn((1, channels, *plan.size), generator=generator).to(place)
+        require_same_function(networks, states, _names(networks), trial)
+    return SegmentationModel(network, plan, found, batch_size, precision, states=states)
+
+
+def _states(
+    networks: Sequence[nn.Module], weights: str | Path | Sequence[str | Path] | None
+) -> tuple[State, ...]:
+    """Load weights, and return the states of the networks of an ensemble."""
+    if weights is None:
+        return join_members(networks, _names(networks))
+    files = [weights] if isinstance(weights, (str, Path)) else list(weights)
+    if len(networks) > 1 or not files:
+        raise ConfigError(
+            f"{len(files)} files of weights for {len(networks)} networks",
+            hint="give one network and the files of its folds, or networks with their weights",
+        )
+    return load_members(networks[0], [Path(file) for file in files])
+
+
+def _names(networks: Sequence[nn.Module]) -> list[str]:
+    return [f"network[{number}]" for number in range(len(networks))]
 
 
 def load_label_map(

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from esegeta.config.keys import Fraction, Keys, give_list
+
+
+def _list_of_axes(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("give a list of the network's axes, such as [0, 1, 2]")
+    return value
 
 
 class InferenceKeys(Keys):
@@ -19,6 +25,9 @@ class InferenceKeys(Keys):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     slice_axis: Literal[0, 1, 2] = 2
     padding: Literal["zeros", "edge", "reflect"] = "zeros"
+    mirror: Annotated[tuple[int, ...], BeforeValidator(_list_of_axes)] = ()
+    average: Literal["logits", "probabilities"] = "logits"
+    spread: Literal["members"] | None = None
 
     @field_validator("window")
     @classmethod
@@ -37,4 +46,17 @@ class InferenceKeys(Keys):
             raise ValueError(
                 f"{len(value)} fractions for a window with {axes} axes; give one, or {axes}"
             )
+        return value
+
+    @field_validator("mirror")
+    @classmethod
+    def _mirror_axes_exist(cls, value: tuple[int, ...], info: Any) -> tuple[int, ...]:
+        axes = list(range(len(info.data.get("window", ()))))
+        for axis in value:
+            if axes and axis not in axes:
+                raise ValueError(
+                    f"the network has no axis {axis}; it is given windows with the axes {axes}"
+                )
+            if value.count(axis) > 1:
+                raise ValueError(f"axis {axis} is listed twice")
         return value

@@ -26,6 +26,7 @@ from esegeta.model.inspection import (
 )
 from esegeta.model.labels import Activation, Labels
 from esegeta.model.layers import find_layer, first_tensor
+from esegeta.model.members import State, copied_state, hold, join_members, load_members, state_of
 from esegeta.model.network import (
     build_module_network,
     build_monai_network,
@@ -40,6 +41,7 @@ __all__ = [
     "Change",
     "Labels",
     "Layer",
+    "State",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
@@ -47,6 +49,7 @@ __all__ = [
     "check_units",
     "checkpoints_named",
     "convolution_signature",
+    "copied_state",
     "cut_at",
     "deepest_layer",
     "file_sha256",
@@ -57,8 +60,11 @@ __all__ = [
     "full_float32",
     "held_at",
     "held_still",
+    "hold",
     "inside_checkpoint",
+    "join_members",
     "list_layers",
+    "load_members",
     "load_weights",
     "network_sha256",
     "on_input",
@@ -68,6 +74,7 @@ __all__ = [
     "resolve_device",
     "run_up_to",
     "seeded",
+    "state_of",
     "switched_off",
     "tap",
 ]

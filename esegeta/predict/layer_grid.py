@@ -120,8 +120,10 @@ class LayerGrid:
     ) -> None:
         """Add a window's patch `K *layer`, perhaps times weights `*layer`, to `K *G`, in place."""
         thin = self.windows.slice_axis
-        moved = patch if weights is None else patch * weights
-        moved = moved if thin is None else moved.unsqueeze(thin + 1)
+        moved = patch if thin is None else patch.unsqueeze(thin + 1)
+        moved = self.windows.turned(moved, window)
+        if weights is not None:
+            moved = moved * (weights if thin is None else weights.unsqueeze(thin))
         box = []
         for axis, side in enumerate(self.windows.boxes[window]):
             first, rest = divmod(side.start * self.patch[axis], self.voxels.size[axis])
@@ -160,7 +162,10 @@ class LayerGrid:
         return result
 
     def bounds(self, window: int) -> tuple[tuple[int, int], ...]:
-        """Return which voxels that a window's patch covers are in the volume: first and end."""
+        """Return which voxels that a window's patch covers are in the volume: first and end.
+
+        Counted as the window's network sees them, from the other end where it is mirrored.
+        """
         axes = zip(
             self.voxels.boxes[window],
             self.windows.padding,
@@ -168,10 +173,14 @@ class LayerGrid:
             self.voxels.size,
             strict=True,
         )
-        return tuple(
+        found = [
             (min(max(low - side.start, 0), c), min(max(low + n - side.start, 0), c))
             for side, (low, _), n, c in axes
-        )
+        ]
+        for axis in self.windows.flips(window):
+            (first, end), length = found[axis], self.voxels.size[axis]
+            found[axis] = (length - end, length - first)
+        return tuple(found)
 
 
 def _with_thin_axis(patches: Tensor, windows: Windows) -> Tensor:
@@ -276,6 +285,6 @@ def _parts(positions: int, length: int, inside: tuple[int, int]) -> Tensor:
 def _coverage(grid: LayerGrid, device: torch.device, dtype: torch.dtype) -> Tensor:
     total = torch.zeros((1, *grid.shape), device=device, dtype=dtype)
     importance = grid.importance(device, dtype)[None]
-    for window in range(len(grid.windows)):
+    for window in range(grid.windows.num_places):
         grid.put(total, window, importance)
-    return total[0]
+    return total[0].mul_(grid.windows.passes_a_blend)

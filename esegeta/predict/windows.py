@@ -5,6 +5,10 @@ MONAI's `sliding_window_inference`, so that the prediction is the one that users
 
 Where the output covers only the middle of a window, as in networks of valid convolutions, it is
 the outputs that tile the volume; windows reach further, and the image is padded for them.
+
+Where networks see each window several times, mirrored or one after the other, each such pass is a
+window of its own: it is cut mirrored, what is put back is mirrored back, and all of them are
+blended. So whatever is a sum over windows is one over passes too, and need not know of them.
 """
 
 from __future__ import annotations
@@ -37,6 +41,42 @@ def spot(image: int, box: Box) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One way in which each window goes through a network.
+
+    Args:
+        member: which of the networks of an ensemble, from 0.
+        flips: axes along which the window is mirrored; ascending.
+    """
+
+    member: int = 0
+    flips: tuple[int, ...] = ()
+
+
+Average = Literal["logits", "probabilities"]
+"""What is averaged over mirrored passes and over networks."""
+
+
+def list_passes(mirror: Sequence[int], num_members: int = 1) -> tuple[Pass, ...]:
+    """Return all mirrored passes of each network: every choice among some axes, none first.
+
+    Args:
+        mirror: axes that the network sees.
+        num_members: networks.
+
+    Raises:
+        ConfigError: an axis is listed twice.
+    """
+    axes = sorted(set(mirror))
+    if len(axes) < len(mirror):
+        raise ConfigError(f"inference.mirror: {list(mirror)} lists an axis twice")
+    chosen = [
+        flips for count in range(len(axes) + 1) for flips in itertools.combinations(axes, count)
+    ]
+    return tuple(Pass(member, flips) for member in range(num_members) for flips in chosen)
+
+
+@dataclass(frozen=True)
 class WindowPlan:
     """How volumes of any size are cut into windows.
 
@@ -49,6 +89,9 @@ class WindowPlan:
         padding: what lies outside of the image.
         coverage: which voxels of a window the network's output covers; None for all of them, one
             position a voxel.
+        passes: how each window goes through the networks; flips are of the axes that these see.
+        average: what is averaged over passes: logits; or probabilities, of mirrored passes in each
+            window, and of networks in the blended prediction.
     """
 
     size: Shape
@@ -57,6 +100,8 @@ class WindowPlan:
     slice_axis: int = 2
     padding: Padding = "zeros"
     coverage: Coverage | None = None
+    passes: tuple[Pass, ...] = (Pass(),)
+    average: Average = "logits"
 
     def __post_init__(self) -> None:
         if len(self.size) not in (2, 3) or min(self.size) < 1:
@@ -76,11 +121,48 @@ class WindowPlan:
                 f'inference.padding: "{self.padding}" is not known',
                 hint=suggest(self.padding, get_args(Padding)),
             )
+        if self.average not in get_args(Average):
+            raise ConfigError(
+                f'inference.average: "{self.average}" is not known',
+                hint=suggest(self.average, get_args(Average)),
+            )
+        for axis in {axis for one in self.passes for axis in one.flips}:
+            if axis not in range(len(self.size)):
+                raise ConfigError(
+                    f"inference.mirror: the network has no axis {axis}",
+                    hint=f"it is given windows with the axes {list(range(len(self.size)))}",
+                )
 
     @property
     def output(self) -> Shape:
         """Voxels in the middle of a window that the network's output covers."""
         return self.size if self.coverage is None else self.coverage.within(self.size)
+
+    @property
+    def num_members(self) -> int:
+        """Networks that the prediction is the mean of."""
+        return len({one.member for one in self.passes})
+
+    @property
+    def inner_flips(self) -> tuple[tuple[int, ...], ...]:
+        """Mirrored passes whose probabilities are averaged within each window; of logits none."""
+        flips = tuple(dict.fromkeys(one.flips for one in self.passes))
+        return flips if self.average == "probabilities" and len(flips) > 1 else ()
+
+    def of_one_network(self) -> WindowPlan:
+        """Return the plan of a network alone, mirrored as those of the ensemble are."""
+        flips = dict.fromkeys(one.flips for one in self.passes)
+        return replace(self, passes=tuple(Pass(0, own) for own in flips))
+
+    def members(self) -> list[WindowPlan]:
+        """Return the plan of each network alone; of one network, of each mirrored pass."""
+        numbers = dict.fromkeys(one.member for one in self.passes)
+        if len(numbers) == 1:
+            return [replace(self, passes=(one,)) for one in self.passes]
+        return [
+            replace(self, passes=tuple(one for one in self.passes if one.member == number))
+            for number in numbers
+        ]
 
     def lay(self, shape: Sequence[int]) -> Windows:
         """Return the windows over a volume of this spatial shape.
@@ -105,6 +187,8 @@ class WindowPlan:
             sliced,
             _thick(self.output, sliced),
             self.padding,
+            self._laid_passes(sliced),
+            self.num_members if self.average == "probabilities" else 1,
             {} if coverage is None else {n: _thick(e, sliced) for n, e in coverage.layers.items()},
         )
 
@@ -115,6 +199,17 @@ class WindowPlan:
         extent = self.coverage.layers.get(layer, self.size)
         own = None if extent == self.size else Coverage(extent, extent, self.coverage.layers)
         return replace(self, coverage=own)
+
+    def _laid_passes(self, slice_axis: int | None) -> tuple[Pass, ...]:
+        """Return the passes that are windows of their own, with flips of the volume's axes."""
+        if self.inner_flips:
+            return tuple(dict.fromkeys(replace(one, flips=()) for one in self.passes))
+        if slice_axis is None:
+            return self.passes
+        return tuple(
+            replace(one, flips=tuple(axis + (axis >= slice_axis) for axis in one.flips))
+            for one in self.passes
+        )
 
     def _overlaps(self) -> list[float]:
         if isinstance(self.overlap, tuple):
@@ -143,6 +238,8 @@ class Windows:
         slice_axis: the axis that the network does not see, or None.
         covered: voxels in the middle of a window that its output covers; None for all.
         outside: what the padding holds.
+        passes: how each box goes through the networks; the windows of the first come first.
+        num_blends: predictions that passes are blended into, one a network, or one of all.
         extents: the same of layers that do not cover the whole window, by name.
     """
 
@@ -153,6 +250,8 @@ class Windows:
     slice_axis: int | None = None
     covered: Shape | None = None
     outside: Padding = "zeros"
+    passes: tuple[Pass, ...] = (Pass(),)
+    num_blends: int = 1
     extents: Mapping[str, Shape] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -190,8 +289,13 @@ class Windows:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """What each window sees, last axis fastest."""
+        """What each window sees, pass by pass, last axis fastest."""
         return _boxes(self, self.size)
+
+    @property
+    def num_places(self) -> int:
+        """Number of boxes; each is a window once a pass."""
+        return math.prod(len(starts) for starts in _starts_of(self))
 
     @property
     def outputs(self) -> Central:
@@ -199,7 +303,37 @@ class Windows:
         return Central(self, self.output)
 
     def __len__(self) -> int:
-        return len(self.boxes)
+        return self.num_places * len(self.passes)
+
+    def pass_of(self, window: int) -> int:
+        """Return which of the passes a window is of."""
+        return window // self.num_places
+
+    def member_of(self, window: int) -> int:
+        """Return which network sees a window."""
+        return self.passes[self.pass_of(window)].member
+
+    def blend_of(self, window: int) -> int:
+        """Return which of the predictions a window is blended into."""
+        return self.member_of(window) if self.num_blends > 1 else 0
+
+    @property
+    def passes_a_blend(self) -> int:
+        """How often each box is blended into a prediction."""
+        return len(self.passes) // self.num_blends
+
+    def of_pass(self, number: int) -> range:
+        """Return the windows of one of the passes."""
+        return range(number * self.num_places, (number + 1) * self.num_places)
+
+    def flips(self, window: int) -> tuple[int, ...]:
+        """Return the axes of the volume along which a window is mirrored."""
+        return self.passes[self.pass_of(window)].flips
+
+    def turned(self, data: Tensor, window: int) -> Tensor:
+        """Mirror data `K *W` of a window as its network sees it, or back."""
+        flips = self.flips(window)
+        return data.flip([axis + 1 for axis in flips]) if flips else data
 
     @property
     def adds_zeros(self) -> bool:
@@ -242,12 +376,15 @@ class Windows:
     def cut(
         self, padded: Tensor, windows: Sequence[int], *, images: Sequence[int] | None = None
     ) -> Float[Tensor, "N C *W"]:
-        """Return windows of a padded batch `B C *S`, of the first image where none is named."""
+        """Return windows of a padded batch `B C *S`, of the first image where none is named.
+
+        They are as networks see them: mirrored where their pass is.
+        """
         owners = [0] * len(windows) if images is None else images
         boxes = self.boxes
         return torch.stack(
             [
-                padded[spot(image, boxes[index])]
+                self.turned(padded[spot(image, boxes[index])], index)
                 for image, index in zip(owners, windows, strict=True)
             ]
         )
@@ -255,8 +392,16 @@ class Windows:
     def put(
         self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None
     ) -> None:
-        """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place."""
-        _add_to(total[(slice(None), *self.boxes[window])], patch, weights)
+        """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place.
+
+        Args:
+            total: what it is added to.
+            window: its number.
+            patch: as its network sees it.
+            weights: as they lie in the volume.
+        """
+        part = total[(slice(None), *self.boxes[window])]
+        _add_to(part, self.turned(patch, window), weights)
 
     def importance(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return the blending weight of each voxel of an output, above zero."""
@@ -283,7 +428,7 @@ class Windows:
             held = (voxels >= part.start) & (voxels < part.stop)
             near = [place for place, start in enumerate(starts) if held[start : start + size].any()]
             found = [outer * len(starts) + place for outer in found for place in near]
-        return found
+        return self._in_all_passes(found)
 
     def seen_by(self, windows: Sequence[int], device: torch.device) -> Mask:
         """Return the voxels of the volume that some windows see, `*S`."""
@@ -293,8 +438,12 @@ class Windows:
         return self.crop(seen) > 0
 
     def _holding(self, padded: Mask, boxes: Sequence[Box]) -> list[int]:
-        hits = torch.stack([padded[box].any() for box in boxes])
-        return [index for index, hit in enumerate(hits.tolist()) if hit]
+        hits = torch.stack([padded[box].any() for box in boxes[: self.num_places]])
+        return self._in_all_passes([index for index, hit in enumerate(hits.tolist()) if hit])
+
+    def _in_all_passes(self, places: Sequence[int]) -> list[int]:
+        starts = range(0, len(self), self.num_places)
+        return [start + place for start in starts for place in places]
 
 
 @dataclass(frozen=True)
@@ -323,7 +472,8 @@ class Central:
         self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None
     ) -> None:
         """Add a window's patch `K *size`, perhaps times weights, to `K *S` (padded), in place."""
-        _add_to(total[(slice(None), *self.boxes[window])], patch, weights)
+        part = total[(slice(None), *self.boxes[window])]
+        _add_to(part, self.windows.turned(patch, window), weights)
 
     def crop(self, data: Tensor) -> Tensor:
         """Cut to the volume: nothing of the padding counts."""
@@ -348,13 +498,14 @@ def _add_to(part: Tensor, patch: Tensor, weights: Tensor | None) -> None:
 @lru_cache(maxsize=16)
 def _boxes(windows: Windows, covered: Shape) -> tuple[Box, ...]:
     before = [(w - c) // 2 for w, c in zip(windows.size, covered, strict=True)]
-    return tuple(
+    places = tuple(
         tuple(
             slice(start + low, start + low + length)
             for start, low, length in zip(corner, before, covered, strict=True)
         )
         for corner in itertools.product(*_starts_of(windows))
     )
+    return places * len(windows.passes)
 
 
 @lru_cache(maxsize=8)
@@ -386,6 +537,7 @@ def _importance(size: Shape, blend: Blend, device: torch.device, dtype: torch.dt
 def _coverage(lattice: Central, device: torch.device, dtype: torch.dtype) -> Tensor:
     total = torch.zeros(lattice.extent, device=device, dtype=dtype)
     weights = lattice.importance(device, dtype)
-    for box in lattice.boxes:
+    for box in lattice.boxes[: lattice.windows.num_places]:
         total[box] += weights
+    total *= lattice.windows.passes_a_blend
     return total.masked_fill_(total == 0, 1.0)

@@ -98,7 +98,8 @@ class UnitScene(Scene):
 def unit_predictor(predictor: Predictor, layer: str, channels: tuple[int, ...]) -> Predictor:
     """Return a predictor of the maps of some units instead of the logits."""
     names = {place: unit_name(layer, channel) for place, channel in enumerate(channels, start=1)}
-    plan = predictor.plan.ending_at(layer)
+    # Activations are no probabilities.
+    plan = replace(predictor.plan.ending_at(layer), average="logits")
     extent = None if plan.coverage is None else plan.coverage.voxels
     return replace(
         predictor,

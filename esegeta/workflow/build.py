@@ -18,16 +18,18 @@ from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     Labels,
+    State,
     build_module_network,
     build_monai_network,
     convolution_signature,
     file_sha256,
+    load_members,
     load_weights,
     network_sha256,
     resolve_device,
     seeded,
 )
-from esegeta.predict import Predictor, WindowPlan, probe_window
+from esegeta.predict import Predictor, WindowPlan, list_passes, probe_window
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Intensity, Preprocess, Reading
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -37,6 +39,7 @@ from esegeta.workflow.checks import (
     check_layers,
     check_methods,
     check_scores,
+    check_served,
     check_targets,
     check_unit_targets,
     check_writable,
@@ -88,7 +91,8 @@ class Basis:
         cases: the files of each case.
         grids: of the image of each case, by its name.
         root: the output folder.
-        weights_sha256: of the weights file, or of all parameters where there is none.
+        weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
+            there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
     """
@@ -100,7 +104,7 @@ class Basis:
     cases: list[Case]
     grids: Mapping[str, Grid]
     root: Path
-    weights_sha256: str
+    weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
 
@@ -157,6 +161,7 @@ def build_experiment(
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
+    check_served(config, basis.predictor)
     check_scores(config, cases, reading, basis.grids)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, basis.grids)
@@ -184,6 +189,7 @@ def build_basis(
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
+    states = _load_ensemble(config, network)
     reading, plan, num_outputs = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = Labels(dict(keys.labels), keys.activation, num_outputs)
@@ -194,20 +200,24 @@ def build_basis(
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
-    weights = keys.model.weights
+    plan = replace(plan, passes=list_passes(keys.inference.mirror, max(1, len(states))))
+    _check_spread(config, plan)
     return Basis(
         config=config,
         predictor=Predictor(
-            network, plan, labels, keys.inference.batch_size, keys.inference.precision
+            network,
+            plan,
+            labels,
+            keys.inference.batch_size,
+            keys.inference.precision,
+            states=states,
         ),
         reading=reading,
         preprocess=preprocess,
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
-        weights_sha256=(
-            file_sha256(config.find_file(weights)) if weights else network_sha256(network)
-        ),
+        weights_sha256=_weights_sha256(config, network),
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
@@ -216,9 +226,17 @@ def build_basis(
 
 
 def notes_on_windows(plan: WindowPlan) -> tuple[str, ...]:
-    """Say where the network's output is not of its window's shape, and what is made of it."""
+    """Say what a window costs, and what is made of an output that is not of its shape."""
+    notes = []
+    if len(plan.passes) > 1:
+        members, flips = plan.num_members, len(plan.passes) // plan.num_members
+        notes.append(
+            f"{flips} mirrored {'pass' if flips == 1 else 'passes'} x {members} "
+            f"{'member' if members == 1 else 'members'} = {len(plan.passes)} forward passes a "
+            f"window; the mean of their {plan.average} is explained"
+        )
     if plan.coverage is None:
-        return ()
+        return tuple(notes)
     positions = shape_text(plan.coverage.positions)
     text = f"the network turns a window of {shape_text(plan.size)} into {positions}"
     if plan.output != plan.size:
@@ -228,7 +246,7 @@ def notes_on_windows(plan: WindowPlan) -> tuple[str, ...]:
         )
     if plan.coverage.positions != plan.coverage.voxels:
         text += ", which are interpolated linearly to voxels"
-    return (text,)
+    return (*notes, text)
 
 
 def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
@@ -239,13 +257,39 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     if keys.kind == "module":
         notes.append(f"model.class {keys.class_path} is code and was run to build the network")
     with blamed_on(config, "model"):
-        if keys.weights is not None:
-            load_weights(network, config.find_file(keys.weights))
+        if keys.weights_files:
+            load_weights(network, config.find_file(keys.weights_files[0]))
         elif keys.kind == "monai":
             notes.append(
                 "no model.weights: the network has random weights, so its maps explain nothing"
             )
     return network.eval(), tuple(notes)
+
+
+def _load_ensemble(config: RunConfig, network: nn.Module) -> tuple[State, ...]:
+    """Return the states of all networks of an ensemble; of one network there are none."""
+    files = config.keys.model.weights_files
+    if len(files) < 2:
+        return ()
+    with blamed_on(config, "model", "weights"):
+        return load_members(network, [config.find_file(name) for name in files])
+
+
+def _weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:
+    hashes = [file_sha256(config.find_file(name)) for name in config.keys.model.weights_files]
+    if not hashes:
+        return network_sha256(network)
+    return hashes if len(hashes) > 1 else hashes[0]
+
+
+def _check_spread(config: RunConfig, plan: WindowPlan) -> None:
+    if config.keys.inference.spread is not None and len(plan.passes) == 1:
+        place = config.document.place(("inference", "spread"))
+        raise ConfigError(
+            f"{place}: inference.spread: there is one network and no mirrored pass, so nothing "
+            "spreads",
+            hint="give model.weights as a list of files, or inference.mirror, or leave spread out",
+        )
 
 
 def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
@@ -315,7 +359,14 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
 
 def _window_plan(keys: Config) -> WindowPlan:
     block = keys.inference
-    return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis, block.padding)
+    return WindowPlan(
+        block.window,
+        block.overlap,
+        block.blend,
+        block.slice_axis,
+        block.padding,
+        average=block.average,
+    )
 
 
 def _preprocess(keys: PreprocessKeys) -> Preprocess:

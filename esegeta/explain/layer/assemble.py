@@ -11,7 +11,7 @@ fill a quarter of a volume; the windows are run again for the next ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -101,14 +101,14 @@ class LayerSum:
 
 
 def blend_layer(
-    objective: Objective, site: Site, combine: Callable[[Tensor], Tensor]
+    objective: Objective, site: Site, combine: Callable[[Pieces, Tensor], Tensor]
 ) -> LayerResult:
     """Return one number a position, formed of a layer's units, blended as the logits are.
 
     Args:
         objective: what is explained; all of its windows are run.
         site: the layer.
-        combine: from activations `N K *layer` to `N 1 *layer`.
+        combine: from windows and their activations `N K *layer` to `N 1 *layer`.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
     grid: LayerGrid | None = None
@@ -117,7 +117,7 @@ def blend_layer(
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, range(len(windows))):
             _, activation = read(objective, site, pieces.crops)
-            patches = combine(activation).to(x)
+            patches = combine(pieces, activation).to(x)
             if positions is None or voxels is None or grid is None:
                 grid = LayerGrid.of(windows, patches, site.name)
                 positions, voxels = WindowBlend(grid, x), WindowBlend(grid.voxels, x)
@@ -139,12 +139,14 @@ class LayerFields:
         site: the layer.
         grid: of the layer's positions.
         num_units: of the layer.
+        only: the one mirrored pass, of one network, that is looked at; None for all of them.
     """
 
     objective: Objective
     site: Site
     grid: LayerGrid
     num_units: int
+    only: int | None = None
 
     @classmethod
     def of(cls, objective: Objective, site: Site) -> LayerFields:
@@ -155,6 +157,13 @@ class LayerFields:
             _, activation = read(objective, site, pieces.crops)
         grid = LayerGrid.of(windows, activation, site.name)
         return cls(objective, site, grid, activation.shape[1])
+
+    def by_pass(self) -> list[LayerFields]:
+        """Return each mirrored pass of each network by itself, as if it alone were explained.
+
+        The prediction and the target's part of it are means over them.
+        """
+        return [replace(self, only=number) for number in range(len(self.objective.windows.passes))]
 
     def groups(self, units: Sequence[int] | None = None) -> Iterator[Tensor]:
         """Yield indices of units, as many at a time as there is room for."""
@@ -170,11 +179,11 @@ class LayerFields:
         predictor, windows, x = objective.predictor, objective.windows, objective.x
         blend = WindowBlend(grid, x)
         with held_still(predictor.network):
-            for pieces in predictor.pieces(x, windows, range(len(windows))):
+            for pieces in predictor.pieces(x, windows, self._own(range(len(windows)))):
                 _, activation = read(objective, self.site, pieces.crops)
                 patches = activation.index_select(1, units.to(activation.device))
                 blend.add(pieces.windows, patches)
-        return blend.result()[0]
+        return self._of_one(blend.result()[0])
 
     def slopes(self, units: Tensor) -> Positions:
         """Return the target's gradient by the units' activations, summed over windows, `K *G`."""
@@ -185,8 +194,18 @@ class LayerFields:
         shares = predictor.shares(windows, cotangent)
         objective.tally.evaluations += 1
         with held_still(predictor.network):
-            for pieces in predictor.pieces(x, windows, objective.active(cotangent)):
+            for pieces in predictor.pieces(x, windows, self._own(objective.active(cotangent))):
                 share = shares.of(pieces, pieces.crops.device)
                 _, slope = slope_at(objective, self.site, pieces.crops, share)
                 total.add(pieces.windows, slope.index_select(1, units.to(slope.device)))
-        return total.result()[0].mul_(shares.scale)
+        return self._of_one(total.result()[0].mul_(shares.scale))
+
+    def _own(self, windows: Sequence[int]) -> Sequence[int]:
+        if self.only is None:
+            return windows
+        own = self.objective.windows.of_pass(self.only)
+        return [window for window in windows if window in own]
+
+    def _of_one(self, total: Positions) -> Positions:
+        """Return what a pass would have by itself, of its part in a mean over passes."""
+        return total if self.only is None else total.mul_(len(self.objective.windows.passes))

@@ -110,7 +110,7 @@ class Surrounded:
         """Return the gradient by the image `C *S`; right within the region, the rest is fixed."""
         result = self.objective.predictor.pull_back(image[None], cotangent, active=self.active)
         self.objective.tally.evaluations += 1
-        self.objective.tally.windows_run += result.num_active
+        self.objective.tally.windows_run += result.num_run
         return result.gradient[0]
 
     def _of_region(self, image: Image) -> Logits:

@@ -80,7 +80,7 @@ class Trainer:
         """Return the Dice of each label on each image of the fold, which lack as many voxels."""
         experiment = self.retraining.experiment
         predictor: Predictor = replace(
-            experiment.predictor, network=network, on_windows=listener.advance
+            experiment.predictor.with_network(network), on_windows=listener.advance
         )
         _, samples = self._parts(training)
         return [
@@ -107,7 +107,8 @@ class Trainer:
 
     def expected_windows(self, training: Training) -> int:
         """Return how many patches and windows go through the network."""
-        plan, recipe = self.retraining.experiment.predictor.plan, self.retraining.recipe
+        recipe = self.retraining.recipe
+        plan = self.retraining.experiment.predictor.plan.of_one_network()
         tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
         return recipe.iterations * recipe.batch_size + tested
 
