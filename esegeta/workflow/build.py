@@ -13,6 +13,7 @@ from torch import nn
 
 from esegeta.axes import shape_text
 from esegeta.config import RunConfig, list_cases
+from esegeta.config.inference import InferenceKeys
 from esegeta.config.schema import Config, PreprocessKeys
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
@@ -221,11 +222,11 @@ def build_basis(
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=(*notes, *notes_on_windows(plan)),
+        notes=(*notes, *notes_on_windows(plan, keys.inference)),
     )
 
 
-def notes_on_windows(plan: WindowPlan) -> tuple[str, ...]:
+def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
     """Say what a window costs, and what is made of an output that is not of its shape."""
     notes = []
     if len(plan.passes) > 1:
@@ -235,6 +236,8 @@ def notes_on_windows(plan: WindowPlan) -> tuple[str, ...]:
             f"{'member' if members == 1 else 'members'} = {len(plan.passes)} forward passes a "
             f"window; the mean of their {plan.average} is explained"
         )
+        if keys.spread is not None:
+            notes.append("inference.spread: each map is made once more for its members")
     if plan.coverage is None:
         return tuple(notes)
     positions = shape_text(plan.coverage.positions)
