@@ -22,6 +22,7 @@ from esegeta.errors import (
     LayerError,
     ModelError,
     TargetError,
+    WeightsError,
     WindowError,
 )
 from esegeta.targets import REGIONS, Boundary, BoxRegion, Predicted
@@ -521,3 +522,64 @@ def test_regions_and_decisions_are_those_of_a_config() -> None:
             region_order=["whole"],
             device="cpu",
         )
+
+
+def folds_of(tmp_path: Path, count: int = 3) -> tuple[list[nn.Module], list[Path]]:
+    networks = [unet(3, seed=seed) for seed in range(count)]
+    paths = [tmp_path / f"fold_{number}.safetensors" for number in range(count)]
+    for network, path in zip(networks, paths, strict=True):
+        save_file(network.state_dict(), path)
+    return networks, paths
+
+
+def test_ensembles_from_networks_and_from_files_are_the_same(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", "mirror": [0]}
+    given = esegeta.load_model(networks, **keys)
+    loaded = esegeta.load_model(unet(3, seed=9), weights=paths, **keys)
+    x = torch.randn(1, 1, 10, 9, 8)
+    assert torch.equal(given.logits(x), loaded.logits(x))
+    alone = [esegeta.load_model(network, **keys).logits(x) for network in networks]
+    torch.testing.assert_close(given.logits(x), torch.stack(alone).mean(dim=0))
+    mean = esegeta.load_model(networks, average="probabilities", **keys).logits(x).softmax(dim=1)
+    inner = [
+        esegeta.load_model(network, average="probabilities", **keys).logits(x)
+        for network in networks
+    ]
+    expected = torch.stack([one.softmax(dim=1) for one in inner]).mean(dim=0)
+    torch.testing.assert_close(mean, expected)
+
+
+def test_members_and_their_spread(tmp_path: Path, path: Path) -> None:
+    networks, _ = folds_of(tmp_path)
+    model = esegeta.load_model(networks, window=(8, 8, 8), labels={1: "liver"}, device="cpu")
+    image = esegeta.load_volume(path)
+    target = model.freeze(model.target("liver", over="all"), image)
+    found = esegeta.explain_members(esegeta.Saliency(), model, image, target)
+    whole = esegeta.Saliency().explain(model, image, target)
+    torch.testing.assert_close(found.maps.mean(dim=0), whole.data[0], rtol=1e-4, atol=1e-6)
+
+
+def test_ensembles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path, 2)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    with pytest.raises(ModelError, match=r"network\[1\]: is not of the same architecture"):
+        esegeta.load_model([networks[0], unet(3, out_channels=3)], **keys)
+    save_file(unet(3, out_channels=3).state_dict(), paths[1])
+    with pytest.raises(WeightsError, match=r"fold_1\.safetensors: the weights do not fit"):
+        esegeta.load_model(networks[0], weights=paths, **keys)
+    with pytest.raises(ConfigError, match="2 files of weights for 2 networks"):
+        esegeta.load_model(networks, weights=paths, **keys)
+    with pytest.raises(ConfigError, match="no axis 3"):
+        esegeta.load_model(networks, mirror=[3], **keys)
+
+
+def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
+    from tests.networks import Valid
+
+    keys = {"labels": {1: "liver"}, "device": "cpu"}
+    model = esegeta.load_model(Valid(3), window=(14, 14, 14), padding="reflect", **keys)
+    image = esegeta.load_volume(path)
+    found = esegeta.Saliency().explain(model, image, model.target("liver", over="all"))
+    assert found.data.shape == image.data.shape
+    assert model.logits(image.batch).shape == (1, 2, *SHAPE)

@@ -33,9 +33,9 @@ from esegeta.workflow import (
     build_predictions,
     probe_network,
 )
-from esegeta.workflow.build import chosen_output
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
+from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
 

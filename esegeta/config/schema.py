@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import DissectionKeys
-from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.inference import InferenceKeys
+from esegeta.config.keys import ChannelName, Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys
 from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
@@ -84,36 +85,6 @@ class DataKeys(Keys):
         for name in value:
             if value.count(name) > 1:
                 raise ValueError(f'two channels have the name "{name}"')
-        return value
-
-
-class InferenceKeys(Keys):
-    """How volumes are cut into windows."""
-
-    window: Annotated[tuple[int, ...], give_list("[64, 64, 64]")]
-    overlap: Fraction | tuple[Fraction, ...] = 0.5
-    blend: Literal["gaussian", "constant"] = "gaussian"
-    batch_size: int = Field(default=1, ge=1)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    slice_axis: Literal[0, 1, 2] = 2
-
-    @field_validator("window")
-    @classmethod
-    def _window_above_zero(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(value) not in (2, 3) or min(value, default=0) < 1:
-            raise ValueError("give two or three lengths above zero")
-        return value
-
-    @field_validator("overlap")
-    @classmethod
-    def _overlap_fits(
-        cls, value: float | tuple[float, ...], info: Any
-    ) -> float | tuple[float, ...]:
-        axes = len(info.data.get("window", ()))
-        if axes and isinstance(value, tuple) and len(value) not in (1, axes):
-            raise ValueError(
-                f"{len(value)} fractions for a window with {axes} axes; give one, or {axes}"
-            )
         return value
 
 

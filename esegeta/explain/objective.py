@@ -71,6 +71,9 @@ class Objective:
         # A target inside the network reads a prediction that ends at its layer.
         predictor = scene.predictor_for(predictor)
         is_original = scene.predictor is predictor and scene.volume.data is volume.data
+        if not predictor.is_sum:
+            # Linear in the prediction, but that is no sum over windows.
+            target = replace(target, coefficients=None)
         return cls(predictor, target, volume, is_original)
 
     @property
@@ -141,7 +144,7 @@ def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
     results = one.predictor.pull_back_together(one.x, cotangents, actives=actives)
     for objective, result in zip(objectives, results, strict=True):
         objective.tally.evaluations += 1
-        objective.tally.windows_run += result.num_active
+        objective.tally.windows_run += result.num_run
     return results
 
 

@@ -16,7 +16,7 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-stderr_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
+    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
 
@@ -74,6 +74,15 @@ class TaskFiles:
     def channel_standard_error(self, channel: str) -> Path:
         """The standard error of each voxel of one channel's map."""
         return self._file(f"_chan-{channel}", "stat-stderr_attrmap.nii.gz")
+
+    @property
+    def spread(self) -> Path:
+        """The standard deviation over members of the map summed over channels."""
+        return self._file("", "stat-spread_attrmap.nii.gz")
+
+    def member_map(self, number: int) -> Path:
+        """The map of one member, counted from 1, summed over channels."""
+        return self._file("", f"member-{number}_attrmap.nii.gz")
 
     def layer_map(self, layer: str) -> Path:
         """The map of a layer on the layer's own grid."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from esegeta.explain import Attribution, RegionRow
+from esegeta.explain import Attribution, MemberMaps, RegionRow
 from esegeta.model import Labels
 from esegeta.predict import Rule, SourceGrid
 from esegeta.report.csv_tables import CurveRow
@@ -42,6 +42,7 @@ def save_attribution(
     *,
     regions: Sequence[RegionRow] = (),
     curves: Sequence[CurveRow] = (),
+    members: MemberMaps | None = None,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -54,13 +55,18 @@ def save_attribution(
         provenance: joins the sidecar: scores, versions, hashes of inputs.
         regions: the map by channel and region, to be drawn; none without rows.
         curves: behind its scores, to be drawn; none without rows.
+        members: the same map of each member, where they are asked for.
     """
     remove_attribution(files)
     volume = attribution.volume
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
     pictures += [files.curves] if curves else []
-    maps = {**_channel_maps(files, attribution), **_error_maps(files, attribution)}
+    maps = {
+        **_channel_maps(files, attribution),
+        **_error_maps(files, attribution),
+        **_member_maps(files, members),
+    }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
         files.sidecar,
@@ -72,6 +78,7 @@ def save_attribution(
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
+            **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
             **provenance,
         },
@@ -113,6 +120,21 @@ def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor
         return {files.standard_error: errors[0]}
     split = zip(attribution.volume.channels, errors, strict=True)
     return {files.channel_standard_error(name): data for name, data in split}
+
+
+def _member_maps(files: TaskFiles, members: MemberMaps | None) -> dict[Path, Tensor]:
+    """Return the map of each member, and their standard deviation."""
+    if members is None:
+        return {}
+    maps = {files.member_map(number): data for number, data in enumerate(members.maps, start=1)}
+    return {**maps, files.spread: members.spread[0]}
+
+
+def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
+    note = members.describe()
+    for row in note["members"]:
+        row["file"] = files.member_map(row["member"]).name
+    return {**note, "file": files.spread.name}
 
 
 def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from esegeta.workflow.build import (
     Experiment,
     build_basis,
     build_experiment,
-    build_network,
     build_predictions,
-    construct_network,
-    probe_network,
 )
 from esegeta.workflow.engine import EXIT_USER, Outcome, Policy
+from esegeta.workflow.networks import build_network, construct_network, probe_network
 from esegeta.workflow.predict import run_predictions
 from esegeta.workflow.task import Ended, Listener, Silence
 

@@ -34,7 +34,7 @@ from esegeta.model import (
     list_layers,
     require_map,
 )
-from esegeta.predict import WindowPlan, empty_window, require_own_integers
+from esegeta.predict import Predictor, WindowPlan, empty_window, require_own_integers
 from esegeta.volume import (
     Case,
     Grid,
@@ -177,6 +177,18 @@ def check_methods(
                 for case in cases:
                     _check_lengths(part, case, grids[case.name], f"methods[{index}]")
                     _check_files(part, case, config, reading, grids[case.name])
+
+
+def check_served(config: RunConfig, predictor: Predictor) -> None:
+    """Refuse methods that cannot explain what the prediction averages.
+
+    A target inside the network is read by a predictor of its own, which averages activations.
+    """
+    if all(keys.layer is not None for keys in config.keys.targets):
+        predictor = replace(predictor, plan=replace(predictor.plan, average="logits"))
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            explainer.require_served(predictor)
 
 
 def check_scores(

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
-from esegeta.explain import Attribution, Explainer, aggregate, parameters_of
+from esegeta.explain import (
+    Attribution,
+    Explainer,
+    aggregate,
+    explain_members,
+    parameters_of,
+)
 from esegeta.predict import Windows
 from esegeta.report import (
     CurveRow,
@@ -90,7 +96,12 @@ def make_map(task: Task, desk: Desk) -> Content:
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
-    save_attribution(files, attribution, sidecar, regions=regions, curves=scored.curves)
+    members = None
+    if experiment.config.keys.inference.spread is not None:
+        members = explain_members(explainer, experiment.predictor, case.volume, target)
+    save_attribution(
+        files, attribution, sidecar, regions=regions, curves=scored.curves, members=members
+    )
     return {**sidecar, "warnings": list(attribution.warnings)}
 
 
@@ -150,10 +161,13 @@ def _announce(
 ) -> None:
     names = ", ".join(task.data["names"]["target"] for task in tasks)
     windows = case.experiment.predictor.windows(case.volume.batch)
+    expected = expected_windows(explainer, targets, windows)
+    # All members together take what the whole does.
+    times = 1 if case.experiment.config.keys.inference.spread is None else 2
     desk.begin(
         f"{case.files.name} / {names} / {tasks[0].data['names']['method']}",
         tasks,
-        expected_windows(explainer, targets, windows),
+        None if expected is None else times * expected,
     )
 
 

@@ -104,7 +104,12 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
             "name": _name_of(device),
             "threads": torch.get_num_threads(),
         },
-        "network": {"parameters": parameters, "outputs": experiment.predictor.labels.num_outputs},
+        "network": {
+            "parameters": parameters,
+            "outputs": experiment.predictor.labels.num_outputs,
+            "members": experiment.predictor.plan.num_members,
+            "passes_per_window": len(experiment.predictor.plan.passes),
+        },
         "weights_sha256": experiment.weights_sha256,
         "code_sha256": experiment.code_sha256,
         "notes": list(experiment.notes),
