@@ -16,22 +16,15 @@ from esegeta.predict.layer_outputs import (
 )
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
+from esegeta.predict.passes import Average, Pass, list_passes
 from esegeta.predict.predictor import Precision, Predictor
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.source_grid import Rule, SourceGrid
-from esegeta.predict.windows import (
-    Average,
-    Blend,
-    Box,
-    Central,
-    Pass,
-    WindowPlan,
-    Windows,
-    list_passes,
-    spot,
-)
+from esegeta.predict.tiling import Blend, Box, spot
+from esegeta.predict.window_plan import WindowPlan
+from esegeta.predict.windows import Central, Windows
 
 __all__ = [
     "OUTPUT",
@@ -60,7 +53,6 @@ __all__ = [
     "Units",
     "WindowBlend",
     "WindowPlan",
-    "WindowProbe",
     "WindowSum",
     "Windows",
     "active_windows",

@@ -37,7 +37,8 @@ from esegeta.predict.average import (
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
-from esegeta.predict.windows import WindowPlan, Windows
+from esegeta.predict.window_plan import WindowPlan
+from esegeta.predict.windows import Windows
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
