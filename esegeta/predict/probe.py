@@ -80,18 +80,11 @@ def probe_output(
         ModelError: the network fails for another reason, such as a package that is missing, or
             which voxels its output covers cannot be told.
     """
-<<<<<<< HEAD
     probed = _Probed(network, num_channels, output)
     found, reason = _attempt(probed, size)
     if found is not None and found.positions == size:
         return found
-    multiple = _multiple_that_works(probed, size)
-=======
-    output, reason = _attempt(network, size, num_channels)
-    if output is not None and tuple(output.shape[2:]) == size:
-        return WindowProbe(int(output.shape[1]))
-    multiple = _multiple_that_works(network, size, num_channels, _rounding(output, size))
->>>>>>> 919399b (Exported networks make ensembles too; a probe tries no multiples that rounding cannot explain)
+    multiple = _multiple_that_works(probed, size, _rounding(found, size))
     if multiple is not None:
         rounded = [max(multiple, round(length / multiple) * multiple) for length in size]
         raise WindowError(
@@ -194,25 +187,18 @@ def _layer_shapes(probed: _Probed, size: Shape) -> dict[str, Shape]:
     }
 
 
-<<<<<<< HEAD
-def _multiple_that_works(probed: _Probed, size: Shape) -> int | None:
-    """Return the smallest power of two such that windows rounded up to it go through."""
-=======
-def _rounding(output: Tensor | None, size: Shape) -> int:
+def _rounding(found: Probe | None, size: Shape) -> int:
     """Return by how many voxels a network would have rounded a window."""
-    if output is None:
+    if found is None:
         return 0
-    return max(abs(p - w) for p, w in zip(output.shape[2:], size, strict=True))
+    return max(abs(p - w) for p, w in zip(found.positions, size, strict=True))
 
 
-def _multiple_that_works(
-    network: nn.Module, size: Shape, num_channels: int, rounding: int
-) -> int | None:
+def _multiple_that_works(probed: _Probed, size: Shape, rounding: int) -> int | None:
     """Return the smallest power of two such that windows rounded up to it go through.
 
     Rounding to a multiple changes a length by less than it.
     """
->>>>>>> 919399b (Exported networks make ensembles too; a probe tries no multiples that rounding cannot explain)
     for multiple in MULTIPLES:
         if multiple <= rounding:
             continue
