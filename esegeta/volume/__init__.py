@@ -9,32 +9,26 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
-from esegeta.volume.files import Reading, ReadingWarning
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
     image_stem,
     is_image,
-    is_picture,
-    members,
     names_image,
     not_supported,
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
+from esegeta.volume.kinds import is_picture
 from esegeta.volume.label_maps import read_label_map, write_label_map
-from esegeta.volume.load import (
-    Case,
-    check_case,
-    load_volume,
-    read_beside,
-    read_case,
-    read_volume,
-)
+from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
 from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid
+from esegeta.volume.members import members
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.space import Orient, Respace, Route
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
@@ -52,6 +46,7 @@ __all__ = [
     "Grid",
     "Intensity",
     "IntensityStep",
+    "Layout",
     "Orient",
     "PictureAxes",
     "Preprocess",
