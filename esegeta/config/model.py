@@ -16,7 +16,7 @@ class ModelKeys(Keys):
     network: str | None = None
     class_path: str | None = Field(default=None, alias="class")
     args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
+    weights: str | list[str] | None = None
     weights_key: str | None = None
     output: int | str | None = None
 
@@ -26,6 +26,18 @@ class ModelKeys(Keys):
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
             raise ValueError('give an index such as 0, or a key such as "out" or "aux.0"')
         return value
+
+    @field_validator("weights")
+    @classmethod
+    def _some_weights(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(value, list) and not value:
+            raise ValueError("give the files of an ensemble, or one file")
+        return value
+
+    @property
+    def weights_files(self) -> list[str]:
+        """The file of each network; none where weights are random."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights or []
 
     @field_validator("weights_key")
     @classmethod

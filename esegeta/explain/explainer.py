@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from esegeta.errors import ModelError
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
 from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.meaning import Meaning
@@ -107,6 +108,24 @@ class Explainer(ABC):
         }
         return replace(self, **nested) if nested else self
 
+    def require_served(self, predictor: Predictor) -> None:
+        """Refuse a predictor that the method cannot explain.
+
+        Raises:
+            ModelError: the method reads layers or operations, of which a mean of probabilities
+                has several, each with a part that depends on the others.
+        """
+        for item in fields(self):
+            if isinstance(value := getattr(self, item.name), Explainer):
+                value.require_served(predictor)
+        if self.traits.needs_hooks and predictor.averages_inside:
+            raise ModelError(
+                f"{self.name}: reads the layers or operations of one network, and is no sum over "
+                "passes and networks whose probabilities are averaged",
+                hint="use inference.average: logits, or a method that reads no layers, such as "
+                "integrated_gradients or occlusion",
+            )
+
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
         """Compute the map of an objective."""
@@ -133,6 +152,7 @@ class Explainer(ABC):
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
+            ModelError: the method cannot explain what the predictor averages.
             MapError: the map is zero everywhere or not finite.
         """
         return self.explain_together(predictor, volume, [target])[0]
@@ -167,6 +187,8 @@ class Explainer(ABC):
         self, predictor: Predictor, volume: Volume, targets: Sequence[FrozenTarget]
     ) -> list[Attribution]:
         objectives = [Objective.of(predictor, target, volume) for target in targets]
+        for objective in objectives:
+            self.require_served(objective.predictor)
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
             nums_active = [len(item.active(item.cotangent())) for item in objectives]
@@ -200,6 +222,8 @@ class Explainer(ABC):
         self, objective: Objective, raw: RawMap, meter: Meter, num_active: int, num_targets: int
     ) -> Facts:
         shared = {"shared_with": num_targets - 1} if num_targets > 1 else {}
+        passes = len(objective.predictor.plan.passes)
+        shared |= {"passes_per_window": passes} if passes > 1 else {}
         return Facts(
             seconds=meter.seconds / num_targets,
             peak_memory_mb=meter.peak_memory_mb,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from esegeta.errors import DataError, GridError
 from esegeta.volume.alignment import require_same_grid
@@ -21,6 +22,7 @@ class Case:
         name: names the case's folder in the output.
         images: one path, or one a channel.
         label: the ground truth, on the same grid, or None.
+        expected: the user's own segmentation by the same model, on the same grid, or None.
         spacing_mm: of the axes of files that hold no spacing (TIFF stacks, .npz).
         series: which series of a DICOM folder, by UID or description: one for all images, or one
             an image; empty where each folder holds one.
@@ -29,8 +31,15 @@ class Case:
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
+    expected: Path | None = None
     spacing_mm: tuple[float, ...] | None = None
     series: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of its files that decides what is read of them, as plain values."""
+        told = {"spacing_mm": self.spacing_mm, "series": self.series}
+        return {key: list(value) for key, value in told.items() if value}
 
     def readings(self, reading: Reading) -> list[Reading]:
         """Return how each of its images is read.

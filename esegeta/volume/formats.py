@@ -10,7 +10,10 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 ITK_SUFFIXES = (".nrrd", ".seg.nrrd", ".nhdr", ".mha", ".mhd")
 ARRAY_SUFFIXES = (".npz",)
-IMAGE_SUFFIXES = NIFTI_SUFFIXES + PICTURE_SUFFIXES + ITK_SUFFIXES + ARRAY_SUFFIXES
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+IMAGE_SUFFIXES = (
+    NIFTI_SUFFIXES + PICTURE_SUFFIXES + ITK_SUFFIXES + ARRAY_SUFFIXES + DICOM_SUFFIXES
+)
 PAIR = {".hdr": ".img", ".img": ".hdr"}
 """A NIfTI image of two files: the header, and the voxels."""
 
@@ -20,7 +23,7 @@ WITH_DCM2NIIX = "dcm2niix, which writes .nii.gz"
 TO_PICTURE = "any picture program, as PNG"
 FOREIGN = {
     **dict.fromkeys((".gipl", ".vtk", ".vti"), WITH_ITK),
-    **dict.fromkeys((".dcm", ".dicom", ".ima", ".par", ".rec"), WITH_DCM2NIIX),
+    **dict.fromkeys((".par", ".rec"), WITH_DCM2NIIX),
     **dict.fromkeys((".npy", ".h5", ".hdf5", ".mat", ".zarr", ".n5"), WITH_NIBABEL),
     **dict.fromkeys((".pt", ".pth", ".pkl", ".raw"), WITH_NIBABEL),
     **dict.fromkeys((".mgz", ".mgh"), "FreeSurfer: mri_convert image.mgz image.nii.gz"),
@@ -43,6 +46,11 @@ def suffix_of(name: str, suffixes: tuple[str, ...]) -> str:
 def is_image(name: str) -> bool:
     """Tell by the suffix whether a file is an image that can be read."""
     return bool(suffix_of(name, IMAGE_SUFFIXES))
+
+
+def is_dicom_name(name: str) -> bool:
+    """Tell by the suffix whether a file is DICOM; many have none."""
+    return bool(suffix_of(name, DICOM_SUFFIXES))
 
 
 def names_image(text: str) -> bool:

@@ -59,7 +59,7 @@ def read_beside(
     Raises:
         GridError: it does not hold the voxels of the volume's file.
     """
-    case = Case(volume.name, tuple(paths))
+    case = Case(volume.name, tuple(paths), spacing_mm=volume.source.layout.spacing_mm)
     check_case(case, reading)
     other, source = read_volume(case, reading), volume.source
     image = source.paths[0] if source.paths else Path("the image")

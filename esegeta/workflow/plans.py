@@ -77,7 +77,7 @@ class TargetPlan:
         roi = self.roi_file(case)
         return {
             "keys": self.keys.model_dump(mode="json"),
-            "roi_sha256": image_sha256(roi) if roi is not None and roi.is_file() else None,
+            "roi_sha256": image_sha256(roi) if roi is not None and roi.exists() else None,
             "parts": {name: plan.fingerprint(case) for name, plan in self.parts.items()},
         }
 
