@@ -10,6 +10,7 @@ import numpy as np
 from esegeta.axes import Shape
 from esegeta.errors import DataError
 from esegeta.volume.arrays import Wanted, open_arrays
+from esegeta.volume.dicom import open_dicom, open_series
 from esegeta.volume.grid import Grid
 from esegeta.volume.itk import open_itk
 from esegeta.volume.kinds import is_picture, kind_of
@@ -91,6 +92,10 @@ def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:
             return open_itk(path, reading.layout.channels_axis)
         case "arrays":
             return open_arrays(path, reading.layout, wanted)
+        case "series":
+            return open_series(path, reading.series)
+        case "dicom":
+            return open_dicom(path)
         case "stack":
             return open_stack(path, reading.layout)
         case _:

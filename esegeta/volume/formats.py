@@ -11,9 +11,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 ITK_SUFFIXES = (".nrrd", ".seg.nrrd", ".nhdr", ".mha", ".mhd")
 ARRAY_SUFFIXES = (".npz",)
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-IMAGE_SUFFIXES = (
-    NIFTI_SUFFIXES + PICTURE_SUFFIXES + ITK_SUFFIXES + ARRAY_SUFFIXES + DICOM_SUFFIXES
-)
+IMAGE_SUFFIXES = NIFTI_SUFFIXES + PICTURE_SUFFIXES + ITK_SUFFIXES + ARRAY_SUFFIXES + DICOM_SUFFIXES
 PAIR = {".hdr": ".img", ".img": ".hdr"}
 """A NIfTI image of two files: the header, and the voxels."""
 

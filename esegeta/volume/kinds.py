@@ -10,6 +10,7 @@ from esegeta.volume.formats import (
     IMAGE_SUFFIXES,
     ITK_SUFFIXES,
     PICTURE_SUFFIXES,
+    foreign_suffix,
     is_dicom_name,
     suffix_of,
 )
@@ -23,9 +24,9 @@ PREAMBLE, DICOM_MAGIC = 128, b"DICM"
 
 def kind_of(path: Path) -> Kind:
     """Return which reader a file is for; what is not known is left to that of NIfTI to refuse."""
-    if path.is_dir():
+    if path.is_dir() and not foreign_suffix(path.name):
         return "series"
-    if is_dicom_name(path.name) or (not suffix_of(path.name, IMAGE_SUFFIXES) and is_dicom(path)):
+    if is_dicom_file(path):
         return "dicom"
     if suffix_of(path.name, PICTURE_SUFFIXES):
         return "stack" if count_pages(path) > 1 else "picture"
@@ -48,9 +49,11 @@ def is_dicom(path: Path) -> bool:
     return start[PREAMBLE:] == DICOM_MAGIC
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Tell whether a file is DICOM by its name, or by its first bytes where names do not tell."""
+    return is_dicom_name(path.name) or (not suffix_of(path.name, IMAGE_SUFFIXES) and is_dicom(path))
+
+
 def holds_dicom(folder: Path) -> bool:
-    """Tell whether a folder holds DICOM files itself, by their names or first bytes."""
-    return any(
-        is_dicom_name(path.name) or (not suffix_of(path.name, IMAGE_SUFFIXES) and is_dicom(path))
-        for path in files_in(folder)
-    )
+    """Tell whether a folder holds DICOM files itself."""
+    return any(is_dicom_file(path) for path in files_in(folder))

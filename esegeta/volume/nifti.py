@@ -17,7 +17,6 @@ from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.atomic import atomic_path
 from esegeta.volume.formats import (
     PAIR,
-    how_to_convert,
     partner_of,
     require_image_file,
 )
@@ -97,7 +96,7 @@ def _not_nifti(path: Path, error: Exception) -> DataError:
     with path.open("rb") as stream:
         start = stream.read(132)
     if start[128:] == b"DICM":
-        return DataError(f"{path}: a DICOM file, not NIfTI", hint=how_to_convert(".dcm"))
+        return DataError(f"{path}: a DICOM file, not NIfTI", hint="call it .dcm, and it is read")
     if start[:4] == b"NRRD":
         return DataError(f"{path}: an NRRD file, not NIfTI", hint="call it .nrrd, and it is read")
     return DataError(

@@ -11,11 +11,12 @@ import pytest
 import SimpleITK as sitk
 
 from esegeta.volume import Case, Preprocess, Reading, read_case, write_map
+from tests.volume.dicom_files import itk_volume, voxels, write_series
 from tests.volume.files import geometry_bytes
 
 AFFINE = np.array([[-0.75, 0, 0, 10.5], [0, -1.5, 0, 40.25], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 """Axes to the left, to the back and up, as scanners store them."""
-VOXELS = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
+VOXELS = voxels()
 
 
 def with_nibabel(path: Path) -> None:
@@ -28,14 +29,15 @@ def with_nibabel(path: Path) -> None:
 
 
 def with_itk(path: Path) -> None:
-    image = sitk.GetImageFromArray(VOXELS.T)
-    image.SetSpacing((0.75, 1.5, 2.5))
-    image.SetOrigin((-10.5, -40.25, -7))
-    sitk.WriteImage(image, str(path))
+    sitk.WriteImage(itk_volume(VOXELS), str(path))
 
 
 def with_numpy(path: Path) -> None:
     np.savez(path, image=VOXELS, affine=AFFINE)
+
+
+def as_slices(path: Path) -> None:
+    write_series(path, itk_volume(VOXELS))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -47,6 +49,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.mha": with_itk,
     "a.mhd": with_itk,
     "a.npz": with_numpy,
+    "a": as_slices,
 }
 
 
