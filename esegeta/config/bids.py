@@ -33,7 +33,8 @@ def cases_in_bids(folder: Path, keys: BidsKeys) -> list[Case]:
         group = groups.setdefault(name, {})
         if suffix in group:
             raise DataError(
-                f'{folder}: two images of "{name}" with suffix {suffix}: {group[suffix]} and {path}',
+                f'{folder}: two images of "{name}" with suffix {suffix}: {group[suffix]} '
+                f"and {path}",
                 hint="name the folder: bids: {datatype: anat}",
             )
         group[suffix] = path
@@ -73,6 +74,10 @@ def _entities(name: str) -> Entities:
     return {key: value for key, dash, value in parts if dash}
 
 
+def _of_image(name: str) -> Entities:
+    return {key: value for key, value in _entities(name).items() if key not in DERIVED}
+
+
 def _is_wanted(path: Path, keys: BidsKeys) -> bool:
     name, suffix = _split(path)
     found = _entities(name)
@@ -103,14 +108,8 @@ def _label_of(name: str, labels: Sequence[Path]) -> Path | None:
     Raises:
         DataError: there are several.
     """
-    wanted = _entities(name)
-    found = []
-    for path in labels:
-        own = {key: value for key, value in _entities(_split(path)[0]).items()}
-        if {key: value for key, value in own.items() if key not in DERIVED} == {
-            key: value for key, value in wanted.items() if key not in DERIVED
-        }:
-            found.append(path)
+    wanted = _of_image(name)
+    found = [path for path in labels if _of_image(_split(path)[0]) == wanted]
     if len(found) > 1:
         raise DataError(
             f'"{name}" has {len(found)} label maps: {found[0]} and {found[1]}',

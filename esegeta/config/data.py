@@ -47,7 +47,9 @@ class CaseKeys(Keys):
     def _series_fit(self) -> CaseKeys:
         images = 1 if isinstance(self.image, str) else len(self.image)
         if self.series is not None and images > 1 and len(self.series) not in (1, images):
-            raise ValueError(f"{len(self.series)} series for {images} images; give one, or {images}")
+            raise ValueError(
+                f"{len(self.series)} series for {images} images; give one, or {images}"
+            )
         return self
 
 

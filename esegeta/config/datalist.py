@@ -1,4 +1,4 @@
-"""Cases of a list in a file: JSON as the Medical Segmentation Decathlon and MONAI write it, or CSV."""
+"""Cases of a list in a file: JSON as the Medical Decathlon and MONAI write it, or CSV."""
 
 from __future__ import annotations
 
@@ -113,8 +113,9 @@ def _values(cells: dict[str, str], place: str) -> Iterator[tuple[str, Any]]:
             continue
         several = [part.strip() for part in cell.split(BETWEEN_FILES)]
         is_list = name in ("image", "series") and len(several) > 1
-        yield name, re.split(r"[;,\s]+", cell) if name == "spacing_mm" else (
-            several if is_list else cell
+        yield (
+            name,
+            re.split(r"[;,\s]+", cell) if name == "spacing_mm" else (several if is_list else cell),
         )
 
 

@@ -71,9 +71,7 @@ def _case_of_folder(folder: Path, channels: Sequence[str]) -> Case | None:
     return Case(folder.name, images, label) if images else None
 
 
-def images_of_folder(
-    folder: Path, channels: Sequence[str]
-) -> tuple[tuple[Path, ...], Path | None]:
+def images_of_folder(folder: Path, channels: Sequence[str]) -> tuple[tuple[Path, ...], Path | None]:
     """Return the images of one patient's folder, in the order of the channels, and its label map.
 
     A file or DICOM folder is that of a channel where its name ends with the channel's.

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.inference import InferenceKeys
-from esegeta.config.keys import ChannelName, Keys, LabelInteger, Name, give_list
+from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys
 from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
