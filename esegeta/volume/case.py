@@ -88,7 +88,7 @@ def check_case(case: Case, reading: Reading) -> Grid:
         raise DataError(f"{case.name}: a {grid.ndim}D image for a {reading.network_ndim}D network")
     if case.label is not None:
         labels = reading.with_spacing(case.spacing_mm).of_labels(grid.ndim)
-        label_grid, num_channels = read_label_header(case.label, labels)
+        label_grid, num_channels = read_label_header(case.label, labels, grid)
         if num_channels != 1:
             raise DataError(
                 f"{case.name}: the label map {case.label} has {num_channels} channels",

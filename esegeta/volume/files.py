@@ -10,7 +10,7 @@ import numpy as np
 from esegeta.axes import Shape
 from esegeta.errors import DataError
 from esegeta.volume.arrays import Wanted, open_arrays
-from esegeta.volume.dicom import open_dicom, open_series
+from esegeta.volume.dicom import is_segmentation, open_dicom, open_series
 from esegeta.volume.grid import Grid
 from esegeta.volume.itk import open_itk
 from esegeta.volume.kinds import is_picture, kind_of
@@ -23,6 +23,7 @@ from esegeta.volume.picture import (
     read_picture_labels,
 )
 from esegeta.volume.reading import Reading
+from esegeta.volume.segmentation import open_segmentation
 from esegeta.volume.stacks import open_stack
 from esegeta.volume.stored import Axes, Stored
 
@@ -49,11 +50,11 @@ def read_header(path: Path, reading: Reading) -> tuple[Grid, int]:
     return _header_of(_opened(path, reading, "image"), path, reading)
 
 
-def read_label_header(path: Path, reading: Reading) -> tuple[Grid, int]:
-    """Return the grid and the number of channels of a label map, without reading its voxels."""
+def read_label_header(path: Path, reading: Reading, onto: Grid) -> tuple[Grid, int]:
+    """Return the grid and the number of channels of a label map of an image on the grid `onto`."""
     if is_picture(path):
         return picture_grid(path, reading.picture_axes), label_channels(path)
-    return _header_of(_opened(path, reading, "label"), path, reading)
+    return _header_of(_opened_labels(path, reading, onto), path, reading)
 
 
 def read_file(path: Path, reading: Reading) -> ImageFile:
@@ -63,11 +64,11 @@ def read_file(path: Path, reading: Reading) -> ImageFile:
     return _volume_file(_opened(path, reading, "image"), path, reading)
 
 
-def read_label_file(path: Path, reading: Reading) -> ImageFile:
-    """Read a label map."""
+def read_label_file(path: Path, reading: Reading, onto: Grid) -> ImageFile:
+    """Read a label map of an image on the grid `onto`."""
     if is_picture(path):
         return _picture_file(read_picture_labels(path, reading.picture_axes), path, reading)
-    return _volume_file(_opened(path, reading, "label"), path, reading)
+    return _volume_file(_opened_labels(path, reading, onto), path, reading)
 
 
 def _picture_file(array: np.ndarray, path: Path, reading: Reading) -> ImageFile:
@@ -83,6 +84,12 @@ def _volume_file(stored: Stored, path: Path, reading: Reading) -> ImageFile:
 def _header_of(stored: Stored, path: Path, reading: Reading) -> tuple[Grid, int]:
     axes = split_channels(stored, path, reading)
     return Grid(axes.spatial, stored.affine), axes.num_channels
+
+
+def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
+    if kind_of(path) == "dicom" and is_segmentation(path):
+        return open_segmentation(path, onto)
+    return _opened(path, reading, "label")
 
 
 def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:

@@ -46,7 +46,7 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = N
     source = volume.source
     axes = source.picture_axes or "yx"
     file = read_label_file(
-        path, Reading(1, source.grid.ndim, picture_axes=axes, layout=source.layout)
+        path, Reading(1, source.grid.ndim, picture_axes=axes, layout=source.layout), source.grid
     )
     if len(file.array) != 1:
         raise DataError(
