@@ -10,6 +10,7 @@ from pathlib import Path
 from esegeta.errors import DataError, suggest
 from esegeta.volume import (
     Case,
+    dicom_volumes,
     foreign_suffix,
     holds_dicom,
     how_to_convert,
@@ -31,9 +32,9 @@ WORD_ENDS = "_-."
 def cases_in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
     """Return the cases of a folder.
 
-    It is one case where it holds the slices of a DICOM series itself. Else each image in it is a
-    case, or each group of images that are named after the channels; without any image, each folder
-    in it that holds DICOM or such images.
+    It is one case where it holds the slices of a DICOM series itself; files of several frames are
+    a case each. Else each image in it is a case, or each group of images that are named after the
+    channels; without any image, each folder in it that holds DICOM or such images.
 
     Raises:
         DataError: a channel of a case is missing, or is there twice.
@@ -41,7 +42,10 @@ def cases_in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
     inside = (folder / name for name in NNUNET_FOLDERS)
     images_folder = next((path for path in inside if path.is_dir()), folder)
     if images_folder is folder and holds_dicom(folder):
-        return [Case(folder.name, (folder,))]
+        volumes = dicom_volumes(folder)
+        if len(volumes) > 1:
+            return [Case(image_stem(path.name), (path,)) for path in volumes]
+        return [Case(folder.absolute().name, (folder,))]
     found = list(_seen(images_folder))
     cases = cases_of_images(found, channels)
     if cases or images_folder is not folder:

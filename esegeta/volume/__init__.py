@@ -11,6 +11,7 @@ from esegeta.volume.atomic import (
 )
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
+from esegeta.volume.dicom import dicom_volumes
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
@@ -72,6 +73,7 @@ __all__ = [
     "crop_of",
     "crop_or_pad_of",
     "describe_way_back",
+    "dicom_volumes",
     "foreign_suffix",
     "grid_of_spacing",
     "holds_dicom",

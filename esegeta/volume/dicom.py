@@ -121,6 +121,20 @@ def is_segmentation(path: Path) -> bool:
     return path.is_file() and storage_class(path) == SEGMENTATION
 
 
+def dicom_volumes(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that are volumes by themselves, if all its images are.
+
+    None of them where a file cannot be read; that is said when the folder is.
+    """
+    try:
+        headers = [header for group in series_in(folder).values() for header in group]
+    except DataError:
+        return ()
+    if not all(header.num_frames > 1 for header in headers):
+        return ()
+    return tuple(sorted(header.path for header in headers))
+
+
 def chosen_series(folder: Path, series: str) -> list[DicomHeader]:
     """Return the headers of the one series of a folder, or of that which is named.
 

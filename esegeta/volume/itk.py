@@ -109,6 +109,13 @@ def itk_faults(path: Path) -> Iterator[None]:
             ) from error
 
 
+@contextmanager
+def itk_quiet() -> Iterator[None]:
+    """Drop what ITK's libraries print; what they raise is for the caller."""
+    with tempfile.TemporaryFile("w+") as said, _stderr_into(said):
+        yield
+
+
 def _reason(raised: str, said: str) -> str:
     """Return the reason in one line: the last of what was raised, or what was printed before."""
     raised = NOISE.sub("", raised)

@@ -89,7 +89,8 @@ def check_expected(
         with blamed_on(config, "data", "cases", index, "expected"):
             check_case(replace(case, label=case.expected), reading)
             axes = reading.picture_axes if is_picture(case.images[0]) else None
-            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero)
+            layout = reading.with_spacing(case.spacing_mm).layout
+            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero, layout)
             with warnings.catch_warnings(action="ignore", category=ReadingWarning):
                 # What is done to its values is noted when it is compared.
                 found = read_source_labels(case.expected, case.name, source)

@@ -172,7 +172,7 @@ def plan_targets(config: RunConfig, labels: Labels, cases: list[Case]) -> list[T
     for plan in plans.values():
         for case in cases:
             path = plan.roi_file(case)
-            if path is not None and not path.is_file():
+            if path is not None and not path.exists():
                 raise TargetError(f"targets: {plan.name}: {path}: no such roi file")
     return list(plans.values())
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from esegeta.config.cases import list_cases
 from esegeta.config.parse import load_config
@@ -66,6 +68,17 @@ def test_folders_of_slices_are_cases(cases: str, tmp_path: Path) -> None:
 def test_a_folder_of_slices_is_one_case(cases: Any, tmp_path: Path) -> None:
     write_series(tmp_path / "scan", itk_volume(voxels()))
     assert shown(listed(tmp_path, cases=cases), tmp_path) == {"scan": (["scan"], None)}
+
+
+def test_files_of_several_frames_are_a_case_each(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name in ("p1.dcm", "p2.dcm"):
+        image = itk_volume((voxels() % 250).astype(np.uint8))
+        sitk.WriteImage(image, str(tmp_path / "set" / name))
+    found = shown(listed(tmp_path, cases="set"), tmp_path)
+    assert found == {"p1": (["set/p1.dcm"], None), "p2": (["set/p2.dcm"], None)}
+    (tmp_path / "set" / "p2.dcm").unlink()
+    assert shown(listed(tmp_path, cases="set"), tmp_path) == {"set": (["set"], None)}
 
 
 def test_series_of_all_cases_and_of_one(tmp_path: Path) -> None:

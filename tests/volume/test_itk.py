@@ -136,6 +136,28 @@ def test_torn_files(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("space", "sign"),
+    [
+        ("right-anterior-superior", (1, 1, 1)),
+        ("left-posterior-superior", (-1, -1, 1)),
+        ("left-anterior-superior", (-1, 1, 1)),
+    ],
+)
+def test_an_nrrd_in_any_space(space: str, sign: tuple[int, ...], tmp_path: Path) -> None:
+    array = noise((3, 4, 2))
+    head = (
+        f"NRRD0004\ntype: float\ndimension: 3\nspace: {space}\nsizes: 3 4 2\n"
+        "space directions: (0,2,0) (0.5,0,0) (0,0,3)\nkinds: domain domain domain\n"
+        "endian: little\nencoding: raw\nspace origin: (10,20,30)\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + array.tobytes(order="F"))
+    volume = read(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(volume.data[0].numpy(), array)
+    place = np.array([10 + 0.5 * 3, 20 + 2 * 2, 30 + 3 * 1]) * sign
+    np.testing.assert_allclose(volume.grid.to_mm((2, 3, 1)), place)
+
+
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_the_voxels_of_a_header_are_its_members(
