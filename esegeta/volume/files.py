@@ -23,9 +23,12 @@ from esegeta.volume.picture import (
     read_picture_labels,
 )
 from esegeta.volume.reading import Reading
-from esegeta.volume.segmentation import open_segmentation
+from esegeta.volume.segmentation import completed, open_segmentation
 from esegeta.volume.stacks import open_stack
 from esegeta.volume.stored import Axes, Stored
+
+SLICER_SEGMENTATION = ".seg.nrrd"
+"""3D Slicer may store the box around the segments alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,10 @@ def _header_of(stored: Stored, path: Path, reading: Reading) -> tuple[Grid, int]
 def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
     if kind_of(path) == "dicom" and is_segmentation(path):
         return open_segmentation(path, onto)
-    return _opened(path, reading, "label")
+    stored = _opened(path, reading, "label")
+    if path.name.lower().endswith(SLICER_SEGMENTATION) and len(stored.shape) == 3:
+        return completed(stored, onto)
+    return stored
 
 
 def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:

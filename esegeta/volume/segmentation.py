@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from esegeta.errors import DataError
-from esegeta.volume.alignment import ROUNDING, SAME_VOXEL
+from esegeta.volume.alignment import ROUNDING, SAME_VOXEL, Turn
 from esegeta.volume.dicom_frames import INSTALL
 from esegeta.volume.grid import Grid
 from esegeta.volume.stored import LPS_TO_RAS, Stored, require_regular
 
 
-def open_segmentation(path: Path, onto: Grid | None) -> Stored:
+def open_segmentation(path: Path, onto: Grid) -> Stored:
     """Open a DICOM segmentation on the grid of its image.
 
     Only slices with something on them are stored; the others are background.
@@ -52,17 +53,50 @@ def open_segmentation(path: Path, onto: Grid | None) -> Stored:
         ) from error
     array = np.asarray(volume.array)
     affine = require_regular(LPS_TO_RAS @ np.asarray(volume.affine, dtype=np.float64), path)
-    own = Grid(array.shape, affine)
-    placed = None if onto is None else embed(array, own, onto)
-    if placed is None or onto is None:
-        return Stored(array.shape, affine, lambda: array)
-    return Stored(onto.shape, onto.affine, lambda: placed)
+    return completed(Stored(array.shape, affine, lambda: array), onto)
 
 
-def embed(array: np.ndarray, grid: Grid, onto: Grid) -> np.ndarray | None:
-    """Return a part of a volume at its place in the whole, zero elsewhere.
+def completed(part: Stored, onto: Grid) -> Stored:
+    """Return a label map that holds a part of an image as one of the whole image.
 
-    None where its voxels are not some of those of the whole, to a hundredth of a voxel.
+    It is left as it is where its voxels are not some of the image's.
+    """
+    if len(part.shape) != 3:
+        return part
+    grid = Grid(part.shape, part.affine)
+    if place_in(grid, onto) is None:
+        return part
+    return Stored(onto.shape, onto.affine, lambda: embed(part.load(), grid, onto))
+
+
+def embed(array: np.ndarray, grid: Grid, onto: Grid) -> np.ndarray:
+    """Return a part of a volume at its place in the whole, zero elsewhere."""
+    place = place_in(grid, onto)
+    if place is None:
+        raise ValueError(f"{grid.describe()} is no part of {onto.describe()}")
+    turned = place.turn(array[None])[0]
+    placed = np.zeros(onto.shape, array.dtype)
+    placed[place.box] = turned
+    return placed
+
+
+@dataclass(frozen=True)
+class PlaceIn:
+    """Where a part of a volume lies in the whole.
+
+    Args:
+        turn: brings its axes into the order and direction of the whole.
+        box: that it then fills.
+    """
+
+    turn: Turn
+    box: tuple[slice, ...]
+
+
+def place_in(grid: Grid, onto: Grid) -> PlaceIn | None:
+    """Return where the voxels of a grid lie among those of another.
+
+    None where they are not some of these, to a hundredth of a voxel.
     """
     if grid.ndim != 3 or onto.ndim != 3:
         return None
@@ -79,7 +113,5 @@ def embed(array: np.ndarray, grid: Grid, onto: Grid) -> np.ndarray | None:
         return None
     order = tuple(int(axis) for axis in np.abs(whole[:3, :3]).argmax(axis=1))
     flips = tuple(axis for axis in range(3) if whole[axis, :3].sum() < 0)
-    turned = np.flip(np.transpose(array, order), flips)
-    placed = np.zeros(onto.shape, array.dtype)
-    placed[tuple(slice(start, stop + 1) for start, stop in zip(low, high, strict=True))] = turned
-    return placed
+    box = tuple(slice(int(start), int(stop) + 1) for start, stop in zip(low, high, strict=True))
+    return PlaceIn(Turn(order, flips), box)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from esegeta.errors import DataError, GridError
 from esegeta.volume import Case, Preprocess, Reading, check_case, read_case
 from esegeta.volume.grid import Grid
-from esegeta.volume.segmentation import embed
+from esegeta.volume.segmentation import embed, place_in
 from tests.builders import rotation
 from tests.volume.dicom_files import itk_volume, voxels, write_series
 from tests.volume.files import save_nifti
@@ -136,13 +137,28 @@ def test_embedding_by_turns_and_shifts() -> None:
     part = Grid((2, 3, 4), onto.affine @ turn)
     array = whole[2:5, 1:5, 2:4][::-1].transpose(2, 0, 1)
     placed = embed(array, part, onto)
-    assert placed is not None
     expected = np.zeros_like(whole)
     expected[2:5, 1:5, 2:4] = whole[2:5, 1:5, 2:4]
     np.testing.assert_array_equal(placed, expected)
     half = turn.copy()
     half[0, 3] += 0.5
-    assert embed(array, Grid((2, 3, 4), onto.affine @ half), onto) is None
+    assert place_in(Grid((2, 3, 4), onto.affine @ half), onto) is None
     beyond = turn.copy()
     beyond[2, 3] = 3
-    assert embed(array, Grid((2, 3, 4), onto.affine @ beyond), onto) is None
+    assert place_in(Grid((2, 3, 4), onto.affine @ beyond), onto) is None
+
+
+@pytest.mark.parametrize("name", ["l.seg.nrrd", "l.nrrd"])
+def test_slicer_stores_the_box_around_segments(name: str, tmp_path: Path) -> None:
+    sitk.WriteImage(itk_volume(voxels(), OBLIQUE), str(tmp_path / "a.nrrd"))
+    part = itk_volume(truth_of().astype(np.int16), OBLIQUE)[1:5, 1:4, 1:3]
+    sitk.WriteImage(part, str(tmp_path / name))
+    case = Case("a", (tmp_path / "a.nrrd",), tmp_path / name)
+    if name == "l.nrrd":
+        with pytest.raises(GridError, match="4x3x2 voxels"):
+            check_case(case, Reading(1, 3))
+        return
+    check_case(case, Reading(1, 3))
+    _, found = read_case(case, Preprocess(), Reading(1, 3))
+    assert found is not None
+    np.testing.assert_array_equal(found.numpy(), truth_of())
