@@ -18,7 +18,7 @@ from esegeta.config.listing import (
     images_of_folder,
     refuse_foreign,
 )
-from esegeta.config.parse import RunConfig
+from esegeta.config.parse import RunConfig, blamed_on
 from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Case, foreign_suffix, holds_dicom, image_stem
 
@@ -40,14 +40,10 @@ def list_cases(config: RunConfig) -> list[Case]:
     entries = config.keys.data.cases
     place = config.document.place(("data", "cases"))
     if isinstance(entries, str):
-        cases = _cases_from_text(entries, config, place)
+        with blamed_on(config, "data", "cases"):
+            cases = _cases_from_text(entries, config)
     else:
-        cases = [
-            _case_from_keys(
-                CaseKeys(image=entry) if isinstance(entry, str) else entry, config, config.find_file
-            )
-            for entry in entries
-        ]
+        cases = [_case_of_entry(config, index, entry) for index, entry in enumerate(entries)]
     if not cases:
         raise DataError(f"{place}: data.cases: {entries!r} matches no image")
     repeated = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
@@ -63,6 +59,12 @@ def list_cases(config: RunConfig) -> list[Case]:
     if series is None:
         return cases
     return [case if case.series else replace(case, series=(series,)) for case in cases]
+
+
+def _case_of_entry(config: RunConfig, index: int, entry: CaseKeys | str) -> Case:
+    keys = CaseKeys(image=entry) if isinstance(entry, str) else entry
+    with blamed_on(config, "data", "cases", index):
+        return _case_from_keys(keys, config, config.find_file)
 
 
 def _case_from_keys(keys: CaseKeys, config: RunConfig, find: FindFile) -> Case:
@@ -91,17 +93,24 @@ def _case_from_keys(keys: CaseKeys, config: RunConfig, find: FindFile) -> Case:
     )
 
 
-def _cases_from_text(text: str, config: RunConfig, place: str) -> list[Case]:
+def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
     data = config.keys.data
     path = config.find_file(text)
     if data.bids is not None:
         if not path.is_dir():
-            raise DataError(f"{place}: data.cases: {text!r} is no folder, as `bids` needs")
+            raise DataError(f"data.cases: {text!r} is no folder, as `bids` needs")
         return cases_in_bids(path, data.bids)
     if path.suffix.lower() in (".json", *DELIMITERS):
         read = read_datalist if path.suffix.lower() == ".json" else read_table
         find = _finder(path, config)
-        return [_case_from_keys(keys, config, find) for _, keys in read(path)]
+        cases = []
+        for place, keys in read(path):
+            try:
+                cases.append(_case_from_keys(keys, config, find))
+            except DataError as error:
+                error.message = f"{place}: {error.message}"
+                raise
+        return cases
     if path.is_dir() and not foreign_suffix(path.name):
         found = list(path.iterdir())
         cases = cases_in_folder(path, data.channels)
@@ -112,7 +121,7 @@ def _cases_from_text(text: str, config: RunConfig, place: str) -> list[Case]:
         found = [base / name for name in names]
         cases = cases_of_paths(found, data.channels)
     if not cases:
-        refuse_foreign(found, f"{place}: data.cases: {text!r}")
+        refuse_foreign(found, f"data.cases: {text!r}")
     return cases
 
 

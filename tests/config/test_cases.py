@@ -236,6 +236,19 @@ def test_channels_of_a_table(kind: str, tmp_path: Path) -> None:
     assert found.name == "a"
 
 
+def test_faults_of_cases_say_where_they_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, ["set/p1/a.nii", "set/p1/b.nii", "empty/notes.txt"])
+    message = r"tiny\.yaml:\d+: .*p1: holds 2 images"
+    with pytest.raises(DataError, match=message):
+        listed(tmp_path, cases="set")
+    with pytest.raises(DataError, match=message):
+        listed(tmp_path, cases=["set/p1"])
+    with pytest.raises(DataError, match=r"tiny\.yaml:\d+: .*empty: the folder holds no image"):
+        listed(tmp_path, cases=[{"image": "empty"}])
+    with pytest.raises(DataError, match=r"tiny\.yaml:\d+: .*cases\.csv:2: .*p1: holds 2 images"):
+        listed(tmp_path, cases=table(tmp_path, "image\nset/p1\n"))
+
+
 BAD_TABLES = {
     "no column": ("name,imgae\na,b\n", r"cases\.csv:1: no column `image`; .*name, imgae.*imgae"),
     "semicolons": ("name;image\na;b\n", r"cases\.csv:1: no column `image`.*separated by `;`"),
