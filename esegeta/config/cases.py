@@ -84,7 +84,7 @@ def _case_from_keys(keys: CaseKeys, config: RunConfig, find: FindFile) -> Case:
                     hint="give the folder of a DICOM series, or one with a file a channel",
                 )
     return Case(
-        keys.name or image_stem(first.name),
+        keys.name or image_stem(first.absolute().name),
         images,
         label,
         find(keys.expected) if keys.expected is not None else None,

@@ -40,7 +40,10 @@ def read_datalist(path: Path) -> list[tuple[str, CaseKeys]]:
     if isinstance(content, dict):
         entries = next((content[key] for key in LISTS if content.get(key)), None)
     if not isinstance(entries, list):
-        raise DataError(f"{path}: a datalist holds a list of cases, or one under `training`")
+        raise DataError(
+            f"{path}: a datalist holds a list of cases, or one under `training`",
+            hint="of an nnU-Net data set name the folder instead",
+        )
     found = []
     for index, entry in enumerate(entries):
         values = {"image": entry} if isinstance(entry, str) else entry

@@ -127,8 +127,13 @@ def _reason(raised: str, said: str) -> str:
 def _stderr_into(file: TextIO) -> Iterator[None]:
     """Send what C++ libraries print to a file: some of ITK's know no other way to complain."""
     with _ONE_AT_A_TIME:
-        sys.stderr.flush()
-        kept = os.dup(STDERR)
+        try:
+            kept = os.dup(STDERR)
+        except OSError:  # it is closed, so that nothing can leak
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(file.fileno(), STDERR)
         try:
             yield
