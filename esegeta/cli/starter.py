@@ -22,9 +22,9 @@ model:
 activation: softmax                  # softmax | sigmoid
 labels: {1: liver}                   # label integer: name; or {whole: [1, 2], core: 1}
 data:
-  cases:                             # a glob, a folder, a datalist JSON, or a list
+  cases:                             # a glob, a folder, a datalist (JSON, CSV), or a list
     - name: torso
-      image: ct.nii.gz               # [t1.nii.gz, t2.nii.gz] for channels
+      image: ct.nii.gz               # or a DICOM folder; [t1.nii.gz, t2.nii.gz] for channels
       # label: ct_labels.nii.gz      # the ground truth
       # expected: ct_own.nii.gz      # your own segmentation by this network, to compare with
   preprocess:                        # as in training

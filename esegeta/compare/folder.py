@@ -76,6 +76,8 @@ class RunFolder:
             "postprocessing": config.get("postprocessing") or {},
             "data.preprocess": data.get("preprocess") or {},
             "data.nan": data.get("nan"),
+            "data.channels_axis": data.get("channels_axis"),
+            "data.align": data.get("align"),
             "inference": config.get("inference") or {},
         }
         found = {key: text for part in parts.items() for key, text in flatten(*part).items()}

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.inference import InferenceKeys
-from esegeta.config.keys import ChannelName, Keys, LabelInteger, Name, give_list
+from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys
 from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
-from esegeta.config.preprocess import PreprocessKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
@@ -51,40 +51,6 @@ class AggregateKeys(Keys):
                 raise ValueError(f'atlas "{name}" uses the names of `labels`; leave out its own')
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
-        return value
-
-
-class CaseKeys(Keys):
-    """The files of one patient."""
-
-    name: Name | None = None
-    image: str | list[str]
-    label: str | None = None
-    expected: str | None = None
-
-    @field_validator("image")
-    @classmethod
-    def _some_image(cls, value: str | list[str]) -> str | list[str]:
-        if not value:
-            raise ValueError("no image is named")
-        return value
-
-
-class DataKeys(Keys):
-    """The cases and their preprocessing."""
-
-    cases: str | list[CaseKeys | str]
-    preprocess: PreprocessKeys = PreprocessKeys()
-    nan: Literal["refuse", "zero"] = "refuse"
-    picture_axes: Literal["yx", "xy"] = "yx"
-    channels: list[ChannelName] = Field(default_factory=list)
-
-    @field_validator("channels")
-    @classmethod
-    def _distinct(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if value.count(name) > 1:
-                raise ValueError(f'two channels have the name "{name}"')
         return value
 
 

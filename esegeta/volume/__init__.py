@@ -9,37 +9,33 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
-from esegeta.volume.files import Reading, ReadingWarning
+from esegeta.volume.dicom import dicom_volumes
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
     image_stem,
+    is_dicom_name,
     is_image,
-    is_picture,
-    members,
     names_image,
     not_supported,
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
+from esegeta.volume.kinds import holds_dicom, is_picture
 from esegeta.volume.label_maps import (
     read_label_map,
     read_source_labels,
     write_label_map,
     write_source_labels,
 )
-from esegeta.volume.load import (
-    Case,
-    check_case,
-    load_volume,
-    read_beside,
-    read_case,
-    read_volume,
-)
+from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
 from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
+from esegeta.volume.members import members
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.resampling import coarse_axis
 from esegeta.volume.space import Orient, Respace, Route
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
@@ -61,6 +57,7 @@ __all__ = [
     "Grid",
     "Intensity",
     "IntensityStep",
+    "Layout",
     "Orient",
     "PictureAxes",
     "Preprocess",
@@ -76,12 +73,15 @@ __all__ = [
     "crop_of",
     "crop_or_pad_of",
     "describe_way_back",
+    "dicom_volumes",
     "foreign_suffix",
     "grid_of_spacing",
+    "holds_dicom",
     "how_to_convert",
     "image_stem",
     "intensity_of",
     "is_alive",
+    "is_dicom_name",
     "is_image",
     "is_interpolated",
     "is_picture",

@@ -1,48 +1,34 @@
-"""One image file, NIfTI or picture: its numbers as they are stored, its grid, its header."""
+"""One image file of any format: its numbers as they are stored, its grid, its header."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from esegeta.axes import Shape
 from esegeta.errors import DataError
-from esegeta.volume.formats import is_picture
+from esegeta.volume.arrays import Wanted, open_arrays
+from esegeta.volume.dicom import is_segmentation, open_dicom, open_series
 from esegeta.volume.grid import Grid
-from esegeta.volume.nifti import grid_of, header_bytes, open_nifti, read_array
+from esegeta.volume.itk import open_itk
+from esegeta.volume.kinds import is_picture, kind_of
+from esegeta.volume.nifti import affine_of, header_bytes, open_nifti, read_array
 from esegeta.volume.picture import (
-    PictureAxes,
     label_channels,
     picture_channels,
     picture_grid,
     read_picture,
     read_picture_labels,
 )
+from esegeta.volume.reading import Reading
+from esegeta.volume.segmentation import completed, open_segmentation
+from esegeta.volume.stacks import open_stack
+from esegeta.volume.stored import Axes, Stored
 
-
-class ReadingWarning(UserWarning):
-    """What was done to the values of a file as they were read; a run takes it as a note."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a network takes, by which files are read.
-
-    Args:
-        num_channels: input channels; tells a 2D image with trailing channels from a 3D one.
-        network_ndim: 2 or 3.
-        nan_to_zero: replace NaN and Inf by zero instead of refusing them.
-        channels: names of the channels, or empty.
-        picture_axes: whether pictures are rows x columns (`yx`) or columns x rows (`xy`).
-    """
-
-    num_channels: int
-    network_ndim: int
-    nan_to_zero: bool = False
-    channels: tuple[str, ...] = ()
-    picture_axes: PictureAxes = field(default="yx")
+SLICER_SEGMENTATION = ".seg.nrrd"
+"""3D Slicer may store the box around the segments alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,65 +50,126 @@ def read_header(path: Path, reading: Reading) -> tuple[Grid, int]:
     """Return the grid and the number of channels of an image, without reading its voxels."""
     if is_picture(path):
         return picture_grid(path, reading.picture_axes), picture_channels(path)
-    image = open_nifti(path)
-    spatial, num_channels = split_channels(tuple(image.shape), path, reading)
-    return grid_of(image, path, len(spatial)), num_channels
+    return _header_of(_opened(path, reading, "image"), path, reading)
 
 
-def read_label_header(path: Path, reading: Reading) -> tuple[Grid, int]:
-    """Return the grid and the number of channels of a label map, without reading its voxels."""
+def read_label_header(path: Path, reading: Reading, onto: Grid) -> tuple[Grid, int]:
+    """Return the grid and the number of channels of a label map of an image on the grid `onto`."""
     if is_picture(path):
         return picture_grid(path, reading.picture_axes), label_channels(path)
-    return read_header(path, reading)
+    return _header_of(_opened_labels(path, reading, onto), path, reading)
 
 
 def read_file(path: Path, reading: Reading) -> ImageFile:
     """Read an image."""
     if is_picture(path):
-        array = read_picture(path, reading.picture_axes)
-        return _picture_file(array, path, reading)
-    image = open_nifti(path)
-    spatial, num_channels = split_channels(tuple(image.shape), path, reading)
-    array = read_array(image, path).reshape(*spatial, num_channels)
-    return ImageFile(
-        np.moveaxis(array, -1, 0), grid_of(image, path, len(spatial)), header_bytes(image)
-    )
+        return _picture_file(read_picture(path, reading.picture_axes), path, reading)
+    return _volume_file(_opened(path, reading, "image"), path, reading)
 
 
-def read_label_file(path: Path, reading: Reading) -> ImageFile:
-    """Read a label map."""
-    if not is_picture(path):
-        return read_file(path, reading)
-    return _picture_file(read_picture_labels(path, reading.picture_axes), path, reading)
+def read_label_file(path: Path, reading: Reading, onto: Grid) -> ImageFile:
+    """Read a label map of an image on the grid `onto`."""
+    if is_picture(path):
+        return _picture_file(read_picture_labels(path, reading.picture_axes), path, reading)
+    return _volume_file(_opened_labels(path, reading, onto), path, reading)
 
 
 def _picture_file(array: np.ndarray, path: Path, reading: Reading) -> ImageFile:
     return ImageFile(np.moveaxis(array, -1, 0), picture_grid(path, reading.picture_axes), None)
 
 
-def split_channels(shape: Shape, path: Path, reading: Reading) -> tuple[Shape, int]:
-    """Tell the spatial axes of a NIfTI array from a trailing channel axis.
+def _volume_file(stored: Stored, path: Path, reading: Reading) -> ImageFile:
+    axes = split_channels(stored, path, reading)
+    array = axes.channels_first(stored.load())
+    return ImageFile(array, Grid(axes.spatial, stored.affine), stored.header)
 
-    A 3D array is a 2D image with channels only if the network is 2D and takes that many.
+
+def _header_of(stored: Stored, path: Path, reading: Reading) -> tuple[Grid, int]:
+    axes = split_channels(stored, path, reading)
+    return Grid(axes.spatial, stored.affine), axes.num_channels
+
+
+def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
+    if kind_of(path) == "dicom" and is_segmentation(path):
+        return open_segmentation(path, onto)
+    stored = _opened(path, reading, "label")
+    if path.name.lower().endswith(SLICER_SEGMENTATION) and len(stored.shape) == 3:
+        return completed(stored, onto)
+    return stored
+
+
+def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:
+    """Open a file that is no picture."""
+    match kind_of(path):
+        case "itk":
+            return open_itk(path, reading.layout.channels_axis)
+        case "arrays":
+            return open_arrays(path, reading.layout, wanted)
+        case "series":
+            return open_series(path, reading.series)
+        case "dicom":
+            return open_dicom(path)
+        case "stack":
+            return open_stack(path, reading.layout)
+        case _:
+            image = open_nifti(path)
+            return Stored(
+                tuple(int(length) for length in image.shape),
+                affine_of(image, path),
+                lambda: read_array(image, path),
+                header_bytes(image),
+            )
+
+
+def split_channels(stored: Stored, path: Path, reading: Reading) -> Axes:
+    """Tell the spatial axes of an array from that of its channels.
+
+    That is the axis which the format or the user names, else the last of four. A 3D array is a 2D
+    image with channels only if the network is 2D and takes that many.
 
     Raises:
         DataError: the array has no such reading.
     """
+    shape = stored.shape
+    axis = stored.channels_axis
+    if axis is None:
+        axis = _told_axis(shape, path, reading)
+    if axis is not None:
+        spatial = tuple(length for place, length in enumerate(shape) if place != axis)
+        if len(spatial) in (2, 3):
+            return Axes(spatial, shape[axis], axis)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 5 and shape[3] == 1:
-        return shape[:3], shape[4]
+        return Axes(shape[:3], shape[4])
     if len(shape) == 4:
-        return shape[:3], shape[3]
+        return Axes(shape[:3], shape[3])
     trailing = reading.network_ndim == 2 and reading.num_channels > 1
     if len(shape) == 3 and trailing and shape[2] == reading.num_channels:
-        return shape[:2], shape[2]
+        return Axes(shape[:2], shape[2])
     if len(shape) in (2, 3):
-        return shape, 1
+        return Axes(shape, 1)
     raise DataError(
         f"{path}: an array of shape {shape} is not an image",
-        hint="esegeta reads 2D and 3D images with a trailing channel axis",
+        hint="esegeta reads 2D and 3D images, with channels along the last axis or along "
+        "`data.channels_axis`",
     )
+
+
+def _told_axis(shape: Shape, path: Path, reading: Reading) -> int | None:
+    """Return the axis of channels that the user names, of arrays that have one."""
+    told = reading.layout.channels_axis
+    if told is None:
+        return None
+    flat = len(shape) == 3 and reading.network_ndim == 2 and reading.num_channels > 1
+    if len(shape) != 4 and not flat:
+        return None
+    if told >= len(shape):
+        raise DataError(
+            f"{path}: channels_axis is {told}, but its axes are 0 to {len(shape) - 1}",
+            hint=f"its array is of shape {shape}",
+        )
+    return told if not flat or shape[told] == reading.num_channels else None
 
 
 def as_floats(array: np.ndarray) -> np.ndarray:

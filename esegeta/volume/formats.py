@@ -8,7 +8,10 @@ from esegeta.errors import DataError, MissingFileError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-IMAGE_SUFFIXES = NIFTI_SUFFIXES + PICTURE_SUFFIXES
+ITK_SUFFIXES = (".nrrd", ".seg.nrrd", ".nhdr", ".mha", ".mhd")
+ARRAY_SUFFIXES = (".npz",)
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+IMAGE_SUFFIXES = NIFTI_SUFFIXES + PICTURE_SUFFIXES + ITK_SUFFIXES + ARRAY_SUFFIXES + DICOM_SUFFIXES
 PAIR = {".hdr": ".img", ".img": ".hdr"}
 """A NIfTI image of two files: the header, and the voxels."""
 
@@ -17,9 +20,9 @@ WITH_NIBABEL = "nibabel, with the affine: nib.save(nib.Nifti1Image(array, affine
 WITH_DCM2NIIX = "dcm2niix, which writes .nii.gz"
 TO_PICTURE = "any picture program, as PNG"
 FOREIGN = {
-    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".vtk", ".vti"), WITH_ITK),
-    **dict.fromkeys((".dcm", ".dicom", ".ima", ".par", ".rec"), WITH_DCM2NIIX),
-    **dict.fromkeys((".npy", ".npz", ".h5", ".hdf5", ".mat", ".zarr", ".n5"), WITH_NIBABEL),
+    **dict.fromkeys((".gipl", ".vtk", ".vti"), WITH_ITK),
+    **dict.fromkeys((".par", ".rec"), WITH_DCM2NIIX),
+    **dict.fromkeys((".npy", ".h5", ".hdf5", ".mat", ".zarr", ".n5"), WITH_NIBABEL),
     **dict.fromkeys((".pt", ".pth", ".pkl", ".raw"), WITH_NIBABEL),
     **dict.fromkeys((".mgz", ".mgh"), "FreeSurfer: mri_convert image.mgz image.nii.gz"),
     ".mnc": "MINC: mnc2nii image.mnc image.nii",
@@ -38,14 +41,14 @@ def suffix_of(name: str, suffixes: tuple[str, ...]) -> str:
     return max(found, key=len, default="")
 
 
-def is_picture(path: Path) -> bool:
-    """Tell by the suffix whether a file is a PNG, JPEG or TIFF."""
-    return bool(suffix_of(path.name, PICTURE_SUFFIXES))
-
-
 def is_image(name: str) -> bool:
     """Tell by the suffix whether a file is an image that can be read."""
     return bool(suffix_of(name, IMAGE_SUFFIXES))
+
+
+def is_dicom_name(name: str) -> bool:
+    """Tell by the suffix whether a file is DICOM; many have none."""
+    return bool(suffix_of(name, DICOM_SUFFIXES))
 
 
 def names_image(text: str) -> bool:
@@ -62,12 +65,6 @@ def image_stem(name: str) -> str:
     """Return a file's name without the suffix of its image format."""
     suffix = suffix_of(name, IMAGE_SUFFIXES)
     return name[: len(name) - len(suffix)]
-
-
-def members(path: Path) -> tuple[Path, ...]:
-    """Return the files that an image consists of: two for a .hdr/.img pair, else itself."""
-    partner = partner_of(path) if path.suffix.lower() in PAIR else None
-    return (path,) if partner is None else (path, partner)
 
 
 def partner_of(path: Path) -> Path | None:

@@ -17,9 +17,10 @@ from torch import Tensor
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
 from esegeta.volume.alignment import require_same_grid
-from esegeta.volume.files import Reading, ReadingWarning, read_label_file
+from esegeta.volume.files import read_label_file
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.reading import Reading, ReadingWarning
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
 
@@ -44,7 +45,9 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = N
     """
     source = volume.source
     axes = source.picture_axes or "yx"
-    file = read_label_file(path, Reading(1, source.grid.ndim, picture_axes=axes))
+    file = read_label_file(
+        path, Reading(1, source.grid.ndim, picture_axes=axes, layout=source.layout), source.grid
+    )
     if len(file.array) != 1:
         raise DataError(
             f"{path}: a label map of {len(file.array)} channels",

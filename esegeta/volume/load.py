@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +14,22 @@ from torch import Tensor
 
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
-from esegeta.volume.alignment import require_same_grid
+from esegeta.volume.alignment import require_same_grid, turn_onto
+from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
-from esegeta.volume.files import (
-    Reading,
-    as_floats,
-    read_file,
-    read_header,
-    read_label_header,
-)
-from esegeta.volume.formats import is_picture
+from esegeta.volume.files import ImageFile, as_floats, read_file, read_header
 from esegeta.volume.grid import Grid
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of
+from esegeta.volume.kinds import is_picture
 from esegeta.volume.label_maps import read_label_map
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
-from esegeta.volume.resampling import SeparateAxis
+from esegeta.volume.reading import Align, Layout, Reading, ReadingWarning
+from esegeta.volume.resampling import SeparateAxis, square_affine
 from esegeta.volume.volume import Source, Volume
+from esegeta.volume.way_back import resample
 
 WrittenStep = str | Mapping[str, Any] | IntensityStep
-
-
-@dataclass(frozen=True)
-class Case:
-    """The files of one patient.
-
-    Args:
-        name: names the case's folder in the output.
-        images: one path, or one a channel.
-        label: the ground truth, on the same grid, or None.
-        expected: the user's own segmentation by the same model, on the same grid, or None.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    label: Path | None = None
-    expected: Path | None = None
-
-
-def check_case(case: Case, reading: Reading) -> Grid:
-    """Check by the headers that a case can be read, and return its grid.
-
-    Raises:
-        DataError: a file is missing or unreadable, or the channels are too many or too few.
-        GridError: images or label of the case lie on different grids.
-    """
-    headers = [read_header(path, reading) for path in case.images]
-    grid = headers[0][0]
-    found = sum(count for _, count in headers)
-    if len(headers) > 1 and found != len(headers):
-        raise DataError(f"{case.name}: several images of one case must have one channel each")
-    if found != reading.num_channels:
-        raise DataError(
-            f"{case.name}: {found} channel{'s' * (found != 1)} in "
-            f"{', '.join(str(path) for path in case.images)}, "
-            f"but the network takes {reading.num_channels}",
-            hint="list one image per channel: image: [t1.nii.gz, t2.nii.gz]",
-        )
-    for path, (other, _) in zip(case.images[1:], headers[1:], strict=True):
-        require_same_grid(case.name, case.images[0], grid, path, other)
-    if grid.ndim < reading.network_ndim:
-        raise DataError(f"{case.name}: a {grid.ndim}D image for a {reading.network_ndim}D network")
-    if case.label is not None:
-        labels = Reading(1, grid.ndim, picture_axes=reading.picture_axes)
-        label_grid, num_channels = read_label_header(case.label, labels)
-        if num_channels != 1:
-            raise DataError(
-                f"{case.name}: the label map {case.label} has {num_channels} channels",
-                hint="give one map that holds the integer of the label at each voxel",
-            )
-        require_same_grid(case.name, case.images[0], grid, case.label, label_grid)
-    return grid
 
 
 def read_case(
@@ -113,7 +59,7 @@ def read_beside(
     Raises:
         GridError: it does not hold the voxels of the volume's file.
     """
-    case = Case(volume.name, tuple(paths))
+    case = Case(volume.name, tuple(paths), spacing_mm=volume.source.layout.spacing_mm)
     check_case(case, reading)
     other, source = read_volume(case, reading), volume.source
     image = source.paths[0] if source.paths else Path("the image")
@@ -129,12 +75,12 @@ def read_volume(case: Case, reading: Reading) -> Volume:
 
     Its data is float64 where float32 would not hold every value exactly.
     """
-    files = [read_file(path, reading) for path in case.images]
+    readings = case.readings(reading)
+    files = [read_file(path, one) for path, one in zip(case.images, readings, strict=True)]
     grid = files[0].grid
     arrays = [as_floats(files[0].array)]
     for path, file in zip(case.images[1:], files[1:], strict=True):
-        turn = require_same_grid(case.name, case.images[0], grid, path, file.grid)
-        arrays.append(as_floats(turn(file.array)))
+        arrays.append(_channel(case, grid, path, file, reading))
     data = torch.from_numpy(np.ascontiguousarray(np.concatenate(arrays)))
     source = Source(
         grid,
@@ -142,9 +88,40 @@ def read_volume(case: Case, reading: Reading) -> Volume:
         case.images,
         picture_axes=reading.picture_axes if is_picture(case.images[0]) else None,
         nan_to_zero=reading.nan_to_zero,
+        layout=readings[0].layout,
     )
     data = _finite(data, case, source)
     return Volume(data, grid, source, name=case.name, channels=reading.channels)
+
+
+def _channel(case: Case, grid: Grid, path: Path, file: ImageFile, reading: Reading) -> np.ndarray:
+    """Return a further channel on the grid of the first: turned exactly, or resampled if asked."""
+    turn = turn_onto(file.grid, grid)
+    if turn is not None or reading.align is None:
+        turn = turn or require_same_grid(case.name, case.images[0], grid, path, file.grid)
+        return as_floats(turn(file.array))
+    data = torch.from_numpy(np.ascontiguousarray(as_floats(file.array)))
+    moved = resample(data, file.grid, grid, resampling="bilinear").numpy()
+    beyond = _share_beyond(file.grid, grid)
+    edge = f"; {beyond:.2g}% of the voxels lie beyond it and take its border's values" * (
+        beyond > 0
+    )
+    warnings.warn(
+        f"{case.name}: {path} was resampled onto the grid of {case.images[0]}, linearly{edge}",
+        ReadingWarning,
+        stacklevel=2,
+    )
+    return moved
+
+
+def _share_beyond(grid: Grid, onto: Grid) -> float:
+    """Return how many percent of the voxels of `onto` have their centre outside a grid."""
+    between = square_affine(grid)
+    between = np.linalg.inv(between) @ square_affine(onto)
+    indices = np.indices(onto.shape).reshape(onto.ndim, -1)
+    places = between[:-1, :-1] @ indices + between[:-1, -1:]
+    last = np.array(grid.shape)[:, None] - 0.5
+    return float(100 * np.mean(((places < -0.5) | (places > last)).any(axis=0)))
 
 
 def _preprocessed(volume: Volume, preprocess: Preprocess, *, like: Volume | None = None) -> Volume:
@@ -178,11 +155,15 @@ def load_volume(
     crop: str | Mapping[str, Any] | Crop | None = None,
     crop_or_pad: Sequence[int] | Mapping[str, Any] | CropOrPad | None = None,
     transpose: Sequence[int] | None = None,
+    channels_axis: int | None = None,
+    file_spacing_mm: Sequence[float] | None = None,
+    series: str | Sequence[str] = (),
+    align: Align | None = None,
 ) -> Volume:
-    """Load an image for a network: NIfTI, PNG, JPEG or TIFF; one path, or one a channel.
+    """Load an image for a network, of any format that is read; one path, or one a channel.
 
     Args:
-        path: one file, or a list with one file a channel.
+        path: one file or DICOM folder, or a list with one a channel.
         orientation: axis codes such as `RAS`; None keeps the file's.
         spacing_mm: voxel size to resample to; None keeps the file's, also on one axis.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
@@ -196,6 +177,10 @@ def load_volume(
         crop: `foreground`, or `{above: 0, margin: 2, when: ...}`.
         crop_or_pad: lengths of the axes, or `{size: ..., value: ..., when: ...}`.
         transpose: order of the axes for the network; the two lists of lengths are in this order.
+        channels_axis: which axis of a 4D array holds the channels; the last without it.
+        file_spacing_mm: of a TIFF stack or .npz that does not say how large its voxels are.
+        series: of a DICOM folder that holds several: UID or description, or one an image.
+        align: `first` resamples channels on other grids onto that of the first, linearly.
     """
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
     images = tuple(Path(item) for item in paths)
@@ -211,9 +196,21 @@ def load_volume(
         crop_or_pad=crop_or_pad_of(crop_or_pad),
         transpose=tuple(transpose) if transpose else None,
     )
-    case = Case(name or images[0].name.split(".")[0], images)
-    probe = Reading(len(images), 3, nan_to_zero=nan_to_zero, picture_axes=picture_axes)
-    grid, num_channels = read_header(images[0], probe)
+    case = Case(
+        name or images[0].name.split(".")[0],
+        images,
+        spacing_mm=tuple(file_spacing_mm) if file_spacing_mm else None,
+        series=(series,) if isinstance(series, str) else tuple(series),
+    )
+    probe = Reading(
+        len(images),
+        3,
+        nan_to_zero=nan_to_zero,
+        picture_axes=picture_axes,
+        layout=Layout(channels_axis),
+        align=align,
+    )
+    grid, num_channels = read_header(images[0], case.readings(probe)[0])
     reading = replace(probe, num_channels=max(num_channels, len(images)), network_ndim=grid.ndim)
     check_case(case, reading)
     return _preprocessed(read_volume(case, reading), preprocess)

@@ -17,12 +17,11 @@ from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.atomic import atomic_path
 from esegeta.volume.formats import (
     PAIR,
-    how_to_convert,
-    members,
     partner_of,
     require_image_file,
 )
 from esegeta.volume.grid import Grid
+from esegeta.volume.members import members
 from esegeta.volume.volume import Source
 
 Intent = Literal["estimate", "label", "none"]
@@ -97,9 +96,9 @@ def _not_nifti(path: Path, error: Exception) -> DataError:
     with path.open("rb") as stream:
         start = stream.read(132)
     if start[128:] == b"DICM":
-        return DataError(f"{path}: a DICOM file, not NIfTI", hint=how_to_convert(".dcm"))
+        return DataError(f"{path}: a DICOM file, not NIfTI", hint="call it .dcm, and it is read")
     if start[:4] == b"NRRD":
-        return DataError(f"{path}: an NRRD file, not NIfTI", hint=how_to_convert(".nrrd"))
+        return DataError(f"{path}: an NRRD file, not NIfTI", hint="call it .nrrd, and it is read")
     return DataError(
         f"{path}: not a NIfTI file that can be read ({error})",
         hint="is it .nii or .nii.gz, and was it copied whole?",
@@ -142,8 +141,8 @@ def header_bytes(image: Any) -> bytes:
     return bytes(image.header.binaryblock)
 
 
-def grid_of(image: Any, path: Path, ndim: int) -> Grid:
-    """Return the grid of the first `ndim` axes of an open NIfTI file, in mm whatever its unit."""
+def affine_of(image: Any, path: Path) -> np.ndarray:
+    """Return the affine of an open NIfTI file to RAS mm, whatever its unit."""
     affine = np.array(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise DataError(
@@ -151,7 +150,7 @@ def grid_of(image: Any, path: Path, ndim: int) -> Grid:
             hint="give the image a valid sform or qform",
         )
     affine[:3] *= MM_PER_UNIT.get(_unit_of(image.header), 1.0)
-    return Grid(tuple(int(length) for length in image.shape[:ndim]), affine)
+    return affine
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from PIL import Image
 from esegeta.errors import DataError
 from esegeta.volume.formats import require_image_file
 from esegeta.volume.grid import Grid
+from esegeta.volume.itk import itk_quiet
 from esegeta.volume.picture_header import (
     COPY_AGAIN,
     DAMAGED,
@@ -148,7 +149,8 @@ def _with_pillow(path: Path) -> np.ndarray:
 
 
 def _with_itk(path: Path) -> np.ndarray:
-    array: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    with itk_quiet():
+        array: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     return array
 
 

@@ -64,7 +64,7 @@ class PictureHeader:
 
 
 def read_picture_header(path: Path) -> PictureHeader:
-    """Return what a picture holds, by its first bytes whatever its name.
+    """Return what a picture holds, by its first bytes whatever its name; of several, the first.
 
     Raises:
         DataError: it is no picture, is torn, or holds what cannot be read as an image.
@@ -156,10 +156,19 @@ TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Types of TIFF's entries that are whole numbers, as `struct` calls them."""
 
 
+def count_pages(path: Path) -> int:
+    """Return how many pictures a TIFF holds; 1 where it is none, or torn."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) not in TIFF_MAGIC:
+                return 1
+        return _tiff_tags(path.read_bytes())[1]
+    except (OSError, struct.error, IndexError, KeyError):
+        return 1
+
+
 def _tiff(content: bytes, path: Path) -> PictureHeader:
-    tags, num_pages = _tiff_tags(content)
-    if num_pages > 1:
-        raise _refused(path, f"{num_pages} pictures in one file; write the one that is meant alone")
+    tags, _ = _tiff_tags(content)
     if tags.get(ORIENTATION, (1,))[0] != 1:
         raise turned(path)
     photometric = tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]

@@ -16,6 +16,7 @@ from esegeta.axes import Image, shape_text
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.picture import PictureAxes
+from esegeta.volume.reading import Layout
 from esegeta.volume.space import Flip, Route
 
 
@@ -29,6 +30,7 @@ class Source:
         paths: the files read, one a channel; empty for tensors.
         picture_axes: of pictures, which axis of the array comes first; None for other images.
         nan_to_zero: whether NaN and Inf were taken for 0, which holds for its label maps too.
+        layout: what the user said of arrays in files, which holds for its label maps too.
     """
 
     grid: Grid
@@ -36,6 +38,7 @@ class Source:
     paths: tuple[Path, ...] = ()
     picture_axes: PictureAxes | None = None
     nan_to_zero: bool = False
+    layout: Layout = field(default=Layout())
 
     @property
     def is_picture(self) -> bool:

@@ -53,7 +53,7 @@ class AtlasPlan:
             "name": self.name,
             "source": self.source if self.source in OWN_LABELS else "file",
             "names": {str(integer): name for integer, name in self.names.items()},
-            "sha256": image_sha256(path) if path is not None and path.is_file() else None,
+            "sha256": image_sha256(path) if path is not None and path.exists() else None,
         }
 
     def load(self, scene: Scene, case: Case, preprocess: Preprocess) -> Atlas | OverlappingAtlas:

@@ -89,7 +89,8 @@ def check_expected(
         with blamed_on(config, "data", "cases", index, "expected"):
             check_case(replace(case, label=case.expected), reading)
             axes = reading.picture_axes if is_picture(case.images[0]) else None
-            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero)
+            layout = reading.with_spacing(case.spacing_mm).layout
+            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero, layout)
             with warnings.catch_warnings(action="ignore", category=ReadingWarning):
                 # What is done to its values is noted when it is compared.
                 found = read_source_labels(case.expected, case.name, source)
@@ -215,7 +216,7 @@ def _check_baseline(
 ) -> None:
     paths = baseline_files(baseline, case, config)
     if paths:
-        found = check_case(Case(case.name, paths), reading)
+        found = check_case(Case(case.name, paths, spacing_mm=case.spacing_mm), reading)
         require_same_grid(case.name, case.images[0], grid, paths[0], found)
 
 

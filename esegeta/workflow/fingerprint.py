@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, parameters_of
-from esegeta.volume import Case
+from esegeta.volume import Case, members
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, image_sha256, nested
 from esegeta.workflow.prepared import patterns_fingerprint
@@ -83,12 +83,15 @@ def prediction_parts(basis: Basis, inputs: Mapping[str, str]) -> dict[str, Any]:
         },
         "decisions": keys.decision_parts(),
         "preprocess": keys.data.preprocess.model_dump(mode="json"),
-        "nan": keys.data.nan,
-        "picture_axes": keys.data.picture_axes,
-        "channels": keys.data.channels,
+        **keys.data.reading_parts(),
+        "told": [case.told for case in basis.cases if case.told and _reads(case, inputs)],
         "inference": keys.inference.model_dump(mode="json"),
         "inputs": list(inputs.values()),
     }
+
+
+def _reads(case: Case, inputs: Mapping[str, str]) -> bool:
+    return all(str(file) in inputs for path in case.images for file in members(path))
 
 
 def segmentation_parts(
@@ -123,4 +126,4 @@ def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, A
 
 
 def _sha256_of(path: Path) -> str | list[str] | None:
-    return image_sha256(path) if path.is_file() else None
+    return image_sha256(path) if path.exists() else None

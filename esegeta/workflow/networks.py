@@ -215,7 +215,16 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
             f"{config.document.place(('data', 'channels'))}: data.channels names "
             f"{len(channels)}, the network takes {num_channels}"
         )
-    return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
+    data = keys.data
+    return Reading(
+        num_channels,
+        ndim,
+        data.nan == "zero",
+        channels,
+        data.picture_axes,
+        layout=data.layout,
+        align=data.align,
+    )
 
 
 def _window_plan(keys: Config) -> WindowPlan:

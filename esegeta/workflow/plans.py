@@ -77,7 +77,7 @@ class TargetPlan:
         roi = self.roi_file(case)
         return {
             "keys": self.keys.model_dump(mode="json"),
-            "roi_sha256": image_sha256(roi) if roi is not None and roi.is_file() else None,
+            "roi_sha256": image_sha256(roi) if roi is not None and roi.exists() else None,
             "parts": {name: plan.fingerprint(case) for name, plan in self.parts.items()},
         }
 
@@ -172,7 +172,7 @@ def plan_targets(config: RunConfig, labels: Labels, cases: list[Case]) -> list[T
     for plan in plans.values():
         for case in cases:
             path = plan.roi_file(case)
-            if path is not None and not path.is_file():
+            if path is not None and not path.exists():
                 raise TargetError(f"targets: {plan.name}: {path}: no such roi file")
     return list(plans.values())
 

@@ -109,9 +109,8 @@ def patterns_key(experiment: Experiment) -> str:
             "code": experiment.code_sha256,
             "model": keys.model.model_dump(mode="json"),
             "preprocess": keys.data.preprocess.model_dump(mode="json"),
-            "nan": keys.data.nan,
-            "picture_axes": keys.data.picture_axes,
-            "channels": keys.data.channels,
+            **keys.data.reading_parts(),
+            "told": [case.told for case in experiment.cases],
             "inference": keys.inference.model_dump(mode="json"),
             "images": [file_sha256(path) if path.is_file() else None for path in images],
         }

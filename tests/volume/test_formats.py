@@ -128,7 +128,7 @@ def test_a_pair_in_capitals(tmp_path: Path) -> None:
     assert members(tmp_path / "A.HDR") == (tmp_path / "A.HDR", tmp_path / "A.IMG")
 
 
-@pytest.mark.parametrize("suffix", [*FOREIGN, ".NRRD", ".seg.nrrd"])
+@pytest.mark.parametrize("suffix", [*FOREIGN, ".MGZ", ".seg.h5"])
 def test_other_formats_are_called_by_name(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"scan{suffix}"
     path.write_bytes(b"whatever it holds")
@@ -141,18 +141,18 @@ def test_a_zarr_folder_too_and_what_is_missing_is_missing(tmp_path: Path) -> Non
     (tmp_path / "scan.zarr").mkdir()
     with pytest.raises(DataError, match=r"\.zarr is not supported"):
         read(tmp_path / "scan.zarr")
-    with pytest.raises(MissingFileError, match=r"none\.nrrd: no such file"):
-        read(tmp_path / "none.nrrd")
+    with pytest.raises(MissingFileError, match=r"none\.vtk: no such file"):
+        read(tmp_path / "none.vtk")
     (tmp_path / "series").mkdir()
-    with pytest.raises(DataError, match=r"series: no such file: it is a folder; .*dcm2niix"):
+    with pytest.raises(DataError, match=r"series: the folder holds no DICOM image"):
         read(tmp_path / "series")
 
 
-@pytest.mark.parametrize("name", ["IM0001", "scan.nii", "scan.nii.gz"])
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
 def test_dicom_and_nrrd_are_known_by_what_they_hold(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(600))
-    with pytest.raises(DataError, match=r"a DICOM file, not NIfTI; convert it.*dcm2niix"):
+    with pytest.raises(DataError, match=r"a DICOM file, not NIfTI; call it \.dcm"):
         read(tmp_path / name)
     (tmp_path / name).write_bytes(b"NRRD0004\ntype: float\n" + bytes(600))
-    with pytest.raises(DataError, match=r"an NRRD file, not NIfTI; convert it.*SimpleITK"):
+    with pytest.raises(DataError, match=r"an NRRD file, not NIfTI; call it \.nrrd"):
         read(tmp_path / name)

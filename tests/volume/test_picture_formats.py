@@ -188,7 +188,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "turned.tif": (lambda p: tiff(p, RGB, t274=3), r"EXIF"),
     "pages.tif": (
         lambda p: save(p, GREY, save_all=True, append_images=[Image.fromarray(255 - GREY)]),
-        "2 pictures in one file",
+        "does not say how large its voxels are",
     ),
     "white.tif": (lambda p: tiff(p, GREY, t262=0), "white counts as zero"),
     "print.tif": (lambda p: tiff(p, np.dstack([RGB, GREY]), t262=5), "not RGB"),

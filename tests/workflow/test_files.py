@@ -234,27 +234,27 @@ def test_a_pair_is_one_case_and_suffixes_are_of_any_case(kind: str, tmp_path: Pa
     assert sorted(case.name for case in list_cases(load_config(lab.write()))) == expected
 
 
-@pytest.mark.parametrize("cases", ["set", "set/*", "set/*.nrrd"])
+@pytest.mark.parametrize("cases", ["set", "set/*", "set/*.mgz"])
 def test_a_folder_of_another_format_says_so(cases: str, tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     (tmp_path / "set").mkdir()
-    for name in ("a.nrrd", "b.NRRD", "notes.txt"):
+    for name in ("a.mgz", "b.MGZ", "notes.txt"):
         (tmp_path / "set" / name).touch()
     lab.keys["data"]["cases"] = cases
     result = lab.validate()
-    count = 1 if cases.endswith(".nrrd") else 2
-    place = f"tiny.yaml:{lab.line_of('cases:')}: data.cases: '{cases}' matches {count} .nrrd file"
-    refused(result, lab, place, ".nrrd is not supported", "SimpleITK")
+    count = 1 if cases.endswith(".mgz") else 2
+    place = f"tiny.yaml:{lab.line_of('cases:')}: data.cases: '{cases}' matches {count} .mgz file"
+    refused(result, lab, place, ".mgz is not supported", "FreeSurfer")
 
 
 def test_a_case_of_another_format_says_so(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
-    (tmp_path / "a.nrrd").touch()
-    lab.keys["data"]["cases"][0]["image"] = "a.nrrd"
-    refused(lab.validate(), lab, "a.nrrd: .nrrd is not supported; convert it to NIfTI")
+    (tmp_path / "a.mgz").touch()
+    lab.keys["data"]["cases"][0]["image"] = "a.mgz"
+    refused(lab.validate(), lab, "a.mgz: .mgz is not supported; convert it to NIfTI")
     lab.keys["data"]["cases"][0]["image"] = "a.nii.gz"
-    lab.keys["methods"].append({"name": "feature_ablation", "features": "a.nrrd"})
-    refused(lab.validate(), lab, "a.nrrd: .nrrd is not supported; convert it to NIfTI")
+    lab.keys["methods"].append({"name": "feature_ablation", "features": "a.mgz"})
+    refused(lab.validate(), lab, "a.mgz: .mgz is not supported; convert it to NIfTI")
 
 
 def picture_lab(folder: Path, axes: str | None) -> tuple[Lab, np.ndarray]:

@@ -1,0 +1,142 @@
+"""What the header of a DICOM file says, through ITK: its series, its size and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from esegeta.errors import DataError
+from esegeta.volume.itk import itk_faults
+from esegeta.volume.kinds import DICOM_MAGIC, PREAMBLE
+from esegeta.volume.slices import Place
+
+SERIES, DESCRIPTION = "0020|000e", "0008|103e"
+POSITION, ORIENTATION, FRAMES = "0020|0032", "0020|0037", "0028|0008"
+MODALITY = "0008|0060"
+STORAGE = "1.2.840.10008.5.1.4.1.1"
+SEGMENTATION = f"{STORAGE}.66.4"
+NOT_IMAGES = tuple(
+    f"{STORAGE}.{kind}."
+    for kind in ("9", "11", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
+)
+"""Storage classes of waveforms, presentation states, reports, plans and others without pixels."""
+DIRECTORY = "1.2.840.10008.1.3.10"
+LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
+
+
+@dataclass(frozen=True)
+class DicomHeader:
+    """What is known of a DICOM file before its pixels are read.
+
+    Args:
+        path: of the file.
+        series: its UID.
+        description: of the series.
+        size: columns, rows, frames.
+        components: numbers a pixel.
+        spacing_mm: between columns, rows and slices, as ITK has them.
+        origin_mm: as ITK has it (LPS).
+        direction: likewise, row by row.
+        has_place: whether the file says where its one slice lies.
+        storage: the class of the object.
+    """
+
+    path: Path
+    series: str
+    description: str
+    size: tuple[int, ...]
+    components: int
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+    has_place: bool
+    storage: str
+
+    @property
+    def num_frames(self) -> int:
+        """How many slices the file holds."""
+        return self.size[2]
+
+    @property
+    def place(self) -> Place:
+        """Where its one slice lies."""
+        turn = np.array(self.direction).reshape(3, 3)
+        return Place(
+            self.path.name,
+            self.origin_mm,
+            tuple(float(value) for value in turn[:, 0]),
+            tuple(float(value) for value in turn[:, 1]),
+            self.spacing_mm[:2],
+            (self.size[0], self.size[1]),
+        )
+
+
+def dicom_header(path: Path) -> DicomHeader | None:
+    """Return the header of a DICOM file; None of one without an image.
+
+    Raises:
+        DataError: it is torn, or no DICOM file.
+    """
+    status = path.stat()
+    return _read_header(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8192)
+def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
+    storage = storage_class(path)
+    if storage == DIRECTORY or f"{storage}.".startswith(NOT_IMAGES):
+        return None
+    reader = dicom_reader(path)
+    with itk_faults(path):
+        reader.ReadImageInformation()
+    keys = set(reader.GetMetaDataKeys())
+
+    def text(key: str) -> str:
+        return reader.GetMetaData(key).strip() if key in keys else ""
+
+    size = tuple(int(length) for length in reader.GetSize())
+    if reader.GetDimension() != 3:
+        raise DataError(f"{path}: {reader.GetDimension()} axes", hint="give slices or a volume")
+    return DicomHeader(
+        path,
+        text(SERIES),
+        text(DESCRIPTION),
+        size,
+        int(reader.GetNumberOfComponents()),
+        tuple(reader.GetSpacing()),
+        tuple(reader.GetOrigin()),
+        tuple(reader.GetDirection()),
+        has_place=bool(text(POSITION) and text(ORIENTATION)),
+        storage=storage,
+    )
+
+
+def dicom_reader(path: Path) -> sitk.ImageFileReader:
+    """Return ITK's reader of a DICOM file."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    return reader
+
+
+def storage_class(path: Path) -> str:
+    """Return what kind of object a file holds, by its meta header; nothing where it has none."""
+    with path.open("rb") as stream:
+        content = stream.read(4096)
+    if content[PREAMBLE : PREAMBLE + 4] != DICOM_MAGIC:
+        return ""
+    place = PREAMBLE + 4
+    while content[place : place + 2] == b"\x02\x00" and place + 12 <= len(content):
+        element, kind = content[place + 2 : place + 4], content[place + 4 : place + 6]
+        if kind in LONG_LENGTHS:
+            length, start = int.from_bytes(content[place + 8 : place + 12], "little"), place + 12
+        else:
+            length, start = int.from_bytes(content[place + 6 : place + 8], "little"), place + 8
+        if element == b"\x02\x00":
+            return content[start : start + length].decode("latin-1").strip("\0 ")
+        place = start + length
+    return ""

@@ -1,0 +1,62 @@
+"""What a network takes and what a config says of files: by these, files are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from esegeta.volume.picture import PictureAxes
+
+Align = Literal["first"]
+
+
+class ReadingWarning(UserWarning):
+    """What was done to the values of a file as they were read; a run takes it as a note."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What files do not say of their arrays, and their user does.
+
+    Args:
+        channels_axis: the axis of 4D arrays that holds the channels; None for the last.
+        spacing_mm: of files that hold no spacing (TIFF stacks, .npz); others keep their own.
+    """
+
+    channels_axis: int | None = None
+    spacing_mm: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a network takes, by which files are read.
+
+    Args:
+        num_channels: input channels; tells a 2D image with trailing channels from a 3D one.
+        network_ndim: 2 or 3.
+        nan_to_zero: replace NaN and Inf by zero instead of refusing them.
+        channels: names of the channels, or empty.
+        picture_axes: whether pictures are rows x columns (`yx`) or columns x rows (`xy`).
+        layout: of the arrays in files.
+        series: which series of a DICOM folder, by UID or description; empty where it holds one.
+        align: `first` resamples channels on other grids onto that of the first.
+    """
+
+    num_channels: int
+    network_ndim: int
+    nan_to_zero: bool = False
+    channels: tuple[str, ...] = ()
+    picture_axes: PictureAxes = field(default="yx")
+    layout: Layout = Layout()
+    series: str = ""
+    align: Align | None = None
+
+    def of_labels(self, ndim: int) -> Reading:
+        """Return how a label map of an image of so many axes is read."""
+        return Reading(1, ndim, picture_axes=self.picture_axes, layout=self.layout)
+
+    def with_spacing(self, spacing_mm: tuple[float, ...] | None) -> Reading:
+        """Return the same reading, with the spacing of files that hold none."""
+        if spacing_mm is None:
+            return self
+        return replace(self, layout=replace(self.layout, spacing_mm=spacing_mm))

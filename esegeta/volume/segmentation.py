@@ -1,0 +1,117 @@
+"""DICOM segmentations as label maps, through highdicom: a segment's number is its integer."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from esegeta.errors import DataError
+from esegeta.volume.alignment import ROUNDING, SAME_VOXEL, Turn
+from esegeta.volume.dicom_frames import INSTALL
+from esegeta.volume.grid import Grid
+from esegeta.volume.stored import LPS_TO_RAS, Stored, require_regular
+
+
+def open_segmentation(path: Path, onto: Grid) -> Stored:
+    """Open a DICOM segmentation on the grid of its image.
+
+    Only slices with something on them are stored; the others are background.
+
+    Args:
+        path: of the file.
+        onto: the image's grid; on another grid than one of its voxels the map is left on its own.
+
+    Raises:
+        DataError: highdicom is not installed, segments overlap or are fractions, or the file
+            cannot be read.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise DataError(
+            f"{path}: a DICOM segmentation, which only highdicom reads", hint=INSTALL
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = highdicom.seg.segread(path)
+            if str(content.SegmentationType) == "FRACTIONAL":
+                raise DataError(
+                    f"{path}: its segments are fractions, not labels",
+                    hint="write a binary segmentation or a label map",
+                )
+            volume = content.get_volume(combine_segments=True)
+    except DataError:
+        raise
+    except Exception as error:  # highdicom and pydicom raise whatever a torn file leads to
+        raise DataError(
+            f"{path}: the segmentation cannot be read ({' '.join(str(error).split())})",
+            hint="do segments overlap? write each as a label map of its own",
+        ) from error
+    array = np.asarray(volume.array)
+    affine = require_regular(LPS_TO_RAS @ np.asarray(volume.affine, dtype=np.float64), path)
+    return completed(Stored(array.shape, affine, lambda: array), onto)
+
+
+def completed(part: Stored, onto: Grid) -> Stored:
+    """Return a label map that holds a part of an image as one of the whole image.
+
+    It is left as it is where its voxels are not some of the image's.
+    """
+    if len(part.shape) != 3:
+        return part
+    grid = Grid(part.shape, part.affine)
+    if place_in(grid, onto) is None:
+        return part
+    return Stored(onto.shape, onto.affine, lambda: embed(part.load(), grid, onto))
+
+
+def embed(array: np.ndarray, grid: Grid, onto: Grid) -> np.ndarray:
+    """Return a part of a volume at its place in the whole, zero elsewhere."""
+    place = place_in(grid, onto)
+    if place is None:
+        raise ValueError(f"{grid.describe()} is no part of {onto.describe()}")
+    turned = place.turn(array[None])[0]
+    placed = np.zeros(onto.shape, array.dtype)
+    placed[place.box] = turned
+    return placed
+
+
+@dataclass(frozen=True)
+class PlaceIn:
+    """Where a part of a volume lies in the whole.
+
+    Args:
+        turn: brings its axes into the order and direction of the whole.
+        box: that it then fills.
+    """
+
+    turn: Turn
+    box: tuple[slice, ...]
+
+
+def place_in(grid: Grid, onto: Grid) -> PlaceIn | None:
+    """Return where the voxels of a grid lie among those of another.
+
+    None where they are not some of these, to a hundredth of a voxel.
+    """
+    if grid.ndim != 3 or onto.ndim != 3:
+        return None
+    between = np.linalg.inv(onto.affine) @ grid.affine
+    whole = np.rint(between)
+    corner = np.array([*(length - 1 for length in grid.shape), 1.0])
+    if np.any(np.abs(between - whole)[:3] @ corner > SAME_VOXEL + ROUNDING):
+        return None
+    if not np.array_equal(np.abs(whole[:3, :3]) @ np.abs(whole[:3, :3]).T, np.eye(3)):
+        return None
+    ends = np.stack([whole[:3, 3], (whole @ corner)[:3]])
+    low, high = ends.min(axis=0).astype(int), ends.max(axis=0).astype(int)
+    if np.any(low < 0) or np.any(high >= onto.shape):
+        return None
+    order = tuple(int(axis) for axis in np.abs(whole[:3, :3]).argmax(axis=1))
+    flips = tuple(axis for axis in range(3) if whole[axis, :3].sum() < 0)
+    box = tuple(slice(int(start), int(stop) + 1) for start, stop in zip(low, high, strict=True))
+    return PlaceIn(Turn(order, flips), box)

@@ -1,0 +1,100 @@
+"""Files of several frames: each frame lies where it says, whatever the order of storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from esegeta.errors import DataError
+from esegeta.volume import load_volume
+from tests.builders import rotation
+from tests.volume.dicom_files import itk_volume, voxels
+
+pydicom = pytest.importorskip("pydicom")
+
+OBLIQUE = rotation(11, -7, 17)
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+
+
+def framed(path: Path, array: np.ndarray, order: tuple[int, ...] = (0, 1, 2, 3)) -> Any:
+    """Write a volume as frames in any order, as enhanced MR, and return what was written."""
+    sitk.WriteImage(itk_volume(array, OBLIQUE), str(path))
+    content = pydicom.dcmread(path)
+    content.SOPClassUID = content.file_meta.MediaStorageSOPClassUID = ENHANCED_MR
+    each = content.PerFrameFunctionalGroupsSequence
+    content.PerFrameFunctionalGroupsSequence = pydicom.Sequence([each[index] for index in order])
+    content.PixelData = array.transpose(2, 1, 0)[list(order)].tobytes()
+    content.save_as(path)
+    return content
+
+
+def grey() -> np.ndarray:
+    return (voxels() % 250).astype(np.uint8)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_frames_in_any_order(order: tuple[int, ...], tmp_path: Path) -> None:
+    framed(tmp_path / "a.dcm", grey(), order)
+    volume = load_volume(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(volume.data[0].numpy(), grey())
+    image = itk_volume(grey(), OBLIQUE)
+    for index in ((0, 0, 0), (5, 4, 3)):
+        left, back, up = image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(volume.grid.to_mm(index), (-left, -back, up), atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_slopes_of_frames(shared: bool, tmp_path: Path) -> None:
+    content = framed(tmp_path / "a.dcm", grey(), (2, 0, 3, 1))
+    del content.RescaleSlope, content.RescaleIntercept
+    slopes = np.array([0.5, 0.5, 0.5, 0.5] if shared else [1.0, 0.5, 2.0, 0.25])
+    groups = (
+        content.SharedFunctionalGroupsSequence
+        if shared
+        else content.PerFrameFunctionalGroupsSequence
+    )
+    for group, slope in zip(groups, slopes[[0] if shared else [2, 0, 3, 1]], strict=True):
+        scale = pydicom.Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = str(slope), "-3", "US"
+        group.PixelValueTransformationSequence = pydicom.Sequence([scale])
+    content.save_as(tmp_path / "a.dcm")
+    found = load_volume(tmp_path / "a.dcm").data[0].numpy()
+    np.testing.assert_allclose(found, grey() * slopes - 3)
+
+
+def test_a_frame_twice_and_a_frame_missing(tmp_path: Path) -> None:
+    content = framed(tmp_path / "a.dcm", grey())
+    each = content.PerFrameFunctionalGroupsSequence
+    each[2].PlanePositionSequence = each[1].PlanePositionSequence
+    content.save_as(tmp_path / "a.dcm")
+    with pytest.raises(DataError, match=r"where another does: frame 1 and frame 2"):
+        load_volume(tmp_path / "a.dcm")
+    content = framed(tmp_path / "b.dcm", grey())
+    each = content.PerFrameFunctionalGroupsSequence
+    content.PerFrameFunctionalGroupsSequence = pydicom.Sequence([each[0], each[1], each[3]])
+    content.NumberOfFrames = 3
+    content.PixelData = content.PixelData[: 3 * 30]
+    content.save_as(tmp_path / "b.dcm")
+    with pytest.raises(DataError, match=r"1 slice is missing: frame 1 and frame 2 are 5 mm apart"):
+        load_volume(tmp_path / "b.dcm")
+
+
+def test_frames_in_time_are_no_volume(tmp_path: Path) -> None:
+    content = framed(tmp_path / "a.dcm", grey())
+    del content.PerFrameFunctionalGroupsSequence
+    content.save_as(tmp_path / "a.dcm")
+    with pytest.raises(DataError, match="4 frames that do not say where they lie"):
+        load_volume(tmp_path / "a.dcm")
+
+
+def test_without_pydicom_the_order_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    framed(tmp_path / "a.dcm", grey())
+    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    with pytest.raises(DataError, match=r"4 frames, whose order only pydicom tells; pip install"):
+        load_volume(tmp_path / "a.dcm")
