@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from esegeta.axes import LabelMap, shape_text
@@ -18,11 +19,15 @@ from esegeta.model import (
     Labels,
     LabelsGiven,
     OutputChoice,
+    capability_of,
     convolution_signature,
     find_layer,
     foreign_integers,
+    from_program,
     is_compiled,
     load_weights,
+    require_batch,
+    require_window,
     resolve_device,
     without_wrappers,
 )
@@ -35,6 +40,7 @@ from esegeta.predict import (
     empty_window,
     probabilities_in,
     probe_output,
+    try_gradients,
 )
 from esegeta.targets import (
     REGIONS,
@@ -111,6 +117,7 @@ class SegmentationModel(Predictor):
                 )
             if MASKS[mask]:
                 raise TargetError("of: unit has no mask: live; its region stays where it is")
+            self.capability.require_hooks("of: unit")
             find_layer(self.network, layer)
             return UnitTarget(layer, channel, region, REDUCES[reduce], label)
         if layer is not None or channel is not None:
@@ -144,7 +151,7 @@ class SegmentationModel(Predictor):
 
 
 def load_model(
-    network: nn.Module,
+    network: nn.Module | torch.export.ExportedProgram,
     *,
     window: Sequence[int],
     labels: LabelsGiven,
@@ -167,7 +174,8 @@ def load_model(
     """Wrap any segmentation network for explanation.
 
     Args:
-        network: from `B C *window` to logits; that inside a compiled or data parallel one.
+        network: from `B C *window` to logits; that inside a compiled or data parallel one; a
+            TorchScript network or an exported program too.
         window: lengths of a window; two for a 2D network.
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
@@ -188,16 +196,20 @@ def load_model(
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
     """
+    place = resolve_device(device)
+    if isinstance(network, torch.export.ExportedProgram):
+        network = from_program(network, device=place)
     notes = [COMPILED_NOTE] if is_compiled(network) else []
     network = without_wrappers(network)
     if weights is not None:
         notes += load_weights(network, Path(weights), key=weights_key).notes
-    place = resolve_device(device)
     network = network.to(place)
     plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     chosen = OutputChoice(output)
+    require_window(network, plan.size, key="window")
+    require_batch(network, batch_size)
     probe = probe_output(network, plan.size, channels, output=chosen)
     found = Labels.of(
         labels,
@@ -210,6 +222,8 @@ def load_model(
     )
     predictor = Predictor(network, plan, found, output=chosen)
     empty = empty_window(network, plan.size, channels)
+    is_open = capability_of(network).hooks
+    gradients = is_open or try_gradients(network, plan.size, channels, output=chosen)
     notes += [probe.note, probabilities_in(predictor, empty, probe.logits)]
     return SegmentationModel(
         network,
@@ -218,6 +232,7 @@ def load_model(
         batch_size,
         precision,
         output=chosen,
+        gradients=gradients,
         notes=tuple(note for note in notes if note),
     )
 

@@ -14,6 +14,7 @@ from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_ma
 from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
+from esegeta.explain.serving import require_served
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget, Scene, Target
 from esegeta.volume import Volume
@@ -107,6 +108,18 @@ class Explainer(ABC):
         }
         return replace(self, **nested) if nested else self
 
+    def require_served(self, predictor: Predictor) -> None:
+        """Refuse a predictor that the method cannot explain.
+
+        Raises:
+            ModelError: the method, or one that it is built on, needs layers or gradients that the
+                network does not give; the message names the methods that it can serve.
+        """
+        for item in fields(self):
+            if isinstance(value := getattr(self, item.name), Explainer):
+                value.require_served(predictor)
+        require_served(self, predictor.capability)
+
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
         """Compute the map of an objective."""
@@ -133,6 +146,7 @@ class Explainer(ABC):
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
+            ModelError: the network cannot serve the method.
             MapError: the map is zero everywhere or not finite.
         """
         return self.explain_together(predictor, volume, [target])[0]
@@ -147,6 +161,7 @@ class Explainer(ABC):
         what the joint work took, `peak_memory_mb` its peak, `evaluations` and `windows_run` are
         what the target needs by itself, and `more.shared_with` counts the other targets.
         """
+        self.require_served(predictor)
         scene = Scene(predictor, volume)
         frozen = [
             target.freeze(scene) if isinstance(target, Target) else target for target in targets

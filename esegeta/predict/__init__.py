@@ -15,6 +15,7 @@ from esegeta.predict.predictor import Precision, Predictor, require_graph
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
+from esegeta.predict.trial import try_gradients
 from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "require_graph",
     "spot",
     "spread",
+    "try_gradients",
     "upsample",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -22,7 +22,15 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits, Mask
 from esegeta.errors import ModelError
-from esegeta.model import FIRST, Labels, OutputChoice, held_still, without_wrappers
+from esegeta.model import (
+    FIRST,
+    Capability,
+    Labels,
+    OutputChoice,
+    capability_of,
+    held_still,
+    without_wrappers,
+)
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, active_windows, power_of_two_above
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
@@ -51,6 +59,7 @@ class Predictor:
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
         on_windows: is told how many windows went through the network, each time some did.
         output: which of several tensors that the network returns the logits are.
+        gradients: whether slopes flow back through the network; see `try_gradients`.
     """
 
     network: nn.Module
@@ -60,9 +69,15 @@ class Predictor:
     precision: Precision = "fp32"
     on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
     output: OutputChoice = FIRST
+    gradients: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", without_wrappers(self.network))
+
+    @property
+    def capability(self) -> Capability:
+        """What can be done with the network."""
+        return replace(capability_of(self.network), gradients=self.gradients)
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""

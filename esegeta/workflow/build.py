@@ -23,16 +23,14 @@ from esegeta.errors import (
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     COMPILED_NOTE,
+    Capability,
     Labels,
     LoadedWeights,
     OutputChoice,
-    build_module_network,
-    build_monai_network,
+    capability_of,
     convolution_signature,
-    file_sha256,
     is_compiled,
     load_weights,
-    network_sha256,
     resolve_device,
     seeded,
     without_wrappers,
@@ -44,6 +42,7 @@ from esegeta.predict import (
     empty_window,
     probabilities_in,
     probe_output,
+    try_gradients,
 )
 from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
@@ -58,6 +57,13 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
+from esegeta.workflow.networks import (
+    capability_in,
+    check_fixed_shape,
+    code_notes,
+    construct,
+    weights_sha256,
+)
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import (
     blamed_on_steps,
@@ -65,6 +71,7 @@ from esegeta.workflow.preprocess import (
     check_steps_fit,
     network_grid,
 )
+from esegeta.workflow.serves import check_served
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
@@ -126,6 +133,12 @@ class Basis:
     weights_sha256: str
     code_sha256: str | None
     notes: tuple[str, ...]
+
+    @property
+    def capability(self) -> Capability:
+        """What can be done with the network."""
+        found = capability_in(self.config, self.predictor.network)
+        return replace(found, gradients=self.predictor.gradients)
 
     @property
     def device(self) -> torch.device:
@@ -195,6 +208,7 @@ def build_experiment(
     basis = build_basis(config, output=output, device=device)
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
+    check_served(config, basis.predictor)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
@@ -236,7 +250,6 @@ def build_basis(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
-    weights = keys.model.weights
     predictor = Predictor(
         network,
         plan,
@@ -244,6 +257,7 @@ def build_basis(
         keys.inference.batch_size,
         keys.inference.precision,
         output=chosen_output(config),
+        gradients=_has_gradients(config, network, plan, reading),
     )
     window = empty_window(network, plan.size, reading.num_channels)
     outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
@@ -255,9 +269,7 @@ def build_basis(
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
-        weights_sha256=(
-            file_sha256(config.find_file(weights)) if weights else network_sha256(network)
-        ),
+        weights_sha256=weights_sha256(config, network),
         code_sha256=(
             _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
@@ -273,10 +285,8 @@ def chosen_output(config: RunConfig) -> OutputChoice:
 def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
-    notes = []
     network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
-    if keys.kind == "module":
-        notes.append(f"model.class {keys.class_path} is code and was run to build the network")
+    notes = [*code_notes(config)]
     if is_compiled(network):
         notes.append(COMPILED_NOTE)
     network = without_wrappers(network)
@@ -312,13 +322,10 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
 
 
 def _construct(config: RunConfig, *, seed: int) -> nn.Module:
-    keys = config.keys.model
     # A network may draw its weights where it is to run.
     device = resolve_device(config.keys.device)
     with blamed_on(config, "model"), seeded(seed, device):
-        if keys.kind == "monai":
-            return build_monai_network(str(keys.network), keys.args)
-        return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
+        return construct(config, device)
 
 
 def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
@@ -331,6 +338,7 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     reading = _reading(config, network)
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
+    check_fixed_shape(config, network)
     output = chosen_output(config)
     try:
         return reading, plan, probe_output(network, plan.size, reading.num_channels, output=output)
@@ -340,6 +348,16 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     except ModelError:
         with blamed_on(config, "inference"):
             raise
+
+
+def _has_gradients(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> bool:
+    """Tell whether slopes flow back through a closed network; others are as they were written."""
+    if capability_of(network).hooks:
+        return True
+    with blamed_on(config, "model"):
+        return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
 
 
 def _check_mask_files(labels: Labels) -> None:

@@ -75,6 +75,7 @@ class ParameterRandomization(Score):
 
     name: ClassVar[str] = "parameter_randomization"
     family: ClassVar[str] = "sanity"
+    needs_layers: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("parameter_randomization", "lower", low=-1.0, high=1.0),
         Metric("parameter_randomization_ssim", "lower", low=-1.0, high=1.0),
@@ -180,6 +181,7 @@ class EfficientMprt(Score):
 
     name: ClassVar[str] = "efficient_mprt"
     family: ClassVar[str] = "sanity"
+    needs_layers: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("efficient_mprt", "higher", low=-1.0),)
 
     def __post_init__(self) -> None:
