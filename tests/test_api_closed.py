@@ -75,9 +75,9 @@ def test_units_and_random_weights_are_refused(tmp_path: Path) -> None:
         model.target(of="unit", layer="model.0", channel=0)
     method = esegeta.Saliency()
     map_ = method.explain(model, volume((9, 11, 7)), model.target("liver", over="all"))
-    score = esegeta.ParameterRandomization()
-    with pytest.raises(ModelError, match="a randomisation of weights, layer by layer, needs"):
-        score.score(map_, ScoreContext(model, method))
+    for score in (esegeta.ParameterRandomization(), esegeta.EfficientMprt()):
+        with pytest.raises(ModelError, match=f"{score.name} needs the layers of a network"):
+            score.score(map_, ScoreContext(model, method))
 
 
 def test_a_program_is_taken_with_the_shape_that_it_was_exported_for() -> None:

@@ -57,7 +57,7 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.networks import (
+from esegeta.workflow.kinds import (
     capability_in,
     check_fixed_shape,
     code_notes,

@@ -94,6 +94,7 @@ class ParameterRandomization(Score):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean similarities and their curves over the layers."""
+        context.predictor.capability.require_hooks(self.name)
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)
@@ -190,6 +191,7 @@ class EfficientMprt(Score):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the relative rise of the entropy."""
+        context.predictor.capability.require_hooks(self.name)
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)

@@ -136,7 +136,6 @@ class RandomWeights:
     def __init__(
         self, predictor: Predictor, target: FrozenTarget, volume: Volume, seed: int
     ) -> None:
-        predictor.capability.require_hooks("a randomisation of weights, layer by layer,")
         self._copy = copied(predictor.network)
         self._predictor = replace(predictor, network=self._copy)
         # A target inside the network is read by a predictor that ends at its layer.
