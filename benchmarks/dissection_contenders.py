@@ -122,7 +122,7 @@ def build(job: DissectionJob, folder: Path) -> Session:
 def forward(session: Session) -> None:
     """Predict every case, which must be read for that."""
     for case in session.cases:
-        session.dissection.basis.predictor.predict(session.reading(case).image())
+        session.dissection.basis.predictor.logits(session.reading(case).image())
 
 
 def dissect(session: Session) -> None:

@@ -25,7 +25,7 @@ def run(job: DissectionJob) -> None:
     with TemporaryDirectory() as folder:
         session = build(job, Path(folder))
         case = session.cases[0]
-        session.dissection.basis.predictor.predict(session.reading(case).image())
+        session.dissection.basis.predictor.logits(session.reading(case).image())
         measure(lambda: DISSECTIONS[job.contender](session), memory, base_mb=memory.now())
 
 

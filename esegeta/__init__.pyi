@@ -3,6 +3,7 @@
 from .api import SegmentationModel as SegmentationModel
 from .api import load_label_map as load_label_map
 from .api import load_model as load_model
+from .api import save_label_map as save_label_map
 from .errors import EsegetaError as EsegetaError
 from .explain import AblationCam as AblationCam
 from .explain import Atlas as Atlas
@@ -54,6 +55,7 @@ from .explain import SmoothGradSquared as SmoothGradSquared
 from .explain import VarGrad as VarGrad
 from .explain import XResCam as XResCam
 from .explain import aggregate as aggregate
+from .explain import explain_members as explain_members
 from .score import Auroc as Auroc
 from .score import ClassSensitivity as ClassSensitivity
 from .score import ConsistencyUnderFlips as ConsistencyUnderFlips

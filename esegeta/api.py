@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from esegeta.axes import LabelMap, shape_text
 from esegeta.config.targets import WHOLE_MAP, default_region
-from esegeta.errors import GridError, TargetError, suggest
+from esegeta.errors import ConfigError, DataError, GridError, TargetError, suggest
 from esegeta.model import (
     COMPILED_NOTE,
     Activation,
     Labels,
     LabelsGiven,
     OutputChoice,
+    State,
     capability_of,
     convolution_signature,
     find_layer,
     foreign_integers,
     from_program,
     is_compiled,
+    join_members,
+    load_members,
     load_weights,
     require_batch,
     require_window,
@@ -33,13 +36,20 @@ from esegeta.model import (
 )
 from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
+    Average,
     Blend,
+    Padding,
     Precision,
     Predictor,
+    Rule,
     WindowPlan,
+    agreement,
     empty_window,
+    list_passes,
     probabilities_in,
     probe_output,
+    require_own_integers,
+    require_same_function,
     try_gradients,
 )
 from esegeta.targets import (
@@ -54,9 +64,18 @@ from esegeta.targets import (
     VoxelTarget,
 )
 from esegeta.targets.target import Reduce
-from esegeta.volume import Orient, Preprocess, Respace, Volume, read_label_map
+from esegeta.volume import (
+    Orient,
+    Preprocess,
+    Respace,
+    Volume,
+    read_label_map,
+    read_source_labels,
+    write_source_labels,
+)
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
+RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
 MASKS = {"frozen": False, "live": True}
 
 
@@ -69,6 +88,53 @@ class SegmentationModel(Predictor):
     """
 
     notes: tuple[str, ...] = ()
+
+    def predict(self, volume: Volume, *, resample: str = "logits") -> LabelMap:
+        """Return the label map of an image, `*T` on the grid of its file.
+
+        `save_label_map` writes it there.
+
+        Args:
+            volume: the image.
+            resample: what is put back on the file's grid, where spacing or place differ: `logits`
+                or `probabilities`, which are decided there, or `labels`, decided before.
+
+        Raises:
+            ConfigError: there is no such rule.
+            ModelError: the logits are not finite.
+        """
+        if resample not in RULES:
+            raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
+        return Scene(self, volume).on_source(RULES[resample]).label_map
+
+    def compare(
+        self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"
+    ) -> dict[str, float]:
+        """Return the Dice of each label with your own segmentation by the same network.
+
+        Below about 0.99, this is another prediction than yours; docs/pipeline.md lists causes.
+
+        Args:
+            volume: the image.
+            expected: label integers on the grid of the image's file: a file, or `*T`.
+            resample: as `predict` takes it.
+
+        Raises:
+            DataError: the expected integers are not those of the labels.
+            GridError: the expected map does not lie on the grid of the image's file.
+        """
+        if isinstance(expected, Tensor):
+            where = "expected"
+            _require_shape_of_file(expected, volume, where)
+            theirs = expected.long()
+            if not torch.equal(theirs.to(expected.dtype), expected):
+                raise DataError(f"{where}: a label map must hold integers")
+        else:
+            where = str(expected)
+            theirs = read_source_labels(Path(expected), volume.name, volume.source)
+        require_own_integers(self.labels, theirs, where)
+        found = agreement(self.labels, self.predict(volume, resample=resample), theirs)
+        return {row.label: row.dice for row in found}
 
     def target(
         self,
@@ -151,7 +217,7 @@ class SegmentationModel(Predictor):
 
 
 def load_model(
-    network: nn.Module | torch.export.ExportedProgram,
+    network: nn.Module | torch.export.ExportedProgram | Sequence[nn.Module],
     *,
     window: Sequence[int],
     labels: LabelsGiven,
@@ -162,7 +228,7 @@ def load_model(
     ignore_label: int | None = None,
     threshold: float | Mapping[str, float] | None = None,
     postprocessing: Mapping[str, Any] | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     weights_key: str | None = None,
     output: int | str | None = None,
     batch_size: int = 1,
@@ -170,13 +236,16 @@ def load_model(
     device: str = "auto",
     in_channels: int | None = None,
     slice_axis: int = 2,
+    padding: Padding = "zeros",
+    mirror: Sequence[int] = (),
+    average: Average = "logits",
 ) -> SegmentationModel:
-    """Wrap any segmentation network for explanation.
+    """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
     Args:
-        network: from `B C *window` to logits; that inside a compiled or data parallel one; a
-            TorchScript network or an exported program too.
-        window: lengths of a window; two for a 2D network.
+        network: from `B C *window` to logits, or several, where each has its weights; that inside
+            a compiled or data parallel one; a TorchScript network or an exported program too.
+        window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
         overlap: of neighbouring windows, in [0, 1).
@@ -187,7 +256,7 @@ def load_model(
         ignore_label: integer of voxels of a truth whose label is unknown.
         threshold: probability above which labels are predicted under sigmoid: one, or by label.
         postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
-        weights: safetensors or checkpoint to load first.
+        weights: safetensors or checkpoint to load first; several, for an ensemble of folds.
         weights_key: where in the checkpoint they lie, such as `ema.state`.
         output: index, key or attribute of the logits, where the network returns several tensors.
         batch_size: windows at a time.
@@ -195,22 +264,30 @@ def load_model(
         device: auto, cpu, cuda or cuda:1.
         in_channels: input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
+        padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
+        mirror: axes of the window; each is seen once for every choice among them.
+        average: of mirrored passes and networks: `logits` or `probabilities`.
     """
     place = resolve_device(device)
     if isinstance(network, torch.export.ExportedProgram):
         network = from_program(network, device=place)
-    notes = [COMPILED_NOTE] if is_compiled(network) else []
-    network = without_wrappers(network)
-    if weights is not None:
-        notes += load_weights(network, Path(weights), key=weights_key).notes
-    network = network.to(place)
-    plan = WindowPlan(tuple(window), overlap, blend, slice_axis)
+    given = [network] if isinstance(network, nn.Module) else list(network)
+    notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
+    networks = [without_wrappers(one).to(place) for one in given]
+    network = networks[0]
+    states, said = _load(networks, weights, weights_key)
+    notes += said
+    passes = list_passes(mirror, max(1, len(states)))
+    plan = WindowPlan(
+        tuple(window), overlap, blend, slice_axis, padding, passes=passes, average=average
+    )
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     chosen = OutputChoice(output)
     require_window(network, plan.size, key="window")
     require_batch(network, batch_size)
     probe = probe_output(network, plan.size, channels, output=chosen)
+    plan = replace(plan, coverage=probe.coverage)
     found = Labels.of(
         labels,
         activation,
@@ -220,21 +297,72 @@ def load_model(
         threshold=threshold,
         postprocessing=postprocessing,
     )
-    predictor = Predictor(network, plan, found, output=chosen)
-    empty = empty_window(network, plan.size, channels)
+    if len(networks) > 1:
+        generator = torch.Generator().manual_seed(0)
+        trial = torch.randn((1, channels, *plan.size), generator=generator).to(place)
+        require_same_function(networks, states, _names(networks), trial, output=chosen)
     is_open = capability_of(network).hooks
-    gradients = is_open or try_gradients(network, plan.size, channels, output=chosen)
-    notes += [probe.note, probabilities_in(predictor, empty, probe.logits)]
-    return SegmentationModel(
+    model = SegmentationModel(
         network,
         plan,
         found,
         batch_size,
         precision,
         output=chosen,
-        gradients=gradients,
-        notes=tuple(note for note in notes if note),
+        states=states,
+        gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
     )
+    empty = empty_window(network, plan.size, channels)
+    notes += [probe.note, probabilities_in(model, empty, probe.logits)]
+    return replace(model, notes=tuple(note for note in notes if note))
+
+
+def _load(
+    networks: Sequence[nn.Module],
+    weights: str | Path | Sequence[str | Path] | None,
+    key: str | None,
+) -> tuple[tuple[State, ...], list[str]]:
+    """Load weights; return the states of the networks of an ensemble, and what is to be known."""
+    if weights is None:
+        return join_members(networks, _names(networks)), []
+    files = [weights] if isinstance(weights, (str, Path)) else list(weights)
+    if len(networks) > 1 or not files:
+        raise ConfigError(
+            f"{len(files)} files of weights for {len(networks)} networks",
+            hint="give one network and the files of its folds, or networks with their weights",
+        )
+    if len(files) == 1:
+        return (), list(load_weights(networks[0], Path(files[0]), key=key).notes)
+    return load_members(networks[0], [Path(file) for file in files], key=key), []
+
+
+def _names(networks: Sequence[nn.Module]) -> list[str]:
+    return [f"network[{number}]" for number in range(len(networks))]
+
+
+def save_label_map(path: str | Path, label_map: LabelMap, volume: Volume) -> None:
+    """Write a label map that `SegmentationModel.predict` returned, on the grid of the image's file.
+
+    Args:
+        path: a .nii or .nii.gz.
+        label_map: `*T` on the grid of the volume's source.
+        volume: the image.
+
+    Raises:
+        GridError: the map is not of that shape.
+    """
+    _require_shape_of_file(label_map, volume, "label_map")
+    write_source_labels(Path(path), label_map, volume.source)
+
+
+def _require_shape_of_file(label_map: Tensor, volume: Volume, name: str) -> None:
+    source = volume.source.grid
+    if tuple(label_map.shape) != source.shape:
+        raise GridError(
+            f"{name}: {shape_text(tuple(label_map.shape))} voxels, but the image's file has "
+            f"{shape_text(source.shape)}",
+            hint="give a label map on the grid of the image's file, as model.predict returns it",
+        )
 
 
 def load_label_map(

@@ -115,6 +115,10 @@ class Lab:
         """Write the config and run it."""
         return esegeta("run", self.write(), *options)
 
+    def predict(self, *options: Any) -> Result:
+        """Write the config and predict its cases."""
+        return esegeta("predict", self.write(), *options)
+
     def validate(self, *options: Any) -> Result:
         """Write the config and check it."""
         return esegeta("validate", self.write(), *options)
@@ -147,6 +151,11 @@ class Lab:
     def scores(self) -> list[dict[str, str]]:
         """Return the rows of scores.csv."""
         with (self.root / "scores.csv").open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def predictions(self) -> list[dict[str, str]]:
+        """Return the rows of predictions.csv."""
+        with (self.root / "predictions.csv").open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
 
     def maps(self) -> dict[str, int]:

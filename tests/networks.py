@@ -138,3 +138,70 @@ def symmetric(ndim: int, in_channels: int = 1) -> nn.Module:
             weight = (weight + weight.flip(axis)) / 2
         layer.weight.data = weight
     return network.eval()
+
+
+class Valid(nn.Module):
+    """A U-Net of valid convolutions: a window of `W` voxels becomes the `W - 8` in its middle.
+
+    Windows must be of even lengths, from 12 on.
+    """
+
+    def __init__(self, ndim: int, in_channels: int = 1, out_channels: int = 2) -> None:
+        super().__init__()
+        conv = convolution(ndim)
+        transposed = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
+        pool = nn.AvgPool2d if ndim == 2 else nn.AvgPool3d
+        torch.manual_seed(1)
+        self.enter = conv(in_channels, 4, 3)
+        self.act = nn.Tanh()
+        self.pool = pool(2)
+        self.deep = conv(4, 5, 3)
+        self.deep_act = nn.ReLU()
+        self.up = transposed(5, 4, 2, stride=2)
+        self.merge = conv(8, 4, 3)
+        self.merge_act = nn.ReLU()
+        self.head = conv(4, out_channels, 1)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.act(self.enter(x))
+        up = self.up(self.deep_act(self.deep(self.pool(skip))))
+        middle = tuple(
+            slice((n - m) // 2, (n - m) // 2 + m)
+            for n, m in zip(skip.shape[2:], up.shape[2:], strict=True)
+        )
+        merged = torch.cat([skip[(..., *middle)], up], dim=1)
+        return self.head(self.merge_act(self.merge(merged)))
+
+
+def half_resolution(ndim: int, in_channels: int = 1) -> nn.Module:
+    """Return a smooth network with an output position for two voxels along each axis."""
+    torch.manual_seed(2)
+    conv = convolution(ndim)
+    return nn.Sequential(
+        conv(in_channels, 4, 4, stride=2, padding=1), nn.Tanh(), conv(4, 2, 3, padding=1)
+    ).eval()
+
+
+def double_resolution(ndim: int, in_channels: int = 1) -> nn.Module:
+    """Return a smooth network with two output positions for a voxel along each axis."""
+    torch.manual_seed(3)
+    conv = convolution(ndim)
+    transposed = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
+    return nn.Sequential(
+        conv(in_channels, 4, 3, padding=1), nn.Tanh(), transposed(4, 2, 2, stride=2)
+    ).eval()
+
+
+def half_of_the_middle(ndim: int, in_channels: int = 1) -> nn.Module:
+    """Return a smooth network of valid convolutions with an output position for two voxels."""
+    torch.manual_seed(4)
+    conv = convolution(ndim)
+    return nn.Sequential(conv(in_channels, 4, 3), nn.Tanh(), conv(4, 2, 2, stride=2)).eval()
+
+
+def beyond_the_window(ndim: int, in_channels: int = 1) -> nn.Module:
+    """Return a smooth network that pads by one voxel more than its kernel takes."""
+    torch.manual_seed(5)
+    conv = convolution(ndim)
+    return nn.Sequential(conv(in_channels, 4, 3, padding=2), nn.Tanh(), conv(4, 2, 1)).eval()

@@ -22,6 +22,7 @@ from esegeta.errors import (
     LayerError,
     ModelError,
     TargetError,
+    WeightsError,
     WindowError,
 )
 from esegeta.targets import REGIONS, Boundary, BoxRegion, Predicted
@@ -130,7 +131,7 @@ def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: P
     overlap = 2 * (p * (p > 0.5)).sum() / (p.sum() + (p > 0.5).sum())
     volume = p.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000
     expected = overlap if of == "dice" else volume
-    value = frozen.value(model.predict(image.batch))
+    value = frozen.value(model.logits(image.batch))
     assert float(value[0]) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -222,6 +223,50 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
         esegeta.load_label_map(truth_path, image, spacing_mm=(2.0, 3.0, 3.0))
     with pytest.raises(GridError, match="as for the image"):
         esegeta.load_label_map(truth_path, plain, **keys)
+
+
+def test_a_prediction_lies_on_the_grid_of_the_file(
+    model: esegeta.SegmentationModel, path: Path, tmp_path: Path
+) -> None:
+    image = esegeta.load_volume(path, orientation="LPS")
+    found = model.predict(image)
+    np.testing.assert_array_equal(found, voxels(path) > 0)
+    saved = tmp_path / "seg.nii.gz"
+    esegeta.save_label_map(saved, found, image)
+    np.testing.assert_array_equal(voxels(saved), voxels(path) > 0)
+    assert geometry_bytes(saved) == geometry_bytes(path)
+    assert model.compare(image, saved) == {"liver": 1.0}
+    assert model.compare(image, str(saved)) == {"liver": 1.0}
+    other = found.roll(1, 0)
+    dice = 2 * int((found & other).sum()) / int(found.sum() + other.sum())
+    assert model.compare(image, other) == {"liver": pytest.approx(dice)}
+    assert model.compare(image, (other > 0).float()) == {"liver": pytest.approx(dice)}
+
+
+def test_a_prediction_of_another_spacing_is_decided_on_the_grid_of_the_file(
+    model: esegeta.SegmentationModel, path: Path
+) -> None:
+    image = esegeta.load_volume(path, spacing_mm=(2.0, 2.0, 2.0))
+    found = {rule: model.predict(image, resample=rule) for rule in ("logits", "labels")}
+    assert found["logits"].shape == found["labels"].shape == SHAPE
+    assert not torch.equal(found["logits"], found["labels"])
+    assert model.compare(image, found["labels"])["liver"] < 0.99
+    assert model.compare(image, found["labels"], resample="labels") == {"liver": 1.0}
+
+
+def test_what_cannot_be_compared(model: esegeta.SegmentationModel, path: Path) -> None:
+    image = esegeta.load_volume(path, spacing_mm=(2.0, 2.0, 2.0))
+    on_network = torch.zeros(image.grid.shape, dtype=torch.long)
+    with pytest.raises(GridError, match="but the image's file has 12x10x9"):
+        model.compare(image, on_network)
+    with pytest.raises(GridError, match="but the image's file has 12x10x9"):
+        esegeta.save_label_map("x.nii.gz", on_network, image)
+    with pytest.raises(DataError, match="holds 7; the labels are 0, 1"):
+        model.compare(image, torch.full(SHAPE, 7))
+    with pytest.raises(DataError, match="must hold integers"):
+        model.compare(image, torch.full(SHAPE, 0.5))
+    with pytest.raises(ConfigError, match='did you mean "logits"'):
+        model.predict(image, resample="logit")
 
 
 def test_volumes_are_loaded_as_a_config_says(tmp_path: Path) -> None:
@@ -319,7 +364,7 @@ def test_weights_are_loaded_first(tmp_path: Path) -> None:
         device="cpu",
     )
     x = torch.randn(1, 1, 8, 8)
-    torch.testing.assert_close(model.predict(x), trained(x).detach())
+    torch.testing.assert_close(model.logits(x), trained(x).detach())
 
 
 def test_volumes_of_several_files_and_of_tensors(tmp_path: Path) -> None:
@@ -354,7 +399,7 @@ def test_one_of_several_outputs_is_chosen() -> None:
     first = esegeta.load_model(TwoHeads(), **arguments)
     chosen = esegeta.load_model(TwoHeads(), output="out", **arguments)
     image = volume((9, 10))
-    assert torch.equal(first.predict(image.batch), -chosen.predict(image.batch))
+    assert torch.equal(first.logits(image.batch), -chosen.logits(image.batch))
     assert first.notes == (
         "the network returns 2 tensors: aux (2x8x8), out (2x8x8); the first, aux, is taken as the "
         "prediction (choose with model.output)",
@@ -378,7 +423,7 @@ def test_weights_are_chosen_by_their_key(tmp_path: Path) -> None:
             unet(2, seed=3), weights=tmp_path / "w.pt", weights_key=key, **arguments
         )
         expected = esegeta.load_model(unet(2, seed=seed), **arguments)
-        assert torch.equal(model.predict(x), expected.predict(x))
+        assert torch.equal(model.logits(x), expected.logits(x))
         assert model.notes == ()
     model = esegeta.load_model(unet(2, seed=3), weights=tmp_path / "w.pt", **arguments)
     assert [note.partition(":")[2] for note in model.notes] == [
@@ -477,3 +522,64 @@ def test_regions_and_decisions_are_those_of_a_config() -> None:
             region_order=["whole"],
             device="cpu",
         )
+
+
+def folds_of(tmp_path: Path, count: int = 3) -> tuple[list[nn.Module], list[Path]]:
+    networks = [unet(3, seed=seed) for seed in range(count)]
+    paths = [tmp_path / f"fold_{number}.safetensors" for number in range(count)]
+    for network, path in zip(networks, paths, strict=True):
+        save_file(network.state_dict(), path)
+    return networks, paths
+
+
+def test_ensembles_from_networks_and_from_files_are_the_same(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", "mirror": [0]}
+    given = esegeta.load_model(networks, **keys)
+    loaded = esegeta.load_model(unet(3, seed=9), weights=paths, **keys)
+    x = torch.randn(1, 1, 10, 9, 8)
+    assert torch.equal(given.logits(x), loaded.logits(x))
+    alone = [esegeta.load_model(network, **keys).logits(x) for network in networks]
+    torch.testing.assert_close(given.logits(x), torch.stack(alone).mean(dim=0))
+    mean = esegeta.load_model(networks, average="probabilities", **keys).logits(x).softmax(dim=1)
+    inner = [
+        esegeta.load_model(network, average="probabilities", **keys).logits(x)
+        for network in networks
+    ]
+    expected = torch.stack([one.softmax(dim=1) for one in inner]).mean(dim=0)
+    torch.testing.assert_close(mean, expected)
+
+
+def test_members_and_their_spread(tmp_path: Path, path: Path) -> None:
+    networks, _ = folds_of(tmp_path)
+    model = esegeta.load_model(networks, window=(8, 8, 8), labels={1: "liver"}, device="cpu")
+    image = esegeta.load_volume(path)
+    target = model.freeze(model.target("liver", over="all"), image)
+    found = esegeta.explain_members(esegeta.Saliency(), model, image, target)
+    whole = esegeta.Saliency().explain(model, image, target)
+    torch.testing.assert_close(found.maps.mean(dim=0), whole.data[0], rtol=1e-4, atol=1e-6)
+
+
+def test_ensembles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path, 2)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    with pytest.raises(ModelError, match=r"network\[1\]: is not of the same architecture"):
+        esegeta.load_model([networks[0], unet(3, out_channels=3)], **keys)
+    save_file(unet(3, out_channels=3).state_dict(), paths[1])
+    with pytest.raises(WeightsError, match=r"fold_1\.safetensors: the weights do not fit"):
+        esegeta.load_model(networks[0], weights=paths, **keys)
+    with pytest.raises(ConfigError, match="2 files of weights for 2 networks"):
+        esegeta.load_model(networks, weights=paths, **keys)
+    with pytest.raises(ConfigError, match="no axis 3"):
+        esegeta.load_model(networks, mirror=[3], **keys)
+
+
+def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
+    from tests.networks import Valid
+
+    keys = {"labels": {1: "liver"}, "device": "cpu"}
+    model = esegeta.load_model(Valid(3), window=(14, 14, 14), padding="reflect", **keys)
+    image = esegeta.load_volume(path)
+    found = esegeta.Saliency().explain(model, image, model.target("liver", over="all"))
+    assert found.data.shape == image.data.shape
+    assert model.logits(image.batch).shape == (1, 2, *SHAPE)

@@ -110,7 +110,7 @@ def test_a_predictor_takes_the_module_inside_wherever_it_comes_from(wrap: str) -
     predictor = Predictor(WRAPS[wrap](network), model.plan, model.labels)
     assert predictor.network is network
     x = IMAGE.batch
-    assert torch.equal(predictor.predict(x), model.predict(x))
+    assert torch.equal(predictor.logits(x), model.logits(x))
 
 
 @pytest.mark.parametrize("saved", WRAPS)
@@ -120,7 +120,7 @@ def test_weights_of_any_go_into_any(saved: str, wrap: str, tmp_path: Path) -> No
     torch.save(WRAPS[saved](trained).state_dict(), tmp_path / "w.pt")
     model = load(WRAPS[wrap](unet(2, seed=6)), weights=tmp_path / "w.pt")
     x = IMAGE.batch
-    assert torch.equal(model.predict(x), load(trained).predict(x))
+    assert torch.equal(model.logits(x), load(trained).logits(x))
 
 
 def test_weights_without_the_compilers_names_go_into_a_network_with_them(tmp_path: Path) -> None:
@@ -129,17 +129,17 @@ def test_weights_without_the_compilers_names_go_into_a_network_with_them(tmp_pat
     network = PartlyCompiled(unet(2, seed=6)).eval()
     model = load(network, weights=tmp_path / "w.pt")
     x = IMAGE.batch
-    assert torch.equal(model.predict(x), load(plain["inner"]).predict(x))
+    assert torch.equal(model.logits(x), load(plain["inner"]).logits(x))
     torch.save(network.state_dict(), tmp_path / "w.pt")
     assert any("_orig_mod" in key for key in network.state_dict())
     other = nn.ModuleDict({"inner": unet(2, seed=7)})
     assert load_weights(other, tmp_path / "w.pt").prefixes == ("_orig_mod.",)
-    assert torch.equal(load(other["inner"]).predict(x), model.predict(x))
+    assert torch.equal(load(other["inner"]).logits(x), model.logits(x))
 
 
 def test_outside_of_esegeta_a_compiled_network_stays_compiled() -> None:
     compiled = torch.compile(unet(2))
     assert without_wrappers(compiled) is not compiled
     model = load(compiled)
-    model.predict(IMAGE.batch)
+    model.logits(IMAGE.batch)
     assert torch._dynamo.eval_frame._stance.stance == "default"

@@ -74,12 +74,12 @@ def test_numpy_is_refused(second: torch.device) -> None:
 
 def test_a_hidden_buffer_on_the_cpu_is_found(ndim: int, second: torch.device) -> None:
     model, image = predictor(Hidden(ndim), (8,) * ndim), volume((9,) * ndim)
-    expected = model.predict(image.batch)
+    expected = model.logits(image.batch)
     there = replace(model, network=copy.deepcopy(model.network).to(second))
     with pytest.raises(RuntimeError, match=MIXED):
-        there.predict(image.batch.to(second))
+        there.logits(image.batch.to(second))
     there.network.weight = there.network.weight.to(second)
-    assert torch.equal(there.predict(image.batch.to(second)).cpu(), expected)
+    assert torch.equal(there.logits(image.batch.to(second)).cpu(), expected)
 
 
 def test_draws_want_a_generator_of_the_device(second: torch.device) -> None:

@@ -79,6 +79,45 @@ def run(
 
 
 @app.command()
+def predict(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="Write the probability of each label too."),
+    ] = False,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict every case, and prove that it is your own pipeline's prediction.
+
+    Give a case your own segmentation of it by the same model, as `expected`: the Dice of each
+    label says whether both are the same. `targets` and `methods` may be missing. A run of the
+    same config goes on from these predictions. Exit code 0: all is well. 1: a case failed, or a
+    Dice is below `expected_dice`. 2: nothing succeeded, for a reason that you can fix.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show import show_predicted
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy, build_predictions, run_predictions
+
+    experiment = build_predictions(
+        load_config(config, overrides or []), output=output, device=device
+    )
+    written = experiment.predictor.labels.foreground if probabilities else ()
+    with listen(quiet=quiet) as listener:
+        policy = Policy(overwrite, fail_fast)
+        outcome = run_predictions(experiment, listener, policy, probabilities=written)
+    if not quiet:
+        show_predicted(outcome, experiment)
+    show_outcome(outcome, experiment.root, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
 def dissect(
     config: ConfigPath,
     layers: Annotated[

@@ -24,10 +24,19 @@ from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
 from esegeta.model import Layer
 from esegeta.volume import Grid
-from esegeta.workflow import Basis, Experiment, build_experiment, build_network, probe_network
-from esegeta.workflow.build import chosen_output
+from esegeta.workflow import (
+    Basis,
+    Experiment,
+    Outcome,
+    build_experiment,
+    build_network,
+    build_predictions,
+    probe_network,
+)
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
+from esegeta.workflow.networks import chosen_output
+from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
 from esegeta.workflow.serves import asked_words
 
@@ -57,6 +66,7 @@ def show_experiment(experiment: Experiment) -> None:
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
     show_capability(experiment)
+    show_proof(experiment)
     print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
     print(f"  {num_tasks} tasks into {experiment.root}")
     for note in experiment.notes:
@@ -68,6 +78,49 @@ def show_capability(basis: Basis) -> None:
     capability = basis.capability
     print(f"  network: {capability.what}; {capability.words()}")
     print(f"  asked for: {asked_words(basis.config)}")
+
+
+def show_proof(experiment: Experiment) -> None:
+    """Print what proves that predictions are those of the user's own pipeline."""
+    proved = [case.name for case in experiment.cases if case.expected is not None]
+    least = experiment.config.keys.least_dice
+    print(f"  prediction: {experiment.config.keys.prediction.resample} on the grid of the image")
+    if proved:
+        print(f"  expected: {', '.join(proved)}; Dice of at least {least:g}")
+    else:
+        print(f"  note: {UNPROVED}")
+
+
+UNPROVED = (
+    "no case has `expected`, so nothing proves that this is your own pipeline's prediction; give "
+    "your segmentation of a case and run `esegeta predict` (docs/pipeline.md)"
+)
+
+
+def show_predicted(outcome: Outcome, experiment: Experiment) -> None:
+    """Print the Dice of each case and label with what was expected, and what that proves."""
+    rows = prediction_rows(outcome.results)
+    compared = [row for row in rows if row.dice is not None]
+    least = experiment.config.keys.least_dice
+    if not compared:
+        if rows:
+            print(f"note: {UNPROVED}")
+        return
+    table = Table("case", "label", "Dice", "voxels expected", "predicted", box=None, pad_edge=False)
+    for row in compared:
+        sizes = (str(row.num_voxels_expected), str(row.num_voxels_predicted))
+        table.add_row(escape(row.case), escape(row.label), f"{row.dice:.4f}", *sizes)
+    console_for_tables().print(table)
+    others = {row.case for row in compared if row.dice is not None and row.dice < least}
+    count = len({row.case for row in compared})
+    word = "case" if count == 1 else "cases"
+    if others:
+        print(
+            f"NOT your pipeline's prediction in {len(others)} of {count} {word}: a Dice is "
+            f"below {least:g}; docs/pipeline.md lists the usual causes"
+        )
+    else:
+        print(f"your pipeline's prediction in {count} {word}: every Dice is at least {least:g}")
 
 
 def show_grids(basis: Basis, grids: Mapping[str, Grid]) -> None:
@@ -103,6 +156,31 @@ def _layer_line(layer: Layer) -> str:
     return f"{'  ' * depth}{line}{''.join(notes)}"
 
 
+def show_prediction_alone(config: RunConfig, *, device: str | None) -> None:
+    """Check a config with nothing but cases to predict, and print what would be predicted.
+
+    Raises:
+        ConfigError: nothing in it speaks of predictions, so that a run was meant.
+    """
+    keys, place = config.keys, config.document.place(())
+    experiment = build_predictions(config, device=device)
+    speaks = {"prediction", "expected_dice"} & keys.model_fields_set
+    if not speaks and all(case.expected is None for case in experiment.cases):
+        raise ConfigError(
+            "\n".join(f"{place}: {key}: missing" for key in keys.missing_of_run),
+            hint="`esegeta run` needs both, `esegeta dissect` a `dissection` instead, "
+            "`esegeta predict` neither",
+        )
+    print(f"{config.document.path}: valid for `esegeta predict`; a run needs targets and methods")
+    print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
+    show_proof(experiment)
+    show_grids(experiment, experiment.network_grids())
+    print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
+    print(f"  results go to {experiment.root}")
+    for note in experiment.notes:
+        print(f"  note: {note}")
+
+
 def show_checked(config: RunConfig, *, device: str | None) -> None:
     """Check every block of a config, and only then print what it would do.
 
@@ -111,11 +189,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
     """
     keys = config.keys
     if keys.dissection is None and len(keys.missing_of_run) == 2:
-        place = config.document.place(())
-        raise ConfigError(
-            "\n".join(f"{place}: {key}: missing" for key in keys.missing_of_run),
-            hint="`esegeta run` needs both; `esegeta dissect` needs a `dissection` instead",
-        )
+        show_prediction_alone(config, device=device)
+        return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
     if keys.targets or dissection is None:
         experiment = build_experiment(config, device=device)

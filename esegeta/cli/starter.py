@@ -7,7 +7,8 @@ from pathlib import Path
 from esegeta.errors import OutputError
 
 STARTER = """\
-# An esegeta experiment. Check it with `esegeta validate`, run it with `esegeta run`.
+# An esegeta experiment. Check it with `esegeta validate`, prove with `esegeta predict` that it is
+# your own pipeline's prediction (docs/pipeline.md), run it with `esegeta run`.
 version: 1
 name: liver                          # results are written to <output>/<name>
 output: results                      # relative to the working directory, not to this file
@@ -22,12 +23,17 @@ activation: softmax                  # softmax | sigmoid
 labels: {1: liver}                   # label integer: name; or {whole: [1, 2], core: 1}
 data:
   cases:                             # a glob, a folder, a datalist JSON, or a list
-    - {name: torso, image: ct.nii.gz}   # label: ct_labels.nii.gz; image: [t1, t2] for channels
+    - name: torso
+      image: ct.nii.gz               # [t1.nii.gz, t2.nii.gz] for channels
+      # label: ct_labels.nii.gz      # the ground truth
+      # expected: ct_own.nii.gz      # your own segmentation by this network, to compare with
   preprocess:                        # as in training
     orientation: RAS
     spacing_mm: [3, 3, 3]
     intensity: {window: [-250, 400]} # window | percentile | zscore | minmax | none
 inference: {window: [64, 64, 64], overlap: 0.5, blend: gaussian, batch_size: 2}
+prediction: {resample: logits}       # or probabilities, labels: what goes back to the image's grid
+expected_dice: 0.99                  # the least Dice with what is `expected`
 targets:
   - {name: liver, label: liver, of: logit, over: predicted, reduce: sum}
 methods:                             # `esegeta methods` lists them all

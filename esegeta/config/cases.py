@@ -29,6 +29,9 @@ CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")
 NNUNET_FOLDERS = {"imagesTr": "labelsTr", "imagesTs": "labelsTs"}
 """nnU-Net's folders of images, and the folder of their labels beside each."""
 
+DATALIST_KEYS = ("name", "image", "label", "expected")
+"""What is read of an entry of a datalist; it may hold more."""
+
 
 def list_cases(config: RunConfig) -> list[Case]:
     """Return the cases of a config: a list, a glob, a folder, or a datalist JSON.
@@ -70,7 +73,8 @@ def _case_from_keys(keys: CaseKeys, config: RunConfig) -> Case:
     paths = [keys.image] if isinstance(keys.image, str) else keys.image
     images = tuple(config.find_file(path) for path in paths)
     label = config.find_file(keys.label) if keys.label is not None else None
-    return Case(keys.name or image_stem(images[0].name), images, label)
+    expected = config.find_file(keys.expected) if keys.expected is not None else None
+    return Case(keys.name or image_stem(images[0].name), images, label, expected)
 
 
 def _case_from_path(path: Path) -> Case:
@@ -163,7 +167,7 @@ def _cases_in_datalist(path: Path, config: RunConfig) -> list[Case]:
         values = {"image": entry} if isinstance(entry, str) else entry
         if not isinstance(values, dict):
             raise DataError(f"{path}: entry {index}: {values!r} is neither a path nor a case")
-        known = {key: values[key] for key in ("name", "image", "label") if key in values}
+        known = {key: values[key] for key in DATALIST_KEYS if key in values}
         try:
             keys = CaseKeys.model_validate(known)
         except ValidationError as error:
@@ -173,7 +177,8 @@ def _cases_in_datalist(path: Path, config: RunConfig) -> list[Case]:
         beside = [keys.image] if isinstance(keys.image, str) else keys.image
         images = tuple(_beside(path, name, config) for name in beside)
         label = _beside(path, keys.label, config) if keys.label else None
-        cases.append(Case(keys.name or image_stem(images[0].name), images, label))
+        expected = _beside(path, keys.expected, config) if keys.expected else None
+        cases.append(Case(keys.name or image_stem(images[0].name), images, label, expected))
     return cases
 
 

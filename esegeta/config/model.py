@@ -52,7 +52,7 @@ class ModelKeys(Keys):
     path: str | None = None
     trust: Literal["pickle"] | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
+    weights: str | list[str] | None = None
     weights_key: str | None = None
     output: int | str | None = None
 
@@ -67,6 +67,18 @@ class ModelKeys(Keys):
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
             raise ValueError('give an index such as 0, or a key such as "out" or "aux.0"')
         return value
+
+    @field_validator("weights")
+    @classmethod
+    def _some_weights(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(value, list) and not value:
+            raise ValueError("give the files of an ensemble, or one file")
+        return value
+
+    @property
+    def weights_files(self) -> list[str]:
+        """The file of each network; none where weights are random."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights or []
 
     @field_validator("weights_key")
     @classmethod

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import DissectionKeys
-from esegeta.config.keys import ChannelName, Fraction, Keys, LabelInteger, Name, give_list
+from esegeta.config.inference import InferenceKeys
+from esegeta.config.keys import ChannelName, Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys
 from esegeta.config.model import ModelKeys
+from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
 from esegeta.config.preprocess import PreprocessKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
@@ -58,6 +60,7 @@ class CaseKeys(Keys):
     name: Name | None = None
     image: str | list[str]
     label: str | None = None
+    expected: str | None = None
 
     @field_validator("image")
     @classmethod
@@ -82,36 +85,6 @@ class DataKeys(Keys):
         for name in value:
             if value.count(name) > 1:
                 raise ValueError(f'two channels have the name "{name}"')
-        return value
-
-
-class InferenceKeys(Keys):
-    """How volumes are cut into windows."""
-
-    window: Annotated[tuple[int, ...], give_list("[64, 64, 64]")]
-    overlap: Fraction | tuple[Fraction, ...] = 0.5
-    blend: Literal["gaussian", "constant"] = "gaussian"
-    batch_size: int = Field(default=1, ge=1)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    slice_axis: Literal[0, 1, 2] = 2
-
-    @field_validator("window")
-    @classmethod
-    def _window_above_zero(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(value) not in (2, 3) or min(value, default=0) < 1:
-            raise ValueError("give two or three lengths above zero")
-        return value
-
-    @field_validator("overlap")
-    @classmethod
-    def _overlap_fits(
-        cls, value: float | tuple[float, ...], info: Any
-    ) -> float | tuple[float, ...]:
-        axes = len(info.data.get("window", ()))
-        if axes and isinstance(value, tuple) and len(value) not in (1, axes):
-            raise ValueError(
-                f"{len(value)} fractions for a window with {axes} axes; give one, or {axes}"
-            )
         return value
 
 
@@ -204,6 +177,8 @@ class Config(LabelKeys):
     model: ModelKeys
     data: DataKeys
     inference: InferenceKeys
+    prediction: PredictionKey = PredictionKeys()
+    expected_dice: float | None = Field(default=None, gt=0, le=1)
     targets: list[TargetKeys] = Field(default_factory=list, min_length=1)
     methods: list[Any] = Field(default_factory=list, min_length=1)
     scores: list[Any] = Field(default_factory=list)
@@ -215,3 +190,17 @@ class Config(LabelKeys):
     def missing_of_run(self) -> list[str]:
         """Blocks that a run needs and that are not given; a dissection needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
+
+    @property
+    def least_dice(self) -> float:
+        """The Dice that a prediction must reach with the one that is expected."""
+        given = (self.expected_dice, self.prediction.expected_dice)
+        return next((value for value in given if value is not None), EXPECTED_DICE)
+
+    @field_validator("expected_dice")
+    @classmethod
+    def _given_once(cls, value: float | None, info: Any) -> float | None:
+        block = info.data.get("prediction")
+        if value is not None and block is not None and block.expected_dice is not None:
+            raise ValueError("it is given twice; leave out prediction.expected_dice")
+        return value

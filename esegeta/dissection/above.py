@@ -41,9 +41,7 @@ class AxisCells:
     def of(cls, grid: LayerGrid, axis: int, dtype: torch.dtype, device: torch.device) -> AxisCells:
         """Return the cells of a layer's grid along an axis; see `LayerGrid.to_voxels`."""
         stride, positions = grid.stride[axis], grid.shape[axis]
-        length, padding = grid.windows.shape[axis], grid.windows.padding[axis][0]
-        padded = torch.arange(padding, padding + length, dtype=torch.float64)
-        places = ((padded + 0.5) / stride - 0.5).clamp(0, positions - 1)
+        length, places = grid.windows.shape[axis], grid.places(axis)
         lower = places.floor().long()
         counts = torch.bincount(lower, minlength=positions)
         rank = torch.arange(length) - (counts.cumsum(0) - counts)[lower]
@@ -91,7 +89,7 @@ def find_above(maps: Positions, grid: LayerGrid, thresholds: Float[Tensor, " K"]
     axes = tuple(AxisCells.of(grid, axis, maps.dtype, maps.device) for axis in range(maps.ndim - 1))
     column = thresholds.reshape(-1, *[1] * len(axes))
     if not any(cells.interpolates for cells in axes):
-        units, voxels = (grid.windows.crop(maps) > column).flatten(1).nonzero().unbind(1)
+        units, voxels = (grid.to_voxels(maps) > column).flatten(1).nonzero().unbind(1)
         return Above(units, voxels)
     peaks = maps
     for axis, cells in enumerate(axes, start=1):

@@ -130,9 +130,7 @@ def centre_voxels(
     box: list[slice] = []
     voxels = torch.zeros((), dtype=torch.int64)
     for axis, length in enumerate(grid.windows.shape):
-        padding, stride = grid.windows.padding[axis][0], grid.stride[axis]
-        places = torch.arange(grid.shape[axis], dtype=torch.float64)
-        centres = stride * (places + 0.5) - 0.5 - padding
+        centres = grid.centres(axis)
         inside = ((centres >= -0.5) & (centres < length - 0.5)).nonzero()[:, 0]
         if not len(inside):
             inside = (centres - (length - 1) / 2).abs().argmin()[None]

@@ -87,6 +87,7 @@ from esegeta.explain.perturbation import (
     parse_features,
     solve_kernel_shap,
 )
+from esegeta.explain.spread import MemberMaps, explain_members
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,
@@ -144,6 +145,7 @@ __all__ = [
     "Meaning",
     "MeaningKind",
     "MeaningfulPerturbation",
+    "MemberMaps",
     "MiSuRe",
     "NeuronConductance",
     "NoiseTunnel",
@@ -170,6 +172,7 @@ __all__ = [
     "XResCam",
     "aggregate",
     "baselines_of",
+    "explain_members",
     "fit_patterns",
     "generator_for",
     "parameters_of",

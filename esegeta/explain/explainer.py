@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from esegeta.errors import ModelError
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
 from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.meaning import Meaning
@@ -113,12 +114,21 @@ class Explainer(ABC):
 
         Raises:
             ModelError: the method, or one that it is built on, needs layers or gradients that the
-                network does not give; the message names the methods that it can serve.
+                network does not give, and the message names the methods that it can serve; or it
+                reads layers or operations, of which a mean of probabilities has several, each
+                with a part that depends on the others.
         """
         for item in fields(self):
             if isinstance(value := getattr(self, item.name), Explainer):
                 value.require_served(predictor)
         require_served(self, predictor.capability)
+        if self.traits.needs_hooks and predictor.averages_inside:
+            raise ModelError(
+                f"{self.name}: reads the layers or operations of one network, and is no sum over "
+                "passes and networks whose probabilities are averaged",
+                hint="use inference.average: logits, or a method that reads no layers, such as "
+                "integrated_gradients or occlusion",
+            )
 
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
@@ -146,7 +156,8 @@ class Explainer(ABC):
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
-            ModelError: the network cannot serve the method.
+            ModelError: the network cannot serve the method, or it cannot explain what the
+                predictor averages.
             MapError: the map is zero everywhere or not finite.
         """
         return self.explain_together(predictor, volume, [target])[0]
@@ -161,7 +172,7 @@ class Explainer(ABC):
         what the joint work took, `peak_memory_mb` its peak, `evaluations` and `windows_run` are
         what the target needs by itself, and `more.shared_with` counts the other targets.
         """
-        self.require_served(predictor)
+        require_served(self, predictor.capability)
         scene = Scene(predictor, volume)
         frozen = [
             target.freeze(scene) if isinstance(target, Target) else target for target in targets
@@ -182,6 +193,8 @@ class Explainer(ABC):
         self, predictor: Predictor, volume: Volume, targets: Sequence[FrozenTarget]
     ) -> list[Attribution]:
         objectives = [Objective.of(predictor, target, volume) for target in targets]
+        for objective in objectives:
+            self.require_served(objective.predictor)
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
             nums_active = [len(item.active(item.cotangent())) for item in objectives]
@@ -215,6 +228,8 @@ class Explainer(ABC):
         self, objective: Objective, raw: RawMap, meter: Meter, num_active: int, num_targets: int
     ) -> Facts:
         shared = {"shared_with": num_targets - 1} if num_targets > 1 else {}
+        passes = len(objective.predictor.plan.passes)
+        shared |= {"passes_per_window": passes} if passes > 1 else {}
         return Facts(
             seconds=meter.seconds / num_targets,
             peak_memory_mb=meter.peak_memory_mb,

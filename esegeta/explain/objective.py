@@ -71,6 +71,9 @@ class Objective:
         # A target inside the network reads a prediction that ends at its layer.
         predictor = scene.predictor_for(predictor)
         is_original = scene.predictor is predictor and scene.volume.data is volume.data
+        if not predictor.is_sum:
+            # Linear in the prediction, but that is no sum over windows.
+            target = replace(target, coefficients=None)
         return cls(predictor, target, volume, is_original)
 
     @property
@@ -141,7 +144,7 @@ def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
     results = one.predictor.pull_back_together(one.x, cotangents, actives=actives)
     for objective, result in zip(objectives, results, strict=True):
         objective.tally.evaluations += 1
-        objective.tally.windows_run += result.num_active
+        objective.tally.windows_run += result.num_run
     return results
 
 
@@ -199,7 +202,7 @@ def _logits_together(objectives: Sequence[Objective]) -> Logits:
     over = None if len(masks) < len(supports) else masks[0]
     for mask in masks[1:]:
         over = None if over is None else over | mask
-    return one.predictor.predict(one.x, over=over)
+    return one.predictor.logits(one.x, over=over)
 
 
 def _require_one_input(objectives: Sequence[Objective]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from esegeta.model import Capability
@@ -32,8 +33,12 @@ def require_served(explainer: Explainer, capability: Capability) -> None:
     """Refuse a method that a network cannot serve, and name those that it can.
 
     Raises:
-        ModelError: the method needs layers or gradients that the network does not give.
+        ModelError: the method, or one that it is built on, needs layers or gradients that the
+            network does not give.
     """
+    for part in (getattr(explainer, item.name) for item in fields(explainer)):
+        if hasattr(part, "traits"):
+            require_served(part, capability)
     hint = f"choose from: {', '.join(methods_that_serve(capability))}"
     if explainer.traits.needs_hooks:
         capability.require_hooks(explainer.name, hint=hint)

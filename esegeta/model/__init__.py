@@ -35,6 +35,7 @@ from esegeta.model.label_maps import (
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
 from esegeta.model.layers import find_layer
+from esegeta.model.members import State, copied_state, hold, join_members, load_members, state_of
 from esegeta.model.network import (
     COMPILED_NOTE,
     UnitNetwork,
@@ -72,6 +73,7 @@ __all__ = [
     "OutputChoice",
     "Postprocessing",
     "Segmentation",
+    "State",
     "UnitLayer",
     "UnitNetwork",
     "build_module_network",
@@ -81,6 +83,7 @@ __all__ = [
     "checkpoints_named",
     "connected_components",
     "convolution_signature",
+    "copied_state",
     "cut_at",
     "deepest_layer",
     "file_sha256",
@@ -94,10 +97,13 @@ __all__ = [
     "full_float32",
     "held_at",
     "held_still",
+    "hold",
     "inside_checkpoint",
     "is_compiled",
+    "join_members",
     "list_layers",
     "load_exported",
+    "load_members",
     "load_pickled_network",
     "load_torchscript",
     "load_weights",
@@ -113,6 +119,7 @@ __all__ = [
     "resolve_device",
     "run_up_to",
     "seeded",
+    "state_of",
     "switched_off",
     "tap",
     "without_wrappers",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from esegeta.errors import DeviceError
+from esegeta.model.members import hold, state_of
 
 FULL_FLOAT32 = "ieee"
 
@@ -54,9 +55,11 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
     """Hold a network in eval mode with its parameters out of the graph and TF32 switched off.
 
     Compiled parts of it run as they were written. Parameters that need no gradient let
-    convolutions drop the input they would keep for their weights' gradient. Train flags and
-    `requires_grad` are as before on leaving, also after an exception.
+    convolutions drop the input they would keep for their weights' gradient. Train flags,
+    `requires_grad`, and the tensors that the network holds, are as before on leaving, also after
+    an exception.
     """
+    own = state_of(network)
     # A frozen TorchScript network has no flag.
     flagged = (module for module in network.modules() if hasattr(module, "training"))
     training = [(module, module.training) for module in flagged]
@@ -69,6 +72,7 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
         with full_float32(), uncompiled():
             yield network
     finally:
+        hold(network, own)
         for module, flag in training:
             module.training = flag
         for parameter in learning:

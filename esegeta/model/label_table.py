@@ -203,6 +203,18 @@ class LabelTable:
             found |= label_map == integer
         return found
 
+    def shown(self, label_map: Int[Tensor, "*any"], label: str | int) -> Bool[Tensor, "*any"]:
+        """Return where a label map that a prediction was painted as shows a label.
+
+        As in a ground truth, and where the label is painted as an integer of its own.
+        """
+        found = self.truth(label_map, label)
+        name = self.name(label)
+        for integer, other in self.names.items():
+            if other == name:
+                found = found | (label_map == integer)
+        return found
+
     def channel_map(self, label_map: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
         """Return the output channel of each voxel of a ground truth under softmax.
 

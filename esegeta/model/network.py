@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esegeta.axes import Shape
 from esegeta.errors import LayerError, ModelError, suggest
 from esegeta.model.export import ExportedNetwork
 from esegeta.model.hooks import run_up_to
@@ -234,21 +235,30 @@ RESAMPLING = {1: "linear", 2: "bilinear", 3: "trilinear"}
 class UnitNetwork(nn.Module):
     """A network that stops at a layer and returns some of its units, `N K *W`.
 
-    The units' maps are resampled linearly to the voxels of the window. What lies behind the layer
-    is not run. Layers keep the names that they have in the whole network, and the modules of this
-    one are those of the whole network: whoever holds still, hooks or lists them need not know.
+    The units' maps are resampled linearly to the voxels of the window that they cover. What lies
+    behind the layer is not run. Layers keep the names that they have in the whole network, and the
+    modules of this one are those of the whole network: whoever holds still, hooks or lists them
+    need not know.
 
     Args:
         network: the whole one, `N C *W` in; it is not changed.
         layer: name of the layer.
         channels: of the layer's output, from 0; they become the outputs in this order.
+        extent: voxels in the middle of a window that the layer covers; None for all of them.
     """
 
-    def __init__(self, network: nn.Module, layer: str, channels: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: str,
+        channels: tuple[int, ...],
+        extent: Shape | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
         self.channels = channels
+        self.extent = extent
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the units' maps on the voxels of the window."""
@@ -260,7 +270,7 @@ class UnitNetwork(nn.Module):
             units = activation[:, list(self.channels)]
         # In full precision, also under autocast: as logits are blended.
         units = units.to(x.dtype)
-        size = tuple(x.shape[2:])
+        size = self.extent or tuple(x.shape[2:])
         if tuple(units.shape[2:]) == size:
             return units
         return F.interpolate(units, size=size, mode=RESAMPLING[len(size)], align_corners=False)

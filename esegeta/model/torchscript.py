@@ -13,10 +13,14 @@ from esegeta.errors import ModelError
 from esegeta.model.checkpoint import reason_of, require_kind
 
 
-def load_torchscript(path: Path) -> nn.Module:
-    """Read a network that `torch.jit.save` wrote, onto the host.
+def load_torchscript(path: Path, *, device: torch.device | None = None) -> nn.Module:
+    """Read a network that `torch.jit.save` wrote.
 
     What it runs is TorchScript's own language, which cannot open files or call Python.
+
+    Args:
+        path: the file.
+        device: where it is to run; the constants of a frozen one lie where they are loaded.
 
     Raises:
         ModelError: it is missing, of another kind (which is named), or damaged.
@@ -27,7 +31,7 @@ def load_torchscript(path: Path) -> nn.Module:
             # Of its deprecation, which whoever has such a file can do nothing about.
             warnings.simplefilter("ignore")
             load: Callable[..., nn.Module] = torch.jit.load
-            network = load(path, map_location="cpu")
+            network = load(path, map_location=device or torch.device("cpu"))
     except Exception as error:  # whatever torch meets in a damaged or newer archive
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot load this TorchScript network "

@@ -1,7 +1,10 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
+from esegeta.predict.agreement import Agreement, agreement, require_own_integers
+from esegeta.predict.average import average_probabilities, require_graph
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
+from esegeta.predict.coverage import Coverage
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
 from esegeta.predict.layer_outputs import (
     OUTPUT,
@@ -11,45 +14,72 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
-from esegeta.predict.predictor import Precision, Predictor, require_graph
+from esegeta.predict.members import require_same_function
+from esegeta.predict.padding import Padding
+from esegeta.predict.predictor import Precision, Predictor
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
+from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.trial import try_gradients
-from esegeta.predict.windows import Blend, Box, WindowPlan, Windows, spot
+from esegeta.predict.windows import (
+    Average,
+    Blend,
+    Box,
+    Central,
+    Pass,
+    WindowPlan,
+    Windows,
+    list_passes,
+    spot,
+)
 
 __all__ = [
     "OUTPUT",
+    "Agreement",
+    "Average",
     "Blend",
     "Box",
+    "Central",
     "Cotangent",
     "CotangentShares",
+    "Coverage",
     "LayerGrid",
     "LinearForm",
+    "Padding",
+    "Pass",
     "Pieces",
     "Positions",
     "Precision",
     "Predictor",
     "Probe",
     "Pullback",
+    "Rule",
+    "SourceGrid",
     "Term",
     "UnitMaps",
     "Units",
     "WindowBlend",
     "WindowPlan",
+    "WindowProbe",
     "WindowSum",
     "Windows",
     "active_windows",
     "add_forms",
+    "agreement",
+    "average_probabilities",
     "blend_units",
     "count_outputs",
     "empty_window",
     "inner",
+    "list_passes",
     "probabilities_in",
     "probe_output",
     "read_layers",
     "read_windows",
     "require_graph",
+    "require_own_integers",
+    "require_same_function",
     "spot",
     "spread",
     "try_gradients",

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from esegeta.predict.cotangent import Cotangent, LinearForm
 from esegeta.predict.layer_grid import LayerGrid
-from esegeta.predict.windows import Box, Windows, spot
+from esegeta.predict.windows import Box, Central, Windows, spot
 
-Lattice = Windows | LayerGrid
+Lattice = Windows | Central | LayerGrid
 """What patches of windows are put on: the voxels of a volume, or the positions of a layer."""
 
 
@@ -34,13 +34,15 @@ class Pieces:
         crops: the windows' input, `N C *W`.
         images: index of the image in the batch, for each window.
         windows: index into `Windows.boxes`, for each window.
-        boxes: the same windows' boxes in the padded volume.
+        boxes: what the same windows see of the padded volume.
+        member: the network that sees them, which holds its weights until the next are yielded.
     """
 
     crops: Tensor
     images: tuple[int, ...]
     windows: tuple[int, ...]
     boxes: tuple[Box, ...]
+    member: int = 0
 
 
 class WindowSum:
@@ -80,7 +82,7 @@ class WindowSum:
 
         Args:
             windows: index into `Windows.boxes` for each patch.
-            patches: any device and dtype; graphs that they have are left.
+            patches: as their networks see them; any device and dtype; graphs are left.
             images: index of each patch's image in the batch; the first where None.
         """
         self._put(windows, patches, images)
@@ -123,7 +125,7 @@ class WindowBlend(WindowSum):
     is missing: the result is right wherever none of them lies.
 
     Args:
-        lattice: what patches are put on.
+        lattice: what patches are put on; windows stand for the voxels that their outputs cover.
         like: has the device and the dtype that the buffer is to have, as the input does.
         num_images: B.
         num_channels: K; as many as the first patches have where None.
@@ -137,6 +139,7 @@ class WindowBlend(WindowSum):
         num_images: int = 1,
         num_channels: int | None = None,
     ) -> None:
+        lattice = lattice.outputs if isinstance(lattice, Windows) else lattice
         super().__init__(lattice, like, num_images=num_images, num_channels=num_channels)
         self.weights = lattice.importance(like.device, like.dtype)
 
@@ -170,43 +173,47 @@ class WindowBlend(WindowSum):
 
 
 class CotangentShares:
-    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`.
+    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`, as its network sees it.
 
     Args:
         windows: over the volume.
-        cotangent: `B L *S`, or `1 L *S` or a linear form for all images of a batch.
+        cotangents: `B L *S`, or `1 L *S` or a linear form for all images of a batch; one for each
+            of the predictions that windows are blended into.
         scale: results are to be multiplied by it; a power of two rounds nothing.
     """
 
-    def __init__(self, windows: Windows, cotangent: Cotangent, *, scale: float = 1.0) -> None:
+    def __init__(self, windows: Windows, *cotangents: Cotangent, scale: float = 1.0) -> None:
         self.scale = scale
-        self._boxes = windows.boxes
-        self._padded = (
-            cotangent.padded(windows)
-            if isinstance(cotangent, LinearForm)
-            else windows.pad(cotangent)
-        )
-        self._weights = windows.importance(cotangent.device, cotangent.dtype)
-        self._coverage = windows.coverage(cotangent.device, cotangent.dtype)
+        self._windows = windows
+        self._boxes = windows.outputs.boxes
+        self._padded = [
+            one.padded(windows) if isinstance(one, LinearForm) else windows.pad(one)
+            for one in cotangents
+        ]
+        like = cotangents[0]
+        self._weights = windows.importance(like.device, like.dtype)
+        self._coverage = windows.coverage(like.device, like.dtype)
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""
-        places = zip(pieces.images, pieces.boxes, strict=True)
-        return torch.stack([self._share(image, box) for image, box in places]).to(device)
+        places = zip(pieces.images, pieces.windows, strict=True)
+        return torch.stack([self._share(*place) for place in places]).to(device)
 
     def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
         """Return the share of each of these windows of the first image, divided by `scale`."""
-        shares = [self._share(0, self._boxes[window]) for window in windows]
-        return torch.stack(shares).to(device)
+        return torch.stack([self._share(0, window) for window in windows]).to(device)
 
-    def _share(self, image: int, box: Box) -> Tensor:
-        return self._part(image, box) * (self._weights / self._coverage[box] / self.scale)
+    def _share(self, image: int, window: int) -> Tensor:
+        box = self._boxes[window]
+        part = self._part(self._padded[self._windows.blend_of(window)], image, box)
+        share = part * (self._weights / self._coverage[box] / self.scale)
+        return self._windows.turned(share, window)
 
-    def _part(self, image: int, box: Box) -> Tensor:
-        if isinstance(self._padded, LinearForm):
-            return self._padded.crop(box)
+    def _part(self, padded: Cotangent, image: int, box: Box) -> Tensor:
+        if isinstance(padded, LinearForm):
+            return padded.crop(box)
         # A linear target has one cotangent for all images of a batch.
-        return self._padded[spot(image if len(self._padded) > 1 else 0, box)]
+        return padded[spot(image if len(padded) > 1 else 0, box)]
 
 
 def inner(logits: Tensor, share: Tensor) -> Float[Tensor, " N"]:

@@ -120,7 +120,7 @@ def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list
         for pieces in predictor.pieces(x, windows, range(len(windows))):
             seen = read_layers(predictor, pieces.crops, windows, layers)
             if not blends:
-                grids = {name: LayerGrid.of(windows, seen[name]) for name in layers}
+                grids = {name: LayerGrid.of(windows, seen[name], name) for name in layers}
                 blends = [WindowBlend(grids[units.layer], x) for units in wanted]
             for units, blend in zip(wanted, blends, strict=True):
                 blend.add(pieces.windows, seen[units.layer][:, units.first : units.stop])

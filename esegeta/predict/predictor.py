@@ -5,6 +5,11 @@
 `forward` keeps no graph. `backward` receives g = dR/dy, and re-runs with a graph only those
 windows that g touches: each adds the vector-Jacobian product of its own `w_t * g_t / sum w` to the
 gradient of the input. That is the gradient of the whole blended prediction, exactly.
+
+Mirrored passes and the networks of an ensemble are windows too, and t goes over all of them. Where
+probabilities are averaged, not logits, each network m has its own blend y_m, and g becomes theirs:
+
+    y = log mean_m softmax(y_m),    g_m = (dy/dy_m)^T g
 """
 
 from __future__ import annotations
@@ -20,19 +25,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from esegeta.axes import Batch, Logits, Mask
+from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
 from esegeta.model import (
     FIRST,
     Capability,
     Labels,
     OutputChoice,
+    State,
     capability_of,
     held_still,
+    hold,
     without_wrappers,
 )
+from esegeta.predict.average import (
+    average_probabilities,
+    averaged_over_flips,
+    require_graph,
+    slopes_of_average,
+)
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
-from esegeta.predict.cotangent import Cotangent, active_windows, power_of_two_above
+from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
 from esegeta.predict.windows import WindowPlan, Windows
 
@@ -59,6 +72,8 @@ class Predictor:
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
         on_windows: is told how many windows went through the network, each time some did.
         output: which of several tensors that the network returns the logits are.
+        states: parameters and buffers of each network of an ensemble, which `network` holds in
+            turn; none where it is one.
         gradients: whether slopes flow back through the network; see `try_gradients`.
     """
 
@@ -69,10 +84,34 @@ class Predictor:
     precision: Precision = "fp32"
     on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
     output: OutputChoice = FIRST
+    states: tuple[State, ...] = field(default=(), repr=False, compare=False)
     gradients: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", without_wrappers(self.network))
+        wanted = 1 + max(one.member for one in self.plan.passes)
+        if wanted > max(1, len(self.states)):
+            raise ModelError(
+                f"{wanted} networks are to be averaged, and there are {max(1, len(self.states))}"
+            )
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the prediction is a sum over windows, as it is not of networks' probabilities."""
+        return self.plan.average == "logits" or self.plan.num_members == 1
+
+    @property
+    def averages_inside(self) -> bool:
+        """Whether a window is more than one run of a network: the mean of probabilities."""
+        return not self.is_sum or bool(self.plan.inner_flips)
+
+    def members(self) -> list[Predictor]:
+        """Return each network by itself, mirrored as it is; or each mirrored pass of a network."""
+        return [replace(self, plan=plan) for plan in self.plan.members()]
+
+    def with_network(self, network: nn.Module) -> Predictor:
+        """Return a predictor of another network alone, over the same windows."""
+        return replace(self, network=network, plan=self.plan.of_one_network(), states=())
 
     @property
     def capability(self) -> Capability:
@@ -88,22 +127,43 @@ class Predictor:
         output: Tensor = _Blended.apply(x, self)  # type: ignore[no-untyped-call]
         return output
 
-    def predict(self, x: Batch, *, over: Mask | None = None) -> Logits:
+    def logits(
+        self, x: Batch, *, over: Mask | None = None, chosen: Sequence[int] | None = None
+    ) -> Logits:
         """Return the blended logits without a graph.
 
         Args:
             x: the input, `B C *S`.
             over: voxels `*S` whose logits are wanted; windows beside them are not run, and the
                 logits of all other voxels mean nothing. None for all.
+            chosen: windows that are run, where they are known; what others would add is missing.
+        """
+        return self.averaged(self.predict_apart(x, over=over, chosen=chosen))
+
+    def predict_apart(
+        self, x: Batch, *, over: Mask | None = None, chosen: Sequence[int] | None = None
+    ) -> list[Logits]:
+        """Return the blended logits of each network whose probabilities are averaged; else one.
+
+        Args:
+            x: the input, `B C *S`.
+            over: see `predict`.
+            chosen: see `predict`.
         """
         windows = self.windows(x)
-        chosen = range(len(windows)) if over is None else windows.touching(over)
-        blend = WindowBlend(windows, x, num_images=x.shape[0])
+        if chosen is None:
+            chosen = range(len(windows)) if over is None else windows.touching(over)
+        blends = [WindowBlend(windows, x, num_images=len(x)) for _ in range(windows.num_blends)]
         with torch.no_grad(), held_still(self.network):
             for pieces in self.pieces(x, windows, chosen):
                 logits = self.run(pieces.crops, windows)
+                blend = blends[windows.blend_of(pieces.windows[0])]
                 blend.add(pieces.windows, logits, images=pieces.images)
-            return blend.result()
+            return [blend.result() for blend in blends]
+
+    def averaged(self, parts: Sequence[Logits]) -> Logits:
+        """Return the prediction, given those of `predict_apart`."""
+        return average_probabilities(parts, self.labels.activation)
 
     def pull_back(
         self, x: Batch, cotangent: Cotangent, *, active: Sequence[int] | None = None
@@ -135,9 +195,18 @@ class Predictor:
         windows = self.windows(x)
         if actives is None:
             actives = [active_windows(windows, cotangent) for cotangent in cotangents]
+        parts: list[Logits] = []
+        if self.is_sum:
+            shares = [self.shares(windows, cotangent) for cotangent in cotangents]
+        else:
+            touched = by_company(actives)
+            if not touched:
+                return [self._nothing(x, windows) for _ in cotangents]
+            parts = self.predict_apart(x.detach(), chosen=touched)
+            shares = [self._shares_apart(windows, cotangent, parts) for cotangent in cotangents]
         pulls = [
-            PullbackSum(x, windows, self.shares(windows, cotangent), frozenset(active))
-            for cotangent, active in zip(cotangents, actives, strict=True)
+            PullbackSum(x, windows, share, frozenset(active))
+            for share, active in zip(shares, actives, strict=True)
         ]
         with held_still(self.network):
             for pieces in self.pieces(x.detach(), windows, by_company(actives)):
@@ -148,7 +217,18 @@ class Predictor:
                 wanted = [pull for pull in pulls if pull.wants(pieces)]
                 for pull in wanted:
                     pull.add(pieces, logits, crops, keep_graph=pull is not wanted[-1])
-        return [pull.result(windows) for pull in pulls]
+        results = [pull.result(windows) for pull in pulls]
+        if self.is_sum:
+            return results
+        y = self.averaged(parts)
+        return [
+            replace(result, value=_inner_of(cotangent, y), num_run=2 * result.num_active)
+            for result, cotangent in zip(results, cotangents, strict=True)
+        ]
+
+    def _nothing(self, x: Batch, windows: Windows) -> Pullback:
+        value = torch.zeros(len(x), device=x.device, dtype=torch.float64)
+        return Pullback(torch.zeros_like(x), value, 0, len(windows), 0)
 
     def contributions(
         self, x: Batch, cotangent: Cotangent, active: Sequence[int]
@@ -184,47 +264,95 @@ class Predictor:
 
         Under fp16 the gradient of a mean over a million voxels would vanish: there the cotangent
         is scaled to a largest magnitude near one.
+
+        Raises:
+            ModelError: the prediction is no sum over windows.
         """
+        if not self.is_sum:
+            raise ModelError(
+                "the mean of several networks' probabilities is no sum over windows",
+                hint="use inference.average: logits",
+            )
         scale = power_of_two_above(cotangent) if self.precision == "fp16" else 1.0
         return CotangentShares(windows, cotangent, scale=scale)
+
+    def _shares_apart(
+        self, windows: Windows, cotangent: Cotangent, parts: Sequence[Logits]
+    ) -> CotangentShares:
+        """Return the same where networks' probabilities are averaged, to first order at `parts`."""
+        dense = cotangent.dense()[None] if isinstance(cotangent, LinearForm) else cotangent
+        slope = dense.to(parts[0]).expand_as(parts[0])
+        slopes = slopes_of_average(parts, self.labels.activation, slope)
+        scale = max(power_of_two_above(own) for own in slopes)
+        return CotangentShares(windows, *slopes, scale=scale if self.precision == "fp16" else 1.0)
 
     def inner(self, crops: Tensor, share: Tensor, windows: Windows) -> Float[Tensor, " N"]:
         """Return `<share, net(crop)>` of each window, summed in float64."""
         return inner(self.run(crops, windows), share)
 
     def pieces(self, x: Batch, windows: Windows, active: Sequence[int]) -> Iterator[Pieces]:
-        """Cut the given windows of every image of a batch, `batch_size` at a time."""
-        padded = windows.pad(x)
-        todo = [(image, window) for image in range(x.shape[0]) for window in active]
-        for start in range(0, len(todo), self.batch_size):
-            group = todo[start : start + self.batch_size]
-            images, indices = zip(*group, strict=True)
-            crops = windows.cut(padded, indices, images=images).to(self.device_for(x))
-            boxes = tuple(windows.boxes[window] for window in indices)
-            yield Pieces(crops, images, indices, boxes)
+        """Cut the given windows of every image of a batch, `batch_size` at a time.
 
-    def run(self, crops: Batch, windows: Windows) -> Logits:
-        """Run the network on windows; a 2D network sees slices without their thin axis."""
+        They are in the order given, those of one network of an ensemble after the other, which
+        holds its weights meanwhile.
+        """
+        padded = windows.pad_image(x)
+        for member, own in itertools.groupby(
+            sorted(active, key=windows.member_of), key=windows.member_of
+        ):
+            chosen = list(own)
+            todo = [(image, window) for image in range(x.shape[0]) for window in chosen]
+            for start in range(0, len(todo), self.batch_size):
+                group = todo[start : start + self.batch_size]
+                images, indices = zip(*group, strict=True)
+                crops = windows.cut(padded, indices, images=images).to(self.device_for(x))
+                boxes = tuple(windows.boxes[window] for window in indices)
+                self.hold(member)
+                yield Pieces(crops, images, indices, boxes, member)
+
+    def hold(self, member: int) -> None:
+        """Let the network hold the weights of a member; `held_still` puts its own back."""
+        if self.states:
+            hold(self.network, self.states[member])
+
+    def run(self, crops: Float[Tensor, "N C *W"], windows: Windows) -> Float[Tensor, "N L *O"]:
+        """Run the network on windows; a 2D network sees slices without their thin axis.
+
+        Returns:
+            Logits of the voxels that the output covers, interpolated to them where it is of
+            another resolution.
+        """
         thin = windows.slice_axis
         inputs = crops if thin is None else crops.squeeze(thin + 2)
-        with self._autocast(crops.device):
-            output = self.output.of(self.network(inputs))
+        flips = self.plan.inner_flips
+        if flips:
+            output = averaged_over_flips(self._output, inputs, flips, self.labels.activation)
+        else:
+            output = self._output(inputs)
         if self.on_windows is not None:
             self.on_windows(len(crops))
+        return output if thin is None else output.unsqueeze(thin + 2)
+
+    def _output(self, inputs: Tensor) -> Tensor:
+        """Return the network's logits of the voxels that its output covers."""
+        with self._autocast(inputs.device):
+            output = self.output.of(self.network(inputs))
         if output is None:
             raise ModelError(
                 "the network returned no tensor",
                 hint="it must return logits, or a dataclass, dict, list or tuple that holds them",
             )
-        if tuple(output.shape[2:]) != tuple(inputs.shape[2:]):
+        size = tuple(inputs.shape[2:])
+        if self.plan.coverage is not None:
+            output = self.plan.coverage.on_voxels(output, size)
+        elif tuple(output.shape[2:]) != size:
             raise ModelError(
-                f"the network turned a window of {tuple(inputs.shape[2:])} "
-                f"into {tuple(output.shape[2:])}",
-                hint="segmentation networks must keep the shape of the window",
+                f"the network turned a window of {size} into {tuple(output.shape[2:])}",
+                hint="networks must keep the shape of the window, or be probed for what their "
+                "output covers, as `esegeta.load_model` and a config do",
             )
         # Autocast's half precision ends with the network: blending and sums are in full.
-        output = output.to(crops.dtype)
-        return output if thin is None else output.unsqueeze(thin + 2)
+        return output.to(inputs.dtype)
 
     def device_for(self, x: Tensor) -> torch.device:
         """Where the network is; one without parameters runs where the input is."""
@@ -238,18 +366,9 @@ class Predictor:
         return torch.autocast(device.type, dtype=AUTOCAST_DTYPES[self.precision])
 
 
-def require_graph(logits: Tensor) -> None:
-    """Refuse logits that gradients cannot flow back from.
-
-    Raises:
-        ModelError: nothing that the gradient is wanted of led to them.
-    """
-    if not logits.requires_grad:
-        raise ModelError(
-            "the network's output has no gradient with respect to its input",
-            hint="does its forward detach, round, or run under torch.no_grad? occlusion needs no "
-            "gradient",
-        )
+def _inner_of(cotangent: Cotangent, y: Logits) -> Scalars:
+    dense = cotangent.dense()[None] if isinstance(cotangent, LinearForm) else cotangent
+    return inner(y, dense.to(y))
 
 
 class _Blended(torch.autograd.Function):
@@ -257,7 +376,7 @@ class _Blended(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, predictor: Predictor) -> Tensor:
         ctx.save_for_backward(x)
         ctx.predictor = predictor
-        return predictor.predict(x)
+        return predictor.logits(x)
 
     @staticmethod
     @once_differentiable

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Batch, Logits
@@ -26,13 +27,13 @@ AMPLITUDES = (1.0, 30.0, 1000.0)
 """Of the noise that logits would leave the range from 0 to 1 on."""
 
 
-def probabilities_in(predictor: Predictor, x: Batch, logits: Logits) -> str:
+def probabilities_in(predictor: Predictor, x: Batch, logits: Float[Tensor, "B L *O"]) -> str:
     """Say that the prediction of an image is probabilities where it should be logits.
 
     Args:
         predictor: whose prediction it is.
         x: the image, `B C *S`.
-        logits: its prediction, `B L *S`.
+        logits: its prediction, `B L *O`; for a window, what its output covers.
 
     Returns:
         A sentence for the user; empty where they are logits.

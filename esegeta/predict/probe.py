@@ -1,18 +1,24 @@
-"""Before anything is computed: one window of zeros through the network, to learn what it takes."""
+"""Before anything is computed: windows of zeros through the network, to learn what it takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from esegeta.axes import Batch, Logits, Shape, shape_text
 from esegeta.errors import ModelError, WindowError
-from esegeta.model import FIRST, OutputChoice, held_still, require_packages
+from esegeta.model import FIRST, OutputChoice, held_still, list_layers, require_packages
+from esegeta.predict.coverage import Coverage, covered_voxels, layer_extents
 
 MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 LARGEST_PROBE_VOXELS = 192**3
+
+STEPS = (48, 32, 16, 24, 12, 8, 4, 2)
+"""By how much a second window differs: multiples of most networks' strides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,17 +26,34 @@ class Probe:
     """What a network made of a window of zeros.
 
     Args:
-        logits: `1 L *W`.
+        logits: `1 L *O`.
         note: what the user should know of its outputs; empty where there is nothing.
+        coverage: which voxels of the window the output covers; None for all of them, one position
+            a voxel.
     """
 
     logits: Logits
     note: str
+    coverage: Coverage | None = None
 
     @property
     def num_outputs(self) -> int:
         """Number of output channels."""
         return int(self.logits.shape[1])
+
+    @property
+    def positions(self) -> Shape:
+        """Positions along each axis of the output."""
+        return tuple(self.logits.shape[2:])
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """A network, and how windows go through it."""
+
+    network: nn.Module
+    num_channels: int
+    output: OutputChoice
 
 
 def probe_output(
@@ -47,30 +70,35 @@ def probe_output(
         network: any module from `B C *W` to logits.
         size: of the window, `*W`.
         num_channels: C.
-        output: which of several tensors the logits are.
+        output: which of several tensors that it returns the logits are.
         key: what the size is called in messages.
 
     Raises:
         OutputChoiceError: the network does not return the chosen output.
         WindowError: the network cannot take the window; the message says of which multiple each
             length must be.
-        ModelError: the network fails for another reason, such as a package that is missing.
+        ModelError: the network fails for another reason, such as a package that is missing, or
+            which voxels its output covers cannot be told.
     """
-    found, reason = _attempt(network, size, num_channels, output)
-    if found is not None:
+    probed = _Probed(network, num_channels, output)
+    found, reason = _attempt(probed, size)
+    if found is not None and found.positions == size:
         return found
-    multiple = _multiple_that_works(network, size, num_channels, output)
-    if multiple is None:
+    multiple = _multiple_that_works(probed, size)
+    if multiple is not None:
+        rounded = [max(multiple, round(length / multiple) * multiple) for length in size]
+        raise WindowError(
+            f"{key}: the network cannot take {shape_text(size)} ({reason})",
+            hint=f"each length must be a multiple of {multiple}, such as {rounded}",
+        )
+    coverage = None if found is None else _find_coverage(probed, size, found.positions)
+    if found is None or coverage is None:
         raise ModelError(
             f"the network fails on a window of {shape_text(size)} with {num_channels} channels: "
             f"{reason}",
             hint=f"check model.args (in_channels, spatial_dims) and {key}",
         )
-    rounded = tuple(max(multiple, round(length / multiple) * multiple) for length in size)
-    raise WindowError(
-        f"{key}: the network cannot take {shape_text(size)} ({reason})",
-        hint=f"each length must be a multiple of {multiple}, such as {list(rounded)}",
-    )
+    return replace(found, coverage=coverage)
 
 
 def count_outputs(
@@ -81,8 +109,19 @@ def count_outputs(
     output: OutputChoice = FIRST,
     key: str = "inference.window",
 ) -> int:
-    """Return the number of output channels of a network; see `probe_output`."""
-    return probe_output(network, size, num_channels, output=output, key=key).num_outputs
+    """Return the number of output channels of a network that keeps the shape of its window.
+
+    Raises:
+        ModelError: it does not keep it; see also `probe_output`.
+    """
+    probe = probe_output(network, size, num_channels, output=output, key=key)
+    if probe.coverage is not None:
+        raise ModelError(
+            f"{key}: the network turns a window of {shape_text(size)} into "
+            f"{shape_text(probe.positions)}",
+            hint="only networks that keep the shape of the window can be used here",
+        )
+    return probe.num_outputs
 
 
 def empty_window(network: nn.Module, size: Shape, num_channels: int) -> Batch:
@@ -91,39 +130,78 @@ def empty_window(network: nn.Module, size: Shape, num_channels: int) -> Batch:
     return torch.zeros((1, num_channels, *size)).to(parameter)
 
 
-def _attempt(
-    network: nn.Module, size: Shape, num_channels: int, output: OutputChoice
-) -> tuple[Probe | None, str]:
-    window = empty_window(network, size, num_channels)
+def _attempt(probed: _Probed, size: Shape) -> tuple[Probe | None, str]:
+    """Return what became of a window, or None and why; and why where its shape is another."""
+    window = empty_window(probed.network, size, probed.num_channels)
     try:
-        with torch.no_grad(), held_still(network):
-            returned = network(window)
+        with torch.no_grad(), held_still(probed.network):
+            returned = probed.network(window)
     except Exception as error:  # whatever the network's own code raises is the reason it fails
         require_packages("the network", error)
         text = str(error).strip().splitlines()
         return None, text[0][:200] if text else type(error).__name__
-    logits = output.of(returned)
+    logits = probed.output.of(returned)
     if logits is None:
         return None, "it returned no tensor"
-    note = output.note(returned)
-    if tuple(logits.shape[2:]) != size:
-        found = shape_text(tuple(logits.shape[2:]))
-        return None, f"it returned {found}" + (f"; {note}" if note else "")
-    return Probe(logits, note), ""
+    found = Probe(logits, probed.output.note(returned))
+    if found.positions == size:
+        return found, ""
+    reason = f"it returned {shape_text(found.positions)}"
+    reason += f"; {found.note}" if found.note else ""
+    return (found if len(found.positions) == len(size) else None), reason
 
 
-def _multiple_that_works(
-    network: nn.Module, size: Shape, num_channels: int, output: OutputChoice
-) -> int | None:
+def _find_coverage(probed: _Probed, size: Shape, positions: Shape) -> Coverage | None:
+    """Return which voxels of a window an output covers, seen at a second size of the window."""
+    for other in _other_sizes(size):
+        second, _ = _attempt(probed, other)
+        if second is None:
+            continue
+        covered = covered_voxels(size, positions, other, second.positions)
+        if covered is not None:
+            layers = [_layer_shapes(probed, one) for one in (size, other)]
+            return Coverage(positions, covered, layer_extents(size, other, *layers))
+    return None
+
+
+def _other_sizes(size: Shape) -> Iterator[Shape]:
+    for sign in (-1, 1):
+        for step in STEPS:
+            other = tuple(length + sign * step for length in size)
+            if min(other) > 0 and math.prod(other) <= LARGEST_PROBE_VOXELS:
+                yield other
+
+
+def _layer_shapes(probed: _Probed, size: Shape) -> dict[str, Shape]:
+    """Return the positions of each layer for a window; empty where layers cannot be watched."""
+    window = empty_window(probed.network, size, probed.num_channels)
+    try:
+        with held_still(probed.network):
+            layers = list_layers(probed.network, lambda: probed.network(window))
+    except Exception:  # a scripted network; its layers cannot be named either
+        return {}
+    return {
+        layer.name: tuple(layer.output_shape[2:])
+        for layer in layers
+        if layer.is_spatial and layer.output_shape is not None
+    }
+
+
+def _multiple_that_works(probed: _Probed, size: Shape) -> int | None:
     """Return the smallest power of two such that windows rounded up to it go through."""
     for multiple in MULTIPLES:
         rounded = tuple(-(-length // multiple) * multiple for length in size)
-        num_voxels = int(torch.tensor(rounded).prod())
+        num_voxels = math.prod(rounded)
         if rounded == size or num_voxels > LARGEST_PROBE_VOXELS:
             continue
         # An odd number of multiples, so that a size that also fits a larger one proves nothing.
         odd = tuple(length if (length // multiple) % 2 else length + multiple for length in rounded)
-        trials = (_attempt(network, trial, num_channels, output) for trial in (rounded, odd))
-        if all(found is not None for found, _ in trials):
+        if all(_keeps(probed, trial) for trial in (rounded, odd)):
             return multiple
     return None
+
+
+def _keeps(probed: _Probed, size: Shape) -> bool:
+    """Tell whether the network takes a window of this size and keeps its shape."""
+    found, _ = _attempt(probed, size)
+    return found is not None and found.positions == size

@@ -28,12 +28,14 @@ class Pullback:
             target where it is linear in the prediction.
         num_active: windows that the cotangent touched.
         num_windows: all windows.
+        num_run: how many went forward.
     """
 
     gradient: Batch
     value: Scalars
     num_active: int
     num_windows: int
+    num_run: int
 
 
 class PullbackSum:
@@ -82,7 +84,8 @@ class PullbackSum:
         if scale != 1:
             # In place: a second tensor of the volume's size would be the peak of memory.
             gradient.mul_(scale)
-        return Pullback(gradient.contiguous(), self._value * scale, len(self._active), len(windows))
+        num = len(self._active)
+        return Pullback(gradient.contiguous(), self._value * scale, num, len(windows), num)
 
 
 def by_company(actives: Sequence[Sequence[int]]) -> list[int]:

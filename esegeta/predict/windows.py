@@ -2,24 +2,32 @@
 
 Geometry only: nothing here knows a network. Positions, padding and importance are those of
 MONAI's `sliding_window_inference`, so that the prediction is the one that users already have.
+
+Where the output covers only the middle of a window, as in networks of valid convolutions, it is
+the outputs that tile the volume; windows reach further, and the image is padded for them.
+
+Where networks see each window several times, mirrored or one after the other, each such pass is a
+window of its own: it is cut mirrored, what is put back is mirrored back, and all of them are
+blended. So whatever is a sum over windows is one over passes too, and need not know of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from esegeta.axes import Mask, Shape
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, suggest
+from esegeta.predict.coverage import Coverage
+from esegeta.predict.padding import Padding, extend, fold, origins
 
 Blend = Literal["gaussian", "constant"]
 Box = tuple[slice, ...]
@@ -33,21 +41,67 @@ def spot(image: int, box: Box) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One way in which each window goes through a network.
+
+    Args:
+        member: which of the networks of an ensemble, from 0.
+        flips: axes along which the window is mirrored; ascending.
+    """
+
+    member: int = 0
+    flips: tuple[int, ...] = ()
+
+
+Average = Literal["logits", "probabilities"]
+"""What is averaged over mirrored passes and over networks."""
+
+
+def list_passes(mirror: Sequence[int], num_members: int = 1) -> tuple[Pass, ...]:
+    """Return all mirrored passes of each network: every choice among some axes, none first.
+
+    Args:
+        mirror: axes that the network sees.
+        num_members: networks.
+
+    Raises:
+        ConfigError: an axis is listed twice.
+    """
+    axes = sorted(set(mirror))
+    if len(axes) < len(mirror):
+        raise ConfigError(f"inference.mirror: {list(mirror)} lists an axis twice")
+    chosen = [
+        flips for count in range(len(axes) + 1) for flips in itertools.combinations(axes, count)
+    ]
+    return tuple(Pass(member, flips) for member in range(num_members) for flips in chosen)
+
+
+@dataclass(frozen=True)
 class WindowPlan:
     """How volumes of any size are cut into windows.
 
     Args:
         size: of one window, in voxels; two lengths for a 2D network.
-        overlap: fraction that neighbouring windows share, in [0, 1); one, or one an axis.
-        blend: importance of a window's voxels: `gaussian` (sigma 1/8 of the window) or
+        overlap: fraction that neighbouring outputs share, in [0, 1); one, or one an axis.
+        blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths) or
             `constant`.
         slice_axis: the axis along which a 2D network goes through a 3D volume.
+        padding: what lies outside of the image.
+        coverage: which voxels of a window the network's output covers; None for all of them, one
+            position a voxel.
+        passes: how each window goes through the networks; flips are of the axes that these see.
+        average: what is averaged over passes: logits; or probabilities, of mirrored passes in each
+            window, and of networks in the blended prediction.
     """
 
     size: Shape
     overlap: float | tuple[float, ...] = 0.5
     blend: Blend = "gaussian"
     slice_axis: int = 2
+    padding: Padding = "zeros"
+    coverage: Coverage | None = None
+    passes: tuple[Pass, ...] = (Pass(),)
+    average: Average = "logits"
 
     def __post_init__(self) -> None:
         if len(self.size) not in (2, 3) or min(self.size) < 1:
@@ -62,23 +116,100 @@ class WindowPlan:
             raise ConfigError(f"inference.overlap: {self.overlap} does not fit the window")
         if self.slice_axis not in (0, 1, 2):
             raise ConfigError(f"inference.slice_axis: {self.slice_axis} is not 0, 1 or 2")
+        if self.padding not in get_args(Padding):
+            raise ConfigError(
+                f'inference.padding: "{self.padding}" is not known',
+                hint=suggest(self.padding, get_args(Padding)),
+            )
+        if self.average not in get_args(Average):
+            raise ConfigError(
+                f'inference.average: "{self.average}" is not known',
+                hint=suggest(self.average, get_args(Average)),
+            )
+        for axis in {axis for one in self.passes for axis in one.flips}:
+            if axis not in range(len(self.size)):
+                raise ConfigError(
+                    f"inference.mirror: the network has no axis {axis}",
+                    hint=f"it is given windows with the axes {list(range(len(self.size)))}",
+                )
+
+    @property
+    def output(self) -> Shape:
+        """Voxels in the middle of a window that the network's output covers."""
+        return self.size if self.coverage is None else self.coverage.within(self.size)
+
+    @property
+    def num_members(self) -> int:
+        """Networks that the prediction is the mean of."""
+        return len({one.member for one in self.passes})
+
+    @property
+    def inner_flips(self) -> tuple[tuple[int, ...], ...]:
+        """Mirrored passes whose probabilities are averaged within each window; of logits none."""
+        flips = tuple(dict.fromkeys(one.flips for one in self.passes))
+        return flips if self.average == "probabilities" and len(flips) > 1 else ()
+
+    def of_one_network(self) -> WindowPlan:
+        """Return the plan of a network alone, mirrored as those of the ensemble are."""
+        flips = dict.fromkeys(one.flips for one in self.passes)
+        return replace(self, passes=tuple(Pass(0, own) for own in flips))
+
+    def members(self) -> list[WindowPlan]:
+        """Return the plan of each network alone; of one network, of each mirrored pass."""
+        numbers = dict.fromkeys(one.member for one in self.passes)
+        if len(numbers) == 1:
+            return [replace(self, passes=(one,)) for one in self.passes]
+        return [
+            replace(self, passes=tuple(one for one in self.passes if one.member == number))
+            for number in numbers
+        ]
 
     def lay(self, shape: Sequence[int]) -> Windows:
         """Return the windows over a volume of this spatial shape.
 
         A 2D window over a 3D volume becomes one slice thick along `slice_axis`.
         """
-        size, overlap = list(self.size), self._overlaps()
-        if len(shape) == len(size) + 1:
-            size.insert(self.slice_axis, 1)
-            overlap.insert(self.slice_axis, 0.0)
-        if len(shape) != len(size):
+        overlap = self._overlaps()
+        sliced = self.slice_axis if len(shape) == len(self.size) + 1 else None
+        if sliced is not None:
+            overlap.insert(sliced, 0.0)
+        elif len(shape) != len(self.size):
             raise ConfigError(
                 f"inference.window: {list(self.size)} for a {len(shape)}D volume",
                 hint=f"give {len(shape)} lengths",
             )
-        sliced = self.slice_axis if len(shape) != len(self.size) else None
-        return Windows(tuple(shape), tuple(size), tuple(overlap), self.blend, sliced)
+        coverage = self.coverage
+        return Windows(
+            tuple(shape),
+            _thick(self.size, sliced),
+            tuple(overlap),
+            self.blend,
+            sliced,
+            _thick(self.output, sliced),
+            self.padding,
+            self._laid_passes(sliced),
+            self.num_members if self.average == "probabilities" else 1,
+            {} if coverage is None else {n: _thick(e, sliced) for n, e in coverage.layers.items()},
+        )
+
+    def ending_at(self, layer: str) -> WindowPlan:
+        """Return the plan of a network whose output is a layer's, on the voxels that it covers."""
+        if self.coverage is None:
+            return self
+        extent = self.coverage.layers.get(layer, self.size)
+        own = None if extent == self.size else Coverage(extent, extent, self.coverage.layers)
+        return replace(self, coverage=own)
+
+    def _laid_passes(self, slice_axis: int | None) -> tuple[Pass, ...]:
+        """Return the passes that are windows of their own, with flips of the volume's axes."""
+        if self.inner_flips:
+            return tuple(dict.fromkeys(replace(one, flips=()) for one in self.passes))
+        if slice_axis is None:
+            return self.passes
+        return tuple(
+            replace(one, flips=tuple(axis + (axis >= slice_axis) for axis in one.flips))
+            for one in self.passes
+        )
 
     def _overlaps(self) -> list[float]:
         if isinstance(self.overlap, tuple):
@@ -86,16 +217,30 @@ class WindowPlan:
         return [self.overlap] * len(self.size)
 
 
+def _thick(lengths: Shape, slice_axis: int | None) -> Shape:
+    """Give lengths of a 2D network the axis that it goes along, of length one."""
+    if slice_axis is None:
+        return lengths
+    return (*lengths[:slice_axis], 1, *lengths[slice_axis:])
+
+
 @dataclass(frozen=True)
 class Windows:
     """The windows over one volume shape; boxes are in the padded volume's voxels.
 
+    As a lattice they are put on whole, as gradients by their input are.
+
     Args:
         shape: of the volume.
         size: of one window, one length for each axis of the volume.
-        overlap: one fraction for each axis.
+        overlap: of the outputs, one fraction for each axis.
         blend: see `WindowPlan`.
         slice_axis: the axis that the network does not see, or None.
+        covered: voxels in the middle of a window that its output covers; None for all.
+        outside: what the padding holds.
+        passes: how each box goes through the networks; the windows of the first come first.
+        num_blends: predictions that passes are blended into, one a network, or one of all.
+        extents: the same of layers that do not cover the whole window, by name.
     """
 
     shape: Shape
@@ -103,17 +248,39 @@ class Windows:
     overlap: tuple[float, ...]
     blend: Blend
     slice_axis: int | None = None
+    covered: Shape | None = None
+    outside: Padding = "zeros"
+    passes: tuple[Pass, ...] = (Pass(),)
+    num_blends: int = 1
+    extents: Mapping[str, Shape] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def output(self) -> Shape:
+        """Voxels along each axis that a window's output covers."""
+        return self.size if self.covered is None else self.covered
 
     @property
     def padded_shape(self) -> Shape:
-        """Shape after padding volumes that are smaller than the window."""
-        return tuple(max(n, w) for n, w in zip(self.shape, self.size, strict=True))
+        """Shape of the volume with all that windows see around it."""
+        axes = zip(self.shape, self.size, self.output, strict=True)
+        return tuple(max(n, o) + w - o for n, w, o in axes)
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
-        """Voxels of zeros put before and after each axis."""
-        spare = [p - n for p, n in zip(self.padded_shape, self.shape, strict=True)]
-        return tuple((extra // 2, extra - extra // 2) for extra in spare)
+        """Voxels put before and after each axis.
+
+        A volume that is smaller than an output lies in its middle; of an odd number of voxels the
+        last is behind it, and so is that of what windows reach beyond their outputs.
+        """
+        return tuple(
+            ((o - n) // 2 + m, (o - n) - (o - n) // 2 + (w - o) - m) if o > n else (m, w - o - m)
+            for n, w, o, m in zip(self.shape, self.size, self.output, self.margins, strict=True)
+        )
+
+    @property
+    def margins(self) -> Shape:
+        """Voxels of a window before its output, along each axis."""
+        return tuple((w - o) // 2 for w, o in zip(self.size, self.output, strict=True))
 
     @property
     def num_window_voxels(self) -> int:
@@ -122,43 +289,102 @@ class Windows:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """The boxes of all windows, last axis fastest."""
-        return _boxes(self)
+        """What each window sees, pass by pass, last axis fastest."""
+        return _boxes(self, self.size)
+
+    @property
+    def num_places(self) -> int:
+        """Number of boxes; each is a window once a pass."""
+        return math.prod(len(starts) for starts in _starts_of(self))
+
+    @property
+    def outputs(self) -> Central:
+        """Where logits are put: the voxels that outputs cover."""
+        return Central(self, self.output)
 
     def __len__(self) -> int:
-        return len(self.boxes)
+        return self.num_places * len(self.passes)
+
+    def pass_of(self, window: int) -> int:
+        """Return which of the passes a window is of."""
+        return window // self.num_places
+
+    def member_of(self, window: int) -> int:
+        """Return which network sees a window."""
+        return self.passes[self.pass_of(window)].member
+
+    def blend_of(self, window: int) -> int:
+        """Return which of the predictions a window is blended into."""
+        return self.member_of(window) if self.num_blends > 1 else 0
+
+    @property
+    def passes_a_blend(self) -> int:
+        """How often each box is blended into a prediction."""
+        return len(self.passes) // self.num_blends
+
+    def of_pass(self, number: int) -> range:
+        """Return the windows of one of the passes."""
+        return range(number * self.num_places, (number + 1) * self.num_places)
+
+    def flips(self, window: int) -> tuple[int, ...]:
+        """Return the axes of the volume along which a window is mirrored."""
+        return self.passes[self.pass_of(window)].flips
+
+    def turned(self, data: Tensor, window: int) -> Tensor:
+        """Mirror data `K *W` of a window as its network sees it, or back."""
+        flips = self.flips(window)
+        return data.flip([axis + 1 for axis in flips]) if flips else data
+
+    @property
+    def adds_zeros(self) -> bool:
+        """Whether windows see zeros around the image."""
+        return self.padded_shape != self.shape and self.outside == "zeros"
 
     def pad(self, data: Tensor) -> Tensor:
-        """Pad the spatial axes of `... *S` with zeros up to the window size."""
-        if self.padded_shape == self.shape:
-            return data
-        flat = [width for pair in reversed(self.padding) for width in pair]
-        return F.pad(data, flat)
+        """Pad the spatial axes of `... *S` with zeros: what is of the volume's voxels alone."""
+        return extend(data, self.padding, "zeros")
+
+    def pad_image(self, data: Tensor) -> Tensor:
+        """Pad the spatial axes of an image, or of what belongs to its voxels, as windows see it."""
+        return extend(data, self.padding, self.outside)
+
+    def crop_to_volume(self, data: Tensor) -> Tensor:
+        """Undo `pad`: what lies on padding is dropped."""
+        return fold(data, self.padding, "zeros")
 
     def crop(self, data: Tensor) -> Tensor:
-        """Undo `pad`."""
-        if self.padded_shape == self.shape:
-            return data
-        inner = tuple(
-            slice(low, low + n) for (low, _), n in zip(self.padding, self.shape, strict=True)
-        )
-        index: tuple[Any, ...] = (..., *inner)
-        return data[index]
+        """Return the transpose of `pad_image`: what lies on copies of a voxel is that voxel's."""
+        return fold(data, self.padding, self.outside)
+
+    def origins(self, box: Box) -> tuple[Tensor, ...]:
+        """Return which voxel of the volume each padded voxel of a box is a copy of, by axis.
+
+        Where zeros lie around the image, an index outside of the volume stands for them.
+        """
+        axes = zip(self.shape, self.padding, box, strict=True)
+        return tuple(origins(n, widths, self.outside)[side] for n, widths, side in axes)
 
     @property
     def extent(self) -> Shape:
         """Voxels along each axis of what windows are put on: the padded volume's."""
         return self.padded_shape
 
+    def central(self, size: Shape) -> Central:
+        """Return the lattice of patches that cover so many voxels in the middle of a window."""
+        return Central(self, size)
+
     def cut(
         self, padded: Tensor, windows: Sequence[int], *, images: Sequence[int] | None = None
     ) -> Float[Tensor, "N C *W"]:
-        """Return windows of a padded batch `B C *S`, of the first image where none is named."""
+        """Return windows of a padded batch `B C *S`, of the first image where none is named.
+
+        They are as networks see them: mirrored where their pass is.
+        """
         owners = [0] * len(windows) if images is None else images
         boxes = self.boxes
         return torch.stack(
             [
-                padded[spot(image, boxes[index])]
+                self.turned(padded[spot(image, boxes[index])], index)
                 for image, index in zip(owners, windows, strict=True)
             ]
         )
@@ -166,58 +392,132 @@ class Windows:
     def put(
         self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None
     ) -> None:
-        """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place."""
+        """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place.
+
+        Args:
+            total: what it is added to.
+            window: its number.
+            patch: as its network sees it.
+            weights: as they lie in the volume.
+        """
         part = total[(slice(None), *self.boxes[window])]
-        if weights is None:
-            part += patch
-        else:
-            part.addcmul_(patch, weights)
+        _add_to(part, self.turned(patch, window), weights)
 
     def importance(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the blending weight of each voxel of a window, above zero."""
-        return _importance(self.size, self.blend, device, dtype)
+        """Return the blending weight of each voxel of an output, above zero."""
+        return self.outputs.importance(device, dtype)
 
     def coverage(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the sum of the importances of all windows at each padded voxel."""
-        return _coverage(self, device, dtype)
+        """Return the sum of the importances of all outputs at each padded voxel; 1 at none."""
+        return self.outputs.coverage(device, dtype)
 
     def touching(self, mask: Mask) -> list[int]:
-        """Return which windows hold a voxel of a mask over the (unpadded) volume."""
-        padded = self.pad(mask)
-        hits = torch.stack([padded[box].any() for box in self.boxes])
-        return [index for index, hit in enumerate(hits.tolist()) if hit]
+        """Return which windows put out a voxel of a mask over the (unpadded) volume."""
+        return self._holding(self.pad(mask), self.outputs.boxes)
+
+    def seeing(self, mask: Mask) -> list[int]:
+        """Return which windows see a voxel of a mask over the volume, or a copy of one."""
+        return self._holding(self.pad_image(mask), self.boxes)
 
     def touching_box(self, box: Box) -> list[int]:
-        """Return which windows share a voxel with a box of the (unpadded) volume."""
+        """Return which windows see a voxel of a box of the (unpadded) volume, or a copy of one."""
         found = [0]
-        for part, (low, _), starts, size in zip(
-            box, self.padding, _starts_of(self), self.size, strict=True
-        ):
-            near = [
-                place
-                for place, start in enumerate(starts)
-                if part.start + low < start + size and start < part.stop + low
-            ]
+        axes = zip(box, self.shape, self.padding, _starts_of(self), self.size, strict=True)
+        for part, length, widths, starts, size in axes:
+            voxels = origins(length, widths, self.outside)
+            held = (voxels >= part.start) & (voxels < part.stop)
+            near = [place for place, start in enumerate(starts) if held[start : start + size].any()]
             found = [outer * len(starts) + place for outer in found for place in near]
-        return found
+        return self._in_all_passes(found)
+
+    def seen_by(self, windows: Sequence[int], device: torch.device) -> Mask:
+        """Return the voxels of the volume that some windows see, `*S`."""
+        seen = torch.zeros(self.padded_shape, dtype=torch.int32, device=device)
+        for window in windows:
+            seen[self.boxes[window]] = 1
+        return self.crop(seen) > 0
+
+    def _holding(self, padded: Mask, boxes: Sequence[Box]) -> list[int]:
+        hits = torch.stack([padded[box].any() for box in boxes[: self.num_places]])
+        return self._in_all_passes([index for index, hit in enumerate(hits.tolist()) if hit])
+
+    def _in_all_passes(self, places: Sequence[int]) -> list[int]:
+        starts = range(0, len(self), self.num_places)
+        return [start + place for start in starts for place in places]
 
 
-@lru_cache(maxsize=8)
-def _boxes(windows: Windows) -> tuple[Box, ...]:
-    return tuple(
-        tuple(slice(start, start + size) for start, size in zip(corner, windows.size, strict=True))
+@dataclass(frozen=True)
+class Central:
+    """The lattice of patches that cover voxels in the middle of windows, such as their outputs.
+
+    Args:
+        windows: over a volume.
+        size: voxels along each axis that a patch covers.
+    """
+
+    windows: Windows
+    size: Shape
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Where each window's patch lies in the padded volume."""
+        return _boxes(self.windows, self.size)
+
+    @property
+    def extent(self) -> Shape:
+        """Voxels along each axis of what patches are put on: the padded volume's."""
+        return self.windows.padded_shape
+
+    def put(
+        self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Add a window's patch `K *size`, perhaps times weights, to `K *S` (padded), in place."""
+        part = total[(slice(None), *self.boxes[window])]
+        _add_to(part, self.windows.turned(patch, window), weights)
+
+    def crop(self, data: Tensor) -> Tensor:
+        """Cut to the volume: nothing of the padding counts."""
+        return self.windows.crop_to_volume(data)
+
+    def importance(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return the blending weight of each voxel of a patch, above zero."""
+        return _importance(self.size, self.windows.blend, device, dtype)
+
+    def coverage(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return the sum of all importances at each padded voxel; 1 where there is none."""
+        return _coverage(self, device, dtype)
+
+
+def _add_to(part: Tensor, patch: Tensor, weights: Tensor | None) -> None:
+    if weights is None:
+        part += patch
+    else:
+        part.addcmul_(patch, weights)
+
+
+@lru_cache(maxsize=16)
+def _boxes(windows: Windows, covered: Shape) -> tuple[Box, ...]:
+    before = [(w - c) // 2 for w, c in zip(windows.size, covered, strict=True)]
+    places = tuple(
+        tuple(
+            slice(start + low, start + low + length)
+            for start, low, length in zip(corner, before, covered, strict=True)
+        )
         for corner in itertools.product(*_starts_of(windows))
     )
+    return places * len(windows.passes)
 
 
 @lru_cache(maxsize=8)
 def _starts_of(windows: Windows) -> tuple[tuple[int, ...], ...]:
-    axes = zip(windows.padded_shape, windows.size, windows.overlap, strict=True)
-    return tuple(tuple(_starts(length, size, overlap)) for length, size, overlap in axes)
+    axes = zip(windows.shape, windows.output, windows.overlap, strict=True)
+    return tuple(
+        tuple(_starts(max(length, output), output, overlap)) for length, output, overlap in axes
+    )
 
 
 def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Where windows start along one axis; the last one is moved back to end with the volume."""
+    """Where outputs start along one axis; the last one is moved back to end with the volume."""
     interval = size if size == length else max(int(size * (1 - overlap)), 1)
     count = 1 + -(-(length - size) // interval)
     return [min(place * interval, length - size) for place in range(count)]
@@ -233,10 +533,11 @@ def _importance(size: Shape, blend: Blend, device: torch.device, dtype: torch.dt
     return weights
 
 
-@lru_cache(maxsize=1)
-def _coverage(windows: Windows, device: torch.device, dtype: torch.dtype) -> Tensor:
-    total = torch.zeros(windows.padded_shape, device=device, dtype=dtype)
-    weights = windows.importance(device, dtype)
-    for box in windows.boxes:
+@lru_cache(maxsize=2)
+def _coverage(lattice: Central, device: torch.device, dtype: torch.dtype) -> Tensor:
+    total = torch.zeros(lattice.extent, device=device, dtype=dtype)
+    weights = lattice.importance(device, dtype)
+    for box in lattice.boxes[: lattice.windows.num_places]:
         total[box] += weights
-    return total
+    total *= lattice.windows.passes_a_blend
+    return total.masked_fill_(total == 0, 1.0)

@@ -37,6 +37,9 @@ DIRECTIONS = ("lower", "higher", "none")
 CURVES = "curves.csv"
 CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 
+PREDICTIONS = "predictions.csv"
+PREDICTION_COLUMNS = ("case", "label", "dice", "num_voxels_expected", "num_voxels_predicted")
+
 CellValue = str | int | float | None
 
 UNIT_COLUMNS = (
@@ -121,6 +124,17 @@ class CurveRow:
     ticks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PredictionRow:
+    """One line of predictions.csv; without an expected segmentation there is no Dice."""
+
+    case: str
+    label: str
+    dice: float | None
+    num_voxels_expected: int | None
+    num_voxels_predicted: int
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> None:
     """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
 
@@ -185,6 +199,15 @@ def write_curves(root: Path, rows: Iterable[CurveRow]) -> None:
         write_csv(root / CURVES, CURVE_COLUMNS, points)
     else:
         (root / CURVES).unlink(missing_ok=True)
+
+
+def write_predictions(root: Path, rows: Iterable[PredictionRow]) -> None:
+    """Write predictions.csv: the labels of each case, and how well they agree with the expected."""
+    lines = (
+        (row.case, row.label, row.dice, row.num_voxels_expected, row.num_voxels_predicted)
+        for row in rows
+    )
+    write_csv(root / PREDICTIONS, PREDICTION_COLUMNS, lines)
 
 
 def read_scores(root: Path) -> list[ScoreRow]:

@@ -16,7 +16,7 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-stderr_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
+    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
 
@@ -75,6 +75,15 @@ class TaskFiles:
         """The standard error of each voxel of one channel's map."""
         return self._file(f"_chan-{channel}", "stat-stderr_attrmap.nii.gz")
 
+    @property
+    def spread(self) -> Path:
+        """The standard deviation over members of the map summed over channels."""
+        return self._file("", "stat-spread_attrmap.nii.gz")
+
+    def member_map(self, number: int) -> Path:
+        """The map of one member, counted from 1, summed over channels."""
+        return self._file("", f"member-{number}_attrmap.nii.gz")
+
     def layer_map(self, layer: str) -> Path:
         """The map of a layer on the layer's own grid."""
         part = UNFIT_FOR_FILES.sub("-", layer) or "network"
@@ -107,15 +116,19 @@ class PredictionFiles:
 
     def mask(self, label: str) -> Path:
         """The mask of one label that may overlap others."""
-        part = UNFIT_FOR_FILES.sub("-", label).replace("#", "-")
-        return self._beside(f"_label-{part}", "mask.nii.gz")
+        return self._of_label(label, "mask")
+
+    def probability(self, label: str) -> Path:
+        """The probability of one label."""
+        return self._of_label(label, "probseg")
 
     @property
-    def masks(self) -> list[Path]:
-        """The masks of labels that are there, whichever labels they are of."""
-        start, end = f"{self.case}_label-", "_desc-prediction_mask.nii.gz"
-        found = self.segmentation.parent.glob("*.nii.gz")
-        return [path for path in found if path.name.startswith(start) and path.name.endswith(end)]
+    def beside(self) -> list[Path]:
+        """The masks and probabilities of labels that are there, whichever labels they are of."""
+        folder, start = self.segmentation.parent, f"{self.case}_label-"
+        endings = ("_desc-prediction_mask.nii.gz", "_desc-prediction_probseg.nii.gz")
+        found = folder.glob("*.nii.gz")
+        return [p for p in found if p.name.startswith(start) and p.name.endswith(endings)]
 
     @property
     def table(self) -> Path:
@@ -130,15 +143,23 @@ class PredictionFiles:
     def _file(self, suffix: str) -> Path:
         return self._beside("", f"dseg.{suffix}")
 
+    def _of_label(self, label: str, suffix: str) -> Path:
+        part = UNFIT_FOR_FILES.sub("-", label).replace("#", "-")
+        return self._beside(f"_label-{part}", f"{suffix}.nii.gz")
+
     def _beside(self, label: str, ending: str) -> Path:
         return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
+
+PREDICT = "predict"
+"""The command that a record names which is of predictions alone."""
 
 NOT_OF_BIDS = (
     "run.json",
     "scores.csv",
     "regions.csv",
     "curves.csv",
+    "predictions.csv",
     "retrain/",
     "*_attrmap.*",
     "*_layermap.*",
@@ -184,7 +205,8 @@ def read_record(root: Path) -> dict[str, Any]:
     """Read run.json.
 
     Raises:
-        RunError: there is no such folder, no run in it, or no record that can be read.
+        RunError: there is no such folder, no run in it, no record that can be read, or only that
+            of predictions.
     """
     path = root / "run.json"
     if not root.is_dir():
@@ -200,4 +222,6 @@ def read_record(root: Path) -> dict[str, Any]:
     record = read_sidecar(path)
     if record is None:
         raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
+    if record.get("command") == PREDICT:
+        raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
     return record

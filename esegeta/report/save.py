@@ -8,22 +8,31 @@ from typing import Any
 
 from torch import Tensor
 
-from esegeta.explain import Attribution, RegionRow
-from esegeta.model import Segmentation
+from esegeta.explain import Attribution, MemberMaps, RegionRow
+from esegeta.model import Labels
+from esegeta.predict import Rule, SourceGrid
 from esegeta.report.csv_tables import CurveRow
 from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
+    LINEAR_WAY_BACK,
     Volume,
     atomic_path,
     describe_way_back,
     write_json,
-    write_label_map,
     write_map,
     write_map_on_grid,
+    write_source_labels,
+    write_source_map,
     write_text,
 )
+
+RESAMPLINGS: Mapping[Rule, str] = {
+    "logits": "logits, linear from the network's grid, then decided on the image's",
+    "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
+    "labels": "decided on the network's grid, then the nearest voxel",
+}
 
 
 def save_attribution(
@@ -33,6 +42,7 @@ def save_attribution(
     *,
     regions: Sequence[RegionRow] = (),
     curves: Sequence[CurveRow] = (),
+    members: MemberMaps | None = None,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -45,13 +55,18 @@ def save_attribution(
         provenance: joins the sidecar: scores, versions, hashes of inputs.
         regions: the map by channel and region, to be drawn; none without rows.
         curves: behind its scores, to be drawn; none without rows.
+        members: the same map of each member, where they are asked for.
     """
     remove_attribution(files)
     volume = attribution.volume
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
     pictures += [files.curves] if curves else []
-    maps = {**_channel_maps(files, attribution), **_error_maps(files, attribution)}
+    maps = {
+        **_channel_maps(files, attribution),
+        **_error_maps(files, attribution),
+        **_member_maps(files, members),
+    }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
         files.sidecar,
@@ -63,6 +78,7 @@ def save_attribution(
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
+            **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
             **provenance,
         },
@@ -106,6 +122,21 @@ def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor
     return {files.channel_standard_error(name): data for name, data in split}
 
 
+def _member_maps(files: TaskFiles, members: MemberMaps | None) -> dict[Path, Tensor]:
+    """Return the map of each member, and their standard deviation."""
+    if members is None:
+        return {}
+    maps = {files.member_map(number): data for number, data in enumerate(members.maps, start=1)}
+    return {**maps, files.spread: members.spread[0]}
+
+
+def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
+    note = members.describe()
+    for row in note["members"]:
+        row["file"] = files.member_map(row["member"]).name
+    return {**note, "file": files.spread.name}
+
+
 def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
@@ -147,9 +178,10 @@ def remove_other_components(root: Path, case: str, target: str, names: Sequence[
 
 def save_prediction(
     files: PredictionFiles,
-    segmentation: Segmentation,
-    volume: Volume,
+    source: SourceGrid,
     provenance: Mapping[str, Any],
+    *,
+    probabilities: Sequence[str] = (),
 ) -> None:
     """Write the predicted segmentation with its table of labels and its sidecar.
 
@@ -158,46 +190,60 @@ def save_prediction(
 
     Args:
         files: where to.
-        segmentation: of the prediction, on the volume's grid.
-        volume: the image.
+        source: the prediction, on the grid of the image's file.
         provenance: joins the sidecar.
+        probabilities: labels whose probabilities are written too.
     """
-    for path in (files.segmentation, *files.masks):
-        path.unlink(missing_ok=True)
-    labels = segmentation.labels
-    rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
-    integers = [integer for integer in sorted(labels.names) if integer != 0]
-    for place, integer in enumerate(integers):
-        colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
-        rows.append((str(integer), labels.names[integer], colour))
-    write_text(files.table, "".join("\t".join(row) + "\n" for row in rows))
+    remove_prediction(files)
+    labels, volume = source.labels, source.volume
+    _write_label_table(files.table, labels)
     masks, counts = {}, {}
-    for name in labels.foreground:
-        mask = segmentation.mask(name)
+    for name, mask in source.masks():
         counts[name] = int(mask.sum())
         if labels.may_overlap:
             masks[name] = files.mask(name)
-            write_label_map(masks[name], mask.long(), volume)
-    volumes = {name: count * volume.voxel_volume_ml for name, count in counts.items()}
+            write_source_labels(masks[name], mask.long(), volume.source)
+    for name, values in source.probabilities(probabilities):
+        write_source_map(files.probability(name), values, volume.source)
+    beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
+    volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
         {
             "description": "labels predicted by the network over all windows, blended",
             "volume_ml": volumes,
+            "volumes": "of the voxels that are written, on the grid of the image",
             **({"num_pixels": counts} if volume.source.is_picture else {}),
             "labels": labels.describe(),
-            "grid": _grid_note(volume),
+            "resample": source.rule,
+            "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
             "masks": {name: path.name for name, path in masks.items()},
-            "files": [path.name for path in masks.values()],
+            "files": [path.name for path in beside],
             **provenance,
         },
     )
-    write_label_map(files.segmentation, segmentation.label_map, volume)
+    write_source_labels(files.segmentation, source.label_map, volume.source)
 
 
-def _grid_note(volume: Volume) -> dict[str, Any]:
+def _write_label_table(path: Path, labels: Labels) -> None:
+    rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
+    integers = [integer for integer in sorted(labels.names) if integer != 0]
+    for place, integer in enumerate(integers):
+        colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
+        rows.append((str(integer), labels.names[integer], colour))
+    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
+
+
+def remove_prediction(files: PredictionFiles) -> None:
+    """Remove the segmentation of an earlier run, and the masks and probabilities beside it."""
+    for path in (files.segmentation, *files.beside):
+        path.unlink(missing_ok=True)
+
+
+def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
     return {
         "network": volume.source.describe(volume.grid),
         "source": volume.source.describe(volume.source.grid),
-        "resampling": describe_way_back(volume),
+        "resampling": describe_way_back(volume, interpolation),
+        "targets": "formed and explained on the network's grid",
     }

@@ -22,7 +22,7 @@ def sample_dice(
     predictor: Predictor, sample: Sample, image: Image, device: torch.device
 ) -> dict[str, float]:
     """Return the Dice of each label on one image, by the whole sliding-window prediction."""
-    logits = predictor.predict(image[None].to(device))
+    logits = predictor.logits(image[None].to(device))
     return label_dice(predictor.labels, logits, sample.truth.to(device))
 
 

@@ -103,10 +103,14 @@ class UnitScene(Scene):
 def unit_predictor(predictor: Predictor, layer: str, channels: tuple[int, ...]) -> Predictor:
     """Return a predictor of the maps of some units instead of the logits."""
     names = {place: unit_name(layer, channel) for place, channel in enumerate(channels, start=1)}
+    # Activations are no probabilities.
+    plan = replace(predictor.plan.ending_at(layer), average="logits")
+    extent = None if plan.coverage is None else plan.coverage.voxels
     return replace(
         predictor,
-        network=UnitNetwork(predictor.network, layer, channels),
+        network=UnitNetwork(predictor.network, layer, channels, extent),
         output=FIRST,
+        plan=plan,
         labels=Labels(names, "sigmoid", len(channels)),
     )
 

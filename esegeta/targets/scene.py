@@ -11,7 +11,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels, Segmentation, connected_components
-from esegeta.predict import Predictor, probabilities_in
+from esegeta.predict import Predictor, Rule, SourceGrid, probabilities_in
 from esegeta.volume import Volume, without_size
 
 
@@ -62,7 +62,7 @@ class Scene:
         """
         if self.known_logits is not None:
             return self.known_logits
-        logits = self.predictor.predict(self.volume.batch)
+        logits = self.predictor.logits(self.volume.batch)
         finite = logits.isfinite()
         if not bool(finite.all()):
             raise ModelError(
@@ -94,10 +94,22 @@ class Scene:
     @cached_property
     def segmentation(self) -> Segmentation:
         """What the prediction comes to, after postprocessing."""
+        self._require_sizes()
+        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
+
+    def on_source(self, rule: Rule) -> SourceGrid:
+        """Return the prediction on the grid of the image's file.
+
+        Args:
+            rule: what is interpolated on the way there.
+        """
+        self._require_sizes()
+        return SourceGrid(self.logits, self.volume, self.labels, rule)
+
+    def _require_sizes(self) -> None:
         smallest = self.labels.postprocessing.min_volume_ml
         if self.volume.source.is_picture and any(size > 0 for size in smallest.values()):
             raise without_size(self.volume.name, "postprocessing: min_volume_ml")
-        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
 
     def predicted(self, label: str | int) -> Mask:
         """Return where a label is predicted on the unperturbed volume, after postprocessing."""

@@ -23,7 +23,12 @@ from esegeta.volume.formats import (
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
-from esegeta.volume.label_maps import read_label_map, write_label_map
+from esegeta.volume.label_maps import (
+    read_label_map,
+    read_source_labels,
+    write_label_map,
+    write_source_labels,
+)
 from esegeta.volume.load import (
     Case,
     check_case,
@@ -32,13 +37,16 @@ from esegeta.volume.load import (
     read_case,
     read_volume,
 )
-from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid
+from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
+from esegeta.volume.resampling import coarse_axis
 from esegeta.volume.space import Orient, Respace, Route
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
+    LINEAR_WAY_BACK,
     describe_way_back,
+    is_interpolated,
     on_source,
     reorient_like,
     resample,
@@ -46,6 +54,7 @@ from esegeta.volume.way_back import (
 )
 
 __all__ = [
+    "LINEAR_WAY_BACK",
     "Case",
     "Crop",
     "CropOrPad",
@@ -63,6 +72,7 @@ __all__ = [
     "Volume",
     "atomic_path",
     "check_case",
+    "coarse_axis",
     "crop_of",
     "crop_or_pad_of",
     "describe_way_back",
@@ -73,6 +83,7 @@ __all__ = [
     "intensity_of",
     "is_alive",
     "is_image",
+    "is_interpolated",
     "is_picture",
     "load_volume",
     "map_on_source",
@@ -84,6 +95,7 @@ __all__ = [
     "read_beside",
     "read_case",
     "read_label_map",
+    "read_source_labels",
     "read_volume",
     "reorient_like",
     "require_same_grid",
@@ -97,5 +109,7 @@ __all__ = [
     "write_label_map",
     "write_map",
     "write_map_on_grid",
+    "write_source_labels",
+    "write_source_map",
     "write_text",
 ]

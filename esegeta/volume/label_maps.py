@@ -61,17 +61,39 @@ def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = N
     ]
 
 
+def read_source_labels(path: Path, name: str, source: Source) -> LabelMap:
+    """Read a label map that holds the voxels of a case's file, and leave it on that grid.
+
+    Args:
+        path: of the label map.
+        name: of the case.
+        source: its image's file.
+
+    Raises:
+        DataError: the values are not integers.
+        GridError: the map does not hold the voxels of that file.
+    """
+    # A volume without a channel, that went nowhere.
+    still = Volume(torch.zeros((0, *source.grid.shape)), source.grid, source, name=name)
+    return read_label_map(path, still)
+
+
 def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:
     """Write a label map `*S` of the volume's grid on its source's grid, nearest neighbour."""
     moved = _exactly(
         labels[None].long(), lambda data: on_source(data, volume, resampling="nearest")
     )
-    array = moved[0].cpu().numpy()
+    write_source_labels(path, moved[0], volume.source)
+
+
+def write_source_labels(path: Path, labels: LabelMap, source: Source) -> None:
+    """Write a label map `*T` that lies on a source's own grid."""
+    array = labels.cpu().numpy()
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
     dtype = next(
         kind for kind in STORED if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max
     )
-    write_nifti(path, array.astype(dtype), volume.source, intent="label")
+    write_nifti(path, array.astype(dtype), source, intent="label")
 
 
 def _exactly(integers: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:

@@ -42,11 +42,13 @@ class Case:
         name: names the case's folder in the output.
         images: one path, or one a channel.
         label: the ground truth, on the same grid, or None.
+        expected: the user's own segmentation by the same model, on the same grid, or None.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
+    expected: Path | None = None
 
 
 def check_case(case: Case, reading: Reading) -> Grid:

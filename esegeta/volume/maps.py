@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Shaped
 from torch import Tensor
 
 from esegeta.volume.grid import Grid
@@ -29,3 +30,8 @@ def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> N
     array = data.detach().cpu().numpy().astype(np.float32)
     space = space_of(volume.source)
     write_nifti(path, array, Source(grid), intent="estimate", space=space)
+
+
+def write_source_map(path: Path, data: Shaped[Tensor, "*T"], source: Source) -> None:
+    """Write values from 0 up, `*T`, such as probabilities, that lie on a source's own grid."""
+    write_nifti(path, data.detach().cpu().numpy().astype(np.float32), source, intent="none")

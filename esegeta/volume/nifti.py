@@ -25,7 +25,7 @@ from esegeta.volume.formats import (
 from esegeta.volume.grid import Grid
 from esegeta.volume.volume import Source
 
-Intent = Literal["estimate", "label"]
+Intent = Literal["estimate", "label", "none"]
 
 TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20

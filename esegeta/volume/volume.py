@@ -47,6 +47,11 @@ class Source:
         """Whether its channels are the red, green and blue of one picture."""
         return self.is_picture and len(self.paths) == 1
 
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel of the file; NaN for pictures, whose pixels have none."""
+        return math.nan if self.is_picture else self.grid.voxel_volume_ml
+
     def describe(self, grid: Grid) -> str:
         """Return a grid of this image in one line: in mm, or in pixels where they have no size."""
         if not self.is_picture:

@@ -148,17 +148,32 @@ def _index_along(grid: Grid, box: Grid, axis: int) -> np.ndarray:
     return index
 
 
-def describe_way_back(volume: Volume) -> str:
-    """Return in words what happens to a map on its way to the source's grid."""
+LINEAR_WAY_BACK = "linear from the network's grid: heights are kept, sums over voxels are not"
+
+
+def is_interpolated(volume: Volume) -> bool:
+    """Tell whether the way back interpolates, and does not only turn axes and put a box back."""
     source = volume.source.grid
     # The axes of no channel at all are turned: only where they end up matters.
     _, turned = reorient_like(volume.data[:0], volume.grid, source)
-    still = turned.same_as(source)
-    if still or _shift(turned, source) is not None:
-        text = "none: axes are permuted and flipped at most"
-        text += "" if still else ", and the box that the network saw is put back in its place"
+    return not turned.same_as(source) and _shift(turned, source) is None
+
+
+def describe_way_back(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> str:
+    """Return in words what happens on the way to the source's grid.
+
+    Args:
+        volume: the image.
+        interpolation: what is said where there is one; that of a map by default.
+    """
+    source = volume.source.grid
+    _, turned = reorient_like(volume.data[:0], volume.grid, source)
+    if is_interpolated(volume):
+        text = interpolation
     else:
-        text = "linear from the network's grid: heights are kept, sums over voxels are not"
+        text = "none: axes are permuted and flipped at most"
+        boxed = not turned.same_as(source)
+        text += ", and the box that the network saw is put back in its place" if boxed else ""
     if volume.route.kept(source):
         text += "; 0 where preprocessing cut the image off"
     return text

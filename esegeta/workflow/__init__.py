@@ -6,11 +6,11 @@ from esegeta.workflow.build import (
     Experiment,
     build_basis,
     build_experiment,
-    build_network,
-    construct_network,
-    probe_network,
+    build_predictions,
 )
 from esegeta.workflow.engine import EXIT_USER, Outcome, Policy
+from esegeta.workflow.networks import build_network, construct_network, probe_network
+from esegeta.workflow.predict import run_predictions
 from esegeta.workflow.task import Ended, Listener, Silence
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "build_basis",
     "build_experiment",
     "build_network",
+    "build_predictions",
     "construct_network",
     "probe_network",
     "run_experiment",
+    "run_predictions",
 ]

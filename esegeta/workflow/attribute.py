@@ -5,21 +5,21 @@ method, and whatever the prediction tells to be a target of its own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from esegeta.errors import EsegetaError
-from esegeta.report import PredictionFiles, TaskFiles, write_dataset_files
+from esegeta.report import TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
-from esegeta.workflow.cases import PREDICTION, find_components, hash_inputs
+from esegeta.workflow.cases import find_components
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
-from esegeta.workflow.fingerprint import prediction_parts, task_parts
+from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
 from esegeta.workflow.plans import TargetPlan
+from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
-from esegeta.workflow.task import Content, Desk, Fault, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
 """Targets that share forward passes; each holds a mask and a gradient of the volume's size."""
@@ -40,14 +40,20 @@ def run_experiment(
     listener = listener or Silence()
     predictor = replace(experiment.predictor, on_windows=listener.advance)
     experiment = replace(experiment, predictor=predictor)
+    recorder = Recorder(experiment)
+
+    def take_steps(steps: Sequence[Ended]) -> None:
+        recorder.take_predictions([step for step in steps if step.task.kind is PREDICTION])
+
     command = Command(
         root=experiment.root,
         folder=experiment.root,
         job=experiment,
         tasks=list_tasks,
         num_tasks=len(experiment.cases) * len(experiment.targets) * len(experiment.methods),
-        write=Recorder(experiment).write,
+        write=recorder.write,
         notes=experiment.notes,
+        take_steps=take_steps,
     )
     return run_command(command, listener, policy)
 
@@ -62,13 +68,7 @@ def list_tasks(desk: Desk) -> Iterator[Task]:
 
 def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
     case = experiment.cases[number]
-    inputs: dict[str, str] = {}
-    fault = None
-    try:
-        inputs = hash_inputs(case)
-    except EsegetaError as error:
-        fault = Fault(str(error))
-    step = _prediction(experiment, number, inputs, fault)
+    step = prediction_task(experiment, number)
     yield step
     if not any(plan.splits for plan in experiment.targets):
         yield from _maps(experiment, step, {})
@@ -80,24 +80,6 @@ def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
         record=None,
         files=(),
         needs=(step.name,),
-    )
-
-
-def _prediction(
-    experiment: Experiment, number: int, inputs: dict[str, str], fault: Fault | None
-) -> Task:
-    case = experiment.cases[number]
-    files = PredictionFiles(experiment.root, case.name)
-    return Task(
-        name=f"{case.name}: prediction",
-        kind=PREDICTION,
-        key=None if fault else fingerprint(prediction_parts(experiment, inputs)),
-        record=files.sidecar,
-        files=(files.segmentation,),
-        data={"case": number, "inputs": inputs},
-        scope=(case.name,),
-        is_step=True,
-        fault=fault,
     )
 
 

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esegeta.config import RunConfig, blamed_on, list_cases
-from esegeta.config.schema import Config
 from esegeta.errors import (
     ConfigError,
-    ModelError,
-    OutputChoiceError,
-    WeightsError,
-    WeightsKeyError,
 )
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
-    COMPILED_NOTE,
     Capability,
     Labels,
-    LoadedWeights,
-    OutputChoice,
-    capability_of,
-    convolution_signature,
-    is_compiled,
-    load_weights,
     resolve_device,
-    seeded,
-    without_wrappers,
 )
 from esegeta.predict import (
     Predictor,
-    Probe,
-    WindowPlan,
     empty_window,
+    list_passes,
     probabilities_in,
-    probe_output,
-    try_gradients,
 )
 from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
@@ -50,18 +32,25 @@ from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
+    check_expected,
     check_layers,
     check_methods,
     check_scores,
+    check_served,
     check_targets,
     check_unit_targets,
     check_writable,
 )
-from esegeta.workflow.kinds import (
-    capability_in,
-    check_fixed_shape,
-    code_notes,
-    construct,
+from esegeta.workflow.kinds import capability_in
+from esegeta.workflow.networks import (
+    build_network,
+    check_spread,
+    chosen_output,
+    code_sha256,
+    has_gradients,
+    load_ensemble,
+    notes_on_windows,
+    probe_network,
     weights_sha256,
 )
 from esegeta.workflow.plans import TargetPlan, plan_targets
@@ -71,7 +60,7 @@ from esegeta.workflow.preprocess import (
     check_steps_fit,
     network_grid,
 )
-from esegeta.workflow.serves import check_served
+from esegeta.workflow.serves import check_capability
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
@@ -118,7 +107,8 @@ class Basis:
         cases: the files of each case.
         grids: of the image of each case, by its name.
         root: the output folder.
-        weights_sha256: of the weights file, or of all parameters where there is none.
+        weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
+            there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
     """
@@ -130,7 +120,7 @@ class Basis:
     cases: list[Case]
     grids: Mapping[str, Grid]
     root: Path
-    weights_sha256: str
+    weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
 
@@ -208,10 +198,12 @@ def build_experiment(
     basis = build_basis(config, output=output, device=device)
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
-    check_served(config, basis.predictor)
+    check_capability(config, basis.predictor)
+    check_expected(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
+    check_served(config, basis.predictor)
     check_scores(config, cases, reading, basis.grids)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, basis.grids)
@@ -227,6 +219,22 @@ def build_experiment(
     )
 
 
+def build_predictions(
+    config: RunConfig, *, output: Path | None = None, device: str | None = None
+) -> Experiment:
+    """Build and check an experiment that only predicts: its targets and methods are left out.
+
+    Raises:
+        EsegetaError: as `build_experiment`, of what a prediction needs.
+    """
+    basis = build_basis(config, output=output, device=device)
+    labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
+    check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_writable(basis.root)
+    nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
+    return Experiment(**vars(basis), **nothing)
+
+
 def build_basis(
     config: RunConfig, *, output: Path | None = None, device: str | None = None
 ) -> Basis:
@@ -239,6 +247,7 @@ def build_basis(
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
+    states = load_ensemble(config, network)
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(probe.num_outputs)
@@ -250,6 +259,8 @@ def build_basis(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
+    plan = replace(plan, passes=list_passes(keys.inference.mirror, max(1, len(states))))
+    check_spread(config, plan)
     predictor = Predictor(
         network,
         plan,
@@ -257,7 +268,8 @@ def build_basis(
         keys.inference.batch_size,
         keys.inference.precision,
         output=chosen_output(config),
-        gradients=_has_gradients(config, network, plan, reading),
+        states=states,
+        gradients=has_gradients(config, network, plan, reading),
     )
     window = empty_window(network, plan.size, reading.num_channels)
     outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
@@ -271,93 +283,15 @@ def build_basis(
         root=Path(keys.output).expanduser() / keys.name,
         weights_sha256=weights_sha256(config, network),
         code_sha256=(
-            _code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
+            code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
         ),
-        notes=(*notes, *(note for note in outputs if note), *labels.notes()),
+        notes=(
+            *notes,
+            *(note for note in outputs if note),
+            *labels.notes(),
+            *notes_on_windows(plan, keys.inference),
+        ),
     )
-
-
-def chosen_output(config: RunConfig) -> OutputChoice:
-    """Return which of the tensors that the config's network returns the logits are."""
-    return OutputChoice(config.keys.model.output)
-
-
-def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build the config's network with its weights, and say what should be known about it."""
-    keys = config.keys.model
-    network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
-    notes = [*code_notes(config)]
-    if is_compiled(network):
-        notes.append(COMPILED_NOTE)
-    network = without_wrappers(network)
-    if keys.weights is not None:
-        notes.extend(f"model.weights: {note}" for note in _load(config, network).notes)
-    elif keys.kind == "monai":
-        notes.append(
-            "no model.weights: the network has random weights, so its maps explain nothing"
-        )
-    return network.eval(), tuple(notes)
-
-
-def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
-    keys = config.keys.model
-    path = config.find_file(str(keys.weights))
-    try:
-        return load_weights(network, path, key=keys.weights_key)
-    except WeightsKeyError:
-        with blamed_on(config, "model", "weights_key"):
-            raise
-    except WeightsError:
-        with blamed_on(config, "model"):
-            raise
-
-
-def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
-    """Construct the config's network as it is before any weights are loaded, under a seed.
-
-    The random state of the caller is left as it was; what a compiled network was made of is
-    returned.
-    """
-    return without_wrappers(_construct(config, seed=seed))
-
-
-def _construct(config: RunConfig, *, seed: int) -> nn.Module:
-    # A network may draw its weights where it is to run.
-    device = resolve_device(config.keys.device)
-    with blamed_on(config, "model"), seeded(seed, device):
-        return construct(config, device)
-
-
-def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
-    """Return how images are read for a network, its windows, and what it makes of an empty one.
-
-    Raises:
-        OutputChoiceError: it does not return the output that the config chooses.
-        WindowError: it cannot take the config's window.
-    """
-    reading = _reading(config, network)
-    with blamed_on(config, "inference"):
-        plan = _window_plan(config.keys)
-    check_fixed_shape(config, network)
-    output = chosen_output(config)
-    try:
-        return reading, plan, probe_output(network, plan.size, reading.num_channels, output=output)
-    except OutputChoiceError:
-        with blamed_on(config, "model", "output"):
-            raise
-    except ModelError:
-        with blamed_on(config, "inference"):
-            raise
-
-
-def _has_gradients(
-    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
-) -> bool:
-    """Tell whether slopes flow back through a closed network; others are as they were written."""
-    if capability_of(network).hooks:
-        return True
-    with blamed_on(config, "model"):
-        return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
 
 
 def _check_mask_files(labels: Labels) -> None:
@@ -371,46 +305,3 @@ def _check_mask_files(labels: Labels) -> None:
                 hint="give one of them another name",
             )
         files[file] = name
-
-
-def _code_sha256(network: nn.Module, folder: Path) -> str:
-    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
-    own = sys.modules.get(type(network).__module__)
-    files = {
-        str(file)
-        for module in list(sys.modules.values())
-        if (file := getattr(module, "__file__", None))
-        and (module is own or (str(file).startswith(str(folder)) and "site-packages" not in file))
-    }
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
-
-
-def _reading(config: RunConfig, network: nn.Module) -> Reading:
-    keys = config.keys
-    ndim = len(keys.inference.window)
-    signature = convolution_signature(network)
-    if signature is not None and signature[0] != ndim:
-        raise ConfigError(
-            f"{config.document.place(('inference', 'window'))}: inference.window has {ndim} "
-            f"lengths, the network is {signature[0]}D",
-            hint=f"give {signature[0]} lengths; a 2D network goes through a volume in slices",
-        )
-    declared = keys.model.args.get("in_channels")
-    num_channels = signature[1] if signature is not None else declared
-    if not isinstance(num_channels, int):
-        num_channels = len(keys.data.channels) or 1
-    channels = tuple(keys.data.channels)
-    if channels and len(channels) != num_channels:
-        raise ConfigError(
-            f"{config.document.place(('data', 'channels'))}: data.channels names "
-            f"{len(channels)}, the network takes {num_channels}"
-        )
-    return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
-
-
-def _window_plan(keys: Config) -> WindowPlan:
-    block = keys.inference
-    return WindowPlan(block.window, block.overlap, block.blend, block.slice_axis)

@@ -1,4 +1,4 @@
-"""The cases of a command: hashed for fingerprints, opened once for all tasks, predicted."""
+"""The cases of a command: hashed for fingerprints, opened once for all tasks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from esegeta.axes import LabelMap
 from esegeta.errors import DataError, EsegetaError
 from esegeta.explain import Atlas, OverlappingAtlas
 from esegeta.model import Labels, file_sha256, foreign_integers, foreign_note
-from esegeta.report import PredictionFiles, remove_other_components, save_prediction
+from esegeta.report import remove_other_components
 from esegeta.targets import Scene, Target
 from esegeta.volume import Case, Volume, members
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.plans import TargetPlan
-from esegeta.workflow.task import Content, Desk, Kind, Task
+from esegeta.workflow.task import Content, Desk, Task
 
 OF_CASE, OF_TARGETS = 1, 2
 """How deep in the scope (case, targets) something is remembered."""
@@ -119,28 +118,6 @@ def targets_of(desk: Desk, case: OpenCase, plan: TargetPlan) -> dict[str, Target
     return desk.once(("targets", plan.name), form, depth=OF_CASE if plan.splits else OF_TARGETS)
 
 
-def predict_case(task: Task, desk: Desk) -> Content:
-    """Predict a case and write its segmentation.
-
-    Raises:
-        EsegetaError: the case cannot be read, or its logits are not finite.
-    """
-    case = open_case(desk, task.data["case"])
-    experiment = case.experiment
-    windows = experiment.predictor.windows(case.volume.batch)
-    desk.begin(f"{case.files.name}: prediction", windows=len(windows))
-    files = PredictionFiles(experiment.root, case.files.name)
-    content = {
-        **({"notes": list(case.notes)} if case.notes else {}),
-        **provenance(experiment, task.data["inputs"]),
-        "fingerprint": task.key,
-        "warnings": list(case.scene.warnings),
-    }
-    desk.note(*case.scene.warnings)
-    save_prediction(files, case.scene.segmentation, case.volume, content)
-    return content
-
-
 def find_components(task: Task, desk: Desk) -> Content:
     """Find the components that entries of the config are split into; what is gone is removed.
 
@@ -162,6 +139,3 @@ def find_components(task: Task, desk: Desk) -> Content:
         names[plan.name] = list(targets)
         remove_other_components(experiment.root, case.files.name, plan.name, names[plan.name])
     return {"targets": names, "faults": faults}
-
-
-PREDICTION = Kind(predict_case)

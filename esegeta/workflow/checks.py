@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from esegeta.errors import (
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
 from esegeta.model import (
     FIRST,
+    Labels,
     Layer,
     OutputChoice,
     check_units,
@@ -33,13 +35,16 @@ from esegeta.model import (
     list_layers,
     require_map,
 )
-from esegeta.predict import WindowPlan, empty_window
+from esegeta.predict import Predictor, WindowPlan, empty_window, require_own_integers
 from esegeta.volume import (
     Case,
     Grid,
     Reading,
+    ReadingWarning,
+    Source,
     check_case,
     is_picture,
+    read_source_labels,
     require_same_grid,
     without_size,
 )
@@ -66,6 +71,30 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
         )
     plan.lay(grid.shape)
     return grid
+
+
+def check_expected(
+    config: RunConfig,
+    labels: Labels,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Refuse expected segmentations that do not lie on their image, or are not of these labels.
+
+    They are read to the end: each is small work beside the prediction that it is to prove.
+    """
+    for index, case in enumerate(cases):
+        if case.expected is None:
+            continue
+        with blamed_on(config, "data", "cases", index, "expected"):
+            check_case(replace(case, label=case.expected), reading)
+            axes = reading.picture_axes if is_picture(case.images[0]) else None
+            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero)
+            with warnings.catch_warnings(action="ignore", category=ReadingWarning):
+                # What is done to its values is noted when it is compared.
+                found = read_source_labels(case.expected, case.name, source)
+            require_own_integers(labels, found, f"{case.name}: {case.expected}")
 
 
 def probe_layers(
@@ -149,6 +178,18 @@ def check_methods(
                 for case in cases:
                     _check_lengths(part, case, grids[case.name], f"methods[{index}]")
                     _check_files(part, case, config, reading, grids[case.name])
+
+
+def check_served(config: RunConfig, predictor: Predictor) -> None:
+    """Refuse methods that cannot explain what the prediction averages.
+
+    A target inside the network is read by a predictor of its own, which averages activations.
+    """
+    if all(keys.layer is not None for keys in config.keys.targets):
+        predictor = replace(predictor, plan=replace(predictor.plan, average="logits"))
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index):
+            explainer.require_served(predictor)
 
 
 def check_scores(

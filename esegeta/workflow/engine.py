@@ -53,6 +53,8 @@ class Command:
             running, stopped, complete, incomplete or failed.
         close: comes after the last task and before the last writing; for figures over everything.
         notes: what the user should know before it starts.
+        journal: name of its journal.
+        take_steps: is told how steps ended, before each writing.
     """
 
     root: Path
@@ -63,6 +65,8 @@ class Command:
     write: Callable[[Sequence[Ended], str, Sequence[str]], None]
     close: Callable[[Sequence[Ended], Desk], None] = field(default=lambda ended, desk: None)
     notes: tuple[str, ...] = ()
+    journal: str = journals.NAME
+    take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def run_command(
     listener = listener or Silence()
     with stopped_by_signals(), locked(command.root):
         sweep(command.root)
-        with Journal(command.folder / journals.NAME) as journal:
+        with Journal(command.folder / command.journal) as journal:
             return _Engine(command, listener, policy or Policy(), journal).run()
 
 
@@ -167,7 +171,7 @@ class _Engine:
             if fault is not None:
                 self._fail(task, fault, 0.0, queue)
             elif known is not None:
-                self._succeed(Ended(task, "skipped"), known, queue)
+                self._recall(task, known, queue)
             else:
                 unfinished.append(task)
         if not unfinished:
@@ -196,6 +200,15 @@ class _Engine:
         except Exception as error:  # one task's failure, whatever it is, does not stop the others
             fault = fault_of(error, memory_hint=kind.memory_hint)
         return (time.perf_counter() - start) / len(tasks), fault
+
+    def _recall(self, task: Task, known: Content, queue: _Queue) -> None:
+        """Skip a finished task, after its record was brought up to date."""
+        try:
+            content = known if task.kind.renew is None else task.kind.renew(task, known, self._desk)
+        except Exception as error:  # as below
+            self._fail(task, fault_of(error, memory_hint=task.kind.memory_hint), 0.0, queue)
+            return
+        self._succeed(Ended(task, "skipped"), content, queue)
 
     def _do(self, task: Task, seconds: float, queue: _Queue) -> None:
         start = time.perf_counter() - seconds
@@ -239,6 +252,7 @@ class _Engine:
 
     def _write(self, state: str) -> None:
         results = self._journal.results()
+        self._command.take_steps(self._journal.steps())
         self._pace.write(lambda: self._command.write(results, state, self._desk.notes))
 
 

@@ -68,7 +68,7 @@ def _file_parts(experiment: Experiment, case: Case, parts: Sequence[Any]) -> dic
     }
 
 
-def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
+def prediction_parts(basis: Basis, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Return all that decides the prediction of a case, as plain values."""
     from esegeta import __version__
 
@@ -89,6 +89,26 @@ def prediction_parts(basis: Basis, inputs: dict[str, str]) -> dict[str, Any]:
         "inference": keys.inference.model_dump(mode="json"),
         "inputs": list(inputs.values()),
     }
+
+
+def segmentation_parts(
+    basis: Basis, inputs: Mapping[str, str], expected: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return all that decides the segmentation that is written of a case, and its comparison.
+
+    Args:
+        basis: what it belongs to.
+        inputs: SHA-256 of the files of the case, by path.
+        expected: SHA-256 of the expected segmentation, by path; empty where there is none.
+    """
+    keys = basis.config.keys
+    parts: dict[str, Any] = {
+        "prediction": prediction_parts(basis, inputs),
+        "resample": keys.prediction.resample,
+    }
+    if expected:
+        parts |= {"expected": list(expected.values()), "expected_dice": keys.least_dice}
+    return parts
 
 
 def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:

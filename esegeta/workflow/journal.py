@@ -74,6 +74,10 @@ class Journal:
         shown = [ended for ended in self.entries if not ended.task.is_step]
         return sorted(shown, key=lambda ended: ended.task.order)
 
+    def steps(self) -> list[Ended]:
+        """Return how steps ended, in the order in which they did."""
+        return [ended for ended in self.entries if ended.task.is_step]
+
 
 def line_of(ended: Ended) -> dict[str, Any]:
     """Return an entry as plain values."""

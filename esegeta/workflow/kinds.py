@@ -14,11 +14,9 @@ from esegeta.model import (
     build_module_network,
     build_monai_network,
     capability_of,
-    file_sha256,
     load_exported,
     load_pickled_network,
     load_torchscript,
-    network_sha256,
     require_batch,
     require_window,
 )
@@ -37,7 +35,7 @@ def construct(config: RunConfig, device: torch.device) -> nn.Module:
     makers: Mapping[str, Callable[[], nn.Module]] = {
         "monai": lambda: build_monai_network(str(keys.network), keys.args),
         "module": lambda: _module(config),
-        "torchscript": lambda: load_torchscript(_path(config)),
+        "torchscript": lambda: load_torchscript(_path(config), device=device),
         "export": lambda: load_exported(_path(config), device=device),
     }
     return makers[keys.kind]()
@@ -56,14 +54,6 @@ def capability_in(config: RunConfig, network: nn.Module) -> Capability:
     """Return what can be done with the config's network; a pickled one cannot be built anew."""
     found = capability_of(network)
     return found.of_pickle() if config.keys.model.is_pickled else found
-
-
-def weights_sha256(config: RunConfig, network: nn.Module) -> str:
-    """Return the SHA-256 of the file that holds the weights, or of all parameters without one."""
-    keys = config.keys.model
-    if keys.weights:
-        return file_sha256(config.find_file(keys.weights))
-    return file_sha256(_path(config)) if keys.path is not None else network_sha256(network)
 
 
 def check_fixed_shape(config: RunConfig, network: nn.Module) -> None:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
-from esegeta.explain import Attribution, Explainer, aggregate, parameters_of
+from esegeta.explain import (
+    Attribution,
+    Explainer,
+    aggregate,
+    explain_members,
+    parameters_of,
+)
 from esegeta.predict import Windows
 from esegeta.report import (
     CurveRow,
     PredictionFiles,
     ScoreRow,
     TaskFiles,
+    read_sidecar,
     remove_attribution,
     save_attribution,
 )
 from esegeta.score import Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
+from esegeta.volume import write_json
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.cases import (
-    OF_CASE,
-    OF_TARGETS,
-    OpenCase,
-    open_atlases,
-    open_case,
-    targets_of,
-)
+from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.task import Content, Desk, Kind, Task
@@ -80,36 +80,29 @@ def make_map(task: Task, desk: Desk) -> Content:
     attribution: Attribution = desk.take(("map", task.name)) or explainer.explain(
         experiment.predictor, case.volume, target
     )
-    attribution = _with_warnings(attribution, _warnings_of_prediction(desk, case))
     cache = desk.once(("score cache", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
     scores = _scores(case)
     context = ScoreContext(experiment.predictor, explainer, cache)
     scored = score_map(attribution, context, scores, files)
     atlases = open_atlases(desk, case)
     regions = () if atlases is None else aggregate(attribution, *atlases)
+    doubts = doubts_of_prediction(experiment, case.files.name)
+    together = tuple(dict.fromkeys([*attribution.warnings, *doubts]))
+    attribution = replace(attribution, warnings=together)
     sidecar: dict[str, Any] = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
+        "prediction_warnings": list(doubts),
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
-    save_attribution(files, attribution, sidecar, regions=regions, curves=scored.curves)
+    members = None
+    if experiment.config.keys.inference.spread is not None:
+        members = explain_members(explainer, experiment.predictor, case.volume, target)
+    save_attribution(
+        files, attribution, sidecar, regions=regions, curves=scored.curves, members=members
+    )
     return {**sidecar, "warnings": list(attribution.warnings)}
-
-
-def _warnings_of_prediction(desk: Desk, case: OpenCase) -> list[str]:
-    """Return what the record of a case's prediction says that readers of its maps must know."""
-
-    def read() -> list[str]:
-        sidecar = PredictionFiles(case.experiment.root, case.files.name).sidecar
-        return list(json.loads(sidecar.read_bytes()).get("warnings", ()))
-
-    return desk.once("warnings of the prediction", read, depth=OF_CASE)
-
-
-def _with_warnings(attribution: Attribution, warnings: Sequence[str]) -> Attribution:
-    together = tuple(dict.fromkeys([*attribution.warnings, *warnings]))
-    return replace(attribution, warnings=together)
 
 
 def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
@@ -128,6 +121,24 @@ def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
     return desk.once(("frozen", task.data["names"]["target"]), freeze, depth=OF_TARGETS)
 
 
+def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
+    """Return the warnings of the prediction that the maps of a case explain."""
+    sidecar = read_sidecar(PredictionFiles(experiment.root, case).sidecar) or {}
+    return tuple(str(text) for text in sidecar.get("warnings", ()))
+
+
+def renew_map(task: Task, content: Content, desk: Desk) -> Content:
+    """Let a finished map say what is known of its prediction now, which does not change the map."""
+    doubts = doubts_of_prediction(desk.job, task.data["names"]["case"])
+    before = content.get("prediction_warnings", [])
+    if list(doubts) == before:
+        return content
+    own = [text for text in content.get("warnings", ()) if text not in before]
+    renewed = {**content, "warnings": [*own, *doubts], "prediction_warnings": list(doubts)}
+    write_json(files_of(task, desk.job).sidecar, renewed)
+    return renewed
+
+
 def recall_map(content: Content) -> Content:
     """Return the scores, curves and regions that a sidecar holds."""
     return {key: content.get(key, []) for key in ("scores", "curves", "regions")}
@@ -138,7 +149,7 @@ def discard_map(task: Task, desk: Desk) -> None:
     remove_attribution(files_of(task, desk.job))
 
 
-MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps)
+MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps, renew=renew_map)
 
 
 def _announce(
@@ -150,10 +161,13 @@ def _announce(
 ) -> None:
     names = ", ".join(task.data["names"]["target"] for task in tasks)
     windows = case.experiment.predictor.windows(case.volume.batch)
+    expected = expected_windows(explainer, targets, windows)
+    # All members together take what the whole does.
+    times = 1 if case.experiment.config.keys.inference.spread is None else 2
     desk.begin(
         f"{case.files.name} / {names} / {tasks[0].data['names']['method']}",
         tasks,
-        expected_windows(explainer, targets, windows),
+        None if expected is None else times * expected,
     )
 
 

@@ -13,9 +13,12 @@ import torch
 
 from esegeta.explain import parameters_of
 from esegeta.report import (
+    PREDICTIONS,
+    PredictionRow,
     region_row,
     remove_regions,
     write_curves,
+    write_predictions,
     write_record,
     write_regions,
     write_scores,
@@ -38,11 +41,16 @@ class Recorder:
         self._experiment = experiment
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
+        self._predictions: Sequence[Ended] = ()
+
+    def take_predictions(self, predictions: Sequence[Ended]) -> None:
+        """Take how the predictions that maps stand on have ended so far."""
+        self._predictions = predictions
 
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
         write_tables(self._experiment, results)
-        inputs = {path: sha for ended in results for path, sha in ended.task.data["inputs"].items()}
+        _write_predictions(self._experiment, self._predictions)
         write_record(
             self._experiment.root,
             {
@@ -50,8 +58,9 @@ class Recorder:
                 "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),
-                "inputs_sha256": inputs,
-                "units": [_described(ended) for ended in results],
+                "inputs_sha256": inputs_sha256([*self._predictions, *results]),
+                "units": [described(ended) for ended in results],
+                "predictions": describe_predictions(self._predictions),
             },
         )
 
@@ -95,7 +104,12 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
             "name": _name_of(device),
             "threads": torch.get_num_threads(),
         },
-        "network": {"parameters": parameters, "outputs": experiment.predictor.labels.num_outputs},
+        "network": {
+            "parameters": parameters,
+            "outputs": experiment.predictor.labels.num_outputs,
+            "members": experiment.predictor.plan.num_members,
+            "passes_per_window": len(experiment.predictor.plan.passes),
+        },
         "weights_sha256": experiment.weights_sha256,
         "code_sha256": experiment.code_sha256,
         "notes": list(experiment.notes),
@@ -112,7 +126,49 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def _described(ended: Ended) -> dict[str, Any]:
+def describe_predictions(results: Sequence[Ended]) -> list[dict[str, Any]]:
+    """Return how predictions ended and how well they agree with the expected, for run.json."""
+    return [
+        {
+            **described(ended),
+            **{key: ended.content.get(key) for key in ("dice", "expected", "fingerprint")},
+        }
+        for ended in results
+    ]
+
+
+def prediction_rows(results: Sequence[Ended]) -> list[PredictionRow]:
+    """Return the lines of predictions.csv."""
+    return [
+        PredictionRow(
+            ended.task.data["names"]["case"],
+            row["label"],
+            row.get("dice"),
+            row.get("num_voxels_expected"),
+            row["num_voxels_predicted"],
+        )
+        for ended in results
+        for row in ended.content.get("agreement", ())
+    ]
+
+
+def _write_predictions(experiment: Experiment, results: Sequence[Ended]) -> None:
+    """Write predictions.csv where something is expected, or `esegeta predict` has left one."""
+    wanted = any(case.expected is not None for case in experiment.cases)
+    if wanted or (experiment.root / PREDICTIONS).is_file():
+        write_predictions(experiment.root, prediction_rows(results))
+
+
+def inputs_sha256(results: Sequence[Ended]) -> dict[str, str]:
+    """Return the SHA-256 of the files that results were made of, by path."""
+    found: dict[str, str] = {}
+    for ended in results:
+        found |= ended.task.data["inputs"] | ended.task.data.get("expected", {})
+    return found
+
+
+def described(ended: Ended) -> dict[str, Any]:
+    """Return how a task ended, by its names, as plain values."""
     return {
         **ended.task.data["names"],
         "status": ended.status,

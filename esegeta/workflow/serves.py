@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from esegeta.config import RunConfig, blamed_on
 from esegeta.explain import Explainer
-from esegeta.explain.serving import takes_gradients
+from esegeta.explain.serving import require_served, takes_gradients
 from esegeta.model import Capability
 from esegeta.predict import Predictor
 from esegeta.score import SCORES
@@ -12,7 +12,7 @@ from esegeta.workflow.checks import prefixed
 from esegeta.workflow.plans import nested
 
 
-def check_served(config: RunConfig, predictor: Predictor) -> None:
+def check_capability(config: RunConfig, predictor: Predictor) -> None:
     """Refuse methods, targets and scores of a run that the network cannot serve.
 
     Raises:
@@ -21,7 +21,7 @@ def check_served(config: RunConfig, predictor: Predictor) -> None:
     capability = predictor.capability
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index), prefixed(f"methods[{index}]"):
-            explainer.require_served(predictor)
+            require_served(explainer, capability)
     for index, target in enumerate(config.keys.targets):
         if target.layer is not None:
             hint = "explain the output instead, such as of: logit with a label"
@@ -31,7 +31,7 @@ def check_served(config: RunConfig, predictor: Predictor) -> None:
         with blamed_on(config, "scores", index), prefixed(f"scores[{index}]"):
             for part in nested(score):
                 if isinstance(part, Explainer):
-                    part.require_served(predictor)
+                    require_served(part, capability)
                 elif part.needs_layers:
                     serve = [name for name, other in SCORES.items() if not other.needs_layers]
                     capability.require_hooks(part.name, hint=f"choose from: {', '.join(serve)}")

@@ -47,6 +47,8 @@ class Kind:
             that failed is asked too, with None: those that stand for what needed it.
         prepare: is handed the unfinished tasks of a batch before they are done one by one, to do
             for all of them what they share. When it fails, all of them do.
+        renew: is handed what the record of a finished task holds, and brings up to date what does
+            not decide its result, such as warnings of what it stands on.
         holds: what a JSON record must hold to count.
         memory_hint: what to lower when memory runs out.
     """
@@ -56,6 +58,7 @@ class Kind:
     discard: Callable[[Task, Desk], None] | None = None
     follow: Callable[[Task, Content | None, Desk], Sequence[Task]] | None = None
     prepare: Callable[[Sequence[Task], Desk], None] | None = None
+    renew: Callable[[Task, Content, Desk], Content] | None = None
     holds: tuple[str, ...] = ()
     memory_hint: str = "lower inference.batch_size or inference.window, or use precision: bf16"
 

@@ -127,6 +127,10 @@ def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
         "batch_size": 1,
         "precision": "fp32",
         "slice_axis": 2,
+        "padding": "zeros",
+        "mirror": [],
+        "average": "logits",
+        "spread": None,
     }
     target = resolved["targets"][0]
     assert (target["of"], target["over"], target["reduce"]) == ("logit", "predicted", "sum")

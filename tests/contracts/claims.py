@@ -66,7 +66,7 @@ class Setting:
         return with_coefficients(frozen(self.model, image), self.weights)
 
     def value(self, data: Tensor) -> float:
-        return float(self.target.value(self.model.predict(data[None])))
+        return float(self.target.value(self.model.logits(data[None])))
 
     def explain(self, explainer: Explainer) -> Attribution:
         return explainer.explain(self.model, self.image, self.target)
@@ -109,7 +109,7 @@ def is_the_slope(explainer: Explainer) -> None:
     map_ = explainer.explain(model, image, target).data
     change = 3e-2 * torch.randn(map_.shape, generator=torch.Generator().manual_seed(1))
     ends = [
-        float(target.value(model.predict((image.data + sign * change)[None]))) for sign in (1, -1)
+        float(target.value(model.logits((image.data + sign * change)[None]))) for sign in (1, -1)
     ]
     assert float((map_ * change).sum()) == pytest.approx((ends[0] - ends[1]) / 2, rel=2e-2)
     assert map_.min() < 0 < map_.max()
@@ -268,7 +268,7 @@ def keeps_the_segmentation(explainer: Explainer) -> None:
     x = case.volume.data
     kept = torch.lerp(x.amin().expand_as(x), x, found.data)
     one, other = (
-        case.model.predict(data[None]).argmax(dim=1) == 1 for data in (case.volume.data, kept)
+        case.model.logits(data[None]).argmax(dim=1) == 1 for data in (case.volume.data, kept)
     )
     dice = 2 * float((one & other).sum()) / float(one.sum() + other.sum())
     assert dice == pytest.approx(found.facts.more["dice"], abs=1e-6)

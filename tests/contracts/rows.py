@@ -65,7 +65,7 @@ class CaseKind:
         )
         model = predictor(network, (8,) * self.ndim, num_outputs=self.num_outputs)
         image = volume(shape or SHAPES[self.ndim], self.num_channels)
-        _predict_both(network, model.predict(image.batch))
+        _predict_both(network, model.logits(image.batch))
         generator = torch.Generator().manual_seed(2)
         weights = torch.rand((self.num_outputs, *image.grid.shape), generator=generator)
         weights = 2 * weights - 0.5

@@ -175,7 +175,7 @@ def test_complete_methods_add_up_and_say_so(some_case: Case, method: str) -> Non
     )
     target = frozen(model, some_case.volume)
     found = ROWS[method].explain(model, some_case.volume, target)
-    ends = [target.value(model.predict(scale * some_case.volume.batch)) for scale in (1, 0)]
+    ends = [target.value(model.logits(scale * some_case.volume.batch)) for scale in (1, 0)]
     change = float(ends[0] - ends[1])
     assert abs(float(found.data.double().sum()) - change) < COMPLETENESS * abs(change)
     assert found.facts.completeness_delta is not None

@@ -120,7 +120,7 @@ def test_hires_cam_is_exact_for_what_a_layer_passes_on_linearly(ndim: int) -> No
     found = HiResCam(layer="0").explain(model, image, target).data
     expected = (target.coefficients * network(image.batch)[0]).sum(dim=0, keepdim=True)
     assert relative_gap(found, expected) < TOLERANCE
-    value = target.value(model.predict(image.batch))[0]
+    value = target.value(model.logits(image.batch))[0]
     torch.testing.assert_close(found.double().sum(), value, rtol=1e-4, atol=1e-4)
 
 

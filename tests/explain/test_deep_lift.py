@@ -76,7 +76,7 @@ def test_the_map_adds_up(ndim: int, kind: str, of: str, baseline: str) -> None:
     target = weighed(model, image, of)
     found = DeepLift(baseline=baseline).explain(model, image, target)
     start = Baseline(baseline).of(image)
-    ends = [target.value(model.predict(it[None]))[0] for it in (image.data, start)]
+    ends = [target.value(model.logits(it[None]))[0] for it in (image.data, start)]
     change = float(ends[0] - ends[1])
     assert float(found.data.double().sum()) == pytest.approx(change, rel=1e-4)
     assert found.facts.completeness_delta == pytest.approx(0, abs=1e-4 * abs(change))

@@ -203,7 +203,7 @@ def test_a_gap_above_tolerance_is_a_warning(ndim: int) -> None:
     model, image, target = unet_case(ndim)
     strict = GradientShap(baselines=("zero",), samples=2, tolerance=1e-9)
     found = strict.explain(model, image, target)
-    ends = [target.value(model.predict(x))[0] for x in (image.batch, 0 * image.batch)]
+    ends = [target.value(model.logits(x))[0] for x in (image.batch, 0 * image.batch)]
     change = float(ends[0] - ends[1])
     delta = float(found.data.double().sum()) - change
     assert found.facts.more["completeness_delta"] == pytest.approx(delta, abs=1e-4 * abs(change))

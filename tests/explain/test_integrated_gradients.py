@@ -51,7 +51,7 @@ def test_completeness_is_measured_on_the_whole_prediction(ndim: int, of: str) ->
     target = frozen(model, image, everywhere(of=of))
     method = IntegratedGradients(steps=3, baseline="zero", tolerance=1e-9)
     found = method.explain(model, image, target)
-    ends = [target.value(model.predict(x))[0] for x in (image.batch, 0 * image.batch)]
+    ends = [target.value(model.logits(x))[0] for x in (image.batch, 0 * image.batch)]
     change = float(ends[0] - ends[1])
     delta = float(found.data.double().sum()) - change
     assert found.facts.completeness_delta == pytest.approx(delta, abs=1e-4 * abs(change))

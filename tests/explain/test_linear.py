@@ -51,7 +51,7 @@ def case(request: pytest.FixtureRequest, ndim: int) -> Case:
 
 def test_the_weights_reproduce_the_target(case: Case) -> None:
     expected = (case.weights * case.volume.data).sum()
-    value = case.target.value(case.model.predict(case.volume.batch))[0]
+    value = case.target.value(case.model.logits(case.volume.batch))[0]
     torch.testing.assert_close(value.float(), expected, rtol=1e-4, atol=1e-4)
 
 

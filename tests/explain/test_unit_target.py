@@ -48,7 +48,7 @@ def test_value_and_gradient_are_those_of_the_whole_graph(
     ndim: int, kind: str, layer: str, reduce: str
 ) -> None:
     model, image = case(ndim, kind)
-    mask = model.labels.predicted(model.predict(image.batch), "one")[0]
+    mask = model.labels.predicted(model.logits(image.batch), "one")[0]
     assert 0 < mask.sum() < mask.numel()
 
     def value(x: Tensor) -> Tensor:

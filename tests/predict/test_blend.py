@@ -151,7 +151,7 @@ def test_blended_logits_are_those_of_monai(plan: str, dtype: torch.dtype) -> Non
     how, shape = PLANS[plan]
     model = Predictor(Smooth(len(how.size)).to(dtype), how, labels(), batch_size=3)
     x = torch.randn(BATCH, 1, *shape).to(dtype)
-    found = model.predict(x)
+    found = model.logits(x)
     assert found.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 1e-6
     torch.testing.assert_close(found, monai_prediction(model, x), rtol=tolerance, atol=tolerance)

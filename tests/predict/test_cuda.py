@@ -36,9 +36,9 @@ def test_prediction_and_gradient(ndim: int, buffers: str) -> None:
     x = torch.randn(2, 2, *SHAPES[ndim])
     slope = torch.randn(2, 2, *SHAPES[ndim])
     there = on_cuda(model)
-    found = there.predict(x.to(buffers))
+    found = there.logits(x.to(buffers))
     assert found.device.type == buffers
-    assert relative_gap(found.cpu(), model.predict(x)) < TOLERANCE
+    assert relative_gap(found.cpu(), model.logits(x)) < TOLERANCE
     pulled = there.pull_back(x.to(buffers), slope.to(buffers))
     expected = model.pull_back(x, slope)
     assert pulled.gradient.device.type == buffers

@@ -72,7 +72,7 @@ def test_pull_back_gives_the_value_too_and_contributions_add_up_to_it(
     model = predictor(Smooth(ndim, in_channels=2), (8,) * ndim)
     x = torch.randn(2, 2, *SHAPES[ndim])
     cotangent = torch.randn(num_cotangents, 2, *SHAPES[ndim])
-    y = model.predict(x).double()
+    y = model.logits(x).double()
     expected = (y * cotangent).flatten(1).sum(dim=1)
     pulled = model.pull_back(x, cotangent)
     torch.testing.assert_close(pulled.value, expected, rtol=1e-5, atol=1e-5)

@@ -108,14 +108,16 @@ def test_one_window_is_resampled_as_by_itself(ndim: int) -> None:
     total = grid.zeros(2, patch)
     grid.put(total, 0, patch[0])
     torch.testing.assert_close(total, patch[0])
-    torch.testing.assert_close(grid.to_voxels(total), upsample(patch, windows)[0])
+    torch.testing.assert_close(grid.to_voxels(total), upsample(patch, grid, [0])[0])
 
 
 def test_spreading_keeps_the_sum_within_the_volume(laid: tuple[Windows, Tensor]) -> None:
     windows, patches = laid
-    voxels = windows.crop(spread(patches, windows)) if len(windows) == 1 else None
+    grid = LayerGrid.of(windows, patches)
+    shared = spread(patches, grid, range(len(windows)))
+    voxels = windows.crop(shared) if len(windows) == 1 else None
     placed = torch.zeros((2, *windows.padded_shape)).double()
-    for window, patch in enumerate(spread(patches, windows)):
+    for window, patch in enumerate(shared):
         windows.put(placed, window, patch)
     inside = windows.crop(placed)
     kept = patches.transpose(0, 1).flatten(1).sum(dim=1)
@@ -133,7 +135,8 @@ def test_spreading_shares_out_by_linear_interpolation() -> None:
     for position in range(2):
         patch = torch.zeros(1, 1, 3, 1)
         patch[0, 0, position] = 1
-        torch.testing.assert_close(spread(patch, windows)[0, 0, :, 0], expected[position])
+        grid = LayerGrid.of(windows, patch)
+        torch.testing.assert_close(spread(patch, grid, [0])[0, 0, :, 0], expected[position])
 
 
 def test_what_lies_on_padding_goes_to_the_nearest_voxels() -> None:
@@ -141,7 +144,7 @@ def test_what_lies_on_padding_goes_to_the_nearest_voxels() -> None:
     windows = WindowPlan((8, 1)).lay((3, 1))
     assert windows.padding[0] == (2, 3)
     patch = torch.tensor([1.0, 0.0, 0.0, 10.0]).reshape(1, 1, 4, 1)
-    found = windows.crop(spread(patch, windows))[0, 0, :, 0]
+    found = windows.crop(spread(patch, LayerGrid.of(windows, patch), [0]))[0, 0, :, 0]
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0, 10.0]))
 
 

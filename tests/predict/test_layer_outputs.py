@@ -11,6 +11,7 @@ from esegeta.model import find_unit_layers, held_still, switched_off, tap
 from esegeta.predict import LayerGrid, Units, blend_units
 from tests.builders import SHAPES, pointwise, predictor, unet, volume
 from tests.networks import Counting, Failing
+from tests.predict.averaged import averaging
 
 WANTED = [Units("model.0", 1, 4), Units("model.1.submodule", 0, 5), Units("model.0", 0, 1)]
 
@@ -152,3 +153,28 @@ def test_units_switched_off_are_constant_for_what_follows(ndim: int) -> None:
         with switched_off(network, "1", [1, 3]):
             torch.testing.assert_close(network(x), network[2](hidden))
         assert torch.equal(network(x), plain)
+
+
+def test_mirrored_passes_are_averaged(ndim: int) -> None:
+    network = unet(ndim)
+    plain = predictor(network, (8,) * ndim)
+    mirrored = averaging([network], plain, [0, 1], "logits")
+    x = volume(SHAPES[ndim]).batch
+    found = blend_units(mirrored, x, WANTED)
+    passes = [blend_units(one, x, WANTED) for one in mirrored.members()]
+    assert torch.equal(passes[0][0].data, blend_units(plain, x, WANTED)[0].data)
+    for place, units in enumerate(found):
+        mean = torch.stack([one[place].data for one in passes]).mean(dim=0)
+        torch.testing.assert_close(units.data, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mirrored_pass_sees_the_mirrored_volume() -> None:
+    """Windows of the volume's size: the map of the mirrored image, mirrored back."""
+    network = unet(2)
+    plain = predictor(network, (12, 10))
+    x = volume((12, 10)).batch
+    flipped = averaging([network], plain, [1], "logits").members()[1]
+    found = blend_units(flipped, x, WANTED)
+    expected = blend_units(plain, x.flip(3), WANTED)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.data, other.data.flip(2))

@@ -21,7 +21,7 @@ def test_prediction_and_gradient_are_close_to_full_precision(ndim: int, precisio
     half = replace(model, precision=precision)
     x = torch.randn(2, 1, *SHAPES[ndim])
     slope = torch.randn(2, 2, *SHAPES[ndim])
-    found, expected = half.predict(x), model.predict(x)
+    found, expected = half.logits(x), model.logits(x)
     assert found.dtype == torch.float32
     assert 0 < relative_gap(found, expected) < PRECISIONS[precision]
     pulled = half.pull_back(x, slope)
@@ -68,5 +68,5 @@ def test_the_network_really_runs_in_half_precision() -> None:
             return y
 
     model = replace(predictor(Spy(), (8, 8)), precision="fp16")
-    model.predict(torch.randn(1, 1, 8, 8))
+    model.logits(torch.randn(1, 1, 8, 8))
     assert seen == [torch.float16]

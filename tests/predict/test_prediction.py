@@ -71,7 +71,7 @@ def test_batch_size_does_not_matter(ndim: int, batch_size: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     x = torch.randn(3, 1, *SHAPES[ndim])
     other = replace(model, batch_size=batch_size)
-    assert relative_gap(other.predict(x), model.predict(x)) < TOLERANCE
+    assert relative_gap(other.logits(x), model.logits(x)) < TOLERANCE
 
 
 @pytest.mark.parametrize("kind", [list, tuple, dict])
@@ -101,9 +101,9 @@ def test_predicting_over_a_mask_runs_only_what_it_needs(shape: tuple[int, ...]) 
     x = torch.randn(1, 1, *shape)
     mask = torch.zeros(shape, dtype=torch.bool)
     mask[tuple(slice(n - 2, n) for n in shape)] = True
-    full = model.predict(x)
+    full = model.logits(x)
     all_windows, network.windows = network.windows, 0
-    part = model.predict(x, over=mask)
+    part = model.logits(x, over=mask)
     torch.testing.assert_close(part[..., mask], full[..., mask])
     assert network.windows == len(model.windows(x).touching(mask)) < all_windows
 
@@ -112,7 +112,7 @@ def test_a_call_without_a_need_for_gradients_keeps_no_graph(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     x = torch.randn(1, 1, *SHAPES[ndim])
     assert not model(x).requires_grad
-    assert not model.predict(x.requires_grad_(True)).requires_grad
+    assert not model.logits(x.requires_grad_(True)).requires_grad
     assert model(x).requires_grad
 
 
@@ -120,7 +120,7 @@ def test_a_prediction_under_inference_mode_spoils_no_later_gradient(ndim: int) -
     model = predictor(linear(ndim), (8,) * ndim)
     image = volume((17, 9, 10)[:ndim])
     with torch.inference_mode():
-        model.predict(image.batch)
+        model.logits(image.batch)
     x = image.batch.requires_grad_(True)
     (slope,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
     expected = model.network.weight[1, 0].flatten()[0].expand_as(slope)

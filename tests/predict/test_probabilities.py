@@ -29,7 +29,7 @@ def notice(network: nn.Module, ndim: int, activation: str, **options: object) ->
     labels = Labels(outputs, activation, 2)
     predictor = Predictor(network.eval(), WindowPlan(WINDOW[ndim]), labels, **options)
     x = volume(SHAPE[ndim]).batch
-    return probabilities_in(predictor, x, predictor.predict(x))
+    return probabilities_in(predictor, x, predictor.logits(x))
 
 
 def softmax(y: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def test_logits_that_lie_between_0_and_1_on_one_image_are_not(activation: str) -
     labels = Labels({1: "a"} if activation == "softmax" else {1: "a", 2: "b"}, activation, 2)
     predictor = Predictor(Pointwise(1.0, 0.0), WindowPlan((8, 8)), labels)
     x = torch.rand(1, 1, 13, 12, generator=torch.Generator().manual_seed(0))
-    values = predictor.predict(x)
+    values = predictor.logits(x)
     assert float(values.min()) >= 0 and float(values.max()) <= 1
     assert torch.allclose(values.sum(dim=1), torch.ones(()))
     assert probabilities_in(predictor, x, values) == ""
@@ -109,7 +109,7 @@ def test_the_noise_is_run_without_telling_anybody_and_leaves_the_random_state() 
     labels = Labels({1: "liver"}, "softmax", 2)
     predictor = Predictor(network, WindowPlan((8, 8)), labels, on_windows=told.append)
     x = volume((8, 8)).batch
-    values = predictor.predict(x)
+    values = predictor.logits(x)
     before, count = torch.get_rng_state(), sum(told)
     assert probabilities_in(predictor, x, values) != ""
     assert torch.equal(torch.get_rng_state(), before)
@@ -120,11 +120,11 @@ def test_a_slice_of_a_volume_is_noticed_too() -> None:
     network = Ending(unet(2), softmax).eval()
     predictor = Predictor(network, WindowPlan((8, 8)), Labels({1: "liver"}, "softmax", 2))
     x = volume((9, 10, 3)).batch
-    assert "sum to 1" in probabilities_in(predictor, x, predictor.predict(x))
+    assert "sum to 1" in probabilities_in(predictor, x, predictor.logits(x))
 
 
 def test_nan_is_not_a_probability() -> None:
     network = Ending(unet(2), lambda y: y.softmax(dim=1) * torch.nan).eval()
     predictor = Predictor(network, WindowPlan((8, 8)), Labels({1: "liver"}, "softmax", 2))
     x = volume((8, 8)).batch
-    assert probabilities_in(predictor, x, predictor.predict(x)) == ""
+    assert probabilities_in(predictor, x, predictor.logits(x)) == ""

@@ -82,3 +82,9 @@ def test_a_record_that_is_no_json(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"run.json: cannot be read as JSON"):
         read_record(tmp_path)
+
+
+def test_a_record_of_predictions_alone(tmp_path: Path) -> None:
+    write_record(tmp_path, {"command": "predict", "units": []})
+    with pytest.raises(RunError, match="holds predictions and no maps; `esegeta run`"):
+        read_record(tmp_path)

@@ -22,7 +22,7 @@ def centred(ndim: int, activation: str) -> object:
     """Return a U-Net over windows that predicts its label at about half of the voxels."""
     network = unet(ndim)
     model = predictor(network, (8,) * ndim, activation=activation)
-    logits = model.predict(volume(SHAPES[ndim]).batch)
+    logits = model.logits(volume(SHAPES[ndim]).batch)
     last = [module for module in network.modules() if getattr(module, "bias", None) is not None][-1]
     channel = labels(2, activation).channel("one")
     lead = logits[:, channel] - (logits[:, 0] if activation == "softmax" else 0)

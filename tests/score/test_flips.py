@@ -233,7 +233,7 @@ def test_the_mask_is_flipped_and_not_formed_anew() -> None:
     image = volume(SHAPES[2])
     target = VoxelTarget("one").freeze(Scene(model, image))
     moved = target.flipped(0)
-    anew = model.labels.predicted(model.predict(image.data.flip(1)[None]), "one")[0]
+    anew = model.labels.predicted(model.logits(image.data.flip(1)[None]), "one")[0]
     assert torch.equal(moved.mask, target.mask.flip(0))
     assert not torch.equal(moved.mask, anew)
 

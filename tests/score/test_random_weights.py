@@ -16,6 +16,7 @@ from esegeta.score.sanity.weights import RandomWeights, random_tensors
 from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Failing
 from tests.oracles import frozen, state_of
+from tests.predict.averaged import averaging
 from tests.score.layers import names, weights_of
 
 
@@ -261,3 +262,31 @@ class Uncopied(nn.Conv2d):
 def test_a_network_that_cannot_be_copied_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"cannot be copied.*one of a kind"):
         weights_of(Uncopied(1, 2, 1).eval())
+
+
+def test_every_network_of_an_ensemble_gets_weights_of_its_own(ndim: int) -> None:
+    networks = [unet(ndim, seed=seed) for seed in (0, 1)]
+    before = [state_of(network) for network in networks]
+    model = averaging(networks, predictor(networks[0], (8,) * ndim), [0], "logits")
+    image = volume(SHAPES[ndim])
+    weights = RandomWeights(model, frozen(model, image), image, 0)
+    assert names(weights) == names(weights_of(networks[0], ndim))
+    last = weights.layers[0]
+    random = weights.predictor_with([last])
+    for member, network in enumerate(networks):
+        given = network.state_dict()
+        differing = {
+            key for key in given if not torch.equal(random.states[member][key], given[key])
+        }
+        assert differing == {f"{last.name}.weight", f"{last.name}.bias"}
+    key = f"{last.name}.weight"
+    assert not torch.equal(random.states[0][key], random.states[1][key])
+    expected = torch.stack([one.logits(image.batch) for one in random.members()]).mean(dim=0)
+    torch.testing.assert_close(random.logits(image.batch), expected, rtol=1e-4, atol=1e-5)
+    # Statistics of norms are those of the random weights, each member's own.
+    norm = "model.0.adn.N.running_mean"
+    random = weights.predictor_with(weights.layers)
+    assert not torch.equal(random.states[0][norm], random.states[1][norm])
+    again = weights.predictor_with([])
+    torch.testing.assert_close(again.logits(image.batch), model.logits(image.batch))
+    assert [state_of(network) for network in networks] == before

@@ -103,7 +103,7 @@ def test_equals_a_slow_loop_for_any_method(ndim: int, explainer: Explainer) -> N
 def replaced(target: object, model: Predictor, data: Tensor) -> object:
     """Return the frozen target with the prediction of another image beside it."""
     scene = target.scene
-    return replace(target, scene=replace(scene, known_logits=model.predict(data[None])))
+    return replace(target, scene=replace(scene, known_logits=model.logits(data[None])))
 
 
 def test_the_map_of_a_linear_network_never_moves(ndim: int) -> None:

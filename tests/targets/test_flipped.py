@@ -115,7 +115,7 @@ def test_the_prediction_of_the_flipped_scene_is_made_of_the_flipped_image(ndim: 
     model = predictor(unet(ndim), (8,) * ndim)
     scene = Scene(model, volume(SHAPES[ndim]))
     assert scene.logits is not None
-    expected = model.predict(scene.volume.data.flip(1)[None])
+    expected = model.logits(scene.volume.data.flip(1)[None])
     torch.testing.assert_close(scene.flipped(0).logits, expected)
 
 

@@ -47,7 +47,7 @@ def test_a_linear_network_in_closed_form(ndim: int) -> None:
     image = volume((7, 9, 5)[:ndim])
     model = predictor(network, (4,) * ndim)
     mask = torch.rand(image.grid.shape) > 0.6
-    at = scene(model.predict(image.batch), of=image, truth=mask.long())
+    at = scene(model.logits(image.batch), of=image, truth=mask.long())
     frozen = VoxelTarget("one", over=Labelled()).freeze(at)
     weight = float(network.weight.detach()[1].flatten()[0])
     expected = weight * float(image.data[0][mask].double().sum())

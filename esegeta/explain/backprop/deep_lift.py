@@ -121,7 +121,7 @@ def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
     cotangent, change = mean_cotangent(objective, start)
     windows = objective.windows
     scale = objective.predictor.shares(windows, cotangent).scale
-    padded = windows.pad(start[None])
+    padded = windows.pad_image(start[None])
     changes: list[float] = []
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:

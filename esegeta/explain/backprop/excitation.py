@@ -187,5 +187,4 @@ def least_values(objective: Objective) -> Tensor:
     """Return the least value of each channel of the image, zeros around it included."""
     data = objective.volume.data
     least = data.amin(dim=tuple(range(1, data.ndim)))
-    padded = objective.windows.padded_shape != tuple(data.shape[1:])
-    return least.clamp(max=0) if padded else least
+    return least.clamp(max=0) if objective.windows.adds_zeros else least

@@ -130,7 +130,7 @@ class LayerwiseRelevance(Explainer):
         data = objective.volume.data
         axes = tuple(range(1, data.ndim))
         low, high = data.amin(dim=axes), data.amax(dim=axes)
-        if objective.windows.padded_shape != tuple(data.shape[1:]):
+        if objective.windows.adds_zeros:
             low, high = low.clamp(max=0), high.clamp(min=0)
         for bound, found, word in ((self.low, low.min(), "low"), (self.high, high.max(), "high")):
             outside = bound is not None and (found < bound if word == "low" else found > bound)

@@ -18,6 +18,7 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SIGNAL, Meaning
 from esegeta.explain.objective import Objective, sum_over_windows
+from esegeta.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ class PatternNet(Explainer):
         fit = Cost.of(1, 5, over="all", per="fit of patterns")
         known = self.fitted is not None or self.patterns is not None
         return Cost.of(1, 1) if known else Cost.of(1, 1) + fit
+
+    def require_served(self, predictor: Predictor) -> None:
+        """Refuse ensembles: patterns are of one network's weights."""
+        super().require_served(predictor)
+        if predictor.plan.num_members > 1:
+            raise ModelError(
+                f"{self.name}: patterns are learned from one network, and an ensemble has "
+                f"{predictor.plan.num_members}",
+                hint="give one file in model.weights to explain one member, or use another method",
+            )
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and what the patterns were fitted on."""

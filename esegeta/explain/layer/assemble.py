@@ -11,7 +11,7 @@ fill a quarter of a volume; the windows are run again for the next ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from esegeta.predict import (
     Pieces,
     Positions,
     WindowBlend,
-    Windows,
     WindowSum,
     spread,
     upsample,
@@ -35,8 +34,8 @@ from esegeta.predict import (
 PatchMap = Callable[[Pieces, Tensor], Tensor]
 """From windows and their shares `N L *W` to a map of the layer in each window, `N 1 *layer`."""
 
-Resample = Callable[[Tensor, Windows], Tensor]
-"""From a layer's positions in windows to their voxels: `spread` or `upsample`."""
+Resample = Callable[[Tensor, LayerGrid, Sequence[int]], Tensor]
+"""From a layer's positions in windows to the voxels that they cover: `spread` or `upsample`."""
 
 
 class LayerSum:
@@ -44,25 +43,29 @@ class LayerSum:
 
     Args:
         objective: what is explained.
+        site: the layer.
         resample: `spread` keeps the sum of the map, `upsample` its height.
     """
 
-    def __init__(self, objective: Objective, resample: Resample = spread) -> None:
+    def __init__(self, objective: Objective, site: Site, resample: Resample = spread) -> None:
         self._objective = objective
+        self._site = site
         self._windows = objective.windows
         self._resample = resample
-        self._voxels = WindowSum(self._windows, objective.x, num_channels=1)
         self._grid: LayerGrid | None = None
+        self._voxels: WindowSum | None = None
         self._positions: WindowSum | None = None
 
     def add(self, pieces: Pieces, patches: Tensor) -> None:
         """Add the maps of these windows, `N 1 *layer`."""
-        patches = patches.detach().to(self._objective.x)
-        if self._positions is None:
-            self._grid = LayerGrid.of(self._windows, patches)
-            self._positions = WindowSum(self._grid, self._objective.x, num_channels=1)
+        x = self._objective.x
+        patches = patches.detach().to(x)
+        if self._positions is None or self._voxels is None or self._grid is None:
+            self._grid = LayerGrid.of(self._windows, patches, self._site.name)
+            self._positions = WindowSum(self._grid, x, num_channels=1)
+            self._voxels = WindowSum(self._grid.voxels, x, num_channels=1)
         self._positions.add(pieces.windows, patches)
-        self._voxels.add(pieces.windows, self._resample(patches, self._windows))
+        self._voxels.add(pieces.windows, self._resample(patches, self._grid, pieces.windows))
 
     def add_windows(self, patch_map: PatchMap, *, cotangent: Cotangent | None = None) -> None:
         """Add the maps of all windows that the target touches.
@@ -84,8 +87,10 @@ class LayerSum:
 
     def result(self) -> LayerResult:
         """Return the maps; cut to the volume where it was padded."""
-        positions = None if self._positions is None else self._positions.result()[0]
-        return LayerResult(self._voxels.result()[0].contiguous(), positions, self._grid)
+        if self._positions is None or self._voxels is None:
+            return LayerResult(torch.zeros_like(self._objective.volume.data[:1]))
+        voxels = self._voxels.result()[0].contiguous()
+        return LayerResult(voxels, self._positions.result()[0], self._grid)
 
     @property
     def total(self) -> float:
@@ -96,29 +101,29 @@ class LayerSum:
 
 
 def blend_layer(
-    objective: Objective, site: Site, combine: Callable[[Tensor], Tensor]
+    objective: Objective, site: Site, combine: Callable[[Pieces, Tensor], Tensor]
 ) -> LayerResult:
     """Return one number a position, formed of a layer's units, blended as the logits are.
 
     Args:
         objective: what is explained; all of its windows are run.
         site: the layer.
-        combine: from activations `N K *layer` to `N 1 *layer`.
+        combine: from windows and their activations `N K *layer` to `N 1 *layer`.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
-    voxels = WindowBlend(windows, x)
     grid: LayerGrid | None = None
+    voxels: WindowBlend | None = None
     positions: WindowBlend | None = None
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, range(len(windows))):
             _, activation = read(objective, site, pieces.crops)
-            patches = combine(activation).to(x)
-            if positions is None:
-                grid = LayerGrid.of(windows, patches)
-                positions = WindowBlend(grid, x)
+            patches = combine(pieces, activation).to(x)
+            if positions is None or voxels is None or grid is None:
+                grid = LayerGrid.of(windows, patches, site.name)
+                positions, voxels = WindowBlend(grid, x), WindowBlend(grid.voxels, x)
             positions.add(pieces.windows, patches)
-            voxels.add(pieces.windows, upsample(patches, windows))
-    assert positions is not None
+            voxels.add(pieces.windows, upsample(patches, grid, pieces.windows))
+    assert positions is not None and voxels is not None
     return LayerResult(voxels.result()[0].contiguous(), positions.result()[0], grid)
 
 
@@ -134,12 +139,14 @@ class LayerFields:
         site: the layer.
         grid: of the layer's positions.
         num_units: of the layer.
+        only: the one mirrored pass, of one network, that is looked at; None for all of them.
     """
 
     objective: Objective
     site: Site
     grid: LayerGrid
     num_units: int
+    only: int | None = None
 
     @classmethod
     def of(cls, objective: Objective, site: Site) -> LayerFields:
@@ -148,7 +155,15 @@ class LayerFields:
         with held_still(predictor.network):
             pieces = next(predictor.pieces(objective.x, windows, [0]))
             _, activation = read(objective, site, pieces.crops)
-        return cls(objective, site, LayerGrid.of(windows, activation), activation.shape[1])
+        grid = LayerGrid.of(windows, activation, site.name)
+        return cls(objective, site, grid, activation.shape[1])
+
+    def by_pass(self) -> list[LayerFields]:
+        """Return each mirrored pass of each network by itself, as if it alone were explained.
+
+        The prediction and the target's part of it are means over them.
+        """
+        return [replace(self, only=number) for number in range(len(self.objective.windows.passes))]
 
     def groups(self, units: Sequence[int] | None = None) -> Iterator[Tensor]:
         """Yield indices of units, as many at a time as there is room for."""
@@ -164,11 +179,11 @@ class LayerFields:
         predictor, windows, x = objective.predictor, objective.windows, objective.x
         blend = WindowBlend(grid, x)
         with held_still(predictor.network):
-            for pieces in predictor.pieces(x, windows, range(len(windows))):
+            for pieces in predictor.pieces(x, windows, self._own(range(len(windows)))):
                 _, activation = read(objective, self.site, pieces.crops)
                 patches = activation.index_select(1, units.to(activation.device))
                 blend.add(pieces.windows, patches)
-        return blend.result()[0]
+        return self._of_one(blend.result()[0])
 
     def slopes(self, units: Tensor) -> Positions:
         """Return the target's gradient by the units' activations, summed over windows, `K *G`."""
@@ -179,8 +194,18 @@ class LayerFields:
         shares = predictor.shares(windows, cotangent)
         objective.tally.evaluations += 1
         with held_still(predictor.network):
-            for pieces in predictor.pieces(x, windows, objective.active(cotangent)):
+            for pieces in predictor.pieces(x, windows, self._own(objective.active(cotangent))):
                 share = shares.of(pieces, pieces.crops.device)
                 _, slope = slope_at(objective, self.site, pieces.crops, share)
                 total.add(pieces.windows, slope.index_select(1, units.to(slope.device)))
-        return total.result()[0].mul_(shares.scale)
+        return self._of_one(total.result()[0].mul_(shares.scale))
+
+    def _own(self, windows: Sequence[int]) -> Sequence[int]:
+        if self.only is None:
+            return windows
+        own = self.objective.windows.of_pass(self.only)
+        return [window for window in windows if window in own]
+
+    def _of_one(self, total: Positions) -> Positions:
+        """Return what a pass would have by itself, of its part in a mean over passes."""
+        return total if self.only is None else total.mul_(len(self.objective.windows.passes))

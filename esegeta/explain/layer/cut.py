@@ -137,8 +137,17 @@ Prepare = Callable[[Pieces], Change]
 """Maps windows to what is done to the layer's output for them."""
 
 
-def value_changed(objective: Objective, site: Site, prepare: Prepare) -> float:
-    """Return the target with the layer changed; only windows that it touches are run."""
+def value_changed(
+    objective: Objective, site: Site, prepare: Prepare, *, among: range | None = None
+) -> float:
+    """Return the target with the layer changed; only windows that it touches are run.
+
+    Args:
+        objective: what is explained.
+        site: the layer.
+        prepare: gives the change for each batch of windows; may run the network.
+        among: windows that are changed, where it is not all; a linear target is their part alone.
+    """
     objective.tally.evaluations += 1
     if not objective.target.is_linear:
         return float(objective.target.value(predict_changed(objective, site, prepare))[0])
@@ -147,7 +156,9 @@ def value_changed(objective: Objective, site: Site, prepare: Prepare) -> float:
     shares = predictor.shares(windows, cotangent)
     value = 0.0
     with held_still(predictor.network):
-        for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
+        active = objective.active(cotangent)
+        chosen = active if among is None else [window for window in active if window in among]
+        for pieces in predictor.pieces(objective.x, windows, chosen):
             logits, _ = read(objective, site, pieces.crops, prepare(pieces))
             value += float(inner(logits, shares.of(pieces, logits.device)).sum())
     return value * shares.scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -20,7 +21,7 @@ from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import SEEN_THROUGH_ACTIVATION, WEIGHTED_BY_FALL, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import Change
-from esegeta.predict import Pieces
+from esegeta.predict import Pieces, Positions
 
 FLAT = 1e-5
 CHANNEL = "channel of the layer"
@@ -71,21 +72,27 @@ class ScoreCam(LayerMethod):
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
         fields = LayerFields.of(objective, site)
-        chosen = self._chosen(fields)
         start = parse_baseline(self.baseline).of(objective.volume)
         lowest = objective.at(start).value()
         total = fields.grid.zeros(1, objective.x)
-        for units in fields.groups(chosen):
-            for activation in fields.activations(units):
+        passes = fields.by_pass()
+        for own in passes:
+            for activation in self._activations(own):
                 low, high = activation.aminmax()
                 if is_flat(float(low), float(high)):  # it hides nothing
                     continue
                 mask = fields.grid.to_voxels(((activation - low) / (high - low))[None])
                 seen = torch.lerp(start, objective.volume.data, mask)
                 total[0].add_(activation, alpha=objective.at(seen).value() - lowest)
+        total /= len(passes)
         voxels = fields.grid.to_voxels(total).contiguous()
-        more = {"channels_used": len(chosen), "num_channels": fields.num_units}
+        used = min(fields.num_units, self.max_channels or fields.num_units)
+        more = {"channels_used": used, "num_channels": fields.num_units}
         return LayerResult(voxels, total, fields.grid, more)
+
+    def _activations(self, fields: LayerFields) -> Iterator[Positions]:
+        for units in fields.groups(self._chosen(fields)):
+            yield from fields.activations(units)
 
     def _chosen(self, fields: LayerFields) -> list[int]:
         """Return the units that are used, in order."""
@@ -144,20 +151,33 @@ class AblationCam(LayerMethod):
                 "ablation_cam: the target is zero, so a fall cannot be a fraction of it",
                 hint="choose another target, or grad_cam",
             )
-        changed = [
-            value_changed(objective, site, partial(_zeroed, unit)) for unit in range(num_units)
-        ]
-        falls = torch.tensor([value - other for other in changed], dtype=torch.float64)
+        falls = torch.zeros(len(objective.windows.passes), num_units, dtype=torch.float64)
+        for number, own in enumerate(falls):
+            among = None if len(falls) == 1 else objective.windows.of_pass(number)
+            # Of one pass among several, its own part of a linear target is all that can fall.
+            whole = value
+            if among is not None and objective.target.is_linear:
+                whole = value_changed(objective, site, _unchanged, among=among)
+            for unit in range(num_units):
+                zeroed = partial(_zeroed, unit, among)
+                own[unit] = whole - value_changed(objective, site, zeroed, among=among)
         result = rectified(blend_weighted(objective, site, falls / abs(value)))
         return replace(result, more={"num_channels": num_units})
 
 
-def _zeroed(unit: int, pieces: Pieces) -> Change:
-    """Zero one unit of the layer in every window."""
+def _zeroed(unit: int, among: range | None, pieces: Pieces) -> Change:
+    """Zero one unit of the layer in every window, or in those of one pass."""
+    places = [
+        place for place, window in enumerate(pieces.windows) if among is None or window in among
+    ]
 
     def change(output: Tensor) -> Tensor:
         rest = output.clone()
-        rest[:, unit] = 0
+        rest[places, unit] = 0
         return rest
 
     return change
+
+
+def _unchanged(pieces: Pieces) -> Change:
+    return lambda output: output

@@ -7,6 +7,7 @@ blended as the logits are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -29,7 +30,7 @@ from esegeta.explain.meaning import (
 )
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Pieces, Positions, Precision, upsample
+from esegeta.predict import LayerGrid, Pieces, Positions, Precision, Windows, upsample
 
 GROUP = "group of units that fills a quarter of a volume"
 
@@ -42,6 +43,7 @@ class GradCam(LayerMethod):
 
     A_k are the windows' activations, resampled to voxels and blended as the logits are; Z is the
     number of the layer's positions in the volume. Not negative; unit: target per layer position.
+    Each mirrored pass, and each network of an ensemble, has weights and activations of its own.
 
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
@@ -70,9 +72,9 @@ class GradCam(LayerMethod):
 
 
 def channel_weights(objective: Objective, site: Site) -> Tensor | None:
-    """Return alpha, the mean slope of each channel over the volume, or None if nothing is active.
+    """Return alpha of each pass, the mean slope of each channel, or None if nothing is active.
 
-    The last is so where a target is saturated.
+    The last is so where a target is saturated. The means are over the volume, `passes x K`.
     """
     predictor, windows = objective.predictor, objective.windows
     cotangent = objective.cotangent()
@@ -80,16 +82,20 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     objective.tally.evaluations += 1
     total: Tensor | None = None
     size: Tensor | None = None
-    positions = 0.0
+    positions = 0.0  # of the layer, a voxel
     with held_still(predictor.network):
         for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
             share = shares.of(pieces, pieces.crops.device)
             activation, slope = slope_at(objective, site, pieces.crops, share)
-            summed = slope.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
-            total = summed if total is None else total + summed
-            sizes = slope.abs().transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
-            size = sizes if size is None else size + sizes
-            positions = activation[0, 0].numel() / windows.num_window_voxels
+            shape = (len(windows.passes), slope.shape[1])
+            if total is None or size is None:
+                total, size = slope.new_zeros((2, *shape), dtype=torch.float64).unbind()
+            for number, own in _by_pass(pieces, windows, slope).items():
+                total[number] += own.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+                sizes = own.abs().transpose(0, 1).flatten(1)
+                size[number] += sizes.sum(dim=1, dtype=torch.float64)
+            grid = LayerGrid.of(windows, activation, site.name)
+            positions = 1 / math.prod(grid.stride)
     if total is None or size is None:
         return None
     _require_more_than_rounding(total, size, site, objective.predictor.precision)
@@ -115,12 +121,39 @@ def _require_more_than_rounding(
 
 
 def blend_weighted(objective: Objective, site: Site, weights: Tensor) -> LayerResult:
-    """Return `sum_k weights_k A_k` over the whole volume, blended as the logits are."""
+    """Return `sum_k weights_k A_k` over the whole volume, blended as the logits are.
 
-    def combine(activation: Tensor) -> Tensor:
-        return torch.einsum("nk...,k->n...", activation, weights.to(activation))[:, None]
+    Args:
+        objective: what is explained.
+        site: the layer.
+        weights: of each unit in each pass, `passes x K`; their maps are added up over passes.
+    """
+
+    windows = objective.windows
+    # Blends are means over passes, and the weights of each are of its own part of the prediction.
+    table = weights * len(windows.passes)
+
+    def combine(pieces: Pieces, activation: Tensor) -> Tensor:
+        combined = torch.empty_like(activation[:, :1])
+        for number, places in places_by_pass(pieces, windows).items():
+            own = table[number].to(activation)
+            chosen = activation[places]
+            combined[places] = torch.einsum("nk...,k->n...", chosen, own)[:, None]
+        return combined
 
     return blend_layer(objective, site, combine)
+
+
+def _by_pass(pieces: Pieces, windows: Windows, values: Tensor) -> dict[int, Tensor]:
+    return {number: values[own] for number, own in places_by_pass(pieces, windows).items()}
+
+
+def places_by_pass(pieces: Pieces, windows: Windows) -> dict[int, list[int]]:
+    """Return which of some windows are of which mirrored pass of which network."""
+    found: dict[int, list[int]] = {}
+    for place, window in enumerate(pieces.windows):
+        found.setdefault(windows.pass_of(window), []).append(place)
+    return found
 
 
 def rectified(result: LayerResult) -> LayerResult:
@@ -162,11 +195,15 @@ class GradCamPP(LayerMethod):
         """Return the map, the same for all input channels."""
         fields = LayerFields.of(objective, site)
         total = fields.grid.zeros(1, objective.x)
-        for units in fields.groups():
-            rises = fields.slopes(units).relu_()
-            activations = fields.activations(units)
-            sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
-            total[0] += torch.einsum("k,k...->...", _higher_order_weights(rises, sums), activations)
+        passes = fields.by_pass()
+        for own in passes:
+            for units in own.groups():
+                rises = own.slopes(units).relu_()
+                activations = own.activations(units)
+                sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
+                weights = _higher_order_weights(rises, sums)
+                total[0] += torch.einsum("k,k...->...", weights, activations)
+        total /= len(passes)
         voxels = fields.grid.to_voxels(total).contiguous()
         return rectified(LayerResult(voxels, total, fields.grid))
 
@@ -217,7 +254,7 @@ class HiResCam(LayerMethod):
             activation, slope = slope_at(objective, site, pieces.crops, share)
             return (activation * slope).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective, upsample)
+        total = LayerSum(objective, site, upsample)
         total.add_windows(patch_map)
         return total.result()
 
@@ -268,9 +305,12 @@ class XResCam(LayerMethod):
         thin = objective.windows.slice_axis
         sides = [1 if axis == thin else self.pool for axis in range(len(fields.grid.shape))]
         total = fields.grid.zeros(1, objective.x)
-        for units in fields.groups():
-            pooled = expand_pooled(fields.slopes(units), sides, self.mode)
-            total[0] += pooled.mul_(fields.activations(units)).sum(dim=0)
+        passes = fields.by_pass()
+        for own in passes:
+            for units in own.groups():
+                pooled = expand_pooled(own.slopes(units), sides, self.mode)
+                total[0] += pooled.mul_(own.activations(units)).sum(dim=0)
+        total /= len(passes)
         voxels = fields.grid.to_voxels(total).contiguous()
         return rectified(LayerResult(voxels, total, fields.grid))
 
@@ -325,6 +365,6 @@ class LayerGradientXActivation(LayerMethod):
             activation, slope = slope_at(objective, site, pieces.crops, share)
             return (activation * slope).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         total.add_windows(patch_map)
         return total.result()

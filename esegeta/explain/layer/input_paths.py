@@ -50,7 +50,7 @@ def legs(
 
 def crops_of(objective: Objective, data: Image, pieces: Pieces) -> Tensor:
     """Return the same windows of another image of the volume's shape, `N C *W`."""
-    padded = objective.windows.pad(data[None])
+    padded = objective.windows.pad_image(data[None])
     return objective.windows.cut(padded, pieces.windows).to(pieces.crops.device)
 
 
@@ -116,7 +116,7 @@ class InternalInfluence(LayerMethod):
         def cotangent_at(node: float) -> Cotangent:
             return objective.at(torch.lerp(start, objective.volume.data, node)).cotangent()
 
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         for nodes, cotangent in legs(objective, gauss_legendre(self.steps), cotangent_at):
             total.add_windows(
                 partial(_mean_slope, objective, site, start, nodes), cotangent=cotangent
@@ -189,7 +189,7 @@ class LayerConductance(LayerMethod):
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map and how far it is from the change of the target."""
         start = parse_baseline(self.baseline).of(objective.volume)
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         if objective.target.is_linear:
             total.add_windows(partial(self._all_intervals, objective, site, start))
         else:

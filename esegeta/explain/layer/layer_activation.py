@@ -15,6 +15,7 @@ from esegeta.explain.layer.cut import Site
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import ACTIVATION, Meaning
 from esegeta.explain.objective import Objective
+from esegeta.predict import Pieces
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class LayerActivation(LayerMethod):
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
 
-        def combine(activation: Tensor) -> Tensor:
+        def combine(pieces: Pieces, activation: Tensor) -> Tensor:
             if self.channel is None:
                 return activation.mean(dim=1, keepdim=True)
             if self.channel >= activation.shape[1]:

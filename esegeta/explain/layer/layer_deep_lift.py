@@ -89,7 +89,7 @@ class LayerDeepLift(LayerMethod):
             moved = (here - there).detach().float()
             return (moved * multiplier.float()).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         total.add_windows(patches, cotangent=cotangent)
         more = {
             "change_through_layer": total.total,

@@ -82,7 +82,7 @@ class LayerIntegratedGradients(LayerMethod):
         """Return the map and how far it is from adding up."""
         start = parse_baseline(self.baseline).of(objective.volume)
         path = _Path(objective, site, start)
-        total = LayerSum(objective)
+        total = LayerSum(objective, site)
         for nodes, cotangent in legs(objective, gauss_legendre(self.steps), path.cotangent):
             total.add_windows(partial(path.patches, nodes), cotangent=cotangent)
         change = objective.value() - value_changed(objective, site, path.start)
@@ -264,7 +264,7 @@ class _Draw:
     def result(self, site: Site) -> LayerResult:
         """Return the change of a layer from end to end, times its slope at the point."""
         here = self.objective.at(torch.lerp(self.start, self.noisy, self.alpha))
-        total = LayerSum(here)
+        total = LayerSum(here, site)
         total.add_windows(partial(self._patches, here, site))
         return total.result()
 

@@ -10,7 +10,6 @@ prediction with the touched windows' part replaced. Both equal brute force to ro
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -62,7 +61,7 @@ class EditedTarget:
         self.objective = objective
         self.windows = objective.windows
         self.seen = tuple(objective.target.touched(self.windows))
-        self._padded = self.windows.pad(objective.x)
+        self._padded = self.windows.pad_image(objective.x)
         self._route: _Linear | _Any = _Linear(self) if objective.target.is_linear else _Any(self)
         self.num_evaluations = 1
         objective.tally.evaluations += 1
@@ -102,13 +101,28 @@ class EditedTarget:
         return self.num_evaluations * len(self.windows)
 
     def run(self, group: Sequence[Run], edits: Edits | None) -> Logits:
-        """Run the network on a few edited windows, and count them."""
-        crops = self.windows.cut(self._padded, [window for window, _ in group])
-        crops = crops.to(self.objective.predictor.device_for(self._padded))
-        for crop, (window, edit) in zip(crops, group, strict=True):
+        """Run the network on a few edited windows of one member, and count them."""
+        predictor, windows = self.objective.predictor, self.windows
+        crops = windows.cut(self._padded, [window for window, _ in group])
+        crops = crops.to(predictor.device_for(self._padded))
+        for place, (window, edit) in enumerate(group):
             if edit is not None and edits is not None:
-                edits.apply(edit, crop, self.windows.boxes[window])
+                # Edits are of the volume, and know nothing of mirrored passes.
+                crop = windows.turned(crops[place], window)
+                edits.apply(edit, crop, windows.boxes[window])
+                crops[place] = windows.turned(crop, window)
+        predictor.hold(windows.member_of(group[0].window))
         return self.objective.run(crops)
+
+    def grouped(self, runs: Iterable[Run]) -> Iterator[list[Run]]:
+        """Yield runs of the same member, a few at a time."""
+        size = self.objective.predictor.batch_size
+        by_member: dict[int, list[Run]] = {}
+        for run in runs:
+            by_member.setdefault(self.windows.member_of(run.window), []).append(run)
+        for own in by_member.values():
+            for start in range(0, len(own), size):
+                yield own[start : start + size]
 
 
 class _Linear:
@@ -143,7 +157,7 @@ class _Linear:
         touching: Mapping[int, Mapping[int, Hashable]] | None = None,
     ) -> None:
         """Run what is not known yet, windows of many edits in one batch."""
-        missing = []
+        names: dict[Run, tuple[int, Hashable]] = {}
         for run in runs:
             name = (
                 run.window,
@@ -151,18 +165,16 @@ class _Linear:
             )
             if name not in self._places:
                 self._places[name] = len(self._places)
-                missing.append(run)
+                names[run] = name
         # One table at once: small tensors kept between the networks' large ones would keep the
         # allocator from using that memory again.
-        known = len(self._table)
-        table = self._table.new_zeros(known + len(missing))
-        table[:known] = self._table
-        for group in grouped(missing, self._target.objective.predictor.batch_size):
+        table = self._table.new_zeros(len(self._places))
+        table[: len(self._table)] = self._table
+        for group in self._target.grouped(names):
             logits = self._target.run(group, edits)
             share = self._shares.at([window for window, _ in group], logits.device)
             worth = inner(logits, share).to(table) * self._shares.scale
-            table[known : known + len(group)] = worth
-            known += len(group)
+            table[[self._places[names[run]] for run in group]] = worth
         self._table = table
 
 
@@ -177,8 +189,15 @@ class _Any:
 
     def __init__(self, target: EditedTarget) -> None:
         self._target = target
-        self._logits = target.objective.logits()
-        self._value = target.objective.target.value(self._logits)[0]
+        objective = target.objective
+        predictor, support = objective.predictor, objective.target.support
+        # Those of each network whose probabilities are averaged; as a rule there is one.
+        if predictor.is_sum:
+            self._parts = [objective.logits()]
+        else:
+            self._parts = predictor.predict_apart(objective.x, over=support)
+            objective.tally.windows_run += len(target.seen)
+        self._value = objective.target.value(predictor.averaged(self._parts))[0]
         self._unchanged: dict[int, Tensor] = {}
         self._known: dict[tuple[tuple[int, Hashable], ...], Tensor] = {}
 
@@ -199,7 +218,9 @@ class _Any:
     def prediction(self, edit: int, edits: Edits) -> Logits:
         touching = {window: edits.touching(window) for window in self._target.seen}
         touched = [window for window, keys in touching.items() if edit in keys]
-        return self._moved(edit, touched, edits) if touched else self._logits
+        if not touched:
+            return self._target.objective.predictor.averaged(self._parts)
+        return self._moved(edit, touched, edits)
 
     def _change(self, edit: int, keys: Mapping[int, Hashable], edits: Edits) -> Tensor:
         name = tuple(keys.items())
@@ -210,21 +231,26 @@ class _Any:
 
     def _moved(self, edit: int, touched: list[int], edits: Edits) -> Logits:
         """Return the prediction under an edit, where the target looks at it."""
-        objective = self._target.objective
-        blend = WindowBlend(self._target.windows, objective.x)
+        objective, windows = self._target.objective, self._target.windows
+        channels = self._parts[0].shape[1]
+        blends = [WindowBlend(windows, objective.x, num_channels=channels) for _ in self._parts]
+
+        def add(window: int, logits: Tensor) -> None:
+            blend = blends[windows.blend_of(window)]
+            blend.add_weighted([window], logits[None] * blend.weights)
+
         anew = 2 * len(touched) > len(self._target.seen)
-        runs = [Run(window, edit) for window in touched]
-        for group in grouped(runs, objective.predictor.batch_size):
+        for group in self._target.grouped(Run(window, edit) for window in touched):
             after = self._target.run(group, edits).to(objective.x)
             for (window, _), logits in zip(group, after, strict=True):
-                gained = logits if anew else logits - self._before(window)
-                blend.add_weighted([window], gained[None] * blend.weights)
-        if not anew:
-            return self._logits + blend.result()
-        for window in self._target.seen:
-            if window not in touched:
-                blend.add_weighted([window], self._before(window)[None] * blend.weights)
-        return blend.result()
+                add(window, logits if anew else logits - self._before(window))
+        if anew:
+            for window in self._target.seen:
+                if window not in touched:
+                    add(window, self._before(window))
+            return objective.predictor.averaged([blend.result() for blend in blends])
+        moved = [part + blend.result() for part, blend in zip(self._parts, blends, strict=True)]
+        return objective.predictor.averaged(moved)
 
     def _before(self, window: int) -> Tensor:
         """Return the unedited logits of a window, `L *W`, of which the latest few are kept."""
@@ -241,10 +267,3 @@ def _runs(touching: Mapping[int, Mapping[int, Hashable]]) -> Iterator[Run]:
         if keys:
             yield Run(window, None)
             yield from (Run(window, edit) for edit in keys)
-
-
-def grouped(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
-    """Yield runs a few at a time."""
-    rest = iter(runs)
-    while group := list(itertools.islice(rest, size)):
-        yield group

@@ -157,7 +157,7 @@ def value_and_gradient(objective: Objective) -> tuple[float, Image]:
     active = objective.active(cotangent)
     result = objective.predictor.pull_back(objective.x, cotangent, active=active)
     objective.tally.evaluations += 1
-    objective.tally.windows_run += result.num_active
+    objective.tally.windows_run += result.num_run
     return float(target.value(logits)[0]), result.gradient[0]
 
 

@@ -44,11 +44,9 @@ class MaskedTarget:
         self.partition = partition
         self.target = EditedTarget(objective)
         windows = self.target.windows
-        self._baseline = windows.pad(baseline[None])
-        self._labels = partition.labels
-        if windows.padded_shape != windows.shape:
-            # Padding lies outside of the image and in no feature.
-            self._labels = windows.pad(partition.labels + 1) - 1
+        self._baseline = windows.pad_image(baseline[None])
+        # Zeros around the image are in no feature; copies of a voxel are in its own.
+        self._labels = windows.pad_image(partition.labels + 1) - 1
         self._held = {window: self._features_in(window) for window in self.target.seen}
         held = set().union(*(features.tolist() for features in self._held.values()))
         self.players = sorted(held)

@@ -162,7 +162,7 @@ class _Occluded(Edits):
     def __init__(self, patches: Sequence[Patch], baseline: Image, target: EditedTarget) -> None:
         self._patches = patches
         self._baseline = baseline
-        self._lows = [low for low, _ in target.windows.padding]
+        self._windows = target.windows
         self._touching: dict[int, dict[int, Hashable]] = {}
         for patch in patches:
             for window in target.windows.touching_box(patch.box):
@@ -177,11 +177,17 @@ class _Occluded(Edits):
     def apply(self, edit: int, crop: Tensor, box: Box) -> None:
         patch = self._patches[edit]
         inside, source = [], []
-        for part, side, low in zip(patch.box, box, self._lows, strict=True):
-            start, stop = max(part.start + low, side.start), min(part.stop + low, side.stop)
-            inside.append(slice(start - side.start, stop - side.start))
-            source.append(slice(start - low, stop - low))
-        crop[(patch.channels, *inside)] = self._baseline[(patch.channels, *source)].to(crop)
+        for part, voxels in zip(patch.box, self._windows.origins(box), strict=True):
+            held = ((voxels >= part.start) & (voxels < part.stop)).nonzero()[:, 0]
+            inside.append(held)
+            source.append(voxels[held])
+        hidden = self._baseline[_crossings(patch.channels, source)]
+        crop[_crossings(patch.channels, inside)] = hidden.to(crop)
+
+
+def _crossings(channels: slice, rows: Sequence[Tensor]) -> tuple[slice | Tensor, ...]:
+    """Return the index of all voxels whose place along each axis is among that axis' rows."""
+    return (channels, *torch.meshgrid(*rows, indexing="ij"))
 
 
 def _in_voxels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from esegeta.axes import Image, Shape
+from esegeta.axes import Image
 from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
@@ -87,7 +87,7 @@ class Rise(Explainer):
             return self._over_features(MaskedTarget(objective, partition, baseline))
         target = EditedTarget(objective)
         masks = SmoothMasks.draw(self, objective)
-        padded = target.windows.pad(baseline[None])
+        padded = target.windows.pad_image(baseline[None])
         values = target.start() + target.changes(_Masked(masks, padded, target))
         mean = values.mean()
         data, errors = _weigh(self, masks, (values - mean) / self.keep, target)
@@ -142,11 +142,15 @@ class SmoothMasks:
 
     def of(self, mask: int, box: Box) -> Float[Tensor, "*S"]:
         """Return a mask within a box of the volume, in 0..1; linear between cells' centres."""
+        return self.at(mask, [torch.arange(part.start, part.stop) for part in box])
+
+    def at(self, mask: int, voxels: Sequence[Tensor]) -> Float[Tensor, "*S"]:
+        """Return a mask at voxels of the volume, which each axis has its indices of."""
         result = self.grids[mask]
-        for axis, part in enumerate(box):
+        for axis, places in enumerate(voxels):
             count = self.grids.shape[axis + 1]
-            voxels = torch.arange(part.start, part.stop, device=result.device) + 0.5
-            place = voxels / self.cell_vox[axis] + float(self.shifts[mask, axis]) - 0.5
+            shift = float(self.shifts[mask, axis])
+            place = (places.to(result.device) + 0.5) / self.cell_vox[axis] + shift - 0.5
             cells = torch.arange(count, device=result.device)
             near = (1 - (place.clamp(0, count - 1)[:, None] - cells).abs()).clamp(min=0)
             result = torch.movedim(torch.tensordot(near, result, dims=([1], [axis])), 0, axis)
@@ -159,7 +163,7 @@ class _Masked(Edits):
     def __init__(self, masks: SmoothMasks, baseline: Tensor, target: EditedTarget) -> None:
         self._masks = masks
         self._baseline = baseline
-        self._lows = [low for low, _ in target.windows.padding]
+        self._windows = target.windows
 
     def __len__(self) -> int:
         return len(self._masks)
@@ -168,12 +172,8 @@ class _Masked(Edits):
         return {mask: mask for mask in range(len(self._masks))}
 
     def apply(self, edit: int, crop: Tensor, box: Box) -> None:
-        # Beyond the volume image and baseline are both zero: any mask will do.
-        inside = tuple(
-            slice(part.start - low, part.stop - low)
-            for part, low in zip(box, self._lows, strict=True)
-        )
-        mask = self._masks.of(edit, inside).to(crop)
+        # Where zeros lie around the volume image and baseline are the same: any mask will do.
+        mask = self._masks.at(edit, self._windows.origins(box)).to(crop)
         start = self._baseline[spot(0, box)].to(crop)
         crop.copy_(start + mask * (crop - start))
 
@@ -187,11 +187,7 @@ def _weigh(
     `value_i (m_i - mean m)`.
     """
     windows = target.windows
-    shape: Shape = windows.padded_shape
-    seen = torch.zeros(shape, dtype=torch.bool, device=values.device)
-    for window in target.seen:
-        seen[windows.boxes[window]] = True
-    mask_of_seen = windows.crop(seen)
+    mask_of_seen = windows.seen_by(target.seen, values.device)
     if not target.seen:
         return mask_of_seen[None].float(), None
     box = _bounding_box(mask_of_seen)

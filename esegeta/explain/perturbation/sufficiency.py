@@ -73,7 +73,7 @@ class Surrounded:
         objective: whose predictor and windows.
         baseline: `C *S`.
         region: where images may differ from the baseline, `*S`.
-        active: the windows that touch the region.
+        active: the windows that see a voxel of the region.
         rest: what all other windows add to the blended logits, `1 L *S`.
     """
 
@@ -87,7 +87,7 @@ class Surrounded:
     def by(cls, objective: Objective, baseline: Image) -> Surrounded:
         """Return an empty region: the baseline's prediction, of all windows."""
         windows = objective.windows
-        logits = objective.predictor.predict(baseline[None])
+        logits = objective.predictor.logits(baseline[None])
         objective.tally.evaluations += 1
         objective.tally.windows_run += len(windows)
         nowhere = logits[0, 0] != logits[0, 0]
@@ -95,7 +95,7 @@ class Surrounded:
 
     def grown(self, region: Mask) -> Surrounded:
         """Return a region that holds this one."""
-        active = self.objective.windows.touching(region)
+        active = self.objective.windows.seeing(region)
         if active == self.active:
             return replace(self, region=region)
         whole = self.predict(self.baseline)
@@ -111,9 +111,9 @@ class Surrounded:
         """Return the gradient by the image `C *S`; right within the region, the rest is fixed."""
         result = self.objective.predictor.pull_back(image[None], cotangent, active=self.active)
         self.objective.tally.evaluations += 1
-        self.objective.tally.windows_run += result.num_active
+        self.objective.tally.windows_run += result.num_run
         return result.gradient[0]
 
     def _of_region(self, image: Image) -> Logits:
         self.objective.tally.windows_run += len(self.active)
-        return self.objective.predictor.predict(image[None], over=self.region)
+        return self.objective.predictor.logits(image[None], chosen=self.active)

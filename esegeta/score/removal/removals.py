@@ -155,8 +155,8 @@ class _Whole(Edits):
 
     def __init__(self, name: Hashable, changed: Mask, image: Image, target: EditedTarget) -> None:
         self._name = name
-        self._touched = set(target.windows.touching(changed))
-        self._image = target.windows.pad(image[None])
+        self._touched = set(target.windows.seeing(changed))
+        self._image = target.windows.pad_image(image[None])
 
     def __len__(self) -> int:
         return 1

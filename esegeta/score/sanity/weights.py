@@ -18,7 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import ModelError
-from esegeta.model import first_tensor, held_still, list_layers, on_input, seeded
+from esegeta.model import (
+    State,
+    copied_state,
+    first_tensor,
+    held_still,
+    hold,
+    list_layers,
+    on_input,
+    seeded,
+    state_of,
+)
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
@@ -115,7 +125,7 @@ CALIBRATION_WINDOWS = 8
 
 
 class RandomWeights:
-    """Gives a predictor of the network with random weights in some layers.
+    """Gives a predictor of the network, or of all of an ensemble, with random weights in layers.
 
     Each module draws its weights as its class does (`reset_parameters`); those of modules that
     cannot are shuffled, which keeps their moments. Running statistics of random norms are measured
@@ -137,14 +147,19 @@ class RandomWeights:
         self, predictor: Predictor, target: FrozenTarget, volume: Volume, seed: int
     ) -> None:
         self._copy = copied(predictor.network)
-        self._predictor = replace(predictor, network=self._copy)
+        self._originals = predictor.states or (state_of(predictor.network),)
+        self._copies = (state_of(self._copy), *map(copied_state, self._originals[1:]))
+        states = self._copies if predictor.states else ()
+        self._predictor = replace(predictor, network=self._copy, states=states)
         # A target inside the network is read by a predictor that ends at its layer.
         self._read = target.scene.predictor_for(self._predictor)
         self._volume = volume
         windows = self._read.windows(volume.batch)
         self._calibration = evenly(target.touched(windows), CALIBRATION_WINDOWS)
-        self._original = _tensors(predictor.network)
-        self._random = random_tensors(self._copy, seed)
+        self._randoms = [
+            _random_state(self._copy, state, seed + member)
+            for member, state in enumerate(self._copies)
+        ]
         self.layers = self._find_layers()
 
     def _find_layers(self) -> list[WeightLayer]:
@@ -166,14 +181,15 @@ class RandomWeights:
         It is good until the next is asked for: all of them share one copy.
         """
         chosen = {name for layer in layers for name in layer.modules}
+        members = zip(self._copies, self._originals, self._randoms, strict=True)
         with torch.no_grad():
-            for key, tensor in _tensors(self._copy).items():
-                tensor.copy_(self._original[key])
-            # In a second pass: a tensor that two modules share is random where either is.
-            for name, module in self._copy.named_modules():
-                if name in chosen:
-                    for key, tensor in _own_tensors(name, module):
-                        tensor.copy_(self._random[key])
+            for copies, originals, randoms in members:
+                for key, tensor in copies.items():
+                    tensor.copy_(originals[key])
+                # In a second pass: a tensor that two modules share is random where either is.
+                for key, tensor in copies.items():
+                    if key.rpartition(".")[0] in chosen:
+                        tensor.copy_(randoms[key])
         self._measure_statistics(chosen)
         return self._predictor
 
@@ -218,12 +234,19 @@ def _tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
             yield from _tensors_in(item, depth - 1)
 
 
+def _random_state(network: nn.Module, state: State, seed: int) -> dict[str, Tensor]:
+    """Return the random values of a network that holds the weights of a member."""
+    with held_still(network):
+        hold(network, state)
+        return random_tensors(network, seed)
+
+
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
     """Return random values for all parameters and buffers of a network, by name.
 
     Drawn on the CPU, so that they are the same on every device.
     """
-    before = {key: tensor.cpu() for key, tensor in _tensors(network).items()}
+    before = {key: tensor.cpu() for key, tensor in state_of(network).items()}
     twin = copied(network).cpu()
     # Seeded by text: a network that was built under the same seed has drawn other weights.
     number = random.Random(f"random weights {seed}").getrandbits(62)
@@ -232,9 +255,9 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
             # A class may want arguments for it; what is not reset is shuffled below.
             with suppress(Exception):
                 module.reset_parameters()  # type: ignore[operator]
-        after = _tensors(twin)
-        for key, _ in _named_parameters(twin):
-            if torch.equal(after[key], before[key]):
+        after = state_of(twin)
+        for key, tensor in after.items():
+            if isinstance(tensor, nn.Parameter) and torch.equal(after[key], before[key]):
                 order = torch.randperm(after[key].numel())
                 after[key].copy_(before[key].flatten()[order].reshape(before[key].shape))
     return after
@@ -243,37 +266,20 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
 @contextmanager
 def _measured(norms: Mapping[str, nn.Module]) -> Iterator[None]:
     """Let norms take their running statistics from what goes through them, before they use them."""
-    seen = dict.fromkeys(norms, 0)
+    # By the statistics themselves: members of an ensemble have their own.
+    seen: dict[int, int] = {}
 
     def measure(name: str, given: Tensor | None) -> None:
         assert given is not None
         norm, values = norms[name], given.detach().transpose(0, 1).flatten(1)
         if values.shape[1] < 2:
             return  # one value has no variance
-        seen[name] += 1
+        own = id(norm.running_mean)
+        seen[own] = seen.get(own, 0) + 1
         variance, mean = torch.var_mean(values.float(), dim=1, correction=0)
         for known, new in ((norm.running_mean, mean), (norm.running_var, variance)):
             assert isinstance(known, Tensor)
-            known += (new - known) / seen[name]
+            known += (new - known) / seen[own]
 
     with on_input(norms, measure):
         yield
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return all parameters and buffers by name; one that two modules share has two names."""
-    return {
-        key: tensor
-        for name, module in network.named_modules()
-        for key, tensor in _own_tensors(name, module)
-    }
-
-
-def _own_tensors(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters(name, recurse=False)
-    yield from module.named_buffers(name, recurse=False)
-
-
-def _named_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, module in network.named_modules():
-        yield from module.named_parameters(name, recurse=False)

@@ -185,7 +185,7 @@ def _dice_of_case(
     check_truth(truth, predictor.labels, case)
 
     def dice() -> list[float]:
-        return list(label_dice(predictor.labels, predictor.predict(x), truth).values())
+        return list(label_dice(predictor.labels, predictor.logits(x), truth).values())
 
     rows = [dice()]
     for trial in trials:

@@ -19,7 +19,7 @@ from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
-from esegeta.predict import LayerGrid, empty_window
+from esegeta.predict import LayerGrid, WindowPlan, empty_window
 from esegeta.volume import Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
@@ -80,7 +80,7 @@ class Dissection:
         """Return a layer's positions over the volume of a case."""
         windows = self.basis.predictor.plan.lay(self.shapes[case])
         empty = torch.zeros((1, 1, *layer.patch))
-        return LayerGrid.of(windows, empty)
+        return LayerGrid.of(windows, empty, layer.name)
 
     def num_values(self, layer: UnitLayer) -> int:
         """Return how many activations of a unit there are over all cases, to take quantiles of."""
@@ -154,6 +154,7 @@ def build_dissection(
         )
     basis = build_basis(config, output=output, device=device)
     check_dissected(config, basis.capability)
+    _require_one_network(config, keys, basis.predictor.plan)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
@@ -166,6 +167,29 @@ def build_dissection(
     dissection = Dissection(basis, keys, found, concepts, basis.network_grids())
     _check_memory(dissection)
     return dissection
+
+
+def _require_one_network(config: RunConfig, keys: DissectionKeys, plan: WindowPlan) -> None:
+    """Refuse predictions in which a unit has no one map, or a trail no one place."""
+    place = config.document.place(("dissection",))
+    if plan.num_members > 1:
+        raise ConfigError(
+            f"{place}: dissection: units are of one network, and model.weights lists "
+            f"{plan.num_members}; what one calls unit 7 is another in the next",
+            hint="dissect the members one by one: name one file in model.weights",
+        )
+    if plan.inner_flips:
+        raise ConfigError(
+            f"{place}: dissection: units have no probabilities to average over mirrored passes",
+            hint="use inference.average: logits",
+        )
+    if keys.trails is not None and (len(plan.passes) > 1 or plan.coverage is not None):
+        raise ConfigError(
+            f"{config.document.place(('dissection', 'trails'))}: dissection.trails: follows units "
+            "through one pass over windows that outputs cover as a whole",
+            hint="leave out inference.mirror or dissection.trails; networks of valid convolutions "
+            "have no trails yet",
+        )
 
 
 def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:

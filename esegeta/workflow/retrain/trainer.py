@@ -15,7 +15,7 @@ from esegeta.retraining import Stream, Training, seed_of
 from esegeta.retraining.samples import Patches, Removal, Sample
 from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
-from esegeta.workflow.build import construct_network
+from esegeta.workflow.networks import construct_network
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material
 from esegeta.workflow.task import Content, Listener
@@ -82,7 +82,7 @@ class Trainer:
         """Return the Dice of each label on each image of the fold, which lack as many voxels."""
         experiment = self.retraining.experiment
         predictor: Predictor = replace(
-            experiment.predictor, network=network, on_windows=listener.advance
+            experiment.predictor.with_network(network), on_windows=listener.advance
         )
         _, samples = self._parts(training)
         return [
@@ -105,7 +105,8 @@ class Trainer:
 
     def expected_windows(self, training: Training) -> int:
         """Return how many patches and windows go through the network."""
-        plan, recipe = self.retraining.experiment.predictor.plan, self.retraining.recipe
+        recipe = self.retraining.recipe
+        plan = self.retraining.experiment.predictor.plan.of_one_network()
         tested = sum(len(plan.lay(sample.shape)) for sample in self._parts(training)[1])
         return recipe.iterations * recipe.batch_size + tested
 

@@ -1,0 +1,101 @@
+"""The map of each member of an ensemble, or of each mirrored pass, and how far they spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from esegeta.axes import Image
+from esegeta.errors import DegenerateMapError, EsegetaError, ModelError
+from esegeta.explain.explainer import Explainer
+from esegeta.explain.objective import Objective
+from esegeta.predict import Predictor
+from esegeta.targets import FrozenTarget
+from esegeta.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class MemberMaps:
+    """Maps of the same target, one a member.
+
+    Args:
+        maps: each summed over channels, `K *S`.
+        names: what each is of.
+    """
+
+    maps: Image
+    names: tuple[str, ...]
+
+    @property
+    def spread(self) -> Image:
+        """The standard deviation over members at each voxel, `1 *S`.
+
+        Of these members, not an estimate for others: the mean square is over all K of them.
+        """
+        return self.maps.double().std(dim=0, correction=0)[None].float()
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts for the sidecar: sums, and the spread as a part of the maps' size."""
+        sums = self.maps.flatten(1).sum(dim=1, dtype=torch.float64).tolist()
+        size = float(self.maps.double().abs().mean())
+        return {
+            "statistic": "standard deviation over members at each voxel (divided by their number)",
+            "members": [
+                {"member": number, "name": name, "sum": total}
+                for number, (name, total) in enumerate(zip(self.names, sums, strict=True), start=1)
+            ],
+            "mean_spread": float(self.spread.double().mean()),
+            "mean_magnitude": size,
+        }
+
+
+def explain_members(
+    explainer: Explainer, predictor: Predictor, volume: Volume, target: FrozenTarget
+) -> MemberMaps:
+    """Explain a target on a volume once for each member of what predicts it.
+
+    The members are the networks of an ensemble, each mirrored as it is; of a single network they
+    are its mirrored passes. The target stays frozen on the whole prediction, so that all maps are
+    over the same voxels: those of an additive method and a linear target have the map as mean.
+
+    Args:
+        explainer: the method.
+        predictor: of several networks, or mirrored.
+        volume: `C *S`.
+        target: frozen on this volume.
+
+    Raises:
+        ModelError: there is one network and no mirrored pass.
+        MapError: the map of a member is not finite; the message says which.
+    """
+    members = predictor.members()
+    if len(members) == 1:
+        raise ModelError(
+            "there is one network and no mirrored pass, so nothing spreads",
+            hint="give several files of weights, or axes to mirror",
+        )
+    maps = []
+    for number, member in enumerate(members, start=1):
+        objective = Objective.of(member, target, volume)
+        try:
+            explainer.require_served(objective.predictor)
+            # Zero everywhere is a result here: nothing of the map is this member's.
+            data = explainer.attribute(objective).data.detach().float().sum(dim=0)
+            if not bool(data.isfinite().all()):
+                raise DegenerateMapError(f"{explainer.name}: the map holds NaN or Inf")
+        except EsegetaError as error:
+            error.message = f"member {number} ({_name(member, number)}): {error.message}"
+            raise
+        maps.append(data)
+    names = tuple(_name(member, number) for number, member in enumerate(members, start=1))
+    return MemberMaps(torch.stack(maps), names)
+
+
+def _name(member: Predictor, number: int) -> str:
+    """Return what a member is: a network, or a mirrored pass."""
+    if member.states:
+        return f"network {number}"
+    (flips,) = {one.flips for one in member.plan.passes}
+    return f"mirrored along {list(flips)}" if flips else "as it is"

@@ -1,0 +1,125 @@
+"""Ensembles: one network, and the weights of several of them, which it holds one at a time.
+
+Folds of a cross-validation differ in nothing but their weights. So there is one module, with the
+layers that methods hook, and a set of tensors for each further member that are put in their place
+while its windows are run. `held_still` puts the network's own back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from esegeta.errors import ModelError
+from esegeta.model.weights import load_weights
+
+State = Mapping[str, Tensor]
+"""All parameters and buffers of a network, by module and name."""
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers that a network holds, not copies of them.
+
+    A tensor that two modules share has two names.
+    """
+    return {
+        _name(name, key): tensor
+        for name, tensors in _tables(network)
+        for key, tensor in tensors.items()
+        if tensor is not None
+    }
+
+
+def hold(network: nn.Module, state: State) -> None:
+    """Let a network hold other tensors; nothing is copied."""
+    for name, tensors in _tables(network):
+        for key, tensor in tensors.items():
+            wanted = state.get(_name(name, key))
+            if wanted is not None and tensor is not wanted:
+                tensors[key] = wanted
+
+
+def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[State, ...]:
+    """Return the states of all networks, for the first to hold in turn; none of a single one.
+
+    Args:
+        networks: of one architecture.
+        names: of each, for messages, such as its file.
+
+    Raises:
+        ModelError: they are not of one architecture.
+    """
+    first = networks[0]
+    modules = {name: type(module) for name, module in first.named_modules()}
+    own = state_of(first)
+    states: list[State] = [own]
+    for network, name in zip(networks[1:], names[1:], strict=True):
+        other = {name: type(module) for name, module in network.named_modules()}
+        state = state_of(network)
+        misfits = [key for key in {**own, **state} if not _alike(own.get(key), state.get(key))]
+        if other != modules or misfits:
+            every = {**other, **modules}
+            parts = misfits or [key for key in every if other.get(key) != modules.get(key)]
+            raise ModelError(
+                f"{name}: is not of the same architecture as {names[0]}: they differ in "
+                f"{', '.join(parts[:4])}",
+                hint="the members of an ensemble are folds of one network; explain others by "
+                "themselves",
+            )
+        states.append(_without_gradients(state, lambda tensor: tensor))
+    return tuple(states) if len(states) > 1 else ()
+
+
+def load_members(
+    network: nn.Module, paths: Sequence[Path], *, key: str | None = None
+) -> tuple[State, ...]:
+    """Load the weights of an ensemble and return all states; the network holds the first.
+
+    Args:
+        network: the architecture of all of them, on its device.
+        paths: files of weights, such as the folds of a cross-validation.
+        key: where in each file they lie; see `load_weights`.
+
+    Raises:
+        WeightsError: a file is missing, or does not fit; the message names it.
+    """
+    others = []
+    for path in paths[1:]:
+        load_weights(network, path, key=key)
+        others.append(copied_state(state_of(network)))
+    load_weights(network, paths[0], key=key)
+    return (state_of(network), *others) if others else ()
+
+
+def copied_state(state: State) -> dict[str, Tensor]:
+    """Return a copy of all tensors, without gradients; what modules share they share again."""
+    return _without_gradients(state, lambda tensor: tensor.clone())
+
+
+def _without_gradients(state: State, make: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    made: dict[int, Tensor] = {}
+    for tensor in state.values():
+        if id(tensor) not in made:
+            values = make(tensor.detach())
+            if isinstance(tensor, nn.Parameter):
+                values = nn.Parameter(values, requires_grad=False)
+            made[id(tensor)] = values
+    return {key: made[id(tensor)] for key, tensor in state.items()}
+
+
+def _tables(network: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None]]]:
+    for name, module in network.named_modules():
+        yield name, module._parameters
+        yield name, module._buffers
+
+
+def _name(module: str, key: str) -> str:
+    return f"{module}.{key}" if module else key
+
+
+def _alike(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one.shape == other.shape and one.dtype == other.dtype

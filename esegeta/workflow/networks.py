@@ -1,0 +1,240 @@
+"""A config's network: built, its weights loaded, and how windows go through it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from esegeta.axes import shape_text
+from esegeta.config import RunConfig, blamed_on
+from esegeta.config.inference import InferenceKeys
+from esegeta.config.schema import Config
+from esegeta.errors import (
+    ConfigError,
+    ModelError,
+    OutputChoiceError,
+    WeightsError,
+    WeightsKeyError,
+)
+from esegeta.model import (
+    COMPILED_NOTE,
+    LoadedWeights,
+    OutputChoice,
+    State,
+    capability_of,
+    convolution_signature,
+    file_sha256,
+    is_compiled,
+    load_members,
+    load_weights,
+    network_sha256,
+    resolve_device,
+    seeded,
+    without_wrappers,
+)
+from esegeta.predict import (
+    Probe,
+    WindowPlan,
+    probe_output,
+    try_gradients,
+)
+from esegeta.volume import Reading
+from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct
+
+
+def chosen_output(config: RunConfig) -> OutputChoice:
+    """Return which of the tensors that the config's network returns the logits are."""
+    return OutputChoice(config.keys.model.output)
+
+
+def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
+    """Say what a window costs, and what is made of an output that is not of its shape."""
+    notes = []
+    if len(plan.passes) > 1:
+        members, flips = plan.num_members, len(plan.passes) // plan.num_members
+        notes.append(
+            f"{flips} mirrored {'pass' if flips == 1 else 'passes'} x {members} "
+            f"{'member' if members == 1 else 'members'} = {len(plan.passes)} forward passes a "
+            f"window; the mean of their {plan.average} is explained"
+        )
+        if keys.spread is not None:
+            notes.append("inference.spread: each map is made once more for its members")
+    if plan.coverage is None:
+        return tuple(notes)
+    positions = shape_text(plan.coverage.positions)
+    text = f"the network turns a window of {shape_text(plan.size)} into {positions}"
+    if plan.output != plan.size:
+        text += (
+            f", which cover the {shape_text(plan.output)} voxels in its middle: those tile the "
+            f"volume, and windows reach beyond them (inference.padding: {plan.padding})"
+        )
+    if plan.coverage.positions != plan.coverage.voxels:
+        text += ", which are interpolated linearly to voxels"
+    return (*notes, text)
+
+
+def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
+    """Build the config's network with its weights, and say what should be known about it."""
+    keys = config.keys.model
+    network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
+    notes = [*code_notes(config)]
+    if is_compiled(network):
+        notes.append(COMPILED_NOTE)
+    network = without_wrappers(network)
+    if keys.weights_files:
+        notes.extend(f"model.weights: {note}" for note in _load(config, network).notes)
+    elif keys.kind == "monai":
+        notes.append(
+            "no model.weights: the network has random weights, so its maps explain nothing"
+        )
+    return network.eval(), tuple(notes)
+
+
+def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
+    keys = config.keys.model
+    path = config.find_file(keys.weights_files[0])
+    try:
+        return load_weights(network, path, key=keys.weights_key)
+    except WeightsKeyError:
+        with blamed_on(config, "model", "weights_key"):
+            raise
+    except WeightsError:
+        with blamed_on(config, "model"):
+            raise
+
+
+def load_ensemble(config: RunConfig, network: nn.Module) -> tuple[State, ...]:
+    """Return the states of all networks of an ensemble; of one network there are none."""
+    keys = config.keys.model
+    files = keys.weights_files
+    if len(files) < 2:
+        return ()
+    with blamed_on(config, "model", "weights"):
+        return load_members(
+            network, [config.find_file(name) for name in files], key=keys.weights_key
+        )
+
+
+def weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:
+    """Return the SHA-256 of the weights file, of each of an ensemble, or of all parameters."""
+    keys = config.keys.model
+    hashes = [file_sha256(config.find_file(name)) for name in keys.weights_files]
+    if not hashes and keys.path is not None:
+        return file_sha256(config.find_file(keys.path))
+    if not hashes:
+        return network_sha256(network)
+    return hashes if len(hashes) > 1 else hashes[0]
+
+
+def check_spread(config: RunConfig, plan: WindowPlan) -> None:
+    """Refuse a spread over members where there is only one."""
+    if config.keys.inference.spread is not None and len(plan.passes) == 1:
+        place = config.document.place(("inference", "spread"))
+        raise ConfigError(
+            f"{place}: inference.spread: there is one network and no mirrored pass, so nothing "
+            "spreads",
+            hint="give model.weights as a list of files, or inference.mirror, or leave spread out",
+        )
+
+
+def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
+    """Construct the config's network as it is before any weights are loaded, under a seed.
+
+    The random state of the caller is left as it was; what a compiled network was made of is
+    returned.
+    """
+    return without_wrappers(_construct(config, seed=seed))
+
+
+def _construct(config: RunConfig, *, seed: int) -> nn.Module:
+    # A network may draw its weights where it is to run.
+    device = resolve_device(config.keys.device)
+    with blamed_on(config, "model"), seeded(seed, device):
+        return construct(config, device)
+
+
+def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
+    """Return how images are read for a network, its windows, and what it makes of an empty one.
+
+    Raises:
+        OutputChoiceError: it does not return the output that the config chooses.
+        WindowError: it cannot take the config's window.
+    """
+    reading = _reading(config, network)
+    with blamed_on(config, "inference"):
+        plan = _window_plan(config.keys)
+    check_fixed_shape(config, network)
+    output = chosen_output(config)
+    try:
+        probe = probe_output(network, plan.size, reading.num_channels, output=output)
+    except OutputChoiceError:
+        with blamed_on(config, "model", "output"):
+            raise
+    except ModelError:
+        with blamed_on(config, "inference"):
+            raise
+    return reading, replace(plan, coverage=probe.coverage), probe
+
+
+def has_gradients(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> bool:
+    """Tell whether slopes flow back through a closed network; others are as they were written."""
+    if capability_of(network).hooks:
+        return True
+    with blamed_on(config, "model"):
+        return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
+
+
+def code_sha256(network: nn.Module, folder: Path) -> str:
+    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
+    own = sys.modules.get(type(network).__module__)
+    files = {
+        str(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+        and (module is own or (str(file).startswith(str(folder)) and "site-packages" not in file))
+    }
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _reading(config: RunConfig, network: nn.Module) -> Reading:
+    keys = config.keys
+    ndim = len(keys.inference.window)
+    signature = convolution_signature(network)
+    if signature is not None and signature[0] != ndim:
+        raise ConfigError(
+            f"{config.document.place(('inference', 'window'))}: inference.window has {ndim} "
+            f"lengths, the network is {signature[0]}D",
+            hint=f"give {signature[0]} lengths; a 2D network goes through a volume in slices",
+        )
+    declared = keys.model.args.get("in_channels")
+    num_channels = signature[1] if signature is not None else declared
+    if not isinstance(num_channels, int):
+        num_channels = len(keys.data.channels) or 1
+    channels = tuple(keys.data.channels)
+    if channels and len(channels) != num_channels:
+        raise ConfigError(
+            f"{config.document.place(('data', 'channels'))}: data.channels names "
+            f"{len(channels)}, the network takes {num_channels}"
+        )
+    return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
+
+
+def _window_plan(keys: Config) -> WindowPlan:
+    block = keys.inference
+    return WindowPlan(
+        block.window,
+        block.overlap,
+        block.blend,
+        block.slice_axis,
+        block.padding,
+        average=block.average,
+    )

@@ -1,0 +1,186 @@
+"""What holds for every method over mirrored passes and ensembles: one function is explained.
+
+A mean over the same network twice is that network; a network that commutes with flips is its own
+mirror. Whatever is a sum is the mean of the members' maps of the same target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esegeta.errors import ModelError
+from esegeta.explain import EXPLAINERS, Explainer
+from esegeta.model import copied_state, state_of
+from esegeta.predict import Predictor, list_passes
+from esegeta.targets import FrozenTarget
+from tests.builders import predictor, unet, volume
+from tests.contracts import rows_backprop, rows_perturbation
+from tests.contracts.rows import make_case
+from tests.contracts.test_every_explainer import ALL, ROWS, with_trait
+from tests.networks import Counting, Smooth, symmetric
+from tests.oracles import disguised, frozen, relative_gap, with_coefficients
+from tests.predict.averaged import averaging
+
+TOLERANCE = 1e-4
+READS_LAYERS = [name for name in ALL if EXPLAINERS[name].traits.needs_hooks]
+ONE_NETWORK = rows_backprop.FITTED
+"""Methods that learn something from one network."""
+NEED_SUMS = {"misure"}
+"""Methods for which the prediction must be a sum over windows."""
+
+
+def of(method: str, layer: str | None = None) -> Explainer:
+    row = ROWS[method]
+    return replace(row, layer=layer) if row.traits.needs_layer and layer is not None else row
+
+
+def twice(model: Predictor, average: str) -> Predictor:
+    """Return an ensemble of a network and itself."""
+    own = state_of(model.network)
+    plan = replace(model.plan, passes=list_passes([], 2), average=average)
+    return replace(model, plan=plan, states=(own, copied_state(own)))
+
+
+def served(method: str, average: str) -> bool:
+    if average == "logits":
+        return method not in ONE_NETWORK
+    return method not in {*READS_LAYERS, *NEED_SUMS}
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize("method", ALL)
+def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -> None:
+    case = make_case(ndim, 1, shape=(10, 9, 6)[:ndim])
+    ensemble = twice(case.model, average)
+    explainer = of(method)
+    if not served(method, average):
+        with pytest.raises(ModelError, match=rf"{method}: .*(average: logits|one file)"):
+            explainer.explain(ensemble, case.volume, case.target)
+        return
+    target = case.target
+    if average == "probabilities":
+        # Logits of probabilities are those of the network less what all of them have in common,
+        # of which a difference of labels knows nothing.
+        weights = case.target.coefficients
+        assert isinstance(weights, torch.Tensor)
+        target = with_coefficients(case.target, weights - weights.mean(dim=0))
+    found = explainer.explain(ensemble, case.volume, target)
+    # An ensemble's mean of probabilities is not linear, which is another route of some methods.
+    alone = target if average == "logits" else disguised(target)
+    expected = explainer.explain(case.model, case.volume, alone)
+    assert found.facts.more["passes_per_window"] == 2
+    assert found.facts.num_windows == 2 * expected.facts.num_windows
+    assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
+    for one, other in zip(found.layer_maps, expected.layer_maps, strict=True):
+        assert relative_gap(one.data, other.data) < TOLERANCE
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize("method", ALL)
+def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) -> None:
+    shape = (12, 9, 6)[:ndim]
+    image = volume(shape)
+    plain = predictor(symmetric(ndim), (8, 6, 6)[:ndim])
+    model = replace(plain, plan=replace(plain.plan, passes=list_passes([0, 1]), average=average))
+    weights = torch.rand(2, *shape, generator=torch.Generator().manual_seed(3))
+    if average == "probabilities":
+        weights -= weights.mean(dim=0)
+    targets = [with_coefficients(frozen(one, image), weights) for one in (model, plain)]
+    explainer = of(method, "0")
+    if average == "probabilities" and method in READS_LAYERS:
+        with pytest.raises(ModelError, match=rf"{method}: reads the layers.*average: logits"):
+            explainer.explain(model, image, targets[0])
+        return
+    found, expected = (
+        explainer.explain(one, image, target)
+        for one, target in zip((model, plain), targets, strict=True)
+    )
+    assert found.data.isfinite().all()
+    if method in ONE_NETWORK:  # they learn from mirrored windows too, which are other images
+        return
+    assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
+    for one, other in zip(found.layer_maps, expected.layer_maps, strict=True):
+        assert relative_gap(one.data, other.data) < TOLERANCE
+
+
+def mixed(ndim: int) -> tuple[Predictor, FrozenTarget]:
+    """Return a mirrored ensemble of two U-Nets, over a volume smaller than a window on one axis."""
+    networks = [unet(ndim, "relu_instance", seed=seed) for seed in (3, 4)]
+    model = averaging(networks, predictor(networks[0], (8,) * ndim), [1], "logits")
+    shape = (10, 7, 9)[:ndim]
+    weights = torch.rand(2, *shape, generator=torch.Generator().manual_seed(5)) - 0.3
+    return model, with_coefficients(frozen(model, volume(shape)), weights)
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in with_trait("additive") if name not in ONE_NETWORK]
+)
+def test_an_additive_map_is_the_mean_of_the_members_maps(ndim: int, method: str) -> None:
+    model, target = mixed(ndim)
+    image = target.scene.volume
+    explainer = of(method)
+    found = explainer.explain(model, image, target)
+    maps = [explainer.explain(one, image, target) for one in model.members()]
+    assert len(maps) == 2
+    assert relative_gap(maps[0].data, maps[1].data) > 1e-2
+    mean = torch.stack([one.data for one in maps]).mean(dim=0)
+    assert relative_gap(found.data, mean) < TOLERANCE
+    flips = [replace(model, plan=replace(model.plan, passes=(one,))) for one in model.plan.passes]
+    maps = [explainer.explain(one, image, target) for one in flips]
+    assert len(maps) == 4
+    mean = torch.stack([one.data for one in maps]).mean(dim=0)
+    assert relative_gap(found.data, mean) < TOLERANCE
+    for place, own in enumerate(found.layer_maps):
+        mean = torch.stack([one.layer_maps[place].data for one in maps]).mean(dim=0)
+        assert relative_gap(own.data, mean) < TOLERANCE
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name not in ONE_NETWORK])
+def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) -> None:
+    model, target = mixed(ndim)
+    image = target.scene.volume
+    explainer = ROWS[method]
+    if method in rows_perturbation.ABOUT_LABELS:
+        explainer = replace(explainer, baseline="mean", tau=0.9)
+    found, other = (
+        explainer.explain(model, image, one).data for one in (target, disguised(target))
+    )
+    assert found.isfinite().all() and found.std() > 0
+    assert relative_gap(other, found) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize("method", with_trait("complete"))
+def test_complete_methods_add_up(ndim: int, method: str, average: str) -> None:
+    if not served(method, average):
+        pytest.skip("refused")
+    networks = [Smooth(ndim) for _ in range(2)]
+    for parameter in networks[1].parameters():
+        parameter.data.mul_(1.5)
+    model = averaging(networks, predictor(networks[0], (8,) * ndim), [0], average)
+    image = volume((10, 7, 9)[:ndim])
+    target = frozen(model, image)
+    found = ROWS[method].explain(model, image, target)
+    ends = [target.value(model.predict(scale * image.batch)) for scale in (1, 0)]
+    change = float(ends[0] - ends[1])
+    assert abs(float(found.data.double().sum()) - change) < 1e-3 * abs(change)
+    assert found.facts.completeness_relative is not None
+    assert found.facts.completeness_relative < 1e-3
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "occlusion", "rise"])
+def test_counts_the_windows_that_it_ran(ndim: int, method: str, average: str) -> None:
+    network = Counting(Smooth(ndim))
+    model = averaging(
+        [network, Counting(Smooth(ndim))], predictor(network, (8,) * ndim), [], average
+    )
+    image = volume((10, 7, 9)[:ndim])
+    target = frozen(model, image)
+    target.scene.logits  # noqa: B018  (predicted when the target was frozen)
+    network.windows = 0
+    found = ROWS[method].explain(model, image, target)
+    assert found.facts.windows_run == network.windows > 0

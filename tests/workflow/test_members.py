@@ -1,0 +1,293 @@
+"""Valid convolutions, mirroring, ensembles and their spread, from a config to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from esegeta.model import file_sha256
+from tests.builders import unet
+from tests.experiments import Lab, pointwise_lab, read_json, refused, unet_lab, voxels
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+VALID = '''\
+import torch
+from torch import nn
+
+
+class Middle(nn.Module):
+    """Two valid convolutions: four voxels less along each axis."""
+
+    def __init__(self, ndim=3):
+        super().__init__()
+        conv = nn.Conv2d if ndim == 2 else nn.Conv3d
+        self.one = conv(1, 3, 3)
+        self.act = nn.Tanh()
+        self.two = conv(3, 2, 3)
+
+    def forward(self, x):
+        return self.two(self.act(self.one(x)))
+'''
+
+
+def folds(lab: Lab, count: int = 3, ndim: int = 3) -> list[str]:
+    names = [f"fold_{number}.safetensors" for number in range(count)]
+    for seed, name in enumerate(names):
+        save_file(unet(ndim, seed=seed).state_dict(), lab.folder / name)
+    lab.keys["model"]["weights"] = names
+    lab.keys["targets"][0]["over"] = "all"
+    return names
+
+
+def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    names = folds(lab)
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    found = lab.map("a", "liver", "saliency")
+    record = lab.record()
+    assert record["weights_sha256"] == [file_sha256(tmp_path / name) for name in names]
+    assert lab.sidecar("a", "liver", "saliency")["weights_sha256"] == record["weights_sha256"]
+    assert record["network"]["members"] == record["network"]["passes_per_window"] == 3
+    notes = " ".join(record["notes"])
+    assert "1 mirrored pass x 3 members = 3 forward passes a window" in notes
+    maps = []
+    for number, name in enumerate(names):
+        other = Lab(tmp_path, {**lab.keys, "model": {**lab.keys["model"], "weights": name}})
+        other.keys["output"] = str(tmp_path / f"alone-{number}")
+        result = other.run()
+        assert result.exit_code == 0, result.output
+        path = tmp_path / f"alone-{number}" / "tiny" / "a"
+        maps.append(voxels(path / "a_label-liver_desc-saliency_attrmap.nii.gz"))
+    np.testing.assert_allclose(found, np.mean(maps, axis=0), rtol=1e-4, atol=1e-7)
+
+
+def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    folds(lab)
+    lab.keys["inference"].update(mirror=[0, 1, 2], spread="members")
+    result = lab.validate()
+    assert result.exit_code == 0, result.output
+    assert "8 mirrored passes x 3 members = 24 forward passes a window" in result.output
+    assert "each map is made once more for its members" in result.output
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "mirrored"])
+def test_spread_of_members(tmp_path: Path, kind: str) -> None:
+    lab = unet_lab(tmp_path)
+    if kind == "ensemble":
+        folds(lab)
+    else:
+        lab.keys["targets"][0]["over"] = "all"
+        lab.keys["inference"]["mirror"] = [0]
+    lab.keys["inference"]["spread"] = "members"
+    lab.keys["methods"] = ["saliency", "grad_cam"]
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    number = 3 if kind == "ensemble" else 2
+    for method in ("saliency", "grad_cam"):
+        paths = [
+            lab.file("a", "liver", method, f"member-{k}_attrmap.nii.gz")
+            for k in range(1, number + 1)
+        ]
+        maps = np.stack([voxels(path) for path in paths])
+        spread = voxels(lab.file("a", "liver", method, "stat-spread_attrmap.nii.gz"))
+        np.testing.assert_allclose(spread, maps.std(axis=0), rtol=1e-4, atol=1e-6)
+        assert spread.max() > 0
+        note = lab.sidecar("a", "liver", method)["spread"]
+        assert [row["file"] for row in note["members"]] == [path.name for path in paths]
+        assert note["members"][0]["sum"] == pytest.approx(float(maps[0].sum()), rel=1e-3)
+        if method == "saliency":
+            mean = maps.mean(axis=0)
+            np.testing.assert_allclose(lab.map("a", "liver", method), mean, rtol=1e-3, atol=1e-6)
+    listed = lab.sidecar("a", "liver", "saliency")["files"]
+    assert "a_label-liver_desc-saliency_member-1_attrmap.nii.gz" in listed
+    # Without the key, nothing of them is left.
+    del lab.keys["inference"]["spread"]
+    assert lab.run().exit_code == 0
+    assert not list(lab.root.rglob("*member-*")) and not list(lab.root.rglob("*spread*"))
+
+
+def test_spread_without_members_is_refused(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    lab.keys["inference"]["spread"] = "members"
+    result = lab.validate()
+    refused(result, lab, "inference.spread: there is one network and no mirrored pass")
+    assert f"tiny.yaml:{lab.line_of('spread')}: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"mirror": [3]}, "inference.mirror: the network has no axis 3"),
+        ({"mirror": [0, 0]}, "inference.mirror: axis 0 is listed twice"),
+        ({"mirror": 0}, "inference.mirror: give a list of the network's axes"),
+        ({"mirror": [-1]}, "inference.mirror: the network has no axis -1"),
+        ({"average": "logit"}, 'inference.average: "logit"'),
+        ({"padding": "mirror"}, "inference.padding"),
+        ({"spread": "all"}, "inference.spread"),
+    ],
+)
+def test_bad_keys_are_refused_with_their_line(
+    tmp_path: Path, keys: dict[str, Any], text: str
+) -> None:
+    lab = unet_lab(tmp_path)
+    lab.keys["inference"].update(keys)
+    result = lab.validate()
+    assert result.exit_code == 2, result.output
+    assert text in result.stderr
+    assert f"tiny.yaml:{lab.line_of(next(iter(keys)))}" in result.stderr
+
+
+def test_a_2d_network_over_volumes_has_two_axes_to_mirror(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path, ndim=2, shape=(12, 11, 3))
+    lab.keys["inference"]["mirror"] = [0, 1, 2]
+    result = lab.validate()
+    refused(result, lab, "the network has no axis 2; it is given windows with the axes [0, 1]")
+    lab.keys["inference"]["mirror"] = [0, 1]
+    lab.keys["targets"][0]["over"] = "all"
+    assert lab.run().exit_code == 0
+
+
+def test_members_of_another_shape_are_refused_by_their_file(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    names = folds(lab)
+    save_file(unet(3, out_channels=3).state_dict(), tmp_path / names[1])
+    result = lab.validate()
+    refused(result, lab, f"{names[1]}: the weights do not fit", "wrong shape")
+    assert f"tiny.yaml:{lab.line_of('weights')}" in result.stderr
+    lab.keys["model"]["weights"] = [names[0], "gone.pt"]
+    refused(lab.validate(), lab, "gone.pt")
+    lab.keys["model"]["weights"] = []
+    refused(lab.validate(), lab, "model.weights: give the files of an ensemble, or one file")
+
+
+@pytest.mark.parametrize("mirror", [[], [0]])
+def test_methods_that_probabilities_do_not_serve_are_refused_by_name(
+    tmp_path: Path, mirror: list[int]
+) -> None:
+    lab = unet_lab(tmp_path)
+    folds(lab)
+    lab.keys["inference"].update(average="probabilities", mirror=mirror)
+    lab.keys["methods"] = ["saliency", "grad_cam"]
+    result = lab.validate()
+    refused(result, lab, "grad_cam: reads the layers", "use inference.average: logits")
+    assert f"tiny.yaml:{lab.line_of('grad_cam')}: " in result.stderr
+    lab.keys["methods"] = ["saliency", "occlusion"]
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    assert "the mean of their probabilities is explained" in result.output
+    # A unit inside the network has activations alone, which every method can read.
+    unit = {"name": "unit", "of": "unit", "layer": "model.0", "channel": 1}
+    lab.keys.update(targets=[unit], methods=["grad_cam"])
+    lab.keys["methods"] = [{"name": "grad_cam", "layer": "model.0.conv"}]
+    assert lab.validate().exit_code == 0
+
+
+def test_patterns_of_an_ensemble_are_refused(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    folds(lab)
+    lab.keys["methods"] = ["pattern_net"]
+    refused(lab.validate(), lab, "pattern_net: patterns are learned from one network")
+
+
+def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    folds(lab)
+    lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
+    result = lab.validate()
+    refused(result, lab, "dissection: units are of one network, and model.weights lists 3")
+    lab.keys["model"]["weights"] = "w.safetensors"
+    lab.keys["inference"].update(mirror=[0], average="probabilities")
+    refused(lab.validate(), lab, "dissection: units have no probabilities")
+
+
+def middle_lab(folder: Path, ndim: int) -> Lab:
+    lab = pointwise_lab(folder, [[0.0], [1.0]], [0.0, 0.0], ndim=ndim, shape=(12, 11, 9)[:ndim])
+    (folder / f"valid_networks_{ndim}.py").write_text(VALID, encoding="utf-8")
+    torch.manual_seed(0)
+    from torch import nn
+
+    conv = nn.Conv2d if ndim == 2 else nn.Conv3d
+    layers = {"one": conv(1, 3, 3), "two": conv(3, 2, 3)}
+    state = {
+        f"{name}.{key}": tensor.detach()
+        for name, layer in layers.items()
+        for key, tensor in layer.named_parameters()
+    }
+    save_file(state, folder / "w.safetensors")
+    lab.keys["model"] = {
+        "kind": "module",
+        "class": f"valid_networks_{ndim}:Middle",
+        "args": {"ndim": ndim},
+        "weights": "w.safetensors",
+    }
+    lab.keys["inference"]["window"] = [10] * ndim
+    lab.keys["targets"][0]["over"] = "all"
+    return lab
+
+
+def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
+    lab = middle_lab(tmp_path, ndim)
+    lab.keys["inference"].update(padding="edge", overlap=0.0)
+    lab.keys["methods"] = ["saliency", "occlusion", "grad_cam"]
+    result = lab.validate()
+    assert result.exit_code == 0, result.output
+    size = "x".join(["10"] * ndim)
+    assert f"the network turns a window of {size} into {'x'.join(['6'] * ndim)}" in result.output
+    assert "inference.padding: edge" in result.output
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    # The gradient of all logits of the label, by plain torch over the image padded once.
+    image = torch.from_numpy(voxels(tmp_path / "a.nii.gz"))[None, None].requires_grad_(True)
+    mode = "replicate"
+    padded = torch.nn.functional.pad(image, (2,) * 2 * ndim, mode=mode)
+    namespace: dict[str, Any] = {}
+    exec(VALID, namespace)
+    network = namespace["Middle"](ndim)
+    from safetensors.torch import load_file
+
+    network.load_state_dict(load_file(tmp_path / "w.safetensors"))
+    (slope,) = torch.autograd.grad(network(padded)[:, 1].sum(), image)
+    found = lab.map("a", "liver", "saliency")
+    np.testing.assert_allclose(found, slope[0, 0].numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_trails_of_valid_convolutions_are_refused(tmp_path: Path) -> None:
+    lab = middle_lab(tmp_path, 3)
+    lab.keys["dissection"] = {"layers": ["one"], "concepts": {"liver": 1}, "trails": True}
+    refused(lab.validate(), lab, "dissection.trails")
+
+
+def test_the_layers_command_takes_an_ensemble(tmp_path: Path) -> None:
+    from tests.experiments import esegeta
+
+    lab = unet_lab(tmp_path)
+    folds(lab)
+    result = esegeta("layers", lab.write())
+    assert result.exit_code == 0
+    assert "model.0" in result.output
+
+
+def test_another_fold_is_another_result(tmp_path: Path) -> None:
+    """A run goes on only where weights, mirroring and averages are the same."""
+    lab = unet_lab(tmp_path)
+    names = folds(lab)
+    assert lab.run().exit_code == 0
+    before = lab.maps()
+    assert lab.run().exit_code == 0
+    assert lab.maps() == before
+    lab.keys["inference"]["mirror"] = [1]
+    assert lab.run().exit_code == 0
+    mirrored = lab.maps()
+    assert mirrored != before
+    lab.keys["model"]["weights"] = names[:2]
+    assert lab.run().exit_code == 0
+    assert lab.maps() != mirrored
+    assert read_json(lab.root / "run.json")["network"]["members"] == 2
