@@ -1,5 +1,6 @@
 """Networks, their weights, labels and layers."""
 
+from esegeta.model.bundle import Bundle, open_bundle
 from esegeta.model.capability import Capability, capability_of, require_batch, require_window
 from esegeta.model.device import full_float32, held_still, resolve_device, seeded
 from esegeta.model.export import ExportedNetwork, from_program, load_exported
@@ -63,6 +64,7 @@ __all__ = [
     "COMPILED_NOTE",
     "FIRST",
     "Activation",
+    "Bundle",
     "Capability",
     "Change",
     "ExportedNetwork",
@@ -109,6 +111,7 @@ __all__ = [
     "load_weights",
     "network_sha256",
     "on_input",
+    "open_bundle",
     "present_integers",
     "read_once",
     "read_state",

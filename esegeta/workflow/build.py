@@ -282,9 +282,7 @@ def build_basis(
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
         weights_sha256=weights_sha256(config, network),
-        code_sha256=(
-            code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
-        ),
+        code_sha256=code_sha256(config, network),
         notes=(
             *notes,
             *(note for note in outputs if note),

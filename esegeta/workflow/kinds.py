@@ -17,6 +17,7 @@ from esegeta.model import (
     load_exported,
     load_pickled_network,
     load_torchscript,
+    open_bundle,
     require_batch,
     require_window,
 )
@@ -24,6 +25,8 @@ from esegeta.model import (
 CODE_NOTES: Mapping[str, str] = {
     "torchscript": "model.path {path} is code: a TorchScript network runs what is written in it",
     "export": "model.path {path} is code: a program runs what was exported",
+    "bundle": "model.path {path} is code: the bundle's classes and expressions were run; its files "
+    "stay where they are, and nothing is fetched",
     "pickled": "model.path {path} is a pickle, which is code; it was run, since it is trusted",
 }
 """What is said of networks that are more than data."""
@@ -37,6 +40,7 @@ def construct(config: RunConfig, device: torch.device) -> nn.Module:
         "module": lambda: _module(config),
         "torchscript": lambda: load_torchscript(_path(config), device=device),
         "export": lambda: load_exported(_path(config), device=device),
+        "bundle": lambda: _bundle(config, device),
     }
     return makers[keys.kind]()
 
@@ -54,6 +58,13 @@ def capability_in(config: RunConfig, network: nn.Module) -> Capability:
     """Return what can be done with the config's network; a pickled one cannot be built anew."""
     found = capability_of(network)
     return found.of_pickle() if config.keys.model.is_pickled else found
+
+
+def network_file(config: RunConfig) -> Path:
+    """Return the file that holds network and weights in one."""
+    path = _path(config)
+    script = open_bundle(path).script if config.keys.model.kind == "bundle" else None
+    return path if script is None else script
 
 
 def check_fixed_shape(config: RunConfig, network: nn.Module) -> None:
@@ -74,6 +85,14 @@ def _module(config: RunConfig) -> nn.Module:
     if keys.is_pickled:
         return load_pickled_network(_path(config), folder)
     return build_module_network(str(keys.class_path), keys.args, folder)
+
+
+def _bundle(config: RunConfig, device: torch.device) -> nn.Module:
+    """Build the bundle's network, to be given its weights; or load it whole as TorchScript."""
+    bundle = open_bundle(_path(config))
+    if config.keys.model.weights_files or bundle.script is None:
+        return bundle.network()
+    return load_torchscript(bundle.script, device=device)
 
 
 def _path(config: RunConfig) -> Path:

@@ -32,6 +32,7 @@ from esegeta.model import (
     load_members,
     load_weights,
     network_sha256,
+    open_bundle,
     resolve_device,
     seeded,
     without_wrappers,
@@ -43,7 +44,7 @@ from esegeta.predict import (
     try_gradients,
 )
 from esegeta.volume import Reading
-from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct
+from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct, network_file
 
 
 def chosen_output(config: RunConfig) -> OutputChoice:
@@ -124,7 +125,7 @@ def weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:
     keys = config.keys.model
     hashes = [file_sha256(config.find_file(name)) for name in keys.weights_files]
     if not hashes and keys.path is not None:
-        return file_sha256(config.find_file(keys.path))
+        return file_sha256(network_file(config))
     if not hashes:
         return network_sha256(network)
     return hashes if len(hashes) > 1 else hashes[0]
@@ -190,8 +191,16 @@ def has_gradients(
         return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
 
 
-def code_sha256(network: nn.Module, folder: Path) -> str:
-    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
+def code_sha256(config: RunConfig, network: nn.Module) -> str | None:
+    """Return the SHA-256 of the code that a network is made of, or None where there is none.
+
+    That is its own module, and all that were loaded from the config's folder; or a bundle's.
+    """
+    keys, folder = config.keys.model, config.folder.resolve()
+    if keys.kind == "bundle":
+        return open_bundle(config.find_file(str(keys.path))).code_sha256()
+    if keys.kind != "module":
+        return None
     own = sys.modules.get(type(network).__module__)
     files = {
         str(file)
