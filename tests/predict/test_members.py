@@ -299,6 +299,6 @@ def test_networks_that_are_no_code_any_more(ndim: int, kind: str) -> None:
     expected = averaging(networks, plain, [0], "logits")
     found = replace(expected, network=frozen_code[0], states=states)
     x, slope = torch.randn(1, 1, *SHAPES[ndim][0]), torch.randn(1, 2, *SHAPES[ndim][0])
-    assert relative_gap(found.predict(x), expected.predict(x)) < TOLERANCE
+    assert relative_gap(found.logits(x), expected.logits(x)) < TOLERANCE
     pulled = found.pull_back(x, slope).gradient
     assert relative_gap(pulled, expected.pull_back(x, slope).gradient) < TOLERANCE
