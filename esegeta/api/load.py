@@ -100,9 +100,11 @@ def load_model(
         average: of mirrored passes and networks: `logits` or `probabilities`.
     """
     place = resolve_device(device)
-    if isinstance(network, torch.export.ExportedProgram):
-        network = from_program(network, device=place)
-    given = [network] if isinstance(network, nn.Module) else list(network)
+    several = network if isinstance(network, Sequence) else [network]
+    given = [
+        from_program(one, device=place) if isinstance(one, torch.export.ExportedProgram) else one
+        for one in several
+    ]
     notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
     networks = [without_wrappers(one).to(place) for one in given]
     network = networks[0]
