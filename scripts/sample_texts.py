@@ -79,6 +79,7 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   `ct_torso/` (`ct_*`), `mni_t1/` (`t1_*`) or `synthetic_tumour/` (`tumour_*`, by
   `scripts/train_region_model.py`); **not for clinical use**. The card beside each
   one tells how it was trained and what it reaches.
+  `ct_bundle/` has the configs of `ct_unet3d` as a MONAI bundle; its weights are those beside it.
 
 All volumes are stored in RAS orientation.
 
@@ -91,6 +92,7 @@ TSEG, NILEARN = "TotalSegmentator 2.18.0 sdist", "nilearn 0.14.1 wheel"
 TRAINED = "trained on `ct_torso/` by `scripts/train_demo_models.py`"
 DRAWN = "drawn by `scripts/synthetic_tumour.py`"
 TRAINED_TUMOUR = "trained on `synthetic_tumour/` by `scripts/train_region_model.py`"
+BUNDLED = "written by `scripts/make_bundle.py`"
 TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
     "ct_torso/ct_torso.nii.gz": ("CT, int16, HU", TSEG, "Apache-2.0"),
@@ -120,4 +122,6 @@ FILES = {
     "models/t1_unet2d.md": ("model card", TRAINED_T1, "-"),
     "models/tumour_unet3d.safetensors": ("3D U-Net weights", TRAINED_TUMOUR, "Apache-2.0"),
     "models/tumour_unet3d.md": ("model card", TRAINED_TUMOUR, "-"),
+    "models/ct_bundle/configs/inference.json": ("MONAI bundle of `ct_unet3d`", BUNDLED, "-"),
+    "models/ct_bundle/configs/metadata.json": ("its channels and labels", BUNDLED, "-"),
 }

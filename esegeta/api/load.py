@@ -19,11 +19,15 @@ from esegeta.model import (
     LabelsGiven,
     OutputChoice,
     State,
+    capability_of,
     convolution_signature,
+    from_program,
     is_compiled,
     join_members,
     load_members,
     load_weights,
+    require_batch,
+    require_window,
     resolve_device,
     without_wrappers,
 )
@@ -39,11 +43,12 @@ from esegeta.predict import (
     probabilities_in,
     probe_output,
     require_same_function,
+    try_gradients,
 )
 
 
 def load_model(
-    network: nn.Module | Sequence[nn.Module],
+    network: nn.Module | torch.export.ExportedProgram | Sequence[nn.Module],
     *,
     window: Sequence[int],
     labels: LabelsGiven,
@@ -70,7 +75,7 @@ def load_model(
 
     Args:
         network: from `B C *window` to logits, or several, where each has its weights; that inside
-            a compiled or data parallel one.
+            a compiled or data parallel one; a TorchScript network or an exported program too.
         window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
@@ -95,7 +100,11 @@ def load_model(
         average: of mirrored passes and networks: `logits` or `probabilities`.
     """
     place = resolve_device(device)
-    given = [network] if isinstance(network, nn.Module) else list(network)
+    several = network if isinstance(network, Sequence) else [network]
+    given = [
+        from_program(one, device=place) if isinstance(one, torch.export.ExportedProgram) else one
+        for one in several
+    ]
     notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
     networks = [without_wrappers(one).to(place) for one in given]
     network = networks[0]
@@ -108,6 +117,8 @@ def load_model(
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     chosen = OutputChoice(output)
+    require_window(network, plan.size, key="window")
+    require_batch(network, batch_size)
     probe = probe_output(network, plan.size, channels, output=chosen)
     plan = replace(plan, coverage=probe.coverage)
     found = Labels.of(
@@ -123,8 +134,16 @@ def load_model(
         generator = torch.Generator().manual_seed(0)
         trial = torch.randn((1, channels, *plan.size), generator=generator).to(place)
         require_same_function(networks, states, _names(networks), trial, output=chosen)
+    is_open = capability_of(network).hooks
     model = SegmentationModel(
-        network, plan, found, batch_size, precision, output=chosen, states=states
+        network,
+        plan,
+        found,
+        batch_size,
+        precision,
+        output=chosen,
+        states=states,
+        gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
     )
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(model, empty, probe.logits)]

@@ -138,6 +138,7 @@ class SegmentationModel(Predictor):
                 )
             if MASKS[mask]:
                 raise TargetError("of: unit has no mask: live; its region stays where it is")
+            self.capability.require_hooks("of: unit")
             find_layer(self.network, layer)
             return UnitTarget(layer, channel, region, REDUCES[reduce], label)
         if layer is not None or channel is not None:

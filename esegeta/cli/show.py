@@ -38,6 +38,7 @@ from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
+from esegeta.workflow.serves import asked_words
 
 MOST_ROWS = 12
 
@@ -64,11 +65,19 @@ def show_experiment(experiment: Experiment) -> None:
     print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
+    show_capability(experiment)
     show_proof(experiment)
     print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
     print(f"  {num_tasks} tasks into {experiment.root}")
     for note in experiment.notes:
         print(f"  note: {note}")
+
+
+def show_capability(basis: Basis) -> None:
+    """Print what can be done with the network, and what the config asks of it."""
+    capability = basis.capability
+    print(f"  network: {capability.what}; {capability.words()}")
+    print(f"  asked for: {asked_words(basis.config)}")
 
 
 def show_proof(experiment: Experiment) -> None:
@@ -200,6 +209,7 @@ def show_dissection(dissection: Dissection) -> None:
     print(f"{dissection.basis.config.document.path}: valid for a dissection")
     print(f"  cases: {', '.join(case.name for case in dissection.basis.cases)}")
     show_grids(dissection.basis, dissection.grids)
+    show_capability(dissection.basis)
     print(f"  layers (units): {layers}")
     print(f"  concepts: {', '.join(dissection.concepts.names)}")
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")

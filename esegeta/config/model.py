@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
+Kind = Literal["monai", "module", "torchscript", "export", "bundle"]
+
+
+@dataclass(frozen=True)
+class KindKeys:
+    """The keys that a kind of network takes, beside `kind` and `output`.
+
+    Args:
+        needs: without which there is nothing to build.
+        takes: that it may have as well.
+        meaning: of the key that it needs, in words.
+    """
+
+    needs: str
+    takes: tuple[str, ...]
+    meaning: str
+
+
+KINDS: Mapping[str, KindKeys] = {
+    "monai": KindKeys(
+        "network", ("args", "weights", "weights_key"), "a class of monai.networks.nets"
+    ),
+    "module": KindKeys(
+        "class", ("args", "weights", "weights_key"), 'as "package.module:Class", or a `path`'
+    ),
+    "torchscript": KindKeys("path", (), "the file that torch.jit.save wrote"),
+    "export": KindKeys("path", (), "the file that torch.export.save wrote"),
+    "bundle": KindKeys("path", ("weights", "weights_key"), "the folder of the MONAI bundle"),
+}
+PICKLED = KindKeys("path", ("trust",), "the file of the pickled network")
+"""Of kind: module with a `path`: a whole network, code and weights, in one pickle."""
+
 
 class ModelKeys(Keys):
     """The network, its weights, and which of the tensors that it returns the logits are."""
 
-    kind: Literal["monai", "module"]
+    kind: Kind
     network: str | None = None
     class_path: str | None = Field(default=None, alias="class")
+    path: str | None = None
+    trust: Literal["pickle"] | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     weights: str | list[str] | None = None
     weights_key: str | None = None
     output: int | str | None = None
+
+    @property
+    def is_pickled(self) -> bool:
+        """Whether the network is a pickle with code in it."""
+        return self.kind == "module" and self.path is not None
 
     @field_validator("output", mode="before")
     @classmethod
@@ -47,15 +88,37 @@ class ModelKeys(Keys):
         return value
 
     @model_validator(mode="after")
-    def _named(self) -> ModelKeys:
-        if self.kind == "monai" and self.network is None:
-            raise ValueError("kind: monai needs `network`, a class of monai.networks.nets")
-        if self.kind == "module" and self.class_path is None:
-            raise ValueError('kind: module needs `class`, as "package.module:Class"')
-        if self.kind == "monai" and self.class_path is not None:
-            raise ValueError("`class` belongs to kind: module; kind: monai takes `network`")
-        if self.kind == "module" and self.network is not None:
-            raise ValueError("`network` belongs to kind: monai; kind: module takes `class`")
+    def _keys_of_the_kind(self) -> ModelKeys:
+        kind = PICKLED if self.is_pickled else KINDS[self.kind]
+        given = [key for key in _keys_of_kinds() if self._has(key)]
+        for key in given:
+            if key != kind.needs and key not in kind.takes:
+                raise ValueError(self._misplaced(key, kind))
+        if kind.needs not in given:
+            raise ValueError(f"kind: {self.kind} needs `{kind.needs}`, {kind.meaning}")
+        if self.is_pickled and self.trust is None:
+            raise ValueError(
+                "a pickled network is code, which could do anything as it is loaded, so it was "
+                "not; where you trust whoever made the file, write `trust: pickle`, or else give "
+                "`class` and `weights`"
+            )
         if self.weights_key is not None and self.weights is None:
             raise ValueError("`weights_key` chooses from a file of `weights`, and none is given")
         return self
+
+    def _has(self, key: str) -> bool:
+        value = self.class_path if key == "class" else getattr(self, key)
+        return value not in (None, {})
+
+    def _misplaced(self, key: str, kind: KindKeys) -> str:
+        if self.is_pickled and key == "class":
+            return "`class` builds a network and `path` names a pickled one; give one of them"
+        owners = [name for name, other in KINDS.items() if key in (other.needs, *other.takes)]
+        whose = f"kind: {' or '.join(owners)}" if owners else "a pickled network, kind: module"
+        shown = f"kind: {self.kind}" + (" with `path`" if self.is_pickled else "")
+        return f"`{key}` belongs to {whose}; {shown} takes `{kind.needs}`"
+
+
+def _keys_of_kinds() -> list[str]:
+    every = [PICKLED, *KINDS.values()]
+    return list(dict.fromkeys(key for kind in every for key in (kind.needs, *kind.takes)))

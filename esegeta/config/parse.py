@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from esegeta.config.bundle import with_bundle_keys
 from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
@@ -81,6 +82,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     document = read_yaml(path)
     for override in overrides:
         document = _overridden(document, override)
+    document = with_bundle_keys(document)
     try:
         keys = Config.model_validate(document.content)
     except ValidationError as error:

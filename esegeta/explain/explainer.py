@@ -15,6 +15,7 @@ from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_ma
 from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
+from esegeta.explain.serving import require_served
 from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget, Scene, Target
 from esegeta.volume import Volume
@@ -112,12 +113,15 @@ class Explainer(ABC):
         """Refuse a predictor that the method cannot explain.
 
         Raises:
-            ModelError: the method reads layers or operations, of which a mean of probabilities
-                has several, each with a part that depends on the others.
+            ModelError: the method, or one that it is built on, needs layers or gradients that the
+                network does not give, and the message names the methods that it can serve; or it
+                reads layers or operations, of which a mean of probabilities has several, each
+                with a part that depends on the others.
         """
         for item in fields(self):
             if isinstance(value := getattr(self, item.name), Explainer):
                 value.require_served(predictor)
+        require_served(self, predictor.capability)
         if self.traits.needs_hooks and predictor.averages_inside:
             raise ModelError(
                 f"{self.name}: reads the layers or operations of one network, and is no sum over "
@@ -152,7 +156,8 @@ class Explainer(ABC):
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
-            ModelError: the method cannot explain what the predictor averages.
+            ModelError: the network cannot serve the method, or it cannot explain what the
+                predictor averages.
             MapError: the map is zero everywhere or not finite.
         """
         return self.explain_together(predictor, volume, [target])[0]
@@ -167,6 +172,7 @@ class Explainer(ABC):
         what the joint work took, `peak_memory_mb` its peak, `evaluations` and `windows_run` are
         what the target needs by itself, and `more.shared_with` counts the other targets.
         """
+        require_served(self, predictor.capability)
         scene = Scene(predictor, volume)
         frozen = [
             target.freeze(scene) if isinstance(target, Target) else target for target in targets

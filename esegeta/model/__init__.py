@@ -1,6 +1,9 @@
 """Networks, their weights, labels and layers."""
 
+from esegeta.model.bundle import Bundle, open_bundle
+from esegeta.model.capability import Capability, capability_of, require_batch, require_window
 from esegeta.model.device import full_float32, held_still, resolve_device, seeded
+from esegeta.model.export import ExportedNetwork, from_program, load_exported
 from esegeta.model.hooks import (
     Change,
     checkpoints_named,
@@ -45,7 +48,9 @@ from esegeta.model.network import (
     without_wrappers,
 )
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
+from esegeta.model.pickled import load_pickled_network
 from esegeta.model.postprocessing import Postprocessing, connected_components
+from esegeta.model.torchscript import load_torchscript
 from esegeta.model.weights import (
     LoadedWeights,
     file_sha256,
@@ -59,7 +64,10 @@ __all__ = [
     "COMPILED_NOTE",
     "FIRST",
     "Activation",
+    "Bundle",
+    "Capability",
     "Change",
+    "ExportedNetwork",
     "Labels",
     "LabelsGiven",
     "Layer",
@@ -72,6 +80,7 @@ __all__ = [
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
+    "capability_of",
     "check_units",
     "checkpoints_named",
     "connected_components",
@@ -86,6 +95,7 @@ __all__ = [
     "first_tensor",
     "foreign_integers",
     "foreign_note",
+    "from_program",
     "full_float32",
     "held_at",
     "held_still",
@@ -94,15 +104,21 @@ __all__ = [
     "is_compiled",
     "join_members",
     "list_layers",
+    "load_exported",
     "load_members",
+    "load_pickled_network",
+    "load_torchscript",
     "load_weights",
     "network_sha256",
     "on_input",
+    "open_bundle",
     "present_integers",
     "read_once",
     "read_state",
+    "require_batch",
     "require_map",
     "require_packages",
+    "require_window",
     "resolve_device",
     "run_up_to",
     "seeded",

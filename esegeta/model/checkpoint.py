@@ -11,16 +11,30 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from esegeta.errors import WeightsError
+from esegeta.errors import ModelError, WeightsError
 
-KINDS_THERE_ARE = "this version builds networks of kind monai and module"
+ArchiveKind = Literal["torchscript", "export", "pickle", "other"]
+
+WHAT_IT_IS: Mapping[ArchiveKind, str] = {
+    "torchscript": "a TorchScript network",
+    "export": "an exported program of torch.export",
+    "pickle": "a checkpoint of torch.save",
+    "other": "none of PyTorch's files",
+}
+WHAT_TO_DO: Mapping[ArchiveKind, str] = {
+    "torchscript": "use model: {kind: torchscript, path: ...}",
+    "export": "use model: {kind: export, path: ...}",
+    "pickle": "weights belong to `weights`, beside kind: monai or module; a whole pickled network "
+    "takes model: {kind: module, path: ..., trust: pickle}",
+    "other": "check the path",
+}
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -34,6 +48,39 @@ def read_checkpoint(path: Path) -> Any:
         raise WeightsError(f"{path}: no such weights file", hint="check model.weights")
     _refuse_other_kinds(path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def archive_kind(path: Path) -> ArchiveKind:
+    """Return what kind of file torch wrote; nothing in it is loaded."""
+    names = _names_in_zip(path)
+    if any(name.endswith("/constants.pkl") for name in names) and not _is_exported(names):
+        return "torchscript"
+    if _is_exported(names):
+        return "export"
+    if any(name.endswith("/data.pkl") for name in names):
+        return "pickle"
+    with path.open("rb") as stream:
+        return "pickle" if stream.read(1) == PICKLE_START else "other"
+
+
+PICKLE_START = b"\x80"
+"""The first byte of a pickle of protocol 2 or later, as older versions of torch wrote them."""
+
+
+def require_kind(path: Path, kind: ArchiveKind) -> None:
+    """Refuse a file of another kind by its name, before anything of it is loaded.
+
+    Raises:
+        ModelError: there is no such file, or it is of another kind.
+    """
+    if not path.is_file():
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise ModelError(f"{path}: {what}", hint="check model.path")
+    found = archive_kind(path)
+    if found != kind:
+        raise ModelError(
+            f"{path}: is {WHAT_IT_IS[found]}, not {WHAT_IT_IS[kind]}", hint=WHAT_TO_DO[found]
+        )
 
 
 class Passed:
@@ -120,7 +167,8 @@ def _read_torch(path: Path) -> Any:
                 f"{path}: holds a pickled network ({network}), which is code and not plain "
                 f"weights; it was not loaded ({reason_of(error)})",
                 hint="where you trust it, load it with its code and save "
-                "torch.save(network.state_dict(), path); model.kind: module names its class",
+                "torch.save(network.state_dict(), path); model.kind: module names its class, or "
+                "takes the file as it is, with `path` and `trust: pickle`",
             ) from error
         raise WeightsError(
             f"{path}: is a pickle that is not plain weights, or is damaged; loading it could run "
@@ -174,27 +222,24 @@ def _refuse_other_kinds(path: Path) -> None:
             hint="save network.state_dict() of the PyTorch network that it was exported from",
         )
     names = _names_in_zip(path)
-    if any(name.endswith("/constants.pkl") for name in names):
+    kind = archive_kind(path)
+    if kind in ("torchscript", "export"):
         raise WeightsError(
-            f"{path}: is a TorchScript network, not weights",
-            hint=f"{KINDS_THERE_ARE}, none of kind torchscript yet: save network.state_dict() "
-            "where it was traced or scripted",
-        )
-    exported = any(
-        name.endswith("/archive_format") or name == "serialized_exported_program.json"
-        for name in names
-    )
-    if exported:
-        raise WeightsError(
-            f"{path}: is an exported program of torch.export, not weights",
-            hint=f"{KINDS_THERE_ARE}, none of kind export yet: save network.state_dict() "
-            "where it was exported",
+            f"{path}: is {WHAT_IT_IS[kind]}, not weights",
+            hint=f"{WHAT_TO_DO[kind]}, or save network.state_dict() where it was made",
         )
     if names and path.suffix == ".safetensors":
         raise WeightsError(
             f"{path}: is a checkpoint of torch.save, not a safetensors file",
             hint="name it .pt",
         )
+
+
+def _is_exported(names: Collection[str]) -> bool:
+    return any(
+        name.endswith("/archive_format") or name == "serialized_exported_program.json"
+        for name in names
+    )
 
 
 def _names_in_zip(path: Path) -> list[str]:

@@ -60,7 +60,9 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
     an exception.
     """
     own = state_of(network)
-    training = [(module, module.training) for module in network.modules()]
+    # A frozen TorchScript network has no flag.
+    flagged = (module for module in network.modules() if hasattr(module, "training"))
+    training = [(module, module.training) for module in flagged]
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
         for module, _ in training:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from esegeta.errors import LayerError
-from esegeta.model.layers import LayerRun, describe_output, find_layers
+from esegeta.model.layers import LayerRun, describe_output, find_layers, refuse_script
 from esegeta.model.output import first_tensor
 
 Change = Callable[[Tensor], Tensor]
@@ -52,6 +52,7 @@ def on_output(layers: Mapping[str, nn.Module], act: Act) -> Iterator[None]:
 
     with ExitStack() as stack:
         for name, layer in layers.items():
+            refuse_script(layer, name)
             stack.callback(layer.register_forward_hook(hook_for(name)).remove)
         yield
 
@@ -75,6 +76,7 @@ def on_input(
 
     with ExitStack() as stack:
         for name, layer in layers.items():
+            refuse_script(layer, name)
             handle = layer.register_forward_pre_hook(hook_for(name), with_kwargs=True)
             stack.callback(handle.remove)
         yield

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from esegeta.axes import Shape, shape_text
 from esegeta.errors import LayerError
+from esegeta.model.capability import capability_of
 from esegeta.model.hooks import on_input, on_output
 from esegeta.model.layers import LayerRun, describe_output, find_layer, holds_weight
 from esegeta.model.output import FIRST, OutputChoice
@@ -75,7 +76,11 @@ def list_layers(
 
     Returns:
         In the order of the tree; a module with several names goes by the first.
+
+    Raises:
+        ModelError: it is a closed network, such as TorchScript.
     """
+    capability_of(network).require_hooks("a list of layers")
     modules = dict(network.named_modules())
     witness = _Witness(
         {

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -21,9 +22,10 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     """Return the module of that name.
 
     Raises:
-        LayerError: there is no such layer (the nearest names are given), or it returns a weight
-            of a parametrized module.
+        LayerError: there is no such layer (the nearest names are given), it returns a weight
+            of a parametrized module, or the network is TorchScript.
     """
+    refuse_script(network, name)
     try:
         layer = network.get_submodule(name) if name else network
     except AttributeError:
@@ -43,6 +45,20 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
             hint=f'name the layer that the weight belongs to, "{owner}"',
         )
     return layer
+
+
+def refuse_script(module: nn.Module, name: str) -> None:
+    """Refuse to watch a layer that is TorchScript, or that lies in it.
+
+    Raises:
+        LayerError: it is.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        named = f'layer "{name}"' if name else "the network"
+        raise LayerError(
+            f"{named} is TorchScript, which lets nobody watch or change its layers",
+            hint="build the network from its class (model.kind: monai or module) for that",
+        )
 
 
 def find_layers(network: nn.Module, names: Collection[str]) -> dict[str, nn.Module]:

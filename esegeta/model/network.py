@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 from esegeta.axes import Shape
 from esegeta.errors import LayerError, ModelError, suggest
+from esegeta.model.export import ExportedNetwork
 from esegeta.model.hooks import run_up_to
 from esegeta.model.inspection import no_map
+from esegeta.model.torchscript import script_convolution
 
 REFUSALS = (
     AssertionError,
@@ -144,10 +146,20 @@ def convolution_signature(network: nn.Module) -> tuple[int, int] | None:
     """Return (spatial axes, input channels) of the first convolution, or None without one."""
     ndims: tuple[tuple[type[nn.Module], int], ...] = ((nn.Conv2d, 2), (nn.Conv3d, 3))
     for module in network.modules():
+        if isinstance(module, ExportedNetwork):
+            return _exported_signature(module)
+        scripted = script_convolution(module)
+        if scripted is not None:
+            return scripted
         for kind, ndim in ndims:
             if isinstance(module, kind) and isinstance(module.in_channels, int):
                 return ndim, module.in_channels
     return None
+
+
+def _exported_signature(network: ExportedNetwork) -> tuple[int, int] | None:
+    _, channels, *lengths = network.shape
+    return None if channels is None else (len(lengths), channels)
 
 
 def _makers(module: ModuleType) -> dict[str, Make]:

@@ -24,6 +24,7 @@ from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_outp
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, spot
+from esegeta.predict.trial import try_gradients
 from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Central, Windows
 
@@ -74,5 +75,6 @@ __all__ = [
     "require_same_function",
     "spot",
     "spread",
+    "try_gradients",
     "upsample",
 ]

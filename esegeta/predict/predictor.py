@@ -26,7 +26,17 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
-from esegeta.model import FIRST, Labels, OutputChoice, State, held_still, hold, without_wrappers
+from esegeta.model import (
+    FIRST,
+    Capability,
+    Labels,
+    OutputChoice,
+    State,
+    capability_of,
+    held_still,
+    hold,
+    without_wrappers,
+)
 from esegeta.predict.average import (
     average_probabilities,
     averaged_over_flips,
@@ -61,6 +71,7 @@ class Predictor:
         output: which of several tensors that the network returns the logits are.
         states: parameters and buffers of each network of an ensemble, which `network` holds in
             turn; none where it is one.
+        gradients: whether slopes flow back through the network; see `try_gradients`.
     """
 
     network: nn.Module
@@ -71,6 +82,7 @@ class Predictor:
     on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
     output: OutputChoice = FIRST
     states: tuple[State, ...] = field(default=(), repr=False, compare=False)
+    gradients: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", without_wrappers(self.network))
@@ -97,6 +109,11 @@ class Predictor:
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
         return replace(self, network=network, plan=self.plan.of_one_network(), states=())
+
+    @property
+    def capability(self) -> Capability:
+        """What can be done with the network."""
+        return replace(capability_of(self.network), gradients=self.gradients)
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""

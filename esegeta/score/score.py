@@ -124,6 +124,8 @@ class Score(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
+    # Reads the network layer by layer, or gives its layers other weights.
+    needs_layers: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]]
 
     @classmethod

@@ -16,6 +16,7 @@ from esegeta.errors import (
 )
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
+    Capability,
     Labels,
     resolve_device,
 )
@@ -40,11 +41,13 @@ from esegeta.workflow.checks import (
     check_unit_targets,
     check_writable,
 )
+from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import (
     build_network,
     check_spread,
     chosen_output,
     code_sha256,
+    has_gradients,
     load_ensemble,
     notes_on_windows,
     probe_network,
@@ -57,6 +60,7 @@ from esegeta.workflow.preprocess import (
     check_steps_fit,
     network_grid,
 )
+from esegeta.workflow.serves import check_capability
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
@@ -119,6 +123,12 @@ class Basis:
     weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
+
+    @property
+    def capability(self) -> Capability:
+        """What can be done with the network."""
+        found = capability_in(self.config, self.predictor.network)
+        return replace(found, gradients=self.predictor.gradients)
 
     @property
     def device(self) -> torch.device:
@@ -188,6 +198,7 @@ def build_experiment(
     basis = build_basis(config, output=output, device=device)
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
+    check_capability(config, basis.predictor)
     check_expected(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
@@ -258,6 +269,7 @@ def build_basis(
         keys.inference.precision,
         output=chosen_output(config),
         states=states,
+        gradients=has_gradients(config, network, plan, reading),
     )
     window = empty_window(network, plan.size, reading.num_channels)
     outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
@@ -270,9 +282,7 @@ def build_basis(
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
         weights_sha256=weights_sha256(config, network),
-        code_sha256=(
-            code_sha256(network, config.folder.resolve()) if keys.model.kind == "module" else None
-        ),
+        code_sha256=code_sha256(config, network),
         notes=(
             *notes,
             *(note for note in outputs if note),

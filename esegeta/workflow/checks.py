@@ -18,6 +18,7 @@ from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
     LayerError,
+    ModelError,
     OutputError,
     TargetError,
 )
@@ -130,10 +131,10 @@ def _layer_names(explainer: Explainer) -> tuple[str, ...]:
 
 @contextmanager
 def prefixed(place: str) -> Iterator[None]:
-    """Begin the message of a layer's error with where it was named."""
+    """Begin the message of an error of layers or network with where it was named."""
     try:
         yield
-    except LayerError as error:
+    except ModelError as error:
         error.message = f"{place}: {error.message}"
         raise
 

@@ -25,14 +25,14 @@ from esegeta.model import (
     LoadedWeights,
     OutputChoice,
     State,
-    build_module_network,
-    build_monai_network,
+    capability_of,
     convolution_signature,
     file_sha256,
     is_compiled,
     load_members,
     load_weights,
     network_sha256,
+    open_bundle,
     resolve_device,
     seeded,
     without_wrappers,
@@ -41,8 +41,10 @@ from esegeta.predict import (
     Probe,
     WindowPlan,
     probe_output,
+    try_gradients,
 )
 from esegeta.volume import Reading
+from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct, network_file
 
 
 def chosen_output(config: RunConfig) -> OutputChoice:
@@ -79,10 +81,8 @@ def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
 def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the config's network with its weights, and say what should be known about it."""
     keys = config.keys.model
-    notes = []
     network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
-    if keys.kind == "module":
-        notes.append(f"model.class {keys.class_path} is code and was run to build the network")
+    notes = [*code_notes(config)]
     if is_compiled(network):
         notes.append(COMPILED_NOTE)
     network = without_wrappers(network)
@@ -122,7 +122,10 @@ def load_ensemble(config: RunConfig, network: nn.Module) -> tuple[State, ...]:
 
 def weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:
     """Return the SHA-256 of the weights file, of each of an ensemble, or of all parameters."""
-    hashes = [file_sha256(config.find_file(name)) for name in config.keys.model.weights_files]
+    keys = config.keys.model
+    hashes = [file_sha256(config.find_file(name)) for name in keys.weights_files]
+    if not hashes and keys.path is not None:
+        return file_sha256(network_file(config))
     if not hashes:
         return network_sha256(network)
     return hashes if len(hashes) > 1 else hashes[0]
@@ -149,13 +152,10 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
 
 
 def _construct(config: RunConfig, *, seed: int) -> nn.Module:
-    keys = config.keys.model
     # A network may draw its weights where it is to run.
     device = resolve_device(config.keys.device)
     with blamed_on(config, "model"), seeded(seed, device):
-        if keys.kind == "monai":
-            return build_monai_network(str(keys.network), keys.args)
-        return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
+        return construct(config, device)
 
 
 def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
@@ -168,6 +168,7 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     reading = _reading(config, network)
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
+    check_fixed_shape(config, network)
     output = chosen_output(config)
     try:
         probe = probe_output(network, plan.size, reading.num_channels, output=output)
@@ -180,8 +181,26 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
     return reading, replace(plan, coverage=probe.coverage), probe
 
 
-def code_sha256(network: nn.Module, folder: Path) -> str:
-    """Return the SHA-256 of the network's own module and of all that were loaded from a folder."""
+def has_gradients(
+    config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
+) -> bool:
+    """Tell whether slopes flow back through a closed network; others are as they were written."""
+    if capability_of(network).hooks:
+        return True
+    with blamed_on(config, "model"):
+        return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
+
+
+def code_sha256(config: RunConfig, network: nn.Module) -> str | None:
+    """Return the SHA-256 of the code that a network is made of, or None where there is none.
+
+    That is its own module, and all that were loaded from the config's folder; or a bundle's.
+    """
+    keys, folder = config.keys.model, config.folder.resolve()
+    if keys.kind == "bundle":
+        return open_bundle(config.find_file(str(keys.path))).code_sha256()
+    if keys.kind != "module":
+        return None
     own = sys.modules.get(type(network).__module__)
     files = {
         str(file)

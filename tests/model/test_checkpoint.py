@@ -201,7 +201,7 @@ def test_a_torchscript_network_is_called_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / "w.pt")
     assert "w.pt: is a TorchScript network, not weights; " in str(caught.value)
-    assert "none of kind torchscript yet" in str(caught.value)
+    assert "use model: {kind: torchscript, path: ...}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["net.pt2", "net.pt"])
@@ -214,7 +214,7 @@ def test_an_exported_program_is_called_so(name: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / name)
     assert f"{name}: is an exported program of torch.export, not weights" in str(caught.value)
-    assert "none of kind export yet" in str(caught.value)
+    assert "use model: {kind: export, path: ...}" in str(caught.value)
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ class ParameterRandomization(Score):
 
     name: ClassVar[str] = "parameter_randomization"
     family: ClassVar[str] = "sanity"
+    needs_layers: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("parameter_randomization", "lower", low=-1.0, high=1.0),
         Metric("parameter_randomization_ssim", "lower", low=-1.0, high=1.0),
@@ -93,6 +94,7 @@ class ParameterRandomization(Score):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean similarities and their curves over the layers."""
+        context.predictor.capability.require_hooks(self.name)
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)
@@ -180,6 +182,7 @@ class EfficientMprt(Score):
 
     name: ClassVar[str] = "efficient_mprt"
     family: ClassVar[str] = "sanity"
+    needs_layers: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("efficient_mprt", "higher", low=-1.0),)
 
     def __post_init__(self) -> None:
@@ -188,6 +191,7 @@ class EfficientMprt(Score):
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the relative rise of the entropy."""
+        context.predictor.capability.require_hooks(self.name)
         target, volume = attribution.target, attribution.volume
         try:
             weights = RandomWeights(context.predictor, target, volume, self.seed)

@@ -24,6 +24,7 @@ from esegeta.volume import Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
+from esegeta.workflow.serves import check_dissected
 
 PART_OF_MEMORY = 0.25
 """What maps of units, large values, draws of chance and counts in bins may each take up."""
@@ -152,6 +153,7 @@ def build_dissection(
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
     basis = build_basis(config, output=output, device=device)
+    check_dissected(config, basis.capability)
     _require_one_network(config, keys, basis.predictor.plan)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))

@@ -21,6 +21,7 @@ from esegeta.retraining.summary import MEAN
 from esegeta.workflow import Experiment, construct_network
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
+from esegeta.workflow.serves import check_retrained
 
 RANDOM = "random"
 """Id of the random ranking, where the config has none of its own."""
@@ -99,6 +100,7 @@ def build_retraining(experiment: Experiment) -> Retraining:
             f"{config.document.path}: has no `retrain` block",
             hint="write `retrain: {}` for the defaults; docs/experiments.md has the keys",
         )
+    check_retrained(config, experiment.capability)
     target = _target(experiment, keys)
     _check_cases(experiment, keys)
     methods, random = _with_random(experiment)

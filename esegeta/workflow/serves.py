@@ -1,0 +1,79 @@
+"""What a config asks for that its network cannot serve: refused by name, before anything runs."""
+
+from __future__ import annotations
+
+from esegeta.config import RunConfig, blamed_on
+from esegeta.explain import Explainer
+from esegeta.explain.serving import require_served, takes_gradients
+from esegeta.model import Capability
+from esegeta.predict import Predictor
+from esegeta.score import SCORES
+from esegeta.workflow.checks import prefixed
+from esegeta.workflow.plans import nested
+
+
+def check_capability(config: RunConfig, predictor: Predictor) -> None:
+    """Refuse methods, targets and scores of a run that the network cannot serve.
+
+    Raises:
+        ModelError: one needs layers or gradients that there are not; says what serves.
+    """
+    capability = predictor.capability
+    for index, explainer in enumerate(config.methods.values()):
+        with blamed_on(config, "methods", index), prefixed(f"methods[{index}]"):
+            require_served(explainer, capability)
+    for index, target in enumerate(config.keys.targets):
+        if target.layer is not None:
+            hint = "explain the output instead, such as of: logit with a label"
+            with blamed_on(config, "targets", index), prefixed(f"targets[{index}]"):
+                capability.require_hooks("of: unit", hint=hint)
+    for index, score in enumerate(config.scores.values()):
+        with blamed_on(config, "scores", index), prefixed(f"scores[{index}]"):
+            for part in nested(score):
+                if isinstance(part, Explainer):
+                    require_served(part, capability)
+                elif part.needs_layers:
+                    serve = [name for name, other in SCORES.items() if not other.needs_layers]
+                    capability.require_hooks(part.name, hint=f"choose from: {', '.join(serve)}")
+
+
+def check_dissected(config: RunConfig, capability: Capability) -> None:
+    """Refuse a dissection of a network whose layers cannot be watched.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    with blamed_on(config, "dissection"):
+        capability.require_hooks("dissection")
+
+
+def check_retrained(config: RunConfig, capability: Capability) -> None:
+    """Refuse to train anew a network that cannot be built with other weights.
+
+    Raises:
+        ModelError: it cannot; says which kinds can.
+    """
+    with blamed_on(config, "retrain"):
+        capability.require_retrainable("retrain")
+
+
+def asked_words(config: RunConfig) -> str:
+    """Return what a config asks of its network, beside what the network can do, on one line."""
+    methods = [part for method in config.methods.values() for part in nested(method)]
+    parts = {
+        "layers": [part.name for part in methods if part.traits.needs_hooks],
+        "gradients": [part.name for part in methods if takes_gradients(part)],
+        "units": [target.layer for target in config.keys.targets if target.layer is not None],
+        "random weights": [
+            part.name
+            for score in config.scores.values()
+            for part in nested(score)
+            if getattr(part, "needs_layers", False)
+        ],
+        "dissection": ["dissection"] if config.keys.dissection is not None else [],
+        "retraining": ["retrain"] if config.keys.retrain is not None else [],
+    }
+    size = " x ".join(str(length) for length in config.keys.inference.window)
+    asked = [f"{name}: {', '.join(map(str, who))}" for name, who in parts.items() if who]
+    batch = config.keys.inference.batch_size
+    return "; ".join([*asked, f"window: {size}", f"batch: {batch}"])
