@@ -35,6 +35,7 @@ from esegeta.predict import (
     Average,
     Blend,
     Padding,
+    Placing,
     Precision,
     Predictor,
     Rule,
@@ -233,6 +234,7 @@ def load_model(
     padding: Padding = "zeros",
     mirror: Sequence[int] = (),
     average: Average = "logits",
+    positions: Placing = "fixed",
 ) -> SegmentationModel:
     """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
@@ -243,7 +245,7 @@ def load_model(
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
         overlap: of neighbouring windows, in [0, 1).
-        blend: `gaussian` or `constant`.
+        blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
         activation: `softmax` or `sigmoid`.
         region_order: labels in the order in which they are painted, later ones win; or the
             integers that they paint, as nnU-Net's `regions_class_order`.
@@ -261,6 +263,7 @@ def load_model(
         padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
         mirror: axes of the window; each is seen once for every choice among them.
         average: of mirrored passes and networks: `logits` or `probabilities`.
+        positions: of windows: at `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
     """
     place = resolve_device(device)
     given = [network] if isinstance(network, nn.Module) else list(network)
@@ -271,7 +274,14 @@ def load_model(
     notes += said
     passes = list_passes(mirror, max(1, len(states)))
     plan = WindowPlan(
-        tuple(window), overlap, blend, slice_axis, padding, passes=passes, average=average
+        tuple(window),
+        overlap,
+        blend,
+        slice_axis,
+        padding,
+        passes=passes,
+        average=average,
+        positions=positions,
     )
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)

@@ -21,9 +21,9 @@ from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.source_grid import Rule, SourceGrid
+from esegeta.predict.tiling import Blend, Placing
 from esegeta.predict.windows import (
     Average,
-    Blend,
     Box,
     Central,
     Pass,
@@ -48,6 +48,7 @@ __all__ = [
     "Padding",
     "Pass",
     "Pieces",
+    "Placing",
     "Positions",
     "Precision",
     "Predictor",

@@ -1,7 +1,8 @@
 """Windows: which boxes of a volume the network sees, and how their outputs are blended.
 
 Geometry only: nothing here knows a network. Positions, padding and importance are those of
-MONAI's `sliding_window_inference`, so that the prediction is the one that users already have.
+MONAI's `sliding_window_inference`, so that the prediction is the one that users already have, or
+nnU-Net's.
 
 Where the output covers only the middle of a window, as in networks of valid convolutions, it is
 the outputs that tile the volume; windows reach further, and the image is padded for them.
@@ -28,11 +29,9 @@ from esegeta.axes import Mask, Shape
 from esegeta.errors import ConfigError, suggest
 from esegeta.predict.coverage import Coverage
 from esegeta.predict.padding import Padding, extend, fold, origins
+from esegeta.predict.tiling import Blend, Placing, importance, window_starts
 
-Blend = Literal["gaussian", "constant"]
 Box = tuple[slice, ...]
-
-GAUSSIAN_SIGMA_SCALE = 0.125
 
 
 def spot(image: int, box: Box) -> tuple[Any, ...]:
@@ -83,8 +82,8 @@ class WindowPlan:
     Args:
         size: of one window, in voxels; two lengths for a 2D network.
         overlap: fraction that neighbouring outputs share, in [0, 1); one, or one an axis.
-        blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths) or
-            `constant`.
+        blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths),
+            `constant`, or `nnunet`; see `tiling`.
         slice_axis: the axis along which a 2D network goes through a 3D volume.
         padding: what lies outside of the image.
         coverage: which voxels of a window the network's output covers; None for all of them, one
@@ -92,6 +91,7 @@ class WindowPlan:
         passes: how each window goes through the networks; flips are of the axes that these see.
         average: what is averaged over passes: logits; or probabilities, of mirrored passes in each
             window, and of networks in the blended prediction.
+        positions: of outputs: at `fixed` steps, or `even`; see `tiling`.
     """
 
     size: Shape
@@ -102,6 +102,7 @@ class WindowPlan:
     coverage: Coverage | None = None
     passes: tuple[Pass, ...] = (Pass(),)
     average: Average = "logits"
+    positions: Placing = "fixed"
 
     def __post_init__(self) -> None:
         if len(self.size) not in (2, 3) or min(self.size) < 1:
@@ -121,6 +122,14 @@ class WindowPlan:
                 f'inference.padding: "{self.padding}" is not known',
                 hint=suggest(self.padding, get_args(Padding)),
             )
+        for key, value, known in (
+            ("blend", self.blend, get_args(Blend)),
+            ("positions", self.positions, get_args(Placing)),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f'inference.{key}: "{value}" is not known', hint=suggest(value, known)
+                )
         if self.average not in get_args(Average):
             raise ConfigError(
                 f'inference.average: "{self.average}" is not known',
@@ -190,6 +199,7 @@ class WindowPlan:
             self._laid_passes(sliced),
             self.num_members if self.average == "probabilities" else 1,
             {} if coverage is None else {n: _thick(e, sliced) for n, e in coverage.layers.items()},
+            self.positions,
         )
 
     def ending_at(self, layer: str) -> WindowPlan:
@@ -241,6 +251,7 @@ class Windows:
         passes: how each box goes through the networks; the windows of the first come first.
         num_blends: predictions that passes are blended into, one a network, or one of all.
         extents: the same of layers that do not cover the whole window, by name.
+        positions: see `WindowPlan`.
     """
 
     shape: Shape
@@ -253,6 +264,7 @@ class Windows:
     passes: tuple[Pass, ...] = (Pass(),)
     num_blends: int = 1
     extents: Mapping[str, Shape] = field(default_factory=dict, compare=False, repr=False)
+    positions: Placing = "fixed"
 
     @property
     def output(self) -> Shape:
@@ -512,25 +524,14 @@ def _boxes(windows: Windows, covered: Shape) -> tuple[Box, ...]:
 def _starts_of(windows: Windows) -> tuple[tuple[int, ...], ...]:
     axes = zip(windows.shape, windows.output, windows.overlap, strict=True)
     return tuple(
-        tuple(_starts(max(length, output), output, overlap)) for length, output, overlap in axes
+        tuple(window_starts(max(length, output), output, overlap, windows.positions))
+        for length, output, overlap in axes
     )
-
-
-def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Where outputs start along one axis; the last one is moved back to end with the volume."""
-    interval = size if size == length else max(int(size * (1 - overlap)), 1)
-    count = 1 + -(-(length - size) // interval)
-    return [min(place * interval, length - size) for place in range(count)]
 
 
 @lru_cache(maxsize=8)
 def _importance(size: Shape, blend: Blend, device: torch.device, dtype: torch.dtype) -> Tensor:
-    from monai.data.utils import compute_importance_map
-
-    weights: Tensor = compute_importance_map(
-        size, mode=blend, sigma_scale=GAUSSIAN_SIGMA_SCALE, device=device, dtype=dtype
-    )
-    return weights
+    return importance(size, blend, device, dtype)
 
 
 @lru_cache(maxsize=2)

@@ -227,4 +227,5 @@ def _window_plan(keys: Config) -> WindowPlan:
         block.slice_axis,
         block.padding,
         average=block.average,
+        positions=block.positions,
     )
