@@ -44,6 +44,7 @@ from esegeta.model.network import (
     require_packages,
     without_wrappers,
 )
+from esegeta.model.nnunet import build_nnunet_network
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.postprocessing import Postprocessing, connected_components
 from esegeta.model.weights import (
@@ -72,6 +73,7 @@ __all__ = [
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
+    "build_nnunet_network",
     "check_units",
     "checkpoints_named",
     "connected_components",
