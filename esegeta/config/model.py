@@ -8,11 +8,18 @@ from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
+NNUNET_KEYS = ("path", "configuration", "folds", "checkpoint")
+"""What names a trained nnU-Net; all else of it stands in its folder."""
+
 
 class ModelKeys(Keys):
     """The network, its weights, and which of the tensors that it returns the logits are."""
 
-    kind: Literal["monai", "module"]
+    kind: Literal["monai", "module", "nnunet"]
+    path: str | None = None
+    configuration: str | None = None
+    folds: Literal["all"] | int | list[int | Literal["all"]] | None = None
+    checkpoint: str | None = None
     network: str | None = None
     class_path: str | None = Field(default=None, alias="class")
     args: dict[str, Any] = Field(default_factory=dict)
@@ -54,6 +61,9 @@ class ModelKeys(Keys):
             raise ValueError('kind: module needs `class`, as "package.module:Class"')
         if self.kind == "monai" and self.class_path is not None:
             raise ValueError("`class` belongs to kind: module; kind: monai takes `network`")
+        for key in NNUNET_KEYS:
+            if self.kind != "nnunet" and getattr(self, key) is not None:
+                raise ValueError(f"`{key}` belongs to kind: nnunet, not kind: {self.kind}")
         if self.kind == "module" and self.network is not None:
             raise ValueError("`network` belongs to kind: monai; kind: module takes `class`")
         if self.weights_key is not None and self.weights is None:

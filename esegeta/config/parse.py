@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
+from esegeta.config.nnunet import with_nnunet_keys
 from esegeta.config.schema import Config
 from esegeta.errors import ConfigError, EsegetaError, MissingFileError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
@@ -81,6 +82,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     document = read_yaml(path)
     for override in overrides:
         document = _overridden(document, override)
+    document = with_nnunet_keys(document)
     try:
         keys = Config.model_validate(document.content)
     except ValidationError as error:

@@ -27,6 +27,7 @@ from esegeta.model import (
     State,
     build_module_network,
     build_monai_network,
+    build_nnunet_network,
     convolution_signature,
     file_sha256,
     is_compiled,
@@ -103,7 +104,10 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
     except WeightsKeyError:
         with blamed_on(config, "model", "weights_key"):
             raise
-    except WeightsError:
+    except WeightsError as error:
+        if keys.kind == "nnunet":
+            error.hint = "the folder's plans.json says what was built; a trainer of your own may "
+            error.hint += "build another network: use model.kind: module for that"
         with blamed_on(config, "model"):
             raise
 
@@ -155,6 +159,8 @@ def _construct(config: RunConfig, *, seed: int) -> nn.Module:
     with blamed_on(config, "model"), seeded(seed, device):
         if keys.kind == "monai":
             return build_monai_network(str(keys.network), keys.args)
+        if keys.kind == "nnunet":
+            return build_nnunet_network(str(keys.network), keys.args)
         return build_module_network(str(keys.class_path), keys.args, config.folder.resolve())
 
 
