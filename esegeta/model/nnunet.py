@@ -56,8 +56,8 @@ def _network_class(class_path: str) -> type:
     if importlib.util.find_spec(PACKAGE) is None:
         raise ModelError(
             f'kind: nnunet needs the package "{PACKAGE}", which is not installed',
-            hint="scripts/install nnunet, or pip install --no-deps "
-            f"{PACKAGE}; its own dependencies may replace your torch",
+            hint=f'pip install "{PACKAGE}<0.4"; from 0.4 on it asks for timm, and that for a '
+            "torchvision which may replace your torch",
         )
     module_path, _, name = class_path.rpartition(".")
     found = _member(module_path, name) if _is_inside(module_path, PACKAGE) else None
