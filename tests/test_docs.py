@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
-from esegeta.config import load_config
+from esegeta.config import Config, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,6 +29,30 @@ def test_yaml_snippets_are_valid_configs(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     config = load_config(path)
     assert config.methods or config.keys.dissection or "expected:" in text
+
+
+def keys_of(annotation: object) -> dict[str, object]:
+    """Return the keys of the blocks that a value may be, and what their values may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields.items()
+        return {field.alias or name: field.annotation for name, field in fields}
+    return {key: own for one in get_args(annotation) for key, own in keys_of(one).items()}
+
+
+def named_keys() -> list[pytest.param]:
+    blocks = [key for key, own in keys_of(Config).items() if keys_of(own)]
+    pattern = rf"`((?:{'|'.join(blocks)})(?:\.[a-z_]+)+)(?:: [^`]*)?`"
+    found = {(page.stem, key) for page in PAGES for key in re.findall(pattern, page.read_text())}
+    found = {(page, key) for page, key in found if not key.endswith((".csv", ".json", ".png"))}
+    return [pytest.param(key, id=f"{page}-{key}") for page, key in sorted(found)]
+
+
+@pytest.mark.parametrize("key", named_keys())
+def test_keys_are_called_as_they_are(key: str) -> None:
+    found: object = Config
+    for part in key.split("."):
+        assert part in keys_of(found), f"{key}: {part} is not among {sorted(keys_of(found))}"
+        found = keys_of(found)[part]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)

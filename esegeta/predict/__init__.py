@@ -5,6 +5,7 @@ from esegeta.predict.average import average_probabilities, require_graph
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
+from esegeta.predict.forward import Precision
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
 from esegeta.predict.layer_outputs import (
     OUTPUT,
@@ -16,22 +17,15 @@ from esegeta.predict.layer_outputs import (
 )
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
-from esegeta.predict.predictor import Precision, Predictor
+from esegeta.predict.passes import Average, Pass, list_passes
+from esegeta.predict.predictor import Predictor
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.source_grid import Rule, SourceGrid
-from esegeta.predict.tiling import Blend, Placing
-from esegeta.predict.windows import (
-    Average,
-    Box,
-    Central,
-    Pass,
-    WindowPlan,
-    Windows,
-    list_passes,
-    spot,
-)
+from esegeta.predict.tiling import Blend, Box, Placing, spot
+from esegeta.predict.window_plan import WindowPlan
+from esegeta.predict.windows import Central, Windows
 
 __all__ = [
     "OUTPUT",
@@ -61,7 +55,6 @@ __all__ = [
     "Units",
     "WindowBlend",
     "WindowPlan",
-    "WindowProbe",
     "WindowSum",
     "Windows",
     "active_windows",

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from esegeta.predict.cotangent import Cotangent, LinearForm
 from esegeta.predict.layer_grid import LayerGrid
-from esegeta.predict.windows import Box, Central, Windows, spot
+from esegeta.predict.tiling import Box, spot
+from esegeta.predict.windows import Central, Windows
 
 Lattice = Windows | Central | LayerGrid
 """What patches of windows are put on: the voxels of a volume, or the positions of a layer."""

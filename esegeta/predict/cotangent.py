@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from esegeta.predict.windows import Box, Windows
+from esegeta.predict.tiling import Box
+from esegeta.predict.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)

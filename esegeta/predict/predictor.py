@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,12 +35,10 @@ from esegeta.predict.average import (
 )
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
+from esegeta.predict.forward import Precision, run_network
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
-from esegeta.predict.windows import WindowPlan, Windows
-
-Precision = Literal["fp32", "bf16", "fp16"]
-
-AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from esegeta.predict.window_plan import WindowPlan
+from esegeta.predict.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +127,8 @@ class Predictor:
 
         Args:
             x: the input, `B C *S`.
-            over: see `predict`.
-            chosen: see `predict`.
+            over: see `logits`.
+            chosen: see `logits`.
         """
         windows = self.windows(x)
         if chosen is None:
@@ -317,36 +314,19 @@ class Predictor:
         return output if thin is None else output.unsqueeze(thin + 2)
 
     def _output(self, inputs: Tensor) -> Tensor:
-        """Return the network's logits of the voxels that its output covers."""
-        with self._autocast(inputs.device):
-            output = self.output.of(self.network(inputs))
-        if output is None:
-            raise ModelError(
-                "the network returned no tensor",
-                hint="it must return logits, or a dataclass, dict, list or tuple that holds them",
-            )
-        size = tuple(inputs.shape[2:])
-        if self.plan.coverage is not None:
-            output = self.plan.coverage.on_voxels(output, size)
-        elif tuple(output.shape[2:]) != size:
-            raise ModelError(
-                f"the network turned a window of {size} into {tuple(output.shape[2:])}",
-                hint="networks must keep the shape of the window, or be probed for what their "
-                "output covers, as `esegeta.load_model` and a config do",
-            )
-        # Autocast's half precision ends with the network: blending and sums are in full.
-        return output.to(inputs.dtype)
+        return run_network(
+            self.network,
+            inputs,
+            choice=self.output,
+            coverage=self.plan.coverage,
+            precision=self.precision,
+        )
 
     def device_for(self, x: Tensor) -> torch.device:
         """Where the network is; one without parameters runs where the input is."""
         tensors = itertools.chain(self.network.parameters(), self.network.buffers())
         first = next(tensors, None)
         return x.device if first is None else first.device
-
-    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(device.type, dtype=AUTOCAST_DTYPES[self.precision])
 
 
 def _inner_of(cotangent: Cotangent, y: Logits) -> Scalars:

@@ -12,7 +12,8 @@ The first of each is MONAI's `sliding_window_inference`, `even` and `nnunet` are
 from __future__ import annotations
 
 import math
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,12 +23,18 @@ from esegeta.axes import Shape
 
 Blend = Literal["gaussian", "constant", "nnunet"]
 Placing = Literal["fixed", "even"]
+Box = tuple[slice, ...]
 
 SIGMA_SCALE = 0.125
 """Standard deviation of the Gaussian, in lengths of the window."""
 
 
-def window_starts(length: int, size: int, overlap: float, positions: Placing) -> list[int]:
+def spot(image: int, box: Box) -> tuple[Any, ...]:
+    """Return the index of a box of one image in `B C *S`, all channels."""
+    return (image, slice(None), *box)
+
+
+def starts_along(length: int, size: int, overlap: float, positions: Placing) -> list[int]:
     """Return where windows start along one axis; together they cover it from end to end.
 
     Args:
@@ -54,7 +61,8 @@ def _even_starts(length: int, size: int, overlap: float) -> list[int]:
     return [int(np.round((length - size) / steps * place)) for place in range(steps + 1)]
 
 
-def importance(size: Shape, blend: Blend, device: torch.device, dtype: torch.dtype) -> Tensor:
+@lru_cache(maxsize=8)
+def importance_of(size: Shape, blend: Blend, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the blending weight of each voxel of a window, above zero.
 
     Args:

@@ -1,4 +1,4 @@
-"""Faults of configs: how to make them, their line, and what the refusal says; second half."""
+"""Faults of configs: how to make them, their line, and what the refusal says; what keys mean."""
 
 from tests.cli.faults import Change, block, method, target
 

@@ -6,11 +6,17 @@ import pytest
 import torch
 
 from tests.cli.faults import FAULTS_OF_VALUES
+from tests.cli.label_faults import FAULTS_OF_LABELS
 from tests.cli.more_faults import FAULTS_OF_MEANING
 from tests.cli.preprocess_faults import FAULTS_OF_PREPROCESSING
 from tests.experiments import esegeta, noise, pointwise_lab, refused, save_image, unet_lab
 
-PLACED = {**FAULTS_OF_VALUES, **FAULTS_OF_MEANING, **FAULTS_OF_PREPROCESSING}
+PLACED = {
+    **FAULTS_OF_VALUES,
+    **FAULTS_OF_LABELS,
+    **FAULTS_OF_MEANING,
+    **FAULTS_OF_PREPROCESSING,
+}
 
 
 @pytest.mark.parametrize("command", ["run", "validate"])

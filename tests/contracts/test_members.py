@@ -164,7 +164,7 @@ def test_complete_methods_add_up(ndim: int, method: str, average: str) -> None:
     image = volume((10, 7, 9)[:ndim])
     target = frozen(model, image)
     found = ROWS[method].explain(model, image, target)
-    ends = [target.value(model.predict(scale * image.batch)) for scale in (1, 0)]
+    ends = [target.value(model.logits(scale * image.batch)) for scale in (1, 0)]
     change = float(ends[0] - ends[1])
     assert abs(float(found.data.double().sum()) - change) < 1e-3 * abs(change)
     assert found.facts.completeness_relative is not None

@@ -23,7 +23,7 @@ from esegeta.explain import (
 )
 from esegeta.explain.layer.assemble import LayerFields
 from esegeta.explain.layer.cut import Site
-from esegeta.explain.layer.gradient_cams import expand_pooled
+from esegeta.explain.layer.position_cams import expand_pooled
 from esegeta.explain.objective import Objective
 from esegeta.model import find_layer
 from esegeta.predict import Predictor, WindowPlan

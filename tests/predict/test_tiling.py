@@ -10,22 +10,22 @@ import torch
 
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
-from esegeta.predict.tiling import importance, window_starts
+from esegeta.predict.tiling import importance_of, starts_along
 
 CPU = torch.device("cpu")
 AXES = [(64, 26), (26, 26), (27, 26), (110, 64), (41, 8), (97, 33), (12, 5), (200, 7)]
 
 
 def test_even_starts_are_those_that_nnunet_is_known_for() -> None:
-    assert window_starts(64, 26, 0.5, "even") == [0, 13, 25, 38]
-    assert window_starts(110, 64, 0.5, "even") == [0, 23, 46]
-    assert window_starts(64, 32, 0.5, "even") == window_starts(64, 32, 0.5, "fixed")
+    assert starts_along(64, 26, 0.5, "even") == [0, 13, 25, 38]
+    assert starts_along(110, 64, 0.5, "even") == [0, 23, 46]
+    assert starts_along(64, 32, 0.5, "even") == starts_along(64, 32, 0.5, "fixed")
 
 
 @pytest.mark.parametrize(("length", "size"), AXES)
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
 def test_even_starts_cover_the_axis(length: int, size: int, overlap: float) -> None:
-    starts = window_starts(length, size, overlap, "even")
+    starts = starts_along(length, size, overlap, "even")
     steps = np.diff(starts)
     assert starts[0] == 0 and starts[-1] == length - size
     assert all(1 <= step <= math.ceil(size * (1 - overlap)) for step in steps)
@@ -37,7 +37,7 @@ def test_even_starts_cover_the_axis(length: int, size: int, overlap: float) -> N
 def test_even_starts_are_nnunets(length: int, size: int, step: float) -> None:
     module = pytest.importorskip("nnunetv2.inference.sliding_window_prediction")
     (expected,) = module.compute_steps_for_sliding_window((length,), (size,), step)
-    assert window_starts(length, size, 1 - step, "even") == expected
+    assert starts_along(length, size, 1 - step, "even") == expected
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 16), (6, 7, 12), (32, 8, 5)])
@@ -45,12 +45,12 @@ def test_gaussian_without_floor_is_nnunets(size: tuple[int, ...]) -> None:
     module = pytest.importorskip("nnunetv2.inference.sliding_window_prediction")
     expected = module.compute_gaussian(size, 1 / 8, 1.0, torch.float64, CPU)
     module.compute_gaussian.cache_clear()
-    assert torch.equal(importance(size, "nnunet", CPU, torch.float64), expected)
+    assert torch.equal(importance_of(size, "nnunet", CPU, torch.float64), expected)
 
 
 def test_gaussian_without_floor_is_a_product_of_normalised_bells() -> None:
     """Away from what is cut off, each axis is exp(-(d / sigma)^2 / 2) of the distance to n // 2."""
-    weights = importance((16, 24), "nnunet", CPU, torch.float64)
+    weights = importance_of((16, 24), "nnunet", CPU, torch.float64)
     bells = [
         torch.exp(-(((torch.arange(n, dtype=torch.float64) - n // 2) * 8 / n) ** 2) / 2)
         for n in (16, 24)

@@ -4,6 +4,7 @@ Each pipeline is written here by itself, from NumPy, MONAI and torch: what it pr
 The config that says the same is proved, and each config that leaves out or changes a step is not.
 """
 
+import itertools
 from pathlib import Path
 
 import nibabel as nib
@@ -114,6 +115,53 @@ def test_other_weights(lab: Lab) -> None:
     assert dice(lab, PROVED) > 0.999
     save_file(unet(3, seed=5).state_dict(), lab.folder / "w.safetensors")
     assert dice(lab, FAILED) < 0.98
+
+
+class Mirrored(nn.Module):
+    """The mean of a network's logits over every choice among some axes, mirrored back."""
+
+    def __init__(self, network: nn.Module, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network, self.axes = network, [axis + 2 for axis in axes]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total, count = torch.zeros(()), 0
+        for keep in itertools.product([False, True], repeat=len(self.axes)):
+            flips = list(itertools.compress(self.axes, keep))
+            total = total + self.network(x.flip(flips)).flip(flips)
+            count += 1
+        return total / count
+
+
+def test_missing_mirroring(lab: Lab) -> None:
+    network = Mirrored(load(lab), (0, 1, 2))
+    save_own(lab, logits_of(lab, image(), network).argmax(0).numpy())
+    lab.keys["inference"]["mirror"] = [0, 1, 2]
+    assert dice(lab, PROVED) > 0.999
+    for axes in ([], [0], [0, 1], [1, 2]):
+        lab.keys["inference"]["mirror"] = axes
+        assert dice(lab, FAILED) < 0.9, axes
+    del lab.keys["inference"]["mirror"]
+    assert dice(lab, FAILED) < 0.9
+
+
+def test_a_missing_fold(lab: Lab) -> None:
+    x = image()
+    x = (x - x.mean()) / x.std()
+    folds = ["w.safetensors", "fold_1.safetensors", "fold_2.safetensors"]
+    networks = [load(lab)]
+    for seed, name in enumerate(folds[1:], start=5):
+        networks.append(unet(3, seed=seed))
+        save_file(networks[-1].state_dict(), lab.folder / name)
+    own = torch.stack([logits_of(lab, x, network) for network in networks]).mean(0)
+    save_own(lab, own.argmax(0).numpy())
+    lab.keys["data"]["preprocess"] = {"intensity": "zscore"}
+    model = lab.keys["model"]
+    model["weights"] = folds
+    assert dice(lab, PROVED) > 0.999
+    for some in (folds[:2], folds[1:], folds[::2], folds[:1], folds[0]):
+        model["weights"] = some
+        assert dice(lab, FAILED) < 0.9, some
 
 
 def in_a_frame() -> np.ndarray:

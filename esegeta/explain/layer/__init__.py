@@ -2,18 +2,13 @@
 
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.layer.gain_cams import AblationCam, ScoreCam
-from esegeta.explain.layer.gradient_cams import (
-    GradCam,
-    GradCamPP,
-    HiResCam,
-    LayerGradientXActivation,
-    XResCam,
-)
+from esegeta.explain.layer.gradient_cams import GradCam, GradCamPP
 from esegeta.explain.layer.guided_grad_cam import GuidedGradCam
 from esegeta.explain.layer.input_paths import InternalInfluence, LayerConductance
 from esegeta.explain.layer.layer_activation import LayerActivation
 from esegeta.explain.layer.layer_deep_lift import LayerDeepLift
 from esegeta.explain.layer.layer_paths import LayerGradientShap, LayerIntegratedGradients
+from esegeta.explain.layer.position_cams import HiResCam, LayerGradientXActivation, XResCam
 
 LAYER: dict[str, type[Explainer]] = {
     "grad_cam": GradCam,

@@ -1,0 +1,164 @@
+"""From any network, or an ensemble of them, to a model that explainers take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from esegeta.api.model import SegmentationModel
+from esegeta.errors import ConfigError
+from esegeta.model import (
+    COMPILED_NOTE,
+    Activation,
+    Labels,
+    LabelsGiven,
+    OutputChoice,
+    State,
+    convolution_signature,
+    is_compiled,
+    join_members,
+    load_members,
+    load_weights,
+    resolve_device,
+    without_wrappers,
+)
+from esegeta.model.label_forms import OrderEntry
+from esegeta.predict import (
+    Average,
+    Blend,
+    Padding,
+    Placing,
+    Precision,
+    WindowPlan,
+    empty_window,
+    list_passes,
+    probabilities_in,
+    probe_output,
+    require_same_function,
+)
+
+
+def load_model(
+    network: nn.Module | Sequence[nn.Module],
+    *,
+    window: Sequence[int],
+    labels: LabelsGiven,
+    overlap: float = 0.5,
+    blend: Blend = "gaussian",
+    activation: Activation = "softmax",
+    region_order: Sequence[OrderEntry] | None = None,
+    ignore_label: int | None = None,
+    threshold: float | Mapping[str, float] | None = None,
+    postprocessing: Mapping[str, Any] | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
+    weights_key: str | None = None,
+    output: int | str | None = None,
+    batch_size: int = 1,
+    precision: Precision = "fp32",
+    device: str = "auto",
+    in_channels: int | None = None,
+    slice_axis: int = 2,
+    padding: Padding = "zeros",
+    mirror: Sequence[int] = (),
+    average: Average = "logits",
+    positions: Placing = "fixed",
+) -> SegmentationModel:
+    """Wrap any segmentation network for explanation, or an ensemble of one architecture.
+
+    Args:
+        network: from `B C *window` to logits, or several, where each has its weights; that inside
+            a compiled or data parallel one.
+        window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
+        labels: name of each label integer, or the integers of each name, such as
+            `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
+        overlap: of neighbouring windows, in [0, 1).
+        blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
+        activation: `softmax` or `sigmoid`.
+        region_order: labels in the order in which they are painted, later ones win; or the
+            integers that they paint, as nnU-Net's `regions_class_order`.
+        ignore_label: integer of voxels of a truth whose label is unknown.
+        threshold: probability above which labels are predicted under sigmoid: one, or by label.
+        postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
+        weights: safetensors or checkpoint to load first; several, for an ensemble of folds.
+        weights_key: where in the checkpoint they lie, such as `ema.state`.
+        output: index, key or attribute of the logits, where the network returns several tensors.
+        batch_size: windows at a time.
+        precision: fp32, bf16 or fp16.
+        device: auto, cpu, cuda or cuda:1.
+        in_channels: input channels, where the first convolution does not tell.
+        slice_axis: axis along which a 2D network goes through a volume.
+        padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
+        mirror: axes of the window; each is seen once for every choice among them.
+        average: of mirrored passes and networks: `logits` or `probabilities`.
+        positions: of windows: at `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
+    """
+    place = resolve_device(device)
+    given = [network] if isinstance(network, nn.Module) else list(network)
+    notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
+    networks = [without_wrappers(one).to(place) for one in given]
+    network = networks[0]
+    states, said = _load(networks, weights, weights_key)
+    notes += said
+    passes = list_passes(mirror, max(1, len(states)))
+    plan = WindowPlan(
+        tuple(window),
+        overlap,
+        blend,
+        slice_axis,
+        padding,
+        passes=passes,
+        average=average,
+        positions=positions,
+    )
+    signature = convolution_signature(network)
+    channels = in_channels or (signature[1] if signature is not None else 1)
+    chosen = OutputChoice(output)
+    probe = probe_output(network, plan.size, channels, output=chosen)
+    plan = replace(plan, coverage=probe.coverage)
+    found = Labels.of(
+        labels,
+        activation,
+        probe.num_outputs,
+        region_order=region_order,
+        ignore_label=ignore_label,
+        threshold=threshold,
+        postprocessing=postprocessing,
+    )
+    if len(networks) > 1:
+        generator = torch.Generator().manual_seed(0)
+        trial = torch.randn((1, channels, *plan.size), generator=generator).to(place)
+        require_same_function(networks, states, _names(networks), trial, output=chosen)
+    model = SegmentationModel(
+        network, plan, found, batch_size, precision, output=chosen, states=states
+    )
+    empty = empty_window(network, plan.size, channels)
+    notes += [probe.note, probabilities_in(model, empty, probe.logits)]
+    return replace(model, notes=tuple(note for note in notes if note))
+
+
+def _load(
+    networks: Sequence[nn.Module],
+    weights: str | Path | Sequence[str | Path] | None,
+    key: str | None,
+) -> tuple[tuple[State, ...], list[str]]:
+    """Load weights; return the states of the networks of an ensemble, and what is to be known."""
+    if weights is None:
+        return join_members(networks, _names(networks)), []
+    files = [weights] if isinstance(weights, (str, Path)) else list(weights)
+    if len(networks) > 1 or not files:
+        raise ConfigError(
+            f"{len(files)} files of weights for {len(networks)} networks",
+            hint="give one network and the files of its folds, or networks with their weights",
+        )
+    if len(files) == 1:
+        return (), list(load_weights(networks[0], Path(files[0]), key=key).notes)
+    return load_members(networks[0], [Path(file) for file in files], key=key), []
+
+
+def _names(networks: Sequence[nn.Module]) -> list[str]:
+    return [f"network[{number}]" for number in range(len(networks))]

@@ -1,0 +1,170 @@
+"""A predictor that makes targets of its own labels, and compares itself with your pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from esegeta.api.label_maps import require_shape_of_file
+from esegeta.axes import LabelMap
+from esegeta.config.targets import WHOLE_MAP, default_region
+from esegeta.errors import ConfigError, DataError, TargetError, suggest
+from esegeta.model import find_layer, foreign_integers
+from esegeta.predict import Predictor, Rule, agreement, require_own_integers
+from esegeta.targets import (
+    REGIONS,
+    DiceTarget,
+    FrozenTarget,
+    Region,
+    Scene,
+    Target,
+    UnitTarget,
+    VolumeTarget,
+    VoxelTarget,
+)
+from esegeta.targets.target import Reduce
+from esegeta.volume import Volume, read_source_labels
+
+REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
+RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
+MASKS = {"frozen": False, "live": True}
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationModel(Predictor):
+    """A predictor that makes targets of its own labels; explainers take it as their model.
+
+    Args:
+        notes: what the user should know of network, weights and outputs.
+    """
+
+    notes: tuple[str, ...] = ()
+
+    def predict(self, volume: Volume, *, resample: str = "logits") -> LabelMap:
+        """Return the label map of an image, `*T` on the grid of its file.
+
+        `save_label_map` writes it there.
+
+        Args:
+            volume: the image.
+            resample: what is put back on the file's grid, where spacing or place differ: `logits`
+                or `probabilities`, which are decided there, or `labels`, decided before.
+
+        Raises:
+            ConfigError: there is no such rule.
+            ModelError: the logits are not finite.
+        """
+        if resample not in RULES:
+            raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
+        return Scene(self, volume).on_source(RULES[resample]).label_map
+
+    def compare(
+        self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"
+    ) -> dict[str, float]:
+        """Return the Dice of each label with your own segmentation by the same network.
+
+        Below about 0.99, this is another prediction than yours; docs/pipeline.md lists causes.
+
+        Args:
+            volume: the image.
+            expected: label integers on the grid of the image's file: a file, or `*T`.
+            resample: as `predict` takes it.
+
+        Raises:
+            DataError: the expected integers are not those of the labels.
+            GridError: the expected map does not lie on the grid of the image's file.
+        """
+        if isinstance(expected, Tensor):
+            where = "expected"
+            require_shape_of_file(expected, volume, where)
+            theirs = expected.long()
+            if not torch.equal(theirs.to(expected.dtype), expected):
+                raise DataError(f"{where}: a label map must hold integers")
+        else:
+            where = str(expected)
+            theirs = read_source_labels(Path(expected), volume.name, volume.source)
+        require_own_integers(self.labels, theirs, where)
+        found = agreement(self.labels, self.predict(volume, resample=resample), theirs)
+        return {row.label: row.dice for row in found}
+
+    def target(
+        self,
+        label: str | int | None = None,
+        *,
+        of: str = "logit",
+        over: str | Region | None = None,
+        reduce: str = "sum",
+        mask: str = "frozen",
+        layer: str | None = None,
+        channel: int | None = None,
+    ) -> Target:
+        """Return a target; combine targets with `+`, `-` and `*`.
+
+        Args:
+            label: name or integer of a label; a unit needs one only where its region does.
+            of: logit, probability, margin, log_probability, entropy, dice, volume_ml or unit.
+            over: name of a region, or a region with its parameters; by default all voxels for
+                entropy, dice, volume_ml and unit, those predicted as the label for the rest.
+            reduce: `sum` or `mean` over the region's voxels; dice and volume_ml are sums.
+            mask: `frozen` on the unperturbed prediction, or `live`; that of dice and volume_ml
+                and of units is frozen.
+            layer: of a unit: the name of the layer.
+            channel: of a unit: a channel of the layer's output, from 0.
+
+        Raises:
+            LayerError: there is no such layer; the nearest names are given.
+            TargetError: the label, quantity or region is unknown; the nearest names are given.
+        """
+        if label is not None:
+            self.labels.channels(label)
+        elif of != "unit":
+            raise TargetError("label: no label is given", hint='such as model.target("liver")')
+        over = default_region(of) if over is None else over
+        if isinstance(over, str) and over not in REGIONS:
+            raise TargetError(f'over: "{over}" is not a region', hint=suggest(over, REGIONS))
+        for key, word, words in (("reduce", reduce, REDUCES), ("mask", mask, MASKS)):
+            if word not in words:
+                raise TargetError(f'{key}: "{word}" is not known', hint=suggest(word, words))
+        region = REGIONS[over] if isinstance(over, str) else over
+        if of == "unit":
+            if layer is None or channel is None:
+                raise TargetError(
+                    "of: unit needs a layer and a channel",
+                    hint='such as target(of="unit", layer="model.1", channel=7)',
+                )
+            if MASKS[mask]:
+                raise TargetError("of: unit has no mask: live; its region stays where it is")
+            find_layer(self.network, layer)
+            return UnitTarget(layer, channel, region, REDUCES[reduce], label)
+        if layer is not None or channel is not None:
+            raise TargetError(f"layer and channel belong to of: unit, not of: {of}")
+        assert label is not None
+        if of in WHOLE_MAP:
+            for key, word, usual in (("reduce", reduce, "sum"), ("mask", mask, "frozen")):
+                if word != usual:
+                    raise TargetError(
+                        f"of: {of} describes the whole map; it takes no {key}: {word}"
+                    )
+            return DiceTarget(label, over=region) if of == "dice" else VolumeTarget(label, region)
+        return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
+
+    def freeze(
+        self, target: Target, volume: Volume, *, truth: Tensor | None = None
+    ) -> FrozenTarget:
+        """Fix a target on a volume, so that several methods share one prediction.
+
+        Args:
+            target: to be fixed.
+            volume: the image.
+            truth: label map `*S` on the volume's grid, for targets that need it.
+
+        Raises:
+            DataError: the truth holds integers, and none of the labels'.
+        """
+        if truth is not None:
+            foreign_integers(truth.long(), self.labels, f"{volume.name}: truth")
+        return target.freeze(Scene(self, volume, truth))

@@ -1,0 +1,203 @@
+"""`load_model`: weights, outputs, labels and ensembles, and models that cannot be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import esegeta
+from esegeta.errors import ConfigError, DataError, ModelError, WeightsError, WindowError
+from tests.api.thresholding import SHAPE
+from tests.builders import linear, unet, volume
+
+REFUSED = {
+    "window": ({"window": (9, 8, 8)}, WindowError, "multiple of 2"),
+    "labels": ({"labels": {5: "liver"}}, None, None),
+    "too many labels": ({"labels": {1: "a", 5: "b", 6: "c"}}, ConfigError, "cannot be matched"),
+    "no labels": ({"labels": {}}, ConfigError, "labels: none are given"),
+    "overlap": ({"overlap": 1.0}, ConfigError, "outside"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_model_that_cannot_be_is_refused(what: str) -> None:
+    keys, error, message = REFUSED[what]
+    arguments = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", **keys}
+    if error is None:
+        assert esegeta.load_model(unet(3), **arguments).labels.channel("liver") == 1
+        return
+    with pytest.raises(error, match=message):
+        esegeta.load_model(unet(3), **arguments)
+
+
+def test_weights_are_loaded_first(tmp_path: Path) -> None:
+    trained = unet(2, seed=1)
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    model = esegeta.load_model(
+        unet(2, seed=2),
+        window=(8, 8),
+        labels={1: "liver"},
+        weights=tmp_path / "w.safetensors",
+        device="cpu",
+    )
+    x = torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(model.logits(x), trained(x).detach())
+
+
+class TwoHeads(nn.Module):
+    """A network that returns its input twice, and the other way round."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"aux": torch.cat([x, -x], dim=1), "out": torch.cat([-x, x], dim=1)}
+
+
+def test_one_of_several_outputs_is_chosen() -> None:
+    arguments = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    first = esegeta.load_model(TwoHeads(), **arguments)
+    chosen = esegeta.load_model(TwoHeads(), output="out", **arguments)
+    image = volume((9, 10))
+    assert torch.equal(first.logits(image.batch), -chosen.logits(image.batch))
+    assert first.notes == (
+        "the network returns 2 tensors: aux (2x8x8), out (2x8x8); the first, aux, is taken as the "
+        "prediction (choose with model.output)",
+    )
+    assert chosen.notes == ()
+    # Its logit is x: the slope is 1 where the label is predicted.
+    found = esegeta.Saliency().explain(chosen, image, chosen.target("liver"))
+    assert torch.allclose(found.data, (image.data > 0).float(), atol=1e-6)
+    with pytest.raises(ModelError, match=r'no tensor "logits"; it returns aux .*choose from'):
+        esegeta.load_model(TwoHeads(), output="logits", **arguments)
+
+
+def test_weights_are_chosen_by_their_key(tmp_path: Path) -> None:
+    states = [unet(2, seed=seed).state_dict() for seed in (1, 2)]
+    content = {"model": states[0], "ema": {"module": states[1]}, "best": np.float64(0.9)}
+    torch.save(content, tmp_path / "w.pt")
+    arguments = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    x = volume((9, 10)).batch
+    for key, seed in (("model", 1), ("ema.module", 2)):
+        model = esegeta.load_model(
+            unet(2, seed=3), weights=tmp_path / "w.pt", weights_key=key, **arguments
+        )
+        expected = esegeta.load_model(unet(2, seed=seed), **arguments)
+        assert torch.equal(model.logits(x), expected.logits(x))
+        assert model.notes == ()
+    model = esegeta.load_model(unet(2, seed=3), weights=tmp_path / "w.pt", **arguments)
+    assert [note.partition(":")[2] for note in model.notes] == [
+        ' taken off the weights: the wrapper "model"',
+        ' several weights fit: "model" was taken, and not "ema.module"; choose with weights_key',
+    ]
+
+
+def test_probabilities_are_said_of_the_model_and_of_its_maps() -> None:
+    network = nn.Sequential(unet(2), nn.Softmax(dim=1))
+    model = esegeta.load_model(network, window=(8, 8), labels={1: "liver"}, device="cpu")
+    said = "the network's output looks like probabilities, not logits"
+    assert [note[: len(said)] for note in model.notes] == [said]
+    image = volume((9, 10))
+    found = esegeta.Saliency().explain(model, image, model.target("liver"))
+    assert [text[: len(said)] for text in found.warnings] == [said]
+    unit = model.target("liver", of="unit", layer="0.model.0", channel=0, over="predicted")
+    assert [text[: len(said)] for text in esegeta.Saliency().explain(model, image, unit).warnings]
+    plain = esegeta.load_model(network[0], window=(8, 8), labels={1: "liver"}, device="cpu")
+    assert plain.notes == ()
+    assert not esegeta.Saliency().explain(plain, image, plain.target("liver")).warnings
+
+
+def test_regions_and_decisions_are_those_of_a_config() -> None:
+    model = esegeta.load_model(
+        linear(2, out_channels=3),
+        window=(8, 8),
+        labels={"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4},
+        activation="sigmoid",
+        region_order=[2, 1, 4],
+        ignore_label=255,
+        threshold={"core": 0.4},
+        postprocessing={"keep_largest": ["whole"]},
+        device="cpu",
+    )
+    assert model.labels.names == {2: "whole", 1: "core", 4: "enhancing"}
+    assert model.labels.thresholds == {"core": 0.4}
+    assert model.labels.postprocessing.keep_largest == ("whole",)
+    image = esegeta.volume_from_tensor(torch.randn(1, 9, 8), (1.0, 1.0))
+    truth = torch.zeros(9, 8, dtype=torch.long)
+    truth[:2], truth[2:4], truth[4:] = 1, 2, 255
+    frozen = model.freeze(model.target("core", over="label"), image, truth=truth)
+    assert int(frozen.mask.sum()) == 16
+    wrong = model.freeze(model.target("core", over="false_positive"), image, truth=truth)
+    assert not wrong.mask[4:].any()
+    with pytest.raises(DataError, match="holds 0, 3, but none of the labels"):
+        model.freeze(model.target("core", over="label"), image, truth=(truth == 1) * 3)
+    with pytest.raises(ConfigError, match='region_order: "core" and "enhancing" are missing'):
+        esegeta.load_model(
+            linear(2, out_channels=3),
+            window=(8, 8),
+            labels={"whole": [1, 2], "core": 1, "enhancing": 4},
+            activation="sigmoid",
+            region_order=["whole"],
+            device="cpu",
+        )
+
+
+def folds_of(tmp_path: Path, count: int = 3) -> tuple[list[nn.Module], list[Path]]:
+    networks = [unet(3, seed=seed) for seed in range(count)]
+    paths = [tmp_path / f"fold_{number}.safetensors" for number in range(count)]
+    for network, path in zip(networks, paths, strict=True):
+        save_file(network.state_dict(), path)
+    return networks, paths
+
+
+def test_ensembles_from_networks_and_from_files_are_the_same(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", "mirror": [0]}
+    given = esegeta.load_model(networks, **keys)
+    loaded = esegeta.load_model(unet(3, seed=9), weights=paths, **keys)
+    x = torch.randn(1, 1, 10, 9, 8)
+    assert torch.equal(given.logits(x), loaded.logits(x))
+    alone = [esegeta.load_model(network, **keys).logits(x) for network in networks]
+    torch.testing.assert_close(given.logits(x), torch.stack(alone).mean(dim=0))
+    mean = esegeta.load_model(networks, average="probabilities", **keys).logits(x).softmax(dim=1)
+    inner = [
+        esegeta.load_model(network, average="probabilities", **keys).logits(x)
+        for network in networks
+    ]
+    expected = torch.stack([one.softmax(dim=1) for one in inner]).mean(dim=0)
+    torch.testing.assert_close(mean, expected)
+
+
+def test_members_and_their_spread(tmp_path: Path, path: Path) -> None:
+    networks, _ = folds_of(tmp_path)
+    model = esegeta.load_model(networks, window=(8, 8, 8), labels={1: "liver"}, device="cpu")
+    image = esegeta.load_volume(path)
+    target = model.freeze(model.target("liver", over="all"), image)
+    found = esegeta.explain_members(esegeta.Saliency(), model, image, target)
+    whole = esegeta.Saliency().explain(model, image, target)
+    torch.testing.assert_close(found.maps.mean(dim=0), whole.data[0], rtol=1e-4, atol=1e-6)
+
+
+def test_ensembles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    networks, paths = folds_of(tmp_path, 2)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    with pytest.raises(ModelError, match=r"network\[1\]: is not of the same architecture"):
+        esegeta.load_model([networks[0], unet(3, out_channels=3)], **keys)
+    save_file(unet(3, out_channels=3).state_dict(), paths[1])
+    with pytest.raises(WeightsError, match=r"fold_1\.safetensors: the weights do not fit"):
+        esegeta.load_model(networks[0], weights=paths, **keys)
+    with pytest.raises(ConfigError, match="2 files of weights for 2 networks"):
+        esegeta.load_model(networks, weights=paths, **keys)
+    with pytest.raises(ConfigError, match="no axis 3"):
+        esegeta.load_model(networks, mirror=[3], **keys)
+
+
+def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
+    from tests.networks import Valid
+
+    keys = {"labels": {1: "liver"}, "device": "cpu"}
+    model = esegeta.load_model(Valid(3), window=(14, 14, 14), padding="reflect", **keys)
+    image = esegeta.load_volume(path)
+    found = esegeta.Saliency().explain(model, image, model.target("liver", over="all"))
+    assert found.data.shape == image.data.shape
+    assert model.logits(image.batch).shape == (1, 2, *SHAPE)

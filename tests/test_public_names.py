@@ -1,0 +1,65 @@
+"""The names of `import esegeta` and of its rooms: each resolves, and none is imported early."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import esegeta
+
+
+def test_every_public_name_resolves() -> None:
+    for name in esegeta.__all__:
+        assert getattr(esegeta, name).__name__ == name
+    assert dir(esegeta) == sorted([*esegeta.__all__, "__version__"])
+    with pytest.raises(AttributeError, match="Salience"):
+        _ = esegeta.Salience
+
+
+def rooms() -> list[str]:
+    found = pkgutil.walk_packages(esegeta.__path__, "esegeta.")
+    return [module.name for module in found if module.ispkg]
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_has_every_name_that_it_lists(room: str) -> None:
+    module = importlib.import_module(room)
+    missing = [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
+    assert missing == []
+
+
+def in_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_names_are_looked_up_without_importing_what_they_name() -> None:
+    done = in_python(
+        "import sys, esegeta; dir(esegeta); print({'torch', 'numpy'} & {*sys.modules})"
+    )
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
+    done = in_python("import esegeta; esegeta.Salience")
+    assert done.returncode == 1
+    assert "Salience" in done.stderr and "Did you mean: 'Saliency'?" in done.stderr
+
+
+def test_a_star_imports_every_public_name() -> None:
+    space: dict[str, object] = {}
+    exec("from esegeta import *", space)
+    assert {name for name in space if name != "__builtins__"} == set(esegeta.__all__)
+
+
+def test_each_name_is_listed_once() -> None:
+    stub = Path(esegeta.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    lines = [line for line in stub.splitlines() if line.startswith("from ")]
+    names = [line.split()[3] for line in lines]
+    assert sorted(names) == esegeta.__all__
+    # Type checkers take a name of a stub for public only where it is given under itself.
+    assert all(
+        line.endswith(f" import {name} as {name}") for line, name in zip(lines, names, strict=True)
+    )
