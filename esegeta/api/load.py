@@ -36,6 +36,7 @@ from esegeta.predict import (
     Average,
     Blend,
     Padding,
+    Placing,
     Precision,
     WindowPlan,
     empty_window,
@@ -70,6 +71,7 @@ def load_model(
     padding: Padding = "zeros",
     mirror: Sequence[int] = (),
     average: Average = "logits",
+    positions: Placing = "fixed",
 ) -> SegmentationModel:
     """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
@@ -80,7 +82,7 @@ def load_model(
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
         overlap: of neighbouring windows, in [0, 1).
-        blend: `gaussian` or `constant`.
+        blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
         activation: `softmax` or `sigmoid`.
         region_order: labels in the order in which they are painted, later ones win; or the
             integers that they paint, as nnU-Net's `regions_class_order`.
@@ -98,6 +100,7 @@ def load_model(
         padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
         mirror: axes of the window; each is seen once for every choice among them.
         average: of mirrored passes and networks: `logits` or `probabilities`.
+        positions: of windows: at `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
     """
     place = resolve_device(device)
     several = network if isinstance(network, Sequence) else [network]
@@ -112,7 +115,14 @@ def load_model(
     notes += said
     passes = list_passes(mirror, max(1, len(states)))
     plan = WindowPlan(
-        tuple(window), overlap, blend, slice_axis, padding, passes=passes, average=average
+        tuple(window),
+        overlap,
+        blend,
+        slice_axis,
+        padding,
+        passes=passes,
+        average=average,
+        positions=positions,
     )
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)

@@ -20,7 +20,8 @@ class InferenceKeys(Keys):
 
     window: Annotated[tuple[int, ...], give_list("[64, 64, 64]")]
     overlap: Fraction | tuple[Fraction, ...] = 0.5
-    blend: Literal["gaussian", "constant"] = "gaussian"
+    blend: Literal["gaussian", "constant", "nnunet"] = "gaussian"
+    positions: Literal["fixed", "even"] = "fixed"
     batch_size: int = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     slice_axis: Literal[0, 1, 2] = 2

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
-Kind = Literal["monai", "module", "torchscript", "export", "bundle"]
+Kind = Literal["monai", "module", "torchscript", "export", "bundle", "nnunet"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ KINDS: Mapping[str, KindKeys] = {
     "torchscript": KindKeys("path", (), "the file that torch.jit.save wrote"),
     "export": KindKeys("path", (), "the file that torch.export.save wrote"),
     "bundle": KindKeys("path", ("weights", "weights_key"), "the folder of the MONAI bundle"),
+    "nnunet": KindKeys(
+        "path",
+        ("configuration", "folds", "checkpoint", "network", "args", "weights", "weights_key"),
+        "the results folder of nnU-Net v2",
+    ),
 }
 PICKLED = KindKeys("path", ("trust",), "the file of the pickled network")
 """Of kind: module with a `path`: a whole network, code and weights, in one pickle."""
@@ -47,6 +52,9 @@ class ModelKeys(Keys):
     """The network, its weights, and which of the tensors that it returns the logits are."""
 
     kind: Kind
+    configuration: str | None = None
+    folds: Literal["all"] | int | list[int | Literal["all"]] | None = None
+    checkpoint: str | None = None
     network: str | None = None
     class_path: str | None = Field(default=None, alias="class")
     path: str | None = None

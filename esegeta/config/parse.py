@@ -17,6 +17,7 @@ from esegeta.config.bundle import with_bundle_keys
 from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
+from esegeta.config.nnunet import with_nnunet_keys
 from esegeta.config.schema import Config
 from esegeta.errors import ConfigError, EsegetaError, MissingFileError, suggest
 from esegeta.explain import EXPLAINERS, Explainer
@@ -82,7 +83,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     document = read_yaml(path)
     for override in overrides:
         document = _overridden(document, override)
-    document = with_bundle_keys(document)
+    document = with_nnunet_keys(with_bundle_keys(document))
     try:
         keys = Config.model_validate(document.content)
     except ValidationError as error:

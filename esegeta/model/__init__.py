@@ -47,6 +47,7 @@ from esegeta.model.network import (
     require_packages,
     without_wrappers,
 )
+from esegeta.model.nnunet import build_nnunet_network
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.pickled import load_pickled_network
 from esegeta.model.postprocessing import Postprocessing, connected_components
@@ -80,6 +81,7 @@ __all__ = [
     "UnitNetwork",
     "build_module_network",
     "build_monai_network",
+    "build_nnunet_network",
     "capability_of",
     "check_units",
     "checkpoints_named",

@@ -23,7 +23,7 @@ from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.source_grid import Rule, SourceGrid
-from esegeta.predict.tiling import Blend, Box, spot
+from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
 from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Central, Windows
@@ -43,6 +43,7 @@ __all__ = [
     "Padding",
     "Pass",
     "Pieces",
+    "Placing",
     "Positions",
     "Precision",
     "Predictor",

@@ -1,19 +1,32 @@
-"""Boxes along axes and the importance of their voxels, as in MONAI's `sliding_window_inference`."""
+"""Where windows stand along an axis, and what their voxels count: as MONAI or nnU-Net has it.
+
+    positions  fixed  0, s, 2s, ... with s = int(size * (1 - overlap)); the last one is moved back
+               even   as many as fit with steps of at most size * (1 - overlap), evenly spread
+    blend      gaussian   about the middle (n - 1) / 2, at least 0.001 of the middle
+               nnunet     about the voxel n // 2, without a floor
+               constant   1
+
+The first of each is MONAI's `sliding_window_inference`, `even` and `nnunet` are nnU-Net's.
+"""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from esegeta.axes import Shape
 
-Blend = Literal["gaussian", "constant"]
+Blend = Literal["gaussian", "constant", "nnunet"]
+Placing = Literal["fixed", "even"]
 Box = tuple[slice, ...]
 
-GAUSSIAN_SIGMA_SCALE = 0.125
+SIGMA_SCALE = 0.125
+"""Standard deviation of the Gaussian, in lengths of the window."""
 
 
 def spot(image: int, box: Box) -> tuple[Any, ...]:
@@ -21,19 +34,64 @@ def spot(image: int, box: Box) -> tuple[Any, ...]:
     return (image, slice(None), *box)
 
 
-def starts_along(length: int, size: int, overlap: float) -> list[int]:
-    """Where outputs start along one axis; the last one is moved back to end with the volume."""
+def starts_along(length: int, size: int, overlap: float, positions: Placing) -> list[int]:
+    """Return where windows start along one axis; together they cover it from end to end.
+
+    Args:
+        length: of the axis, at least `size`.
+        size: of a window.
+        overlap: fraction that neighbouring windows share at least, in [0, 1).
+        positions: see the top of this file.
+    """
+    if positions == "even":
+        return _even_starts(length, size, overlap)
     interval = size if size == length else max(int(size * (1 - overlap)), 1)
     count = 1 + -(-(length - size) // interval)
     return [min(place * interval, length - size) for place in range(count)]
 
 
+def _even_starts(length: int, size: int, overlap: float) -> list[int]:
+    """Spread windows evenly; a half is rounded to the even place.
+
+    Source: nnunetv2.inference.sliding_window_prediction.compute_steps_for_sliding_window.
+    """
+    steps = math.ceil((length - size) / (size * (1 - overlap)))
+    if steps == 0:
+        return [0]
+    return [int(np.round((length - size) / steps * place)) for place in range(steps + 1)]
+
+
 @lru_cache(maxsize=8)
 def importance_of(size: Shape, blend: Blend, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the blending weight of each voxel of a box of some lengths, above zero."""
+    """Return the blending weight of each voxel of a window, above zero.
+
+    Args:
+        size: lengths of the window.
+        blend: see the top of this file.
+        device: of the result.
+        dtype: of the result.
+    """
+    if blend == "nnunet":
+        return _gaussian_without_floor(size).to(device=device, dtype=dtype)
     from monai.data.utils import compute_importance_map
 
     weights: Tensor = compute_importance_map(
-        size, mode=blend, sigma_scale=GAUSSIAN_SIGMA_SCALE, device=device, dtype=dtype
+        size, mode=blend, sigma_scale=SIGMA_SCALE, device=device, dtype=dtype
     )
     return weights
+
+
+def _gaussian_without_floor(size: Shape) -> Tensor:
+    """Return a point at n // 2, smoothed to 4 sigma; what that leaves at 0 gets the least of it.
+
+    Source: nnunetv2.inference.sliding_window_prediction.compute_gaussian.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    point = np.zeros(size)
+    point[tuple(length // 2 for length in size)] = 1.0
+    sigmas = [length * SIGMA_SCALE for length in size]
+    smoothed = gaussian_filter(point, sigmas, 0, mode="constant", cval=0)
+    smoothed /= smoothed.max()
+    smoothed[smoothed == 0] = smoothed[smoothed > 0].min()
+    return torch.from_numpy(smoothed)

@@ -11,7 +11,7 @@ from esegeta.errors import ConfigError, suggest
 from esegeta.predict.coverage import Coverage
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass
-from esegeta.predict.tiling import Blend
+from esegeta.predict.tiling import Blend, Placing
 from esegeta.predict.windows import Windows
 
 
@@ -22,8 +22,8 @@ class WindowPlan:
     Args:
         size: of one window, in voxels; two lengths for a 2D network.
         overlap: fraction that neighbouring outputs share, in [0, 1); one, or one an axis.
-        blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths) or
-            `constant`.
+        blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths),
+            `constant`, or `nnunet`; see `tiling`.
         slice_axis: the axis along which a 2D network goes through a 3D volume.
         padding: what lies outside of the image.
         coverage: which voxels of a window the network's output covers; None for all of them, one
@@ -31,6 +31,7 @@ class WindowPlan:
         passes: how each window goes through the networks; flips are of the axes that these see.
         average: what is averaged over passes: logits; or probabilities, of mirrored passes in each
             window, and of networks in the blended prediction.
+        positions: of outputs: at `fixed` steps, or `even`; see `tiling`.
     """
 
     size: Shape
@@ -41,6 +42,7 @@ class WindowPlan:
     coverage: Coverage | None = None
     passes: tuple[Pass, ...] = (Pass(),)
     average: Average = "logits"
+    positions: Placing = "fixed"
 
     def __post_init__(self) -> None:
         if len(self.size) not in (2, 3) or min(self.size) < 1:
@@ -55,16 +57,16 @@ class WindowPlan:
             raise ConfigError(f"inference.overlap: {self.overlap} does not fit the window")
         if self.slice_axis not in (0, 1, 2):
             raise ConfigError(f"inference.slice_axis: {self.slice_axis} is not 0, 1 or 2")
-        if self.padding not in get_args(Padding):
-            raise ConfigError(
-                f'inference.padding: "{self.padding}" is not known',
-                hint=suggest(self.padding, get_args(Padding)),
-            )
-        if self.average not in get_args(Average):
-            raise ConfigError(
-                f'inference.average: "{self.average}" is not known',
-                hint=suggest(self.average, get_args(Average)),
-            )
+        for key, value, known in (
+            ("blend", self.blend, get_args(Blend)),
+            ("padding", self.padding, get_args(Padding)),
+            ("average", self.average, get_args(Average)),
+            ("positions", self.positions, get_args(Placing)),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f'inference.{key}: "{value}" is not known', hint=suggest(value, known)
+                )
         for axis in {axis for one in self.passes for axis in one.flips}:
             if axis not in range(len(self.size)):
                 raise ConfigError(
@@ -129,6 +131,7 @@ class WindowPlan:
             self._laid_passes(sliced),
             self.num_members if self.average == "probabilities" else 1,
             {} if coverage is None else {n: _thick(e, sliced) for n, e in coverage.layers.items()},
+            self.positions,
         )
 
     def ending_at(self, layer: str) -> WindowPlan:

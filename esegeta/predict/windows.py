@@ -1,7 +1,8 @@
 """Windows: which boxes of a volume the network sees, and how their outputs are blended.
 
 Geometry only: nothing here knows a network. Positions, padding and importance are those of
-MONAI's `sliding_window_inference`, so that the prediction is the one that users already have.
+MONAI's `sliding_window_inference`, so that the prediction is the one that users already have, or
+nnU-Net's.
 
 Where the output covers only the middle of a window, as in networks of valid convolutions, it is
 the outputs that tile the volume; windows reach further, and the image is padded for them.
@@ -26,7 +27,7 @@ from torch import Tensor
 from esegeta.axes import Mask, Shape
 from esegeta.predict.padding import Padding, extend, fold, origins
 from esegeta.predict.passes import Pass
-from esegeta.predict.tiling import Blend, Box, importance_of, spot, starts_along
+from esegeta.predict.tiling import Blend, Box, Placing, importance_of, spot, starts_along
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Windows:
         passes: how each box goes through the networks; the windows of the first come first.
         num_blends: predictions that passes are blended into, one a network, or one of all.
         extents: the same of layers that do not cover the whole window, by name.
+        positions: see `WindowPlan`.
     """
 
     shape: Shape
@@ -58,6 +60,7 @@ class Windows:
     passes: tuple[Pass, ...] = (Pass(),)
     num_blends: int = 1
     extents: Mapping[str, Shape] = field(default_factory=dict, compare=False, repr=False)
+    positions: Placing = "fixed"
 
     @property
     def output(self) -> Shape:
@@ -317,7 +320,7 @@ def _boxes(windows: Windows, covered: Shape) -> tuple[Box, ...]:
 def _starts_of(windows: Windows) -> tuple[tuple[int, ...], ...]:
     axes = zip(windows.shape, windows.output, windows.overlap, strict=True)
     return tuple(
-        tuple(starts_along(max(length, output), output, overlap))
+        tuple(starts_along(max(length, output), output, overlap, windows.positions))
         for length, output, overlap in axes
     )
 

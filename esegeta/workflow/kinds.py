@@ -13,6 +13,7 @@ from esegeta.model import (
     Capability,
     build_module_network,
     build_monai_network,
+    build_nnunet_network,
     capability_of,
     load_exported,
     load_pickled_network,
@@ -41,6 +42,7 @@ def construct(config: RunConfig, device: torch.device) -> nn.Module:
         "torchscript": lambda: load_torchscript(_path(config), device=device),
         "export": lambda: load_exported(_path(config), device=device),
         "bundle": lambda: _bundle(config, device),
+        "nnunet": lambda: build_nnunet_network(str(keys.network), keys.args),
     }
     return makers[keys.kind]()
 

@@ -103,7 +103,10 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
     except WeightsKeyError:
         with blamed_on(config, "model", "weights_key"):
             raise
-    except WeightsError:
+    except WeightsError as error:
+        if keys.kind == "nnunet":
+            error.hint = "the folder's plans.json says what was built; a trainer of your own may "
+            error.hint += "build another network: use model.kind: module for that"
         with blamed_on(config, "model"):
             raise
 
@@ -255,4 +258,5 @@ def _window_plan(keys: Config) -> WindowPlan:
         block.slice_axis,
         block.padding,
         average=block.average,
+        positions=block.positions,
     )

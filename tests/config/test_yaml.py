@@ -124,6 +124,7 @@ def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
         "window": [8, 8, 8],
         "overlap": 0.5,
         "blend": "gaussian",
+        "positions": "fixed",
         "batch_size": 1,
         "precision": "fp32",
         "slice_axis": 2,

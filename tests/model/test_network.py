@@ -1,10 +1,11 @@
 """Networks by MONAI's name or by a class of one's own, and errors that name the nearest."""
 
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from monai.utils import optional_import
 from torch import nn
 
 from esegeta.errors import ModelError
@@ -159,8 +160,22 @@ def test_a_function_of_ones_own_makes_a_network(own_module: str, tmp_path: Path)
         build_module_network(f"{own_module}:no", {}, tmp_path)
 
 
-@pytest.mark.skipif(find_spec("einops") is not None, reason="einops is installed")
-def test_a_missing_package_of_monai_is_named_with_its_install_line() -> None:
+class _WithoutEinops:
+    """Finds modules as Python does where einops is not installed."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == "einops":
+            raise ModuleNotFoundError("No module named 'einops'", name="einops")
+
+
+def test_a_missing_package_of_monai_is_named_with_its_install_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "einops"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_WithoutEinops(), *sys.meta_path])
+    missing, _ = optional_import("einops.layers.torch", name="Rearrange")
+    monkeypatch.setattr("monai.networks.blocks.selfattention.Rearrange", missing)
     with pytest.raises(ModelError) as caught:
         build_monai_network("UNETR", {"in_channels": 1, "out_channels": 2, "img_size": (32,) * 3})
     assert str(caught.value) == (
