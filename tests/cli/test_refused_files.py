@@ -61,7 +61,14 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
         lambda lab: second(lab, label="no.nii.gz"),
         ("/no.nii.gz: no such file; check the path in `data.cases[1]`",),
     ),
-    "folder for an image": (lambda lab: second(lab, image="."), ("no such file",)),
+    "folder for an image": (
+        lambda lab: second(lab, image="."),
+        ("holds 2 images: a.nii.gz, b.nii.gz", "it is not known which are channels"),
+    ),
+    "folder for a label": (
+        lambda lab: second(lab, label="."),
+        ("the folder holds no DICOM image",),
+    ),
     "text for an image": (
         lambda lab: second(lab, image=write(lab, "t.nii.gz")),
         ("/t.nii.gz: not a NIfTI file that can be read", "copied whole?"),
