@@ -13,12 +13,14 @@ from typing import Any
 
 from esegeta.config.bundle_output import (
     Decisions,
+    formats,
     inference_keys,
     input_names,
     label_keys,
     output_names,
 )
-from esegeta.config.bundle_steps import IGNORED, Steps, UnmappedError
+from esegeta.config.bundle_space import IGNORED, take
+from esegeta.config.bundle_steps import Steps, UnmappedError
 from esegeta.config.lines import Document, Path_
 from esegeta.errors import ConfigError, EsegetaError, ModelError
 from esegeta.model.bundle import Bundle, Part, open_bundle
@@ -120,7 +122,7 @@ def _steps(bundle: Bundle, ndim: int, channels: int, *, is_given: bool) -> Steps
             continue  # of the ground truth, or of something else
         whole = len(set(taken)) == len(images)
         channels_of = None if whole else [images[key] for key in taken]
-        steps.take(part, channels_of, place=keys.index(taken[0]))
+        take(steps, part, channels_of, place=keys.index(taken[0]))
     if steps.unmapped and is_given:
         return Steps(ndim, channels)
     _refuse(steps.unmapped, bundle, "data.preprocess")
@@ -223,8 +225,7 @@ def _dimensions(bundle: Bundle) -> tuple[int, int]:
     """Return the spatial axes of the network and its input channels, as the bundle says them."""
     network = bundle.section("network_def")
     args = network.args if isinstance(network, Part) else {}
-    inputs = bundle.metadata.get("network_data_format", {}).get("inputs", {})
-    image: Any = next(iter(inputs.values()), {}) if isinstance(inputs, dict) else {}
+    image = next(iter(formats(bundle.metadata, "inputs")), {})
     shape = image.get("spatial_shape") or []
     ndim = args.get("spatial_dims") or args.get("dimensions") or len(shape) or 3
     channels = args.get("in_channels") or image.get("num_channels") or 1

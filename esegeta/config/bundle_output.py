@@ -102,6 +102,8 @@ class Decisions:
             self._takes[part.name](self, Args(part))
         except UnmappedError as fault:
             self.unmapped.append(f"{part.target} ({fault})")
+        except (TypeError, ValueError) as error:  # what MONAI would refuse too
+            self.unmapped.append(f"{part.target} (its arguments: {error})")
 
     def _activate(self, args: Args) -> None:
         soft, sigmoid = args.first("softmax", False), args.first("sigmoid", False)
@@ -164,11 +166,18 @@ class Decisions:
     }
 
 
+def formats(metadata: Mapping[str, Any], which: str) -> list[dict[str, Any]]:
+    """Return what a bundle's metadata says of its `inputs` or `outputs`, one block a tensor."""
+    found: Any = metadata.get("network_data_format")
+    blocks = found.get(which) if isinstance(found, dict) else None
+    listed = blocks.values() if isinstance(blocks, dict) else ()
+    return [block for block in listed if isinstance(block, dict)]
+
+
 def output_names(metadata: Mapping[str, Any]) -> dict[int, str]:
     """Return the names of the output channels in a bundle's metadata; none where it says none."""
-    outputs = metadata.get("network_data_format", {}).get("outputs", {})
-    for output in outputs.values() if isinstance(outputs, dict) else ():
-        named = output.get("channel_def") if isinstance(output, dict) else None
+    for output in formats(metadata, "outputs"):
+        named = output.get("channel_def")
         if isinstance(named, dict) and named:
             return dict(_named(named))
     return {}
@@ -176,9 +185,8 @@ def output_names(metadata: Mapping[str, Any]) -> dict[int, str]:
 
 def input_names(metadata: Mapping[str, Any]) -> list[str]:
     """Return the names of the input channels in a bundle's metadata, in their order."""
-    inputs = metadata.get("network_data_format", {}).get("inputs", {})
-    for one in inputs.values() if isinstance(inputs, dict) else ():
-        named = one.get("channel_def") if isinstance(one, dict) else None
+    for one in formats(metadata, "inputs"):
+        named = one.get("channel_def")
         if isinstance(named, dict) and named:
             return [name for _, name in sorted(_named(named))]
     return []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from esegeta.errors import MapError
+from esegeta.errors import MapError, ModelError
 from esegeta.explain import Deconvolution, Explainer, GuidedBackprop, Saliency
 from esegeta.predict import LinearForm, Predictor
 from esegeta.targets import FrozenTarget
@@ -276,5 +276,5 @@ def test_a_compiled_program_whose_activations_cannot_be_seen_is_refused() -> Non
         network = torch.jit.trace(hidden_layer(2, nn.ReLU()), torch.zeros(1, 2, 4, 4))
     model = predictor(network, (4, 4))
     image = volume(SHAPES[2], 2)
-    with pytest.raises(MapError, match="TorchScript"):
+    with pytest.raises(ModelError, match=r"TorchScript.*choose from: saliency"):
         GuidedBackprop().explain(model, image, frozen(model, image))

@@ -301,6 +301,7 @@ SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
         [CLIPPED, {"_target_": "SpatialPadd", "spatial_size": [8, 16, 8]}],
         "pads to [8, 16, 8], beyond the window [8, 8, 8]",
     ),
+    "arguments": ([{"_target_": "Spacingd", "pixdim": "wide"}], "Spacingd (its arguments: "),
     "two": (
         [{"_target_": "RandFlipd"}, {"_target_": "GaussianSmoothd"}],
         "RandFlipd (is not known), GaussianSmoothd (is not known)",
