@@ -52,11 +52,11 @@ def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[S
         ModelError: they are not of one architecture.
     """
     first = networks[0]
-    modules = {name: type(module) for name, module in first.named_modules()}
+    modules = _kinds(first)
     own = state_of(first)
     states: list[State] = [own]
     for network, name in zip(networks[1:], names[1:], strict=True):
-        other = {name: type(module) for name, module in network.named_modules()}
+        other = _kinds(network)
         state = state_of(network)
         misfits = [key for key in {**own, **state} if not _alike(own.get(key), state.get(key))]
         if other != modules or misfits:
@@ -113,6 +113,11 @@ def _tables(network: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None]]
     for name, module in network.named_modules():
         yield name, module._parameters
         yield name, module._buffers
+
+
+def _kinds(network: nn.Module) -> dict[str, str]:
+    """Return the class of each module by name; exported networks have a class each, of one name."""
+    return {name: type(module).__qualname__ for name, module in network.named_modules()}
 
 
 def _name(module: str, key: str) -> str:

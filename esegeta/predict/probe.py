@@ -84,7 +84,7 @@ def probe_output(
     found, reason = _attempt(probed, size)
     if found is not None and found.positions == size:
         return found
-    multiple = _multiple_that_works(probed, size)
+    multiple = _multiple_that_works(probed, size, _rounding(found, size))
     if multiple is not None:
         rounded = [max(multiple, round(length / multiple) * multiple) for length in size]
         raise WindowError(
@@ -187,9 +187,21 @@ def _layer_shapes(probed: _Probed, size: Shape) -> dict[str, Shape]:
     }
 
 
-def _multiple_that_works(probed: _Probed, size: Shape) -> int | None:
-    """Return the smallest power of two such that windows rounded up to it go through."""
+def _rounding(found: Probe | None, size: Shape) -> int:
+    """Return by how many voxels a network would have rounded a window."""
+    if found is None:
+        return 0
+    return max(abs(p - w) for p, w in zip(found.positions, size, strict=True))
+
+
+def _multiple_that_works(probed: _Probed, size: Shape, rounding: int) -> int | None:
+    """Return the smallest power of two such that windows rounded up to it go through.
+
+    Rounding to a multiple changes a length by less than it.
+    """
     for multiple in MULTIPLES:
+        if multiple <= rounding:
+            continue
         rounded = tuple(-(-length // multiple) * multiple for length in size)
         num_voxels = math.prod(rounded)
         if rounded == size or num_voxels > LARGEST_PROBE_VOXELS:

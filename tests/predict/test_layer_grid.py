@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from esegeta.dissection.above import find_above
 from esegeta.predict import (
+    Coverage,
     LayerGrid,
     WindowBlend,
     WindowPlan,
@@ -164,3 +166,30 @@ def test_the_affine_puts_positions_amid_their_voxels(name: str) -> None:
         np.testing.assert_allclose(found.to_mm(index), volume.to_mm(voxel), atol=1e-9)
     expected = [a * b for a, b in zip(grid.stride, volume.spacing_mm, strict=True)]
     np.testing.assert_allclose(found.spacing_mm, expected)
+
+
+@pytest.mark.parametrize("name", ["even", "odd"])
+def test_positions_in_the_middle_of_windows_lie_amid_their_voxels(name: str) -> None:
+    """A ramp at the positions' centres is a ramp over the voxels, wherever both ends lie inside."""
+    size, extent, layer = {"even": (14, 8, 4), "odd": (13, 6, 3)}[name]
+    plan = WindowPlan((size, 9), coverage=Coverage((4, 9), (4, 9), {"deep": (extent, 9)}))
+    windows = plan.lay((12, 9))
+    patch = torch.zeros(1, 1, layer, 9)
+    grid = LayerGrid.of(windows, patch, "deep")
+    assert grid.stride == (2, 1)
+    centres = grid.centres(0)
+    ramp = centres[:, None].expand(1, *grid.shape)
+    found = grid.to_voxels(ramp)
+    voxels = torch.arange(12, dtype=torch.float64).clamp(centres[0], centres[-1])
+    torch.testing.assert_close(found[0], voxels[:, None].expand(12, 9))
+    affine = grid.grid(Grid((12, 9), np.eye(4))).affine
+    assert affine[0, 0] == 2 and affine[0, 3] == float(centres[0])
+    # A window that begins at its own stride puts its first position where the grid has one.
+    total = grid.zeros(1, patch.double())
+    grid.put(total, 0, torch.ones(1, layer, 9).double())
+    assert total[0, :layer].eq(1).all()
+    first = centres[0] - (grid.stride[0] - 1) / 2  # the first voxel that the position covers
+    assert float(first) == (size - extent) // 2 - windows.padding[0][0]
+    thresholds = torch.tensor([3.5], dtype=torch.float64)
+    above = find_above(ramp.contiguous(), grid, thresholds)
+    assert above.counts(1).tolist() == [int((found > 3.5).sum())]

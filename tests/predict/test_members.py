@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -276,3 +277,28 @@ def test_too_few_networks_for_a_plan_are_refused(ndim: int) -> None:
     plan = WindowPlan((8,) * ndim, passes=list_passes([], 2))
     with pytest.raises(ModelError, match="2 networks are to be averaged, and there are 1"):
         Predictor(unet(ndim), plan, labels())
+
+
+@pytest.mark.parametrize("kind", ["traced", "exported"])
+def test_networks_that_are_no_code_any_more(ndim: int, kind: str) -> None:
+    """Their parameters are put in place as those of modules are."""
+    window = torch.randn(1, 1, *(8,) * ndim)
+    networks = [unet(ndim, seed=seed) for seed in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to do without traces
+        frozen_code = [
+            torch.jit.trace(network, window)
+            if kind == "traced"
+            else torch.export.export(network, (window,)).module()
+            for network in networks
+        ]
+    names = ["one", "two"]
+    states = join_members(frozen_code, names)
+    require_same_function(frozen_code, states, names, window)
+    plain = predictor(networks[0], (8,) * ndim, batch_size=1)
+    expected = averaging(networks, plain, [0], "logits")
+    found = replace(expected, network=frozen_code[0], states=states)
+    x, slope = torch.randn(1, 1, *SHAPES[ndim][0]), torch.randn(1, 2, *SHAPES[ndim][0])
+    assert relative_gap(found.logits(x), expected.logits(x)) < TOLERANCE
+    pulled = found.pull_back(x, slope).gradient
+    assert relative_gap(pulled, expected.pull_back(x, slope).gradient) < TOLERANCE
