@@ -224,3 +224,15 @@ def test_gradient_is_that_of_nnunets_network(trained: Any, tmp_path: Path) -> No
     theirs.network.eval()(own).square().sum().backward()
     assert ours.grad is not None and own.grad is not None
     assert torch.allclose(ours.grad, own.grad, rtol=1e-5, atol=1e-6 * float(own.grad.abs().max()))
+
+
+def test_shipped_folder_segments_the_sample() -> None:
+    root = Path(__file__).parents[2]
+    experiment = build(root / "configs" / "nnunet.yaml")
+    volume, _ = experiment.read(experiment.cases[0])
+    ours = Scene(experiment.predictor, volume).on_source("logits").label_map.numpy()
+    truth = nib.load(root / "data_samples" / "ct_torso" / "ct_torso_labels.nii.gz")
+    labels = np.asarray(truth.dataobj)
+    for label in experiment.config.keys.labels:
+        both = ((ours == label) & (labels == label)).sum()
+        assert 2 * both / ((ours == label).sum() + (labels == label).sum()) > 0.93
