@@ -77,7 +77,8 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   tumour 1, 2 and 4.
 - `models/`: demonstration networks that **overfit the one volume they were trained on**,
   `ct_torso/` (`ct_*`), `mni_t1/` (`t1_*`) or `synthetic_tumour/` (`tumour_*`, by
-  `scripts/train_region_model.py`); **not for clinical use**. The card beside each
+  `scripts/train_region_model.py`), or `nnunet/`, on `ct_torso/` and as nnU-Net v2 leaves it
+  (`scripts/make_nnunet_sample.py`); **not for clinical use**. The card beside each
   one tells how it was trained and what it reaches.
   `ct_bundle/` has the configs of `ct_unet3d` as a MONAI bundle; its weights are those beside it.
 
@@ -92,6 +93,8 @@ TSEG, NILEARN = "TotalSegmentator 2.18.0 sdist", "nilearn 0.14.1 wheel"
 TRAINED = "trained on `ct_torso/` by `scripts/train_demo_models.py`"
 DRAWN = "drawn by `scripts/synthetic_tumour.py`"
 TRAINED_TUMOUR = "trained on `synthetic_tumour/` by `scripts/train_region_model.py`"
+NNUNET = "trained on `ct_torso/` by `scripts/make_nnunet_sample.py`"
+NNUNET_FOLDER = "models/nnunet/Dataset001_Torso/nnUNetTrainer__nnUNetPlans__2d"
 BUNDLED = "written by `scripts/make_bundle.py`"
 TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
@@ -124,4 +127,12 @@ FILES = {
     "models/tumour_unet3d.md": ("model card", TRAINED_TUMOUR, "-"),
     "models/ct_bundle/configs/inference.json": ("MONAI bundle of `ct_unet3d`", BUNDLED, "-"),
     "models/ct_bundle/configs/metadata.json": ("its channels and labels", BUNDLED, "-"),
+    "models/nnunet.md": ("model card", NNUNET, "-"),
+    f"{NNUNET_FOLDER}/dataset.json": ("channels and labels of nnU-Net v2", NNUNET, "-"),
+    f"{NNUNET_FOLDER}/plans.json": ("plans of nnU-Net v2", NNUNET, "-"),
+    f"{NNUNET_FOLDER}/fold_0/checkpoint_final.pth": (
+        "nnU-Net v2 checkpoint, 2D",
+        NNUNET,
+        "Apache-2.0, as its data",
+    ),
 }
