@@ -15,7 +15,6 @@ READERS: Mapping[str, str | None] = {
     "NibabelIO": None,
     "NibabelIOWithReorient": "RAS",
     "NaturalImage2DIO": None,
-    "Tiff3DIO": None,
 }
 """nnU-Net's readers, and the orientation that they turn images to."""
 
