@@ -33,7 +33,15 @@ from esegeta.model.label_maps import (
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
 from esegeta.model.layers import find_layer
-from esegeta.model.members import State, copied_state, hold, join_members, load_members, state_of
+from esegeta.model.members import (
+    LoadedMembers,
+    State,
+    copied_state,
+    hold,
+    join_members,
+    load_members,
+    state_of,
+)
 from esegeta.model.network import (
     COMPILED_NOTE,
     UnitNetwork,
@@ -63,6 +71,7 @@ __all__ = [
     "Labels",
     "LabelsGiven",
     "Layer",
+    "LoadedMembers",
     "LoadedWeights",
     "OutputChoice",
     "Postprocessing",

@@ -62,6 +62,11 @@ class LoadedWeights:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know, in sentences; empty where the file was the state dict."""
+        return tuple(f"{self.path.name}: {remark}" for remark in self.remarks)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes without the name of the file."""
         wrapper = self.key.removeprefix(self.chosen).lstrip(".")
         parts = [
             *([f'the wrapper "{wrapper}"'] if wrapper else []),
@@ -70,13 +75,12 @@ class LoadedWeights:
         ]
         notes = []
         if parts:
-            notes.append(f"{self.path.name}: taken off the weights: {', '.join(parts)}")
+            notes.append(f"taken off the weights: {', '.join(parts)}")
         if self.others:
             also = ", ".join(f'"{name}"' for name in self.others)
             taken = f'"{self.key}"' if self.key else "the outermost one"
             notes.append(
-                f"{self.path.name}: several weights fit: {taken} was taken, and not {also}; "
-                "choose with weights_key"
+                f"several weights fit: {taken} was taken, and not {also}; choose with weights_key"
             )
         return tuple(notes)
 
