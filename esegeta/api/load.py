@@ -24,6 +24,7 @@ from esegeta.model import (
     join_members,
     load_members,
     resolve_device,
+    to_single,
     without_wrappers,
 )
 from esegeta.model.label_forms import OrderEntry
@@ -97,6 +98,7 @@ def load_model(
     given = [network] if isinstance(network, nn.Module) else list(network)
     notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
     networks = [without_wrappers(one).to(place) for one in given]
+    notes += dict.fromkeys(filter(None, [to_single(one) for one in networks]))
     network = networks[0]
     states, said = _load(networks, weights, weights_key)
     notes += said

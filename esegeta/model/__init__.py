@@ -54,6 +54,7 @@ from esegeta.model.network import (
 )
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.postprocessing import Postprocessing, connected_components
+from esegeta.model.single import to_single
 from esegeta.model.weights import (
     LoadedWeights,
     file_sha256,
@@ -118,5 +119,6 @@ __all__ = [
     "state_of",
     "switched_off",
     "tap",
+    "to_single",
     "without_wrappers",
 ]

@@ -35,6 +35,7 @@ from esegeta.model import (
     network_sha256,
     resolve_device,
     seeded,
+    to_single,
     without_wrappers,
 )
 from esegeta.predict import (
@@ -87,6 +88,8 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     if is_compiled(network):
         notes.append(COMPILED_NOTE)
     network = without_wrappers(network)
+    converted = to_single(network)
+    notes += [converted] if converted else []
     if keys.weights_files:
         loaded = _load(config, network)
         if len(keys.weights_files) == 1:  # of an ensemble all files have notes: load_ensemble
@@ -151,7 +154,9 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
     The random state of the caller is left as it was; what a compiled network was made of is
     returned.
     """
-    return without_wrappers(_construct(config, seed=seed))
+    network = without_wrappers(_construct(config, seed=seed))
+    to_single(network)
+    return network
 
 
 def _construct(config: RunConfig, *, seed: int) -> nn.Module:
@@ -219,7 +224,8 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
     if channels and len(channels) != num_channels:
         raise ConfigError(
             f"{config.document.place(('data', 'channels'))}: data.channels names "
-            f"{len(channels)}, the network takes {num_channels}"
+            f"{len(channels)}, the network takes {num_channels}",
+            hint="name each channel that the network takes in data.channels, or leave it out",
         )
     return Reading(num_channels, ndim, keys.data.nan == "zero", channels, keys.data.picture_axes)
 

@@ -222,3 +222,20 @@ def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
     found = esegeta.Saliency().explain(model, image, model.target("liver", over="all"))
     assert found.data.shape == image.data.shape
     assert model.logits(image.batch).shape == (1, 2, *SHAPE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None:
+    keys = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    given = unet(2).to(dtype)
+    expected = esegeta.load_model(unet(2).to(dtype).float(), **keys)
+    assert not expected.notes
+    model = esegeta.load_model(given, **keys)
+    (note,) = model.notes
+    name = str(dtype).removeprefix("torch.")
+    assert note == f"the network's parameters are {name}; it was converted to float32"
+    x = torch.randn(1, 1, 8, 8)
+    assert torch.equal(model.logits(x), expected.logits(x))
+    both = esegeta.load_model([unet(2).to(dtype), unet(2, seed=3).to(dtype)], **keys)
+    assert both.notes == (note,)
+    assert torch.isfinite(both.logits(x)).all()

@@ -311,3 +311,19 @@ def test_another_fold_is_another_result(tmp_path: Path) -> None:
     assert lab.run().exit_code == 0
     assert lab.maps() != mirrored
     assert read_json(lab.root / "run.json")["network"]["members"] == 2
+
+
+def test_a_network_of_doubles_is_converted_and_said(tmp_path: Path) -> None:
+    text = VALID.replace(
+        "self.two = conv(3, 2, 3)", "self.two = conv(3, 2, 3)\n        self.double()"
+    )
+    (tmp_path / "doubles.py").write_text(text, encoding="utf-8")
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["model"] = {"kind": "module", "class": "doubles:Middle"}
+    lab.keys["targets"][0]["over"] = "all"
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    assert (
+        "the network's parameters are float64; it was converted to float32"
+        in (lab.record()["notes"])
+    )
