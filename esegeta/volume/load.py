@@ -68,7 +68,8 @@ def check_case(case: Case, reading: Reading) -> Grid:
             f"{case.name}: {found} channel{'s' * (found != 1)} in "
             f"{', '.join(str(path) for path in case.images)}, "
             f"but the network takes {reading.num_channels}",
-            hint="list one image per channel: image: [t1.nii.gz, t2.nii.gz]",
+            hint="list one image per channel: image: [t1.nii.gz, t2.nii.gz]; a network that does "
+            "not tell how many it takes is given as many as data.channels names",
         )
     for path, (other, _) in zip(case.images[1:], headers[1:], strict=True):
         require_same_grid(case.name, case.images[0], grid, path, other)
