@@ -146,6 +146,13 @@ def suggest(word: object, names: Iterable[object]) -> str:
     return "choose from: " + ", ".join(known) if known else "none are known"
 
 
+def or_else(hint: str, other: str) -> str:
+    """Join what `suggest` returned with another way out: a question is answered first."""
+    if hint.endswith("?"):
+        return f"{hint} Or {other}"
+    return f"{hint}, or {other}"
+
+
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 

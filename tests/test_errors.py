@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from esegeta import errors
-from esegeta.errors import EsegetaError, suggest
+from esegeta.errors import EsegetaError, or_else, suggest
 
 
 def test_every_error_derives_from_the_base_and_is_documented() -> None:
@@ -47,6 +47,12 @@ def test_without_a_near_name_all_are_listed() -> None:
     assert suggest("zebra", ["liver", "spleen"]) == "choose from: liver, spleen"
     assert suggest(7, [1, 2]) == "choose from: 1, 2"
     assert suggest("liver", []) == "none are known"
+
+
+def test_another_way_out_follows_a_question_as_a_sentence_of_its_own() -> None:
+    near, far = suggest("nnunt", ["nnunet"]), suggest("zebra", ["nnunet"])
+    assert or_else(near, "give a block") == 'did you mean "nnunet"? Or give a block'
+    assert or_else(far, "give a block") == "choose from: nnunet, or give a block"
 
 
 def test_a_name_that_comes_twice_is_given_once() -> None:

@@ -5,14 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from esegeta.axes import LabelMap, shape_text
-from esegeta.errors import GridError
+from esegeta.errors import DataError, GridError
 from esegeta.volume import Orient, Preprocess, Respace, Volume, read_label_map, write_source_labels
 
 
-def save_label_map(path: str | Path, label_map: LabelMap, volume: Volume) -> None:
+def label_integers(given: Tensor | NDArray[np.generic], name: str) -> LabelMap:
+    """Return a label map of integers from a tensor or a numpy array; `name` is what it is called.
+
+    Raises:
+        DataError: its values are not integers.
+    """
+    if isinstance(given, np.ndarray):
+        if given.dtype.kind not in "biuf":
+            raise DataError(
+                f"{name}: a label map must hold integers (found {given.dtype})",
+                hint="give an array of an integer type",
+            )
+        # Torch knows neither other byte orders, negative strides nor all unsigned types.
+        kind = np.float64 if given.dtype.kind == "f" else np.int64
+        given = torch.from_numpy(np.array(given, dtype=kind, order="C"))
+    integers = given.long()
+    if not torch.equal(integers.to(given.dtype), given):
+        raise DataError(f"{name}: a label map must hold integers")
+    return integers
+
+
+def save_label_map(
+    path: str | Path, label_map: LabelMap | NDArray[np.generic], volume: Volume
+) -> None:
     """Write a label map that `SegmentationModel.predict` returned, on the grid of the image's file.
 
     Args:
@@ -21,10 +47,12 @@ def save_label_map(path: str | Path, label_map: LabelMap, volume: Volume) -> Non
         volume: the image.
 
     Raises:
+        DataError: its values are not integers.
         GridError: the map is not of that shape.
     """
-    require_shape_of_file(label_map, volume, "label_map")
-    write_source_labels(Path(path), label_map, volume.source)
+    integers = label_integers(label_map, "label_map")
+    require_shape_of_file(integers, volume, "label_map")
+    write_source_labels(Path(path), integers, volume.source)
 
 
 def require_shape_of_file(label_map: Tensor, volume: Volume, name: str) -> None:

@@ -25,10 +25,10 @@ from esegeta.model import (
     is_compiled,
     join_members,
     load_members,
-    load_weights,
     require_batch,
     require_window,
     resolve_device,
+    to_single,
     without_wrappers,
 )
 from esegeta.model.label_forms import OrderEntry
@@ -110,6 +110,7 @@ def load_model(
     ]
     notes = [COMPILED_NOTE] if any(is_compiled(one) for one in given) else []
     networks = [without_wrappers(one).to(place) for one in given]
+    notes += dict.fromkeys(filter(None, [to_single(one) for one in networks]))
     network = networks[0]
     states, said = _load(networks, weights, weights_key)
     notes += said
@@ -169,14 +170,18 @@ def _load(
     if weights is None:
         return join_members(networks, _names(networks)), []
     files = [weights] if isinstance(weights, (str, Path)) else list(weights)
-    if len(networks) > 1 or not files:
+    if not files:
         raise ConfigError(
-            f"{len(files)} files of weights for {len(networks)} networks",
+            "weights: the list names no file", hint="name at least one file, or leave weights out"
+        )
+    if len(networks) > 1:
+        word = "1 file" if len(files) == 1 else f"{len(files)} files"
+        raise ConfigError(
+            f"weights: {word} of weights for {len(networks)} networks",
             hint="give one network and the files of its folds, or networks with their weights",
         )
-    if len(files) == 1:
-        return (), list(load_weights(networks[0], Path(files[0]), key=key).notes)
-    return load_members(networks[0], [Path(file) for file in files], key=key), []
+    loaded = load_members(networks[0], [Path(file) for file in files], key=key)
+    return loaded.states, list(loaded.notes)
 
 
 def _names(networks: Sequence[nn.Module]) -> list[str]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from esegeta.api.label_maps import require_shape_of_file
+from esegeta.api.label_maps import label_integers, require_shape_of_file
 from esegeta.axes import LabelMap
 from esegeta.config.targets import WHOLE_MAP, default_region
-from esegeta.errors import ConfigError, DataError, TargetError, suggest
+from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.model import find_layer, foreign_integers
 from esegeta.predict import Predictor, Rule, agreement, require_own_integers
 from esegeta.targets import (
@@ -63,7 +64,11 @@ class SegmentationModel(Predictor):
         return Scene(self, volume).on_source(RULES[resample]).label_map
 
     def compare(
-        self, volume: Volume, expected: str | Path | Tensor, *, resample: str = "logits"
+        self,
+        volume: Volume,
+        expected: str | Path | Tensor | NDArray[np.generic],
+        *,
+        resample: str = "logits",
     ) -> dict[str, float]:
         """Return the Dice of each label with your own segmentation by the same network.
 
@@ -71,22 +76,21 @@ class SegmentationModel(Predictor):
 
         Args:
             volume: the image.
-            expected: label integers on the grid of the image's file: a file, or `*T`.
+            expected: label integers on the grid of the image's file: a file, or `*T`, a tensor or a
+                numpy array.
             resample: as `predict` takes it.
 
         Raises:
             DataError: the expected integers are not those of the labels.
             GridError: the expected map does not lie on the grid of the image's file.
         """
-        if isinstance(expected, Tensor):
-            where = "expected"
-            require_shape_of_file(expected, volume, where)
-            theirs = expected.long()
-            if not torch.equal(theirs.to(expected.dtype), expected):
-                raise DataError(f"{where}: a label map must hold integers")
-        else:
+        if isinstance(expected, (str, Path)):
             where = str(expected)
             theirs = read_source_labels(Path(expected), volume.name, volume.source)
+        else:
+            where = "expected"
+            theirs = label_integers(expected, where)
+            require_shape_of_file(theirs, volume, where)
         require_own_integers(self.labels, theirs, where)
         found = agreement(self.labels, self.predict(volume, resample=resample), theirs)
         return {row.label: row.dice for row in found}
@@ -154,18 +158,24 @@ class SegmentationModel(Predictor):
         return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
 
     def freeze(
-        self, target: Target, volume: Volume, *, truth: Tensor | None = None
+        self,
+        target: Target,
+        volume: Volume,
+        *,
+        truth: Tensor | NDArray[np.generic] | None = None,
     ) -> FrozenTarget:
         """Fix a target on a volume, so that several methods share one prediction.
 
         Args:
             target: to be fixed.
             volume: the image.
-            truth: label map `*S` on the volume's grid, for targets that need it.
+            truth: label map `*S` on the volume's grid, a tensor or a numpy array, for targets that
+                need it.
 
         Raises:
             DataError: the truth holds integers, and none of the labels'.
         """
-        if truth is not None:
-            foreign_integers(truth.long(), self.labels, f"{volume.name}: truth")
-        return target.freeze(Scene(self, volume, truth))
+        known = None if truth is None else label_integers(truth, f"{volume.name}: truth")
+        if known is not None:
+            foreign_integers(known, self.labels, f"{volume.name}: truth")
+        return target.freeze(Scene(self, volume, known))

@@ -21,7 +21,6 @@ from esegeta.compare import (
     testing_sentence,
 )
 from esegeta.config import RunConfig
-from esegeta.errors import ConfigError
 from esegeta.model import Layer
 from esegeta.volume import Grid
 from esegeta.workflow import (
@@ -157,20 +156,9 @@ def _layer_line(layer: Layer) -> str:
 
 
 def show_prediction_alone(config: RunConfig, *, device: str | None) -> None:
-    """Check a config with nothing but cases to predict, and print what would be predicted.
-
-    Raises:
-        ConfigError: nothing in it speaks of predictions, so that a run was meant.
-    """
-    keys, place = config.keys, config.document.place(())
+    """Check a config with nothing but cases to predict, and print what would be predicted."""
+    keys = config.keys
     experiment = build_predictions(config, device=device)
-    speaks = {"prediction", "expected_dice"} & keys.model_fields_set
-    if not speaks and all(case.expected is None for case in experiment.cases):
-        raise ConfigError(
-            "\n".join(f"{place}: {key}: missing" for key in keys.missing_of_run),
-            hint="`esegeta run` needs both, `esegeta dissect` a `dissection` instead, "
-            "`esegeta predict` neither",
-        )
     print(f"{config.document.path}: valid for `esegeta predict`; a run needs targets and methods")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
     show_proof(experiment)

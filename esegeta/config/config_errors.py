@@ -25,6 +25,9 @@ WRONG_BRANCH = {
 }
 """Errors of the branches of a union that the value was never meant for, and what they want."""
 
+_FOUND = re.compile(r"\(found [^()]*\)$")
+"""How a message ends that says itself what was found."""
+
 
 def config_error(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:
     """Return all errors as lines of `file:line: key: what`."""
@@ -41,7 +44,8 @@ def config_error(error: ValidationError, document: Document, model: Any, prefix:
                 continue
             wanted = [other["type"] for at, other in problems if at == place]
             text = _wanted(wanted, problem["input"])
-        kept.append(f"{document.place(place)}: {show_keys(place)}: {text}")
+        colon = "" if text.startswith("of ") else ":"  # what follows speaks of a part of the key
+        kept.append(f"{document.place(place)}: {show_keys(place)}{colon} {text}")
     return "\n".join(dict.fromkeys(kept))
 
 
@@ -59,7 +63,9 @@ def _word(problem: Any, place: Path_, model: Any, prefix: Path_) -> str:
         choices = re.findall(r"'([^']*)'", problem.get("ctx", {}).get("expected", ""))
         hint = suggest(problem["input"], choices) if choices else problem["msg"]
         return f'"{problem["input"]}" is not known; {hint}'
-    message = problem["msg"].removeprefix("Value error, ")
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if _FOUND.search(message):
+        return message
     return f"{message} (found {_brief(problem['input'])})"
 
 

@@ -103,7 +103,10 @@ class LabelKeys(Keys):
     def _ignores_no_label(cls, value: int | None, info: Any) -> int | None:
         for name, integers in _regions(info).items():
             if value in integers:
-                raise ValueError(f'it is an integer of the label "{name}"; what is ignored is none')
+                raise ValueError(
+                    f'{value} belongs to the label "{name}"; an ignored integer cannot belong to '
+                    "a label"
+                )
         return value
 
     @field_validator("region_order")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from esegeta.config.keys import Keys
-from esegeta.errors import suggest
+from esegeta.errors import or_else, suggest
 
 Rule = Literal["logits", "probabilities", "labels"]
 
@@ -34,8 +34,8 @@ def _preset(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in PRESETS:
-        block = "or give a block such as {resample: logits}"
-        raise ValueError(f'"{value}" is not known; {suggest(value, PRESETS)}; {block}')
+        block = "give a block such as {resample: logits}"
+        raise ValueError(f'"{value}" is not known; {or_else(suggest(value, PRESETS), block)}')
     return PRESETS[value]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from esegeta.config.keys import Keys, give_list
-from esegeta.errors import suggest
+from esegeta.errors import or_else, suggest
 
 BLOCK, LIST, WORD = "a-block", "a-list", "a-word"
 """Names of the forms of a value; the hyphen tells them from keys in the places of errors."""
@@ -146,8 +146,8 @@ def _crop_word(value: Any) -> Any:
     if value == "foreground":
         return {}
     raise ValueError(
-        f'"{value}" is not known; {suggest(value, ["foreground"])}, '
-        "or give a block such as {above: 0, margin: 2}"
+        f'"{value}" is not known; '
+        + or_else(suggest(value, ["foreground"]), "give a block such as {above: 0, margin: 2}")
     )
 
 

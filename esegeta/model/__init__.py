@@ -36,7 +36,15 @@ from esegeta.model.label_maps import (
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
 from esegeta.model.layers import find_layer
-from esegeta.model.members import State, copied_state, hold, join_members, load_members, state_of
+from esegeta.model.members import (
+    LoadedMembers,
+    State,
+    copied_state,
+    hold,
+    join_members,
+    load_members,
+    state_of,
+)
 from esegeta.model.network import (
     COMPILED_NOTE,
     UnitNetwork,
@@ -51,6 +59,7 @@ from esegeta.model.nnunet import build_nnunet_network
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.pickled import load_pickled_network
 from esegeta.model.postprocessing import Postprocessing, connected_components
+from esegeta.model.single import to_single
 from esegeta.model.torchscript import load_torchscript
 from esegeta.model.weights import (
     LoadedWeights,
@@ -72,6 +81,7 @@ __all__ = [
     "Labels",
     "LabelsGiven",
     "Layer",
+    "LoadedMembers",
     "LoadedWeights",
     "OutputChoice",
     "Postprocessing",
@@ -127,5 +137,6 @@ __all__ = [
     "state_of",
     "switched_off",
     "tap",
+    "to_single",
     "without_wrappers",
 ]

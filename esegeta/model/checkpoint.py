@@ -93,6 +93,10 @@ class Passed:
         """Drop a state."""
 
 
+class PassedArray(Passed):
+    """Stands for a numpy array."""
+
+
 class PassedMapping(dict[Any, Any]):
     """Stands for a mapping that is not a plain dictionary, and becomes one."""
 
@@ -118,11 +122,7 @@ PLAIN_TYPES: Mapping[type, tuple[str, ...]] = {
     Passed: (
         *(f"numpy.{name}" for name in ("dtype", "ndarray", *_NUMPY_TYPES)),
         # The modules of numpy 2 and of numpy 1.
-        *(
-            f"numpy.{core}.multiarray.{name}"
-            for core in ("_core", "core")
-            for name in ("scalar", "_reconstruct")
-        ),
+        *(f"numpy.{core}.multiarray.scalar" for core in ("_core", "core")),
         *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
         *(
             f"{module}.{name}"
@@ -134,6 +134,7 @@ PLAIN_TYPES: Mapping[type, tuple[str, ...]] = {
         *("argparse.Namespace", "types.SimpleNamespace", "decimal.Decimal", "fractions.Fraction"),
         *("uuid.UUID", "torch.torch_version.TorchVersion"),
     ),
+    PassedArray: tuple(f"numpy.{core}.multiarray._reconstruct" for core in ("_core", "core")),
     PassedMapping: ("collections.defaultdict",),
     PassedList: ("collections.deque",),
 }

@@ -239,5 +239,5 @@ def read_thresholds(
             raise ConfigError(f'threshold: no label "{name}"', hint=suggest(name, names))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             place = f' of "{name}"' if isinstance(given, Mapping) else ""
-            raise ConfigError(f"threshold{place}: {value!r} is not between 0 and 1")
+            raise ConfigError(f"threshold{place}: must be between 0 and 1 (found {value!r})")
     return {name: float(value) for name, value in values.items() if value != 0.5}

@@ -232,6 +232,6 @@ def _check_ignored(ignore_label: int | None, regions: Regions) -> None:
     for name, integers in regions.items():
         if ignore_label in integers:
             raise ConfigError(
-                f'ignore_label: {ignore_label} is an integer of the label "{name}"',
-                hint="what is ignored is no label",
+                f'ignore_label: {ignore_label} belongs to the label "{name}"',
+                hint="an ignored integer cannot belong to a label",
             )

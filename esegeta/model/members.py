@@ -8,12 +8,13 @@ while its windows are run. `held_still` puts the network's own back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from esegeta.errors import ModelError
-from esegeta.model.weights import load_weights
+from esegeta.model.weights import LoadedWeights, load_weights
 
 State = Mapping[str, Tensor]
 """All parameters and buffers of a network, by module and name."""
@@ -72,9 +73,38 @@ def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[S
     return tuple(states) if len(states) > 1 else ()
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedMembers:
+    """What was loaded from the files of an ensemble.
+
+    Args:
+        states: of all networks; none of a single one.
+        files: what was loaded from each.
+    """
+
+    states: tuple[State, ...]
+    files: tuple[LoadedWeights, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: of all files at once where it is the same, else of each."""
+        remarks = {one.remarks for one in self.files}
+        if len(self.files) > 1 and len(remarks) == 1:
+            (same,) = remarks
+            return tuple(f"all {len(self.files)} files: {remark}" for remark in same)
+        names = [one.path.name for one in self.files]
+        if len(set(names)) < len(names):  # folds are often told apart by their folders alone
+            names = [str(one.path) for one in self.files]
+        return tuple(
+            f"{name}: {remark}"
+            for name, one in zip(names, self.files, strict=True)
+            for remark in one.remarks
+        )
+
+
 def load_members(
     network: nn.Module, paths: Sequence[Path], *, key: str | None = None
-) -> tuple[State, ...]:
+) -> LoadedMembers:
     """Load the weights of an ensemble and return all states; the network holds the first.
 
     Args:
@@ -85,12 +115,13 @@ def load_members(
     Raises:
         WeightsError: a file is missing, or does not fit; the message names it.
     """
-    others = []
+    others, files = [], []
     for path in paths[1:]:
-        load_weights(network, path, key=key)
+        files.append(load_weights(network, path, key=key))
         others.append(copied_state(state_of(network)))
-    load_weights(network, paths[0], key=key)
-    return (state_of(network), *others) if others else ()
+    first = load_weights(network, paths[0], key=key)
+    states = (state_of(network), *others) if others else ()
+    return LoadedMembers(states, (first, *files))
 
 
 def copied_state(state: State) -> dict[str, Tensor]:

@@ -69,6 +69,8 @@ class OutputChoice:
         if isinstance(found, Tensor):
             return found
         inner = dict(named_tensors(found)) if found is not None else {}
+        if len(inner) == 1:
+            return next(iter(inner.values()))
         if inner:
             paths = [f"{self.key}.{path}" for path in inner]
             raise OutputChoiceError(

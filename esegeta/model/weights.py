@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.errors import WeightsError, WeightsKeyError, suggest
-from esegeta.model.checkpoint import read_checkpoint
+from esegeta.model.checkpoint import PassedArray, read_checkpoint
 from esegeta.model.network import COMPILED, without_wrappers
 
 WRAPPERS = (
@@ -62,6 +62,11 @@ class LoadedWeights:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know, in sentences; empty where the file was the state dict."""
+        return tuple(f"{self.path.name}: {remark}" for remark in self.remarks)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes without the name of the file."""
         wrapper = self.key.removeprefix(self.chosen).lstrip(".")
         parts = [
             *([f'the wrapper "{wrapper}"'] if wrapper else []),
@@ -70,13 +75,12 @@ class LoadedWeights:
         ]
         notes = []
         if parts:
-            notes.append(f"{self.path.name}: taken off the weights: {', '.join(parts)}")
+            notes.append(f"taken off the weights: {', '.join(parts)}")
         if self.others:
             also = ", ".join(f'"{name}"' for name in self.others)
             taken = f'"{self.key}"' if self.key else "the outermost one"
             notes.append(
-                f"{self.path.name}: several weights fit: {taken} was taken, and not {also}; "
-                "choose with weights_key"
+                f"several weights fit: {taken} was taken, and not {also}; choose with weights_key"
             )
         return tuple(notes)
 
@@ -153,10 +157,10 @@ def _chosen(path: Path, key: str | None) -> tuple[str, Any]:
         return "", content
     found = _under(content, key)
     if found is None:
-        states = [name for name, _ in _states(content, "") if name]
-        there = list(dict.fromkeys([*states, *_keys_of(content)]))
+        there = list(dict.fromkeys(_places(content, "")))
+        but = f", but {_some(there)}" if there else ""
         raise WeightsKeyError(
-            f'weights_key: {path} holds nothing under "{key}", but {_some(there) or "no keys"}',
+            f'weights_key: {path} holds nothing under "{key}"{but}',
             hint=suggest(key, there) if there else "leave out weights_key",
         )
     return key, found
@@ -181,6 +185,36 @@ def _under(content: Any, key: str) -> Any | None:
     return inside or None
 
 
+def _places(content: Any, name: str, depth: int = DEEPEST) -> Iterator[str]:
+    """Yield the dotted keys that tensors lie under, in the order in which weights are tried."""
+    if isinstance(content, (list, tuple)):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping):
+        return
+    tensors = [str(key) for key, value in content.items() if isinstance(value, Tensor)]
+    if name and tensors:
+        yield name
+    yield from (f"{name}.{first}".lstrip(".") for first in _side_by_side(tensors))
+    if depth:
+        for key in _in_order(content):
+            yield from _places(content[key], f"{name}.{key}".lstrip("."), depth - 1)
+
+
+def _side_by_side(keys: Sequence[str]) -> list[str]:
+    """Return what several weights in one flat mapping begin with: `ema.conv.weight`, ..."""
+    inside: dict[str, set[str]] = {}
+    for key in keys:
+        first, _, rest = key.partition(".")
+        inside.setdefault(first, set()).add(rest)
+    alike = [first for first in inside if list(inside.values()).count(inside[first]) > 1]
+    return [first for first in alike if any("." in rest for rest in inside[first])]
+
+
+def _in_order(content: Mapping[Any, Any]) -> list[Any]:
+    known = [key for key in WRAPPERS if key in content]
+    return [*known, *(key for key in content if key not in known)]
+
+
 def _is_in(name: str, key: str) -> bool:
     return name.startswith(f"{key}.")
 
@@ -195,8 +229,7 @@ def _states(
         yield name, content
     if depth == 0:
         return
-    known = [key for key in WRAPPERS if key in content]
-    for key in [*known, *(key for key in content if key not in known)]:
+    for key in _in_order(content):
         yield from _states(content[key], f"{name}.{key}".lstrip("."), depth - 1)
 
 
@@ -288,6 +321,8 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
         "wrong shape": fit.misshapen(expected),
     }
     where = f' under "{fit.name}"' if fit.name else ""
+    if any(_is_array_of(fit, key) for key in expected):
+        return _of_arrays(path, where)
     without = f" without {', '.join(fit.prefixes)}" if fit.prefixes else ""
     misfits = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
     hint = "do model.network and model.args match the network that was trained?"
@@ -299,6 +334,12 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
     return WeightsError(f"{path}: the weights{where}{without} do not fit: {misfits}", hint=hint)
 
 
+def _is_array_of(fit: _Fit, key: str) -> bool:
+    """Tell whether an array stands where a network wants a tensor, whatever prefix it has."""
+    own = (f"{prefix}{key}" for prefix in ("", "".join(fit.prefixes)))
+    return any(isinstance(fit.state.get(name), PassedArray) for name in own)
+
+
 def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
     """Return the key of what fits among other entries, such as `state_dict.model`, or nothing."""
     for first in dict.fromkeys(own.partition(".")[0] for own in fit.state):
@@ -308,8 +349,24 @@ def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
     return ""
 
 
+def _holds_arrays(content: Any, depth: int = DEEPEST) -> bool:
+    if isinstance(content, Mapping) and depth:
+        return any(_holds_arrays(value, depth - 1) for value in content.values())
+    return isinstance(content, PassedArray)
+
+
+def _of_arrays(path: Path, where: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: holds numpy arrays{where}, not tensors",
+        hint="save tensors: torch.save({key: torch.from_numpy(array) for key, array in "
+        "state.items()}, path)",
+    )
+
+
 def _no_state(path: Path, content: Any, chosen: str) -> WeightsError:
     where = f' under "{chosen}"' if chosen else ""
+    if _holds_arrays(content):
+        return _of_arrays(path, where)
     keys = _keys_of(content)
     shown = f" (its keys: {_some(keys)})" if keys else ""
     return WeightsError(

@@ -94,9 +94,9 @@ def probe_output(
     coverage = None if found is None else _find_coverage(probed, size, found.positions)
     if found is None or coverage is None:
         raise ModelError(
-            f"the network fails on a window of {shape_text(size)} with {num_channels} channels: "
-            f"{reason}",
-            hint=f"check model.args (in_channels, spatial_dims) and {key}",
+            f"the network fails on a window of {shape_text(size)} with {num_channels} "
+            f"channel{'s' * (num_channels != 1)}: {reason}",
+            hint=f"check model.args (in_channels, spatial_dims), data.channels and {key}",
         )
     return replace(found, coverage=coverage)
 

@@ -57,12 +57,15 @@ class Crop:
         return ((data != 0) if self.above is None else (data > self.above)).any(dim=0)
 
     def _refusal(self, data: Image, name: str) -> str:
-        wanted = "is not 0" if self.above is None else f"is above {self.above:g}"
+        if self.above is None:
+            return f"{name}: crop leaves nothing: every voxel is 0"
+        wanted = f"is above {self.above:g}"
         low, high = float(data.min()), float(data.max())
         return f"{name}: crop leaves nothing: no voxel {wanted}; its values are {low:g} to {high:g}"
 
     def _hint(self) -> str:
-        return "choose a lower `above`, or leave out preprocess.crop"
+        without = "leave out preprocess.crop"
+        return without if self.above is None else f"choose a lower `above`, or {without}"
 
 
 @dataclass(frozen=True)

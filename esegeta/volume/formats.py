@@ -18,7 +18,7 @@ PAIR = {".hdr": ".img", ".img": ".hdr"}
 WITH_ITK = "SimpleITK: sitk.WriteImage(sitk.ReadImage(source), 'image.nii.gz')"
 WITH_NIBABEL = "nibabel, with the affine: nib.save(nib.Nifti1Image(array, affine), 'image.nii.gz')"
 WITH_DCM2NIIX = "dcm2niix, which writes .nii.gz"
-TO_PICTURE = "any picture program, as PNG"
+TO_PICTURE = "any picture program"
 FOREIGN = {
     **dict.fromkeys((".gipl", ".vtk", ".vti"), WITH_ITK),
     **dict.fromkeys((".par", ".rec"), WITH_DCM2NIIX),

@@ -247,7 +247,7 @@ def build_basis(
         place = resolve_device(keys.device)
     network, notes = build_network(config)
     network = network.to(place)
-    states = load_ensemble(config, network)
+    states, of_members = load_ensemble(config, network)
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(probe.num_outputs)
@@ -285,6 +285,7 @@ def build_basis(
         code_sha256=code_sha256(config, network),
         notes=(
             *notes,
+            *of_members,
             *(note for note in outputs if note),
             *labels.notes(),
             *notes_on_windows(plan, keys.inference),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from esegeta.axes import LabelMap
+from esegeta.config import blamed_on
 from esegeta.errors import DataError, EsegetaError
 from esegeta.explain import Atlas, OverlappingAtlas
-from esegeta.model import Labels, file_sha256, foreign_integers, foreign_note
+from esegeta.model import file_sha256, foreign_integers, foreign_note
 from esegeta.report import remove_other_components
 from esegeta.targets import Scene, Target
 from esegeta.volume import Case, Volume, members
-from esegeta.workflow.build import Experiment
+from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -69,8 +70,7 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         experiment: Experiment = desk.job
         files = experiment.cases[number]
         volume, truth = experiment.read(files)
-        labels = experiment.predictor.labels
-        notes = () if truth is None else check_truth(truth, labels, files)
+        notes = () if truth is None else check_truth(truth, experiment, files)
         desk.note(*notes)
         volume = volume.to(experiment.device)
         return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth), notes)
@@ -78,14 +78,16 @@ def open_case(desk: Desk, number: int) -> OpenCase:
     return desk.once("case", read, depth=OF_CASE)
 
 
-def check_truth(truth: LabelMap, labels: Labels, case: Case) -> tuple[str, ...]:
+def check_truth(truth: LabelMap, basis: Basis, case: Case) -> tuple[str, ...]:
     """Return a note where a case's ground truth holds integers of no label beside some that are.
 
     Raises:
-        DataError: it holds integers, and none of the labels'.
+        DataError: it holds integers, and none of the labels'; says where the config names it.
     """
     where = f"{case.name}: {case.label}"
-    foreign = foreign_integers(truth, labels, where)
+    number = [one.name for one in basis.cases].index(case.name)
+    with blamed_on(basis.config, "data", "cases", number, "label"):
+        foreign = foreign_integers(truth, basis.predictor.labels, where)
     return (foreign_note(foreign, where),) if foreign else ()
 
 

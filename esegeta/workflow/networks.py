@@ -35,6 +35,7 @@ from esegeta.model import (
     open_bundle,
     resolve_device,
     seeded,
+    to_single,
     without_wrappers,
 )
 from esegeta.predict import (
@@ -57,10 +58,11 @@ def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
     notes = []
     if len(plan.passes) > 1:
         members, flips = plan.num_members, len(plan.passes) // plan.num_members
+        factors = [f"{flips} mirrored passes"] if flips > 1 else []
+        factors += [f"{members} members"] if members > 1 else []
         notes.append(
-            f"{flips} mirrored {'pass' if flips == 1 else 'passes'} x {members} "
-            f"{'member' if members == 1 else 'members'} = {len(plan.passes)} forward passes a "
-            f"window; the mean of their {plan.average} is explained"
+            f"{' x '.join(factors)} = {len(plan.passes)} forward passes a window; the mean of "
+            f"their {plan.average} is explained"
         )
         if keys.spread is not None:
             notes.append("inference.spread: each map is made once more for its members")
@@ -86,8 +88,12 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     if is_compiled(network):
         notes.append(COMPILED_NOTE)
     network = without_wrappers(network)
+    converted = to_single(network)
+    notes += [converted] if converted else []
     if keys.weights_files:
-        notes.extend(f"model.weights: {note}" for note in _load(config, network).notes)
+        loaded = _load(config, network)
+        if len(keys.weights_files) == 1:  # of an ensemble all files have notes: load_ensemble
+            notes.extend(f"model.weights: {note}" for note in loaded.notes)
     elif keys.kind == "monai":
         notes.append(
             "no model.weights: the network has random weights, so its maps explain nothing"
@@ -111,16 +117,19 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
             raise
 
 
-def load_ensemble(config: RunConfig, network: nn.Module) -> tuple[State, ...]:
-    """Return the states of all networks of an ensemble; of one network there are none."""
+def load_ensemble(
+    config: RunConfig, network: nn.Module
+) -> tuple[tuple[State, ...], tuple[str, ...]]:
+    """Return the states of all networks of an ensemble, and notes; of one network none."""
     keys = config.keys.model
     files = keys.weights_files
     if len(files) < 2:
-        return ()
+        return (), ()
     with blamed_on(config, "model", "weights"):
-        return load_members(
+        loaded = load_members(
             network, [config.find_file(name) for name in files], key=keys.weights_key
         )
+    return loaded.states, tuple(f"model.weights: {note}" for note in loaded.notes)
 
 
 def weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:
@@ -151,7 +160,9 @@ def construct_network(config: RunConfig, *, seed: int) -> nn.Module:
     The random state of the caller is left as it was; what a compiled network was made of is
     returned.
     """
-    return without_wrappers(_construct(config, seed=seed))
+    network = without_wrappers(_construct(config, seed=seed))
+    to_single(network)
+    return network
 
 
 def _construct(config: RunConfig, *, seed: int) -> nn.Module:
@@ -235,7 +246,8 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
     if channels and len(channels) != num_channels:
         raise ConfigError(
             f"{config.document.place(('data', 'channels'))}: data.channels names "
-            f"{len(channels)}, the network takes {num_channels}"
+            f"{len(channels)}, the network takes {num_channels}",
+            hint="name each channel that the network takes in data.channels, or leave it out",
         )
     data = keys.data
     return Reading(

@@ -188,8 +188,29 @@ def test_ensembles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         esegeta.load_model(networks[0], weights=paths, **keys)
     with pytest.raises(ConfigError, match="2 files of weights for 2 networks"):
         esegeta.load_model(networks, weights=paths, **keys)
+    with pytest.raises(ConfigError, match="1 file of weights for 2 networks"):
+        esegeta.load_model(networks, weights=paths[0], **keys)
+    with pytest.raises(ConfigError, match="the list names no file; name at least one file"):
+        esegeta.load_model(networks[0], weights=[], **keys)
     with pytest.raises(ConfigError, match="no axis 3"):
         esegeta.load_model(networks, mirror=[3], **keys)
+
+
+@pytest.mark.parametrize("form", ["all wrapped", "one wrapped", "same names"])
+def test_what_was_taken_off_each_file_of_an_ensemble_is_said(form: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"fold_{number}.pt" for number in range(2)]
+    if form == "same names":
+        paths = [tmp_path / str(number) / "best.pt" for number in range(2)]
+    for seed, path in enumerate(paths):
+        state = unet(3, seed=seed).state_dict()
+        wrapped = form == "all wrapped" or seed == 1
+        path.parent.mkdir(exist_ok=True)
+        torch.save({"state_dict": state} if wrapped else state, path)
+    keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    model = esegeta.load_model(unet(3, seed=9), weights=paths, **keys)
+    name = {"all wrapped": "all 2 files", "one wrapped": "fold_1.pt", "same names": str(paths[1])}
+    assert f'{name[form]}: taken off the weights: the wrapper "state_dict"' in model.notes
+    assert sum("taken off" in note for note in model.notes) == 1
 
 
 def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
@@ -201,3 +222,20 @@ def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
     found = esegeta.Saliency().explain(model, image, model.target("liver", over="all"))
     assert found.data.shape == image.data.shape
     assert model.logits(image.batch).shape == (1, 2, *SHAPE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None:
+    keys = {"window": (8, 8), "labels": {1: "liver"}, "device": "cpu"}
+    given = unet(2).to(dtype)
+    expected = esegeta.load_model(unet(2).to(dtype).float(), **keys)
+    assert not expected.notes
+    model = esegeta.load_model(given, **keys)
+    (note,) = model.notes
+    name = str(dtype).removeprefix("torch.")
+    assert note == f"the network's parameters are {name}; it was converted to float32"
+    x = torch.randn(1, 1, 8, 8)
+    assert torch.equal(model.logits(x), expected.logits(x))
+    both = esegeta.load_model([unet(2).to(dtype), unet(2, seed=3).to(dtype)], **keys)
+    assert both.notes == (note,)
+    assert torch.isfinite(both.logits(x)).all()

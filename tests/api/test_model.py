@@ -11,7 +11,7 @@ from torch import nn
 import esegeta
 from esegeta.config import TargetKeys
 from esegeta.config.targets import Over
-from esegeta.errors import LayerError, TargetError
+from esegeta.errors import DataError, LayerError, TargetError
 from esegeta.targets import REGIONS, Boundary, BoxRegion, Predicted
 from tests.api.thresholding import SHAPE, thresholding
 from tests.builders import unet
@@ -86,6 +86,34 @@ def test_targets_that_need_the_truth_take_it(model: esegeta.SegmentationModel, p
     torch.testing.assert_close(found, 2.0 * truth.float())
     with pytest.raises(TargetError, match="needs a ground truth"):
         model.freeze(model.target("liver", over="label"), image)
+
+
+def arrays_of(label_map: torch.Tensor) -> list[np.ndarray]:
+    array = label_map.numpy()
+    backwards = np.ascontiguousarray(array[::-1])[::-1]
+    kinds = ("u1", "u2", ">i4", "u8", "f4", "?")
+    return [backwards, *(array.astype(kind) for kind in kinds)]
+
+
+def test_arrays_are_label_maps_too(
+    model: esegeta.SegmentationModel, path: Path, tmp_path: Path
+) -> None:
+    image = esegeta.load_volume(path)
+    own = model.predict(image)
+    truth = (image.data[0] > 50).long()
+    target = model.target("liver", over="label")
+    expected = model.freeze(target, image, truth=truth).value(model.logits(image.batch))
+    for array in arrays_of(truth):
+        assert model.compare(image, array) == model.compare(image, truth)
+        frozen = model.freeze(target, image, truth=array)
+        assert torch.equal(frozen.value(model.logits(image.batch)), expected)
+        esegeta.save_label_map(tmp_path / "saved.nii.gz", array, image)
+        assert model.compare(image, tmp_path / "saved.nii.gz") == model.compare(image, truth)
+    assert model.compare(image, own.numpy()) == {"liver": 1.0}
+    with pytest.raises(DataError, match="expected: a label map must hold integers"):
+        model.compare(image, 0.5 * truth.numpy())
+    with pytest.raises(DataError, match=r"must hold integers \(found <U1\)"):
+        model.compare(image, truth.numpy().astype("U1"))
 
 
 @pytest.mark.parametrize("of", ["dice", "volume_ml"])

@@ -92,20 +92,20 @@ FAULTS_OF_LABELS: dict[str, tuple[Change, str, str, str]] = {
     "ignored label": (
         block(ignore_label=1),
         "ignore_label:",
-        'ignore_label: it is an integer of the label "liver"',
+        'ignore_label: 1 belongs to the label "liver"; an ignored integer cannot belong to a label',
         "",
     ),
     "ignored text": (block(ignore_label="x"), "ignore_label:", "ignore_label: ", ""),
     "threshold above 1": (
         block(activation="sigmoid", threshold=1.5),
         "threshold:",
-        "threshold: 1.5 is not between 0 and 1",
+        "threshold: must be between 0 and 1 (found 1.5)",
         "",
     ),
     "threshold of one label": (
         block(activation="sigmoid", threshold={"liver": 0}),
         "threshold:",
-        'threshold: of "liver": 0.0 is not between 0 and 1',
+        'threshold of "liver": must be between 0 and 1 (found 0.0)\n',
         "",
     ),
     "threshold of no label": (

@@ -97,7 +97,7 @@ FAULTS_OF_PREPROCESSING: dict[str, tuple[Change, str, str, str]] = {
     "crop by an unknown word": (
         preprocess(crop="foregound"),
         "crop:",
-        'data.preprocess.crop: "foregound" is not known',
+        'data.preprocess.crop: "foregound" is not known; did you mean "foreground"? Or give',
         'did you mean "foreground"?',
     ),
     "unknown key of a crop": (

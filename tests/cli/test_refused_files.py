@@ -99,7 +99,7 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "four axes for one channel": (
         lambda lab: second(lab, image=save(lab, "t.nii.gz", (12, 11, 9, 3))),
-        ("b: 3 channels in", "t.nii.gz", "the network takes 1"),
+        ("b: 3 channels in", "t.nii.gz", "the network takes 1", "data.channels"),
     ),
     "2d image for a 3d network": (
         lambda lab: second(lab, image=save(lab, "t.nii.gz", (12, 11))),

@@ -152,3 +152,10 @@ def test_a_layers_first_tensor_is_replaced_in_any_bundle(output: object) -> None
 def test_a_layer_that_returns_a_dataclass_is_described() -> None:
     run = LayerRun("layer", [Result(None, A)], False)
     assert run.tensor is A
+
+
+@pytest.mark.parametrize(
+    "output", [{"aux": [A]}, {"aux": {"x": (A, None)}}, {"aux": Result(None, A)}]
+)
+def test_the_only_tensor_inside_is_taken(output: object) -> None:
+    assert OutputChoice("aux").of(output) is A

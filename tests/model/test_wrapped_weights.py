@@ -222,8 +222,34 @@ def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) 
         load_weights(parts(), tmp_path / "w.pt", key=key)
     text = str(caught.value)
     assert text.startswith(f'weights_key: {tmp_path / "w.pt"} holds nothing under "{key}", but ')
-    assert "model, ema.state, epoch, ema" in text
+    assert "but model, ema.state; " in text
     assert ('did you mean "ema.state"' in text) == (key in ("ema.stat", "ema.state.0.weight.x"))
+
+
+def test_weights_side_by_side_are_among_those_that_are(tmp_path: Path) -> None:
+    deep = nn.Sequential(parts(1)).state_dict()
+    content = {**before(deep, "model."), **before(deep, "ema."), "epoch": torch.tensor(3)}
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(WeightsKeyError, match=r'"em", but model, ema; did you mean "ema"\?$'):
+        load_weights(parts(), tmp_path / "w.pt", key="em")
+    torch.save(deep, tmp_path / "w.pt")
+    with pytest.raises(WeightsKeyError, match=r'nothing under "em"; leave out weights_key$'):
+        load_weights(parts(), tmp_path / "w.pt", key="em")
+
+
+@pytest.mark.parametrize("form", ["whole file", "wrapped", "prefixed", "some of them"])
+def test_arrays_are_named_as_such(form: str, tmp_path: Path) -> None:
+    state = parts(1).state_dict()
+    arrays: dict[str, Any] = {key: value.numpy() for key, value in state.items()}
+    content = {
+        "whole file": arrays,
+        "wrapped": {"epoch": 3, "state_dict": arrays},
+        "prefixed": {**before(state, "module."), "module.0.weight": arrays["0.weight"]},
+        "some of them": {**state, "0.weight": arrays["0.weight"]},
+    }
+    torch.save(content[form], tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"holds numpy arrays, not tensors; .*from_numpy"):
+        load_weights(parts(), tmp_path / "w.pt")
 
 
 def test_a_key_that_leads_to_no_weights(tmp_path: Path) -> None:

@@ -262,12 +262,12 @@ def test_files_of_folds(tmp_path: Path, ndim: int) -> None:
     for network, path in zip(networks, paths, strict=True):
         torch.save(network.state_dict(), path)
     target = unet(ndim, seed=9)
-    states = load_members(target, paths)
+    states = load_members(target, paths).states
     for network, state in zip(networks, states, strict=True):
         hold(target, state)
         for key, tensor in network.state_dict().items():
             assert torch.equal(target.state_dict()[key], tensor)
-    assert load_members(target, paths[:1]) == ()
+    assert load_members(target, paths[:1]).states == ()
     torch.save(unet(ndim, out_channels=3).state_dict(), paths[1])
     with pytest.raises(WeightsError, match=r"fold_1\.pt: the weights do not fit"):
         load_members(target, paths)

@@ -19,7 +19,7 @@ from esegeta.volume import (
     read_case,
     write_map,
 )
-from esegeta.volume.formats import FOREIGN
+from esegeta.volume.formats import FOREIGN, how_to_convert
 from tests.builders import affine_of
 from tests.volume.files import geometry_bytes, noise, read, save_nifti
 
@@ -126,6 +126,11 @@ def test_a_pair_in_capitals(tmp_path: Path) -> None:
         (tmp_path / f"a{suffix}").rename(tmp_path / f"A{suffix.upper()}")
     np.testing.assert_array_equal(read(tmp_path / "A.HDR").data[0].numpy(), array)
     assert members(tmp_path / "A.HDR") == (tmp_path / "A.HDR", tmp_path / "A.IMG")
+
+
+def test_what_makes_a_picture_that_is_read_is_said_once() -> None:
+    words = "convert it to PNG, JPEG or TIFF with any picture program"
+    assert how_to_convert(".bmp") == how_to_convert(".gif") == words
 
 
 @pytest.mark.parametrize("suffix", [*FOREIGN, ".MGZ", ".seg.h5"])

@@ -122,7 +122,8 @@ def test_before_resampling_the_box_is_of_the_files_voxels() -> None:
     ("crop", "words"),
     [
         (Crop(above=50), "p1: crop leaves nothing: no voxel is above 50; its values are -"),
-        (Crop(), "p1: crop leaves nothing: no voxel is not 0; its values are 0 to 0"),
+        (Crop(), "p1: crop leaves nothing: every voxel is 0; leave out preprocess.crop"),
+        (Crop(margin=2), "p1: crop leaves nothing: every voxel is 0; leave out preprocess.crop"),
     ],
 )
 def test_a_crop_that_leaves_nothing(crop: Crop, words: str) -> None:

@@ -56,7 +56,8 @@ def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None
     assert lab.sidecar("a", "liver", "saliency")["weights_sha256"] == record["weights_sha256"]
     assert record["network"]["members"] == record["network"]["passes_per_window"] == 3
     notes = " ".join(record["notes"])
-    assert "1 mirrored pass x 3 members = 3 forward passes a window" in notes
+    assert "3 members = 3 forward passes a window" in notes
+    assert "mirrored" not in notes
     maps = []
     for number, name in enumerate(names):
         other = Lab(tmp_path, {**lab.keys, "model": {**lab.keys["model"], "weights": name}})
@@ -66,6 +67,25 @@ def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None
         path = tmp_path / f"alone-{number}" / "tiny" / "a"
         maps.append(voxels(path / "a_label-liver_desc-saliency_attrmap.nii.gz"))
     np.testing.assert_allclose(found, np.mean(maps, axis=0), rtol=1e-4, atol=1e-7)
+
+
+def test_what_was_taken_off_every_file_is_said(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    names = folds(lab, 2)
+    torch.save({"state_dict": unet(3, seed=1).state_dict()}, lab.folder / "other.pt")
+    lab.keys["model"]["weights"] = [names[0], "other.pt"]
+    result = lab.validate()
+    assert result.exit_code == 0, result.output
+    said = "model.weights: other.pt: taken off the weights: the wrapper"
+    assert " ".join(result.output.split()).count(said) == 1
+    assert result.output.count("taken off") == 1
+
+
+def test_the_cost_of_mirroring_one_network_is_shown(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    lab.keys["inference"].update(mirror=[0, 1, 2])
+    result = lab.validate()
+    assert "note: 8 mirrored passes = 8 forward passes a window" in result.output
 
 
 def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
@@ -291,3 +311,19 @@ def test_another_fold_is_another_result(tmp_path: Path) -> None:
     assert lab.run().exit_code == 0
     assert lab.maps() != mirrored
     assert read_json(lab.root / "run.json")["network"]["members"] == 2
+
+
+def test_a_network_of_doubles_is_converted_and_said(tmp_path: Path) -> None:
+    text = VALID.replace(
+        "self.two = conv(3, 2, 3)", "self.two = conv(3, 2, 3)\n        self.double()"
+    )
+    (tmp_path / "doubles.py").write_text(text, encoding="utf-8")
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["model"] = {"kind": "module", "class": "doubles:Middle"}
+    lab.keys["targets"][0]["over"] = "all"
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    assert (
+        "the network's parameters are float64; it was converted to float32"
+        in (lab.record()["notes"])
+    )

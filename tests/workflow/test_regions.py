@@ -285,6 +285,8 @@ def test_a_mask_of_0_and_255_is_refused_and_says_so(model: Trained, tmp_path: Pa
     assert "the label map holds 0, 255, but none of the labels (whole 1 2 4, core 1 4" in (
         " ".join(result.output.split()) + " ".join(result.stderr.split())
     )
+    case = lab.line_of("a_truth.nii.gz")
+    assert f"{lab.config}:{case}: a: " in " ".join(result.output.split())
     # Beside integers of the labels they are counted as background, and named.
     truth = model.cases["a"][1]
     save_image(tmp_path / "a_truth.nii.gz", truth, affine)

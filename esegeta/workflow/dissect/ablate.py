@@ -182,7 +182,7 @@ def _dice_of_case(
     assert truth is not None
     x, truth = volume.to(basis.device).batch, truth.to(basis.device)
 
-    check_truth(truth, predictor.labels, case)
+    check_truth(truth, basis, case)
 
     def dice() -> list[float]:
         return list(label_dice(predictor.labels, predictor.logits(x), truth).values())

@@ -63,7 +63,7 @@ def read_material(retraining: Retraining) -> Material:
     for case in experiment.cases:
         volume, truth = experiment.read(case)
         assert truth is not None  # every case has one; the retraining was checked
-        notes += check_truth(truth, experiment.predictor.labels, case)
+        notes += check_truth(truth, experiment, case)
         volumes.append(volume)
         truths.append(truth)
     names = [case.name for case in experiment.cases]
