@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float64, Integer
+from jaxtyping import Float64, Integer, Shaped
 from torch import Tensor
 
 from esegeta.axes import Mask
@@ -87,8 +87,8 @@ def aggregate(attribution: Attribution, *atlases: Atlas | OverlappingAtlas) -> l
         share(c, r) = sum_{v in r} |a[c, v]| / sum_{c, v} |a[c, v]|
 
     Sums are over the voxels of the network's grid, in float64, of the map's density: what one
-    value stands for together counts once, however many voxels it is painted over. The first rows
-    are of the whole image: the share of each channel.
+    value stands for together counts once, however many voxels it is painted over. Voxels of
+    padding are in no row. The first rows are of the whole image: the share of each channel.
 
     Args:
         attribution: the map.
@@ -105,11 +105,16 @@ def aggregate(attribution: Attribution, *atlases: Atlas | OverlappingAtlas) -> l
 def _rows(attribution: Attribution, atlas: Atlas | OverlappingAtlas) -> list[RegionRow]:
     volume, device = attribution.volume, attribution.data.device
     _require_shape(atlas, volume.grid.shape)
-    regions = _IntegerRegions(atlas, device) if isinstance(atlas, Atlas) else _MaskRegions(atlas)
+    inside = volume.inside
+    regions: _IntegerRegions | _MaskRegions
+    if isinstance(atlas, Atlas):
+        regions = _IntegerRegions(atlas, device, inside)
+    else:
+        regions = _MaskRegions(atlas, inside)
     channels = volume.channels if attribution.has_channels else ("all",)
     signed, magnitudes, totals = [], [], []
     for place in range(len(channels)):
-        values = _density(attribution, place)
+        values = _counted(_density(attribution, place), inside)
         signed.append(regions.sums(values))
         magnitudes.append(regions.sums(values.abs()))
         totals.append(float(values.abs().sum()))
@@ -153,11 +158,17 @@ def _density(attribution: Attribution, place: int) -> Float64[Tensor, " N"]:
     return values / attribution.sharing[place].flatten().double()
 
 
+def _counted(values: Shaped[Tensor, "..."], inside: Mask | None) -> Shaped[Tensor, " N"]:
+    """Return the values of the voxels that are no padding, in one line."""
+    flat = values.flatten()
+    return flat if inside is None else flat[inside.flatten().to(flat.device)]
+
+
 class _IntegerRegions:
     """The regions of a label map: names, voxels of each, and sums over them."""
 
-    def __init__(self, atlas: Atlas, device: torch.device) -> None:
-        self._numbers, self._present = _numbered(atlas.integers.to(device))
+    def __init__(self, atlas: Atlas, device: torch.device, inside: Mask | None) -> None:
+        self._numbers, self._present = _numbered(_counted(atlas.integers.to(device), inside))
         self._integers = sorted(
             {*self._present, *(integer for integer in atlas.names if integer != 0)}
         )
@@ -178,8 +189,8 @@ class _IntegerRegions:
 class _MaskRegions:
     """Regions that may overlap: names, voxels of each, and sums over them."""
 
-    def __init__(self, atlas: OverlappingAtlas) -> None:
-        self._masks = [mask.flatten() for mask in atlas.masks.values()]
+    def __init__(self, atlas: OverlappingAtlas, inside: Mask | None) -> None:
+        self._masks = [_counted(mask, inside) for mask in atlas.masks.values()]
         self.names = list(atlas.masks)
         self.counts = [float(mask.sum()) for mask in self._masks]
 

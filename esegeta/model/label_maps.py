@@ -27,22 +27,29 @@ class Segmentation:
         labels: what the output channels mean, and how they are decided.
         logits: `1 L *S`, on any grid.
         voxel_ml: volume of a voxel of that grid.
+        inside: the voxels that are of the image, `*S`, where others are padding: nothing is
+            predicted there, and postprocessing does not see it.
     """
 
     labels: Labels
     logits: Logits
     voxel_ml: float
+    inside: Mask | None = None
 
     def mask(self, label: str | int) -> Mask:
         """Return where a label is predicted, `*S`."""
         if self._refined is None or self.labels.is_background(label):
-            return self.labels.predicted(self.logits, label)[0]
+            return self._within(self.labels.predicted(self.logits, label)[0])
         return self._refined[self.labels.name(label)]
 
     @property
     def label_map(self) -> LabelMap:
         """The integer that each voxel is painted with, `*S`, 0 where there is no label."""
-        return self.labels.label_map(self.logits, self._refined)[0]
+        found = self.labels.label_map(self.logits, self._refined)[0]
+        return found if self.inside is None else found.masked_fill(~self.inside, 0)
+
+    def _within(self, mask: Mask) -> Mask:
+        return mask if self.inside is None else mask & self.inside
 
     @cached_property
     def _refined(self) -> dict[str, Mask] | None:
@@ -50,7 +57,8 @@ class Segmentation:
         steps = self.labels.postprocessing
         if not steps:
             return None
-        masks = {name: mask[0] for name, mask in self.labels.masks(self.logits).items()}
+        found = self.labels.masks(self.logits).items()
+        masks = {name: self._within(mask[0]) for name, mask in found}
         exclusive = not self.labels.may_overlap
         return steps.refine(masks, voxel_ml=self.voxel_ml, exclusive=exclusive)
 

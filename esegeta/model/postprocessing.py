@@ -78,6 +78,10 @@ class Postprocessing:
         }
         return {name: value for name, value in steps.items() if value}
 
+    def removing(self, name: str) -> list[str]:
+        """Return the steps that take voxels from a label."""
+        return [step for step in STEPS[:2] if name in getattr(self, step)]
+
     def refine(
         self, masks: Mapping[str, Mask], *, voxel_ml: float, exclusive: bool
     ) -> dict[str, Mask]:

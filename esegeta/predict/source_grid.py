@@ -2,12 +2,15 @@
 
     logits          interpolate the logits, then decide: nnU-Net's order
     probabilities   softmax or sigmoid, interpolate, then decide: MONAI's Activationsd, Invertd
-    labels          decide on the network's grid, then take the nearest voxel
+    labels          decide on the network's grid, then take the nearest voxel's decision
 
 Interpolation is linear, by the two grids: that of MONAI's `Invertd` of `Spacingd`, and of
 `skimage.transform.resize(order=1, mode="edge")`, which nnU-Net calls, between grids of one extent.
 Where preprocessing treated a coarse axis separately, the nearest slice is taken along it, as
 nnU-Net does with `order_z=0`. Voxels that preprocessing cut off are 0.
+
+Postprocessing comes last, on the scan's grid. Where nothing is interpolated it is done on the
+network's, padding left out: the voxels are the same.
 """
 
 from __future__ import annotations
@@ -137,12 +140,14 @@ class SourceGrid:
     @cached_property
     def _decided(self) -> Segmentation:
         """The prediction decided on the network's grid."""
-        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
+        volume = self.volume
+        return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
 
     @cached_property
     def _is_decided_before(self) -> bool:
-        """Whether the network's grid is where decisions are made: values only move, or must not."""
-        return self.rule == "labels" or not is_interpolated(self.volume)
+        """Whether the network's grid is where all is decided: what is decided is only moved."""
+        brought = self.rule == "labels" and not self.labels.postprocessing
+        return brought or not is_interpolated(self.volume)
 
     def _put_back(self, found: Shaped[Tensor, "K *S"]) -> Shaped[Tensor, "K *T"]:
         return on_source(found, self.volume, resampling="nearest")
@@ -156,13 +161,9 @@ class SourceGrid:
         """Return what is wanted of each voxel of the image, 0 where the network saw nothing."""
         if not is_interpolated(self.volume):
             return self._put_back(decide(self.logits, slice(None))[0])
-        values, grid = reorient_like(self.logits[0], self.volume.grid, self._onto)
-        values, grid = self._nearest_slices(values, grid)
         seen = seen_on_source(self.volume)
         found: Tensor | None = None
-        for planes, onto in self._slabs():
-            box = _box_around(onto, grid)
-            moved = self._interpolated(values[(slice(None), *box)], _cropped(grid, box), onto)
+        for planes, moved in self._nearest() if self.rule == "labels" else self._between():
             part = decide(moved[None], planes)[0]
             if seen is not None:
                 part = part.masked_fill(~seen[planes].to(part.device), 0)
@@ -172,6 +173,27 @@ class SourceGrid:
         assert found is not None  # a grid has a plane
         return found
 
+    def _between(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slabs of the image, and the logits interpolated on them, `L *T`."""
+        values, grid = reorient_like(self.logits[0], self.volume.grid, self._onto)
+        values, grid = self._nearest_slices(values, grid)
+        for planes, onto in self._slabs():
+            box = _box_around(onto, grid)
+            near = values[(slice(None), *box)]
+            yield planes, self._interpolated(near, _cropped(grid, box), onto)
+
+    def _nearest(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slabs of the image, and the logits of the nearest voxels on them, `L *T`.
+
+        A decision by these is that of the nearest voxel, for each voxel is decided by itself.
+        """
+        shape = self.volume.grid.shape
+        places = torch.arange(math.prod(shape), device=self.logits.device).reshape(1, *shape)
+        nearest = resample(places, self.volume.grid, self._onto, resampling="nearest")[0]
+        values = self.logits[0].flatten(1)
+        for planes, _ in self._slabs():
+            yield planes, values[:, nearest[planes]]
+
     def _nearest_slices(self, values: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         """Take the nearest slice at each of the image's along the axis that is taken separately."""
         moves = (move for move in self.volume.route.moves if isinstance(move, Respace))
@@ -179,7 +201,7 @@ class SourceGrid:
         axis = coarse_axis(grid, self._onto.spacing_mm, separate)
         if axis is None:
             return values, grid
-        step, start = _between(self._onto, grid)[axis, [axis, -1]]
+        step, start = _change_between(self._onto, grid)[axis, [axis, -1]]
         index = start + step * np.arange(self._onto.shape[axis])
         nearest = np.floor(index + 0.5 + ROUNDING).clip(0, grid.shape[axis] - 1).astype(np.int64)
         places = torch.from_numpy(nearest).to(values.device)
@@ -216,7 +238,7 @@ def _cropped(grid: Grid, box: Sequence[slice]) -> Grid:
     return Grid(tuple(part.stop - part.start for part in box), grid.affine @ shift)
 
 
-def _between(onto: Grid, grid: Grid) -> np.ndarray:
+def _change_between(onto: Grid, grid: Grid) -> np.ndarray:
     """Return the affine from voxel indices of one grid to those of another, of their axes."""
     change = np.linalg.inv(grid.affine) @ onto.affine
     keep = [*range(grid.ndim), 3]
@@ -226,7 +248,7 @@ def _between(onto: Grid, grid: Grid) -> np.ndarray:
 def _box_around(onto: Grid, grid: Grid) -> tuple[slice, ...]:
     """Return the voxels of a grid that interpolation onto another reads; never none at all."""
     ends = itertools.product(*((0, length - 1) for length in onto.shape))
-    corners = np.array([[*corner, 1] for corner in ends]) @ _between(onto, grid)[:-1].T
+    corners = np.array([[*corner, 1] for corner in ends]) @ _change_between(onto, grid)[:-1].T
     box = []
     for low, high, length in zip(corners.min(axis=0), corners.max(axis=0), grid.shape, strict=True):
         first = int(np.clip(np.floor(low) - 1, 0, length - 1))

@@ -94,6 +94,7 @@ class Sample:
         fill: what takes the place of removed voxels, `C *S`; of the whole case, cut out.
         truth: the ground truth, `*S`.
         labels: that patches are centred on and Dice is measured of.
+        inside: the voxels that are no padding, `*S`, in which Dice is measured; None for all.
     """
 
     place: int
@@ -103,6 +104,7 @@ class Sample:
     fill: Image
     truth: LabelMap
     labels: Labels
+    inside: Mask | None = None
 
     @property
     def shape(self) -> Shape:
@@ -134,8 +136,10 @@ def make_samples(
         fill = baseline.of(volume)
         for box in boxes[case]:
             part = (slice(None), *box)
+            data, inside = volume.data[part], volume.inside
+            within = None if inside is None else inside[box]
             samples.append(
-                Sample(len(samples), case, box, volume.data[part], fill[part], truth[box], labels)
+                Sample(len(samples), case, box, data, fill[part], truth[box], labels, within)
             )
     return samples
 

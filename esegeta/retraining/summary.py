@@ -23,7 +23,8 @@ def sample_dice(
 ) -> dict[str, float]:
     """Return the Dice of each label on one image, by the whole sliding-window prediction."""
     logits = predictor.logits(image[None].to(device))
-    return label_dice(predictor.labels, logits, sample.truth.to(device))
+    inside = None if sample.inside is None else sample.inside.to(device)
+    return label_dice(predictor.labels, logits, sample.truth.to(device), inside=inside)
 
 
 def fold_dice(by_sample: Sequence[Mapping[str, float]]) -> dict[str, float]:

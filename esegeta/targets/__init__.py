@@ -15,11 +15,9 @@ from esegeta.targets.region import (
     Predicted,
     Region,
     Roi,
-    distance_to,
-    distance_tolerance_mm,
-    near_surface,
 )
 from esegeta.targets.scene import Scene
+from esegeta.targets.surface import distance_to, distance_tolerance_mm, near_surface
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.targets.voxels import QUANTITIES, Quantity, UnitTarget, VoxelTarget, split_components
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice

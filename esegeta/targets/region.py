@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Logits, Mask
 from esegeta.errors import TargetError
 from esegeta.model import connected_components
 from esegeta.targets.scene import Scene
+from esegeta.targets.surface import near_surface
 from esegeta.volume import Grid
 
 
@@ -30,9 +30,16 @@ class Region(ABC):
     follows_prediction: ClassVar[bool] = True
     needs_label: ClassVar[bool] = True
 
-    @abstractmethod
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return the mask `*S` for logits `1 L *S` (None where the prediction is not needed)."""
+        """Return the mask `*S` for logits `1 L *S` (None where the prediction is not needed).
+
+        Padding is in none.
+        """
+        return scene.within(self.form(scene, logits, label))
+
+    @abstractmethod
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+        """Return the mask as `mask` does, where padding may be in it or not."""
 
     def describe(self) -> str:
         """Return the region in words, with its parameters."""
@@ -45,7 +52,7 @@ class Predicted(Region):
 
     name: ClassVar[str] = "predicted"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return where the label has the largest logit (softmax), or p above its threshold."""
         if logits is scene.logits:
             return scene.predicted(label)
@@ -59,7 +66,7 @@ class Labelled(Region):
     name: ClassVar[str] = "label"
     follows_prediction: ClassVar[bool] = False
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return where the ground truth holds any of the label's integers."""
         return scene.truth_of(label, "over: label")
 
@@ -70,7 +77,7 @@ class FalsePositive(Region):
 
     name: ClassVar[str] = "false_positive"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return predicted and not labelled, where the ground truth is known."""
         wrong = ~scene.truth_of(label, "over: label")
         wrong &= scene.valid("over: label")
@@ -83,7 +90,7 @@ class FalseNegative(Region):
 
     name: ClassVar[str] = "false_negative"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return labelled and not predicted."""
         missed = scene.truth_of(label, "over: label")
         return missed & ~Predicted().mask(scene, logits, label)
@@ -100,7 +107,7 @@ class Component(Region):
     rank: int = 1
     name: ClassVar[str] = "component"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the component of this rank; empty when there are fewer."""
         if logits is scene.logits:
             return scene.components(label) == self.rank
@@ -122,10 +129,11 @@ class Boundary(Region):
     within_mm: float = 3.0
     name: ClassVar[str] = "boundary"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return voxels whose distance to the other side of the surface is at most `within_mm`."""
         inside = Predicted().mask(scene, logits, label)
-        return near_surface(inside, scene.volume.grid.spacing_mm, self.within_mm)
+        volume = scene.volume
+        return near_surface(inside, volume.grid.spacing_mm, self.within_mm, of=volume.inside)
 
     def describe(self) -> str:
         """Return the distance in words."""
@@ -147,7 +155,7 @@ class Roi(Region):
     follows_prediction: ClassVar[bool] = False
     needs_label: ClassVar[bool] = False
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the given mask."""
         if tuple(self.voxels.shape) != scene.volume.grid.shape:
             raise TargetError(
@@ -176,7 +184,7 @@ class BoxRegion(Region):
     follows_prediction: ClassVar[bool] = False
     needs_label: ClassVar[bool] = False
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the voxels whose centre lies in the box."""
         source = scene.volume.source.grid
         if len(self.start) != source.ndim or len(self.stop) != source.ndim:
@@ -209,7 +217,7 @@ class PointRegion(Region):
     follows_prediction: ClassVar[bool] = False
     needs_label: ClassVar[bool] = False
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return a mask of one voxel."""
         volume = scene.volume
         if len(self.index) != volume.source.grid.ndim:
@@ -236,62 +244,29 @@ class Otsu(Region):
 
     name: ClassVar[str] = "otsu"
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return probability > threshold.
 
         Source: Otsu, IEEE Trans. SMC 9 (1979), equation 18; 256 bins over the map's range.
         """
         given = _given(logits)
         map_ = scene.labels.probability_of(given, label)[0]
-        return map_ > otsu_threshold(map_)
+        inside = scene.volume.inside
+        return map_ > otsu_threshold(map_ if inside is None else map_[inside])
 
 
 @dataclass(frozen=True)
 class Everywhere(Region):
-    """All voxels."""
+    """All voxels of the image."""
 
     name: ClassVar[str] = "all"
     follows_prediction: ClassVar[bool] = False
     needs_label: ClassVar[bool] = False
 
-    def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
+    def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return a mask that is true everywhere."""
         volume = scene.volume
         return torch.ones(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
-
-
-DISTANCE_TOLERANCE_MM = 1e-4
-"""Affines are stored in float32: what is 2 mm apart on an oblique grid may be 2.0000001 mm."""
-
-
-def near_surface(inside: Mask, spacing_mm: tuple[float, ...], within_mm: float) -> Mask:
-    """Return voxels whose distance to the other side of a mask's surface is at most `within_mm`.
-
-    Empty where the mask is empty or everywhere: then there is no surface.
-    """
-    if not bool(inside.any()) or bool(inside.all()):
-        return torch.zeros_like(inside)
-    inner, outer = distance_to(~inside, spacing_mm), distance_to(inside, spacing_mm)
-    return torch.where(inside, inner, outer) <= within_mm + distance_tolerance_mm(spacing_mm)
-
-
-def distance_tolerance_mm(spacing_mm: tuple[float, ...]) -> float:
-    """Return by how much distances may be wrong: at most a hundredth of a voxel."""
-    return min(DISTANCE_TOLERANCE_MM, 1e-2 * min(spacing_mm))
-
-
-def distance_to(mask: Mask, spacing_mm: tuple[float, ...]) -> Float[Tensor, "*S"]:
-    """Return each voxel's distance in mm to the nearest voxel of a mask, between centres; float64.
-
-    0 within the mask, infinite where the mask is empty.
-    """
-    from scipy import ndimage
-
-    if not bool(mask.any()):
-        return torch.full(mask.shape, torch.inf, dtype=torch.float64, device=mask.device)
-    # SciPy's Euclidean distance transform is exact and knows anisotropic spacing.
-    distance = ndimage.distance_transform_edt(~mask.cpu().numpy(), sampling=spacing_mm)
-    return torch.from_numpy(distance).to(mask.device)
 
 
 def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:

@@ -95,7 +95,13 @@ class Scene:
     def segmentation(self) -> Segmentation:
         """What the prediction comes to, after postprocessing."""
         self._require_sizes()
-        return Segmentation(self.labels, self.logits, self.volume.voxel_volume_ml)
+        volume = self.volume
+        return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
+
+    def within(self, mask: Mask) -> Mask:
+        """Return a mask without the padding of preprocessing, which is no part of the image."""
+        inside = self.volume.inside
+        return mask if inside is None else mask & inside
 
     def on_source(self, rule: Rule) -> SourceGrid:
         """Return the prediction on the grid of the image's file.
@@ -121,15 +127,15 @@ class Scene:
         Raises:
             TargetError: the case has no ground truth.
         """
-        return self.labels.truth(self.require_truth(purpose), label)
+        return self.within(self.labels.truth(self.require_truth(purpose), label))
 
     def valid(self, purpose: str) -> Mask:
-        """Return where the ground truth is known; ignored voxels are not.
+        """Return where the ground truth is known; ignored voxels and padding are not.
 
         Raises:
             TargetError: the case has no ground truth.
         """
-        return self.labels.valid(self.require_truth(purpose))
+        return self.within(self.labels.valid(self.require_truth(purpose)))
 
     @property
     def labels(self) -> Labels:

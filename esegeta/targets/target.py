@@ -251,6 +251,9 @@ def _union(supports: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(masks).any(dim=0) if len(masks) == len(supports) else None
 
 
+OF_PREDICTION = ("predicted", "false_positive", "component", "boundary")
+"""Regions that hold no voxel where postprocessing removed all that was predicted."""
+
 NONE_THERE = {
     "label": "the ground truth of this case holds none",
     "label (dice)": "the ground truth of this case holds none",
@@ -267,8 +270,31 @@ def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> Non
         EmptyTargetError: no voxel is in the mask.
     """
     if not bool(mask.any()):
+        why = what_was_removed(label, scene) if over.split()[0] in OF_PREDICTION else None
+        why = why or NONE_THERE.get(
+            over, "the network predicts none there, or the region misses it"
+        )
         raise EmptyTargetError(
             f'{scene.volume.name}: no voxel of label "{label}" over: {over}',
-            hint=NONE_THERE.get(over, "the network predicts none there, or the region misses it")
-            + "; `over: all` or `over: box` explain regardless of the prediction",
+            hint=f"{why}; `over: all` or `over: box` explain regardless of the prediction",
         )
+
+
+def what_was_removed(label: str | int, scene: Scene) -> str | None:
+    """Return how much of a label's prediction postprocessing removed; None where nothing."""
+    steps = scene.labels.postprocessing
+    if not steps or scene.labels.is_background(label):
+        return None
+    predicted = scene.within(scene.labels.predicted(scene.logits, label)[0])
+    kept = scene.predicted(label)
+    total, removed = int(predicted.sum()), int((predicted & ~kept).sum())
+    if not removed:
+        return None
+    taking = ", ".join(steps.removing(scene.labels.name(label)))
+    all_of_them = "it" if total == 1 else "them"
+    what = all_of_them if removed == total else f"{removed} of them"
+    return f"{_voxels(total)} predicted, and postprocessing ({taking}) removed {what}"
+
+
+def _voxels(count: int) -> str:
+    return "1 voxel was" if count == 1 else f"{count} voxels were"

@@ -16,7 +16,7 @@ from esegeta.predict import LinearForm, Term
 from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Component, Everywhere, Predicted, Region, Roi
 from esegeta.targets.scene import Scene, measure_components
-from esegeta.targets.target import FrozenTarget, Reduce, Target, require_voxels
+from esegeta.targets.target import FrozenTarget, Reduce, Target, require_voxels, what_was_removed
 from esegeta.volume import Volume, without_size
 
 
@@ -130,7 +130,9 @@ class VoxelTarget(Target):
             # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
             needed = scene.logits.detach()
         mask = self.over.mask(scene, needed, self.label)
-        require_voxels(mask, self.label, self.over.describe(), scene)
+        over = self.over.describe()
+        # Nothing is removed from a live mask, so that nothing is said of it.
+        require_voxels(mask, self.label, f"{over}, live" if live else over, scene)
 
         def value(logits: Logits) -> Scalars:
             values = quantity.field(logits, scene.labels, self.label)
@@ -303,10 +305,12 @@ def split_components(target: Split, scene: Scene, *, min_volume_ml: float = 0.0)
         facts = {"component": rank, **_facts_of(count, place, scene.volume)}
         targets.append(replace(target, over=Component(rank), facts=facts))
     if not targets:
+        removed = what_was_removed(target.label, scene)
+        advice = "lower min_volume_ml, or explain another label"
         raise EmptyTargetError(
             f'{scene.volume.name}: label "{target.label}" has no predicted component of at least '
             f"{min_volume_ml:g} ml",
-            hint="lower min_volume_ml, or explain another label",
+            hint=f"{removed}; {advice}" if removed else advice,
         )
     return targets
 

@@ -18,14 +18,26 @@ from esegeta.volume import without_size
 Reference = Literal["label", "predicted"]
 
 
-def label_dice(labels: Labels, logits: Logits, label_map: LabelMap) -> dict[str, float]:
+def label_dice(
+    labels: Labels, logits: Logits, label_map: LabelMap, *, inside: Mask | None = None
+) -> dict[str, float]:
     """Return the Dice of each label but the background with a ground truth, by name.
 
-    Ignored voxels are in none; logits are `1 L *S`, and are decided without postprocessing.
+    Ignored voxels are in none, nor are those of padding.
+
+    Args:
+        labels: what the output channels mean.
+        logits: `1 L *S`, decided without postprocessing.
+        label_map: the ground truth, `*S`.
+        inside: the voxels that are no padding, `*S`; None where none is.
     """
     valid = labels.valid(label_map)
+    if inside is not None:
+        valid = valid & inside
     return {
-        name: dice_of(labels.predicted(logits, name)[0] & valid, labels.truth(label_map, name))
+        name: dice_of(
+            labels.predicted(logits, name)[0] & valid, labels.truth(label_map, name) & valid
+        )
         for name in labels.foreground
     }
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from esegeta.axes import Shape
+from esegeta.axes import Mask, Shape
 from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.volume.grid import Grid
 from esegeta.volume.resampling import (
@@ -56,6 +56,10 @@ class Move(ABC):
     def kept(self, grid: Grid) -> Grid | None:
         """Return the part of `grid` that is left, where some of it is cut off."""
         return None
+
+    def pads(self, grid: Grid) -> bool:
+        """Tell whether it leads to voxels that `grid` has not."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,12 @@ class Cut(Move):
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         return None if shape == grid.shape else Cut(low, shape).onto(grid)
 
+    def pads(self, grid: Grid) -> bool:
+        """Tell whether the box reaches beyond the grid."""
+        low, high = self._inside(grid)
+        ends = zip(self.start, self.shape, strict=True)
+        return low != self.start or high != tuple(start + length for start, length in ends)
+
     def _inside(self, grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
         low = tuple(max(start, 0) for start in self.start)
         ends = zip(self.start, self.shape, grid.shape, strict=True)
@@ -271,6 +281,17 @@ class Route:
             boxes += [] if box is None else [box]
             grid = move.onto(grid)
         return tuple(boxes)
+
+    def inside(self, grid: Grid) -> Mask | None:
+        """Return the voxels at the end that are no padding, `*S`; None where all are none."""
+        mask: Tensor | None = None
+        for move in self.moves:
+            if mask is None and move.pads(grid):
+                mask = torch.ones((1, *grid.shape), dtype=torch.uint8)
+            if mask is not None:
+                mask = move.apply(mask, grid, resampling="nearest")
+            grid = move.onto(grid)
+        return None if mask is None or bool(mask.all()) else mask[0].bool()
 
 
 def check_orientation(codes: str) -> None:

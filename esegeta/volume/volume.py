@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Image, shape_text
+from esegeta.axes import Image, Mask, shape_text
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.picture import PictureAxes
@@ -123,6 +124,12 @@ class Volume:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel of the network's grid; NaN for pictures, whose pixels have none."""
         return math.nan if self.source.is_picture else self.grid.voxel_volume_ml
+
+    @cached_property
+    def inside(self) -> Mask | None:
+        """The voxels that are no padding of preprocessing, `*S`; None where nothing was padded."""
+        mask = self.route.inside(self.source.grid)
+        return None if mask is None else mask.to(self.data.device)
 
     @property
     def is_colour(self) -> bool:

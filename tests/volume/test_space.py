@@ -279,3 +279,19 @@ def test_moves_say_what_they_cut_off() -> None:
     route = Route((Flip(0), Orient("RAS"), Cut((1, 1, 1), (4, 4, 4)), Transpose((2, 1, 0))))
     (kept,) = route.kept(grid)
     assert kept.shape == (4, 4, 4)
+
+
+def test_a_route_tells_which_voxels_are_padding() -> None:
+    grid = volume(head()).grid
+    pad = Cut((-2, 1, 0), (8, 5, 8))
+    assert Route((Orient("LPS"), Cut((1, 1, 1), (3, 3, 3)))).inside(grid) is None
+    expected = torch.zeros(8, 5, 8, dtype=torch.bool)
+    expected[2:] = True
+    found = Route((pad,)).inside(grid)
+    assert found is not None
+    assert torch.equal(found, expected)
+    # What a crop took away and padding put back holds the padding's value.
+    again = Route((Cut((2, 0, 0), (5, 9, 8)), Cut((-1, 0, 0), (7, 9, 8)), Flip(0))).inside(grid)
+    assert again is not None
+    assert again.all(dim=2).all(dim=1).tolist() == [False, True, True, True, True, True, False]
+    assert Route((pad, Cut((2, 0, 0), (6, 5, 8)))).inside(grid) is None

@@ -49,7 +49,8 @@ class LabelDice:
             )
         predicted = scene.labels.predicted(scene.logits, target.label)[0]
         # What postprocessing takes off or fills is of no network: it can be neither kept nor lost.
-        domain = (~predicted | target.mask) & (predicted == scene.predicted(target.label))
+        untouched = scene.within(predicted) == scene.predicted(target.label)
+        domain = scene.within((~predicted | target.mask) & untouched)
         soft = DiceTarget(target.label, "predicted", Roi(domain, "of the target"))
         return cls(target.label, scene.labels, soft.freeze(scene), domain)
 

@@ -59,8 +59,8 @@ class Structure:
 
     Args:
         mask: its voxels, `*S`.
-        known: the voxels that count, `*S`: all but those that the ground truth ignores; None
-            where all do.
+        known: the voxels that count, `*S`: all but padding and those that the ground truth
+            ignores; None where all do.
     """
 
     mask: Mask
@@ -157,16 +157,17 @@ class Localisation(Score):
 def _voxels(target: FrozenTarget, against: Against) -> tuple[Structure, str]:
     """Return a structure and what it is called."""
     if against == "target":
-        return Structure(target.mask), "the target's mask"
+        return Structure(target.mask, target.scene.volume.inside), "the target's mask"
     scene, label = target.scene, target.label
     if label is None:
         raise UndefinedError("the target is not about one label; `against: target` needs none")
     if against == "prediction":
         mask = Predicted().mask(scene, scene.logits, label)
-        return Structure(mask), f'the prediction of "{label}"'
+        return Structure(mask, scene.volume.inside), f'the prediction of "{label}"'
     if scene.truth is None:
         raise UndefinedError("the case has no ground truth")
-    known = None if scene.labels.ignore_label is None else scene.valid("against: label")
+    ignores = scene.labels.ignore_label is not None
+    known = scene.valid("against: label") if ignores else scene.volume.inside
     mask = Labelled().mask(scene, None, label)
     return Structure(mask, known), f'the ground truth of "{label}"'
 

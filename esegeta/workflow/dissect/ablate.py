@@ -180,12 +180,14 @@ def _dice_of_case(
     predictor = basis.predictor
     volume, truth = basis.read(case)
     assert truth is not None
-    x, truth = volume.to(basis.device).batch, truth.to(basis.device)
+    volume, truth = volume.to(basis.device), truth.to(basis.device)
+    x, inside = volume.batch, volume.inside
 
     check_truth(truth, basis, case)
 
     def dice() -> list[float]:
-        return list(label_dice(predictor.labels, predictor.logits(x), truth).values())
+        found = label_dice(predictor.labels, predictor.logits(x), truth, inside=inside)
+        return list(found.values())
 
     rows = [dice()]
     for trial in trials:
