@@ -84,3 +84,9 @@ def write_series(
             writer.Execute(part)
         paths.append(path.with_name("tmp.dcm").rename(path))
     return paths
+
+
+def write_frames(path: Path, image: sitk.Image) -> None:
+    """Write a volume as one file of several frames; writing must not leave ITK's locale behind."""
+    with itk_quiet():
+        sitk.WriteImage(image, str(path))

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from esegeta.errors import DataError
 from esegeta.volume import Case, Preprocess, Reading, load_volume, members, read_case, write_map
 from tests.builders import rotation
-from tests.volume.dicom_files import UID, itk_volume, voxels, write_series
+from tests.volume.dicom_files import UID, itk_volume, voxels, write_frames, write_series
 from tests.volume.files import array_of, header_of
 
 OBLIQUE = rotation(11, -7, 17)
@@ -248,7 +248,7 @@ def test_refused_by_name(write, tmp_path: Path, capfd: pytest.CaptureFixture[str
 def test_a_volume_in_one_file(tmp_path: Path) -> None:
     array = (voxels() % 250).astype(np.uint8)
     image = itk_volume(array, OBLIQUE)
-    sitk.WriteImage(image, str(tmp_path / "a.dcm"))
+    write_frames(tmp_path / "a.dcm", image)
     for path in (tmp_path / "a.dcm", tmp_path):
         volume = load_volume(path)
         np.testing.assert_array_equal(volume.data[0].numpy(), array)
