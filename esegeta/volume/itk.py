@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import sys
@@ -99,7 +100,7 @@ def itk_faults(path: Path) -> Iterator[None]:
     """
     with tempfile.TemporaryFile("w+") as said:
         try:
-            with _stderr_into(said):
+            with _locale_kept(), _stderr_into(said):
                 yield
         except RuntimeError as error:
             said.seek(0)
@@ -112,8 +113,18 @@ def itk_faults(path: Path) -> Iterator[None]:
 @contextmanager
 def itk_quiet() -> Iterator[None]:
     """Drop what ITK's libraries print; what they raise is for the caller."""
-    with tempfile.TemporaryFile("w+") as said, _stderr_into(said):
+    with tempfile.TemporaryFile("w+") as said, _locale_kept(), _stderr_into(said):
         yield
+
+
+@contextmanager
+def _locale_kept() -> Iterator[None]:
+    """Put the locale back where ITK's libraries set that of C: Python would take texts for ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def _reason(raised: str, said: str) -> str:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from esegeta.config.cases import list_cases
 from esegeta.config.parse import load_config
 from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Case
 from tests.experiments import pointwise_lab
-from tests.volume.dicom_files import itk_volume, voxels, write_series
+from tests.volume.dicom_files import itk_volume, voxels, write_frames, write_series
 
 
 def listed(folder: Path, **data: Any) -> list[Case]:
@@ -74,7 +73,7 @@ def test_files_of_several_frames_are_a_case_each(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for name in ("p1.dcm", "p2.dcm"):
         image = itk_volume((voxels() % 250).astype(np.uint8))
-        sitk.WriteImage(image, str(tmp_path / "set" / name))
+        write_frames(tmp_path / "set" / name, image)
     found = shown(listed(tmp_path, cases="set"), tmp_path)
     assert found == {"p1": (["set/p1.dcm"], None), "p2": (["set/p2.dcm"], None)}
     (tmp_path / "set" / "p2.dcm").unlink()

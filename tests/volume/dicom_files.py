@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from esegeta.volume.itk import itk_quiet
+
 SPACING_MM = (0.75, 1.5, 2.5)
 ORIGIN_MM = (-10.5, -40.25, -7.0)
 UID = "1.2.826.0.1.3680043.2.1125.77"
@@ -78,6 +80,13 @@ def write_series(
         path = folder / (names[number] if names else f"IM{number:04d}.dcm")
         # ITK goes by the name; scanners often give none.
         writer.SetFileName(str(path.with_name("tmp.dcm")))
-        writer.Execute(part)
+        with itk_quiet():
+            writer.Execute(part)
         paths.append(path.with_name("tmp.dcm").rename(path))
     return paths
+
+
+def write_frames(path: Path, image: sitk.Image) -> None:
+    """Write a volume as one file of several frames; writing must not leave ITK's locale behind."""
+    with itk_quiet():
+        sitk.WriteImage(image, str(path))

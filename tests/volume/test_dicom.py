@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 from esegeta.errors import DataError
 from esegeta.volume import Case, Preprocess, Reading, load_volume, members, read_case, write_map
 from tests.builders import rotation
-from tests.volume.dicom_files import UID, itk_volume, voxels, write_series
+from tests.volume.dicom_files import UID, itk_volume, voxels, write_frames, write_series
 from tests.volume.files import array_of, header_of
 
 OBLIQUE = rotation(11, -7, 17)
@@ -82,6 +83,17 @@ def test_each_slice_has_a_slope_of_its_own(tmp_path: Path) -> None:
         edit(path, RescaleSlope=str(slope), RescaleIntercept="0")
     expected = stored * np.array(slopes)
     np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), expected)
+
+
+def test_reading_leaves_the_locale_as_it_is(tmp_path: Path) -> None:
+    write_series(tmp_path / "scan", itk_volume(voxels()))
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "C.UTF-8")
+        load_volume(tmp_path / "scan")
+        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def edit(path: Path, **values: object) -> None:
@@ -236,7 +248,7 @@ def test_refused_by_name(write, tmp_path: Path, capfd: pytest.CaptureFixture[str
 def test_a_volume_in_one_file(tmp_path: Path) -> None:
     array = (voxels() % 250).astype(np.uint8)
     image = itk_volume(array, OBLIQUE)
-    sitk.WriteImage(image, str(tmp_path / "a.dcm"))
+    write_frames(tmp_path / "a.dcm", image)
     for path in (tmp_path / "a.dcm", tmp_path):
         volume = load_volume(path)
         np.testing.assert_array_equal(volume.data[0].numpy(), array)

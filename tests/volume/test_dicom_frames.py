@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from esegeta.errors import DataError
 from esegeta.volume import load_volume
 from tests.builders import rotation
-from tests.volume.dicom_files import itk_volume, voxels
+from tests.volume.dicom_files import itk_volume, voxels, write_frames
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -22,7 +21,7 @@ ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 
 def framed(path: Path, array: np.ndarray, order: tuple[int, ...] = (0, 1, 2, 3)) -> Any:
     """Write a volume as frames in any order, as enhanced MR, and return what was written."""
-    sitk.WriteImage(itk_volume(array, OBLIQUE), str(path))
+    write_frames(path, itk_volume(array, OBLIQUE))
     content = pydicom.dcmread(path)
     content.SOPClassUID = content.file_meta.MediaStorageSOPClassUID = ENHANCED_MR
     each = content.PerFrameFunctionalGroupsSequence
