@@ -197,7 +197,7 @@ def test_what_does_not_stand_on_a_failure_is_done(
     """Without the ablation there is no summary, and the next run has nothing else to do."""
     lab = full_lab(tmp_path)
 
-    def unlike(*arguments: Any) -> Any:
+    def unlike(*arguments: Any, **keys: Any) -> Any:
         raise DataError("the truth is of another grid")
 
     with monkeypatch.context() as patch:
