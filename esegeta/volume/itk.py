@@ -119,7 +119,7 @@ def itk_quiet() -> Iterator[None]:
 
 @contextmanager
 def _locale_kept() -> Iterator[None]:
-    """Put the locale back where ITK sets that of C: Python would take texts for ASCII."""
+    """Put the locale back where a library sets that of C: Python would take texts for ASCII."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         yield
