@@ -152,11 +152,16 @@ def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) ->
     assert relative_gap(other, found) < 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("average", ["logits", "probabilities"])
-@pytest.mark.parametrize("method", with_trait("complete"))
+@pytest.mark.parametrize(
+    ("method", "average"),
+    [
+        (method, average)
+        for method in with_trait("complete")
+        for average in ("logits", "probabilities")
+        if served(method, average)
+    ],
+)
 def test_complete_methods_add_up(ndim: int, method: str, average: str) -> None:
-    if not served(method, average):
-        pytest.skip("refused")
     networks = [Smooth(ndim) for _ in range(2)]
     for parameter in networks[1].parameters():
         parameter.data.mul_(1.5)
