@@ -20,21 +20,13 @@ from torch import Tensor, nn
 from esegeta.errors import WeightsError, WeightsKeyError, suggest
 from esegeta.model.checkpoint import PassedArray, read_checkpoint
 from esegeta.model.network import COMPILED, without_wrappers
-
-WRAPPERS = (
-    *("state_dict", "model_state_dict", "network_weights", "model", "weights"),
-    *("net", "network", "module", "ema"),
-)
-"""Keys that weights lie under, in the order in which they are tried; any others come after."""
+from esegeta.model.places import holds_arrays, is_in, places, states, under
 
 PREFIXES = ("module.", f"{COMPILED}.", "model.", "net.", "network.")
 """What stands before all keys of the weights of a wrapped network, in any order."""
 
 COUNTER = "n_averaged"
 """What `torch.optim.swa_utils.AveragedModel` keeps beside the weights."""
-
-DEEPEST = 4
-"""Mappings in mappings that weights are looked for in."""
 
 NAMED_AT_MOST = 6
 
@@ -103,7 +95,7 @@ def load_weights(network: nn.Module, path: Path, *, key: str | None = None) -> L
     network = without_wrappers(network)
     expected = network.state_dict()
     chosen, content = _chosen(path, key)
-    fits = [fit for name, state in _states(content, chosen) for fit in _fits(name, state, expected)]
+    fits = [fit for name, state in states(content, chosen) for fit in _fits(name, state, expected)]
     if not fits:
         raise _no_state(path, content, chosen)
     whole = [fit for fit in fits if fit.is_whole(expected)]
@@ -124,7 +116,7 @@ def read_state(path: Path, *, key: str | None = None) -> Mapping[str, Tensor]:
         WeightsError: the file is missing, or holds none.
     """
     chosen, content = _chosen(path, key)
-    for _, state in _states(content, chosen):
+    for _, state in states(content, chosen):
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     raise _no_state(path, content, chosen)
 
@@ -155,82 +147,15 @@ def _chosen(path: Path, key: str | None) -> tuple[str, Any]:
     content = read_checkpoint(path)
     if key is None:
         return "", content
-    found = _under(content, key)
+    found = under(content, key)
     if found is None:
-        there = list(dict.fromkeys(_places(content, "")))
+        there = list(dict.fromkeys(places(content, "")))
         but = f", but {_some(there)}" if there else ""
         raise WeightsKeyError(
             f'weights_key: {path} holds nothing under "{key}"{but}',
             hint=suggest(key, there) if there else "leave out weights_key",
         )
     return key, found
-
-
-def _under(content: Any, key: str) -> Any | None:
-    """Return what lies under a dotted path; a step may be a key with dots in it, or an index."""
-    if isinstance(content, (list, tuple)):
-        content = dict(enumerate(content))
-    if not isinstance(content, Mapping):
-        return None
-    named = {str(name): value for name, value in content.items()}
-    parts = key.split(".")
-    for length in range(len(parts), 0, -1):
-        first, rest = ".".join(parts[:length]), ".".join(parts[length:])
-        if first in named:
-            found = _under(named[first], rest) if rest else named[first]
-            if found is not None:
-                return found
-    # Weights side by side in one flat mapping: `ema.conv.weight`, `model.conv.weight`.
-    inside = {name.removeprefix(f"{key}."): named[name] for name in named if _is_in(name, key)}
-    return inside or None
-
-
-def _places(content: Any, name: str, depth: int = DEEPEST) -> Iterator[str]:
-    """Yield the dotted keys that tensors lie under, in the order in which weights are tried."""
-    if isinstance(content, (list, tuple)):
-        content = dict(enumerate(content))
-    if not isinstance(content, Mapping):
-        return
-    tensors = [str(key) for key, value in content.items() if isinstance(value, Tensor)]
-    if name and tensors:
-        yield name
-    yield from (f"{name}.{first}".lstrip(".") for first in _side_by_side(tensors))
-    if depth:
-        for key in _in_order(content):
-            yield from _places(content[key], f"{name}.{key}".lstrip("."), depth - 1)
-
-
-def _side_by_side(keys: Sequence[str]) -> list[str]:
-    """Return what several weights in one flat mapping begin with: `ema.conv.weight`, ..."""
-    inside: dict[str, set[str]] = {}
-    for key in keys:
-        first, _, rest = key.partition(".")
-        inside.setdefault(first, set()).add(rest)
-    alike = [first for first in inside if list(inside.values()).count(inside[first]) > 1]
-    return [first for first in alike if any("." in rest for rest in inside[first])]
-
-
-def _in_order(content: Mapping[Any, Any]) -> list[Any]:
-    known = [key for key in WRAPPERS if key in content]
-    return [*known, *(key for key in content if key not in known)]
-
-
-def _is_in(name: str, key: str) -> bool:
-    return name.startswith(f"{key}.")
-
-
-def _states(
-    content: Any, name: str, depth: int = DEEPEST
-) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Yield what may be a state dict in some content, with its dotted key, outermost first."""
-    if not isinstance(content, Mapping):
-        return
-    if any(isinstance(value, Tensor) for value in content.values()):
-        yield name, content
-    if depth == 0:
-        return
-    for key in _in_order(content):
-        yield from _states(content[key], f"{name}.{key}".lstrip("."), depth - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,16 +268,10 @@ def _is_array_of(fit: _Fit, key: str) -> bool:
 def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
     """Return the key of what fits among other entries, such as `state_dict.model`, or nothing."""
     for first in dict.fromkeys(own.partition(".")[0] for own in fit.state):
-        inside = {own.removeprefix(f"{first}.") for own in fit.state if _is_in(own, first)}
+        inside = {own.removeprefix(f"{first}.") for own in fit.state if is_in(own, first)}
         if inside == set(expected):
             return f"{fit.name}.{first}".lstrip(".")
     return ""
-
-
-def _holds_arrays(content: Any, depth: int = DEEPEST) -> bool:
-    if isinstance(content, Mapping) and depth:
-        return any(_holds_arrays(value, depth - 1) for value in content.values())
-    return isinstance(content, PassedArray)
 
 
 def _of_arrays(path: Path, where: str) -> WeightsError:
@@ -365,7 +284,7 @@ def _of_arrays(path: Path, where: str) -> WeightsError:
 
 def _no_state(path: Path, content: Any, chosen: str) -> WeightsError:
     where = f' under "{chosen}"' if chosen else ""
-    if _holds_arrays(content):
+    if holds_arrays(content):
         return _of_arrays(path, where)
     keys = _keys_of(content)
     shown = f" (its keys: {_some(keys)})" if keys else ""
