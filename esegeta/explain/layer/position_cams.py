@@ -60,14 +60,7 @@ class HiResCam(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
-
-        def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
-            activation, slope = slope_at(objective, site, pieces.crops, share)
-            return (activation * slope).sum(dim=1, keepdim=True)
-
-        total = LayerSum(objective, site, upsample)
-        total.add_windows(patch_map)
-        return total.result()
+        return _slope_times_activation(objective, site, LayerSum(objective, site, upsample))
 
 
 Pooling = Literal["max", "mean"]
@@ -171,11 +164,15 @@ class LayerGradientXActivation(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
+        return _slope_times_activation(objective, site, LayerSum(objective, site))
 
-        def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
-            activation, slope = slope_at(objective, site, pieces.crops, share)
-            return (activation * slope).sum(dim=1, keepdim=True)
 
-        total = LayerSum(objective, site)
-        total.add_windows(patch_map)
-        return total.result()
+def _slope_times_activation(objective: Objective, site: Site, total: LayerSum) -> LayerResult:
+    """Return the sum over units of slope times activation, gathered in an empty sum."""
+
+    def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
+        activation, slope = slope_at(objective, site, pieces.crops, share)
+        return (activation * slope).sum(dim=1, keepdim=True)
+
+    total.add_windows(patch_map)
+    return total.result()
