@@ -37,6 +37,7 @@ from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.resampling import coarse_axis
+from esegeta.volume.segments import Segment, write_segments
 from esegeta.volume.space import Orient, Respace, Route
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
@@ -65,6 +66,7 @@ __all__ = [
     "ReadingWarning",
     "Respace",
     "Route",
+    "Segment",
     "Source",
     "Volume",
     "atomic_path",
@@ -109,6 +111,7 @@ __all__ = [
     "write_label_map",
     "write_map",
     "write_map_on_grid",
+    "write_segments",
     "write_source_labels",
     "write_source_map",
     "write_text",
