@@ -45,6 +45,7 @@ def folds(lab: Lab, count: int = 3, ndim: int = 3) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     names = folds(lab)
@@ -99,6 +100,7 @@ def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ensemble", "mirrored"])
+@pytest.mark.slow
 def test_spread_of_members(tmp_path: Path, kind: str) -> None:
     lab = unet_lab(tmp_path)
     if kind == "ensemble":
@@ -189,6 +191,7 @@ def test_members_of_another_shape_are_refused_by_their_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mirror", [[], [0]])
+@pytest.mark.slow
 def test_methods_that_probabilities_do_not_serve_are_refused_by_name(
     tmp_path: Path, mirror: list[int]
 ) -> None:
@@ -253,6 +256,7 @@ def middle_lab(folder: Path, ndim: int) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
     lab = middle_lab(tmp_path, ndim)
     lab.keys["inference"].update(padding="edge", overlap=0.0)
@@ -279,6 +283,7 @@ def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
     np.testing.assert_allclose(found, slope[0, 0].numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_trails_of_valid_convolutions_are_refused(tmp_path: Path) -> None:
     lab = middle_lab(tmp_path, 3)
     lab.keys["dissection"] = {"layers": ["one"], "concepts": {"liver": 1}, "trails": True}
@@ -295,6 +300,7 @@ def test_the_layers_command_takes_an_ensemble(tmp_path: Path) -> None:
     assert "model.0" in result.output
 
 
+@pytest.mark.slow
 def test_another_fold_is_another_result(tmp_path: Path) -> None:
     """A run goes on only where weights, mirroring and averages are the same."""
     lab = unet_lab(tmp_path)
@@ -313,6 +319,7 @@ def test_another_fold_is_another_result(tmp_path: Path) -> None:
     assert read_json(lab.root / "run.json")["network"]["members"] == 2
 
 
+@pytest.mark.slow
 def test_a_network_of_doubles_is_converted_and_said(tmp_path: Path) -> None:
     text = VALID.replace(
         "self.two = conv(3, 2, 3)", "self.two = conv(3, 2, 3)\n        self.double()"

@@ -98,6 +98,7 @@ def test_logits_are_said_nothing_of(tmp_path: Path) -> None:
     assert not any(SAID in note for note in lab.record()["notes"])
 
 
+@pytest.mark.slow
 def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, ndim=2)
     plain = lab.run()
@@ -166,6 +167,7 @@ def test_keys_of_the_model_that_cannot_be_meant(
     refused(lab.validate(), lab, "tiny.yaml:", message)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_made_by_a_function_of_monai_runs(tmp_path: Path) -> None:
     model = {
         "kind": "monai",
@@ -198,6 +200,7 @@ def test_a_package_that_is_missed_as_the_network_runs_is_named(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of loading the compiler
+@pytest.mark.slow
 def test_a_compiled_network_is_explained_by_layers_as_the_plain_one(tmp_path: Path) -> None:
     maps = []
     for name in ("Net", "compiled"):
@@ -217,6 +220,7 @@ def test_a_compiled_network_is_explained_by_layers_as_the_plain_one(tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of loading the compiler
+@pytest.mark.slow
 def test_weights_go_into_a_compiled_network(tmp_path: Path) -> None:
     lab = net_lab(tmp_path, "compiled")
     state = {

@@ -56,6 +56,7 @@ def test_the_network_has_learned_and_is_not_perfect(model: Trained) -> None:
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.slow
 def test_every_region_has_a_mask_of_its_own_and_its_volume(
     done: Lab, model: Trained, case: str
 ) -> None:
@@ -239,6 +240,7 @@ def test_postprocessing_is_in_files_and_masks_and_said(model: Trained, tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_what_decides_masks_decides_what_is_done_again(model: Trained, tmp_path: Path) -> None:
     lab = model.lab(tmp_path)
     lab.keys["data"]["cases"] = lab.keys["data"]["cases"][:1]

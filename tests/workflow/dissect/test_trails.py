@@ -151,6 +151,7 @@ def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
         assert own["units"] == " ".join(map(str, node["units"]))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     lab.keys["dissection"]["trails"]["windows"] = 6
