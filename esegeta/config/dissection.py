@@ -100,13 +100,13 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
-KindOfChance = Literal["shift", "permutation"]
+KindOfChance = Literal["surrogate", "shift", "permutation"]
 
 
 class ChanceKeys(Keys):
     """The null distribution that overlaps are compared with."""
 
-    kind: KindOfChance = "shift"
+    kind: KindOfChance = "surrogate"
     samples: int = Field(default=1000, ge=1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from esegeta.axes import Batch, Mask
-from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
+from esegeta.dissection import ConceptParts, ConceptSources, concept_masks, find_body
 from esegeta.errors import OutputError
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
@@ -114,6 +114,16 @@ class Session:
             },
         )
         return partition
+
+    def body(self, number: int, reading: CaseReading) -> Tensor:
+        """Return the voxels of a case that chance keeps to, flattened: kept, or found anew."""
+        path = self.folder / "body" / f"{reading.case.name}.safetensors"
+        key = self.source.fingerprint(reading.case)
+        found = read_tensors(path, key)
+        if found is None:
+            found = {"body": find_body(reading.image()[0]).flatten()}
+            keep_tensors(path, key, found)
+        return found["body"].to(self.dissection.basis.device)
 
     @cached_property
     def fingerprint(self) -> str:

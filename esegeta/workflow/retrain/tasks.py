@@ -109,7 +109,7 @@ def run_retraining(
         num_tasks=len(retraining.trainings()),
         write=recorder.write,
         close=recorder.close,
-        notes=retraining.experiment.notes,
+        notes=retraining.notes,
     )
     return run_command(command, listener, policy)
 
