@@ -38,6 +38,7 @@ from esegeta.report.planes import (
     letters_of,
     planes_of,
 )
+from esegeta.report.style import wrap
 from esegeta.report.view import TARGET_LINE, Outline, View, largest_part, voxel_within
 from esegeta.volume import Case, Display, Grid, Reading, Volume, read_volume
 from esegeta.volume.files import read_header
@@ -45,13 +46,13 @@ from esegeta.volume.files import read_header
 FAMILIES = ("gradient", "backprop", "layer", "perturbation")
 COLUMNS = 5
 WIDTH_INCHES = 2.2
-BAR_INCHES, BAR_ROOM_INCHES = 0.1, 0.62
-NAME_INCHES, GAP_INCHES = 0.28, 0.08
+BAR_INCHES, BAR_ROOM_INCHES, GAP_INCHES = 0.1, 0.92, 0.08
+LINE_HEIGHT = 1.35
 DPI = 100
 SMALLEST_LETTERS = 10
 """Height of letters in pixels, however small a sheet is drawn."""
 # At most so many pixels a sheet, in so many colours: files stay below 300 kB.
-MOST_PIXELS = 600_000
+MOST_PIXELS = 850_000
 NUM_COLOURS = 128
 MARGIN_MM = 25.0
 
@@ -214,16 +215,22 @@ def draw_sheet(path: Path, pictures: Sequence[Picture], crop: Crop, columns: int
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     high = WIDTH_INCHES * crop.aspect
-    cell = (WIDTH_INCHES + BAR_ROOM_INCHES + GAP_INCHES, high + NAME_INCHES + GAP_INCHES)
+    wide = WIDTH_INCHES + BAR_ROOM_INCHES + GAP_INCHES
+    dpi = min(DPI, math.sqrt(MOST_PIXELS / (wide * columns * (high + 0.4) * rows)))
+    points = max(7.0, SMALLEST_LETTERS * 72 / dpi)
+    names = [wrap(picture.method, wide, points) for picture in pictures]
+    lines = max(name.count("\n") + 1 for name in names)
+    below = lines * LINE_HEIGHT * points / 72 + 0.06
+    cell = (wide, high + below + GAP_INCHES)
     size = cell[0] * columns, cell[1] * rows
     figure = Figure(figsize=size)
-    figure.set_dpi(min(DPI, math.sqrt(MOST_PIXELS / (size[0] * size[1]))))
-    points = max(7.0, SMALLEST_LETTERS * 72 / figure.dpi)
-    for place, picture in enumerate(pictures):
+    figure.set_dpi(dpi)
+    for place, (picture, name) in enumerate(zip(pictures, names, strict=True)):
         left = place % columns * cell[0] + GAP_INCHES / 2
-        bottom = size[1] - (place // columns + 1) * cell[1] + NAME_INCHES
+        bottom = size[1] - (place // columns + 1) * cell[1] + below
         axis = figure.add_axes(_part(left, bottom, WIDTH_INCHES, high, size))
         _draw_picture(axis, picture, crop, points)
+        axis.set_xlabel(name, fontsize=points, labelpad=2)
         at = left + WIDTH_INCHES + 0.04
         bar = figure.add_axes(_part(at, bottom + 0.1 * high, BAR_INCHES, 0.8 * high, size))
         draw_bar_in(bar, picture.display, points=0.8 * points)
@@ -243,7 +250,6 @@ def _draw_picture(axis: Any, picture: Picture, crop: Crop, points: float) -> Non
     left, right, bottom, top = crop.frame_mm
     axis.set_xlim((right, left) if crop.plane.mirrored else (left, right))
     axis.set_ylim(bottom, top)
-    axis.set_xlabel(picture.method, fontsize=points, labelpad=2)
 
 
 def save(path: Path, figure: Figure) -> None:
