@@ -22,8 +22,10 @@ from esegeta.report.csv_tables import (
     write_scores,
     write_units,
 )
+from esegeta.report.curve_figures import draw_curves
 from esegeta.report.files import (
     PREDICT,
+    CurveFiles,
     PredictionFiles,
     TaskFiles,
     read_record,
@@ -31,8 +33,9 @@ from esegeta.report.files import (
     write_dataset_files,
     write_record,
 )
-from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
+from esegeta.report.overlay import draw_overlay
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
+from esegeta.report.region_figures import draw_regions
 from esegeta.report.retraining import (
     draw_retraining,
     remove_retraining,
@@ -68,6 +71,7 @@ __all__ = [
     "BoxPage",
     "BoxPanel",
     "Cell",
+    "CurveFiles",
     "CurveRow",
     "DicePoint",
     "DiceRow",

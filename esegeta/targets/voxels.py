@@ -16,7 +16,14 @@ from esegeta.predict import LinearForm, Term
 from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Component, Everywhere, Predicted, Region, Roi
 from esegeta.targets.scene import Scene, measure_components
-from esegeta.targets.target import FrozenTarget, Reduce, Target, require_voxels, what_was_removed
+from esegeta.targets.target import (
+    FrozenTarget,
+    Reduce,
+    Target,
+    label_in_words,
+    require_voxels,
+    what_was_removed,
+)
 from esegeta.volume import Volume, without_size
 
 
@@ -30,6 +37,7 @@ class Quantity:
         unit: what one voxel is measured in.
         is_linear: linear in the logits, so that its sum splits exactly into windows.
         meaning: one line for people; says what the sign means.
+        plain: what it is to a reader who knows no logits; `{label}` stands for the label.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Quantity:
     unit: str
     is_linear: bool
     meaning: str
+    plain: str
 
 
 def logit(logits: Logits, labels: Labels, label: str | int) -> Field:
@@ -80,15 +89,41 @@ def entropy(logits: Logits, labels: Labels, label: str | int) -> Field:
 
 
 QUANTITIES: dict[str, Quantity] = {
-    "logit": Quantity("logit", logit, "logit", True, "the score before softmax or sigmoid"),
-    "probability": Quantity("probability", probability, "probability", False, "0..1"),
+    "logit": Quantity(
+        "logit",
+        logit,
+        "logit",
+        True,
+        "the score before softmax or sigmoid",
+        "the {label} score",
+    ),
+    "probability": Quantity(
+        "probability", probability, "probability", False, "0..1", "the probability of {label}"
+    ),
     "log_probability": Quantity(
-        "log_probability", log_probability, "nat", False, "log of the probability, at most 0"
+        "log_probability",
+        log_probability,
+        "nat",
+        False,
+        "log of the probability, at most 0",
+        "the probability of {label}",
     ),
     "margin": Quantity(
-        "margin", margin, "logit", False, "lead over the best other label; above 0 where predicted"
+        "margin",
+        margin,
+        "logit",
+        False,
+        "lead over the best other label; above 0 where predicted",
+        "the lead of {label} over other labels",
     ),
-    "entropy": Quantity("entropy", entropy, "nat", False, "uncertainty; 0 where certain"),
+    "entropy": Quantity(
+        "entropy",
+        entropy,
+        "nat",
+        False,
+        "uncertainty; 0 where certain",
+        "the uncertainty about {label}",
+    ),
 }
 """Quantities with one value a voxel; `dice` and `volume_ml` are of the whole map."""
 
@@ -150,6 +185,7 @@ class VoxelTarget(Target):
             {**self.facts, "voxels": int(mask.sum())},
             label=self.label,
             relabelled=lambda label: self._of_label(label, mask).freeze(scene),
+            plain=quantity.plain.format(label=label_in_words(scene, self.label)),
         )
 
     def _of_label(self, label: str | int, mask: Mask) -> VoxelTarget:
@@ -267,6 +303,7 @@ class UnitTarget(Target):
             form,
             mask,
             {**facts, "voxels": int(mask.sum())},
+            plain=f"the activation of unit {self.channel} of {self.layer}",
         )
 
     def describe(self) -> str:

@@ -23,6 +23,7 @@ from esegeta.volume.formats import (
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
+from esegeta.volume.intensity_rules import Span
 from esegeta.volume.kinds import holds_dicom, is_picture
 from esegeta.volume.label_maps import (
     read_label_map,
@@ -31,7 +32,14 @@ from esegeta.volume.label_maps import (
     write_source_labels,
 )
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
-from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
+from esegeta.volume.map_header import Display, MapHeader, MapType, display_of, store
+from esegeta.volume.maps import (
+    map_on_source,
+    write_map,
+    write_map_on_grid,
+    write_map_on_source,
+    write_source_map,
+)
 from esegeta.volume.members import members
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
@@ -55,10 +63,13 @@ __all__ = [
     "Case",
     "Crop",
     "CropOrPad",
+    "Display",
     "Grid",
     "Intensity",
     "IntensityStep",
     "Layout",
+    "MapHeader",
+    "MapType",
     "Orient",
     "PictureAxes",
     "Preprocess",
@@ -68,6 +79,7 @@ __all__ = [
     "Route",
     "Segment",
     "Source",
+    "Span",
     "Volume",
     "atomic_path",
     "check_case",
@@ -76,6 +88,7 @@ __all__ = [
     "crop_or_pad_of",
     "describe_way_back",
     "dicom_volumes",
+    "display_of",
     "foreign_suffix",
     "grid_of_spacing",
     "holds_dicom",
@@ -104,6 +117,7 @@ __all__ = [
     "resample",
     "seen_on_source",
     "step_of",
+    "store",
     "sweep",
     "volume_from_tensor",
     "without_size",
@@ -111,6 +125,7 @@ __all__ = [
     "write_label_map",
     "write_map",
     "write_map_on_grid",
+    "write_map_on_source",
     "write_segments",
     "write_source_labels",
     "write_source_map",

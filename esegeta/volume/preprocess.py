@@ -20,7 +20,16 @@ from esegeta.axes import Image
 from esegeta.errors import ConfigError, StepError
 from esegeta.volume.cropping import AFTER_INTENSITY, BEFORE_INTENSITY, Crop, CropOrPad
 from esegeta.volume.grid import Grid
-from esegeta.volume.intensity import AFTER, BEFORE, Intensity, IntensityStep, Steps, take_steps
+from esegeta.volume.intensity import (
+    AFTER,
+    BEFORE,
+    Intensity,
+    IntensityStep,
+    Steps,
+    spans_of,
+    take_steps,
+)
+from esegeta.volume.intensity_rules import Span
 from esegeta.volume.resampling import Resampling, SeparateAxis
 from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
 from esegeta.volume.volume import Volume
@@ -78,7 +87,8 @@ class Preprocess:
         data, moves = self._run(self._working(volume.data), volume, self._stages(), known=known)
         grid = Route(moves).onto(volume.grid)
         route = Route((*before, *moves))
-        return replace(volume, data=_as_float32(data, volume.name), grid=grid, route=route)
+        data = _as_float32(data, volume.name)
+        return replace(volume, data=data, grid=grid, route=route, spans=self._spans(volume))
 
     def move(
         self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
@@ -159,6 +169,11 @@ class Preprocess:
             plain = self.intensity.kind == "none" or when == BEFORE
             return {} if plain else {0: IntensityStep(self.intensity.rule)}
         return {place: step for place, step in enumerate(self.intensity) if step.when == when}
+
+    def _spans(self, volume: Volume) -> tuple[Span | None, ...]:
+        """Return between which values the steps leave each channel, one after the other."""
+        steps = [*self._steps(BEFORE).values(), *self._steps(AFTER).values()]
+        return spans_of(steps, volume.channels)
 
     def _resized(self, when: str) -> CropOrPad | None:
         return self.crop_or_pad if self.crop_or_pad and self.crop_or_pad.when == when else None

@@ -13,6 +13,7 @@ from esegeta.report import TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import find_components
+from esegeta.workflow.curves import draw_all_curves
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
@@ -53,6 +54,7 @@ def run_experiment(
         num_tasks=len(experiment.cases) * len(experiment.targets) * len(experiment.methods),
         write=recorder.write,
         notes=experiment.notes,
+        close=lambda results, desk: draw_all_curves(experiment, results),
         take_steps=take_steps,
     )
     return run_command(command, listener, policy)

@@ -25,7 +25,7 @@ from esegeta.report import (
     remove_attribution,
     save_attribution,
 )
-from esegeta.score import Score, ScoreCache, ScoreContext
+from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
 from esegeta.workflow.build import Experiment
@@ -33,6 +33,9 @@ from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.task import Content, Desk, Kind, Task
+
+NOT_NOISE = 0.05
+"""Share of random maps that may do as well as a map that is not taken for noise."""
 
 
 def files_of(task: Task, experiment: Experiment) -> TaskFiles:
@@ -100,7 +103,13 @@ def make_map(task: Task, desk: Desk) -> Content:
     if experiment.config.keys.inference.spread is not None:
         members = explain_members(explainer, experiment.predictor, case.volume, target)
     save_attribution(
-        files, attribution, sidecar, regions=regions, curves=scored.curves, members=members
+        files,
+        attribution,
+        sidecar,
+        regions=regions,
+        doubts=doubts_of_scores(scored, scores),
+        dtype=experiment.config.keys.dtype,
+        members=members,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 
@@ -125,6 +134,27 @@ def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
     """Return the warnings of the prediction that the maps of a case explain."""
     sidecar = read_sidecar(PredictionFiles(experiment.root, case).sidecar) or {}
     return tuple(str(text) for text in sidecar.get("warnings", ()))
+
+
+def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
+    """Return what to say of a map that random maps do as well as, or the edges of the image."""
+    known = {row.score: row.value for row in scored.rows if row.value is not None}
+    doubts = []
+    for identity, score in scores.items():
+        if not isinstance(score, RandomMapBaseline):
+            continue
+        prefix = "" if identity == score.name else f"{identity}."
+        base = score.base.name
+        p, edges = (known.get(f"{prefix}{score.name}{end}") for end in ("", "_edges"))
+        beaten = 0 if p is None else round(p * (score.samples + 1)) - 1
+        if p is not None and beaten and p > NOT_NOISE:
+            doubts.append(
+                f"no better than noise: {beaten} of {score.samples} random maps do at least as "
+                f"well on {base}"
+            )
+        if edges is not None and edges < 0:
+            doubts.append(f"worse than the edges of the image on {base}")
+    return doubts
 
 
 def renew_map(task: Task, content: Content, desk: Desk) -> Content:
