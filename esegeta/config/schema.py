@@ -140,6 +140,7 @@ class Config(LabelKeys):
     name: Name
     output: str = "results"
     dtype: MapType = "float32"
+    scene: bool = True
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     model: ModelKeys

@@ -59,12 +59,13 @@ def find_body(image: Image) -> Mask:
 def _empty_background(image: Image) -> Mask | None:
     """Return the voxels of the value that the border shares, or None where it shares none."""
     on_border = _border(image.shape[1:], image.device)
-    columns, counts = image[:, on_border].unique(dim=1, return_counts=True)
+    columns, counts = torch.unique(image[:, on_border], dim=1, return_counts=True)
     most = int(counts.argmax())
     if int(counts[most]) < EMPTY_SHARE * int(on_border.sum()):
         return None
     value = columns[:, most].reshape(-1, *[1] * (image.ndim - 1))
-    return (image == value).all(dim=0)
+    empty: Mask = (image == value).all(dim=0)
+    return empty
 
 
 def _dark_background(image: Image) -> Mask | None:

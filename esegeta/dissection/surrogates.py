@@ -78,7 +78,7 @@ class Surrogates(Chance):
         if not len(inside.voxels):
             return result
         grades = grades_of(smoothness_vox(inside, num_units, space, body))
-        for grade in grades.unique().tolist():
+        for grade in sorted(set(grades.tolist())):
             units = ((grades == grade) & (sizes > 0)).nonzero()[:, 0]
             if len(units):
                 units = units[sizes[units].argsort()]
@@ -163,7 +163,8 @@ class Fields:
             line = [1] * len(shape)
             line[axis] = -1
             spectrum = spectrum * damping.reshape(line)
-        return torch.fft.irfftn(spectrum, s=shape)
+        field: Tensor = torch.fft.irfftn(spectrum, s=shape)
+        return field
 
 
 def smoothness_vox(

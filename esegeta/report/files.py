@@ -129,6 +129,11 @@ class CurveFiles:
         return f"{self.case}_label-{self.target}_score-"
 
 
+def scene_file(root: Path, case: str, target: str) -> Path:
+    """Return where the scene for 3D Slicer of one case and target lies."""
+    return root / case / f"{case}_{target}.mrb"
+
+
 @dataclass(frozen=True)
 class PredictionFiles:
     """The files of one case's predicted segmentation."""
@@ -211,6 +216,7 @@ NOT_OF_BIDS = (
     "*_dseg.label",
     "*_dseg.lut",
     "*_dseg.ctbl",
+    "*.mrb",
     "dissection/",
 )
 """What the BIDS validator ignores."""

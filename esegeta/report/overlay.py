@@ -86,13 +86,19 @@ class Board:
 
 
 def draw_overlay(
-    path: Path, attribution: Attribution, title: str, doubts: Sequence[str] = ()
+    path: Path,
+    attribution: Attribution,
+    title: str,
+    doubts: Sequence[str] = (),
+    view: View | None = None,
 ) -> None:
     """Write the picture of a map as PNG; see `overlay_figure`."""
-    save_figure(path, overlay_figure(attribution, title, doubts), dpi=FINE_DPI)
+    save_figure(path, overlay_figure(attribution, title, doubts, view), dpi=FINE_DPI)
 
 
-def overlay_figure(attribution: Attribution, title: str, doubts: Sequence[str] = ()) -> Figure:
+def overlay_figure(
+    attribution: Attribution, title: str, doubts: Sequence[str] = (), view: View | None = None
+) -> Figure:
     """Return the picture of a map: image, map in colour, outlines, and what all of them mean.
 
     The planes go through the target, so that all methods show the same slices. Opacity rises with
@@ -102,8 +108,9 @@ def overlay_figure(attribution: Attribution, title: str, doubts: Sequence[str] =
         attribution: the map.
         title: case, target, method.
         doubts: what else a reader must know, beside the warnings of the map itself.
+        view: where it is cut, if that is known already.
     """
-    view = view_of(attribution)
+    view = view or view_of(attribution)
     map_, _ = canonical(attribution.total, attribution.volume)
     display = display_of(map_, is_signed=attribution.meaning.is_signed)
     board = Board.of(view)

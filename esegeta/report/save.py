@@ -15,6 +15,7 @@ from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.label_tables import label_rows, write_label_tables
 from esegeta.report.overlay import draw_overlay, sentences
 from esegeta.report.region_figures import draw_regions
+from esegeta.report.view import view_of
 from esegeta.volume import (
     LINEAR_WAY_BACK,
     MapHeader,
@@ -65,7 +66,7 @@ def save_attribution(
         members: the same map of each member, where they are asked for.
     """
     remove_attribution(files)
-    volume = attribution.volume
+    volume, view = attribution.volume, view_of(attribution)
     array = map_on_source(attribution.total, volume)
     header = MapHeader(
         files.method, files.target, attribution.unit, attribution.meaning.is_signed, dtype
@@ -88,7 +89,10 @@ def save_attribution(
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
-            "display": display_of(array, is_signed=header.is_signed).describe(),
+            "display": {
+                **display_of(array, is_signed=header.is_signed).describe(),
+                "position_mm": list(view.position_mm),
+            },
             "colours": sentences(attribution),
             "storage": store(array, dtype).describe(),
             "doubts": list(doubts),
@@ -99,7 +103,7 @@ def save_attribution(
     )
     title = f"{files.case}: {files.target}, {files.method}"
     with atomic_path(files.overlay) as temporary:
-        draw_overlay(temporary, attribution, title, doubts)
+        draw_overlay(temporary, attribution, title, doubts, view)
     if regions:
         with atomic_path(files.regions) as temporary:
             named = f"{title}\n{attribution.target.description}"
@@ -205,6 +209,10 @@ def remove_other_components(root: Path, case: str, target: str, names: Sequence[
         rest = path.name.removeprefix(f"{case}_label-")
         name = rest.partition("_desc-")[0].partition("_chan-")[0].partition("_score-")[0]
         if rest != path.name and name.startswith(f"{target}#") and name not in names:
+            path.unlink(missing_ok=True)
+    for path in (root / case).glob("*.mrb"):
+        name = path.stem.removeprefix(f"{case}_")
+        if name.startswith(f"{target}#") and name not in names:
             path.unlink(missing_ok=True)
 
 

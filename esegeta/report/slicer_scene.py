@@ -95,17 +95,24 @@ DUST = 0.05
 """Share of the full magnitude below which nothing of a map is seen."""
 
 
-def write_scene(path: Path, scene: SlicerScene) -> None:
-    """Write a scene as `.mrb`: files that are packed already are stored, the rest is deflated."""
+def write_scene(path: Path, scene: SlicerScene, key: str = "") -> None:
+    """Write a scene as `.mrb`: files that are packed already are stored, the rest is deflated.
+
+    Args:
+        path: where to.
+        scene: what it shows.
+        key: of what it was made of, kept as the zip's comment.
+    """
     folder = path.stem
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as bundle,
     ):
-        for file in _files_of(scene):
-            packed = file.name.endswith((".gz", ".nrrd"))
+        bundle.comment = key.encode()
+        for file, name in _files_of(scene):
+            packed = name.endswith((".gz", ".nrrd"))
             method = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
-            bundle.write(file, f"{folder}/{DATA}/{file.name}", compress_type=method)
+            bundle.write(file, f"{folder}/{DATA}/{name}", compress_type=method)
         for is_signed in sorted({one.is_signed for one in scene.maps}):
             bundle.writestr(f"{folder}/{DATA}/{_table_file(is_signed)}", colour_table(is_signed))
         bundle.writestr(f"{folder}/{folder}.mrml", _mrml(scene))
@@ -128,10 +135,25 @@ def colour_table(is_signed: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _files_of(scene: SlicerScene) -> Iterator[Path]:
-    yield from (one.file for one in scene.images)
-    yield scene.segmentation
-    yield from (one.file for one in scene.maps)
+def scene_key(path: Path) -> str:
+    """Return the key of a scene that is there, or nothing where none can be read."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return bundle.comment.decode(errors="replace")
+    except (OSError, zipfile.BadZipFile):
+        return ""
+
+
+def _files_of(scene: SlicerScene) -> Iterator[tuple[Path, str]]:
+    """Yield files and their names in the scene; images of two folders may share a name."""
+    for place, image in enumerate(scene.images, start=1):
+        yield image.file, _image_file(place, image)
+    yield scene.segmentation, scene.segmentation.name
+    yield from ((one.file, one.file.name) for one in scene.maps)
+
+
+def _image_file(place: int, image: SceneImage) -> str:
+    return f"image{place}_{image.file.name}"
 
 
 def _table_file(is_signed: bool) -> str:
@@ -164,11 +186,12 @@ def _mrml(scene: SlicerScene) -> bytes:
         references=f"ActiveVolume:{volumes[0]};SecondaryVolume:{over[0]};",
     )
     xml.indent(root)
-    return xml.tostring(root, encoding="UTF-8", xml_declaration=True)
+    content: bytes = xml.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return content
 
 
 def _add(root: xml.Element, tag: str, name: str, identity: str, **more: str) -> None:
-    xml.SubElement(root, tag, id=identity, name=name, **more)
+    xml.SubElement(root, tag, {"id": identity, "name": name, **more})
 
 
 def _add_table(root: xml.Element, is_signed: bool) -> None:
@@ -198,25 +221,27 @@ def _table_id(is_signed: bool) -> str:
 
 
 def _add_image(root: xml.Element, place: int, image: SceneImage) -> str:
-    return _add_volume(root, f"Image{place}", image.name, image.file, (image.low, image.high), GREY)
+    return _add_volume(
+        root, f"Image{place}", image.name, _image_file(place, image), (image.low, image.high), GREY
+    )
 
 
 def _add_map(root: xml.Element, place: int, one: SceneMap) -> str:
     low = -one.high if one.is_signed else 0.0
     return _add_volume(
-        root, f"Map{place}", one.name, one.file, (low, one.high), _table_id(one.is_signed)
+        root, f"Map{place}", one.name, one.file.name, (low, one.high), _table_id(one.is_signed)
     )
 
 
 def _add_volume(
-    root: xml.Element, key: str, name: str, file: Path, shown: tuple[float, float], table: str
+    root: xml.Element, key: str, name: str, file: str, shown: tuple[float, float], table: str
 ) -> str:
     low, high = shown
     identity, looks, storage = (
         f"vtkMRML{kind}Node{key}"
         for kind in ("ScalarVolume", "ScalarVolumeDisplay", "VolumeArchetypeStorage")
     )
-    place = f"{DATA}/{file.name}"
+    place = f"{DATA}/{file}"
     _add(
         root,
         "VolumeArchetypeStorage",

@@ -59,6 +59,7 @@ class View:
         grey: values that are drawn black and white.
         spacing_mm: of the voxels.
         voxel: through which all planes go.
+        position_mm: the same in RAS.
         place: the same in words.
         planes: that are drawn.
         letters: of each plane's edges.
@@ -71,6 +72,7 @@ class View:
     grey: tuple[float, float]
     spacing_mm: tuple[float, ...]
     voxel: tuple[int, ...]
+    position_mm: tuple[float, float, float]
     place: str
     planes: tuple[Plane, ...]
     letters: tuple[Letters, ...]
@@ -99,6 +101,7 @@ def view_of(attribution: Attribution) -> View:
         grey_range(image, spans_shown(volume, channel)),
         grid.spacing_mm,
         voxel,
+        grid.to_mm(voxel),
         _place(volume, grid, voxel),
         planes,
         tuple(letters_of(plane, volume, grid) for plane in planes),

@@ -29,7 +29,7 @@ from esegeta.volume.intensity import (
     spans_of,
     take_steps,
 )
-from esegeta.volume.intensity_rules import Span
+from esegeta.volume.intensity_rules import Clip, Ct, Span, Window
 from esegeta.volume.resampling import Resampling, SeparateAxis
 from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
 from esegeta.volume.volume import Volume
@@ -174,6 +174,13 @@ class Preprocess:
         """Return between which values the steps leave each channel, one after the other."""
         steps = [*self._steps(BEFORE).values(), *self._steps(AFTER).values()]
         return spans_of(steps, volume.channels)
+
+    @property
+    def grey_window(self) -> Span | None:
+        """The grey values of the file that the first step keeps apart; None where it keeps all."""
+        steps = (*self._steps(BEFORE).values(), *self._steps(AFTER).values())
+        rule = steps[0].rule if steps else None
+        return (rule.low, rule.high) if isinstance(rule, Window | Clip | Ct) else None
 
     def _resized(self, when: str) -> CropOrPad | None:
         return self.crop_or_pad if self.crop_or_pad and self.crop_or_pad.when == when else None

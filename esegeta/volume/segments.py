@@ -58,7 +58,10 @@ def write_segments(path: Path, segments: Iterable[Segment], grid: Grid) -> None:
     arrays = [layer.values for layer in layers] or [np.zeros(grid.shape, dtype=np.uint16)]
     kind = np.uint8 if max(int(array.max()) for array in arrays) < 256 else np.uint16
     header = [*_header(len(arrays), kind, grid), *lines]
-    header.append("Segmentation_MasterRepresentation:=Binary labelmap")
+    header += [
+        "Segmentation_MasterRepresentation:=Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
+    ]
     # The first axis of the file runs fastest: the layer, then x.
     content = np.stack(arrays).astype(f"<u{np.dtype(kind).itemsize}").tobytes(order="F")
     with atomic_path(path) as temporary, temporary.open("wb") as file:

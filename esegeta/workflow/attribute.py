@@ -20,6 +20,7 @@ from esegeta.workflow.maps import MAP
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
+from esegeta.workflow.scenes import scene_task
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
@@ -107,6 +108,13 @@ def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
                 task = _map(experiment, step, plan, name, method)
                 order = (step.data["case"], *order, place)
                 yield replace(task, scope=scope, batch=batch, order=order)
+        if experiment.config.keys.scene:
+            for plan, name, _ in group:
+                maps = {
+                    method: _map(experiment, step, plan, name, method)
+                    for method in experiment.methods
+                }
+                yield replace(scene_task(step, name, maps), scope=scope)
     for plan, name, order in aims:
         for place, method in enumerate(experiment.methods if plan.name in faults else ()):
             task = _map(experiment, step, plan, name, method)

@@ -35,13 +35,14 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
     top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
-    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in ("nii.gz", "tsv", "json")}
+    endings = ("nii.gz", "tsv", "json", "label", "lut", "ctbl")
+    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in endings}
     tasks = {
         f"a/a_label-liver_desc-{method}_{ending}"
         for method in ("saliency", "magnitude")
         for ending in ("attrmap.nii.gz", "attrmap.json", "overlay.png")
     }
-    assert files(lab.root) == top | prediction | tasks
+    assert files(lab.root) == top | prediction | tasks | {"a/a_liver.mrb"}
 
 
 def test_each_channel_has_its_own_map_beside_the_sum(tmp_path: Path) -> None:
