@@ -1,0 +1,103 @@
+"""What a TorchScript file or an exported program does not say, found out or set by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esegeta.errors import EsegetaError, ModelError
+from esegeta.model import (
+    OutputChoice,
+    capability_of,
+    convolution_signature,
+    load_exported,
+    load_torchscript,
+)
+from esegeta.predict import probe_output
+
+LENGTHS: Mapping[int, int] = {2: 256, 3: 64}
+"""A window's length where nobody says which the network was trained with, by its axes."""
+
+HOW_TO_SAY = "--set inference.window=[96,96,96], or a config.yaml beside the file"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Keys that were missing, and what is to be said of them.
+
+    Args:
+        content: keys by block.
+        comments: lines by block.
+    """
+
+    content: Mapping[str, Any]
+    comments: Mapping[str, tuple[str, ...]]
+
+
+def closed_defaults(
+    model: Mapping[str, Any], content: Mapping[str, Any], num_images: int
+) -> Defaults:
+    """Return the keys that a closed network needs beside its file; it is loaded and run once.
+
+    Args:
+        model: its keys, with kind torchscript or export.
+        content: what is given already.
+        num_images: how many files a case has, where the network hides its channels.
+
+    Raises:
+        ModelError: the file is not what its kind says, or takes no window of the default size.
+    """
+    load = load_torchscript if model["kind"] == "torchscript" else load_exported
+    network = load(Path(model["path"]))
+    signature = convolution_signature(network)
+    ndim, num_channels = signature or (3, max(1, num_images))
+    given = content.get("inference") or {}
+    capability = capability_of(network)
+    found: dict[str, Any] = {}
+    comments: dict[str, tuple[str, ...]] = {}
+    if not given.get("window"):
+        fixed = capability.fixed_shape or (None,) * ndim
+        window = [length or LENGTHS.get(ndim, 64) for length in fixed]
+        found["inference"] = {**given, "window": window}
+        said = "the window that it was exported with"
+        if None in fixed:
+            said = "THE WINDOW IS A GUESS: give the patch size that it was trained with"
+        comments["inference"] = (said,)
+    inference = found.get("inference", given)
+    if capability.batch and not given.get("batch_size"):
+        found["inference"] = {**inference, "batch_size": capability.batch}
+    data = content.get("data") or {}
+    if data.get("preprocess") is None:
+        comments["data"] = (
+            "NO PREPROCESSING IS KNOWN OF: give what training did to images, such as",
+            "preprocess: {orientation: RAS, spacing_mm: [1.5, 1.5, 2], "
+            "intensity: {window: [-250, 400]}}",
+        )
+    if not content.get("labels"):
+        size = tuple(inference["window"])
+        outputs = _num_outputs(network, size, num_channels, model.get("output"))
+        activation = content.get("activation") or ("softmax" if outputs > 1 else "sigmoid")
+        first = 1 if activation == "softmax" else 0
+        numbers = range(1, outputs + 1 - first)
+        found["activation"] = activation
+        found["labels"] = {number: f"label{number}" for number in numbers}
+        comments["activation"] = (
+            f"the network has {outputs} outputs; softmax with the background first, or sigmoid:",
+        )
+        comments["labels"] = ("ITS LABELS HAVE NO NAMES: give them, integer: name",)
+    return Defaults(found, comments)
+
+
+def _num_outputs(network: Any, size: tuple[int, ...], num_channels: int, output: Any) -> int:
+    choice = OutputChoice() if output is None else OutputChoice(output)
+    try:
+        return probe_output(network, size, num_channels, output=choice).num_outputs
+    except ModelError as error:
+        hint = f"{error.hint}; {HOW_TO_SAY}" if error.hint else HOW_TO_SAY
+        raise _same(error, hint) from error
+
+
+def _same(error: EsegetaError, hint: str) -> EsegetaError:
+    return type(error)(error.message, hint=hint)
