@@ -47,8 +47,8 @@ def load_nnunet(
         "folds": folds if isinstance(folds, (str, int)) else list(folds),
         "checkpoint": checkpoint,
     }
-    own = {"mirror": None if mirror is None else list(mirror), "overlap": overlap}
-    own = {**own, "batch_size": batch_size, "precision": precision}
+    own: dict[str, Any] = {"mirror": None if mirror is None else list(mirror), "overlap": overlap}
+    own |= {"batch_size": batch_size, "precision": precision}
     return _load(keys, own, called="load_nnunet", device=device)
 
 
@@ -81,8 +81,8 @@ def load_bundle(
         "path": str(folder),
         "weights": None if weights is None else str(weights),
     }
-    own = {"window": None if window is None else list(window), "overlap": overlap}
-    own = {**own, "batch_size": batch_size, "precision": precision}
+    own: dict[str, Any] = {"window": None if window is None else list(window), "overlap": overlap}
+    own |= {"batch_size": batch_size, "precision": precision}
     return _load(keys, own, called="load_bundle", device=device)
 
 

@@ -3,15 +3,20 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
-from esegeta.config import load_config
+from esegeta.config import TargetKeys, load_config
+from esegeta.config.asked import cases_of, target_of
+from esegeta.config.commented import write_commented
+from esegeta.config.lines import parse_yaml
+from esegeta.predict import Predictor
 from tests.builders import unet
 from tests.bundles import write_bundle
+from tests.closed import save_export, save_trace
 from tests.experiments import Lab, esegeta, noise, read_json, save_image, unet_lab, voxels
 from tests.nnunet_folder import Results
 
@@ -35,9 +40,13 @@ def bundle(folder: Path) -> list[str]:
 
 
 def torchscript(folder: Path) -> list[str]:
-    traced = torch.jit.trace(unet(3).eval(), torch.zeros(1, 1, 8, 8, 8))
-    traced.save(str(folder / "network.ts"))
+    save_trace(unet(3), (1, 1, 8, 8, 8), folder / "network.ts")
     return [str(folder / "network.ts"), "--set", "inference.window=[8,8,8]"]
+
+
+def export(folder: Path) -> list[str]:
+    save_export(unet(3), (2, 1, 8, 8, 8), folder / "network.pt2")
+    return [str(folder / "network.pt2")]
 
 
 def own_lab(folder: Path) -> Lab:
@@ -127,7 +136,7 @@ def test_a_fold_is_its_folder_with_that_fold(tmp_path: Path, image: Path) -> Non
     assert keys.data.cases[0].image == str(image)
 
 
-@pytest.mark.parametrize("model", [nnunet, bundle, torchscript, weights])
+@pytest.mark.parametrize("model", [nnunet, bundle, torchscript, export, weights])
 def test_init_writes_a_config_that_is_valid(tmp_path: Path, image: Path, model: Model) -> None:
     named, *options = model(tmp_path)
     path = tmp_path / "it.yaml"
@@ -135,3 +144,86 @@ def test_init_writes_a_config_that_is_valid(tmp_path: Path, image: Path, model: 
     assert esegeta("validate", path).exit_code == 0
     assert not (tmp_path / "results" / "explain-ct").exists()
     assert esegeta("init", "--from", named, image, "-o", path).exit_code == 2
+
+
+def test_a_prediction_is_made_once(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    logits = Predictor.logits
+
+    def count(self: Predictor, *given: Any, **named: Any) -> Any:
+        made.append(self)
+        return logits(self, *given, **named)
+
+    monkeypatch.setattr(Predictor, "logits", count)
+    named, *options = bundle(tmp_path)
+    assert "1 done" in esegeta("explain", named, image, "-o", tmp_path / "out", *options).output
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_the_picture_is_opened_where_there_is_a_screen(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, screen: bool
+) -> None:
+    opened: list[str] = []
+
+    def launch(path: str) -> int:
+        opened.append(path)
+        return 0
+
+    monkeypatch.setattr("typer.launch", launch)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":0" if screen else "")
+    named, *options = bundle(tmp_path)
+    given = ["-o", tmp_path / "out", "--label", "liver", "--over", "all", "--open"]
+    text = esegeta("explain", named, image, *given, *options).output
+    picture = tmp_path / "out" / "ct" / "ct_label-liver-all_desc-saliency_overlay.png"
+    assert f"picture: {picture}" in text
+    assert opened == ([str(picture)] if screen else [])
+    assert ("there is no screen" in text) is not screen
+
+
+def test_a_folder_of_cases_is_named_as_nnunet_names_channels(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("p1_0000", "p1_0001", "p2_0000", "p2_0001"):
+        (folder / f"{name}.nii.gz").touch()
+    files = [str(folder / f"p1_000{number}.nii.gz") for number in (0, 1)]
+    assert cases_of(files[::-1], is_nnunet=True) == [{"name": "p1", "image": files}]
+    by_number = cases_of([str(folder)], is_nnunet=True)
+    assert [case["name"] for case in by_number] == ["p1", "p2"]
+    assert by_number[0]["image"] == files
+    assert cases_of([str(folder)], is_nnunet=False) == str(folder)
+    assert cases_of([str(folder / "p*.nii.gz")], is_nnunet=False) == str(folder / "p*.nii.gz")
+
+
+OVER = {
+    "component": {"label": 1, "of": "logit", "over": "component", "name": "1-component"},
+    "component:2": {"over": "component", "component": 2},
+    "component:each": {"component": "each"},
+    "boundary:2.5": {"over": "boundary", "within_mm": 2.5},
+    "voxel:1,2,3": {"over": "point", "point": [1, 2, 3], "name": "1-voxel-1-2-3"},
+    "box:0,0,0:2,3,4": {"over": "box", "box": [[0, 0, 0], [2, 3, 4]]},
+    "false_positive": {"over": "false_positive", "name": "1-false-positive"},
+}
+
+
+@pytest.mark.parametrize("text", OVER)
+def test_regions_are_written_in_one_word(text: str) -> None:
+    keys = target_of(1, text)
+    assert keys | OVER[text] == keys
+    assert TargetKeys.model_validate(keys).over == keys["over"]
+
+
+def test_what_is_written_is_read_as_it_was() -> None:
+    content = {
+        "labels": {1: "yes", 2: "1e-3", 3: "007", 4: "null", 5: "a: b # c", -1: "é"},
+        "model": {"args": {"eps": 1e-05, "on": True, "none": None, "list": [1, [2, 3]], "b": {}}},
+        "data": {"cases": [{"name": f"case {n}", "image": "x" * 90} for n in range(3)]},
+    }
+    text = write_commented(content, {"model": ["why"]}, ["head"])
+    assert parse_yaml(text, Path("x.yaml")).content == content
+    assert text.startswith("# head\n")
+    assert "\n# why\nmodel:" in text
