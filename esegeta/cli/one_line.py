@@ -47,12 +47,14 @@ def explain_model(
     """
     folder = _folder(asked, output)
     draft = draft_of(asked, folder / CONFIG, name=folder.name, output=folder.parent)
+    say = _silence if quiet else _say
+    for guess in draft.guesses:
+        say(f"note: {guess}")
     basis = build_basis(draft.checked())
     methods = asked.methods or [_method(basis.capability)]
     label = asked.label if asked.label is not None else basis.predictor.labels.foreground[0]
     planned = draft.with_run(label, methods)
     experiment = experiment_on(replace(basis, config=planned.checked()))
-    say = _silence if quiet else _say
     found = None
     if asked.label is None or len(basis.cases) == 1:
         with listen(quiet=quiet) as listener:

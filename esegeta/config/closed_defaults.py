@@ -22,6 +22,16 @@ LENGTHS: Mapping[int, int] = {2: 256, 3: 64}
 
 HOW_TO_SAY = "--set inference.window=[96,96,96], or a config.yaml beside the file"
 
+GUESSED = (
+    "the window is a guess: give the patch size that the network was trained with,",
+    "such as --set inference.window=[96,96,96]",
+)
+UNPREPARED = (
+    "no preprocessing is known, so there is none: give what training did to images,",
+    'such as --set "data.preprocess={orientation: RAS, intensity: {window: [-250, 400]}}"',
+)
+NAMELESS = ('its labels have no names: give them, as --set "labels={1: liver}"',)
+
 
 @dataclass(frozen=True)
 class Defaults:
@@ -51,42 +61,31 @@ def closed_defaults(
     """
     load = load_torchscript if model["kind"] == "torchscript" else load_exported
     network = load(Path(model["path"]))
-    signature = convolution_signature(network)
-    ndim, num_channels = signature or (3, max(1, num_images))
-    given = content.get("inference") or {}
-    capability = capability_of(network)
-    found: dict[str, Any] = {}
+    ndim, num_channels = convolution_signature(network) or (3, max(1, num_images))
     comments: dict[str, tuple[str, ...]] = {}
-    if not given.get("window"):
+    inference = dict(content.get("inference") or {})
+    capability = capability_of(network)
+    if not inference.get("window"):
         fixed = capability.fixed_shape or (None,) * ndim
-        window = [length or LENGTHS.get(ndim, 64) for length in fixed]
-        found["inference"] = {**given, "window": window}
-        said = "the window that it was exported with"
+        inference["window"] = [length or LENGTHS.get(ndim, 64) for length in fixed]
         if None in fixed:
-            said = "THE WINDOW IS A GUESS: give the patch size that it was trained with"
-        comments["inference"] = (said,)
-    inference = found.get("inference", given)
-    if capability.batch and not given.get("batch_size"):
-        found["inference"] = {**inference, "batch_size": capability.batch}
-    data = content.get("data") or {}
-    if data.get("preprocess") is None:
-        comments["data"] = (
-            "NO PREPROCESSING IS KNOWN OF: give what training did to images, such as",
-            "preprocess: {orientation: RAS, spacing_mm: [1.5, 1.5, 2], "
-            "intensity: {window: [-250, 400]}}",
-        )
+            comments["inference"] = GUESSED
+    if capability.batch and not inference.get("batch_size"):
+        inference["batch_size"] = capability.batch
+    if (content.get("data") or {}).get("preprocess") is None:
+        comments["data"] = UNPREPARED
+    found: dict[str, Any] = {"inference": inference}
     if not content.get("labels"):
         size = tuple(inference["window"])
         outputs = _num_outputs(network, size, num_channels, model.get("output"))
         activation = content.get("activation") or ("softmax" if outputs > 1 else "sigmoid")
-        first = 1 if activation == "softmax" else 0
-        numbers = range(1, outputs + 1 - first)
+        last = outputs if activation == "sigmoid" else outputs - 1
         found["activation"] = activation
-        found["labels"] = {number: f"label{number}" for number in numbers}
+        found["labels"] = {number: f"label{number}" for number in range(1, last + 1)}
         comments["activation"] = (
-            f"the network has {outputs} outputs; softmax with the background first, or sigmoid:",
+            f"{outputs} outputs; softmax with the background first, or sigmoid:",
         )
-        comments["labels"] = ("ITS LABELS HAVE NO NAMES: give them, integer: name",)
+        comments["labels"] = NAMELESS
     return Defaults(found, comments)
 
 

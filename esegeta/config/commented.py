@@ -37,7 +37,7 @@ def write_commented(
     lines = [_comment(line) for line in head]
     for key, value in content.items():
         lines += [_comment(line) for line in comments.get(key, ())]
-        lines += _block(key, value, "")
+        lines += lines_of(key, value)
     lines += [_comment(line) for line in comments.get("", ())]
     return "\n".join(lines) + "\n"
 
@@ -55,13 +55,13 @@ def in_flow(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _block(key: Any, value: Any, indent: str) -> list[str]:
+def lines_of(key: Any, value: Any, indent: str = "") -> list[str]:
     """Return a key with its value: on one line where that is not too long."""
     whole = f"{indent}{in_flow(key)}: {in_flow(value)}"
     if len(whole) <= WIDTH and not (isinstance(value, dict) and not indent and len(value) > 2):
         return [whole]
     if isinstance(value, dict) and value:
-        inner = [line for k, v in value.items() for line in _block(k, v, f"{indent}  ")]
+        inner = [line for k, v in value.items() for line in lines_of(k, v, f"{indent}  ")]
         return [f"{indent}{in_flow(key)}:", *inner]
     if isinstance(value, list) and value:
         return [f"{indent}{in_flow(key)}:", *(f"{indent}  - {in_flow(item)}" for item in value)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.config.asked import Asked, cases_of, target_of
 from esegeta.config.closed_defaults import closed_defaults
-from esegeta.config.commented import in_flow, write_commented
+from esegeta.config.commented import lines_of, write_commented
 from esegeta.config.lines import Document
 from esegeta.config.parse import RunConfig, check_document, overridden
 from esegeta.config.recognise import Recognised, recognise
@@ -75,6 +75,15 @@ class Draft:
         }
         return replace(run, comments=comments)
 
+    @property
+    def guesses(self) -> list[str]:
+        """What nobody said, and was set or left out: a prediction may be wrong for it."""
+        return [
+            " ".join(lines)
+            for key, lines in self.comments.items()
+            if key in ("inference", "data", "labels")
+        ]
+
     def checked(self) -> RunConfig:
         """Return the checked config.
 
@@ -99,7 +108,7 @@ class Draft:
         """
         keys = sorted(self.content, key=_place)
         head = [
-            f"What `{command}` runs. Edit it, then: esegeta run {self.path}",
+            f"Written by `{command}`. Edit it, then: esegeta run {self.path}",
             "(finished maps are skipped, changed ones are made again)",
         ]
         comments = {key: list(lines) for key, lines in self.comments.items()}
@@ -120,7 +129,7 @@ class Draft:
         for key in SHOWN:
             value = _given(shown.get(key))
             if value not in (None, {}, []):
-                yield f"  {key}: {in_flow(value)}"
+                yield from (f"  {line}" for line in lines_of(key, value))
 
     def _late(self) -> list[str]:
         return [item for item in self.asked.overrides if item.startswith(OF_A_RUN)]
@@ -205,6 +214,8 @@ def label_names(config: RunConfig) -> list[str]:
 
 def _given(value: Any) -> Any:
     """Return a value without the keys that are empty."""
+    if isinstance(value, list):
+        return [_given(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     return {key: _given(item) for key, item in value.items() if item not in (None, [], {})}

@@ -147,9 +147,8 @@ def _weights(path: Path) -> Recognised:
             "(`esegeta init` writes one to start from)",
         )
     found = _config(beside)
-    if found.kind not in ("monai", "module", "bundle") or "path" in {*found.model} - {
-        *({"path"} if found.kind == "bundle" else ())
-    }:
+    is_built = found.kind in ("monai", "module") and "path" not in found.model
+    if not is_built and found.kind != "bundle":
         raise ModelError(
             f"{beside}: model.kind: {found.kind} takes no weights",
             hint=f"give the config alone: esegeta explain {beside} IMAGE",

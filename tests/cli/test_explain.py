@@ -136,7 +136,9 @@ def test_a_fold_is_its_folder_with_that_fold(tmp_path: Path, image: Path) -> Non
     assert keys.data.cases[0].image == str(image)
 
 
-@pytest.mark.parametrize("model", [nnunet, bundle, torchscript, export, weights])
+@pytest.mark.parametrize(
+    "model", [nnunet, bundle, torchscript, pytest.param(export, marks=pytest.mark.slow), weights]
+)
 def test_init_writes_a_config_that_is_valid(tmp_path: Path, image: Path, model: Model) -> None:
     named, *options = model(tmp_path)
     path = tmp_path / "it.yaml"
@@ -227,3 +229,29 @@ def test_what_is_written_is_read_as_it_was() -> None:
     assert parse_yaml(text, Path("x.yaml")).content == content
     assert text.startswith("# head\n")
     assert "\n# why\nmodel:" in text
+
+
+def test_what_a_file_does_not_say_is_said_aloud(tmp_path: Path, image: Path) -> None:
+    named = torchscript(tmp_path)[0]
+    out = tmp_path / "out"
+    text = esegeta("explain", named, image, "-o", out).output
+    written = (out / "config.yaml").read_text()
+    for said in ("the window is a guess", "no preprocessing is known", "its labels have no names"):
+        assert f"note: {said}" in text
+        assert f"# {said}" in written
+    keys = load_config(out / "config.yaml").keys
+    assert keys.inference.window == (64, 64, 64)
+    assert keys.labels == {1: "label1"}
+
+
+def test_a_config_beside_a_network_says_the_rest(tmp_path: Path, image: Path) -> None:
+    named = torchscript(tmp_path)[0]
+    kept = {"labels": {1: "liver"}, "inference": {"window": [8, 8, 8]}}
+    text = yaml.safe_dump({"model": {"kind": "torchscript"}, "data": {"preprocess": {}}, **kept})
+    (tmp_path / "network.yaml").write_text(text)
+    path = tmp_path / "it.yaml"
+    done = esegeta("init", "--from", named, image, "-o", path)
+    assert done.exit_code == 0, done.output
+    found = yaml.safe_load(path.read_text())
+    assert {key: found[key] for key in kept} == kept
+    assert found["model"] == {"kind": "torchscript", "path": named}
