@@ -11,17 +11,10 @@ import torch
 from torch import Tensor
 
 from esegeta.config import RunConfig, blamed_on, list_cases
-from esegeta.errors import (
-    ConfigError,
-)
+from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
-from esegeta.model import (
-    Capability,
-    resolve_device,
-)
-from esegeta.predict import (
-    Predictor,
-)
+from esegeta.model import Capability, resolve_device
+from esegeta.predict import Predictor
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -37,17 +30,10 @@ from esegeta.workflow.checks import (
     check_writable,
 )
 from esegeta.workflow.kinds import capability_in
-from esegeta.workflow.networks import (
-    code_sha256,
-    weights_sha256,
-)
+from esegeta.workflow.networks import code_sha256, weights_sha256
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
-from esegeta.workflow.preprocess import (
-    blamed_on_steps,
-    check_steps_fit,
-    network_grid,
-)
+from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_grid
 from esegeta.workflow.serves import check_capability
 
 
