@@ -82,7 +82,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     document = read_yaml(path)
     for override in overrides:
-        document = _overridden(document, override)
+        document = overridden(document, override)
+    return check_document(document)
+
+
+def check_document(document: Document) -> RunConfig:
+    """Check a config that has been read, or made up; see `load_config`."""
     document = with_nnunet_keys(with_bundle_keys(document))
     try:
         keys = Config.model_validate(document.content)
@@ -188,7 +193,7 @@ def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
     return dataclasses.replace(base, seed=seed) if seeded else base
 
 
-def _overridden(document: Document, override: str) -> Document:
+def overridden(document: Document, override: str) -> Document:
     """Give a value to a key, in the document's content, and return the document that says so."""
     key, equals, text = override.partition("=")
     option = f"--set {override}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,10 @@ import torch
 from torch import Tensor
 
 from esegeta.config import RunConfig, blamed_on, list_cases
-from esegeta.errors import (
-    ConfigError,
-)
+from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
-from esegeta.model import (
-    Capability,
-    Labels,
-    resolve_device,
-)
-from esegeta.predict import (
-    Predictor,
-    empty_window,
-    list_passes,
-    probabilities_in,
-)
-from esegeta.report import PredictionFiles
+from esegeta.model import Capability, resolve_device
+from esegeta.predict import Predictor
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
@@ -42,24 +30,10 @@ from esegeta.workflow.checks import (
     check_writable,
 )
 from esegeta.workflow.kinds import capability_in
-from esegeta.workflow.networks import (
-    build_network,
-    check_spread,
-    chosen_output,
-    code_sha256,
-    has_gradients,
-    load_ensemble,
-    notes_on_windows,
-    probe_network,
-    weights_sha256,
-)
+from esegeta.workflow.networks import code_sha256, weights_sha256
+from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
-from esegeta.workflow.preprocess import (
-    blamed_on_steps,
-    build_preprocess,
-    check_steps_fit,
-    network_grid,
-)
+from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_grid
 from esegeta.workflow.serves import check_capability
 
 
@@ -111,6 +85,7 @@ class Basis:
             there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
+        known_logits: of cases whose prediction has been made already, by name: `1 L *S`.
     """
 
     config: RunConfig
@@ -123,6 +98,7 @@ class Basis:
     weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
+    known_logits: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def capability(self) -> Capability:
@@ -195,7 +171,15 @@ def build_experiment(
             f"{place}: there are no targets and methods to run, only a `dissection`",
             hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
         )
-    basis = build_basis(config, output=output, device=device)
+    return experiment_on(build_basis(config, output=output, device=device))
+
+
+def experiment_on(basis: Basis) -> Experiment:
+    """Check targets, methods and scores on a network and cases that were built; see above.
+
+    Raises:
+        EsegetaError: the first thing found wrong with them.
+    """
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
     check_capability(config, basis.predictor)
@@ -242,65 +226,23 @@ def build_basis(
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(config, keys=config.keys.model_copy(update=changes))
-    keys = config.keys
-    with blamed_on(config, "device"):
-        place = resolve_device(keys.device)
-    network, notes = build_network(config)
-    network = network.to(place)
-    states, of_members = load_ensemble(config, network)
-    reading, plan, probe = probe_network(config, network)
-    with blamed_on(config, "labels"):
-        labels = keys.labels_over(probe.num_outputs)
-        _check_mask_files(labels)
-    preprocess = build_preprocess(config, reading)
+    built, keys = build_pipeline(config), config.keys
+    network, plan, reading = built.predictor.network, built.predictor.plan, built.reading
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
-    plan = replace(plan, passes=list_passes(keys.inference.mirror, max(1, len(states))))
-    check_spread(config, plan)
-    predictor = Predictor(
-        network,
-        plan,
-        labels,
-        keys.inference.batch_size,
-        keys.inference.precision,
-        output=chosen_output(config),
-        states=states,
-        gradients=has_gradients(config, network, plan, reading),
-    )
-    window = empty_window(network, plan.size, reading.num_channels)
-    outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
     return Basis(
         config=config,
-        predictor=predictor,
+        predictor=built.predictor,
         reading=reading,
-        preprocess=preprocess,
+        preprocess=built.preprocess,
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
         weights_sha256=weights_sha256(config, network),
         code_sha256=code_sha256(config, network),
-        notes=(
-            *notes,
-            *of_members,
-            *(note for note in outputs if note),
-            *labels.notes(),
-            *notes_on_windows(plan, keys.inference),
-        ),
+        notes=built.notes,
     )
-
-
-def _check_mask_files(labels: Labels) -> None:
-    """Refuse two labels whose masks would be written to one file."""
-    files: dict[str, str] = {}
-    for name in labels.foreground if labels.may_overlap else ():
-        file = PredictionFiles(Path(), "").mask(name).name
-        if file in files:
-            raise ConfigError(
-                f'labels: the masks of "{files[file]}" and "{name}" would have the same file',
-                hint="give one of them another name",
-            )
-        files[file] = name
