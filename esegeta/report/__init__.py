@@ -22,7 +22,7 @@ from esegeta.report.csv_tables import (
     write_scores,
     write_units,
 )
-from esegeta.report.curve_figures import draw_curves
+from esegeta.report.curve_figures import draw_curves, shows_curves
 from esegeta.report.files import (
     PREDICT,
     CurveFiles,
@@ -108,6 +108,7 @@ __all__ = [
     "remove_retraining",
     "save_attribution",
     "save_prediction",
+    "shows_curves",
     "telling_channel",
     "to_latex",
     "to_markdown",

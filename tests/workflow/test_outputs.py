@@ -35,7 +35,8 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
     top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
-    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in ("nii.gz", "tsv", "json")}
+    endings = ("nii.gz", "tsv", "json", "label", "lut", "ctbl")
+    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in endings}
     tasks = {
         f"a/a_label-liver_desc-{method}_{ending}"
         for method in ("saliency", "magnitude")
