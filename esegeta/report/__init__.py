@@ -22,7 +22,7 @@ from esegeta.report.csv_tables import (
     write_scores,
     write_units,
 )
-from esegeta.report.curve_figures import draw_curves
+from esegeta.report.curve_figures import draw_curves, shows_curves
 from esegeta.report.files import (
     PREDICT,
     CurveFiles,
@@ -119,6 +119,7 @@ __all__ = [
     "save_prediction",
     "scene_file",
     "scene_key",
+    "shows_curves",
     "telling_channel",
     "to_latex",
     "to_markdown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from esegeta.report.style import (
     GREY,
     GROUP_COLOURS,
     MUTED,
+    has_comment,
     new_figure,
     panel_grid,
     save_figure,
@@ -38,7 +40,17 @@ WHOLE = 0.995
 
 def draw_curves(path: Path, rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> None:
     """Write the curves of one score, case and target as PNG; see `curves_figure`."""
-    save_figure(path, curves_figure(rows, nulls, title), dpi=FINE_DPI)
+    figure = curves_figure(rows, nulls, title)
+    save_figure(path, figure, dpi=FINE_DPI, comment=_mark(rows, nulls, title))
+
+
+def shows_curves(path: Path, rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> bool:
+    """Tell whether a picture is there that was drawn of just these curves."""
+    return has_comment(path, _mark(rows, nulls, title))
+
+
+def _mark(rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> str:
+    return hashlib.sha256(repr((rows, sorted(nulls), title)).encode()).hexdigest()
 
 
 def curves_figure(rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,12 @@ class CurveFiles:
         """The picture of one score, all methods on one axis."""
         return self.root / self.case / f"{self._start}{score}{CURVES_ENDING}"
 
-    def remove(self) -> None:
-        """Remove the pictures of an earlier run."""
+    def remove_others(self, scores: Collection[str]) -> None:
+        """Remove the pictures of an earlier run but those of some scores."""
+        kept = {self.of_score(score) for score in scores}
         for path in (self.root / self.case).glob("*.png"):
-            if path.name.startswith(self._start) and path.name.endswith(CURVES_ENDING):
+            is_one = path.name.startswith(self._start) and path.name.endswith(CURVES_ENDING)
+            if is_one and path not in kept:
                 path.unlink()
 
     @property

@@ -105,7 +105,7 @@ def view_of(attribution: Attribution) -> View:
         _place(volume, grid, voxel),
         planes,
         tuple(letters_of(plane, volume, grid) for plane in planes),
-        outlines_of(target),
+        outlines_of(target, volume),
         turned,
         channel_name(volume, channel) if one_of_several else "",
     )
@@ -155,9 +155,14 @@ def _place(volume: Volume, grid: Grid, voxel: tuple[int, ...]) -> str:
     return volume.source.describe_place([round(value) for value in index])
 
 
-def outlines_of(target: FrozenTarget) -> tuple[Outline, ...]:
-    """Return the outlines of target, segmentation and ground truth, and what they are."""
-    volume, predicted = target.scene.volume, predicted_mask(target)
+def outlines_of(target: FrozenTarget, volume: Volume) -> tuple[Outline, ...]:
+    """Return the outlines of target, segmentation and ground truth, and what they are.
+
+    Args:
+        target: on the volume's grid.
+        volume: the image that is drawn.
+    """
+    predicted = predicted_mask(target)
     truth: Tensor | None = None
     if predicted is not None and target.label is not None and target.scene.truth is not None:
         truth = target.scene.truth_of(target.label, "the picture")

@@ -109,7 +109,7 @@ def labelled(truth: torch.Tensor | None, predicted: torch.Tensor) -> Scene:
 def words(mask: torch.Tensor, truth: torch.Tensor | None, predicted: torch.Tensor) -> list[str]:
     volume = volume_from_tensor(torch.rand(1, *SHAPE))
     seen = labelled(truth, predicted)
-    return [one.words for one in outlines_of(target_on(volume, mask, scene=seen, label=1))]
+    return [one.words for one in outlines_of(target_on(volume, mask, scene=seen, label=1), volume)]
 
 
 def test_lines_are_named_for_what_they_are() -> None:

@@ -40,8 +40,9 @@ def done(model: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     ]
     lab.keys["aggregate"] = {"atlases": {"found": "prediction", "truth": "label"}}
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("overlay", "regions", "curves"):
-            patch.setattr(f"esegeta.report.save.draw_{name}", lambda path, *rest: path.touch())
+        for name in ("report.save.draw_overlay", "report.save.draw_regions"):
+            patch.setattr(f"esegeta.{name}", lambda path, *rest: path.touch())
+        patch.setattr("esegeta.workflow.curves.draw_curves", lambda path, *rest: path.touch())
         result = lab.run()
     assert result.exit_code == 0, result.output
     yield lab

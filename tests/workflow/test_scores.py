@@ -77,6 +77,18 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
     ]
 
 
+def test_pictures_of_curves_are_drawn_again_only_where_they_change(lab: Lab) -> None:
+    lab.keys["methods"] = ["saliency", "random_map"]
+    assert lab.run().exit_code == 0
+    path = lab.root / "a" / "a_label-liver_score-deletion_curves.png"
+    before = path.stat().st_mtime_ns
+    assert lab.run().exit_code == 0
+    assert path.stat().st_mtime_ns == before
+    lab.keys["methods"] = ["saliency"]
+    assert lab.run().exit_code == 0
+    assert path.stat().st_mtime_ns > before
+
+
 @pytest.mark.slow
 def test_running_again_reads_scores_and_curves_back(lab: Lab) -> None:
     assert lab.run().exit_code == 0
