@@ -220,9 +220,7 @@ def kind_of_metric(metric: str, names: Mapping[str, str]) -> Metric | None:
     return None if found is None else found[1]
 
 
-def _score_and_metric(
-    metric: str, names: Mapping[str, str]
-) -> tuple[type[Score], Metric] | None:
+def _score_and_metric(metric: str, names: Mapping[str, str]) -> tuple[type[Score], Metric] | None:
     owners = owners_of(metric, names)
     bare = metric
     for identity in owners:

@@ -239,7 +239,8 @@ def _values_note(study: Study, scores: Sequence[ScoreResult]) -> str:
     follows = f" Never ranked, for the map's scale decides: {', '.join(unranked)}."
     return (
         f"{ONE_CASE if single else ''}{what or 'Median [quartiles] over cases and targets.'} "
-        f"↓ lower is better, ↑ higher is better, – neither.{'' if single else ' Bold: best median.'}"
+        "↓ lower is better, ↑ higher is better, – neither."
+        f"{'' if single else ' Bold: best median.'}"
         f"{follows if unranked else ''}{_dagger_note(study, '')}"
     )
 

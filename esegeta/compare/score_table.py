@@ -57,7 +57,7 @@ class ScoreTable:
     @property
     def num_cases(self) -> int:
         """Number of cases in which any value is a number."""
-        return len(set(self.cases_of(self.defined.any(axis=1))))
+        return len(set(self.cases_of(np.asarray(self.defined.any(axis=1)))))
 
     def cases_of(self, rows: Bool[np.ndarray, " pairs"]) -> list[str]:
         """Return the case of each row that is chosen."""
@@ -83,7 +83,9 @@ def are_tied(
     return np.asarray(np.abs(one - other) <= np.maximum(slack, ROUNDING_OF_RANGE * kind.span))
 
 
-def ranks_of(losses: Float[np.ndarray, "cases k"], kind: ScoreColumn) -> Float[np.ndarray, "cases k"]:
+def ranks_of(
+    losses: Float[np.ndarray, "cases k"], kind: ScoreColumn
+) -> Float[np.ndarray, "cases k"]:
     """Return ranks in each case, 1 for the least; ties within rounding share their mean."""
     order = np.argsort(losses, axis=1, kind="stable")
     ascending = np.take_along_axis(losses, order, axis=1)

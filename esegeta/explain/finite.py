@@ -22,7 +22,7 @@ class FiniteParameters:
         super().__init_subclass__(**keywords)
         own = cls.__dict__.get("__post_init__")
         if own is not None:
-            cls.__post_init__ = _finite_first(own)  # type: ignore[method-assign]
+            setattr(cls, "__post_init__", _finite_first(own))  # noqa: B010 - no assignable name
 
     def __post_init__(self) -> None:
         require_finite(self)

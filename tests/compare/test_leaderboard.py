@@ -30,7 +30,9 @@ def study_of(
         for method, some in by_method.items()
         for place, value in enumerate(some)
     }
-    owners = {name for name in ("deletion", "infidelity") if any(s.startswith(name) for s in scores)}
+    owners = {
+        name for name in ("deletion", "infidelity") if any(s.startswith(name) for s in scores)
+    }
     known = {name: {} for name in sorted(owners)}
     run = FakeRun(values, better or {}, methods=methods or {}, scores=known)
     return compare_runs([run.write(tmp_path / "run")])

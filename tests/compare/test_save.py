@@ -15,7 +15,12 @@ from esegeta.errors import OutputError
 from tests.compare.runs import FakeRun, Key
 
 METHODS = ("saliency", "ig", "lrp", "random_map")
-SCORES = {"sensitivity_n": "lower", "sensitivity_max": "lower", "auroc": "higher", "halo_mm": "none"}
+SCORES = {
+    "sensitivity_n": "lower",
+    "sensitivity_max": "lower",
+    "auroc": "higher",
+    "halo_mm": "none",
+}
 
 
 def fake(num_cases: int = 7, num_targets: int = 2, **more: object) -> FakeRun:

@@ -48,7 +48,7 @@ from tests.oracles import disguised, state_of
 BLOCKS = Features("blocks", side_mm=4.0)
 
 ROWS: dict[str, Score] = {
-    "infidelity": Infidelity(samples=5, noise=0.3),
+    "infidelity": Infidelity(samples=5, noise=0.3, perturbation="gaussian"),
     "deletion": Deletion(BLOCKS, baseline="zero", steps=5),
     "insertion": Insertion(BLOCKS, baseline="blur", steps=5),
     "dice_drop": DiceDrop(BLOCKS, baseline="zero", steps=3),
@@ -69,7 +69,9 @@ ROWS: dict[str, Score] = {
     "parameter_randomization": ParameterRandomization(max_layers=2),
     "efficient_mprt": EfficientMprt(bins=20),
     "class_sensitivity": ClassSensitivity(),
-    "random_map_baseline": RandomMapBaseline(Infidelity(samples=4), samples=9),
+    "random_map_baseline": RandomMapBaseline(
+        Infidelity(samples=4, perturbation="gaussian"), samples=9
+    ),
 }
 
 OF_ANY_SEED = {"random_map_baseline", "random_map_baseline_edges"}

@@ -139,7 +139,9 @@ class ShapleyValueSampling(OverFeatures):
         ends = masked_target.changes(
             masked_target.with_dummies(_none_and_all(len(masked_target.players)))
         )
-        return masked_target.map(values, errors=errors, more={**efficiency(ends[0], ends[1]), **more})
+        return masked_target.map(
+            values, errors=errors, more={**efficiency(ends[0], ends[1]), **more}
+        )
 
 
 def all_coalitions(count: int) -> Bool[Tensor, "M P"]:
