@@ -68,9 +68,8 @@ class Infidelity(Score):
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of the map's scale: 0 is perfect, 1 useless. Where boxes or parts are
-    replaced, <I, a> is the sum of the map over them, or of slopes times the change of the image:
-    what the map's meaning says. A gaussian I asks of slopes alone: contributions say nothing of it.
+    The relative one is free of the map's scale: 0 is perfect, 1 useless. For boxes and parts <I, a>
+    is the sum of the map over them, of slopes times the change; a gaussian I asks of slopes alone.
 
     Args:
         samples: perturbations, at least 2.

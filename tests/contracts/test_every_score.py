@@ -134,7 +134,11 @@ def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, flo
 def close_to(expected: dict[str, float], score: Score, *, rel: float) -> dict[str, Any]:
     """Return what equals these figures; correlations are as exact as their range, also near 0."""
     slack = FLIPS.get(score.name)
-    signed = {one.name for one in score.metrics if (one.low, one.high) == (-1, 1)}
+    signed = {
+        one.name
+        for one in score.metrics
+        if (one.low, one.high) == (-1, 1) or score.name == "parameter_randomization"
+    }
     return {
         key: pytest.approx(value, rel=rel, abs=slack or (rel / 10 if key in signed else None))
         for key, value in expected.items()
