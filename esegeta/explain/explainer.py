@@ -13,6 +13,7 @@ from torch import Tensor
 from esegeta.errors import ModelError
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
 from esegeta.explain.cost import Cost, Meter, measure
+from esegeta.explain.finite import FiniteParameters
 from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.serving import require_served
@@ -74,13 +75,14 @@ class RawMap:
 
 
 @dataclass(frozen=True)
-class Explainer(ABC):
+class Explainer(FiniteParameters, ABC):
     """One attribution method with its parameters."""
 
     # Whoever builds an explainer from untrusted values gets unknown keys refused.
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     name: ClassVar[str]

@@ -182,6 +182,8 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             else ("the map")
         )
         notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+        if "t_95" in attribution.facts.more:
+            notes["standard_error"] += "; the value +- `t_95` of them is a 95 % interval"
     if attribution.layer_maps:
         notes["layer_maps"] = {
             files.layer_map(item.layer).name: {

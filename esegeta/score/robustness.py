@@ -96,6 +96,11 @@ class SensitivityMax(Sensitivity):
     name: ClassVar[str] = "sensitivity_max"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_max", "lower"),)
 
+    @classmethod
+    def quality(cls) -> str:
+        """Return what the largest and the mean change have in common."""
+        return "sensitivity"
+
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         return Judgement({self.name: float(self.changes(attribution, context).max())})
@@ -124,6 +129,11 @@ class SensitivityAvg(Sensitivity):
 
     name: ClassVar[str] = "sensitivity_avg"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_avg", "lower"),)
+
+    @classmethod
+    def quality(cls) -> str:
+        """Return what the largest and the mean change have in common."""
+        return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean relative change."""

@@ -13,6 +13,7 @@ from esegeta.report import TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import find_components
+from esegeta.workflow.chance import nulls_first
 from esegeta.workflow.curves import draw_all_curves
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import task_parts
@@ -102,7 +103,7 @@ def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
     ]
     for group in _in_groups(aim for aim in aims if aim[0].name not in faults):
         scope = (*step.scope, ", ".join(name for _, name, _ in group))
-        for place, method in enumerate(experiment.methods):
+        for place, method in nulls_first(experiment.methods):
             batch = f"{' / '.join(scope)} / {method}"
             for plan, name, order in group:
                 task = _map(experiment, step, plan, name, method)

@@ -30,6 +30,7 @@ from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
+from esegeta.workflow.chance import doubts_of_chance
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.task import Content, Desk, Kind, Task
@@ -89,13 +90,16 @@ def make_map(task: Task, desk: Desk) -> Content:
     scored = score_map(attribution, context, scores, files)
     atlases = open_atlases(desk, case)
     regions = () if atlases is None else aggregate(attribution, *atlases)
+    rows = [vars(row) for row in scored.rows]
     doubts = doubts_of_prediction(experiment, case.files.name)
-    together = tuple(dict.fromkeys([*attribution.warnings, *doubts]))
+    chance = doubts_of_chance(experiment, task.data["names"], rows)
+    together = tuple(dict.fromkeys([*attribution.warnings, *doubts, *chance]))
     attribution = replace(attribution, warnings=together)
     sidecar: dict[str, Any] = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
         "prediction_warnings": list(doubts),
+        "chance_warnings": list(chance),
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
@@ -158,13 +162,18 @@ def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
 
 
 def renew_map(task: Task, content: Content, desk: Desk) -> Content:
-    """Let a finished map say what is known of its prediction now, which does not change the map."""
-    doubts = doubts_of_prediction(desk.job, task.data["names"]["case"])
-    before = content.get("prediction_warnings", [])
-    if list(doubts) == before:
+    """Let a finished map say what is known beside it now, which does not change the map."""
+    names = task.data["names"]
+    doubts = {
+        "prediction_warnings": list(doubts_of_prediction(desk.job, names["case"])),
+        "chance_warnings": list(doubts_of_chance(desk.job, names, content.get("scores", []))),
+    }
+    before = {key: content.get(key, []) for key in doubts}
+    if doubts == before:
         return content
-    own = [text for text in content.get("warnings", ()) if text not in before]
-    renewed = {**content, "warnings": [*own, *doubts], "prediction_warnings": list(doubts)}
+    old, new = ([text for some in each.values() for text in some] for each in (before, doubts))
+    own = [text for text in content.get("warnings", ()) if text not in old]
+    renewed = {**content, **doubts, "warnings": [*own, *new]}
     write_json(files_of(task, desk.job).sidecar, renewed)
     return renewed
 

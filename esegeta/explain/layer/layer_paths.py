@@ -29,6 +29,7 @@ from esegeta.explain.layer.input_paths import Node, completeness, crops_of, gaus
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
+from esegeta.explain.standard_error import confidence
 from esegeta.model import Change
 from esegeta.predict import Cotangent, Pieces
 
@@ -215,7 +216,11 @@ class LayerGradientShap(LayerMethod):
         """Return the mean over samples, and its standard error over the same where asked."""
         sites = find_sites(objective, self.layer)
         results, error = self._sampled(objective, sites)
-        return replace(self.gather(objective, sites, results), standard_error=error)
+        found = self.gather(objective, sites, results)
+        if error is None:
+            return found
+        more = {**found.more, **confidence(self.samples - 1)}
+        return replace(found, more=more, standard_error=error)
 
     def _sampled(
         self, objective: Objective, sites: Sequence[Site]

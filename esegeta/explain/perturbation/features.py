@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from esegeta.axes import Image, LabelMap, Shape
 from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.explain.finite import FiniteParameters
 from esegeta.volume import Volume, names_image
 
 FeatureKind = Literal["blocks", "supervoxels", "channels", "atlas"]
@@ -80,7 +81,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(FiniteParameters):
     """The parts that a volume is cut into; write `supervoxels`, a file, or a block of keys.
 
     `blocks`: equal boxes. `supervoxels`: SLIC, on the CPU, the same each time. `channels`: each
@@ -100,6 +101,7 @@ class Features:
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     kind: FeatureKind = "supervoxels"

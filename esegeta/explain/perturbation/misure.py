@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -42,14 +42,15 @@ THRESHOLDS = tuple(tenths / 10 for tenths in range(9, 0, -1))
 
 @dataclass(frozen=True)
 class MiSuRe(Explainer):
-    """The smallest region that, with the rest replaced, keeps a label's Dice at tau.
+    """A small region that, with the rest replaced, keeps a label's Dice at tau.
 
         min_m  sum(m) / sum(m_0) + tv TV(m)   such that   Dice(x_m, x) >= tau,   0 <= m <= m_0
 
     m_0: the label's predicted voxels, dilated by a cell until Dice reaches tau. Soft Dice joins the
-    loss, the firmer the longer Dice is below; the smallest mask that held tau is the map. Only the
-    target's label counts, within its mask; Dice is with the unperturbed prediction, over all voxels
-    but the label's outside that mask. Never negative: 1 is needed, 0 is not. Unit: mask.
+    loss, the firmer the longer Dice is below; the map is the smallest mask on the way down that
+    held tau, not the smallest there is. Only the target's label counts, within its mask; Dice is
+    with the unperturbed prediction, over all voxels but the label's outside that mask. Windows run
+    one by one: rounding turns steps. Unit: mask; 1 is needed, 0 is not.
 
     Args:
         tau: the hard Dice that is kept, in (0, 1).
@@ -100,6 +101,10 @@ class MiSuRe(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""
+        # Whether Dice holds tau decides each step, and voxels lie on the edge of the decision: a
+        # sum that is rounded otherwise leads elsewhere. Alone, a window gives the same sum always.
+        predictor = replace(objective.predictor, batch_size=1)
+        objective = replace(objective, predictor=predictor)
         label = LabelDice.of(objective.target)
         cell = cell_in_voxels(self.cell, self.cell_mm, objective, fraction=16)
         image = objective.volume.data
