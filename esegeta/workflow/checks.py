@@ -182,12 +182,7 @@ def check_methods(
 
 
 def check_served(config: RunConfig, predictor: Predictor) -> None:
-    """Refuse methods that cannot explain what the prediction averages.
-
-    A target inside the network is read by a predictor of its own, which averages activations.
-    """
-    if all(keys.layer is not None for keys in config.keys.targets):
-        predictor = replace(predictor, plan=replace(predictor.plan, average="logits"))
+    """Refuse methods that need layers or gradients which the network does not give."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             explainer.require_served(predictor)

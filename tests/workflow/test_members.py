@@ -188,33 +188,18 @@ def test_members_of_another_shape_are_refused_by_their_file(tmp_path: Path) -> N
     refused(lab.validate(), lab, "model.weights: give the files of an ensemble, or one file")
 
 
-@pytest.mark.parametrize("mirror", [[], [0]])
-def test_methods_that_probabilities_do_not_serve_are_refused_by_name(
-    tmp_path: Path, mirror: list[int]
-) -> None:
+def test_methods_that_read_layers_explain_a_mean_of_probabilities(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
-    folds(lab)
-    lab.keys["inference"].update(average="probabilities", mirror=mirror)
-    lab.keys["methods"] = ["saliency", "grad_cam"]
-    result = lab.validate()
-    refused(result, lab, "grad_cam: reads the layers", "use inference.average: logits")
-    assert f"tiny.yaml:{lab.line_of('grad_cam')}: " in result.stderr
-    lab.keys["methods"] = ["saliency", "occlusion"]
+    folds(lab, count=2)
+    lab.keys["inference"].update(average="probabilities", mirror=[0], spread="members")
+    lab.keys["methods"] = ["hires_cam", "pattern_attribution"]
     result = lab.run()
     assert result.exit_code == 0, result.output
     assert "the mean of their probabilities is explained" in result.output
-    # A unit inside the network has activations alone, which every method can read.
-    unit = {"name": "unit", "of": "unit", "layer": "model.0", "channel": 1}
-    lab.keys.update(targets=[unit], methods=["grad_cam"])
-    lab.keys["methods"] = [{"name": "grad_cam", "layer": "model.0.conv"}]
-    assert lab.validate().exit_code == 0
-
-
-def test_patterns_of_an_ensemble_are_refused(tmp_path: Path) -> None:
-    lab = unet_lab(tmp_path)
-    folds(lab)
-    lab.keys["methods"] = ["pattern_net"]
-    refused(lab.validate(), lab, "pattern_net: patterns are learned from one network")
+    for method in ("hires_cam", "pattern_attribution"):
+        found = lab.sidecar("a", "liver", method)
+        assert found["facts"]["more"]["passes_per_window"] == 4
+        assert len(found["spread"]["members"]) == 2
 
 
 def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
