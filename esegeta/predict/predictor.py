@@ -106,6 +106,11 @@ class Predictor:
         """Return each network by itself, mirrored as it is; or each mirrored pass of a network."""
         return [replace(self, plan=plan) for plan in self.plan.members()]
 
+    def member(self, number: int) -> Predictor:
+        """Return a network of an ensemble alone, counted from 0; `network` holds its weights."""
+        hold(self.network, self.states[number])
+        return self.with_network(self.network)
+
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
         return replace(self, network=network, plan=self.plan.of_one_network(), states=())

@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 
 from esegeta.model import file_sha256
 from tests.builders import unet
-from tests.experiments import Lab, pointwise_lab, read_json, refused, unet_lab, voxels
+from tests.experiments import (
+    Lab,
+    esegeta,
+    pointwise_lab,
+    read_json,
+    refused,
+    save_image,
+    unet_lab,
+    voxels,
+)
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -208,9 +217,38 @@ def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
     lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
     result = lab.validate()
     refused(result, lab, "dissection: units are of one network, and model.weights lists 3")
+    lab.keys["dissection"]["member"] = 4
+    refused(lab.validate(), lab, "dissection.member: 4: model.weights lists 3 networks")
+    lab.keys["dissection"]["member"] = 1
     lab.keys["model"]["weights"] = "w.safetensors"
+    refused(lab.validate(), lab, "dissection.member: 1: there is one network")
+
+
+def label_by_brightness(lab: Lab) -> None:
+    image = voxels(lab.folder / "a.nii.gz")
+    save_image(lab.folder / "mask.nii.gz", (image > np.median(image)).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "mask.nii.gz"
+
+
+def test_one_network_of_an_ensemble_is_dissected_as_by_itself(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    names = folds(lab, count=2)
+    block = {"layers": ["model.0"], "concepts": {"liver": 1}, "chance": {"samples": 5}}
+    block |= {"ablation": {"draws": 2}, "figures": {"units": 0, "images": 1}}
     lab.keys["inference"].update(mirror=[0], average="probabilities")
-    refused(lab.validate(), lab, "dissection: units have no probabilities")
+    label_by_brightness(lab)
+    tables = []
+    for weights, more in ((names, {"member": 2}), (names[1], {})):
+        lab.keys["model"]["weights"] = weights
+        lab.keys["dissection"] = {**block, **more}
+        lab.keys["output"] = str(tmp_path / f"out-{len(tables)}")
+        result = esegeta("dissect", lab.write())
+        assert result.exit_code == 0, result.output
+        assert ("2 of 2 is dissected by itself" in result.output) == bool(more)
+        folder = tmp_path / f"out-{len(tables)}" / "tiny" / "dissection"
+        files = {path.name: path.read_text() for path in folder.glob("*.csv")}
+        tables.append(files)
+    assert len(tables[0]) > 2 and tables[0] == tables[1]
 
 
 def middle_lab(folder: Path, ndim: int) -> Lab:
@@ -264,15 +302,24 @@ def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
     np.testing.assert_allclose(found, slope[0, 0].numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_trails_of_valid_convolutions_are_refused(tmp_path: Path) -> None:
-    lab = middle_lab(tmp_path, 3)
-    lab.keys["dissection"] = {"layers": ["one"], "concepts": {"liver": 1}, "trails": True}
-    refused(lab.validate(), lab, "dissection.trails")
+def test_trails_go_through_mirrored_valid_convolutions(tmp_path: Path) -> None:
+    lab = middle_lab(tmp_path, 2)
+    lab.keys["inference"]["mirror"] = [0]
+    label_by_brightness(lab)
+    trails = {"samples": 200, "permutations": 39, "windows": 99, "q_value": 1}
+    lab.keys["dissection"] = {
+        "layers": ["one"],
+        "concepts": {"liver": 1},
+        "chance": {"samples": 5},
+        "figures": {"units": 0, "images": 1},
+        "trails": trails,
+    }
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 0, result.output
+    assert list((lab.root / "dissection").rglob("*trail*"))
 
 
 def test_the_layers_command_takes_an_ensemble(tmp_path: Path) -> None:
-    from tests.experiments import esegeta
-
     lab = unet_lab(tmp_path)
     folds(lab)
     result = esegeta("layers", lab.write())

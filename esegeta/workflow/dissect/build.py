@@ -19,7 +19,7 @@ from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
-from esegeta.predict import LayerGrid, WindowPlan, empty_window
+from esegeta.predict import LayerGrid, PassesApart, Predictor, empty_window
 from esegeta.volume import Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
@@ -63,6 +63,12 @@ class Dissection:
         return self.basis.root / "dissection"
 
     @property
+    def watched(self) -> Predictor:
+        """Whose layers are read: each mirrored pass is a run of the network by itself."""
+        predictor = self.basis.predictor
+        return PassesApart(predictor).single if predictor.averages_inside else predictor
+
+    @property
     def num_units(self) -> int:
         """Units of all layers."""
         return sum(layer.num_units for layer in self.layers)
@@ -78,7 +84,7 @@ class Dissection:
 
     def grid(self, layer: UnitLayer, case: str) -> LayerGrid:
         """Return a layer's positions over the volume of a case."""
-        windows = self.basis.predictor.plan.lay(self.shapes[case])
+        windows = self.watched.plan.lay(self.shapes[case])
         empty = torch.zeros((1, 1, *layer.patch))
         return LayerGrid.of(windows, empty, layer.name)
 
@@ -152,9 +158,8 @@ def build_dissection(
             f"{config.document.path}: there is no `dissection` to do",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
-    basis = build_basis(config, output=output, device=device)
+    basis = _of_one_network(build_basis(config, output=output, device=device), keys)
     check_dissected(config, basis.capability)
-    _require_one_network(config, keys, basis.predictor.plan)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
@@ -169,27 +174,41 @@ def build_dissection(
     return dissection
 
 
-def _require_one_network(config: RunConfig, keys: DissectionKeys, plan: WindowPlan) -> None:
-    """Refuse predictions in which a unit has no one map, or a trail no one place."""
-    place = config.document.place(("dissection",))
-    if plan.num_members > 1:
+def _of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
+    """Return the basis of the one network whose units are dissected.
+
+    Raises:
+        ConfigError: there are several and none is named, or there is no such one.
+    """
+    config, count = basis.config, basis.predictor.plan.num_members
+    if keys.member is None and count == 1:
+        return basis
+    place = config.document.place(("dissection", *(["member"] if keys.member else [])))
+    if count == 1:
         raise ConfigError(
-            f"{place}: dissection: units are of one network, and model.weights lists "
-            f"{plan.num_members}; what one calls unit 7 is another in the next",
-            hint="dissect the members one by one: name one file in model.weights",
+            f"{place}: dissection.member: {keys.member}: there is one network, and no ensemble",
+            hint="leave out dissection.member, or list the files of an ensemble in model.weights",
         )
-    if plan.inner_flips:
+    if keys.member is None:
         raise ConfigError(
-            f"{place}: dissection: units have no probabilities to average over mirrored passes",
-            hint="use inference.average: logits",
+            f"{place}: dissection: units are of one network, and model.weights lists {count}; "
+            "what one calls unit 7 is another in the next",
+            hint=f"dissect one of them: dissection.member: 1 to {count}",
         )
-    if keys.trails is not None and (len(plan.passes) > 1 or plan.coverage is not None):
+    if keys.member > count:
         raise ConfigError(
-            f"{config.document.place(('dissection', 'trails'))}: dissection.trails: follows units "
-            "through one pass over windows that outputs cover as a whole",
-            hint="leave out inference.mirror or dissection.trails; networks of valid convolutions "
-            "have no trails yet",
+            f"{place}: dissection.member: {keys.member}: model.weights lists {count} networks",
+            hint=f"name one from 1 to {count}",
         )
+    number = keys.member - 1
+    file = config.keys.model.weights_files[number]
+    note = f"dissection.member: {keys.member} of {count} is dissected by itself: {file}"
+    return replace(
+        basis,
+        predictor=basis.predictor.member(number),
+        weights_sha256=basis.weights_sha256[number],
+        notes=(*basis.notes, note),
+    )
 
 
 def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:

@@ -69,7 +69,7 @@ class MapSource:
                     data = found.pop(_name(units)).to(device)
                     yield UnitMaps(units, dissection.grid(layers[units.layer], case.name), data)
                 continue
-            made = blend_units(dissection.basis.predictor, image(), load)
+            made = blend_units(dissection.watched, image(), load)
             if self._fits(made):
                 keep_tensors(path, key, {_name(item.units): item.data for item in made})
                 self._count(path)
@@ -77,7 +77,7 @@ class MapSource:
 
     def num_windows(self, case: Case) -> int:
         """Return how many windows must at most be run for the maps of a case."""
-        windows = self._dissection.basis.predictor.plan.lay(self._dissection.shapes[case.name])
+        windows = self._dissection.watched.plan.lay(self._dissection.shapes[case.name])
         return len(windows) * len(self._loads)
 
     def _fits(self, made: list[UnitMaps]) -> bool:
