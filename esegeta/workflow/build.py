@@ -58,7 +58,7 @@ from esegeta.workflow.preprocess import (
     blamed_on_steps,
     build_preprocess,
     check_steps_fit,
-    network_grid,
+    network_route,
 )
 from esegeta.workflow.serves import check_capability
 
@@ -144,14 +144,18 @@ class Basis:
         with blamed_on_steps(self.config):
             return read_case(case, self.preprocess, self.reading)
 
-    def network_grids(self) -> dict[str, Grid]:
-        """Return the grid of each case as the network sees it; see `network_grid`."""
+    def network_routes(self) -> dict[str, Route]:
+        """Return the way of each case to the network's grid; see `network_route`."""
         return {
-            case.name: network_grid(
+            case.name: network_route(
                 self.config, case, self.grids[case.name], self.preprocess, self.reading
             )
             for case in self.cases
         }
+
+    def network_grids(self) -> dict[str, Grid]:
+        """Return the grid of each case as the network sees it."""
+        return {name: way.onto(self.grids[name]) for name, way in self.network_routes().items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,8 +19,8 @@ from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
-from esegeta.predict import LayerGrid, PassesApart, Predictor, empty_window
-from esegeta.volume import Grid
+from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox, empty_window
+from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
@@ -44,6 +44,7 @@ class Dissection:
         layers: whose units are dissected, in the config's order.
         concepts: what they are compared with.
         grids: of each case as the network sees it, by its name.
+        images: where the image of each case lies in it, by its name; None for all of it.
     """
 
     basis: Basis
@@ -51,6 +52,7 @@ class Dissection:
     layers: tuple[UnitLayer, ...]
     concepts: ConceptPlan
     grids: Mapping[str, Grid]
+    images: Mapping[str, VoxelBox | None]
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -91,9 +93,18 @@ class Dissection:
     def num_values(self, layer: UnitLayer) -> int:
         """Return how many activations of a unit there are over all cases, to take quantiles of."""
         if self.keys.upsample == "upsampled":
-            return sum(math.prod(shape) for shape in self.shapes.values())
+            return sum(self._num_voxels(case) for case in self.shapes)
         cpu = torch.device("cpu")
-        return sum(len(centre_voxels(self.grid(layer, case), cpu)[1]) for case in self.shapes)
+        return sum(
+            len(centre_voxels(self.grid(layer, case), cpu, self.images[case])[1])
+            for case in self.shapes
+        )
+
+    def _num_voxels(self, case: str) -> int:
+        image = self.images[case]
+        if image is None:
+            return math.prod(self.shapes[case])
+        return math.prod(stop - start for start, stop in image)
 
     @cached_property
     def parts(self) -> UnitParts:
@@ -169,9 +180,22 @@ def build_dissection(
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
-    dissection = Dissection(basis, keys, found, concepts, basis.network_grids())
+    routes = basis.network_routes()
+    grids = {name: way.onto(basis.grids[name]) for name, way in routes.items()}
+    images = {name: _image_within(way, basis.grids[name]) for name, way in routes.items()}
+    dissection = Dissection(basis, keys, found, concepts, grids, images)
     _check_memory(dissection)
     return dissection
+
+
+def _image_within(way: Route, grid: Grid) -> VoxelBox | None:
+    """Return where an image lies on the network's grid; None where that holds nothing else."""
+    inside = way.inside(grid)
+    if inside is None:
+        return None
+    corners = inside.nonzero()
+    ends = zip(corners.amin(dim=0).tolist(), corners.amax(dim=0).tolist(), strict=True)
+    return tuple((low, high + 1) for low, high in ends)
 
 
 def _of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
