@@ -38,6 +38,7 @@ from esegeta.workflow.checks import (
     check_scores,
     check_served,
     check_targets,
+    check_truths,
     check_unit_targets,
     check_writable,
 )
@@ -204,6 +205,7 @@ def build_experiment(
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
     check_capability(config, basis.predictor)
     check_expected(config, labels, cases, reading, basis.grids)
+    check_truths(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
@@ -234,6 +236,7 @@ def build_predictions(
     basis = build_basis(config, output=output, device=device)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_truths(basis.config, labels, cases, basis.reading, grids)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)
