@@ -55,11 +55,28 @@ class LoadedWeights:
         return tuple(f"{self.path.name}: {remark}" for remark in self.remarks)
 
     @property
+    def wrapper(self) -> str:
+        """Dotted key that was taken off though nobody asked for it; empty for none."""
+        return self.key.removeprefix(self.chosen).lstrip(".")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file, where in it the weights lay, and what was taken off, as plain values."""
+        return {
+            "file": str(self.path),
+            "key": self.key,
+            "taken_off": {
+                "wrapper": self.wrapper,
+                "prefixes": list(self.prefixes),
+                "entries": list(self.left_out),
+            },
+            "also_fit": list(self.others),
+        }
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """The notes without the name of the file."""
-        wrapper = self.key.removeprefix(self.chosen).lstrip(".")
         parts = [
-            *([f'the wrapper "{wrapper}"'] if wrapper else []),
+            *([f'the wrapper "{self.wrapper}"'] if self.wrapper else []),
             *(f'the prefix "{prefix}"' for prefix in self.prefixes),
             *(f'"{name}"' for name in self.left_out),
         ]

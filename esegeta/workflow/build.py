@@ -18,6 +18,7 @@ from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import (
     Capability,
     Labels,
+    LoadedWeights,
     resolve_device,
 )
 from esegeta.predict import (
@@ -108,6 +109,7 @@ class Basis:
         cases: the files of each case.
         grids: of the image of each case, by its name.
         root: the output folder.
+        loaded: what was loaded from each file of weights.
         weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
             there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
@@ -121,6 +123,7 @@ class Basis:
     cases: list[Case]
     grids: Mapping[str, Grid]
     root: Path
+    loaded: tuple[LoadedWeights, ...]
     weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
@@ -252,9 +255,11 @@ def build_basis(
     keys = config.keys
     with blamed_on(config, "device"):
         place = resolve_device(keys.device)
-    network, notes = build_network(config)
-    network = network.to(place)
-    states, of_members = load_ensemble(config, network)
+    built = build_network(config)
+    network = built.network.to(place)
+    members = load_ensemble(config, network)
+    states = () if members is None else members.states
+    loaded = () if built.loaded is None else (built.loaded,)
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(probe.num_outputs)
@@ -288,11 +293,12 @@ def build_basis(
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
+        loaded=loaded if members is None else members.files,
         weights_sha256=weights_sha256(config, network),
         code_sha256=code_sha256(config, network),
         notes=(
-            *notes,
-            *of_members,
+            *built.notes,
+            *(f"model.weights: {note}" for note in (members.notes if members else ())),
             *(note for note in outputs if note),
             *labels.notes(),
             *notes_on_windows(plan, keys.inference),

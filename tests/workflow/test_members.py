@@ -88,6 +88,11 @@ def test_what_was_taken_off_every_file_is_said(tmp_path: Path) -> None:
     said = "model.weights: other.pt: taken off the weights: the wrapper"
     assert " ".join(result.output.split()).count(said) == 1
     assert result.output.count("taken off") == 1
+    assert lab.run().exit_code == 0
+    first, second = lab.record()["network"]["weights"]
+    assert first["taken_off"] == {"wrapper": "", "prefixes": [], "entries": []}
+    assert Path(second["file"]).name == "other.pt"
+    assert second["taken_off"] == {"wrapper": "state_dict", "prefixes": [], "entries": []}
 
 
 def test_the_cost_of_mirroring_one_network_is_shown(tmp_path: Path) -> None:

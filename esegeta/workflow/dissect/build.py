@@ -230,6 +230,7 @@ def _of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
     return replace(
         basis,
         predictor=basis.predictor.member(number),
+        loaded=basis.loaded[number : number + 1],
         weights_sha256=basis.weights_sha256[number],
         notes=(*basis.notes, note),
     )
