@@ -29,7 +29,7 @@ from esegeta.predict import (
 )
 from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
-from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
+from esegeta.volume import Case, Grid, Preprocess, Reading, Route, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
