@@ -24,6 +24,7 @@ from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
+from esegeta.workflow.dissect.member import of_one_network
 from esegeta.workflow.serves import check_dissected
 
 PART_OF_MEMORY = 0.25
@@ -169,7 +170,7 @@ def build_dissection(
             f"{config.document.path}: there is no `dissection` to do",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
-    basis = _of_one_network(build_basis(config, output=output, device=device), keys)
+    basis = of_one_network(build_basis(config, output=output, device=device), keys)
     check_dissected(config, basis.capability)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
@@ -196,44 +197,6 @@ def _image_within(way: Route, grid: Grid) -> VoxelBox | None:
     corners = inside.nonzero()
     ends = zip(corners.amin(dim=0).tolist(), corners.amax(dim=0).tolist(), strict=True)
     return tuple((low, high + 1) for low, high in ends)
-
-
-def _of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
-    """Return the basis of the one network whose units are dissected.
-
-    Raises:
-        ConfigError: there are several and none is named, or there is no such one.
-    """
-    config, count = basis.config, basis.predictor.plan.num_members
-    if keys.member is None and count == 1:
-        return basis
-    place = config.document.place(("dissection", *(["member"] if keys.member else [])))
-    if count == 1:
-        raise ConfigError(
-            f"{place}: dissection.member: {keys.member}: there is one network, and no ensemble",
-            hint="leave out dissection.member, or list the files of an ensemble in model.weights",
-        )
-    if keys.member is None:
-        raise ConfigError(
-            f"{place}: dissection: units are of one network, and model.weights lists {count}; "
-            "what one calls unit 7 is another in the next",
-            hint=f"dissect one of them: dissection.member: 1 to {count}",
-        )
-    if keys.member > count:
-        raise ConfigError(
-            f"{place}: dissection.member: {keys.member}: model.weights lists {count} networks",
-            hint=f"name one from 1 to {count}",
-        )
-    number = keys.member - 1
-    file = config.keys.model.weights_files[number]
-    note = f"dissection.member: {keys.member} of {count} is dissected by itself: {file}"
-    return replace(
-        basis,
-        predictor=basis.predictor.member(number),
-        loaded=basis.loaded[number : number + 1],
-        weights_sha256=basis.weights_sha256[number],
-        notes=(*basis.notes, note),
-    )
 
 
 def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:
