@@ -45,7 +45,7 @@ MOST_ROWS = 12
 
 def show_layers(config: RunConfig) -> None:
     """Print a config's network as a tree, with the output shapes for one window."""
-    network, _ = build_network(config)
+    network = build_network(config).network
     reading, plan, _ = probe_network(config, network)
     word = "channel" if reading.num_channels == 1 else "channels"
     taken = f"{shape_text(plan.size)}, {reading.num_channels} {word}"

@@ -135,7 +135,7 @@ def _count_part(
     own = slice(start, start + count)
     device = maps.data.device
     thresholds = unit_thresholds.threshold[own].to(device)
-    box, centres = inner_positions(maps.grid)
+    box, centres = inner_positions(maps)
     values = positions_within(maps.data, box)
     peak, place = values.max(dim=1)
     above = partition.within(find_above(maps.data, maps.grid, thresholds))

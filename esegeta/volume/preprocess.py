@@ -106,8 +106,8 @@ class Preprocess:
             raise ConfigError("preprocess.crop depends on the image, not on its grid alone")
         return Route(_moves_of(self._stages(), grid))
 
-    def network_grid(self, volume: Volume) -> Grid:
-        """Return the grid on which the network would see an image; takes no step that it need not.
+    def network_route(self, volume: Volume) -> Route:
+        """Return the way of an image to the network's grid; takes no step that it need not.
 
         Raises:
             StepError: the crop leaves nothing of the image.
@@ -115,11 +115,10 @@ class Preprocess:
         stages = self._stages()
         looks = [place for place, stage in enumerate(stages) if isinstance(stage, Crop)]
         done = looks[0] + 1 if looks else 0
-        grid = volume.grid
+        moves: tuple[Move, ...] = ()
         if looks:
             _, moves = self._run(self._working(volume.data), volume, stages[:done])
-            grid = Route(moves).onto(grid)
-        return Route(_moves_of(stages[done:], grid)).onto(grid)
+        return Route((*moves, *_moves_of(stages[done:], Route(moves).onto(volume.grid))))
 
     def adjoint(self, gradient: Float[Tensor, "C *T"], volume: Volume) -> Float[Tensor, "C *S"]:
         """Carry a gradient from the network's grid back to the voxels of the file, exactly.

@@ -13,10 +13,10 @@ from torch import Tensor
 from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
-from esegeta.model import Capability, resolve_device
+from esegeta.model import Capability, LoadedWeights, resolve_device
 from esegeta.predict import Predictor
 from esegeta.score import RandomMapBaseline, Score
-from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
+from esegeta.volume import Case, Grid, Preprocess, Reading, Route, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
@@ -26,6 +26,7 @@ from esegeta.workflow.checks import (
     check_scores,
     check_served,
     check_targets,
+    check_truths,
     check_unit_targets,
     check_writable,
 )
@@ -33,7 +34,7 @@ from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
-from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_grid
+from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
 from esegeta.workflow.serves import check_capability
 
 
@@ -81,6 +82,7 @@ class Basis:
         cases: the files of each case.
         grids: of the image of each case, by its name.
         root: the output folder.
+        loaded: what was loaded from each file of weights.
         weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
             there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
@@ -95,6 +97,7 @@ class Basis:
     cases: list[Case]
     grids: Mapping[str, Grid]
     root: Path
+    loaded: tuple[LoadedWeights, ...]
     weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
@@ -120,14 +123,18 @@ class Basis:
         with blamed_on_steps(self.config):
             return read_case(case, self.preprocess, self.reading)
 
-    def network_grids(self) -> dict[str, Grid]:
-        """Return the grid of each case as the network sees it; see `network_grid`."""
+    def network_routes(self) -> dict[str, Route]:
+        """Return the way of each case to the network's grid; see `network_route`."""
         return {
-            case.name: network_grid(
+            case.name: network_route(
                 self.config, case, self.grids[case.name], self.preprocess, self.reading
             )
             for case in self.cases
         }
+
+    def network_grids(self) -> dict[str, Grid]:
+        """Return the grid of each case as the network sees it."""
+        return {name: way.onto(self.grids[name]) for name, way in self.network_routes().items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -184,6 +191,7 @@ def experiment_on(basis: Basis) -> Experiment:
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
     check_capability(config, basis.predictor)
     check_expected(config, labels, cases, reading, basis.grids)
+    check_truths(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
@@ -214,6 +222,7 @@ def build_predictions(
     basis = build_basis(config, output=output, device=device)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_truths(basis.config, labels, cases, basis.reading, grids)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)
@@ -242,6 +251,7 @@ def build_basis(
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
+        loaded=built.loaded,
         weights_sha256=weights_sha256(config, network),
         code_sha256=code_sha256(config, network),
         notes=built.notes,

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from esegeta.errors import EsegetaError
 from esegeta.explain import (
     Attribution,
@@ -15,7 +17,7 @@ from esegeta.explain import (
     explain_members,
     parameters_of,
 )
-from esegeta.predict import Windows
+from esegeta.predict import PassesApart, Predictor
 from esegeta.report import (
     CurveRow,
     PredictionFiles,
@@ -199,8 +201,7 @@ def _announce(
     explainer: Explainer,
 ) -> None:
     names = ", ".join(task.data["names"]["target"] for task in tasks)
-    windows = case.experiment.predictor.windows(case.volume.batch)
-    expected = expected_windows(explainer, targets, windows)
+    expected = expected_windows(explainer, targets, case.experiment.predictor, case.volume.batch)
     # All members together take what the whole does.
     times = 1 if case.experiment.config.keys.inference.spread is None else 2
     desk.begin(
@@ -238,13 +239,17 @@ def _scores(case: OpenCase) -> dict[str, Score]:
 
 
 def expected_windows(
-    explainer: Explainer, targets: Sequence[FrozenTarget], windows: Windows
+    explainer: Explainer, targets: Sequence[FrozenTarget], predictor: Predictor, x: Tensor
 ) -> int | None:
     """Return about how many windows the maps of some targets will take, None where unknown."""
+    is_linear = predictor.is_sum and all(target.is_linear for target in targets)
+    if predictor.averages_inside and explainer.traits.needs_hooks:
+        # Each pass is watched by itself; its part of the target is known from all of them.
+        predictor, is_linear = PassesApart(predictor).single, False
+    windows = predictor.windows(x)
     touched = [frozenset(target.touched(windows)) for target in targets]
     if explainer.traits.together:
         touched = [frozenset().union(*touched)]
-    is_linear = all(target.is_linear for target in targets)
     counts = [
         explainer.cost.windows(len(some), len(windows), is_linear=is_linear) for some in touched
     ]

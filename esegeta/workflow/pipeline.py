@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esegeta.config import RunConfig, blamed_on
 from esegeta.errors import ConfigError
-from esegeta.model import Labels, resolve_device
+from esegeta.model import Labels, LoadedWeights, resolve_device
 from esegeta.predict import Predictor, empty_window, list_passes, probabilities_in
 from esegeta.report import PredictionFiles
 from esegeta.volume import Preprocess, Reading
@@ -31,12 +31,14 @@ class Pipeline:
         predictor: the network over windows, on its device.
         reading: how image files are read.
         preprocess: what happens to images.
+        loaded: what was loaded from each file of weights.
         notes: what the user should know before it starts.
     """
 
     predictor: Predictor
     reading: Reading
     preprocess: Preprocess
+    loaded: tuple[LoadedWeights, ...]
     notes: tuple[str, ...]
 
 
@@ -49,9 +51,11 @@ def build_pipeline(config: RunConfig) -> Pipeline:
     keys = config.keys
     with blamed_on(config, "device"):
         place = resolve_device(keys.device)
-    network, notes = build_network(config)
-    network = network.to(place)
-    states, of_members = load_ensemble(config, network)
+    built = build_network(config)
+    network = built.network.to(place)
+    members = load_ensemble(config, network)
+    states = () if members is None else members.states
+    loaded = () if built.loaded is None else (built.loaded,)
     reading, plan, probe = probe_network(config, network)
     with blamed_on(config, "labels"):
         labels = keys.labels_over(probe.num_outputs)
@@ -75,9 +79,10 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         predictor,
         reading,
         preprocess,
+        loaded if members is None else members.files,
         (
-            *notes,
-            *of_members,
+            *built.notes,
+            *(f"model.weights: {note}" for note in (members.notes if members else ())),
             *(note for note in outputs if note),
             *labels.notes(),
             *notes_on_windows(plan, keys.inference),

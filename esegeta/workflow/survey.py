@@ -130,7 +130,7 @@ def expected_seconds(found: Survey, experiment: Experiment) -> dict[str, float |
         return dict.fromkeys(experiment.methods)
     expected: dict[str, float | None] = {}
     for name, method in experiment.methods.items():
-        count = expected_windows(method, frozen, windows)
+        count = expected_windows(method, frozen, experiment.predictor, found.scene.volume.batch)
         forwards = sum(one.forwards for one in method.cost.passes)
         backwards = sum(one.backwards for one in method.cost.passes)
         factor = 1 + BACKWARD * backwards / max(forwards, 1)

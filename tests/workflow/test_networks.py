@@ -124,6 +124,18 @@ def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None
     assert lab.run().exit_code == 0
     record = read_json(tmp_path / "out" / "other" / "run.json")
     assert record["notes"] == notes
+    assert record["network"]["weights"] == [
+        {
+            "file": str(tmp_path / "checkpoint.pt"),
+            "key": "state_dict",
+            "taken_off": {
+                "wrapper": "state_dict",
+                "prefixes": ["net.", "_orig_mod."],
+                "entries": [],
+            },
+            "also_fit": ["ema"],
+        }
+    ]
     for note in notes:
         assert f"note: {note}" in validated
     found = lab.folder / "out" / "other" / "a" / "a_label-liver_desc-saliency_attrmap.nii.gz"
@@ -134,6 +146,8 @@ def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None
     lab.run()
     record = read_json(tmp_path / "out" / "other" / "run.json")
     assert 'the prefix "module."' in record["notes"][0]
+    (weights,) = record["network"]["weights"]
+    assert (weights["key"], weights["taken_off"]["wrapper"]) == ("ema", "")
     assert record["config"]["model"]["weights_key"] == "ema"
 
 

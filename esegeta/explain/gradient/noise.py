@@ -176,7 +176,7 @@ class NoisyCopies(Explainer):
         spread = self.noise * standard_deviation(x)
         for base in self.bases():
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            raw = base.attribute(objective.at(x + spread * bump))
+            raw = base.map_of(objective.at(x + spread * bump))
             empty = raw.data.new_zeros(0)
             raw_maps.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
             yield raw.data.to(torch.float64, copy=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.errors import ConfigError, MapError, ModelError
+from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
@@ -28,7 +28,6 @@ from esegeta.explain.perturbation.mask_grid import (
     value_and_slope,
 )
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
-from esegeta.predict import Predictor
 
 FIRMER = 1.2
 """Factor by which the weight of Dice rises while Dice is below tau, and falls while above."""
@@ -89,16 +88,6 @@ class MiSuRe(Explainer):
         """Two predictions and a gradient a step; the baseline is predicted once beside that."""
         return self.steps * Cost.of(2, 1, over="region")
 
-    def require_served(self, predictor: Predictor) -> None:
-        """Refuse networks whose probabilities are averaged: only sums have a part of a region."""
-        super().require_served(predictor)
-        if not predictor.is_sum:
-            raise ModelError(
-                f"{self.name}: what a region adds to the prediction is not defined where networks' "
-                "probabilities are averaged",
-                hint="use inference.average: logits, or meaningful_perturbation",
-            )
-
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""
         # Whether Dice holds tau decides each step, and voxels lie on the edge of the decision: a
@@ -111,7 +100,7 @@ class MiSuRe(Explainer):
         baseline = parse_baseline(self.baseline).of(objective.volume)
         blend = BaselineBlend(image, baseline, MaskGrid.over(image, cell))
         alone = Surrounded.by(objective, baseline)
-        dice_baseline = label.hard(alone.rest)
+        dice_baseline = label.hard(alone.predict(baseline))
         if dice_baseline >= self.tau:
             raise MapError(
                 f"{self.name}: the baseline alone keeps Dice at {dice_baseline:.3f}: no region of "

@@ -53,11 +53,16 @@ class CaseReading:
         return volume.to(basis.device).batch
 
     def known(self) -> Mask | None:
-        """Return the voxels whose label is known; None where all are, or labels play no part."""
+        """Return the voxels of the image whose label is known; None where all are.
+
+        Labels are all known where they play no part. Padding is no part of the image.
+        """
         labels, truth = self.dissection.basis.predictor.labels, self.ground.truth
+        inside = self.ground.volume.inside
         if labels.ignore_label is None or truth is None:
-            return None
-        return labels.valid(truth.to(self.dissection.basis.device))
+            return inside
+        valid = labels.valid(truth.to(self.dissection.basis.device))
+        return valid if inside is None else valid & inside
 
     def masks(self) -> list[Tensor]:
         """Return the mask of each concept."""

@@ -171,7 +171,9 @@ def rank_samples(material: Material, maps: Sequence[Tensor], seed: int) -> list[
     if not maps:
         return [torch.arange(sample.truth.numel()) for sample in material.samples]
     return [
-        rank_voxels(maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place))
+        rank_voxels(
+            maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place), sample.inside
+        )
         for sample in material.samples
     ]
 
