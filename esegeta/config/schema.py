@@ -151,6 +151,7 @@ class Config(LabelKeys):
     aggregate: AggregateKeys | None = None
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    report: bool = False
 
     @property
     def missing_of_run(self) -> list[str]:

@@ -167,6 +167,7 @@ NOT_OF_BIDS = (
     "*_regions.png",
     "*_curves.png",
     "dissection/",
+    "report/",
 )
 """What the BIDS validator ignores."""
 
