@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from esegeta.errors import OutputError
 from esegeta.report.files import read_sidecar
@@ -43,6 +43,7 @@ class Frame:
     comment: str = ""
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes a report's parts, and says at the end how the page finds them."""
 

@@ -13,12 +13,16 @@
   const $ = (id) => document.getElementById(id);
   const DUST_STEPS = 200; // of the threshold's slider
   const MOST_COMPONENTS = 40;
+  // Colours without a white middle, so that they hold on bright tissue. NiiVue takes from alpha
+  // only whether a value is seen at all; how much it is, follows from `colormapType`.
   const COLOURS = {
     esegeta_above: { R: [215, 225, 240, 255], G: [30, 35, 55, 150], B: [35, 30, 30, 60] },
     esegeta_below: { R: [25, 30, 45, 110], G: [95, 105, 125, 205], B: [225, 240, 255, 255] },
   };
-  // The first node must not be seen at all; weak values hardly are.
-  const ALPHA = { A: [0, 38, 150, 240], I: [0, 48, 128, 255] };
+  const NODES = { A: [0, 255, 255, 255], I: [0, 48, 128, 255] };
+  const FADES = 1; // opacity is (value / threshold)^2 below the threshold
+  const HIDES = 2;
+  const FADED_TO = 0.5; // of the colours' end: from here on values are opaque at first
   const TARGET_COLOUR = "#ffffff";
 
   // -- volumes -------------------------------------------------------------------------------
@@ -82,6 +86,7 @@
         backColor: [0, 0, 0, 1],
         crosshairColor: [0.95, 0.9, 0.35, 0.45],
         crosshairWidth: 0.3,
+        crosshairWidthUnit: "percent",
         crosshairGap: 12,
         fontColor: [0.9, 0.9, 0.9, 1],
         fontMinPx: 12,
@@ -91,7 +96,6 @@
         isRadiologicalConvention: true,
         isColorbar: false,
         multiplanarEqualSize: false,
-        multiplanarShowRender: 0, // never
         tileMargin: 2,
         logLevel: "error",
         textHeight: -1,
@@ -99,10 +103,10 @@
       this.nv.onLocationChange = (place) => this.onMove(place);
       await this.nv.attachToCanvas(this.canvas);
       for (const [name, nodes] of Object.entries(COLOURS)) {
-        this.nv.addColormap(name, { ...nodes, ...ALPHA });
+        this.nv.addColormap(name, { ...nodes, ...NODES });
       }
       this.nv.setSliceMM(true);
-      this.nv.setInterpolation(false);
+      this.nv.setInterpolation(true); // nearest: voxels as they are, and no colours of dust beside them
       this.canvas.addEventListener("keydown", (event) => this.key(event), true);
     }
 
@@ -146,8 +150,7 @@
       nv.volumes = [back, map, labels].filter(Boolean);
       nv.back = back;
       nv.overlays = nv.volumes.slice(1);
-      nv.setSliceType(one.flat ? nv.sliceTypeAxial : nv.sliceTypeMultiplanar);
-      nv.opts.multiplanarLayout = 0;
+      nv.customLayout = this.layout(one.flat);
       nv.opts.isOrientationTextVisible = one.has_sides;
       nv.setAtlasOutline(1);
       this.layerRange();
@@ -177,7 +180,7 @@
         Object.assign(this.map, {
           colormap: "esegeta_above",
           colormapNegative: layer.signed ? "esegeta_below" : "",
-          colormapType: 1,
+          colormapType: state.fade ? FADES : HIDES,
           cal_min: low,
           cal_max: high,
           cal_minNeg: -low,
@@ -190,6 +193,25 @@
       this.nv.opts.isRadiologicalConvention =
         state.radiological || !cases.get(this.shown.case).has_sides;
       this.nv.updateGLVolume();
+    }
+
+    // Axial large, for that is how scans are read; the others beside it, or below it.
+    layout(isFlat) {
+      const [axial, coronal, sagittal] = [0, 1, 2];
+      const tile = (sliceType, ...position) => ({ sliceType, position });
+      if (isFlat) return [tile(axial, 0, 0, 1, 1)];
+      const { width, height } = this.canvas.getBoundingClientRect();
+      if (width > 1.15 * height) {
+        return [tile(axial, 0, 0, 0.6, 1), tile(coronal, 0.605, 0, 0.395, 0.5), tile(sagittal, 0.605, 0.5, 0.395, 0.5)];
+      }
+      return [tile(axial, 0, 0, 1, 0.58), tile(coronal, 0, 0.585, 0.5, 0.415), tile(sagittal, 0.5, 0.585, 0.5, 0.415)];
+    }
+
+    resize() {
+      if (this.shown.case === undefined) return;
+      this.nv.resizeListener();
+      this.nv.customLayout = this.layout(cases.get(this.shown.case).flat);
+      this.nv.drawScene();
     }
 
     position() {
@@ -286,15 +308,15 @@
 
   const state = {
     map: "", layer: 0, scan: 0, other: "", outline: true, radiological: true,
-    opacity: 0.85, low: null, high: null, component: -1, components: null,
+    opacity: 0.85, fade: true, low: null, high: null, component: -1, components: null,
   };
   let left = null;
   let right = null;
 
   function rangeOf(layer) {
     const high = state.high === null ? layer.high : layer.high * state.high;
-    const low = state.low === null ? Math.min(layer.low, high) : high * state.low;
-    return { low: Math.max(low, high * 1e-4), high };
+    const first = state.fade ? FADED_TO * high : Math.min(layer.low, high);
+    return { low: Math.max(state.low === null ? first : high * state.low, high * 1e-4), high };
   }
 
   const entriesOf = (test) => [...maps.values()].filter(test);
@@ -427,14 +449,32 @@
     $("low-text").textContent = number(low);
     $("high-text").textContent = number(high);
     $("opacity-text").textContent = `${Math.round(100 * state.opacity)} %`;
-    $("scale-below").textContent = layer.signed ? `−${number(high)}` : "";
-    $("scale-low").textContent = layer.signed ? `±${number(low)}` : number(low);
+    $("scale-below").textContent = layer.signed ? `−${number(high)}` : "0";
+    $("scale-zero").textContent = layer.signed ? "0" : "";
     $("scale-above").textContent = `+${number(high)}`;
     $("scale").classList.toggle("unsigned", !layer.signed);
     $("unit").textContent = layer.unit;
+    $("low-name").textContent = state.fade ? "Fades below" : "Hidden below";
+    ramp($("ramp-above"), "to right", COLOURS.esegeta_above, low / high);
+    ramp($("ramp-below"), "to left", COLOURS.esegeta_below, low / high);
     $("low").value = Math.round((DUST_STEPS * low) / high);
     $("high").value = Math.round(sliderOf(layer, high));
     Object.assign(document.body.dataset, { low: String(low), high: String(high) });
+  }
+
+  // Paints a half of the scale as the map is painted.
+  function ramp(element, direction, colours, threshold) {
+    const stops = [];
+    for (let step = 0; step <= 20; step += 1) {
+      const at = step / 20;
+      const right = NODES.I.findIndex((node) => node >= 255 * at);
+      const [a, b] = [Math.max(right - 1, 0), right];
+      const part = a === b ? 0 : (255 * at - NODES.I[a]) / (NODES.I[b] - NODES.I[a]);
+      const rgb = ["R", "G", "B"].map((name) => colours[name][a] + part * (colours[name][b] - colours[name][a]));
+      const seen = at >= threshold ? 1 : state.fade ? (at / threshold) ** 2 : 0;
+      stops.push(`rgb(${rgb.map(Math.round).join(" ")} / ${(seen * state.opacity).toFixed(3)})`);
+    }
+    element.style.background = `linear-gradient(${direction}, ${stops.join(", ")})`;
   }
 
   // The upper end moves in equal factors, from a fiftieth of the first end to the peak.
@@ -474,10 +514,9 @@
     const value = image && layer ? valueAt(image, mm) : null;
     valueElement.textContent = value === null ? "–" : `${value > 0 ? "+" : ""}${number(value)} ${layer.unit}`;
     valueElement.dataset.sign = value > 0 ? "above" : value < 0 ? "below" : "zero";
-    const { low } = layer ? rangeOf(layer) : { low: 0 };
     let words = "outside of the map";
     if (value !== null) {
-      if (Math.abs(value) < low) words = "next to nothing: below the threshold";
+      if (Math.abs(value) < layer.low) words = "next to nothing";
       else words = value > 0 ? entry.positive : entry.negative;
     }
     wordsElement.textContent = words;
@@ -500,8 +539,8 @@
       if (!(await left.show(entry, layer, state.scan))) return;
       left.box.querySelector("h3").textContent = `${entry.method}${layer && state.layer ? `: ${layer.name}` : ""}`;
       await renderOther();
-      if (first && entry.focus.length) left.go(entry.focus);
-      else if (first && left.map) goTo(strongestOf(left.map));
+      if (first && entry.focus.length) goTo(entry.focus);
+      else if (first && left.map) goTo(mmOf(left.map, strongestOf(left.map)));
       else left.nv.createOnLocationChange();
       document.body.dataset.shown = entry.id;
     } catch (error) {
@@ -520,10 +559,7 @@
       right = new Viewer(box);
       await right.start();
     }
-    if (changed && right) {
-      left.nv.resizeListener();
-      right.nv.resizeListener();
-    }
+    if (changed) left.resize();
     left.nv.broadcastTo(beside ? [right.nv] : []);
     right?.nv.broadcastTo(beside ? [left.nv] : []);
     if (!beside) return;
@@ -531,12 +567,13 @@
     await right.show(beside, layerOf(beside), state.scan);
     box.querySelector("h3").textContent = beside.method;
     right.onMove = (place) => reading(place);
+    right.resize();
     right.go(left.position());
   }
 
-  function goTo(index) {
-    left.go(mmOf(left.map, index));
-    if (right && state.other) right.go(left.position());
+  function goTo(mm) {
+    left.go(mm);
+    if (right && state.other) right.go(mm);
   }
 
   function redraw() {
@@ -551,14 +588,14 @@
   function nextComponent(step) {
     if (!left?.map) return;
     if (!state.components) {
-      state.components = componentsOf(left.map, Math.max(rangeOf(layerOf(current())).low, 0));
+      state.components = componentsOf(left.map, rangeOf(layerOf(current())).low);
       state.component = -1;
     }
     const count = state.components.length;
     if (!count) return;
     state.component = (state.component + step + count) % count;
     $("component-text").textContent = `${state.component + 1} of ${count}${count === MOST_COMPONENTS ? " strongest" : ""}`;
-    goTo(state.components[state.component]);
+    goTo(mmOf(left.map, state.components[state.component]));
   }
 
   function stepMethod(step) {
@@ -598,7 +635,6 @@
     });
     $("high").addEventListener("input", (event) => {
       const layer = layerOf(current());
-      state.low ??= rangeOf(layer).low / rangeOf(layer).high;
       state.high = highOf(layer, Number(event.target.value)) / layer.high;
       redraw();
     });
@@ -614,12 +650,17 @@
       state.radiological = event.target.checked;
       redraw();
     });
+    $("fade").addEventListener("change", (event) => {
+      Object.assign(state, { fade: event.target.checked, low: null });
+      redraw();
+    });
     $("reset").addEventListener("click", () => {
-      Object.assign(state, { low: null, high: null, opacity: 0.85 });
+      Object.assign(state, { fade: true, low: null, high: null, opacity: 0.85 });
+      $("fade").checked = true;
       $("opacity").value = 85;
       redraw();
     });
-    $("strongest").addEventListener("click", () => left?.map && goTo(strongestOf(left.map)));
+    $("strongest").addEventListener("click", () => left?.map && goTo(mmOf(left.map, strongestOf(left.map))));
     $("component").addEventListener("click", () => nextComponent(1));
     for (const row of document.querySelectorAll("tr[data-map]")) {
       const choose = () => {
@@ -637,6 +678,7 @@
     for (const head of document.querySelectorAll("th button")) {
       head.addEventListener("click", () => sortBy(head.closest("th")));
     }
+    window.addEventListener("resize", () => [left, right].forEach((viewer) => viewer?.resize()));
     document.addEventListener("keydown", (event) => {
       const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
       if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -694,6 +736,7 @@
         maps.set(entry.id, entry);
       },
       showMap: setMap,
+      go: goTo,
       viewer: () => left,
       other: () => right,
       state,
