@@ -13,7 +13,7 @@ import numpy as np
 from esegeta.compare.pages.runs import ReportRun, TaskKey
 from esegeta.compare.pages.scans import Ground
 from esegeta.errors import EsegetaError
-from esegeta.report import TaskFiles
+from esegeta.report import PredictionFiles, TaskFiles
 from esegeta.report.page import Bar, Layer, MapEntry, Sink, words_of
 from esegeta.volume import Grid, map_copy, read_written
 
@@ -42,6 +42,7 @@ class Focus:
     run: ReportRun
     ground: Ground
     _known: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    _outlines: dict[int, str] = field(default_factory=dict)
 
     def of(self, target: str) -> tuple[float, ...]:
         """Return a place within the target's label in mm; nothing where it has none."""
@@ -50,6 +51,25 @@ class Focus:
             part = int(number) if number.isdigit() else 1
             self._known[target] = self.ground.centre_mm(self.label(target), part) or ()
         return self._known[target]
+
+    def outline(self, target: str, sink: Sink) -> str:
+        """Return the id of a segmentation that shows a target's label whole, where others cover it.
+
+        Labels that overlap have masks beside the label map, in which later ones win.
+        """
+        value = self.label(target)
+        if not value:
+            return ""
+        if value not in self._outlines:
+            name = next(one.name for one in self.ground.entry.labels if one.value == value)
+            path = PredictionFiles(self.run.root, self.ground.entry.name).mask(name)
+            self._outlines[value] = ""
+            if path.is_file():
+                mask, grid = read_written(path)
+                if grid.shape == self.ground.grid.shape:
+                    copy = self.ground.outline(value, mask != 0)
+                    self._outlines[value] = sink.add_volume(copy)
+        return self._outlines[value]
 
     def label(self, target: str) -> int:
         """Return the integer of a target's label; 0 where the segmentation has none of it."""
@@ -83,6 +103,7 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
         layers=tuple(layers),
         label=focus.label(target),
         focus=focus.of(target),
+        outline=focus.outline(target, sink),
         about=str(sidecar.get("target", target)),
         positive=above,
         negative=below,

@@ -54,6 +54,12 @@ class Ground:
     view: View
     labels: np.ndarray | None
 
+    def outline(self, value: int, mask: np.ndarray) -> bytes:
+        """Return a copy of the segmentation in which a label that overlaps others is whole."""
+        assert self.labels is not None
+        whole = np.where(mask, value, self.labels)
+        return label_copy(self.view.nearest(whole), self.view.grid(self.grid))
+
     def centre_mm(self, value: int, number: int) -> tuple[float, float, float] | None:
         """Return a voxel well inside of a label, in mm.
 

@@ -51,6 +51,7 @@ class MapEntry:
         method: id of the method.
         layers: volumes, the sum over channels first; none where the task failed.
         label: integer of the target's label in the segmentation; 0 where it is none of it.
+        outline: id of a segmentation that shows the target's label whole; empty for the case's own.
         focus: where the cross-hair begins, in RAS mm; empty for the strongest voxel.
         about: the target in words.
         positive: what a value above zero says, in words.
@@ -70,6 +71,7 @@ class MapEntry:
     method: str
     layers: tuple[Layer, ...] = ()
     label: int = 0
+    outline: str = ""
     focus: tuple[float, ...] = ()
     about: str = ""
     positive: str = ""

@@ -22,6 +22,7 @@
   const NODES = { A: [0, 255, 255, 255], I: [0, 48, 128, 255] };
   const FADES = 1; // opacity is (value / threshold)^2 below the threshold
   const HIDES = 2;
+  const OUTLINE = 0.8; // opacity of outlines, which are a voxel wide and cover the map
   const FADED_TO = 0.5; // of the colours' end: from here on values are opaque at first
   const TARGET_COLOUR = "#ffffff";
 
@@ -133,7 +134,7 @@
     async show(entry, layer, scanNumber) {
       const one = cases.get(entry.case);
       const scan = one.scans[Math.min(scanNumber, one.scans.length - 1)];
-      const key = { scan: scan.volume, map: layer ? layer.volume : "", labels: one.segmentation };
+      const key = { scan: scan.volume, map: layer ? layer.volume : "", labels: entry.outline || one.segmentation };
       const first = this.shown.scan === undefined;
       const place = first || this.shown.case !== entry.case ? null : this.position();
       const [back, map, labels] = await Promise.all(
@@ -152,7 +153,7 @@
       nv.overlays = nv.volumes.slice(1);
       nv.customLayout = this.layout(one.flat);
       nv.opts.isOrientationTextVisible = one.has_sides;
-      nv.setAtlasOutline(1);
+      nv.opts.atlasOutline = OUTLINE;
       this.layerRange();
       if (place) this.go(place);
       return true;
@@ -189,7 +190,7 @@
         });
       }
       if (this.labels) this.labels.opacity = state.outline ? 0.001 : 0;
-      this.nv.opts.atlasOutline = state.outline ? 1 : 0;
+      this.nv.opts.atlasOutline = state.outline ? OUTLINE : 0;
       this.nv.opts.isRadiologicalConvention =
         state.radiological || !cases.get(this.shown.case).has_sides;
       this.nv.updateGLVolume();
