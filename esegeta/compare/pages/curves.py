@@ -26,7 +26,7 @@ def charts_of(run: ReportRun) -> Iterator[Chart]:
             name = (key[0], key[1], str(row["score"]), str(row["curve"]))
             groups.setdefault(name, []).append((key, row))
     for (case, target, score, curve), rows in groups.items():
-        end = _end_of(groups.get((case, target, score, CUMULATIVE), ()))
+        end = _end_of(run, groups.get((case, target, score, CUMULATIVE), ()))
         first = rows[0][1]
         yield Chart(
             case=run.case_id(case),
@@ -44,25 +44,31 @@ def _line(run: ReportRun, key: TaskKey, row: Mapping[str, Any], end: float) -> L
     # JSON has no NaN.
     y = [math.nan if value is None else float(value) for value in row["y"]]
     points = [(a, b) for a, b in zip(x, y, strict=True) if a <= end]
-    values = {
-        score.score: score.value
-        for score in run.folder.rows
-        if (score.case, score.target, score.method) == key
-    }
-    area = values.get(str(row["score"]))
     return Line(
         name=key[2],
         x=tuple(a for a, _ in points),
         y=tuple(b for _, b in points),
         dashed=run.is_null(key[2]),
-        note="" if area is None else num_of(area),
+        note=_area(points),
     )
 
 
-def _end_of(rows: Sequence[tuple[TaskKey, Mapping[str, Any]]]) -> float:
-    """Return the distance within which all maps lie; infinite for curves that are no halo's."""
+def _area(points: Sequence[tuple[float, float]]) -> str:
+    """Return the area under a curve over shares from 0 to 1, in words; nothing for others."""
+    if not points or (points[0][0], points[-1][0]) != (0, 1):
+        return ""
+    steps = zip(points, points[1:], strict=False)
+    area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in steps)
+    return f"area {num_of(area)}" if math.isfinite(area) else ""
+
+
+def _end_of(run: ReportRun, rows: Sequence[tuple[TaskKey, Mapping[str, Any]]]) -> float:
+    """Return the distance within which all maps lie; infinite for curves that are no halo's.
+
+    Maps that know nothing lie everywhere, and do not count beside others.
+    """
     ends = []
-    for _, row in rows:
+    for _, row in [one for one in rows if not run.is_null(one[0][2])] or rows:
         points = zip(row["x"], row["y"], strict=True)
         ends.append(next((x for x, y in points if y is not None and y >= HELD), math.inf))
     return max(ends, default=math.inf)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from esegeta.report.page.content import Chart
+from esegeta.report.page.content import Chart, Line
 
 WIDTH, HEIGHT = 440, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 44
+LEFT, RIGHT, TOP, BOTTOM = 78, 12, 10, 44
 BOTTOM_NAMED = 92
 NUM_COLOURS, NUM_DASHES = 6, 3
 MOST_LETTERS = 14
@@ -63,7 +63,7 @@ def chart_svg(chart: Chart, names: Sequence[str]) -> Markup:
     for line, some in lines:
         place = names.index(line.name)
         path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in some))
-        dash = "n" if line.dashed else place // NUM_COLOURS % NUM_DASHES
+        dash = dash_of(line, place)
         parts.append(
             Markup(
                 '<polyline class="line c{} d{}" data-series="{}" points="{}"><title>{}</title>'
@@ -80,6 +80,11 @@ def chart_svg(chart: Chart, names: Sequence[str]) -> Markup:
         WIDTH, height, f"{chart.title}: {chart.y_label} over {chart.x_label}"
     )
     return head + Markup("").join(parts) + words + Markup("</svg>")
+
+
+def dash_of(line: Line, place: int) -> str:
+    """Return the dashes of a line: those of its place, or of methods that know nothing."""
+    return f"n{place % 2}" if line.dashed else str(place // NUM_COLOURS % NUM_DASHES)
 
 
 def _grid(chart: Chart, bounds: tuple[float, ...], at: Place, base: float) -> Markup:

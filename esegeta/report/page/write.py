@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from esegeta.report.page.charts import chart_svg, num_of, series_names
+from esegeta.report.page.charts import chart_svg, dash_of, num_of, series_names
 from esegeta.report.page.content import Content, MapEntry
 from esegeta.report.page.sinks import Sink, json_text
 
@@ -29,6 +29,7 @@ def write_page(content: Content, sink: Sink) -> Path:
         bars=_bars_of(content.maps),
         series=names,
         draw=_drawn(names),
+        dash=dash_of,
     )
     return sink.close(page)
 

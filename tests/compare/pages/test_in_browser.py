@@ -94,7 +94,7 @@ def test_the_first_picture_comes_by_itself(tab: Any) -> None:
 
 
 def test_red_is_above_zero_and_blue_below_where_the_map_is_so_in_an_oblique_scan(tab: Any) -> None:
-    tab.uncheck("#outline")
+    tab.select_option("#outline", "none")
     for voxel, is_above in ((ABOVE, True), (BELOW, False)):
         go(tab, voxel, affine_of("oblique"))
         assert tab.locator("#value").get_attribute("data-sign") == (
@@ -151,7 +151,7 @@ def test_rows_and_buttons_answer_to_keys(tab: Any) -> None:
 
 
 def test_sliders_change_what_is_coloured(tab: Any) -> None:
-    tab.uncheck("#outline")
+    tab.select_option("#outline", "none")
     go(tab, ABOVE, affine_of("oblique"))
     tab.uncheck("#fade")
     first, high = num_red(shot(tab)), float(state(tab, "high"))
@@ -235,7 +235,7 @@ def names(tab: Any) -> list[str]:
 
 
 def test_left_is_the_patient_s_right_until_it_is_said_otherwise(tab: Any) -> None:
-    tab.uncheck("#outline")
+    tab.select_option("#outline", "none")
     go(tab, ABOVE, affine_of("oblique"))
     first = shot(tab)
     tab.uncheck("#radiological")

@@ -39,13 +39,12 @@ def test_all_methods_are_on_one_axis_and_halos_end_where_the_mass_does(tmp_path:
 
 
 def test_areas_stand_in_the_legend(tmp_path: Path) -> None:
-    curve = {**HALO, "score": "deletion", "curve": "deletion"}
-    results = FakeResults(
-        sidecar={"curves": [curve]}, scores={("torso", "liver", "saliency", "deletion"): 0.25}
-    )
-    (run,) = read_runs([results.write(tmp_path)])
-    (chart,) = charts_of(run)
-    assert [line.note for line in chart.lines] == ["0.25", ""]
+    curve = {**HALO, "score": "deletion", "curve": "most first", "x": [0, 0.5, 1], "y": [1, 0, 0]}
+    names = {**curve, "curve": "by layer", "ticks": ["a", "b", "c"]}
+    (run,) = read_runs([FakeResults(sidecar={"curves": [curve, names]}).write(tmp_path)])
+    first, second = charts_of(run)
+    assert {line.note for line in first.lines} == {"area 0.25"}
+    assert {line.note for line in second.lines} == {""}
 
 
 def test_bars_are_as_long_as_shares_and_sums(tmp_path: Path) -> None:

@@ -159,7 +159,11 @@
       return true;
     }
 
-    colour(image, labels, target) {
+    colour(image, all, target) {
+      const isShown = (value) => outlineOf() === "all" || value === target;
+      const labels = all.filter((label) => isShown(label.value));
+      image.values ??= image.img; // for the value at the cross-hair: all labels
+      image.img = image.values.map((value) => (isShown(value) ? value : 0));
       const cm = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
       for (const label of labels) {
         const colour = label.value === target ? TARGET_COLOUR : label.colour;
@@ -189,8 +193,9 @@
           opacity: state.opacity,
         });
       }
-      if (this.labels) this.labels.opacity = state.outline ? 0.001 : 0;
-      this.nv.opts.atlasOutline = state.outline ? OUTLINE : 0;
+      const outlined = outlineOf() !== "none";
+      if (this.labels) this.labels.opacity = outlined ? 0.001 : 0;
+      this.nv.opts.atlasOutline = outlined ? OUTLINE : 0;
       this.nv.opts.isRadiologicalConvention =
         state.radiological || !cases.get(this.shown.case).has_sides;
       this.nv.updateGLVolume();
@@ -243,7 +248,7 @@
       Math.round(inverse[row].reduce((sum, v, axis) => sum + v * [...mm, 1][axis], 0))
     );
     if (voxel.some((at, axis) => at < 0 || at >= dims[axis + 1])) return null;
-    return image.img[voxel[0] + dims[1] * (voxel[1] + dims[2] * voxel[2])] * slope + inter;
+    return (image.values ?? image.img)[voxel[0] + dims[1] * (voxel[1] + dims[2] * voxel[2])] * slope + inter;
   }
 
   function inverseOf(m) {
@@ -308,7 +313,7 @@
   // -- what is chosen ------------------------------------------------------------------------
 
   const state = {
-    map: "", layer: 0, scan: 0, other: "", outline: true, radiological: true,
+    map: "", layer: 0, scan: 0, other: "", outline: "", radiological: true,
     opacity: 0.85, fade: true, low: null, high: null, component: -1, components: null,
   };
   let left = null;
@@ -319,6 +324,9 @@
     const first = state.fade ? FADED_TO * high : Math.min(layer.low, high);
     return { low: Math.max(state.low === null ? first : high * state.low, high * 1e-4), high };
   }
+
+  // In a small picture outlines would cover the map: there the target's alone is drawn at first.
+  const outlineOf = () => state.outline || (cases.get(current().case).flat ? "target" : "all");
 
   const entriesOf = (test) => [...maps.values()].filter(test);
   const current = () => maps.get(state.map);
@@ -423,6 +431,8 @@
         return item;
       })
     );
+    $("outline").value = outlineOf();
+    $("radiological").closest("label").hidden = !one.has_sides;
     const selected = { map: entry.id, other: state.other, case: entry.case, target: entry.target };
     for (const row of document.querySelectorAll("tr[data-map]")) {
       row.classList.toggle("chosen", row.dataset.map === entry.id);
@@ -538,7 +548,7 @@
       left.wanted = entry.id + (layer ? layer.volume : "");
       const first = left.shown.case !== entry.case || left.shown.entry.target !== entry.target;
       if (!(await left.show(entry, layer, state.scan))) return;
-      left.box.querySelector("h3").textContent = `${entry.method}${layer && state.layer ? `: ${layer.name}` : ""}`;
+      titleOf(left.box, entry);
       await renderOther();
       if (first && entry.focus.length) goTo(entry.focus);
       else if (first && left.map) goTo(mmOf(left.map, strongestOf(left.map)));
@@ -549,6 +559,17 @@
     } finally {
       $("viewer").setAttribute("aria-busy", "false");
     }
+  }
+
+  // Two maps side by side have ranges of their own, and the scale is the first one's.
+  function titleOf(box, entry) {
+    const layer = layerOf(entry);
+    const parts = [entry.method];
+    if (layer && state.layer) parts.push(layer.name);
+    if (layer && entry.id === state.other) {
+      parts.push(`full colour at ${number(rangeOf(layer).high)} ${layer.unit}`);
+    }
+    box.querySelector("h3").textContent = parts.join(", ");
   }
 
   async function renderOther() {
@@ -566,7 +587,7 @@
     if (!beside) return;
     right.wanted = undefined;
     await right.show(beside, layerOf(beside), state.scan);
-    box.querySelector("h3").textContent = beside.method;
+    titleOf(box, beside);
     right.onMove = (place) => reading(place);
     right.resize();
     right.go(left.position());
@@ -582,7 +603,10 @@
     showRange();
     if (!canDraw) return;
     left.layerRange();
-    if (right && state.other) right.layerRange();
+    if (right && state.other) {
+      right.layerRange();
+      titleOf(right.box, maps.get(state.other));
+    }
     left.nv.createOnLocationChange();
   }
 
@@ -644,8 +668,8 @@
       redraw();
     });
     $("outline").addEventListener("change", (event) => {
-      state.outline = event.target.checked;
-      redraw();
+      state.outline = event.target.value;
+      render();
     });
     $("radiological").addEventListener("change", (event) => {
       state.radiological = event.target.checked;
