@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from esegeta.compare.pages import report_place, write_report
 
-SIZE = {"width": 1280, "height": 800}
+SIZE = {"width": 1280, "height": 860}
 PICTURES = (("report", "light", ""), ("report_compare", "dark", "hires_cam"))
 """Name, colours, and the method beside the first."""
 

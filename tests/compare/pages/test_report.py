@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from esegeta.compare.pages import report_place, write_report
 from esegeta.errors import OutputError, RunError
@@ -273,3 +274,22 @@ def test_what_blobs_are_where(tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     data = nib.load(TaskFiles(root, "torso", "liver", "saliency").map).get_fdata()
     assert (data[ABOVE], data[BELOW]) == pytest.approx((PEAK, -0.9 * PEAK))
+
+
+def test_a_picture_is_flat_has_its_colours_and_no_sides(tmp_path: Path) -> None:
+    results = FakeResults(channels=("red", "green", "blue"))
+    root = results.write(tmp_path)
+    colours = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "picture.png")
+    record = results._record(tmp_path)
+    record["config"]["data"]["cases"] = [{"name": "torso", "image": str(tmp_path / "picture.png")}]
+    record["config"]["inference"]["window"] = [8, 8]
+    write_record(root, record)
+    page = Page(write_report([root], tmp_path / "out"))
+    (case,) = page.data["cases"]
+    assert (case["flat"], case["has_sides"], case["notes"]) == (True, False, [])
+    (picture,) = case["scans"]
+    assert picture["is_colour"]
+    shown = np.asarray(page.volume(picture["volume"]).dataobj)
+    for place, name in enumerate("RGB"):
+        assert np.array_equal(shown[:, :, 0][name], colours[..., place])

@@ -99,6 +99,9 @@
         multiplanarEqualSize: false,
         tileMargin: 2,
         logLevel: "error",
+        clipPlaneHotKey: "",
+        cycleClipPlaneHotKey: "",
+        viewModeHotKey: "",
         textHeight: -1,
       });
       this.nv.onLocationChange = (place) => this.onMove(place);
@@ -198,7 +201,13 @@
       this.nv.opts.atlasOutline = outlined ? OUTLINE : 0;
       this.nv.opts.isRadiologicalConvention =
         state.radiological || !cases.get(this.shown.case).has_sides;
-      this.nv.updateGLVolume();
+      const before = [this.nv.volumeTexture, this.nv.overlayTexture];
+      this.nv.updateGLVolume(); // takes new textures, and leaves the old ones where they are
+      for (const texture of before) {
+        if (texture && texture !== this.nv.volumeTexture && texture !== this.nv.overlayTexture) {
+          this.nv.gl.deleteTexture(texture);
+        }
+      }
     }
 
     // Axial large, for that is how scans are read; the others beside it, or below it.
@@ -506,12 +515,13 @@
     const one = cases.get(entry.case);
     $("place").textContent = one.has_sides
       ? mm.map((at, axis) => `${Math.abs(at).toFixed(0)} mm ${["LR", "PA", "IS"][axis][at < 0 ? 0 : 1]}`).join(", ")
-      : `pixel ${place.vox.slice(0, 2).join(", ")}`;
-    const scan = left.scan && !one.scans[state.scan].is_colour ? valueAt(left.scan, mm) : null;
-    $("scan-value").textContent = scan === null ? "" : number(scan);
+      : `row ${Math.round(-mm[1])}, column ${Math.round(-mm[0])}`; // how pictures lie in space
+    const isColour = one.scans[state.scan].is_colour;
+    const scan = left.scan && !isColour ? valueAt(left.scan, mm) : null;
+    $("scan-value").textContent = isColour ? "in colour" : scan === null ? "–" : number(scan);
     const label = left.labels ? valueAt(left.labels, mm) : null;
     const name = one.labels.find((some) => some.value === label)?.name;
-    $("label-value").textContent = name || (label === null ? "" : "background");
+    $("label-value").textContent = name || (label === null ? "–" : "background");
     say($("value"), $("meaning"), entry, layer, left.map, mm);
     const beside = right && maps.get(state.other);
     $("beside").hidden = !beside;
@@ -598,16 +608,21 @@
     if (right && state.other) right.go(mm);
   }
 
+  let isDue = false;
   function redraw() {
     state.components = null;
     showRange();
-    if (!canDraw) return;
-    left.layerRange();
-    if (right && state.other) {
-      right.layerRange();
-      titleOf(right.box, maps.get(state.other));
-    }
-    left.nv.createOnLocationChange();
+    if (!canDraw || isDue) return;
+    isDue = true; // a slider moves faster than large volumes are drawn
+    requestAnimationFrame(() => {
+      isDue = false;
+      left.layerRange();
+      if (right && state.other) {
+        right.layerRange();
+        titleOf(right.box, maps.get(state.other));
+      }
+      left.nv.createOnLocationChange();
+    });
   }
 
   function nextComponent(step) {
