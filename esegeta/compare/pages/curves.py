@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from esegeta.compare.pages.runs import ReportRun, TaskKey
@@ -57,8 +58,7 @@ def _area(points: Sequence[tuple[float, float]]) -> str:
     """Return the area under a curve over shares from 0 to 1, in words; nothing for others."""
     if not points or (points[0][0], points[-1][0]) != (0, 1):
         return ""
-    steps = zip(points, points[1:], strict=False)
-    area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in steps)
+    area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in pairwise(points))
     return f"area {num_of(area)}" if math.isfinite(area) else ""
 
 

@@ -14,7 +14,7 @@ from esegeta.compare.pages.runs import ReportRun, TaskKey
 from esegeta.compare.pages.scans import Ground
 from esegeta.errors import EsegetaError
 from esegeta.report import PredictionFiles, TaskFiles
-from esegeta.report.page import Bar, Layer, MapEntry, Sink, words_of
+from esegeta.report.page import Bar, Layer, MapEntry, Sink
 from esegeta.volume import Grid, map_copy, read_written
 
 PEAK_PERCENTILE = 99.5
@@ -96,7 +96,8 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
         return MapEntry(**known, failure=message)
     files = run.files(key)
     layers, faults = _layers_of(files, sidecar, ground, sink)
-    above, below = words_of(str(sidecar.get("meaning")), target, str(sidecar.get("sign", "")))
+    above, below = readings(sidecar)
+    doubts = [*_texts(sidecar, "warnings"), *_texts(sidecar, "doubts")]
     unit = str(sidecar.get("unit", ""))
     return MapEntry(
         **known,
@@ -108,11 +109,32 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
         positive=above,
         negative=below,
         picture=sink.add_picture(files.overlay),
-        warnings=(*map(str, sidecar.get("warnings") or ()), *faults),
+        warnings=tuple(
+            dict.fromkeys([*_texts(sidecar, "warnings"), *_texts(sidecar, "doubts"), *faults])
+        ),
         facts=tuple(_facts_of(sidecar)),
         bars=tuple(_bars_of(sidecar)),
         bar_unit=f"{unit} / ml" if _has_size(sidecar) else unit,
     )
+
+
+def readings(sidecar: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what values above and below zero say, in the sidecar's words for readers.
+
+    Sidecars without these have one sentence about signs, which stands for both.
+    """
+    told = [text.partition(": ") for text in _texts(sidecar, "colours")]
+    above = next((text for colour, _, text in told if colour == "red"), "")
+    below = next((text for colour, _, text in told if colour == "blue"), "")
+    if above:
+        return above, below
+    sentence = next(iter(_texts(sidecar, "colours")), str(sidecar.get("sign", "")))
+    return sentence, sentence
+
+
+def _texts(sidecar: Mapping[str, Any], key: str) -> list[str]:
+    found = sidecar.get(key)
+    return [str(text) for text in found] if isinstance(found, list) else []
 
 
 def _layers_of(

@@ -19,7 +19,6 @@ from esegeta.report.page.content import (
     TableEntry,
 )
 from esegeta.report.page.sinks import Sink, sink_for
-from esegeta.report.page.words import words_of
 from esegeta.report.page.write import write_page
 
 __all__ = [
@@ -41,6 +40,5 @@ __all__ = [
     "Sink",
     "TableEntry",
     "sink_for",
-    "words_of",
     "write_page",
 ]

@@ -96,6 +96,7 @@ class FakeResults:
             "unit": "logit",
             "meaning": "contribution",
             "sign": "positive values raise the target",
+            "colours": ["red: raises the liver score", "blue: lowers it"],
             "facts": {"seconds": 1.5, "active_windows": 2, "num_windows": 4},
             "warnings": [],
             "channels": list(self.channels),

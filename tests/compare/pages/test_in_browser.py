@@ -126,6 +126,7 @@ def test_a_click_on_a_row_shows_its_map(tab: Any) -> None:
     # Its map is the other's with the sign turned, and the cross-hair stays.
     tab.wait_for_timeout(150)
     assert value(tab) == pytest.approx(-PEAK, rel=1e-3)
+    assert tab.locator("#meaning").inner_text() == "lowers it (red: raises the liver score)"
     assert num_blue(shot(tab)) > 200
 
 

@@ -83,18 +83,17 @@ def test_the_cross_hair_begins_within_the_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meaning", "above", "below"),
+    ("colours", "above", "below"),
     [
-        ("contribution", "raises the liver score", "lowers the liver score"),
-        (
-            "slope",
-            "a brighter voxel here would raise the liver score",
-            "a brighter voxel here would lower the liver score",
-        ),
+        (["red: raises the liver score", "blue: lowers it"], "raises the liver score", "lowers it"),
+        (["the stronger, the more"], "the stronger, the more", "the stronger, the more"),
+        (None, "positive values raise the target", "positive values raise the target"),
     ],
 )
-def test_signs_are_said_in_words(tmp_path: Path, meaning: str, above: str, below: str) -> None:
-    entry = page_of(FakeResults(sidecar={"meaning": meaning}), tmp_path).data["maps"][0]
+def test_signs_are_said_in_the_sidecar_s_words(
+    tmp_path: Path, colours: object, above: str, below: str
+) -> None:
+    entry = page_of(FakeResults(sidecar={"colours": colours}), tmp_path).data["maps"][0]
     assert (entry["positive"], entry["negative"]) == (above, below)
 
 
@@ -148,8 +147,9 @@ def test_a_scan_that_has_changed_is_named(tmp_path: Path) -> None:
 
 
 def test_warnings_are_on_the_page(tmp_path: Path) -> None:
-    page = page_of(FakeResults(sidecar={"warnings": ["not complete: 12 %"]}), tmp_path)
-    assert page.data["maps"][0]["warnings"] == ["not complete: 12 %"]
+    doubts = {"warnings": ["not complete: 12 %"], "doubts": ["worse than a random map"]}
+    page = page_of(FakeResults(sidecar=doubts), tmp_path)
+    assert page.data["maps"][0]["warnings"] == ["not complete: 12 %", "worse than a random map"]
 
 
 NASTY = '</script><img src=x onerror="alert(1)">&"\'<'

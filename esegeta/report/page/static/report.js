@@ -422,7 +422,10 @@
     const signed = layer ? layer.signed : true;
     $("say-above").textContent = entry.positive;
     $("say-below").textContent = entry.negative;
-    $("say-below").closest("li").hidden = !signed || !entry.negative || entry.negative === entry.positive;
+    // One sentence for both signs needs no colours before it.
+    const isOne = !signed || !entry.negative || entry.negative === entry.positive;
+    $("say-below").closest("li").hidden = isOne;
+    $("say-above").closest("li").classList.toggle("one", isOne);
     $("facts").replaceChildren(
       ...entry.facts.flatMap(([name, text]) => {
         const pair = [document.createElement("dt"), document.createElement("dd")];
@@ -538,10 +541,13 @@
     let words = "outside of the map";
     if (value !== null) {
       if (Math.abs(value) < layer.low) words = "next to nothing";
-      else words = value > 0 ? entry.positive : entry.negative;
+      else words = value > 0 || entry.negative === entry.positive ? entry.positive : belowZero(entry);
     }
     wordsElement.textContent = words;
   }
+
+  // What blue says leans on what red says: "lowers it".
+  const belowZero = (entry) => (entry.negative ? `${entry.negative} (red: ${entry.positive})` : "below zero");
 
   // -- events --------------------------------------------------------------------------------
 
