@@ -13,6 +13,7 @@ from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
+EXIT_NO_REPORT = 1
 
 
 class _Group(TyperGroup):
@@ -136,7 +137,14 @@ def run(
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
     show_outcome(outcome, experiment.root, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    exit_code = outcome.exit_code
+    if loaded.keys.report and len(outcome.failures) < len(outcome.results):
+        try:
+            _report([experiment.root], None, single_file=False, quiet=quiet)
+        except EsegetaError as error:  # the maps are there all the same
+            typer.echo(f"error: no report: {error}", err=True)
+            exit_code = exit_code or EXIT_NO_REPORT
+    raise typer.Exit(exit_code)
 
 
 @app.command()
@@ -249,6 +257,51 @@ def compare(
     study = compare_runs(runs)
     save_study(study, output)
     show_study(study, output, quiet=quiet)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS...",
+            help="Folders that `esegeta run` wrote, or that hold such folders.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for the report; by default `report` in the run's, or beside several.",
+        ),
+    ] = None,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Put everything into one page, to be sent.")
+    ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing.")] = False,
+) -> None:
+    """Put maps, scores, curves and the record of finished runs on one offline page.
+
+    The page needs no server and no network: open index.html. Exit code 0: the report was written.
+    2: the folders cannot be read, or the report cannot be written.
+    """
+    page = _report(results, output, single_file=single_file, quiet=quiet)
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _report(results: list[Path], output: Path | None, *, single_file: bool, quiet: bool) -> Path:
+    from esegeta.compare.pages import report_place, write_report
+
+    page = write_report(results, output or report_place(results), single_file=single_file)
+    if not quiet:
+        typer.echo(f"report: {page}")
+    return page
 
 
 @app.command()

@@ -155,6 +155,7 @@ class Config(LabelKeys):
     colors: dict[str, str] = Field(default_factory=dict)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    report: bool = False
 
     @property
     def missing_of_run(self) -> list[str]:

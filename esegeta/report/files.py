@@ -220,6 +220,7 @@ NOT_OF_BIDS = (
     "*_dseg.ctbl",
     "*.mrb",
     "dissection/",
+    "report/",
 )
 """What the BIDS validator ignores."""
 

@@ -1,0 +1,44 @@
+"""The report: one offline page over maps, scores and the record of what was run."""
+
+from esegeta.report.page.content import (
+    Bar,
+    CaseEntry,
+    Chart,
+    Citation,
+    Content,
+    Layer,
+    Line,
+    MapEntry,
+    RunEntry,
+    Scan,
+    ScoreCell,
+    ScoreHead,
+    ScoreLine,
+    Section,
+    ShownLabel,
+    TableEntry,
+)
+from esegeta.report.page.sinks import Sink, sink_for
+from esegeta.report.page.write import write_page
+
+__all__ = [
+    "Bar",
+    "CaseEntry",
+    "Chart",
+    "Citation",
+    "Content",
+    "Layer",
+    "Line",
+    "MapEntry",
+    "RunEntry",
+    "Scan",
+    "ScoreCell",
+    "ScoreHead",
+    "ScoreLine",
+    "Section",
+    "ShownLabel",
+    "Sink",
+    "TableEntry",
+    "sink_for",
+    "write_page",
+]
