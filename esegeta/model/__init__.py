@@ -2,14 +2,13 @@
 
 from esegeta.model.bundle import Bundle, open_bundle
 from esegeta.model.capability import Capability, capability_of, require_batch, require_window
+from esegeta.model.checkpointing import without_checkpointing
 from esegeta.model.device import full_float32, held_still, resolve_device, seeded
 from esegeta.model.export import ExportedNetwork, from_program, load_exported
 from esegeta.model.hooks import (
     Change,
-    checkpoints_named,
     cut_at,
     held_at,
-    inside_checkpoint,
     on_input,
     read_once,
     run_up_to,
@@ -94,7 +93,6 @@ __all__ = [
     "build_nnunet_network",
     "capability_of",
     "check_units",
-    "checkpoints_named",
     "connected_components",
     "convolution_signature",
     "copied_state",
@@ -112,7 +110,6 @@ __all__ = [
     "held_at",
     "held_still",
     "hold",
-    "inside_checkpoint",
     "is_compiled",
     "join_members",
     "list_layers",
@@ -138,5 +135,6 @@ __all__ = [
     "switched_off",
     "tap",
     "to_single",
+    "without_checkpointing",
     "without_wrappers",
 ]

@@ -80,7 +80,7 @@ class LayerRun:
     Args:
         name: of the layer.
         output: what it returned, of any kind.
-        is_repeated: whether a checkpointed block runs it again in the backward pass.
+        is_repeated: whether a block that saves memory runs it again in the backward pass.
     """
 
     name: str

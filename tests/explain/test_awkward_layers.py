@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import LayerError, ModelError
-from esegeta.explain import DeepLift, Explainer, NeuronConductance
+from esegeta.errors import LayerError
+from esegeta.explain import Explainer, NeuronConductance, Saliency
 from tests.awkward import KINDS, Bundled, Checkpointed, Indexed, Odd, Tower, parametrized, plainly
 from tests.builders import predictor, volume
+from tests.contracts import rows_backprop as backprop
 from tests.contracts.rows_layer import ROWS
 from tests.oracles import frozen, state_of
 
@@ -20,9 +21,7 @@ METHODS: dict[str, Any] = {
     **ROWS,
     "neuron_conductance": NeuronConductance(channel=1, steps=2, baseline="zero"),
 }
-GRADIENT_FREE = {"layer_activation", "score_cam", "ablation_cam"}
-BY_INPUT = {"neuron_conductance", "guided_grad_cam"}
-"""Methods whose gradients go on to the input, through whatever is in front of the layer."""
+BACK_TO_VOXELS: dict[str, Explainer] = {**backprop.ROWS, "saliency": Saliency()}
 
 CHECKPOINTED = ["enter", "down.0", "bottom", "up"]
 """In front of all checkpointed blocks, within one, one itself, and behind all."""
@@ -77,37 +76,24 @@ def test_the_first_tensor_of_a_bundle_is_the_layers_activation(kind: str, ndim: 
         assert torch.equal(found, explained(at(name, "mark"), network, ndim)), name
 
 
+@pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_activation_checkpointing_changes_no_map(name: str, ndim: int) -> None:
+def test_activation_checkpointing_changes_no_map(
+    name: str, use_reentrant: bool, ndim: int
+) -> None:
     for layer in CHECKPOINTED:
-        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=False)
-        if name == "layer_deep_lift" and layer in ("enter", "down.0"):
-            with pytest.raises(ModelError, match="activation checkpointing"):
-                explained(method, network, ndim)
-            continue
-        expected = explained(method, Tower(ndim), ndim)
-        assert torch.equal(explained(method, network, ndim), expected), layer
+        method = at(name, layer)
+        found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
+        assert torch.equal(found, explained(method, Tower(ndim), ndim)), layer
 
 
-def test_deep_lift_refuses_checkpointing(ndim: int) -> None:
-    """Its multipliers would be exchanged for slopes in the backward pass, and nothing would say."""
-    method = DeepLift(baseline="zero")
-    with pytest.raises(ModelError, match="activation checkpointing"):
-        explained(method, Checkpointed(ndim, use_reentrant=False), ndim)
-
-
-# Torch says so of blocks in front of the layer, to which no gradient is wanted.
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"guided_grad_cam"}))
-def test_reentrant_checkpointing_is_refused_by_name_or_changes_no_map(name: str, ndim: int) -> None:
-    for layer in CHECKPOINTED:
-        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=True)
-        if name in GRADIENT_FREE or (layer == "up" and name not in BY_INPUT):
-            expected = explained(method, Tower(ndim), ndim)
-            assert torch.equal(explained(method, network, ndim), expected), layer
-            continue
-        with pytest.raises(LayerError, match=f'layer "{layer}".*use_reentrant'):
-            explained(method, network, ndim)
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("name", ["deep_lift", "guided_backprop", "lrp", "saliency"])
+def test_nor_those_that_reach_the_voxels(name: str, use_reentrant: bool, ndim: int) -> None:
+    """DeepLIFT's multipliers were exchanged for slopes in the backward pass, and nothing said."""
+    method = BACK_TO_VOXELS[name]
+    found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
+    assert torch.equal(found, explained(method, Tower(ndim), ndim))
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "layer_deep_lift", "neuron_conductance"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from esegeta.model import without_checkpointing
 
 
 def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,6 +62,7 @@ class Intercept(TorchFunctionMode):
     """Within the context, every call of a ruled function goes to its rule.
 
     Run the forward pass within, the backward pass outside. Rules themselves run unintercepted.
+    Activation checkpointing is switched off, for a block that ran again would run without them.
 
     Args:
         rules: by function, as `torch.conv3d` or `torch.nn.functional.relu`.
@@ -70,6 +74,18 @@ class Intercept(TorchFunctionMode):
         self.rules = rules
         self.otherwise = otherwise
         self.met: Counter[str] = Counter()
+        self._checkpointing = ExitStack()
+
+    def __enter__(self) -> Intercept:
+        self._checkpointing.enter_context(without_checkpointing())
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            super().__exit__(*raised)
+        finally:
+            self._checkpointing.close()
 
     def __torch_function__(
         self,

@@ -34,7 +34,6 @@ from esegeta.explain.backprop.calls import (
     spelled,
 )
 from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, secant, sloped
-from esegeta.model import inside_checkpoint
 
 NODES = 16
 """Nodes of the quadrature along the line of functions that have no closed form."""
@@ -127,8 +126,7 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         result y' at the baseline, without a graph.
 
     Raises:
-        ModelError: the network does not call the same functions at both, or what gradients pass
-            through is under activation checkpointing.
+        ModelError: the network does not call the same functions at both.
     """
     noted: deque[tuple[Call, list[Tensor | None]]] = deque()
 
@@ -153,12 +151,6 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         leaves, layout = tree_flatten((call.args, call.kwargs))
         if not torch.is_grad_enabled() or not any(map(requires_grad, leaves)):
             return function(*args, **kwargs)
-        if inside_checkpoint():
-            raise ModelError(
-                "a block of the network uses activation checkpointing: it would run again in "
-                "the backward pass, and DeepLIFT's multipliers would be lost",
-                hint="switch checkpointing off in the network, or use integrated_gradients",
-            )
         return call.finish(LIFTERS[function](PairedCall(call, leaves, layout, starts)))
 
     with torch.no_grad(), Intercept(dict.fromkeys(LIFTERS, note)):

@@ -221,7 +221,7 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Image:
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         crops = pieces.crops.requires_grad_(True)
-        # Backward within as well: checkpointed blocks run again, and are to see the same hook.
+        # Backward within as well: what runs again to save memory is to see the same hook.
         with torch.enable_grad(), read_once(network, layer) as outputs:
             logits = objective.run(crops)
             require_ran(layer, outputs)

@@ -92,7 +92,7 @@ def slope_at(
         activation = spatial(site, leaves, objective.windows)
         if not logits.requires_grad:
             raise no_part(site.name)
-        # Within as well: checkpointed blocks run again, and are to see the same cut.
+        # Within as well: what the network runs again to save memory is to see the same cut.
         (slope,) = torch.autograd.grad(logits, activation, share.to(logits.dtype))
     return activation.detach().float(), slope.float()
 
