@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -94,6 +95,9 @@ class Intercept(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in SEEN_INTO and func not in self.rules:
+            with self:
+                return _opened(func)(*args, **(kwargs or {}))
         rule = self.rules.get(func, self.otherwise)
         if rule is None:
             return func(*args, **(kwargs or {}))
@@ -169,6 +173,12 @@ QUOTIENTS: dict[str, tuple[Call, ...]] = {
     "div": (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.div_),
     "true_divide": (Tensor.true_divide, Tensor.true_divide_),
 }
+
+SEEN_INTO: tuple[Call, ...] = (
+    F.multi_head_attention_forward,
+    *(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d),
+)
+"""Functions made of others, which torch hands over whole: what they call is met one by one."""
 
 IN_PLACE = "inplace"
 
@@ -250,6 +260,20 @@ def _out_of_place() -> dict[Call, Call]:
         for spelling in spellings
         if spelling.__name__.endswith("_") and not spelling.__name__.endswith("__")
     }
+
+
+@cache
+def _opened(function: Call) -> Call:
+    """Return a function of `torch.nn.functional` that does not hand itself over once more."""
+    known: Any = inspect.unwrap(function)
+    ours = {**known.__globals__, "has_torch_function": _no, "has_torch_function_unary": _no}
+    opened = FunctionType(known.__code__, ours, known.__name__, known.__defaults__)
+    opened.__kwdefaults__ = known.__kwdefaults__
+    return opened
+
+
+def _no(*tensors: Any) -> bool:
+    return False
 
 
 @cache

@@ -33,6 +33,8 @@ from esegeta.explain.backprop.calls import (
     resolve,
     spelled,
 )
+from esegeta.explain.backprop.carry import nodes_without_rule
+from esegeta.explain.backprop.functions import MAP_NODES
 from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, secant, sloped
 
 NODES = 16
@@ -110,6 +112,31 @@ class PairedCall:
 
 
 Lifter = Callable[[PairedCall], Tensor]
+
+
+def functions_without_rule(logits: Tensor) -> list[str]:
+    """Return torch's own nodes between logits and input that are not linear, nor any rule's.
+
+    An autograd function of the network's own is one of them: what it calls is not seen.
+    """
+    return [name for name in nodes_without_rule(logits) if name not in LINEAR_NODES]
+
+
+LINEAR_NODES = frozenset(
+    (
+        *("_Sloped", "_AlongLine", "_Normalised", "_Pooled"),  # these are rules
+        *("Add", "Addmm", "Baddbmm", "Bmm", "Convolution", "ConvolutionOverrideable", "Cumsum"),
+        *("Div", "Linear", "Mean", "Mm", "Mul", "Mv", "Neg", "NativeBatchNorm", "CudnnBatchNorm"),
+        *("CudnnConvolution", "MkldnnConvolution", "NativeDropout", "PermuteCopy", "Rsub"),
+        *("SlowConv3D", "SlowConvDilated2D", "SlowConvDilated3D", "SlowConvTranspose2D"),
+        *("SlowConvTranspose3D", "ThnnConv2D", "UnsafeSplitWithSizes", "Sub", "Sum", "Unflatten"),
+        *("ConvDepthwise3D", "ConvDepthwise2D", "MiopenConvolution", "MpsConvolution", "Trace"),
+        *("GridSampler2D", "GridSampler3D", "Im2Col", "Col2Im", "AdaptiveAvgPool2D"),
+        *("AdaptiveAvgPool3D", "AdaptiveAvgPool1D", "AvgPool1D", "Pad", "Native"),
+        *MAP_NODES,
+    )
+)
+"""Nodes of linear functions; products and quotients are of constants where they are torch's."""
 
 
 def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
