@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Batch, Image, Logits, Scalars
+from esegeta.axes import Batch, Logits, Scalars
 from esegeta.model import held_still
 from esegeta.predict import (
     Cotangent,
@@ -223,7 +224,7 @@ def sum_over_windows(
     *,
     num_channels: int | None = None,
     cotangent: Cotangent | None = None,
-) -> Image:
+) -> Float[Tensor, "A *S"]:
     """Return the sum of the maps of all active windows, each put in its place, `A *S`.
 
     Args:
