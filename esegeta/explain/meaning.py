@@ -23,7 +23,8 @@ MeaningKind = Literal[
 """Slopes by the input (times a change of the input, they foresee that of the target);
 contributions, in the target's own unit; activations weighted by what the target makes of them;
 slopes by a layer's activations; signals, in units of the input; shares of a probability; masks;
-squares, variances and magnitudes, which have no sign; and two kinds that do not read the target: activations, and null maps."""
+squares, variances and magnitudes, which have no sign; and two kinds that do not read the target:
+activations, and null maps."""
 
 TARGET_UNIT = "{target}"
 WITHOUT_TARGET = ("activation", "null")
