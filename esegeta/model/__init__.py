@@ -10,6 +10,7 @@ from esegeta.model.hooks import (
     cut_at,
     held_at,
     on_input,
+    on_output,
     read_once,
     run_up_to,
     switched_off,
@@ -34,7 +35,7 @@ from esegeta.model.label_maps import (
 )
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
-from esegeta.model.layers import find_layer
+from esegeta.model.layers import LayerRun, find_layer
 from esegeta.model.members import (
     LoadedMembers,
     State,
@@ -80,6 +81,7 @@ __all__ = [
     "Labels",
     "LabelsGiven",
     "Layer",
+    "LayerRun",
     "LoadedMembers",
     "LoadedWeights",
     "OutputChoice",
@@ -120,6 +122,7 @@ __all__ = [
     "load_weights",
     "network_sha256",
     "on_input",
+    "on_output",
     "open_bundle",
     "present_integers",
     "read_once",

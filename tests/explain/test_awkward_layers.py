@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import LayerError
+from esegeta.errors import LayerError, MapError
 from esegeta.explain import Explainer, NeuronConductance, Saliency
 from tests.awkward import KINDS, Bundled, Checkpointed, Indexed, Odd, Tower, parametrized, plainly
-from tests.builders import predictor, volume
+from tests.builders import convolution, predictor, volume
 from tests.contracts import rows_backprop as backprop
 from tests.contracts.rows_layer import ROWS
 from tests.oracles import frozen, state_of
@@ -110,3 +110,36 @@ def test_layers_that_cannot_serve_are_refused_by_name(
 ) -> None:
     with pytest.raises(LayerError, match=message):
         explained(at(name, layer), Odd(ndim), ndim)
+
+
+class Idle(Tower):
+    """Goes one step further down than it has any use for, as the encoder of SegResNetDS does."""
+
+    def __init__(self, ndim: int) -> None:
+        super().__init__(ndim)
+        self.further = convolution(ndim)(4, 4, 2, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.further(self.down(self.enter(x)))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_default_layer_is_the_deepest_that_the_output_depends_on(name: str, ndim: int) -> None:
+    found = explained(METHODS[name], Idle(ndim), ndim, length=8)
+    assert torch.equal(found, explained(METHODS[name], Tower(ndim), ndim, length=8))
+
+
+def test_units_that_cancel_everywhere_have_no_mean(ndim: int) -> None:
+    """A norm over the units takes their mean out at every position."""
+
+    class OverUnits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+
+    network = Tower(ndim)
+    network.bottom = nn.Sequential(network.bottom, OverUnits())
+    with pytest.raises(MapError, match="units of layer bottom cancel at every position"):
+        explained(at("layer_activation", "bottom"), network, ndim, length=8)
+    one = replace(METHODS["layer_activation"], layer="bottom", channel=1)
+    assert explained(one, network, ndim, length=8).abs().max() > 0.1

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.explain.layer.cut import Site
+from esegeta.explain.layer.cut import Site, nodes_behind
 from esegeta.explain.objective import Objective
 from esegeta.model import cut_at, held_still
 
@@ -37,18 +37,9 @@ def goes_around(logits: Tensor, image: Tensor, layer: Tensor | None = None) -> b
         image: the leaf that they were computed from.
         layer: its output in the same graph; None where the graph was cut there.
     """
-    closed = (None, 0) if layer is None else (layer.grad_fn, layer.output_nr)
-    waiting: list[Any] = [logits.grad_fn]
-    seen: set[Any] = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if getattr(node, "variable", None) is image:
-            return True
-        waiting.extend(edge[0] for edge in node.next_functions if edge != closed)
-    return False
+    closed = None if layer is None else (layer.grad_fn, layer.output_nr)
+    behind = nodes_behind(logits.grad_fn, closed)
+    return any(getattr(node, "variable", None) is image for node in behind)
 
 
 def completeness(total: float, change: float) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,16 @@ from torch import Tensor
 from esegeta.axes import Logits
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
-from esegeta.model import Change, cut_at, deepest_layer, find_layer, held_still, list_layers
+from esegeta.model import (
+    Change,
+    LayerRun,
+    cut_at,
+    deepest_layer,
+    find_layer,
+    held_still,
+    list_layers,
+    on_output,
+)
 from esegeta.predict import Pieces, WindowBlend, Windows, inner
 
 
@@ -43,12 +53,50 @@ def find_sites(objective: Objective, layer: str | tuple[str, ...] | None) -> tup
 
 
 def deepest_name(objective: Objective) -> str:
-    """Return the name of the deepest layer, found on the first window."""
+    """Return the name of the deepest layer that the output depends on, found on one window.
+
+    Some networks run layers whose results they throw away: the last step down of an encoder, or
+    what belongs to another of several outputs.
+    """
     predictor, windows = objective.predictor, objective.windows
+    network = predictor.network
     piece = next(predictor.pieces(objective.x, windows, [0]))
-    with held_still(predictor.network):
-        layers = list_layers(predictor.network, lambda: objective.run(piece.crops[:1]))
-    return deepest_layer(layers).name
+    nodes: dict[str, object] = {}
+    ends: list[object] = []
+
+    def note(run: LayerRun) -> None:
+        tensor = run.tensor
+        nodes[run.name] = None if tensor is None else tensor.grad_fn
+
+    def run() -> None:
+        with torch.enable_grad():
+            logits = objective.run(piece.crops[:1].detach().requires_grad_(True))
+        ends.append(logits.grad_fn)
+
+    with held_still(network), on_output(dict(network.named_modules()), note):
+        layers = list_layers(network, run)
+    behind = set(nodes_behind(ends[0]))
+    used = [layer for layer in layers if nodes.get(layer.name) in behind]
+    has_maps = any(layer.name and layer.is_spatial for layer in used)
+    return deepest_layer(used if has_maps else layers).name
+
+
+def nodes_behind(last: object, closed: object = None) -> Iterator[Any]:
+    """Yield the nodes of a graph from its last one back to its leaves, each once.
+
+    Args:
+        last: node.
+        closed: an edge that is not taken, a node and the number of its output.
+    """
+    waiting: list[Any] = [last]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(edge[0] for edge in node.next_functions if edge != closed)
 
 
 def read(
