@@ -97,7 +97,7 @@ class Intercept(TorchFunctionMode):
     ) -> Any:
         if func in SEEN_INTO and func not in self.rules:
             with self:
-                return _opened(func)(*args, **(kwargs or {}))
+                return SEEN_INTO[func](*args, **(kwargs or {}))
         rule = self.rules.get(func, self.otherwise)
         if rule is None:
             return func(*args, **(kwargs or {}))
@@ -174,10 +174,34 @@ QUOTIENTS: dict[str, tuple[Call, ...]] = {
     "true_divide": (Tensor.true_divide, Tensor.true_divide_),
 }
 
-SEEN_INTO: tuple[Call, ...] = (
+
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    value, gate = input.chunk(2, dim=dim)
+    return value * torch.sigmoid(gate)
+
+
+def _opened(function: Call) -> Call:
+    """Return a function of `torch.nn.functional` that does not hand itself over once more."""
+    known: Any = inspect.unwrap(function)
+    ours = {**known.__globals__, "has_torch_function": _no, "has_torch_function_unary": _no}
+    opened = FunctionType(known.__code__, ours, known.__name__, known.__defaults__)
+    opened.__kwdefaults__ = known.__kwdefaults__
+    return opened
+
+
+def _no(*tensors: Any) -> bool:
+    return False
+
+
+MADE_OF_OTHERS: tuple[Call, ...] = (
     F.multi_head_attention_forward,
     *(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d),
 )
+
+SEEN_INTO: dict[Call, Call] = {
+    **{function: _opened(function) for function in MADE_OF_OTHERS},
+    F.glu: _glu,
+}
 """Functions made of others, which torch hands over whole: what they call is met one by one."""
 
 IN_PLACE = "inplace"
@@ -260,20 +284,6 @@ def _out_of_place() -> dict[Call, Call]:
         for spelling in spellings
         if spelling.__name__.endswith("_") and not spelling.__name__.endswith("__")
     }
-
-
-@cache
-def _opened(function: Call) -> Call:
-    """Return a function of `torch.nn.functional` that does not hand itself over once more."""
-    known: Any = inspect.unwrap(function)
-    ours = {**known.__globals__, "has_torch_function": _no, "has_torch_function_unary": _no}
-    opened = FunctionType(known.__code__, ours, known.__name__, known.__defaults__)
-    opened.__kwdefaults__ = known.__kwdefaults__
-    return opened
-
-
-def _no(*tensors: Any) -> bool:
-    return False
 
 
 @cache
