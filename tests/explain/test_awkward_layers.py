@@ -115,18 +115,24 @@ def test_layers_that_cannot_serve_are_refused_by_name(
 class Idle(Tower):
     """Goes one step further down than it has any use for, as the encoder of SegResNetDS does."""
 
-    def __init__(self, ndim: int) -> None:
+    def __init__(self, ndim: int, *, hands_on: bool) -> None:
         super().__init__(ndim)
-        self.further = convolution(ndim)(4, 4, 2, stride=2, padding=1)
+        down = convolution(ndim)(4, 4, 2, stride=2, padding=1)
+        self.further = nn.Identity() if hands_on else down
 
     def forward(self, x: Tensor) -> Tensor:
-        self.further(self.down(self.enter(x)))
-        return super().forward(x)
+        wide = self.enter(x)
+        bottom = self.bottom(self.down(wide))
+        self.further(bottom)
+        return self.head(torch.tanh(self.up(bottom) + wide))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_the_default_layer_is_the_deepest_that_the_output_depends_on(name: str, ndim: int) -> None:
-    found = explained(METHODS[name], Idle(ndim), ndim, length=8)
+@pytest.mark.parametrize("hands_on", [False, True])
+@pytest.mark.parametrize("name", ["grad_cam", "layer_deep_lift", "neuron_conductance"])
+def test_the_default_layer_is_the_deepest_that_the_output_depends_on(
+    name: str, hands_on: bool, ndim: int
+) -> None:
+    found = explained(METHODS[name], Idle(ndim, hands_on=hands_on), ndim, length=8)
     assert torch.equal(found, explained(METHODS[name], Tower(ndim), ndim, length=8))
 
 

@@ -64,9 +64,14 @@ def deepest_name(objective: Objective) -> str:
     nodes: dict[str, object] = {}
     ends: list[object] = []
 
-    def note(run: LayerRun) -> None:
-        tensor = run.tensor
+    def note(run: LayerRun) -> object:
+        tensor, result = run.tensor, None
+        if tensor is not None and tensor.grad_fn in nodes.values() and run.is_replaceable:
+            # Handed on as it was: what uses it here is told from what uses it elsewhere.
+            tensor = tensor.clone()
+            result = run.replaced(tensor)
         nodes[run.name] = None if tensor is None else tensor.grad_fn
+        return result
 
     def run() -> None:
         with torch.enable_grad():
