@@ -84,7 +84,7 @@ class Intercept(TorchFunctionMode):
 
     def __exit__(self, *raised: Any) -> None:
         try:
-            super().__exit__(*raised)
+            super().__exit__(*raised)  # type: ignore[no-untyped-call]
         finally:
             self._checkpointing.close()
 
