@@ -35,7 +35,7 @@ from esegeta.model.label_maps import (
 )
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
-from esegeta.model.layers import LayerRun, find_layer
+from esegeta.model.layers import LayerRun, find_layer, holds_units_last
 from esegeta.model.members import (
     LoadedMembers,
     State,
@@ -112,6 +112,7 @@ __all__ = [
     "held_at",
     "held_still",
     "hold",
+    "holds_units_last",
     "is_compiled",
     "join_members",
     "list_layers",

@@ -149,3 +149,29 @@ def test_units_that_cancel_everywhere_have_no_mean(ndim: int) -> None:
         explained(at("layer_activation", "bottom"), network, ndim, length=8)
     one = replace(METHODS["layer_activation"], layer="bottom", channel=1)
     assert explained(one, network, ndim, length=8).abs().max() > 0.1
+
+
+class Tokens(Tower):
+    """Its bottleneck works on positions before units, and on tokens, as transformers do."""
+
+    def __init__(self, ndim: int) -> None:
+        super().__init__(ndim)
+        self.last, self.tokens = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.enter(x)
+        low = self.bottom(self.down(wide))
+        mixed = self.last(low.movedim(1, -1)).movedim(-1, 1)
+        rows = self.tokens(mixed.flatten(2).transpose(1, 2))
+        low = rows.transpose(1, 2).reshape(low.shape)
+        return self.head(torch.tanh(self.up(low) + wide))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_units_behind_their_positions_are_not_taken_for_positions(name: str, ndim: int) -> None:
+    """A grid of 6 x 4 positions and 4 units was read as 6 units on a grid of 4 x 4."""
+    for layer, message in (("last", "holds its units last"), ("tokens", "spatial axes")):
+        with pytest.raises(LayerError, match=f'layer "{layer}".*{message}'):
+            explained(at(name, layer), Tokens(ndim), ndim, length=12)
+    found = explained(METHODS[name], Tokens(ndim), ndim, length=12)
+    assert torch.equal(found, explained(at(name, "bottom"), Tokens(ndim), ndim, length=12))

@@ -17,7 +17,12 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.layer.bypass import NOT_CHECKED, completeness, goes_around
-from esegeta.explain.layer.cut import deepest_name, no_part, require_ran
+from esegeta.explain.layer.cut import (
+    deepest_name,
+    no_part,
+    require_ran,
+    require_units_first,
+)
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
 from esegeta.explain.objective import (
     Objective,
@@ -264,6 +269,8 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Gradient
             logits = objective.run(crops)
             require_ran(layer, outputs)
             activation = outputs[0]
+            if activation.ndim != 2:  # one number a unit will do as well
+                require_units_first(layer, tuple(activation.shape), objective.windows)
             _require_unit(activation, logits, layer, channel)
             slope, whole = torch.autograd.grad(
                 logits,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.axes import Logits
+from esegeta.axes import Logits, Shape
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
 from esegeta.model import (
@@ -19,6 +19,7 @@ from esegeta.model import (
     deepest_layer,
     find_layer,
     held_still,
+    holds_units_last,
     list_layers,
     on_output,
 )
@@ -154,16 +155,30 @@ def spatial(site: Site, outputs: Sequence[Tensor], windows: Windows) -> Tensor:
     """Return the one activation that was seen.
 
     Raises:
-        LayerError: the layer did not run, or has no spatial output.
+        LayerError: the layer did not run, or has no spatial output, or holds its units last.
     """
-    ndim = len(windows.size) - (windows.slice_axis is not None)
     require_ran(site.name, outputs)
-    if outputs[0].ndim != ndim + 2:
+    require_units_first(site.name, tuple(outputs[0].shape), windows)
+    return outputs[0]
+
+
+def require_units_first(name: str, shape: Shape, windows: Windows) -> None:
+    """Refuse an output that is not `N K *layer`.
+
+    Raises:
+        LayerError: it has another number of axes, or its units lie behind its positions.
+    """
+    seen = [n for axis, n in enumerate(windows.size) if axis != windows.slice_axis]
+    if len(shape) != len(seen) + 2:
         raise LayerError(
-            f'layer "{site.name}": its output {tuple(outputs[0].shape)} has no {ndim} spatial axes',
+            f'layer "{name}": its output {shape} has no {len(seen)} spatial axes',
             hint="name a layer with a spatial output; `esegeta layers CONFIG` shows them",
         )
-    return outputs[0]
+    if holds_units_last(shape, seen):
+        raise LayerError(
+            f'layer "{name}": its output {shape} holds its units last, behind the positions',
+            hint="name a layer whose units come first, such as the block around it",
+        )
 
 
 def require_ran(name: str, outputs: Sequence[Tensor]) -> None:
