@@ -63,6 +63,8 @@ FUNCTIONS: dict[str, Function] = {
     "power": lambda x: x**3 - 2.0 ** (0.5 * x),
     "swish": lambda x: x * torch.sigmoid(x),
     "quotient": lambda x: x / (2 + x[:, :1].square()),
+    "gated unit": lambda x: F.glu(x, dim=1),
+    "pooling of powers": lambda x: F.lp_pool2d(x.square() + 0.1, 2.0, (1, 2)),
     "reciprocal": lambda x: 1 / (x + 9),
     "softmax": lambda x: x.softmax(dim=1),
     "cube": lambda x: torch.einsum("bcij,bcij,bcij->bc", x, x, x),
