@@ -134,6 +134,22 @@ def ablation_cam(seen: Seen, method: Any, x: Tensor) -> Tensor:
     return total.relu()
 
 
+def score_cam(seen: Seen, method: Any, x: Tensor) -> Tensor:
+    activation, _ = seen.slopes(x)
+    spreads = activation.flatten(1).double().std(dim=1, correction=0)
+    lowest, total = seen.plain(torch.zeros_like(x)), torch.zeros_like(activation[0])
+    mode = "bilinear" if x.ndim == 3 else "trilinear"
+    for unit in spreads.topk(min(method.max_channels, len(spreads))).indices.tolist():
+        own = activation[unit]
+        low, high = own.aminmax()
+        if high - low <= 1e-5 * max(abs(float(low)), abs(float(high))):
+            continue
+        mask = ((own - low) / (high - low))[None, None]
+        mask = F.interpolate(mask, size=x.shape[1:], mode=mode, align_corners=False)[0]
+        total = total + (seen.plain(mask * x) - lowest) * own
+    return total
+
+
 WRITTEN_OUT: dict[str, Callable[[Seen, Any, Tensor], Tensor]] = {
     "grad_cam": grad_cam,
     "hires_cam": gradient_x_activation,
@@ -145,6 +161,7 @@ WRITTEN_OUT: dict[str, Callable[[Seen, Any, Tensor], Tensor]] = {
     "layer_gradient_shap": gradient_shap,
     "grad_cam_pp": grad_cam_pp,
     "xres_cam": xres_cam,
+    "score_cam": score_cam,
     "ablation_cam": ablation_cam,
 }
 """Methods that have a rewrite here; each gives the map on the layer's grid, `*layer`."""

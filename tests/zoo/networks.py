@@ -91,7 +91,7 @@ ARCHITECTURES: dict[str, Entry] = {
         "EfficientNet encoder, SiLU",
         layer="decoder.blocks.4",
         sign=-1.0,
-        apart=("guided_backprop",),  # the sigmoid of its gates is no module
+        apart=("guided_backprop", "deconvolution"),  # the sigmoid of its gates is no module
     ),
     "HighResNet": _two(partial(monai, "HighResNet"), "dilated residual blocks", layer="blocks.0"),
     "MedNeXt": _two(made.mednext, "depthwise convolutions, GELU"),

@@ -111,8 +111,6 @@ def hold(bench: Bench, name: str, found: Attribution, case: Case) -> None:
     elif name == "neuron_conductance":
         expected = neuron_conductance(Seen(case, bench.layer), method, case.volume.data)
         close_to(found.data, expected, close)
-    elif name == "score_cam":
-        assert found.layer_maps[0].data.abs().max() > 0
     elif name == "guided_grad_cam":
         cam = GradCam(layer=bench.layer).explain(case.model, case.volume, case.target)
         guided = GuidedBackprop().explain(case.model, case.volume, case.target)
@@ -123,9 +121,9 @@ def hold(bench: Bench, name: str, found: Attribution, case: Case) -> None:
         adds_up_with_what_goes_around(found, case, bench.layer)
     elif name in LEDGERS:
         is_accounted_for(name, found)
-    elif name == "guided_backprop" and name not in bench.entry.apart:
-        close_to(found.data, by_clamping_modules(case, build(bench.entry.make)), close)
-    elif name in ("guided_backprop", "deconvolution"):
+    elif name in CLAMPED and name not in bench.entry.apart:
+        close_to(found.data, by_modules(case, build(bench.entry.make), CLAMPED[name]), close)
+    elif name in CLAMPED:
         assert found.facts.more["activations"]
 
 
@@ -137,25 +135,38 @@ ACTIVATION_MODULES = (
 
 
 class Clamping(nn.Module):
-    """An activation module behind which only positive gradients go back."""
+    """An activation module through which only positive gradients go back."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
+    def activated(self, x: Tensor) -> Tensor:
+        return self.inner(x.clone())
+
     def forward(self, x: Tensor) -> Tensor:
-        output = self.inner(x.clone())
+        output = self.activated(x)
         if output.requires_grad:
             output.register_hook(lambda slope: slope.clamp(min=0))
         return output.clone()
 
 
-def by_clamping_modules(case: Case, network: nn.Module) -> Tensor:
-    """Return guided backpropagation by a copy of the network, whose activations are modules."""
+class ClampingAlone(Clamping):
+    """The same, of a derivative of one."""
+
+    def activated(self, x: Tensor) -> Tensor:
+        return x + (self.inner(x.clone()) - x).detach()
+
+
+CLAMPED = {"guided_backprop": Clamping, "deconvolution": ClampingAlone}
+
+
+def by_modules(case: Case, network: nn.Module, kind: type[Clamping]) -> Tensor:
+    """Return what goes back through a copy of the network, whose activations are modules."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ACTIVATION_MODULES) and not isinstance(parent, Clamping):
-                setattr(parent, name, Clamping(child))
+                setattr(parent, name, kind(child))
     windowed = replace(case.model, network=network)
     leaf, total = case.volume.batch, weights_of(case)
     with held_still(network), without_checkpointing():
