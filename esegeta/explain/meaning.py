@@ -23,7 +23,8 @@ MeaningKind = Literal[
 """Slopes by the input (times a change of the input, they foresee that of the target);
 contributions, in the target's own unit; activations weighted by what the target makes of them;
 slopes by a layer's activations; signals, in units of the input; shares of a probability; masks;
-squares and variances; and two kinds that do not read the target: activations, and null maps."""
+squares, variances and magnitudes, which have no sign; and two kinds that do not read the target:
+activations, and null maps."""
 
 TARGET_UNIT = "{target}"
 SCORE = "{score}"
@@ -88,8 +89,9 @@ class Meaning:
         return self.above.format(score=score), self.below.format(score=score)
 
     def magnitude(self) -> Meaning:
-        """Return what the magnitude of such a value is."""
-        return self._without_sign("a magnitude, never negative: how strongly, up or down")
+        """Return what the magnitude of such a value is: of a slope, it foresees no change."""
+        strength = self._without_sign("a magnitude, never negative: how strongly, up or down")
+        return replace(strength, kind=self._kind_of_square)
 
     def squared(self) -> Meaning:
         """Return what the square of such a value is."""
