@@ -43,8 +43,8 @@ def find_body(image: Image) -> Mask:
 
     The background is the value that most of two opposite faces share, in all channels, such as the
     zeros around a skull-stripped brain or clipped air. Where there is none it is what lies below
-    Otsu's threshold, if nearly all of two faces do. Holes count as body, and so does everything where
-    neither is found: a picture that is filled to its edges.
+    Otsu's threshold, if nearly all of two faces do. Holes count as body, and so does
+    everything where neither is found: a picture that is filled to its edges.
     """
     empty = _empty_background(image)
     if empty is None:
