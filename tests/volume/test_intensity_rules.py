@@ -14,12 +14,10 @@ from esegeta.volume.intensity_rules import (
     Keep,
     Linear,
     Log,
-    Percentile,
-    Rescale,
     Rule,
     Window,
-    ZScore,
 )
+from esegeta.volume.intensity_statistics import Percentile, Rescale, ZScore
 from tests.builders import SHAPES
 from tests.volume.files import noise
 from tests.volume.references import (
