@@ -25,6 +25,12 @@ def write_map(path: Path, data: Tensor, volume: Volume) -> None:
     write_nifti(path, map_on_source(data, volume), volume.source, intent="estimate")
 
 
+def write_map_on_source(path: Path, data: Shaped[Tensor, "*T"], source: Source) -> None:
+    """Write a map `*T` that was brought onto a source's own grid, as float32 NIfTI."""
+    array = data.detach().cpu().numpy().astype(np.float32)
+    write_nifti(path, array, source, intent="estimate")
+
+
 def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> None:
     """Write a map `*G` as float32 NIfTI on a grid of its own, in the space of a volume's source."""
     array = data.detach().cpu().numpy().astype(np.float32)
