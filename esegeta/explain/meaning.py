@@ -39,6 +39,8 @@ class Meaning:
         sign: what values say, in a sentence for the sidecar and the help pages.
         legend: the same in a few words, beside the unit in pictures.
         is_signed: whether values below zero occur.
+        is_part: whether values are parts, which add up over voxels; not where each voxel holds the
+            whole worth of the box or feature that it belongs to, or of masks that keep it.
     """
 
     kind: MeaningKind
@@ -46,6 +48,7 @@ class Meaning:
     sign: str
     legend: str
     is_signed: bool = True
+    is_part: bool = True
 
     @property
     def is_slope(self) -> bool:
@@ -129,6 +132,7 @@ DRAWN_PATTERN = replace(
 CONTRIBUTION = Meaning(
     "contribution", TARGET_UNIT, "positive values raise the target", "positive raises the target"
 )
+WORTH = replace(CONTRIBUTION, is_part=False)
 LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
     "weighted_activation",
     "{target} / position",

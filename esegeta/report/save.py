@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from esegeta.explain import Attribution, MemberMaps, RegionRow
+from esegeta.explain import (
+    Attribution,
+    By,
+    MemberMaps,
+    RegionRow,
+    SourceMap,
+    errors_on_file,
+    map_on_file,
+    spread_of,
+)
 from esegeta.model import Labels
 from esegeta.predict import Rule, SourceGrid
 from esegeta.report.csv_tables import CurveRow
@@ -16,13 +26,12 @@ from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
-    LINEAR_WAY_BACK,
     Volume,
     atomic_path,
     describe_way_back,
     write_json,
-    write_map,
     write_map_on_grid,
+    write_map_on_source,
     write_source_labels,
     write_source_map,
     write_text,
@@ -43,6 +52,7 @@ def save_attribution(
     regions: Sequence[RegionRow] = (),
     curves: Sequence[CurveRow] = (),
     members: MemberMaps | None = None,
+    by: By | None = None,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -56,16 +66,18 @@ def save_attribution(
         regions: the map by channel and region, to be drawn; none without rows.
         curves: behind its scores, to be drawn; none without rows.
         members: the same map of each member, where they are asked for.
+        by: how the map comes to the grid of the file; see `map_on_file`.
     """
     remove_attribution(files)
     volume = attribution.volume
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
     pictures += [files.curves] if curves else []
+    on_file = map_on_file(attribution, by)
     maps = {
-        **_channel_maps(files, attribution),
-        **_error_maps(files, attribution),
-        **_member_maps(files, members),
+        **_channel_maps(files, attribution, on_file),
+        **_error_maps(files, attribution, on_file.by),
+        **_member_maps(files, members, on_file.by),
     }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
@@ -75,7 +87,8 @@ def save_attribution(
             "target_name": files.target,
             "method_id": files.method,
             "case": files.case,
-            "grid": _grid_note(volume),
+            "unit": on_file.unit,
+            "grid": on_file.describe(attribution),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
             **({} if members is None else {"spread": _spread_note(files, members)}),
@@ -94,40 +107,43 @@ def save_attribution(
         with atomic_path(files.curves) as temporary:
             draw_curves(temporary, curves, f"{title}\n{attribution.target.description}")
     for path, data in maps.items():
-        write_map(path, data, volume)
+        write_map_on_source(path, data, volume.source)
     for path, item in layers.items():
         write_map_on_grid(path, item.data[0], item.grid, volume)
-    write_map(files.map, attribution.total, volume)
+    write_map_on_source(files.map, on_file.total, volume.source)
 
 
-def _channel_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
+def _channel_maps(
+    files: TaskFiles, attribution: Attribution, on_file: SourceMap
+) -> dict[Path, Tensor]:
     if not attribution.has_channels:
         return {}
-    split = zip(attribution.volume.channels, attribution.data, strict=True)
+    split = zip(attribution.volume.channels, on_file.data, strict=True)
     return {files.channel_map(name): data for name, data in split}
 
 
-def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
+def _error_maps(files: TaskFiles, attribution: Attribution, by: By) -> dict[Path, Tensor]:
     """Return the standard errors that are known: of the map, or of each channel's.
 
     The draws of a method move all channels at once, so that the error of their sum does not
     follow from the channels' errors, and is not written.
     """
-    errors = attribution.standard_error
-    if errors is None:
+    if attribution.standard_error is None:
         return {}
+    errors = errors_on_file(attribution, by)
     if not attribution.has_channels:
         return {files.standard_error: errors[0]}
     split = zip(attribution.volume.channels, errors, strict=True)
     return {files.channel_standard_error(name): data for name, data in split}
 
 
-def _member_maps(files: TaskFiles, members: MemberMaps | None) -> dict[Path, Tensor]:
-    """Return the map of each member, and their standard deviation."""
+def _member_maps(files: TaskFiles, members: MemberMaps | None, by: By) -> dict[Path, Tensor]:
+    """Return the map of each member on the grid of the file, and their standard deviation there."""
     if members is None:
         return {}
-    maps = {files.member_map(number): data for number, data in enumerate(members.maps, start=1)}
-    return {**maps, files.spread: members.spread[0]}
+    moved = [map_on_file(member, by).total for member in members.attributions]
+    maps = {files.member_map(number): data for number, data in enumerate(moved, start=1)}
+    return {**maps, files.spread: spread_of(torch.stack(moved))[0]}
 
 
 def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
@@ -240,7 +256,7 @@ def remove_prediction(files: PredictionFiles) -> None:
         path.unlink(missing_ok=True)
 
 
-def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
+def _grid_note(volume: Volume, interpolation: str) -> dict[str, Any]:
     return {
         "network": volume.source.describe(volume.grid),
         "source": volume.source.describe(volume.source.grid),
