@@ -37,6 +37,10 @@ from esegeta.volume import (
     write_text,
 )
 
+CARRIED_ERRORS = (
+    "; on the voxels of the file an upper bound, for the errors of what is added up there depend on "
+    "each other (statistics of the image held fixed)"
+)
 RESAMPLINGS: Mapping[Rule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
     "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
@@ -90,7 +94,7 @@ def save_attribution(
             "unit": on_file.unit,
             "grid": on_file.describe(attribution),
             "channels": list(volume.channels),
-            **_notes_beside_the_map(files, attribution),
+            **_notes_beside_the_map(files, attribution, on_file.by),
             **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
             **provenance,
@@ -153,7 +157,7 @@ def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
     return {**note, "file": files.spread.name}
 
 
-def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:
+def _notes_beside_the_map(files: TaskFiles, attribution: Attribution, by: By) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
         of = (
@@ -161,7 +165,8 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             if attribution.has_channels
             else ("the map")
         )
-        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+        bound = CARRIED_ERRORS if by == "adjoint" else ""
+        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}{bound}"
     if attribution.layer_maps:
         notes["layer_maps"] = {
             files.layer_map(item.layer).name: {
