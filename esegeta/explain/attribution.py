@@ -166,7 +166,7 @@ class Attribution:
             "warnings": list(self.warnings),
         }
 
-    def save(self, path: str | Path, *, by: By | None = None) -> Path:
+    def save(self, path: str | Path, *, by: By | str | None = None) -> Path:
         """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar.
 
         Args:

@@ -49,11 +49,11 @@ def kept_of(meaning: Meaning) -> Kept:
     return "sum" if meaning.is_in_target_unit else "height"
 
 
-def _known(by: By | None) -> By | None:
-    ways = get_args(By)
-    if by is not None and by not in ways:
-        raise ConfigError(f'by: "{by}" is not known', hint=suggest(by, ways))
-    return by
+def _known(by: str) -> By:
+    for way in get_args(By):
+        if by == way:
+            return way  # type: ignore[no-any-return]
+    raise ConfigError(f'by: "{by}" is not known', hint=suggest(by, get_args(By)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class SourceMap:
         }
 
 
-def map_on_file(attribution: Attribution, by: By | None = None) -> SourceMap:
+def map_on_file(attribution: Attribution, by: By | str | None = None) -> SourceMap:
     """Bring a map onto the grid of the file that the image came from.
 
     Args:
@@ -111,7 +111,7 @@ def map_on_file(attribution: Attribution, by: By | None = None) -> SourceMap:
         ConfigError: `by` is neither.
     """
     kept = kept_of(attribution.meaning)
-    asked = _known(by) or default_by(attribution.meaning)
+    asked = default_by(attribution.meaning) if by is None else _known(by)
     refused = ""
     if asked == "adjoint" and kept == "height":
         refused = HEIGHTS_ONLY.format(meaning=attribution.meaning.kind.replace("_", " "))

@@ -38,7 +38,7 @@ from esegeta.volume import (
 )
 
 CARRIED_ERRORS = (
-    "; on the voxels of the file an upper bound, for the errors of what is added up there depend on "
+    "; on the voxels of the file an upper bound, for errors of what is added up there depend on "
     "each other (statistics of the image held fixed)"
 )
 RESAMPLINGS: Mapping[Rule, str] = {

@@ -8,13 +8,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from esegeta.errors import ConfigError
 from esegeta.explain import (
+    EXPLAINERS,
     Attribution,
     Explainer,
     GradientShap,
@@ -25,6 +28,7 @@ from esegeta.explain import (
     Saliency,
     SmoothGrad,
     aggregate,
+    default_by,
     errors_on_file,
     map_on_file,
 )
@@ -42,6 +46,8 @@ from esegeta.volume import (
     volume_from_tensor,
 )
 from tests.builders import affine_of, linear, predictor
+from tests.contracts.explainers import ROWS
+from tests.experiments import read_json, voxels
 from tests.oracles import frozen
 from tests.volume.files import noise
 from tests.volume.references import nnunet_resample, nnunet_zscore, nonzero_box, nonzero_mask
@@ -362,3 +368,34 @@ def test_errors_on_the_file_are_upper_bounds() -> None:
     expected = matrix.T @ (errors.numpy() * within).ravel()
     np.testing.assert_allclose(found.numpy().ravel(), expected, rtol=1e-5, atol=1e-9)
     assert float(found.min()) >= 0
+
+
+def test_a_saved_map_says_how_it_came_to_the_file_and_what_it_adds_up_to(tmp_path: Path) -> None:
+    chain, before, _ = CHAINS["linear, window"]
+    attribution = explained(IntegratedGradients(2, "zero"), chain, before, network())
+    sums = {}
+    for by in (None, "adjoint", "interpolation"):
+        path = attribution.save(tmp_path / f"{by}.nii.gz", by=by)
+        sidecar = read_json(tmp_path / f"{by}.json")
+        assert sidecar["grid"]["by"] == (by or "adjoint")
+        sums[by] = float(voxels(path).sum(dtype=np.float64))
+        assert sidecar["grid"]["totals"]["file"] == pytest.approx(sums[by], rel=1e-6)
+        assert sidecar["unit"] == sidecar["grid"]["units"]["file"] == attribution.unit
+        network_sum = sidecar["grid"]["totals"]["network"]
+        assert network_sum == pytest.approx(float(attribution.data.double().sum()), rel=1e-9)
+    size = float(attribution.data.double().abs().sum())
+    assert abs(sums[None] - network_sum) < 1e-6 * size
+    assert abs(sums["interpolation"] - network_sum) > 0.01 * size
+    with pytest.raises(ConfigError, match='by: "adjont" is not known; did you mean "adjoint"'):
+        attribution.save(tmp_path / "x.nii.gz", by="adjont")
+
+
+def test_only_what_adds_up_is_carried_back_unless_it_is_asked_for() -> None:
+    found = {name for name in EXPLAINERS if default_by(ROWS[name].meaning) == "adjoint"}
+    assert found == {
+        *("input_x_gradient", "integrated_gradients", "gradient_shap", "neuron_conductance"),
+        *("deep_lift", "deep_lift_shap", "lrp", "pattern_attribution", "noise_tunnel"),
+        *("layer_integrated_gradients", "layer_conductance", "layer_deep_lift"),
+        *("layer_gradient_shap", "layer_gradient_x_activation"),
+    }
+    assert default_by(Saliency().meaning) == "interpolation"
