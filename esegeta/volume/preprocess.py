@@ -92,7 +92,8 @@ class Preprocess:
             data=_as_float32(data, volume.name),
             grid=grid,
             route=route,
-            origin=None if before else Origin(volume.data.cpu(), self),
+            # Of an image that was preprocessed before, this chain is but a part of the way.
+            origin=None if before or volume.origin else Origin(volume.data.cpu(), self),
         )
 
     def move(
