@@ -16,6 +16,7 @@ from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
+from esegeta.explain import By
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
 from esegeta.volume import MapType
 
@@ -53,6 +54,12 @@ class AggregateKeys(Keys):
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
         return value
+
+
+class MapsKeys(Keys):
+    """How maps come to the grid of the image's file; by what suits their meaning without `by`."""
+
+    by: By | None = None
 
 
 FillKind = Literal["zero", "mean", "minimum", "blur"]
@@ -153,6 +160,7 @@ class Config(LabelKeys):
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
     colors: dict[str, str] = Field(default_factory=dict)
+    maps: MapsKeys = MapsKeys()
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
 

@@ -7,9 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from esegeta.explain import Attribution, MemberMaps, RegionRow
+from esegeta.explain import (
+    Attribution,
+    By,
+    MemberMaps,
+    RegionRow,
+    SourceMap,
+    errors_on_file,
+    map_on_file,
+    spread_of,
+)
 from esegeta.predict import Rule, SourceGrid
 from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
 from esegeta.report.label_tables import label_rows, write_label_tables
@@ -17,23 +27,24 @@ from esegeta.report.overlay import draw_overlay, sentences
 from esegeta.report.region_figures import draw_regions
 from esegeta.report.view import view_of
 from esegeta.volume import (
-    LINEAR_WAY_BACK,
     MapHeader,
     MapType,
     Volume,
     atomic_path,
     describe_way_back,
     display_of,
-    map_on_source,
     store,
     write_json,
-    write_map,
     write_map_on_grid,
     write_map_on_source,
     write_source_labels,
     write_source_map,
 )
 
+CARRIED_ERRORS = (
+    "; on the voxels of the file an upper bound, for errors of what is added up there depend on "
+    "each other (statistics of the image held fixed)"
+)
 RESAMPLINGS: Mapping[Rule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
     "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
@@ -50,6 +61,7 @@ def save_attribution(
     doubts: Sequence[str] = (),
     dtype: MapType = "float32",
     members: MemberMaps | None = None,
+    by: By | None = None,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -64,19 +76,20 @@ def save_attribution(
         doubts: what scores say against the map, for its picture and its sidecar.
         dtype: of the voxels of maps in their files.
         members: the same map of each member, where they are asked for.
+        by: how the map comes to the grid of the file; see `map_on_file`.
     """
     remove_attribution(files)
     volume, view = attribution.volume, view_of(attribution)
-    array = map_on_source(attribution.total, volume)
+    on_file = map_on_file(attribution, by)
     header = MapHeader(
-        files.method, files.target, attribution.unit, attribution.meaning.is_signed, dtype
+        files.method, files.target, on_file.unit, attribution.meaning.is_signed, dtype
     )
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
     maps = {
-        **_channel_maps(files, attribution, header),
-        **_error_maps(files, attribution, header),
-        **_member_maps(files, members, header),
+        **_channel_maps(files, attribution, on_file, header),
+        **_error_maps(files, attribution, on_file.by, header),
+        **_member_maps(files, members, on_file.by, header),
     }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
@@ -86,15 +99,16 @@ def save_attribution(
             "target_name": files.target,
             "method_id": files.method,
             "case": files.case,
-            "grid": _grid_note(volume),
+            "unit": on_file.unit,
+            "grid": on_file.describe(attribution),
             "channels": list(volume.channels),
-            **_notes_beside_the_map(files, attribution),
+            **_notes_beside_the_map(files, attribution, on_file.by),
             "display": {
-                **display_of(array, is_signed=header.is_signed).describe(),
+                **display_of(on_file.array, is_signed=header.is_signed).describe(),
                 "position_mm": list(view.position_mm),
             },
             "colours": sentences(attribution),
-            "storage": store(array, dtype).describe(),
+            "storage": store(on_file.array, dtype).describe(),
             "doubts": list(doubts),
             **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
@@ -109,22 +123,23 @@ def save_attribution(
             named = f"{title}\n{attribution.target.description}"
             draw_regions(temporary, regions, named, attribution)
     for path, (data, words) in maps.items():
-        write_map(path, data, volume, words)
+        write_map_on_source(path, data.numpy(), volume.source, words)
     for path, item in layers.items():
         words = replace(header, method=f"{files.method}, layer {item.layer}", unit=item.unit)
         write_map_on_grid(path, item.data[0], item.grid, volume, words)
-    write_map_on_source(files.map, array, volume.source, header)
+    write_map_on_source(files.map, on_file.array, volume.source, header)
 
 
 HeadedMap = tuple[Tensor, MapHeader]
+"""A map on the grid of the file, on the host, and what its header says."""
 
 
 def _channel_maps(
-    files: TaskFiles, attribution: Attribution, header: MapHeader
+    files: TaskFiles, attribution: Attribution, on_file: SourceMap, header: MapHeader
 ) -> dict[Path, HeadedMap]:
     if not attribution.has_channels:
         return {}
-    split = zip(attribution.volume.channels, attribution.data, strict=True)
+    split = zip(attribution.volume.channels, on_file.data, strict=True)
     return {
         files.channel_map(name): (data, replace(header, method=f"{files.method}, {name}"))
         for name, data in split
@@ -132,16 +147,16 @@ def _channel_maps(
 
 
 def _error_maps(
-    files: TaskFiles, attribution: Attribution, header: MapHeader
+    files: TaskFiles, attribution: Attribution, by: By, header: MapHeader
 ) -> dict[Path, HeadedMap]:
     """Return the standard errors that are known: of the map, or of each channel's.
 
     The draws of a method move all channels at once, so that the error of their sum does not
     follow from the channels' errors, and is not written.
     """
-    errors = attribution.standard_error
-    if errors is None:
+    if attribution.standard_error is None:
         return {}
+    errors = errors_on_file(attribution, by)
     words = replace(header, method=f"standard error of {files.method}", is_signed=False)
     if not attribution.has_channels:
         return {files.standard_error: (errors[0], words)}
@@ -153,17 +168,18 @@ def _error_maps(
 
 
 def _member_maps(
-    files: TaskFiles, members: MemberMaps | None, header: MapHeader
+    files: TaskFiles, members: MemberMaps | None, by: By, header: MapHeader
 ) -> dict[Path, HeadedMap]:
-    """Return the map of each member, and their standard deviation."""
+    """Return the map of each member on the grid of the file, and their standard deviation there."""
     if members is None:
         return {}
+    moved = [map_on_file(member, by).total for member in members.attributions]
     maps = {
         files.member_map(number): (data, replace(header, method=f"{files.method}, {name}"))
-        for number, (name, data) in enumerate(zip(members.names, members.maps, strict=True), 1)
+        for number, (name, data) in enumerate(zip(members.names, moved, strict=True), 1)
     }
     words = replace(header, method=f"spread of {files.method}", is_signed=False)
-    return {**maps, files.spread: (members.spread[0], words)}
+    return {**maps, files.spread: (spread_of(torch.stack(moved))[0], words)}
 
 
 def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
@@ -173,7 +189,7 @@ def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
     return {**note, "file": files.spread.name}
 
 
-def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:
+def _notes_beside_the_map(files: TaskFiles, attribution: Attribution, by: By) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
         of = (
@@ -181,7 +197,8 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             if attribution.has_channels
             else ("the map")
         )
-        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+        bound = CARRIED_ERRORS if by == "adjoint" else ""
+        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}{bound}"
     if attribution.layer_maps:
         notes["layer_maps"] = {
             files.layer_map(item.layer).name: {
@@ -273,7 +290,7 @@ def remove_prediction(files: PredictionFiles) -> None:
         path.unlink(missing_ok=True)
 
 
-def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
+def _grid_note(volume: Volume, interpolation: str) -> dict[str, Any]:
     return {
         "network": volume.source.describe(volume.grid),
         "source": volume.source.describe(volume.source.grid),

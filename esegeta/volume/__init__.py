@@ -9,6 +9,13 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.carried import (
+    carry_path,
+    carry_shares,
+    carry_slope_bounds,
+    carry_slopes,
+    padding_sum,
+)
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.dicom import dicom_volumes
@@ -45,8 +52,9 @@ from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.resampling import coarse_axis
+from esegeta.volume.route import Route
 from esegeta.volume.segments import Segment, write_segments
-from esegeta.volume.space import Orient, Respace, Route
+from esegeta.volume.space import Orient, Respace
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
     LINEAR_WAY_BACK,
@@ -82,6 +90,10 @@ __all__ = [
     "Span",
     "Volume",
     "atomic_path",
+    "carry_path",
+    "carry_shares",
+    "carry_slope_bounds",
+    "carry_slopes",
     "check_case",
     "coarse_axis",
     "crop_of",
@@ -106,6 +118,7 @@ __all__ = [
     "names_image",
     "not_supported",
     "on_source",
+    "padding_sum",
     "plain_values",
     "read_beside",
     "read_case",

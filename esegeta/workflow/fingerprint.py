@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esegeta.explain import Explainer, baselines_of, parameters_of
+from esegeta.explain import Explainer, baselines_of, default_by, parameters_of
 from esegeta.volume import Case, members
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, image_sha256, nested
@@ -28,6 +28,7 @@ def task_parts(
         **_file_parts(experiment, case, [*nested(method), *judges]),
         "target_name": target_name,
         **({} if experiment.config.keys.dtype == "float32" else {"dtype": "int16"}),
+        "maps": experiment.config.keys.maps.by or default_by(method.meaning),
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         "aggregate": (
             None

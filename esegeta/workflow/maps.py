@@ -110,6 +110,7 @@ def make_map(task: Task, desk: Desk) -> Content:
         doubts=doubts_of_scores(scored, scores),
         dtype=experiment.config.keys.dtype,
         members=members,
+        by=experiment.config.keys.maps.by,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 

@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.explain import Attribution, LayerMap, Saliency
+from esegeta.explain import (
+    Attribution,
+    IntegratedGradients,
+    LayerMap,
+    MemberMaps,
+    Saliency,
+    map_on_file,
+)
 from esegeta.report import TaskFiles, remove_attribution, save_attribution
-from esegeta.volume import Grid, Source
+from esegeta.volume import Grid, Preprocess, Source, volume_from_tensor
 from tests.builders import affine_of, linear, predictor, volume
 from tests.experiments import read_json, voxels
 from tests.oracles import frozen
+from tests.volume.files import noise
 
 SHAPE = (6, 5, 4)
 
@@ -67,6 +75,42 @@ def test_a_map_of_voxels_over_channels_has_one_error(tmp_path: Path) -> None:
     assert [name for name in names if "stderr" in name] == [
         "torso_label-liver_desc-ig_stat-stderr_attrmap.nii.gz"
     ]
+
+
+def resampled(num_channels: int) -> Attribution:
+    """Integrated gradients on a grid that is not the file's."""
+    blank = volume_from_tensor(torch.zeros(num_channels, *SHAPE), affine=affine_of("oblique"))
+    image = blank.with_data(torch.from_numpy(noise((num_channels, *SHAPE))))
+    seen = Preprocess("PIL", (2.0, 0.8, 1.3))(image)
+    model = predictor(linear(3, in_channels=num_channels), seen.grid.shape)
+    return IntegratedGradients(2, "zero").explain(model, seen, frozen(model, seen))
+
+
+def test_files_of_channels_add_up_to_the_map_and_to_what_was_computed(tmp_path: Path) -> None:
+    attribution = resampled(2)
+    files, _, sidecar = saved(tmp_path, attribution)
+    parts = [voxels(files.channel_map(channel)) for channel in "01"]
+    np.testing.assert_allclose(voxels(files.map), parts[0] + parts[1], rtol=1e-6, atol=1e-7)
+    for channel, part in enumerate(parts):
+        total = float(attribution.data[channel].double().sum())
+        size = float(attribution.data[channel].double().abs().sum())
+        assert abs(part.sum(dtype=np.float64) - total) < 1e-6 * size
+    totals = sidecar["grid"]["totals"]
+    assert totals["file"] == pytest.approx(totals["network"], rel=1e-5)
+    assert sidecar["grid"]["by"] == "adjoint"
+
+
+def test_maps_of_members_come_the_way_of_the_map(tmp_path: Path) -> None:
+    attribution = resampled(1)
+    other = replace(attribution, data=-2 * attribution.data, ways=())
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
+    save_attribution(files, attribution, {}, members=MemberMaps((attribution, other), ("a", "b")))
+    maps = [voxels(files.member_map(number)) for number in (1, 2)]
+    np.testing.assert_array_equal(maps[0], voxels(files.map))
+    for found, given in zip(maps, (attribution, other), strict=True):
+        np.testing.assert_array_equal(found, map_on_file(given, "adjoint").total)
+    spread = np.std(np.stack(maps).astype(np.float64), axis=0)
+    np.testing.assert_allclose(voxels(files.spread), spread, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("code", [None, 4])
