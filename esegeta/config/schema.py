@@ -17,6 +17,7 @@ from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKe
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
+from esegeta.volume import WrittenFormat
 
 OWN_LABELS = ("prediction", "label")
 """Atlases that need no file: the predicted labels, and the case's ground truth."""
@@ -149,8 +150,14 @@ class Config(LabelKeys):
     methods: list[Any] = Field(default_factory=list, min_length=1)
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
+    write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether maps and predictions are DICOM objects too."""
+        return "dicom" in self.write
 
     @property
     def missing_of_run(self) -> list[str]:
@@ -162,6 +169,16 @@ class Config(LabelKeys):
         """The Dice that a prediction must reach with the one that is expected."""
         given = (self.expected_dice, self.prediction.expected_dice)
         return next((value for value in given if value is not None), EXPECTED_DICE)
+
+    @field_validator("write")
+    @classmethod
+    def _nifti_among_formats(cls, value: list[WrittenFormat]) -> list[WrittenFormat]:
+        for one in value:
+            if value.count(one) > 1:
+                raise ValueError(f"{one} is listed twice")
+        if "nifti" not in value:
+            raise ValueError("it holds nifti always, which scores, tables and figures are made of")
+        return value
 
     @field_validator("expected_dice")
     @classmethod

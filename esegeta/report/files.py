@@ -16,9 +16,14 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
+    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.(nii\.gz|dcm)|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
+
+
+def dicom_beside(path: Path) -> Path:
+    """Return where the DICOM object of a NIfTI file lies: the same name with .dcm."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".dcm")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class TaskFiles:
     def map(self) -> Path:
         """The map summed over channels; written last."""
         return self._file("", "attrmap.nii.gz")
+
+    @property
+    def dicom(self) -> Path:
+        """The same map as a DICOM Parametric Map."""
+        return dicom_beside(self.map)
 
     @property
     def sidecar(self) -> Path:
@@ -136,6 +146,11 @@ class PredictionFiles:
         return self._file("tsv")
 
     @property
+    def dicom(self) -> Path:
+        """The labels as a DICOM Segmentation."""
+        return self._file("dcm")
+
+    @property
     def sidecar(self) -> Path:
         """Where the segmentation comes from."""
         return self._file("json")
@@ -166,6 +181,7 @@ NOT_OF_BIDS = (
     "*_overlay.png",
     "*_regions.png",
     "*_curves.png",
+    "*_dseg.dcm",
     "dissection/",
 )
 """What the BIDS validator ignores."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from esegeta.explain import Attribution, MemberMaps, RegionRow
 from esegeta.model import Labels
 from esegeta.predict import Rule, SourceGrid
 from esegeta.report.csv_tables import CurveRow
-from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
+from esegeta.report.dicom import colours_of, write_object_of_labels, write_object_of_map
+from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside, read_sidecar
 from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
-from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
     LINEAR_WAY_BACK,
     Volume,
+    WrittenFormat,
     atomic_path,
     describe_way_back,
     write_json,
@@ -27,6 +28,8 @@ from esegeta.volume import (
     write_source_map,
     write_text,
 )
+
+NIFTI_ALONE: tuple[WrittenFormat, ...] = ("nifti",)
 
 RESAMPLINGS: Mapping[Rule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
@@ -43,6 +46,7 @@ def save_attribution(
     regions: Sequence[RegionRow] = (),
     curves: Sequence[CurveRow] = (),
     members: MemberMaps | None = None,
+    write: Collection[WrittenFormat] = NIFTI_ALONE,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -56,6 +60,7 @@ def save_attribution(
         regions: the map by channel and region, to be drawn; none without rows.
         curves: behind its scores, to be drawn; none without rows.
         members: the same map of each member, where they are asked for.
+        write: formats of the maps on the image's grid.
     """
     remove_attribution(files)
     volume = attribution.volume
@@ -68,6 +73,8 @@ def save_attribution(
         **_member_maps(files, members),
     }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
+    as_dicom = {**maps, files.map: attribution.total} if "dicom" in write else {}
+    objects = [dicom_beside(path) for path in as_dicom]
     write_json(
         files.sidecar,
         {
@@ -79,7 +86,7 @@ def save_attribution(
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
             **({} if members is None else {"spread": _spread_note(files, members)}),
-            "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
+            "files": [path.name for path in (*pictures, *maps, *layers, *objects, files.map)],
             **provenance,
         },
     )
@@ -97,6 +104,8 @@ def save_attribution(
         write_map(path, data, volume)
     for path, item in layers.items():
         write_map_on_grid(path, item.data[0], item.grid, volume)
+    for path, data in as_dicom.items():
+        write_object_of_map(dicom_beside(path), data, attribution)
     write_map(files.map, attribution.total, volume)
 
 
@@ -182,6 +191,7 @@ def save_prediction(
     provenance: Mapping[str, Any],
     *,
     probabilities: Sequence[str] = (),
+    write: Collection[WrittenFormat] = NIFTI_ALONE,
 ) -> None:
     """Write the predicted segmentation with its table of labels and its sidecar.
 
@@ -193,6 +203,7 @@ def save_prediction(
         source: the prediction, on the grid of the image's file.
         provenance: joins the sidecar.
         probabilities: labels whose probabilities are written too.
+        write: formats of the segmentation.
     """
     remove_prediction(files)
     labels, volume = source.labels, source.volume
@@ -205,7 +216,10 @@ def save_prediction(
             write_source_labels(masks[name], mask.long(), volume.source)
     for name, values in source.probabilities(probabilities):
         write_source_map(files.probability(name), values, volume.source)
+    if "dicom" in write:
+        write_object_of_labels(files.dicom, source)
     beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
+    beside += [files.dicom] if "dicom" in write else []
     volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
@@ -228,15 +242,14 @@ def save_prediction(
 def _write_label_table(path: Path, labels: Labels) -> None:
     rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
     integers = [integer for integer in sorted(labels.names) if integer != 0]
-    for place, integer in enumerate(integers):
-        colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
-        rows.append((str(integer), labels.names[integer], colour))
+    colours = colours_of(labels)
+    rows += [(str(integer), labels.names[integer], colours[integer]) for integer in integers]
     write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def remove_prediction(files: PredictionFiles) -> None:
     """Remove the segmentation of an earlier run, and the masks and probabilities beside it."""
-    for path in (files.segmentation, *files.beside):
+    for path in (files.segmentation, files.dicom, *files.beside):
         path.unlink(missing_ok=True)
 
 

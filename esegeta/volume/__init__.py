@@ -12,6 +12,13 @@ from esegeta.volume.atomic import (
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.dicom import dicom_volumes
+from esegeta.volume.dicom_reference import require_dicom_output
+from esegeta.volume.dicom_results import (
+    MapNote,
+    Segment,
+    write_dicom_map,
+    write_dicom_segmentation,
+)
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
@@ -31,7 +38,13 @@ from esegeta.volume.label_maps import (
     write_source_labels,
 )
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
-from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
+from esegeta.volume.maps import (
+    WrittenFormat,
+    map_on_source,
+    write_map,
+    write_map_on_grid,
+    write_source_map,
+)
 from esegeta.volume.members import members
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
@@ -58,6 +71,7 @@ __all__ = [
     "Intensity",
     "IntensityStep",
     "Layout",
+    "MapNote",
     "Orient",
     "PictureAxes",
     "Preprocess",
@@ -65,8 +79,10 @@ __all__ = [
     "ReadingWarning",
     "Respace",
     "Route",
+    "Segment",
     "Source",
     "Volume",
+    "WrittenFormat",
     "atomic_path",
     "check_case",
     "coarse_axis",
@@ -98,6 +114,7 @@ __all__ = [
     "read_source_labels",
     "read_volume",
     "reorient_like",
+    "require_dicom_output",
     "require_same_grid",
     "resample",
     "seen_on_source",
@@ -105,6 +122,8 @@ __all__ = [
     "sweep",
     "volume_from_tensor",
     "without_size",
+    "write_dicom_map",
+    "write_dicom_segmentation",
     "write_json",
     "write_label_map",
     "write_map",

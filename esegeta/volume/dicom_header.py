@@ -21,9 +21,9 @@ STORAGE = "1.2.840.10008.5.1.4.1.1"
 SEGMENTATION = f"{STORAGE}.66.4"
 NOT_IMAGES = tuple(
     f"{STORAGE}.{kind}."
-    for kind in ("9", "11", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
+    for kind in ("9", "11", "30", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
 )
-"""Storage classes of waveforms, presentation states, reports, plans and others without pixels."""
+"""Storage classes of waveforms, maps, segmentations, reports, plans and others that are no scan."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 

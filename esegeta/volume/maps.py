@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,6 +13,9 @@ from esegeta.volume.grid import Grid
 from esegeta.volume.nifti import space_of, write_nifti
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
+
+WrittenFormat = Literal["nifti", "dicom"]
+"""What maps and predictions are written as."""
 
 
 def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:

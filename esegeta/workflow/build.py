@@ -11,21 +11,10 @@ import torch
 from torch import Tensor
 
 from esegeta.config import RunConfig, blamed_on, list_cases
-from esegeta.errors import (
-    ConfigError,
-)
+from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
-from esegeta.model import (
-    Capability,
-    Labels,
-    resolve_device,
-)
-from esegeta.predict import (
-    Predictor,
-    empty_window,
-    list_passes,
-    probabilities_in,
-)
+from esegeta.model import Capability, Labels, resolve_device
+from esegeta.predict import Predictor, empty_window, list_passes, probabilities_in
 from esegeta.report import PredictionFiles
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
@@ -40,6 +29,7 @@ from esegeta.workflow.checks import (
     check_targets,
     check_unit_targets,
     check_writable,
+    check_written,
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import (
@@ -205,6 +195,7 @@ def build_experiment(
     check_methods(config, cases, reading, basis.grids)
     check_served(config, basis.predictor)
     check_scores(config, cases, reading, basis.grids)
+    check_written(config, cases, reading)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, basis.grids)
     atlases = plan_atlases(config, labels, cases, reading)
@@ -230,6 +221,7 @@ def build_predictions(
     basis = build_basis(config, output=output, device=device)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_written(basis.config, cases, basis.reading)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)

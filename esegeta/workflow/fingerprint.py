@@ -26,6 +26,7 @@ def task_parts(
     return {
         **map_parts(experiment, case, plan, method, inputs),
         **_file_parts(experiment, case, [*nested(method), *judges]),
+        **_written_parts(experiment),
         "target_name": target_name,
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         "aggregate": (
@@ -108,10 +109,17 @@ def segmentation_parts(
     parts: dict[str, Any] = {
         "prediction": prediction_parts(basis, inputs),
         "resample": keys.prediction.resample,
+        **_written_parts(basis),
     }
     if expected:
         parts |= {"expected": list(expected.values()), "expected_dice": keys.least_dice}
     return parts
+
+
+def _written_parts(basis: Basis) -> dict[str, Any]:
+    """Return what is written beside NIfTI, which decides which files a result consists of."""
+    beside = sorted(set(basis.config.keys.write) - {"nifti"})
+    return {"write": beside} if beside else {}
 
 
 def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:

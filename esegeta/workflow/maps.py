@@ -100,7 +100,13 @@ def make_map(task: Task, desk: Desk) -> Content:
     if experiment.config.keys.inference.spread is not None:
         members = explain_members(explainer, experiment.predictor, case.volume, target)
     save_attribution(
-        files, attribution, sidecar, regions=regions, curves=scored.curves, members=members
+        files,
+        attribution,
+        sidecar,
+        regions=regions,
+        curves=scored.curves,
+        members=members,
+        write=experiment.config.keys.write,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 

@@ -96,7 +96,11 @@ def prediction_task(experiment: Experiment, number: int, probabilities: Sequence
         kind=PREDICTION,
         key=None if fault else key,
         record=files.sidecar,
-        files=(files.segmentation, *(files.probability(label) for label in probabilities)),
+        files=(
+            files.segmentation,
+            *(files.probability(label) for label in probabilities),
+            *([files.dicom] if experiment.config.keys.writes_dicom else []),
+        ),
         data={
             "case": number,
             "names": {"case": case.name},
@@ -139,7 +143,13 @@ def predict_case(task: Task, desk: Desk) -> Content:
         "warnings": [*case.scene.warnings, *doubts],
     }
     files = PredictionFiles(experiment.root, case.files.name)
-    save_prediction(files, source, content, probabilities=task.data["probabilities"])
+    save_prediction(
+        files,
+        source,
+        content,
+        probabilities=task.data["probabilities"],
+        write=experiment.config.keys.write,
+    )
     return content
 
 
