@@ -18,7 +18,8 @@ SERIES, DESCRIPTION = "0020|000e", "0008|103e"
 POSITION, ORIENTATION, FRAMES = "0020|0032", "0020|0037", "0028|0008"
 MODALITY = "0008|0060"
 STORAGE = "1.2.840.10008.5.1.4.1.1"
-SEGMENTATION = f"{STORAGE}.66.4"
+SEGMENTATIONS = (f"{STORAGE}.66.4", f"{STORAGE}.66.7")
+"""Storage classes of segmentations: of segments, and of label maps."""
 NOT_IMAGES = tuple(
     f"{STORAGE}.{kind}."
     for kind in ("9", "11", "30", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
