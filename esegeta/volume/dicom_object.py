@@ -16,14 +16,12 @@ import numpy as np
 
 from esegeta.errors import DataError
 from esegeta.volume.atomic import atomic_path
-from esegeta.volume.dicom_reference import Referenced, uid_of
+from esegeta.volume.dicom_reference import DATES, TIMES, Referenced, uid_of
 
 LONGEST = 64
 """Characters of a DICOM text of one line."""
 UTF_8 = "ISO_IR 192"
 NO_DATE, MIDNIGHT = "19000101", "000000"
-DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
-TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
@@ -117,6 +115,11 @@ def _turn_pixels(content: Any, order: Sequence[int]) -> None:
     if "FloatPixelData" in content:
         pixels = np.frombuffer(content.FloatPixelData, "<f4").reshape(-1, size)
         content.FloatPixelData = pixels[list(order)].tobytes()
+        return
+    if size % 8 == 0:  # each frame begins with a byte of its own
+        packed = np.frombuffer(content.PixelData, np.uint8)[: len(order) * size // 8]
+        frames = packed.reshape(-1, size // 8)[list(order)].tobytes()
+        content.PixelData = frames + b"\0" * (len(frames) % 2)
         return
     bits = unpack_bits(content.PixelData)[: len(order) * size].reshape(-1, size)
     content.PixelData = pack_bits(bits[list(order)].ravel(), pad=True)

@@ -36,6 +36,8 @@ MAY_BE_EMPTY = (
     "StudyTime",
 )
 SEXES = ("", "F", "M", "O")
+DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
+TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
 MUST_BE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -142,9 +144,23 @@ def _read(header: DicomHeader) -> Any:
             setattr(content, name, "")
     if content.PatientSex not in SEXES:
         content.PatientSex = ""
+    for name in ("PatientBirthDate", *DATES, *TIMES):
+        if content.get(name) and not _is_moment(content[name]):
+            setattr(content, name, "")
     if not content.get("FrameOfReferenceUID"):
         content.FrameOfReferenceUID = uid_of("frame of reference", content.SeriesInstanceUID)
     return content
+
+
+def _is_moment(element: Any) -> bool:
+    """Tell whether a date or time is one, as some that programs write by hand are not."""
+    from pydicom.valuerep import DA, TM
+
+    try:
+        (DA if element.VR == "DA" else TM)(str(element.value))
+    except ValueError:
+        return False
+    return True
 
 
 def _as_one_series(images: Sequence[Any], step_mm: float) -> Sequence[Any]:
@@ -156,6 +172,7 @@ def _as_one_series(images: Sequence[Any], step_mm: float) -> Sequence[Any]:
         image.ImageOrientationPatient = first.ImageOrientationPatient
         image.PixelSpacing = first.PixelSpacing
         image.FrameOfReferenceUID = first.FrameOfReferenceUID
+        image.StudyInstanceUID = first.StudyInstanceUID
         image.SpacingBetweenSlices = DSfloat(step_mm, auto_format=True)
         if not image.get("SliceThickness"):
             image.SliceThickness = image.SpacingBetweenSlices

@@ -201,6 +201,53 @@ def test_a_name_in_another_alphabet_stays_a_name(tmp_path: Path) -> None:
     assert (str(found.PatientName), found.PatientSex) == ("Müller^Jörg", "")
 
 
+def odd_texts(content: Any, number: int) -> None:
+    content.PatientBirthDate, content.StudyTime = "1.1.1970", "25:61"
+    content.PatientID, content.PatientSex = "x" * 80, "female"
+
+
+def several_places(content: Any, number: int) -> None:
+    content.FrameOfReferenceUID, content.StudyInstanceUID = f"1.2.{number + 1}", f"1.3.{number + 1}"
+
+
+def wrong_distances(content: Any, number: int) -> None:
+    content.SpacingBetweenSlices, content.SliceThickness = "7.5", "99"
+
+
+def rounded_directions(content: Any, number: int) -> None:
+    content.ImageOrientationPatient = [1, 0.00001 * number, 0, 0, 1, 0]
+    del content.SliceThickness
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")
+@pytest.mark.filterwarnings("ignore:The value length:UserWarning")
+@pytest.mark.parametrize("edit", [odd_texts, several_places, wrong_distances, rounded_directions])
+def test_oddities_of_a_series_are_no_hindrance(edit: Any, tmp_path: Path) -> None:
+    for number, path in enumerate(write_series(tmp_path / "scan", itk_volume(voxels()))):
+        content = pydicom.dcmread(path)
+        edit(content, number)
+        content.save_as(path)
+    volume = load_volume(tmp_path / "scan")
+    require_dicom_output(tmp_path / "scan")
+    write_dicom_map(tmp_path / "m.dcm", drawn(), volume.source, NOTE)
+    found = highdicom.imread(tmp_path / "m.dcm").get_volume()
+    np.testing.assert_allclose(np.linalg.norm(found.affine[:3, :3], axis=0), (2.5, 1.5, 0.75))
+    stored = np.frombuffer(pydicom.dcmread(tmp_path / "m.dcm").FloatPixelData, "<f4")
+    np.testing.assert_array_equal(stored, drawn().T.ravel())
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4), (16, 6, 4), (4, 6, 4)])
+def test_bits_of_frames_of_any_length(shape: tuple[int, ...], tmp_path: Path) -> None:
+    write_series(tmp_path / "scan", itk_volume(voxels(shape)))
+    volume = load_volume(tmp_path / "scan")
+    numbers = np.random.default_rng(0).integers(0, 3, shape).astype(np.uint16)
+    write_dicom_segmentation(tmp_path / "s.dcm", SEGMENTS, numbers, volume.source)
+    case = Case("a", (tmp_path / "scan",), tmp_path / "s.dcm")
+    _, truth = read_case(case, Preprocess(), Reading(1, 3))
+    assert truth is not None
+    np.testing.assert_array_equal(truth.numpy(), np.array([0, 1, 4])[numbers])
+
+
 def test_maps_and_segments_beside_the_slices_are_passed_over(tmp_path: Path) -> None:
     volume = scan(tmp_path / "scan")
     write_dicom_map(tmp_path / "scan" / "m.dcm", drawn(), volume.source, NOTE)
