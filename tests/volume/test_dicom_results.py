@@ -146,11 +146,22 @@ def test_labels_are_segments_with_names_colours_and_integers(kind: str, tmp_path
     np.testing.assert_array_equal(truth.numpy(), np.array([0, 1, 4])[painted()])
 
 
-def test_one_label_alone_is_a_segment(tmp_path: Path) -> None:
-    volume = scan(tmp_path / "scan")
-    path, numbers = tmp_path / "a.dcm", np.minimum(painted(), 1)
+@pytest.mark.parametrize("kind", ["axial", "oblique", "feet first"])
+def test_one_label_alone_lies_in_its_place_for_itk_too(kind: str, tmp_path: Path) -> None:
+    shape = (8, 6, 4)  # whole bytes: GDCM makes up the bits of half a one
+    write_series(tmp_path / "scan", itk_volume(voxels(shape), TURNS[kind]))
+    volume = load_volume(tmp_path / "scan")
+    path, numbers = tmp_path / "a.dcm", np.zeros(shape, np.uint16)
+    numbers[1:3, 2:4, 1:3] = numbers[4, 1, 2] = 1
     write_dicom_segmentation(path, SEGMENTS[1:], numbers, volume.source)
     assert len(highdicom.seg.segread(path).SegmentSequence) == 1
+    # ITK takes frames in the order of their storage.
+    found = sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found).T > 0, numbers[:, :, 1:3])
+    for index in ((0, 0, 0), (7, 5, 1)):
+        left, back, up = found.TransformIndexToPhysicalPoint(index)
+        expected = volume.grid.to_mm((index[0], index[1], index[2] + 1))
+        np.testing.assert_allclose((-left, -back, up), expected, atol=1e-5)
     _, truth = read_case(Case("a", (tmp_path / "scan",), path), Preprocess(), Reading(1, 3))
     assert truth is not None
     np.testing.assert_array_equal(truth.numpy(), 4 * numbers)
