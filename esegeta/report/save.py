@@ -90,16 +90,7 @@ def save_attribution(
             **provenance,
         },
     )
-    title = f"{files.case}: {files.target}, {files.method}"
-    with atomic_path(files.overlay) as temporary:
-        draw_overlay(temporary, attribution, title)
-    if regions:
-        with atomic_path(files.regions) as temporary:
-            named = f"{title}\n{attribution.target.description}"
-            draw_regions(temporary, regions, named, attribution)
-    if curves:
-        with atomic_path(files.curves) as temporary:
-            draw_curves(temporary, curves, f"{title}\n{attribution.target.description}")
+    _draw(files, attribution, regions, curves)
     for path, data in maps.items():
         write_map(path, data, volume)
     for path, item in layers.items():
@@ -107,6 +98,24 @@ def save_attribution(
     for path, data in as_dicom.items():
         write_object_of_map(dicom_beside(path), data, attribution)
     write_map(files.map, attribution.total, volume)
+
+
+def _draw(
+    files: TaskFiles,
+    attribution: Attribution,
+    regions: Sequence[RegionRow],
+    curves: Sequence[CurveRow],
+) -> None:
+    title = f"{files.case}: {files.target}, {files.method}"
+    described = f"{title}\n{attribution.target.description}"
+    with atomic_path(files.overlay) as temporary:
+        draw_overlay(temporary, attribution, title)
+    if regions:
+        with atomic_path(files.regions) as temporary:
+            draw_regions(temporary, regions, described, attribution)
+    if curves:
+        with atomic_path(files.curves) as temporary:
+            draw_curves(temporary, curves, described)
 
 
 def _channel_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
