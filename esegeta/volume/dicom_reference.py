@@ -35,6 +35,8 @@ MAY_BE_EMPTY = (
     "StudyID",
     "StudyTime",
 )
+WRITES_SINCE = (0, 28)
+"""The version of highdicom that takes what is written here."""
 SEXES = ("", "F", "M", "O")
 DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
 TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
@@ -68,9 +70,12 @@ def require_dicom_output(path: Path, series: str = "") -> None:
         DataError: highdicom is not installed, it is no DICOM, or it says too little of itself.
     """
     try:
-        import highdicom  # noqa: F401
+        import highdicom
     except ImportError as error:
         raise DataError("only highdicom writes DICOM", hint=INSTALL) from error
+    found = str(highdicom.__version__)
+    if tuple(int(number) for number in found.split(".")[:2]) < WRITES_SINCE:
+        raise DataError(f"highdicom {found} is too old to write DICOM", hint=INSTALL)
     headers = _headers(path, series)
     without = [header.path.name for header in headers if not _says_where(header)]
     if without:

@@ -278,6 +278,9 @@ def test_what_cannot_be_referred_to_is_refused(tmp_path: Path, monkeypatch: Any)
     sitk.WriteImage(itk_volume(voxels()), str(tmp_path / "a.nrrd"))
     with pytest.raises(DataError, match=r"a\.nrrd: is no DICOM series"):
         require_dicom_output(tmp_path / "a.nrrd")
+    monkeypatch.setattr(highdicom, "__version__", "0.27.1")
+    with pytest.raises(DataError, match=r"highdicom 0\.27\.1 is too old .*; pip install .esegeta"):
+        require_dicom_output(tmp_path / "scan")
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
     with pytest.raises(DataError, match=r"only highdicom writes DICOM; pip install .esegeta\[dico"):
         require_dicom_output(tmp_path / "scan")
