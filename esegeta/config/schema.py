@@ -18,7 +18,7 @@ from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.explain import By
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
-from esegeta.volume import MapType
+from esegeta.volume import MapType, WrittenFormat
 
 OWN_LABELS = ("prediction", "label")
 """Atlases that need no file: the predicted labels, and the case's ground truth."""
@@ -161,8 +161,14 @@ class Config(LabelKeys):
     aggregate: AggregateKeys | None = None
     colors: dict[str, str] = Field(default_factory=dict)
     maps: MapsKeys = MapsKeys()
+    write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether maps and predictions are DICOM objects too."""
+        return "dicom" in self.write
 
     @property
     def missing_of_run(self) -> list[str]:
@@ -179,6 +185,16 @@ class Config(LabelKeys):
     @classmethod
     def _colours_of_labels(cls, value: dict[str, str], info: Any) -> dict[str, str]:
         return checked_colours(value, info)
+
+    @field_validator("write")
+    @classmethod
+    def _nifti_among_formats(cls, value: list[WrittenFormat]) -> list[WrittenFormat]:
+        for one in value:
+            if value.count(one) > 1:
+                raise ValueError(f"{one} is listed twice")
+        if "nifti" not in value:
+            raise ValueError("it holds nifti always, which scores, tables and figures are made of")
+        return value
 
     @field_validator("expected_dice")
     @classmethod

@@ -19,6 +19,13 @@ from esegeta.volume.carried import (
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.dicom import dicom_volumes
+from esegeta.volume.dicom_reference import require_dicom_output
+from esegeta.volume.dicom_results import (
+    DicomSegment,
+    MapNote,
+    write_dicom_map,
+    write_dicom_segmentation,
+)
 from esegeta.volume.formats import (
     foreign_suffix,
     how_to_convert,
@@ -41,6 +48,7 @@ from esegeta.volume.label_maps import (
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
 from esegeta.volume.map_header import Display, MapHeader, MapType, display_of, store
 from esegeta.volume.maps import (
+    WrittenFormat,
     map_on_source,
     write_map,
     write_map_on_grid,
@@ -71,12 +79,14 @@ __all__ = [
     "Case",
     "Crop",
     "CropOrPad",
+    "DicomSegment",
     "Display",
     "Grid",
     "Intensity",
     "IntensityStep",
     "Layout",
     "MapHeader",
+    "MapNote",
     "MapType",
     "Orient",
     "PictureAxes",
@@ -89,6 +99,7 @@ __all__ = [
     "Source",
     "Span",
     "Volume",
+    "WrittenFormat",
     "atomic_path",
     "carry_path",
     "carry_shares",
@@ -126,6 +137,7 @@ __all__ = [
     "read_source_labels",
     "read_volume",
     "reorient_like",
+    "require_dicom_output",
     "require_same_grid",
     "resample",
     "seen_on_source",
@@ -134,6 +146,8 @@ __all__ = [
     "sweep",
     "volume_from_tensor",
     "without_size",
+    "write_dicom_map",
+    "write_dicom_segmentation",
     "write_json",
     "write_label_map",
     "write_map",

@@ -38,6 +38,7 @@ class Source:
         picture_axes: of pictures, which axis of the array comes first; None for other images.
         nan_to_zero: whether NaN and Inf were taken for 0, which holds for its label maps too.
         layout: what the user said of arrays in files, which holds for its label maps too.
+        series: which series of a DICOM folder was read; empty where it holds one.
     """
 
     grid: Grid
@@ -46,6 +47,7 @@ class Source:
     picture_axes: PictureAxes | None = None
     nan_to_zero: bool = False
     layout: Layout = field(default=Layout())
+    series: str = ""
 
     @property
     def is_picture(self) -> bool:

@@ -111,6 +111,7 @@ def make_map(task: Task, desk: Desk) -> Content:
         dtype=experiment.config.keys.dtype,
         members=members,
         by=experiment.config.keys.maps.by,
+        write=experiment.config.keys.write,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 
