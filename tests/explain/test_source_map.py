@@ -131,6 +131,9 @@ def test_a_saved_map_says_how_it_came_to_the_file_and_what_it_adds_up_to(tmp_pat
         sums[by] = float(voxels(path).sum(dtype=np.float64))
         assert sidecar["grid"]["totals"]["file"] == pytest.approx(sums[by], rel=1e-6)
         assert sidecar["unit"] == sidecar["grid"]["units"]["file"] == attribution.unit
+        written = voxels(path)
+        high = np.percentile(np.abs(written[written != 0]), 99.5)
+        assert sidecar["display"]["high"] == pytest.approx(float(high), rel=1e-6)
         network_sum = sidecar["grid"]["totals"]["network"]
         assert network_sum == pytest.approx(float(attribution.data.double().sum()), rel=1e-9)
     size = float(attribution.data.double().abs().sum())

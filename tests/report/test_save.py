@@ -18,7 +18,7 @@ from esegeta.explain import (
     map_on_file,
 )
 from esegeta.report import TaskFiles, remove_attribution, save_attribution
-from esegeta.volume import Grid, Preprocess, Source, volume_from_tensor
+from esegeta.volume import Grid, Intensity, Preprocess, Source, volume_from_tensor
 from tests.builders import affine_of, linear, predictor, volume
 from tests.experiments import read_json, voxels
 from tests.oracles import frozen
@@ -111,6 +111,43 @@ def test_maps_of_members_come_the_way_of_the_map(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, map_on_file(given, "adjoint").total)
     spread = np.std(np.stack(maps).astype(np.float64), axis=0)
     np.testing.assert_allclose(voxels(files.spread), spread, rtol=1e-6, atol=1e-9)
+
+
+def test_headers_display_and_storage_are_of_what_is_written(tmp_path: Path) -> None:
+    attribution = resampled_slopes()
+    attribution = replace(attribution, standard_error=attribution.data.abs())
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
+    members = MemberMaps((attribution, attribution), ("a", "b"))
+    save_attribution(files, attribution, {}, dtype="int16", members=members, by="adjoint")
+    sidecar = read_json(files.sidecar)
+    unit = "logit x voxels / grey value of the file"
+    assert sidecar["unit"] == unit != attribution.unit
+    told = {
+        files.map: ("ig", True),
+        files.standard_error: ("standard error of ig", False),
+        files.member_map(2): ("ig, b", True),
+        files.spread: ("spread of ig", False),
+    }
+    for path, (method, is_signed) in told.items():
+        header = nib.load(path).header
+        assert header["descrip"].item().decode() == f"{method}: liver [{unit}]"
+        assert header.get_data_dtype() == np.int16
+        assert (header["cal_min"] < 0) == (is_signed and header["cal_max"] > 0)
+    array = map_on_file(attribution, "adjoint").total.numpy()
+    peak = np.percentile(np.abs(array[array != 0]), 99.5)
+    assert sidecar["display"]["high"] == pytest.approx(float(peak), rel=1e-6)
+    assert nib.load(files.map).header["cal_max"] == pytest.approx(float(peak), rel=1e-6)
+    error = np.abs(voxels(files.map).astype(np.float64) - array).max()
+    assert 0 < error <= sidecar["storage"]["largest_error"] * 1.01
+
+
+def resampled_slopes() -> Attribution:
+    """Slopes by an input that is a window of grey values, on another grid."""
+    blank = volume_from_tensor(torch.zeros(1, *SHAPE), affine=affine_of("oblique"))
+    image = blank.with_data(torch.from_numpy(noise((1, *SHAPE))))
+    seen = Preprocess("PIL", (2.0, 0.8, 1.3), Intensity("window", -300.0, 300.0))(image)
+    model = predictor(linear(3, in_channels=1), seen.grid.shape)
+    return Saliency().explain(model, seen, frozen(model, seen))
 
 
 @pytest.mark.parametrize("code", [None, 4])

@@ -65,6 +65,27 @@ def test_every_map_and_the_prediction_are_dicom_too(tmp_path: Path) -> None:
     assert not lab.leftovers()
 
 
+def test_objects_hold_what_nifti_files_are_made_of(tmp_path: Path) -> None:
+    lab = series_lab(tmp_path)
+    lab.keys |= {"methods": ["saliency"], "dtype": "int16", "maps": {"by": "adjoint"},
+                 "colors": {"liver": "#a01b2f"}}  # fmt: skip
+    lab.keys["data"]["preprocess"] = {"spacing_mm": [1.1, 1.3, 2.7]}
+    assert lab.run().exit_code == 0
+    path, sidecar = lab.file("a", "liver", "saliency"), lab.sidecar("a", "liver", "saliency")
+    error = np.abs(stored(path.with_name(path.name.replace(".nii.gz", ".dcm"))) - voxels(path))
+    # The float32 values from before they were scaled to integers.
+    assert error.max() == pytest.approx(sidecar["storage"]["largest_error"], rel=1e-2) != 0
+    content = pydicom.dcmread(lab.file("a", "liver", "saliency", "attrmap.dcm"))
+    (mapping,) = content.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+    unit = mapping.MeasurementUnitsCodeSequence[0].CodeMeaning
+    assert unit == sidecar["unit"] == sidecar["grid"]["units"]["file"]
+    assert unit.endswith("/ grey value of the file")
+    labels = highdicom.seg.segread(lab.root / "a" / "a_desc-prediction_dseg.dcm")
+    found = labels.SegmentSequence[0].RecommendedDisplayCIELabValue
+    expected = highdicom.color.CIELabColor.from_rgb(0xA0, 0x1B, 0x2F)
+    assert tuple(found) == tuple(expected.value)
+
+
 def test_regions_that_overlap_are_segments_each(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[1.0], [1.0]], [100.5, -300.5])
     write_series(tmp_path / "scan", itk_volume(dicom_files.voxels()))
