@@ -13,7 +13,7 @@ from tests.workflow.predictions import dseg, expect, liver_lab, positive, withou
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-FILES = ("dseg.nii.gz", "dseg.tsv", "dseg.json")
+FILES = tuple(f"dseg.{ending}" for ending in ("nii.gz", "tsv", "json", "label", "lut", "ctbl"))
 
 
 def test_a_prediction_without_targets_and_methods(tmp_path: Path) -> None:
