@@ -59,6 +59,9 @@ def test_every_map_and_the_prediction_are_dicom_too(tmp_path: Path) -> None:
     content = pydicom.dcmread(lab.file("a", "liver", "input_x_gradient", "attrmap.dcm"))
     (mapping,) = content.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
     assert mapping.MeasurementUnitsCodeSequence[0].CodeMeaning == sidecar["unit"]
+    errors = pydicom.dcmread(lab.file("a", "liver", "kernel_shap", "stat-stderr_attrmap.dcm"))
+    said = (content.ContentDescription, errors.ContentDescription)
+    assert said == ("positive raises the target", "one standard error of the mean of the draws")
     labels = highdicom.seg.segread(lab.root / "a" / "a_desc-prediction_dseg.dcm")
     assert [segment.SegmentLabel for segment in labels.SegmentSequence] == ["liver"]
     np.testing.assert_array_equal(labels.pixel_array.T, lab.segmentation("a"))
