@@ -46,6 +46,8 @@ class Meaning:
             `{score}` stands for the target.
         below: the same of values below zero; empty where there are none.
         is_signed: whether values below zero occur.
+        is_part: whether values are parts, which add up over voxels; not where each voxel holds the
+            whole worth of the box or feature that it belongs to, or of masks that keep it.
     """
 
     kind: MeaningKind
@@ -55,6 +57,7 @@ class Meaning:
     above: str
     below: str = ""
     is_signed: bool = True
+    is_part: bool = True
 
     @property
     def is_slope(self) -> bool:
@@ -163,6 +166,7 @@ CONTRIBUTION = Meaning(
     f"raises {SCORE}",
     "lowers it",
 )
+WORTH = replace(CONTRIBUTION, is_part=False)
 LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
     "weighted_activation",
     "{target} / position",

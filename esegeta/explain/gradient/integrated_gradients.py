@@ -13,6 +13,7 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, LayerError, MapError
+from esegeta.explain.attribution import Way
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
@@ -90,11 +91,11 @@ class IntegratedGradients(Explainer):
         starts = values_together([objective.at(start) for objective in objectives])
         changes = [end - begin for end, begin in zip(ends, starts, strict=True)]
         return [
-            self._summarise(path * total, change)
+            self._summarise(path * total, change, Way(total, start))
             for total, change in zip(totals, changes, strict=True)
         ]
 
-    def _summarise(self, data: Tensor, change: float) -> RawMap:
+    def _summarise(self, data: Tensor, change: float, way: Way) -> RawMap:
         if not math.isfinite(change) and bool(data.isfinite().all()):
             raise MapError(
                 f"integrated_gradients: the target changes by {change} from baseline to image",
@@ -108,7 +109,7 @@ class IntegratedGradients(Explainer):
             "use more steps or another baseline"
         )
         warnings = (warning,) if not relative <= self.tolerance else ()
-        return RawMap(data, delta, relative, warnings=warnings)
+        return RawMap(data, delta, relative, warnings=warnings, ways=(way,))
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class NeuronConductance(Explainer):
             "unit's part of it has not settled; use more steps or another baseline"
         )
         warnings = (warning,) if not relative <= self.tolerance else ()
-        return RawMap(path * through, more=more, warnings=warnings)
+        return RawMap(path * through, more=more, warnings=warnings, ways=(Way(through, start),))
 
 
 @dataclass(frozen=True, eq=False)
