@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
-from esegeta.model import held_still
+from esegeta.model import held_still, hold
 from esegeta.predict.average import average_probabilities, require_graph, slopes_of_average
 from esegeta.predict.blend import CotangentShares, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above

@@ -28,11 +28,10 @@ from esegeta.workflow.checks import (
     check_targets,
     check_truths,
     check_unit_targets,
-    check_writable,
-    check_written,
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256
+from esegeta.workflow.outputs import check_writable, check_written
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +18,8 @@ from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
-    DataError,
     LayerError,
     ModelError,
-    OutputError,
     TargetError,
 )
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
@@ -49,7 +46,6 @@ from esegeta.volume import (
     check_case,
     is_picture,
     read_source_labels,
-    require_dicom_output,
     require_same_grid,
     without_size,
 )
@@ -324,33 +320,3 @@ def _check_size(keys: TargetKeys, case: Case) -> None:
     for key, is_asked in asked.items():
         if is_asked and is_picture(case.images[0]):
             raise without_size(case.name, key)
-
-
-def check_written(config: RunConfig, cases: list[Case], reading: Reading) -> None:
-    """Refuse to write DICOM of cases that are none, or without the package that does.
-
-    Raises:
-        ConfigError: says which case.
-    """
-    if not config.keys.writes_dicom:
-        return
-    place = config.document.place(("write",))
-    for case in cases:
-        try:
-            require_dicom_output(case.images[0], case.readings(reading)[0].series)
-        except DataError as error:
-            raise ConfigError(
-                f"{place}: write: dicom: {case.name}: {error.message}", hint=error.hint
-            ) from error
-
-
-def check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
-    existing = root
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{root}: cannot be written ({existing} is not a folder that you may write to)",
-            hint="choose another folder with `output:` or -o",
-        )

@@ -81,7 +81,10 @@ def make_scene(task: Task, desk: Desk) -> Content:
         path.unlink(missing_ok=True)
         return {}
     made_of = {method: task.data["maps"][method] for method in there}
-    key = fingerprint({"maps": made_of, "prediction": task.data["prediction"]})
+    colors = experiment.config.keys.colors
+    key = fingerprint(
+        {"maps": made_of, "prediction": task.data["prediction"], "colors": dict(colors)}
+    )
     if scene_key(path) == key:
         return {}
     try:
