@@ -43,6 +43,7 @@ def test_every_method_has_its_place_in_the_experiments_of_all(name: str) -> None
     assert {method.name for method in config.methods.values()} == set(EXPLAINERS)
 
 
+@pytest.mark.slow
 def test_the_drawn_tumours_are_segmented_and_explained_by_their_sequences() -> None:
     experiment, target = opened("regions_3d")
     scene = target.scene

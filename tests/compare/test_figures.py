@@ -23,6 +23,7 @@ def study_of(
     return compare_runs([FakeRun(values, scores).write(folder.mktemp("runs") / "run")])
 
 
+@pytest.mark.slow
 def test_a_family_of_many_scores_and_methods_is_spread_over_pages(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

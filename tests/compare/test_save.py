@@ -59,6 +59,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_all_files_are_there_and_are_listed(saved: Path) -> None:
     names = {path.name for path in saved.iterdir()}
     assert names == {

@@ -73,6 +73,7 @@ def test_a_value_that_is_common_has_a_bin_of_its_own(share: float) -> None:
     assert bool((codes[x < 0] < own).all()) and bool((codes[x > 0] > own).all())
 
 
+@pytest.mark.slow
 def test_p_is_uniform_without_dependence() -> None:
     found = []
     for seed in range(400):

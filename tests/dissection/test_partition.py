@@ -95,6 +95,7 @@ def test_cases_add_up() -> None:
     assert sums.num_voxels == whole.num_voxels
 
 
+@pytest.mark.slow
 def test_counts_are_right_where_float32_stops_counting() -> None:
     """2^24 + 3 voxels of one concept; in float32 adding one to 2^24 changes nothing."""
     count = 2**24 + 3

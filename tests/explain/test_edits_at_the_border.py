@@ -19,7 +19,7 @@ from tests.networks import Valid
 from tests.oracles import disguised, frozen, relative_gap, with_coefficients
 from tests.predict.valid import covering
 
-SHAPES = {2: (13, 9), 3: (9, 6, 7)}
+SHAPES = {2: (13, 9), 3: (6, 5, 4)}
 ROUTES = {"linear": lambda target: target, "any": disguised}
 
 

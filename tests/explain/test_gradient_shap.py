@@ -157,6 +157,7 @@ def test_parts_of_the_path_leave_little_to_chance() -> None:
 @pytest.mark.parametrize(
     ("network", "noise"), [("quadratic", 0.2), ("relu_batch", 0.0), ("relu_instance", 0.2)]
 )
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_over_seeds(network: str, noise: float) -> None:
     """Also where the gradient jumps along the way, and where it turns within a part of it."""
     if network == "quadratic":

@@ -58,6 +58,7 @@ def test_completeness_is_measured_on_the_whole_prediction(ndim: int, of: str) ->
     assert found.facts.completeness_relative == pytest.approx(abs(delta / change), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_gap_above_tolerance_is_a_warning_and_more_steps_close_it(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])

@@ -25,6 +25,7 @@ from tests.networks import Power, Smooth
 from tests.oracles import everywhere, frozen, relative_gap
 
 
+@pytest.mark.slow
 def test_conductance_tends_to_captums_and_faster(ndim: int) -> None:
     """Twice the steps: a quarter of the error here, half of it there."""
     shape = (8, 6, 6)[:ndim]

@@ -120,6 +120,7 @@ def test_only_active_windows_are_run_and_the_rest_is_zero(
     [(None, 0.8), (Features("blocks", side_mm=4.0), 0.5)],
     ids=["smooth", "4mm"],
 )
+@pytest.mark.slow
 def test_maps_come_as_close_as_their_errors_say(features: Features | None, keep: float) -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8), batch_size=60)
     target = frozen(model, image)

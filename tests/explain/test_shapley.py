@@ -180,6 +180,7 @@ def test_coalitions_of_the_regression(samples: int) -> None:
     assert (drawn.num_pairs == 0) == (samples == 1022)
 
 
+@pytest.mark.slow
 def test_estimates_come_as_close_as_their_errors_say() -> None:
     """Over many seeds the errors are those of the spread: one standard error, on the mean."""
     count = 9
@@ -201,6 +202,7 @@ def test_estimates_come_as_close_as_their_errors_say() -> None:
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
+@pytest.mark.slow
 def test_sampling_comes_as_close_as_its_errors_say(antithetic: bool) -> None:
     """Over many seeds the errors are those of the spread: one standard error, on the mean."""
     model, image = predictor(unet(2), (8, 8), batch_size=16), volume((8, 8))
@@ -218,6 +220,7 @@ def test_sampling_comes_as_close_as_its_errors_say(antithetic: bool) -> None:
     assert 0.6 < float(ratio.sqrt()) < 1.5
 
 
+@pytest.mark.slow
 def test_more_coalitions_come_closer() -> None:
     model, image = predictor(unet(2), (8, 8), batch_size=16), volume((12, 8))
     target = frozen(model, image)

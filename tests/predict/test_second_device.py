@@ -93,6 +93,7 @@ def test_valid_convolutions(ndim: int, buffers: str, padding: str, second: torch
 
 
 @pytest.mark.parametrize("method", ["occlusion", "rise", "hires_cam", "grad_cam", "lrp"])
+@pytest.mark.slow
 def test_methods_over_mirrored_valid_convolutions(
     ndim: int, method: str, second: torch.device
 ) -> None:

@@ -41,7 +41,7 @@ NETWORKS: dict[str, tuple[Callable[[int], nn.Module], int, int, int]] = {
 }
 """Networks; lengths of a window, of the voxels that are put out, and that are interpolated to."""
 
-SHAPES = {2: [(17, 9), (5, 3)], 3: [(9, 6, 11), (3, 10, 5)]}
+SHAPES = {2: [(17, 9), (5, 3)], 3: [(9, 5, 7), (3, 7, 5)]}
 
 
 def made(kind: str, ndim: int, **plan: object) -> tuple[Predictor, dict[str, object]]:

@@ -31,6 +31,7 @@ def gallery() -> ModuleType:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.slow
 def test_every_method_has_a_picture_and_every_family_a_sheet(
     gallery: ModuleType, ndim: int, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_images_are_turned_to_the_patients_axes(gallery: ModuleType, tmp_path: P
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_what_is_not_there_is_said(gallery: ModuleType, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["targets"] = [{"name": "part", "label": "liver", "over": "all"}]

@@ -63,6 +63,7 @@ def test_a_unit_that_marks_nothing_shows_its_concept(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("cases", [1, 3])
+@pytest.mark.slow
 def test_both_outlines_are_drawn(ndim: int, cases: int, tmp_path: Path) -> None:
     volume = volume_from_tensor(torch.randn(1, *SHAPES[ndim]))
     unit, concept = marked(ndim)

@@ -145,6 +145,7 @@ def additive(ndim: int) -> tuple[object, Attribution]:
     return model, InputXGradient().explain(model, image, frozen(model, image))
 
 
+@pytest.mark.slow
 def test_of_a_sum_no_order_deletes_better_than_the_true_one(ndim: int) -> None:
     model, attribution = additive(ndim)
     # Made positive: a target that only falls.

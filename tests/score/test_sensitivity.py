@@ -188,6 +188,7 @@ def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
     assert windows_for(plain, replace(attribution), Saliency()) > 0
 
 
+@pytest.mark.slow
 def test_a_map_is_not_kept_by_having_been_scored() -> None:
     _, model, attribution = counted(2)
     cache = ScoreCache()

@@ -107,6 +107,7 @@ def test_skipped_tasks_keep_their_rows_and_pictures(tmp_path: Path) -> None:
     assert lab.statuses()["b", "liver", "saliency"] == "done"
 
 
+@pytest.mark.slow
 def test_another_atlas_makes_the_rows_anew(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.experiments import Lab, unet_lab
 
 DELETION = {"name": "deletion", "features": {"kind": "blocks", "side_mm": 6}, "steps": 3}
@@ -32,6 +34,7 @@ def let_random_have(lab: Lab, value: float) -> None:
     path.write_text(json.dumps(sidecar))
 
 
+@pytest.mark.slow
 def test_the_random_map_goes_first_and_the_rest_is_held_against_it(
     tmp_path: Path, quick: None
 ) -> None:

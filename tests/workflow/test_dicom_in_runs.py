@@ -106,6 +106,7 @@ def test_regions_that_overlap_are_segments_each(tmp_path: Path) -> None:
         assert any(np.array_equal(turned.T, mask) for turned in (own, own[::-1]))
 
 
+@pytest.mark.slow
 def test_resuming_with_and_without_dicom(tmp_path: Path) -> None:
     lab = series_lab(tmp_path)
     lab.keys["write"] = ["nifti"]

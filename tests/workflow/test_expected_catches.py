@@ -134,6 +134,7 @@ class Mirrored(nn.Module):
         return total / count
 
 
+@pytest.mark.slow
 def test_missing_mirroring(lab: Lab) -> None:
     network = Mirrored(load(lab), (0, 1, 2))
     save_own(lab, logits_of(lab, image(), network).argmax(0).numpy())

@@ -202,6 +202,7 @@ def test_an_atlas_of_each_case(orientation: str | None, tmp_path: Path) -> None:
     assert "1 done, 1 skipped" in lab.run().stdout
 
 
+@pytest.mark.slow
 def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]

@@ -101,6 +101,7 @@ def test_the_axis_of_channels(axis: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(lab.segmentation("a"), voxels() > 100)
 
 
+@pytest.mark.slow
 def test_channels_on_other_grids_are_refused_or_resampled(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, channels=2)
     ramp = np.broadcast_to(np.arange(6.0)[:, None, None], (6, 5, 4)).astype(np.float32)

@@ -43,6 +43,7 @@ def test_a_prediction_without_targets_and_methods(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_predictions_equal_those_of_a_run_bit_for_bit(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["data"]["preprocess"] = {"orientation": "SPL", "spacing_mm": [1.1, 1.3, 2.0]}

@@ -73,6 +73,7 @@ def test_every_region_has_a_mask_of_its_own_and_its_volume(
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.slow
 def test_the_label_map_is_painted_in_order(done: Lab, model: Trained, case: str) -> None:
     expected = np.zeros(SHAPE, int)
     for name, integer in (("whole", 2), ("core", 1), ("enhancing", 4)):

@@ -64,6 +64,7 @@ def redone(lab: Lab, *options: str) -> set[tuple[str, str, str]]:
     return done
 
 
+@pytest.mark.slow
 def test_a_second_run_skips_all_and_tells_the_same(lab: Lab) -> None:
     files = {path: path.stat().st_mtime_ns for path in (lab.root / "a").iterdir()}
     scores = (lab.root / "scores.csv").read_bytes()
@@ -212,6 +213,7 @@ def two_components(lab: Lab) -> np.ndarray:
     return array
 
 
+@pytest.mark.slow
 def test_components_are_found_again_and_skipped(lab: Lab) -> None:
     two_components(lab)
     lab.run()
@@ -280,6 +282,7 @@ def test_tables_are_not_written_with_every_task(lab: Lab, monkeypatch: pytest.Mo
     assert counts[-1] == 3 * len(TASKS)
 
 
+@pytest.mark.slow
 def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
     lab.keys["methods"] = [{"name": GRADIENTS, "steps": 1, "tolerance": 0.0, "baseline": "zero"}]
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]

@@ -77,6 +77,7 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
     ]
 
 
+@pytest.mark.slow
 def test_pictures_of_curves_are_drawn_again_only_where_they_change(lab: Lab) -> None:
     lab.keys["methods"] = ["saliency", "random_map"]
     assert lab.run().exit_code == 0

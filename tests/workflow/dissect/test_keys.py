@@ -51,6 +51,7 @@ def dissection_keys(lab: Lab) -> DissectionKeys:
     return found
 
 
+@pytest.mark.slow
 def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     note = "note: dissection.concepts.x: 9 is not among the labels (1 label1, 2 label2, 3 label3)"

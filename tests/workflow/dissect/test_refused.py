@@ -288,6 +288,7 @@ def test_validate_tells_what_would_be_done_and_writes_nothing(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_layers_of_the_command_line(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["figures"] = {"units": 0}

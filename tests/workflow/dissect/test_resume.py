@@ -142,6 +142,7 @@ def test_what_does_not_match_is_done_again(change: str, tmp_path: Path) -> None:
     assert set(tables(lab)) == set(TABLES)
 
 
+@pytest.mark.slow
 def test_what_another_run_left_is_removed(tmp_path: Path) -> None:
     """Masks of units that are named no more would look like results."""
     lab = noisy_lab(tmp_path)
@@ -211,6 +212,7 @@ def test_another_dissection_replaces_the_results_only_when_it_is_ready(
     assert read_json(folder / "summary.json")["quantile"] == 0.1
 
 
+@pytest.mark.slow
 def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(

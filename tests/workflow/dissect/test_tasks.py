@@ -45,6 +45,7 @@ def lines_of(lab: Lab) -> list[dict[str, Any]]:
     return journal_lines(lab.root / "dissection" / NAME)
 
 
+@pytest.mark.slow
 def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Task] = []
     plain = engine.finished
@@ -191,6 +192,7 @@ def test_a_file_that_is_gone_since_the_check(
         assert result.stderr.splitlines() == ["failures:", "  summary: a: it is gone"]
 
 
+@pytest.mark.slow
 def test_what_does_not_stand_on_a_failure_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def redone(lab: RetrainLab, before: dict[str, int]) -> set[str]:
     return {name for name, when in lab.units().items() if before.get(name) != when}
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_trained_again(lab: RetrainLab) -> None:
     before, tables = lab.units(), lab.table("summary.csv")
     (lab.retrain_folder / "summary.csv").unlink()
@@ -41,6 +42,7 @@ def test_what_is_finished_is_not_trained_again(lab: RetrainLab) -> None:
     assert lab.endings() == {"skipped": NUM_UNITS}
 
 
+@pytest.mark.slow
 def test_what_is_lost_or_torn_is_done_again(lab: RetrainLab) -> None:
     before = lab.units()
     paths = sorted((lab.retrain_folder / "units").glob("*.json"))
@@ -99,6 +101,7 @@ def test_what_decides_some_redoes_some(lab: RetrainLab) -> None:
         assert redone(lab, before) == expected, key
 
 
+@pytest.mark.slow
 def test_another_target_or_method_leaves_the_references(lab: RetrainLab) -> None:
     before = lab.units()
     lab.keys["targets"].append({"name": "other", "label": "liver", "over": "predicted"})
@@ -112,6 +115,7 @@ def test_another_target_or_method_leaves_the_references(lab: RetrainLab) -> None
     assert len(redone(lab, before)) == 12
 
 
+@pytest.mark.slow
 def test_scores_and_device_decide_nothing(lab: RetrainLab) -> None:
     before = lab.units()
     lab.keys["scores"] = ["infidelity"]
@@ -120,6 +124,7 @@ def test_scores_and_device_decide_nothing(lab: RetrainLab) -> None:
     assert redone(lab, before) == set()
 
 
+@pytest.mark.slow
 def test_one_failure_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +149,7 @@ def test_one_failure_does_not_stop_the_others(
     assert "4 done, 8 skipped, 0 failed" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_failed_training_leaves_no_older_result(lab: RetrainLab) -> None:
     for place in range(4):
         side = SIDES[2]

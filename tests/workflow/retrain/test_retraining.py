@@ -132,6 +132,7 @@ def test_the_trained_network_is_left_as_it_was(tmp_path: Path) -> None:
     assert state_of(experiment.predictor.network) == before
 
 
+@pytest.mark.slow
 def test_what_a_study_leaves(tmp_path: Path) -> None:
     lab = small_task(tmp_path, fractions=[0.2, 0.7], seeds=[3, 0])
     result = lab.retrain()
@@ -211,6 +212,7 @@ def test_windows_are_foreseen(tmp_path: Path) -> None:
         assert told == ran == 4 + 4 * (2 if name.endswith("fold 0") else 1)
 
 
+@pytest.mark.slow
 def test_a_single_case_is_cut_into_slabs_and_says_so(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 2, cases=1, shape=(12, 11, 9))
     lab.keys["inference"]["slice_axis"] = 0
