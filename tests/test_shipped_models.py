@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from esegeta.config import load_config
-from esegeta.explain import IntegratedGradients
+from esegeta.explain import Explainer, IntegratedGradients, LayerwiseRelevance
+from esegeta.explain.backprop.rules import COMPOSITES
 from esegeta.targets import FrozenTarget, Scene, VoxelTarget, label_dice
-from esegeta.volume import read_case
+from esegeta.volume import read_case, volume_from_tensor
 from esegeta.workflow.build import Experiment, build_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -63,3 +66,32 @@ def test_the_drawn_tumours_are_segmented_and_explained_by_their_sequences() -> N
 def label_painted(scene: Scene) -> set[int]:
     """Return the integers of the predicted label map."""
     return {int(integer) for integer in scene.segmentation.label_map.unique()}
+
+
+def slices_of_liver() -> tuple[Experiment, FrozenTarget]:
+    """Return nnU-Net's experiment, whose norms are of instances, on two slices of the liver."""
+    experiment = build_experiment(load_config(ROOT / "configs" / "nnunet.yaml"))
+    volume, _ = read_case(experiment.cases[0], experiment.preprocess, experiment.reading)
+    image = volume_from_tensor(volume.data[:, 105:107].clone())
+    return experiment, VoxelTarget("liver").freeze(Scene(experiment.predictor, image))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_relevance_is_conserved_by_default_and_what_named_rules_lose_is_said(norm: str) -> None:
+    experiment, target = opened("all_methods_2d") if norm == "batch" else slices_of_liver()
+    explain = partial(Explainer.explain, predictor=experiment.predictor)
+    image = target.scene.volume
+    found = explain(LayerwiseRelevance(), volume=image, target=target)
+    assert found.facts.more["conservation_gap"] < 1e-3
+    assert found.facts.more["amplification"] < 1.1
+    assert found.warnings == ()
+    gaps = []
+    for composite in COMPOSITES:
+        named = LayerwiseRelevance(composite=composite)
+        lost = explain(named, volume=image, target=target)
+        gaps.append(lost.facts.more["conservation_gap"])
+        assert (gaps[-1] > 0.05) == any("`bias: distribute`" in text for text in lost.warnings)
+        kept = explain(replace(named, bias="distribute"), volume=image, target=target)
+        assert kept.facts.more["conservation_gap"] < 1e-3
+    assert max(gaps) > 0.2

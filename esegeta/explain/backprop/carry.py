@@ -27,7 +27,7 @@ class Note:
         place: where it stands.
     """
 
-    kind: Literal["linear", "sum", "map", "activation", "gate", "product"]
+    kind: Literal["linear", "sum", "map", "activation", "gate", "softmax", "product"]
     place: CallPlace = field(default_factory=CallPlace)
 
 
@@ -131,7 +131,7 @@ def is_gate(tensor: Tensor) -> bool:
     node: Any = tensor.grad_fn
     while node is not None:
         note = note_of(node)
-        if note is not None and note.kind in ("gate", "activation", "linear", "product"):
+        if note is not None and note.kind in ("gate", "activation", "linear", "softmax", "product"):
             return note.kind == "gate"
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if len(parents) != 1:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from esegeta.explain.backprop.conservation import Conservation
 from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.propagation import Propagation, scale_of
 from esegeta.explain.backprop.relevance import Rules, SumCall
-from esegeta.explain.backprop.rules import Settings, share_out, weightless
+from esegeta.explain.backprop.sharing import BiasShare, Settings, share_map, share_out
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRAST, PROBABILITY, Meaning
 from esegeta.explain.objective import Objective, WindowMap, sum_over_windows
 from esegeta.predict import Pieces
+
+Unexcited = Literal["lose", "spread"]
+
+LOST = "neurons that nothing excites lost"
+AROUND = "zeros around the image got"
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,20 @@ class ExcitationBackprop(Explainer):
 
     Logits start with dR/dy / sum |dR/dy|. Hidden activations below zero count as zero, the image
     is taken above its channels' minima, biases are left out. Positive: excites the target. The
-    map adds up to one but for neurons that nothing excites, whose mass is lost; the facts say how
-    much.
+    map adds up to one but for neurons that nothing excites.
+
+    Args:
+        unexcited: what becomes of the share of a neuron that nothing excites: lose it, as
+            published, or spread it evenly over all that the neuron sees.
+        tolerance: probability, lost or created, above which the map carries a warning.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, 2018, equation 8.
     There the map is read at a hidden layer; here it goes on to the image. Norms are folded into
     the operation before them, residual sums are split like linear operations.
     """
+
+    unexcited: Unexcited = "lose"
+    tolerance: float = 0.05
 
     name: ClassVar[str] = "excitation_backprop"
     traits: ClassVar[Traits] = Traits(
@@ -51,30 +64,44 @@ class ExcitationBackprop(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and how much of the probability arrived."""
+        rules = ExcitationRules(least_values(objective), self.unexcited)
         start = StartWithShares()
-        propagation = Propagation(ExcitationRules(least_values(objective)), start)
+        propagation = Propagation(rules, start)
         data = sum_over_windows(objective, self.window_map(objective, propagation))
         size = start.size * scale_of(objective)
         if size > 0:
             data = data / size
-        return RawMap(
-            data, more=self.facts(data, propagation, start.size), warnings=propagation.warnings()
-        )
+        accounts = self.accounts(data, propagation, rules, start.size or 1.0)
+        remedies = {AROUND: "choose a window no larger than the image, so that no zeros are added"}
+        if self.unexcited == "lose":
+            remedies[LOST] = "`unexcited: spread` hands it on evenly"
+        told = [text for one in accounts for text in one.warnings(self.tolerance, remedies)]
+        return RawMap(data, more=self.facts(accounts), warnings=(*propagation.warnings(), *told))
 
     def window_map(self, objective: Objective, propagation: Propagation) -> WindowMap:
         """Return the map of windows."""
         return propagation.window_map(objective)
 
-    def facts(self, data: Tensor, propagation: Propagation, size: float) -> dict[str, float]:
-        """Return the probability that started, arrived in the map, and was lost on the way."""
-        size = size or 1.0
-        started, arrived = propagation.started / size, propagation.arrived / size
+    def accounts(
+        self, data: Tensor, propagation: Propagation, rules: ExcitationRules, size: float
+    ) -> list[Conservation]:
+        """Return the account of the map, whose logits started with a magnitude `size`."""
         ended = float(data.sum(dtype=torch.float64))
+        started, arrived = propagation.started / size, propagation.arrived / size
+        lost = rules.own.ledger
+        kept = {LOST: lost.total("in_rules") / size, AROUND: arrived - ended}
+        gone = lost.size("in_rules") / size
+        return [Conservation("probability", started, ended, 1.0, kept, gone)]
+
+    def facts(self, accounts: Sequence[Conservation]) -> dict[str, float]:
+        """Return the probability that started, arrived in the map, and was lost on the way."""
+        (own,) = accounts
         return {
-            "mass_in": started,
-            "mass_out": ended,
-            "mass_lost": started - arrived,
-            "fell_on_padding": arrived - ended,
+            "mass_in": own.entered,
+            "mass_out": own.left,
+            "mass_lost": own.entered - own.left - own.kept[AROUND],
+            "fell_on_padding": own.kept[AROUND],
+            "conservation_gap": own.gap,
         }
 
 
@@ -86,6 +113,10 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
 
     What excites the target and its opposite alike cancels. Positive: speaks for the target,
     negative: against it. Last weights are those that give the logits; sums of them count in.
+
+    Args:
+        unexcited: what becomes of the share of a neuron that nothing excites: lose or spread it.
+        tolerance: probability, lost or created in either map, above which there is a warning.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, 2018, section 3.4.
     There the two are subtracted at a hidden layer and what is below zero is cut off; here they
@@ -118,15 +149,37 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
                 (dual,) = torch.autograd.grad(logits, crops, begin)
             finally:
                 rules.sign = 1.0
+            rules.dual_arrived += float(dual.sum(dtype=torch.float64))
             return own - dual
 
         return window_map
 
-    def facts(self, data: Tensor, propagation: Propagation, size: float) -> dict[str, float]:
-        """Return the probability of the target's own map that started and was lost on the way."""
-        size = size or 1.0
-        started, arrived = propagation.started / size, propagation.arrived / size
-        return {"mass_in": started, "mass_lost": started - arrived}
+    def accounts(
+        self, data: Tensor, propagation: Propagation, rules: ExcitationRules, size: float
+    ) -> list[Conservation]:
+        """Return the accounts of the target's map and of its opposite's, padding included."""
+        started = propagation.started / size
+        accounts = []
+        for given, arrived, words in (
+            (rules.own, propagation.arrived, "the map of the target alone"),
+            (rules.dual, rules.dual_arrived, "the map of its opposite"),
+        ):
+            kept = {LOST: given.ledger.total("in_rules") / size}
+            gone = given.ledger.size("in_rules") / size
+            accounts.append(
+                Conservation("probability", started, arrived / size, 1.0, kept, gone, words)
+            )
+        return accounts
+
+    def facts(self, accounts: Sequence[Conservation]) -> dict[str, float]:
+        """Return the probability of both maps that started and was lost on the way."""
+        own, dual = accounts
+        return {
+            "mass_in": own.entered,
+            "mass_lost": own.entered - own.left,
+            "dual_mass_lost": dual.entered - dual.left,
+            "conservation_gap": max(own.gap, dual.gap),
+        }
 
 
 class StartWithShares:
@@ -146,14 +199,23 @@ class ExcitationRules(Rules):
 
     Args:
         least: of each channel of the image, subtracted from it.
+        unexcited: what becomes of the share of an output that nothing excites.
 
-    `sign` is -1 while the probability of the dual is sent back.
+    `sign` is -1 while the probability of the dual is sent back, whose losses are noted apart.
     """
 
-    def __init__(self, least: Tensor) -> None:
+    def __init__(self, least: Tensor, unexcited: Unexcited = "lose") -> None:
         self.least = least
         self.sign = 1.0
-        self.given = Settings(epsilon=0.0)  # sums of what is not negative do not cancel
+        bias: BiasShare = "absorb" if unexcited == "lose" else "distribute"
+        # No epsilon: sums of what is not negative do not cancel.
+        self.own, self.dual = Settings(epsilon=0.0, bias=bias), Settings(epsilon=0.0, bias=bias)
+        self.dual_arrived = 0.0
+
+    @property
+    def given(self) -> Settings:
+        """The settings of the map that is being made."""
+        return self.own if self.sign > 0 else self.dual
 
     def linear(self, call: LinearCall, x: Tensor, relevance: Tensor) -> Tensor:
         """Return the input's probability."""
@@ -174,13 +236,17 @@ class ExcitationRules(Rules):
         sign = self.sign if call.place.is_last else 1.0
         parts = [(sign * term).clamp(min=0) for term in call.terms]
         whole = parts[0] + parts[1]
-        ratio = torch.where(whole > 0, relevance / whole, 0)
+        excited = whole > 0
+        ratio = torch.where(excited, relevance / torch.where(excited, whole, 1), 0)
+        rest = torch.where(excited, 0, relevance)
+        if self.given.bias == "distribute":
+            return [part * ratio + rest / 2 for part in parts]
+        self.given.ledger.keep("in_rules", rest)
         return [part * ratio for part in parts]
 
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Return the input's probability."""
-        call = weightless(function)
-        return share_out(call, [(x.clamp(min=0), call.weight)], None, relevance, self.given)
+        return share_map(function, x.clamp(min=0), relevance, self.given)
 
 
 def least_values(objective: Objective) -> Tensor:

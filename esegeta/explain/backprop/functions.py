@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 Function = Callable[..., Any]
 
+SOFTMAXES: tuple[Function, ...] = (F.softmax, torch.softmax, Tensor.softmax)
+
 GATES: tuple[Function, ...] = (
     *(torch.sigmoid, torch.sigmoid_, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_),
-    *(F.hardsigmoid, F.softmax, torch.softmax, Tensor.softmax),
+    *(F.hardsigmoid, *SOFTMAXES),
     *(torch.tanh, torch.tanh_, F.tanh, Tensor.tanh, Tensor.tanh_),
 )
 """Activations whose output, multiplied with something, decides how much of that goes on."""

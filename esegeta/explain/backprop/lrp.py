@@ -9,31 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from esegeta.errors import ConfigError, DataError
+from esegeta.explain.backprop.attention import AttentionCarrier, GivenRules
+from esegeta.explain.backprop.conservation import Conservation
 from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import Rules, SumCall
+from esegeta.explain.backprop.relevance import Carrier, SumCall
 from esegeta.explain.backprop.rules import (
     COMPOSITES,
     RULES,
     Composite,
     CompositeName,
     RuleName,
-    Settings,
-    divide,
     one_rule,
-    share_out,
-    weightless,
 )
+from esegeta.explain.backprop.sharing import BiasShare, Ledger, Settings, divide, share_map
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective, sum_over_windows
+
+Attention = Literal["values", "both"]
+
+BIASES, CONSTANTS, SOFTMAX = "biases kept", "constants kept", "softmax kept"
+IN_RULES = "outputs that nothing contributed to held"
+AROUND = "zeros around the image got"
+ELSEWHERE = "functions without a rule, or padding inside the network, took"
+
+LEDGER = {BIASES: "biases", CONSTANTS: "constants", SOFTMAX: "softmax", IN_RULES: "in_rules"}
+"""What is noted on the way, by the words for it."""
+
+LEAST_SHARE = 1e-3
+"""Of the magnitude at the logits: gaps are relative to no less."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +54,22 @@ class LayerwiseRelevance(Explainer):
 
         R_i = sum_j c_ij / (sum_i' c_i'j + b_j + epsilon) R_j
 
-    The rule says what the contributions c_ij are. Positive: speaks for the target. Unit: target.
-    The map adds up to <dR/dy, y> but for what biases keep; both are facts of the map.
+    c_ij is the rule's. Positive: speaks for the target. Unit: target. Adds up to <dR/dy, y>.
 
     Args:
-        composite: epsilon_plus_flat, epsilon_gamma_box or deep_taylor; none for one `rule`.
-        rule: for all layers: epsilon, gamma, z_plus, alpha_beta, w_square, flat, z_box (first
-            layer, then z_plus). Instead of a composite.
+        composite: epsilon_plus_flat (default), epsilon_gamma_box, deep_taylor; none for a `rule`.
+        rule: epsilon, gamma, z_plus, alpha_beta, w_square, flat or z_box, for all layers.
         epsilon: in units of the mean magnitude of a layer's outputs.
         gamma: how much more positive contributions count.
         alpha: weight of positive contributions.
-        beta: weight of negative ones; alpha - beta must be 1.
+        beta: weight of negative ones, alpha - 1.
         low: least value of the box; each channel's minimum by default.
         high: largest value of the box; each channel's maximum by default.
+        bias: distribute over |c_ij| what biases get (default), or absorb it (of named rules).
+        attention: relevance goes to its values, or to both: these, and what its weights are from.
+        tolerance: gap of relevance in and out, relative, above which the map carries a warning.
 
-    Source: Bach 2015; Montavon 2019, table 10.1. Epsilon is relative, norms are frozen here.
+    Source: Bach 2015; Montavon 2019; Achtibat 2024. Epsilon is relative, norms are frozen here.
     """
 
     composite: CompositeName | None = None
@@ -67,6 +80,9 @@ class LayerwiseRelevance(Explainer):
     beta: float = 1.0
     low: float | None = None
     high: float | None = None
+    bias: BiasShare | None = None
+    attention: Attention = "values"
+    tolerance: float = 0.05
 
     name: ClassVar[str] = "lrp"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
@@ -105,25 +121,58 @@ class LayerwiseRelevance(Explainer):
             return one_rule("epsilon")
         return COMPOSITES[self.composite or "epsilon_plus_flat"]
 
+    @property
+    def shares(self) -> BiasShare:
+        """What becomes of a bias's share; rules and composites that are named keep it."""
+        named = self.rule is not None or self.composite is not None
+        return self.bias or ("absorb" if named else "distribute")
+
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, with the relevance that came in, went out and was kept on the way."""
         low, high = self._box(objective)
-        given = Settings(self.epsilon, self.gamma, self.alpha, self.beta, low, high)
-        propagation = Propagation(LrpRules(self.chosen(), given), torch.mul)
+        given = Settings(self.epsilon, self.gamma, self.alpha, self.beta, low, high, self.shares)
+        carrier = Carrier if self.attention == "values" else AttentionCarrier
+        propagation = Propagation(LrpRules(self.chosen(), given), torch.mul, carrier)
         data = sum_over_windows(objective, propagation.window_map(objective))
-        scale = scale_of(objective)
+        account = self._account(data, propagation, given.ledger, scale_of(objective))
+        size = propagation.started_size * scale_of(objective)
+        facts = {
+            "relevance_in": account.entered,
+            "relevance_out": account.left,
+            "conservation_gap": account.gap,
+            "amplification": float(data.abs().sum(dtype=torch.float64)) / max(size, 1e-30),
+            "kept_by_biases": account.kept[BIASES],
+            "kept_by_constants": account.kept[CONSTANTS],
+            "kept_by_softmax": account.kept[SOFTMAX],
+            "fell_on_padding": account.kept[AROUND],
+            "unaccounted": account.kept[IN_RULES] + account.kept[ELSEWHERE],
+        }
+        told = account.warnings(self.tolerance, self._remedies())
+        return RawMap(data, more=facts, warnings=(*propagation.warnings(), *told))
+
+    def _account(
+        self, data: Tensor, propagation: Propagation, ledger: Ledger, scale: float
+    ) -> Conservation:
+        """Return what went in, came out, and stayed on the way."""
         start, arrived = propagation.started * scale, propagation.arrived * scale
         end = float(data.sum(dtype=torch.float64))
-        biases, constants = (given.ledger.total(what) * scale for what in ("biases", "constants"))
-        facts = {
-            "relevance_in": start,
-            "relevance_out": end,
-            "kept_by_biases": biases,
-            "kept_by_constants": constants,
-            "fell_on_padding": arrived - end,
-            "unaccounted": start - arrived - biases - constants,
+        kept = {words: ledger.total(what) * scale for words, what in LEDGER.items()}
+        rest = start - arrived - sum(kept.values())
+        kept |= {AROUND: arrived - end, ELSEWHERE: rest}
+        # Relevance of both signs may cancel at the logits, down to rounding.
+        least = LEAST_SHARE * propagation.started_size * scale
+        return Conservation("relevance", start, end, max(abs(start), least, 1e-30), kept)
+
+    def _remedies(self) -> dict[str, str]:
+        """Return what helps against each loss."""
+        remedies = {
+            SOFTMAX: "`attention: values` holds the weights of an attention, which keep nothing",
+            AROUND: "choose a window no larger than the image, so that no zeros are added",
         }
-        return RawMap(data, more=facts, warnings=propagation.warnings())
+        if self.shares == "absorb":
+            hand_on = "`bias: distribute` hands it on to the inputs"
+            remedies |= dict.fromkeys((BIASES, CONSTANTS, IN_RULES), hand_on)
+        return remedies
 
     def _box(self, objective: Objective) -> tuple[Tensor, Tensor]:
         """Return the least and the largest value of each channel, zeros around it included."""
@@ -144,7 +193,7 @@ class LayerwiseRelevance(Explainer):
         return low, high
 
 
-class LrpRules(Rules):
+class LrpRules(GivenRules):
     """Each linear operation by the rule of a composite; all else by the epsilon rule.
 
     Args:
@@ -161,9 +210,17 @@ class LrpRules(Rules):
         return RULES[self.composite(call)](call, x, relevance, self.given)
 
     def total(self, call: SumCall, relevance: Tensor) -> Sequence[Tensor]:
-        """Return the relevance of each term, in proportion to it; a constant keeps its own."""
-        ratio = divide(relevance, call.terms[0] + call.terms[1], self.given.epsilon)
-        parts = [term * ratio for term in call.terms]
+        """Return the relevance of each term, in proportion to it, and half where both are zero.
+
+        A constant is a bias: it keeps its own, or hands it to the other term.
+        """
+        left, right = call.terms
+        if not all(call.tracked) and self.given.bias == "distribute":
+            return [relevance, relevance]
+        ratio = divide(relevance, left + right, self.given.epsilon)
+        empty = (left == 0) & (right == 0)
+        parts = [torch.where(empty, relevance / 2, term * ratio) for term in call.terms]
+        self.given.ledger.keep("in_rules", relevance - parts[0] - parts[1])
         for part, wanted in zip(parts, call.tracked, strict=True):
             if not wanted:
                 self.given.ledger.keep("constants", part)
@@ -171,5 +228,4 @@ class LrpRules(Rules):
 
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Return the relevance of the input, in proportion to its part in each output."""
-        call = weightless(function)
-        return share_out(call, [(x, call.weight)], None, relevance, self.given)
+        return share_map(function, x, relevance, self.given)

@@ -25,7 +25,8 @@ class Propagation:
         start: what the logits begin with.
         carrier: which functions the rules are for.
 
-    `started` and `arrived` are the relevance at the logits and at the input, over all windows.
+    `started` and `arrived` are the relevance at the logits and at the input, over all windows;
+    `started_size` is the sum of magnitudes at the logits.
     """
 
     def __init__(self, rules: Rules, start: Start, carrier: type[Carrier] = Carrier) -> None:
@@ -33,6 +34,7 @@ class Propagation:
         self.carrier = carrier
         self.start = start
         self.started = 0.0
+        self.started_size = 0.0
         self.arrived = 0.0
         self._plain: set[str] = set()
 
@@ -78,6 +80,7 @@ class Propagation:
         """Return what the logits begin with, and count it."""
         relevance = self.start(logits.detach(), share.to(logits.dtype))
         self.started += float(relevance.sum(dtype=torch.float64))
+        self.started_size += float(relevance.abs().sum(dtype=torch.float64))
         return relevance
 
     def warnings(self) -> tuple[str, ...]:

@@ -11,62 +11,18 @@ contributions c_ij; the bias keeps its own part:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from esegeta.explain.backprop.operations import LinearCall, along
+from esegeta.explain.backprop.sharing import Settings, SignedTerm, share_out
 
 RuleName = Literal["epsilon", "gamma", "z_plus", "alpha_beta", "w_square", "flat", "z_box"]
 RULE_NAMES: tuple[RuleName, ...] = get_args(RuleName)
-
-SignedTerm = tuple[Tensor, Tensor]
-"""An input and a weight: their products are contributions."""
-
-TINIEST = 1e-20
-
-
-@dataclass
-class Ledger:
-    """Relevance that stayed on the way, by what kept it."""
-
-    kept: dict[str, Tensor] = field(default_factory=dict)
-
-    def keep(self, what: str, relevance: Tensor) -> None:
-        """Add relevance that stays where it is."""
-        amount = relevance.sum(dtype=torch.float64)
-        self.kept[what] = self.kept[what] + amount if what in self.kept else amount
-
-    def total(self, what: str) -> float:
-        """Return what was kept."""
-        return float(self.kept.get(what, 0.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """The numbers in the rules.
-
-    Args:
-        epsilon: added to each denominator, in units of its mean magnitude.
-        gamma: how much more positive contributions count.
-        alpha: weight of the positive contributions.
-        beta: weight of the negative ones; alpha - beta = 1.
-        low: what the image cannot fall below, one value a channel.
-        high: what it cannot exceed.
-        ledger: where relevance is noted that biases keep.
-    """
-
-    epsilon: float = 1e-6
-    gamma: float = 0.25
-    alpha: float = 2.0
-    beta: float = 1.0
-    low: Tensor | None = None
-    high: Tensor | None = None
-    ledger: Ledger = field(default_factory=Ledger)
-
 
 LinearRule = Callable[[LinearCall, Tensor, Tensor, Settings], Tensor]
 """From an operation, its input and its outputs' relevance to the input's relevance."""
@@ -89,7 +45,7 @@ def gamma_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) 
     if bias is not None:
         above = bias + given.gamma * bias.clamp(min=0)
         below = bias + given.gamma * bias.clamp(max=0)
-    positive = _plain_outputs(call, x) >= 0
+    positive = outputs_of(call, [(x, call.weight)], call.bias) >= 0
     chosen = torch.where(positive, relevance, 0)
     result = share_out(call, _by_sign(x, raised, lowered), above, chosen, given)
     rest = relevance - chosen
@@ -100,18 +56,27 @@ def gamma_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) 
 
 def z_plus_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
     """c_ij = max(w_ij x_i, 0): what raised the output (Montavon 2017, equation 18)."""
-    bias = None if call.bias is None else call.bias.clamp(min=0)
-    return share_out(call, positive_terms(x, call.weight), bias, relevance, given)
+    terms, bias = _above(call, x, given)
+    return share_out(call, terms, bias, relevance, given)
 
 
 def alpha_beta_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
-    """alpha times positive less beta times negative contributions (Bach 2015, equation 60)."""
-    result = z_plus_rule(call, x, given.alpha * relevance, given)
+    """alpha times positive less beta times negative contributions (Bach 2015, equation 60).
+
+    Where relevance is to be distributed, contributions of one sign alone get all of it: alpha or
+    beta times the relevance would be left with nothing to go to.
+    """
+    terms, bias = _above(call, x, given)
+    others, other_bias = _below(call, x, given)
+    alpha = torch.full_like(relevance, given.alpha)
+    if given.bias == "distribute" and given.beta > 0:
+        raised = outputs_of(call, terms, bias) > 0
+        lowered = outputs_of(call, others, other_bias) < 0
+        alpha = torch.where(lowered, torch.where(raised, given.alpha, 0.0), 1.0)
+    result = share_out(call, terms, bias, alpha * relevance, given)
     if given.beta == 0:
         return result
-    bias = None if call.bias is None else call.bias.clamp(max=0)
-    terms = _by_sign(x, call.weight.clamp(max=0), call.weight.clamp(min=0))
-    return result + share_out(call, terms, bias, -given.beta * relevance, given)
+    return result + share_out(call, others, other_bias, (1 - alpha) * relevance, given)
 
 
 def w_square_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Settings) -> Tensor:
@@ -155,50 +120,6 @@ RULES: dict[RuleName, LinearRule] = {
 """Every rule by the name that configs use."""
 
 
-def share_out(
-    call: LinearCall,
-    terms: Sequence[SignedTerm],
-    bias: Tensor | None,
-    relevance: Tensor,
-    given: Settings,
-) -> Tensor:
-    """Return the relevance of the inputs, in proportion to the products of all terms."""
-    with torch.enable_grad():
-        inputs = [x.detach().requires_grad_(True) for x, _ in terms]
-        outputs = [call.outputs(x, term[1]) for x, term in zip(inputs, terms, strict=True)]
-    z = outputs[0].detach()
-    for part in outputs[1:]:
-        z = z + part.detach()
-    if bias is not None:
-        z = z + bias
-    ratio = divide(relevance, z, given.epsilon, call.scale)
-    if bias is not None:
-        given.ledger.keep("biases", ratio * bias)
-    slopes = torch.autograd.grad(outputs, inputs, [ratio] * len(outputs))
-    total = terms[0][0] * slopes[0]
-    for (x, _), slope in zip(terms[1:], slopes[1:], strict=True):
-        total = torch.addcmul(total, x, slope)
-    return total
-
-
-def divide(relevance: Tensor, z: Tensor, epsilon: float, scale: Tensor | None = None) -> Tensor:
-    """Return `relevance / (z + sign(z) * epsilon * mean |z|)`, the mean over each sample.
-
-    Relative to the mean, one epsilon serves outputs of any scale. The positive scale of frozen
-    norms divides out, but for epsilon, which is that of the scaled outputs.
-    """
-    axes = tuple(range(1, z.ndim))
-    size = z.abs() if scale is None else z.abs() * scale
-    least = epsilon * (size.mean(dim=axes, keepdim=True) if axes else size)
-    least = (least if scale is None else least / scale).clamp(min=TINIEST)
-    return relevance / (z + torch.where(z < 0, -least, least))
-
-
-def weightless(function: Callable[[Tensor], Tensor]) -> LinearCall:
-    """Return a linear map without learned weights as an operation."""
-    return LinearCall("scaling", lambda x, weight: function(x), torch.empty(0), None)
-
-
 def positive_terms(x: Tensor, weight: Tensor) -> list[SignedTerm]:
     """Return the terms of the positive contributions."""
     return _by_sign(x, weight.clamp(min=0), weight.clamp(max=0))
@@ -211,9 +132,25 @@ def _by_sign(x: Tensor, for_positive: Tensor, for_negative: Tensor) -> list[Sign
     return [(x.clamp(min=0), for_positive), (x.clamp(max=0), for_negative)]
 
 
-def _plain_outputs(call: LinearCall, x: Tensor) -> Tensor:
-    z = call.outputs(x, call.weight)
-    return z if call.bias is None else z + call.bias
+def _above(call: LinearCall, x: Tensor, given: Settings) -> tuple[list[SignedTerm], Tensor | None]:
+    """Return positive contributions, and the bias's, which counts where it keeps its share."""
+    bias = call.bias if given.bias == "absorb" else None
+    return positive_terms(x, call.weight), None if bias is None else bias.clamp(min=0)
+
+
+def _below(call: LinearCall, x: Tensor, given: Settings) -> tuple[list[SignedTerm], Tensor | None]:
+    """Return negative contributions, and the bias's."""
+    bias = call.bias if given.bias == "absorb" else None
+    terms = _by_sign(x, call.weight.clamp(max=0), call.weight.clamp(min=0))
+    return terms, None if bias is None else bias.clamp(max=0)
+
+
+def outputs_of(call: LinearCall, terms: list[SignedTerm], bias: Tensor | None) -> Tensor:
+    """Return what terms and a bias add up to at each output."""
+    z = call.outputs(*terms[0])
+    for term in terms[1:]:
+        z = z + call.outputs(*term)
+    return z if bias is None else z + bias
 
 
 CompositeName = Literal["epsilon_plus_flat", "epsilon_gamma_box", "deep_taylor", "none"]
