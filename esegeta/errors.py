@@ -123,6 +123,14 @@ FEW_NAMES = 5
 """How many names of a longer list are given."""
 
 
+def some_of(names: Iterable[object]) -> str:
+    """Return the first few of some names, and how many more there are."""
+    known = [str(name) for name in names]
+    shown = ", ".join(known[:FEW_NAMES])
+    more = len(known) - FEW_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def suggest(word: object, names: Iterable[object]) -> str:
     """Return the nearest valid name as a question, or the list of valid names.
 

@@ -4,9 +4,9 @@
     python scripts/gallery.py results/all_methods_3d -o docs/images
 
 writes OUT/methods/<method>.png, OUT/methods_<family>.png and OUT/methods.png. Every picture shows
-the same crop of the image, the outline of the label and the map; each map has its own scale, since
-units differ, symmetric about zero: red is above it, and the method's meaning says what that means.
-Maps of one sign use one half of the scale.
+the same crop of the image, the outline of the label and the map, the patient's sides at the edges,
+and the map's own scale, since units differ: red is above zero, blue below, and the method's meaning
+says what that means. Maps without sign go from violet to yellow.
 """
 
 from __future__ import annotations
@@ -28,43 +28,61 @@ from PIL import Image
 
 from esegeta.explain import EXPLAINERS
 from esegeta.report import PredictionFiles
-from esegeta.report.map_figures import Canonical, centre_of_mass, draw_plane, peak_of
-from esegeta.report.planes import Plane, canonical_image, planes_of
-from esegeta.volume import Case, Reading, read_volume
+from esegeta.report.overlay import draw_plane
+from esegeta.report.palette import draw_bar_in
+from esegeta.report.planes import (
+    Letters,
+    Plane,
+    canonical_image,
+    draw_letters,
+    letters_of,
+    planes_of,
+)
+from esegeta.report.style import wrap
+from esegeta.report.view import TARGET_LINE, Outline, View, largest_part, voxel_within
+from esegeta.volume import Case, Display, Grid, Reading, Volume, read_volume
 from esegeta.volume.files import read_header
 
 FAMILIES = ("gradient", "backprop", "layer", "perturbation")
 COLUMNS = 5
 WIDTH_INCHES = 2.2
+BAR_INCHES, BAR_ROOM_INCHES, GAP_INCHES = 0.1, 0.92, 0.08
+LINE_HEIGHT = 1.35
 DPI = 100
+SMALLEST_LETTERS = 10
+"""Height of letters in pixels, however small a sheet is drawn."""
 # At most so many pixels a sheet, in so many colours: files stay below 300 kB.
-MOST_PIXELS = 450_000
+MOST_PIXELS = 850_000
 NUM_COLOURS = 128
 MARGIN_MM = 25.0
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One method's map on the common slice, cropped."""
+    """One method's map, turned as the image is, and which of its magnitudes are shown."""
 
     method: str
     family: str
-    scene: Canonical
+    map: np.ndarray
+    display: Display
 
 
 @dataclass(frozen=True)
-class View:
+class Crop:
     """What all pictures show.
 
     Args:
-        plane: of the slice.
-        centre: a voxel of it.
+        view: the image, cut through the target.
         frame_mm: left, right, bottom and top of the crop, from the volume's corner.
     """
 
-    plane: Plane
-    centre: tuple[int, ...]
+    view: View
     frame_mm: tuple[float, float, float, float]
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that is drawn."""
+        return self.view.planes[0]
 
     @property
     def aspect(self) -> float:
@@ -73,15 +91,18 @@ class View:
         return (top - bottom) / (right - left)
 
 
-def read(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Return the first channel or the colours of an image, turned to RAS, and its spacing in mm."""
+def open_image(path: Path) -> Volume:
+    """Read an image of one channel or several, or a picture."""
     reading = Reading(1, 2)
     grid, num_channels = read_header(path, reading)
     if grid.ndim == 3 and num_channels == 1:
         reading = Reading(1, 3)
-    volume = read_volume(Case(path.name, (path,)), replace(reading, num_channels=num_channels))
-    array, turned = canonical_image(volume, 0)
-    return array, turned.spacing_mm
+    return read_volume(Case(path.name, (path,)), replace(reading, num_channels=num_channels))
+
+
+def read(path: Path) -> tuple[np.ndarray, Grid]:
+    """Return the first channel or the colours of an image, turned to RAS, and where it lies."""
+    return canonical_image(open_image(path), 0)
 
 
 def list_sidecars(run: Path, case: str | None, target: str | None) -> list[dict[str, Any]]:
@@ -134,67 +155,105 @@ def outline_of(run: Path, sidecar: dict[str, Any], shape: tuple[int, ...]) -> np
     return outline
 
 
-def choose_view(mask: np.ndarray, maps: Sequence[np.ndarray], spacing: tuple[float, ...]) -> View:
-    """Return the slice through the largest part of the mask that the maps are about."""
+def choose_frame(
+    mask: np.ndarray, maps: Sequence[np.ndarray], spacing: tuple[float, ...]
+) -> tuple[tuple[int, ...], tuple[float, float, float, float]]:
+    """Return the voxel to cut through, in the largest part of the mask, and the frame around it.
+
+    Where the mask is empty, the part in which any map is above a tenth of its largest magnitude
+    stands for it.
+    """
+    if not mask.any():
+        mask = np.any([np.abs(map_) > 0.1 * np.abs(map_).max() for map_ in maps], axis=0)
+    part = largest_part(torch.from_numpy(mask)).numpy()
+    voxel = voxel_within(part, spacing)
     plane = planes_of(mask.shape)[0]
-    weight = sum((np.abs(map_) / max(float(np.abs(map_).sum()), 1e-30) for map_ in maps), 0.0)
-    weight = np.asarray(weight) * (mask if (mask & (np.asarray(weight) > 0)).any() else 1)
-    across = [axis for axis in range(mask.ndim) if axis not in (plane.horizontal, plane.vertical)]
-    centre = list(centre_of_mass(weight))
-    for axis in across:
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        centre[axis] = int(weight.sum(axis=others).argmax())
-    place = tuple(centre[axis] if axis in across else slice(None) for axis in range(mask.ndim))
-    shown = mask[place] if mask[place].any() else weight[place] > 0
+    shown = (plane.horizontal, plane.vertical)
+    place = tuple(slice(None) if axis in shown else at for axis, at in enumerate(voxel))
     frame: list[float] = []
-    for shown_axis, axis in enumerate(sorted((plane.horizontal, plane.vertical))):
-        rows = np.flatnonzero(shown.any(axis=1 - shown_axis))
+    for number, axis in enumerate(sorted(shown)):
+        rows = np.flatnonzero(mask[place].any(axis=1 - number))
         length = mask.shape[axis] * spacing[axis]
         start = rows[0] * spacing[axis] - MARGIN_MM
         stop = (rows[-1] + 1) * spacing[axis] + MARGIN_MM
         frame += [max(0.0, start), min(length, stop)]
-    return View(plane, tuple(centre), (frame[0], frame[1], frame[2], frame[3]))
+    return voxel, (frame[0], frame[1], frame[2], frame[3])
 
 
-def load_pictures(run: Path, sidecars: Sequence[dict[str, Any]]) -> tuple[list[Picture], View]:
+def load_pictures(run: Path, sidecars: Sequence[dict[str, Any]]) -> tuple[list[Picture], Crop]:
     """Read image, prediction and maps, and choose what to show of them."""
-    image, spacing = read(image_of(sidecars[0]))
-    low, high = grey_window(run, image)
-    image = np.clip(image, low, high)
-    mask = outline_of(run, sidecars[0], image.shape)
+    volume = open_image(image_of(sidecars[0]))
+    image, grid = canonical_image(volume, 0)
+    mask = outline_of(run, sidecars[0], grid.shape)
     pictures = []
     for sidecar in sidecars:
         map_, _ = read(sidecar["path"])
         known = EXPLAINERS.get(sidecar["method"])
         family = known.traits.family if known is not None else "other"
-        scene = Canonical(image, map_, mask, spacing)
-        pictures.append(Picture(sidecar["method_id"], family, scene))
-    maps = [picture.scene.map for picture in pictures]
-    return pictures, choose_view(mask, maps, spacing)
+        shown = sidecar["display"]
+        display = Display(shown["low"], shown["high"], shown["negative"] is not None)
+        pictures.append(Picture(sidecar["method_id"], family, map_, display))
+    maps = [picture.map for picture in pictures]
+    voxel, frame = choose_frame(mask, maps, grid.spacing_mm)
+    planes = planes_of(mask.shape)
+    view = View(
+        image,
+        grey_window(run, image),
+        grid.spacing_mm,
+        voxel,
+        "",
+        planes,
+        tuple(letters_of(plane, volume, grid) for plane in planes),
+        (Outline("segmentation", mask, TARGET_LINE),),
+        mask,
+    )
+    return pictures, Crop(view, frame)
 
 
-def draw_sheet(path: Path, pictures: Sequence[Picture], view: View, columns: int) -> None:
-    """Draw pictures in rows, each with the method's name below."""
+def draw_sheet(path: Path, pictures: Sequence[Picture], crop: Crop, columns: int) -> None:
+    """Draw pictures in rows, each with its colour bar and with the method's name below."""
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    height = WIDTH_INCHES * view.aspect + 0.3
-    figure = Figure(figsize=(WIDTH_INCHES * columns, height * rows), layout="constrained")
-    left, right, bottom, top = view.frame_mm
-    for place, picture in enumerate(pictures):
-        axis = figure.add_subplot(rows, columns, place + 1)
-        peak = peak_of(picture.scene.map)
-        draw_plane(axis, picture.scene, view.plane, view.centre, peak)
-        axis.set_xlim((right, left) if view.plane.mirrored else (left, right))
-        axis.set_ylim(bottom, top)
-        axis.set_title("")
-        axis.set_xlabel(picture.method, fontsize=8)
+    high = WIDTH_INCHES * crop.aspect
+    wide = WIDTH_INCHES + BAR_ROOM_INCHES + GAP_INCHES
+    dpi = min(DPI, math.sqrt(MOST_PIXELS / (wide * columns * (high + 0.4) * rows)))
+    points = max(7.0, SMALLEST_LETTERS * 72 / dpi)
+    names = [wrap(picture.method, wide, points) for picture in pictures]
+    lines = max(name.count("\n") + 1 for name in names)
+    below = lines * LINE_HEIGHT * points / 72 + 0.06
+    cell = (wide, high + below + GAP_INCHES)
+    size = cell[0] * columns, cell[1] * rows
+    figure = Figure(figsize=size)
+    figure.set_dpi(dpi)
+    for place, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        left = place % columns * cell[0] + GAP_INCHES / 2
+        bottom = size[1] - (place // columns + 1) * cell[1] + below
+        axis = figure.add_axes(_part(left, bottom, WIDTH_INCHES, high, size))
+        _draw_picture(axis, picture, crop, points)
+        axis.set_xlabel(name, fontsize=points, labelpad=2)
+        at = left + WIDTH_INCHES + 0.04
+        bar = figure.add_axes(_part(at, bottom + 0.1 * high, BAR_INCHES, 0.8 * high, size))
+        draw_bar_in(bar, picture.display, points=0.8 * points)
     save(path, figure)
+
+
+def _part(
+    left: float, bottom: float, wide: float, high: float, size: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    return left / size[0], bottom / size[1], wide / size[0], high / size[1]
+
+
+def _draw_picture(axis: Any, picture: Picture, crop: Crop, points: float) -> None:
+    draw_plane(axis, crop.view, crop.plane, picture.map, picture.display)
+    letters = crop.view.letters[0]
+    draw_letters(axis, Letters(letters.left, letters.right, "", letters.top), points=points)
+    left, right, bottom, top = crop.frame_mm
+    axis.set_xlim((right, left) if crop.plane.mirrored else (left, right))
+    axis.set_ylim(bottom, top)
 
 
 def save(path: Path, figure: Figure) -> None:
     """Write a figure as a PNG of few colours."""
-    width, height = figure.get_size_inches()
-    figure.set_dpi(min(DPI, math.sqrt(MOST_PIXELS / (width * height))))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -203,19 +262,19 @@ def save(path: Path, figure: Figure) -> None:
 
 def draw_gallery(run: Path, out: Path, *, case: str | None, target: str | None) -> list[Path]:
     """Draw all pictures of a run and return their files."""
-    pictures, view = load_pictures(run, list_sidecars(run, case, target))
+    pictures, crop = load_pictures(run, list_sidecars(run, case, target))
     (out / "methods").mkdir(parents=True, exist_ok=True)
     files = []
     for picture in pictures:
         files.append(out / "methods" / f"{picture.method}.png")
-        draw_sheet(files[-1], [picture], view, 1)
+        draw_sheet(files[-1], [picture], crop, 1)
     for family in (*FAMILIES, "other"):
         members = [picture for picture in pictures if picture.family == family]
         if members:
             files.append(out / f"methods_{family}.png")
-            draw_sheet(files[-1], members, view, COLUMNS)
+            draw_sheet(files[-1], members, crop, COLUMNS)
     files.append(out / "methods.png")
-    draw_sheet(files[-1], pictures, view, 2 * COLUMNS)
+    draw_sheet(files[-1], pictures, crop, COLUMNS + 2)
     return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from esegeta.config import Config, load_config
+from tests.experiments import esegeta
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,3 +70,25 @@ def test_python_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
     assert any(not path.is_symlink() for path in tmp_path.iterdir())  # it left something
+
+
+ONE_LINES = [
+    line
+    for page in PAGES
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("esegeta explain ")
+]
+
+
+@pytest.mark.parametrize("line", ONE_LINES)
+def test_one_lines_are_configs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dynamic_network_architectures")
+    monkeypatch.chdir(ROOT)
+    _, _, *arguments = shlex.split(line.partition(" #")[0])
+    path = tmp_path / "it.yaml"
+    if "-o" in arguments:
+        del arguments[arguments.index("-o") : arguments.index("-o") + 2]
+    done = esegeta("init", "--from", *arguments, "-o", path)
+    assert done.exit_code == 0, done.output
+    assert load_config(path).keys.targets[0].label == "liver"

@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 import torch
 import yaml
 
@@ -100,6 +101,7 @@ def kinds(folder: Path, pretrained: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 def test_every_kind_gives_one_prediction_and_one_saliency(pretrained: Path, tmp_path: Path) -> None:
     save_spleen(tmp_path / "ct.nii.gz")
     found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}

@@ -1,7 +1,15 @@
 """The Python face: from any module to a saved map in five lines."""
 
+from esegeta.api.folders import load_bundle, load_nnunet
 from esegeta.api.label_maps import load_label_map, save_label_map
 from esegeta.api.load import load_model
 from esegeta.api.model import SegmentationModel
 
-__all__ = ["SegmentationModel", "load_label_map", "load_model", "save_label_map"]
+__all__ = [
+    "SegmentationModel",
+    "load_bundle",
+    "load_label_map",
+    "load_model",
+    "load_nnunet",
+    "save_label_map",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -28,11 +29,34 @@ from esegeta.targets import (
     VoxelTarget,
 )
 from esegeta.targets.target import Reduce
-from esegeta.volume import Volume, read_source_labels
+from esegeta.volume import (
+    Case,
+    Preprocess,
+    Reading,
+    Volume,
+    image_stem,
+    read_case,
+    read_source_labels,
+)
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
 RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
 MASKS = {"frozen": False, "live": True}
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """How a trained model's folder says that images are read, prepared, and put back.
+
+    Args:
+        reading: of the files.
+        preprocess: what happens to them.
+        resample: what of a prediction is put back on the grid of the file.
+    """
+
+    reading: Reading
+    preprocess: Preprocess
+    resample: Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +65,55 @@ class SegmentationModel(Predictor):
 
     Args:
         notes: what the user should know of network, weights and outputs.
+        images: what the model's folder says of them; None of a network without a folder.
     """
 
     notes: tuple[str, ...] = ()
+    images: OwnImages | None = None
 
-    def predict(self, volume: Volume, *, resample: str = "logits") -> LabelMap:
+    def load_volume(
+        self,
+        path: str | Path | Sequence[str | Path],
+        *,
+        name: str | None = None,
+        series: str | Sequence[str] = (),
+    ) -> Volume:
+        """Load an image the way that the folder of the model says: its preprocessing and all.
+
+        Args:
+            path: one file or DICOM folder, or one a channel.
+            name: the case; the file's name by default.
+            series: of a DICOM folder that holds several: UID or description, or one an image.
+
+        Raises:
+            ConfigError: the model came without a folder; `esegeta.load_volume` takes the steps.
+            DataError: a file cannot be read, or the channels are too many or too few.
+        """
+        if self.images is None:
+            raise ConfigError(
+                "load_volume: the model does not say how its images are prepared",
+                hint="use esegeta.load_volume, with orientation, spacing and intensity as in "
+                "training; load_nnunet and load_bundle know them",
+            )
+        paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
+        files = tuple(Path(item) for item in paths)
+        case = Case(
+            name or image_stem(files[0].absolute().name),
+            files,
+            series=(series,) if isinstance(series, str) else tuple(series),
+        )
+        volume, _ = read_case(case, self.images.preprocess, self.images.reading)
+        return volume
+
+    def _rule(self, given: str | None) -> Rule:
+        """Return what is put back on the file's grid: as given, else as the folder says."""
+        usual: Rule = "logits" if self.images is None else self.images.resample
+        word = usual if given is None else given
+        if word not in RULES:
+            raise ConfigError(f'resample: "{word}" is not known', hint=suggest(word, RULES))
+        return RULES[word]
+
+    def predict(self, volume: Volume, *, resample: str | None = None) -> LabelMap:
         """Return the label map of an image, `*T` on the grid of its file.
 
         `save_label_map` writes it there.
@@ -53,22 +121,21 @@ class SegmentationModel(Predictor):
         Args:
             volume: the image.
             resample: what is put back on the file's grid, where spacing or place differ: `logits`
-                or `probabilities`, which are decided there, or `labels`, decided before.
+                or `probabilities`, which are decided there, or `labels`, decided before. As the
+                folder of the model says, or `logits`, by default.
 
         Raises:
             ConfigError: there is no such rule.
             ModelError: the logits are not finite.
         """
-        if resample not in RULES:
-            raise ConfigError(f'resample: "{resample}" is not known', hint=suggest(resample, RULES))
-        return Scene(self, volume).on_source(RULES[resample]).label_map
+        return Scene(self, volume).on_source(self._rule(resample)).label_map
 
     def compare(
         self,
         volume: Volume,
         expected: str | Path | Tensor | NDArray[np.generic],
         *,
-        resample: str = "logits",
+        resample: str | None = None,
     ) -> dict[str, float]:
         """Return the Dice of each label with your own segmentation by the same network.
 

@@ -51,6 +51,67 @@ FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first f
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
 
 
+Label = Annotated[
+    str | None,
+    typer.Option("--label", help="Its name or integer; the largest predicted one without it."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME", help="May be given several times."),
+]
+Over = Annotated[
+    str,
+    typer.Option(
+        "--over",
+        metavar="REGION",
+        help="predicted, component, component:2, boundary, voxel:10,20,30, box:0,0,0:8,8,8, "
+        "roi:mask.nii.gz, otsu, all, ...",
+    ),
+]
+
+
+@app.command()
+def explain(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A results folder of nnU-Net, a MONAI bundle, a TorchScript or .pt2 file, "
+            "weights with a config.yaml beside them, or a config.",
+        ),
+    ],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="One file a channel, a DICOM folder, or a folder of cases."
+        ),
+    ],
+    label: Label = None,
+    methods: Methods = None,
+    over: Over = "predicted",
+    output: Output = None,
+    shown: Annotated[bool, typer.Option("--open", help="Open the picture.")] = False,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a model's prediction of an image; no config is needed, and one is written.
+
+    OUT/config.yaml is what was run, with comments: edit it, then `esegeta run` it. Exit codes are
+    those of `run`.
+    """
+    from esegeta.cli.one_line import explain_model
+    from esegeta.config.asked import asked_of
+    from esegeta.workflow import Policy
+
+    asked = asked_of(model, images, label, methods, over, device, overrides)
+    policy = Policy(overwrite, fail_fast)
+    outcome = explain_model(asked, output, policy, quiet=quiet, shown=shown)
+    raise typer.Exit(outcome.exit_code)
+
+
 @app.command()
 def run(
     config: ConfigPath,
@@ -305,13 +366,41 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("esegeta.yaml"),
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH | IMAGE...]",
+            help="Where to write it; behind --from, the images instead.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="A model's folder or file, as `explain` takes it."
+        ),
+    ] = None,
+    label: Label = None,
+    methods: Methods = None,
+    over: Over = "predicted",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write it: esegeta.yaml.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
 ) -> None:
-    """Write a commented config to start from."""
-    from esegeta.cli.starter import write_starter
+    """Write a commented config to start from, or with --from that of a model."""
+    from esegeta.cli.starter import starter_path, write_starter
 
-    write_starter(path)
-    typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
+    path, images = starter_path(arguments or [], output, has_model=model is not None)
+    if model is None:
+        write_starter(path)
+        typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
+        return
+    from esegeta.cli.one_line import init_from
+    from esegeta.config.asked import asked_of
+
+    init_from(asked_of(model, images, label, methods, over, device, overrides), path)
+    typer.echo(f"wrote {path}; check it with `esegeta validate {path}`, then: esegeta run {path}")
 
 
 @app.callback(invoke_without_command=True)

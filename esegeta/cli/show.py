@@ -34,6 +34,7 @@ from esegeta.workflow import (
 )
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
+from esegeta.workflow.estimate import memory_of, passes_of
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -44,7 +45,7 @@ MOST_ROWS = 12
 
 def show_layers(config: RunConfig) -> None:
     """Print a config's network as a tree, with the output shapes for one window."""
-    network, _ = build_network(config)
+    network = build_network(config).network
     reading, plan, _ = probe_network(config, network)
     word = "channel" if reading.num_channels == 1 else "channels"
     taken = f"{shape_text(plan.size)}, {reading.num_channels} {word}"
@@ -60,11 +61,13 @@ def show_experiment(experiment: Experiment) -> None:
     num_tasks = len(experiment.cases) * len(experiment.targets) * len(experiment.methods)
     print(f"{experiment.config.document.path}: valid")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
-    show_grids(experiment, experiment.network_grids())
+    grids = experiment.network_grids()
+    show_grids(experiment, grids)
     print(f"  targets: {', '.join(plan.name for plan in experiment.targets)}")
     print(f"  methods: {', '.join(experiment.methods)}")
     print(f"  scores: {', '.join(experiment.scores) or 'none'}")
     show_capability(experiment)
+    show_estimate(experiment, grids)
     show_proof(experiment)
     print(f"  windows of {shape_text(keys.inference.window)} on {experiment.device}")
     print(f"  {num_tasks} tasks into {experiment.root}")
@@ -77,6 +80,13 @@ def show_capability(basis: Basis) -> None:
     capability = basis.capability
     print(f"  network: {capability.what}; {capability.words()}")
     print(f"  asked for: {asked_words(basis.config)}")
+
+
+def show_estimate(experiment: Experiment, grids: Mapping[str, Grid]) -> None:
+    """Print how many passes each method takes, and about how much memory."""
+    for line in passes_of(experiment, grids):
+        print(f"  passes: {line}")
+    print(f"  memory: {memory_of(experiment, grids).words()}")
 
 
 def show_proof(experiment: Experiment) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from esegeta.errors import OutputError
+from esegeta.errors import ConfigError, OutputError
 
 STARTER = """\
 # An esegeta experiment. Check it with `esegeta validate`, prove with `esegeta predict` that it is
@@ -49,10 +50,39 @@ scores:                              # `esegeta scores` lists them all
 #     elsewhere: {not_of: liver}
 #   quantile: 0.005                  # a unit's mask is its largest half percent of activations
 #   min_iou: 0.04                    # units below it are not named
-#   chance: {kind: shift, samples: 1000}   # kind: shift | permutation
+#   chance: {kind: surrogate, samples: 1000}   # kind: surrogate | shift | permutation
 #   ablation: false                  # true: how Dice changes without the best units
 #   trails: false                    # true: how units lead to labels
 """
+
+
+USUAL = Path("esegeta.yaml")
+"""Where a config is written if nobody says."""
+
+YAML = (".yaml", ".yml")
+
+
+def starter_path(
+    arguments: Sequence[str], output: Path | None, *, has_model: bool
+) -> tuple[Path, list[str]]:
+    """Return where to write the config, and the images that it is for.
+
+    Args:
+        arguments: as they were typed: of a model its images, else the path.
+        output: the path, as an option.
+        has_model: whether the config is that of a model.
+
+    Raises:
+        ConfigError: there are several paths.
+    """
+    named = [text for text in arguments if not has_model or Path(text).suffix.lower() in YAML]
+    paths = [*map(Path, named), *([output] if output is not None else [])]
+    if len(paths) > 1:
+        raise ConfigError(
+            f"init: {len(paths)} files to write: {', '.join(map(str, paths))}",
+            hint="name one; images are for --from MODEL",
+        )
+    return (paths or [USUAL])[0], [text for text in arguments if text not in named]
 
 
 def write_starter(path: Path) -> None:

@@ -21,8 +21,9 @@ SUMMARY = (
     "q3",
     "mean_rank",
     "better",
+    "n_cases",
 )
-RANKS = ("model", "method", "score", "case", "value", "rank")
+RANKS = ("model", "method", "score", "case", "value", "rank", "n_cases")
 TESTS = (
     "score",
     "better",
@@ -73,6 +74,7 @@ def summary(study: Study) -> Iterator[Record]:
                 one.q3,
                 score.mean_ranks.get(competitor),
                 score.kind.better,
+                score.table.num_cases,
             )
 
 
@@ -84,7 +86,7 @@ def ranks(study: Study) -> Iterator[Record]:
             for row, case in enumerate(ranking.cases):
                 value, rank = ranking.values[row, column], ranking.ranks[row, column]
                 names = (competitor.model, competitor.method, score.kind.name, case)
-                yield (*names, float(value), float(rank))
+                yield (*names, float(value), float(rank), len(ranking.cases))
 
 
 def tests(study: Study) -> Iterator[Record]:

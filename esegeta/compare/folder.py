@@ -11,7 +11,7 @@ from typing import Any
 
 from esegeta.errors import RunError
 from esegeta.report import ScoreRow, read_record, read_scores
-from esegeta.score import SCORES
+from esegeta.score import SCORES, Metric, Score
 
 RECORD = "compare.json"
 """What a study writes about itself."""
@@ -206,6 +206,32 @@ def family_of(metric: str, names: Mapping[str, str]) -> str:
     bare = [name for name in SCORES if metric in _metrics(name)]
     families = {SCORES[name].family for name in [*owners, *bare][:1] if name in SCORES}
     return families.pop() if families else OTHER
+
+
+def quality_of(metric: str, names: Mapping[str, str]) -> str:
+    """Return which quality a line of scores.csv judges: its score's, or its own where unknown."""
+    found = _score_and_metric(metric, names)
+    return metric if found is None else found[0].quality()
+
+
+def kind_of_metric(metric: str, names: Mapping[str, str]) -> Metric | None:
+    """Return what is declared of a line of scores.csv, None where it is not known here."""
+    found = _score_and_metric(metric, names)
+    return None if found is None else found[1]
+
+
+def _score_and_metric(metric: str, names: Mapping[str, str]) -> tuple[type[Score], Metric] | None:
+    owners = owners_of(metric, names)
+    bare = metric
+    for identity in owners:
+        if names[identity] != identity:
+            bare = metric.removeprefix(f"{identity}.")
+    wanted = [names[identity] for identity in owners] or list(SCORES)
+    for score in (SCORES[name] for name in wanted if name in SCORES):
+        for one in score.metrics:
+            if one.name == bare:
+                return score, one
+    return None
 
 
 def in_order(families: set[str]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esegeta.compare.merge import Competitor, ScoreColumn
+from esegeta.compare.score_table import are_tied
 from esegeta.compare.study import ScoreResult, Study
 from esegeta.report import Cell, Table, number_text
 
@@ -23,7 +24,8 @@ class Standing:
 
     Args:
         competitor: which.
-        by_family: mean of its mean ranks over the ranked scores of each family.
+        by_family: mean of its mean ranks over the ranked scores of each quality, and of these over
+            the qualities of each family.
         num_scores: on which it is ranked.
         overall: mean over families, so that a family of many scores counts once; NaN if unranked.
     """
@@ -42,7 +44,12 @@ def standings(study: Study) -> list[Standing]:
 
 def num_ranked_scores(study: Study) -> int:
     """Return on how many scores competitors are ranked."""
-    return sum(not score.ranking.refusal for score in study.scores)
+    return len(ranked_scores(study))
+
+
+def ranked_scores(study: Study) -> list[ScoreResult]:
+    """Return the scores on which competitors are ranked."""
+    return [score for score in study.scores if not score.ranking.refusal]
 
 
 def held_up_by_random(study: Study) -> set[tuple[ScoreColumn, Competitor]]:
@@ -60,14 +67,19 @@ def held_up_by_random(study: Study) -> set[tuple[ScoreColumn, Competitor]]:
 
 
 def _standing(study: Study, competitor: Competitor) -> Standing:
-    ranks: dict[str, list[float]] = {}
+    ranks: dict[str, dict[str, list[float]]] = {}
     for score in study.scores:
         mean_rank = score.mean_ranks.get(competitor)
         if mean_rank is not None:
-            ranks.setdefault(score.kind.family, []).append(mean_rank)
-    by_family = {family: float(np.mean(some)) for family, some in ranks.items()}
+            of_family = ranks.setdefault(score.kind.family, {})
+            of_family.setdefault(score.kind.quality or score.kind.name, []).append(mean_rank)
+    by_family = {
+        family: float(np.mean([np.mean(some) for some in qualities.values()]))
+        for family, qualities in ranks.items()
+    }
     overall = float(np.mean(list(by_family.values()))) if by_family else math.nan
-    return Standing(competitor, by_family, sum(map(len, ranks.values())), overall)
+    num_scores = sum(len(some) for qualities in ranks.values() for some in qualities.values())
+    return Standing(competitor, by_family, num_scores, overall)
 
 
 def _not_better(score: ScoreResult) -> Iterator[Competitor]:
@@ -81,6 +93,7 @@ def _not_better(score: ScoreResult) -> Iterator[Competitor]:
 
 
 SCORES_A_TABLE = 4
+ONE_CASE = "n = 1: one case, which says nothing of others. "
 ARROWS = {"lower": "↓", "higher": "↑", "none": "–"}
 
 
@@ -105,7 +118,7 @@ def leaderboard(study: Study) -> tuple[Table, ...]:
                 if any(one in score.summaries for score in part)
             )
             heads = (f"{score.kind.name} {ARROWS[score.kind.better]}" for score in part)
-            tables.append(Table(title, (_head(study), *heads), rows, _values_note(study)))
+            tables.append(Table(title, (_head(study), *heads), rows, _values_note(study, part)))
     return tuple(tables)
 
 
@@ -123,7 +136,10 @@ def ranks_table(study: Study, order: Sequence[Standing]) -> Table:
     lost = Counter(competitor for _, competitor in held_up_by_random(study))
     names = (_name(study, one.competitor, one.competitor in lost) for one in order)
     parts = [tuple(names)]
-    parts += [tuple(_rank(column, one.competitor) for one in order) for column in columns.values()]
+    single = _is_of_one_case(ranked_scores(study))
+    parts += [
+        tuple(_rank(column, one.competitor, single) for one in order) for column in columns.values()
+    ]
     heads = [_head(study), *columns]
     total = num_ranked_scores(study)
     if any(one.num_scores < total for one in order):
@@ -162,8 +178,8 @@ def _column(
     summaries = [one for one in score.summaries.values() if one.num_defined]
     most = max((one.num_defined for one in summaries), default=0)
     medians = [one.median for one in summaries]
-    best = None
-    if score.kind.better != "none" and len(summaries) > 1:
+    best = math.nan
+    if not score.kind.refusal and len(summaries) > 1 and score.table.num_cases > 1:
         best = min(medians) if score.kind.better == "lower" else max(medians)
     cells = {
         one.competitor: Cell("undefined") for one in score.summaries.values() if not one.num_defined
@@ -176,15 +192,23 @@ def _column(
             text += f", n={one.num_defined}"
         dagger = (score.kind, one.competitor) in held_up
         is_null = bool(one.competitor.null)
-        cells[one.competitor] = Cell(text, one.median == best, is_null, dagger)
+        leads = bool(are_tied(np.array(one.median), np.array(best), score.kind))
+        cells[one.competitor] = Cell(text, leads, is_null, dagger)
     return cells
 
 
-def _rank(column: dict[Competitor, float], competitor: Competitor) -> Cell:
+def _rank(column: dict[Competitor, float], competitor: Competitor, single: bool) -> Cell:
+    """Return a mean rank; those of one case have no mean over cases, and none leads by it."""
     if competitor not in column:
         return Cell("")
-    rank = column[competitor]
-    return Cell(f"{rank:.2f}", rank == min(column.values()), bool(competitor.null))
+    rank, is_null = column[competitor], bool(competitor.null)
+    if single:
+        return Cell(f"{rank:.1f}".removesuffix(".0"), null=is_null)
+    return Cell(f"{rank:.2f}", rank == min(column.values()), is_null)
+
+
+def _is_of_one_case(scores: Sequence[ScoreResult]) -> bool:
+    return max((score.table.num_cases for score in scores), default=0) == 1
 
 
 def _name(study: Study, competitor: Competitor, dagger: bool = False) -> Cell:
@@ -196,17 +220,28 @@ def _head(study: Study) -> str:
 
 
 def _ranks_note(study: Study) -> str:
-    counted = "each score counts the same within its family, and each family the same overall"
+    counted = (
+        "scores of one quality count as one, each quality the same within its family, and each "
+        "family the same overall"
+    )
+    single = _is_of_one_case(ranked_scores(study))
+    over, bold = ("", "") if single else ("Mean over cases of the rank", " Bold: best.")
     return (
-        f"1 is best. Mean over cases of the rank on each score; {counted}. Bold: best."
+        f"{ONE_CASE if single else ''}1 is best. {over or 'Rank'} on each score; {counted}.{bold}"
         f"{_dagger_note(study, 'on that number of faithfulness scores')}"
     )
 
 
-def _values_note(study: Study) -> str:
+def _values_note(study: Study, scores: Sequence[ScoreResult]) -> str:
+    single = _is_of_one_case(scores)
+    what = "Value, or median [quartiles] over targets." if single else ""
+    unranked = [score.kind.name for score in scores if not score.kind.scale_free]
+    follows = f" Never ranked, for the map's scale decides: {', '.join(unranked)}."
     return (
-        "Median [quartiles] over cases and targets. ↓ lower is better, ↑ higher is better, "
-        f"– neither. Bold: best median.{_dagger_note(study, '')}"
+        f"{ONE_CASE if single else ''}{what or 'Median [quartiles] over cases and targets.'} "
+        "↓ lower is better, ↑ higher is better, – neither."
+        f"{'' if single else ' Bold: best median.'}"
+        f"{follows if unranked else ''}{_dagger_note(study, '')}"
     )
 
 

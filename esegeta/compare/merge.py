@@ -15,7 +15,7 @@ from esegeta.compare.agree import (
     require_same_scores,
     require_same_targets,
 )
-from esegeta.compare.folder import RunFolder, family_of
+from esegeta.compare.folder import RunFolder, family_of, kind_of_metric, quality_of
 from esegeta.errors import RunError
 from esegeta.explain import NULL
 from esegeta.report import ScoreRow, TaskFiles, read_sidecar
@@ -107,11 +107,26 @@ class ScoreColumn:
         name: as it stands in scores.csv.
         better: lower, higher or none.
         family: the question it answers.
+        quality: what it judges; of several columns of one quality none counts more than once.
+        scale_free: whether it is the same for a multiple of the map; see `Metric`.
+        span: width of its range; 0 where it is unbounded.
     """
 
     name: str
     better: str
     family: str
+    quality: str = ""
+    scale_free: bool = True
+    span: float = 0.0
+
+    @property
+    def refusal(self) -> str:
+        """Why its values are neither ranked nor tested, or empty."""
+        if self.better == "none":
+            return "neither high nor low is better"
+        if not self.scale_free:
+            return "it depends on the scale of the map: a multiple of a map would be ranked apart"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -218,8 +233,7 @@ def _kinds(folders: Sequence[RunFolder]) -> dict[str, ScoreColumn]:
     for folder in folders:
         for row in folder.rows:
             if row.score not in kinds:
-                family = family_of(row.score, folder.score_names)
-                kinds[row.score] = ScoreColumn(row.score, row.better, family), folder
+                kinds[row.score] = _kind(row, folder), folder
             kind, first = kinds[row.score]
             if kind.better != row.better:
                 raise RunError(
@@ -228,6 +242,20 @@ def _kinds(folders: Sequence[RunFolder]) -> dict[str, ScoreColumn]:
                     hint="run one of them again with this version",
                 )
     return {name: kind for name, (kind, _) in kinds.items()}
+
+
+def _kind(row: ScoreRow, folder: RunFolder) -> ScoreColumn:
+    names = folder.score_names
+    known = kind_of_metric(row.score, names)
+    span = math.inf if known is None else known.high - known.low
+    return ScoreColumn(
+        row.score,
+        row.better,
+        family_of(row.score, names),
+        quality_of(row.score, names),
+        known is None or known.scale_free,
+        span if math.isfinite(span) else 0.0,
+    )
 
 
 def _competitors(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Competitor]:

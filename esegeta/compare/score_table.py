@@ -43,9 +43,21 @@ class ScoreTable:
         """The values, turned so that lower is better."""
         return -self.values if self.kind.better == "higher" else self.values
 
+    def differences(
+        self, rows: Bool[np.ndarray, " pairs"], first: int, second: int
+    ) -> Float[np.ndarray, " chosen"]:
+        """Return first column minus second in some rows; what rounding may make is 0."""
+        one, other = self.values[rows, first], self.values[rows, second]
+        return np.where(are_tied(one, other, self.kind), 0.0, one - other)
+
     def shared_by(self, columns: Columns) -> Bool[np.ndarray, " pairs"]:
         """Return the rows in which all of some columns are defined."""
         return np.asarray(np.logical_and.reduce(self.defined[:, columns], axis=1))
+
+    @property
+    def num_cases(self) -> int:
+        """Number of cases in which any value is a number."""
+        return len(set(self.cases_of(np.asarray(self.defined.any(axis=1)))))
 
     def cases_of(self, rows: Bool[np.ndarray, " pairs"]) -> list[str]:
         """Return the case of each row that is chosen."""
@@ -54,6 +66,34 @@ class ScoreTable:
     def column(self, competitor: Competitor) -> int:
         """Return the column of a competitor."""
         return self.competitors.index(competitor)
+
+
+ROUNDING = 1e-6
+"""Two values that differ by less than this part of the larger one are ties."""
+
+ROUNDING_OF_RANGE = 1e-9
+"""The same near zero, as a part of a bounded score's range: 1 - 1 + 1e-16 is no rank."""
+
+
+def are_tied(
+    one: Float[np.ndarray, "*any"], other: Float[np.ndarray, "*any"], kind: ScoreColumn
+) -> Bool[np.ndarray, "*any"]:
+    """Return where two values of a score differ by no more than rounding."""
+    slack = ROUNDING * np.maximum(np.abs(one), np.abs(other))
+    return np.asarray(np.abs(one - other) <= np.maximum(slack, ROUNDING_OF_RANGE * kind.span))
+
+
+def ranks_of(
+    losses: Float[np.ndarray, "cases k"], kind: ScoreColumn
+) -> Float[np.ndarray, "cases k"]:
+    """Return ranks in each case, 1 for the least; ties within rounding share their mean."""
+    order = np.argsort(losses, axis=1, kind="stable")
+    ascending = np.take_along_axis(losses, order, axis=1)
+    apart = ~are_tied(ascending[:, 1:], ascending[:, :-1], kind)
+    groups = np.concatenate([np.zeros((len(losses), 1)), apart.cumsum(axis=1)], axis=1)
+    levels = np.empty_like(losses)
+    np.put_along_axis(levels, order, groups, axis=1)
+    return np.asarray(rankdata(levels, axis=1), dtype=float)
 
 
 def tabulate(
@@ -159,8 +199,8 @@ def rank_competitors(table: ScoreTable) -> Ranking:
     competitor has a value. While that leaves less than half of the cases, the competitor with the
     most gaps is left out. Values are averaged over the targets of a case before they are ranked.
     """
-    if table.kind.better == "none":
-        return _refused("neither high nor low is better")
+    if table.kind.refusal:
+        return _refused(table.kind.refusal)
     if len(table.competitors) < 2:
         return _refused("there is only one competitor")
     kept = _kept(table)
@@ -168,7 +208,7 @@ def rank_competitors(table: ScoreTable) -> Ranking:
     if kept.sum() < 2 or not rows.any():
         return _refused("no case has values of two competitors")
     cases, losses = mean_by_case(table.losses[rows][:, kept], table.cases_of(rows))
-    ranks = np.asarray(rankdata(losses, axis=1), dtype=float)
+    ranks = ranks_of(losses, table.kind)
     values = -losses if table.kind.better == "higher" else losses
     chosen = tuple(one for one, keep in zip(table.competitors, kept, strict=True) if keep)
     others = tuple(one for one, keep in zip(table.competitors, kept, strict=True) if not keep)

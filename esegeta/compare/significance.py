@@ -177,8 +177,7 @@ def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Pa
     columns = [table.column(first), table.column(second)]
     both = table.shared_by(columns)
     num_left_out = int((table.present[:, columns].any(axis=1) & ~both).sum())
-    values = table.values[both][:, columns]
-    _, differences = mean_by_case(values[:, 0] - values[:, 1], table.cases_of(both))
+    _, differences = mean_by_case(table.differences(both, *columns), table.cases_of(both))
     gains = differences if table.kind.better == "higher" else -differences
     middle = float(np.median(differences)) if len(differences) else float("nan")
     gain = float(np.median(gains)) if len(gains) else float("nan")
@@ -189,9 +188,9 @@ def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Pa
 def compare_pairs(table: ScoreTable) -> tuple[Paired, ...]:
     """Test all pairs of a score; its tests are one family of Holm's.
 
-    A score of which neither high nor low is better is not tested.
+    A score of which neither high nor low is better, or that follows the map's scale, is not tested.
     """
-    if table.kind.better == "none":
+    if table.kind.refusal:
         return ()
     pairs = [compare_pair(table, *pair) for pair in competitor_pairs(table.competitors)]
     tested = [pair.outcome.p for pair in pairs if pair.outcome is not None]

@@ -243,8 +243,8 @@ def _weights(bundle: Bundle, path: str) -> str | None:
     if bundle.script is None:
         raise ModelError(
             f"{bundle.folder}: holds no weights: no models/model.pt and no models/model.ts",
-            hint="nothing is fetched from a network: put the weights there, or name them in "
-            "model.weights",
+            hint="nothing is fetched from a network: put the weights there, or name them: "
+            "--set model.weights=FILE",
         )
     return None
 

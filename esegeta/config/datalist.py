@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from esegeta.config.data import CaseKeys
-from esegeta.errors import DataError, suggest
+from esegeta.errors import DataError, some_of, suggest
 
 COLUMNS = ("name", "image", "label", "expected", "spacing_mm", "series")
 """What is read of an entry; it may hold more."""
@@ -91,7 +91,7 @@ def read_table(path: Path) -> list[tuple[str, CaseKeys]]:
 def _require_images(header: list[str], path: Path) -> None:
     if "image" in header or any(CHANNEL_COLUMN.fullmatch(name) for name in header):
         return
-    names = ", ".join(header) or "nothing"
+    names = some_of(header) or "nothing"
     if len(header) == 1 and BETWEEN_FILES in header[0]:
         hint = "its columns are separated by `;`; save it with commas"
     else:

@@ -100,13 +100,13 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
-KindOfChance = Literal["shift", "permutation"]
+KindOfChance = Literal["surrogate", "shift", "permutation"]
 
 
 class ChanceKeys(Keys):
     """The null distribution that overlaps are compared with."""
 
-    kind: KindOfChance = "shift"
+    kind: KindOfChance = "surrogate"
     samples: int = Field(default=1000, ge=1)
 
 
@@ -201,6 +201,7 @@ class DissectionKeys(Keys):
     layers: Annotated[str | list[str], BeforeValidator(layer_names)]
     concepts: dict[Name, ConceptKeys] = Field(min_length=1)
     categories: dict[str, list[str]] = Field(default_factory=dict)
+    member: int | None = Field(default=None, ge=1)
     quantile: Annotated[float, AfterValidator(_share)] = 0.005
     upsample: Literal["native", "upsampled"] = "native"
     min_iou: float = Field(default=0.04, ge=0, le=1)

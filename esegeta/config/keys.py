@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
 
-FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-", "_stat-", "_layer-", "_member-")
+FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-", "_stat-", "_layer-", "_member-", "_score-")
 """What tells the parts of a file name apart; a part that holds one of them would be another's."""
 
 
@@ -74,7 +74,9 @@ class Keys(BaseModel):
     A key without a value (`scores:`) counts as left out.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

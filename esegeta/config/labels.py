@@ -17,9 +17,11 @@ from pydantic import (
 )
 
 from esegeta.config.keys import Keys, LabelInteger, fault_of_part
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, suggest
 from esegeta.model import Labels, Postprocessing
 from esegeta.model.label_forms import is_by_name, read_order, read_regions, read_thresholds
+
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def _label_name(value: Any) -> Any:
@@ -175,6 +177,24 @@ def _regions(info: Any) -> Mapping[str, tuple[int, ...]]:
 
 def _foreground(info: Any) -> list[str]:
     return [name for name, integers in _regions(info).items() if integers != (0,)]
+
+
+def checked_colours(value: dict[str, str], info: Any) -> dict[str, str]:
+    """Return the colours of labels, by name.
+
+    Raises:
+        ValueError: there is no such label, or a colour is not `#rrggbb`.
+    """
+    names = _regions(info)
+    for name, colour in value.items():
+        if names and name not in names:
+            raise ValueError(f'no label "{name}"; {suggest(name, names)}')
+        if not COLOUR.fullmatch(colour):
+            raise ValueError(
+                f'"{colour}" of {name} is not a colour; give red, green and blue in hexadecimal, '
+                'such as "#e69f00"'
+            )
+    return {name: colour.lower() for name, colour in value.items()}
 
 
 @contextmanager

@@ -55,6 +55,10 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
+YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
+"""What unquoted scalars are, by their first character."""
+
+
 class Document:
     """A YAML file as plain values, with the line on which each value stands.
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from esegeta.errors import DataError, suggest
+from esegeta.errors import DataError, some_of, suggest
 from esegeta.volume import (
     Case,
     dicom_volumes,
@@ -97,7 +97,7 @@ def images_of_folder(folder: Path, channels: Sequence[str]) -> tuple[tuple[Path,
     if not images:
         return (), None
     if len(channels) < 2:
-        names = ", ".join(path.name for path in images)
+        names = some_of(path.name for path in images)
         raise DataError(
             f"{folder}: holds {len(images)} images: {names}; it is not known which are channels",
             hint="name the channels as the files end: channels: [t1, t2]",
@@ -117,7 +117,7 @@ def _of_channel(images: Sequence[Path], channel: str, folder: Path) -> Path:
         )
     names_there = [image_stem(path.name) for path in images]
     raise DataError(
-        f'{folder}: no image of channel "{channel}"; it holds {", ".join(names_there)}',
+        f'{folder}: no image of channel "{channel}"; it holds {some_of(names_there)}',
         hint=f"names of files end with that of their channel, as in case_{channel}.nii.gz; "
         f"{suggest(channel, [_last_word(name) for name in names_there])}",
     )

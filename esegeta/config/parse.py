@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     document = read_yaml(path)
     for override in overrides:
-        document = _overridden(document, override)
+        document = overridden(document, override)
+    return check_document(document)
+
+
+def check_document(document: Document) -> RunConfig:
+    """Check a config that has been read, or made up; see `load_config`."""
+    _refuse_infinite(document)
     document = with_nnunet_keys(with_bundle_keys(document))
     try:
         keys = Config.model_validate(document.content)
@@ -92,6 +99,30 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
     scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
     return RunConfig(keys, methods, scores, document)
+
+
+def _refuse_infinite(document: Document) -> None:
+    """Refuse NaN and infinity anywhere in the file: no key takes them, of any block.
+
+    The blocks refuse them too; arguments that are passed on (of a network, a loss, an optimizer)
+    have no block.
+    """
+    found = [
+        f"{document.place(place)}: {show_keys(place)}: must be a finite number (found {number})"
+        for place, number in _infinite(document.content, ())
+    ]
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def _infinite(value: Any, place: Path_) -> Iterator[tuple[Path_, float]]:
+    """Yield each number of a document that is not finite, with its place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _infinite(item, (*place, key))
 
 
 def _refuse_half_a_run(keys: Config, document: Document) -> None:
@@ -188,7 +219,7 @@ def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
     return dataclasses.replace(base, seed=seed) if seeded else base
 
 
-def _overridden(document: Document, override: str) -> Document:
+def overridden(document: Document, override: str) -> Document:
     """Give a value to a key, in the document's content, and return the document that says so."""
     key, equals, text = override.partition("=")
     option = f"--set {override}"

@@ -11,12 +11,13 @@ from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.inference import InferenceKeys
 from esegeta.config.keys import Keys, LabelInteger, Name, give_list
-from esegeta.config.labels import LabelKeys
+from esegeta.config.labels import LabelKeys, checked_colours
 from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
+from esegeta.volume import MapType
 
 OWN_LABELS = ("prediction", "label")
 """Atlases that need no file: the predicted labels, and the case's ground truth."""
@@ -138,6 +139,8 @@ class Config(LabelKeys):
     version: Literal[1] = 1
     name: Name
     output: str = "results"
+    dtype: MapType = "float32"
+    scene: bool = True
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     model: ModelKeys
@@ -149,6 +152,7 @@ class Config(LabelKeys):
     methods: list[Any] = Field(default_factory=list, min_length=1)
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
+    colors: dict[str, str] = Field(default_factory=dict)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
     report: bool = False
@@ -163,6 +167,11 @@ class Config(LabelKeys):
         """The Dice that a prediction must reach with the one that is expected."""
         given = (self.expected_dice, self.prediction.expected_dice)
         return next((value for value in given if value is not None), EXPECTED_DICE)
+
+    @field_validator("colors")
+    @classmethod
+    def _colours_of_labels(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        return checked_colours(value, info)
 
     @field_validator("expected_dice")
     @classmethod

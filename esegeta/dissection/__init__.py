@@ -4,14 +4,9 @@ from esegeta.dissection.ablation import Effect, effect_of, random_sets
 from esegeta.dissection.above import Above, find_above
 from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
 from esegeta.dissection.bin_edges import NUM_EDGES, BinEdges, Sketch
-from esegeta.dissection.chance import (
-    CHANCES,
-    Chance,
-    CircularShift,
-    Permutation,
-    p_values,
-    q_values,
-)
+from esegeta.dissection.body import CaseSpace, find_body
+from esegeta.dissection.chance import Chance, CircularShift, Permutation, p_values, q_values
+from esegeta.dissection.chances import CHANCES
 from esegeta.dissection.concept import (
     SIDES,
     BoundaryBand,
@@ -55,6 +50,7 @@ from esegeta.dissection.quantile import (
     rank_of,
     threshold_finder,
 )
+from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.dissection.trails import (
@@ -82,6 +78,7 @@ __all__ = [
     "BitHistograms",
     "BoundaryBand",
     "CaseCounts",
+    "CaseSpace",
     "Chance",
     "CircularShift",
     "Complement",
@@ -105,6 +102,7 @@ __all__ = [
     "Places",
     "Side",
     "Sketch",
+    "Surrogates",
     "ThresholdFinder",
     "ThresholdSearch",
     "Thresholds",
@@ -131,6 +129,7 @@ __all__ = [
     "draw_places",
     "effect_of",
     "find_above",
+    "find_body",
     "histograms",
     "normalised_information",
     "num_places",

@@ -1,6 +1,6 @@
 """Is an overlap more than chance? Concepts are moved or shuffled, and the overlap counted again.
 
-Both ways keep the sizes of masks and concepts, so that the IoU grows with the overlap alone and
+Every way keeps the sizes of masks and concepts, so that the IoU grows with the overlap alone and
 overlaps may stand for it.
 """
 
@@ -17,6 +17,7 @@ from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from esegeta.dissection.above import Above, above_by_units
+from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.tally import ConceptParts, OverlapTally
 from esegeta.errors import ConfigError
 
@@ -45,7 +46,7 @@ class Chance(ABC):
 
     @abstractmethod
     def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, case: int
+        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
     ) -> Overlaps:
         """Return the overlaps in one case, by draw.
 
@@ -53,7 +54,7 @@ class Chance(ABC):
             above: voxels of the units' masks.
             partition: of the same volume, by concepts.
             num_units: U.
-            case: its number; a draw moves each case in its own way, and all units alike.
+            space: the case.
         """
 
 
@@ -62,18 +63,19 @@ class CircularShift(Chance):
     """Concepts shifted by a random number of voxels, round and round; shapes are kept.
 
     The shift runs through the flattened volume, so that rows that leave at the end of a line come
-    in on the next one. Zero is one of the shifts, which makes p valid. Units are smooth and
-    concepts come in lumps: this kind of chance knows, and shuffled voxels do not.
+    in on the next one. Zero is one of the shifts, which makes p valid where units are the same
+    everywhere. In a body they are not: whatever lies in it overlaps more with whatever else does
+    than with a shifted copy.
     """
 
     name: ClassVar[str] = "shift"
 
     def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, case: int
+        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
     ) -> Overlaps:
         """Look up the concepts of each mask's voxels at shifted places."""
         device, num_parts = above.voxels.device, partition.num_parts
-        generator = torch.Generator().manual_seed(draw_seed(self.seed, case))
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, space.number))
         shifts = torch.randint(partition.parts.numel(), (self.samples, 1), generator=generator)
         shifts = shifts.to(device)
         # Twice the volume: a shifted voxel is found without a remainder.
@@ -104,10 +106,10 @@ class Permutation(Chance):
     name: ClassVar[str] = "permutation"
 
     def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, case: int
+        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
     ) -> Overlaps:
         """Draw the overlaps of masks and concepts of these sizes."""
-        generator = np.random.default_rng(draw_seed(self.seed, case))
+        generator = np.random.default_rng(draw_seed(self.seed, space.number))
         units = above.counts(num_units).cpu().numpy()[None, :, None]
         concepts = partition.sizes.cpu().numpy()[None, None, :]
         shape = (self.samples, num_units, concepts.shape[2])
@@ -147,7 +149,3 @@ def q_values(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     adjusted = false_discovery_control(p[known].cpu().numpy(), method="bh")
     result[known] = torch.from_numpy(adjusted).to(p)
     return result
-
-
-CHANCES: dict[str, type[Chance]] = {kind.name: kind for kind in (CircularShift, Permutation)}
-"""Kinds of chance by the names that they have in a config."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from esegeta.dissection.above import Above, find_above
 from esegeta.dissection.bin_edges import BinEdges
+from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import Chance
 from esegeta.dissection.curves import histograms, positions_within
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
@@ -98,6 +99,7 @@ def count_case(
     partition: ConceptParts,
     maps: Iterable[UnitMaps],
     number: int,
+    body: Bool[Tensor, " N"],
 ) -> CaseCounts:
     """Count one case.
 
@@ -107,8 +109,12 @@ def count_case(
         partition: the parts that concepts cut the volume into.
         maps: of all units, by part.
         number: of the case, for the draws of chance.
+        body: voxels of the flattened volume that chance keeps to.
     """
-    columns = [_count_part(counting, unit_thresholds, partition, item, number) for item in maps]
+    columns = []
+    for item in maps:
+        space = CaseSpace(number, item.grid.windows.shape, body, item.grid.stride)
+        columns.append(_count_part(counting, unit_thresholds, partition, item, space))
     joined = {
         name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
         for name in columns[0]
@@ -123,13 +129,13 @@ def _count_part(
     unit_thresholds: Thresholds,
     partition: ConceptParts,
     maps: UnitMaps,
-    number: int,
+    space: CaseSpace,
 ) -> dict[str, Tensor]:
     start, count = counting.parts.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
     device = maps.data.device
     thresholds = unit_thresholds.threshold[own].to(device)
-    box, centres = inner_positions(maps.grid)
+    box, centres = inner_positions(maps)
     values = positions_within(maps.data, box)
     peak, place = values.max(dim=1)
     above = partition.within(find_above(maps.data, maps.grid, thresholds))
@@ -155,7 +161,7 @@ def _count_part(
         "peak_voxel": centres[place],
         "inside": inside,
         "everything": everything,
-        "chance": counting.chance.overlaps(above, partition, count, number),
+        "chance": counting.chance.overlaps(above, partition, count, space),
         "image_both": single.both,
         "image_units": single.units,
     }

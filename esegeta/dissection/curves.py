@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from esegeta.dissection.tally import ConceptParts
-from esegeta.predict import LayerGrid
+from esegeta.predict import LayerGrid, VoxelBox
 
 Histograms = Int[Tensor, "U E M"]
 """Positions of each unit by bin and by something else: part or concept."""
@@ -114,28 +114,31 @@ def count_at(
 
 @lru_cache(maxsize=16)
 def centre_voxels(
-    grid: LayerGrid, device: torch.device
+    grid: LayerGrid, device: torch.device, image: VoxelBox | None = None
 ) -> tuple[tuple[slice, ...], Int[Tensor, " P"]]:
-    """Return which positions of a layer lie in the volume, and the voxel at the centre of each.
+    """Return which positions of a layer lie in the image, and the voxel at the centre of each.
 
     Args:
         grid: of the layer over a volume.
         device: of the result.
+        image: first voxel and end of the image along each axis; None for the whole volume, where
+            preprocessing has padded nothing.
 
     Returns:
-        A box of positions: those with their centre in the volume rather than in its padding, and
+        A box of positions: those with their centre in the image rather than in any padding, and
         at least one. Then an index into the flattened volume for each of them; a centre between
         two voxels goes to the latter.
     """
     box: list[slice] = []
     voxels = torch.zeros((), dtype=torch.int64)
-    for axis, length in enumerate(grid.windows.shape):
+    ends = image or tuple((0, length) for length in grid.windows.shape)
+    for axis, (length, (start, stop)) in enumerate(zip(grid.windows.shape, ends, strict=True)):
         centres = grid.centres(axis)
-        inside = ((centres >= -0.5) & (centres < length - 0.5)).nonzero()[:, 0]
+        inside = ((centres >= start - 0.5) & (centres < stop - 0.5)).nonzero()[:, 0]
         if not len(inside):
-            inside = (centres - (length - 1) / 2).abs().argmin()[None]
+            inside = (centres - (start + stop - 1) / 2).abs().argmin()[None]
         box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-        nearest = (centres[inside] + 0.5).floor().long().clamp(0, length - 1)
+        nearest = (centres[inside] + 0.5).floor().long().clamp(start, stop - 1)
         voxels = voxels[..., None] * length + nearest
     return tuple(box), voxels.flatten().to(device)
 

@@ -14,19 +14,32 @@ from esegeta.axes import Shape
 from esegeta.predict import Windows
 
 
+@dataclass(frozen=True)
+class Covered:
+    """The voxels in the middle of a window that an output covers.
+
+    Args:
+        size: of the window, along the axes that the network sees.
+        extent: of the voxels that are covered.
+    """
+
+    size: Shape
+    extent: Shape
+
+
 @dataclass(frozen=True, eq=False)
 class Places:
     """Voxels of one window, and where they go in each draw of chance.
 
-    Voxels lie in the volume, not in its padding. A draw shifts all of them alike within the part
-    of the window that is in the volume, round and round: neighbours stay neighbours, so that
-    chance knows how smooth units are.
+    Voxels lie in the volume, not in its padding, and where the network puts out something. A draw
+    shifts all of them alike within that part of the window, round and round: neighbours stay
+    neighbours, so that chance knows how smooth units are.
 
     Args:
         window: its number among those of the case.
-        voxels: of the window, along the axes that the network sees.
+        voxels: of the window as the network sees it, mirrored where its pass is.
         shifts: of each draw, in voxels.
-        first: the first voxel of the part of the window that is in the volume.
+        first: the first voxel of the part of the window where voxels are drawn.
         shape: of that part.
     """
 
@@ -36,20 +49,20 @@ class Places:
     first: Shape
     shape: Shape
 
-    def positions(self, size: Shape, patch: Shape) -> Int[Tensor, " P"]:
+    def positions(self, covered: Covered, patch: Shape) -> Int[Tensor, " P"]:
         """Return which of a layer's flattened positions each voxel lies in.
 
         Args:
-            size: of the window.
-            patch: of the layer's output for it.
+            covered: what the layer's output for a window covers of it.
+            patch: of the layer's output.
         """
-        return _flat(self.voxels, size, patch)
+        return _flat(self.voxels, covered, patch)
 
-    def shifted_positions(self, size: Shape, patch: Shape) -> Int[Tensor, "D P"]:
+    def shifted_positions(self, covered: Covered, patch: Shape) -> Int[Tensor, "D P"]:
         """Return the same of the voxels as each draw shifts them."""
         first, shape = torch.tensor(self.first), torch.tensor(self.shape)
         moved = (self.voxels[None] - first + self.shifts[:, None]) % shape + first
-        return _flat(moved, size, patch)
+        return _flat(moved, covered, patch)
 
 
 def draw_places(
@@ -87,23 +100,27 @@ def num_places(places: dict[str, list[Places]]) -> int:
 
 
 def _inner(windows: Windows, window: int) -> tuple[Shape, Shape]:
-    """Return first voxel and shape of the part of a window in the volume, as the network sees it.
+    """Return first voxel and shape of the part of a window's output that lies in the volume.
 
-    Without the axis that a 2D network goes along.
+    As the network sees it: mirrored, and without the axis that a 2D network goes along.
     """
     first, shape = [], []
-    axes = zip(windows.boxes[window], windows.padding, windows.shape, strict=True)
-    for axis, (side, (low, _), length) in enumerate(axes):
+    boxes = zip(windows.boxes[window], windows.outputs.boxes[window], strict=True)
+    axes = zip(boxes, windows.padding, windows.shape, strict=True)
+    for axis, ((side, output), (low, _), length) in enumerate(axes):
         if axis == windows.slice_axis:
             continue
-        start, stop = max(side.start, low), min(side.stop, low + length)
-        first.append(start - side.start)
+        start, stop = max(output.start, low), min(output.stop, low + length)
+        mirrored = axis in windows.flips(window)
+        first.append(side.stop - stop if mirrored else start - side.start)
         shape.append(stop - start)
     return tuple(first), tuple(shape)
 
 
-def _flat(voxels: Int[Tensor, "*any A"], size: Sequence[int], patch: Sequence[int]) -> Tensor:
+def _flat(voxels: Int[Tensor, "*any A"], covered: Covered, patch: Sequence[int]) -> Tensor:
     result = torch.zeros(voxels.shape[:-1], dtype=torch.int64)
-    for axis, (length, positions) in enumerate(zip(size, patch, strict=True)):
-        result = result * positions + voxels[..., axis] * positions // length
+    axes = zip(covered.size, covered.extent, patch, strict=True)
+    for axis, (length, extent, positions) in enumerate(axes):
+        within = (voxels[..., axis] - (length - extent) // 2).clamp(0, extent - 1)
+        result = result * positions + within * positions // extent
     return result

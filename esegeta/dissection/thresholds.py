@@ -13,7 +13,7 @@ from esegeta.dissection.bin_edges import BinEdges, Sketch
 from esegeta.dissection.curves import centre_voxels, positions_within
 from esegeta.dissection.parts import UnitParts
 from esegeta.dissection.quantile import ThresholdFinder, rank_of, threshold_finder
-from esegeta.predict import LayerGrid, UnitMaps, Units
+from esegeta.predict import UnitMaps, Units
 
 DEAD = 1e-5
 """A unit that changes by no more than this part of itself is constant but for rounded blends."""
@@ -138,9 +138,12 @@ class ThresholdSearch:
 
     def _values(self, maps: UnitMaps) -> Float[Tensor, "U N"]:
         """Return the activations that quantiles are taken of."""
-        if self._upsampled:
-            return maps.grid.to_voxels(maps.data).flatten(1)
-        return native_values(maps)
+        if not self._upsampled:
+            return native_values(maps)
+        voxels = maps.grid.to_voxels(maps.data)
+        if maps.image is not None:
+            voxels = voxels[(slice(None), *(slice(*ends) for ends in maps.image))]
+        return voxels.flatten(1)
 
 
 def is_dead(low: Float[Tensor, " U"], high: Float[Tensor, " U"]) -> Bool[Tensor, " U"]:
@@ -149,14 +152,14 @@ def is_dead(low: Float[Tensor, " U"], high: Float[Tensor, " U"]) -> Bool[Tensor,
 
 
 def native_values(maps: UnitMaps) -> Float[Tensor, "U P"]:
-    """Return the activations at the layer's own positions in the volume."""
-    box, _ = inner_positions(maps.grid)
+    """Return the activations at the layer's own positions in the image."""
+    box, _ = inner_positions(maps)
     return positions_within(maps.data, box)
 
 
-def inner_positions(grid: LayerGrid) -> tuple[tuple[slice, ...], Tensor]:
-    """Return the box of positions in the volume, and the voxel at the centre of each."""
-    return centre_voxels(grid, torch.device("cpu"))
+def inner_positions(maps: UnitMaps) -> tuple[tuple[slice, ...], Tensor]:
+    """Return the box of positions in the image, and the voxel at the centre of each."""
+    return centre_voxels(maps.grid, torch.device("cpu"), maps.image)
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,15 @@ from esegeta.axes import Image
 from esegeta.errors import DegenerateMapError, OutputError
 from esegeta.explain.meaning import Meaning
 from esegeta.targets import FrozenTarget
-from esegeta.volume import Grid, Volume, write_json, write_map
+from esegeta.volume import (
+    Grid,
+    MapHeader,
+    Volume,
+    display_of,
+    map_on_source,
+    write_json,
+    write_map_on_source,
+)
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,16 @@ class Attribution:
         file = Path(path)
         if not file.name.endswith((".nii", ".nii.gz")):
             raise OutputError(f"{file}: maps are NIfTI files", hint=f"save {file.stem}.nii.gz")
-        write_json(sidecar_path(file), {**self.describe(), "image": self.volume.source.paths})
-        write_map(file, self.total, self.volume)
+        array = map_on_source(self.total, self.volume)
+        header = MapHeader(self.method, self.target.description, self.unit, self.meaning.is_signed)
+        display = display_of(array, is_signed=self.meaning.is_signed)
+        sidecar = {
+            **self.describe(),
+            "display": display.describe(),
+            "image": self.volume.source.paths,
+        }
+        write_json(sidecar_path(file), sidecar)
+        write_map_on_source(file, array, self.volume.source, header)
         return file
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.explain.finite import FiniteParameters
 from esegeta.model import full_float32
 from esegeta.volume import Volume, names_image
 
@@ -22,7 +23,7 @@ KERNEL_RADIUS_SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(FiniteParameters):
     """A reference image for one volume.
 
     `zero`, each channel's `mean` or `minimum`, the image under a Gaussian `blur` (edges
@@ -38,6 +39,7 @@ class Baseline:
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     kind: BaselineKind = "blur"

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.errors import ModelError
 from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
 from esegeta.explain.cost import Cost, Meter, measure
+from esegeta.explain.finite import FiniteParameters
 from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.serving import require_served
@@ -74,13 +74,14 @@ class RawMap:
 
 
 @dataclass(frozen=True)
-class Explainer(ABC):
+class Explainer(FiniteParameters, ABC):
     """One attribution method with its parameters."""
 
     # Whoever builds an explainer from untrusted values gets unknown keys refused.
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     name: ClassVar[str]
@@ -114,32 +115,30 @@ class Explainer(ABC):
 
         Raises:
             ModelError: the method, or one that it is built on, needs layers or gradients that the
-                network does not give, and the message names the methods that it can serve; or it
-                reads layers or operations, of which a mean of probabilities has several, each
-                with a part that depends on the others.
+                network does not give, and the message names the methods that it can serve.
         """
         for item in fields(self):
             if isinstance(value := getattr(self, item.name), Explainer):
                 value.require_served(predictor)
         require_served(self, predictor.capability)
-        if self.traits.needs_hooks and predictor.averages_inside:
-            raise ModelError(
-                f"{self.name}: reads the layers or operations of one network, and is no sum over "
-                "passes and networks whose probabilities are averaged",
-                hint="use inference.average: logits, or a method that reads no layers, such as "
-                "integrated_gradients or occlusion",
-            )
 
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
-        """Compute the map of an objective."""
+        """Compute the map of an objective; call `map_of` from outside."""
+
+    def map_of(self, objective: Objective) -> RawMap:
+        """Compute the map of an objective, seen as the method needs it.
+
+        What reads layers or operations watches one pass of a network at a time.
+        """
+        return self.attribute(objective.of_passes() if self.traits.needs_hooks else objective)
 
     def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
         """Compute the maps of several targets at one input.
 
         A method that lets them share forward passes overrides this and says so in its traits.
         """
-        return [self.attribute(objective) for objective in objectives]
+        return [self.map_of(objective) for objective in objectives]
 
     def explain(
         self, predictor: Predictor, volume: Volume, target: Target | FrozenTarget
@@ -156,8 +155,7 @@ class Explainer(ABC):
 
         Raises:
             EmptyTargetError: the target's mask holds no voxel.
-            ModelError: the network cannot serve the method, or it cannot explain what the
-                predictor averages.
+            ModelError: the network cannot serve the method.
             MapError: the map is zero everywhere or not finite.
         """
         return self.explain_together(predictor, volume, [target])[0]
@@ -199,9 +197,7 @@ class Explainer(ABC):
             # Counted first: afterwards it would come on top of what the map and the heap hold.
             nums_active = [len(item.active(item.cotangent())) for item in objectives]
             several = len(objectives) > 1
-            raws = (
-                self.attribute_together(objectives) if several else [self.attribute(objectives[0])]
-            )
+            raws = self.attribute_together(objectives) if several else [self.map_of(objectives[0])]
             for raw in raws:
                 require_map(raw.data, self.name, self.zero_hint)
         return [

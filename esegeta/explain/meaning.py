@@ -26,6 +26,9 @@ slopes by a layer's activations; signals, in units of the input; shares of a pro
 squares and variances; and two kinds that do not read the target: activations, and null maps."""
 
 TARGET_UNIT = "{target}"
+SCORE = "{score}"
+"""Stands for the target in a reader's words, such as `the liver score`."""
+
 WITHOUT_TARGET = ("activation", "null")
 
 
@@ -38,6 +41,9 @@ class Meaning:
         unit: of one voxel; `{target}` stands for the target's.
         sign: what values say, in a sentence for the sidecar and the help pages.
         legend: the same in a few words, beside the unit in pictures.
+        above: what the colour of values above zero says to a reader who knows no methods;
+            `{score}` stands for the target.
+        below: the same of values below zero; empty where there are none.
         is_signed: whether values below zero occur.
     """
 
@@ -45,6 +51,8 @@ class Meaning:
     unit: str
     sign: str
     legend: str
+    above: str
+    below: str = ""
     is_signed: bool = True
 
     @property
@@ -75,6 +83,10 @@ class Meaning:
         """Return the unit of one voxel, given the target's."""
         return self.unit.format(target=target_unit)
 
+    def readings(self, score: str) -> tuple[str, str]:
+        """Return what values above and below zero say of a score, such as `the liver score`."""
+        return self.above.format(score=score), self.below.format(score=score)
+
     def magnitude(self) -> Meaning:
         """Return what the magnitude of such a value is."""
         return self._without_sign("a magnitude, never negative: how strongly, up or down")
@@ -86,11 +98,13 @@ class Meaning:
 
     def variance(self) -> Meaning:
         """Return what the variance of such a value is."""
+        of = f" of {SCORE}" if self.reads_target else ""
         return replace(
             self._without_sign("a variance, never negative: where the map is unstable"),
             kind=self._kind_of_square,
             unit=f"({self.unit})^2",
             legend=f"variance: where the map is unstable{self._caveat}",
+            above=f"the stronger the colour, the less stable the map{of} is there{self._remark}",
         )
 
     @property
@@ -101,11 +115,18 @@ class Meaning:
     def _caveat(self) -> str:
         return "" if self.reads_target else "; says nothing of the target"
 
+    @property
+    def _remark(self) -> str:
+        return "" if self.reads_target else f"; says nothing of {SCORE}"
+
     def _without_sign(self, sign: str) -> Meaning:
+        matters = f"the stronger the colour, the more the voxel moves {SCORE}, up or down"
         return replace(
             self,
             sign=sign + self._caveat,
             legend=f"strength, without sign{self._caveat}",
+            above=matters if self.reads_target else f"strength, without sign{self._remark}",
+            below="",
             is_signed=False,
         )
 
@@ -115,30 +136,45 @@ SLOPE = Meaning(
     "{target} / input unit",
     "positive: a brighter voxel raises the target; negative: it lowers the target",
     "positive: a brighter voxel raises the target",
+    f"a brighter voxel raises {SCORE}",
+    "a brighter voxel lowers it",
 )
 GUIDED_SLOPE = replace(
     SLOPE,
     sign="positive: a brighter voxel raises units that raise the target; negative: a darker one",
     legend="positive: a brighter voxel raises what raises the target",
+    above=f"a brighter voxel raises what raises {SCORE}",
+    below="a darker voxel does",
 )
 DRAWN_PATTERN = replace(
     SLOPE,
     sign="positive: bright in the pattern that the filters draw for the target; negative: dark",
     legend="positive: bright in what the filters draw for the target",
+    above=f"bright in the pattern that the network's filters draw for {SCORE}",
+    below="dark in it",
 )
 CONTRIBUTION = Meaning(
-    "contribution", TARGET_UNIT, "positive values raise the target", "positive raises the target"
+    "contribution",
+    TARGET_UNIT,
+    "positive values raise the target",
+    "positive raises the target",
+    f"raises {SCORE}",
+    "lowers it",
 )
 LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
     "weighted_activation",
     "{target} / position",
     "positive: the layer's activations there raise the target; negative: they lower it",
     "positive: activations that raise the target",
+    f"what the layer sees there raises {SCORE}",
+    "it lowers it",
 )
 CLASS_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,
     sign="never negative: how far the layer's activations there speak for the target",
     legend="how far the layer speaks for the target",
+    above=f"the stronger the colour, the more what the layer sees there speaks for {SCORE}",
+    below="",
     is_signed=False,
 )
 WEIGHTED_BY_POSITION = replace(CLASS_ACTIVATION, unit=TARGET_UNIT)
@@ -148,24 +184,31 @@ SEEN_THROUGH_ACTIVATION = replace(
     unit="{target} * activation",
     sign="positive: what active channels show there raises the target over the baseline's",
     legend="positive: what active channels show raises the target",
+    above=f"what the layer's active channels show there raises {SCORE}",
 )
 GUIDED_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,
     unit="({target} / input unit) * ({target} / position)",
     sign="positive: a brighter voxel raises what raises the target, where the layer speaks for it",
     legend="positive: a brighter voxel raises the target, where the layer speaks for it",
+    above=f"a brighter voxel raises what raises {SCORE}, where the layer speaks for it",
+    below="a darker voxel does",
 )
 INFLUENCE = Meaning(
     "influence",
     "{target} / activation",
     "positive: more activation at the position raises the target; negative: it lowers the target",
     "positive: more activation raises the target",
+    f"more activation of the layer there raises {SCORE}",
+    "more of it lowers it",
 )
 SIGNAL = Meaning(
     "signal",
     "input unit",
     "positive: bright in the signal that the target answers to; negative: dark in it",
     "positive: bright in the signal that the target answers to",
+    f"bright in the signal that {SCORE} answers to",
+    "dark in it",
 )
 PROBABILITY = Meaning(
     "probability",
@@ -173,40 +216,51 @@ PROBABILITY = Meaning(
     "a probability: the share of what excites the target; below zero only where the target counts "
     "a logit against itself",
     "share of what excites the target",
+    f"the stronger the colour, the larger the share of what excites {SCORE}",
+    "counts against it",
 )
 CONTRAST = replace(
     PROBABILITY,
     sign="positive: excites the target more than its opposite; negative: less",
     legend="positive: excites the target more than its opposite",
+    above=f"excites {SCORE} more than its opposite",
+    below="excites it less than its opposite",
 )
 KEPT = Meaning(
     "mask",
     "mask",
     "a mask in 0..1: what is kept, for it suffices for the target",
     "a mask: what is kept",
+    f"what is coloured is enough to keep {SCORE} up",
     is_signed=False,
 )
 DELETED = replace(
     KEPT,
     sign="a mask in 0..1: what is deleted, for the target falls without it",
     legend="a mask: what is deleted",
+    above=f"without what is coloured {SCORE} falls",
 )
 ACTIVATION = Meaning(
     "activation",
     "activation",
     "the layer's activation with its own sign; the target plays no part",
     "the layer's activation; says nothing of the target",
+    f"the layer is active above zero; says nothing of {SCORE}",
+    "below zero",
 )
 NOISE = Meaning(
     "null",
     "noise",
     "noise: neither sign nor size says anything of the target",
     "noise: says nothing of the target",
+    f"noise above zero; says nothing of {SCORE}",
+    "noise below zero",
 )
 EDGES = Meaning(
     "null",
     "input unit / mm",
     "edges of the image, never negative: they say nothing of the target",
     "edges of the image: say nothing of the target",
+    f"edges of the image; they say nothing of {SCORE}",
     is_signed=False,
 )

@@ -6,12 +6,18 @@ ever run. Otherwise the whole volume is predicted at each evaluation. Methods ne
 A linear target is `R = sum_t c_t(x_t)` with `c_t(p) = <share_t, net(p)>`, where `share_t` is the
 window's part of the cotangent dR/dy. Of any other target that is the first order at this input.
 An additive method's map of the whole prediction is the sum of its windows' maps of `c_t`.
+
+Where probabilities are averaged, methods that watch a network while it runs see the same target as
+a function of each single pass (`Objective.of_passes`): c_t is of one mirrored pass of one network,
+and its share is dR/dz by the pass's logits z, to first order at the input or point that is looked
+at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,16 +25,26 @@ from torch import Tensor
 from esegeta.axes import Batch, Image, Logits, Scalars
 from esegeta.model import held_still
 from esegeta.predict import (
+    ApartCotangent,
+    ApartShares,
     Cotangent,
+    CotangentShares,
+    Moment,
+    PassesApart,
     Pieces,
     Predictor,
     Pullback,
+    RunPass,
+    WindowBlend,
     Windows,
     WindowSum,
     active_windows,
 )
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
+
+AnyCotangent = Cotangent | ApartCotangent
+"""dR/dy; with what each pass answers for where that is no sum over passes."""
 
 
 @dataclass
@@ -56,6 +72,7 @@ class Objective:
         is_original: whether the input is the very one that the target was frozen on, so that the
             known prediction can serve.
         tally: counts the cost; shared by all objectives that came from one.
+        whole: the same objective of the prediction, where this one is of single passes.
     """
 
     predictor: Predictor
@@ -63,6 +80,7 @@ class Objective:
     volume: Volume
     is_original: bool = True
     tally: CostTally = field(default_factory=CostTally)
+    whole: Objective | None = None
 
     @classmethod
     def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:
@@ -88,20 +106,75 @@ class Objective:
 
     def at(self, data: Tensor) -> Objective:
         """Return the same objective seen from another input `C *S`."""
-        return replace(self, volume=self.volume.with_data(data), is_original=False)
+        whole = None if self.whole is None else self.whole.at(data)
+        volume = self.volume.with_data(data)
+        return replace(self, volume=volume, is_original=False, whole=whole)
 
-    def active(self, cotangent: Cotangent) -> list[int]:
+    def of_passes(self) -> Objective:
+        """Return the objective as a function of single passes, where probabilities are averaged.
+
+        It is not linear in them: what it says of shares and slopes is of one point.
+        """
+        if not self.predictor.averages_inside:
+            return self
+        single = PassesApart(self.predictor).single
+        target = replace(self.target, coefficients=None)
+        return replace(self, predictor=single, target=target, whole=self)
+
+    @cached_property
+    def apart(self) -> PassesApart | None:
+        """The passes, where probabilities are averaged and this objective is of each of them."""
+        return None if self.whole is None else PassesApart(self.whole.predictor)
+
+    def active(self, cotangent: AnyCotangent) -> list[int]:
         """Return the windows that the cotangent at this input touches.
 
         A linear target's are the same at every input, and known from its mask.
         """
         if self.target.is_linear:
             return self.target.touched(self.windows)
-        return active_windows(self.windows, cotangent)
+        if not isinstance(cotangent, ApartCotangent):
+            return active_windows(self.windows, cotangent)
+        windows = self.windows
+        # All mirrored passes of a box in turn: the share of each takes what all of them put out.
+        found = active_windows(windows, cotangent.slope)
+        return sorted(found, key=lambda window: (window % windows.num_places, window))
 
-    def cotangent(self) -> Cotangent:
-        """Return dR/dy at this input: a linear form, or `1 L *S`."""
+    def cotangent(self) -> AnyCotangent:
+        """Return dR/dy at this input: a linear form, `1 L *S`, or that with each pass's share."""
+        if self.apart is not None:
+            return self.cotangent_of(self.run_pieces)
         return _cotangents_together([self])[0]
+
+    def cotangent_of(self, run: RunPass) -> AnyCotangent:
+        """Return dR/dy of the prediction that windows of this input make when run like this."""
+        if self.apart is None:
+            return self.target.cotangent(self.predict(run))
+        moment = self.moment(run)
+        slope = self.target.slope(self.apart.prediction(moment))
+        return ApartCotangent(slope, self.apart.shares(slope, moment))
+
+    def shares(self, cotangent: AnyCotangent) -> CotangentShares | ApartShares:
+        """Return each window's part of a cotangent."""
+        if isinstance(cotangent, ApartCotangent):
+            return cotangent.shares
+        return self.predictor.shares(self.windows, cotangent)
+
+    def moment(self, run: RunPass) -> Moment:
+        """Return what all passes put out, where the target looks at it."""
+        assert self.apart is not None
+        return self.apart.moment(self.x, run, over=self.target.support)
+
+    def predict(self, run: RunPass) -> Logits:
+        """Return the prediction `1 L *S` of windows run like this, where the target looks at it."""
+        if self.apart is not None:
+            return self.apart.prediction(self.moment(run))
+        predictor, windows, x = self.predictor, self.windows, self.x
+        blend = WindowBlend(windows, x)
+        with held_still(predictor.network):
+            for pieces in predictor.pieces(x, windows, self.target.touched(windows)):
+                blend.add(pieces.windows, run(pieces))
+        return blend.result()
 
     def logits(self) -> Logits:
         """Return the blended prediction at this input, `1 L *S`, where the target looks at it."""
@@ -120,6 +193,10 @@ class Objective:
         self.tally.windows_run += len(crops)
         return self.predictor.run(crops, self.windows)
 
+    def run_pieces(self, pieces: Pieces) -> Logits:
+        """Run windows as they are."""
+        return self.run(pieces.crops)
+
     def pull_back(self) -> Pullback:
         """Return the gradient of the target by the input, and the target where it is linear."""
         return pull_back_together([self])[0]
@@ -134,6 +211,7 @@ def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
 
     Each tally counts the windows that its own target needs, as if it had been alone.
     """
+    objectives = [objective.whole or objective for objective in objectives]
     one = objectives[0]
     _require_one_input(objectives)
     cotangents = _cotangents_together(objectives)
@@ -173,7 +251,7 @@ def _linear_values(objectives: Sequence[Objective]) -> list[float]:
     if not objectives:
         return []
     one = objectives[0]
-    cotangents = [objective.cotangent() for objective in objectives]
+    cotangents = _cotangents_together(objectives)
     actives = [
         objective.active(cotangent)
         for objective, cotangent in zip(objectives, cotangents, strict=True)
@@ -185,6 +263,7 @@ def _linear_values(objectives: Sequence[Objective]) -> list[float]:
 
 
 def _cotangents_together(objectives: Sequence[Objective]) -> list[Cotangent]:
+    """Return dR/dy of each target at one input; none of them is of single passes."""
     curved = [objective for objective in objectives if not objective.target.is_linear]
     logits = _logits_together(curved) if curved else None
     return [objective.target.cotangent(logits) for objective in objectives]
@@ -192,6 +271,7 @@ def _cotangents_together(objectives: Sequence[Objective]) -> list[Cotangent]:
 
 def _logits_together(objectives: Sequence[Objective]) -> Logits:
     """Return the prediction at one input, wherever any of the targets looks at it."""
+    objectives = [objective.whole or objective for objective in objectives]
     one = objectives[0]
     if one.is_original:
         return one.target.scene.logits
@@ -222,7 +302,7 @@ def sum_over_windows(
     window_map: WindowMap,
     *,
     num_channels: int | None = None,
-    cotangent: Cotangent | None = None,
+    cotangent: AnyCotangent | None = None,
 ) -> Image:
     """Return the sum of the maps of all active windows, each put in its place, `A *S`.
 
@@ -231,11 +311,11 @@ def sum_over_windows(
             `objective.run`, which counts them.
         window_map: the method on a few windows at a time; must be linear in the shares.
         num_channels: A; the input channels by default.
-        cotangent: a linear form or `1 L *S`; dR/dy at the objective's input by default.
+        cotangent: dR/dy; that at the objective's input by default.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
     cotangent = objective.cotangent() if cotangent is None else cotangent
-    shares = predictor.shares(windows, cotangent)
+    shares = objective.shares(cotangent)
     channels = x.shape[1] if num_channels is None else num_channels
     total = WindowSum(windows, x, num_channels=channels)
     objective.tally.evaluations += 1

@@ -82,7 +82,7 @@ def explain_members(
         try:
             explainer.require_served(objective.predictor)
             # Zero everywhere is a result here: nothing of the map is this member's.
-            data = explainer.attribute(objective).data.detach().float().sum(dim=0)
+            data = explainer.map_of(objective).data.detach().float().sum(dim=0)
             if not bool(data.isfinite().all()):
                 raise DegenerateMapError(f"{explainer.name}: the map holds NaN or Inf")
         except EsegetaError as error:

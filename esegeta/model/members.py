@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from esegeta.errors import ModelError
+from esegeta.errors import ModelError, some_of
 from esegeta.model.weights import LoadedWeights, load_weights
 
 State = Mapping[str, Tensor]
@@ -65,7 +65,7 @@ def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[S
             parts = misfits or [key for key in every if other.get(key) != modules.get(key)]
             raise ModelError(
                 f"{name}: is not of the same architecture as {names[0]}: they differ in "
-                f"{', '.join(parts[:4])}",
+                f"{some_of(parts)}",
                 hint="the members of an ensemble are folds of one network; explain others by "
                 "themselves",
             )

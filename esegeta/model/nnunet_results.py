@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from esegeta.errors import ModelError, suggest
+from esegeta.errors import ModelError, some_of, suggest
 from esegeta.model.checkpoint import read_checkpoint
 
 FILES = ("dataset.json", "plans.json")
@@ -192,7 +192,7 @@ def _suggest_files(name: str, paths: Any) -> str:
 def _read_facts(path: Path) -> Mapping[str, Any]:
     content = read_checkpoint(path)
     if not isinstance(content, Mapping) or "network_weights" not in content:
-        there = ", ".join(str(key) for key in content) if isinstance(content, Mapping) else ""
+        there = some_of(content) if isinstance(content, Mapping) else ""
         raise ModelError(
             f'{path}: is not a checkpoint of nnU-Net v2: it has no "network_weights" '
             f"(its keys: {there or 'none'})"

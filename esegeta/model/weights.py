@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import WeightsError, WeightsKeyError, suggest
+from esegeta.errors import WeightsError, WeightsKeyError, some_of, suggest
 from esegeta.model.checkpoint import PassedArray, read_checkpoint
 from esegeta.model.network import COMPILED, without_wrappers
 from esegeta.model.places import holds_arrays, is_in, places, states, under
@@ -27,8 +27,6 @@ PREFIXES = ("module.", f"{COMPILED}.", "model.", "net.", "network.")
 
 COUNTER = "n_averaged"
 """What `torch.optim.swa_utils.AveragedModel` keeps beside the weights."""
-
-NAMED_AT_MOST = 6
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,28 @@ class LoadedWeights:
         return tuple(f"{self.path.name}: {remark}" for remark in self.remarks)
 
     @property
+    def wrapper(self) -> str:
+        """Dotted key that was taken off though nobody asked for it; empty for none."""
+        return self.key.removeprefix(self.chosen).lstrip(".")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file, where in it the weights lay, and what was taken off, as plain values."""
+        return {
+            "file": str(self.path),
+            "key": self.key,
+            "taken_off": {
+                "wrapper": self.wrapper,
+                "prefixes": list(self.prefixes),
+                "entries": list(self.left_out),
+            },
+            "also_fit": list(self.others),
+        }
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """The notes without the name of the file."""
-        wrapper = self.key.removeprefix(self.chosen).lstrip(".")
         parts = [
-            *([f'the wrapper "{wrapper}"'] if wrapper else []),
+            *([f'the wrapper "{self.wrapper}"'] if self.wrapper else []),
             *(f'the prefix "{prefix}"' for prefix in self.prefixes),
             *(f'"{name}"' for name in self.left_out),
         ]
@@ -150,7 +165,7 @@ def _chosen(path: Path, key: str | None) -> tuple[str, Any]:
     found = under(content, key)
     if found is None:
         there = list(dict.fromkeys(places(content, "")))
-        but = f", but {_some(there)}" if there else ""
+        but = f", but {some_of(there)}" if there else ""
         raise WeightsKeyError(
             f'weights_key: {path} holds nothing under "{key}"{but}',
             hint=suggest(key, there) if there else "leave out weights_key",
@@ -248,13 +263,18 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
     where = f' under "{fit.name}"' if fit.name else ""
     if any(_is_array_of(fit, key) for key in expected):
         return _of_arrays(path, where)
-    without = f" without {', '.join(fit.prefixes)}" if fit.prefixes else ""
-    misfits = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
-    hint = "do model.network and model.args match the network that was trained?"
     inside = _that_fits_inside(fit, expected)
     if inside:
-        hint = f'choose those that fit with weights_key: "{inside}"'
-    elif missing and unexpected:
+        others = [own for own in fit.state if not is_in(f"{fit.name}.{own}".lstrip("."), inside)]
+        return WeightsError(
+            f'{path}: all weights of the network lie under "{inside}", and beside them there are '
+            f"others: {some_of(others)}",
+            hint=f'choose those that fit with weights_key: "{inside}"',
+        )
+    without = f" without {', '.join(fit.prefixes)}" if fit.prefixes else ""
+    misfits = "; ".join(f"{kind}: {some_of(keys)}" for kind, keys in faults.items() if keys)
+    hint = "do model.network and model.args match the network that was trained?"
+    if missing and unexpected:
         hint += f' For "{missing[0]}" {suggest(missing[0], unexpected)}'
     return WeightsError(f"{path}: the weights{where}{without} do not fit: {misfits}", hint=hint)
 
@@ -268,8 +288,12 @@ def _is_array_of(fit: _Fit, key: str) -> bool:
 def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
     """Return the key of what fits among other entries, such as `state_dict.model`, or nothing."""
     for first in dict.fromkeys(own.partition(".")[0] for own in fit.state):
-        inside = {own.removeprefix(f"{first}.") for own in fit.state if is_in(own, first)}
-        if inside == set(expected):
+        inside = {
+            own.removeprefix(f"{first}."): _shape(value)
+            for own, value in fit.state.items()
+            if is_in(own, first)
+        }
+        if inside == {key: _shape(value) for key, value in expected.items()}:
             return f"{fit.name}.{first}".lstrip(".")
     return ""
 
@@ -287,7 +311,7 @@ def _no_state(path: Path, content: Any, chosen: str) -> WeightsError:
     if holds_arrays(content):
         return _of_arrays(path, where)
     keys = _keys_of(content)
-    shown = f" (its keys: {_some(keys)})" if keys else ""
+    shown = f" (its keys: {some_of(keys)})" if keys else ""
     return WeightsError(
         f"{path}: holds a {type(content).__name__}, not a state dict{where}{shown}",
         hint="save it with torch.save(network.state_dict(), path)",
@@ -296,8 +320,3 @@ def _no_state(path: Path, content: Any, chosen: str) -> WeightsError:
 
 def _keys_of(content: Any) -> list[str]:
     return [str(key) for key in content] if isinstance(content, Mapping) else []
-
-
-def _some(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:NAMED_AT_MOST])
-    return f"{shown} and {len(keys) - NAMED_AT_MOST} more" if len(keys) > NAMED_AT_MOST else shown

@@ -1,6 +1,7 @@
 """The differentiable sliding-window predictor and the geometry of its windows."""
 
 from esegeta.predict.agreement import Agreement, agreement, require_own_integers
+from esegeta.predict.apart import ApartCotangent, ApartShares, Moment, PassesApart, RunPass
 from esegeta.predict.average import average_probabilities, require_graph
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
@@ -11,6 +12,7 @@ from esegeta.predict.layer_outputs import (
     OUTPUT,
     UnitMaps,
     Units,
+    VoxelBox,
     blend_units,
     read_layers,
     read_windows,
@@ -22,6 +24,7 @@ from esegeta.predict.predictor import Predictor
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
+from esegeta.predict.quadrature import line_nodes
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
@@ -31,6 +34,8 @@ from esegeta.predict.windows import Central, Windows
 __all__ = [
     "OUTPUT",
     "Agreement",
+    "ApartCotangent",
+    "ApartShares",
     "Average",
     "Blend",
     "Box",
@@ -40,8 +45,10 @@ __all__ = [
     "Coverage",
     "LayerGrid",
     "LinearForm",
+    "Moment",
     "Padding",
     "Pass",
+    "PassesApart",
     "Pieces",
     "Placing",
     "Positions",
@@ -50,10 +57,12 @@ __all__ = [
     "Probe",
     "Pullback",
     "Rule",
+    "RunPass",
     "SourceGrid",
     "Term",
     "UnitMaps",
     "Units",
+    "VoxelBox",
     "WindowBlend",
     "WindowPlan",
     "WindowSum",
@@ -66,6 +75,7 @@ __all__ = [
     "count_outputs",
     "empty_window",
     "inner",
+    "line_nodes",
     "list_passes",
     "probabilities_in",
     "probe_output",

@@ -20,11 +20,15 @@ from torch.nn import functional as F
 from esegeta.axes import Logits
 from esegeta.errors import ModelError
 from esegeta.model import Activation
+from esegeta.predict.quadrature import line_nodes
 
 Flips = tuple[int, ...]
 
 Network = Callable[[Tensor], Tensor]
 """From windows `N C *W` to logits `N L *O`."""
+
+NODES = 32
+"""Nodes of the quadrature on the line between predictions."""
 
 
 def average_probabilities(logits: Sequence[Logits], activation: Activation) -> Logits:
@@ -51,6 +55,21 @@ def slopes_of_average(
     with torch.enable_grad():
         average = average_probabilities(leaves, activation)
         return torch.autograd.grad(average, leaves, slope)
+
+
+def slopes_on_the_line(
+    starts: Sequence[Logits], ends: Sequence[Logits], activation: Activation, slope: Logits
+) -> tuple[Logits, ...]:
+    """Return the mean of `slopes_of_average` on the straight line between two sets of predictions.
+
+    So that `sum_k <mean_k, end_k - start_k>` is the change of `<slope, average>`.
+    """
+    totals = [torch.zeros_like(slope, dtype=torch.float64) for _ in starts]
+    for node, weight in line_nodes(NODES):
+        points = [start.lerp(end, node) for start, end in zip(starts, ends, strict=True)]
+        for total, own in zip(totals, slopes_of_average(points, activation, slope), strict=True):
+            total.add_(own, alpha=weight)
+    return tuple(total.to(slope) for total in totals)
 
 
 def averaged_over_flips(

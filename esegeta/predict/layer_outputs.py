@@ -78,6 +78,10 @@ class Units:
         return self.stop - self.first
 
 
+VoxelBox = tuple[tuple[int, int], ...]
+"""First voxel and end along each axis."""
+
+
 @dataclass(frozen=True, eq=False)
 class UnitMaps:
     """What some units see of a volume.
@@ -86,11 +90,14 @@ class UnitMaps:
         units: which they are.
         grid: the layer's positions over the volume.
         data: float32, one map a unit, `K *G`.
+        image: first voxel and end of the image in the volume along each axis; None where
+            preprocessing has padded nothing.
     """
 
     units: Units
     grid: LayerGrid
     data: Positions
+    image: VoxelBox | None = None
 
 
 def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list[UnitMaps]:

@@ -106,6 +106,11 @@ class Predictor:
         """Return each network by itself, mirrored as it is; or each mirrored pass of a network."""
         return [replace(self, plan=plan) for plan in self.plan.members()]
 
+    def member(self, number: int) -> Predictor:
+        """Return a network of an ensemble alone, counted from 0; `network` holds its weights."""
+        hold(self.network, self.states[number])
+        return self.with_network(self.network)
+
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
         return replace(self, network=network, plan=self.plan.of_one_network(), states=())
@@ -163,17 +168,24 @@ class Predictor:
         return average_probabilities(parts, self.labels.activation)
 
     def pull_back(
-        self, x: Batch, cotangent: Cotangent, *, active: Sequence[int] | None = None
+        self,
+        x: Batch,
+        cotangent: Cotangent,
+        *,
+        active: Sequence[int] | None = None,
+        at: Sequence[Logits] | None = None,
     ) -> Pullback:
         """Return the gradient of `<cotangent, y(x)>` by the input; idle windows are not run.
 
         Args:
             x: the input, `B C *S`.
             cotangent: `B L *S`, or `1 L *S` or a linear form for all images of the batch.
-            active: the windows that the cotangent touches, where they are known already.
+            active: the windows that the cotangent touches, where they are known already; the
+                gradient is of these alone.
+            at: what `predict_apart` gives, where it is known already.
         """
         actives = None if active is None else [active]
-        return self.pull_back_together(x, [cotangent], actives=actives)[0]
+        return self.pull_back_together(x, [cotangent], actives=actives, at=at)[0]
 
     def pull_back_together(
         self,
@@ -181,6 +193,7 @@ class Predictor:
         cotangents: Sequence[Cotangent],
         *,
         actives: Sequence[Sequence[int]] | None = None,
+        at: Sequence[Logits] | None = None,
     ) -> list[Pullback]:
         """Return what `pull_back` gives for each cotangent; a window goes forward once for all.
 
@@ -188,6 +201,7 @@ class Predictor:
             x: the input, `B C *S`.
             cotangents: each as `pull_back` takes it.
             actives: the windows that each of them touches, where they are known already.
+            at: what `predict_apart` gives, where it is known already.
         """
         windows = self.windows(x)
         if actives is None:
@@ -199,7 +213,7 @@ class Predictor:
             touched = by_company(actives)
             if not touched:
                 return [self._nothing(x, windows) for _ in cotangents]
-            parts = self.predict_apart(x.detach(), chosen=touched)
+            parts = list(at or self.predict_apart(x.detach(), chosen=touched))
             shares = [self._shares_apart(windows, cotangent, parts) for cotangent in cotangents]
         pulls = [
             PullbackSum(x, windows, share, frozenset(active))
@@ -217,9 +231,9 @@ class Predictor:
         results = [pull.result(windows) for pull in pulls]
         if self.is_sum:
             return results
-        y = self.averaged(parts)
+        y, passes = self.averaged(parts), 2 if at is None else 1
         return [
-            replace(result, value=_inner_of(cotangent, y), num_run=2 * result.num_active)
+            replace(result, value=_inner_of(cotangent, y), num_run=passes * result.num_active)
             for result, cotangent in zip(results, cotangents, strict=True)
         ]
 

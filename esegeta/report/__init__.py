@@ -22,17 +22,22 @@ from esegeta.report.csv_tables import (
     write_scores,
     write_units,
 )
+from esegeta.report.curve_figures import draw_curves, shows_curves
 from esegeta.report.files import (
     PREDICT,
+    CurveFiles,
     PredictionFiles,
     TaskFiles,
     read_record,
     read_sidecar,
+    scene_file,
     write_dataset_files,
     write_record,
 )
-from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
+from esegeta.report.label_tables import label_rows
+from esegeta.report.overlay import draw_overlay
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
+from esegeta.report.region_figures import draw_regions
 from esegeta.report.retraining import (
     draw_retraining,
     remove_retraining,
@@ -45,6 +50,8 @@ from esegeta.report.save import (
     save_attribution,
     save_prediction,
 )
+from esegeta.report.slicer_scene import SceneImage, SceneMap, SlicerScene, scene_key, write_scene
+from esegeta.report.style import LABEL_COLOURS
 from esegeta.report.text_tables import (
     PREAMBLE,
     Cell,
@@ -62,12 +69,14 @@ from esegeta.retraining import DicePoint, DiceRow
 __all__ = [
     "ABLATION_COLUMNS",
     "IMAGE_COLUMNS",
+    "LABEL_COLOURS",
     "PREAMBLE",
     "PREDICT",
     "PREDICTIONS",
     "BoxPage",
     "BoxPanel",
     "Cell",
+    "CurveFiles",
     "CurveRow",
     "DicePoint",
     "DiceRow",
@@ -76,7 +85,10 @@ __all__ = [
     "PredictionFiles",
     "PredictionRow",
     "RankDiagram",
+    "SceneImage",
+    "SceneMap",
     "ScoreRow",
+    "SlicerScene",
     "Table",
     "TaskFiles",
     "draw_boxes",
@@ -91,6 +103,7 @@ __all__ = [
     "draw_trails",
     "draw_unit",
     "escape",
+    "label_rows",
     "number_text",
     "p_text",
     "panels_of",
@@ -104,6 +117,9 @@ __all__ = [
     "remove_retraining",
     "save_attribution",
     "save_prediction",
+    "scene_file",
+    "scene_key",
+    "shows_curves",
     "telling_channel",
     "to_latex",
     "to_markdown",
@@ -119,6 +135,7 @@ __all__ = [
     "write_record",
     "write_regions",
     "write_rows",
+    "write_scene",
     "write_scores",
     "write_units",
 ]

@@ -27,6 +27,9 @@ ROW_INCHES = 1.15
 HATCHES = ("", "////", "....", "xxxx")
 """Taken in turn once the colours are used up."""
 
+MOST_NAMED = 8
+"""Concepts without a unit that the title lists."""
+
 UNKNOWN_COLOUR = "#dddddd"
 
 UnitsOfConcepts = Mapping[str, Mapping[str, int]]
@@ -42,7 +45,8 @@ def draw_concepts(
 def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], title: str) -> Figure:
     """Return a figure of how many units of each layer are named for each concept, as bars.
 
-    Layers of which no unit is named are left out and counted.
+    Layers of which no unit is named are left out and counted, and so are concepts that no unit
+    is named for.
 
     Args:
         counts: number of units by layer and concept.
@@ -50,6 +54,9 @@ def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], titl
         title: above all.
     """
     shown = {layer: own for layer, own in counts.items() if any(own.values())}
+    found = {concept for own in shown.values() for concept, number in own.items() if number}
+    empty = [concept for concept in categories if shown and concept not in found]
+    categories = {name: of for name, of in categories.items() if name not in empty}
     room = max(2.0 + 0.42 * len(categories), 4.2)
     # Many layers are put side by side, so that the figure is about as wide as it is high.
     num_columns = max(round(math.sqrt(len(shown) * ROW_INCHES / room)), 1)
@@ -60,7 +67,7 @@ def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], titl
     looks = _looks(categories)
     colours = [looks[category] for category in categories.values()]
     for axis, (layer, own) in zip(axes, shown.items(), strict=False):
-        _draw_bars(axis, own, colours)
+        _draw_bars(axis, {concept: own.get(concept, 0) for concept in categories}, colours)
         unique = sum(number > 0 for number in own.values())
         heading = f"{layer}: {sum(own.values())} named, {unique} unique"
         axis.set_title(wrap(heading, room - 0.5, 8), fontsize=8, loc="left")
@@ -77,7 +84,7 @@ def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], titl
         axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
     if len(looks) > 1:
         _draw_legend(figure, looks, width)
-    heading = "\n".join((title, *_left_out(len(counts) - len(shown))))
+    heading = "\n".join((title, *_left_out(len(counts) - len(shown)), *_unnamed(empty)))
     figure.suptitle(wrap(heading, width - 0.2, 10), fontsize=10)
     return figure
 
@@ -121,6 +128,15 @@ def _draw_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]], width: 
 def _left_out(count: int) -> list[str]:
     """Return the line that says how many layers are not shown, if any."""
     return [f"{count} layer{'s' * (count > 1)} without a named unit"] if count else []
+
+
+def _unnamed(concepts: Sequence[str]) -> list[str]:
+    """Return the line that says for which concepts no unit is named, if for any."""
+    if not concepts:
+        return []
+    more = len(concepts) - MOST_NAMED
+    listed = ", ".join(concepts[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return [f"no unit is named for {listed}"]
 
 
 def draw_effects(path: Path, cells: Sequence[tuple[str, str, Effect]], title: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions|curves)\.png"
+    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
+
+
+CURVES_ENDING = "_curves.png"
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,6 @@ class TaskFiles:
         return self._file("", "regions.png")
 
     @property
-    def curves(self) -> Path:
-        """The picture of the curves behind the scores."""
-        return self._file("", "curves.png")
-
-    @property
     def standard_error(self) -> Path:
         """The standard error of each voxel of a map that does not tell channels apart."""
         return self._file("", "stat-stderr_attrmap.nii.gz")
@@ -103,6 +101,42 @@ class TaskFiles:
 
 
 @dataclass(frozen=True)
+class CurveFiles:
+    """The pictures of the curves of one case and target, a score each.
+
+    Args:
+        root: the run's folder.
+        case: name of the case.
+        target: name of the target.
+    """
+
+    root: Path
+    case: str
+    target: str
+
+    def of_score(self, score: str) -> Path:
+        """The picture of one score, all methods on one axis."""
+        return self.root / self.case / f"{self._start}{score}{CURVES_ENDING}"
+
+    def remove_others(self, scores: Collection[str]) -> None:
+        """Remove the pictures of an earlier run but those of some scores."""
+        kept = {self.of_score(score) for score in scores}
+        for path in (self.root / self.case).glob("*.png"):
+            is_one = path.name.startswith(self._start) and path.name.endswith(CURVES_ENDING)
+            if is_one and path not in kept:
+                path.unlink()
+
+    @property
+    def _start(self) -> str:
+        return f"{self.case}_label-{self.target}_score-"
+
+
+def scene_file(root: Path, case: str, target: str) -> Path:
+    """Return where the scene for 3D Slicer of one case and target lies."""
+    return root / case / f"{case}_{target}.mrb"
+
+
+@dataclass(frozen=True)
 class PredictionFiles:
     """The files of one case's predicted segmentation."""
 
@@ -136,6 +170,21 @@ class PredictionFiles:
         return self._file("tsv")
 
     @property
+    def descriptions(self) -> Path:
+        """Label descriptions for ITK-SNAP."""
+        return self._file("label")
+
+    @property
+    def lookup_table(self) -> Path:
+        """Lookup table for FSLeyes."""
+        return self._file("lut")
+
+    @property
+    def color_table(self) -> Path:
+        """Color table for 3D Slicer."""
+        return self._file("ctbl")
+
+    @property
     def sidecar(self) -> Path:
         """Where the segmentation comes from."""
         return self._file("json")
@@ -166,6 +215,10 @@ NOT_OF_BIDS = (
     "*_overlay.png",
     "*_regions.png",
     "*_curves.png",
+    "*_dseg.label",
+    "*_dseg.lut",
+    "*_dseg.ctbl",
+    "*.mrb",
     "dissection/",
     "report/",
 )

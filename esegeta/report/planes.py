@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from esegeta.volume import Grid, Volume, reorient_like
+from esegeta.volume import Grid, Span, Volume, reorient_like
 
 GREY_PERCENTILES = (1.0, 99.0)
 """Percentiles of the grey values that are drawn black and white."""
@@ -24,26 +25,27 @@ class Plane:
         title: name of the plane.
         horizontal: spatial axis drawn to the right.
         vertical: spatial axis drawn upwards.
-        ends: letters at the left and right edge.
         mirrored: patient's right is drawn on the left, as radiologists look at it.
     """
 
     title: str
     horizontal: int
     vertical: int
-    ends: tuple[str, str]
     mirrored: bool
 
 
 PLANES_3D = (
-    Plane("axial", 0, 1, ("R", "L"), True),
-    Plane("coronal", 0, 2, ("R", "L"), True),
-    Plane("sagittal", 1, 2, ("P", "A"), False),
+    Plane("axial", 0, 1, True),
+    Plane("coronal", 0, 2, True),
+    Plane("sagittal", 1, 2, False),
 )
-PLANES_2D = (Plane("", 0, 1, ("", ""), True),)
+PLANES_2D = (Plane("", 0, 1, True),)
 
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
 """Letters of the patient's sides along each axis of space, the lower end first."""
+
+OBLIQUE = 0.342
+"""Sine of 20 degrees: a direction that leads farther to a second side has its letter, too."""
 
 
 def planes_of(shape: tuple[int, ...]) -> tuple[Plane, ...]:
@@ -54,10 +56,21 @@ def planes_of(shape: tuple[int, ...]) -> tuple[Plane, ...]:
     return tuple(wide) or PLANES_3D[:1]
 
 
-def ends_of(plane: Plane, volume: Volume, grid: Grid) -> tuple[str, str]:
-    """Return the letters of the patient's sides at the left and right edge of a plane.
+@dataclass(frozen=True)
+class Letters:
+    """The patient's sides at the four edges of a plane as it is drawn; empty where not known."""
 
-    Those of a 2D image come from its grid. They are empty for pictures, which have none.
+    left: str = ""
+    right: str = ""
+    bottom: str = ""
+    top: str = ""
+
+
+def letters_of(plane: Plane, volume: Volume, grid: Grid) -> Letters:
+    """Return the letters at the edges of a plane; none for pictures, which have no sides.
+
+    An edge of an oblique plane has two where it is turned by more than 20 degrees, the nearer
+    side first: AR lies to the front, and to the right.
 
     Args:
         plane: as it is drawn.
@@ -65,13 +78,18 @@ def ends_of(plane: Plane, volume: Volume, grid: Grid) -> tuple[str, str]:
         grid: of the image as it was turned to be drawn.
     """
     if volume.source.is_picture:
-        return "", ""
-    if plane.ends[0]:
-        return plane.ends
-    step = grid.affine[:3, plane.horizontal]
-    axis = int(np.abs(step).argmax())
-    upwards = (step[axis] > 0) != plane.mirrored
-    return SIDES[axis] if upwards else SIDES[axis][::-1]
+        return Letters()
+    right = grid.affine[:3, plane.horizontal] * (-1.0 if plane.mirrored else 1.0)
+    up = grid.affine[:3, plane.vertical]
+    return Letters(*(_sides(way) for way in (-right, right, -up, up)))
+
+
+def _sides(way: np.ndarray) -> str:
+    """Return the letters of the sides to which a direction leads, the nearest first."""
+    parts = way / np.linalg.norm(way)
+    axes = sorted(range(3), key=lambda axis: -abs(parts[axis]))
+    named = [axis for axis in axes[:2] if abs(parts[axis]) > OBLIQUE or axis == axes[0]]
+    return "".join(SIDES[axis][int(parts[axis] > 0)] for axis in named)
 
 
 def canonical(data: Tensor, volume: Volume) -> tuple[np.ndarray, Grid]:
@@ -109,10 +127,23 @@ def size_of(
     return spacing_mm[plane.horizontal] * shape[1], spacing_mm[plane.vertical] * shape[0]
 
 
-def grey_range(image: np.ndarray) -> tuple[float, float]:
-    """Return the grey values that are drawn black and white; they are never the same."""
+def grey_range(image: np.ndarray, spans: Sequence[Span | None] = ()) -> tuple[float, float]:
+    """Return the grey values that are drawn black and white; they are never the same.
+
+    Args:
+        image: grey values or colours.
+        spans: between which values preprocessing leaves the channels that are drawn; where it does
+            not say, or not the same of all, percentiles of the image stand for it.
+    """
+    if spans and spans[0] is not None and all(span == spans[0] for span in spans):
+        return spans[0]
     low, high = (float(edge) for edge in np.percentile(image, GREY_PERCENTILES))
     return low, max(high, low + 1e-6)
+
+
+def spans_shown(volume: Volume, channel: int) -> tuple[Span | None, ...]:
+    """Return the spans of what is drawn of an image: of one channel, or of a picture's colours."""
+    return volume.spans if volume.is_colour else volume.spans[channel : channel + 1]
 
 
 def placed(size_mm: tuple[float, float]) -> dict[str, Any]:
@@ -129,41 +160,23 @@ def draw_slice(
     axis.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], **placed(size_mm))
 
 
-def draw_outline(
-    axis: Any, mask: np.ndarray, size_mm: tuple[float, float], colour: str, width: float
-) -> None:
-    """Draw the edge of a mask, if it has one in this slice.
-
-    Args:
-        axis: to draw on.
-        mask: truths, rows upwards.
-        size_mm: of the slice.
-        colour: of the line.
-        width: of the line, in points.
-    """
-    if mask.any() and not mask.all() and min(mask.shape) > 1:
-        levels = {"levels": [0.5], "colors": colour, "linewidths": width}
-        axis.contour(mask.astype(float), **levels, **placed(size_mm))
-
-
 def frame_slice(axis: Any, width_mm: float, *, mirrored: bool) -> None:
     """Give the axes the shape of their slice; mirrored, the patient's right is on the left."""
     axis.set_xlim((width_mm, 0) if mirrored else (0, width_mm))
     axis.set_aspect("equal")
+    axis.set_xticks([])
+    axis.set_yticks([])
 
 
-def draw_ends(axis: Any, ends: tuple[str, str]) -> None:
-    """Write small letters at the left and right edge, legible on black and on white."""
-    outline = [withStroke(linewidth=1.5, foreground="black")]
-    for place, side, letter in zip((0.02, 0.98), ("left", "right"), ends, strict=True):
-        axis.text(
-            place,
-            0.5,
-            letter,
-            transform=axis.transAxes,
-            ha=side,
-            va="center",
-            fontsize=7,
-            color="white",
-            path_effects=outline,
-        )
+def draw_letters(axis: Any, letters: Letters, *, points: float = 7) -> None:
+    """Write small letters at the edges, legible on black and on white."""
+    outline = [withStroke(linewidth=1.8, foreground="black")]
+    spots = (
+        (letters.left, 0.02, 0.5, "left", "center"),
+        (letters.right, 0.98, 0.5, "right", "center"),
+        (letters.bottom, 0.5, 0.02, "center", "bottom"),
+        (letters.top, 0.5, 0.98, "center", "top"),
+    )
+    style = {"fontsize": points, "color": "white", "path_effects": outline, "zorder": 6}
+    for letter, x, y, side, height in spots:
+        axis.text(x, y, letter, transform=axis.transAxes, ha=side, va=height, **style)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from esegeta.explain import Attribution, MemberMaps, RegionRow
-from esegeta.model import Labels
 from esegeta.predict import Rule, SourceGrid
-from esegeta.report.csv_tables import CurveRow
 from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
-from esegeta.report.map_figures import draw_curves, draw_overlay, draw_regions
-from esegeta.report.style import LABEL_COLOURS
+from esegeta.report.label_tables import label_rows, write_label_tables
+from esegeta.report.overlay import draw_overlay, sentences
+from esegeta.report.region_figures import draw_regions
+from esegeta.report.view import view_of
 from esegeta.volume import (
     LINEAR_WAY_BACK,
+    MapHeader,
+    MapType,
     Volume,
     atomic_path,
     describe_way_back,
+    display_of,
+    map_on_source,
+    store,
     write_json,
     write_map,
     write_map_on_grid,
+    write_map_on_source,
     write_source_labels,
     write_source_map,
-    write_text,
 )
 
 RESAMPLINGS: Mapping[Rule, str] = {
@@ -41,7 +47,8 @@ def save_attribution(
     provenance: Mapping[str, Any],
     *,
     regions: Sequence[RegionRow] = (),
-    curves: Sequence[CurveRow] = (),
+    doubts: Sequence[str] = (),
+    dtype: MapType = "float32",
     members: MemberMaps | None = None,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
@@ -54,18 +61,22 @@ def save_attribution(
         attribution: what to write.
         provenance: joins the sidecar: scores, versions, hashes of inputs.
         regions: the map by channel and region, to be drawn; none without rows.
-        curves: behind its scores, to be drawn; none without rows.
+        doubts: what scores say against the map, for its picture and its sidecar.
+        dtype: of the voxels of maps in their files.
         members: the same map of each member, where they are asked for.
     """
     remove_attribution(files)
-    volume = attribution.volume
+    volume, view = attribution.volume, view_of(attribution)
+    array = map_on_source(attribution.total, volume)
+    header = MapHeader(
+        files.method, files.target, attribution.unit, attribution.meaning.is_signed, dtype
+    )
     pictures = [files.overlay]
     pictures += [files.regions] if regions else []
-    pictures += [files.curves] if curves else []
     maps = {
-        **_channel_maps(files, attribution),
-        **_error_maps(files, attribution),
-        **_member_maps(files, members),
+        **_channel_maps(files, attribution, header),
+        **_error_maps(files, attribution, header),
+        **_member_maps(files, members, header),
     }
     layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
     write_json(
@@ -78,6 +89,13 @@ def save_attribution(
             "grid": _grid_note(volume),
             "channels": list(volume.channels),
             **_notes_beside_the_map(files, attribution),
+            "display": {
+                **display_of(array, is_signed=header.is_signed).describe(),
+                "position_mm": list(view.position_mm),
+            },
+            "colours": sentences(attribution),
+            "storage": store(array, dtype).describe(),
+            "doubts": list(doubts),
             **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
             **provenance,
@@ -85,29 +103,37 @@ def save_attribution(
     )
     title = f"{files.case}: {files.target}, {files.method}"
     with atomic_path(files.overlay) as temporary:
-        draw_overlay(temporary, attribution, title)
+        draw_overlay(temporary, attribution, title, doubts, view)
     if regions:
         with atomic_path(files.regions) as temporary:
             named = f"{title}\n{attribution.target.description}"
             draw_regions(temporary, regions, named, attribution)
-    if curves:
-        with atomic_path(files.curves) as temporary:
-            draw_curves(temporary, curves, f"{title}\n{attribution.target.description}")
-    for path, data in maps.items():
-        write_map(path, data, volume)
+    for path, (data, words) in maps.items():
+        write_map(path, data, volume, words)
     for path, item in layers.items():
-        write_map_on_grid(path, item.data[0], item.grid, volume)
-    write_map(files.map, attribution.total, volume)
+        words = replace(header, method=f"{files.method}, layer {item.layer}", unit=item.unit)
+        write_map_on_grid(path, item.data[0], item.grid, volume, words)
+    write_map_on_source(files.map, array, volume.source, header)
 
 
-def _channel_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
+HeadedMap = tuple[Tensor, MapHeader]
+
+
+def _channel_maps(
+    files: TaskFiles, attribution: Attribution, header: MapHeader
+) -> dict[Path, HeadedMap]:
     if not attribution.has_channels:
         return {}
     split = zip(attribution.volume.channels, attribution.data, strict=True)
-    return {files.channel_map(name): data for name, data in split}
+    return {
+        files.channel_map(name): (data, replace(header, method=f"{files.method}, {name}"))
+        for name, data in split
+    }
 
 
-def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor]:
+def _error_maps(
+    files: TaskFiles, attribution: Attribution, header: MapHeader
+) -> dict[Path, HeadedMap]:
     """Return the standard errors that are known: of the map, or of each channel's.
 
     The draws of a method move all channels at once, so that the error of their sum does not
@@ -116,18 +142,28 @@ def _error_maps(files: TaskFiles, attribution: Attribution) -> dict[Path, Tensor
     errors = attribution.standard_error
     if errors is None:
         return {}
+    words = replace(header, method=f"standard error of {files.method}", is_signed=False)
     if not attribution.has_channels:
-        return {files.standard_error: errors[0]}
+        return {files.standard_error: (errors[0], words)}
     split = zip(attribution.volume.channels, errors, strict=True)
-    return {files.channel_standard_error(name): data for name, data in split}
+    return {
+        files.channel_standard_error(name): (data, replace(words, method=f"{words.method}, {name}"))
+        for name, data in split
+    }
 
 
-def _member_maps(files: TaskFiles, members: MemberMaps | None) -> dict[Path, Tensor]:
+def _member_maps(
+    files: TaskFiles, members: MemberMaps | None, header: MapHeader
+) -> dict[Path, HeadedMap]:
     """Return the map of each member, and their standard deviation."""
     if members is None:
         return {}
-    maps = {files.member_map(number): data for number, data in enumerate(members.maps, start=1)}
-    return {**maps, files.spread: members.spread[0]}
+    maps = {
+        files.member_map(number): (data, replace(header, method=f"{files.method}, {name}"))
+        for number, (name, data) in enumerate(zip(members.names, members.maps, strict=True), 1)
+    }
+    words = replace(header, method=f"spread of {files.method}", is_signed=False)
+    return {**maps, files.spread: (members.spread[0], words)}
 
 
 def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
@@ -146,6 +182,8 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             else ("the map")
         )
         notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+        if "t_95" in attribution.facts.more:
+            notes["standard_error"] += "; the value +- `t_95` of them is a 95 % interval"
     if attribution.layer_maps:
         notes["layer_maps"] = {
             files.layer_map(item.layer).name: {
@@ -171,8 +209,12 @@ def remove_other_components(root: Path, case: str, target: str, names: Sequence[
     """Remove maps of components that an earlier prediction had and this one has not."""
     for path in (root / case).glob("*"):
         rest = path.name.removeprefix(f"{case}_label-")
-        name = rest.partition("_desc-")[0].partition("_chan-")[0]
+        name = rest.partition("_desc-")[0].partition("_chan-")[0].partition("_score-")[0]
         if rest != path.name and name.startswith(f"{target}#") and name not in names:
+            path.unlink(missing_ok=True)
+    for path in (root / case).glob("*.mrb"):
+        name = path.stem.removeprefix(f"{case}_")
+        if name.startswith(f"{target}#") and name not in names:
             path.unlink(missing_ok=True)
 
 
@@ -182,6 +224,7 @@ def save_prediction(
     provenance: Mapping[str, Any],
     *,
     probabilities: Sequence[str] = (),
+    colours: Mapping[str, str] | None = None,
 ) -> None:
     """Write the predicted segmentation with its table of labels and its sidecar.
 
@@ -193,10 +236,11 @@ def save_prediction(
         source: the prediction, on the grid of the image's file.
         provenance: joins the sidecar.
         probabilities: labels whose probabilities are written too.
+        colours: of labels by name, `#rrggbb`; those of others can be told apart.
     """
     remove_prediction(files)
     labels, volume = source.labels, source.volume
-    _write_label_table(files.table, labels)
+    write_label_tables(files, label_rows(labels, colours or {}))
     masks, counts = {}, {}
     for name, mask in source.masks():
         counts[name] = int(mask.sum())
@@ -223,15 +267,6 @@ def save_prediction(
         },
     )
     write_source_labels(files.segmentation, source.label_map, volume.source)
-
-
-def _write_label_table(path: Path, labels: Labels) -> None:
-    rows = [("index", "name", "color"), ("0", labels.names.get(0, "background"), "#000000")]
-    integers = [integer for integer in sorted(labels.names) if integer != 0]
-    for place, integer in enumerate(integers):
-        colour = LABEL_COLOURS[place % len(LABEL_COLOURS)]
-        rows.append((str(integer), labels.names[integer], colour))
-    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def remove_prediction(files: PredictionFiles) -> None:

@@ -15,6 +15,7 @@ FINE_DPI = 130
 """Figures of maps and of curves, which have thin lines and single voxels."""
 
 BACKGROUND = "white"
+COMMENT_WITHIN_BYTES = 2048
 CROP_INCHES = 0.15
 """Margin around figures that are cut to what is in them."""
 
@@ -58,9 +59,19 @@ def new_figure(
     return figure
 
 
-def save_figure(path: Path, figure: Figure, *, dpi: int = DPI) -> None:
-    """Write a figure as PNG."""
-    figure.savefig(path, dpi=dpi, facecolor=BACKGROUND)
+def save_figure(path: Path, figure: Figure, *, dpi: int = DPI, comment: str = "") -> None:
+    """Write a figure as PNG; a comment stands at the start of the file, see `has_comment`."""
+    metadata = {"Comment": comment} if comment else None
+    figure.savefig(path, dpi=dpi, facecolor=BACKGROUND, metadata=metadata)
+
+
+def has_comment(path: Path, comment: str) -> bool:
+    """Tell whether there is a PNG that was written with this comment, in ASCII."""
+    try:
+        with path.open("rb") as stream:
+            return comment.encode() in stream.read(COMMENT_WITHIN_BYTES)
+    except OSError:
+        return False
 
 
 def save_cropped(path: Path, figure: Figure) -> None:

@@ -24,7 +24,14 @@ MOST_UNITS_IN_WORDS = 4
 BESIDE_INCHES = 0.055
 """How far trails that share an edge are drawn beside each other; less where they are many."""
 
-EDGE_COLOUR = "#9a9a9a"
+EDGE_COLOUR = "#8a8a8a"
+EDGE_IN_WORDS = (
+    "An arrow says: with the units of the box at its tail switched off, the units of the box at "
+    "its head change, and where they change is where those at the tail were active. The wider, the "
+    "more the one tells of the other (weight, 0 to 1); a path is as strong as the product of its "
+    "weights. An arrow past a column leaves that layer out, as a skip connection does. Numbers in "
+    "brackets: units of the layer."
+)
 NODE_POINTS, LAYER_POINTS, LEGEND_POINTS, TITLE_POINTS = 7, 7, 8, 10
 LINE_INCHES = 0.019
 """Height of a line of text for each point of its size."""
@@ -74,9 +81,14 @@ def trails_figure(
     width, height = board.size
     headings = [wrap(layer, COLUMN_INCHES - 0.1, LAYER_POINTS) for layer in board.layers]
     words = [wrap(_trail_text(*item), width - 0.6, LEGEND_POINTS) for item in trails.items()]
+    meaning = wrap(EDGE_IN_WORDS, width - 0.4, LEGEND_POINTS)
     title = wrap(title, width - 0.2, TITLE_POINTS)
     above = _inches([max(headings, key=lambda text: text.count("\n"))], LAYER_POINTS) + 0.1
-    below, top = _inches(words, LEGEND_POINTS) + 0.2, _inches([title], TITLE_POINTS) + 0.1
+    explained = _inches([meaning], LEGEND_POINTS) + 0.15
+    below, top = (
+        _inches(words, LEGEND_POINTS) + 0.2 + explained,
+        _inches([title], TITLE_POINTS) + 0.1,
+    )
     total = below + height + above + top
     figure = new_figure((width, total), layout=None)
     # One unit of the axis is one inch, so that boxes, texts and lanes keep to their sizes.
@@ -94,7 +106,15 @@ def trails_figure(
         Line2D([], [], color=_colour(place), linewidth=3, label=text)
         for place, text in enumerate(words)
     ]
-    figure.legend(handles=handles, loc="lower left", fontsize=LEGEND_POINTS, frameon=False)
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, explained / total),
+        fontsize=LEGEND_POINTS,
+        frameon=False,
+    )
+    spot = (0.12 / width, 0.1 / total)
+    figure.text(*spot, meaning, va="bottom", fontsize=LEGEND_POINTS, color=MUTED)
     figure.suptitle(title, fontsize=TITLE_POINTS, y=1 - 0.1 / total, va="top")
     return figure
 
@@ -111,7 +131,9 @@ def _colour(place: int) -> str:
 
 def _trail_text(label: str, found: Sequence[Trail]) -> str:
     return (
-        f"{found[0].words}  (strength {found[0].strength:.2g})" if found else f"{label}: no trail"
+        f"strongest path to {label}: {found[0].words}  (strength {found[0].strength:.2g})"
+        if found
+        else f"{label}: no trail"
     )
 
 

@@ -10,27 +10,29 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from esegeta.axes import Mask
+from esegeta.report.outlines import Line, draw_outline
 from esegeta.report.planes import (
+    Letters,
     Plane,
     canonical,
     canonical_image,
-    draw_ends,
-    draw_outline,
+    draw_letters,
     draw_slice,
-    ends_of,
     frame_slice,
     grey_range,
+    letters_of,
     planes_of,
     size_of,
+    spans_shown,
     upright,
 )
 from esegeta.report.style import new_figure, save_figure, wrap
 from esegeta.volume import Volume
 
-UNIT_COLOUR, CONCEPT_COLOUR = "#ff7f0e", "#00c8ff"
+UNIT_COLOUR, CONCEPT_COLOUR = "#ff9f1c", "#00c8ff"
+UNIT_LINE, CONCEPT_LINE = Line(UNIT_COLOUR), Line(CONCEPT_COLOUR, "dashed")
 PANEL_INCHES = 2.9
 """The longer side of the largest panel in a row."""
 
@@ -51,7 +53,7 @@ class Panel:
         size_mm: of the slice, to the right and upwards.
         grey: range of grey values.
         mirrored: patient's right is drawn on the left.
-        ends: letters of the patient's sides at the left and right edge; empty where not known.
+        letters: of the patient's sides at the edges.
     """
 
     title: str
@@ -61,7 +63,7 @@ class Panel:
     size_mm: tuple[float, float]
     grey: tuple[float, float]
     mirrored: bool
-    ends: tuple[str, str]
+    letters: Letters
 
     @property
     def inches(self) -> tuple[float, float]:
@@ -109,7 +111,7 @@ def panels_of(
     """
     image, grid = canonical_image(volume, channel)
     masks = [canonical(mask.float(), volume)[0] > 0.5 for mask in (unit, concept)]
-    grey = grey_range(image)
+    grey = grey_range(image, spans_shown(volume, channel))
     both = masks[0] & masks[1]
     shown = next((mask for mask in (both, masks[0], masks[1]) if mask.any()), both)
     panels = []
@@ -118,10 +120,12 @@ def panels_of(
         image_, unit_, concept_ = (upright(array, place) for array in (image, *masks))
         heading = f"{title} {plane.title}".strip()
         if volume.num_channels > 1 and not volume.is_colour:
-            heading = f"{heading}, {_channel_name(volume, channel)}"
+            heading = f"{heading}, {channel_name(volume, channel)}"
         size_mm = size_of(image_.shape, plane, grid.spacing_mm)
-        ends = ends_of(plane, volume, grid)
-        panels.append(Panel(heading, image_, unit_, concept_, size_mm, grey, plane.mirrored, ends))
+        letters = letters_of(plane, volume, grid)
+        panels.append(
+            Panel(heading, image_, unit_, concept_, size_mm, grey, plane.mirrored, letters)
+        )
     return panels
 
 
@@ -156,10 +160,8 @@ def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Pane
             axis.set_axis_off()
         for axis, panel, room in zip(row, line, widths, strict=False):
             _draw_panel(axis, panel, room)
-    handles = [
-        Line2D([], [], color=colour, label=name)
-        for colour, name in zip((UNIT_COLOUR, CONCEPT_COLOUR), names, strict=True)
-    ]
+    both = zip((UNIT_LINE, CONCEPT_LINE), names, strict=True)
+    handles = [line.handle(name) for line, name in both]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.suptitle(heading, fontsize=9)
     return figure
@@ -182,7 +184,8 @@ def _sides(lines: Sequence[Sequence[Panel]]) -> tuple[list[float], list[float]]:
     return widths, heights
 
 
-def _channel_name(volume: Volume, channel: int) -> str:
+def channel_name(volume: Volume, channel: int) -> str:
+    """Return what a channel is called in a title."""
     name = volume.channels[channel]
     return f"channel {name}" if name.isdigit() else name
 
@@ -202,8 +205,8 @@ def _best_slice(mask: np.ndarray, plane: Plane) -> tuple[Any, ...]:
 
 def _draw_panel(axis: Any, panel: Panel, room_inches: float) -> None:
     draw_slice(axis, panel.image, panel.size_mm, panel.grey)
-    for mask, colour in ((panel.concept, CONCEPT_COLOUR), (panel.unit, UNIT_COLOUR)):
-        draw_outline(axis, mask, panel.size_mm, colour, 1.0)
+    for mask, line in ((panel.concept, CONCEPT_LINE), (panel.unit, UNIT_LINE)):
+        draw_outline(axis, mask, panel.size_mm, line)
     frame_slice(axis, panel.size_mm[0], mirrored=panel.mirrored)
     axis.set_title(wrap(panel.title, room_inches, 8), fontsize=8)
-    draw_ends(axis, panel.ends)
+    draw_letters(axis, panel.letters)

@@ -1,5 +1,6 @@
 """Retraining: do networks need what a method points at? ROAR and KAR, numbers in, numbers out."""
 
+from esegeta.retraining.intervals import Interval, crossed_interval
 from esegeta.retraining.recipe import (
     Recipe,
     Schedule,
@@ -31,7 +32,6 @@ from esegeta.retraining.summary import (
     fold_dice,
     sample_dice,
     summarize_dice,
-    t_interval,
     verdict,
 )
 from esegeta.retraining.train import Stream, Training, seed_of, train_logits, train_network
@@ -43,6 +43,7 @@ __all__ = [
     "UNTOUCHED",
     "DicePoint",
     "DiceRow",
+    "Interval",
     "MapRank",
     "PatchSampler",
     "Patches",
@@ -54,6 +55,7 @@ __all__ = [
     "Spot",
     "Stream",
     "Training",
+    "crossed_interval",
     "fold_dice",
     "importance_of",
     "loss_classes",
@@ -65,7 +67,6 @@ __all__ = [
     "slab_axis",
     "slab_boxes",
     "summarize_dice",
-    "t_interval",
     "train_logits",
     "train_network",
     "verdict",

@@ -70,17 +70,28 @@ class Recipe:
             return CosineAnnealingLR(optimizer, self.iterations)
         return LambdaLR(optimizer, lambda step: 1.0)
 
-    def measure(self, loss: nn.Module, logits: Logits, truth: Int[Tensor, "B *S"]) -> Tensor:
+    def measure(
+        self,
+        loss: nn.Module,
+        logits: Logits,
+        truth: Int[Tensor, "B *S"],
+        *,
+        inside: Bool[Tensor, "B *S"] | None = None,
+    ) -> Tensor:
         """Return the loss of a batch.
 
         Softmax: channel numbers `B 1 *S`, which the loss makes one-hot. Sigmoid: each label is a
         problem of its own, an image of one channel; losses with a cross entropy would put a
-        softmax over several. Where the ground truth is ignored the logits are replaced by those
-        of certain background, which is what it is taken for: nothing there moves the network.
+        softmax over several. Where the ground truth is ignored, and in padding (not `inside`),
+        the logits are replaced by those of certain background, which is what it is taken for:
+        nothing there moves the network.
         """
         labels = self.labels
         if labels.ignore_label is not None:
             logits = _certain_background(logits, labels.valid(truth), labels.activation)
+        if inside is not None:
+            truth = truth.masked_fill(~inside, 0)
+            logits = _certain_background(logits, inside, labels.activation)
         if labels.activation == "softmax":
             target = labels.channel_map(truth)[:, None]
         else:

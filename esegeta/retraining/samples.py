@@ -28,7 +28,7 @@ Importance = Float[Tensor, "*S"]
 """How much each voxel matters to a method; only the order counts."""
 
 Order = Int[Tensor, " V"]
-"""All voxels of an image by their flat index, the most important first."""
+"""All voxels of an image by their flat index, the most important first; padding is not of it."""
 
 
 def importance_of(attribution: Attribution, rank_by: MapRank) -> Importance:
@@ -40,12 +40,20 @@ def importance_of(attribution: Attribution, rank_by: MapRank) -> Importance:
     return relevance(attribution, rank_by).sum(dim=0)
 
 
-def rank_voxels(importance: Importance, seed: int) -> Order:
+def rank_voxels(importance: Importance, seed: int, inside: Mask | None = None) -> Order:
     """Rank the voxels of an image, the most important first; a seed decides between equals.
 
     The order in memory plays no part: it would take a map's zeros out line by line.
+
+    Args:
+        importance: of each voxel.
+        seed: of the order of equals.
+        inside: the voxels that are no padding, which alone are ranked; None for all.
     """
-    return shuffled_order(importance.flatten(), seed=seed)
+    if inside is None:
+        return shuffled_order(importance.flatten(), seed=seed)
+    places = inside.flatten().nonzero()[:, 0]
+    return places[shuffled_order(importance.flatten()[places], seed=seed)]
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,12 @@ class Removal:
     def mask(self, order: Order, shape: Shape) -> Mask:
         """Return where the voxels of an image are removed, `*S`.
 
-        `floor(fraction * V + 1/2)` of V voxels are those of the highest rank.
+        `floor(fraction * V + 1/2)` of V voxels are those of the highest rank. Padding, which has
+        no rank, stays.
         """
         num_top = math.floor(self.fraction * len(order) + 0.5)
         chosen = order[:num_top] if self.mode == "roar" else order[num_top:]
-        mask = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+        mask = torch.zeros(math.prod(shape), dtype=torch.bool, device=order.device)
         mask[chosen] = True
         return mask.reshape(shape)
 
@@ -94,7 +103,8 @@ class Sample:
         fill: what takes the place of removed voxels, `C *S`; of the whole case, cut out.
         truth: the ground truth, `*S`.
         labels: that patches are centred on and Dice is measured of.
-        inside: the voxels that are no padding, `*S`, in which Dice is measured; None for all.
+        inside: the voxels that are no padding, `*S`, in which voxels are ranked, patches centred,
+            loss and Dice measured; None for all.
     """
 
     place: int
@@ -115,8 +125,16 @@ class Sample:
     def pools(self) -> dict[str, np.ndarray]:
         """The flat indices of each label that has any voxel, by its name."""
         flat, labels = self.truth.flatten(), self.labels
-        found = {name: labels.truth(flat, name).nonzero().flatten() for name in labels.foreground}
+        masks = {name: labels.truth(flat, name) for name in labels.foreground}
+        if self.inside is not None:
+            masks = {name: mask & self.inside.flatten() for name, mask in masks.items()}
+        found = {name: mask.nonzero().flatten() for name, mask in masks.items()}
         return {name: voxels.int().numpy() for name, voxels in found.items() if len(voxels)}
+
+    @cached_property
+    def voxels(self) -> np.ndarray | None:
+        """The flat indices of the voxels that are no padding; None for all."""
+        return None if self.inside is None else self.inside.flatten().nonzero()[:, 0].int().numpy()
 
     def without(self, removed: Mask) -> Image:
         """Return the image with the fill in place of some voxels, in all channels."""
@@ -188,8 +206,8 @@ class PatchSampler:
     """Draws where patches lie, one half-open box after the other.
 
     Each patch is of a sample drawn with equal chances, and is centred on a voxel of one of its
-    labels or on any voxel: the labels that the sample has and `any` have equal chances too. A
-    patch that would leave the image is moved inside.
+    labels or on any voxel of the image: the labels that the sample has and `any` have equal
+    chances too. A patch that would leave the volume is moved inside.
 
     Args:
         samples: of the training folds.
@@ -211,7 +229,11 @@ class PatchSampler:
         if chosen < len(pools):
             voxel = int(pools[chosen][self._random.integers(len(pools[chosen]))])
         else:
-            voxel = int(self._random.integers(sample.truth.numel()))
+            voxels = sample.voxels
+            drawn = int(
+                self._random.integers(sample.truth.numel() if voxels is None else len(voxels))
+            )
+            voxel = drawn if voxels is None else int(voxels[drawn])
         centre = np.unravel_index(voxel, sample.shape)
         box = []
         for axis, (size, length) in enumerate(zip(windows.size, windows.padded_shape, strict=True)):
@@ -239,15 +261,30 @@ class Patches:
         self._thin = windows[0].slice_axis
         self._images = [one.pad(image) for one, image in zip(windows, images, strict=True)]
         self._truths = [one.pad(sample.truth) for one, sample in zip(windows, samples, strict=True)]
+        self._inside: list[Tensor] | None = None
+        if any(sample.inside is not None for sample in samples):
+            self._inside = [
+                one.pad(_inside_of(sample)) for one, sample in zip(windows, samples, strict=True)
+            ]
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the next images `B C *W` and their ground truth `B *W`.
+    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the next images `B C *W`, their ground truth, and which voxels are the image's.
 
-        A 2D network's patches have lost the axis that its slices lie along.
+        The last two are `B *W`; the last is None where no image was padded by preprocessing. A 2D
+        network's patches have lost the axis that its slices lie along.
         """
         spots = [self._sampler.draw() for _ in range(count)]
         images = torch.stack([self._images[s.sample][(slice(None), *s.box)] for s in spots])
         truths = torch.stack([self._truths[s.sample][s.box] for s in spots])
+        inside = self._inside
+        within = None if inside is None else torch.stack([inside[s.sample][s.box] for s in spots])
         if self._thin is None:
-            return images, truths
-        return images.squeeze(self._thin + 2), truths.squeeze(self._thin + 1)
+            return images, truths, within
+        axis = self._thin + 1
+        flat = None if within is None else within.squeeze(axis)
+        return images.squeeze(axis + 1), truths.squeeze(axis), flat
+
+
+def _inside_of(sample: Sample) -> Mask:
+    inside = sample.inside
+    return torch.ones_like(sample.truth, dtype=torch.bool) if inside is None else inside

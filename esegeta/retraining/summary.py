@@ -11,6 +11,7 @@ import torch
 
 from esegeta.axes import Image
 from esegeta.predict import Predictor
+from esegeta.retraining.intervals import DICE_RANGE, GAIN_RANGE, SeedAndFold, crossed_interval
 from esegeta.retraining.samples import REFERENCE, RemovalMode, Sample
 from esegeta.targets import label_dice
 
@@ -43,13 +44,8 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-CONFIDENCE = 0.95
-
 SMALL_GAP = 0.1
 """Dice between untouched and empty images below which taking voxels out can show nothing."""
-
-SeedAndFold = tuple[int, int]
-"""A seed and a fold: networks of one pair start alike, and are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +103,6 @@ class DicePoint:
     gain_high: float
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its confidence interval.
-
-    Args:
-        n: number of values.
-        mean: of them; NaN without any.
-        low: lower end; NaN below two values.
-        high: upper end.
-    """
-
-    n: int
-    mean: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, eq=False)
 class DiceCurve:
     """The Dice of one label by fraction, for one mode and method.
@@ -145,30 +124,11 @@ class DiceCurve:
         """Fractions of which there is any network."""
         return sorted({fraction for by_fraction in self.dice.values() for fraction in by_fraction})
 
-    def at(self, fraction: float) -> list[float]:
-        """Return the Dice of all pairs at a fraction."""
-        found = [by_fraction.get(fraction, math.nan) for by_fraction in self.dice.values()]
-        return [dice for dice in found if not math.isnan(dice)]
-
-
-def t_interval(values: Iterable[float]) -> Interval:
-    """Return the mean and Student's 95 % confidence interval; NaN take no part.
-
-        mean +- t(0.975, n - 1) * s / sqrt(n)
-
-    It says how much retraining varies over seeds and folds of these images. The folds share
-    images, so it says less about other patients than its width suggests.
-    """
-    from scipy import stats
-
-    known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
-    n = len(known)
-    mean = float(known.mean()) if n else math.nan
-    if n < 2:
-        return Interval(n, mean, math.nan, math.nan)
-    error = float(known.std(ddof=1)) / math.sqrt(n)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    return Interval(n, mean, mean - reach, mean + reach)
+    def at(self, fraction: float) -> dict[SeedAndFold, float]:
+        """Return the Dice of all pairs at a fraction; NaN where there is none."""
+        return {
+            pair: by_fraction.get(fraction, math.nan) for pair, by_fraction in self.dice.items()
+        }
 
 
 def summarize_dice(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
@@ -183,16 +143,17 @@ def summarize_dice(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
     for curve in curves.values():
         rival = curves.get((curve.mode, random, curve.label))
         compared = rival is not None and curve.method not in (random, REFERENCE)
-        gain = t_interval(gains_over(curve, rival) if compared and rival is not None else ())
+        gains = gains_over(curve, rival) if compared and rival is not None else {}
+        gain = crossed_interval(gains, GAIN_RANGE)
         for fraction in curve.fractions:
-            found = t_interval(curve.at(fraction))
+            found = crossed_interval(curve.at(fraction), DICE_RANGE)
             names = (curve.mode, curve.method, curve.label, fraction)
             numbers = (found.n, found.mean, found.low, found.high)
             summary.append(DicePoint(*names, *numbers, gain.mean, gain.low, gain.high))
     return summary
 
 
-def gains_over(curve: DiceCurve, random: DiceCurve) -> list[float]:
+def gains_over(curve: DiceCurve, random: DiceCurve) -> dict[SeedAndFold, float]:
     """Return the area between a curve and the random ranking's, for each pair that has both whole.
 
         integral_0^1 sign * (D_method(f) - D_random(f)) df,   sign -1 in ROAR, +1 in KAR
@@ -202,13 +163,13 @@ def gains_over(curve: DiceCurve, random: DiceCurve) -> list[float]:
     """
     sign = -1.0 if curve.mode == "roar" else 1.0
     fractions = sorted({*curve.fractions, *random.fractions})
-    found = []
+    found = {}
     for pair, own in curve.dice.items():
         other = random.dice.get(pair, {})
         gaps = [own.get(f, math.nan) - other.get(f, math.nan) for f in fractions]
         if not any(math.isnan(gap) for gap in gaps):
             area = np.trapezoid([0.0, *gaps, 0.0], [0.0, *fractions, 1.0])
-            found.append(sign * float(area))
+            found[pair] = sign * float(area)
     return found
 
 
@@ -219,14 +180,13 @@ def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
     if curve is None:
         return []
     untouched, empty = (0.0, 1.0) if curve.mode == "roar" else (1.0, 0.0)
-    gaps = [
-        dice.get(untouched, math.nan) - dice.get(empty, math.nan) for dice in curve.dice.values()
-    ]
-    found = t_interval(gaps)
-    if not found.n or found.mean >= SMALL_GAP:
+    gap = mean_of(
+        [dice.get(untouched, math.nan) - dice.get(empty, math.nan) for dice in curve.dice.values()]
+    )
+    if math.isnan(gap) or gap >= SMALL_GAP:
         return []
     return [
-        f"{label}: trained on untouched images, Dice is only {found.mean:.3f} above that on empty "
+        f"{label}: trained on untouched images, Dice is only {gap:.3f} above that on empty "
         "ones: the networks learn too little from the images for the curves to say anything; "
         "train longer, or with another recipe"
     ]

@@ -99,11 +99,16 @@ def train_network(
     schedule = recipe.make_schedule(optimizer)
     history: list[float] = []
     for _ in range(recipe.iterations):
-        images, truth = (tensor.to(device) for tensor in patches.draw(recipe.batch_size))
+        images, truth, inside = patches.draw(recipe.batch_size)
+        images, truth = images.to(device), truth.to(device)
+        inside = None if inside is None else inside.to(device)
 
-        def evaluate(images: Tensor = images, truth: Tensor = truth) -> Tensor:
+        def evaluate(
+            images: Tensor = images, truth: Tensor = truth, inside: Tensor | None = inside
+        ) -> Tensor:
             optimizer.zero_grad()
-            value = recipe.measure(loss, train_logits(network, images, output), truth)
+            logits = train_logits(network, images, output)
+            value = recipe.measure(loss, logits, truth, inside=inside)
             value.backward()  # type: ignore[no-untyped-call]
             return value.detach()
 

@@ -77,8 +77,9 @@ class Entropy(Score):
 
 
 def _magnitudes(attribution: Attribution) -> Float[Tensor, " N"]:
-    """Return the magnitude of each input's share, float64."""
-    return attribution.density().double().abs().flatten()
+    """Return the magnitude of each input's share, float64; padding is no input."""
+    shares, inside = attribution.density().double().abs(), attribution.volume.inside
+    return shares.flatten() if inside is None else shares[:, inside].flatten()
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,14 @@ class Infidelity(Score):
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of the map's scale: 0 is perfect, 1 useless. Where boxes or parts are
-    replaced, <I, a> is the sum of the map over them, unless the map holds slopes.
+    The relative one is free of the map's scale: 0 is perfect, 1 useless. For boxes and parts <I, a>
+    is the sum of the map over them, of slopes times the change; a gaussian I asks of slopes alone.
 
     Args:
         samples: perturbations, at least 2.
         noise: standard deviation of a gaussian I, in standard deviations of the image.
         seed: random seed for the perturbations.
-        perturbation: `gaussian`, a random `square` (a box in 3D), or random `supervoxels`.
+        perturbation: a random `square` (a box in 3D), random `supervoxels`, or `gaussian`.
         side_mm: side of the square.
         features: parts to use instead of supervoxels; a random tenth of them is replaced.
         baseline: what replaces boxes and parts: zero, mean, minimum, blur, or an image file.
@@ -87,7 +87,7 @@ class Infidelity(Score):
     samples: int = 16
     noise: float = 0.1
     seed: int = 0
-    perturbation: Literal["gaussian", "square", "supervoxels"] = "gaussian"
+    perturbation: Literal["gaussian", "square", "supervoxels"] = "square"
     side_mm: float = 20.0
     features: Features | str = "supervoxels"
     baseline: Baseline | str = "zero"
@@ -95,7 +95,7 @@ class Infidelity(Score):
     name: ClassVar[str] = "infidelity"
     family: ClassVar[str] = "faithfulness"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("infidelity", "lower"),
+        Metric("infidelity", "lower", scale_free=False),
         Metric("infidelity_beta", "lower"),
         Metric("infidelity_relative", "lower", high=1.0),
     )

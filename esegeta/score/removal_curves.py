@@ -25,11 +25,10 @@ STILL = "removing everything does not change the target: there is nothing to ran
 def metrics(name: str, *, better: bool) -> tuple[Metric, ...]:
     """Return the three figures of a curve; `better`: whether a large area is a good one."""
     signs = ("higher", "lower") if better else ("lower", "higher")
-    unbounded = {"low": -float("inf"), "high": float("inf")}
     return (
-        Metric(name, "higher" if signs[0] == "higher" else "lower", **unbounded),
-        Metric(f"{name}_lerf", "higher" if signs[1] == "higher" else "lower", **unbounded),
-        Metric(f"{name}_gap", "higher", **unbounded),
+        Metric(name, "higher" if signs[0] == "higher" else "lower", low=-math.inf),
+        Metric(f"{name}_lerf", "higher" if signs[1] == "higher" else "lower", low=-math.inf),
+        Metric(f"{name}_gap", "higher", low=-math.inf),
     )
 
 

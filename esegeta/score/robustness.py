@@ -64,7 +64,7 @@ class Sensitivity(Score):
         for _ in range(self.samples):
             draw = torch.rand(x.shape, generator=generator, device=x.device)
             moved = objective.at(x + bound * (2 * draw - 1))
-            change = context.explainer.attribute(moved).data - attribution.data
+            change = context.explainer.map_of(moved).data - attribution.data
             ratio = float(change.double().norm()) / norm
             if not math.isfinite(ratio):
                 raise MapError(f"{self.name}: the map of a perturbed image is NaN or Inf")
@@ -96,6 +96,11 @@ class SensitivityMax(Sensitivity):
     name: ClassVar[str] = "sensitivity_max"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_max", "lower"),)
 
+    @classmethod
+    def quality(cls) -> str:
+        """Return what the largest and the mean change have in common."""
+        return "sensitivity"
+
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         return Judgement({self.name: float(self.changes(attribution, context).max())})
@@ -124,6 +129,11 @@ class SensitivityAvg(Sensitivity):
 
     name: ClassVar[str] = "sensitivity_avg"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_avg", "lower"),)
+
+    @classmethod
+    def quality(cls) -> str:
+        """Return what the largest and the mean change have in common."""
+        return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean relative change."""
@@ -206,7 +216,7 @@ class ConsistencyUnderFlips(Score):
         same = attribution.volume is attribution.target.scene.volume
         volume = target.scene.volume if same else attribution.volume.flipped(axis)
         objective = Objective.of(context.predictor, target, volume)
-        map_ = flipped_method(context.explainer, axis).attribute(objective).data
+        map_ = flipped_method(context.explainer, axis).map_of(objective).data
         if not bool(map_.isfinite().all()):
             raise MapError(
                 f"{self.name}: the map of the image flipped along axis {axis} is NaN or Inf"

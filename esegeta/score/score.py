@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.explain.attribution import require_map
+from esegeta.explain.finite import FiniteParameters
 from esegeta.predict import Predictor
 
 Better = Literal["lower", "higher", "none"]
@@ -28,12 +29,15 @@ class Metric:
         better: whether lower or higher is better, or neither.
         low: of its range, in words of the number itself.
         high: of its range; inf where unbounded.
+        scale_free: whether a map and a multiple of it (above zero) have the same value. Others
+            are shown, and neither ranked nor tested: maps would differ by their unit alone.
     """
 
     name: str
     better: Better
     low: float = 0.0
     high: float = float("inf")
+    scale_free: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,13 @@ class ScoreContext:
 
 
 @dataclass(frozen=True)
-class Score(ABC):
+class Score(FiniteParameters, ABC):
     """One way to judge a map, with its parameters."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     name: ClassVar[str]
@@ -127,6 +132,14 @@ class Score(ABC):
     # Reads the network layer by layer, or gives its layers other weights.
     needs_layers: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]]
+
+    @classmethod
+    def quality(cls) -> str:
+        """Return what the score's figures judge; in mean ranks each quality counts once.
+
+        The figures of a score are sides of one quality. Scores that share one override this.
+        """
+        return cls.name
 
     @classmethod
     def headline(cls) -> Metric:

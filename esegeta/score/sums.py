@@ -47,7 +47,7 @@ class Completeness(Score):
 
     name: ClassVar[str] = "completeness"
     family: ClassVar[str] = "faithfulness"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("completeness", "lower"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("completeness", "lower", scale_free=False),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))

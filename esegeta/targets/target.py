@@ -42,6 +42,7 @@ class FrozenTarget:
         label: name or integer of the label that the number is about, where it is about one.
         relabelled: makes the same target of another label, over the same voxels; None where the
             target is not of one label.
+        plain: what the number is, to a reader who knows no logits.
     """
 
     function: Callable[[Logits], Scalars]
@@ -55,6 +56,7 @@ class FrozenTarget:
     known: dict[Windows, list[int]] = field(default_factory=dict, repr=False)
     label: str | int | None = None
     relabelled: Callable[[str | int], FrozenTarget] | None = None
+    plain: str = "the target"
 
     @property
     def is_linear(self) -> bool:
@@ -110,6 +112,11 @@ class FrozenTarget:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.function(y).sum(), y)
         return slope
+
+
+def label_in_words(scene: Scene, label: str | int) -> str:
+    """Return the name of a label as it stands in a sentence."""
+    return scene.labels.name(label).replace("_", " ")
 
 
 class Target(ABC):

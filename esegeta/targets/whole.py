@@ -12,7 +12,7 @@ from esegeta.axes import LabelMap, Logits, Mask, Scalars
 from esegeta.model import Labels
 from esegeta.targets.region import Everywhere, Predicted, Region
 from esegeta.targets.scene import Scene
-from esegeta.targets.target import FrozenTarget, Target, require_voxels
+from esegeta.targets.target import FrozenTarget, Target, label_in_words, require_voxels
 from esegeta.volume import without_size
 
 Reference = Literal["label", "predicted"]
@@ -88,7 +88,13 @@ class DiceTarget(Target):
             return 2 * overlap / (p.flatten(1).double().sum(dim=1) + size)
 
         return FrozenTarget(
-            value, reference & domain, "Dice", self.describe(), scene, label=self.label
+            value,
+            reference & domain,
+            "Dice",
+            self.describe(),
+            scene,
+            label=self.label,
+            plain=f"the Dice of {label_in_words(scene, self.label)}",
         )
 
     def describe(self) -> str:
@@ -124,7 +130,10 @@ class VolumeTarget(Target):
             p = scene.labels.probability_of(logits, self.label) * domain
             return p.flatten(1).double().sum(dim=1) * voxel_ml
 
-        return FrozenTarget(value, domain, "ml", self.describe(), scene, label=self.label)
+        plain = f"the predicted volume of {label_in_words(scene, self.label)}"
+        return FrozenTarget(
+            value, domain, "ml", self.describe(), scene, label=self.label, plain=plain
+        )
 
     def describe(self) -> str:
         """Return the target in words."""

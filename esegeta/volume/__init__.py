@@ -32,6 +32,7 @@ from esegeta.volume.formats import (
 )
 from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of, step_of
+from esegeta.volume.intensity_rules import Span
 from esegeta.volume.kinds import holds_dicom, is_picture
 from esegeta.volume.label_maps import (
     read_label_map,
@@ -40,12 +41,20 @@ from esegeta.volume.label_maps import (
     write_source_labels,
 )
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
-from esegeta.volume.maps import map_on_source, write_map, write_map_on_grid, write_source_map
+from esegeta.volume.map_header import Display, MapHeader, MapType, display_of, store
+from esegeta.volume.maps import (
+    map_on_source,
+    write_map,
+    write_map_on_grid,
+    write_map_on_source,
+    write_source_map,
+)
 from esegeta.volume.members import members
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.resampling import coarse_axis
+from esegeta.volume.segments import Segment, write_segments
 from esegeta.volume.space import Orient, Respace, Route
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
@@ -63,10 +72,13 @@ __all__ = [
     "Case",
     "Crop",
     "CropOrPad",
+    "Display",
     "Grid",
     "Intensity",
     "IntensityStep",
     "Layout",
+    "MapHeader",
+    "MapType",
     "Orient",
     "PictureAxes",
     "Preprocess",
@@ -74,7 +86,9 @@ __all__ = [
     "ReadingWarning",
     "Respace",
     "Route",
+    "Segment",
     "Source",
+    "Span",
     "View",
     "Volume",
     "atomic_path",
@@ -85,6 +99,7 @@ __all__ = [
     "crop_or_pad_of",
     "describe_way_back",
     "dicom_volumes",
+    "display_of",
     "foreign_suffix",
     "grid_of_spacing",
     "holds_dicom",
@@ -117,6 +132,7 @@ __all__ = [
     "scan_copy",
     "seen_on_source",
     "step_of",
+    "store",
     "sweep",
     "view_of",
     "volume_from_tensor",
@@ -125,6 +141,8 @@ __all__ = [
     "write_label_map",
     "write_map",
     "write_map_on_grid",
+    "write_map_on_source",
+    "write_segments",
     "write_source_labels",
     "write_source_map",
     "write_text",

@@ -23,6 +23,7 @@ from esegeta.volume.intensity_rules import (
     Percentile,
     Rescale,
     Rule,
+    Span,
     Window,
     ZScore,
 )
@@ -145,6 +146,15 @@ def take_steps(steps: Mapping[int, IntensityStep], data: Image, names: Sequence[
                 path = ("intensity", place)
                 raise StepError(message, hint=error.hint, step=path) from error
     return torch.stack(channels)
+
+
+def spans_of(steps: Sequence[IntensityStep], names: Sequence[str]) -> tuple[Span | None, ...]:
+    """Return between which values each channel lies after steps; None where no step bounds it."""
+    spans: list[Span | None] = [None] * len(names)
+    for step in steps:
+        for number in step.indices(names):
+            spans[number] = step.rule.span(spans[number])
+    return tuple(spans)
 
 
 def foreground_of(data: Image) -> Mask:

@@ -21,6 +21,9 @@ from esegeta.axes import Mask
 from esegeta.errors import ConfigError, StepError, suggest
 
 Channel = Float[Tensor, "*S"]
+Span = tuple[float, float]
+"""Lowest and highest value that a rule's bounds leave."""
+
 OVER = ("all", "nonzero", "above_mean", "foreground")
 """Voxels over which mean and standard deviation are taken."""
 
@@ -52,6 +55,17 @@ class Rule(ABC):
             StepError: the rule is not defined on these values.
         """
 
+    def span(self, before: Span | None) -> Span | None:
+        """Return between which values its result lies, to be drawn black and white.
+
+        Args:
+            before: the same of what it is given; None where no bounds were set.
+
+        Returns:
+            None where the image and no bound decides it.
+        """
+        return None
+
 
 def _require_range(name: str, low: float, high: float, *, finite: bool = True) -> None:
     if not low < high:
@@ -73,6 +87,10 @@ class Keep(Rule):
         """Return v."""
         return v
 
+    def span(self, before: Span | None) -> Span | None:
+        """Return what it is given."""
+        return before
+
 
 @dataclass(frozen=True)
 class Window(Rule):
@@ -91,6 +109,10 @@ class Window(Rule):
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return values in 0..1."""
         return ((v - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
+
+    def span(self, before: Span | None) -> Span | None:
+        """Return 0..1."""
+        return 0.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +146,10 @@ class Percentile(Rule):
             )
         return ((v - low) / (high - low)).clamp(0.0, 1.0)
 
+    def span(self, before: Span | None) -> Span | None:
+        """Return 0..1."""
+        return 0.0, 1.0
+
 
 @dataclass(frozen=True)
 class Rescale(Rule):
@@ -149,6 +175,10 @@ class Rescale(Rule):
         low, high = v.min(), v.max()
         return (v - low) / (high - low) * (self.high - self.low) + self.low
 
+    def span(self, before: Span | None) -> Span | None:
+        """Return its bounds where the values were bounded; else outliers would decide."""
+        return None if before is None else (self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Linear(Rule):
@@ -169,6 +199,13 @@ class Linear(Rule):
         """Return scale * v + offset."""
         return v * self.scale + self.offset
 
+    def span(self, before: Span | None) -> Span | None:
+        """Return where the bounds go."""
+        if before is None:
+            return None
+        low, high = sorted(self.scale * bound + self.offset for bound in before)
+        return low, high
+
 
 @dataclass(frozen=True)
 class Clip(Rule):
@@ -184,6 +221,12 @@ class Clip(Rule):
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return min(max(v, low), high)."""
         return v.clamp(self.low, self.high)
+
+    def span(self, before: Span | None) -> Span | None:
+        """Return the narrower of both bounds; None where one of them is infinite."""
+        lowest, highest = before or (-math.inf, math.inf)
+        low, high = max(self.low, lowest), min(self.high, highest)
+        return (low, high) if math.isfinite(high - low) and low < high else None
 
 
 @dataclass(frozen=True)
@@ -201,6 +244,12 @@ class Log(Rule):
                 hint="clip or shift the values in a step before, such as clip: [0, .inf]",
             )
         return v.log1p()
+
+    def span(self, before: Span | None) -> Span | None:
+        """Return the logarithms of the bounds."""
+        if before is None or before[0] <= -1:
+            return None
+        return math.log1p(before[0]), math.log1p(before[1])
 
 
 @dataclass(frozen=True)
@@ -232,6 +281,13 @@ class Ct(Rule):
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return clipped values in standard deviations from the mean."""
         return (v.clamp(self.low, self.high) - self.mean) / max(self.std, SMALLEST_STD)
+
+    def span(self, before: Span | None) -> Span | None:
+        """Return the bounds in standard deviations from the mean."""
+        if not math.isfinite(self.high - self.low):
+            return None
+        std = max(self.std, SMALLEST_STD)
+        return (self.low - self.mean) / std, (self.high - self.mean) / std
 
 
 @dataclass(frozen=True)

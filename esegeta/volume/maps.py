@@ -9,9 +9,13 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from esegeta.volume.grid import Grid
+from esegeta.volume.map_header import MapHeader
 from esegeta.volume.nifti import space_of, write_nifti
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
+
+PLAIN = MapHeader()
+"""Of a map with a sign, of which nothing is said."""
 
 
 def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:
@@ -20,16 +24,25 @@ def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:
     return moved[0].detach().cpu().numpy().astype(np.float32)
 
 
-def write_map(path: Path, data: Tensor, volume: Volume) -> None:
-    """Write a map `*S` of the volume's grid as float32 NIfTI on its source's grid."""
-    write_nifti(path, map_on_source(data, volume), volume.source, intent="estimate")
+def write_map(path: Path, data: Tensor, volume: Volume, header: MapHeader = PLAIN) -> None:
+    """Write a map `*S` of the volume's grid as NIfTI on its source's grid."""
+    write_map_on_source(path, map_on_source(data, volume), volume.source, header)
 
 
-def write_map_on_grid(path: Path, data: Tensor, grid: Grid, volume: Volume) -> None:
-    """Write a map `*G` as float32 NIfTI on a grid of its own, in the space of a volume's source."""
+def write_map_on_source(
+    path: Path, array: Shaped[np.ndarray, "*T"], source: Source, header: MapHeader = PLAIN
+) -> None:
+    """Write a map `*T` that lies on a source's own grid as NIfTI."""
+    write_nifti(path, array, source, intent="estimate", words=header)
+
+
+def write_map_on_grid(
+    path: Path, data: Tensor, grid: Grid, volume: Volume, header: MapHeader = PLAIN
+) -> None:
+    """Write a map `*G` as NIfTI on a grid of its own, in the space of a volume's source."""
     array = data.detach().cpu().numpy().astype(np.float32)
     space = space_of(volume.source)
-    write_nifti(path, array, Source(grid), intent="estimate", space=space)
+    write_nifti(path, array, Source(grid), intent="estimate", space=space, words=header)
 
 
 def write_source_map(path: Path, data: Shaped[Tensor, "*T"], source: Source) -> None:

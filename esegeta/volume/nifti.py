@@ -21,6 +21,7 @@ from esegeta.volume.formats import (
     require_image_file,
 )
 from esegeta.volume.grid import Grid
+from esegeta.volume.map_header import MapHeader, Stored, display_of, store
 from esegeta.volume.members import members
 from esegeta.volume.volume import Source
 
@@ -182,28 +183,40 @@ def _unit_of(header: Any) -> int:
 
 
 def write_nifti(
-    path: Path, array: np.ndarray, source: Source, *, intent: Intent, space: Space | None = None
+    path: Path,
+    array: np.ndarray,
+    source: Source,
+    *,
+    intent: Intent,
+    space: Space | None = None,
+    words: MapHeader | None = None,
 ) -> None:
     """Write one map on the grid of `source`, atomically.
 
     The geometry is the source's own: the same qform and sform fields with their codes and their
     unit, so that the map lies on the image also in programs that pass over units.
     Without a header of the source the affine is its grid's, and leads to `space`.
-    Maps (`estimate`) carry a symmetric cal_min/cal_max, so that viewers open them with a
-    diverging scale about zero.
+    Maps with `words` carry what they say, and cal_min/cal_max at the 99.5th percentile of their
+    magnitudes, so that viewers open them in colours that can be seen; others end at the maximum.
     """
     if tuple(array.shape) != source.grid.shape:
         raise ValueError(f"map of shape {array.shape} for a grid of {source.grid.shape}")
     # Without an affine of its own the image leaves the header's geometry as it is set here.
-    image = nib.Nifti1Image(array, None, header=_header_for(array))
+    stored = store(array, words.dtype) if words else Stored(array)
+    image = nib.Nifti1Image(stored.voxels, None, header=_header_for(stored.voxels))
     if source.header is not None:
         _copy_geometry(image.header, _header_from(source.header))
     else:
         _set_geometry(image, source.grid, space or Space())
     image.header.set_intent(intent)
-    peak = float(np.abs(array).max(initial=0.0))
-    image.header["cal_max"] = peak
-    image.header["cal_min"] = -peak if intent == "estimate" else 0.0
+    limits = 0.0, float(np.abs(array).max(initial=0.0))
+    if words is not None:
+        limits = display_of(array, is_signed=words.is_signed).limits
+        for name in ("descrip", "intent_name", "aux_file"):
+            image.header[name] = getattr(words, name)
+    image.header["cal_min"], image.header["cal_max"] = limits
+    if stored.slope is not None:
+        image.header.set_slope_inter(stored.slope, 0.0)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
 

@@ -20,7 +20,16 @@ from esegeta.axes import Image
 from esegeta.errors import ConfigError, StepError
 from esegeta.volume.cropping import AFTER_INTENSITY, BEFORE_INTENSITY, Crop, CropOrPad
 from esegeta.volume.grid import Grid
-from esegeta.volume.intensity import AFTER, BEFORE, Intensity, IntensityStep, Steps, take_steps
+from esegeta.volume.intensity import (
+    AFTER,
+    BEFORE,
+    Intensity,
+    IntensityStep,
+    Steps,
+    spans_of,
+    take_steps,
+)
+from esegeta.volume.intensity_rules import Clip, Ct, Span, Window
 from esegeta.volume.resampling import Resampling, SeparateAxis
 from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
 from esegeta.volume.volume import Volume
@@ -78,7 +87,8 @@ class Preprocess:
         data, moves = self._run(self._working(volume.data), volume, self._stages(), known=known)
         grid = Route(moves).onto(volume.grid)
         route = Route((*before, *moves))
-        return replace(volume, data=_as_float32(data, volume.name), grid=grid, route=route)
+        data = _as_float32(data, volume.name)
+        return replace(volume, data=data, grid=grid, route=route, spans=self._spans(volume))
 
     def move(
         self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
@@ -96,8 +106,8 @@ class Preprocess:
             raise ConfigError("preprocess.crop depends on the image, not on its grid alone")
         return Route(_moves_of(self._stages(), grid))
 
-    def network_grid(self, volume: Volume) -> Grid:
-        """Return the grid on which the network would see an image; takes no step that it need not.
+    def network_route(self, volume: Volume) -> Route:
+        """Return the way of an image to the network's grid; takes no step that it need not.
 
         Raises:
             StepError: the crop leaves nothing of the image.
@@ -105,11 +115,10 @@ class Preprocess:
         stages = self._stages()
         looks = [place for place, stage in enumerate(stages) if isinstance(stage, Crop)]
         done = looks[0] + 1 if looks else 0
-        grid = volume.grid
+        moves: tuple[Move, ...] = ()
         if looks:
             _, moves = self._run(self._working(volume.data), volume, stages[:done])
-            grid = Route(moves).onto(grid)
-        return Route(_moves_of(stages[done:], grid)).onto(grid)
+        return Route((*moves, *_moves_of(stages[done:], Route(moves).onto(volume.grid))))
 
     def adjoint(self, gradient: Float[Tensor, "C *T"], volume: Volume) -> Float[Tensor, "C *S"]:
         """Carry a gradient from the network's grid back to the voxels of the file, exactly.
@@ -159,6 +168,18 @@ class Preprocess:
             plain = self.intensity.kind == "none" or when == BEFORE
             return {} if plain else {0: IntensityStep(self.intensity.rule)}
         return {place: step for place, step in enumerate(self.intensity) if step.when == when}
+
+    def _spans(self, volume: Volume) -> tuple[Span | None, ...]:
+        """Return between which values the steps leave each channel, one after the other."""
+        steps = [*self._steps(BEFORE).values(), *self._steps(AFTER).values()]
+        return spans_of(steps, volume.channels)
+
+    @property
+    def grey_window(self) -> Span | None:
+        """The grey values of the file that the first step keeps apart; None where it keeps all."""
+        steps = (*self._steps(BEFORE).values(), *self._steps(AFTER).values())
+        rule = steps[0].rule if steps else None
+        return (rule.low, rule.high) if isinstance(rule, Window | Clip | Ct) else None
 
     def _resized(self, when: str) -> CropOrPad | None:
         return self.crop_or_pad if self.crop_or_pad and self.crop_or_pad.when == when else None

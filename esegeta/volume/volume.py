@@ -16,6 +16,7 @@ from torch import Tensor
 from esegeta.axes import Image, Mask, shape_text
 from esegeta.errors import DataError
 from esegeta.volume.grid import Grid, grid_of_spacing
+from esegeta.volume.intensity_rules import Span
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.reading import Layout
 from esegeta.volume.space import Flip, Route
@@ -86,6 +87,8 @@ class Volume:
         name: the case.
         channels: a name for each channel.
         route: the way from the source's grid to `grid`; label maps of the source go it too.
+        spans: between which values the steps of preprocessing leave each channel, to be drawn
+            black and white; None where the image decides it, empty where no step was taken.
     """
 
     data: Float[Tensor, "C *S"]
@@ -94,6 +97,7 @@ class Volume:
     name: str = "case"
     channels: tuple[str, ...] = field(default=())
     route: Route = field(default=Route())
+    spans: tuple[Span | None, ...] = ()
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:

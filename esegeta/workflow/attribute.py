@@ -13,12 +13,15 @@ from esegeta.report import TaskFiles, write_dataset_files
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import find_components
+from esegeta.workflow.chance import nulls_first
+from esegeta.workflow.curves import draw_all_curves
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
+from esegeta.workflow.scenes import scene_task
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
@@ -53,6 +56,7 @@ def run_experiment(
         num_tasks=len(experiment.cases) * len(experiment.targets) * len(experiment.methods),
         write=recorder.write,
         notes=experiment.notes,
+        close=lambda results, desk: draw_all_curves(experiment, results),
         take_steps=take_steps,
     )
     return run_command(command, listener, policy)
@@ -99,12 +103,19 @@ def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
     ]
     for group in _in_groups(aim for aim in aims if aim[0].name not in faults):
         scope = (*step.scope, ", ".join(name for _, name, _ in group))
-        for place, method in enumerate(experiment.methods):
+        for place, method in nulls_first(experiment.methods):
             batch = f"{' / '.join(scope)} / {method}"
             for plan, name, order in group:
                 task = _map(experiment, step, plan, name, method)
                 order = (step.data["case"], *order, place)
                 yield replace(task, scope=scope, batch=batch, order=order)
+        if experiment.config.keys.scene:
+            for plan, name, _ in group:
+                maps = {
+                    method: _map(experiment, step, plan, name, method)
+                    for method in experiment.methods
+                }
+                yield replace(scene_task(step, name, maps), scope=scope)
     for plan, name, order in aims:
         for place, method in enumerate(experiment.methods if plan.name in faults else ()):
             task = _map(experiment, step, plan, name, method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,12 @@ import torch
 from torch import Tensor
 
 from esegeta.config import RunConfig, blamed_on, list_cases
-from esegeta.errors import (
-    ConfigError,
-)
+from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
-from esegeta.model import (
-    Capability,
-    Labels,
-    resolve_device,
-)
-from esegeta.predict import (
-    Predictor,
-    empty_window,
-    list_passes,
-    probabilities_in,
-)
-from esegeta.report import PredictionFiles
+from esegeta.model import Capability, LoadedWeights, resolve_device
+from esegeta.predict import Predictor
 from esegeta.score import RandomMapBaseline, Score
-from esegeta.volume import Case, Grid, Preprocess, Reading, Volume, read_case
+from esegeta.volume import Case, Grid, Preprocess, Reading, Route, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.checks import (
     check_case_fits,
@@ -38,28 +26,15 @@ from esegeta.workflow.checks import (
     check_scores,
     check_served,
     check_targets,
+    check_truths,
     check_unit_targets,
     check_writable,
 )
 from esegeta.workflow.kinds import capability_in
-from esegeta.workflow.networks import (
-    build_network,
-    check_spread,
-    chosen_output,
-    code_sha256,
-    has_gradients,
-    load_ensemble,
-    notes_on_windows,
-    probe_network,
-    weights_sha256,
-)
+from esegeta.workflow.networks import code_sha256, weights_sha256
+from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
-from esegeta.workflow.preprocess import (
-    blamed_on_steps,
-    build_preprocess,
-    check_steps_fit,
-    network_grid,
-)
+from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
 from esegeta.workflow.serves import check_capability
 
 
@@ -107,10 +82,12 @@ class Basis:
         cases: the files of each case.
         grids: of the image of each case, by its name.
         root: the output folder.
+        loaded: what was loaded from each file of weights.
         weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
             there is none.
         code_sha256: of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
+        known_logits: of cases whose prediction has been made already, by name: `1 L *S`.
     """
 
     config: RunConfig
@@ -120,9 +97,11 @@ class Basis:
     cases: list[Case]
     grids: Mapping[str, Grid]
     root: Path
+    loaded: tuple[LoadedWeights, ...]
     weights_sha256: str | list[str]
     code_sha256: str | None
     notes: tuple[str, ...]
+    known_logits: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def capability(self) -> Capability:
@@ -144,14 +123,18 @@ class Basis:
         with blamed_on_steps(self.config):
             return read_case(case, self.preprocess, self.reading)
 
-    def network_grids(self) -> dict[str, Grid]:
-        """Return the grid of each case as the network sees it; see `network_grid`."""
+    def network_routes(self) -> dict[str, Route]:
+        """Return the way of each case to the network's grid; see `network_route`."""
         return {
-            case.name: network_grid(
+            case.name: network_route(
                 self.config, case, self.grids[case.name], self.preprocess, self.reading
             )
             for case in self.cases
         }
+
+    def network_grids(self) -> dict[str, Grid]:
+        """Return the grid of each case as the network sees it."""
+        return {name: way.onto(self.grids[name]) for name, way in self.network_routes().items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -195,11 +178,20 @@ def build_experiment(
             f"{place}: there are no targets and methods to run, only a `dissection`",
             hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
         )
-    basis = build_basis(config, output=output, device=device)
+    return experiment_on(build_basis(config, output=output, device=device))
+
+
+def experiment_on(basis: Basis) -> Experiment:
+    """Check targets, methods and scores on a network and cases that were built; see above.
+
+    Raises:
+        EsegetaError: the first thing found wrong with them.
+    """
     config, reading, cases = basis.config, basis.reading, basis.cases
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
     check_capability(config, basis.predictor)
     check_expected(config, labels, cases, reading, basis.grids)
+    check_truths(config, labels, cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
@@ -230,6 +222,7 @@ def build_predictions(
     basis = build_basis(config, output=output, device=device)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
+    check_truths(basis.config, labels, cases, basis.reading, grids)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)
@@ -242,65 +235,24 @@ def build_basis(
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(config, keys=config.keys.model_copy(update=changes))
-    keys = config.keys
-    with blamed_on(config, "device"):
-        place = resolve_device(keys.device)
-    network, notes = build_network(config)
-    network = network.to(place)
-    states, of_members = load_ensemble(config, network)
-    reading, plan, probe = probe_network(config, network)
-    with blamed_on(config, "labels"):
-        labels = keys.labels_over(probe.num_outputs)
-        _check_mask_files(labels)
-    preprocess = build_preprocess(config, reading)
+    built, keys = build_pipeline(config), config.keys
+    network, plan, reading = built.predictor.network, built.predictor.plan, built.reading
     cases = list_cases(config)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
-    plan = replace(plan, passes=list_passes(keys.inference.mirror, max(1, len(states))))
-    check_spread(config, plan)
-    predictor = Predictor(
-        network,
-        plan,
-        labels,
-        keys.inference.batch_size,
-        keys.inference.precision,
-        output=chosen_output(config),
-        states=states,
-        gradients=has_gradients(config, network, plan, reading),
-    )
-    window = empty_window(network, plan.size, reading.num_channels)
-    outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
     return Basis(
         config=config,
-        predictor=predictor,
+        predictor=built.predictor,
         reading=reading,
-        preprocess=preprocess,
+        preprocess=built.preprocess,
         cases=cases,
         grids=grids,
         root=Path(keys.output).expanduser() / keys.name,
+        loaded=built.loaded,
         weights_sha256=weights_sha256(config, network),
         code_sha256=code_sha256(config, network),
-        notes=(
-            *notes,
-            *of_members,
-            *(note for note in outputs if note),
-            *labels.notes(),
-            *notes_on_windows(plan, keys.inference),
-        ),
+        notes=built.notes,
     )
-
-
-def _check_mask_files(labels: Labels) -> None:
-    """Refuse two labels whose masks would be written to one file."""
-    files: dict[str, str] = {}
-    for name in labels.foreground if labels.may_overlap else ():
-        file = PredictionFiles(Path(), "").mask(name).name
-        if file in files:
-            raise ConfigError(
-                f'labels: the masks of "{files[file]}" and "{name}" would have the same file',
-                hint="give one of them another name",
-            )
-        files[file] = name

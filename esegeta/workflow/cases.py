@@ -73,7 +73,8 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         notes = () if truth is None else check_truth(truth, experiment, files)
         desk.note(*notes)
         volume = volume.to(experiment.device)
-        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth), notes)
+        known = experiment.known_logits.get(files.name)
+        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth, known), notes)
 
     return desk.once("case", read, depth=OF_CASE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from esegeta.axes import LabelMap
 from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
@@ -31,6 +33,7 @@ from esegeta.model import (
     check_units,
     find_layer,
     find_listed,
+    foreign_integers,
     held_still,
     list_layers,
     require_map,
@@ -89,13 +92,45 @@ def check_expected(
             continue
         with blamed_on(config, "data", "cases", index, "expected"):
             check_case(replace(case, label=case.expected), reading)
-            axes = reading.picture_axes if is_picture(case.images[0]) else None
-            layout = reading.with_spacing(case.spacing_mm).layout
-            source = Source(grids[case.name], None, case.images, axes, reading.nan_to_zero, layout)
-            with warnings.catch_warnings(action="ignore", category=ReadingWarning):
-                # What is done to its values is noted when it is compared.
-                found = read_source_labels(case.expected, case.name, source)
+            found = _read_labels(case.expected, case, reading, grids[case.name])
             require_own_integers(labels, found, f"{case.name}: {case.expected}")
+
+
+VOXELS_READ = 1 << 26
+"""Voxels of ground truths that are read before a run: seconds, for a case of any size or many."""
+
+
+def check_truths(
+    config: RunConfig,
+    labels: Labels,
+    cases: list[Case],
+    reading: Reading,
+    grids: Mapping[str, Grid],
+) -> None:
+    """Refuse ground truths that hold other integers than any label's, such as a mask of 0 and 255.
+
+    The first case's is read, and those behind it while that is cheap; others are read in the run.
+    """
+    num_read = 0
+    for index, case in enumerate(cases):
+        if case.label is None:
+            continue
+        num_read += math.prod(grids[case.name].shape)
+        if index > 0 and num_read > VOXELS_READ:
+            return
+        with blamed_on(config, "data", "cases", index, "label"):
+            found = _read_labels(case.label, case, reading, grids[case.name])
+            foreign_integers(found, labels, f"{case.name}: {case.label}")
+
+
+def _read_labels(path: Path, case: Case, reading: Reading, grid: Grid) -> LabelMap:
+    """Read a label map on the grid of its image's file."""
+    axes = reading.picture_axes if is_picture(case.images[0]) else None
+    layout = reading.with_spacing(case.spacing_mm).layout
+    source = Source(grid, None, case.images, axes, reading.nan_to_zero, layout)
+    with warnings.catch_warnings(action="ignore", category=ReadingWarning):
+        # What is done to its values is noted when it is used.
+        return read_source_labels(path, case.name, source)
 
 
 def probe_layers(
@@ -182,12 +217,7 @@ def check_methods(
 
 
 def check_served(config: RunConfig, predictor: Predictor) -> None:
-    """Refuse methods that cannot explain what the prediction averages.
-
-    A target inside the network is read by a predictor of its own, which averages activations.
-    """
-    if all(keys.layer is not None for keys in config.keys.targets):
-        predictor = replace(predictor, plan=replace(predictor.plan, average="logits"))
+    """Refuse methods that need layers or gradients which the network does not give."""
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             explainer.require_served(predictor)

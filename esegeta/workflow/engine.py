@@ -93,9 +93,13 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when all is well; 2 when what the user gave let no task succeed; else 1."""
+        """0 when all is well; 2 when what the user gave let no task succeed; else 1.
+
+        A verdict on a result, such as that a random map does as well, is no fault of the run.
+        """
         if not self.failures:
-            return EXIT_SOME_FAILED if self.warned else EXIT_OK
+            doubtful = any(set(ended.warnings) - set(ended.verdicts) for ended in self.warned)
+            return EXIT_SOME_FAILED if doubtful else EXIT_OK
         none_succeeded = len(self.failures) == len(self.results)
         if none_succeeded and not any(ended.is_bug for ended in self.failures):
             return EXIT_USER
@@ -224,7 +228,9 @@ class _Engine:
     def _succeed(self, ended: Ended, content: Content, queue: _Queue) -> None:
         task = ended.task
         warnings = tuple(content.get("warnings", ()))
-        self._end(replace(ended, warnings=warnings, content=task.kind.recall(content)))
+        verdicts = tuple(content.get("chance_warnings", ()))
+        recalled = task.kind.recall(content)
+        self._end(replace(ended, warnings=warnings, verdicts=verdicts, content=recalled))
         self._follow(task, content, queue)
 
     def _follow(self, task: Task, content: Content | None, queue: _Queue) -> None:

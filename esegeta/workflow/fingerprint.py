@@ -27,6 +27,7 @@ def task_parts(
         **map_parts(experiment, case, plan, method, inputs),
         **_file_parts(experiment, case, [*nested(method), *judges]),
         "target_name": target_name,
+        **({} if experiment.config.keys.dtype == "float32" else {"dtype": "int16"}),
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         "aggregate": (
             None
@@ -109,6 +110,8 @@ def segmentation_parts(
         "prediction": prediction_parts(basis, inputs),
         "resample": keys.prediction.resample,
     }
+    if keys.colors:
+        parts["colors"] = keys.colors
     if expected:
         parts |= {"expected": list(expected.values()), "expected_dice": keys.least_dice}
     return parts

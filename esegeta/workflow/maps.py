@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from esegeta.errors import EsegetaError
 from esegeta.explain import (
     Attribution,
@@ -15,7 +17,7 @@ from esegeta.explain import (
     explain_members,
     parameters_of,
 )
-from esegeta.predict import Windows
+from esegeta.predict import PassesApart, Predictor
 from esegeta.report import (
     CurveRow,
     PredictionFiles,
@@ -25,14 +27,18 @@ from esegeta.report import (
     remove_attribution,
     save_attribution,
 )
-from esegeta.score import Score, ScoreCache, ScoreContext
+from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cases import OF_TARGETS, OpenCase, open_atlases, open_case, targets_of
+from esegeta.workflow.chance import doubts_of_chance
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.prepared import with_files, with_patterns
 from esegeta.workflow.task import Content, Desk, Kind, Task
+
+NOT_NOISE = 0.05
+"""Share of random maps that may do as well as a map that is not taken for noise."""
 
 
 def files_of(task: Task, experiment: Experiment) -> TaskFiles:
@@ -86,13 +92,16 @@ def make_map(task: Task, desk: Desk) -> Content:
     scored = score_map(attribution, context, scores, files)
     atlases = open_atlases(desk, case)
     regions = () if atlases is None else aggregate(attribution, *atlases)
+    rows = [vars(row) for row in scored.rows]
     doubts = doubts_of_prediction(experiment, case.files.name)
-    together = tuple(dict.fromkeys([*attribution.warnings, *doubts]))
+    chance = doubts_of_chance(experiment, task.data["names"], rows)
+    together = tuple(dict.fromkeys([*attribution.warnings, *doubts, *chance]))
     attribution = replace(attribution, warnings=together)
     sidecar: dict[str, Any] = {
         **provenance(experiment, task.data["inputs"]),
         "fingerprint": task.key,
         "prediction_warnings": list(doubts),
+        "chance_warnings": list(chance),
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
@@ -100,7 +109,13 @@ def make_map(task: Task, desk: Desk) -> Content:
     if experiment.config.keys.inference.spread is not None:
         members = explain_members(explainer, experiment.predictor, case.volume, target)
     save_attribution(
-        files, attribution, sidecar, regions=regions, curves=scored.curves, members=members
+        files,
+        attribution,
+        sidecar,
+        regions=regions,
+        doubts=doubts_of_scores(scored, scores),
+        dtype=experiment.config.keys.dtype,
+        members=members,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 
@@ -127,14 +142,40 @@ def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
     return tuple(str(text) for text in sidecar.get("warnings", ()))
 
 
+def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
+    """Return what to say of a map that random maps do as well as, or the edges of the image."""
+    known = {row.score: row.value for row in scored.rows if row.value is not None}
+    doubts = []
+    for identity, score in scores.items():
+        if not isinstance(score, RandomMapBaseline):
+            continue
+        prefix = "" if identity == score.name else f"{identity}."
+        base = score.base.name
+        p, edges = (known.get(f"{prefix}{score.name}{end}") for end in ("", "_edges"))
+        beaten = 0 if p is None else round(p * (score.samples + 1)) - 1
+        if p is not None and beaten and p > NOT_NOISE:
+            doubts.append(
+                f"no better than noise: {beaten} of {score.samples} random maps do at least as "
+                f"well on {base}"
+            )
+        if edges is not None and edges < 0:
+            doubts.append(f"worse than the edges of the image on {base}")
+    return doubts
+
+
 def renew_map(task: Task, content: Content, desk: Desk) -> Content:
-    """Let a finished map say what is known of its prediction now, which does not change the map."""
-    doubts = doubts_of_prediction(desk.job, task.data["names"]["case"])
-    before = content.get("prediction_warnings", [])
-    if list(doubts) == before:
+    """Let a finished map say what is known beside it now, which does not change the map."""
+    names = task.data["names"]
+    doubts = {
+        "prediction_warnings": list(doubts_of_prediction(desk.job, names["case"])),
+        "chance_warnings": list(doubts_of_chance(desk.job, names, content.get("scores", []))),
+    }
+    before = {key: content.get(key, []) for key in doubts}
+    if doubts == before:
         return content
-    own = [text for text in content.get("warnings", ()) if text not in before]
-    renewed = {**content, "warnings": [*own, *doubts], "prediction_warnings": list(doubts)}
+    old, new = ([text for some in each.values() for text in some] for each in (before, doubts))
+    own = [text for text in content.get("warnings", ()) if text not in old]
+    renewed = {**content, **doubts, "warnings": [*own, *new]}
     write_json(files_of(task, desk.job).sidecar, renewed)
     return renewed
 
@@ -160,8 +201,7 @@ def _announce(
     explainer: Explainer,
 ) -> None:
     names = ", ".join(task.data["names"]["target"] for task in tasks)
-    windows = case.experiment.predictor.windows(case.volume.batch)
-    expected = expected_windows(explainer, targets, windows)
+    expected = expected_windows(explainer, targets, case.experiment.predictor, case.volume.batch)
     # All members together take what the whole does.
     times = 1 if case.experiment.config.keys.inference.spread is None else 2
     desk.begin(
@@ -199,13 +239,17 @@ def _scores(case: OpenCase) -> dict[str, Score]:
 
 
 def expected_windows(
-    explainer: Explainer, targets: Sequence[FrozenTarget], windows: Windows
+    explainer: Explainer, targets: Sequence[FrozenTarget], predictor: Predictor, x: Tensor
 ) -> int | None:
     """Return about how many windows the maps of some targets will take, None where unknown."""
+    is_linear = predictor.is_sum and all(target.is_linear for target in targets)
+    if predictor.averages_inside and explainer.traits.needs_hooks:
+        # Each pass is watched by itself; its part of the target is known from all of them.
+        predictor, is_linear = PassesApart(predictor).single, False
+    windows = predictor.windows(x)
     touched = [frozenset(target.touched(windows)) for target in targets]
     if explainer.traits.together:
         touched = [frozenset().union(*touched)]
-    is_linear = all(target.is_linear for target in targets)
     counts = [
         explainer.cost.windows(len(some), len(windows), is_linear=is_linear) for some in touched
     ]

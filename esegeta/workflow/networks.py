@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -22,9 +22,9 @@ from esegeta.errors import (
 )
 from esegeta.model import (
     COMPILED_NOTE,
+    LoadedMembers,
     LoadedWeights,
     OutputChoice,
-    State,
     capability_of,
     convolution_signature,
     file_sha256,
@@ -80,8 +80,23 @@ def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
     return (*notes, text)
 
 
-def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build the config's network with its weights, and say what should be known about it."""
+@dataclass(frozen=True, eq=False)
+class BuiltNetwork:
+    """A config's network with its weights.
+
+    Args:
+        network: of an ensemble the first.
+        loaded: what was loaded from its file of weights; None where there is none.
+        notes: what should be known about it.
+    """
+
+    network: nn.Module
+    loaded: LoadedWeights | None
+    notes: tuple[str, ...]
+
+
+def build_network(config: RunConfig) -> BuiltNetwork:
+    """Build the config's network with its weights."""
     keys = config.keys.model
     network = _construct(config, seed=config.keys.seed)  # of what the weights do not set
     notes = [*code_notes(config)]
@@ -90,15 +105,15 @@ def build_network(config: RunConfig) -> tuple[nn.Module, tuple[str, ...]]:
     network = without_wrappers(network)
     converted = to_single(network)
     notes += [converted] if converted else []
-    if keys.weights_files:
-        loaded = _load(config, network)
+    loaded = _load(config, network) if keys.weights_files else None
+    if loaded is not None:
         if len(keys.weights_files) == 1:  # of an ensemble all files have notes: load_ensemble
             notes.extend(f"model.weights: {note}" for note in loaded.notes)
     elif keys.kind == "monai":
         notes.append(
             "no model.weights: the network has random weights, so its maps explain nothing"
         )
-    return network.eval(), tuple(notes)
+    return BuiltNetwork(network.eval(), loaded, tuple(notes))
 
 
 def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
@@ -117,19 +132,16 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
             raise
 
 
-def load_ensemble(
-    config: RunConfig, network: nn.Module
-) -> tuple[tuple[State, ...], tuple[str, ...]]:
-    """Return the states of all networks of an ensemble, and notes; of one network none."""
+def load_ensemble(config: RunConfig, network: nn.Module) -> LoadedMembers | None:
+    """Load the states of all networks of an ensemble; None of one network."""
     keys = config.keys.model
     files = keys.weights_files
     if len(files) < 2:
-        return (), ()
+        return None
     with blamed_on(config, "model", "weights"):
-        loaded = load_members(
+        return load_members(
             network, [config.find_file(name) for name in files], key=keys.weights_key
         )
-    return loaded.states, tuple(f"model.weights: {note}" for note in loaded.notes)
 
 
 def weights_sha256(config: RunConfig, network: nn.Module) -> str | list[str]:

@@ -62,6 +62,11 @@ class TargetPlan:
         return next(iter(layers)) if layers else self.keys.layer
 
     @property
+    def wants_truth(self) -> bool:
+        """Whether the ground truth of a case decides which voxels it is about."""
+        return any(_wants_truth(plan.keys) for plan in (self, *self.parts.values()))
+
+    @property
     def splits(self) -> bool:
         """Whether it becomes one target a component, which only the prediction tells."""
         return self.keys.component == "each" and self.keys.over == "component"
@@ -185,8 +190,7 @@ def _check_target(keys: TargetKeys, labels: Labels, cases: list[Case], place: st
     except TargetError as error:
         error.message = f"{place}: {error.message}"
         raise
-    wants_truth = keys.over in NEEDS_TRUTH or (keys.of == "dice" and keys.reference == "label")
-    if wants_truth and all(case.label is None for case in cases):
+    if _wants_truth(keys) and all(case.label is None for case in cases):
         raise TargetError(
             f"{place}: the target needs a ground truth and no case has one",
             hint="give the cases a `label:` file",
@@ -222,3 +226,7 @@ def image_sha256(path: Path) -> str | list[str]:
     """Return the SHA-256 of an image's file, or of both where it is a .hdr/.img pair."""
     found = [file_sha256(file) for file in members(path)]
     return found[0] if len(found) == 1 else found
+
+
+def _wants_truth(keys: TargetKeys) -> bool:
+    return keys.over in NEEDS_TRUTH or (keys.of == "dice" and keys.reference == "label")

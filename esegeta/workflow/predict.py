@@ -139,7 +139,13 @@ def predict_case(task: Task, desk: Desk) -> Content:
         "warnings": [*case.scene.warnings, *doubts],
     }
     files = PredictionFiles(experiment.root, case.files.name)
-    save_prediction(files, source, content, probabilities=task.data["probabilities"])
+    save_prediction(
+        files,
+        source,
+        content,
+        probabilities=task.data["probabilities"],
+        colours=experiment.config.keys.colors,
+    )
     return content
 
 

@@ -15,6 +15,7 @@ from esegeta.volume import (
     IntensityStep,
     Preprocess,
     Reading,
+    Route,
     crop_of,
     crop_or_pad_of,
     intensity_of,
@@ -96,10 +97,10 @@ def blamed_on_steps(config: RunConfig) -> Iterator[None]:
         raise
 
 
-def network_grid(
+def network_route(
     config: RunConfig, case: Case, grid: Grid, preprocess: Preprocess, reading: Reading
-) -> Grid:
-    """Return the grid on which the network sees a case whose file has `grid`.
+) -> Route:
+    """Return the way of a case whose file has `grid` to the network's grid.
 
     Voxels are read only where a crop depends on them.
 
@@ -108,6 +109,6 @@ def network_grid(
     """
     if preprocess.crop is None:
         with blamed_on(config, *BLOCK):
-            return preprocess.route(grid).onto(grid)
+            return preprocess.route(grid)
     with blamed_on_steps(config):
-        return preprocess.network_grid(read_volume(case, reading))
+        return preprocess.network_route(read_volume(case, reading))

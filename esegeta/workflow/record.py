@@ -109,6 +109,7 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
             "outputs": experiment.predictor.labels.num_outputs,
             "members": experiment.predictor.plan.num_members,
             "passes_per_window": len(experiment.predictor.plan.passes),
+            "weights": [loaded.describe() for loaded in experiment.loaded],
         },
         "weights_sha256": experiment.weights_sha256,
         "code_sha256": experiment.code_sha256,

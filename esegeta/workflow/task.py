@@ -109,6 +109,7 @@ class Ended:
         status: done now, skipped because it was finished before, or failed.
         seconds: of this run.
         warnings: what a reader of its result must know.
+        verdicts: those of them that judge the result and not how it came about.
         content: what the command's tables are made of; empty after a failure.
         fault: why it failed.
     """
@@ -117,6 +118,7 @@ class Ended:
     status: Status
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
     content: Content = field(default_factory=dict)
     fault: Fault | None = None
 

@@ -25,6 +25,7 @@ from esegeta.score import SCORES
 from tests.experiments import esegeta, noise, pointwise_lab, save_image, unet_lab, weighted_lab
 
 COMMANDS = (
+    "explain",
     "run",
     "retrain",
     "compare",

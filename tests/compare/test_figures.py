@@ -27,7 +27,7 @@ def test_a_family_of_many_scores_and_methods_is_spread_over_pages(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     scores = {f"new_{place}": "lower" for place in range(10)}
-    study = study_of(tmp_path_factory, 40, {**scores, "infidelity": "lower"}, 1)
+    study = study_of(tmp_path_factory, 40, {**scores, "sensitivity_n": "lower"}, 1)
     pages = dict(box_pages(study))
     assert list(pages) == ["boxes_faithfulness", "boxes_other", "boxes_other_2"]
     shown = [panel.score for name in list(pages)[1:] for panel in pages[name].panels]
@@ -42,9 +42,9 @@ def test_a_family_of_many_scores_and_methods_is_spread_over_pages(
 
 
 def test_a_diagram_is_the_ranking_in_order(tmp_path_factory: pytest.TempPathFactory) -> None:
-    study = study_of(tmp_path_factory, 4, {"infidelity": "higher", "halo": "none"}, 8)
+    study = study_of(tmp_path_factory, 4, {"sensitivity_n": "higher", "halo": "none"}, 8)
     ((name, diagram),) = rank_diagrams(study)
-    assert name == "critical_difference_infidelity"
+    assert name == "critical_difference_sensitivity_n"
     assert diagram.names == ("random_map", "m2", "m1", "m0")
     means = {one.method: rank for one, rank in study.scores[0].mean_ranks.items()}
     assert diagram.mean_ranks == pytest.approx(tuple(means[name] for name in diagram.names))
@@ -59,12 +59,12 @@ def test_a_diagram_is_the_ranking_in_order(tmp_path_factory: pytest.TempPathFact
 def test_the_heat_map_is_pooled_below_and_within_above(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    scores = {"infidelity": "lower", "auroc": "higher", "halo": "none"}
+    scores = {"sensitivity_n": "lower", "auroc": "higher", "halo": "none"}
     study = study_of(tmp_path_factory, 5, scores, 6)
     heat_map = correlation_map(study)
-    assert heat_map.names == ("infidelity ↓", "auroc ↑", "halo –")
+    assert heat_map.names == ("sensitivity_n ↓", "auroc ↑", "halo –")
     found = {(one.first.name, one.second.name): one for one in study.correlations}
-    pair = found["infidelity", "auroc"]
+    pair = found["sensitivity_n", "auroc"]
     assert pair.rho > 0.5
     assert heat_map.values[1, 0] == -pair.rho
     assert heat_map.values[0, 1] == -pair.rho_within

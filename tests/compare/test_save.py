@@ -15,7 +15,12 @@ from esegeta.errors import OutputError
 from tests.compare.runs import FakeRun, Key
 
 METHODS = ("saliency", "ig", "lrp", "random_map")
-SCORES = {"infidelity": "lower", "sensitivity_max": "lower", "auroc": "higher", "halo_mm": "none"}
+SCORES = {
+    "sensitivity_n": "lower",
+    "sensitivity_max": "lower",
+    "auroc": "higher",
+    "halo_mm": "none",
+}
 
 
 def fake(num_cases: int = 7, num_targets: int = 2, **more: object) -> FakeRun:
@@ -71,7 +76,7 @@ def test_all_files_are_there_and_are_listed(saved: Path) -> None:
         "boxes_robustness.png",
         "boxes_localisation.png",
         "boxes_other.png",
-        "critical_difference_infidelity.png",
+        "critical_difference_sensitivity_n.png",
         "critical_difference_sensitivity_max.png",
         "critical_difference_auroc.png",
     }
@@ -91,7 +96,7 @@ def test_scores_are_the_runs_with_the_model_in_front(saved: Path) -> None:
 
 def test_summary(saved: Path) -> None:
     rows = rows_of(saved / "summary.csv")
-    expected = "model method score n n_nan median q1 q3 mean_rank better"
+    expected = "model method score n n_nan median q1 q3 mean_rank better n_cases"
     assert list(rows[0]) == expected.split()
     assert len(rows) == len(METHODS) * len(SCORES)
     values = rows_of(saved / "scores.csv")
@@ -114,8 +119,8 @@ def test_summary(saved: Path) -> None:
 
 def test_ranks_add_up(saved: Path) -> None:
     rows = rows_of(saved / "ranks.csv")
-    assert list(rows[0]) == ["model", "method", "score", "case", "value", "rank"]
-    for score in ("infidelity", "auroc"):
+    assert list(rows[0]) == ["model", "method", "score", "case", "value", "rank", "n_cases"]
+    for score in ("sensitivity_n", "auroc"):
         for case in {row["case"] for row in rows}:
             own = {r["method"]: r for r in rows if (r["score"], r["case"]) == (score, case)}
             turn = -1 if score == "auroc" else 1
@@ -165,8 +170,8 @@ def test_correlations(saved: Path) -> None:
         assert int(row["num_units"]) == len(both)
         assert float(row["spearman"]) == pytest.approx(rho)
     same = {(row["score_a"], row["score_b"]): row["same_direction"] for row in rows}
-    assert same["infidelity", "sensitivity_max"] == "yes"
-    assert same["infidelity", "auroc"] == "no"
+    assert same["sensitivity_n", "sensitivity_max"] == "yes"
+    assert same["sensitivity_n", "auroc"] == "no"
     assert same["auroc", "halo_mm"] == "none"
 
 
@@ -225,7 +230,7 @@ def test_families_too_large_for_their_cases_are_pointed_out(tmp_path: Path) -> N
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "0 of 18 paired tests find a difference" in text
     assert "None could: among 6 tests of one score it takes 8 cases to reach 0.05." in text
-    assert re.search(r"\| infidelity +\| +4 \| +7 \| .* 0.0938 \|", text)
+    assert re.search(r"\| sensitivity_n +\| +4 \| +7 \| .* 0.0938 \|", text)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -290,14 +295,14 @@ def test_names_that_files_cannot_have(tmp_path: Path) -> None:
 
 
 def test_one_competitor_and_one_score_still_make_a_study(tmp_path: Path) -> None:
-    run = FakeRun({("c", "t", "saliency", "infidelity"): 0.5}).write(tmp_path / "run")
+    run = FakeRun({("c", "t", "saliency", "sensitivity_n"): 0.5}).write(tmp_path / "run")
     files = save_study(compare_runs([run]), tmp_path / "out")
     assert "correlations.png" not in {path.name for path in files}
     assert rows_of(tmp_path / "out" / "tests.csv") == []
     assert rows_of(tmp_path / "out" / "ranks.csv") == []
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "No tests: no score has two competitors" in text
-    assert "infidelity: there is only one competitor" in text
+    assert "sensitivity_n: there is only one competitor" in text
 
 
 def test_nothing_but_undefined_values_still_makes_a_study(tmp_path: Path) -> None:

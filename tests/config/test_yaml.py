@@ -263,3 +263,33 @@ def test_a_nested_method_or_score_gets_the_seed_of_the_config(tmp_path: Path) ->
         "own": RandomMapBaseline(Infidelity(seed=8), seed=3),
         "other": RandomMapBaseline(SensitivityMax(seed=3), seed=3),
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("methods[0].noise", ".nan"),
+        ("methods[0].noise", "inf"),  # a text, which would become a number
+        ("scores[0].noise", ".inf"),
+        ("scores[0].noise", "nan"),
+        ("inference.overlap", ".nan"),
+        ("data.preprocess.intensity.window[0]", "-.inf"),
+        ("data.preprocess.spacing_mm[0]", "nan"),
+        ("retrain.fractions[0]", ".nan"),
+        ("retrain.optimizer_args.lr", ".nan"),  # passed on, without a block of its own
+        ("dissection.quantile", "nan"),
+        ("targets[0].threshold", ".nan"),
+    ],
+)
+def test_no_key_takes_a_number_that_is_not_finite(key: str, text: str, tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["methods"] = [{"name": "smoothgrad", "noise": 0.1}]
+    lab.keys["scores"] = [{"name": "infidelity", "noise": 0.1}]
+    lab.keys["data"]["preprocess"] = {
+        "spacing_mm": [1.0, 1.0, 1.0],
+        "intensity": {"window": [0.0, 1.0]},
+    }
+    lab.keys["retrain"] = {"fractions": [0.1], "optimizer_args": {"lr": 1e-3}}
+    with pytest.raises(ConfigError, match="finite") as found:
+        load_config(lab.write(), [f"{key}={text}"])
+    assert key in str(found.value)

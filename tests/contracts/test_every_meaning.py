@@ -140,6 +140,12 @@ def test_texts_fit_the_meaning(name: str) -> None:
         for text in (meaning.sign, meaning.legend):
             assert "raises the target" not in text
             assert "positive" not in text
+    above, below = meaning.readings("the liver score")
+    assert "the liver score" in above or not meaning.reads_target
+    assert bool(below) == meaning.is_signed
+    assert "{" not in above + below
+    if not meaning.reads_target:
+        assert "say nothing" in above or "says nothing" in above
     if not meaning.is_signed:
         assert any(word in meaning.sign for word in ("never negative", "in 0..1"))
     assert meaning.is_in_target_unit == (meaning.unit_for("mm") == "mm")

@@ -55,7 +55,28 @@ def few(method: str) -> Explainer:
     return replace(row, samples=64) if method in ("kernel_shap", "lime") else row
 
 
-@pytest.mark.parametrize("method", [name for name in ALL if name not in rows_backprop.FITTED])
+IN_3D = (
+    "saliency",
+    "integrated_gradients",
+    "guided_backprop",
+    "deep_lift",
+    "lrp",
+    "grad_cam",
+    "layer_conductance",
+    "occlusion",
+    "kernel_shap",
+    "meaningful_perturbation",
+)
+"""One of each kind: what a window is cut from and put into knows the number of axes, no method."""
+TILED = [
+    (ndim, method)
+    for ndim, methods in ((2, ALL), (3, IN_3D))
+    for method in methods
+    if method not in rows_backprop.FITTED
+]
+
+
+@pytest.mark.parametrize(("ndim", "method"), TILED, indirect=["ndim"])
 def test_tiled_is_whole(ndim: int, method: str) -> None:
     shape, padding = SHAPES[ndim], PADDING[ndim]
     tiled = model_over((16,) * ndim, padding)

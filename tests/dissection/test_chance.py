@@ -11,14 +11,10 @@ import torch
 from scipy import stats
 
 from esegeta.dissection.above import Above
-from esegeta.dissection.chance import (
-    CHANCES,
-    Chance,
-    CircularShift,
-    Permutation,
-    p_values,
-    q_values,
-)
+from esegeta.dissection.body import CaseSpace
+from esegeta.dissection.chance import Chance, CircularShift, Permutation, p_values, q_values
+from esegeta.dissection.chances import CHANCES
+from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tally import ConceptParts, tally
 from esegeta.errors import ConfigError
 
@@ -37,12 +33,18 @@ def above_of(masks: torch.Tensor) -> Above:
     return Above(units, voxels)
 
 
+def space(number: int) -> CaseSpace:
+    """A case that is body throughout."""
+    everywhere = torch.ones(SHAPE, dtype=torch.bool).flatten()
+    return CaseSpace(number, SHAPE, everywhere, (1.0,) * 3)
+
+
 def p_of(null: Chance, cases: list[tuple[torch.Tensor, list[torch.Tensor]]]) -> torch.Tensor:
     all_counts, draws = [], []
     for number, (units, concepts) in enumerate(cases):
         above, partition = above_of(units), ConceptParts.of(concepts)
         all_counts.append(tally(above, partition, len(units)))
-        draws.append(null.overlaps(above, partition, len(units), number))
+        draws.append(null.overlaps(above, partition, len(units), space(number)))
     return p_values(functools.reduce(operator.add, all_counts), sum(draws))
 
 
@@ -81,15 +83,17 @@ def test_shifts_know_shapes_and_permutations_do_not() -> None:
     units = torch.stack([blob(unit) for unit in range(8)])
     cases = [(units, [blob(50 + concept) for concept in range(12)])]
     shift = p_of(CircularShift(samples=199), cases)
+    surrogate = p_of(Surrogates(samples=199), cases)
     permutation = p_of(Permutation(samples=199), cases)
     assert (shift < 0.05).double().mean() < 0.12
+    assert (surrogate < 0.05).double().mean() < 0.12
     assert (permutation < 0.05).double().mean() > 0.2
 
 
 def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
     units, concepts = torch.stack([blob(1), blob(2)]), [blob(3), blob(4)]
     null = CircularShift(samples=5, seed=2)
-    found = null.overlaps(above_of(units), ConceptParts.of(concepts), 2, case=3)
+    found = null.overlaps(above_of(units), ConceptParts.of(concepts), 2, space(3))
     generator = torch.Generator().manual_seed(2 * 1_000_003 + 3)
     shifts = torch.randint(units[0].numel(), (5, 1), generator=generator)[:, 0].tolist()
     for draw, shift in enumerate(shifts):
@@ -101,14 +105,14 @@ def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
 
 def test_in_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     above, partition = above_of(torch.stack([blob(1), blob(2)])), ConceptParts.of([blob(3)])
-    whole = CircularShift(samples=20).overlaps(above, partition, 2, 0)
+    whole = CircularShift(samples=20).overlaps(above, partition, 2, space(0))
     monkeypatch.setattr("esegeta.dissection.chance.PLACES_AT_A_TIME", 300)
-    assert torch.equal(CircularShift(samples=20).overlaps(above, partition, 2, 0), whole)
+    assert torch.equal(CircularShift(samples=20).overlaps(above, partition, 2, space(0)), whole)
 
 
 def test_an_empty_unit_has_no_p() -> None:
     empty = torch.zeros(SHAPE, dtype=torch.bool)
-    for null in (CircularShift(samples=9), Permutation(samples=9)):
+    for null in (CircularShift(samples=9), Permutation(samples=9), Surrogates(samples=9)):
         p = p_of(null, [(torch.stack([empty, blob(1)]), [blob(2), empty])])
         assert p.isnan().tolist() == [[True, True], [False, True]]
 
@@ -117,7 +121,7 @@ def test_masks_that_never_meet_have_a_p_of_one() -> None:
     """One voxel against one voxel: no draw may hit, and the pair is a test like any other."""
     one, other = torch.zeros(2, *SHAPE, dtype=torch.bool)
     one[0, 0, 0] = other[5, 5, 5] = True
-    for null in (CircularShift(samples=9), Permutation(samples=9)):
+    for null in (CircularShift(samples=9), Permutation(samples=9), Surrogates(samples=9)):
         assert p_of(null, [(one[None], [other])]).tolist() == [[1.0]]
 
 

@@ -80,7 +80,9 @@ def test_infidelity_of_a_target_that_is_not_finite_is_refused() -> None:
     model = predictor(Overflowing(), WINDOW)
     attribution = Saliency().explain(model, image, frozen(model, image))
     with pytest.raises(MapError, match="target of a perturbed image is NaN or Inf"):
-        Infidelity(noise=5.0).score(attribution, ScoreContext(model, Saliency()))
+        Infidelity(perturbation="gaussian", noise=5.0).score(
+            attribution, ScoreContext(model, Saliency())
+        )
 
 
 def test_a_change_that_is_not_finite_is_refused_by_integrated_gradients() -> None:

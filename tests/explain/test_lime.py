@@ -97,6 +97,7 @@ def test_of_a_linear_network_each_feature_is_worth_its_sum(ndim: int, distance: 
     assert float(found.standard_error.abs().max()) < 1e-4 * float(found.data.abs().max())
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_spread_over_seeds() -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8), batch_size=16)
     target = frozen(model, image, everywhere(of="logit"))

@@ -15,7 +15,7 @@ from esegeta.model import Labels
 from esegeta.predict import Predictor
 from esegeta.targets import Component, Predicted, VoxelTarget
 from esegeta.volume import Volume, volume_from_tensor
-from tests.builders import SHAPES, predictor, scene
+from tests.builders import SHAPES, predictor, scene, unet, volume
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, monai_prediction, relative_gap
 
@@ -188,3 +188,15 @@ def test_dice_is_1_on_the_image_itself_whatever_postprocessing_takes_off(ndim: i
     assert bool(target.mask[(3,) * ndim]) and not bool(target.mask[(-1,) * ndim])
     assert dice.hard(y) == 1
     assert dice.hard(-y) < 1
+
+
+def test_any_batch_has_the_same_map() -> None:
+    """Windows summed in fours are rounded otherwise, and each step hangs on whether Dice holds."""
+    image = volume((24, 24))
+    maps = []
+    for size in (1, 4):
+        model = predictor(unet(2, "relu_instance"), (8, 8), batch_size=size)
+        target = frozen(model, image, everywhere())
+        found = MiSuRe(tau=0.95, steps=6, cell=2, baseline="mean").explain(model, image, target)
+        maps.append(found.data)
+    assert torch.equal(maps[0], maps[1])

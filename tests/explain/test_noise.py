@@ -135,6 +135,7 @@ def test_the_seeds_of_copies_follow_from_both_seeds() -> None:
     assert list(plain.bases()) == [InputXGradient()] * 3
 
 
+@pytest.mark.slow
 def test_a_stochastic_base_averages_out_over_copies() -> None:
     """With all but no noise outside, the copies' maps differ by the base's draws alone."""
     model = predictor(unet(2), (8, 8))
@@ -191,6 +192,7 @@ def test_the_standard_error_in_closed_form(case: Case, method: type) -> None:
 
 
 @pytest.mark.parametrize("method", [SmoothGrad, SmoothGradSquared, VarGrad])
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_over_seeds(method: type) -> None:
     """A polynomial network, many seeds: what one run says of its error is what happens."""
     network = Power(linear(2), 3)

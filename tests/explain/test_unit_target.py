@@ -205,7 +205,7 @@ def test_scores_judge_it_as_any_other(ndim: int) -> None:
     map_ = replace(
         method.explain(model, image, target), data=Saliency().explain(model, image, target).data
     )
-    found = Infidelity(noise=0.1).score(map_, ScoreContext(model, method))
+    found = Infidelity(perturbation="gaussian", noise=0.1).score(map_, ScoreContext(model, method))
     assert found["infidelity_relative"] < 1e-6
 
 

@@ -109,11 +109,24 @@ def test_nothing_is_taken_off_where_a_key_would_still_not_fit(odd: str, tmp_path
     network = parts(9)
     with pytest.raises(WeightsError) as caught:
         load_weights(network, tmp_path / "w.pt")
-    assert 'the weights under "state_dict" do not fit: missing: 0.weight' in str(caught.value)
+    assert caught.value.message == (
+        f'{tmp_path / "w.pt"}: all weights of the network lie under "state_dict.model", and '
+        f"beside them there are others: {odd}"
+    )
     assert 'choose those that fit with weights_key: "state_dict.model"' in str(caught.value)
     assert network_sha256(network) == network_sha256(parts(9))
     load_weights(network, tmp_path / "w.pt", key="state_dict.model")
     assert network_sha256(network) == network_sha256(parts(1))
+
+
+def test_lists_of_keys_are_short(tmp_path: Path) -> None:
+    network = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(20)))
+    torch.save(before(network.state_dict(), "encoder."), tmp_path / "w.pt")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(network, tmp_path / "w.pt", key="encoder.19")
+    text = caught.value.message
+    assert "missing: 0.weight, 0.bias, 1.weight, 1.bias, 2.weight and 35 more" in text
+    assert len(text) < 300
 
 
 def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_layers_without_a_named_unit_are_counted_instead() -> None:
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["a", "b"]
 
 
+def test_concepts_without_a_unit_have_no_column_and_are_listed() -> None:
+    counts = {"one": {"a": 2, "b": 0, "c": 1}, "two": {"a": 0, "b": 0, "c": 3}}
+    figure = concepts_figure(counts, {"a": "x", "b": "y", "c": "x"}, "t")
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["a", "c"]
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 3]
+    assert figure.get_suptitle() == "t\nno unit is named for b"
+
+
 def test_no_named_unit_at_all() -> None:
     counts = {f"layer{k}": {"a": 0, "b": 0} for k in range(40)}
     figure = concepts_figure(counts, {"a": "x", "b": "y"}, "t")

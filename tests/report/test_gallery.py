@@ -66,26 +66,25 @@ def test_every_method_has_a_picture_and_every_family_a_sheet(
     assert all(path.stat().st_size < 300_000 for path in files)
 
 
-def test_the_view_frames_the_label_on_the_slice_where_the_maps_are(gallery: ModuleType) -> None:
+def test_the_frame_is_around_the_label_where_its_largest_part_is(gallery: ModuleType) -> None:
     mask = np.zeros((60, 50, 9), dtype=bool)
-    mask[20:30, 25:35, 2:8] = True
-    map_ = np.zeros(mask.shape, dtype=np.float32)
-    map_[22:28, 26:30, 6] = 1.0
-    view = gallery.choose_view(mask, [map_], (2.0, 3.0, 5.0))
-    assert view.centre[2] == 6
-    margin = gallery.MARGIN_MM
-    assert view.frame_mm == (40 - margin, 60 + margin, 75 - margin, 105 + margin)
-    nothing = gallery.choose_view(np.zeros_like(mask), [map_], (2.0, 3.0, 5.0))
-    assert nothing.centre[2] == 6
-    assert nothing.frame_mm == (44 - margin, 56 + margin, 78 - margin, 90 + margin)
+    mask[20:31, 25:36, 2:7] = True
+    mask[1:3, 1:3, 8] = True
+    spacing, margin = (2.0, 3.0, 5.0), gallery.MARGIN_MM
+    voxel, frame = gallery.choose_frame(mask, [], spacing)
+    assert voxel == (25, 30, 4)
+    assert frame == (40 - margin, 62 + margin, 75 - margin, 108 + margin)
+    map_ = np.where(mask, -1.0, 0.05)
+    found = gallery.choose_frame(np.zeros_like(mask), [map_, 0 * map_], spacing)
+    assert found == (voxel, frame)
 
 
 def test_images_are_turned_to_the_patients_axes(gallery: ModuleType, tmp_path: Path) -> None:
     array = noise((6, 5, 4))
     path = save_image(tmp_path / "a.nii.gz", array, affine_of("flipped"))
-    found, spacing = gallery.read(path)
+    found, grid = gallery.read(path)
     assert np.array_equal(found, array[::-1])
-    assert spacing == pytest.approx((0.7, 1.9, 3.1))
+    assert grid.spacing_mm == pytest.approx((0.7, 1.9, 3.1))
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,14 +1,52 @@
 """Planes of a volume: shown as radiologists look at them, and only where they have an area."""
 
+import numpy as np
 import pytest
+import torch
 
-from esegeta.report.planes import PLANES_3D, planes_of
+from esegeta.report.planes import Letters, canonical, letters_of, planes_of
+from esegeta.volume import volume_from_tensor
+
+LETTERS = {
+    "as RAS": np.diag([2.0, 2.0, 2.0, 1.0]),
+    "as LPS": np.diag([-2.0, -2.0, 2.0, 1.0]),
+    "slices from front to back": np.eye(4)[[0, 2, 1, 3]],
+}
 
 
-def test_planes_are_shown_as_radiologists_look_at_them() -> None:
-    letters = {plane.title: (plane.ends, plane.mirrored) for plane in PLANES_3D}
-    assert letters["axial"] == letters["coronal"] == (("R", "L"), True)
-    assert letters["sagittal"] == (("P", "A"), False)
+def turned(affine: np.ndarray, shape: tuple[int, ...] = (4, 5, 6)) -> list[Letters]:
+    volume = volume_from_tensor(torch.zeros(1, *shape), affine=affine)
+    _, grid = canonical(volume.data[0], volume)
+    return [letters_of(plane, volume, grid) for plane in planes_of(grid.shape)]
+
+
+@pytest.mark.parametrize("affine", LETTERS.values(), ids=LETTERS)
+def test_planes_are_shown_as_radiologists_look_at_them(affine: np.ndarray) -> None:
+    axial, coronal, sagittal = turned(affine)
+    assert axial == Letters("R", "L", "P", "A")
+    assert coronal == Letters("R", "L", "I", "S")
+    assert sagittal == Letters("P", "A", "I", "S")
+
+
+def about_z(degrees: float) -> np.ndarray:
+    angle = np.deg2rad(degrees)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return affine
+
+
+def test_oblique_planes_have_a_second_letter() -> None:
+    axial, coronal, _ = turned(about_z(30))
+    # The first axis leads to the right and, by half of that, to the front.
+    assert axial == Letters("RA", "LP", "PR", "AL")
+    assert coronal == Letters("RA", "LP", "I", "S")
+    assert turned(about_z(10))[0] == Letters("R", "L", "P", "A")
+    assert turned(about_z(-30))[0] == Letters("RP", "LA", "PL", "AR")
+
+
+def test_2d_slices_have_the_letters_of_their_grid() -> None:
+    coronal = np.array([[2.0, 0, 0, 5], [0, 0, 1, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
+    assert turned(coronal, (4, 5)) == [Letters("R", "L", "I", "S")]
 
 
 @pytest.mark.parametrize(

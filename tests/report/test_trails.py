@@ -144,7 +144,22 @@ def test_words_in_boxes_and_legend() -> None:
     assert texts[:3] == ["the liver\n[0, 1, 2, 3 +2]", "label: liver", "label: bone"]
     assert texts[3:] == ["layer0", "labels (logits)"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["the_liver -> liver  (strength 0.9)", "bone: no trail"]
+    assert legend == [
+        "strongest path to liver: the_liver -> liver  (strength 0.9)",
+        "bone: no trail",
+    ]
+
+
+def test_the_picture_says_what_an_arrow_is() -> None:
+    organ = TrailNode("layer0", 0, (0,), "the_liver")
+    label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
+    found = {"liver": strongest_trails([organ, label], [edge(organ, label)], label)}
+    figure = trails_figure([organ, label], [edge(organ, label)], found, "a title")
+    figure.canvas.draw()
+    (text,) = (text for text in figure.texts if text.get_text().startswith("An arrow says"))
+    place, legend = text.get_window_extent(), figure.legends[0].get_window_extent()
+    assert place.y0 >= 0 and place.y1 <= legend.y0 + 1
+    assert place.x0 >= 0 and place.x1 <= figure.bbox.x1
 
 
 def test_long_names_stay_in_boxes_and_picture() -> None:

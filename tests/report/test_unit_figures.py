@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from esegeta.report import draw_unit, panels_of, telling_channel
-from esegeta.report.planes import PLANES_3D
+from esegeta.report.planes import Letters
 from esegeta.report.unit_figures import CONCEPT_COLOUR, UNIT_COLOUR, unit_figure
 from esegeta.volume import Case, Reading, Volume, read_volume, volume_from_tensor
 from tests.builders import affine_of
@@ -87,8 +87,7 @@ def letters(figure: Figure) -> list[tuple[str, ...]]:
 def test_panels_carry_the_sides_of_the_patient() -> None:
     volume = volume_from_tensor(torch.randn(1, *SHAPES[3]), affine=affine_of("flipped", 3))
     figure = unit_figure("t", ("u", "c"), [panels_of(volume, *marked(3), "a")])
-    assert letters(figure) == [plane.ends for plane in PLANES_3D]
-    assert letters(figure) == [("R", "L"), ("R", "L"), ("P", "A")]
+    assert letters(figure) == [("R", "P", "A", "L"), ("R", "I", "S", "L"), ("P", "I", "S", "A")]
 
 
 UPRIGHT = {
@@ -109,7 +108,7 @@ def test_a_slice_carries_the_sides_that_its_grid_tells(case: str) -> None:
     affine[:3, :3] = axes
     volume = volume_from_tensor(torch.randn(1, *SHAPES[2]), affine=affine)
     (panel,) = panels_of(volume, *marked(2), "a")
-    assert panel.ends == expected
+    assert (panel.letters.left, panel.letters.right) == expected
     # What is drawn at the left edge lies further to the side that the letter there names.
     first = panel.image[:, 0] if not panel.mirrored else panel.image[:, -1]
     last = panel.image[:, -1] if not panel.mirrored else panel.image[:, 0]
@@ -128,7 +127,7 @@ def test_a_picture_has_no_sides(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 20), np.uint8)).save(tmp_path / "a.png")
     volume = read_volume(Case("a", (tmp_path / "a.png",)), Reading(1, 2))
     (panel,) = panels_of(volume, *marked(2), "a")
-    assert panel.ends == ("", "")
+    assert panel.letters == Letters()
 
 
 CHANNELS = ("t1", "t2", "flair")

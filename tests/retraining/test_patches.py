@@ -26,7 +26,8 @@ def test_patches_are_crops_of_image_and_truth_in_step(shape: tuple[int, ...]) ->
     samples = [sample(shape, 0), sample(shape, 1)]
     images = [one.data * 2 for one in samples]
     patches = Patches(samples, images, WindowPlan(size), seed=5)
-    drawn, truths = patches.draw(40)
+    drawn, truths, inside = patches.draw(40)
+    assert inside is None
     assert drawn.shape == (40, 1, *size)
     assert truths.shape == (40, *size)
     for image, truth in zip(drawn[:, 0], truths, strict=True):
@@ -86,7 +87,7 @@ def test_patches_are_centred_and_stay_inside() -> None:
 def test_images_smaller_than_a_patch_are_padded_as_those_of_windows_are() -> None:
     one = sample((5, 9))
     plan = WindowPlan((8, 4))
-    images, truths = Patches([one], [one.data + 1], plan, seed=0).draw(20)
+    images, truths, _ = Patches([one], [one.data + 1], plan, seed=0).draw(20)
     assert images.shape == (20, 1, 8, 4)
     # Three rows of padding: one above, two below.
     assert (images[:, :, 0] == 0).all()
@@ -99,7 +100,9 @@ def test_images_smaller_than_a_patch_are_padded_as_those_of_windows_are() -> Non
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_2d_network_gets_slices(axis: int) -> None:
     one = sample((9, 8, 7))
-    images, truths = Patches([one], [one.data], WindowPlan((4, 5), slice_axis=axis), seed=0).draw(9)
+    images, truths, _ = Patches(
+        [one], [one.data], WindowPlan((4, 5), slice_axis=axis), seed=0
+    ).draw(9)
     assert images.shape == (9, 1, 4, 5)
     assert truths.shape == (9, 4, 5)
     strides = [stride for place, stride in enumerate((56, 7, 1)) if place != axis]

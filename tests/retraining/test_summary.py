@@ -3,13 +3,12 @@
 import itertools
 import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from esegeta.retraining import DiceRow
+from esegeta.retraining.intervals import DICE_RANGE, GAIN_RANGE, crossed_interval
 from esegeta.retraining.samples import REFERENCE
-from esegeta.retraining.summary import summarize_dice, t_interval, verdict
+from esegeta.retraining.summary import summarize_dice, verdict
 
 PAIRS = list(itertools.product((0, 7), (0, 1)))
 
@@ -25,39 +24,10 @@ def rows_of(
     ]
 
 
-def test_the_interval_is_students() -> None:
-    values = np.random.default_rng(0).normal(0.7, 0.1, 6)
-    found = t_interval(values)
-    low, high = stats.t.interval(0.95, 5, loc=values.mean(), scale=stats.sem(values))
-    assert (found.n, found.mean) == (6, pytest.approx(values.mean()))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    # By hand: t(0.975, 1) = 12.706, s = sqrt(2) / 10, s / sqrt(2) = 0.1.
-    two = t_interval([0.4, 0.6])
-    assert (two.mean, two.low, two.high) == pytest.approx(
-        (0.5, 0.5 - 1.2706, 0.5 + 1.2706), abs=1e-4
-    )
-
-
-def test_the_interval_covers_as_often_as_it_says() -> None:
-    random = np.random.default_rng(1)
-    found = [t_interval(random.normal(0.5, 0.2, 4)) for _ in range(2000)]
-    covered = sum(one.low <= 0.5 <= one.high for one in found)
-    assert abs(covered - 1900) < 5 * math.sqrt(2000 * 0.95 * 0.05)
-
-
-def test_few_values_have_no_interval() -> None:
-    one = t_interval([0.5, math.nan])
-    assert (one.n, one.mean) == (1, 0.5)
-    assert math.isnan(one.low)
-    assert math.isnan(one.high)
-    assert t_interval([]).n == 0
-    assert math.isnan(t_interval([]).mean)
-
-
 def test_a_point_is_the_mean_over_seeds_and_folds() -> None:
     rows = rows_of("roar", "ig", {0.1: 0.5, 0.5: 0.2}, spread=0.1)
     found = summarize_dice(rows, "random")
-    expected = t_interval([0.5, 0.6, 0.7, 0.8])
+    expected = crossed_interval(dict(zip(PAIRS, (0.5, 0.6, 0.7, 0.8), strict=True)), DICE_RANGE)
     first = found[0]
     assert (first.mode, first.method, first.label, first.fraction) == ("roar", "ig", "liver", 0.1)
     assert (first.n, first.mean, first.low, first.high) == (
@@ -88,7 +58,8 @@ def test_the_gain_is_the_area_between_two_curves(mode: str, sign: int) -> None:
 def test_the_gain_of_pairs_has_an_interval() -> None:
     rows = rows_of("roar", "ig", {0.5: 0.2}, spread=0.1) + rows_of("roar", "random", {0.5: 0.8})
     row = next(row for row in summarize_dice(rows, "random") if row.method == "ig")
-    expected = t_interval([0.5 * gap for gap in (0.6, 0.5, 0.4, 0.3)])
+    gaps = dict(zip(PAIRS, (0.3, 0.25, 0.2, 0.15), strict=True))
+    expected = crossed_interval(gaps, GAIN_RANGE)
     assert row.gain_over_random == pytest.approx(expected.mean)
     assert (row.gain_low, row.gain_high) == pytest.approx((expected.low, expected.high))
 

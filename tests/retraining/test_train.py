@@ -56,7 +56,7 @@ def test_it_is_the_plain_loop(ndim: int, tmp_path: Path) -> None:
     expected = []
     for step in range(4):
         optimizer.param_groups[0]["lr"] = 0.01 * (1 + math.cos(math.pi * step / 4)) / 2
-        image, truth = patches.draw(3)
+        image, truth, _ = patches.draw(3)
         optimizer.zero_grad()
         value = loss(theirs(image), truth[:, None])
         value.backward()

@@ -23,7 +23,21 @@ from tests.pairwise import pairwise
 
 
 def scores_of(attribution: Attribution, model: object, **options: float) -> dict[str, float]:
-    return Infidelity(**options).score(attribution, ScoreContext(model, Saliency()))
+    score = Infidelity(**{"perturbation": "gaussian", **options})
+    return score.score(attribution, ScoreContext(model, Saliency()))
+
+
+def test_a_contribution_is_judged_by_what_is_taken_out_unless_asked_otherwise() -> None:
+    """The shares of a linear network are perfect; under Gaussian noise they looked useless."""
+    model, image = predictor(linear(2), (4, 4)), volume((24, 24))
+    target = frozen(model, image, everywhere())
+    shares = InputXGradient().explain(model, image, target)
+    context = ScoreContext(model, InputXGradient())
+    by_default = Infidelity(side_mm=5.0).score(shares, context)
+    assert by_default["infidelity_relative"] < 1e-8
+    assert scores_of(shares, model)["infidelity_relative"] > 0.1
+    slopes = Saliency().explain(model, image, target)
+    assert Infidelity(side_mm=5.0).score(slopes, context)["infidelity_relative"] < 1e-8
 
 
 def draws(image: Volume, samples: int, noise: float, seed: int) -> Tensor:

@@ -176,13 +176,17 @@ def test_the_default_is_deletion_in_few_steps() -> None:
 def test_an_exact_map_beats_all_of_them(ndim: int) -> None:
     model, image = predictor(linear(ndim, kernel=3), (4,) * ndim), volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
-    found = judged(model, attribution, base=Infidelity())
+    found = judged(model, attribution, base=Infidelity(perturbation="gaussian"))
     assert found.values["random_map_baseline"] == 1 / 20
     assert found.values["random_map_baseline_z"] > 2
     assert found.values["random_map_baseline_edges"] > 0.5
-    infidelity = Infidelity().judge(attribution, ScoreContext(model, Saliency())).values
+    infidelity = (
+        Infidelity(perturbation="gaussian")
+        .judge(attribution, ScoreContext(model, Saliency()))
+        .values
+    )
     edges = EdgeMap().explain(model, image, attribution.target)
-    other = Infidelity().judge(edges, ScoreContext(model, EdgeMap())).values
+    other = Infidelity(perturbation="gaussian").judge(edges, ScoreContext(model, EdgeMap())).values
     lead = other["infidelity_relative"] - infidelity["infidelity_relative"]
     assert found.values["random_map_baseline_edges"] == pytest.approx(lead)
 
@@ -192,7 +196,7 @@ def test_infidelity_perturbs_once_for_the_map_and_its_competitors() -> None:
     model, image = predictor(network, (8, 8)), volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))
     network.windows = 0
-    judged(model, attribution, base=Infidelity(samples=5), samples=4)
+    judged(model, attribution, base=Infidelity(samples=5, perturbation="gaussian"), samples=4)
     assert network.windows == (1 + 5) * attribution.facts.active_windows
 
 

@@ -99,7 +99,7 @@ def test_the_map_of_the_wrong_label_is_worse(
 def test_the_slopes_of_the_wrong_label_foresee_noise_worse(
     ward: Ward, spleen: FrozenTarget
 ) -> None:
-    score = Infidelity(noise=0.02, samples=12)
+    score = Infidelity(perturbation="gaussian", noise=0.02, samples=12)
     right = ward.figures(Saliency(), spleen, spleen, score)
     wrong = ward.figures(Saliency(), ward.target("liver"), spleen, score)
     assert right["infidelity_relative"] < wrong["infidelity_relative"] - 0.1

@@ -9,10 +9,18 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import EmptyTargetError
-from esegeta.explain import Atlas, OverlappingAtlas, Saliency, aggregate
+from esegeta.explain import Atlas, Features, OverlappingAtlas, Saliency, aggregate
 from esegeta.model import Postprocessing
 from esegeta.predict import SourceGrid
-from esegeta.score import ScoreContext
+from esegeta.score import (
+    Deletion,
+    EffectiveComplexity,
+    Entropy,
+    Gini,
+    Insertion,
+    Score,
+    ScoreContext,
+)
 from esegeta.score.localisation import RelevanceMass
 from esegeta.targets import (
     Boundary,
@@ -226,6 +234,32 @@ def test_relevance_in_padding_is_of_no_score(against: Any) -> None:
         score = RelevanceMass(against=against)
         found = replace(found, data=relevance)
         values.append(list(score.score(found, context).values()))
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+REMOVING: list[Score] = [
+    Gini(),
+    Entropy(),
+    EffectiveComplexity(features="voxels", baseline="zero", steps=8),
+    Deletion(features="voxels", baseline="zero", steps=8),
+    Insertion(features=Features("atlas", file="parts.nii"), baseline="zero", steps=8),
+]
+
+
+@pytest.mark.parametrize("score", REMOVING)
+def test_padding_is_neither_removed_nor_counted(score: Any) -> None:
+    values = []
+    parts = torch.arange(72).reshape(SHAPE) % 5 + 1
+    for scene, labels_ in zip(both(), (parts, padded(parts, 9)), strict=True):
+        target = VoxelTarget("one", "probability").freeze(scene)
+        found = Saliency().explain(scene.predictor, scene.volume, target)
+        # Padding holds the most, and is a part of its own.
+        found = replace(found, data=scene.volume.data + 0.01 * scene.volume.data.square())
+        own = score
+        if isinstance(getattr(score, "features", None), Features):
+            own = replace(score, features=replace(score.features, labels=labels_))
+        context = ScoreContext(scene.predictor, Saliency())
+        values.append(list(own.score(found, context).values()))
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 

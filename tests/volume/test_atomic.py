@@ -127,6 +127,7 @@ def test_json_has_no_infinity_either(tmp_path: Path) -> None:
     assert "Infinity" not in text
 
 
+@pytest.mark.slow
 def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -> None:
     code = "from pathlib import Path; import os; from esegeta.volume import atomic_path\n"
     code += (

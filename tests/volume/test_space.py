@@ -132,7 +132,7 @@ def test_a_crop_that_leaves_nothing(crop: Crop, words: str) -> None:
         Preprocess(crop=crop)(volume(data))
     assert caught.value.step == ("crop",)
     with pytest.raises(StepError, match=words):
-        Preprocess(crop=crop).network_grid(volume(data))
+        Preprocess(crop=crop).network_route(volume(data))
 
 
 CHAINS = {
@@ -163,7 +163,7 @@ def test_a_label_map_goes_the_way_of_its_image(name: str) -> None:
     moved, grid = after.route.move(labels, before.grid, resampling="nearest")
     assert grid.same_as(after.grid)
     assert moved.dtype == torch.int64
-    assert chain.network_grid(before).same_as(after.grid)
+    assert chain.network_route(before).onto(before.grid).same_as(after.grid)
     # Each voxel holds the label of the voxel that its centre lies in, and 0 beyond the image.
     wrong = 0
     for index in np.ndindex(*grid.shape):

@@ -120,7 +120,8 @@ def test_fields_of_a_map(ndim: int, units: str, tmp_path: Path) -> None:
     assert header.get_data_dtype() == np.float32
     assert header.get_intent()[0] == "estimate"
     assert header.get_xyzt_units()[0] == ("micron" if units == "micron" else "mm")
-    assert header["cal_max"] == pytest.approx(float(data.abs().max()))
+    magnitude = data.abs()[data != 0]
+    assert header["cal_max"] == pytest.approx(float(np.percentile(magnitude.numpy(), 99.5)))
     assert header["cal_min"] == -header["cal_max"]
     assert header.get_slope_inter() in {(None, None), (1.0, 0.0)}
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), data.numpy())

@@ -82,6 +82,7 @@ def dice(lab: Lab, exit_code: int) -> float:
     return min(float(row["dice"]) for row in lab.predictions())
 
 
+@pytest.mark.slow
 def test_another_normalisation(lab: Lab) -> None:
     x = image()
     save_own(lab, logits_of(lab, (x - x.mean()) / x.std()).argmax(0).numpy())
@@ -182,6 +183,7 @@ def own_of_crop(lab: Lab, x: np.ndarray, *, whole: bool) -> np.ndarray:
     return labels
 
 
+@pytest.mark.slow
 def test_a_missing_crop(lab: Lab) -> None:
     x = in_a_frame()
     save_image(lab.folder / "a.nii.gz", x)
@@ -239,6 +241,7 @@ def test_a_flipped_axis(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("steps", [{}, {"keep_largest": True}], ids=["plain", "largest"])
+@pytest.mark.slow
 def test_another_order_of_regions(steps: dict[str, object], lab: Lab) -> None:
     """nnU-Net's regions: each channel above 1/2 is painted over the one before it."""
     network = unet(3, out_channels=3, seed=4)

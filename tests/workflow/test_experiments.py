@@ -141,6 +141,7 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_baseline_files_in_a_list(tmp_path: Path) -> None:
     """Each is read for its case, in its place between the others; a new one is a new task."""
     lab = threshold_lab(tmp_path, cases=2)

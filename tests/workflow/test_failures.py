@@ -228,6 +228,7 @@ def test_no_case_with_ground_truth_is_refused_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_failed_is_done_by_the_next_run(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     darken(tmp_path / "b.nii.gz")

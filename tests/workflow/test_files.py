@@ -47,6 +47,7 @@ def in_micrometres(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_micrometres_are_mm_in_volumes_distances_and_boxes(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     in_micrometres(tmp_path / "a.nii.gz", noise())
@@ -332,6 +333,7 @@ def test_a_folder_without_an_image_says_what_it_did(tmp_path: Path) -> None:
         list_cases(load_config(lab.write()))
 
 
+@pytest.mark.slow
 def test_gzip_named_nii_runs(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     (tmp_path / "a.nii.gz").rename(tmp_path / "a.nii")

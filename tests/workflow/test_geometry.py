@@ -79,7 +79,8 @@ def test_the_maps_lie_where_the_image_lies(orientation: str | None, tmp_path: Pa
         assert geometry_bytes(path) == expected
         assert header.get_xyzt_units()[0] == "mm"
         if "attrmap" in path.name:
-            peak = np.abs(voxels(path)).max()
+            array = voxels(path)
+            peak = np.percentile(np.abs(array[array != 0]), 99.5)
             assert header.get_intent()[0] == "estimate"
             assert header["cal_max"] == -header["cal_min"] == pytest.approx(peak)
             assert header.get_data_dtype() == np.float32

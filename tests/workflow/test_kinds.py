@@ -47,6 +47,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "traced", "frozen", "export", "module"])
+@pytest.mark.slow
 def test_maps_are_those_of_the_network_by_its_class(kind: str, tmp_path: Path) -> None:
     for folder in ("open", "closed"):
         (tmp_path / folder).mkdir()
@@ -152,6 +153,7 @@ class Rounded(nn.Module):
 
 
 @pytest.mark.parametrize("kind", CLOSED)
+@pytest.mark.slow
 def test_a_network_without_gradients_serves_methods_that_take_none(
     kind: str, tmp_path: Path
 ) -> None:
@@ -244,6 +246,7 @@ def test_keys_of_another_kind_are_refused(model: dict[str, str], said: str, tmp_
     refused(lab.run(), lab, said, "tiny.yaml:")
 
 
+@pytest.mark.slow
 def test_the_hash_of_the_file_decides_what_is_done_again(tmp_path: Path) -> None:
     lab = closed_lab(tmp_path, "torchscript")
     assert lab.run().exit_code == 0

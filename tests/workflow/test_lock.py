@@ -47,6 +47,7 @@ def test_it_is_let_go_after_an_exception(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_another_process_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 
 from esegeta.model import file_sha256
 from tests.builders import unet
-from tests.experiments import Lab, pointwise_lab, read_json, refused, unet_lab, voxels
+from tests.experiments import (
+    Lab,
+    esegeta,
+    pointwise_lab,
+    read_json,
+    refused,
+    save_image,
+    unet_lab,
+    voxels,
+)
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -45,6 +54,7 @@ def folds(lab: Lab, count: int = 3, ndim: int = 3) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     names = folds(lab)
@@ -79,6 +89,11 @@ def test_what_was_taken_off_every_file_is_said(tmp_path: Path) -> None:
     said = "model.weights: other.pt: taken off the weights: the wrapper"
     assert " ".join(result.output.split()).count(said) == 1
     assert result.output.count("taken off") == 1
+    assert lab.run().exit_code == 0
+    first, second = lab.record()["network"]["weights"]
+    assert first["taken_off"] == {"wrapper": "", "prefixes": [], "entries": []}
+    assert Path(second["file"]).name == "other.pt"
+    assert second["taken_off"] == {"wrapper": "state_dict", "prefixes": [], "entries": []}
 
 
 def test_the_cost_of_mirroring_one_network_is_shown(tmp_path: Path) -> None:
@@ -99,6 +114,7 @@ def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ensemble", "mirrored"])
+@pytest.mark.slow
 def test_spread_of_members(tmp_path: Path, kind: str) -> None:
     lab = unet_lab(tmp_path)
     if kind == "ensemble":
@@ -188,33 +204,19 @@ def test_members_of_another_shape_are_refused_by_their_file(tmp_path: Path) -> N
     refused(lab.validate(), lab, "model.weights: give the files of an ensemble, or one file")
 
 
-@pytest.mark.parametrize("mirror", [[], [0]])
-def test_methods_that_probabilities_do_not_serve_are_refused_by_name(
-    tmp_path: Path, mirror: list[int]
-) -> None:
+@pytest.mark.slow
+def test_methods_that_read_layers_explain_a_mean_of_probabilities(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
-    folds(lab)
-    lab.keys["inference"].update(average="probabilities", mirror=mirror)
-    lab.keys["methods"] = ["saliency", "grad_cam"]
-    result = lab.validate()
-    refused(result, lab, "grad_cam: reads the layers", "use inference.average: logits")
-    assert f"tiny.yaml:{lab.line_of('grad_cam')}: " in result.stderr
-    lab.keys["methods"] = ["saliency", "occlusion"]
+    folds(lab, count=2)
+    lab.keys["inference"].update(average="probabilities", mirror=[0], spread="members")
+    lab.keys["methods"] = ["hires_cam", "pattern_attribution"]
     result = lab.run()
     assert result.exit_code == 0, result.output
     assert "the mean of their probabilities is explained" in result.output
-    # A unit inside the network has activations alone, which every method can read.
-    unit = {"name": "unit", "of": "unit", "layer": "model.0", "channel": 1}
-    lab.keys.update(targets=[unit], methods=["grad_cam"])
-    lab.keys["methods"] = [{"name": "grad_cam", "layer": "model.0.conv"}]
-    assert lab.validate().exit_code == 0
-
-
-def test_patterns_of_an_ensemble_are_refused(tmp_path: Path) -> None:
-    lab = unet_lab(tmp_path)
-    folds(lab)
-    lab.keys["methods"] = ["pattern_net"]
-    refused(lab.validate(), lab, "pattern_net: patterns are learned from one network")
+    for method in ("hires_cam", "pattern_attribution"):
+        found = lab.sidecar("a", "liver", method)
+        assert found["facts"]["more"]["passes_per_window"] == 4
+        assert len(found["spread"]["members"]) == 2
 
 
 def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
@@ -223,9 +225,38 @@ def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
     lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
     result = lab.validate()
     refused(result, lab, "dissection: units are of one network, and model.weights lists 3")
+    lab.keys["dissection"]["member"] = 4
+    refused(lab.validate(), lab, "dissection.member: 4: model.weights lists 3 networks")
+    lab.keys["dissection"]["member"] = 1
     lab.keys["model"]["weights"] = "w.safetensors"
+    refused(lab.validate(), lab, "dissection.member: 1: there is one network")
+
+
+def label_by_brightness(lab: Lab) -> None:
+    image = voxels(lab.folder / "a.nii.gz")
+    save_image(lab.folder / "mask.nii.gz", (image > np.median(image)).astype(np.uint8))
+    lab.keys["data"]["cases"][0]["label"] = "mask.nii.gz"
+
+
+def test_one_network_of_an_ensemble_is_dissected_as_by_itself(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    names = folds(lab, count=2)
+    block = {"layers": ["model.0"], "concepts": {"liver": 1}, "chance": {"samples": 5}}
+    block |= {"ablation": {"draws": 2}, "figures": {"units": 0, "images": 1}}
     lab.keys["inference"].update(mirror=[0], average="probabilities")
-    refused(lab.validate(), lab, "dissection: units have no probabilities")
+    label_by_brightness(lab)
+    tables = []
+    for weights, more in ((names, {"member": 2}), (names[1], {})):
+        lab.keys["model"]["weights"] = weights
+        lab.keys["dissection"] = {**block, **more}
+        lab.keys["output"] = str(tmp_path / f"out-{len(tables)}")
+        result = esegeta("dissect", lab.write())
+        assert result.exit_code == 0, result.output
+        assert ("2 of 2 is dissected by itself" in result.output) == bool(more)
+        folder = tmp_path / f"out-{len(tables)}" / "tiny" / "dissection"
+        files = {path.name: path.read_text() for path in folder.glob("*.csv")}
+        tables.append(files)
+    assert len(tables[0]) > 2 and tables[0] == tables[1]
 
 
 def middle_lab(folder: Path, ndim: int) -> Lab:
@@ -253,6 +284,7 @@ def middle_lab(folder: Path, ndim: int) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
     lab = middle_lab(tmp_path, ndim)
     lab.keys["inference"].update(padding="edge", overlap=0.0)
@@ -279,15 +311,25 @@ def test_valid_convolutions_from_a_config(tmp_path: Path, ndim: int) -> None:
     np.testing.assert_allclose(found, slope[0, 0].numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_trails_of_valid_convolutions_are_refused(tmp_path: Path) -> None:
-    lab = middle_lab(tmp_path, 3)
-    lab.keys["dissection"] = {"layers": ["one"], "concepts": {"liver": 1}, "trails": True}
-    refused(lab.validate(), lab, "dissection.trails")
+@pytest.mark.slow
+def test_trails_go_through_mirrored_valid_convolutions(tmp_path: Path) -> None:
+    lab = middle_lab(tmp_path, 2)
+    lab.keys["inference"]["mirror"] = [0]
+    label_by_brightness(lab)
+    trails = {"samples": 200, "permutations": 39, "windows": 99, "q_value": 1}
+    lab.keys["dissection"] = {
+        "layers": ["one"],
+        "concepts": {"liver": 1},
+        "chance": {"samples": 5},
+        "figures": {"units": 0, "images": 1},
+        "trails": trails,
+    }
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 0, result.output
+    assert list((lab.root / "dissection").rglob("*trail*"))
 
 
 def test_the_layers_command_takes_an_ensemble(tmp_path: Path) -> None:
-    from tests.experiments import esegeta
-
     lab = unet_lab(tmp_path)
     folds(lab)
     result = esegeta("layers", lab.write())
@@ -295,6 +337,7 @@ def test_the_layers_command_takes_an_ensemble(tmp_path: Path) -> None:
     assert "model.0" in result.output
 
 
+@pytest.mark.slow
 def test_another_fold_is_another_result(tmp_path: Path) -> None:
     """A run goes on only where weights, mirroring and averages are the same."""
     lab = unet_lab(tmp_path)
@@ -313,6 +356,7 @@ def test_another_fold_is_another_result(tmp_path: Path) -> None:
     assert read_json(lab.root / "run.json")["network"]["members"] == 2
 
 
+@pytest.mark.slow
 def test_a_network_of_doubles_is_converted_and_said(tmp_path: Path) -> None:
     text = VALID.replace(
         "self.two = conv(3, 2, 3)", "self.two = conv(3, 2, 3)\n        self.double()"

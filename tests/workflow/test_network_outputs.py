@@ -91,6 +91,7 @@ def maps_of(lab: Lab) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("form", CHOICES)
+@pytest.mark.slow
 def test_a_run_is_that_of_the_chosen_tensor_alone(form: str, tmp_path: Path) -> None:
     plain = heads_lab(tmp_path / "plain", "plain")
     chosen = heads_lab(tmp_path / "chosen", form, CHOICES[form])
@@ -105,6 +106,7 @@ def test_a_run_is_that_of_the_chosen_tensor_alone(form: str, tmp_path: Path) -> 
     assert not any("tensors" in note for note in chosen.record()["notes"])
 
 
+@pytest.mark.slow
 def test_the_choice_is_not_the_first_by_chance(tmp_path: Path) -> None:
     plain = heads_lab(tmp_path / "plain", "plain")
     first = heads_lab(tmp_path / "first", "dict")
@@ -176,6 +178,7 @@ def test_layers_show_the_shape_of_the_chosen_output(tmp_path: Path) -> None:
     assert any("out  Conv2d  2x8x8" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_dissection_is_that_of_the_chosen_tensor_alone(tmp_path: Path) -> None:
     tables = []
     for form, output in (("plain", None), ("dict", "out"), ("dict", None)):
@@ -199,6 +202,7 @@ def test_a_dissection_is_that_of_the_chosen_tensor_alone(tmp_path: Path) -> None
     assert tables[0] != tables[2]  # ablation looks at the prediction
 
 
+@pytest.mark.slow
 def test_the_chosen_tensor_is_what_is_trained_again(tmp_path: Path) -> None:
     results = []
     for form, output in (("plain", None), ("dict", "out"), ("dict", None)):

@@ -98,6 +98,7 @@ def test_logits_are_said_nothing_of(tmp_path: Path) -> None:
     assert not any(SAID in note for note in lab.record()["notes"])
 
 
+@pytest.mark.slow
 def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, ndim=2)
     plain = lab.run()
@@ -123,6 +124,18 @@ def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None
     assert lab.run().exit_code == 0
     record = read_json(tmp_path / "out" / "other" / "run.json")
     assert record["notes"] == notes
+    assert record["network"]["weights"] == [
+        {
+            "file": str(tmp_path / "checkpoint.pt"),
+            "key": "state_dict",
+            "taken_off": {
+                "wrapper": "state_dict",
+                "prefixes": ["net.", "_orig_mod."],
+                "entries": [],
+            },
+            "also_fit": ["ema"],
+        }
+    ]
     for note in notes:
         assert f"note: {note}" in validated
     found = lab.folder / "out" / "other" / "a" / "a_label-liver_desc-saliency_attrmap.nii.gz"
@@ -133,6 +146,8 @@ def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None
     lab.run()
     record = read_json(tmp_path / "out" / "other" / "run.json")
     assert 'the prefix "module."' in record["notes"][0]
+    (weights,) = record["network"]["weights"]
+    assert (weights["key"], weights["taken_off"]["wrapper"]) == ("ema", "")
     assert record["config"]["model"]["weights_key"] == "ema"
 
 
@@ -166,6 +181,7 @@ def test_keys_of_the_model_that_cannot_be_meant(
     refused(lab.validate(), lab, "tiny.yaml:", message)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_made_by_a_function_of_monai_runs(tmp_path: Path) -> None:
     model = {
         "kind": "monai",
@@ -198,6 +214,7 @@ def test_a_package_that_is_missed_as_the_network_runs_is_named(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of loading the compiler
+@pytest.mark.slow
 def test_a_compiled_network_is_explained_by_layers_as_the_plain_one(tmp_path: Path) -> None:
     maps = []
     for name in ("Net", "compiled"):
@@ -217,6 +234,7 @@ def test_a_compiled_network_is_explained_by_layers_as_the_plain_one(tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of loading the compiler
+@pytest.mark.slow
 def test_weights_go_into_a_compiled_network(tmp_path: Path) -> None:
     lab = net_lab(tmp_path, "compiled")
     state = {

@@ -132,6 +132,7 @@ def with_target(found: nnunet.Trained) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_prediction_is_that_of_nnunet(kind: str, trained: Any, tmp_path: Path) -> None:
     found = trained(kind)
     theirs = nnunet.predict(found.folder, found.images, folds=found.folds)
@@ -153,6 +154,7 @@ def test_prediction_is_that_of_nnunet(kind: str, trained: Any, tmp_path: Path) -
     assert np.array_equal(label_map, theirs.label_map)
 
 
+@pytest.mark.slow
 def test_half_precision_of_nnunet_is_the_only_difference(trained: Any, tmp_path: Path) -> None:
     found = trained("ct")
     theirs = nnunet.predict(found.folder, found.images, folds=found.folds, half=True)

@@ -35,13 +35,14 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
     top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
-    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in ("nii.gz", "tsv", "json")}
+    endings = ("nii.gz", "tsv", "json", "label", "lut", "ctbl")
+    prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in endings}
     tasks = {
         f"a/a_label-liver_desc-{method}_{ending}"
         for method in ("saliency", "magnitude")
         for ending in ("attrmap.nii.gz", "attrmap.json", "overlay.png")
     }
-    assert files(lab.root) == top | prediction | tasks
+    assert files(lab.root) == top | prediction | tasks | {"a/a_liver.mrb"}
 
 
 def test_each_channel_has_its_own_map_beside_the_sum(tmp_path: Path) -> None:
@@ -207,6 +208,7 @@ def test_the_folder_is_a_bids_derivative(tmp_path: Path) -> None:
     assert {"run.json", "scores.csv", "*_attrmap.*", "*_overlay.png"} <= set(ignored)
 
 
+@pytest.mark.slow
 def test_the_segmentation_holds_the_integers_of_the_config(tmp_path: Path) -> None:
     bounds = [0.0, -2.0, -6.0]  # argmax of (0, x, 2x - 2, 4x - 8 + 2) steps at 0, 2, 2
     weight = [[0.0], [1.0], [2.0], [4.0]]
@@ -253,6 +255,7 @@ def test_the_same_seed_gives_the_same_maps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lab.map("a", "liver", "one"), first)
 
 
+@pytest.mark.slow
 def test_random_weights_are_noted_and_the_same_each_time(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     del lab.keys["model"]["weights"]

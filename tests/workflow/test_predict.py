@@ -13,7 +13,7 @@ from tests.workflow.predictions import dseg, expect, liver_lab, positive, withou
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-FILES = ("dseg.nii.gz", "dseg.tsv", "dseg.json")
+FILES = tuple(f"dseg.{ending}" for ending in ("nii.gz", "tsv", "json", "label", "lut", "ctbl"))
 
 
 def test_a_prediction_without_targets_and_methods(tmp_path: Path) -> None:
@@ -63,6 +63,7 @@ def test_predictions_equal_those_of_a_run_bit_for_bit(tmp_path: Path) -> None:
     assert not other.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_predictions_and_predict_from_a_run(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     expect(lab, positive(0))
@@ -81,6 +82,7 @@ def test_a_run_goes_on_from_predictions_and_predict_from_a_run(tmp_path: Path) -
     assert "0 done, 2 skipped" in lab.predict("-o", fresh).stdout
 
 
+@pytest.mark.slow
 def test_predict_keeps_the_record_of_a_run(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     lab.run()
@@ -108,6 +110,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_what_decides_a_prediction_makes_it_anew(change: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     expect(lab, positive())
@@ -118,6 +121,7 @@ def test_what_decides_a_prediction_makes_it_anew(change: str, tmp_path: Path) ->
     assert "1 done, 0 skipped" in lab.predict("--overwrite").stdout
 
 
+@pytest.mark.slow
 def test_probabilities_lie_beside_the_segmentation(tmp_path: Path) -> None:
     weight = [[0.0], [1.0], [-2.0]]
     lab = pointwise_lab(tmp_path, weight, [0.0, 0.0, 0.5])

@@ -75,6 +75,7 @@ def test_a_baseline_file_takes_the_box_of_the_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, {"spacing_mm": [0.7, 1.9, 3.1], "order": 3}])
+@pytest.mark.slow
 def test_label_maps_rois_and_atlases_go_the_way_of_the_image(
     keys: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_step_that_cannot_take_an_image_is_placed_in_the_config(tmp_path: Path
     assert place in shown
 
 
+@pytest.mark.slow
 def test_another_preprocessing_is_another_result(tmp_path: Path) -> None:
     lab, _ = boxed_lab(tmp_path, "saliency")
     lab.run()

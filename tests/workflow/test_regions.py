@@ -40,8 +40,9 @@ def done(model: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     ]
     lab.keys["aggregate"] = {"atlases": {"found": "prediction", "truth": "label"}}
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("overlay", "regions", "curves"):
-            patch.setattr(f"esegeta.report.save.draw_{name}", lambda path, *rest: path.touch())
+        for name in ("report.save.draw_overlay", "report.save.draw_regions"):
+            patch.setattr(f"esegeta.{name}", lambda path, *rest: path.touch())
+        patch.setattr("esegeta.workflow.curves.draw_curves", lambda path, *rest: path.touch())
         result = lab.run()
     assert result.exit_code == 0, result.output
     yield lab
@@ -56,6 +57,7 @@ def test_the_network_has_learned_and_is_not_perfect(model: Trained) -> None:
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.slow
 def test_every_region_has_a_mask_of_its_own_and_its_volume(
     done: Lab, model: Trained, case: str
 ) -> None:
@@ -239,6 +241,7 @@ def test_postprocessing_is_in_files_and_masks_and_said(model: Trained, tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_what_decides_masks_decides_what_is_done_again(model: Trained, tmp_path: Path) -> None:
     lab = model.lab(tmp_path)
     lab.keys["data"]["cases"] = lab.keys["data"]["cases"][:1]

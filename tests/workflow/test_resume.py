@@ -183,6 +183,7 @@ def test_what_a_change_makes_a_run_do_again(change: str, lab: Lab) -> None:
     assert all(len(sidecar["scores"]) == 3 for sidecar in sidecars)
 
 
+@pytest.mark.slow
 def test_new_entries_are_added_to_what_is_there(lab: Lab) -> None:
     lab.keys["methods"].append("input_x_gradient")
     before = lab.maps()

@@ -52,6 +52,7 @@ def test_every_value_has_a_row_and_what_is_undefined_a_reason(lab: Lab) -> None:
     assert read_json(lab.root / "run.json")["scores"]["deletion"]["baseline"]["kind"] == "mean"
 
 
+@pytest.mark.slow
 def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None:
     lab.keys["methods"] = ["saliency", "random_map"]
     assert lab.run().exit_code == 0
@@ -70,11 +71,25 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
         assert len(points) == 4
         x, y = zip(*points, strict=True)
         assert float(row["value"]) == pytest.approx(np.trapezoid(y, x))
-    assert lab.file("a", "liver", "saliency", "curves.png").is_file()
-    names = lab.sidecar("a", "liver", "saliency")["files"]
-    assert "a_label-liver_desc-saliency_curves.png" in names
+    pictures = sorted(path.name for path in lab.root.rglob("*_curves.png"))
+    assert pictures == [
+        f"a_label-liver_score-{score}_curves.png" for score in ("deletion", "dice_drop")
+    ]
 
 
+def test_pictures_of_curves_are_drawn_again_only_where_they_change(lab: Lab) -> None:
+    lab.keys["methods"] = ["saliency", "random_map"]
+    assert lab.run().exit_code == 0
+    path = lab.root / "a" / "a_label-liver_score-deletion_curves.png"
+    before = path.stat().st_mtime_ns
+    assert lab.run().exit_code == 0
+    assert path.stat().st_mtime_ns == before
+    lab.keys["methods"] = ["saliency"]
+    assert lab.run().exit_code == 0
+    assert path.stat().st_mtime_ns > before
+
+
+@pytest.mark.slow
 def test_running_again_reads_scores_and_curves_back(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     before = (lab.scores(), curves_of(lab))
@@ -89,9 +104,10 @@ def test_without_curves_there_is_no_table_of_them(lab: Lab) -> None:
     lab.keys["scores"] = [{"name": "sensitivity_max", "samples": 1}]
     assert lab.run().exit_code == 0
     assert not (lab.root / "curves.csv").exists()
-    assert not lab.file("a", "liver", "saliency", "curves.png").exists()
+    assert not list(lab.root.rglob("*_curves.png"))
 
 
+@pytest.mark.slow
 def test_scores_read_files_of_each_case_and_follow_their_content(lab: Lab) -> None:
     save_image(lab.folder / "a_low.nii.gz", noise((9, 8, 8)) / 4)
     parts = (np.arange(9 * 8 * 8).reshape(9, 8, 8) // 90 + 1).astype(np.uint8)
@@ -132,6 +148,7 @@ def test_faults_of_scores_are_found_before_the_run(
     assert "tiny.yaml:" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.experiments import unet_lab, voxels
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_maps_and_scores(
     tmp_path: Path, second: torch.device, quick: None
 ) -> None:

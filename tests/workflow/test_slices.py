@@ -15,6 +15,7 @@ CORONAL = np.array([[2.0, 0, 0, 5], [0, 0, 1, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
     [((12, 10), CORONAL), ((12, 10, 1), np.diag([2.0, 2, 3, 1]))],
     ids=["a coronal 2D slice", "a volume of one slice"],
 )
+@pytest.mark.slow
 def test_slices_run_through(shape: tuple[int, ...], affine: np.ndarray, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=(12, 10), ndim=2)
     for path in tmp_path.glob("*.nii.gz"):

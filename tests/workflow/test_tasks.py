@@ -44,6 +44,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
 
 
 @pytest.mark.parametrize("command", LABS)
+@pytest.mark.slow
 def test_every_task_survives_pickling(command: str, tasks: list[Task], tmp_path: Path) -> None:
     make, among = LABS[command]
     esegeta(command, make(tmp_path).write())

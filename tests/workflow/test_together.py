@@ -61,6 +61,7 @@ def units_in_order(methods: list[str]) -> list[tuple[str, str, str]]:
     return [(case, target, method) for case in "ab" for target in BOXES for method in methods]
 
 
+@pytest.mark.slow
 def test_maps_tables_and_records_are_those_of_each_target_alone(
     tmp_path: Path, groups: list[int]
 ) -> None:
@@ -103,6 +104,7 @@ def test_three_targets_take_fewer_windows_than_three_runs(
     assert together == sum(forwards) > 0
 
 
+@pytest.mark.slow
 def test_only_unfinished_tasks_join(tmp_path: Path, groups: list[int]) -> None:
     lab = boxes_lab(tmp_path)
     lab.keys["data"]["cases"].pop()
@@ -158,6 +160,7 @@ def test_a_failure_hits_the_task_that_it_belongs_to(tmp_path: Path, groups: list
     np.testing.assert_allclose(lab.map("a", "spleen", "saliency"), 2.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fail_fast_stops_at_the_first_of_a_group(tmp_path: Path) -> None:
     lab = flat_lab(tmp_path)
     assert lab.run("--fail-fast").exit_code == 1
@@ -167,6 +170,7 @@ def test_fail_fast_stops_at_the_first_of_a_group(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_target_that_cannot_be_formed_leaves_the_group_to_the_others(
     tmp_path: Path, groups: list[int]
 ) -> None:

@@ -12,13 +12,13 @@ from torch import Tensor
 from esegeta.axes import Image, Logits
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.backprop.lift import lift
-from esegeta.explain.backprop.lift_rules import line_nodes
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.explain.objective import Objective, sum_over_windows
-from esegeta.predict import Cotangent, Pieces, require_graph
+from esegeta.explain.objective import AnyCotangent, Objective, sum_over_windows
+from esegeta.predict import ApartCotangent, Moment, Pieces, line_nodes, require_graph
+from esegeta.targets import FrozenTarget
 
 TARGET_NODES = 32
 """Nodes of the quadrature along the logits, for targets that are not linear in them."""
@@ -120,7 +120,7 @@ def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
     """Return DeepLIFT's map for one baseline `C *S`, and how much the target changes from it."""
     cotangent, change = mean_cotangent(objective, start)
     windows = objective.windows
-    scale = objective.predictor.shares(windows, cotangent).scale
+    scale = objective.shares(cotangent).scale
     padded = windows.pad_image(start[None])
     changes: list[float] = []
 
@@ -143,18 +143,41 @@ def gain(before: Logits, after: Logits, share: Tensor) -> float:
     return float(((after.detach() - before) * share).sum(dtype=torch.float64))
 
 
-def mean_cotangent(objective: Objective, start: Image) -> tuple[Cotangent, float | None]:
+def mean_cotangent(objective: Objective, start: Image) -> tuple[AnyCotangent, float | None]:
     """Return the mean of dR/dy on the line between the predictions of a baseline and the image.
 
-    So that `<m, y - y'> = R(y) - R(y')`; a linear target's is the same anywhere.
+    So that `<m, y - y'> = R(y) - R(y')`; a linear target's is the same anywhere. Where
+    probabilities are averaged, what they are averaged from moves on a line of its own.
 
     Returns:
-        The cotangent, `1 L *S`, and the change of the target where the predictions gave it away.
+        The cotangent, and the change of the target where the predictions gave it away.
     """
-    target = objective.target
-    if target.is_linear:
+    if objective.target.is_linear:
         return objective.cotangent(), None
-    y, before = objective.logits(), objective.at(start).logits()
+    before = objective.at(start)
+    if objective.apart is None:
+        return _mean_slope(objective.target, before.logits(), objective.logits())
+    ends = [one.moment(one.run_pieces) for one in (before, objective)]
+    return cotangent_between(objective, *ends)
+
+
+def cotangent_between(
+    objective: Objective, before: Moment, after: Moment
+) -> tuple[ApartCotangent, float]:
+    """Return the mean of dR/dy from one moment of all passes to another, and the target's change.
+
+    Args:
+        objective: of single passes.
+        before: where they come from.
+        after: where they go.
+    """
+    assert objective.apart is not None
+    ends = [objective.apart.prediction(moment) for moment in (before, after)]
+    slope, change = _mean_slope(objective.target, *ends)
+    return ApartCotangent(slope, objective.apart.shares(slope, before, after)), change
+
+
+def _mean_slope(target: FrozenTarget, before: Logits, y: Logits) -> tuple[Logits, float]:
     total = torch.zeros_like(y)
     for node, weight in line_nodes(TARGET_NODES):
         total.add_(target.slope(before.lerp(y, node)), alpha=weight)

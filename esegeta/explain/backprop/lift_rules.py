@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from esegeta.predict import line_nodes
 
 TensorFunction = Callable[..., Tensor]
 
@@ -97,12 +98,6 @@ def pooled(pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, end: 
     """
     result: Tensor = _Pooled.apply(end, pool, start)  # type: ignore[no-untyped-call]
     return result
-
-
-def line_nodes(num_nodes: int) -> list[tuple[float, float]]:
-    """Return the nodes in [0, 1] and weights of Gauss-Legendre quadrature."""
-    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
-    return [(float(n + 1) / 2, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
 
 
 def _no_view(output: Tensor) -> Tensor:

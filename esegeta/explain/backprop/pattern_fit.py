@@ -12,8 +12,9 @@ concatenation, should too, but does not: the pattern knows nothing of its negati
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,10 +27,12 @@ from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation
 from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.model import held_still, network_sha256
-from esegeta.predict import Predictor
+from esegeta.predict import PassesApart, Predictor
 from esegeta.volume import Volume, atomic_path
 
 SEPARATOR = "\n"
+
+MEMBER = "member_"
 
 ROUNDING = 1e-6
 """Variances below this part of the mean square are rounding in float32."""
@@ -37,12 +40,13 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
-    """The patterns of one network.
+    """The patterns of a network, or of each network of an ensemble.
 
     Args:
         values: of each operation, by `linear.0` or `sum.0` in the order of the forward pass; in
-            the shape of its weight, or `2 C` for the two terms of a sum.
-        network_sha256: of the network's parameters and buffers.
+            the shape of its weight, or `2 C` for the two terms of a sum. Those of networks behind
+            the first begin with `member_1.` and so on.
+        network_sha256: of the networks' parameters and buffers.
         fitted_on: names of the volumes.
     """
 
@@ -89,13 +93,23 @@ class Patterns:
             raise DataError(f"patterns: {path}: holds no patterns", hint="a run writes such files")
         return cls(values, known["network"], tuple(known["fitted_on"].split(SEPARATOR)))
 
+    def of_member(self, number: int) -> Patterns:
+        """Return the patterns of one network of an ensemble, counted from 0."""
+        start = _prefix(number)
+        own = {
+            key.removeprefix(start): value
+            for key, value in self.values.items()
+            if key.startswith(start) and not (number == 0 and key.startswith(MEMBER))
+        }
+        return replace(self, values=own)
+
     def require_fit(self, predictor: Predictor) -> None:
         """Refuse patterns of another network.
 
         Raises:
             ModelError: they were fitted on other weights.
         """
-        if self.network_sha256 != network_sha256(predictor.network):
+        if self.network_sha256 != _weights_sha256(predictor):
             raise ModelError(
                 "the patterns were fitted on a network with different weights",
                 hint="leave `patterns` out to fit them anew",
@@ -103,14 +117,15 @@ class Patterns:
 
 
 def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
-    """Learn a network's patterns from all windows of some volumes, each seen once.
+    """Learn the patterns of each network from all windows of some volumes, each seen once a pass.
 
     Args:
-        predictor: the network over windows.
+        predictor: the networks over windows.
         volumes: read one at a time; nothing of their size is kept.
     """
-    rules = Learning()
-    propagation = Propagation(rules, torch.mul, LayerCarrier)
+    if predictor.averages_inside:
+        predictor = PassesApart(predictor).single
+    learned: dict[int, Learning] = {}
     names = []
     for volume in volumes:
         names.append(volume.name)
@@ -118,12 +133,35 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
         windows = predictor.windows(x)
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, range(len(windows))):
+                rules = learned.setdefault(pieces.member, Learning())
+                propagation = Propagation(rules, torch.mul, LayerCarrier)
                 run = partial(predictor.run, windows=windows)
                 crops, logits = propagation.run_with(run, pieces)
                 torch.autograd.grad(logits, crops, torch.zeros_like(logits))
     if not names:
         raise DataError("patterns: there is no volume to fit them on", hint="give at least one")
-    return Patterns(rules.patterns(), network_sha256(predictor.network), tuple(names))
+    values = {
+        f"{_prefix(member)}{key}": value
+        for member, rules in learned.items()
+        for key, value in rules.patterns().items()
+    }
+    return Patterns(values, _weights_sha256(predictor), tuple(names))
+
+
+def _prefix(member: int) -> str:
+    return f"{MEMBER}{member}." if member > 0 else ""
+
+
+def _weights_sha256(predictor: Predictor) -> str:
+    """Return the SHA-256 of a network's weights, or that of those of all networks."""
+    if not predictor.states:
+        return network_sha256(predictor.network)
+    digest = hashlib.sha256()
+    with held_still(predictor.network):
+        for member in range(len(predictor.states)):
+            predictor.hold(member)
+            digest.update(network_sha256(predictor.network).encode())
+    return digest.hexdigest()
 
 
 @dataclass

@@ -17,8 +17,8 @@ from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SIGNAL, Meaning
-from esegeta.explain.objective import Objective, sum_over_windows
-from esegeta.predict import Predictor
+from esegeta.explain.objective import Objective, WindowMap, sum_over_windows
+from esegeta.predict import Pieces
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class PatternNet(Explainer):
 
     Activations, pooling, resampling and products send back their gradient; sums split by
     cov(term, sum) / var(sum); norms are folded. Positive: a brighter voxel is part of the signal.
-    Unit: input units, summed over the target's logits.
+    Unit: input units, summed over the target's logits. Each network of an ensemble has patterns of
+    its own.
 
     Args:
         patterns: a file that a run or `Patterns.save` wrote; fitted on all cases of a run, or on
@@ -55,21 +56,19 @@ class PatternNet(Explainer):
         known = self.fitted is not None or self.patterns is not None
         return Cost.of(1, 1) if known else Cost.of(1, 1) + fit
 
-    def require_served(self, predictor: Predictor) -> None:
-        """Refuse ensembles: patterns are of one network's weights."""
-        super().require_served(predictor)
-        if predictor.plan.num_members > 1:
-            raise ModelError(
-                f"{self.name}: patterns are learned from one network, and an ensemble has "
-                f"{predictor.plan.num_members}",
-                hint="give one file in model.weights to explain one member, or use another method",
-            )
-
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, and what the patterns were fitted on."""
         known = self._known(objective)
-        propagation = Propagation(self.rules(known), torch.mul, LayerCarrier)
-        data = sum_over_windows(objective, propagation.window_map(objective))
+        maps: dict[int, WindowMap] = {}
+
+        def window_map(pieces: Pieces, share: Tensor) -> Tensor:
+            if pieces.member not in maps:  # each network of an ensemble has patterns of its own
+                rules = self.rules(known.of_member(pieces.member))
+                propagation = Propagation(rules, torch.mul, LayerCarrier)
+                maps[pieces.member] = propagation.window_map(objective)
+            return maps[pieces.member](pieces, share)
+
+        data = sum_over_windows(objective, window_map)
         own = known.fitted_on == (objective.volume.name,)
         words = "the explained volume itself" if own else ", ".join(known.fitted_on)
         return RawMap(data, more={"patterns_fitted_on": words})

@@ -92,4 +92,4 @@ def scale_of(objective: Objective) -> float:
     """Return what sums of the windows' relevance are to be multiplied by."""
     if objective.predictor.precision != "fp16":
         return 1.0
-    return objective.predictor.shares(objective.windows, objective.cotangent()).scale
+    return objective.shares(objective.cotangent()).scale

@@ -22,6 +22,7 @@ from esegeta.explain.explainer import (
 )
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
+from esegeta.explain.standard_error import confidence
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class GradientShap(Explainer):
             )
         delta = float(data.sum(dtype=torch.float64)) - change
         relative = abs(delta) / max(abs(change), 1e-12)
+        certainty = confidence(self.samples // 2) if error is not None else {}
         warning = (
             f"completeness: the map adds up to {change + delta:.4g}, the target changes by "
             f"{change:.4g} from the baselines' mean ({relative:.1%} apart, tolerance "
@@ -132,7 +134,7 @@ class GradientShap(Explainer):
         )
         return RawMap(
             data,
-            more={"completeness_delta": delta, "completeness_relative": relative},
+            more={"completeness_delta": delta, "completeness_relative": relative, **certainty},
             warnings=(warning,) if not relative <= self.tolerance else (),
             standard_error=error,
         )

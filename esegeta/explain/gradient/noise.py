@@ -23,6 +23,7 @@ from esegeta.explain.explainer import (
 from esegeta.explain.gradient.saliency import Saliency
 from esegeta.explain.meaning import Meaning
 from esegeta.explain.objective import Objective
+from esegeta.explain.standard_error import confidence
 
 
 class RunningMoments:
@@ -160,7 +161,10 @@ class NoisyCopies(Explainer):
         error: Tensor | None = None
         if self.spread:
             error = moments.error_of_variance() if varies else moments.error_of_mean()
-        return summarise(moments.variance() if varies else moments.mean, error, raw_maps)
+        found = summarise(moments.variance() if varies else moments.mean, error, raw_maps)
+        if error is None:
+            return found
+        return replace(found, more={**found.more, **confidence(self.samples - 1)})
 
     def maps(self, objective: Objective, raw_maps: list[RawMap]) -> Iterator[Tensor]:
         """Yield the base method's map of each noisy copy, `A *S`, in float64.
@@ -172,7 +176,7 @@ class NoisyCopies(Explainer):
         spread = self.noise * standard_deviation(x)
         for base in self.bases():
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            raw = base.attribute(objective.at(x + spread * bump))
+            raw = base.map_of(objective.at(x + spread * bump))
             empty = raw.data.new_zeros(0)
             raw_maps.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
             yield raw.data.to(torch.float64, copy=True)

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerResult
-from esegeta.explain.objective import Objective
+from esegeta.explain.objective import AnyCotangent, Objective
 from esegeta.model import held_still
 from esegeta.predict import (
-    Cotangent,
     LayerGrid,
     Pieces,
     Positions,
@@ -67,7 +66,7 @@ class LayerSum:
         self._positions.add(pieces.windows, patches)
         self._voxels.add(pieces.windows, self._resample(patches, self._grid, pieces.windows))
 
-    def add_windows(self, patch_map: PatchMap, *, cotangent: Cotangent | None = None) -> None:
+    def add_windows(self, patch_map: PatchMap, *, cotangent: AnyCotangent | None = None) -> None:
         """Add the maps of all windows that the target touches.
 
         Args:
@@ -78,7 +77,7 @@ class LayerSum:
         objective, windows = self._objective, self._windows
         predictor = objective.predictor
         cotangent = objective.cotangent() if cotangent is None else cotangent
-        shares = predictor.shares(windows, cotangent)
+        shares = objective.shares(cotangent)
         objective.tally.evaluations += 1
         with held_still(predictor.network):
             for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
@@ -191,7 +190,7 @@ class LayerFields:
         predictor, windows, x = objective.predictor, objective.windows, objective.x
         total = WindowSum(grid, x, num_channels=len(units))
         cotangent = objective.cotangent()
-        shares = predictor.shares(windows, cotangent)
+        shares = objective.shares(cotangent)
         objective.tally.evaluations += 1
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, self._own(objective.active(cotangent))):

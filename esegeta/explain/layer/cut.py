@@ -12,7 +12,7 @@ from esegeta.axes import Logits
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
 from esegeta.model import Change, cut_at, deepest_layer, find_layer, held_still, list_layers
-from esegeta.predict import Pieces, WindowBlend, Windows, inner
+from esegeta.predict import Pieces, RunPass, Windows, inner
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +150,11 @@ def value_changed(
     """
     objective.tally.evaluations += 1
     if not objective.target.is_linear:
-        return float(objective.target.value(predict_changed(objective, site, prepare))[0])
+        logits = objective.predict(changed(objective, site, prepare))
+        return float(objective.target.value(logits)[0])
     predictor, windows = objective.predictor, objective.windows
     cotangent = objective.cotangent()
-    shares = predictor.shares(windows, cotangent)
+    shares = objective.shares(cotangent)
     value = 0.0
     with held_still(predictor.network):
         active = objective.active(cotangent)
@@ -164,18 +165,16 @@ def value_changed(
     return value * shares.scale
 
 
-def predict_changed(objective: Objective, site: Site, prepare: Prepare) -> Logits:
-    """Return the blended logits with the layer changed, `1 L *S`, where the target looks at them.
+def changed(objective: Objective, site: Site, prepare: Prepare) -> RunPass:
+    """Return what runs windows with the layer changed.
 
     Args:
         objective: what is explained.
         site: the layer.
         prepare: gives the change for each batch of windows; may run the network.
     """
-    predictor, windows, x = objective.predictor, objective.windows, objective.x
-    blend = WindowBlend(windows, x)
-    with held_still(predictor.network):
-        for pieces in predictor.pieces(x, windows, objective.target.touched(windows)):
-            logits, _ = read(objective, site, pieces.crops, prepare(pieces))
-            blend.add(pieces.windows, logits)
-    return blend.result()
+
+    def run(pieces: Pieces) -> Logits:
+        return read(objective, site, pieces.crops, prepare(pieces))[0]
+
+    return run

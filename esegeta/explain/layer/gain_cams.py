@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from esegeta.errors import ConfigError, MapError
+from esegeta.explain.backprop.deep_lift import cotangent_between
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields
-from esegeta.explain.layer.cut import Site, value_changed
-from esegeta.explain.layer.gradient_cams import blend_weighted, rectified
+from esegeta.explain.layer.cut import Site, changed, value_changed
+from esegeta.explain.layer.gradient_cams import blend_weighted, places_by_pass, rectified
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import SEEN_THROUGH_ACTIVATION, WEIGHTED_BY_FALL, Meaning
 from esegeta.explain.objective import Objective
-from esegeta.model import Change
-from esegeta.predict import Pieces, Positions
+from esegeta.model import Change, held_still
+from esegeta.predict import Pieces, Positions, inner
 
 FLAT = 1e-5
 CHANNEL = "channel of the layer"
@@ -121,7 +122,9 @@ class AblationCam(LayerMethod):
 
     No gradients: also for layers that saturate. Only windows that the target touches are run for
     the weights, all of them once to blend A as the logits are; a target that is not linear is
-    formed on the whole changed prediction. Not negative; unit: activation, as w has none.
+    formed on the whole changed prediction. Not negative; unit: activation, as w has none. Where
+    probabilities are averaged, unit k is zeroed in all passes at once, and each has its part in
+    the fall: its own change, times the mean slope on the way.
 
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
@@ -151,18 +154,45 @@ class AblationCam(LayerMethod):
                 "ablation_cam: the target is zero, so a fall cannot be a fraction of it",
                 hint="choose another target, or grad_cam",
             )
-        falls = torch.zeros(len(objective.windows.passes), num_units, dtype=torch.float64)
-        for number, own in enumerate(falls):
-            among = None if len(falls) == 1 else objective.windows.of_pass(number)
-            # Of one pass among several, its own part of a linear target is all that can fall.
-            whole = value
-            if among is not None and objective.target.is_linear:
-                whole = value_changed(objective, site, _unchanged, among=among)
-            for unit in range(num_units):
-                zeroed = partial(_zeroed, unit, among)
-                own[unit] = whole - value_changed(objective, site, zeroed, among=among)
+        find = _falls if objective.apart is None else _shared_falls
+        falls = find(objective, site, num_units, value)
         result = rectified(blend_weighted(objective, site, falls / abs(value)))
         return replace(result, more={"num_channels": num_units})
+
+
+def _falls(objective: Objective, site: Site, num_units: int, value: float) -> Tensor:
+    """Return by how much the target falls without each unit in each pass, `passes x K`."""
+    falls = torch.zeros(len(objective.windows.passes), num_units, dtype=torch.float64)
+    for number, own in enumerate(falls):
+        among = None if len(falls) == 1 else objective.windows.of_pass(number)
+        # Of one pass among several, its own part of a linear target is all that can fall.
+        whole = value
+        if among is not None and objective.target.is_linear:
+            whole = value_changed(objective, site, _unchanged, among=among)
+        for unit in range(num_units):
+            zeroed = partial(_zeroed, unit, among)
+            own[unit] = whole - value_changed(objective, site, zeroed, among=among)
+    return falls
+
+
+def _shared_falls(objective: Objective, site: Site, num_units: int, value: float) -> Tensor:
+    """Return the same where probabilities are averaged: each pass's part in the fall of all."""
+    windows = objective.windows
+    falls = torch.zeros(len(windows.passes), num_units, dtype=torch.float64)
+    whole = objective.moment(objective.run_pieces)
+    for unit, own in enumerate(falls.unbind(dim=1)):
+        run = changed(objective, site, partial(_zeroed, unit, None))
+        objective.tally.evaluations += 1
+        cotangent, _ = cotangent_between(objective, objective.moment(run), whole)
+        shares = cotangent.shares
+        with held_still(objective.predictor.network), torch.no_grad():
+            active = objective.active(cotangent)
+            for pieces in objective.predictor.pieces(objective.x, windows, active):
+                share = shares.of(pieces, pieces.crops.device)
+                parts = inner(whole.run(pieces) - run(pieces), share) * shares.scale
+                for number, places in places_by_pass(pieces, windows).items():
+                    own[number] += float(parts[places].sum())
+    return falls
 
 
 def _zeroed(unit: int, among: range | None, pieces: Pieces) -> Change:

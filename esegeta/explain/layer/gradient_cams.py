@@ -71,7 +71,7 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     """
     predictor, windows = objective.predictor, objective.windows
     cotangent = objective.cotangent()
-    shares = predictor.shares(windows, cotangent)
+    shares = objective.shares(cotangent)
     objective.tally.evaluations += 1
     total: Tensor | None = None
     size: Tensor | None = None

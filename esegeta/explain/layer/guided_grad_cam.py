@@ -53,6 +53,6 @@ class GuidedGradCam(Explainer):
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the product, as many channels as the image has; layer maps are Grad-CAM's."""
-        cam = GradCam(layer=self.layer).attribute(objective)
-        guided = GuidedBackprop().attribute(objective)
+        cam = GradCam(layer=self.layer).map_of(objective)
+        guided = GuidedBackprop().map_of(objective)
         return replace(cam, data=guided.data.mul_(cam.data), more={**cam.more, **guided.more})

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,22 +19,16 @@ from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, INFLUENCE, Meaning
-from esegeta.explain.objective import Objective
-from esegeta.predict import Cotangent, Pieces
+from esegeta.explain.objective import AnyCotangent, Objective
+from esegeta.predict import Pieces, line_nodes
 
 Node = tuple[float, float]
 """A place on a path, 0 at the baseline and 1 at the image, and its weight in a mean over it."""
 
 
-def gauss_legendre(steps: int) -> list[Node]:
-    """Return the nodes and weights of Gauss-Legendre quadrature over the path."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    return [((float(n) + 1) / 2, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
-
-
 def legs(
-    objective: Objective, nodes: Sequence[Node], cotangent_at: Callable[[float], Cotangent]
-) -> Iterator[tuple[Sequence[Node], Cotangent]]:
+    objective: Objective, nodes: Sequence[Node], cotangent_at: Callable[[float], AnyCotangent]
+) -> Iterator[tuple[Sequence[Node], AnyCotangent]]:
     """Yield nodes of a path with the cotangent that holds at all of them.
 
     A linear target has one, so that each batch of windows can go through all nodes before the
@@ -113,11 +106,11 @@ class InternalInfluence(LayerMethod):
         """Return the map, the same for all input channels."""
         start = parse_baseline(self.baseline).of(objective.volume)
 
-        def cotangent_at(node: float) -> Cotangent:
+        def cotangent_at(node: float) -> AnyCotangent:
             return objective.at(torch.lerp(start, objective.volume.data, node)).cotangent()
 
         total = LayerSum(objective, site)
-        for nodes, cotangent in legs(objective, gauss_legendre(self.steps), cotangent_at):
+        for nodes, cotangent in legs(objective, line_nodes(self.steps), cotangent_at):
             total.add_windows(
                 partial(_mean_slope, objective, site, start, nodes), cotangent=cotangent
             )

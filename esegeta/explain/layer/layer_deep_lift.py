@@ -67,7 +67,7 @@ class LayerDeepLift(LayerMethod):
         """Return the map, what it adds up to, and how much the target changes in all."""
         start = parse_baseline(self.baseline).of(objective.volume)
         cotangent, change = mean_cotangent(objective, start)
-        scale = objective.predictor.shares(objective.windows, cotangent).scale
+        scale = objective.shares(cotangent).scale
         changes: list[float] = []
 
         def patches(pieces: Pieces, share: Tensor) -> Tensor:

@@ -19,18 +19,19 @@ from esegeta.explain.explainer import RawMap, Traits, generator_for, standard_de
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.cut import (
     Site,
+    changed,
     find_sites,
-    predict_changed,
     read,
     slope_at,
     value_changed,
 )
-from esegeta.explain.layer.input_paths import Node, completeness, crops_of, gauss_legendre, legs
+from esegeta.explain.layer.input_paths import Node, completeness, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
-from esegeta.explain.objective import Objective
+from esegeta.explain.objective import AnyCotangent, Objective
+from esegeta.explain.standard_error import confidence
 from esegeta.model import Change
-from esegeta.predict import Cotangent, Pieces
+from esegeta.predict import Pieces, line_nodes
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class LayerIntegratedGradients(LayerMethod):
         start = parse_baseline(self.baseline).of(objective.volume)
         path = _Path(objective, site, start)
         total = LayerSum(objective, site)
-        for nodes, cotangent in legs(objective, gauss_legendre(self.steps), path.cotangent):
+        for nodes, cotangent in legs(objective, line_nodes(self.steps), path.cotangent):
             total.add_windows(partial(path.patches, nodes), cotangent=cotangent)
         change = objective.value() - value_changed(objective, site, path.start)
         if not math.isfinite(change) and math.isfinite(total.total):
@@ -120,11 +121,10 @@ class _Path:
             mean.add_(slope, alpha=weight)
         return ((here - start) * mean).sum(dim=1, keepdim=True)
 
-    def cotangent(self, node: float) -> Cotangent:
+    def cotangent(self, node: float) -> AnyCotangent:
         """Return dR/dy of the prediction with the layer part of the way."""
-        prepare = partial(self._at, node)
-        logits = predict_changed(self.objective, self.site, prepare)
-        return self.objective.target.cotangent(logits)
+        run = changed(self.objective, self.site, partial(self._at, node))
+        return self.objective.cotangent_of(run)
 
     def start(self, pieces: Pieces) -> Change:
         """Put the layer where it is for the baseline."""
@@ -215,7 +215,11 @@ class LayerGradientShap(LayerMethod):
         """Return the mean over samples, and its standard error over the same where asked."""
         sites = find_sites(objective, self.layer)
         results, error = self._sampled(objective, sites)
-        return replace(self.gather(objective, sites, results), standard_error=error)
+        found = self.gather(objective, sites, results)
+        if error is None:
+            return found
+        more = {**found.more, **confidence(self.samples - 1)}
+        return replace(found, more=more, standard_error=error)
 
     def _sampled(
         self, objective: Objective, sites: Sequence[Site]

@@ -131,7 +131,7 @@ class _Linear:
     def __init__(self, target: EditedTarget) -> None:
         self._target = target
         objective = target.objective
-        self._shares = objective.predictor.shares(target.windows, objective.cotangent())
+        self._shares = objective.predictor.shares(target.windows, objective.target.cotangent(None))
         self._table = torch.zeros(0, dtype=torch.float64, device=objective.x.device)
         self._places: dict[tuple[int, Hashable], int] = {}
 

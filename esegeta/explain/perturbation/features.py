@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.axes import Image, LabelMap, Shape
+from esegeta.axes import Image, LabelMap, Mask, Shape
 from esegeta.errors import ConfigError, DataError, suggest
+from esegeta.explain.finite import FiniteParameters
 from esegeta.volume import Volume, names_image
 
 FeatureKind = Literal["blocks", "supervoxels", "channels", "atlas"]
@@ -57,6 +58,19 @@ class Partition:
             return self.channels
         return tuple(f"{channel}: {region}" for channel in self.channels for region in self.regions)
 
+    def within(self, inside: Mask | None) -> Partition:
+        """Return the partition of some voxels alone; regions without any of them are left out."""
+        if inside is None:
+            return self
+        labels = torch.where(inside.to(self.labels.device), self.labels, -1)
+        there = torch.bincount(labels.flatten() + 1, minlength=self.num_regions + 1)[1:] > 0
+        # Label -1 reads the last number, which is -1 too.
+        numbers = F.pad(torch.cumsum(there, dim=0) - 1, (0, 1), value=-1).to(labels.dtype)
+        regions = tuple(
+            name for name, kept in zip(self.regions, there.tolist(), strict=True) if kept
+        )
+        return Partition(numbers[labels.long()], regions, self.channels)
+
     @property
     def sizes(self) -> Float[Tensor, " N"]:
         """Number of voxels of each feature, float64, on the labels' device."""
@@ -80,7 +94,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(FiniteParameters):
     """The parts that a volume is cut into; write `supervoxels`, a file, or a block of keys.
 
     `blocks`: equal boxes. `supervoxels`: SLIC, on the CPU, the same each time. `channels`: each
@@ -100,6 +114,7 @@ class Features:
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "arbitrary_types_allowed": True,
+        "allow_inf_nan": False,
     }
 
     kind: FeatureKind = "supervoxels"

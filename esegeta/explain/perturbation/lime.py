@@ -17,6 +17,7 @@ from esegeta.explain.explainer import RawMap, Traits, generator_for
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.masked_target import OverFeatures
+from esegeta.explain.standard_error import confidence
 
 CoalitionDistance = Literal["cosine", "hamming"]
 Regression = Literal["ridge", "lasso"]
@@ -97,9 +98,10 @@ class Lime(OverFeatures):
             picks = torch.randint(self.samples, (BOOTSTRAPS, self.samples), generator=generator)
             again = [self._fit(coalitions[p], values[p], weights[p]).values for p in picks]
             errors = torch.stack(again).std(dim=0)
-        return masked_target.map(
-            fit.values, errors=errors, more={"intercept": fit.intercept, "r2": fit.r2}
-        )
+        more = {"intercept": fit.intercept, "r2": fit.r2}
+        if self.spread:
+            more |= confidence(self.samples - len(masked_target.players) - 1)
+        return masked_target.map(fit.values, errors=errors, more=more)
 
     def _fit(self, coalitions: Tensor, values: Tensor, weights: Tensor) -> Fit:
         return fit_linear(

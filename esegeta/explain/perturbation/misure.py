@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.errors import ConfigError, MapError, ModelError
+from esegeta.errors import ConfigError, MapError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
@@ -28,7 +28,6 @@ from esegeta.explain.perturbation.mask_grid import (
     value_and_slope,
 )
 from esegeta.explain.perturbation.sufficiency import LabelDice, Surrounded
-from esegeta.predict import Predictor
 
 FIRMER = 1.2
 """Factor by which the weight of Dice rises while Dice is below tau, and falls while above."""
@@ -42,14 +41,15 @@ THRESHOLDS = tuple(tenths / 10 for tenths in range(9, 0, -1))
 
 @dataclass(frozen=True)
 class MiSuRe(Explainer):
-    """The smallest region that, with the rest replaced, keeps a label's Dice at tau.
+    """A small region that, with the rest replaced, keeps a label's Dice at tau.
 
         min_m  sum(m) / sum(m_0) + tv TV(m)   such that   Dice(x_m, x) >= tau,   0 <= m <= m_0
 
     m_0: the label's predicted voxels, dilated by a cell until Dice reaches tau. Soft Dice joins the
-    loss, the firmer the longer Dice is below; the smallest mask that held tau is the map. Only the
-    target's label counts, within its mask; Dice is with the unperturbed prediction, over all voxels
-    but the label's outside that mask. Never negative: 1 is needed, 0 is not. Unit: mask.
+    loss, the firmer the longer Dice is below; the map is the smallest mask on the way down that
+    held tau, not the smallest there is. Only the target's label counts, within its mask; Dice is
+    with the unperturbed prediction, over all voxels but the label's outside that mask. Windows run
+    one by one: rounding turns steps. Unit: mask; 1 is needed, 0 is not.
 
     Args:
         tau: the hard Dice that is kept, in (0, 1).
@@ -88,25 +88,19 @@ class MiSuRe(Explainer):
         """Two predictions and a gradient a step; the baseline is predicted once beside that."""
         return self.steps * Cost.of(2, 1, over="region")
 
-    def require_served(self, predictor: Predictor) -> None:
-        """Refuse networks whose probabilities are averaged: only sums have a part of a region."""
-        super().require_served(predictor)
-        if not predictor.is_sum:
-            raise ModelError(
-                f"{self.name}: what a region adds to the prediction is not defined where networks' "
-                "probabilities are averaged",
-                hint="use inference.average: logits, or meaningful_perturbation",
-            )
-
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map, one channel for all."""
+        # Whether Dice holds tau decides each step, and voxels lie on the edge of the decision: a
+        # sum that is rounded otherwise leads elsewhere. Alone, a window gives the same sum always.
+        predictor = replace(objective.predictor, batch_size=1)
+        objective = replace(objective, predictor=predictor)
         label = LabelDice.of(objective.target)
         cell = cell_in_voxels(self.cell, self.cell_mm, objective, fraction=16)
         image = objective.volume.data
         baseline = parse_baseline(self.baseline).of(objective.volume)
         blend = BaselineBlend(image, baseline, MaskGrid.over(image, cell))
         alone = Surrounded.by(objective, baseline)
-        dice_baseline = label.hard(alone.rest)
+        dice_baseline = label.hard(alone.predict(baseline))
         if dice_baseline >= self.tau:
             raise MapError(
                 f"{self.name}: the baseline alone keeps Dice at {dice_baseline:.3f}: no region of "

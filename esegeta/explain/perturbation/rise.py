@@ -21,6 +21,7 @@ from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, parse_features
 from esegeta.explain.perturbation.masked_target import MaskedTarget
+from esegeta.explain.standard_error import confidence
 from esegeta.predict import Box, spot
 
 
@@ -96,6 +97,7 @@ class Rise(Explainer):
             "cells": list(masks.grids.shape[1:]),
             "windows_by_brute_force": target.brute_force_windows,
         }
+        more |= confidence(self.samples - 1) if self.spread else {}
         return RawMap(data, more=more, standard_error=errors)
 
     def _over_features(self, masked_target: MaskedTarget) -> RawMap:
@@ -108,6 +110,7 @@ class Rise(Explainer):
         terms = (values - values.mean())[:, None] * (kept - kept.mean(dim=0)) / self.keep
         errors = terms.std(dim=0) / math.sqrt(self.samples) if self.spread else None
         more = {"mean_value": float(values.mean())}
+        more |= confidence(self.samples - 1) if self.spread else {}
         return masked_target.map(terms.mean(dim=0), errors=errors, more=more)
 
 

@@ -17,6 +17,7 @@ from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features
 from esegeta.explain.perturbation.masked_target import MaskedTarget, OverFeatures
+from esegeta.explain.standard_error import confidence
 
 MOST_FEATURES = 12
 
@@ -130,14 +131,17 @@ class ShapleyValueSampling(OverFeatures):
         )
         gains = torch.stack([_gains(masked_target, order) for order in orders])
         values = gains.mean(dim=0)
-        errors = None
+        errors, more = None, {}
         if self.spread:
             units = (gains[::2] + gains[1::2]) / 2 if self.antithetic else gains
             errors = units.std(dim=0) / math.sqrt(len(units))
+            more = confidence(len(units) - 1)
         ends = masked_target.changes(
             masked_target.with_dummies(_none_and_all(len(masked_target.players)))
         )
-        return masked_target.map(values, errors=errors, more=efficiency(ends[0], ends[1]))
+        return masked_target.map(
+            values, errors=errors, more={**efficiency(ends[0], ends[1]), **more}
+        )
 
 
 def all_coalitions(count: int) -> Bool[Tensor, "M P"]:

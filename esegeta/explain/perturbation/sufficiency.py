@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from esegeta.axes import Image, Logits, Mask
@@ -75,46 +77,58 @@ class Surrounded:
         baseline: `C *S`.
         region: where images may differ from the baseline, `*S`.
         active: the windows that see a voxel of the region.
-        rest: what all other windows add to the blended logits, `1 L *S`.
+        rest: what all other windows add to the blended logits, `1 L *S`; to those of each network
+            where networks' probabilities are averaged.
     """
 
     objective: Objective
     baseline: Image
     region: Mask
     active: list[int]
-    rest: Logits
+    rest: tuple[Logits, ...]
 
     @classmethod
     def by(cls, objective: Objective, baseline: Image) -> Surrounded:
         """Return an empty region: the baseline's prediction, of all windows."""
         windows = objective.windows
-        logits = objective.predictor.logits(baseline[None])
+        parts = objective.predictor.predict_apart(baseline[None])
         objective.tally.evaluations += 1
         objective.tally.windows_run += len(windows)
-        nowhere = logits[0, 0] != logits[0, 0]
-        return cls(objective, baseline, nowhere, [], logits)
+        nowhere = torch.zeros_like(baseline[0], dtype=torch.bool)
+        return cls(objective, baseline, nowhere, [], tuple(parts))
 
     def grown(self, region: Mask) -> Surrounded:
         """Return a region that holds this one."""
         active = self.objective.windows.seeing(region)
         if active == self.active:
             return replace(self, region=region)
-        whole = self.predict(self.baseline)
+        self.objective.tally.evaluations += 1
+        whole = self._parts(self.baseline)
         grown = replace(self, region=region, active=active)
-        return replace(grown, rest=whole - grown._of_region(self.baseline))
+        of_region = grown._of_region(self.baseline)
+        rest = tuple(one - own for one, own in zip(whole, of_region, strict=True))
+        return replace(grown, rest=rest)
 
     def predict(self, image: Image) -> Logits:
         """Return the blended logits of an image, `1 L *S`."""
         self.objective.tally.evaluations += 1
-        return self._of_region(image).add_(self.rest) if self.active else self.rest
+        return self.objective.predictor.averaged(self._parts(image))
 
     def pull_back(self, image: Image, cotangent: Tensor) -> Image:
         """Return the gradient by the image `C *S`; right within the region, the rest is fixed."""
-        result = self.objective.predictor.pull_back(image[None], cotangent, active=self.active)
+        predictor = self.objective.predictor
+        at = None if predictor.is_sum else self._parts(image)
+        result = predictor.pull_back(image[None], cotangent, active=self.active, at=at)
         self.objective.tally.evaluations += 1
         self.objective.tally.windows_run += result.num_run
         return result.gradient[0]
 
-    def _of_region(self, image: Image) -> Logits:
+    def _parts(self, image: Image) -> Sequence[Logits]:
+        if not self.active:
+            return self.rest
+        parts = self._of_region(image)
+        return [own.add_(rest) for own, rest in zip(parts, self.rest, strict=True)]
+
+    def _of_region(self, image: Image) -> list[Logits]:
         self.objective.tally.windows_run += len(self.active)
-        return self.objective.predictor.logits(image[None], chosen=self.active)
+        return self.objective.predictor.predict_apart(image[None], chosen=self.active)

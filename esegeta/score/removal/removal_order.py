@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from esegeta.axes import Mask
 from esegeta.errors import ConfigError
 from esegeta.explain import (
     Attribution,
@@ -96,7 +97,8 @@ def removal_order(
     """
     height = relevance(attribution, rank_by)
     if features == VOXELS:
-        labels = rank_in_steps(height.sum(dim=0), steps, seed=seed)
+        inside = attribution.volume.inside
+        labels = rank_in_steps(height.sum(dim=0), steps, seed=seed, inside=inside)
         count = int(labels.max()) + 1
         partition = Partition(labels, tuple(f"step {place + 1}" for place in range(count)))
         watched = context.objective(attribution) if objective is None else objective
@@ -126,8 +128,11 @@ def removals_of(
         replacement: what takes the place of what is removed.
         objective: what is watched, in place of the map's own objective; one a target.
     """
-    parts = parse_features(features)
-    partition = context.cache.once(("partition", parts), lambda: parts.of(attribution.volume))
+    parts, volume = parse_features(features), attribution.volume
+    # Padding is no part of the image: it is neither removed nor counted.
+    partition = context.cache.once(
+        ("partition", parts), lambda: parts.of(volume).within(volume.inside)
+    )
     watched = "map" if objective is None else "another"
     return context.cache.once(
         ("removals", watched, parts, replacement),
@@ -135,8 +140,17 @@ def removals_of(
     )
 
 
-def rank_in_steps(heights: Float[Tensor, "*S"], steps: int, *, seed: int) -> Int[Tensor, "*S"]:
-    """Return the step in which each voxel goes, 0 for the highest; all steps are equally large."""
+def rank_in_steps(
+    heights: Float[Tensor, "*S"], steps: int, *, seed: int, inside: Mask | None = None
+) -> Int[Tensor, "*S"]:
+    """Return the step in which each voxel goes, 0 for the highest; all steps are equally large.
+
+    Voxels that are not `inside` never go: -1.
+    """
+    if inside is not None:
+        result = torch.full(heights.shape, -1, dtype=torch.int32, device=heights.device)
+        result[inside] = rank_in_steps(heights[inside], steps, seed=seed)
+        return result
     flat = heights.flatten()
     order = shuffled_order(flat, seed=seed)
     step = torch.empty(len(flat), dtype=torch.int32, device=flat.device)

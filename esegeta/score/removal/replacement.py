@@ -23,6 +23,7 @@ from esegeta.axes import Image, Mask
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain import Baseline, generator_for, parse_baseline, standard_deviation
 from esegeta.explain.baseline import BaselineKind
+from esegeta.explain.finite import FiniteParameters
 from esegeta.model import full_float32
 from esegeta.volume import names_image
 
@@ -162,7 +163,7 @@ NOISY_LINEAR = "noisy_linear"
 
 
 @dataclass(frozen=True)
-class NoisyLinear:
+class NoisyLinear(FiniteParameters):
     """Removed voxels become the weighted mean of their neighbours, all at once, plus noise.
 
     What is removed leaves no mark, such as the grey hole of a constant: a network cannot read the
@@ -174,7 +175,7 @@ class NoisyLinear:
         seed: random seed for the noise.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     kind: Literal["noisy_linear"] = "noisy_linear"
     noise: float = 0.01

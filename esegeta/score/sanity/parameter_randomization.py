@@ -54,11 +54,12 @@ X_LABELS: dict[LayerOrder, str] = {
 class ParameterRandomization(Score):
     """How similar the map stays when layers of the network get random weights.
 
-        mean_k s(a(net), a(net_k)),   s: Spearman of signed maps, SSIM and HOG of their magnitudes
+        mean_k |s(a(net), a(net_k))|,   s: Spearman of signed maps, SSIM and HOG of magnitudes
 
     Cascading: net_k is random from the output down to layer k; independent: in layer k alone. In
-    -1..1; near 0 for a map of what was learned, 1 for one of the image alone. Only voxels that
-    either map reaches count. Layers whose random network has no map are NaN in the curves.
+    0..1; near 0 for a map of what was learned, 1 for one of the image alone, be its sign turned or
+    not. Only voxels that either map reaches count. Curves keep the sign; in them layers whose
+    random network has no map are NaN.
 
     Args:
         modes: cascading, independent or both; the other's figures are NaN.
@@ -77,12 +78,12 @@ class ParameterRandomization(Score):
     family: ClassVar[str] = "sanity"
     needs_layers: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("parameter_randomization", "lower", low=-1.0, high=1.0),
-        Metric("parameter_randomization_ssim", "lower", low=-1.0, high=1.0),
-        Metric("parameter_randomization_hog", "lower", low=-1.0, high=1.0),
-        Metric("parameter_randomization_independent", "lower", low=-1.0, high=1.0),
-        Metric("parameter_randomization_independent_ssim", "lower", low=-1.0, high=1.0),
-        Metric("parameter_randomization_independent_hog", "lower", low=-1.0, high=1.0),
+        Metric("parameter_randomization", "lower", high=1.0),
+        Metric("parameter_randomization_ssim", "lower", high=1.0),
+        Metric("parameter_randomization_hog", "lower", high=1.0),
+        Metric("parameter_randomization_independent", "lower", high=1.0),
+        Metric("parameter_randomization_independent_ssim", "lower", high=1.0),
+        Metric("parameter_randomization_independent_hog", "lower", high=1.0),
     )
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class ParameterRandomization(Score):
             for measure in MEASURES:
                 name = self.name + SUFFIXES[mode] + SUFFIXES[measure]
                 found = known(comparisons, measure)
-                values[name] = statistics.fmean(found) if found else math.nan
+                values[name] = statistics.fmean(map(abs, found)) if found else math.nan
                 if not comparisons:
                     reasons[name] = f"not asked for: modes: {self.modes}"
                     continue

@@ -19,11 +19,12 @@ from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
-from esegeta.predict import LayerGrid, WindowPlan, empty_window
-from esegeta.volume import Grid
+from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox, empty_window
+from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
+from esegeta.workflow.dissect.member import of_one_network
 from esegeta.workflow.serves import check_dissected
 
 PART_OF_MEMORY = 0.25
@@ -44,6 +45,7 @@ class Dissection:
         layers: whose units are dissected, in the config's order.
         concepts: what they are compared with.
         grids: of each case as the network sees it, by its name.
+        images: where the image of each case lies in it, by its name; None for all of it.
     """
 
     basis: Basis
@@ -51,6 +53,7 @@ class Dissection:
     layers: tuple[UnitLayer, ...]
     concepts: ConceptPlan
     grids: Mapping[str, Grid]
+    images: Mapping[str, VoxelBox | None]
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -61,6 +64,12 @@ class Dissection:
     def folder(self) -> Path:
         """Where the results of the dissection lie."""
         return self.basis.root / "dissection"
+
+    @property
+    def watched(self) -> Predictor:
+        """Whose layers are read: each mirrored pass is a run of the network by itself."""
+        predictor = self.basis.predictor
+        return PassesApart(predictor).single if predictor.averages_inside else predictor
 
     @property
     def num_units(self) -> int:
@@ -78,16 +87,25 @@ class Dissection:
 
     def grid(self, layer: UnitLayer, case: str) -> LayerGrid:
         """Return a layer's positions over the volume of a case."""
-        windows = self.basis.predictor.plan.lay(self.shapes[case])
+        windows = self.watched.plan.lay(self.shapes[case])
         empty = torch.zeros((1, 1, *layer.patch))
         return LayerGrid.of(windows, empty, layer.name)
 
     def num_values(self, layer: UnitLayer) -> int:
         """Return how many activations of a unit there are over all cases, to take quantiles of."""
         if self.keys.upsample == "upsampled":
-            return sum(math.prod(shape) for shape in self.shapes.values())
+            return sum(self._num_voxels(case) for case in self.shapes)
         cpu = torch.device("cpu")
-        return sum(len(centre_voxels(self.grid(layer, case), cpu)[1]) for case in self.shapes)
+        return sum(
+            len(centre_voxels(self.grid(layer, case), cpu, self.images[case])[1])
+            for case in self.shapes
+        )
+
+    def _num_voxels(self, case: str) -> int:
+        image = self.images[case]
+        if image is None:
+            return math.prod(self.shapes[case])
+        return math.prod(stop - start for start, stop in image)
 
     @cached_property
     def parts(self) -> UnitParts:
@@ -152,9 +170,8 @@ def build_dissection(
             f"{config.document.path}: there is no `dissection` to do",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
-    basis = build_basis(config, output=output, device=device)
+    basis = of_one_network(build_basis(config, output=output, device=device), keys)
     check_dissected(config, basis.capability)
-    _require_one_network(config, keys, basis.predictor.plan)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
@@ -164,32 +181,22 @@ def build_dissection(
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
-    dissection = Dissection(basis, keys, found, concepts, basis.network_grids())
+    routes = basis.network_routes()
+    grids = {name: way.onto(basis.grids[name]) for name, way in routes.items()}
+    images = {name: _image_within(way, basis.grids[name]) for name, way in routes.items()}
+    dissection = Dissection(basis, keys, found, concepts, grids, images)
     _check_memory(dissection)
     return dissection
 
 
-def _require_one_network(config: RunConfig, keys: DissectionKeys, plan: WindowPlan) -> None:
-    """Refuse predictions in which a unit has no one map, or a trail no one place."""
-    place = config.document.place(("dissection",))
-    if plan.num_members > 1:
-        raise ConfigError(
-            f"{place}: dissection: units are of one network, and model.weights lists "
-            f"{plan.num_members}; what one calls unit 7 is another in the next",
-            hint="dissect the members one by one: name one file in model.weights",
-        )
-    if plan.inner_flips:
-        raise ConfigError(
-            f"{place}: dissection: units have no probabilities to average over mirrored passes",
-            hint="use inference.average: logits",
-        )
-    if keys.trails is not None and (len(plan.passes) > 1 or plan.coverage is not None):
-        raise ConfigError(
-            f"{config.document.place(('dissection', 'trails'))}: dissection.trails: follows units "
-            "through one pass over windows that outputs cover as a whole",
-            hint="leave out inference.mirror or dissection.trails; networks of valid convolutions "
-            "have no trails yet",
-        )
+def _image_within(way: Route, grid: Grid) -> VoxelBox | None:
+    """Return where an image lies on the network's grid; None where that holds nothing else."""
+    inside = way.inside(grid)
+    if inside is None:
+        return None
+    corners = inside.nonzero()
+    ends = zip(corners.amin(dim=0).tolist(), corners.amax(dim=0).tolist(), strict=True)
+    return tuple((low, high + 1) for low, high in ends)
 
 
 def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:

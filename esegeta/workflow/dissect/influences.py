@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Shape
 from esegeta.dissection import Bins, TrailEdge, TrailNode
-from esegeta.dissection.places import Places
+from esegeta.dissection.places import Covered, Places
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
-from esegeta.predict import Pieces, read_windows
+from esegeta.predict import OUTPUT, Pieces, read_windows
 from esegeta.volume import Case
 from esegeta.workflow.dissect.session import Session
 
@@ -102,7 +101,8 @@ class Influences:
         """Return the activations of all units of each layer, and the logits, at a case's places."""
 
         def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
-            return {name: self._seen(output, own) for name, output in read(pieces, {}).items()}
+            found = read(pieces, {})
+            return {name: self._seen(output, name, own) for name, output in found.items()}
 
         return joined([take(*batch) for batch in self._batches(case)])
 
@@ -128,21 +128,23 @@ class Influences:
             drawn, changes = [], []
             whole = read(pieces, {})
             for node in views.sources:
-                shifted = self._shifted(whole[node.layer][:, list(node.units)], own)
+                units = whole[node.layer][:, list(node.units)]
+                shifted = self._shifted(units, node.layer, own)
                 codes = views.bins[node].codes(views.scales[node].activation(shifted))
                 drawn.append(codes.to(torch.int8))
                 changed = self._changed(pieces, read, whole, node, unit_thresholds)
                 for target in (target for source, target in pairs if source is node):
-                    units = list(target.units)
-                    loss = whole[target.layer][:, units] - changed[target.layer][:, units]
-                    changes.append(views.scales[target].change(self._seen(loss, own)))
+                    chosen = list(target.units)
+                    loss = whole[target.layer][:, chosen] - changed[target.layer][:, chosen]
+                    seen = self._seen(loss, target.layer, own)
+                    changes.append(views.scales[target].change(seen))
             return {"drawn": torch.stack(drawn), "changes": torch.stack(changes)}
 
         return joined([take(*batch) for batch in self._batches(case)])
 
     def _batches(self, case: Case) -> Iterator[tuple[Pieces, list[Places], Reader]]:
         """Yield a case's sampled windows, a batch at a time, their places and what reads them."""
-        predictor = self._session.dissection.basis.predictor
+        predictor = self._session.dissection.watched
         own = {item.window: item for item in self.places[case.name]}
         x = self._session.reading(case).image()
         windows = predictor.windows(x)
@@ -178,15 +180,19 @@ class Influences:
         with switched_off(dissection.basis.predictor.network, node.layer, node.units, values):
             yield
 
-    def _seen(self, outputs: Float[Tensor, "N K *layer"], own: Sequence[Places]) -> Tensor:
-        """Return the outputs `K P` of windows at their places, one after the other."""
-        size, patch = self._size, tuple(outputs.shape[2:])
-        return self._gathered(outputs, [item.positions(size, patch) for item in own])
+    def _seen(
+        self, outputs: Float[Tensor, "N K *layer"], layer: str, own: Sequence[Places]
+    ) -> Tensor:
+        """Return a layer's outputs `K P` of windows at their places, one after the other."""
+        covered, patch = self._covered(layer), tuple(outputs.shape[2:])
+        return self._gathered(outputs, [item.positions(covered, patch) for item in own])
 
-    def _shifted(self, outputs: Float[Tensor, "N K *layer"], own: Sequence[Places]) -> Tensor:
+    def _shifted(
+        self, outputs: Float[Tensor, "N K *layer"], layer: str, own: Sequence[Places]
+    ) -> Tensor:
         """Return the same `K D P` at the places that each draw of chance shifts them to."""
-        size, patch = self._size, tuple(outputs.shape[2:])
-        return self._gathered(outputs, [item.shifted_positions(size, patch) for item in own])
+        covered, patch = self._covered(layer), tuple(outputs.shape[2:])
+        return self._gathered(outputs, [item.shifted_positions(covered, patch) for item in own])
 
     def _gathered(self, outputs: Tensor, positions: Sequence[Tensor]) -> Tensor:
         # Samples are few and maps are many: what is kept leaves the device here, and nothing else.
@@ -196,9 +202,11 @@ class Influences:
         ]
         return torch.cat(found, dim=-1)
 
-    @property
-    def _size(self) -> Shape:
-        return self._session.dissection.basis.predictor.plan.size
+    def _covered(self, layer: str) -> Covered:
+        """Return which voxels of a window a layer, or the logits, cover."""
+        plan = self._session.dissection.watched.plan
+        layers = {} if plan.coverage is None else {**plan.coverage.layers, OUTPUT: plan.output}
+        return Covered(plan.size, layers.get(layer, plan.size))
 
 
 def joined(parts: Sequence[Taken]) -> Taken:

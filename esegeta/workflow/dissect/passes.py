@@ -123,7 +123,9 @@ def count_overlaps(task: Task, desk: Desk) -> Content:
     reading = session.reading(case)
     maps = session.source.maps(case, reading.image)
     partition = session.partition(number, reading)
-    counts = count_case(session.dissection.counting, thresholds_of(desk), partition, maps, number)
+    body = session.body(number, reading)
+    counting = session.dissection.counting
+    counts = count_case(counting, thresholds_of(desk), partition, maps, number, body)
     keep_tensors(task.record, task.key, counts.tensors())
     return {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from esegeta.axes import Batch, Mask
-from esegeta.dissection import ConceptParts, ConceptSources, concept_masks
+from esegeta.dissection import ConceptParts, ConceptSources, concept_masks, find_body
 from esegeta.errors import OutputError
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
@@ -53,11 +53,16 @@ class CaseReading:
         return volume.to(basis.device).batch
 
     def known(self) -> Mask | None:
-        """Return the voxels whose label is known; None where all are, or labels play no part."""
+        """Return the voxels of the image whose label is known; None where all are.
+
+        Labels are all known where they play no part. Padding is no part of the image.
+        """
         labels, truth = self.dissection.basis.predictor.labels, self.ground.truth
+        inside = self.ground.volume.inside
         if labels.ignore_label is None or truth is None:
-            return None
-        return labels.valid(truth.to(self.dissection.basis.device))
+            return inside
+        valid = labels.valid(truth.to(self.dissection.basis.device))
+        return valid if inside is None else valid & inside
 
     def masks(self) -> list[Tensor]:
         """Return the mask of each concept."""
@@ -114,6 +119,16 @@ class Session:
             },
         )
         return partition
+
+    def body(self, number: int, reading: CaseReading) -> Tensor:
+        """Return the voxels of a case that chance keeps to, flattened: kept, or found anew."""
+        path = self.folder / "body" / f"{reading.case.name}.safetensors"
+        key = self.source.fingerprint(reading.case)
+        found = read_tensors(path, key)
+        if found is None:
+            found = {"body": find_body(reading.image()[0]).flatten()}
+            keep_tensors(path, key, found)
+        return found["body"].to(self.dissection.basis.device)
 
     @cached_property
     def fingerprint(self) -> str:

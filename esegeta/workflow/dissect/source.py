@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from esegeta.axes import Batch
@@ -67,17 +68,18 @@ class MapSource:
                 self._count(path)
                 for units in load:
                     data = found.pop(_name(units)).to(device)
-                    yield UnitMaps(units, dissection.grid(layers[units.layer], case.name), data)
+                    grid = dissection.grid(layers[units.layer], case.name)
+                    yield UnitMaps(units, grid, data, dissection.images[case.name])
                 continue
-            made = blend_units(dissection.basis.predictor, image(), load)
+            made = blend_units(dissection.watched, image(), load)
             if self._fits(made):
                 keep_tensors(path, key, {_name(item.units): item.data for item in made})
                 self._count(path)
-            yield from made
+            yield from (replace(item, image=dissection.images[case.name]) for item in made)
 
     def num_windows(self, case: Case) -> int:
         """Return how many windows must at most be run for the maps of a case."""
-        windows = self._dissection.basis.predictor.plan.lay(self._dissection.shapes[case.name])
+        windows = self._dissection.watched.plan.lay(self._dissection.shapes[case.name])
         return len(windows) * len(self._loads)
 
     def _fits(self, made: list[UnitMaps]) -> bool:

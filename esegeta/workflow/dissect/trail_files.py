@@ -106,7 +106,7 @@ def influences_of(desk: Desk) -> Influences:
 
     def draw() -> Influences:
         dissection = session.dissection
-        keys, plan = dissection.keys.trails, dissection.basis.predictor.plan
+        keys, plan = dissection.keys.trails, dissection.watched.plan
         assert keys is not None
         places = draw_places(
             {name: plan.lay(shape) for name, shape in dissection.shapes.items()},

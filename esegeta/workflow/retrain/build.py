@@ -71,6 +71,18 @@ class Retraining:
             return MEAN
         return labels.name(named)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know before it starts."""
+        if not self.target.wants_truth:
+            return self.experiment.notes
+        leak = (
+            f'target "{self.target.name}" looks at the ground truth, and so do the maps that rank '
+            "the voxels of held-out images: what is kept or removed gives the label away, and Dice "
+            "may rise by that alone; take a target over predicted voxels"
+        )
+        return (*self.experiment.notes, leak)
+
     def trainings(self) -> list[Training]:
         """Return every network that is to be trained: references, then method by method."""
         pairs = [(seed, fold) for seed in self.keys.seeds for fold in range(self.keys.folds)]

@@ -142,5 +142,4 @@ def _freeze(
 
 
 def _windows(explainer: Explainer, target: FrozenTarget, predictor: Predictor) -> int | None:
-    windows = predictor.windows(target.scene.volume.batch)
-    return expected_windows(explainer, [target], windows)
+    return expected_windows(explainer, [target], predictor, target.scene.volume.batch)

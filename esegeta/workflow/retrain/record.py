@@ -43,7 +43,7 @@ class RetrainingRecorder:
             "seeds": keys.seeds,
             "folds": keys.folds,
             "random": retraining.random,
-            "interval": "Student's t over seeds x folds, 95 %",
+            "interval": "95 %, random effects of seeds and folds, Satterthwaite's t",
             "inputs_sha256": {
                 path: sha for files in inputs.values() for path, sha in files.items()
             },
@@ -89,7 +89,7 @@ def _title(retraining: Retraining) -> str:
         f"{name}: Dice after retraining without (ROAR) or with only (KAR) the voxels that rank "
         f"highest for {retraining.target.name}\n"
         f"mean over {len(keys.seeds)} seeds x {keys.folds} folds with 95 % confidence interval "
-        f"(Student's t); in place of removed voxels: {keys.baseline.kind}"
+        f"(seeds and folds random); in place of removed voxels: {keys.baseline.kind}"
     )
 
 

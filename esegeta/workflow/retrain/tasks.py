@@ -109,7 +109,7 @@ def run_retraining(
         num_tasks=len(retraining.trainings()),
         write=recorder.write,
         close=recorder.close,
-        notes=retraining.experiment.notes,
+        notes=retraining.notes,
     )
     return run_command(command, listener, policy)
 
@@ -171,7 +171,9 @@ def rank_samples(material: Material, maps: Sequence[Tensor], seed: int) -> list[
     if not maps:
         return [torch.arange(sample.truth.numel()) for sample in material.samples]
     return [
-        rank_voxels(maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place))
+        rank_voxels(
+            maps[sample.case][sample.box], seed_of(Stream.TIES, seed, sample.place), sample.inside
+        )
         for sample in material.samples
     ]
 

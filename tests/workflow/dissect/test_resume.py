@@ -222,6 +222,7 @@ def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
     assert counts[-1][0] == counts[-1][1]
 
 
+@pytest.mark.slow
 def test_trails_go_on_with_the_cases_that_were_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

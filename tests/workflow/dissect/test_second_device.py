@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.experiments import Lab, esegeta, read_json
@@ -23,6 +24,7 @@ def tables_on(lab: Lab, device: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 def test_units_and_their_ablation(ndim: int, tmp_path: Path, second: torch.device) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8, 7)[:ndim])
     lab.keys["dissection"] |= {
@@ -43,6 +45,7 @@ def test_units_and_their_ablation(ndim: int, tmp_path: Path, second: torch.devic
     assert tables_on(lab, second.type) == expected
 
 
+@pytest.mark.slow
 def test_trails(tmp_path: Path, second: torch.device) -> None:
     lab = causal_lab(tmp_path, shape=(18, 15))
     lab.keys["dissection"]["trails"] = {"samples": 300, "permutations": 99, "windows": 8}

@@ -151,6 +151,7 @@ def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
         assert own["units"] == " ".join(map(str, node["units"]))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     lab.keys["dissection"]["trails"]["windows"] = 6
@@ -236,7 +237,7 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, tmp_path: Path) -> None:
 def test_p_is_uniform_where_units_tell_nothing() -> None:
     """Smooth maps that have nothing to do with each other, shifted as places are."""
     from esegeta.dissection import Bins, dependence
-    from esegeta.dissection.places import Places
+    from esegeta.dissection.places import Covered, Places
 
     size, found = (24, 24), []
     for seed in range(200):
@@ -249,7 +250,7 @@ def test_p_is_uniform_where_units_tell_nothing() -> None:
         shifts = torch.randint(24, (39, 2), generator=generator)
         places = Places(0, voxels, shifts, (0, 0), size)
         bins = Bins.of(x, 6)
-        drawn = bins.codes(x[places.shifted_positions(size, size)])
-        codes = bins.codes(x[places.positions(size, size)])
+        drawn = bins.codes(x[places.shifted_positions(Covered(size, size), size)])
+        codes = bins.codes(x[places.positions(Covered(size, size), size)])
         found.append(dependence(codes, Bins.of(y, 6).codes(y), drawn).p)
     assert stats.kstest(np.array(found) - 1 / 80, "uniform").pvalue > 0.01

@@ -48,6 +48,7 @@ def test_roar_and_kar_tell_a_true_map_from_chance(lab: RetrainLab) -> None:
     assert all(gains[mode, "random"] != gains[mode, "random"] for mode in ("roar", "kar"))
 
 
+@pytest.mark.slow
 def test_the_worst_map_is_worse_than_chance(tmp_path: Path) -> None:
     lab = half_task(tmp_path)
     # By value, the least of a map whose sign is turned is the half that matters.

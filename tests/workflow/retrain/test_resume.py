@@ -68,6 +68,7 @@ def _image(lab: RetrainLab) -> None:
 
 
 @pytest.mark.parametrize("change", [_recipe, _folds, _image])
+@pytest.mark.slow
 def test_what_decides_all_networks_redoes_all(change: Any, lab: RetrainLab) -> None:
     before = lab.units()
     change(lab)
@@ -75,6 +76,7 @@ def test_what_decides_all_networks_redoes_all(change: Any, lab: RetrainLab) -> N
     assert len(redone(lab, before)) == NUM_UNITS
 
 
+@pytest.mark.slow
 def test_what_decides_some_redoes_some(lab: RetrainLab) -> None:
     references = {name for name in lab.units() if name.startswith("reference")}
     untouched = {name for name in references if "untouched" in name}

@@ -300,3 +300,12 @@ def test_fractions_of_nothing_and_everything_are_the_references(tmp_path: Path) 
     lab = small_task(tmp_path, fractions=[0, 0.5, 1], modes=["roar"])
     assert lab.retrain("-q").exit_code == 0
     assert len(lab.units()) == 2 * (2 + 2)
+
+
+@pytest.mark.parametrize("over", ["label", "false_negative", "predicted"])
+def test_targets_over_the_ground_truth_are_said_to_give_it_away(over: str, tmp_path: Path) -> None:
+    lab = small_task(tmp_path)
+    lab.keys["targets"] = [{**lab.keys["targets"][0], "over": over}]
+    built = build_retraining(build_experiment(load_config(lab.write())))
+    told = [note for note in built.notes if "gives the label away" in note]
+    assert len(told) == (over != "predicted")

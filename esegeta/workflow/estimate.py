@@ -1,0 +1,122 @@
+"""What a run takes, known beforehand: windows and passes, and about how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esegeta.model import held_still
+from esegeta.predict import Predictor, empty_window
+from esegeta.volume import Grid
+from esegeta.workflow.build import Basis, Experiment
+
+FLOAT32 = 4
+MB = 2**20
+BUFFERS = 3
+"""Of the logits' size, at a time: the prediction, the slope of the target, and the blend."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What lies in memory at a time, about, in MB.
+
+    Args:
+        parameters: of the network, or of the networks of an ensemble.
+        activations: that a batch of windows keeps for its backward pass, or that pass forward;
+            measured with one window. None where nothing can be seen, as within TorchScript.
+        volume: image, map, and buffers of the prediction's size, of the largest case.
+    """
+
+    parameters: float
+    activations: float | None
+    volume: float
+
+    def words(self) -> str:
+        """Return it on one line, as `validate` prints it."""
+        parts = f"{self.parameters:.3g} MB parameters, {self.volume:.3g} MB volumes"
+        if self.activations is None:
+            return f"{parts}, and activations, which cannot be seen inside this network"
+        total = self.parameters + self.activations + self.volume
+        return (
+            f"about {total:.3g} MB beside the libraries': {parts}, {self.activations:.3g} MB "
+            "activations of a batch of windows (measured with one); scores and workspaces of "
+            "convolutions come on top"
+        )
+
+
+def memory_of(basis: Basis, grids: Mapping[str, Grid]) -> Memory:
+    """Return about what a gradient takes at a time; one window goes through the network.
+
+    Args:
+        basis: network and cases.
+        grids: of each case, as the network sees it.
+    """
+    predictor = basis.predictor
+    num_channels = basis.reading.num_channels
+    own = sum(t.numel() * t.element_size() for t in predictor.network.state_dict().values())
+    others = sum(t.numel() * t.element_size() for state in predictor.states for t in state.values())
+    one, num_outputs = _one_window(predictor, num_channels)
+    largest = max((_size(grid.shape) for grid in grids.values()), default=0)
+    values = largest * (2 * num_channels + BUFFERS * num_outputs)
+    return Memory(
+        (own + others) / MB,
+        None if one is None else one * predictor.batch_size / MB,
+        values * FLOAT32 / MB,
+    )
+
+
+def _one_window(predictor: Predictor, num_channels: int) -> tuple[float | None, int]:
+    """Return the bytes that one window keeps for its backward pass, and the number of outputs."""
+    network = predictor.network
+    window = empty_window(network, predictor.plan.size, num_channels)
+    with held_still(network), torch.enable_grad(), _kept() as sizes:
+        found = predictor.output.of(network(window.requires_grad_(predictor.gradients)))
+    outputs = 1 if found is None else found.shape[1]
+    is_open = predictor.capability.hooks
+    return (float(sum(sizes.values())) if is_open else None), outputs
+
+
+@contextmanager
+def _kept() -> Iterator[dict[int, int]]:
+    """Collect the bytes of each storage that is kept for a backward pass, once."""
+    sizes: dict[int, int] = {}
+    tensors: list[Tensor] = []  # held, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+            tensors.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield sizes
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    count = 1
+    for length in shape:
+        count *= length
+    return count
+
+
+def passes_of(experiment: Experiment, grids: Mapping[str, Grid]) -> list[str]:
+    """Return lines on the windows of each case, and the passes of each method over them."""
+    plan = experiment.predictor.plan
+    windows = {name: len(plan.lay(grid.shape)) for name, grid in grids.items()}
+    lines = [
+        f"{name}: {count} windows at most, for a prediction" for name, count in windows.items()
+    ]
+    most = max(windows.values(), default=0)
+    for name, method in experiment.methods.items():
+        cost, count = method.cost, method.cost.windows(most, most, is_linear=True)
+        backwards = sum(one.backwards for one in cost.passes)
+        known = "" if count is None else f"; at most {count} forward"
+        if count is not None and backwards:
+            known += f" and {backwards * most} backward windows a target"
+        lines.append(f"{name}: {cost}{known}")
+    return lines

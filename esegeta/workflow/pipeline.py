@@ -1,0 +1,103 @@
+"""A config's network over windows, with the way that its images are read and prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from esegeta.config import RunConfig, blamed_on
+from esegeta.errors import ConfigError
+from esegeta.model import Labels, LoadedWeights, resolve_device
+from esegeta.predict import Predictor, empty_window, list_passes, probabilities_in
+from esegeta.report import PredictionFiles
+from esegeta.volume import Preprocess, Reading
+from esegeta.workflow.networks import (
+    build_network,
+    check_spread,
+    chosen_output,
+    has_gradients,
+    load_ensemble,
+    notes_on_windows,
+    probe_network,
+)
+from esegeta.workflow.preprocess import build_preprocess
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """All of a config that makes a prediction of any image.
+
+    Args:
+        predictor: the network over windows, on its device.
+        reading: how image files are read.
+        preprocess: what happens to images.
+        loaded: what was loaded from each file of weights.
+        notes: what the user should know before it starts.
+    """
+
+    predictor: Predictor
+    reading: Reading
+    preprocess: Preprocess
+    loaded: tuple[LoadedWeights, ...]
+    notes: tuple[str, ...]
+
+
+def build_pipeline(config: RunConfig) -> Pipeline:
+    """Build a config's network and what belongs to it; of its cases nothing is looked at.
+
+    Raises:
+        EsegetaError: the first thing found wrong with device, weights, labels, window or steps.
+    """
+    keys = config.keys
+    with blamed_on(config, "device"):
+        place = resolve_device(keys.device)
+    built = build_network(config)
+    network = built.network.to(place)
+    members = load_ensemble(config, network)
+    states = () if members is None else members.states
+    loaded = () if built.loaded is None else (built.loaded,)
+    reading, plan, probe = probe_network(config, network)
+    with blamed_on(config, "labels"):
+        labels = keys.labels_over(probe.num_outputs)
+        _check_mask_files(labels)
+    preprocess = build_preprocess(config, reading)
+    plan = replace(plan, passes=list_passes(keys.inference.mirror, max(1, len(states))))
+    check_spread(config, plan)
+    predictor = Predictor(
+        network,
+        plan,
+        labels,
+        keys.inference.batch_size,
+        keys.inference.precision,
+        output=chosen_output(config),
+        states=states,
+        gradients=has_gradients(config, network, plan, reading),
+    )
+    window = empty_window(network, plan.size, reading.num_channels)
+    outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
+    return Pipeline(
+        predictor,
+        reading,
+        preprocess,
+        loaded if members is None else members.files,
+        (
+            *built.notes,
+            *(f"model.weights: {note}" for note in (members.notes if members else ())),
+            *(note for note in outputs if note),
+            *labels.notes(),
+            *notes_on_windows(plan, keys.inference),
+        ),
+    )
+
+
+def _check_mask_files(labels: Labels) -> None:
+    """Refuse two labels whose masks would be written to one file."""
+    files: dict[str, str] = {}
+    for name in labels.foreground if labels.may_overlap else ():
+        file = PredictionFiles(Path(), "").mask(name).name
+        if file in files:
+            raise ConfigError(
+                f'labels: the masks of "{files[file]}" and "{name}" would have the same file',
+                hint="give one of them another name",
+            )
+        files[file] = name

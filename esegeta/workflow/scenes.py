@@ -1,0 +1,149 @@
+"""The scene for 3D Slicer of one case and target, made when its maps are there.
+
+It is no result of its own: nothing stands on it, and where it cannot be made a note says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from esegeta.errors import EsegetaError
+from esegeta.report import (
+    LABEL_COLOURS,
+    PredictionFiles,
+    SceneImage,
+    SceneMap,
+    SlicerScene,
+    TaskFiles,
+    label_rows,
+    read_sidecar,
+    scene_file,
+    scene_key,
+    write_scene,
+)
+from esegeta.volume import (
+    Segment,
+    Volume,
+    read_source_labels,
+    read_volume,
+    write_segments,
+    write_source_map,
+)
+from esegeta.workflow.build import Experiment
+from esegeta.workflow.cache import fingerprint
+from esegeta.workflow.cases import OF_CASE, OpenCase, open_case
+from esegeta.workflow.task import Content, Desk, Kind, Task
+
+NIFTI = (".nii", ".nii.gz")
+
+GREY_PERCENTILES = (1.0, 99.0)
+"""Of the image: what is black and white where preprocessing does not say."""
+
+LEAST_WIDTH_MM = 1.0
+
+
+def scene_task(step: Task, target: str, maps: Mapping[str, Task]) -> Task:
+    """Return the step that makes a scene.
+
+    Args:
+        step: the prediction of the case.
+        target: name of the target.
+        maps: the tasks of its maps, by method.
+    """
+    return Task(
+        name=f"{step.data['names']['case']} / {target}: scene",
+        kind=SCENE,
+        key=None,
+        data={
+            "case": step.data["case"],
+            "names": {**step.data["names"], "target": target},
+            "maps": {method: task.key for method, task in maps.items()},
+            "prediction": step.key,
+        },
+        needs=(step.name,),
+        is_step=True,
+    )
+
+
+def make_scene(task: Task, desk: Desk) -> Content:
+    """Write a scene of the maps that are there, unless it is there already."""
+    experiment: Experiment = desk.job
+    case, target = task.data["names"]["case"], task.data["names"]["target"]
+    path = scene_file(experiment.root, case, target)
+    files = {
+        method: TaskFiles(experiment.root, case, target, method) for method in task.data["maps"]
+    }
+    there = {method: one for method, one in files.items() if one.map.is_file()}
+    if not there:
+        path.unlink(missing_ok=True)
+        return {}
+    made_of = {method: task.data["maps"][method] for method in there}
+    key = fingerprint({"maps": made_of, "prediction": task.data["prediction"]})
+    if scene_key(path) == key:
+        return {}
+    try:
+        opened = open_case(desk, task.data["case"])
+        if opened.volume.source.grid.ndim == 3 and not opened.volume.source.is_picture:
+            with TemporaryDirectory() as folder:
+                scene = _scene_of(desk, opened, list(there.values()), Path(folder))
+                write_scene(path, scene, key)
+    except EsegetaError as error:
+        desk.note(f"{case} / {target}: no scene for 3D Slicer: {error}")
+    return {}
+
+
+SCENE = Kind(make_scene)
+
+
+def _scene_of(desk: Desk, case: OpenCase, files: Sequence[TaskFiles], folder: Path) -> SlicerScene:
+    images = list(_images(desk, case, folder))
+    segmentation = folder / f"{case.files.name}_desc-prediction.seg.nrrd"
+    source = case.volume.source
+    write_segments(segmentation, _segments(case), source.grid)
+    maps, places = [], []
+    for one in files:
+        display = (read_sidecar(one.sidecar) or {}).get("display", {})
+        high = float(display.get("high") or 1.0)
+        maps.append(SceneMap(one.method, one.map, high, display.get("negative") is not None))
+        places.append(display.get("position_mm"))
+    middle = source.grid.to_mm([(length - 1) / 2 for length in source.grid.shape])
+    x, y, z = next((place for place in places if place), middle)
+    sides = np.multiply(source.grid.spacing_mm, source.grid.shape)
+    width = max(float(sides.max()), LEAST_WIDTH_MM)
+    return SlicerScene(images, segmentation, maps, (float(x), float(y), float(z)), width)
+
+
+def _images(desk: Desk, case: OpenCase, folder: Path) -> Iterator[SceneImage]:
+    """Yield the channels: the user's own files where Slicer reads them, else written anew."""
+
+    def read() -> Volume:
+        return read_volume(case.files, case.experiment.reading)
+
+    raw = desk.once("raw image", read, depth=OF_CASE)
+    own = len(case.files.images) == raw.num_channels
+    for place, (channel, data) in enumerate(zip(raw.channels, raw.data, strict=True)):
+        path = case.files.images[place] if own else Path()
+        if not (own and path.name.endswith(NIFTI)):
+            path = folder / f"{case.files.name}_chan-{place}.nii.gz"
+            write_source_map(path, data, raw.source)
+        window = case.experiment.preprocess.grey_window
+        low, high = window or np.percentile(data.numpy(), GREY_PERCENTILES).tolist()
+        name = case.files.name if raw.num_channels == 1 else channel
+        yield SceneImage(name, path, low, max(high, low + 1e-6))
+
+
+def _segments(case: OpenCase) -> Iterator[Segment]:
+    """Yield the predicted labels, as they were written."""
+    experiment, source = case.experiment, case.volume.source
+    labels, files = experiment.predictor.labels, PredictionFiles(experiment.root, case.files.name)
+    colours = {row.name: row.colour for row in label_rows(labels, experiment.config.keys.colors)}
+    written = read_source_labels(files.segmentation, case.files.name, source)
+    for place, name in enumerate(labels.foreground):
+        mask = labels.shown(written, name)
+        if labels.may_overlap and files.mask(name).is_file():
+            mask = read_source_labels(files.mask(name), case.files.name, source) > 0
+        yield Segment(name, colours.get(name, LABEL_COLOURS[place % len(LABEL_COLOURS)]), mask)

@@ -1,0 +1,42 @@
+"""Places that trails are sampled at: in the image, where networks put out something, mirrored."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esegeta.dissection import draw_places
+from esegeta.dissection.places import Covered
+from esegeta.predict import Coverage, WindowPlan, list_passes
+
+SHAPES = {2: (13, 5), 3: (9, 5, 11)}
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+def test_places_lie_in_the_image_where_outputs_are(ndim: int, margin: int) -> None:
+    size = (8,) * ndim
+    extent = tuple(length - 2 * margin for length in size)
+    coverage = Coverage(extent, extent, {}) if margin else None
+    plan = WindowPlan(size, coverage=coverage, passes=list_passes([0, 1]))
+    windows = plan.lay(SHAPES[ndim])
+    # Each voxel of the image is known by its number; what is not of it is 0.
+    numbers = torch.arange(1.0, 1 + torch.Size(SHAPES[ndim]).numel()).reshape(1, 1, *SHAPES[ndim])
+    drawn = draw_places({"a": windows}, windows=99, samples=99 * 20, permutations=3, seed=1)["a"]
+    assert {windows.pass_of(place.window) for place in drawn} == {0, 1, 2, 3}
+    middle = tuple(slice(margin, margin + length) for length in extent)
+    for place in drawn:
+        crop = windows.cut(windows.pad(numbers), [place.window])[0, 0]
+        seen = crop[tuple(place.voxels.T)]
+        assert (seen > 0).all()
+        # A layer that hands on the middle of its window, and one of half its resolution.
+        output = crop[middle]
+        positions = place.positions(Covered(size, extent), extent)
+        assert torch.equal(output.flatten()[positions], seen)
+        moved = place.shifted_positions(Covered(size, extent), extent)
+        assert (output.flatten()[moved] > 0).all()
+        assert moved.sort().values.unique(dim=-1).shape[-1] > 1
+        coarse = tuple(length // 2 for length in extent)
+        half = torch.stack(
+            torch.unravel_index(place.positions(Covered(size, extent), coarse), coarse), dim=1
+        )
+        assert torch.equal(half, (place.voxels - margin) // 2)

@@ -1,0 +1,199 @@
+"""Surrogates: as smooth as units, within the body, and false names as rare as they claim to be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from esegeta.dissection.above import Above
+from esegeta.dissection.body import CaseSpace
+from esegeta.dissection.chance import CircularShift, p_values, q_values
+from esegeta.dissection.surrogates import (
+    Fields,
+    Surrogates,
+    correlation_of,
+    grades_of,
+    smoothness_vox,
+    width_vox,
+)
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+
+SHAPES = {2: (48, 40), 3: (26, 24, 22)}
+
+
+def ellipsoid(shape: tuple[int, ...]) -> torch.Tensor:
+    axes = np.meshgrid(*(np.linspace(-1, 1, length) for length in shape), indexing="ij")
+    return torch.from_numpy(sum((axis / 0.85) ** 2 for axis in axes) < 1)
+
+
+def space_of(body: torch.Tensor, number: int = 0) -> CaseSpace:
+    return CaseSpace(number, tuple(body.shape), body.flatten(), (1.0,) * body.ndim)
+
+
+def above_of(masks: torch.Tensor) -> Above:
+    units, voxels = masks.flatten(1).nonzero().unbind(1)
+    return Above(units, voxels)
+
+
+def smooth(generator: np.random.Generator, shape: tuple[int, ...], width: float) -> np.ndarray:
+    field = ndimage.gaussian_filter(generator.normal(size=shape), width, mode="wrap")
+    return np.asarray(field / field.std())
+
+
+@pytest.mark.parametrize("share", [0.005, 0.1, 0.6])
+def test_the_correlation_is_that_of_two_gaussian_variables(share: float) -> None:
+    level = stats.norm.isf(share)
+    rho = np.array([0.0, 0.2, 0.5, 0.8, 0.97])
+    both = [
+        stats.multivariate_normal([0, 0], [[1, one], [one, 1]]).cdf([-level, -level]) / share
+        for one in rho
+    ]
+    found = correlation_of(torch.tensor(both), torch.full((5,), share, dtype=torch.float64))
+    np.testing.assert_allclose(found, rho, atol=5e-3)
+
+
+@pytest.mark.parametrize("width", [0.8, 1.5, 3.0])
+def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float) -> None:
+    generator = np.random.default_rng(3)
+    shape = tuple(3 * length for length in SHAPES[ndim])
+    body = torch.ones(shape, dtype=torch.bool)
+    fields = np.stack([smooth(generator, shape, width) for _ in range(4)])
+    masks = torch.from_numpy(fields > 2.0)
+    found = smoothness_vox(above_of(masks), 4, space_of(body), body.flatten())
+    # Never less than it is, by more than the sample tells.
+    assert (found > 0.85 * width).all()
+    assert (found < 1.5 * width).all()
+
+
+def test_anisotropic_layers_have_anisotropic_surrogates() -> None:
+    body = torch.ones(40, 40, 40, dtype=torch.bool)
+    space = replace(space_of(body), stride=(1.0, 1.0, 4.0))
+    fields = Fields.of(6, space, body.flatten(), seed=0)
+    mean = 4 ** (1 / 3)
+    np.testing.assert_allclose(fields.widths_vox, np.array([1, 1, 4]) / mean * width_vox(6))
+
+
+def test_grades_round_up() -> None:
+    widths = torch.tensor([width_vox(0), width_vox(3), width_vox(3) * 1.01], dtype=torch.float64)
+    assert grades_of(widths).tolist() == [0, 3, 4]
+
+
+def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
+    """The masks have the unit's size, lie in the body, and are everywhere in it as often."""
+    body = ellipsoid(SHAPES[ndim])
+    fields = Fields.of(4, space_of(body), body.flatten(), seed=1)
+    ranked = torch.cat(list(fields.draws(600, 50)))
+    assert ranked.shape == (600, 50)
+    assert body.flatten()[ranked].all()
+    assert all(len(set(row.tolist())) == 50 for row in ranked[:20])
+    half = torch.zeros_like(body)
+    half[: SHAPES[ndim][0] // 2] = True
+    shares = half.flatten()[ranked].double().mean(dim=1)
+    expected = float((half & body).sum() / body.sum())
+    assert abs(float(shares.mean()) - expected) < 4 * float(shares.std()) / math.sqrt(600 / 5)
+
+
+def test_overlaps_count_the_ranked_voxels_of_each_unit() -> None:
+    body = ellipsoid(SHAPES[2])
+    generator = torch.Generator().manual_seed(0)
+    masks = (
+        torch.rand((3, *SHAPES[2]), generator=generator)
+        < torch.tensor([0.05, 0.2, 0.1])[:, None, None]
+    )
+    concepts = [torch.rand(SHAPES[2], generator=generator) < 0.3 for _ in range(3)]
+    partition, above, space = ConceptParts.of(concepts), above_of(masks), space_of(body)
+    found = Surrogates(samples=7, seed=5).overlaps(above, partition, 3, space)
+    inside = above_of(masks & body)
+    grades = grades_of(smoothness_vox(inside, 3, space, body.flatten()))
+    for unit in range(3):
+        size = int((masks[unit] & body).sum())
+        fields = Fields.of(int(grades[unit]), space, body.flatten(), seed=5)
+        most = max(int((masks[u] & body).sum()) for u in range(3) if grades[u] == grades[unit])
+        ranked = torch.cat(list(fields.draws(7, most)))[:, :size]
+        for place, concept in enumerate(concepts):
+            outside = int((masks[unit] & ~body & concept).sum())
+            expected = concept.flatten()[ranked].sum(dim=1) + outside
+            assert torch.equal(found[:, unit, place], expected)
+
+
+def test_all_units_of_a_draw_move_alike_however_they_are_split() -> None:
+    body = ellipsoid(SHAPES[2])
+    fields = np.stack([smooth(np.random.default_rng(n), SHAPES[2], 1 + n) for n in range(3)])
+    masks = torch.from_numpy(fields > 1.5)
+    partition = ConceptParts.of(
+        [torch.from_numpy(smooth(np.random.default_rng(9), SHAPES[2], 2) > 1)]
+    )
+    null, space = Surrogates(samples=30, seed=2), space_of(body, 4)
+    whole = null.overlaps(above_of(masks), partition, 3, space)
+    parts = [null.overlaps(above_of(masks[[n]]), partition, 1, space) for n in range(3)]
+    assert torch.equal(whole, torch.cat(parts, dim=1))
+
+
+def world(
+    generator: np.random.Generator, width: float, num_units: int, planted: int
+) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+    """Return units in a body, blobs in it, and the body; the first units mark the blobs."""
+    shape = SHAPES[3]
+    body = ellipsoid(shape)
+    index = body.nonzero().numpy()
+    places = np.indices(shape).reshape(3, -1).T
+    blobs = []
+    for _ in range(5):
+        centre = index[generator.integers(len(index))]
+        near = ((places - centre) ** 2).sum(axis=1).reshape(shape) < 16
+        blobs.append(torch.from_numpy(near) & body)
+    units = []
+    for number in range(num_units):
+        field = smooth(generator, shape, width)
+        if number < planted:
+            field = field + 8 * ndimage.gaussian_filter(blobs[number % 5].double().numpy(), 1.0)
+        units.append(np.where(body.numpy(), field, field.min()))
+    return torch.from_numpy(np.stack(units)), blobs, body
+
+
+def q_of(kind: type, seed: int, *, width: float, planted: int) -> torch.Tensor:
+    """Return q of 20 units and 5 blobs over four cases."""
+    generator = np.random.default_rng(seed)
+    null = kind(samples=1000, seed=seed)
+    cases = [world(generator, width, 20, planted) for _ in range(4)]
+    everything = torch.stack([units.flatten(1) for units, _, _ in cases], dim=1).flatten(1)
+    thresholds = everything.quantile(0.98, dim=1)
+    counts: list[OverlapTally] = []
+    drawn: torch.Tensor | int = 0
+    for number, (units, blobs, body) in enumerate(cases):
+        above = above_of(units > thresholds[:, None, None, None])
+        partition = ConceptParts.of(blobs)
+        counts.append(tally(above, partition, 20))
+        drawn = drawn + null.overlaps(above, partition, 20, space_of(body, number))
+    assert isinstance(drawn, torch.Tensor)
+    total = counts[0] + counts[1] + counts[2] + counts[3]
+    return q_values(p_values(total, drawn))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1.0, 3.0])
+def test_independent_units_in_a_body_are_not_named(width: float) -> None:
+    """At most one run in ten names any of 20 smooth units for any of 5 blobs; shifts do."""
+    false = [
+        bool((q_of(Surrogates, seed, width=width, planted=0) <= 0.05).any()) for seed in range(10)
+    ]
+    assert sum(false) <= 1
+    if width == 3.0:
+        assert any(
+            (q_of(CircularShift, seed, width=width, planted=0) <= 0.05).any() for seed in range(3)
+        )
+
+
+@pytest.mark.slow
+def test_detectors_are_named_all_the_same() -> None:
+    found = []
+    for seed in range(4):
+        q = q_of(Surrogates, seed, width=2.0, planted=5)
+        found += [float(q[unit, unit]) <= 0.05 for unit in range(5)]
+        assert (q[5:] > 0.05).double().mean() > 0.98
+    assert np.mean(found) > 0.9

@@ -1,0 +1,61 @@
+"""A map that does not beat a random one says so: in its sidecar and in the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.experiments import Lab, unet_lab
+
+DELETION = {"name": "deletion", "features": {"kind": "blocks", "side_mm": 6}, "steps": 3}
+WORDS = "does not beat a random map: deletion is"
+
+
+def lab_with(tmp_path: Path, methods: list[str]) -> Lab:
+    lab = unet_lab(tmp_path, shape=(9, 8, 8))
+    lab.keys["targets"][0]["over"] = "all"
+    lab.keys["methods"] = methods
+    lab.keys["scores"] = [DELETION, {"name": "sensitivity_max", "samples": 1}, "halo_profile"]
+    return lab
+
+
+def warnings_of(lab: Lab, method: str) -> list[str]:
+    return [text for text in lab.sidecar("a", "liver", method)["warnings"] if WORDS in text]
+
+
+def let_random_have(lab: Lab, value: float) -> None:
+    """Change what the finished random map has reached."""
+    path = lab.file("a", "liver", "random_map", "attrmap.json")
+    sidecar = json.loads(path.read_text())
+    for row in sidecar["scores"]:
+        row["value"] = value if row["score"] == "deletion" else row["value"]
+    path.write_text(json.dumps(sidecar))
+
+
+def test_the_random_map_goes_first_and_the_rest_is_held_against_it(
+    tmp_path: Path, quick: None
+) -> None:
+    lab = lab_with(tmp_path, ["saliency", "random_map"])
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    assert [row["method"] for row in lab.scores()][:: len(lab.scores()) // 2] == [
+        "saliency",
+        "random_map",
+    ]
+    assert warnings_of(lab, "random_map") == []
+    let_random_have(lab, -9.0)
+    worse = lab.run()
+    assert worse.exit_code == 0, worse.output
+    assert set(lab.statuses().values()) == {"skipped"}
+    (text,) = warnings_of(lab, "saliency")
+    assert text.endswith("that of random_map -9")
+    assert "does not beat a random map" in " ".join(worse.output.split())
+    let_random_have(lab, 9.0)
+    assert "does not beat" not in lab.run().output
+    assert warnings_of(lab, "saliency") == []
+
+
+def test_without_a_random_map_nothing_is_said(tmp_path: Path, quick: None) -> None:
+    lab = lab_with(tmp_path, ["saliency"])
+    assert lab.run().exit_code == 0
+    assert lab.sidecar("a", "liver", "saliency")["chance_warnings"] == []
