@@ -14,7 +14,6 @@ from esegeta.model import connected_components
 from esegeta.targets import (
     REGIONS,
     Component,
-    FrozenTarget,
     PointRegion,
     Region,
     Roi,
@@ -65,10 +64,6 @@ class Aim:
     def target(self) -> VoxelTarget:
         """The sum of the label's logits over the region."""
         return VoxelTarget(self.label, over=self.region)
-
-    def freeze(self, scene: Scene) -> FrozenTarget:
-        """Fix it on the prediction."""
-        return self.target.freeze(scene)
 
 
 @dataclass(frozen=True, eq=False)

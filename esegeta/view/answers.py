@@ -98,6 +98,11 @@ class Answers:
             while len(self._held) > 1 and self._size > self._held_bytes:
                 self._held.popitem(last=False)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._held.clear()
+
     @property
     def _size(self) -> int:
         return sum(answer.size for answer in self._held.values())

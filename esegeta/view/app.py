@@ -18,7 +18,7 @@ from esegeta.report.page.live import LIVE_FILES, LivePage, live_page
 from esegeta.report.page.sinks import static_text
 from esegeta.view.answers import Answer
 from esegeta.view.guard import App, Guard
-from esegeta.view.jobs import Job, Jobs, BusyError
+from esegeta.view.jobs import BusyError, Job, Jobs
 from esegeta.view.session import Session
 
 MOST_BYTES = 10_000
@@ -96,10 +96,12 @@ class _Server:
         if known is not None:
             return JSONResponse({"state": "done", "result": known.describe(), "cached": True})
 
-        def work() -> dict[str, Any]:
-            return session.answer(aim, question.method).describe()
+        frozen = session.freeze(aim)
 
-        total = session.expected_windows(aim, question.method)
+        def work() -> dict[str, Any]:
+            return session.answer(aim, question.method, frozen).describe()
+
+        total = session.expected_windows(frozen, question.method)
         return self._submitted(work, total)
 
     async def keep(self, request: Request) -> Response:
@@ -112,11 +114,12 @@ class _Server:
 
     def _keep(self, answer: Answer) -> Response:
         session, aim, method = self._session, answer.aim, answer.method
+        frozen = session.freeze(aim)
 
         def work() -> dict[str, Any]:
-            return {"map": str(session.keep(aim, method).map)}
+            return {"map": str(session.keep(aim, method, frozen).map)}
 
-        return self._submitted(work, session.expected_windows(aim, method))
+        return self._submitted(work, session.expected_windows(frozen, method))
 
     def _submitted(self, work: Callable[[], dict[str, Any]], total: int | None) -> Response:
         try:

@@ -65,8 +65,8 @@ class Copier:
         """Return the copier of a case."""
         return cls(volume, view, seen_on_source(volume))
 
-    def copy(self, data: Float[Tensor, "*S"], *, is_signed: bool) -> MapCopy:
-        """Return the copy of a map `*S` on the network's grid."""
+    def copy(self, data: Float[Tensor, "A *S"], *, is_signed: bool) -> MapCopy:
+        """Return the copy of the sum of maps `A *S` on the network's grid."""
         array, box = self.on_source(data)
         display = display_of(array, is_signed=is_signed)
         peak = float(np.abs(array).max(initial=0.0))
@@ -76,16 +76,17 @@ class Copier:
         content = map_copy(shown, grid, high)
         return MapCopy(content, display.low or high / 100, high, peak, bool((array < 0).any()))
 
-    def on_source(self, data: Float[Tensor, "*S"]) -> tuple[Float[np.ndarray, "*B"], Box]:
-        """Return the part of a map that is not zero, on the file's grid, and its box there.
+    def on_source(self, data: Float[Tensor, "A *S"]) -> tuple[Float[np.ndarray, "*B"], Box]:
+        """Return the part of a sum of maps that is not zero, on the file's grid, and its box there.
 
         Equal to that box of the whole map brought there, which is zero elsewhere.
         """
         source = self.volume.source.grid
-        box = _box_of(data)
+        whole = data[0] if len(data) == 1 else data.sum(dim=0)
+        box = _box_of(whole)
         near = _cropped(self.volume.grid, box)
         onto = _box_on(source, self.volume.grid, box)
-        moved = resample(data[box][None], near, _cropped(source, onto), resampling="bilinear")[0]
+        moved = resample(whole[box][None], near, _cropped(source, onto), resampling="bilinear")[0]
         if self.seen is not None:
             moved = moved * self.seen[onto].to(moved.device)
         array: np.ndarray = moved.detach().cpu().numpy().astype(np.float32)
@@ -112,12 +113,11 @@ class Copier:
 def _box_of(data: Tensor) -> Box:
     """Return the box where a map is not zero, with a margin; its first voxel where it is all."""
     filled = data != 0
-    box = []
+    box: list[slice] = []
     for axis, length in enumerate(data.shape):
-        others = [other for other in range(data.ndim) if other != axis]
-        line = filled
-        for other in reversed(others):
-            line = line.any(dim=other)
+        # Each axis is searched in what the axes before it have left: the first costs most.
+        part = filled[tuple(box)].flatten(0, axis - 1).any(dim=0) if axis else filled
+        line = part.flatten(1).any(dim=1) if part.ndim > 1 else part
         places = torch.nonzero(line)
         first, last = (int(places[0]), int(places[-1])) if len(places) else (0, 0)
         box.append(slice(max(first - MARGIN, 0), min(last + 1 + MARGIN, length)))

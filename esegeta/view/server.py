@@ -31,12 +31,12 @@ def serve(
     Raises:
         OutputError: the port is taken.
     """
-    with _bound(port or 0) as listening:
+    with bound(port or 0) as listening:
         number, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         jobs = Jobs()
         try:
             app = create_app(session, jobs, port=number, token=token)
-            server = uvicorn.Server(_settings(app))
+            server = uvicorn.Server(settings(app))
             address = f"http://{HOST}:{number}/?token={token}"
             say(f"open {address}")
             say("only this machine can, and only with the token; Ctrl-C ends it")
@@ -47,8 +47,8 @@ def serve(
             jobs.close()
 
 
-def _settings(app: object) -> uvicorn.Config:
-    """Nothing is logged of requests, whose addresses hold the token."""
+def settings(app: object) -> uvicorn.Config:
+    """Return how an application is served; no requests are logged, for they hold the token."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_level="warning",
@@ -61,7 +61,12 @@ def _settings(app: object) -> uvicorn.Config:
     )
 
 
-def _bound(port: int) -> socket.socket:
+def bound(port: int) -> socket.socket:
+    """Return a socket of this machine's own address; port 0 takes any that is free.
+
+    Raises:
+        OutputError: the port is taken.
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -96,13 +96,16 @@ class Session:
             return self.ground.volumes[identity]
         return self.answers.volume(identity)
 
-    def expected_windows(self, aim: Aim, method: str) -> int | None:
+    def freeze(self, aim: Aim) -> FrozenTarget:
+        """Return the target of a question on the prediction, which is there already."""
+        return aim.target.freeze(self.scene)
+
+    def expected_windows(self, frozen: FrozenTarget, method: str) -> int | None:
         """Return about how many windows an answer takes."""
-        frozen = aim.freeze(self.scene)
         x = self.scene.volume.batch
         return expected_windows(self.methods[method], [frozen], self.scene.predictor, x)
 
-    def answer(self, aim: Aim, method: str) -> Answer:
+    def answer(self, aim: Aim, method: str, frozen: FrozenTarget) -> Answer:
         """Explain; windows that do not touch the target are not run.
 
         Raises:
@@ -112,7 +115,7 @@ class Session:
         if known is not None:
             return known
         identity = self.answers.new_id()
-        attribution = self._explain(aim, method)
+        attribution = self._explain(frozen, method)
         layers, volumes = self._layers(attribution, identity)
         answer = Answer(
             aim, method, self._entry(identity, aim, method, attribution, layers), volumes
@@ -120,13 +123,13 @@ class Session:
         self.answers.hold(answer)
         return answer
 
-    def keep(self, aim: Aim, method: str) -> TaskFiles:
+    def keep(self, aim: Aim, method: str, frozen: FrozenTarget) -> TaskFiles:
         """Explain again, and write the map as a run writes it; return where.
 
         Raises:
             OutputError: the folder is held by another process, or cannot be written.
         """
-        attribution = self._explain(aim, method)
+        attribution = self._explain(frozen, method)
         files = TaskFiles(self.experiment.root, self.case.name, aim.name, method)
         note = {
             **provenance(self.experiment, hash_inputs(self.case)),
@@ -137,20 +140,19 @@ class Session:
             save_attribution(files, attribution, note, dtype=self.experiment.config.keys.dtype)
         return files
 
-    def _explain(self, aim: Aim, method: str) -> Attribution:
-        explainer, frozen = self.methods[method], aim.freeze(self.scene)
-        return explainer.explain(self.scene.predictor, self.scene.volume, frozen)
+    def _explain(self, frozen: FrozenTarget, method: str) -> Attribution:
+        return self.methods[method].explain(self.scene.predictor, self.scene.volume, frozen)
 
     def _layers(
         self, attribution: Attribution, answer: str
     ) -> tuple[tuple[Layer, ...], dict[str, bytes]]:
         """Return the sum over channels and, of several, each channel's map, with their copies."""
-        maps: list[tuple[str, Tensor]] = [("the map", attribution.total)]
+        maps: list[tuple[str, Tensor]] = [("the map", attribution.data)]
         if attribution.has_channels:
             channels = attribution.volume.channels
             named = zip(channels, attribution.data, strict=True)
-            maps = [("all channels", attribution.total)]
-            maps += [(f"channel {channel}", data) for channel, data in named]
+            maps = [("all channels", attribution.data)]
+            maps += [(f"channel {channel}", data[None]) for channel, data in named]
         layers, volumes = [], {}
         for number, (words, data) in enumerate(maps):
             identity = f"{answer}-{number}"

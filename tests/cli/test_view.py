@@ -99,9 +99,9 @@ def test_a_missing_extra_is_one_sentence(lab: Lab, monkeypatch: pytest.MonkeyPat
 
 def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
     pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
-    from esegeta.view.server import _bound
+    from esegeta.view.server import bound
 
-    with _bound(0) as held:
+    with bound(0) as held:
         held.listen()
         port = held.getsockname()[1]
         assert held.getsockname()[0] == "127.0.0.1"

@@ -42,7 +42,7 @@ def ask(session: Session, index: tuple[int, ...], about: About, label: str = "li
 
 def mask_of(session: Session, index: tuple[int, ...], about: About) -> np.ndarray:
     """Return the voxels of a click's target on the file's grid."""
-    mask = session.aim(ask(session, index, about)).freeze(session.scene).mask
+    mask = session.freeze(session.aim(ask(session, index, about))).mask
     return mask.flip(0).flip(1).numpy()
 
 
@@ -118,8 +118,7 @@ def test_voxels_of_the_file_that_are_one_of_the_network_have_one_answer(tmp_path
     session = session_of(lab)
     names = [session.aim(ask(session, (at, 5, 4), "voxel")).name for at in range(12)]
     masks = [
-        session.aim(ask(session, (at, 5, 4), "voxel")).freeze(session.scene).mask
-        for at in range(12)
+        session.freeze(session.aim(ask(session, (at, 5, 4), "voxel"))).mask for at in range(12)
     ]
     places = [int(torch.nonzero(mask)[0, 0]) for mask in masks]
     assert all(int(mask.sum()) == 1 for mask in masks)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from esegeta.errors import TargetError
-from esegeta.view.jobs import MOST_WAITING, Job, Jobs, BusyError
+from esegeta.view.jobs import MOST_WAITING, BusyError, Job, Jobs
 
 PATIENCE_S = 10.0
 
