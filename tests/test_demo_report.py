@@ -22,7 +22,7 @@ def test_the_demo_s_report_is_one_small_file_that_shows_a_map(tmp_path: Path) ->
     # Its scores, steps and boxes take minutes; a second saliency stands for integrated gradients,
     # whose map is as noisy and a little smaller.
     changes = [
-        "methods=[saliency, {name: integrated_gradients, steps: 2, baseline: blur}, hires_cam]",
+        "methods=[saliency, {name: saliency, id: again}, hires_cam]",
         "scores=[]",
         "report=false",
     ]

@@ -13,6 +13,7 @@ from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
+EXIT_NO_REPORT = 1
 
 
 class _Group(TyperGroup):
@@ -136,9 +137,14 @@ def run(
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
     show_outcome(outcome, experiment.root, quiet=quiet)
+    exit_code = outcome.exit_code
     if loaded.keys.report and len(outcome.failures) < len(outcome.results):
-        _report([experiment.root], None, single_file=False, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+        try:
+            _report([experiment.root], None, single_file=False, quiet=quiet)
+        except EsegetaError as error:  # the maps are there all the same
+            typer.echo(f"error: no report: {error}", err=True)
+            exit_code = exit_code or EXIT_NO_REPORT
+    raise typer.Exit(exit_code)
 
 
 @app.command()

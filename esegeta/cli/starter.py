@@ -42,6 +42,7 @@ methods:                             # `esegeta methods` lists them all
   - {name: integrated_gradients, steps: 32, baseline: blur}
 scores:                              # `esegeta scores` lists them all
   - infidelity
+report: true                         # at the end one offline page: results/liver/report/index.html
 # dissection:                        # which units detect which anatomy: `esegeta dissect`
 #   layers: all                      # or a list of names; `esegeta layers` prints them
 #   concepts:                        # taken from each case's `label` file

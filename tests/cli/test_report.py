@@ -22,6 +22,19 @@ def test_a_run_ends_with_a_report_where_the_config_asks_for_one(tmp_path: Path) 
     assert "report/" in (lab.root / ".bidsignore").read_text()
 
 
+def test_a_run_whose_report_cannot_be_written_keeps_its_maps(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [2.0]], [0.0, 0.0])
+    lab.keys["report"] = True
+    mine = lab.root / "report" / "index.html"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    done = lab.run("-q")
+    assert done.exit_code == 1
+    assert "no report" in done.output and "not written by `esegeta report`" in done.output
+    assert list(lab.root.glob("*/*_attrmap.nii.gz"))
+    assert mine.read_text() == "mine"
+
+
 def test_a_run_without_the_key_leaves_none(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [2.0]], [0.0, 0.0])
     assert lab.run("-q").exit_code == 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from esegeta.compare.pages.runs import ReportRun
 from esegeta.report import read_sidecar
 from esegeta.report.page import Section, Sink, TableEntry
-from esegeta.report.page.charts import num_of
 
 FOLDERS = {
     "dissection": "Dissection",
@@ -44,7 +44,7 @@ def _section(folder: Path, title: str, sink: Sink) -> Section:
     notes = [str(note) for record in records for note in record.get("notes") or ()]
     paths = sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_size)
     tables = [table for table in map(_table, paths) if table is not None]
-    pictures = sorted(folder.rglob("*.png"), key=lambda path: (len(path.parts), path.name))
+    pictures = sorted(folder.rglob("*.png"), key=_picture_order)
     if len(pictures) > MOST_PICTURES:
         notes.append(
             f"{MOST_PICTURES} of {len(pictures)} pictures are shown; the others are in {folder}"
@@ -59,7 +59,7 @@ def _section(folder: Path, title: str, sink: Sink) -> Section:
 
 
 def _table(path: Path) -> TableEntry | None:
-    """Return the first rows of a CSV table with short numbers; None where there is none."""
+    """Return the first rows of a CSV table; None where there is none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
@@ -68,15 +68,12 @@ def _table(path: Path) -> TableEntry | None:
     if len(rows) < 2:
         return None
     note = "" if len(rows) - 1 <= MOST_ROWS else f"first {MOST_ROWS} of {len(rows) - 1} rows"
-    body = tuple(tuple(map(_short, row)) for row in rows[1 : MOST_ROWS + 1])
+    body = tuple(map(tuple, rows[1 : MOST_ROWS + 1]))
     return TableEntry(path.name, tuple(rows[0]), body, note)
 
 
-def _short(text: str) -> str:
-    """Return a number in few digits, and any other text as it is."""
-    if text.lstrip("-").isdigit():
-        return text
-    try:
-        return num_of(float(text))
-    except ValueError:
-        return text
+def _picture_order(path: Path) -> tuple[int, list[tuple[int, str]]]:
+    """Return a key by which a folder's own pictures come first, and unit 2 before unit 10."""
+    parts = re.split(r"(\d+)", path.name)
+    numbered = [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return len(path.parts), numbered

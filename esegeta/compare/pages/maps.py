@@ -109,9 +109,7 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
         positive=above,
         negative=below,
         picture=sink.add_picture(files.overlay),
-        warnings=tuple(
-            dict.fromkeys([*_texts(sidecar, "warnings"), *_texts(sidecar, "doubts"), *faults])
-        ),
+        warnings=tuple(dict.fromkeys([*doubts, *faults])),
         facts=tuple(_facts_of(sidecar)),
         bars=tuple(_bars_of(sidecar)),
         bar_unit=f"{unit} / ml" if _has_size(sidecar) else unit,

@@ -31,7 +31,7 @@ def record_of(run: ReportRun) -> RunEntry:
             failures.append((f"{row.get('case')}: prediction", str(row.get("message", ""))))
     return RunEntry(
         name=run.shown_name or run.folder.name,
-        facts=tuple(_facts(run)),
+        facts=tuple((name, text) for name, text in _facts(run) if text),
         hashes=tuple(_hashes(record)),
         versions=tuple((str(k), str(v)) for k, v in (record.get("versions") or {}).items()),
         warnings=tuple(dict.fromkeys(warnings)),
@@ -47,7 +47,8 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
     yield "folder", str(run.root)
     yield "config", str(record.get("config_file", ""))
     yield "esegeta", str(record.get("esegeta", ""))
-    yield "state", run.folder.state
+    if record.get("state"):
+        yield "state", run.folder.state
     if record.get("started"):
         yield "started", str(record["started"])
     if record.get("seconds") is not None:
@@ -58,7 +59,8 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
     for key, value in network.items():
         yield f"network: {key.replace('_', ' ')}", str(value)
     yield "seed", str(record.get("seed", ""))
-    yield "tasks", f"{len(run.sidecars)} maps of {len(run.tasks)} tasks"
+    if run.tasks:
+        yield "tasks", f"{len(run.sidecars)} maps of {len(run.tasks)} tasks"
 
 
 def _hashes(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

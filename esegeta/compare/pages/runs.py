@@ -72,10 +72,14 @@ class ReportRun:
             if {"case", "target", "method"} <= set(task)
         }
 
-    @property
+    @cached_property
     def case_names(self) -> list[str]:
         """Cases that have a task."""
         return list(dict.fromkeys(case for case, _, _ in self.tasks))
+
+    @cached_property
+    def _places(self) -> dict[TaskKey, int]:
+        return {key: place for place, key in enumerate(self.tasks)}
 
     def case_id(self, name: str) -> str:
         """Return what the page calls a case."""
@@ -83,7 +87,7 @@ class ReportRun:
 
     def map_id(self, key: TaskKey) -> str:
         """Return what the page calls a map."""
-        return f"r{self.number}m{list(self.tasks).index(key)}"
+        return f"r{self.number}m{self._places[key]}"
 
     def files(self, key: TaskKey) -> TaskFiles:
         """Return where the files of a map lie."""

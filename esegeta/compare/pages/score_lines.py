@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from esegeta.compare.folder import family_of, in_order
@@ -15,6 +16,9 @@ NOISE_P = 0.05
 """A map whose p of `random_map_baseline` is above it cannot be told from noise."""
 
 Values = Mapping[tuple[TaskKey, str], ScoreRow]
+
+Rivals = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""The value of each method by case, target and score, where it is a number."""
 
 
 def score_heads(runs: Sequence[ReportRun]) -> tuple[ScoreHead, ...]:
@@ -34,6 +38,7 @@ def score_lines(run: ReportRun, heads: Sequence[ScoreHead]) -> Iterator[ScoreLin
     values = {((row.case, row.target, row.method), row.score): row for row in run.folder.rows}
     if not heads:
         return
+    rivals = _rivals(run)
     for key, task in run.tasks.items():
         case, target, method = key
         failed = task.get("status") == "failed"
@@ -44,29 +49,30 @@ def score_lines(run: ReportRun, heads: Sequence[ScoreHead]) -> Iterator[ScoreLin
             target=target,
             method=method,
             null=run.is_null(method),
-            cells=tuple(_cell(run, key, head, values) for head in heads),
+            cells=tuple(_cell(run, key, head, values, rivals) for head in heads),
             failure=str(task.get("message") or "failed") if failed else "",
         )
 
 
-def _cell(run: ReportRun, key: TaskKey, head: ScoreHead, values: Values) -> ScoreCell:
+def _cell(
+    run: ReportRun, key: TaskKey, head: ScoreHead, values: Values, all_rivals: Rivals
+) -> ScoreCell:
     row = values.get((key, head.name))
-    if row is None or finite(row) != finite(row):
+    if row is None or math.isnan(finite(row)):
         reasons = run.sidecars.get(key, {}).get("score_reasons") or {}
         return ScoreCell(None, reason=str(reasons.get(head.name, "")))
     value = finite(row)
-    rivals = _rivals(run, key, head, values)
+    rivals = all_rivals[key[0], key[1], head.name]
     dagger = not run.is_null(key[2]) and _is_held_up(run, value, head, rivals)
     return ScoreCell(value, dagger=dagger, best=_is_best(value, head, rivals))
 
 
-def _rivals(run: ReportRun, key: TaskKey, head: ScoreHead, values: Values) -> dict[str, float]:
-    """Return the value of each method on the same case and target."""
-    found = {}
-    for other in run.tasks:
-        row = values.get((other, head.name))
-        if other[:2] == key[:2] and row is not None and finite(row) == finite(row):
-            found[other[2]] = finite(row)
+def _rivals(run: ReportRun) -> Rivals:
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in run.folder.rows:
+        if (row.case, row.target, row.method) in run.tasks and math.isfinite(finite(row)):
+            group = found.setdefault((row.case, row.target, row.score), {})
+            group[row.method] = finite(row)
     return found
 
 

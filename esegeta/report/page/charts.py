@@ -36,6 +36,16 @@ def num_of(value: float | None) -> str:
     return f"{mantissa}·10{_raised(int(exponent))}"
 
 
+def short_text(text: str) -> str:
+    """Return a number in few digits, and whole numbers and any other text as they are."""
+    if text.lstrip("-").isdigit():
+        return text
+    try:
+        return num_of(float(text))
+    except ValueError:
+        return text
+
+
 def _raised(exponent: int) -> str:
     return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from esegeta.report.page.charts import chart_svg, dash_of, num_of, series_names
+from esegeta.report.page.charts import chart_svg, dash_of, num_of, series_names, short_text
 from esegeta.report.page.content import Content, MapEntry
 from esegeta.report.page.sinks import Sink, json_text
 
@@ -44,6 +44,7 @@ def page_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = num_of
+    environment.filters["short"] = short_text
     environment.filters["arrow"] = ARROWS.__getitem__
     return environment
 

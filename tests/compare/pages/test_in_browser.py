@@ -283,3 +283,32 @@ def test_without_scripts_all_pictures_are_shown(browser: Any, report: Path) -> N
     assert tab.locator("figure.picture:visible").count() == len(METHODS)
     assert tab.locator("#scores tbody tr").count() == len(METHODS)
     context.close()
+
+
+def test_every_selector_leads_to_what_it_names(browser: Any, tmp_path: Path) -> None:
+    failed = {("p2", "spleen", "hires_cam"): "out of memory"}
+    results = FakeResults(
+        cases=("p1", "p2"), targets=("liver", "spleen"), channels=("t1", "flair"), failed=failed
+    )
+    page = write_report([results.write(tmp_path)], tmp_path / "out")
+    with opened(browser, page) as tab:
+        tab.select_option("#scan", label="flair")
+        tab.select_option("#case", label="p2")
+        wait_until(tab, SHOWN)
+        tab.select_option("#target", label="spleen")
+        wait_until(tab, SHOWN)
+        assert num_red(shot(tab)) > 200
+        tab.select_option("#method", label="hires_cam (failed)")
+        wait_until(tab, SHOWN)
+        assert "No map: out of memory" in tab.locator("#warnings").inner_text()
+        assert num_red(shot(tab)) == 0
+        assert tab.locator("#value").inner_text() == "–"
+        assert shot(tab).std() > 10  # the scan is still there
+        tab.select_option("#case", label="p1")
+        wait_until(tab, SHOWN)
+        chosen = [tab.locator(f"{name} option:checked").inner_text() for name in SELECTORS]
+        assert chosen == ["p1", "spleen", "hires_cam"]
+        assert value(tab) == pytest.approx(-PEAK, rel=1e-3)
+
+
+SELECTORS = ("#case", "#target", "#method")

@@ -67,13 +67,18 @@ def test_what_other_commands_left_has_a_part_of_the_page(tmp_path: Path) -> None
     (folder / "figures").mkdir(parents=True)
     (folder / "summary.json").write_text('{"notes": ["dead units: 2 of 8"]}')
     (folder / "units.csv").write_text("unit,iou\n" + "".join(f"{n},0.123456\n" for n in range(250)))
-    (folder / "figures" / "a.png").write_bytes(PNG)
+    for name in ("unit-10", "unit-2"):
+        (folder / "figures" / f"{name}.png").write_bytes(PNG)
     page = Page(write_report([root], tmp_path / "out"))
     section = page.one("section", id="section-1")
     assert "Dissection" in section.text and "dead units: 2 of 8" in section.text
     assert "first 200 of 250 rows" in section.text
     assert "0.1235" in section.text and "0.123456" not in section.text
-    (picture,) = page.find("img", alt="a")
+    (cell, *_) = page.find("td", data_value="0.123456")
+    assert cell.text == "0.1235"
+    pictures = [one for one in page.find("img") if one.attributes["alt"].startswith("unit")]
+    assert [one.attributes["alt"] for one in pictures] == ["unit-2", "unit-10"]
+    picture = pictures[0]
     assert (tmp_path / "out" / picture.attributes["src"]).read_bytes() == PNG
 
 

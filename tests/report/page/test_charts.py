@@ -8,7 +8,7 @@ import re
 import pytest
 
 from esegeta.report.page import Chart, Line
-from esegeta.report.page.charts import chart_svg, num_of
+from esegeta.report.page.charts import chart_svg, num_of, short_text
 
 
 def chart(*lines: Line, **more: object) -> Chart:
@@ -70,3 +70,8 @@ def test_a_colour_is_a_method_s_own_in_all_charts() -> None:
 )
 def test_numbers_are_short(value: float | None, text: str) -> None:
     assert num_of(value) == text
+
+
+def test_only_fractions_are_shortened() -> None:
+    texts = ("123456789", "-3", "0.123456", "liver", "", "nan")
+    assert [short_text(text) for text in texts] == ["123456789", "-3", "0.1235", "liver", "", "–"]

@@ -721,9 +721,6 @@
         choose();
       });
     }
-    for (const head of document.querySelectorAll("th button")) {
-      head.addEventListener("click", () => sortBy(head.closest("th")));
-    }
     window.addEventListener("resize", () => [left, right].forEach((viewer) => viewer?.resize()));
     document.addEventListener("keydown", (event) => {
       const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
@@ -745,7 +742,7 @@
     const rows = [...body.rows].sort((one, other) => {
       const [a, b] = [keyOf(one), keyOf(other)];
       if (a === "" || b === "") return (a === "") - (b === ""); // the undefined are last, always
-      const numeric = head.classList.contains("number");
+      const numeric = Number.isFinite(Number(a)) && Number.isFinite(Number(b));
       const order = numeric ? Number(a) - Number(b) : a.localeCompare(b, undefined, { numeric: true });
       return up ? order : -order;
     });
@@ -761,6 +758,9 @@
   }
 
   async function begin() {
+    for (const head of document.querySelectorAll("th button")) {
+      head.addEventListener("click", () => sortBy(head.closest("th")));
+    }
     if (!maps.size) return;
     document.body.classList.add("scripted");
     canDraw = typeof niivue !== "undefined" && hasWebGL2() && location.hash !== "#pictures";
