@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from benchmarks import dissection_rows, map_rows, program_rows, score_rows
+from benchmarks import dissection_rows, equality_rows, map_rows, program_rows, score_rows
 from benchmarks.run import BenchmarkRun
 from benchmarks.table import Line, hardware, show, to_markdown
 
@@ -45,6 +45,10 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "score_memory": score_rows.score_memory,
     "dissection": dissection_rows.dissection,
     "view": click,
+    "equal_nnunet": equality_rows.nnunet,
+    "equal_bundle": equality_rows.bundle,
+    "equal_kinds": equality_rows.kinds,
+    "equal_formats": equality_rows.formats,
     "help": program_rows.help_time,
     "resume": program_rows.resume,
     "demo": program_rows.demo,

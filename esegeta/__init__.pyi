@@ -58,6 +58,7 @@ from .explain import VarGrad as VarGrad
 from .explain import XResCam as XResCam
 from .explain import aggregate as aggregate
 from .explain import explain_members as explain_members
+from .explain import map_on_file as map_on_file
 from .score import Auroc as Auroc
 from .score import ClassSensitivity as ClassSensitivity
 from .score import ConsistencyUnderFlips as ConsistencyUnderFlips

@@ -201,6 +201,7 @@ def load_pictures(run: Path, sidecars: Sequence[dict[str, Any]]) -> tuple[list[P
         grey_window(run, image),
         grid.spacing_mm,
         voxel,
+        grid.to_mm(voxel),
         "",
         planes,
         tuple(letters_of(plane, volume, grid) for plane in planes),

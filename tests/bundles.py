@@ -8,10 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tests.builders import unet
+from tests.builders import affine_of, unet
+from tests.experiments import Lab, noise, save_image
 
 IMAGE = {"keys": "image"}
 READ = [
@@ -166,3 +168,36 @@ def inference_of(folder: Path) -> dict[str, Any]:
     """Return the inference config of a bundle, as it was written."""
     found: dict[str, Any] = json.loads((folder / "configs" / "inference.json").read_text())
     return found
+
+
+SHAPE = (17, 15, 13)
+
+
+def bundle_lab(folder: Path, config: dict[str, Any] | None = None, **given: Any) -> Lab:
+    """Return an experiment that says no more than where bundle and images are."""
+    write_bundle(folder / "bundle", config, **given)
+    rotated = affine_of("anisotropic", 3)
+    rotated[:3, :3] = rotated[:3, :3] @ np.diag([-1.0, 1, 1])[[1, 0, 2]]
+    array = 2 * noise(SHAPE)
+    array[:3] = array[:, -2:] = -9  # so that there is something to crop away
+    save_image(folder / "a.nii.gz", array, rotated)
+    keys = {
+        "version": 1,
+        "name": "tiny",
+        "output": str(folder / "out"),
+        "device": "cpu",
+        "model": {"kind": "bundle", "path": "bundle"},
+        "data": {"cases": [{"name": "a", "image": "a.nii.gz"}]},
+        "targets": [{"name": "liver", "label": "liver", "of": "logit", "over": "all"}],
+        "methods": ["saliency"],
+    }
+    return Lab(folder, keys)
+
+
+RANGE = {"_target_": "ScaleIntensityRanged", "a_min": -1, "a_max": 1.5}
+CLIPPED = {**RANGE, "b_min": 0, "b_max": 1, "clip": True}
+ORIENT = {"_target_": "Orientationd", "axcodes": "RAS"}
+SPACE = {"_target_": "Spacingd", "pixdim": [1.5, 1.5, 2.0], "mode": "bilinear"}
+FOREGROUND = {"_target_": "CropForegroundd", "source_key": "image"}
+SIZE = {"_target_": "ResizeWithPadOrCropd", "spatial_size": [16, 8, 24]}
+POST = INFERENCE["postprocessing"]["transforms"]

@@ -23,9 +23,10 @@ def monai_prediction(model: Predictor, x: Tensor) -> Tensor:
     overlap = plan.overlap
 
     def network(crops: Tensor) -> Tensor:
-        logits = first_tensor(model.network(crops))
+        # A copy in and out: neither the network nor MONAI may write over what the other needs.
+        logits = first_tensor(model.network(crops.clone()))
         assert logits is not None
-        return logits
+        return logits.clone()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI indexes tensors with lists

@@ -101,15 +101,15 @@ def kinds(folder: Path, pretrained: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.slow
-def test_every_kind_gives_one_prediction_and_one_saliency(pretrained: Path, tmp_path: Path) -> None:
-    save_spleen(tmp_path / "ct.nii.gz")
+def by_kind(folder: Path, pretrained: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return logits and saliency map of the network as each kind of model."""
+    save_spleen(folder / "ct.nii.gz")
     found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        files = kinds(tmp_path, pretrained)
+        files = kinds(folder, pretrained)
     for kind, keys in files.items():
-        path = tmp_path / f"{kind}.yaml"
+        path = folder / f"{kind}.yaml"
         path.write_text(yaml.safe_dump(keys), encoding="utf-8")
         experiment = build_experiment(load_config(path))
         case = experiment.cases[0]
@@ -119,6 +119,12 @@ def test_every_kind_gives_one_prediction_and_one_saliency(pretrained: Path, tmp_
         target = next(iter(plan.targets(scene, case, experiment.preprocess).values()))
         map_ = Saliency().explain(experiment.predictor, volume, target.freeze(scene))
         found[kind] = (scene.logits, map_.data)
+    return found
+
+
+@pytest.mark.slow
+def test_every_kind_gives_one_prediction_and_one_saliency(pretrained: Path, tmp_path: Path) -> None:
+    found = by_kind(tmp_path, pretrained)
     logits, saliency = found["monai"]
     assert bool((logits[0, 1] > logits[0, 0]).any())  # there is a spleen to explain
     for kind, (own, map_) in found.items():

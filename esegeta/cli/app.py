@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from esegeta.cli.from_model import explain, init
+from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
 from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
 
@@ -36,81 +38,7 @@ app = typer.Typer(
     help="Explain medical segmentation models: the whole sliding-window prediction, exactly.",
 )
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML experiment.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as methods.0.steps=8."),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; overrides the config.")
-]
-
-
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
-
-
-Label = Annotated[
-    str | None,
-    typer.Option("--label", help="Its name or integer; the largest predicted one without it."),
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", metavar="NAME", help="May be given several times."),
-]
-Over = Annotated[
-    str,
-    typer.Option(
-        "--over",
-        metavar="REGION",
-        help="predicted, component, component:2, boundary, voxel:10,20,30, box:0,0,0:8,8,8, "
-        "roi:mask.nii.gz, otsu, all, ...",
-    ),
-]
-
-
-@app.command()
-def explain(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="A results folder of nnU-Net, a MONAI bundle, a TorchScript or .pt2 file, "
-            "weights with a config.yaml beside them, or a config.",
-        ),
-    ],
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...", help="One file a channel, a DICOM folder, or a folder of cases."
-        ),
-    ],
-    label: Label = None,
-    methods: Methods = None,
-    over: Over = "predicted",
-    output: Output = None,
-    shown: Annotated[bool, typer.Option("--open", help="Open the picture.")] = False,
-    overrides: Overrides = None,
-    device: Device = None,
-    fail_fast: FailFast = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Explain a model's prediction of an image; no config is needed, and one is written.
-
-    OUT/config.yaml is what was run, with comments: edit it, then `esegeta run` it. Exit codes are
-    those of `run`.
-    """
-    from esegeta.cli.one_line import explain_model
-    from esegeta.config.asked import asked_of
-    from esegeta.workflow import Policy
-
-    asked = asked_of(model, images, label, methods, over, device, overrides)
-    policy = Policy(overwrite, fail_fast)
-    outcome = explain_model(asked, output, policy, quiet=quiet, shown=shown)
-    raise typer.Exit(outcome.exit_code)
+app.command()(explain)
 
 
 @app.command()
@@ -408,43 +336,7 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
     show_layers(load_config(config, overrides or []))
 
 
-@app.command()
-def init(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PATH | IMAGE...]",
-            help="Where to write it; behind --from, the images instead.",
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="MODEL", help="A model's folder or file, as `explain` takes it."
-        ),
-    ] = None,
-    label: Label = None,
-    methods: Methods = None,
-    over: Over = "predicted",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write it: esegeta.yaml.")
-    ] = None,
-    overrides: Overrides = None,
-    device: Device = None,
-) -> None:
-    """Write a commented config to start from, or with --from that of a model."""
-    from esegeta.cli.starter import starter_path, write_starter
-
-    path, images = starter_path(arguments or [], output, has_model=model is not None)
-    if model is None:
-        write_starter(path)
-        typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
-        return
-    from esegeta.cli.one_line import init_from
-    from esegeta.config.asked import asked_of
-
-    init_from(asked_of(model, images, label, methods, over, device, overrides), path)
-    typer.echo(f"wrote {path}; check it with `esegeta validate {path}`, then: esegeta run {path}")
+app.command()(init)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AllowInfNan,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from esegeta.config.keys import Keys, give_list
 from esegeta.errors import or_else, suggest
@@ -63,6 +71,10 @@ RULES = (
 )
 
 
+Bound = Annotated[float, AllowInfNan(True)]
+"""An end of a range; a bundle's steps may leave one open. The rule refuses NaN."""
+
+
 class IntensityKeys(Keys):
     """How grey values are scaled: exactly one rule, for some of the channels, at one place."""
 
@@ -84,7 +96,7 @@ class IntensityKeys(Keys):
         ]
         | None
     ) = None
-    clip: tuple[float, float] | None = None
+    clip: tuple[Bound, Bound] | None = None
     log: Literal[True] | None = None
     none: Literal[True] | None = None
     channels: list[int | str] | None = Field(default=None, min_length=1)

@@ -16,8 +16,9 @@ from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
+from esegeta.explain import By
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
-from esegeta.volume import MapType
+from esegeta.volume import MapType, WrittenFormat
 
 OWN_LABELS = ("prediction", "label")
 """Atlases that need no file: the predicted labels, and the case's ground truth."""
@@ -53,6 +54,12 @@ class AggregateKeys(Keys):
             if len(set(regions.values())) < len(regions):
                 raise ValueError(f'two regions of atlas "{name}" share a name')
         return value
+
+
+class MapsKeys(Keys):
+    """How maps come to the grid of the image's file; by what suits their meaning without `by`."""
+
+    by: By | None = None
 
 
 FillKind = Literal["zero", "mean", "minimum", "blur"]
@@ -153,9 +160,16 @@ class Config(LabelKeys):
     scores: list[Any] = Field(default_factory=list)
     aggregate: AggregateKeys | None = None
     colors: dict[str, str] = Field(default_factory=dict)
+    maps: MapsKeys = MapsKeys()
+    write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
     report: bool = False
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether maps and predictions are DICOM objects too."""
+        return "dicom" in self.write
 
     @property
     def missing_of_run(self) -> list[str]:
@@ -172,6 +186,16 @@ class Config(LabelKeys):
     @classmethod
     def _colours_of_labels(cls, value: dict[str, str], info: Any) -> dict[str, str]:
         return checked_colours(value, info)
+
+    @field_validator("write")
+    @classmethod
+    def _nifti_among_formats(cls, value: list[WrittenFormat]) -> list[WrittenFormat]:
+        for one in value:
+            if value.count(one) > 1:
+                raise ValueError(f"{one} is listed twice")
+        if "nifti" not in value:
+            raise ValueError("it holds nifti always, which scores, tables and figures are made of")
+        return value
 
     @field_validator("expected_dice")
     @classmethod

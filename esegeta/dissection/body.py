@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from esegeta.axes import Image, Mask, Shape
 
-EMPTY_SHARE = 0.25
-"""Share of the border that has one and the same value where the background is empty."""
+EMPTY_SHARE = 0.5
+"""Share of two opposite faces that has one and the same value where the background is empty."""
 
 DARK_SHARE = 0.75
-"""Share of the border that is below Otsu's threshold where the background is dark and noisy."""
+"""Share of two opposite faces below Otsu's threshold where the background is dark and noisy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +41,10 @@ class CaseSpace:
 def find_body(image: Image) -> Mask:
     """Return the voxels `*S` of an image that are not the background around the patient.
 
-    The background is the value that much of the border shares, in all channels, such as the zeros
-    around a skull-stripped brain or clipped air. Where there is none it is what lies below Otsu's
-    threshold, if nearly all of the border does. Holes count as body, and so does everything where
-    neither is found: a picture that is filled to its edges.
+    The background is the value that most of two opposite faces share, in all channels, such as the
+    zeros around a skull-stripped brain or clipped air. Where there is none it is what lies below
+    Otsu's threshold, if nearly all of two faces do. Holes count as body, and so does
+    everything where neither is found: a picture that is filled to its edges.
     """
     empty = _empty_background(image)
     if empty is None:
@@ -57,29 +58,32 @@ def find_body(image: Image) -> Mask:
 
 
 def _empty_background(image: Image) -> Mask | None:
-    """Return the voxels of the value that the border shares, or None where it shares none."""
-    on_border = _border(image.shape[1:], image.device)
-    columns, counts = torch.unique(image[:, on_border], dim=1, return_counts=True)
-    most = int(counts.argmax())
-    if int(counts[most]) < EMPTY_SHARE * int(on_border.sum()):
-        return None
-    value = columns[:, most].reshape(-1, *[1] * (image.ndim - 1))
-    empty: Mask = (image == value).all(dim=0)
-    return empty
+    """Return the voxels of the value that two opposite faces share, or None where none do."""
+    for face in _faces(image[0]):
+        columns, counts = torch.unique(image[:, face], dim=1, return_counts=True)
+        most = int(counts.argmax())
+        if int(counts[most]) >= EMPTY_SHARE * int(face.sum()):
+            value = columns[:, most].reshape(-1, *[1] * (image.ndim - 1))
+            empty: Mask = (image == value).all(dim=0)
+            return empty
+    return None
 
 
 def _dark_background(image: Image) -> Mask | None:
-    """Return the voxels below Otsu's threshold, or None where the border is not of them."""
+    """Return the voxels below Otsu's threshold, or None where no two opposite faces are of them."""
     grey = image.mean(dim=0)
     values = grey.cpu().numpy()
     if np.ptp(values) == 0:
         return None
-    dark = grey <= float(threshold_otsu(values))
-    on_border = _border(grey.shape, grey.device)
-    return dark if float(dark[on_border].double().mean()) >= DARK_SHARE else None
+    dark = grey <= float(threshold_otsu(values.ravel()))  # three slices are no colours
+    shares = [float(dark[face].double().mean()) for face in _faces(grey)]
+    return dark if max(shares) >= DARK_SHARE else None
 
 
-def _border(shape: Shape, device: torch.device) -> Mask:
-    inner = torch.zeros(tuple(shape), dtype=torch.bool, device=device)
-    inner[tuple(slice(1, -1) for _ in shape)] = True
-    return ~inner
+def _faces(grey: Tensor) -> Iterator[Mask]:
+    """Yield the two faces at the ends of each axis; a scan may cut the body at those of one."""
+    for axis in range(grey.ndim):
+        face = torch.zeros_like(grey, dtype=torch.bool)
+        for end in (0, -1):
+            face.select(axis, end).fill_(True)
+        yield face

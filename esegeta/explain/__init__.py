@@ -6,6 +6,7 @@ from esegeta.explain.attribution import (
     Facts,
     LayerMap,
     RankBy,
+    Way,
     relevance,
     shuffled_order,
     sidecar_path,
@@ -87,7 +88,8 @@ from esegeta.explain.perturbation import (
     parse_features,
     solve_kernel_shap,
 )
-from esegeta.explain.spread import MemberMaps, explain_members
+from esegeta.explain.source_map import By, SourceMap, default_by, errors_on_file, map_on_file
+from esegeta.explain.spread import MemberMaps, explain_members, spread_of
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,
@@ -106,6 +108,7 @@ __all__ = [
     "Atlas",
     "Attribution",
     "Baseline",
+    "By",
     "Coalitions",
     "ContrastiveExcitationBackprop",
     "Cost",
@@ -167,14 +170,19 @@ __all__ = [
     "ShapleyValueSampling",
     "SmoothGrad",
     "SmoothGradSquared",
+    "SourceMap",
     "Traits",
     "VarGrad",
+    "Way",
     "XResCam",
     "aggregate",
     "baselines_of",
+    "default_by",
+    "errors_on_file",
     "explain_members",
     "fit_patterns",
     "generator_for",
+    "map_on_file",
     "parameters_of",
     "parse_baseline",
     "parse_features",
@@ -182,5 +190,6 @@ __all__ = [
     "shuffled_order",
     "sidecar_path",
     "solve_kernel_shap",
+    "spread_of",
     "standard_deviation",
 ]

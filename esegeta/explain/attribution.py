@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,15 +15,10 @@ from esegeta.axes import Image
 from esegeta.errors import DegenerateMapError, OutputError
 from esegeta.explain.meaning import Meaning
 from esegeta.targets import FrozenTarget
-from esegeta.volume import (
-    Grid,
-    MapHeader,
-    Volume,
-    display_of,
-    map_on_source,
-    write_json,
-    write_map_on_source,
-)
+from esegeta.volume import Grid, MapHeader, Volume, display_of, write_json, write_map_on_source
+
+if TYPE_CHECKING:
+    from esegeta.explain.source_map import By
 
 
 @dataclass(frozen=True)
@@ -77,6 +72,20 @@ class LayerMap:
 
 
 @dataclass(frozen=True, eq=False)
+class Way:
+    """The way from a baseline to the image, and the slope that the map is that way times.
+
+    Args:
+        slope: the mean slope of the target along the way, `C *S`; of several ways that a map is
+            the mean of, its share.
+        start: the baseline, `C *S`.
+    """
+
+    slope: Image
+    start: Image
+
+
+@dataclass(frozen=True, eq=False)
 class Attribution:
     """A map over the voxels of a volume, and what its values mean.
 
@@ -94,6 +103,8 @@ class Attribution:
         layer_maps: of layer methods, each layer's map on the layer's own grid.
         sharing: how many values of the map hold one worth together, `A *S`, where a method paints
             whole features with theirs; None where every value is a worth of its own.
+        ways: of maps that are slopes times a change of the image: the sum over them of slope
+            times (image - start) is the map.
     """
 
     data: Image
@@ -107,6 +118,7 @@ class Attribution:
     standard_error: Image | None = None
     layer_maps: tuple[LayerMap, ...] = ()
     sharing: Image | None = None
+    ways: tuple[Way, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -154,25 +166,35 @@ class Attribution:
             "warnings": list(self.warnings),
         }
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, by: By | str | None = None) -> Path:
         """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar.
 
+        Args:
+            path: ends with .nii or .nii.gz.
+            by: `adjoint` carries the map back to the file's own voxels by the transpose of
+                preprocessing, `interpolation` reads it between those of the network; None takes
+                what suits the map's meaning. The sidecar's `grid` says which it was.
+
         Raises:
+            ConfigError: `by` is neither.
             OutputError: the path does not end with .nii or .nii.gz, or cannot be written.
         """
         file = Path(path)
         if not file.name.endswith((".nii", ".nii.gz")):
             raise OutputError(f"{file}: maps are NIfTI files", hint=f"save {file.stem}.nii.gz")
-        array = map_on_source(self.total, self.volume)
-        header = MapHeader(self.method, self.target.description, self.unit, self.meaning.is_signed)
-        display = display_of(array, is_signed=self.meaning.is_signed)
+        from esegeta.explain.source_map import map_on_file  # which brings such maps anywhere
+
+        on_file, is_signed = map_on_file(self, by), self.meaning.is_signed
         sidecar = {
             **self.describe(),
-            "display": display.describe(),
+            "unit": on_file.unit,
+            "grid": on_file.describe(self),
+            "display": display_of(on_file.array, is_signed=is_signed).describe(),
             "image": self.volume.source.paths,
         }
+        header = MapHeader(self.method, self.target.description, on_file.unit, is_signed)
         write_json(sidecar_path(file), sidecar)
-        write_map_on_source(file, array, self.volume.source, header)
+        write_map_on_source(file, on_file.array, self.volume.source, header)
         return file
 
 

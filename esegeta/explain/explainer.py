@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.explain.attribution import Attribution, Facts, LayerMap, require_map
+from esegeta.explain.attribution import Attribution, Facts, LayerMap, Way, require_map
 from esegeta.explain.cost import Cost, Meter, measure
 from esegeta.explain.finite import FiniteParameters
 from esegeta.explain.meaning import Meaning
@@ -61,6 +61,7 @@ class RawMap:
         standard_error: of each voxel, `A *S`, where a stochastic method was asked for it.
         layer_maps: see `Attribution`.
         sharing: see `Attribution`.
+        ways: see `Attribution`.
     """
 
     data: Tensor
@@ -71,6 +72,7 @@ class RawMap:
     standard_error: Tensor | None = None
     layer_maps: tuple[LayerMap, ...] = ()
     sharing: Tensor | None = None
+    ways: tuple[Way, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,11 +203,14 @@ class Explainer(FiniteParameters, ABC):
             for raw in raws:
                 require_map(raw.data, self.name, self.zero_hint)
         return [
-            self._attribution(objective, raw, self._facts(objective, raw, meter, num, len(raws)))
+            self.attribution(objective, raw, self._facts(objective, raw, meter, num, len(raws)))
             for objective, raw, num in zip(objectives, raws, nums_active, strict=True)
         ]
 
-    def _attribution(self, objective: Objective, raw: RawMap, facts: Facts) -> Attribution:
+    def attribution(
+        self, objective: Objective, raw: RawMap, facts: Facts | None = None
+    ) -> Attribution:
+        """Return what was computed of an objective as a map with its meaning."""
         return Attribution(
             data=raw.data.detach().float(),
             meaning=self.meaning,
@@ -213,11 +218,12 @@ class Explainer(FiniteParameters, ABC):
             parameters=parameters_of(self),
             volume=objective.volume,
             target=objective.target,
-            facts=facts,
+            facts=facts or Facts(),
             warnings=(*raw.warnings, *objective.target.scene.known_warnings),
             standard_error=None if raw.standard_error is None else raw.standard_error.float(),
             layer_maps=raw.layer_maps,
             sharing=raw.sharing,
+            ways=raw.ways,
         )
 
     def _facts(

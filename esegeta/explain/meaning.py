@@ -23,7 +23,8 @@ MeaningKind = Literal[
 """Slopes by the input (times a change of the input, they foresee that of the target);
 contributions, in the target's own unit; activations weighted by what the target makes of them;
 slopes by a layer's activations; signals, in units of the input; shares of a probability; masks;
-squares and variances; and two kinds that do not read the target: activations, and null maps."""
+squares, variances and magnitudes, which have no sign; and two kinds that do not read the target:
+activations, and null maps."""
 
 TARGET_UNIT = "{target}"
 SCORE = "{score}"
@@ -45,6 +46,8 @@ class Meaning:
             `{score}` stands for the target.
         below: the same of values below zero; empty where there are none.
         is_signed: whether values below zero occur.
+        is_part: whether values are parts, which add up over voxels; not where each voxel holds the
+            whole worth of the box or feature that it belongs to, or of masks that keep it.
     """
 
     kind: MeaningKind
@@ -54,6 +57,7 @@ class Meaning:
     above: str
     below: str = ""
     is_signed: bool = True
+    is_part: bool = True
 
     @property
     def is_slope(self) -> bool:
@@ -88,8 +92,9 @@ class Meaning:
         return self.above.format(score=score), self.below.format(score=score)
 
     def magnitude(self) -> Meaning:
-        """Return what the magnitude of such a value is."""
-        return self._without_sign("a magnitude, never negative: how strongly, up or down")
+        """Return what the magnitude of such a value is: of a slope, it foresees no change."""
+        strength = self._without_sign("a magnitude, never negative: how strongly, up or down")
+        return replace(strength, kind=self._kind_of_square)
 
     def squared(self) -> Meaning:
         """Return what the square of such a value is."""
@@ -161,6 +166,7 @@ CONTRIBUTION = Meaning(
     f"raises {SCORE}",
     "lowers it",
 )
+WORTH = replace(CONTRIBUTION, is_part=False)
 LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
     "weighted_activation",
     "{target} / position",

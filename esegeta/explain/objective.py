@@ -20,9 +20,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Batch, Image, Logits, Scalars
+from esegeta.axes import Batch, Logits, Scalars
 from esegeta.model import held_still
 from esegeta.predict import (
     ApartCotangent,
@@ -303,7 +304,7 @@ def sum_over_windows(
     *,
     num_channels: int | None = None,
     cotangent: AnyCotangent | None = None,
-) -> Image:
+) -> Float[Tensor, "A *S"]:
     """Return the sum of the maps of all active windows, each put in its place, `A *S`.
 
     Args:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import DegenerateMapError, EsegetaError, ModelError
+from esegeta.explain.attribution import Attribution
 from esegeta.explain.explainer import Explainer
 from esegeta.explain.objective import Objective
 from esegeta.predict import Predictor
@@ -21,20 +25,22 @@ class MemberMaps:
     """Maps of the same target, one a member.
 
     Args:
-        maps: each summed over channels, `K *S`.
+        attributions: the map of each.
         names: what each is of.
     """
 
-    maps: Image
+    attributions: tuple[Attribution, ...]
     names: tuple[str, ...]
+
+    @cached_property
+    def maps(self) -> Float[Tensor, "K *S"]:
+        """Each summed over channels, `K *S`."""
+        return torch.stack([attribution.total for attribution in self.attributions])
 
     @property
     def spread(self) -> Image:
-        """The standard deviation over members at each voxel, `1 *S`.
-
-        Of these members, not an estimate for others: the mean square is over all K of them.
-        """
-        return self.maps.double().std(dim=0, correction=0)[None].float()
+        """The standard deviation over members at each voxel, `1 *S`; see `spread_of`."""
+        return spread_of(self.maps)
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the sidecar: sums, and the spread as a part of the maps' size."""
@@ -49,6 +55,14 @@ class MemberMaps:
             "mean_spread": float(self.spread.double().mean()),
             "mean_magnitude": size,
         }
+
+
+def spread_of(maps: Float[Tensor, "K *S"]) -> Float[Tensor, "1 *S"]:
+    """Return the standard deviation over members at each voxel, `1 *S`.
+
+    Of these members, not an estimate for others: the mean square is over all K of them.
+    """
+    return maps.double().std(dim=0, correction=0)[None].float()
 
 
 def explain_members(
@@ -82,15 +96,15 @@ def explain_members(
         try:
             explainer.require_served(objective.predictor)
             # Zero everywhere is a result here: nothing of the map is this member's.
-            data = explainer.map_of(objective).data.detach().float().sum(dim=0)
-            if not bool(data.isfinite().all()):
+            raw = explainer.map_of(objective)
+            if not bool(raw.data.isfinite().all()):
                 raise DegenerateMapError(f"{explainer.name}: the map holds NaN or Inf")
         except EsegetaError as error:
             error.message = f"member {number} ({_name(member, number)}): {error.message}"
             raise
-        maps.append(data)
+        maps.append(explainer.attribution(objective, raw))
     names = tuple(_name(member, number) for number, member in enumerate(members, start=1))
-    return MemberMaps(torch.stack(maps), names)
+    return MemberMaps(tuple(maps), names)
 
 
 def _name(member: Predictor, number: int) -> str:

@@ -2,15 +2,15 @@
 
 from esegeta.model.bundle import Bundle, open_bundle
 from esegeta.model.capability import Capability, capability_of, require_batch, require_window
+from esegeta.model.checkpointing import without_checkpointing
 from esegeta.model.device import full_float32, held_still, resolve_device, seeded
 from esegeta.model.export import ExportedNetwork, from_program, load_exported
 from esegeta.model.hooks import (
     Change,
-    checkpoints_named,
     cut_at,
     held_at,
-    inside_checkpoint,
     on_input,
+    on_output,
     read_once,
     run_up_to,
     switched_off,
@@ -35,7 +35,7 @@ from esegeta.model.label_maps import (
 )
 from esegeta.model.label_table import Activation
 from esegeta.model.labels import Labels, LabelsGiven
-from esegeta.model.layers import find_layer
+from esegeta.model.layers import LayerRun, find_layer, holds_units_last
 from esegeta.model.members import (
     LoadedMembers,
     State,
@@ -81,6 +81,7 @@ __all__ = [
     "Labels",
     "LabelsGiven",
     "Layer",
+    "LayerRun",
     "LoadedMembers",
     "LoadedWeights",
     "OutputChoice",
@@ -94,7 +95,6 @@ __all__ = [
     "build_nnunet_network",
     "capability_of",
     "check_units",
-    "checkpoints_named",
     "connected_components",
     "convolution_signature",
     "copied_state",
@@ -112,7 +112,7 @@ __all__ = [
     "held_at",
     "held_still",
     "hold",
-    "inside_checkpoint",
+    "holds_units_last",
     "is_compiled",
     "join_members",
     "list_layers",
@@ -123,6 +123,7 @@ __all__ = [
     "load_weights",
     "network_sha256",
     "on_input",
+    "on_output",
     "open_bundle",
     "present_integers",
     "read_once",
@@ -138,5 +139,6 @@ __all__ = [
     "switched_off",
     "tap",
     "to_single",
+    "without_checkpointing",
     "without_wrappers",
 ]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from esegeta.errors import DeviceError
+from esegeta.model.checkpointing import with_any_gradient
 from esegeta.model.members import hold, state_of
 
 FULL_FLOAT32 = "ieee"
@@ -69,7 +70,7 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
             module.training = False
         for parameter in learning:
             parameter.requires_grad_(False)
-        with full_float32(), uncompiled():
+        with full_float32(), uncompiled(), with_any_gradient():
             yield network
     finally:
         hold(network, own)

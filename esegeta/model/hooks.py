@@ -4,9 +4,10 @@ Hooks run in the order in which they were set, so that a later one sees what an 
 the output, and are gone on leaving, also after an exception. Whoever watches is handed the layer's
 own output while the network goes on with a copy, which an activation in place may write over.
 
-A block under activation checkpointing (`torch.utils.checkpoint`) runs once more in the backward
-pass. That is no second run of its layers: they must see then what they saw in the forward pass, so
-the backward pass belongs inside the `with` of a hook that changes anything.
+Activation checkpointing (`torch.utils.checkpoint`) is switched off meanwhile. Where a network has
+one of its own, its blocks run once more in the backward pass. That is no second run of their
+layers: they must see then what they saw in the forward pass, so the backward pass belongs inside
+the `with` of a hook that changes anything.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointError
 
 from esegeta.errors import LayerError
+from esegeta.model.checkpointing import without_checkpointing
 from esegeta.model.layers import LayerRun, describe_output, find_layers, refuse_script
 from esegeta.model.output import first_tensor
 
@@ -51,6 +52,7 @@ def on_output(layers: Mapping[str, nn.Module], act: Act) -> Iterator[None]:
         return hook
 
     with ExitStack() as stack:
+        stack.enter_context(without_checkpointing())
         for name, layer in layers.items():
             refuse_script(layer, name)
             stack.callback(layer.register_forward_hook(hook_for(name)).remove)
@@ -126,7 +128,7 @@ def read_once(network: nn.Module, name: str) -> Iterator[list[Tensor]]:
             outputs.append(tensor)
         return run.replaced(tensor.clone())
 
-    with on_output(find_layers(network, [name]), act), checkpoints_named(name):
+    with on_output(find_layers(network, [name]), act):
         yield outputs
 
 
@@ -158,7 +160,7 @@ def cut_at(network: nn.Module, name: str, change: Change | None = None) -> Itera
         # An activation in place behind the layer must not touch the leaf.
         return run.replaced(leaves[0].clone())
 
-    with on_output(find_layers(network, [name]), act), checkpoints_named(name):
+    with on_output(find_layers(network, [name]), act):
         yield leaves
 
 
@@ -269,40 +271,6 @@ class _StoppedError(BaseException):
     def __init__(self, reached: object) -> None:
         super().__init__()
         self.reached = reached
-
-
-def inside_checkpoint() -> bool:
-    """Tell whether a block runs for the first time that the backward pass will run again.
-
-    That is, under activation checkpointing with `use_reentrant=False`, in which the results of
-    other functions than the network's own would be exchanged for those of its own.
-    """
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    return bool(hooks) and hooks[0].__qualname__.startswith("_checkpoint_hook")
-
-
-@contextmanager
-def checkpoints_named(name: str) -> Iterator[None]:
-    """Say by a layer's name that activation checkpointing does not let a gradient through.
-
-    Raises:
-        LayerError: it does not.
-    """
-    try:
-        yield
-    except CheckpointError as error:
-        raise LayerError(
-            f'layer "{name}": a checkpointed block does not run the same way in the backward pass',
-            hint="switch activation checkpointing off in the network's args",
-        ) from error
-    except RuntimeError as error:
-        if "use_reentrant" not in str(error):
-            raise
-        raise LayerError(
-            f'layer "{name}": a gradient has to pass through a block under activation '
-            "checkpointing with use_reentrant=True, which torch refuses",
-            hint="give the network's checkpoint use_reentrant=False, or switch it off",
-        ) from error
 
 
 def _kept_and_handed_on(run: LayerRun, tensor: Tensor) -> tuple[Tensor, object]:

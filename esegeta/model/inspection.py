@@ -14,7 +14,13 @@ from esegeta.axes import Shape, shape_text
 from esegeta.errors import LayerError
 from esegeta.model.capability import capability_of
 from esegeta.model.hooks import on_input, on_output
-from esegeta.model.layers import LayerRun, describe_output, find_layer, holds_weight
+from esegeta.model.layers import (
+    LayerRun,
+    describe_output,
+    find_layer,
+    holds_units_last,
+    holds_weight,
+)
 from esegeta.model.output import FIRST, OutputChoice
 
 ALL_LAYERS = "all"
@@ -135,7 +141,7 @@ def no_map(name: str, shape: Shape | None, returns: str = "no tensor") -> LayerE
         found += f", of a batch of {shape[0]}" if len(shape) >= 4 else ""
     return LayerError(
         f'layer "{name}" has no spatial output ({found})',
-        hint="`esegeta layers CONFIG` prints the shapes of all layers",
+        hint="`esegeta layers CONFIG` prints the shapes of all layers; units must come first",
     )
 
 
@@ -248,7 +254,9 @@ class _Witness:
         if self._window is None:  # the network itself was not called, only parts of it
             return len(shape) >= 4
         # What is not one map a window, such as a weight or a bag of patches, is no activation map.
-        return len(shape) >= 4 and len(shape) == len(self._window) and shape[0] == self._window[0]
+        if len(shape) < 4 or len(shape) != len(self._window) or shape[0] != self._window[0]:
+            return False
+        return not holds_units_last(shape, self._window[2:])
 
     def _id_of(self, output: Tensor) -> int:
         known = self._latest.get(id(output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,26 @@ def holds_weight(network: nn.Module, name: str) -> bool:
     return any(is_parametrized(network.get_submodule(owner)) for owner in owners)
 
 
+def holds_units_last(shape: Sequence[int], window: Sequence[int]) -> bool:
+    """Tell whether an output `B *layer K` holds its units behind its positions, as Swin blocks do.
+
+    Told by the grid: that of `*layer` goes into the window equally often along each axis, and
+    that of a reading with the units first does not. Where both do, the units come first.
+
+    Args:
+        shape: of the output, with the batch.
+        window: lengths of what the network was given, without batch and channels.
+    """
+
+    def is_even(grid: Sequence[int]) -> bool:
+        steps = {n / g if n % g == 0 else 0 for n, g in zip(window, grid, strict=True)}
+        return len(steps) == 1 and 0 not in steps
+
+    if len(shape) != len(window) + 2 or 0 in shape:
+        return False
+    return is_even(shape[1:-1]) and not is_even(shape[2:])
+
+
 @dataclass(frozen=True, eq=False)
 class LayerRun:
     """A layer that has just run.
@@ -80,7 +100,7 @@ class LayerRun:
     Args:
         name: of the layer.
         output: what it returned, of any kind.
-        is_repeated: whether a checkpointed block runs it again in the backward pass.
+        is_repeated: whether a block that saves memory runs it again in the backward pass.
     """
 
     name: str

@@ -292,8 +292,8 @@ class UnitNetwork(nn.Module):
         if torch.is_grad_enabled() and x.requires_grad and not output.requires_grad:
             raise LayerError(
                 f'layer "{self.layer}" has no gradient with respect to the input: it runs '
-                "under torch.no_grad, or activation checkpointing with use_reentrant=True, or "
-                "does not see the input",
-                hint="give the network's checkpoint use_reentrant=False, or name another layer",
+                "under torch.no_grad, or in an autograd function of the network's own, or does not "
+                "see the input",
+                hint="name another layer",
             )
         return output

@@ -14,9 +14,8 @@ probabilities are averaged, not logits, each network m has its own blend y_m, an
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,33 +25,17 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
-from esegeta.model import (
-    FIRST,
-    Capability,
-    Labels,
-    OutputChoice,
-    State,
-    capability_of,
-    held_still,
-    hold,
-    without_wrappers,
-)
-from esegeta.predict.average import (
-    average_probabilities,
-    averaged_over_flips,
-    require_graph,
-    slopes_of_average,
-)
-from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
+from esegeta.model import held_still, hold
+from esegeta.predict.average import average_probabilities, require_graph, slopes_of_average
+from esegeta.predict.blend import CotangentShares, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
-from esegeta.predict.forward import Precision, run_network
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
-from esegeta.predict.window_plan import WindowPlan
+from esegeta.predict.runner import WindowRunner
 from esegeta.predict.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
-class Predictor:
+class Predictor(WindowRunner):
     """A segmentation network over volumes of any size, window by window.
 
     Calling it maps `B C *S` to logits `B L *S`; the call is differentiable by its input, and
@@ -60,37 +43,8 @@ class Predictor:
     stay on the input's device, windows go to the network's. It leaves the network as it was:
     no hook, gradient, or changed train flag, also after an exception.
 
-    Args:
-        network: any module from `B C *W` to logits, or to what holds them; that inside a
-            compiled or data parallel one.
-        plan: how volumes are cut into windows.
-        labels: what the output channels mean.
-        batch_size: windows that go through the network at a time.
-        precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
-        on_windows: is told how many windows went through the network, each time some did.
-        output: which of several tensors that the network returns the logits are.
-        states: parameters and buffers of each network of an ensemble, which `network` holds in
-            turn; none where it is one.
-        gradients: whether slopes flow back through the network; see `try_gradients`.
+    Its fields are those of `WindowRunner`.
     """
-
-    network: nn.Module
-    plan: WindowPlan
-    labels: Labels
-    batch_size: int = 1
-    precision: Precision = "fp32"
-    on_windows: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
-    output: OutputChoice = FIRST
-    states: tuple[State, ...] = field(default=(), repr=False, compare=False)
-    gradients: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "network", without_wrappers(self.network))
-        wanted = 1 + max(one.member for one in self.plan.passes)
-        if wanted > max(1, len(self.states)):
-            raise ModelError(
-                f"{wanted} networks are to be averaged, and there are {max(1, len(self.states))}"
-            )
 
     @property
     def is_sum(self) -> bool:
@@ -114,15 +68,6 @@ class Predictor:
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
         return replace(self, network=network, plan=self.plan.of_one_network(), states=())
-
-    @property
-    def capability(self) -> Capability:
-        """What can be done with the network."""
-        return replace(capability_of(self.network), gradients=self.gradients)
-
-    def windows(self, x: Batch) -> Windows:
-        """Return the windows that cover an input."""
-        return self.plan.lay(tuple(x.shape[2:]))
 
     def __call__(self, x: Batch) -> Logits:
         """Return the blended logits; gradients flow back to `x`."""
@@ -300,64 +245,6 @@ class Predictor:
     def inner(self, crops: Tensor, share: Tensor, windows: Windows) -> Float[Tensor, " N"]:
         """Return `<share, net(crop)>` of each window, summed in float64."""
         return inner(self.run(crops, windows), share)
-
-    def pieces(self, x: Batch, windows: Windows, active: Sequence[int]) -> Iterator[Pieces]:
-        """Cut the given windows of every image of a batch, `batch_size` at a time.
-
-        They are in the order given, those of one network of an ensemble after the other, which
-        holds its weights meanwhile.
-        """
-        padded = windows.pad_image(x)
-        for member, own in itertools.groupby(
-            sorted(active, key=windows.member_of), key=windows.member_of
-        ):
-            chosen = list(own)
-            todo = [(image, window) for image in range(x.shape[0]) for window in chosen]
-            for start in range(0, len(todo), self.batch_size):
-                group = todo[start : start + self.batch_size]
-                images, indices = zip(*group, strict=True)
-                crops = windows.cut(padded, indices, images=images).to(self.device_for(x))
-                boxes = tuple(windows.boxes[window] for window in indices)
-                self.hold(member)
-                yield Pieces(crops, images, indices, boxes, member)
-
-    def hold(self, member: int) -> None:
-        """Let the network hold the weights of a member; `held_still` puts its own back."""
-        if self.states:
-            hold(self.network, self.states[member])
-
-    def run(self, crops: Float[Tensor, "N C *W"], windows: Windows) -> Float[Tensor, "N L *O"]:
-        """Run the network on windows; a 2D network sees slices without their thin axis.
-
-        Returns:
-            Logits of the voxels that the output covers, interpolated to them where it is of
-            another resolution.
-        """
-        thin = windows.slice_axis
-        inputs = crops if thin is None else crops.squeeze(thin + 2)
-        flips = self.plan.inner_flips
-        if flips:
-            output = averaged_over_flips(self._output, inputs, flips, self.labels.activation)
-        else:
-            output = self._output(inputs)
-        if self.on_windows is not None:
-            self.on_windows(len(crops))
-        return output if thin is None else output.unsqueeze(thin + 2)
-
-    def _output(self, inputs: Tensor) -> Tensor:
-        return run_network(
-            self.network,
-            inputs,
-            choice=self.output,
-            coverage=self.plan.coverage,
-            precision=self.precision,
-        )
-
-    def device_for(self, x: Tensor) -> torch.device:
-        """Where the network is; one without parameters runs where the input is."""
-        tensors = itertools.chain(self.network.parameters(), self.network.buffers())
-        first = next(tensors, None)
-        return x.device if first is None else first.device
 
 
 def _inner_of(cotangent: Cotangent, y: Logits) -> Scalars:

@@ -34,7 +34,7 @@ from esegeta.report.files import (
     write_dataset_files,
     write_record,
 )
-from esegeta.report.label_tables import label_rows
+from esegeta.report.label_tables import shown_colours
 from esegeta.report.overlay import draw_overlay
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
 from esegeta.report.region_figures import draw_regions
@@ -103,7 +103,6 @@ __all__ = [
     "draw_trails",
     "draw_unit",
     "escape",
-    "label_rows",
     "number_text",
     "p_text",
     "panels_of",
@@ -119,6 +118,7 @@ __all__ = [
     "save_prediction",
     "scene_file",
     "scene_key",
+    "shown_colours",
     "shows_curves",
     "telling_channel",
     "to_latex",

@@ -16,12 +16,17 @@ UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
 ENDINGS = re.compile(
-    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.nii\.gz|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
+    r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.(nii\.gz|dcm)|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
 
 
 CURVES_ENDING = "_curves.png"
+
+
+def dicom_beside(path: Path) -> Path:
+    """Return where the DICOM object of a NIfTI file lies: the same name with .dcm."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".dcm")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class TaskFiles:
     def map(self) -> Path:
         """The map summed over channels; written last."""
         return self._file("", "attrmap.nii.gz")
+
+    @property
+    def dicom(self) -> Path:
+        """The same map as a DICOM Parametric Map."""
+        return dicom_beside(self.map)
 
     @property
     def sidecar(self) -> Path:
@@ -185,6 +195,11 @@ class PredictionFiles:
         return self._file("ctbl")
 
     @property
+    def dicom(self) -> Path:
+        """The labels as a DICOM Segmentation."""
+        return self._file("dcm")
+
+    @property
     def sidecar(self) -> Path:
         """Where the segmentation comes from."""
         return self._file("json")
@@ -219,6 +234,7 @@ NOT_OF_BIDS = (
     "*_dseg.lut",
     "*_dseg.ctbl",
     "*.mrb",
+    "*_dseg.dcm",
     "dissection/",
     "report/",
 )

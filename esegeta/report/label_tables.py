@@ -56,6 +56,22 @@ def label_rows(labels: Labels, colours: Mapping[str, str]) -> list[LabelRow]:
     return rows
 
 
+def shown_colours(labels: Labels, colours: Mapping[str, str]) -> dict[str, str]:
+    """Return the colour of each label that is shown, also of regions that no one integer is for.
+
+    Args:
+        labels: names and integers.
+        colours: see `label_rows`.
+    """
+    rows = label_rows(labels, colours)
+    painted = {row.name: row.colour for row in rows}
+    found = {}
+    for place, name in enumerate(labels.foreground, start=len(rows) - 1):
+        default = LABEL_COLOURS[place % len(LABEL_COLOURS)]
+        found[name] = painted.get(name) or colours.get(name, default)
+    return found
+
+
 def write_label_tables(files: PredictionFiles, rows: list[LabelRow]) -> None:
     """Write the tables of a segmentation: BIDS, ITK-SNAP, FSLeyes and 3D Slicer."""
     write_text(files.table, bids_table(rows))

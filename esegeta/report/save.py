@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from esegeta.explain import Attribution, MemberMaps, RegionRow
+from esegeta.explain import Attribution, By, LayerMap, MemberMaps, RegionRow, map_on_file
 from esegeta.predict import Rule, SourceGrid
-from esegeta.report.files import PredictionFiles, TaskFiles, read_sidecar
-from esegeta.report.label_tables import label_rows, write_label_tables
+from esegeta.report.dicom import write_object_of_labels, write_object_of_map
+from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside, read_sidecar
+from esegeta.report.label_tables import label_rows, shown_colours, write_label_tables
 from esegeta.report.overlay import draw_overlay, sentences
 from esegeta.report.region_figures import draw_regions
-from esegeta.report.view import view_of
+from esegeta.report.task_maps import task_maps
+from esegeta.report.view import View, view_of
 from esegeta.volume import (
-    LINEAR_WAY_BACK,
     MapHeader,
     MapType,
     Volume,
+    WrittenFormat,
     atomic_path,
     describe_way_back,
     display_of,
-    map_on_source,
     store,
     write_json,
-    write_map,
     write_map_on_grid,
     write_map_on_source,
     write_source_labels,
     write_source_map,
 )
 
+NIFTI_ALONE: tuple[WrittenFormat, ...] = ("nifti",)
+CARRIED_ERRORS = (
+    "; on the voxels of the file an upper bound, for errors of what is added up there depend on "
+    "each other (statistics of the image held fixed)"
+)
 RESAMPLINGS: Mapping[Rule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
     "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
@@ -50,6 +53,8 @@ def save_attribution(
     doubts: Sequence[str] = (),
     dtype: MapType = "float32",
     members: MemberMaps | None = None,
+    by: By | None = None,
+    write: Collection[WrittenFormat] = NIFTI_ALONE,
 ) -> None:
     """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
 
@@ -64,21 +69,17 @@ def save_attribution(
         doubts: what scores say against the map, for its picture and its sidecar.
         dtype: of the voxels of maps in their files.
         members: the same map of each member, where they are asked for.
+        by: how the map comes to the grid of the file; see `map_on_file`.
+        write: formats of the maps on the grid of the file.
     """
     remove_attribution(files)
-    volume, view = attribution.volume, view_of(attribution)
-    array = map_on_source(attribution.total, volume)
-    header = MapHeader(
-        files.method, files.target, attribution.unit, attribution.meaning.is_signed, dtype
-    )
-    pictures = [files.overlay]
-    pictures += [files.regions] if regions else []
-    maps = {
-        **_channel_maps(files, attribution, header),
-        **_error_maps(files, attribution, header),
-        **_member_maps(files, members, header),
-    }
-    layers = {files.layer_map(item.layer): item for item in attribution.layer_maps}
+    view, source = view_of(attribution), attribution.volume.source
+    on_file = map_on_file(attribution, by)
+    maps = task_maps(files, attribution, on_file, dtype=dtype, members=members)
+    layers = {files.layer_map(layer.layer): layer for layer in attribution.layer_maps}
+    objects = {dicom_beside(path): item for path, item in maps.items() if "dicom" in write}
+    pictures = [files.overlay, *([files.regions] if regions else [])]
+    last = maps.pop(files.map)
     write_json(
         files.sidecar,
         {
@@ -86,21 +87,39 @@ def save_attribution(
             "target_name": files.target,
             "method_id": files.method,
             "case": files.case,
-            "grid": _grid_note(volume),
-            "channels": list(volume.channels),
-            **_notes_beside_the_map(files, attribution),
+            "unit": on_file.unit,
+            "grid": on_file.describe(attribution),
+            "channels": list(attribution.volume.channels),
+            **_notes_beside_the_map(files, attribution, on_file.by),
             "display": {
-                **display_of(array, is_signed=header.is_signed).describe(),
+                **display_of(last.array, is_signed=last.header.is_signed).describe(),
                 "position_mm": list(view.position_mm),
             },
             "colours": sentences(attribution),
-            "storage": store(array, dtype).describe(),
+            "storage": store(last.array, dtype).describe(),
             "doubts": list(doubts),
             **({} if members is None else {"spread": _spread_note(files, members)}),
-            "files": [path.name for path in (*pictures, *maps, *layers, files.map)],
+            "files": [path.name for path in (*pictures, *maps, *layers, *objects, files.map)],
             **provenance,
         },
     )
+    _draw(files, attribution, regions, doubts, view)
+    for path, item in maps.items():
+        write_map_on_source(path, item.array, source, item.header)
+    for path, layer in layers.items():
+        _write_layer(path, layer, attribution.volume, last.header)
+    for path, item in objects.items():
+        write_object_of_map(path, item, source, attribution.method)
+    write_map_on_source(files.map, last.array, source, last.header)
+
+
+def _draw(
+    files: TaskFiles,
+    attribution: Attribution,
+    regions: Sequence[RegionRow],
+    doubts: Sequence[str],
+    view: View,
+) -> None:
     title = f"{files.case}: {files.target}, {files.method}"
     with atomic_path(files.overlay) as temporary:
         draw_overlay(temporary, attribution, title, doubts, view)
@@ -108,62 +127,11 @@ def save_attribution(
         with atomic_path(files.regions) as temporary:
             named = f"{title}\n{attribution.target.description}"
             draw_regions(temporary, regions, named, attribution)
-    for path, (data, words) in maps.items():
-        write_map(path, data, volume, words)
-    for path, item in layers.items():
-        words = replace(header, method=f"{files.method}, layer {item.layer}", unit=item.unit)
-        write_map_on_grid(path, item.data[0], item.grid, volume, words)
-    write_map_on_source(files.map, array, volume.source, header)
 
 
-HeadedMap = tuple[Tensor, MapHeader]
-
-
-def _channel_maps(
-    files: TaskFiles, attribution: Attribution, header: MapHeader
-) -> dict[Path, HeadedMap]:
-    if not attribution.has_channels:
-        return {}
-    split = zip(attribution.volume.channels, attribution.data, strict=True)
-    return {
-        files.channel_map(name): (data, replace(header, method=f"{files.method}, {name}"))
-        for name, data in split
-    }
-
-
-def _error_maps(
-    files: TaskFiles, attribution: Attribution, header: MapHeader
-) -> dict[Path, HeadedMap]:
-    """Return the standard errors that are known: of the map, or of each channel's.
-
-    The draws of a method move all channels at once, so that the error of their sum does not
-    follow from the channels' errors, and is not written.
-    """
-    errors = attribution.standard_error
-    if errors is None:
-        return {}
-    words = replace(header, method=f"standard error of {files.method}", is_signed=False)
-    if not attribution.has_channels:
-        return {files.standard_error: (errors[0], words)}
-    split = zip(attribution.volume.channels, errors, strict=True)
-    return {
-        files.channel_standard_error(name): (data, replace(words, method=f"{words.method}, {name}"))
-        for name, data in split
-    }
-
-
-def _member_maps(
-    files: TaskFiles, members: MemberMaps | None, header: MapHeader
-) -> dict[Path, HeadedMap]:
-    """Return the map of each member, and their standard deviation."""
-    if members is None:
-        return {}
-    maps = {
-        files.member_map(number): (data, replace(header, method=f"{files.method}, {name}"))
-        for number, (name, data) in enumerate(zip(members.names, members.maps, strict=True), 1)
-    }
-    words = replace(header, method=f"spread of {files.method}", is_signed=False)
-    return {**maps, files.spread: (members.spread[0], words)}
+def _write_layer(path: Path, layer: LayerMap, volume: Volume, header: MapHeader) -> None:
+    words = replace(header, method=f"{header.method}, layer {layer.layer}", unit=layer.unit)
+    write_map_on_grid(path, layer.data[0], layer.grid, volume, words)
 
 
 def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
@@ -173,7 +141,7 @@ def _spread_note(files: TaskFiles, members: MemberMaps) -> dict[str, Any]:
     return {**note, "file": files.spread.name}
 
 
-def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[str, Any]:
+def _notes_beside_the_map(files: TaskFiles, attribution: Attribution, by: By) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if attribution.standard_error is not None:
         of = (
@@ -181,7 +149,8 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution) -> dict[st
             if attribution.has_channels
             else ("the map")
         )
-        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}"
+        bound = CARRIED_ERRORS if by == "adjoint" else ""
+        notes["standard_error"] = f"one standard error of the mean of the draws, of {of}{bound}"
         if "t_95" in attribution.facts.more:
             notes["standard_error"] += "; the value +- `t_95` of them is a 95 % interval"
     if attribution.layer_maps:
@@ -225,6 +194,7 @@ def save_prediction(
     *,
     probabilities: Sequence[str] = (),
     colours: Mapping[str, str] | None = None,
+    write: Collection[WrittenFormat] = NIFTI_ALONE,
 ) -> None:
     """Write the predicted segmentation with its table of labels and its sidecar.
 
@@ -237,10 +207,12 @@ def save_prediction(
         provenance: joins the sidecar.
         probabilities: labels whose probabilities are written too.
         colours: of labels by name, `#rrggbb`; those of others can be told apart.
+        write: formats of the segmentation.
     """
     remove_prediction(files)
     labels, volume = source.labels, source.volume
-    write_label_tables(files, label_rows(labels, colours or {}))
+    colours = colours or {}
+    write_label_tables(files, label_rows(labels, colours))
     masks, counts = {}, {}
     for name, mask in source.masks():
         counts[name] = int(mask.sum())
@@ -249,7 +221,10 @@ def save_prediction(
             write_source_labels(masks[name], mask.long(), volume.source)
     for name, values in source.probabilities(probabilities):
         write_source_map(files.probability(name), values, volume.source)
+    if "dicom" in write:
+        write_object_of_labels(files.dicom, source, shown_colours(labels, colours))
     beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
+    beside += [files.dicom] if "dicom" in write else []
     volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
     write_json(
         files.sidecar,
@@ -271,11 +246,11 @@ def save_prediction(
 
 def remove_prediction(files: PredictionFiles) -> None:
     """Remove the segmentation of an earlier run, and the masks and probabilities beside it."""
-    for path in (files.segmentation, *files.beside):
+    for path in (files.segmentation, files.dicom, *files.beside):
         path.unlink(missing_ok=True)
 
 
-def _grid_note(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> dict[str, Any]:
+def _grid_note(volume: Volume, interpolation: str) -> dict[str, Any]:
     return {
         "network": volume.source.describe(volume.grid),
         "source": volume.source.describe(volume.source.grid),

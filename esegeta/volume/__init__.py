@@ -9,9 +9,23 @@ from esegeta.volume.atomic import (
     write_json,
     write_text,
 )
+from esegeta.volume.carried import (
+    carry_path,
+    carry_shares,
+    carry_slope_bounds,
+    carry_slopes,
+    padding_sum,
+)
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.dicom import dicom_volumes
+from esegeta.volume.dicom_reference import require_dicom_output
+from esegeta.volume.dicom_results import (
+    DicomSegment,
+    MapNote,
+    write_dicom_map,
+    write_dicom_segmentation,
+)
 from esegeta.volume.display import (
     View,
     colour_copy,
@@ -43,6 +57,7 @@ from esegeta.volume.label_maps import (
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
 from esegeta.volume.map_header import Display, MapHeader, MapType, display_of, store
 from esegeta.volume.maps import (
+    WrittenFormat,
     map_on_source,
     write_map,
     write_map_on_grid,
@@ -54,8 +69,9 @@ from esegeta.volume.picture import PictureAxes
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.reading import Layout, Reading, ReadingWarning
 from esegeta.volume.resampling import coarse_axis
+from esegeta.volume.route import Route
 from esegeta.volume.segments import Segment, write_segments
-from esegeta.volume.space import Orient, Respace, Route
+from esegeta.volume.space import Orient, Respace
 from esegeta.volume.volume import Source, Volume, volume_from_tensor, without_size
 from esegeta.volume.way_back import (
     LINEAR_WAY_BACK,
@@ -72,12 +88,14 @@ __all__ = [
     "Case",
     "Crop",
     "CropOrPad",
+    "DicomSegment",
     "Display",
     "Grid",
     "Intensity",
     "IntensityStep",
     "Layout",
     "MapHeader",
+    "MapNote",
     "MapType",
     "Orient",
     "PictureAxes",
@@ -91,7 +109,12 @@ __all__ = [
     "Span",
     "View",
     "Volume",
+    "WrittenFormat",
     "atomic_path",
+    "carry_path",
+    "carry_shares",
+    "carry_slope_bounds",
+    "carry_slopes",
     "check_case",
     "coarse_axis",
     "colour_copy",
@@ -119,6 +142,7 @@ __all__ = [
     "names_image",
     "not_supported",
     "on_source",
+    "padding_sum",
     "plain_values",
     "read_beside",
     "read_case",
@@ -127,6 +151,7 @@ __all__ = [
     "read_volume",
     "read_written",
     "reorient_like",
+    "require_dicom_output",
     "require_same_grid",
     "resample",
     "scan_copy",
@@ -137,6 +162,8 @@ __all__ = [
     "view_of",
     "volume_from_tensor",
     "without_size",
+    "write_dicom_map",
+    "write_dicom_segmentation",
     "write_json",
     "write_label_map",
     "write_map",

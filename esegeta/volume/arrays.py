@@ -65,13 +65,19 @@ def _chosen(held: dict[str, np.ndarray], path: Path, wanted: Wanted) -> str:
 
 def _affine(given: np.ndarray | None, ndim: int, layout: Layout, path: Path) -> np.ndarray:
     if given is not None:
-        affine = np.asarray(given, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.array_equal(affine[3], (0, 0, 0, 1)):
+        fault = ""
+        if given.dtype.kind not in "iuf":
+            fault = f"holds {given.dtype}, not real numbers"
+        elif given.shape != (4, 4):
+            fault = f"is of shape {given.shape}, not (4, 4)"
+        elif not np.array_equal(given[3], (0, 0, 0, 1)):
+            fault = f"has the last row {' '.join(f'{value:g}' for value in given[3])}, not 0 0 0 1"
+        if fault:
             raise DataError(
-                f"{path}: its affine is of shape {affine.shape}, or its last row is not 0 0 0 1",
+                f"{path}: its affine {fault}",
                 hint="store the 4 x 4 matrix from voxel indices to RAS mm, as nibabel's `affine`",
             )
-        return require_regular(affine, path)
+        return require_regular(given.astype(np.float64), path)
     spatial = 2 if ndim == 2 else 3
     spacing = layout.spacing_mm
     if spacing is not None and len(spacing) == 2 and ndim == 3:

@@ -10,7 +10,7 @@ import numpy as np
 from esegeta.errors import DataError, suggest
 from esegeta.volume.dicom_frames import frames_of, rescaled
 from esegeta.volume.dicom_header import (
-    SEGMENTATION,
+    SEGMENTATIONS,
     DicomHeader,
     dicom_header,
     dicom_reader,
@@ -118,7 +118,30 @@ def _pixels(header: DicomHeader) -> np.ndarray:
 def is_segmentation(path: Path) -> bool:
     """Tell whether a file is a DICOM segmentation."""
 
-    return path.is_file() and storage_class(path) == SEGMENTATION
+    return path.is_file() and storage_class(path) in SEGMENTATIONS
+
+
+def segmentation_in(path: Path) -> Path | None:
+    """Return the DICOM segmentation that a file is, or that is all the DICOM of a folder.
+
+    Raises:
+        DataError: a folder holds several, and nothing else.
+    """
+    if not path.is_dir():
+        return path if is_dicom_file(path) and is_segmentation(path) else None
+    found = []
+    for file in files_in(path):
+        if not is_dicom_file(file):
+            continue
+        if not is_segmentation(file):
+            return None
+        found.append(file)
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:3])
+        raise DataError(
+            f"{path}: holds {len(found)} segmentations: {names}", hint="name the file that is meant"
+        )
+    return found[0] if found else None
 
 
 def dicom_volumes(folder: Path) -> tuple[Path, ...]:

@@ -18,12 +18,13 @@ SERIES, DESCRIPTION = "0020|000e", "0008|103e"
 POSITION, ORIENTATION, FRAMES = "0020|0032", "0020|0037", "0028|0008"
 MODALITY = "0008|0060"
 STORAGE = "1.2.840.10008.5.1.4.1.1"
-SEGMENTATION = f"{STORAGE}.66.4"
+SEGMENTATIONS = (f"{STORAGE}.66.4", f"{STORAGE}.66.7")
+"""Storage classes of segmentations: of segments, and of label maps."""
 NOT_IMAGES = tuple(
     f"{STORAGE}.{kind}."
-    for kind in ("9", "11", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
+    for kind in ("9", "11", "30", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
 )
-"""Storage classes of waveforms, presentation states, reports, plans and others without pixels."""
+"""Storage classes of waveforms, maps, segmentations, reports, plans and others that are no scan."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 

@@ -10,7 +10,7 @@ import numpy as np
 from esegeta.axes import Shape
 from esegeta.errors import DataError
 from esegeta.volume.arrays import Wanted, open_arrays
-from esegeta.volume.dicom import is_segmentation, open_dicom, open_series
+from esegeta.volume.dicom import open_dicom, open_series, segmentation_in
 from esegeta.volume.grid import Grid
 from esegeta.volume.itk import open_itk
 from esegeta.volume.kinds import is_picture, kind_of
@@ -90,8 +90,9 @@ def _header_of(stored: Stored, path: Path, reading: Reading) -> tuple[Grid, int]
 
 
 def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
-    if kind_of(path) == "dicom" and is_segmentation(path):
-        return open_segmentation(path, onto)
+    segmentation = segmentation_in(path)
+    if segmentation is not None:
+        return open_segmentation(segmentation, onto)
     stored = _opened(path, reading, "label")
     if path.name.lower().endswith(SLICER_SEGMENTATION) and len(stored.shape) == 3:
         return completed(stored, onto)

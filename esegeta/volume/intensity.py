@@ -20,13 +20,11 @@ from esegeta.volume.intensity_rules import (
     Keep,
     Linear,
     Log,
-    Percentile,
-    Rescale,
     Rule,
     Span,
     Window,
-    ZScore,
 )
+from esegeta.volume.intensity_statistics import Percentile, Rescale, ZScore
 
 BEFORE, AFTER = "before_resampling", "after_resampling"
 
@@ -155,6 +153,28 @@ def spans_of(steps: Sequence[IntensityStep], names: Sequence[str]) -> tuple[Span
         for number in step.indices(names):
             spans[number] = step.rule.span(spans[number])
     return tuple(spans)
+
+
+def fix_steps(
+    steps: Mapping[int, IntensityStep], data: Image, names: Sequence[str]
+) -> tuple[Steps, Image]:
+    """Take steps that an image can take, and return them with its statistics held fixed.
+
+    Returns:
+        Steps of one channel each, which change grey values voxel by voxel, and the image after.
+    """
+
+    @cache
+    def foreground() -> Mask:
+        return foreground_of(data)
+
+    channels, fixed = list(data), []
+    for step in steps.values():
+        for number in step.indices(names):
+            rule = step.rule.fixed(channels[number], foreground)
+            channels[number] = step.rule(channels[number], foreground)
+            fixed.append(IntensityStep(rule, (number,), step.when))
+    return tuple(fixed), torch.stack(channels)
 
 
 def foreground_of(data: Image) -> Mask:

@@ -1,8 +1,8 @@
 """Rules for grey values: each a small value object with one formula, for one channel at a time.
 
 All are torch code that keeps the type of what it is given (float32 or float64) and that can be
-differentiated, so that slopes can be carried back through them. A statistic of the image (a mean,
-a percentile) is a function of the image, and is differentiated too.
+differentiated, so that slopes can be carried back through them. Those here change grey values voxel
+by voxel; those that take a mean or a percentile of the image are in `intensity_statistics`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Mask
-from esegeta.errors import ConfigError, StepError, suggest
+from esegeta.errors import ConfigError, StepError
 
 Channel = Float[Tensor, "*S"]
 Span = tuple[float, float]
 """Lowest and highest value that a rule's bounds leave."""
-
-OVER = ("all", "nonzero", "above_mean", "foreground")
-"""Voxels over which mean and standard deviation are taken."""
 
 SMALLEST_STD = 1e-8
 """nnU-Net divides by no less."""
@@ -66,8 +63,16 @@ class Rule(ABC):
         """
         return None
 
+    def fixed(self, v: Channel, foreground: Callable[[], Mask]) -> Rule:
+        """Return what the rule is for these values, its statistics held fixed.
 
-def _require_range(name: str, low: float, high: float, *, finite: bool = True) -> None:
+        What is returned gives the same of `v`, and of others without regard to the rest of them.
+        """
+        return self
+
+
+def require_range(name: str, low: float, high: float, *, finite: bool = True) -> None:
+    """Refuse bounds that hold nothing between them, or are not finite where they must be."""
     if not low < high:
         raise ConfigError(
             f"intensity {name}: [{low:g}, {high:g}] is empty",
@@ -104,7 +109,7 @@ class Window(Rule):
     name: ClassVar[str] = "window"
 
     def __post_init__(self) -> None:
-        _require_range(self.name, self.low, self.high)
+        require_range(self.name, self.low, self.high)
 
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return values in 0..1."""
@@ -113,71 +118,6 @@ class Window(Rule):
     def span(self, before: Span | None) -> Span | None:
         """Return 0..1."""
         return 0.0, 1.0
-
-
-@dataclass(frozen=True)
-class Percentile(Rule):
-    """Between two percentiles of the channel, as `Window`; a constant channel becomes 0.
-
-    Source: MONAI's ScaleIntensityRangePercentiles(low, high, 0, 1, clip=True, channel_wise=True).
-    """
-
-    low: float
-    high: float
-    name: ClassVar[str] = "percentile"
-
-    def __post_init__(self) -> None:
-        _require_range(self.name, self.low, self.high)
-        if not (self.low >= 0 and self.high <= 100):
-            raise ConfigError(
-                f"intensity percentile: [{self.low:g}, {self.high:g}] must lie within 0..100"
-            )
-
-    def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
-        """Return values in 0..1."""
-        if _is_constant(v):
-            return torch.zeros_like(v)
-        low, high = _percentile(v, self.low), _percentile(v, self.high)
-        if not bool(low < high):
-            raise StepError(
-                f"the {self.low:g}th and the {self.high:g}th percentile are both "
-                f"{float(low.detach()):g}",
-                hint="choose percentiles further apart, or another intensity rule",
-            )
-        return ((v - low) / (high - low)).clamp(0.0, 1.0)
-
-    def span(self, before: Span | None) -> Span | None:
-        """Return 0..1."""
-        return 0.0, 1.0
-
-
-@dataclass(frozen=True)
-class Rescale(Rule):
-    """From the channel's own range to [low, high]; a constant channel becomes low.
-
-        (v - min) / (max - min) * (high - low) + low
-
-    Source: MONAI's ScaleIntensity(low, high, channel_wise=True), which multiplies a constant
-    channel by `low` instead.
-    """
-
-    low: float = 0.0
-    high: float = 1.0
-    name: ClassVar[str] = "rescale"
-
-    def __post_init__(self) -> None:
-        _require_range(self.name, self.low, self.high)
-
-    def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
-        """Return values in low..high."""
-        if _is_constant(v):
-            return torch.full_like(v, self.low)
-        low, high = v.min(), v.max()
-        return (v - low) / (high - low) * (self.high - self.low) + self.low
-
-    def span(self, before: Span | None) -> Span | None:
-        """Return its bounds where the values were bounded; else outliers would decide."""
-        return None if before is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -216,7 +156,7 @@ class Clip(Rule):
     name: ClassVar[str] = "clip"
 
     def __post_init__(self) -> None:
-        _require_range(self.name, self.low, self.high, finite=False)
+        require_range(self.name, self.low, self.high, finite=False)
 
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return min(max(v, low), high)."""
@@ -250,6 +190,34 @@ class Log(Rule):
         if before is None or before[0] <= -1:
             return None
         return math.log1p(before[0]), math.log1p(before[1])
+
+    def fixed(self, v: Channel, foreground: Callable[[], Mask]) -> Rule:
+        """Return the same for values of this range: those below lowest count as lowest."""
+        return LogFrom(float(v.min()))
+
+
+@dataclass(frozen=True)
+class LogFrom(Rule):
+    """Natural logarithm of 1 + max(v, low)."""
+
+    low: float
+    name: ClassVar[str] = "log"
+
+    def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
+        """Return log(1 + v), and no less than that of low."""
+        return v.clamp(min=self.low).log1p()
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """One value everywhere: what becomes of a constant channel."""
+
+    value: float
+    name: ClassVar[str] = "flat"
+
+    def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
+        """Return the value, whatever v is."""
+        return v * 0 + self.value
 
 
 @dataclass(frozen=True)
@@ -291,60 +259,23 @@ class Ct(Rule):
 
 
 @dataclass(frozen=True)
-class ZScore(Rule):
-    """Mean 0 and standard deviation 1: (v - mean) / std, over chosen voxels.
+class Standardise(Rule):
+    """By a mean and a standard deviation that are known: (v - mean) / std, over chosen voxels."""
 
-    `all`: every voxel. `nonzero`: v != 0; the rest stays as it is. `above_mean`: v > mean(v), by
-    which all are scaled, with the std of a sample (n - 1). `foreground`: voxels that are non-zero
-    in any channel as the image enters the steps, holes filled; the rest stays as it is. The std
-    of equal values counts as 1.
-
-    Source: `all` and `nonzero`: MONAI's NormalizeIntensity(channel_wise=True, nonzero=...).
-    `above_mean`: TorchIO's ZNormalization(masking_method=ZNormalization.mean). `foreground`:
-    nnU-Net's ZScoreNormalization with use_mask_for_norm, and its create_nonzero_mask.
-    """
-
+    mean: float
+    std: float
     over: str = "all"
     name: ClassVar[str] = "zscore"
 
-    def __post_init__(self) -> None:
-        if self.over not in OVER:
-            raise ConfigError(
-                f'intensity zscore: over: "{self.over}" is not known',
-                hint=suggest(self.over, OVER),
-            )
-
     def __call__(self, v: Channel, foreground: Callable[[], Mask]) -> Channel:
         """Return scaled values; outside `nonzero` and `foreground` they are those of v."""
-        if self.over == "all":
-            return _standardised(v, v, correction=0)
-        if self.over == "above_mean":
-            return _standardised(v, v[v > v.mean()], correction=1)
-        chosen = v != 0 if self.over == "nonzero" else foreground()
-        return torch.where(chosen, _standardised(v, v[chosen], correction=0), v)
+        scaled = (v - self.mean) / self.std
+        chosen = chosen_of(self.over, v, foreground)
+        return scaled if chosen is None else torch.where(chosen, scaled, v)
 
 
-def _standardised(v: Tensor, values: Tensor, *, correction: int) -> Tensor:
-    """Scale by mean and standard deviation of some of the values."""
-    if _is_constant(v) or not values.numel():
-        return torch.zeros_like(v)
-    if _is_constant(values):
-        return v - values.flatten()[0]  # exactly 0, which a rounded mean would not give
-    return (v - values.mean()) / values.std(correction=correction)
-
-
-def _is_constant(values: Tensor) -> bool:
-    return bool(values.min() == values.max())
-
-
-def _percentile(v: Tensor, percent: float) -> Tensor:
-    """Return a percentile as NumPy interpolates it, linearly between two values."""
-    if not v.requires_grad:
-        from monai.transforms.utils_pytorch_numpy_unification import percentile
-
-        return torch.as_tensor(percentile(v, percent), dtype=v.dtype)
-    place = percent / 100.0 * (v.numel() - 1)
-    below = math.floor(place)
-    low = v.flatten().kthvalue(below + 1).values
-    high = v.flatten().kthvalue(min(below + 2, v.numel())).values
-    return low + (high - low) * (place - below)
+def chosen_of(over: str, v: Tensor, foreground: Callable[[], Mask]) -> Mask | None:
+    """Return the voxels that a z-score changes; None where it is all of them."""
+    if over in ("all", "above_mean"):
+        return None
+    return v != 0 if over == "nonzero" else foreground()

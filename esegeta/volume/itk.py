@@ -100,7 +100,7 @@ def itk_faults(path: Path) -> Iterator[None]:
     """
     with tempfile.TemporaryFile("w+") as said:
         try:
-            with _locale_kept(), _stderr_into(said):
+            with _stderr_into(said), _points_in_numbers():
                 yield
         except RuntimeError as error:
             said.seek(0)
@@ -113,18 +113,22 @@ def itk_faults(path: Path) -> Iterator[None]:
 @contextmanager
 def itk_quiet() -> Iterator[None]:
     """Drop what ITK's libraries print; what they raise is for the caller."""
-    with tempfile.TemporaryFile("w+") as said, _locale_kept(), _stderr_into(said):
+    with tempfile.TemporaryFile("w+") as said, _stderr_into(said), _points_in_numbers():
         yield
 
 
 @contextmanager
-def _locale_kept() -> Iterator[None]:
-    """Put the locale back where a library sets that of C: Python would take texts for ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
+def _points_in_numbers() -> Iterator[None]:
+    """Let ITK read numbers with a point where the program around it (Qt's, say) has set a comma.
+
+    Its reader of NRRD would take a spacing of 0.75 for 0 there.
+    """
+    before = locale.setlocale(locale.LC_NUMERIC)
+    locale.setlocale(locale.LC_NUMERIC, "C")
     try:
         yield
     finally:
-        locale.setlocale(locale.LC_ALL, before)
+        locale.setlocale(locale.LC_NUMERIC, before)
 
 
 def _reason(raised: str, said: str) -> str:

@@ -89,6 +89,7 @@ def read_volume(case: Case, reading: Reading) -> Volume:
         picture_axes=reading.picture_axes if is_picture(case.images[0]) else None,
         nan_to_zero=reading.nan_to_zero,
         layout=readings[0].layout,
+        series=readings[0].series,
     )
     data = _finite(data, case, source)
     return Volume(data, grid, source, name=case.name, channels=reading.channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
@@ -13,6 +14,9 @@ from esegeta.volume.map_header import MapHeader
 from esegeta.volume.nifti import space_of, write_nifti
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
+
+WrittenFormat = Literal["nifti", "dicom"]
+"""What maps and predictions are written as."""
 
 PLAIN = MapHeader()
 """Of a map with a sign, of which nothing is said."""

@@ -9,7 +9,7 @@ maps find their way back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,13 +26,15 @@ from esegeta.volume.intensity import (
     Intensity,
     IntensityStep,
     Steps,
+    fix_steps,
     spans_of,
     take_steps,
 )
 from esegeta.volume.intensity_rules import Clip, Ct, Span, Window
 from esegeta.volume.resampling import Resampling, SeparateAxis
-from esegeta.volume.space import Move, Orient, Respace, Route, Transpose
-from esegeta.volume.volume import Volume
+from esegeta.volume.route import Route
+from esegeta.volume.space import Move, Orient, Respace, Transpose
+from esegeta.volume.volume import Origin, Volume
 
 UNCHANGED = Intensity()
 Stage = Move | Crop | CropOrPad | dict[int, IntensityStep]
@@ -87,8 +89,15 @@ class Preprocess:
         data, moves = self._run(self._working(volume.data), volume, self._stages(), known=known)
         grid = Route(moves).onto(volume.grid)
         route = Route((*before, *moves))
-        data = _as_float32(data, volume.name)
-        return replace(volume, data=data, grid=grid, route=route, spans=self._spans(volume))
+        return replace(
+            volume,
+            data=_as_float32(data, volume.name),
+            grid=grid,
+            route=route,
+            spans=self._spans(volume),
+            # Of an image that was preprocessed before, this chain is but a part of the way.
+            origin=None if before or volume.origin else Origin(volume.data.cpu(), self),
+        )
 
     def move(
         self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
@@ -120,7 +129,9 @@ class Preprocess:
             _, moves = self._run(self._working(volume.data), volume, stages[:done])
         return Route((*moves, *_moves_of(stages[done:], Route(moves).onto(volume.grid))))
 
-    def adjoint(self, gradient: Float[Tensor, "C *T"], volume: Volume) -> Float[Tensor, "C *S"]:
+    def adjoint(
+        self, gradient: Float[Tensor, "C *T"], volume: Volume, *, like: Volume | None = None
+    ) -> Float[Tensor, "C *S"]:
         """Carry a gradient from the network's grid back to the voxels of the file, exactly.
 
             <J v, gradient> = <v, adjoint(gradient)>   for every small change v of the image,
@@ -131,13 +142,14 @@ class Preprocess:
         Args:
             gradient: of any number by the network's input, `C *T`.
             volume: the image before preprocessing, `C *S`.
+            like: the image after it, whose boxes and flips are taken.
 
         Returns:
             The gradient of that number by the grey values of the file, in the type of `gradient`.
         """
         image = volume.data.detach().double().requires_grad_()
         with torch.enable_grad():
-            seen, _ = self._run(image, volume, self._stages())
+            seen, _ = self._run(image, volume, self._stages(), known=_moves_to(like))
         if tuple(seen.shape) != tuple(gradient.shape):
             raise ValueError(f"a gradient {tuple(gradient.shape)} for an input {tuple(seen.shape)}")
         if not seen.requires_grad:  # every channel is constant
@@ -145,12 +157,62 @@ class Preprocess:
         (carried,) = torch.autograd.grad(seen, image, gradient.to(seen), allow_unused=True)
         return carried.to(gradient.dtype)
 
+    def fixed(self, volume: Volume, *, like: Volume | None = None) -> Preprocess:
+        """Return the chain with the statistics of one image as numbers, such as a z-score's mean.
+
+        Grey values then change voxel by voxel.
+
+        Args:
+            volume: the image before preprocessing.
+            like: the image after it, whose boxes are taken.
+        """
+        found: list[IntensityStep] = []
+
+        def fix(steps: dict[int, IntensityStep], data: Image, names: Sequence[str]) -> Image:
+            fixed, data = fix_steps(steps, data, names)
+            found.extend(fixed)
+            return data
+
+        known = _moves_to(like)
+        self._run(volume.data.double(), volume, self._stages(), known=known, take=fix)
+        return replace(self, intensity=tuple(found))
+
+    def before_resampling(
+        self, volume: Volume, *, like: Volume | None = None
+    ) -> tuple[Float[Tensor, "C *R"], Route]:
+        """Return an image with all intensity steps taken, and every step in space that only picks.
+
+        Its voxels are those of the file, turned and cropped, in the units of the network. Of a
+        chain that is `fixed`: statistics would be those of other voxels.
+
+        Args:
+            volume: the image before preprocessing.
+            like: the image after it, whose boxes are taken.
+
+        Returns:
+            The image in float64, and the way to it.
+        """
+        stages = self._stages_of_file()
+        num_moves = sum(not isinstance(stage, dict) for stage in stages)
+        known = _moves_to(like)[:num_moves]
+        data, moves = self._run(volume.data.double(), volume, stages, known=known)
+        return take_steps(self._steps(AFTER), data, volume.channels), Route(moves)
+
     def _stages(self) -> list[Stage]:
+        return [*self._stages_of_file(), *self._stages_of_network()]
+
+    def _stages_of_file(self) -> list[Stage]:
+        """Return the stages that leave the voxels those of the file: none is made, none moved."""
         stages: list[Stage | None] = [
             None if self.orientation is None else Orient(self.orientation),
             None if self.transpose is None else Transpose(self.transpose),
             self.crop if self.crop and self.crop.when == BEFORE else None,
             self._steps(BEFORE),
+        ]
+        return [stage for stage in stages if stage]
+
+    def _stages_of_network(self) -> list[Stage]:
+        stages: list[Stage | None] = [
             (
                 None
                 if self.spacing_mm is None
@@ -202,6 +264,7 @@ class Preprocess:
         stages: Sequence[Stage],
         *,
         known: tuple[Move, ...] = (),
+        take: Callable[[dict[int, IntensityStep], Image, Sequence[str]], Image] = take_steps,
     ) -> tuple[Tensor, tuple[Move, ...]]:
         """Take stages; those in space are the known moves, where there are any.
 
@@ -211,7 +274,7 @@ class Preprocess:
         moves: list[Move] = []
         for stage in stages:
             if isinstance(stage, dict):
-                data = take_steps(stage, data, volume.channels)
+                data = take(stage, data, volume.channels)
                 continue
             if waiting:
                 moves.append(waiting.pop(0))
@@ -220,6 +283,10 @@ class Preprocess:
             data, grid = Route((moves[-1],)).move(data, grid, resampling="bilinear")
         data, _ = Route(tuple(waiting)).move(data, grid, resampling="bilinear")
         return data, (*moves, *waiting)
+
+
+def _moves_to(volume: Volume | None) -> tuple[Move, ...]:
+    return () if volume is None else volume.route.moves
 
 
 def _moves_of(stages: Sequence[Stage], grid: Grid) -> tuple[Move, ...]:

@@ -194,16 +194,32 @@ def resize(
     """
     if not data.is_floating_point():
         order = 0
-    moved = data.double() if order > 0 else data
-    within = [axis for axis in range(len(shape)) if axis != apart]
-    for axis in within:
-        moved = _along(moved, axis + 1, shape[axis], order)
+    moved = _within(data.double() if order > 0 else data, shape, order=order, apart=apart)
     if order > 0 and tuple(moved.shape) != tuple(data.shape):
-        axes = [axis + 1 for axis in within]
+        axes = [axis + 1 for axis in range(len(shape)) if axis != apart]
         moved = moved.clamp(data.double().amin(axes, True), data.double().amax(axes, True))
-    if apart is not None:
-        moved = _along(moved, apart + 1, shape[apart], 0)
-    return moved.to(data.dtype).contiguous()
+    return _apart(moved, shape, apart).to(data.dtype).contiguous()
+
+
+def resize_unclipped(
+    data: Float[Tensor, "C *S"], shape: Shape, *, order: int, apart: int | None = None
+) -> Float[Tensor, "C *T"]:
+    """Resize as `resize` does, but linearly: values that a spline overshoots by are not clipped."""
+    moved = _within(data.double(), shape, order=order, apart=apart)
+    return _apart(moved, shape, apart).to(data.dtype).contiguous()
+
+
+def _within(data: Tensor, shape: Shape, *, order: int, apart: int | None) -> Tensor:
+    """Resize along all axes but one, without clipping."""
+    for axis, length in enumerate(shape):
+        if axis != apart:
+            data = _along(data, axis + 1, length, order)
+    return data
+
+
+def _apart(data: Tensor, shape: Shape, apart: int | None) -> Tensor:
+    """Take the nearest slices along the axis that is apart, where there is one."""
+    return data if apart is None else _along(data, apart + 1, shape[apart], 0)
 
 
 def _along(data: Tensor, dim: int, length: int, order: int) -> Tensor:

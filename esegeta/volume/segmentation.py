@@ -1,10 +1,14 @@
-"""DICOM segmentations as label maps, through highdicom: a segment's number is its integer."""
+"""DICOM segmentations as label maps, through highdicom: a segment's number is its integer.
+
+Those that are written here have integers of their own, as the codes of their types.
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +17,9 @@ from esegeta.volume.alignment import ROUNDING, SAME_VOXEL, Turn
 from esegeta.volume.dicom_frames import INSTALL
 from esegeta.volume.grid import Grid
 from esegeta.volume.stored import LPS_TO_RAS, Stored, require_regular
+
+INTEGER_SCHEME = "99ESEGETA"
+"""Coding scheme of types whose codes are integers of label maps."""
 
 
 def open_segmentation(path: Path, onto: Grid) -> Stored:
@@ -51,9 +58,22 @@ def open_segmentation(path: Path, onto: Grid) -> Stored:
             f"{path}: the segmentation cannot be read ({' '.join(str(error).split())})",
             hint="do segments overlap? write each as a label map of its own",
         ) from error
-    array = np.asarray(volume.array)
+    array = _with_integers(np.asarray(volume.array), content)
     affine = require_regular(LPS_TO_RAS @ np.asarray(volume.affine, dtype=np.float64), path)
     return completed(Stored(array.shape, affine, lambda: array), onto)
+
+
+def _with_integers(array: np.ndarray, content: Any) -> np.ndarray:
+    """Return numbers of segments as the integers of the labels that they were written for."""
+    numbers = np.arange(int(array.max(initial=0)) + 1)
+    for segment in content.SegmentSequence:
+        kind, number = segment.SegmentedPropertyTypeCodeSequence[0], int(segment.SegmentNumber)
+        code = str(kind.get("CodeValue") or kind.get("LongCodeValue"))
+        own = kind.get("CodingSchemeDesignator") == INTEGER_SCHEME and code.isdigit()
+        if own and number < len(numbers):
+            numbers[number] = int(code)
+    painted: np.ndarray = numbers[array]
+    return painted
 
 
 def completed(part: Stored, onto: Grid) -> Stored:

@@ -1,4 +1,4 @@
-"""Changes of grid, one after the other: a route from the grid of a file to that of the network.
+"""Changes of grid, of which a route from the grid of a file to that of the network is made.
 
 Each move tells the grid that it leads to and what becomes of data; none looks at values. What an
 image has gone through can so be done again to its label map, and boxes that were once found on
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from esegeta.axes import Mask, Shape
+from esegeta.axes import Shape
 from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.volume.grid import Grid
 from esegeta.volume.resampling import (
@@ -27,6 +27,7 @@ from esegeta.volume.resampling import (
     grid_like_nnunet,
     interpolate,
     resize,
+    resize_unclipped,
     step_like_monai,
 )
 
@@ -52,6 +53,24 @@ class Move(ABC):
             grid: where its voxels lie.
             resampling: `nearest` of labels, where the move interpolates at all.
         """
+
+    def linear(self, data: Float[Tensor, "C *S"], grid: Grid) -> Float[Tensor, "C *T"]:
+        """Return the linear part of the move of grey values: padding is 0, splines not clipped."""
+        return self.apply(data, grid, resampling="bilinear")
+
+    def transposed(self, data: Float[Tensor, "C *T"], grid: Grid) -> Float[Tensor, "C *S"]:
+        """Carry values of the grid that it leads to back to `grid`, by the transpose.
+
+            <linear(x), data> = <x, transposed(data)>   for every x
+
+        Where each voxel is read with weights that add up to one, as by all interpolation, the
+        sum is kept; that of padding is lost.
+        """
+        x = data.new_zeros((len(data), *grid.shape), requires_grad=True)
+        with torch.enable_grad():
+            moved = self.linear(x, grid)
+        (back,) = torch.autograd.grad(moved, x, data)
+        return back
 
     def kept(self, grid: Grid) -> Grid | None:
         """Return the part of `grid` that is left, where some of it is cut off."""
@@ -172,6 +191,10 @@ class Cut(Move):
         value = 0.0 if resampling == "nearest" else self.value
         return torch.nn.functional.pad(inner, widths, value=value).contiguous()
 
+    def linear(self, data: Tensor, grid: Grid) -> Tensor:
+        """Return the values in the box, 0 beyond the grid."""
+        return self.apply(data, grid, resampling="nearest")
+
     def kept(self, grid: Grid) -> Grid | None:
         """Return the voxels of `grid` in the box; None where they are all."""
         low, high = self._inside(grid)
@@ -248,50 +271,12 @@ class Respace(Move):
         step = step_like_monai(grid, self.asked(grid))
         return interpolate(data, step, resampling="bilinear" if order == 1 else "nearest")
 
-
-@dataclass(frozen=True)
-class Route:
-    """Moves in their order."""
-
-    moves: tuple[Move, ...] = ()
-
-    def then(self, move: Move) -> Route:
-        """Return the route with one more move."""
-        return Route((*self.moves, move))
-
-    def onto(self, grid: Grid) -> Grid:
-        """Return the grid at its end."""
-        for move in self.moves:
-            grid = move.onto(grid)
-        return grid
-
-    def move(
-        self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
-    ) -> tuple[Tensor, Grid]:
-        """Bring data `C *S` from its own grid to the end; grey values stay, labels take nearest."""
-        for move in self.moves:
-            data, grid = move.apply(data, grid, resampling=resampling), move.onto(grid)
-        return data, grid
-
-    def kept(self, grid: Grid) -> tuple[Grid, ...]:
-        """Return the boxes that were cut out on the way; what lies outside one was never seen."""
-        boxes = []
-        for move in self.moves:
-            box = move.kept(grid)
-            boxes += [] if box is None else [box]
-            grid = move.onto(grid)
-        return tuple(boxes)
-
-    def inside(self, grid: Grid) -> Mask | None:
-        """Return the voxels at the end that are no padding, `*S`; None where all are none."""
-        mask: Tensor | None = None
-        for move in self.moves:
-            if mask is None and move.pads(grid):
-                mask = torch.ones((1, *grid.shape), dtype=torch.uint8)
-            if mask is not None:
-                mask = move.apply(mask, grid, resampling="nearest")
-            grid = move.onto(grid)
-        return None if mask is None or bool(mask.all()) else mask[0].bool()
+    def linear(self, data: Tensor, grid: Grid) -> Tensor:
+        """Return values between voxels; what a spline overshoots by is not clipped."""
+        if not self.keeps_faces:
+            return super().linear(data, grid)
+        apart = coarse_axis(grid, self.asked(grid), self.separate_axis)
+        return resize_unclipped(data, self.onto(grid).shape, order=self.order, apart=apart)
 
 
 def check_orientation(codes: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,11 @@ from esegeta.volume.grid import Grid, grid_of_spacing
 from esegeta.volume.intensity_rules import Span
 from esegeta.volume.picture import PictureAxes
 from esegeta.volume.reading import Layout
-from esegeta.volume.space import Flip, Route
+from esegeta.volume.route import Route
+from esegeta.volume.space import Flip
+
+if TYPE_CHECKING:
+    from esegeta.volume.preprocess import Preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,7 @@ class Source:
         picture_axes: of pictures, which axis of the array comes first; None for other images.
         nan_to_zero: whether NaN and Inf were taken for 0, which holds for its label maps too.
         layout: what the user said of arrays in files, which holds for its label maps too.
+        series: which series of a DICOM folder was read; empty where it holds one.
     """
 
     grid: Grid
@@ -41,6 +47,7 @@ class Source:
     picture_axes: PictureAxes | None = None
     nan_to_zero: bool = False
     layout: Layout = field(default=Layout())
+    series: str = ""
 
     @property
     def is_picture(self) -> bool:
@@ -77,6 +84,19 @@ def _lengths(grid: Grid) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """What an image was before preprocessing, and what was done to it.
+
+    Args:
+        image: `C *T` on the grid of the file, in the file's own grey values, on the host.
+        chain: the steps.
+    """
+
+    image: Image
+    chain: Preprocess
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
     """An image as the network takes it, with its geometry.
 
@@ -89,6 +109,7 @@ class Volume:
         route: the way from the source's grid to `grid`; label maps of the source go it too.
         spans: between which values the steps of preprocessing leave each channel, to be drawn
             black and white; None where the image decides it, empty where no step was taken.
+        origin: where the data came from by preprocessing; None where that is not known.
     """
 
     data: Float[Tensor, "C *S"]
@@ -98,6 +119,7 @@ class Volume:
     channels: tuple[str, ...] = field(default=())
     route: Route = field(default=Route())
     spans: tuple[Span | None, ...] = ()
+    origin: Origin | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:
@@ -155,8 +177,8 @@ class Volume:
         return replace(self, data=self.data.to(device))
 
     def with_data(self, data: Image) -> Volume:
-        """Return a volume on the same grids with other data."""
-        return replace(self, data=data)
+        """Return a volume on the same grids with other data, of which no origin is known."""
+        return replace(self, data=data, origin=None)
 
     def flipped(self, axis: int) -> Volume:
         """Return the volume with a spatial axis stored from its other end.

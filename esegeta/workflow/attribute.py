@@ -135,7 +135,7 @@ def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method
         kind=MAP,
         key=key,
         record=files.sidecar,
-        files=(files.map,),
+        files=(files.map, *([files.dicom] if experiment.config.keys.writes_dicom else [])),
         data={
             "case": number,
             "plan": plan.name,

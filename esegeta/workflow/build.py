@@ -28,10 +28,10 @@ from esegeta.workflow.checks import (
     check_targets,
     check_truths,
     check_unit_targets,
-    check_writable,
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256
+from esegeta.workflow.outputs import check_writable, check_written
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
@@ -197,6 +197,7 @@ def experiment_on(basis: Basis) -> Experiment:
     check_methods(config, cases, reading, basis.grids)
     check_served(config, basis.predictor)
     check_scores(config, cases, reading, basis.grids)
+    check_written(config, cases, reading)
     targets = plan_targets(config, labels, cases)
     check_targets(config, targets, cases, reading, basis.grids)
     atlases = plan_atlases(config, labels, cases, reading)
@@ -223,6 +224,7 @@ def build_predictions(
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
     check_truths(basis.config, labels, cases, basis.reading, grids)
+    check_written(basis.config, cases, basis.reading)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)

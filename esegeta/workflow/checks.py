@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from esegeta.errors import (
     ConfigError,
     LayerError,
     ModelError,
-    OutputError,
     TargetError,
 )
 from esegeta.explain import Baseline, Explainer, PatternNet, baselines_of
@@ -322,15 +320,3 @@ def _check_size(keys: TargetKeys, case: Case) -> None:
     for key, is_asked in asked.items():
         if is_asked and is_picture(case.images[0]):
             raise without_size(case.name, key)
-
-
-def check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
-    existing = root
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{root}: cannot be written ({existing} is not a folder that you may write to)",
-            hint="choose another folder with `output:` or -o",
-        )

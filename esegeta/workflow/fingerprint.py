@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esegeta.explain import Explainer, baselines_of, parameters_of
+from esegeta.explain import Explainer, baselines_of, default_by, parameters_of
 from esegeta.volume import Case, members
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, image_sha256, nested
@@ -26,8 +26,10 @@ def task_parts(
     return {
         **map_parts(experiment, case, plan, method, inputs),
         **_file_parts(experiment, case, [*nested(method), *judges]),
+        **_written_parts(experiment),
         "target_name": target_name,
         **({} if experiment.config.keys.dtype == "float32" else {"dtype": "int16"}),
+        "maps": experiment.config.keys.maps.by or default_by(method.meaning),
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
         "aggregate": (
             None
@@ -109,12 +111,19 @@ def segmentation_parts(
     parts: dict[str, Any] = {
         "prediction": prediction_parts(basis, inputs),
         "resample": keys.prediction.resample,
+        **_written_parts(basis),
     }
     if keys.colors:
         parts["colors"] = keys.colors
     if expected:
         parts |= {"expected": list(expected.values()), "expected_dice": keys.least_dice}
     return parts
+
+
+def _written_parts(basis: Basis) -> dict[str, Any]:
+    """Return what is written beside NIfTI, which decides which files a result consists of."""
+    beside = sorted(set(basis.config.keys.write) - {"nifti"})
+    return {"write": beside} if beside else {}
 
 
 def provenance(experiment: Experiment, inputs: Mapping[str, str]) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def make_map(task: Task, desk: Desk) -> Content:
         doubts=doubts_of_scores(scored, scores),
         dtype=experiment.config.keys.dtype,
         members=members,
+        by=experiment.config.keys.maps.by,
+        write=experiment.config.keys.write,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
 

@@ -96,7 +96,11 @@ def prediction_task(experiment: Experiment, number: int, probabilities: Sequence
         kind=PREDICTION,
         key=None if fault else key,
         record=files.sidecar,
-        files=(files.segmentation, *(files.probability(label) for label in probabilities)),
+        files=(
+            files.segmentation,
+            *(files.probability(label) for label in probabilities),
+            *([files.dicom] if experiment.config.keys.writes_dicom else []),
+        ),
         data={
             "case": number,
             "names": {"case": case.name},
@@ -145,6 +149,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
         content,
         probabilities=task.data["probabilities"],
         colours=experiment.config.keys.colors,
+        write=experiment.config.keys.write,
     )
     return content
 

@@ -13,16 +13,15 @@ import numpy as np
 
 from esegeta.errors import EsegetaError
 from esegeta.report import (
-    LABEL_COLOURS,
     PredictionFiles,
     SceneImage,
     SceneMap,
     SlicerScene,
     TaskFiles,
-    label_rows,
     read_sidecar,
     scene_file,
     scene_key,
+    shown_colours,
     write_scene,
 )
 from esegeta.volume import (
@@ -82,7 +81,10 @@ def make_scene(task: Task, desk: Desk) -> Content:
         path.unlink(missing_ok=True)
         return {}
     made_of = {method: task.data["maps"][method] for method in there}
-    key = fingerprint({"maps": made_of, "prediction": task.data["prediction"]})
+    colors = experiment.config.keys.colors
+    key = fingerprint(
+        {"maps": made_of, "prediction": task.data["prediction"], "colors": dict(colors)}
+    )
     if scene_key(path) == key:
         return {}
     try:
@@ -140,10 +142,10 @@ def _segments(case: OpenCase) -> Iterator[Segment]:
     """Yield the predicted labels, as they were written."""
     experiment, source = case.experiment, case.volume.source
     labels, files = experiment.predictor.labels, PredictionFiles(experiment.root, case.files.name)
-    colours = {row.name: row.colour for row in label_rows(labels, experiment.config.keys.colors)}
+    colours = shown_colours(labels, experiment.config.keys.colors)
     written = read_source_labels(files.segmentation, case.files.name, source)
-    for place, name in enumerate(labels.foreground):
+    for name in labels.foreground:
         mask = labels.shown(written, name)
         if labels.may_overlap and files.mask(name).is_file():
             mask = read_source_labels(files.mask(name), case.files.name, source) > 0
-        yield Segment(name, colours.get(name, LABEL_COLOURS[place % len(LABEL_COLOURS)]), mask)
+        yield Segment(name, colours[name], mask)

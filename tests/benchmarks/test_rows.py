@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import torch
 
-from benchmarks import dissection_contenders, map_process, program_rows
+from benchmarks import dissection_contenders, equality_rows, map_process, program_rows
 from benchmarks.__main__ import ROWS
 from benchmarks.job import DissectionJob, Job, MapJob
 from benchmarks.run import BenchmarkRun, Result
 from benchmarks.smallest import smallest_method, smallest_score
 from esegeta.explain import EXPLAINERS
 from esegeta.score import SCORES
+from tests.volume import test_one_image_in_every_format as one_image
+from tests.volume.dicom_files import itk_volume, voxels
 
-MEASURED = [name for name in ROWS if name not in ("help", "demo", "view")]
+EQUAL = [name for name in ROWS if name.startswith("equal_")]
+"""Rows of the tests' own oracles, which start no process."""
+MEASURED = [name for name in ROWS if name not in ("help", "demo", "view", *EQUAL)]
 
 
 class Recorder(BenchmarkRun):
@@ -52,6 +57,20 @@ def test_a_click_is_measured_against_its_windows(tmp_path: Path) -> None:
     *labels, last = ROWS["view"](BenchmarkRun("cpu", 1, 2, 1, True, tmp_path))
     assert len(labels) == 1 and last.must == 1.3
     assert last.ratio is not None and last.ratio > 0.5  # how much below 1.3, a busy machine hides
+
+
+def test_formats_that_differ_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_another(path: Path) -> None:
+        sitk.WriteImage(itk_volume(voxels(seed=1)), str(path))
+
+    some = {name: one_image.WRITERS[name] for name in ("a.nii", "a.mha")}
+    for number, writers in enumerate((some, {**some, "b.mha": write_another})):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.setattr(one_image, "WRITERS", writers)
+        bench = Recorder("cpu", 1, 1, 1, True, tmp_path / str(number))
+        (line,) = equality_rows.formats(bench)
+        assert line.row == f"one volume in {2 + number} formats"
+        assert (line.ratio, line.verdict) == (number, ("met", "NOT MET")[number])
 
 
 def test_every_method_and_score_has_a_cheapest_form() -> None:

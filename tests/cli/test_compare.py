@@ -44,7 +44,7 @@ def test_one_run_is_compared_with_its_null_competitors(tmp_path: Path) -> None:
     assert result.stderr == ""
     for text in ("mean ranks", "saliency", "Null competitors, in italics: random_map, edge_map"):
         assert text in result.stdout
-    assert "18 paired tests" in result.stdout
+    assert "12 paired tests" in result.stdout
     assert f"leaderboard in {out / 'leaderboard.md'}" in result.stdout
     rows = rows_of(out / "scores.csv")
     assert [{**row, "model": ""} for row in rows] == [
@@ -83,7 +83,7 @@ def test_two_models_and_two_halves_of_one(tmp_path: Path) -> None:
     methods = ("saliency", "random_map", "edge_map", "input_x_gradient")
     assert found == {(model, method) for model in ("tiny", "another") for method in methods}
     tests = rows_of(tmp_path / "out" / "tests.csv")
-    assert len(tests) == 3 * (6 + 6 + 4)
+    assert len(tests) == 2 * (6 + 6 + 4)  # raw infidelity hangs on the scale of maps
     assert "tiny / saliency" in result.stdout
     assert "No tests: 2 paired cases at most" in result.stdout
 
@@ -141,7 +141,7 @@ def test_one_method_has_no_ranks_and_no_tests(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_long_leaderboards_are_cut_short(tmp_path: Path) -> None:
-    values = {("c", "t", f"m{n:02}[x]", "infidelity"): float(n) for n in range(20)}
+    values = {("c", "t", f"m{n:02}[x]", "deletion"): float(n) for n in range(20)}
     run = FakeRun(values).write(tmp_path / "run")
     result = esegeta("compare", run, "-o", tmp_path / "out")
     assert "m11[x]" in result.stdout

@@ -13,6 +13,26 @@ ACROSS_SLICES = {name for family in FAMILIES for name in family.ACROSS_SLICES}
 
 ALL = list(EXPLAINERS)
 
+IN_3D = (
+    "saliency",
+    "integrated_gradients",
+    "guided_backprop",
+    "deep_lift",
+    "lrp",
+    "pattern_net",
+    "grad_cam",
+    "layer_conductance",
+    "occlusion",
+    "kernel_shap",
+    "meaningful_perturbation",
+)
+"""One of each kind: what cuts windows and puts them back knows the number of axes, no method."""
+
+
+def on_both_grids(methods: list[str]) -> list[tuple[int, str]]:
+    """Return number of axes and method: all of some methods in 2D, one of each kind in 3D."""
+    return [(2, method) for method in methods] + [(3, name) for name in methods if name in IN_3D]
+
 
 def with_trait(name: str) -> list[str]:
     return [method for method in ALL if getattr(EXPLAINERS[method].traits, name)]

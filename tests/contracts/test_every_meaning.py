@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,8 @@ from esegeta.explain import (
     RandomMap,
     Saliency,
 )
-from esegeta.explain.meaning import WITHOUT_TARGET
+from esegeta.explain.meaning import CONTRIBUTION, WITHOUT_TARGET
+from esegeta.score import Infidelity, ScoreContext
 from tests.contracts.claims import (
     adds_up,
     adds_up_but_for_padding,
@@ -168,3 +170,31 @@ def test_maps_without_sign_never_fall_below_zero(name: str) -> None:
     for kind in (CaseKind(2, "prelu_batch", 1, num_res_units=1), CaseKind(3, "relu_batch", 1)):
         case = kind.make()
         assert explainer.explain(case.model, case.volume, case.target).data.min() >= 0
+
+
+CONFIGURED: list[Explainer] = [
+    Saliency(absolute=True),
+    NoiseTunnel(base=Saliency(absolute=True)),
+    NoiseTunnel(base=Saliency(), kind="smoothgrad_sq"),
+    NoiseTunnel(base=Saliency(), kind="vargrad"),
+    *ROWS.values(),
+]
+
+
+@pytest.mark.parametrize("method", CONFIGURED, ids=lambda method: method.name)
+def test_what_has_no_sign_is_no_slope(method: Explainer) -> None:
+    """A magnitude times a change of the input foresees nothing, though its base's slope does."""
+    assert method.meaning.is_signed or not method.meaning.is_slope
+    if not method.meaning.is_signed:
+        assert method.meaning.rank_by == "value"
+
+
+def test_infidelity_does_not_take_a_magnitude_for_a_slope() -> None:
+    """The magnitudes are summed over boxes, not multiplied by the boxes' change."""
+    case = make_case(2, 1)
+    found = Saliency(absolute=True).explain(case.model, case.volume, case.target)
+    score = Infidelity(samples=4, perturbation="square", side_mm=4.0, baseline="zero")
+    context = ScoreContext(case.model, Saliency(absolute=True))
+    as_it_is = score.score(found, context)
+    contribution = replace(found, meaning=replace(CONTRIBUTION, is_signed=False))
+    assert as_it_is == score.score(contribution, context)

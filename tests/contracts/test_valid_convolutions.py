@@ -17,7 +17,7 @@ from esegeta.predict import Predictor, WindowPlan
 from esegeta.targets import FrozenTarget, Scene, UnitTarget
 from tests.builders import labels, volume
 from tests.contracts import rows_backprop
-from tests.contracts.test_every_explainer import ALL, ROWS
+from tests.contracts.explainers import ALL, ROWS, on_both_grids
 from tests.networks import Valid
 from tests.oracles import frozen, relative_gap, with_coefficients
 from tests.predict.valid import covering
@@ -55,28 +55,10 @@ def few(method: str) -> Explainer:
     return replace(row, samples=64) if method in ("kernel_shap", "lime") else row
 
 
-IN_3D = (
-    "saliency",
-    "integrated_gradients",
-    "guided_backprop",
-    "deep_lift",
-    "lrp",
-    "grad_cam",
-    "layer_conductance",
-    "occlusion",
-    "kernel_shap",
-    "meaningful_perturbation",
-)
-"""One of each kind: what a window is cut from and put into knows the number of axes, no method."""
-TILED = [
-    (ndim, method)
-    for ndim, methods in ((2, ALL), (3, IN_3D))
-    for method in methods
-    if method not in rows_backprop.FITTED
-]
+TILED = on_both_grids([name for name in ALL if name not in rows_backprop.FITTED])
 
 
-@pytest.mark.parametrize(("ndim", "method"), TILED, indirect=["ndim"])
+@pytest.mark.parametrize(("ndim", "method"), TILED)
 def test_tiled_is_whole(ndim: int, method: str) -> None:
     shape, padding = SHAPES[ndim], PADDING[ndim]
     tiled = model_over((16,) * ndim, padding)

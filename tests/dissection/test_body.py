@@ -45,6 +45,12 @@ def test_a_noisy_background_is_what_is_dark(ndim: int) -> None:
     assert torch.equal(find_body(image[None]), body)
 
 
+def test_three_slices_are_no_colours() -> None:
+    body = ball((40, 30), 0.8)[..., None].expand(40, 30, 3)
+    image = torch.where(body, 5 + speckle((40, 30, 3)), 0.5 * speckle((40, 30, 3), 1))
+    assert torch.equal(find_body(image[None]), body)
+
+
 def test_a_picture_that_is_filled_to_its_edges_is_body_throughout(ndim: int) -> None:
     assert find_body(speckle(SHAPES[ndim])[None]).all()
     assert find_body(torch.zeros(1, *SHAPES[ndim])).all()

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import LayerError, ModelError
-from esegeta.explain import DeepLift, Explainer, NeuronConductance
+from esegeta.errors import LayerError, MapError
+from esegeta.explain import Explainer, NeuronConductance, Saliency
 from tests.awkward import KINDS, Bundled, Checkpointed, Indexed, Odd, Tower, parametrized, plainly
-from tests.builders import predictor, volume
+from tests.builders import convolution, predictor, volume
+from tests.contracts import rows_backprop as backprop
 from tests.contracts.rows_layer import ROWS
 from tests.oracles import frozen, state_of
 
@@ -20,9 +21,7 @@ METHODS: dict[str, Any] = {
     **ROWS,
     "neuron_conductance": NeuronConductance(channel=1, steps=2, baseline="zero"),
 }
-GRADIENT_FREE = {"layer_activation", "score_cam", "ablation_cam"}
-BY_INPUT = {"neuron_conductance", "guided_grad_cam"}
-"""Methods whose gradients go on to the input, through whatever is in front of the layer."""
+BACK_TO_VOXELS: dict[str, Explainer] = {**backprop.ROWS, "saliency": Saliency()}
 
 CHECKPOINTED = ["enter", "down.0", "bottom", "up"]
 """In front of all checkpointed blocks, within one, one itself, and behind all."""
@@ -77,37 +76,22 @@ def test_the_first_tensor_of_a_bundle_is_the_layers_activation(kind: str, ndim: 
         assert torch.equal(found, explained(at(name, "mark"), network, ndim)), name
 
 
+@pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_activation_checkpointing_changes_no_map(name: str, ndim: int) -> None:
+def test_activation_checkpointing_changes_no_map(name: str, use_reentrant: bool, ndim: int) -> None:
     for layer in CHECKPOINTED:
-        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=False)
-        if name == "layer_deep_lift" and layer in ("enter", "down.0"):
-            with pytest.raises(ModelError, match="activation checkpointing"):
-                explained(method, network, ndim)
-            continue
-        expected = explained(method, Tower(ndim), ndim)
-        assert torch.equal(explained(method, network, ndim), expected), layer
+        method = at(name, layer)
+        found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
+        assert torch.equal(found, explained(method, Tower(ndim), ndim)), layer
 
 
-def test_deep_lift_refuses_checkpointing(ndim: int) -> None:
-    """Its multipliers would be exchanged for slopes in the backward pass, and nothing would say."""
-    method = DeepLift(baseline="zero")
-    with pytest.raises(ModelError, match="activation checkpointing"):
-        explained(method, Checkpointed(ndim, use_reentrant=False), ndim)
-
-
-# Torch says so of blocks in front of the layer, to which no gradient is wanted.
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"guided_grad_cam"}))
-def test_reentrant_checkpointing_is_refused_by_name_or_changes_no_map(name: str, ndim: int) -> None:
-    for layer in CHECKPOINTED:
-        method, network = at(name, layer), Checkpointed(ndim, use_reentrant=True)
-        if name in GRADIENT_FREE or (layer == "up" and name not in BY_INPUT):
-            expected = explained(method, Tower(ndim), ndim)
-            assert torch.equal(explained(method, network, ndim), expected), layer
-            continue
-        with pytest.raises(LayerError, match=f'layer "{layer}".*use_reentrant'):
-            explained(method, network, ndim)
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("name", ["deep_lift", "guided_backprop", "lrp", "saliency"])
+def test_nor_those_that_reach_the_voxels(name: str, use_reentrant: bool, ndim: int) -> None:
+    """DeepLIFT's multipliers were exchanged for slopes in the backward pass, and nothing said."""
+    method = BACK_TO_VOXELS[name]
+    found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
+    assert torch.equal(found, explained(method, Tower(ndim), ndim))
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "layer_deep_lift", "neuron_conductance"])
@@ -126,3 +110,68 @@ def test_layers_that_cannot_serve_are_refused_by_name(
 ) -> None:
     with pytest.raises(LayerError, match=message):
         explained(at(name, layer), Odd(ndim), ndim)
+
+
+class Idle(Tower):
+    """Goes one step further down than it has any use for, as the encoder of SegResNetDS does."""
+
+    def __init__(self, ndim: int, *, hands_on: bool) -> None:
+        super().__init__(ndim)
+        down = convolution(ndim)(4, 4, 2, stride=2, padding=1)
+        self.further = nn.Identity() if hands_on else down
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.enter(x)
+        bottom = self.bottom(self.down(wide))
+        self.further(bottom)
+        return self.head(torch.tanh(self.up(bottom) + wide))
+
+
+@pytest.mark.parametrize("hands_on", [False, True])
+@pytest.mark.parametrize("name", ["grad_cam", "layer_deep_lift", "neuron_conductance"])
+def test_the_default_layer_is_the_deepest_that_the_output_depends_on(
+    name: str, hands_on: bool, ndim: int
+) -> None:
+    found = explained(METHODS[name], Idle(ndim, hands_on=hands_on), ndim, length=8)
+    assert torch.equal(found, explained(METHODS[name], Tower(ndim), ndim, length=8))
+
+
+def test_units_that_cancel_everywhere_have_no_mean(ndim: int) -> None:
+    """A norm over the units takes their mean out at every position."""
+
+    class OverUnits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+
+    network = Tower(ndim)
+    network.bottom = nn.Sequential(network.bottom, OverUnits())
+    with pytest.raises(MapError, match="units of layer bottom cancel at every position"):
+        explained(at("layer_activation", "bottom"), network, ndim, length=8)
+    one = replace(METHODS["layer_activation"], layer="bottom", channel=1)
+    assert explained(one, network, ndim, length=8).abs().max() > 0.1
+
+
+class Tokens(Tower):
+    """Its bottleneck works on positions before units, and on tokens, as transformers do."""
+
+    def __init__(self, ndim: int) -> None:
+        super().__init__(ndim)
+        self.last, self.tokens = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.enter(x)
+        low = self.bottom(self.down(wide))
+        mixed = self.last(low.movedim(1, -1)).movedim(-1, 1)
+        rows = self.tokens(mixed.flatten(2).transpose(1, 2))
+        low = rows.transpose(1, 2).reshape(low.shape)
+        return self.head(torch.tanh(self.up(low) + wide))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_units_behind_their_positions_are_not_taken_for_positions(name: str, ndim: int) -> None:
+    """A grid of 6 x 4 positions and 4 units was read as 6 units on a grid of 4 x 4."""
+    for layer, message in (("last", "holds its units last"), ("tokens", "spatial axes")):
+        with pytest.raises(LayerError, match=f'layer "{layer}".*{message}'):
+            explained(at(name, layer), Tokens(ndim), ndim, length=12)
+    found = explained(METHODS[name], Tokens(ndim), ndim, length=12)
+    assert torch.equal(found, explained(at(name, "bottom"), Tokens(ndim), ndim, length=12))

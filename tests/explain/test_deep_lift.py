@@ -290,11 +290,101 @@ def test_what_is_not_known_keeps_its_gradient_and_shows_in_the_gap() -> None:
     model = predictor(Cubed(), (4, 4))
     found = DeepLift(baseline="zero").explain(model, image, frozen(model, image))
     (warning,) = found.warnings
-    assert "does not know" in warning
+    assert "without a rule, Unknown kept its gradient" in warning
     expected = Saliency().explain(model, image, frozen(model, image)).data * image.data
     assert relative_gap(found.data, expected) < TOLERANCE
     known = predictor(Power(linear(2), 3), (4, 4))
     assert not DeepLift(baseline="zero").explain(known, image, frozen(known, image)).warnings
+
+
+def without_bias(ndim: int, depth: int = 6) -> nn.Module:
+    """Return a chain of convolutions without bias and instance norms, as DynUNet is made of."""
+    torch.manual_seed(0)
+    conv = convolution(ndim)
+    norm = nn.InstanceNorm2d if ndim == 2 else nn.InstanceNorm3d
+    layers: list[nn.Module] = []
+    for place in range(depth):
+        layers += [
+            conv(4 if place else 1, 4, 3, padding=1, bias=False),
+            norm(4, affine=True),
+            nn.LeakyReLU(0.01),
+        ]
+    return nn.Sequential(*layers, conv(4, 2, 1)).eval()
+
+
+@pytest.mark.parametrize("baseline", ["zero", "minimum"])
+def test_a_flat_baseline_of_instance_norms_without_bias(ndim: int, baseline: str) -> None:
+    """The variance is zero at every norm, where the slopes of six in a row once made 1e8."""
+    model, image = predictor(without_bias(ndim), (8,) * ndim), volume((8,) * ndim)
+    target = frozen(model, image)
+    found = DeepLift(baseline=baseline).explain(model, image, target)
+    with torch.no_grad():
+        start = Baseline(baseline).of(image)
+        change = [float(target.value(model.network(one[None]))) for one in (image.data, start)]
+    rounding = 1e-6 * float(found.data.abs().sum())
+    assert float(found.data.double().sum()) == pytest.approx(change[0] - change[1], abs=rounding)
+    assert found.warnings == ()
+    slope = Saliency().explain(model, image, target).data
+    # Nothing is blown up: the multipliers are of the size of the slopes at the image.
+    assert found.data.abs().sum() < 5 * (slope * (image.data - start)).abs().sum()
+
+
+def test_the_default_baselines_of_deep_lift_shap_serve_norms_without_bias(ndim: int) -> None:
+    model, image = predictor(without_bias(ndim), (8,) * ndim), volume((8,) * ndim)
+    found = DeepLiftShap().explain(model, image, frozen(model, image))
+    assert found.facts.completeness_relative is not None
+    assert found.facts.completeness_relative < 1e-4
+    assert found.data.abs().max() < 100
+
+
+class ByHand(nn.Module):
+    """What `nn.MultiheadAttention` computes, of its weights."""
+
+    def __init__(self, fused: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused, (batch, length, width) = self.fused, x.shape
+        mixed = F.linear(x, fused.in_proj_weight, fused.in_proj_bias)
+        parts = mixed.reshape(batch, length, 3, fused.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = parts.unbind()
+        weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)
+        seen = (weights @ v).transpose(1, 2).reshape(batch, length, width)
+        return F.linear(seen, fused.out_proj.weight, fused.out_proj.bias)
+
+
+@pytest.mark.parametrize("needs_weights", [False, True])
+def test_multi_head_attention_is_seen_into(needs_weights: bool) -> None:
+    """One fused module, handed over by torch as one function, of which nothing was known."""
+
+    class Network(nn.Module):
+        def __init__(self, by_hand: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.enter, self.leave = nn.Conv2d(1, 4, 2, stride=2), nn.ConvTranspose2d(4, 2, 2, 2)
+            self.mix = nn.MultiheadAttention(4, 2, batch_first=True)
+            self.by_hand = ByHand(self.mix) if by_hand else None
+
+        def forward(self, x: Tensor) -> Tensor:
+            low = self.enter(x)
+            rows = low.flatten(2).transpose(1, 2)
+            if self.by_hand is not None:
+                mixed = self.by_hand(rows)
+            else:
+                mixed, _ = self.mix(rows, rows, rows, need_weights=needs_weights)
+            return self.leave(mixed.transpose(1, 2).reshape(low.shape))
+
+    image = volume((8, 8))
+    maps = []
+    for by_hand in (False, True):
+        model = predictor(Network(by_hand).eval(), (8, 8))
+        found = DeepLift(baseline="zero").explain(model, image, frozen(model, image))
+        assert found.facts.completeness_relative is not None
+        assert found.facts.completeness_relative < 1e-4
+        maps.append(found.data)
+    # Attention that is one function has the mean gradient, and one in parts that of each part.
+    assert relative_gap(maps[0], maps[1]) < (1e-4 if needs_weights else 0.2)
 
 
 @pytest.mark.parametrize("is_linear", [True, False])

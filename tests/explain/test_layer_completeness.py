@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import captum.attr
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from esegeta.explain import LayerConductance, LayerIntegratedGradients
+from esegeta.explain import (
+    Explainer,
+    LayerConductance,
+    LayerDeepLift,
+    LayerIntegratedGradients,
+    NeuronConductance,
+)
 from esegeta.explain.baseline import Baseline
 from esegeta.model import find_layer
-from tests.builders import linear, pointwise, predictor, unet, volume
+from tests.builders import convolution, linear, pointwise, predictor, unet, volume
 from tests.explain.test_layer_paths import BLUR, TOLERANCE, by_captum
 from tests.explain.whole_graph import WholeGraph
 from tests.networks import Power, Smooth
@@ -98,3 +106,56 @@ def test_conductance_adds_up_where_nothing_goes_around_the_layer(ndim: int) -> N
         ends = [target.value(network(one[None])) for one in (image.data, BLUR.of(image))]
     assert found.facts.more["change_of_target"] == pytest.approx(float(ends[0] - ends[1]), rel=1e-4)
     assert found.facts.more["completeness_relative"] < 1e-3
+
+
+def chain(ndim: int) -> nn.Module:
+    """Return convolutions without bias and instance norms one after another; nothing bypasses."""
+    torch.manual_seed(0)
+    conv = convolution(ndim)
+    norm = nn.InstanceNorm2d if ndim == 2 else nn.InstanceNorm3d
+    layers: list[nn.Module] = []
+    for place in range(3):
+        layers += [conv(4 if place else 1, 4, 3, padding=1, bias=False), norm(4), nn.ReLU()]
+    return nn.Sequential(*layers, conv(4, 2, 1)).eval()
+
+
+WARNED = {
+    "layer_conductance": LayerConductance(layer="3", steps=4, baseline="zero"),
+    "neuron_conductance": NeuronConductance(layer="3", steps=4, baseline="zero"),
+}
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_an_integral_from_a_flat_baseline_that_has_not_settled_is_warned_of(
+    name: str, ndim: int
+) -> None:
+    """All the change lies in the first thousandths of the path, and no step does."""
+    model, image = predictor(chain(ndim), (6,) * ndim), volume((6,) * ndim)
+    target = frozen(model, image)
+    (warning,) = WARNED[name].explain(model, image, target).warnings
+    assert warning.startswith("completeness: ")
+    smooth = predictor(pointwise(ndim), (6,) * ndim)
+    settled = replace(WARNED[name], layer="1", steps=16)
+    assert settled.explain(smooth, image, frozen(smooth, image)).warnings == ()
+
+
+def test_deep_lift_at_a_cut_adds_up(ndim: int) -> None:
+    model, image = predictor(chain(ndim), (6,) * ndim), volume((6,) * ndim)
+    found = LayerDeepLift(layer="3", baseline="zero").explain(model, image, frozen(model, image))
+    assert found.facts.more["completeness_relative"] < 1e-4
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [LayerConductance(layer="down", steps=2), LayerDeepLift(layer="down"), NeuronConductance()],
+)
+def test_a_layer_with_something_around_it_cannot_be_checked(method: Explainer, ndim: int) -> None:
+    model, image = predictor(Smooth(ndim), (8,) * ndim), volume((8,) * ndim)
+    method = replace(method, layer="down", baseline=BLUR)
+    found = method.explain(model, image, frozen(model, image))
+    assert found.facts.more["completeness"] == (
+        "cannot be checked: the image reaches the output around the layer as well"
+    )
+    assert "completeness_relative" not in found.facts.more
+    assert found.warnings == ()

@@ -63,6 +63,8 @@ FUNCTIONS: dict[str, Function] = {
     "power": lambda x: x**3 - 2.0 ** (0.5 * x),
     "swish": lambda x: x * torch.sigmoid(x),
     "quotient": lambda x: x / (2 + x[:, :1].square()),
+    "gated unit": lambda x: F.glu(x, dim=1),
+    "pooling of powers": lambda x: F.lp_pool2d(x.square() + 0.1, 2.0, (1, 2)),
     "reciprocal": lambda x: 1 / (x + 9),
     "softmax": lambda x: x.softmax(dim=1),
     "cube": lambda x: torch.einsum("bcij,bcij,bcij->bc", x, x, x),
@@ -111,21 +113,58 @@ STARTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("name", ["instance norm", "group norm", "layer norm"])
+EPSILON = 1e-3
+"""So that the slow rewrite sees the fall of the variance too."""
+
+NORMS: dict[str, tuple[Function, tuple[int, ...], Tensor]] = {
+    "instance norm": (
+        lambda x: F.instance_norm(x, weight=torch.tensor([2.0, 1]).to(x), eps=EPSILON),
+        (2, 3),
+        torch.tensor([2.0, 1.0]).reshape(2, 1, 1),
+    ),
+    "group norm": (
+        lambda x: F.group_norm(x, 1, torch.tensor([2.0, -1.0]).to(x), eps=EPSILON),
+        (1, 2, 3),
+        torch.tensor([2.0, -1.0]).reshape(2, 1, 1),
+    ),
+    "layer norm": (
+        lambda x: F.layer_norm(x, (5,), torch.arange(5).to(x), eps=EPSILON),
+        (3,),
+        torch.arange(5.0),
+    ),
+}
+"""Each with the axes that it normalises over, and its weight."""
+
+
+@pytest.mark.parametrize("start", sorted(set(STARTS) - {"without contrast"}))
+@pytest.mark.parametrize("name", NORMS)
 def test_norms_are_the_mean_gradient_from_any_baseline(name: str, start: str) -> None:
     """In closed form: where the variance nearly vanishes on the way, quadrature would miss it."""
-    eps = 1e-3  # so that the slow rewrite sees the fall of the variance too
-    function = {
-        "instance norm": lambda x: F.instance_norm(x, weight=torch.tensor([2.0, 1]).to(x), eps=eps),
-        "group norm": lambda x: F.group_norm(x, 1, torch.tensor([2.0, -1.0]).to(x), eps=eps),
-        "layer norm": lambda x: F.layer_norm(x, (5,), torch.arange(5).to(x), eps=eps),
-    }[name]
+    function, *_ = NORMS[name]
     end, other = draws((2, 2, 4, 5))
     arriving, _ = draws((2, 2, 4, 5), 1)
     begin = STARTS[start](end, other)
     found = multiplier(function, begin, end, arriving)
     assert relative_gap(found, mean_gradient(function, begin, end, arriving)) < 1e-4
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_from_a_flat_baseline_norms_are_those_held_at_the_image(name: str) -> None:
+    """A centred row over its deviation, which does not move: linear, and as large as the slope."""
+    function, axes, weight = NORMS[name]
+    end, other = draws((2, 2, 4, 5))
+    arriving, _ = draws((2, 2, 4, 5), 1)
+    found = multiplier(function, torch.full_like(end, 0.3), end, arriving)
+    deviation = (end.var(dim=axes, keepdim=True, correction=0) + EPSILON).sqrt()
+    scaled = arriving * weight
+    assert relative_gap(found, (scaled - scaled.mean(dim=axes, keepdim=True)) / deviation) < 1e-6
+    # A row with a little contrast, far below the image's, is met in the same way.
+    begin = 1e-3 * other
+    nearly = multiplier(function, begin, end, arriving)
+    assert relative_gap(nearly, found) < 0.05
+    change = (function(end) - function(begin)).double()
+    adds_up = float((nearly.double() * (end - begin)).sum())
+    assert adds_up == pytest.approx(float((arriving * change).sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize("start", STARTS)

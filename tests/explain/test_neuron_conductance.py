@@ -57,7 +57,10 @@ def test_a_sum_of_squares_in_closed_form(ndim: int, channel: int) -> None:
     found = method.explain(model, image, frozen(model, image))
     assert relative_gap(found.data, expected) < TOLERANCE
     assert found.unit == "logit x voxels"
-    assert found.facts.more == {"layer": "act", "channel": channel}
+    facts = found.facts.more
+    assert (facts["layer"], facts["channel"]) == ("act", channel)
+    assert facts["completeness"] == "of all units of the layer together"
+    assert facts["integrated_gradients_relative"] < 1e-4
 
 
 @pytest.mark.parametrize("of", ["logit", "probability"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import DataError, ModelError
+from esegeta.errors import DataError, MapError, ModelError
 from esegeta.explain import (
     NoiseTunnel,
     PatternAttribution,
@@ -249,3 +249,37 @@ def test_what_was_learned_from_a_network_can_be_left_behind() -> None:
     assert PatternNet(patterns="file").unlearned() == PatternNet()
     saliency = Saliency(absolute=True)
     assert saliency.unlearned() is saliency
+
+
+def deep(depth: int, width: int = 12) -> nn.Module:
+    """Return a chain of convolutions, whose signals grow by a constant factor at each."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1)]
+    for _ in range(depth):
+        conv = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.kaiming_normal_(conv.weight)
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(width, 2, 1)).eval()
+
+
+def test_signals_beyond_what_images_can_hold_are_warned_of() -> None:
+    """Each of 64 logits answers to a signal within the image's span; this map is 1e4 times that."""
+    model, image = predictor(deep(10), (8, 8)), volume((8, 8))
+    found = PatternNet().explain(model, image, frozen(model, image))
+    (warning,) = found.warnings
+    assert warning.startswith("magnitude: the map reaches")
+    span = float(image.data.max() - image.data.min())
+    assert float(found.data.abs().max()) > 1e4 * 64 * span
+    assert f"cannot exceed {64 * span:.3g} together" in warning
+    assert PatternAttribution().explain(model, image, frozen(model, image)).warnings == ()
+
+
+def test_signals_beyond_float32_are_refused_with_their_reason() -> None:
+    model, image = predictor(deep(50, width=8), (8, 8)), volume((8, 8))
+    with pytest.raises(MapError, match=r"each of the network's 52 operations adds up the signals"):
+        PatternNet().explain(model, image, frozen(model, image))
+
+
+def test_signals_of_a_small_network_are_not_warned_of(ndim: int) -> None:
+    model, image = predictor(unet(ndim), (8,) * ndim), volume((8,) * ndim)
+    assert PatternNet().explain(model, image, frozen(model, image)).warnings == ()

@@ -14,6 +14,7 @@ from esegeta.report import (
     write_dataset_files,
     write_record,
 )
+from esegeta.report.files import dicom_beside
 
 
 def test_names_of_a_task(tmp_path: Path) -> None:
@@ -24,9 +25,22 @@ def test_names_of_a_task(tmp_path: Path) -> None:
     assert files.channel_map("t1").name == "torso_label-liver#1_chan-t1_desc-ig_attrmap.nii.gz"
 
 
+def test_dicom_lies_beside_each_map_and_is_the_tasks_own(tmp_path: Path) -> None:
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
+    assert files.dicom.name == "torso_label-liver_desc-ig_attrmap.dcm"
+    maps = [files.map, files.channel_map("t1"), files.channel_standard_error("t1"), files.spread]
+    for path in (*maps, files.member_map(2)):
+        name = dicom_beside(path).name
+        assert name == path.name.replace(".nii.gz", ".dcm")
+        assert files.owns(name)
+    assert not files.owns("torso_label-liver_desc-other_attrmap.dcm")
+    assert not files.owns("torso_label-liver_desc-ig_scan.dcm")
+
+
 def test_names_of_a_prediction(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path, "torso")
     assert files.segmentation == tmp_path / "torso" / "torso_desc-prediction_dseg.nii.gz"
+    assert files.dicom.name == "torso_desc-prediction_dseg.dcm"
     assert files.table.name == "torso_desc-prediction_dseg.tsv"
     assert files.sidecar.name == "torso_desc-prediction_dseg.json"
 

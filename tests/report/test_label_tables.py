@@ -9,7 +9,7 @@ import pytest
 
 from esegeta.model import Labels
 from esegeta.report import PredictionFiles
-from esegeta.report.label_tables import label_rows, write_label_tables
+from esegeta.report.label_tables import label_rows, shown_colours, write_label_tables
 from esegeta.report.style import LABEL_COLOURS
 
 NAMES = {1: "spleen", 2: 'left "big" kidney', 7: "liver"}
@@ -78,3 +78,15 @@ def test_slicer_reads_its_color_table(files: PredictionFiles) -> None:
     assert found.pop(0) == ("background", (0, 0, 0), 0)
     expected = {index: (name.replace(" ", "_"), c, 255) for index, (name, c) in EXPECTED.items()}
     assert found == expected
+
+
+def test_a_region_that_smaller_labels_paint_over_has_a_colour_of_its_own() -> None:
+    labels = Labels.of({"left": 1, "right": 4, "both": [1, 4]}, "softmax", 5)
+    painted = {row.name: row.colour for row in label_rows(labels, {})}
+    assert set(painted) == {"background", "left", "right"}
+    found = shown_colours(labels, {})
+    assert {name: found[name] for name in ("left", "right")} == {
+        name: painted[name] for name in ("left", "right")
+    }
+    assert len(set(found.values())) == 3
+    assert shown_colours(labels, {"both": "#123456"})["both"] == "#123456"

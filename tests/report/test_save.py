@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.explain import Attribution, LayerMap, Saliency
+from esegeta.explain import (
+    Attribution,
+    IntegratedGradients,
+    LayerMap,
+    MemberMaps,
+    Saliency,
+    map_on_file,
+)
 from esegeta.report import TaskFiles, remove_attribution, save_attribution
-from esegeta.volume import Grid, Source
+from esegeta.volume import Grid, Intensity, Preprocess, Source, volume_from_tensor
 from tests.builders import affine_of, linear, predictor, volume
 from tests.experiments import read_json, voxels
 from tests.oracles import frozen
+from tests.volume.files import noise
 
 SHAPE = (6, 5, 4)
 
@@ -67,6 +75,79 @@ def test_a_map_of_voxels_over_channels_has_one_error(tmp_path: Path) -> None:
     assert [name for name in names if "stderr" in name] == [
         "torso_label-liver_desc-ig_stat-stderr_attrmap.nii.gz"
     ]
+
+
+def resampled(num_channels: int) -> Attribution:
+    """Integrated gradients on a grid that is not the file's."""
+    blank = volume_from_tensor(torch.zeros(num_channels, *SHAPE), affine=affine_of("oblique"))
+    image = blank.with_data(torch.from_numpy(noise((num_channels, *SHAPE))))
+    seen = Preprocess("PIL", (2.0, 0.8, 1.3))(image)
+    model = predictor(linear(3, in_channels=num_channels), seen.grid.shape)
+    return IntegratedGradients(2, "zero").explain(model, seen, frozen(model, seen))
+
+
+def test_files_of_channels_add_up_to_the_map_and_to_what_was_computed(tmp_path: Path) -> None:
+    attribution = resampled(2)
+    files, _, sidecar = saved(tmp_path, attribution)
+    parts = [voxels(files.channel_map(channel)) for channel in "01"]
+    np.testing.assert_allclose(voxels(files.map), parts[0] + parts[1], rtol=1e-6, atol=1e-7)
+    for channel, part in enumerate(parts):
+        total = float(attribution.data[channel].double().sum())
+        size = float(attribution.data[channel].double().abs().sum())
+        assert abs(part.sum(dtype=np.float64) - total) < 1e-6 * size
+    totals = sidecar["grid"]["totals"]
+    assert totals["file"] == pytest.approx(totals["network"], rel=1e-5)
+    assert sidecar["grid"]["by"] == "adjoint"
+
+
+def test_maps_of_members_come_the_way_of_the_map(tmp_path: Path) -> None:
+    attribution = resampled(1)
+    other = replace(attribution, data=-2 * attribution.data, ways=())
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
+    save_attribution(files, attribution, {}, members=MemberMaps((attribution, other), ("a", "b")))
+    maps = [voxels(files.member_map(number)) for number in (1, 2)]
+    np.testing.assert_array_equal(maps[0], voxels(files.map))
+    for found, given in zip(maps, (attribution, other), strict=True):
+        np.testing.assert_array_equal(found, map_on_file(given, "adjoint").total)
+    spread = np.std(np.stack(maps).astype(np.float64), axis=0)
+    np.testing.assert_allclose(voxels(files.spread), spread, rtol=1e-6, atol=1e-9)
+
+
+def test_headers_display_and_storage_are_of_what_is_written(tmp_path: Path) -> None:
+    attribution = resampled_slopes()
+    attribution = replace(attribution, standard_error=attribution.data.abs())
+    files = TaskFiles(tmp_path, "torso", "liver", "ig")
+    members = MemberMaps((attribution, attribution), ("a", "b"))
+    save_attribution(files, attribution, {}, dtype="int16", members=members, by="adjoint")
+    sidecar = read_json(files.sidecar)
+    unit = "logit x voxels / grey value of the file"
+    assert sidecar["unit"] == unit != attribution.unit
+    told = {
+        files.map: ("ig", True),
+        files.standard_error: ("standard error of ig", False),
+        files.member_map(2): ("ig, b", True),
+        files.spread: ("spread of ig", False),
+    }
+    for path, (method, is_signed) in told.items():
+        header = nib.load(path).header
+        assert header["descrip"].item().decode() == f"{method}: liver [{unit}]"
+        assert header.get_data_dtype() == np.int16
+        assert (header["cal_min"] < 0) == (is_signed and header["cal_max"] > 0)
+    array = map_on_file(attribution, "adjoint").total.numpy()
+    peak = np.percentile(np.abs(array[array != 0]), 99.5)
+    assert sidecar["display"]["high"] == pytest.approx(float(peak), rel=1e-6)
+    assert nib.load(files.map).header["cal_max"] == pytest.approx(float(peak), rel=1e-6)
+    error = np.abs(voxels(files.map).astype(np.float64) - array).max()
+    assert 0 < error <= sidecar["storage"]["largest_error"] * 1.01
+
+
+def resampled_slopes() -> Attribution:
+    """Slopes by an input that is a window of grey values, on another grid."""
+    blank = volume_from_tensor(torch.zeros(1, *SHAPE), affine=affine_of("oblique"))
+    image = blank.with_data(torch.from_numpy(noise((1, *SHAPE))))
+    seen = Preprocess("PIL", (2.0, 0.8, 1.3), Intensity("window", -300.0, 300.0))(image)
+    model = predictor(linear(3, in_channels=1), seen.grid.shape)
+    return Saliency().explain(model, seen, frozen(model, seen))
 
 
 @pytest.mark.parametrize("code", [None, 4])

@@ -45,9 +45,9 @@ def test_a_map_that_is_the_same_everywhere_has_no_ranks() -> None:
 
 @dataclass(frozen=True)
 class Same(Explainer):
-    """A map that holds one value everywhere."""
+    """A map that holds one number, or NaN, everywhere."""
 
-    value: float = 0.0
+    value: str = "0"
     name: ClassVar[str] = "same"
     traits: ClassVar[Traits] = Traits("null")
     meaning: ClassVar[Meaning] = CONTRIBUTION
@@ -57,18 +57,18 @@ class Same(Explainer):
         return Cost.of()
 
     def attribute(self, objective: Objective) -> RawMap:
-        return RawMap(torch.full_like(objective.volume.data, self.value))
+        return RawMap(torch.full_like(objective.volume.data, float(self.value)))
 
 
 def test_a_flipped_map_of_zeros_or_nan() -> None:
     model = predictor(pointwise(2), (8, 8))
     image = volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))
-    found = judged(attribution, model, Same(0.0))
+    found = judged(attribution, model, Same("0"))
     assert all(math.isnan(value) for value in found.values.values())
     assert "no direction" in found.reasons[COSINE]
     with pytest.raises(MapError, match="flipped along axis 0 is NaN or Inf"):
-        judged(attribution, model, Same(math.nan))
+        judged(attribution, model, Same("nan"))
     empty = replace(attribution, data=0 * attribution.data)
     with pytest.raises(MapError, match="consistency_under_flips: the map is zero everywhere"):
         judged(empty, model, Saliency())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import locale
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,16 @@ ORIGIN_MM = (-10.5, -40.25, -7.0)
 UID = "1.2.826.0.1.3680043.2.1125.77"
 STORED = "1.2.840.10008.5.1.4.1.1.2"
 """The class of CT images."""
+
+
+@contextmanager
+def locale_kept() -> Iterator[None]:
+    """Put the locale back after GDCM has written a slice, which leaves that of C behind."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def voxels(shape: Sequence[int] = (6, 5, 4), seed: int = 0) -> np.ndarray:
@@ -80,13 +92,13 @@ def write_series(
         path = folder / (names[number] if names else f"IM{number:04d}.dcm")
         # ITK goes by the name; scanners often give none.
         writer.SetFileName(str(path.with_name("tmp.dcm")))
-        with itk_quiet():
+        with itk_quiet(), locale_kept():
             writer.Execute(part)
         paths.append(path.with_name("tmp.dcm").rename(path))
     return paths
 
 
 def write_frames(path: Path, image: sitk.Image) -> None:
-    """Write a volume as one file of several frames; writing must not leave ITK's locale behind."""
+    """Write a volume as one file of several frames."""
     with itk_quiet():
         sitk.WriteImage(image, str(path))

@@ -63,6 +63,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"image": noise((6, 5, 4)), "affine": np.eye(3)},
         r"affine is of shape \(3,",
     ),
+    "an affine in words": (
+        {"image": noise((6, 5, 4)), "affine": np.array("eye")},
+        r"affine holds <U3, not real numbers",
+    ),
+    "an affine of another kind": (
+        {"image": noise((6, 5, 4)), "affine": 2 * np.eye(4)},
+        r"affine has the last row 0 0 0 2, not 0 0 0 1",
+    ),
     "a singular affine": (
         {"image": noise((6, 5, 4)), "affine": np.diag([1.0, 0, 1, 1])},
         "singular",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import shutil
 from pathlib import Path
 
@@ -83,17 +82,6 @@ def test_each_slice_has_a_slope_of_its_own(tmp_path: Path) -> None:
         edit(path, RescaleSlope=str(slope), RescaleIntercept="0")
     expected = stored * np.array(slopes)
     np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), expected)
-
-
-def test_reading_leaves_the_locale_as_it_is(tmp_path: Path) -> None:
-    write_series(tmp_path / "scan", itk_volume(voxels()))
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        locale.setlocale(locale.LC_ALL, "C.UTF-8")
-        load_volume(tmp_path / "scan")
-        assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
 
 
 def edit(path: Path, **values: object) -> None:

@@ -15,7 +15,8 @@ from esegeta.volume import (
     step_of,
     volume_from_tensor,
 )
-from esegeta.volume.intensity_rules import Clip, Ct, Linear, Log, Rescale, Window, ZScore
+from esegeta.volume.intensity_rules import Clip, Ct, Linear, Log, Window
+from esegeta.volume.intensity_statistics import Rescale, ZScore
 from tests.builders import SHAPES
 from tests.volume.files import noise
 from tests.volume.references import nnunet_zscore, nonzero_mask

@@ -14,12 +14,10 @@ from esegeta.volume.intensity_rules import (
     Keep,
     Linear,
     Log,
-    Percentile,
-    Rescale,
     Rule,
     Window,
-    ZScore,
 )
+from esegeta.volume.intensity_statistics import Percentile, Rescale, ZScore
 from tests.builders import SHAPES
 from tests.volume.files import noise
 from tests.volume.references import (
@@ -183,6 +181,37 @@ def test_the_derivative_is_that_of_the_whole_formula(rule: Rule) -> None:
     v = (torch.from_numpy(noise((4, 5))).double() * 300 - 100).requires_grad_()
     inside = (v > -150).detach()
     assert torch.autograd.gradcheck(lambda x: rule(x, lambda: inside), (v,), eps=1e-4, atol=1e-6)
+
+
+FIXED: list[Rule] = [
+    Window(-30, 90),
+    Percentile(10, 85),
+    Rescale(-1, 3),
+    Clip(-20, 60),
+    *(ZScore(over) for over in ("all", "nonzero", "above_mean", "foreground")),
+]
+
+
+@pytest.mark.parametrize("rule", FIXED, ids=str)
+def test_a_fixed_rule_is_the_same_and_knows_no_other_voxel(rule: Rule) -> None:
+    v = channel(3).double()
+    inside = foreground_of(v[None])
+    fixed = rule.fixed(v, lambda: inside)
+    torch.testing.assert_close(fixed(v, lambda: inside), rule(v, lambda: inside))
+    # One voxel far away changes its own value and no other one's.
+    moved = v.clone()
+    moved[0, 0, 0] = 5000.0
+    changed = fixed(moved, lambda: inside) != fixed(v, lambda: inside)
+    assert not changed.flatten()[1:].any()
+
+
+def test_fixed_rules_of_what_has_no_statistics() -> None:
+    flat, other = torch.full((2, 3), 7.0), torch.arange(6.0).reshape(2, 3)
+    for rule in (Percentile(10, 85), Rescale(-1, 3), ZScore()):
+        assert torch.equal(rule.fixed(flat, nothing)(other, nothing), rule(flat, nothing))
+    log = Log().fixed(other, nothing)
+    assert torch.equal(log(other, nothing), Log()(other, nothing))
+    assert float(log(torch.tensor([-9.0]), nothing)) == 0.0  # as the lowest that was seen
 
 
 def test_percentiles_under_a_graph_are_the_same() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import locale
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +45,39 @@ def written(path: Path, array: np.ndarray, turn: np.ndarray | None = None) -> si
     image = itk_image(array, turn)
     sitk.WriteImage(image, str(path), False)
     return image
+
+
+@contextmanager
+def commas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A locale in which numbers have a comma, such as Qt sets on a German desktop."""
+    if shutil.which("localedef") is None:
+        pytest.skip("no localedef, which makes locales")
+    source = 'LC_NUMERIC\ndecimal_point ","\nthousands_sep ""\ngrouping -1\nEND LC_NUMERIC\n'
+    (folder / "comma").write_text(source)
+    words = ["localedef", "-c", "-i", str(folder / "comma"), "-f", "UTF-8", f"{folder}/c.UTF-8"]
+    subprocess.run(words, check=False, capture_output=True)
+    monkeypatch.setenv("LOCPATH", str(folder))
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, "c.UTF-8")
+    except locale.Error:
+        pytest.skip("localedef cannot make a locale here")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
+
+
+def test_numbers_have_a_point_in_every_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = written(tmp_path / "a.nrrd", noise((6, 5, 4)), rotation(11, -7, 17))
+    with commas(tmp_path, monkeypatch):
+        found = load_volume(tmp_path / "a.nrrd").grid
+        assert locale.localeconv()["decimal_point"] == ","
+    for index in ((0, 0, 0), (5, 4, 3)):
+        left, back, up = image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(found.to_mm(index), (-left, -back, up), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".seg.nrrd", ".NRRD", ".MHA"])

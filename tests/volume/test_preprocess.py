@@ -116,3 +116,17 @@ def test_percentiles_that_coincide_are_refused() -> None:
     data[1, 0, 0] = 3.0  # almost all zero, but not constant
     with pytest.raises(DataError, match="in channel 1 the 1th and the 99th percentile are both 0"):
         Preprocess(intensity=Intensity("percentile", 1, 99))(volume_from_tensor(data))
+
+
+def test_a_volume_remembers_where_it_came_from_while_that_is_known() -> None:
+    file = volume_from_tensor(torch.from_numpy(grey_values(3)))
+    chain = Preprocess(intensity=Intensity("window", 0.0, 5.0))
+    seen = chain(file)
+    assert seen.origin is not None
+    assert torch.equal(seen.origin.image, file.data)
+    assert seen.origin.chain == chain
+    assert file.origin is None  # it is the file
+    assert seen.flipped(0).origin is seen.origin
+    # Neither other data nor a second chain is what that chain makes of that image.
+    assert seen.with_data(seen.data * 2).origin is None
+    assert Preprocess("LPS")(seen).origin is None

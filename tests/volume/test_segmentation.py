@@ -77,6 +77,22 @@ def test_segments_are_labels_of_their_image(turn: np.ndarray, tmp_path: Path) ->
         np.testing.assert_array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_folder_with_a_segmentation_is_that(kind: str, tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "scan", itk_volume(voxels()))
+    (tmp_path / "truth").mkdir()
+    path = segmentation(tmp_path / "truth" / "seg", slices, truth_of(), kind)
+    (tmp_path / "truth" / "notes.txt").write_text("no image")
+    for label in (path, tmp_path / "truth"):
+        case = Case("a", (tmp_path / "scan",), label)
+        _, found = read_case(case, Preprocess(), Reading(1, 3))
+        assert found is not None
+        np.testing.assert_array_equal(found.numpy(), truth_of())
+    path.with_name("other").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="truth: holds 2 segmentations: other, seg; name the file"):
+        check_case(Case("a", (tmp_path / "scan",), tmp_path / "truth"), Reading(1, 3))
+
+
 def _turn_of(affine: np.ndarray, turn: np.ndarray) -> tuple[list[int], list[int]]:
     """Return how axes of the files come to those of a volume, by directions alone."""
     ras = np.diag([-1.0, -1.0, 1.0]) @ turn

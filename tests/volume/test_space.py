@@ -11,6 +11,7 @@ from esegeta.errors import ConfigError, StepError
 from esegeta.volume import (
     Crop,
     CropOrPad,
+    Grid,
     Intensity,
     Preprocess,
     Route,
@@ -295,3 +296,32 @@ def test_a_route_tells_which_voxels_are_padding() -> None:
     assert again is not None
     assert again.all(dim=2).all(dim=1).tolist() == [False, True, True, True, True, True, False]
     assert Route((pad, Cut((2, 0, 0), (6, 5, 8)))).inside(grid) is None
+
+
+ROUTES = {
+    "nearest": Route((Flip(1), Respace((1.4, 0.9, 2.2), 0))),
+    "linear": Route((Orient("PSR"), Respace((1.4, 1.7, 2.2)), Cut((1, -1, 0), (2, 4, 3), 9.0))),
+    "cubic": Route((Transpose((2, 0, 1)), Respace((1.9, 0.8, 1.1), 3), Flip(2))),
+    "coarse axis": Route((Respace((1.0, 1.1, 6.0), 1, "auto"),)),
+}
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_a_route_goes_back_by_the_transposed_matrix(name: str) -> None:
+    route, grid = ROUTES[name], Grid((4, 3, 5), affine_of("anisotropic"))
+    units = torch.eye(60, dtype=torch.float64).reshape(60, 4, 3, 5)
+    matrix = route.linear(units, grid).flatten(1).T
+    image = torch.from_numpy(noise((1, 4, 3, 5))).double()
+    if name != "cubic":  # which clips
+        moved, onto = route.move(image, grid, resampling="bilinear")
+        inside = route.inside(grid)
+        inside = torch.ones(onto.shape, dtype=torch.bool) if inside is None else inside
+        expected = (matrix @ image.flatten()).reshape(onto.shape)
+        torch.testing.assert_close(moved[0][inside], expected[inside])
+        assert not expected[~inside].any()
+    values = torch.from_numpy(noise((1, *route.onto(grid).shape), 1)).double()
+    back = route.transposed(values, grid)
+    torch.testing.assert_close(back.flatten(), matrix.T @ values.flatten())
+    # Weights of a voxel add up to one, and to nothing in padding.
+    sums = matrix.sum(dim=1)
+    assert torch.minimum(sums.abs(), (sums - 1).abs()).max() < 1e-12

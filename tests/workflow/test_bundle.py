@@ -11,42 +11,26 @@ import torch
 from esegeta.config import load_config
 from esegeta.volume import read_case
 from esegeta.workflow import build_experiment
-from tests.builders import affine_of, unet
+from tests.builders import unet
 from tests.bundles import (
     ARGS,
-    INFERENCE,
+    CLIPPED,
+    FOREGROUND,
     METADATA,
+    ORIENT,
+    POST,
+    RANGE,
     READ,
+    SHAPE,
+    SIZE,
+    SPACE,
+    bundle_lab,
     compose,
     decide_itself,
     inference,
     run_itself,
-    write_bundle,
 )
-from tests.experiments import Lab, esegeta, noise, read_json, refused, save_image
-
-SHAPE = (17, 15, 13)
-
-
-def bundle_lab(folder: Path, config: dict[str, Any] | None = None, **given: Any) -> Lab:
-    """Return an experiment that says no more than where bundle and images are."""
-    write_bundle(folder / "bundle", config, **given)
-    rotated = affine_of("anisotropic", 3)
-    rotated[:3, :3] = rotated[:3, :3] @ np.diag([-1.0, 1, 1])[[1, 0, 2]]
-    array = 2 * noise(SHAPE)
-    array[:3] = array[:, -2:] = -9  # so that there is something to crop away
-    save_image(folder / "a.nii.gz", array, rotated)
-    keys = {
-        "version": 1,
-        "name": "tiny",
-        "output": str(folder / "out"),
-        "device": "cpu",
-        "model": {"kind": "bundle", "path": "bundle"},
-        "data": {"cases": [{"name": "a", "image": "a.nii.gz"}]},
-        "targets": [{"name": "liver", "label": "liver", "of": "logit", "over": "all"}],
-        "methods": ["saliency"],
-    }
-    return Lab(folder, keys)
+from tests.experiments import Lab, esegeta, noise, read_json, save_image
 
 
 def our_logits(lab: Lab) -> torch.Tensor:
@@ -60,13 +44,6 @@ def same_logits(found: torch.Tensor, wanted: torch.Tensor) -> None:
     scale = float(wanted.abs().max())
     assert float((found - wanted).abs().max()) < 1e-5 * scale
 
-
-RANGE = {"_target_": "ScaleIntensityRanged", "a_min": -1, "a_max": 1.5}
-CLIPPED = {**RANGE, "b_min": 0, "b_max": 1, "clip": True}
-ORIENT = {"_target_": "Orientationd", "axcodes": "RAS"}
-SPACE = {"_target_": "Spacingd", "pixdim": [1.5, 1.5, 2.0], "mode": "bilinear"}
-FOREGROUND = {"_target_": "CropForegroundd", "source_key": "image"}
-SIZE = {"_target_": "ResizeWithPadOrCropd", "spatial_size": [16, 8, 24]}
 
 CHAINS: dict[str, list[dict[str, Any]]] = {
     "nothing": [],
@@ -151,13 +128,6 @@ def test_a_simple_inferer_sees_the_whole_image(tmp_path: Path) -> None:
     same_logits(our_logits(lab), wanted)
 
 
-def test_a_simple_inferer_of_images_of_any_size_asks_for_the_window(tmp_path: Path) -> None:
-    lab = bundle_lab(tmp_path, inference(inferer={"_target_": "SimpleInferer"}))
-    refused(lab.run(), lab, "SimpleInferer (runs whole images", "give `inference` in the config")
-    lab.keys["inference"] = {"window": [16, 16, 16], "overlap": 0}
-    assert lab.validate().exit_code == 0
-
-
 def test_slices_of_a_2d_network(tmp_path: Path) -> None:
     inferer = {"_target_": "SliceInferer", "roi_size": [8, 8], "spatial_dim": 1, "overlap": 0.5}
     config = inference(inferer=inferer, network_def={"_target_": "UNet", **ARGS, "spatial_dims": 2})
@@ -205,7 +175,6 @@ def voxels_affine(path: Path) -> np.ndarray:
     return nib.load(path).affine
 
 
-POST = INFERENCE["postprocessing"]["transforms"]
 LARGEST = {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]}
 INVERT = POST[1]
 ENDS = {
@@ -281,81 +250,6 @@ def test_weights_as_torchscript_alone_explain_the_same_and_show_no_layers(tmp_pa
     refused_text = lab.run()
     assert refused_text.exit_code == 2
     assert "methods[0]: grad_cam needs the layers" in refused_text.stderr
-
-
-SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
-    "unknown": ([{"_target_": "Resized", "spatial_size": [8, 8, 8]}], "Resized (is not known)"),
-    "of its own": ([{"_target_": "scripts.own.Spacingd"}], "scripts.own.Spacingd (is not known)"),
-    "spline": ([{**SPACE, "mode": 3}], "Spacingd (mode: 3)"),
-    "zeros": ([{**SPACE, "padding_mode": "zeros"}], "Spacingd (padding_mode: zeros)"),
-    "diagonal": ([{**SPACE, "diagonal": True}], "Spacingd (diagonal: True)"),
-    "order": ([SPACE, ORIENT], "Orientationd (comes after spacing_mm"),
-    "two crops": ([FOREGROUND, SPACE, FOREGROUND, FOREGROUND], "CropForegroundd (comes after crop"),
-    "statistic": (
-        [{"_target_": "NormalizeIntensityd"}, FOREGROUND],
-        "CropForegroundd (comes after an intensity that the image decides",
-    ),
-    "own foreground": ([{**FOREGROUND, "select_fn": "$lambda x: x > 3"}], "select_fn of its own"),
-    "padded margin": ([{**FOREGROUND, "margin": 2}], "a margin that pads"),
-    "large pad": (
-        [CLIPPED, {"_target_": "SpatialPadd", "spatial_size": [8, 16, 8]}],
-        "pads to [8, 16, 8], beyond the window [8, 8, 8]",
-    ),
-    "arguments": ([{"_target_": "Spacingd", "pixdim": "wide"}], "Spacingd (its arguments: "),
-    "two": (
-        [{"_target_": "RandFlipd"}, {"_target_": "GaussianSmoothd"}],
-        "RandFlipd (is not known), GaussianSmoothd (is not known)",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SAID_OF_STEPS)
-def test_transforms_without_a_counterpart_are_named(name: str, tmp_path: Path) -> None:
-    chain, said = SAID_OF_STEPS[name]
-    lab = bundle_lab(tmp_path, inference(preprocessing=compose(*chain)))
-    what = "give `data.preprocess` in the config, which stands in for the bundle's preprocessing"
-    place = f"tiny.yaml:{lab.write() and lab.line_of('path: bundle')}: "
-    for result in (lab.run(), lab.validate()):
-        refused(result, lab, place, "cannot be mapped to keys of a config", said, what)
-    if name != "large pad":
-        lab.keys["data"]["preprocess"] = {"intensity": "minmax"}
-        assert lab.validate().exit_code == 0
-
-
-def test_what_comes_behind_the_network_is_named_too(tmp_path: Path) -> None:
-    post = {"_target_": "Compose", "transforms": [*POST[:3], {"_target_": "MeanEnsembled"}]}
-    lab = bundle_lab(tmp_path, inference(postprocessing=post))
-    said = "MeanEnsembled (is not known); give `postprocessing` in the config"
-    refused(lab.run(), lab, "postprocessing: cannot be mapped", said)
-    lab.keys["postprocessing"] = {}
-    assert lab.validate().exit_code == 0
-
-
-def test_a_bundle_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
-    lab = bundle_lab(tmp_path)
-    bundle = tmp_path / "bundle"
-    (bundle / "models" / "model.pt").rename(tmp_path / "model.pt")
-    said = "holds no weights: no models/model.pt and no models/model.ts; nothing is fetched"
-    refused(lab.run(), lab, f"tiny.yaml:{lab.line_of('path: bundle')}: model: ", said)
-    lab.keys["model"]["weights"] = "model.pt"
-    assert lab.validate().exit_code == 0
-    (bundle / "configs" / "inference.json").rename(bundle / "configs" / "train.json")
-    refused(lab.run(), lab, "holds no configs/inference.json", "configs holds metadata.json, train")
-    lab.keys["model"]["path"] = "nowhere"
-    refused(lab.run(), lab, "nowhere: no such folder", "never fetched from a network")
-    lab.keys["model"]["path"] = "model.pt"
-    refused(lab.run(), lab, "model.pt: is a file, not the folder of a bundle")
-
-
-def test_an_expression_that_fails_is_said_with_its_section(tmp_path: Path) -> None:
-    lab = bundle_lab(tmp_path, inference(pixdim="$[1 / 0]"))
-    said = "inference.json: preprocessing cannot be resolved (ZeroDivisionError: division by zero)"
-    refused(lab.run(), lab, said)
-
-
-def test_labels_that_neither_metadata_nor_config_name_are_missing(tmp_path: Path) -> None:
-    lab = bundle_lab(tmp_path, metadata={})
-    refused(lab.run(), lab, "labels: missing")
 
 
 def test_channels_of_sigmoids_are_labels_each(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from esegeta.config import load_config
+from esegeta.errors import ConfigError
+from esegeta.volume import load_volume
 from tests.builders import affine_of
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab, voxels, weighted_lab
 from tests.volume.files import geometry_bytes, save_nifti
@@ -108,6 +111,68 @@ def test_resampling_that_keeps_the_shape_is_told(tmp_path: Path) -> None:
     lab.keys["targets"][0]["over"] = "all"
     lab.run()
     assert "linear" in lab.sidecar("a", "liver", "saliency")["grid"]["resampling"]
+
+
+def resampled_lab(folder: Path) -> Lab:
+    """A logit of 3 x, of x halved and moved by 1, on a grid that is turned and resampled."""
+    lab = pointwise_lab(folder, [[0.0], [3.0]], [0.0, 0.0])
+    lab.keys["data"]["preprocess"] = {
+        "orientation": "PIL",
+        "spacing_mm": [1.5, 0.8, 2.0],
+        "intensity": [{"rescale": {"scale": 0.5, "offset": 1.0}}],
+    }
+    lab.keys["targets"][0]["over"] = "all"
+    lab.keys["methods"] = ["saliency", {"name": "integrated_gradients", "baseline": "zero"}]
+    return lab
+
+
+def test_maps_by_the_adjoint_are_slopes_of_the_file_and_keep_their_sum(tmp_path: Path) -> None:
+    lab = resampled_lab(tmp_path)
+    lab.keys["maps"] = {"by": "adjoint"}
+    lab.run()
+    image = load_volume(tmp_path / "a.nii.gz", orientation="PIL", spacing_mm=(1.5, 0.8, 2.0))
+    # R = sum over the network's voxels of 3 * (x / 2 + 1): the slope is how often a voxel is read.
+    reads = image.route.transposed(torch.ones(1, *image.grid.shape), image.source.grid)[0].numpy()
+    slopes, parts = (lab.map("a", "liver", name) for name in ("saliency", "integrated_gradients"))
+    np.testing.assert_allclose(slopes, 1.5 * reads, rtol=1e-5, atol=1e-6)
+    # From a baseline of zero, which is -2 in the file.
+    x = voxels(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(parts, 1.5 * reads * (x + 2), rtol=1e-3, atol=1e-4)
+    sidecar = lab.sidecar("a", "liver", "saliency")
+    assert sidecar["unit"] == "logit x voxels / grey value of the file"
+    assert sidecar["grid"]["by"] == "adjoint"
+    assert sidecar["grid"]["units"]["network"] == "logit x voxels / input unit"
+    assert sidecar["grid"]["totals"]["network"] == pytest.approx(3.0 * np.prod(image.grid.shape))
+    assert sidecar["grid"]["totals"]["file"] == pytest.approx(slopes.sum(), rel=1e-6)
+    totals = lab.sidecar("a", "liver", "integrated_gradients")["grid"]["totals"]
+    assert totals["file"] == pytest.approx(totals["network"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_only_maps_that_would_come_otherwise_are_made_again(tmp_path: Path) -> None:
+    lab = resampled_lab(tmp_path)
+    lab.run()
+    files = {
+        name: lab.file("a", "liver", name).name for name in ("saliency", "integrated_gradients")
+    }
+    np.testing.assert_allclose(lab.map("a", "liver", "saliency"), 3.0, rtol=1e-5)
+    for by, remade in (("adjoint", "saliency"), ("interpolation", "integrated_gradients")):
+        before = lab.maps()
+        lab.keys["maps"] = {"by": by}
+        lab.run()
+        changed = {name for name, when in lab.maps().items() if before[name] != when}
+        assert changed == ({files[remade]} if by == "adjoint" else set(files.values()))
+        totals = lab.sidecar("a", "liver", "integrated_gradients")["grid"]["totals"]
+        missed = abs(totals["file"] / totals["network"] - 1)
+        assert (missed < 1e-6) == (by == "adjoint")
+
+
+def test_another_way_to_the_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
+    lab.keys["maps"] = {"by": "adjoin"}
+    with pytest.raises(ConfigError, match=r'yaml:\d+: maps.by: .*"?adjoin') as refused:
+        load_config(lab.write())
+    assert "adjoint" in str(refused.value)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

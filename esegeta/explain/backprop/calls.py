@@ -13,14 +13,18 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from esegeta.model import without_checkpointing
 
 
 def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,6 +63,7 @@ class Intercept(TorchFunctionMode):
     """Within the context, every call of a ruled function goes to its rule.
 
     Run the forward pass within, the backward pass outside. Rules themselves run unintercepted.
+    Activation checkpointing is switched off, for a block that ran again would run without them.
 
     Args:
         rules: by function, as `torch.conv3d` or `torch.nn.functional.relu`.
@@ -70,6 +75,18 @@ class Intercept(TorchFunctionMode):
         self.rules = rules
         self.otherwise = otherwise
         self.met: Counter[str] = Counter()
+        self._checkpointing = ExitStack()
+
+    def __enter__(self) -> Intercept:
+        self._checkpointing.enter_context(without_checkpointing())
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        finally:
+            self._checkpointing.close()
 
     def __torch_function__(
         self,
@@ -78,6 +95,9 @@ class Intercept(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in SEEN_INTO and func not in self.rules:
+            with self:
+                return SEEN_INTO[func](*args, **(kwargs or {}))
         rule = self.rules.get(func, self.otherwise)
         if rule is None:
             return func(*args, **(kwargs or {}))
@@ -153,6 +173,36 @@ QUOTIENTS: dict[str, tuple[Call, ...]] = {
     "div": (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.div_),
     "true_divide": (Tensor.true_divide, Tensor.true_divide_),
 }
+
+
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    value, gate = input.chunk(2, dim=dim)
+    return value * torch.sigmoid(gate)
+
+
+def _opened(function: Call) -> Call:
+    """Return a function of `torch.nn.functional` that does not hand itself over once more."""
+    known: Any = inspect.unwrap(function)
+    ours = {**known.__globals__, "has_torch_function": _no, "has_torch_function_unary": _no}
+    opened = FunctionType(known.__code__, ours, known.__name__, known.__defaults__)
+    opened.__kwdefaults__ = known.__kwdefaults__
+    return opened
+
+
+def _no(*tensors: Any) -> bool:
+    return False
+
+
+MADE_OF_OTHERS: tuple[Call, ...] = (
+    F.multi_head_attention_forward,
+    *(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d),
+)
+
+SEEN_INTO: dict[Call, Call] = {
+    **{function: _opened(function) for function in MADE_OF_OTHERS},
+    F.glu: _glu,
+}
+"""Functions made of others, which torch hands over whole: what they call is met one by one."""
 
 IN_PLACE = "inplace"
 

@@ -163,4 +163,4 @@ def _walk(logits: Tensor, goes_on: Callable[[Any], bool]) -> Iterator[Any]:
 
 
 def _plain_name(node: Any) -> str:
-    return re.sub(r"Backward\d*$", "", type(node).__name__)
+    return re.sub(r"Backwards?\d*$", "", type(node).__name__)

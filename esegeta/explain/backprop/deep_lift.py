@@ -11,7 +11,7 @@ from torch import Tensor
 
 from esegeta.axes import Image, Logits
 from esegeta.errors import ConfigError, MapError
-from esegeta.explain.backprop.lift import lift
+from esegeta.explain.backprop.lift import functions_without_rule, lift
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
@@ -32,9 +32,9 @@ class DeepLift(Explainer):
 
     Linear layers keep their gradient. Norms of the image's own statistics, products, softmax and
     nonlinear targets pass on their mean gradient on the line from z' to z, which the secant is for
-    one variable. Positive: the voxel, as it differs from the baseline, raises the target. Unit:
-    target. The map adds up to R(x) - R(x'); an unknown nonlinear function keeps its gradient, and
-    shows up in the reported gap.
+    one variable; a norm that is flat at z' is held at z's deviation. Positive: the voxel, as it
+    differs from the baseline, raises the target. Unit: target. The map adds up to R(x) - R(x'); a
+    nonlinear function without a rule keeps its gradient, is named and shows in the gap.
 
     Args:
         baseline: zero, mean, minimum, blur, or an image file.
@@ -64,7 +64,7 @@ class DeepLift(Explainer):
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map and its completeness gap."""
         start = parse_baseline(self.baseline).of(objective.volume)
-        return completed(*lifted(objective, start), self.tolerance)
+        return completed(lifted(objective, start), self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -107,35 +107,53 @@ class DeepLiftShap(Explainer):
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean map and its completeness gap."""
         total, change = torch.zeros_like(objective.volume.data), 0.0
+        plain: frozenset[str] = frozenset()
         for baseline in self.baselines:
-            start = parse_baseline(baseline).of(objective.volume)
-            data, gained = lifted(objective, start)
-            total.add_(data)
-            change += gained
+            found = lifted(objective, parse_baseline(baseline).of(objective.volume))
+            total.add_(found.data)
+            change += found.change
+            plain |= found.plain
         num = len(self.baselines)
-        return completed(total.div_(num), change / num, self.tolerance)
+        return completed(Lifted(total.div_(num), change / num, plain), self.tolerance)
 
 
-def lifted(objective: Objective, start: Image) -> tuple[Image, float]:
-    """Return DeepLIFT's map for one baseline `C *S`, and how much the target changes from it."""
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """A map of DeepLIFT.
+
+    Args:
+        data: `C *S`.
+        change: of the target from baseline to image.
+        plain: names of functions on the way that are not linear and kept their gradient.
+    """
+
+    data: Image
+    change: float
+    plain: frozenset[str]
+
+
+def lifted(objective: Objective, start: Image) -> Lifted:
+    """Return DeepLIFT's map for one baseline `C *S`."""
     cotangent, change = mean_cotangent(objective, start)
     windows = objective.windows
     scale = objective.shares(cotangent).scale
     padded = windows.pad_image(start[None])
     changes: list[float] = []
+    plain: set[str] = set()
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         crops = pieces.crops.requires_grad_(True)
         baseline = windows.cut(padded, pieces.windows).to(crops.device)
         logits, before = lift(objective.run, crops, baseline)
         require_graph(logits)
+        plain.update(functions_without_rule(logits))
         changes.append(gain(before, logits, share) * scale)
         (multiplier,) = torch.autograd.grad(logits, crops, share.to(logits.dtype))
         return multiplier
 
     multipliers = sum_over_windows(objective, window_map, cotangent=cotangent)
     data = multipliers.mul_(objective.volume.data - start)
-    return data, sum(changes) if change is None else change
+    return Lifted(data, sum(changes) if change is None else change, frozenset(plain))
 
 
 def gain(before: Logits, after: Logits, share: Tensor) -> float:
@@ -184,12 +202,13 @@ def _mean_slope(target: FrozenTarget, before: Logits, y: Logits) -> tuple[Logits
     return total, float(target.value(y)[0] - target.value(before)[0])
 
 
-def completed(data: Image, change: float, tolerance: float) -> RawMap:
+def completed(found: Lifted, tolerance: float) -> RawMap:
     """Return a map with its completeness gap, and a warning where that is above the tolerance.
 
     Raises:
         MapError: the target's values overflow.
     """
+    data, change = found.data, found.change
     if not math.isfinite(change) and bool(data.isfinite().all()):
         raise MapError(
             f"the target changes by {change} from baseline to image",
@@ -199,8 +218,14 @@ def completed(data: Image, change: float, tolerance: float) -> RawMap:
     relative = abs(delta) / max(abs(change), 1e-12)
     warning = (
         f"completeness: the map adds up to {change + delta:.4g}, the target changes by "
-        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); the network may "
-        "have a nonlinear function that DeepLIFT does not know, or needs another baseline"
+        f"{change:.4g} ({relative:.1%} apart, tolerance {tolerance:.1%}); {_reason(found.plain)}"
     )
     warnings = (warning,) if not relative <= tolerance else ()
-    return RawMap(data, delta, relative, warnings=warnings)
+    more = {"functions_without_rule": sorted(found.plain)} if found.plain else {}
+    return RawMap(data, delta, relative, more=more, warnings=warnings)
+
+
+def _reason(plain: frozenset[str]) -> str:
+    if plain:
+        return f"without a rule, {', '.join(sorted(plain))} kept its gradient"
+    return "every function had a rule, so that it is rounding: use another baseline"

@@ -122,7 +122,7 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         has_run.append(True)
         crops = pieces.crops.requires_grad_(True)
-        # Backward within as well: what a checkpointed block runs again must follow the same rules.
+        # Backward within as well: what a network runs again to save memory follows the same rules.
         with Intercept(spelled(ACTIVATIONS, rule), otherwise):
             with torch.enable_grad():
                 logits = objective.run(crops)

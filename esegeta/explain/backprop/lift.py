@@ -33,8 +33,9 @@ from esegeta.explain.backprop.calls import (
     resolve,
     spelled,
 )
+from esegeta.explain.backprop.carry import nodes_without_rule
+from esegeta.explain.backprop.functions import MAP_NODES
 from esegeta.explain.backprop.lift_rules import along_line, normalised, pooled, secant, sloped
-from esegeta.model import inside_checkpoint
 
 NODES = 16
 """Nodes of the quadrature along the line of functions that have no closed form."""
@@ -113,6 +114,31 @@ class PairedCall:
 Lifter = Callable[[PairedCall], Tensor]
 
 
+def functions_without_rule(logits: Tensor) -> list[str]:
+    """Return torch's own nodes between logits and input that are not linear, nor any rule's.
+
+    An autograd function of the network's own is one of them: what it calls is not seen.
+    """
+    return [name for name in nodes_without_rule(logits) if name not in LINEAR_NODES]
+
+
+LINEAR_NODES = frozenset(
+    (
+        *("_Sloped", "_AlongLine", "_Normalised", "_Pooled"),  # these are rules
+        *("Add", "Addmm", "Baddbmm", "Bmm", "Convolution", "ConvolutionOverrideable", "Cumsum"),
+        *("Div", "Linear", "Mean", "Mm", "Mul", "Mv", "Neg", "NativeBatchNorm", "CudnnBatchNorm"),
+        *("CudnnConvolution", "MkldnnConvolution", "NativeDropout", "PermuteCopy", "Rsub"),
+        *("SlowConv3D", "SlowConvDilated2D", "SlowConvDilated3D", "SlowConvTranspose2D"),
+        *("SlowConvTranspose3D", "ThnnConv2D", "UnsafeSplitWithSizes", "Sub", "Sum", "Unflatten"),
+        *("ConvDepthwise3D", "ConvDepthwise2D", "MiopenConvolution", "MpsConvolution", "Trace"),
+        *("GridSampler2D", "GridSampler3D", "Im2Col", "Col2Im", "AdaptiveAvgPool2D"),
+        *("AdaptiveAvgPool3D", "AdaptiveAvgPool1D", "AvgPool1D", "Pad", "Native"),
+        *MAP_NODES,
+    )
+)
+"""Nodes of linear functions; products and quotients are of constants where they are torch's."""
+
+
 def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:
     """Run a network at a baseline and at an image.
 
@@ -127,8 +153,7 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         result y' at the baseline, without a graph.
 
     Raises:
-        ModelError: the network does not call the same functions at both, or what gradients pass
-            through is under activation checkpointing.
+        ModelError: the network does not call the same functions at both.
     """
     noted: deque[tuple[Call, list[Tensor | None]]] = deque()
 
@@ -153,12 +178,6 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
         leaves, layout = tree_flatten((call.args, call.kwargs))
         if not torch.is_grad_enabled() or not any(map(requires_grad, leaves)):
             return function(*args, **kwargs)
-        if inside_checkpoint():
-            raise ModelError(
-                "a block of the network uses activation checkpointing: it would run again in "
-                "the backward pass, and DeepLIFT's multipliers would be lost",
-                hint="switch checkpointing off in the network, or use integrated_gradients",
-            )
         return call.finish(LIFTERS[function](PairedCall(call, leaves, layout, starts)))
 
     with torch.no_grad(), Intercept(dict.fromkeys(LIFTERS, note)):

@@ -27,6 +27,9 @@ RELATIVE_STEP = 1e-7
 NORM_NODES = 64
 TINY = 1e-200
 
+FLAT = 1e-3
+"""A row is flat at the baseline where its variance there is below this part of the image's."""
+
 
 def secant(function: TensorFunction, start: Tensor, end: Tensor) -> Tensor:
     """Return `(f(a) - f(a')) / (a - a')` of an element-wise function, the slope where a is a'.
@@ -70,6 +73,8 @@ def normalised(
     eps: float,
 ) -> Tensor:
     """Return a norm of a tensor, whose gradient is the mean of those along the line to it.
+
+    Not so for rows that are flat at the baseline: see `_Normalised`.
 
     Args:
         function: the norm; subtracts the mean of each row and divides by its deviation.
@@ -160,6 +165,14 @@ class _Normalised(torch.autograd.Function):
     With u(alpha) = u0 + alpha d the centred row on the line, v its variance and g the arriving
     multiplier times the weight, the gradient of a norm at alpha is
     `(g - mean g) v^-1/2 - u mean(g u) v^-3/2`, and v is quadratic in alpha.
+
+    From a baseline without contrast v starts at the norm's epsilon, where the slope is hundreds of
+    times that at the image, and a chain of such norms would multiply these. There the change of
+    the output, with c the centred row and s its deviation, is split at the image's deviation,
+
+        c/s - c'/s' = (c - c')/s + c' (1/s - 1/s'),   (s^2 - s'^2) = mean((c + c') (c - c'))
+
+    which adds up as exactly, and whose multipliers are those of the norm held at the image.
     """
 
     @staticmethod
@@ -187,9 +200,15 @@ class _Normalised(torch.autograd.Function):
         a, b, c = _row_mean(d, d), _row_mean(u, d), _row_mean(u, u) + ctx.eps
         first, cubed = _variance_integrals(a, b, c, a * ctx.eps)
         by_u, by_d = _row_mean(g, u), _row_mean(g, d)
+        there, here = c, a + 2 * b + c  # the variances, each with epsilon
+        flat = there - ctx.eps < FLAT * (here - ctx.eps)
+        held = by_u / (here.sqrt() * there.sqrt() * (here.sqrt() + there.sqrt()))
+        first = torch.where(flat, here.rsqrt(), first)
+        of_u = torch.where(flat, 2 * held, by_u * cubed[0] + by_d * cubed[1])
+        of_d = torch.where(flat, held, by_u * cubed[1] + by_d * cubed[2])
         result = (g - g.mean(dim=1, keepdim=True)) * first.to(g)
-        result.addcmul_(u, (by_u * cubed[0] + by_d * cubed[1]).to(g), value=-1)
-        result.addcmul_(d, (by_u * cubed[1] + by_d * cubed[2]).to(g), value=-1)
+        result.addcmul_(u, of_u.to(g), value=-1)
+        result.addcmul_(d, of_d.to(g), value=-1)
         return result.reshape(arriving.shape).to(arriving.dtype), None, None, None, None, None
 
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.errors import ModelError
+from esegeta.errors import MapError, ModelError
 from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.pattern_fit import Patterns, fit_patterns
-from esegeta.explain.backprop.propagation import Propagation
+from esegeta.explain.backprop.propagation import Propagation, scale_of
 from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
@@ -29,8 +29,9 @@ class PatternNet(Explainer):
 
     Activations, pooling, resampling and products send back their gradient; sums split by
     cov(term, sum) / var(sum); norms are folded. Positive: a brighter voxel is part of the signal.
-    Unit: input units, summed over the target's logits. Each network of an ensemble has patterns of
-    its own.
+    Unit: input units, summed over the target's logits. Every operation adds up the signals of all
+    its outputs, so that deep networks blow the map up: a warning, and an error beyond float32. Each
+    network of an ensemble has patterns of its own.
 
     Args:
         patterns: a file that a run or `Patterns.save` wrote; fitted on all cases of a run, or on
@@ -60,18 +61,48 @@ class PatternNet(Explainer):
         """Return the map, and what the patterns were fitted on."""
         known = self._known(objective)
         maps: dict[int, WindowMap] = {}
+        start = _Start()
 
         def window_map(pieces: Pieces, share: Tensor) -> Tensor:
             if pieces.member not in maps:  # each network of an ensemble has patterns of its own
                 rules = self.rules(known.of_member(pieces.member))
-                propagation = Propagation(rules, torch.mul, LayerCarrier)
+                propagation = Propagation(rules, start, LayerCarrier)
                 maps[pieces.member] = propagation.window_map(objective)
             return maps[pieces.member](pieces, share)
 
         data = sum_over_windows(objective, window_map)
+        self._require_finite(data, known)
         own = known.fitted_on == (objective.volume.name,)
         words = "the explained volume itself" if own else ", ".join(known.fitted_on)
-        return RawMap(data, more={"patterns_fitted_on": words})
+        start = start.times(scale_of(objective))
+        return RawMap(
+            data, more={"patterns_fitted_on": words}, warnings=self.blown_up(objective, data, start)
+        )
+
+    def _require_finite(self, data: Tensor, known: Patterns) -> None:
+        finite = all(bool(pattern.isfinite().all()) for pattern in known.values.values())
+        if finite and not bool(data.isfinite().all()):
+            raise MapError(
+                f"{self.name}: the map exceeds what float32 holds: each of the network's "
+                f"{len(known.values)} operations adds up the signals of all its outputs, and "
+                "nothing divides them",
+                hint="use pattern_attribution, whose weights times patterns add up to one, or "
+                "a target with `of: unit` nearer to the image",
+            )
+
+    def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
+        """Return a warning where the map holds more than images of the given range can."""
+        image = objective.volume.data
+        span = float(image.max() - image.min())
+        most, found = start.weight * span, float(data.abs().max())
+        if found <= most:
+            return ()
+        return (
+            f"magnitude: the map reaches {found:.3g}, and the signals of the target's logits, "
+            f"in an image that spans {span:.3g}, cannot exceed {most:.3g} together: each operation "
+            "adds up the signals of all its outputs, and a deep network does so many times; only "
+            "the map's pattern can be read, not its size",
+        )
 
     def unlearned(self) -> PatternNet:
         """Return the method without patterns: it fits them on what it explains."""
@@ -116,6 +147,45 @@ class PatternAttribution(PatternNet):
     def rules(self, patterns: Patterns) -> Rules:
         """Return what takes the place of each weight."""
         return PatternRules(patterns, lambda weight, pattern: weight * pattern, torch.ones_like)
+
+    def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
+        """Return a warning where the map's parts are many times what they add up to."""
+        size = float(data.abs().sum(dtype=torch.float64))
+        if size <= MOST_CANCELLING * start.size:
+            return ()
+        return (
+            f"magnitude: the map's values are {size / max(start.size, 1e-30):.3g} times what the "
+            "target's logits hold: most of it cancels, since weights times patterns add up to one "
+            "with parts of both signs; only the map's pattern can be read, not its size",
+        )
+
+
+MOST_CANCELLING = 10.0
+"""How many times the logits a map may hold, all signs counted, before it carries a warning."""
+
+
+class _Start:
+    """Logits begin with themselves times their share of the cotangent; sizes are added up.
+
+    Args:
+        weight: the magnitudes of the shares.
+        size: the magnitudes of what the logits begin with.
+    """
+
+    def __init__(self, weight: float = 0.0, size: float = 0.0) -> None:
+        self.weight = weight
+        self.size = size
+
+    def __call__(self, logits: Tensor, share: Tensor) -> Tensor:
+        """Return the logits times their share."""
+        begin = logits * share
+        self.weight += float(share.abs().sum(dtype=torch.float64))
+        self.size += float(begin.abs().sum(dtype=torch.float64))
+        return begin
+
+    def times(self, scale: float) -> _Start:
+        """Return the same for shares that are so many times as large."""
+        return _Start(self.weight * scale, self.size * scale)
 
 
 class PatternRules(Rules):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, MapError
+from esegeta.explain.attribution import Way
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import (
@@ -101,22 +102,27 @@ class GradientShap(Explainer):
         sigma = self.noise * standard_deviation(x) if self.noise > 0 else 0.0
         total = torch.zeros_like(x)
         variance = torch.zeros_like(x) if self.spread else None
+        slopes: list[Way] = []
         change = objective.value()
         each, ways = self._draws_a_part, len(self.baselines)
         shares = _share_out(self.samples // each, ways)
         for baseline, parts in zip(self.baselines, shares, strict=True):
             start = parse_baseline(baseline).of(objective.volume)
             change -= objective.at(start).value() / ways
+            slopes.append(Way(torch.zeros_like(x), start))
             for alphas in _stratified(parts, each, generator):
                 draws = [_draw(objective, start, alpha, sigma, generator) for alpha in alphas]
-                for draw in draws:
-                    total.add_(draw, alpha=1 / (each * parts * ways))
+                for path, slope in draws:
+                    total.add_(path * slope, alpha=1 / (each * parts * ways))
+                    slopes[-1].slope.add_(slope, alpha=1 / (each * parts * ways))
                 if variance is not None:
                     # (d1 - d2)^2 / 2 is the variance of one draw, / 4 that of the pair's mean.
-                    one, other = draws
+                    one, other = (path * slope for path, slope in draws)
                     variance.add_((one - other).square_(), alpha=1 / (2 * parts * ways) ** 2)
         error = variance.sqrt_() if variance is not None else None
-        return self._judged(total, change, error)
+        # Noise moves the end of each way, and errors are known of the map, not of its slopes.
+        straight = sigma == 0 and not self.spread
+        return replace(self._judged(total, change, error), ways=tuple(slopes) if straight else ())
 
     def _judged(self, data: Tensor, change: float, error: Tensor | None) -> RawMap:
         if not math.isfinite(change) and bool(data.isfinite().all()):
@@ -142,14 +148,14 @@ class GradientShap(Explainer):
 
 def _draw(
     objective: Objective, start: Image, alpha: float, sigma: float, generator: torch.Generator
-) -> Image:
-    """Return the map of one draw: the way from baseline to noisy image, times the gradient."""
+) -> tuple[Image, Image]:
+    """Return the way from the baseline to the noisy image, and the gradient at a point of it."""
     x = objective.volume.data
     path = x - start
     if sigma > 0:
         bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         path.add_(bump, alpha=sigma)
-    return path * objective.at(torch.add(start, path, alpha=alpha)).gradient()
+    return path, objective.at(torch.add(start, path, alpha=alpha)).gradient()
 
 
 def _share_out(parts: int, num_baselines: int) -> list[int]:

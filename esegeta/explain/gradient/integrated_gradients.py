@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,10 +13,17 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, LayerError, MapError
+from esegeta.explain.attribution import Way
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.layer.cut import deepest_name, no_part, require_ran
+from esegeta.explain.layer.bypass import NOT_CHECKED, completeness, goes_around
+from esegeta.explain.layer.cut import (
+    deepest_name,
+    no_part,
+    require_ran,
+    require_units_first,
+)
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
 from esegeta.explain.objective import (
     Objective,
@@ -84,11 +91,11 @@ class IntegratedGradients(Explainer):
         starts = values_together([objective.at(start) for objective in objectives])
         changes = [end - begin for end, begin in zip(ends, starts, strict=True)]
         return [
-            self._summarise(path * total, change)
+            self._summarise(path * total, change, Way(total, start))
             for total, change in zip(totals, changes, strict=True)
         ]
 
-    def _summarise(self, data: Tensor, change: float) -> RawMap:
+    def _summarise(self, data: Tensor, change: float, way: Way) -> RawMap:
         if not math.isfinite(change) and bool(data.isfinite().all()):
             raise MapError(
                 f"integrated_gradients: the target changes by {change} from baseline to image",
@@ -102,7 +109,7 @@ class IntegratedGradients(Explainer):
             "use more steps or another baseline"
         )
         warnings = (warning,) if not relative <= self.tolerance else ()
-        return RawMap(data, delta, relative, warnings=warnings)
+        return RawMap(data, delta, relative, warnings=warnings, ways=(way,))
 
 
 @dataclass(frozen=True)
@@ -161,13 +168,15 @@ class NeuronConductance(Explainer):
 
     A_k,p is unit k at position p, in every window; by Gauss-Legendre quadrature. Positive: the
     voxel raises the target through the unit. Unit: target. Over all units of a layer that cuts the
-    network in two, the maps add up to integrated gradients.
+    network in two, the maps add up to integrated gradients; the gap of these, at the same nodes, is
+    reported, for it says whether the integral has settled.
 
     Args:
         layer: name of the layer; the deepest (a U-Net's bottleneck) by default.
         channel: the unit: a channel of the layer's output, counted from 0.
         steps: quadrature nodes.
         baseline: zero, mean, minimum, blur, or an image file.
+        tolerance: relative gap of integrated gradients above which the map carries a warning.
 
     Source: Dhamdhere et al., How Important Is a Neuron?, 2018, equation 3, summed over the unit's
     positions.
@@ -177,6 +186,7 @@ class NeuronConductance(Explainer):
     channel: int = 0
     steps: int = 32
     baseline: Baseline | str = "blur"
+    tolerance: float = 0.05
 
     name: ClassVar[str] = "neuron_conductance"
     traits: ClassVar[Traits] = Traits("gradient", additive=True, needs_hooks=True, needs_layer=True)
@@ -194,8 +204,8 @@ class NeuronConductance(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """A forward pass a step, and a backward pass in two parts: to the layer, to the input."""
-        return self.steps * Cost.of(1, 1).at_another_image()
+        """A step forward, and back to the input by all ways and by the unit's; and two values."""
+        return Cost.of(self.steps + 2, 2 * self.steps, not_linear=2 * self.steps + 1)
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the map."""
@@ -203,54 +213,93 @@ class NeuronConductance(Explainer):
         x = objective.volume.data
         start = parse_baseline(self.baseline).of(objective.volume)
         path = x - start
-        total = torch.zeros_like(x)
+        through, whole = torch.zeros_like(x), torch.zeros_like(x)
+        has_bypass = False
         nodes, weights = np.polynomial.legendre.leggauss(self.steps)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             moved = objective.at(torch.add(start, path, alpha=float(node)))
-            total.add_(gradient_through(moved, name, self.channel), alpha=float(weight))
-        return RawMap(path * total, more={"layer": name, "channel": self.channel})
+            found = gradient_through(moved, name, self.channel)
+            through.add_(found.through, alpha=float(weight))
+            whole.add_(found.whole, alpha=float(weight))
+            has_bypass |= found.has_bypass
+        change = objective.value() - objective.at(start).value()
+        gap = completeness(float((path * whole).sum(dtype=torch.float64)), change)
+        relative = gap.pop("completeness_relative")
+        more: dict[str, Any] = {"layer": name, "channel": self.channel, **gap}
+        more["integrated_gradients_relative"] = relative
+        more["integrated_gradients_delta"] = more.pop("completeness_delta")
+        more["completeness"] = NOT_CHECKED if has_bypass else "of all units of the layer together"
+        warning = (
+            f"completeness: over all ways through the network the path adds up to "
+            f"{change + more['integrated_gradients_delta']:.4g}, the target changes by "
+            f"{change:.4g} ({relative:.1%} apart, tolerance {self.tolerance:.1%}), so that the "
+            "unit's part of it has not settled; use more steps or another baseline"
+        )
+        warnings = (warning,) if not relative <= self.tolerance else ()
+        return RawMap(path * through, more=more, warnings=warnings, ways=(Way(through, start),))
 
 
-def gradient_through(objective: Objective, layer: str, channel: int) -> Image:
-    """Return the gradient of the target by the input on the ways through one unit, `C *S`.
+@dataclass(frozen=True, eq=False)
+class GradientThrough:
+    """A gradient of a target by the input, and the part of it that goes through a unit.
+
+    Args:
+        through: that part, `C *S`.
+        whole: all of it, `C *S`.
+        has_bypass: whether the input reaches the output around the unit's layer as well.
+    """
+
+    through: Image
+    whole: Image
+    has_bypass: bool
+
+
+def gradient_through(objective: Objective, layer: str, channel: int) -> GradientThrough:
+    """Return the gradient of the target by the input, and that on the ways through one unit.
 
     Raises:
         LayerError: the layer has no such unit, ran never or twice, or has no part in the target.
     """
     network = objective.predictor.network
+    around: list[bool] = []
 
     def window_map(pieces: Pieces, share: Tensor) -> Tensor:
         crops = pieces.crops.requires_grad_(True)
-        # Backward within as well: checkpointed blocks run again, and are to see the same hook.
+        # Backward within as well: what runs again to save memory is to see the same hook.
         with torch.enable_grad(), read_once(network, layer) as outputs:
             logits = objective.run(crops)
             require_ran(layer, outputs)
             activation = outputs[0]
-            if activation.ndim < 2 or channel >= activation.shape[1]:
-                raise LayerError(
-                    f'channel {channel}: the output of layer "{layer}" is '
-                    f"{tuple(activation.shape)}",
-                    hint=f"name a channel from 0 to {activation.shape[1] - 1}",
-                )
-            if not (activation.requires_grad and logits.requires_grad):
-                raise LayerError(
-                    f'layer "{layer}" does not depend on the input, or the output '
-                    "does not depend on it",
-                    hint="name another layer",
-                )
-            slope = slope_at_units(logits, activation, share)
+            if activation.ndim != 2:  # one number a unit will do as well
+                require_units_first(layer, tuple(activation.shape), objective.windows)
+            _require_unit(activation, logits, layer, channel)
+            slope, whole = torch.autograd.grad(
+                logits,
+                (activation, crops),
+                share.to(logits.dtype),
+                retain_graph=True,
+                allow_unused=True,
+            )
             if slope is None:
                 raise no_part(layer)
+            around.append(goes_around(logits, crops, activation))
             unit = slice(channel, channel + 1)
             (gradient,) = torch.autograd.grad(activation[:, unit], crops, slope[:, unit])
-        return gradient
+        return torch.cat([gradient, whole], dim=1)
 
-    return sum_over_windows(objective, window_map)
+    num = objective.volume.num_channels
+    both = sum_over_windows(objective, window_map, num_channels=2 * num)
+    return GradientThrough(both[:num], both[num:], any(around))
 
 
-def slope_at_units(logits: Tensor, activation: Tensor, share: Tensor) -> Tensor | None:
-    """Return `d<share, logits>/dA`, the graph kept; None where the logits do not depend on A."""
-    (slope,) = torch.autograd.grad(
-        logits, activation, share.to(logits.dtype), retain_graph=True, allow_unused=True
-    )
-    return slope
+def _require_unit(activation: Tensor, logits: Tensor, layer: str, channel: int) -> None:
+    if activation.ndim < 2 or channel >= activation.shape[1]:
+        raise LayerError(
+            f'channel {channel}: the output of layer "{layer}" is {tuple(activation.shape)}',
+            hint=f"name a channel from 0 to {activation.shape[1] - 1}",
+        )
+    if not (activation.requires_grad and logits.requires_grad):
+        raise LayerError(
+            f'layer "{layer}" does not depend on the input, or the output does not depend on it',
+            hint="name another layer",
+        )

@@ -178,7 +178,7 @@ class NoisyCopies(Explainer):
             bump = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             raw = base.map_of(objective.at(x + spread * bump))
             empty = raw.data.new_zeros(0)
-            raw_maps.append(replace(raw, data=empty, standard_error=None, layer_maps=()))
+            raw_maps.append(replace(raw, data=empty, standard_error=None, layer_maps=(), ways=()))
             yield raw.data.to(torch.float64, copy=True)
 
     def bases(self) -> Iterator[Explainer]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
+from esegeta.explain.attribution import Way
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
@@ -79,4 +82,6 @@ class InputXGradient(Explainer):
     def attribute_together(self, objectives: Sequence[Objective]) -> list[RawMap]:
         """Return the input times the gradient of each target."""
         x = objectives[0].volume.data
-        return [RawMap(x * slope) for slope in gradients_together(objectives)]
+        black = torch.zeros_like(x)
+        slopes = gradients_together(objectives)
+        return [RawMap(x * slope, ways=(Way(slope, black),)) for slope in slopes]

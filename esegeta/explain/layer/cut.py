@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from esegeta.axes import Logits
+from esegeta.axes import Logits, Shape
 from esegeta.errors import LayerError
 from esegeta.explain.objective import Objective
-from esegeta.model import Change, cut_at, deepest_layer, find_layer, held_still, list_layers
+from esegeta.model import (
+    Change,
+    LayerRun,
+    cut_at,
+    deepest_layer,
+    find_layer,
+    held_still,
+    holds_units_last,
+    list_layers,
+    on_output,
+)
 from esegeta.predict import Pieces, RunPass, Windows, inner
 
 
@@ -43,12 +54,55 @@ def find_sites(objective: Objective, layer: str | tuple[str, ...] | None) -> tup
 
 
 def deepest_name(objective: Objective) -> str:
-    """Return the name of the deepest layer, found on the first window."""
+    """Return the name of the deepest layer that the output depends on, found on one window.
+
+    Some networks run layers whose results they throw away: the last step down of an encoder, or
+    what belongs to another of several outputs.
+    """
     predictor, windows = objective.predictor, objective.windows
+    network = predictor.network
     piece = next(predictor.pieces(objective.x, windows, [0]))
-    with held_still(predictor.network):
-        layers = list_layers(predictor.network, lambda: objective.run(piece.crops[:1]))
-    return deepest_layer(layers).name
+    nodes: dict[str, object] = {}
+    ends: list[object] = []
+
+    def note(run: LayerRun) -> object:
+        tensor, result = run.tensor, None
+        if tensor is not None and tensor.grad_fn in nodes.values() and run.is_replaceable:
+            # Handed on as it was: what uses it here is told from what uses it elsewhere.
+            tensor = tensor.clone()
+            result = run.replaced(tensor)
+        nodes[run.name] = None if tensor is None else tensor.grad_fn
+        return result
+
+    def run() -> None:
+        with torch.enable_grad():
+            logits = objective.run(piece.crops[:1].detach().requires_grad_(True))
+        ends.append(logits.grad_fn)
+
+    with held_still(network), on_output(dict(network.named_modules()), note):
+        layers = list_layers(network, run)
+    behind = set(nodes_behind(ends[0]))
+    used = [layer for layer in layers if nodes.get(layer.name) in behind]
+    has_maps = any(layer.name and layer.is_spatial for layer in used)
+    return deepest_layer(used if has_maps else layers).name
+
+
+def nodes_behind(last: object, closed: object = None) -> Iterator[Any]:
+    """Yield the nodes of a graph from its last one back to its leaves, each once.
+
+    Args:
+        last: node.
+        closed: an edge that is not taken, a node and the number of its output.
+    """
+    waiting: list[Any] = [last]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(edge[0] for edge in node.next_functions if edge != closed)
 
 
 def read(
@@ -92,7 +146,7 @@ def slope_at(
         activation = spatial(site, leaves, objective.windows)
         if not logits.requires_grad:
             raise no_part(site.name)
-        # Within as well: checkpointed blocks run again, and are to see the same cut.
+        # Within as well: what the network runs again to save memory is to see the same cut.
         (slope,) = torch.autograd.grad(logits, activation, share.to(logits.dtype))
     return activation.detach().float(), slope.float()
 
@@ -101,16 +155,30 @@ def spatial(site: Site, outputs: Sequence[Tensor], windows: Windows) -> Tensor:
     """Return the one activation that was seen.
 
     Raises:
-        LayerError: the layer did not run, or has no spatial output.
+        LayerError: the layer did not run, or has no spatial output, or holds its units last.
     """
-    ndim = len(windows.size) - (windows.slice_axis is not None)
     require_ran(site.name, outputs)
-    if outputs[0].ndim != ndim + 2:
+    require_units_first(site.name, tuple(outputs[0].shape), windows)
+    return outputs[0]
+
+
+def require_units_first(name: str, shape: Shape, windows: Windows) -> None:
+    """Refuse an output that is not `N K *layer`.
+
+    Raises:
+        LayerError: it has another number of axes, or its units lie behind its positions.
+    """
+    seen = [n for axis, n in enumerate(windows.size) if axis != windows.slice_axis]
+    if len(shape) != len(seen) + 2:
         raise LayerError(
-            f'layer "{site.name}": its output {tuple(outputs[0].shape)} has no {ndim} spatial axes',
+            f'layer "{name}": its output {shape} has no {len(seen)} spatial axes',
             hint="name a layer with a spatial output; `esegeta layers CONFIG` shows them",
         )
-    return outputs[0]
+    if holds_units_last(shape, seen):
+        raise LayerError(
+            f'layer "{name}": its output {shape} holds its units last, behind the positions',
+            hint="name a layer whose units come first, such as the block around it",
+        )
 
 
 def require_ran(name: str, outputs: Sequence[Tensor]) -> None:

@@ -16,6 +16,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
+from esegeta.explain.layer.bypass import checked
 from esegeta.explain.layer.cut import Site, read, slope_at
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, INFLUENCE, Meaning
@@ -45,16 +46,6 @@ def crops_of(objective: Objective, data: Image, pieces: Pieces) -> Tensor:
     """Return the same windows of another image of the volume's shape, `N C *W`."""
     padded = objective.windows.pad_image(data[None])
     return objective.windows.cut(padded, pieces.windows).to(pieces.crops.device)
-
-
-def completeness(total: float, change: float) -> dict[str, float]:
-    """Return the facts of how far a layer's map is from adding up to a change of the target."""
-    delta = total - change
-    return {
-        "change_of_target": change,
-        "completeness_delta": delta,
-        "completeness_relative": abs(delta) / max(abs(change), 1e-12),
-    }
 
 
 @dataclass(frozen=True)
@@ -142,13 +133,15 @@ class LayerConductance(LayerMethod):
         x_alpha = x' + alpha (x - x')
 
     Positive: what the position does differently from the baseline raises the target. Unit: target.
-    Where nothing goes around the layer the map adds up to R(x) - R(x'); the gap is reported. What
-    lies on padding goes to the nearest voxels of the volume.
+    Where nothing goes around the layer the map adds up to R(x) - R(x'), and the gap is reported;
+    elsewhere the facts say that it cannot be checked. What lies on padding goes to the nearest
+    voxels of the volume.
 
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
         steps: intervals of the path.
         baseline: zero, mean, minimum, blur, or an image file.
+        tolerance: relative completeness gap above which the map carries a warning.
 
     Source: Dhamdhere et al., How Important Is a Neuron?, 2018, equation 2. Captum takes the slope
     at the left end of each interval, an error of order 1/steps; here it is the mean of both ends.
@@ -156,6 +149,7 @@ class LayerConductance(LayerMethod):
 
     steps: int = 32
     baseline: Baseline | str = "blur"
+    tolerance: float = 0.05
 
     name: ClassVar[str] = "layer_conductance"
     traits: ClassVar[Traits] = Traits(
@@ -193,7 +187,8 @@ class LayerConductance(LayerMethod):
                     cotangent=objective.at(moved).cotangent(),
                 )
         change = objective.value() - objective.at(start).value()
-        return replace(total.result(), more=completeness(total.total, change))
+        more, warnings = checked(objective, site, total.total, change, self.tolerance)
+        return replace(total.result(), more=more, warnings=warnings)
 
     def _all_intervals(
         self, objective: Objective, site: Site, start: Image, pieces: Pieces, share: Tensor

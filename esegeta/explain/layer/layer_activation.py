@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from esegeta.errors import ConfigError, LayerError
+from esegeta.errors import ConfigError, LayerError, MapError
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import blend_layer
@@ -59,9 +59,12 @@ class LayerActivation(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
+        largest = 0.0
 
         def combine(pieces: Pieces, activation: Tensor) -> Tensor:
+            nonlocal largest
             if self.channel is None:
+                largest = max(largest, float(activation.abs().max()))
                 return activation.mean(dim=1, keepdim=True)
             if self.channel >= activation.shape[1]:
                 raise LayerError(
@@ -71,4 +74,12 @@ class LayerActivation(LayerMethod):
                 )
             return activation[:, self.channel, None]
 
-        return blend_layer(objective, site, combine)
+        result = blend_layer(objective, site, combine)
+        rounding = 1e-5 if objective.predictor.precision == "fp32" else 1e-2
+        if 0 < float(result.voxels.abs().max()) < rounding * largest:
+            raise MapError(
+                f"{self.name}: the units of layer {site.name} cancel at every position, as behind "
+                "a norm over units, so that their mean is rounding error",
+                hint="name one unit with `channel`, or another layer",
+            )
+        return result

@@ -14,12 +14,13 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
+from esegeta.explain.layer.bypass import checked
 from esegeta.explain.layer.cut import Site, no_part, spatial
 from esegeta.explain.layer.input_paths import crops_of
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
-from esegeta.model import checkpoints_named, cut_at
+from esegeta.model import cut_at
 from esegeta.predict import Pieces
 
 
@@ -37,12 +38,14 @@ class LayerDeepLift(LayerMethod):
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
         baseline: zero, mean, minimum, blur, or an image file; an image, run up to the layer.
+        tolerance: relative gap above which the map of a layer with nothing around it is warned of.
 
     Source: Shrikumar et al., Learning Important Features Through Propagating Activation
     Differences, 2017, section 3.5.2, at a layer, as captum's LayerDeepLift; units are summed here.
     """
 
     baseline: Baseline | str = "blur"
+    tolerance: float = 0.05
 
     name: ClassVar[str] = "layer_deep_lift"
     traits: ClassVar[Traits] = Traits(
@@ -84,15 +87,12 @@ class LayerDeepLift(LayerMethod):
                 raise no_part(site.name)
             changes.append(gain(before, logits, share) * scale)
             there, here = activations
-            with checkpoints_named(site.name):
-                (multiplier,) = torch.autograd.grad(logits, here, share.to(logits.dtype))
+            (multiplier,) = torch.autograd.grad(logits, here, share.to(logits.dtype))
             moved = (here - there).detach().float()
             return (moved * multiplier.float()).sum(dim=1, keepdim=True)
 
         total = LayerSum(objective, site)
         total.add_windows(patches, cotangent=cotangent)
-        more = {
-            "change_through_layer": total.total,
-            "change_of_target": sum(changes) if change is None else change,
-        }
-        return replace(total.result(), more=more)
+        whole = sum(changes) if change is None else change
+        more, warnings = checked(objective, site, total.total, whole, self.tolerance)
+        return replace(total.result(), more=more, warnings=warnings)

@@ -17,6 +17,7 @@ from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for, standard_deviation
 from esegeta.explain.layer.assemble import LayerSum
+from esegeta.explain.layer.bypass import completeness
 from esegeta.explain.layer.cut import (
     Site,
     changed,
@@ -25,7 +26,7 @@ from esegeta.explain.layer.cut import (
     slope_at,
     value_changed,
 )
-from esegeta.explain.layer.input_paths import Node, completeness, crops_of, legs
+from esegeta.explain.layer.input_paths import Node, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import AnyCotangent, Objective

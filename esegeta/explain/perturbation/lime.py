@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
-from esegeta.explain.meaning import CONTRIBUTION, Meaning
+from esegeta.explain.meaning import WORTH, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.masked_target import OverFeatures
 from esegeta.explain.standard_error import confidence
@@ -60,7 +60,7 @@ class Lime(OverFeatures):
 
     name: ClassVar[str] = "lime"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
-from esegeta.explain.meaning import CONTRIBUTION, Meaning
+from esegeta.explain.meaning import WORTH, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.mask_grid import Lengths
@@ -74,7 +74,7 @@ class Occlusion(Explainer):
 
     name: ClassVar[str] = "occlusion"
     traits: ClassVar[Traits] = Traits("perturbation", additive=True)
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
     zero_hint: ClassVar[str] = (
         "no box changes the target; is the image equal to its baseline, or the box too small?"
     )
@@ -225,7 +225,7 @@ class FeatureAblation(OverFeatures):
 
     name: ClassVar[str] = "feature_ablation"
     traits: ClassVar[Traits] = Traits("perturbation", additive=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
 
     @property
     def cost(self) -> Cost:

@@ -16,7 +16,7 @@ from esegeta.errors import ConfigError
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
-from esegeta.explain.meaning import CONTRIBUTION, Meaning
+from esegeta.explain.meaning import WORTH, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.edits import EditedTarget, Edits
 from esegeta.explain.perturbation.features import Features, parse_features
@@ -58,7 +58,7 @@ class Rise(Explainer):
 
     name: ClassVar[str] = "rise"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
     zero_hint: ClassVar[str] = (
         "no mask changes the target; is the image equal to its baseline, or are the cells too "
         "large?"

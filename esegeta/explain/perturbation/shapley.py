@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import RawMap, Traits, generator_for
-from esegeta.explain.meaning import CONTRIBUTION, Meaning
+from esegeta.explain.meaning import WORTH, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation.features import Features
 from esegeta.explain.perturbation.masked_target import MaskedTarget, OverFeatures
@@ -44,7 +44,7 @@ class ExactShapley(OverFeatures):
 
     name: ClassVar[str] = "exact_shapley"
     traits: ClassVar[Traits] = Traits("perturbation")
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
 
     @property
     def cost(self) -> Cost:
@@ -101,7 +101,7 @@ class ShapleyValueSampling(OverFeatures):
 
     name: ClassVar[str] = "shapley_value_sampling"
     traits: ClassVar[Traits] = Traits("perturbation", stochastic=True, by_channel=False)
-    meaning: ClassVar[Meaning] = CONTRIBUTION
+    meaning: ClassVar[Meaning] = WORTH
 
     def __post_init__(self) -> None:
         super().__post_init__()

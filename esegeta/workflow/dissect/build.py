@@ -22,9 +22,9 @@ from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
 from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox, empty_window
 from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
-from esegeta.workflow.checks import check_writable
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
 from esegeta.workflow.dissect.member import of_one_network
+from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.serves import check_dissected
 
 PART_OF_MEMORY = 0.25

@@ -32,8 +32,9 @@ def add_case(task: Task, desk: Desk) -> Content:
     desk.begin(task.name, [task], session.source.num_windows(case))
     search, reading = _search(desk), session.reading(case)
     if task.data["turn"] == 0:
-        # Concepts are not needed yet; made here, the files are read but once.
+        # Concepts and body are not needed yet; made here, the files are read but once.
         session.partition(number, reading)
+        session.body(number, reading)
     for maps in session.source.maps(case, reading.image):
         search.add(maps)
     return {}

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from esegeta.axes import Batch, Mask
-from esegeta.dissection import ConceptParts, ConceptSources, concept_masks, find_body
+from esegeta.dissection import (
+    ConceptParts,
+    ConceptSources,
+    Surrogates,
+    concept_masks,
+    find_body,
+)
 from esegeta.errors import OutputError
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
@@ -122,13 +130,17 @@ class Session:
 
     def body(self, number: int, reading: CaseReading) -> Tensor:
         """Return the voxels of a case that chance keeps to, flattened: kept, or found anew."""
+        device = self.dissection.basis.device
+        if self.dissection.keys.chance.kind != Surrogates.name:
+            shape = self.dissection.shapes[reading.case.name]
+            return torch.ones(math.prod(shape), dtype=torch.bool, device=device)
         path = self.folder / "body" / f"{reading.case.name}.safetensors"
         key = self.source.fingerprint(reading.case)
         found = read_tensors(path, key)
         if found is None:
             found = {"body": find_body(reading.image()[0]).flatten()}
             keep_tensors(path, key, found)
-        return found["body"].to(self.dissection.basis.device)
+        return found["body"].to(device)
 
     @cached_property
     def fingerprint(self) -> str:

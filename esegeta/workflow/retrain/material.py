@@ -64,7 +64,8 @@ def read_material(retraining: Retraining) -> Material:
         volume, truth = experiment.read(case)
         assert truth is not None  # every case has one; the retraining was checked
         notes += check_truth(truth, experiment, case)
-        volumes.append(volume)
+        # All are held at a time, and no map of them goes back to a file.
+        volumes.append(replace(volume, origin=None))
         truths.append(truth)
     names = [case.name for case in experiment.cases]
     boxes = [[whole_box(volume.grid.shape)] for volume in volumes]

@@ -1,0 +1,99 @@
+"""Commands that take a model and images, and no config: `explain`, and `init` with --from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esegeta.cli.options import (
+    Device,
+    FailFast,
+    Label,
+    Methods,
+    Output,
+    Over,
+    Overrides,
+    Overwrite,
+    Quiet,
+)
+
+
+def explain(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A results folder of nnU-Net, a MONAI bundle, a TorchScript or .pt2 file, "
+            "weights with a config.yaml beside them, or a config.",
+        ),
+    ],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="One file a channel, a DICOM folder, or a folder of cases."
+        ),
+    ],
+    label: Label = None,
+    methods: Methods = None,
+    over: Over = "predicted",
+    output: Output = None,
+    shown: Annotated[bool, typer.Option("--open", help="Open the picture.")] = False,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a model's prediction of an image; no config is needed, and one is written.
+
+    OUT/config.yaml is what was run, with comments: edit it, then `esegeta run` it. Exit codes are
+    those of `run`.
+    """
+    from esegeta.cli.one_line import explain_model
+    from esegeta.config.asked import asked_of
+    from esegeta.workflow import Policy
+
+    asked = asked_of(model, images, label, methods, over, device, overrides)
+    policy = Policy(overwrite, fail_fast)
+    outcome = explain_model(asked, output, policy, quiet=quiet, shown=shown)
+    raise typer.Exit(outcome.exit_code)
+
+
+def init(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH | IMAGE...]",
+            help="Where to write it; behind --from, the images instead.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="A model's folder or file, as `explain` takes it."
+        ),
+    ] = None,
+    label: Label = None,
+    methods: Methods = None,
+    over: Over = "predicted",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write it: esegeta.yaml.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
+) -> None:
+    """Write a commented config to start from, or with --from that of a model."""
+    from esegeta.cli.starter import starter_path, write_starter
+
+    path, images = starter_path(arguments or [], output, has_model=model is not None)
+    if model is None:
+        write_starter(path)
+        typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
+        return
+    from esegeta.cli.one_line import init_from
+    from esegeta.config.asked import asked_of
+
+    init_from(asked_of(model, images, label, methods, over, device, overrides), path)
+    typer.echo(f"wrote {path}; check it with `esegeta validate {path}`, then: esegeta run {path}")

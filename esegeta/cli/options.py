@@ -1,0 +1,42 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML experiment.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as methods.0.steps=8."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; overrides the config.")
+]
+
+
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
+
+
+Label = Annotated[
+    str | None,
+    typer.Option("--label", help="Its name or integer; the largest predicted one without it."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME", help="May be given several times."),
+]
+Over = Annotated[
+    str,
+    typer.Option(
+        "--over",
+        metavar="REGION",
+        help="predicted, component, component:2, boundary, voxel:10,20,30, box:0,0,0:8,8,8, "
+        "roi:mask.nii.gz, otsu, all, ...",
+    ),
+]

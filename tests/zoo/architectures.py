@@ -1,0 +1,116 @@
+"""Networks that people use, as tiny as they can be made: from MONAI, nnU-Net, smp, torchvision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+
+def from_monai(name: str, *, ndim: int = 2, **args: Any) -> nn.Module:
+    from monai.networks import nets
+
+    common = {"spatial_dims": ndim, "in_channels": 1, "out_channels": 2}
+    return getattr(nets, name)(**{**common, **args})
+
+
+def dyn_unet(ndim: int = 2, **args: Any) -> nn.Module:
+    steps = {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}
+    return from_monai("DynUNet", ndim=ndim, **steps, filters=[4, 6, 8], **args)
+
+
+def nnunet(name: str, **args: Any) -> nn.Module:
+    architectures = pytest.importorskip("dynamic_network_architectures.architectures.unet")
+    common: dict[str, Any] = {
+        "input_channels": 1,
+        "n_stages": 3,
+        "features_per_stage": [4, 6, 8],
+        "conv_op": nn.Conv2d,
+        "kernel_sizes": 3,
+        "strides": [1, 2, 2],
+        "num_classes": 2,
+        "n_conv_per_stage_decoder": [1, 1],
+        "conv_bias": True,
+        "norm_op": nn.InstanceNorm2d,
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": nn.LeakyReLU,
+        "nonlin_kwargs": {"inplace": True},
+        "deep_supervision": True,
+    }
+    return getattr(architectures, name)(**{**common, **args})
+
+
+class Grey(nn.Module):
+    """Spreads one channel over the three that a network of photographs takes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(1, 3, 1)
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.network(self.spread(x))
+
+
+def torchvision(name: str) -> nn.Module:
+    # That of another build of torch cannot be imported: a RuntimeError.
+    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    from torchvision.models import segmentation
+
+    network = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=2)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):  # untrained ones let nothing but rounding through
+            nn.init.kaiming_normal_(module.weight, mode="fan_in")
+    return Grey(network)
+
+
+def smp(name: str, encoder: str) -> nn.Module:
+    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    models = pytest.importorskip("segmentation_models_pytorch")
+    return getattr(models, name)(encoder, encoder_weights=None, in_channels=1, classes=2)
+
+
+def mednext() -> nn.Module:
+    return from_monai(
+        "MedNeXt",
+        init_filters=4,
+        encoder_expansion_ratio=2,
+        decoder_expansion_ratio=2,
+        bottleneck_expansion_ratio=2,
+        blocks_down=(1, 1),
+        blocks_bottleneck=1,
+        blocks_up=(1, 1),
+    )
+
+
+def flexible_unet() -> nn.Module:
+    return from_monai("FlexibleUNet", backbone="efficientnet-b0", decoder_channels=(16, 8, 8, 4, 4))
+
+
+def unetr(ndim: int = 2) -> nn.Module:
+    return from_monai(
+        "UNETR",
+        ndim=ndim,
+        img_size=(32,) * ndim,
+        feature_size=4,
+        hidden_size=12,
+        mlp_dim=16,
+        num_heads=2,
+    )
+
+
+def swin_unetr(ndim: int = 2, **args: Any) -> nn.Module:
+    pytest.importorskip("einops")
+    # An instance norm would refuse the single position that is left of 32 voxels.
+    tiny = {"feature_size": 12, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+    return from_monai("SwinUNETR", ndim=ndim, **tiny, norm_name="batch", **args)
+
+
+def basic_unet(ndim: int = 2) -> nn.Module:
+    return from_monai("BasicUNet", ndim=ndim, features=(4, 4, 4, 6, 6, 4))
+
+
+def basic_unet_plus_plus() -> nn.Module:
+    return from_monai("BasicUNetPlusPlus", features=(4, 4, 4, 6, 6, 4), deep_supervision=True)
