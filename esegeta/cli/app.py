@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from esegeta.cli.from_model import explain, init
+from esegeta.cli.from_model import explain, init, view
 from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
 from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
@@ -232,42 +232,7 @@ def _report(results: list[Path], output: Path | None, *, single_file: bool, quie
     return page
 
 
-@app.command()
-def view(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CONFIG|MODEL", help="A config; or a model as `explain` takes it, and an image."
-        ),
-    ],
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[IMAGE...]", help="As `explain` takes it; none with a config."),
-    ] = None,
-    case: Annotated[
-        str | None, typer.Option("--case", help="Which case; the first without it.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=1, max=65535, help="Of the address; any free one without it."),
-    ] = None,
-    shown: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for maps that are kept.")
-    ] = None,
-    overrides: Overrides = None,
-    device: Device = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the address only.")] = False,
-) -> None:
-    """Ask a model "why this voxel?": a page for this machine alone, where a click is explained.
-
-    Ctrl-C ends it. Exit code 2: the model, the image or the port cannot be used.
-    """
-    from esegeta.cli.live import open_page
-    from esegeta.config.asked import asked_of
-
-    asked = asked_of(model, images or [], None, None, "predicted", device, overrides)
-    open_page(asked, output, case=case, port=port, shown=shown, quiet=quiet)
+app.command()(view)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import numpy as np
 from esegeta.compare.pages.scans import window_of
 from esegeta.config import RunConfig
 from esegeta.predict import SourceGrid
-from esegeta.report import label_rows
+from esegeta.report.label_tables import label_rows
 from esegeta.report.page import CaseEntry, Scan, ShownLabel
 from esegeta.volume import (
     Grid,

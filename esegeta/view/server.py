@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
 from esegeta.errors import OutputError
+from esegeta.stop import Stopped
 from esegeta.view.app import create_app
 from esegeta.view.jobs import Jobs
 from esegeta.view.session import Session
@@ -31,12 +34,11 @@ def serve(
     Raises:
         OutputError: the port is taken.
     """
-    with bound(port or 0) as listening:
+    with bound(port or 0) as listening, ended_by_ctrl_c():
         number, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         jobs = Jobs()
         try:
-            app = create_app(session, jobs, port=number, token=token)
-            server = uvicorn.Server(settings(app))
+            server = uvicorn.Server(settings(create_app(session, jobs, port=number, token=token)))
             address = f"http://{HOST}:{number}/?token={token}"
             say(f"open {address}")
             say("only this machine can, and only with the token; Ctrl-C ends it")
@@ -45,6 +47,18 @@ def serve(
             server.run(sockets=[listening])
         finally:
             jobs.close()
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the block, which is how it ends and no failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except Stopped as stopped:
+        if stopped.number != signal.SIGINT:
+            raise
 
 
 def settings(app: object) -> uvicorn.Config:

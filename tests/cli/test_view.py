@@ -1,6 +1,9 @@
 """`esegeta view`: what it opens, and what it refuses before anything is predicted."""
 
 import importlib.util
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +110,16 @@ def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
         assert held.getsockname()[0] == "127.0.0.1"
         done = esegeta("view", lab.write(), "--port", port)
     assert done.exit_code == 2 and f"--port: {port} cannot be taken" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_and_is_no_failure(lab: Lab) -> None:
+    pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
+    command = [sys.executable, "-c", "from esegeta.cli import main; main()", "view", lab.write()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("open "))
+        address, _, token = line.split()[1].partition("/?token=")
+        assert address.startswith("http://127.0.0.1:") and len(token) >= 32
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
