@@ -130,7 +130,8 @@ class Aimer:
         own = tuple(round(value) for value in source.to_index(grid.to_mm(voxel)))
         back = [round(value) for value in grid.to_index(source.to_mm(own))]
         chosen = own if tuple(back) == voxel and _within(own, source.shape) else index
-        words = f"Why {label} at voxel {', '.join(map(str, chosen))}?"
+        kind = "pixel" if self.scene.volume.source.is_picture else "voxel"
+        words = f"Why {label} at {kind} {', '.join(map(str, chosen))}?"
         return f"voxel-{'-'.join(map(str, chosen))}", words, PointRegion(chosen)
 
     def _component(self, label: str, voxel: tuple[int, ...]) -> Found:

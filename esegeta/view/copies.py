@@ -67,7 +67,15 @@ class Copier:
 
     def copy(self, data: Float[Tensor, "A *S"], *, is_signed: bool) -> MapCopy:
         """Return the copy of the sum of maps `A *S` on the network's grid."""
-        array, box = self.on_source(data)
+        return self._copied(*self.on_source(data), is_signed=is_signed)
+
+    def copy_of_file(self, data: Float[Tensor, "A *T"], *, is_signed: bool) -> MapCopy:
+        """Return the copy of the sum of maps `A *T` that lie on the file's grid already."""
+        whole = data[0] if len(data) == 1 else data.sum(dim=0)
+        box = _box_of(whole)
+        return self._copied(whole[box].numpy(), box, is_signed=is_signed)
+
+    def _copied(self, array: Float[np.ndarray, "*B"], box: Box, *, is_signed: bool) -> MapCopy:
         display = display_of(array, is_signed=is_signed)
         peak = float(np.abs(array).max(initial=0.0))
         shown, aligned = self._shown(array, box)

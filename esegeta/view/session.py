@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from esegeta.errors import ConfigError, ModelError, suggest
-from esegeta.explain import EXPLAINERS, Attribution, Explainer
+from esegeta.explain import EXPLAINERS, Attribution, By, Explainer, map_on_file
 from esegeta.explain.serving import methods_that_serve
+from esegeta.explain.source_map import default_by, kept_of
 from esegeta.report import TaskFiles, save_attribution
 from esegeta.report.page import Layer, MapEntry
 from esegeta.targets import FrozenTarget, Scene
@@ -19,7 +20,7 @@ from esegeta.view.answers import Answer, Answers
 from esegeta.view.copies import Copier
 from esegeta.view.ground import Ground, lay_ground
 from esegeta.view.question import Question
-from esegeta.volume import Case, ReadingWarning, read_volume
+from esegeta.volume import Case, ReadingWarning, is_interpolated, read_volume
 from esegeta.workflow import Experiment, Listener
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.fingerprint import provenance
@@ -130,6 +131,7 @@ class Session:
             OutputError: the folder is held by another process, or cannot be written.
         """
         attribution = self._explain(frozen, method)
+        keys = self.experiment.config.keys
         files = TaskFiles(self.experiment.root, self.case.name, aim.name, method)
         note = {
             **provenance(self.experiment, hash_inputs(self.case)),
@@ -137,7 +139,9 @@ class Session:
             "place_mm": list(aim.place_mm),
         }
         with locked(self.experiment.root):
-            save_attribution(files, attribution, note, dtype=self.experiment.config.keys.dtype)
+            save_attribution(
+                files, attribution, note, dtype=keys.dtype, by=keys.maps.by, write=keys.write
+            )
         return files
 
     def _explain(self, frozen: FrozenTarget, method: str) -> Attribution:
@@ -147,28 +151,23 @@ class Session:
         self, attribution: Attribution, answer: str
     ) -> tuple[tuple[Layer, ...], dict[str, bytes]]:
         """Return the sum over channels and, of several, each channel's map, with their copies."""
-        maps: list[tuple[str, Tensor]] = [("the map", attribution.data)]
+        by = self.experiment.config.keys.maps.by
+        data, unit, copy = attribution.data, attribution.unit, self._copier.copy
+        if is_carried(attribution, by):
+            on_file = map_on_file(attribution, by)
+            data, unit, copy = on_file.data, on_file.unit, self._copier.copy_of_file
+        maps: list[tuple[str, Tensor]] = [("the map", data)]
         if attribution.has_channels:
-            channels = attribution.volume.channels
-            named = zip(channels, attribution.data, strict=True)
-            maps = [("all channels", attribution.data)]
-            maps += [(f"channel {channel}", data[None]) for channel, data in named]
+            named = zip(attribution.volume.channels, data, strict=True)
+            maps = [("all channels", data)]
+            maps += [(f"channel {channel}", part[None]) for channel, part in named]
         layers, volumes = [], {}
-        for number, (words, data) in enumerate(maps):
+        for number, (words, part) in enumerate(maps):
             identity = f"{answer}-{number}"
-            copy = self._copier.copy(data, is_signed=attribution.meaning.is_signed)
-            volumes[identity] = copy.content
-            layers.append(
-                Layer(
-                    words,
-                    identity,
-                    attribution.unit,
-                    copy.low,
-                    copy.high,
-                    copy.peak,
-                    copy.is_signed,
-                )
-            )
+            made = copy(part, is_signed=attribution.meaning.is_signed)
+            volumes[identity] = made.content
+            shown = (made.low, made.high, made.peak, made.is_signed)
+            layers.append(Layer(words, identity, unit, *shown))
         return tuple(layers), volumes
 
     def _entry(
@@ -205,6 +204,19 @@ class Session:
                 ("time", f"{facts.seconds:.3g} s"),
             ),
         )
+
+
+def is_carried(attribution: Attribution, by: By | None) -> bool:
+    """Tell whether a map comes to the file's grid by more than turning axes and interpolation.
+
+    Args:
+        attribution: the map.
+        by: as the config says; None for what suits the map's meaning.
+    """
+    kept = kept_of(attribution.meaning)
+    if (by or default_by(attribution.meaning)) == "interpolation" or kept == "height":
+        return False
+    return kept == "slope" or is_interpolated(attribution.volume)
 
 
 def open_session(experiment: Experiment, listener: Listener, *, case: str | None = None) -> Session:
