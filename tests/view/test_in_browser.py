@@ -103,6 +103,8 @@ def test_a_click_shows_a_map_and_labels_and_methods_can_be_chosen(address: str) 
         wait_until(tab, "window.esegeta.viewer().nv.opts.atlasOutline === 0")
         assert coloured(tab) < 100  # letters and the cross-hair are neither
 
+        assert not tab.locator("#high").is_visible()  # of no map
+
         tab.select_option("#ask-label", label)
         click(tab, 0.3, 0.55)
         idle(tab)
@@ -111,7 +113,7 @@ def test_a_click_shows_a_map_and_labels_and_methods_can_be_chosen(address: str) 
         place = tab.evaluate("window.esegeta.viewer().position()")
         focus = tab.evaluate("window.esegeta.viewer().shown.entry.focus")
         assert np.allclose(place, focus, atol=1.6)  # half of the largest voxel
-        assert coloured(tab) > 1000
+        assert coloured(tab) > 1000 and tab.locator("#high").is_visible()
 
         tab.select_option("#ask-method", "hires_cam")
         idle(tab)
