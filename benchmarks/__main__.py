@@ -21,6 +21,14 @@ from benchmarks import dissection_rows, equality_rows, map_rows, program_rows, s
 from benchmarks.run import BenchmarkRun
 from benchmarks.table import Line, hardware, show, to_markdown
 
+
+def click(bench: BenchmarkRun) -> Iterator[Line]:
+    # Its packages are an extra, which no other row needs.
+    from benchmarks import view_rows
+
+    yield from view_rows.click(bench)
+
+
 ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "saliency_local": map_rows.saliency_local,
     "saliency_everywhere": map_rows.saliency_everywhere,
@@ -36,6 +44,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "sensitivity": score_rows.sensitivity,
     "score_memory": score_rows.score_memory,
     "dissection": dissection_rows.dissection,
+    "view": click,
     "equal_nnunet": equality_rows.nnunet,
     "equal_bundle": equality_rows.bundle,
     "equal_kinds": equality_rows.kinds,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from esegeta.cli.from_model import explain, init
+from esegeta.cli.from_model import explain, init, view
 from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
 from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
@@ -230,6 +230,9 @@ def _report(results: list[Path], output: Path | None, *, single_file: bool, quie
     if not quiet:
         typer.echo(f"report: {page}")
     return page
+
+
+app.command()(view)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that take a model and images, and no config: `explain`, and `init` with --from."""
+"""Commands that take a model and images, and need no config: `explain`, `view`, `init --from`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,43 @@ def explain(
     policy = Policy(overwrite, fail_fast)
     outcome = explain_model(asked, output, policy, quiet=quiet, shown=shown)
     raise typer.Exit(outcome.exit_code)
+
+
+def view(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|MODEL", help="A config; or a model as `explain` takes it, and an image."
+        ),
+    ],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE...]", help="As `explain` takes it; none with a config."),
+    ] = None,
+    case: Annotated[
+        str | None, typer.Option("--case", help="Which case; the first without it.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="Of the address; any free one without it."),
+    ] = None,
+    shown: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for maps that are kept.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the address only.")] = False,
+) -> None:
+    """Ask a model "why this voxel?": a page for this machine alone, where a click is explained.
+
+    Ctrl-C ends it, with exit code 0. Exit code 2: the model, the image or the port cannot be used.
+    """
+    from esegeta.cli.live import open_page
+    from esegeta.config.asked import asked_of
+
+    asked = asked_of(model, images or [], None, None, "predicted", device, overrides)
+    open_page(asked, output, case=case, port=port, shown=shown, quiet=quiet)
 
 
 def init(

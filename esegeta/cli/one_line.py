@@ -45,7 +45,7 @@ def explain_model(
     Raises:
         EsegetaError: the first thing found wrong with any argument.
     """
-    folder = _folder(asked, output)
+    folder = run_folder(asked, output)
     draft = draft_of(asked, folder / CONFIG, name=folder.name, output=folder.parent)
     say = _silence if quiet else _say
     for guess in draft.guesses:
@@ -100,7 +100,7 @@ def init_from(asked: Asked, path: Path) -> None:
     _put(path, draft.text("esegeta init --from", resolved))
 
 
-def _folder(asked: Asked, output: Path | None) -> Path:
+def run_folder(asked: Asked, output: Path | None) -> Path:
     """Return the run's folder, whose name is the run's.
 
     Raises:

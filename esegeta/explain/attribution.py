@@ -166,6 +166,22 @@ class Attribution:
             "warnings": list(self.warnings),
         }
 
+    def view(self, *, channel: int = 0) -> Any:
+        """Return a NiiVue widget for notebooks: the map over the image, as the network takes it.
+
+        Red is above zero and blue below; `meaning.sign` says what that is. Large images are cropped
+        around the target, as in the report. It needs the extra `notebook`.
+
+        Args:
+            channel: of the image, from 0.
+
+        Raises:
+            ConfigError: ipyniivue is not installed, or there is no such channel.
+        """
+        from esegeta.explain.notebook import notebook_widget  # an extra, for notebooks alone
+
+        return notebook_widget(self, channel=channel)
+
     def save(self, path: str | Path, *, by: By | str | None = None) -> Path:
         """Write the sum over channels as NIfTI on the source's grid, with a .json sidecar.
 

@@ -20,7 +20,7 @@ from tests.volume.dicom_files import itk_volume, voxels
 
 EQUAL = [name for name in ROWS if name.startswith("equal_")]
 """Rows of the tests' own oracles, which start no process."""
-MEASURED = [name for name in ROWS if name not in ("help", "demo", *EQUAL)]
+MEASURED = [name for name in ROWS if name not in ("help", "demo", "view", *EQUAL)]
 
 
 class Recorder(BenchmarkRun):
@@ -49,6 +49,14 @@ def test_every_row_has_its_contenders(
         assert any(line.ratio is not None and line.ratio > 0 for line in lines)
     asked = {*map_process.CONTENDERS, *dissection_contenders.DISSECTIONS}
     assert asked <= set(recorder.notes)
+
+
+@pytest.mark.slow
+def test_a_click_is_measured_against_its_windows(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
+    *labels, last = ROWS["view"](BenchmarkRun("cpu", 1, 2, 1, True, tmp_path))
+    assert len(labels) == 1 and last.must == 1.3
+    assert last.ratio is not None and last.ratio > 0.5  # how much below 1.3, a busy machine hides
 
 
 def test_formats_that_differ_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

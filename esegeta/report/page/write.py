@@ -20,7 +20,7 @@ ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 def write_page(content: Content, sink: Sink) -> Path:
     """Write a report whose volumes and pictures the sink already has; return its page."""
     frame = sink.frame()
-    template = _environment().get_template("page.html.j2")
+    template = page_environment().get_template("page.html.j2")
     names = series_names(content.charts)
     page = template.render(
         content=content,
@@ -34,7 +34,8 @@ def write_page(content: Content, sink: Sink) -> Path:
     return sink.close(page)
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Return what renders the templates of pages; whatever they are handed is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("esegeta.report.page", "templates"),
         autoescape=True,

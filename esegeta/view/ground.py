@@ -1,0 +1,119 @@
+"""The case as the page shows it: its scan and the prediction, from what is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from esegeta.compare.pages.scans import window_of
+from esegeta.config import RunConfig
+from esegeta.predict import SourceGrid
+from esegeta.report.label_tables import label_rows
+from esegeta.report.page import CaseEntry, Scan, ShownLabel
+from esegeta.volume import (
+    Grid,
+    View,
+    Volume,
+    colour_copy,
+    label_copy,
+    scan_copy,
+    view_of,
+)
+
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+"""Between which percentiles a scan is shown where the config has no window."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What the maps of the case lie on.
+
+    Args:
+        entry: the case on the page.
+        view: what of the image's file is shown.
+        outlines: ids of segmentations that show a label whole which others cover, by label.
+        focus_mm: where the cross-hair begins.
+        volumes: gzipped NIfTI by id.
+    """
+
+    entry: CaseEntry
+    view: View
+    outlines: Mapping[str, str]
+    focus_mm: tuple[float, float, float]
+    volumes: dict[str, bytes] = field(repr=False)
+
+
+def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
+    """Return the case's copies for the page.
+
+    Args:
+        scan: the image as its file holds it.
+        source: the prediction on the file's grid.
+        config: names the window and the colours.
+    """
+    grid, labels = scan.grid, source.labels
+    label_map = source.label_map.cpu().numpy().astype(np.int64)
+    view = view_of(grid, label_map != 0)
+    shown = view.grid(grid)
+    volumes: dict[str, bytes] = {}
+    scans = _scans(scan, view, shown, config, volumes)
+    volumes["labels"] = label_copy(view.nearest(label_map), shown)
+    outlines: dict[str, str] = {}
+    for name, mask in source.masks() if labels.may_overlap else ():
+        integer = next((one for one, other in labels.names.items() if other == name), None)
+        if integer is not None and bool(mask.any()):
+            outlines[name] = f"outline{len(outlines)}"
+            whole = np.where(mask.cpu().numpy(), integer, label_map)
+            volumes[outlines[name]] = label_copy(view.nearest(whole), shown)
+    present = set(np.unique(label_map).tolist())
+    rows = [row for row in label_rows(labels, config.keys.colors) if row.index in present - {0}]
+    entry = CaseEntry(
+        id="c0",
+        run="",
+        name=scan.name,
+        scans=scans,
+        segmentation="labels",
+        labels=tuple(ShownLabel(row.index, row.name, row.colour) for row in rows),
+        flat=grid.ndim == 2 or grid.shape[2] == 1,
+        has_sides=not scan.source.is_picture,
+        notes=(view.note,) if view.note else (),
+    )
+    return Ground(entry, view, outlines, _focus(label_map, grid), volumes)
+
+
+def _scans(
+    scan: Volume, view: View, grid: Grid, config: RunConfig, volumes: dict[str, bytes]
+) -> tuple[Scan, ...]:
+    arrays = scan.data.numpy()
+    if scan.is_colour:
+        volumes["scan0"] = colour_copy(np.stack([view.mean(array) for array in arrays]), grid)
+        return (Scan("picture", "scan0", 0, 255, True),)
+    window = window_of(config.resolved()["data"]["preprocess"].get("intensity"))
+    scans = []
+    for number, (name, array) in enumerate(zip(scan.channels, arrays, strict=True)):
+        low, high = window or _usual(array)
+        volumes[f"scan{number}"] = scan_copy(view.mean(array), grid)
+        scans.append(Scan(name, f"scan{number}", low, high))
+    return tuple(scans)
+
+
+def _usual(array: np.ndarray) -> tuple[float, float]:
+    values = array[array != array.min()]
+    if not values.size:
+        return float(array.min()), float(array.min()) + 1.0
+    low, high = (float(value) for value in np.percentile(values, (LOW_PERCENT, HIGH_PERCENT)))
+    return low, high if high > low else low + 1.0
+
+
+def _focus(label_map: np.ndarray, grid: Grid) -> tuple[float, float, float]:
+    """Return the middle of the slice across the last axis that holds most of what is predicted."""
+    if not label_map.any():
+        return grid.to_mm([(length - 1) // 2 for length in grid.shape])
+    filled = label_map != 0
+    line = filled.sum(axis=tuple(range(filled.ndim - 1)))
+    plane = int(line.argmax())
+    voxels = np.argwhere(filled[..., plane])
+    nearest = voxels[int(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+    return grid.to_mm([*nearest.tolist(), plane])
