@@ -76,7 +76,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "plans missing": (
         lambda at: [at / "lost", at / "ct.nii.gz"],
-        ["holds no trained nnU-Net v2"],
+        ["plans.json: is missing"],
     ),
     "plans missing in the folder itself": (
         lambda at: [
