@@ -244,7 +244,7 @@ def _weights(bundle: Bundle, path: str) -> str | None:
         raise ModelError(
             f"{bundle.folder}: holds no weights: no models/model.pt and no models/model.ts",
             hint="nothing is fetched from a network: put the weights there, or name them: "
-            "--set model.weights=FILE",
+            "--set model.weights=FILE, or weights=FILE from Python",
         )
     return None
 

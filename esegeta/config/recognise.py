@@ -144,7 +144,8 @@ def _weights(path: Path) -> Recognised:
         raise ModelError(
             f"{path}: holds weights, and nothing beside it says of which network",
             hint=f"write {path.parent / 'config.yaml'} with its `model`, `labels` and `inference` "
-            "(`esegeta init` writes one to start from)",
+            "(`esegeta init` writes one to start from); a whole network in a pickle is code: there "
+            "`kind: module`, `path` and `trust: pickle`",
         )
     found = _config(beside)
     is_built = found.kind in ("monai", "module") and "path" not in found.model

@@ -107,12 +107,14 @@ def _find_folder(path: Path, configuration: str | None) -> Path:
         path = path.parent
     if any((path / name).is_file() for name in FILES):
         return path
-    found = sorted(
-        folder
-        for pattern in (f"*{PARTS}*", f"*/*{PARTS}*")
-        for folder in path.glob(pattern)
-        if _is_results(folder)
+    below = sorted(
+        folder for pattern in (f"*{PARTS}*", f"*/*{PARTS}*") for folder in path.glob(pattern)
     )
+    found = [folder for folder in below if _is_results(folder)]
+    # One of the two files alone: the reader then names the other, and not the whole folder.
+    torn = [folder for folder in below if any((folder / name).is_file() for name in FILES)]
+    if not found and len(torn) == 1:
+        return torn[0]
     if not found:
         raise ModelError(
             f"{path}: holds no trained nnU-Net v2: neither {' and '.join(FILES)} nor a folder "

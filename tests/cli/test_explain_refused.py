@@ -72,11 +72,11 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "weights alone": (
         lambda at: [at / "odd/loose.safetensors", at / "ct.nii.gz"],
-        ["nothing beside it says of which network", "odd/config.yaml"],
+        ["nothing beside it says of which network", "odd/config.yaml", "trust: pickle"],
     ),
     "plans missing": (
         lambda at: [at / "lost", at / "ct.nii.gz"],
-        ["holds no trained nnU-Net v2"],
+        ["plans.json: is missing"],
     ),
     "plans missing in the folder itself": (
         lambda at: [
@@ -91,7 +91,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "no weights in a bundle": (
         lambda at: [at / "no_weights", at / "ct.nii.gz"],
-        ["MODEL: ", "holds no weights", "--set model.weights=FILE"],
+        ["MODEL: ", "holds no weights", "--set model.weights=FILE, or weights=FILE"],
     ),
     "no such image": (
         lambda at: [at / "bundle", at / "cd.nii.gz"],

@@ -213,6 +213,22 @@ def test_missing_and_damaged_files(name: str, results: Results, tmp_path: Path) 
         load(tmp_path, {"path": str(folder)})
 
 
+@pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
+@pytest.mark.parametrize("above", [1, 2])
+def test_a_missing_file_is_named_from_a_folder_above(
+    name: str, above: int, results: Results, tmp_path: Path
+) -> None:
+    folder = results.write()
+    (folder / name).unlink()
+    top = folder.rename(tmp_path / folder.name)
+    for part in ("Dataset001_A", "nnUNet_results")[:above]:
+        inner, top = top, tmp_path / part
+        top.mkdir()
+        inner.rename(top / inner.name)
+    with pytest.raises(EsegetaError, match=f"{folder.name}/{name}: is missing; nnU-Net's training"):
+        load(tmp_path, {"path": str(top)})
+
+
 def test_no_folds_at_all(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     for fold in folder.glob("fold_*"):
