@@ -93,6 +93,7 @@ def test_shapes_of_inner_functions() -> None:
         scaler(2, torch.long)(ones, ones)  # returns integers
 
 
+@pytest.mark.slow
 def test_checkers_keep_nothing_that_an_inner_function_captured() -> None:
     captured = Anything()
     gone = weakref.ref(captured)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "undefined_names.py"
 HEAD = """\
@@ -51,6 +53,7 @@ def write(folder: Path, sources: Iterable[str]) -> None:
         (folder / f"m{place:02}.py").write_text(f"{HEAD}{source}\n", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_name_of_the_project_is_defined() -> None:
     assert looked_for("esegeta", "benchmarks", "scripts", "tests") == (0, [], "")
 

@@ -44,6 +44,7 @@ def nnunet(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("load", [bundle, nnunet])
+@pytest.mark.slow
 def test_a_folder_gives_what_its_config_gives(
     tmp_path: Path, load: Callable[[Path], tuple[Any, dict[str, Any]]]
 ) -> None:

@@ -14,6 +14,7 @@ from tests.experiments import voxels
 from tests.volume.files import geometry_bytes, save_nifti
 
 
+@pytest.mark.slow
 def test_label_maps_of_files_come_onto_the_volumes_grid(
     model: esegeta.SegmentationModel, path: Path, tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ def test_what_was_taken_off_each_file_of_an_ensemble_is_said(form: str, tmp_path
     assert sum("taken off" in note for note in model.notes) == 1
 
 
+@pytest.mark.slow
 def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
     from tests.networks import Valid
 

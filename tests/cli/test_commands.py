@@ -344,6 +344,7 @@ def test_init_does_not_overwrite(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = esegeta("init", tmp_path / "no" / "mine.yaml")
     assert result.exit_code == 2

@@ -35,6 +35,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_one_run_is_compared_with_its_null_competitors(tmp_path: Path) -> None:
     lab = lab_of(tmp_path / "lab", cases=6)
     assert lab.run("-q").exit_code == 0
@@ -60,6 +61,7 @@ def test_one_run_is_compared_with_its_null_competitors(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_two_models_and_two_halves_of_one(tmp_path: Path) -> None:
     first = lab_of(tmp_path / "first")
     first.keys["methods"] = ["saliency", "random_map"]
@@ -89,6 +91,7 @@ def test_two_models_and_two_halves_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_other_parameters_of_a_score_are_refused_and_an_id_helps(tmp_path: Path) -> None:
     first = lab_of(tmp_path / "first")
     assert first.run("-q").exit_code == 0

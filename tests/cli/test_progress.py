@@ -178,6 +178,7 @@ class Noting(Silence):
         self.windows[-1] += windows
 
 
+@pytest.mark.slow
 def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["targets"] = [

@@ -86,6 +86,7 @@ def test_all_files_are_there_and_are_listed(saved: Path) -> None:
     assert record["state"] == "complete"
 
 
+@pytest.mark.slow
 def test_scores_are_the_runs_with_the_model_in_front(saved: Path) -> None:
     rows = rows_of(saved / "scores.csv")
     assert list(rows[0]) == ["model", "case", "target", "method", "score", "value", "better"]

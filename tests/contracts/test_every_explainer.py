@@ -21,6 +21,7 @@ from tests.contracts.explainers import (
     ALL,
     CHANNELS_TOGETHER,
     ROWS,
+    on_both_grids,
     with_trait,
 )
 from tests.contracts.rows import FEW_CASES, Case, CaseKind, assert_documented, covering, make_case
@@ -34,6 +35,12 @@ RUN_THE_NETWORK = [method for method in ALL if method not in NULL]
 
 
 TAKES_LAYERS = [method for method in ALL if issubclass(EXPLAINERS[method], LayerMethod)]
+
+
+def on_both_cases(methods: list[str]) -> list[tuple[CaseKind, str]]:
+    """Return cases and methods: all in 2D, one of each kind in 3D."""
+    cases = {kind.ndim: kind for kind in FEW_CASES}
+    return [(cases[ndim], method) for ndim, method in on_both_grids(methods)]
 
 
 @pytest.fixture(params=FEW_CASES, ids=str)
@@ -78,7 +85,7 @@ def test_the_map_is_a_map(kind: CaseKind, method: str) -> None:
     assert (found.facts.completeness_relative is not None) == EXPLAINERS[method].traits.complete
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(("some_case", "method"), on_both_cases(ALL), indirect=["some_case"])
 def test_the_same_again_and_another_under_another_seed(some_case: Case, method: str) -> None:
     explainer = ROWS[method]
     first = explainer.explain(some_case.model, some_case.volume, some_case.target)
@@ -95,7 +102,7 @@ def test_the_same_again_and_another_under_another_seed(some_case: Case, method: 
         assert relative_gap(other.data, first.data) > 1e-3
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(("some_case", "method"), on_both_cases(ALL), indirect=["some_case"])
 def test_batch_size_does_not_matter(some_case: Case, method: str) -> None:
     one, three = (
         ROWS[method]
@@ -115,7 +122,7 @@ def test_both_routes_agree(kind: CaseKind, method: str) -> None:
     assert relative_gap(found, expected) < 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(("some_case", "method"), on_both_cases(ALL), indirect=["some_case"])
 def test_leaves_the_network_as_it_was(some_case: Case, method: str) -> None:
     for place, module in enumerate(some_case.network.modules()):
         module.training = place % 2 == 0
@@ -125,7 +132,9 @@ def test_leaves_the_network_as_it_was(some_case: Case, method: str) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("method", RUN_THE_NETWORK)
+@pytest.mark.parametrize(
+    ("some_case", "method"), on_both_cases(RUN_THE_NETWORK), indirect=["some_case"]
+)
 def test_leaves_the_network_as_it_was_after_an_exception(
     some_case: Case, method: str, nth: int
 ) -> None:
@@ -228,7 +237,10 @@ def test_windowed_is_whole_for_a_pointwise_network(ndim: int, method: str) -> No
     assert relative_gap(maps[0], maps[1]) < 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("method", [name for name in ALL if name not in with_trait("stochastic")])
+@pytest.mark.parametrize(
+    ("ndim", "method"),
+    on_both_grids([name for name in ALL if name not in with_trait("stochastic")]),
+)
 def test_flipped_volumes_have_flipped_maps(ndim: int, method: str) -> None:
     """Kernels are their own mirrors, windows lie symmetrically: nothing knows left from right."""
     shape = (12, 8, 12)[:ndim]
@@ -286,7 +298,11 @@ def test_what_is_about_a_label_refuses_a_unit(some_case: Case) -> None:
             ROWS[method].explain(some_case.model, some_case.volume, target)
 
 
-@pytest.mark.parametrize("method", [name for name in ALL if name not in ABOUT_LABELS])
+@pytest.mark.parametrize(
+    ("some_case", "method"),
+    on_both_cases([name for name in ALL if name not in ABOUT_LABELS]),
+    indirect=["some_case"],
+)
 def test_explains_a_unit_inside_the_network(some_case: Case, method: str) -> None:
     """Any method, over a network that ends at a layer; the whole one is left as it was."""
     explainer = ROWS[method]

@@ -35,6 +35,7 @@ def test_an_effect_by_hand() -> None:
     assert found.p == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_is_true() -> None:
     """30 cases, 20 draws, a true effect of -0.1: near 95 of 100 intervals hold it."""
     generator = np.random.default_rng(3)

@@ -36,6 +36,7 @@ def attribution(ndim: int) -> Attribution:
     return InputXGradient().explain(model, image, frozen(model, image))
 
 
+@pytest.mark.slow
 def test_total_is_the_sum_over_channels(attribution: Attribution) -> None:
     assert attribution.has_channels
     expected = attribution.data[0] + attribution.data[1]

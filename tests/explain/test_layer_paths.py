@@ -266,6 +266,7 @@ def test_internal_influence_of_a_linear_tail_is_its_weights(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("layers", [("down",), ("down", "skip")])
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_the_samples(layers: tuple[str, ...]) -> None:
     network, samples = Smooth(2), 4
     model, image = predictor(network, (8, 6)), volume((13, 11))

@@ -79,6 +79,7 @@ def test_the_kernel_is_of_the_distance_to_all(distance: str) -> None:
 
 
 @pytest.mark.parametrize("distance", ["cosine", "hamming"])
+@pytest.mark.slow
 def test_of_a_linear_network_each_feature_is_worth_its_sum(ndim: int, distance: str) -> None:
     model = predictor(linear(ndim, in_channels=2, kernel=3), (8,) * ndim)
     image = volume(SHAPES[ndim], 2)

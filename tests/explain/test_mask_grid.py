@@ -72,6 +72,7 @@ def test_total_variation_by_hand() -> None:
     assert float(total_variation(cells)) == pytest.approx(1.0 + 0.0 + 0.125 + 0.125)
 
 
+@pytest.mark.slow
 def test_adam_is_torchs_within_the_bounds() -> None:
     torch.manual_seed(1)
     start, ceiling = torch.rand(7), torch.ones(7)

@@ -180,6 +180,7 @@ def test_each_network_has_patterns_of_its_own(ndim: int, tmp_path: object) -> No
     "explainer",
     [LayerDeepLift(layer="units", baseline="zero"), LayerIntegratedGradients(layer="act")],
 )
+@pytest.mark.slow
 def test_what_goes_through_a_layer_adds_up(explainer: Explainer, of: str) -> None:
     model, _, _ = pointwise(2)
     image = volume((6, 4))
@@ -232,6 +233,7 @@ def test_misure_predicts_and_goes_back_as_the_whole_does(ndim: int) -> None:
     assert relative_gap(found[:, region], expected[:, region]) < 1e-4
 
 
+@pytest.mark.slow
 def test_misure_keeps_the_dice_of_the_mean() -> None:
     model, image = bright_box(2)
     networks = [Bright(2), Bright(2)]

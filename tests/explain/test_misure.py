@@ -53,6 +53,7 @@ def dice_by_hand(model: Predictor, image: Volume, kept: Tensor, baseline: float)
 
 
 @pytest.mark.parametrize("tau", [0.8, 0.95])
+@pytest.mark.slow
 def test_tau_is_kept_and_the_region_shrinks(ndim: int, tau: float) -> None:
     model, image = bright_box(ndim)
     found = MiSuRe(tau=tau, steps=25, cell=2, baseline="zero").explain(
@@ -73,6 +74,7 @@ def test_tau_is_kept_and_the_region_shrinks(ndim: int, tau: float) -> None:
     assert not found.warnings
 
 
+@pytest.mark.slow
 def test_bright_voxels_fade_to_just_above_a_half() -> None:
     """Each voxel speaks for itself: a mask of 1/2 keeps it, and tau allows a few to go."""
     model, image = bright_box(2)
@@ -190,6 +192,7 @@ def test_dice_is_1_on_the_image_itself_whatever_postprocessing_takes_off(ndim: i
     assert dice.hard(-y) < 1
 
 
+@pytest.mark.slow
 def test_any_batch_has_the_same_map() -> None:
     """Windows summed in fours are rounded otherwise, and each step hangs on whether Dice holds."""
     image = volume((24, 24))

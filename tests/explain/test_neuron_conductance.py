@@ -138,6 +138,7 @@ def module_grid(network: nn.Module, layer: str, x: Tensor) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("of", ["logit", "probability"])
+@pytest.mark.slow
 def test_the_units_of_a_layer_that_cuts_the_network_add_up_to_integrated_gradients(
     ndim: int, of: str
 ) -> None:

@@ -116,6 +116,7 @@ def test_only_windows_that_touch_box_and_target_are_run(ndim: int) -> None:
     assert not beyond.any()
 
 
+@pytest.mark.slow
 def test_millimetres_become_voxels_on_anisotropic_grids() -> None:
     image = volume_from_tensor(torch.randn(1, 12, 10, 8), spacing_mm=(0.5, 1.0, 2.5))
     model = predictor(unet(3), (8, 8, 8))

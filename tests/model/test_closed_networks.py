@@ -49,6 +49,7 @@ def closed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_exported(save_export(network, shape, folder / "net.pt2", dynamic=free))
 
 
+@pytest.mark.slow
 def test_outputs_and_slopes_are_those_of_the_network_itself(closed: nn.Module) -> None:
     network = unet(3, num_res_units=1)
     x = torch.randn((1, *SHAPE[1:]), generator=torch.Generator().manual_seed(1))

@@ -59,6 +59,7 @@ def test_a_2d_network_over_slices_equals_autograd_through_monai(axis: int) -> No
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (3, 6), (3, 5, 4)])
+@pytest.mark.slow
 def test_gradcheck_in_float64(shape: tuple[int, ...]) -> None:
     model = predictor(Smooth(len(shape)).double(), (4,) * len(shape))
     x = torch.randn(2, 1, *shape, dtype=torch.float64, requires_grad=True)

@@ -103,6 +103,7 @@ def test_a_2d_network_is_mirrored_within_its_slices(axis: int, average: str) -> 
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.slow
 def test_mirrored_valid_convolutions(ndim: int, average: str) -> None:
     network = Valid(ndim)
     model = covering(predictor(network, (12,) * ndim, overlap=0.25))

@@ -80,6 +80,7 @@ def test_mirrored_ensembles(ndim: int, buffers: str, average: str, second: torch
 
 @pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
 @pytest.mark.parametrize("buffers", ["cpu", "testdevice"])
+@pytest.mark.slow
 def test_valid_convolutions(ndim: int, buffers: str, padding: str, second: torch.device) -> None:
     model = covering(predictor(Valid(ndim), (12,) * ndim, overlap=0.25))
     model = replace(model, plan=replace(model.plan, padding=padding))

@@ -64,6 +64,7 @@ def test_no_named_unit_at_all() -> None:
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_many_layers_stand_side_by_side() -> None:
     counts = {f"layer{k}": {"a": 1, "b": 0} for k in range(40)}
     figure = concepts_figure(counts, {"a": "x", "b": "x"}, "t")

@@ -47,6 +47,7 @@ def count(picture: np.ndarray, colour: str) -> int:
         ((12, 11, 1), "anisotropic"),
     ],
 )
+@pytest.mark.slow
 def test_the_picture_shows_the_sign_of_the_map(
     shape: tuple[int, ...], kind: str, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_an_image_of_one_value_and_a_map_of_nothing_are_drawn(tmp_path: Path) ->
     assert pixels(path).std() > 0
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_pictures(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", blob((12, 11, 9), 2.0) - 1)

@@ -32,6 +32,7 @@ def pixels(path: Path, colour: str) -> int:
 
 
 @pytest.mark.parametrize("reached", [0, 1, 2])
+@pytest.mark.slow
 def test_trails_have_the_colours_of_their_labels(reached: int, tmp_path: Path) -> None:
     edges = [edge(NODES[0], NODES[1]), edge(NODES[1], NODES[2], 0.4)]
     edges += [edge(NODES[2], label) for label in LABELS[:reached]]

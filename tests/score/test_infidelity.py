@@ -27,6 +27,7 @@ def scores_of(attribution: Attribution, model: object, **options: float) -> dict
     return score.score(attribution, ScoreContext(model, Saliency()))
 
 
+@pytest.mark.slow
 def test_a_contribution_is_judged_by_what_is_taken_out_unless_asked_otherwise() -> None:
     """The shares of a linear network are perfect; under Gaussian noise they looked useless."""
     model, image = predictor(linear(2), (4, 4)), volume((24, 24))
@@ -55,6 +56,7 @@ def perturb_with(shifts: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize(("ndim", "num_channels"), [(2, 2), (3, 1)])
+@pytest.mark.slow
 def test_the_gradient_of_a_linear_network_is_perfect(ndim: int, num_channels: int) -> None:
     model = predictor(linear(ndim, num_channels, kernel=3), (4,) * ndim)
     image = volume(SHAPES[ndim], num_channels)

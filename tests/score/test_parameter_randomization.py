@@ -237,6 +237,7 @@ def test_a_target_inside_the_network(kind: CaseKind) -> None:
     assert max(curves_of(found)["independent_spearman"]) < 1 - 1e-6
 
 
+@pytest.mark.slow
 def test_patterns_of_the_trained_network_are_learned_anew(ndim: int) -> None:
     model, image = predictor(unet(ndim), (8,) * ndim), volume(SHAPES[ndim])
     target = frozen(model, image)

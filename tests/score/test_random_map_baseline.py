@@ -173,6 +173,7 @@ def test_the_default_is_deletion_in_few_steps() -> None:
     assert RandomMapBaseline().base == Deletion(steps=5)
 
 
+@pytest.mark.slow
 def test_an_exact_map_beats_all_of_them(ndim: int) -> None:
     model, image = predictor(linear(ndim, kernel=3), (4,) * ndim), volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))

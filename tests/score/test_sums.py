@@ -27,6 +27,7 @@ from tests.score.brute_force import BLOCKS, context, scene_of_unet, value_of
 
 
 @pairwise(ndim=[2, 3], num_channels=[1, 2], baseline=["zero", "mean", "noisy_linear"])
+@pytest.mark.slow
 def test_the_slopes_of_a_linear_network_foresee_every_removal(
     ndim: int, num_channels: int, baseline: str
 ) -> None:
@@ -74,6 +75,7 @@ def test_sizes_go_from_one_part_to_most_of_them() -> None:
     assert len({tuple(row.tolist()) for row in rows[6:]}) > 3
 
 
+@pytest.mark.slow
 def test_a_target_that_never_changes_is_undefined() -> None:
     model, attribution = scene_of_unet(2)
     still = replace(
@@ -87,6 +89,7 @@ def test_a_target_that_never_changes_is_undefined() -> None:
 
 
 @pairwise(ndim=[2, 3], num_channels=[1, 2], perturbation=["square", "supervoxels"])
+@pytest.mark.slow
 def test_removals_of_a_linear_network_are_foreseen(
     ndim: int, num_channels: int, perturbation: str
 ) -> None:

@@ -253,6 +253,7 @@ WHOLE = {"nnunet": (NNUNET, nnunet), "monai": (MONAI_LIKE, monai_like)}
 
 
 @pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.slow
 def test_whole_chains_against_finite_differences_of_numpy(name: str) -> None:
     chain, forward = WHOLE[name]
     data = image()

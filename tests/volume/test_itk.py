@@ -68,6 +68,7 @@ def commas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         locale.setlocale(locale.LC_NUMERIC, before)
 
 
+@pytest.mark.slow
 def test_numbers_have_a_point_in_every_locale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

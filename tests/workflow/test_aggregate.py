@@ -92,6 +92,7 @@ def test_channels_alone_without_an_atlas(tmp_path: Path) -> None:
     assert [float(row[3]) for row in rows] == pytest.approx([0.25, 0.75])
 
 
+@pytest.mark.slow
 def test_skipped_tasks_keep_their_rows_and_pictures(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()

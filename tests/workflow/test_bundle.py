@@ -200,6 +200,7 @@ def test_the_label_map_is_the_one_that_the_bundle_would_save(end: str, tmp_path:
     assert load_config(lab.config).keys.prediction.resample == rule
 
 
+@pytest.mark.slow
 def test_a_bundle_is_called_code_and_all_that_it_says_is_recorded(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path)
     text = lab.validate().output
@@ -236,6 +237,7 @@ def test_what_the_config_gives_overrides_the_bundle(tmp_path: Path) -> None:
     assert lab.validate().exit_code == 0
 
 
+@pytest.mark.slow
 def test_weights_as_torchscript_alone_explain_the_same_and_show_no_layers(tmp_path: Path) -> None:
     from tests.closed import save_script
 

@@ -57,6 +57,7 @@ def test_cases_by_glob_and_folder(layout: str, tmp_path: Path) -> None:
         ("Ts", "set/images*/p_*.nii.gz"),
     ],
 )
+@pytest.mark.slow
 def test_nnunet_folders_give_channels_and_labels(part: str, cases: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
     for name in (f"images{part}", f"labels{part}"):

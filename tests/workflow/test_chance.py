@@ -58,6 +58,7 @@ def test_the_random_map_goes_first_and_the_rest_is_held_against_it(
     assert warnings_of(lab, "saliency") == []
 
 
+@pytest.mark.slow
 def test_without_a_random_map_nothing_is_said(tmp_path: Path, quick: None) -> None:
     lab = lab_with(tmp_path, ["saliency"])
     assert lab.run().exit_code == 0

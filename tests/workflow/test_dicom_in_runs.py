@@ -37,6 +37,7 @@ def stored(path: Path) -> np.ndarray:
     return frames.reshape(int(content.NumberOfFrames), content.Rows, content.Columns).T
 
 
+@pytest.mark.slow
 def test_every_map_and_the_prediction_are_dicom_too(tmp_path: Path) -> None:
     lab = series_lab(tmp_path, channels=2)
     lab.keys["methods"] = [{"name": "kernel_shap", "features": {"kind": "blocks", "side_mm": 3},

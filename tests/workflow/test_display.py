@@ -41,6 +41,7 @@ def test_sidecars_say_how_maps_are_shown(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_maps_as_int16_are_half_the_size_and_say_their_error(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     exact = voxels(lab.file("a", "liver", "input_x_gradient"))

@@ -200,6 +200,7 @@ class Simulated(Silence):
 
 
 @pytest.mark.parametrize("already_done", [False, True], ids=["done", "skipped"])
+@pytest.mark.slow
 def test_recording_grows_with_the_work_and_not_with_its_square(
     already_done: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_missing_mirroring(lab: Lab) -> None:
     assert dice(lab, FAILED) < 0.9
 
 
+@pytest.mark.slow
 def test_a_missing_fold(lab: Lab) -> None:
     x = image()
     x = (x - x.mean()) / x.std()

@@ -272,6 +272,7 @@ def picture_lab(folder: Path, axes: str | None) -> tuple[Lab, np.ndarray]:
 
 
 @pytest.mark.parametrize("axes", [None, "yx", "xy"])
+@pytest.mark.slow
 def test_pictures_count_pixels_and_have_no_ml(axes: str | None, tmp_path: Path) -> None:
     lab, rows = picture_lab(tmp_path, axes)
     lab.keys["aggregate"] = {"atlases": {"found": "prediction", "truth": "label"}}

@@ -24,6 +24,7 @@ def lab_of(folder: Path, channels: int = 1) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_the_same_maps_from_every_format(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     entries = []
@@ -41,6 +42,7 @@ def test_the_same_maps_from_every_format(tmp_path: Path) -> None:
         np.testing.assert_array_equal(lab.segmentation(entry["name"]), voxels() > 100)
 
 
+@pytest.mark.slow
 def test_a_series_is_part_of_what_decides_a_map(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     write_series(tmp_path / "scan", itk_volume(voxels()), series="1", description="t1")
@@ -55,6 +57,7 @@ def test_a_series_is_part_of_what_decides_a_map(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, voxels(seed=seed), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_slice_that_changes_is_read_again(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     write_series(tmp_path / "scan", itk_volume(voxels()))

@@ -57,6 +57,7 @@ def linear_lab(folder: Path, orientation: str | None, tiles: int, w: np.ndarray)
 
 @pytest.mark.parametrize("tiles", [1, 2])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.slow
 def test_a_linear_network_gives_its_weights_back(
     orientation: str | None, tiles: int, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def resampled_lab(folder: Path) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_maps_by_the_adjoint_are_slopes_of_the_file_and_keep_their_sum(tmp_path: Path) -> None:
     lab = resampled_lab(tmp_path)
     lab.keys["maps"] = {"by": "adjoint"}
@@ -211,6 +213,7 @@ def test_a_2d_network_goes_through_a_volume_in_slices(slice_axis: int, tmp_path:
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".png", ".xy.png"])
+@pytest.mark.slow
 def test_pictures_and_2d_nifti(suffix: str, tmp_path: Path) -> None:
     import SimpleITK as sitk
 

@@ -97,6 +97,7 @@ def test_methods_that_watch_layers_are_refused_before_the_run(
 
 
 @pytest.mark.parametrize("kind", CLOSED)
+@pytest.mark.slow
 def test_units_random_weights_dissection_and_retraining_are_refused_by_name(
     kind: str, tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_pickled_network_is_not_trained_from_scratch(tmp_path: Path) -> None:
     refused(result, lab, "retrain builds the network anew", "a pickled network is read from its")
 
 
+@pytest.mark.slow
 def test_windows_and_batches_of_an_exported_program_are_those_of_its_export(
     tmp_path: Path,
 ) -> None:

@@ -167,6 +167,7 @@ def test_half_precision_of_nnunet_is_the_only_difference(trained: Any, tmp_path:
         assert each == 0 or 2 * both / each > 0.99
 
 
+@pytest.mark.slow
 def test_keys_of_the_config_win(trained: Any, tmp_path: Path) -> None:
     found = trained("ct")
     theirs = nnunet.predict(found.folder, found.images, folds=[1], mirror=False)
@@ -184,6 +185,7 @@ def test_keys_of_the_config_win(trained: Any, tmp_path: Path) -> None:
     assert np.abs(logits - theirs.logits).max() < TOLERANCE * np.ptp(theirs.logits)
 
 
+@pytest.mark.slow
 def test_run_explains_what_nnunet_predicts(trained: Any, tmp_path: Path) -> None:
     """The command line: the prediction agrees with nnU-Net's file, the map with its gradient."""
     found = trained("coarse")
@@ -210,6 +212,7 @@ def test_run_explains_what_nnunet_predicts(trained: Any, tmp_path: Path) -> None
     assert np.abs(np.asarray(shown.dataobj)).max() > 0
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_nnunets_network(trained: Any, tmp_path: Path) -> None:
     """One window: the map is the gradient of the network that nnunetv2 itself builds."""
     found = trained("nibabel")

@@ -85,6 +85,7 @@ def test_another_method_may_not_take_their_name(tmp_path: Path) -> None:
     assert methods_of(lab) == ["saliency", "edge_map"]
 
 
+@pytest.mark.slow
 def test_another_base_is_another_result(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["methods"] = ["random_map", "edge_map"]

@@ -45,6 +45,7 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     assert files(lab.root) == top | prediction | tasks | {"a/a_liver.mrb"}
 
 
+@pytest.mark.slow
 def test_each_channel_has_its_own_map_beside_the_sum(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, num_channels=2)
     save_image(tmp_path / "t1.nii.gz", noise(seed=1))

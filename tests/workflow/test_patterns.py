@@ -79,6 +79,7 @@ def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
     assert patterns_fingerprint(PatternNet(), build(lab)) != first
 
 
+@pytest.mark.slow
 def test_a_unit_inside_the_network_is_fitted_on_what_it_explains(tmp_path: Path) -> None:
     """Its network ends at the layer: the patterns of the whole one are not its own."""
     lab = unet_lab(tmp_path, cases=2)

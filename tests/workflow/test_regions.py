@@ -85,6 +85,7 @@ def test_the_label_map_is_painted_in_order(done: Lab, model: Trained, case: str)
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.slow
 def test_targets_are_over_the_voxels_that_numpy_counts(
     done: Lab, model: Trained, case: str
 ) -> None:
@@ -167,6 +168,7 @@ def test_scores_know_nothing_of_ignored_voxels(done: Lab, model: Trained, case: 
     assert mass == pytest.approx(map_[truth].sum() / map_[known].sum(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_ablation_starts_from_the_dice_of_the_regions(model: Trained, tmp_path: Path) -> None:
     lab = model.lab(tmp_path)
     for key in ("targets", "methods", "scores"):

@@ -76,6 +76,7 @@ def test_a_second_run_skips_all_and_tells_the_same(lab: Lab) -> None:
     assert "12 skipped" in lab.run().stdout
 
 
+@pytest.mark.slow
 def test_overwrite_does_all_again(lab: Lab) -> None:
     assert redone(lab, "--overwrite") == TASKS
 
@@ -225,6 +226,7 @@ def test_components_are_found_again_and_skipped(lab: Lab) -> None:
     assert lab.maps() == before
 
 
+@pytest.mark.slow
 def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
     array = two_components(lab)
     lab.run()
@@ -236,6 +238,7 @@ def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
     assert not list(lab.file("a", "liver#1", SALIENCY).parent.glob("*liver#2*"))
 
 
+@pytest.mark.slow
 def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
     array = np.full(SHAPE, -1.0, np.float32)
     array[0:3, 0:3, 0:3] = array[5:7, 5:7, 4:6] = 2.0
@@ -251,6 +254,7 @@ def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
     assert names == ["sub-1_desc-preproc_T1w_label-liver#1_desc-saliency_attrmap.nii.gz"]
 
 
+@pytest.mark.slow
 def test_tables_tell_of_the_tasks_that_the_record_tells_of(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_scene_holds_the_image_the_segmentation_and_all_maps(tmp_path: Path) -
         assert f"a_label-liver_desc-{method}_attrmap.nii.gz" in found
 
 
+@pytest.mark.slow
 def test_a_scene_is_written_again_only_when_its_maps_are_others(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()

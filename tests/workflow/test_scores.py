@@ -33,6 +33,7 @@ def curves_of(lab: Lab) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_every_value_has_a_row_and_what_is_undefined_a_reason(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     rows = {row["score"]: row for row in lab.scores()}
@@ -100,6 +101,7 @@ def test_running_again_reads_scores_and_curves_back(lab: Lab) -> None:
     assert (lab.scores(), curves_of(lab)) == before
 
 
+@pytest.mark.slow
 def test_without_curves_there_is_no_table_of_them(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     lab.keys["scores"] = [{"name": "sensitivity_max", "samples": 1}]

@@ -90,6 +90,7 @@ def test_maps_tables_and_records_are_those_of_each_target_alone(
                 assert float(row["value"]) == pytest.approx(value, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_three_targets_take_fewer_windows_than_three_runs(
     tmp_path: Path, forwards: list[int]
 ) -> None:

@@ -55,6 +55,7 @@ def tables(lab: Lab) -> dict[str, Any]:
     return {name: table(lab, name) for name in TABLES}
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
 ) -> None:
@@ -99,6 +100,7 @@ def test_goes_on_in_the_first_pass(
     assert sum(windows) * 2 == half * 3  # two of three cases were done
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_left_alone(tmp_path: Path, windows: list[int]) -> None:
     lab = noisy_lab(tmp_path)
     esegeta("dissect", lab.write())
@@ -191,6 +193,7 @@ def test_thresholds_and_overlaps_read_each_file_once(
     assert len(read) == len(set(read)) == 4  # image and label of two cases
 
 
+@pytest.mark.slow
 def test_another_dissection_replaces_the_results_only_when_it_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
+@pytest.mark.slow
 def test_memory_and_disk_change_nothing(name: str, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     change = OTHERWISE[name]

@@ -41,6 +41,7 @@ def edges_of(found: Any) -> dict[tuple[str, str], Any]:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.slow
 def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
     lab = causal_lab(tmp_path, **SETTINGS[name])
     found = trails_of(lab)
@@ -68,6 +69,7 @@ def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
     """Few permutations are enough for few causes, however many pairs have none."""
     lab = causal_lab(tmp_path)
@@ -78,6 +80,7 @@ def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
     assert found["pairs_influenced"] < found["pairs"] and not found["notes"]
 
 
+@pytest.mark.slow
 def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
@@ -93,6 +96,7 @@ def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
     assert {"trails.json", "trails.graphml", "trails.png"} <= set(summary["files"])
 
 
+@pytest.mark.slow
 def test_a_dead_unit_is_no_node(tmp_path: Path) -> None:
     found = trails_of(causal_lab(tmp_path))
     assert [node["id"] for node in found["nodes"] if node["layer"] == "first"] == [
@@ -134,6 +138,7 @@ def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
     assert "trails: no trail leads to label1, label2, label3" in found["notes"]
 
 
+@pytest.mark.slow
 def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
@@ -185,6 +190,7 @@ def test_layers_of_many_units_are_few_nodes(tmp_path: Path) -> None:
     assert found["pairs"] == 2 * (2 + 2 + num_labels) + 2 * (2 + num_labels) + 2 * num_labels
 
 
+@pytest.mark.slow
 def test_labels_that_are_asked_for(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     lab.keys["dissection"]["trails"]["labels"] = ["label2"]
@@ -234,6 +240,7 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, tmp_path: Path) -> None:
     assert text in lab.config.read_text().splitlines()[number - 1]
 
 
+@pytest.mark.slow
 def test_p_is_uniform_where_units_tell_nothing() -> None:
     """Smooth maps that have nothing to do with each other, shifted as places are."""
     from esegeta.dissection import Bins, dependence

@@ -186,6 +186,7 @@ def test_plain_lines_tell_how_it_goes(tmp_path: Path) -> None:
     assert lines[-1].endswith(f"results in {tmp_path / 'out' / 'tiny' / 'retrain'}")
 
 
+@pytest.mark.slow
 def test_windows_are_foreseen(tmp_path: Path) -> None:
     class Hearing(Silence):
         def __init__(self) -> None:
@@ -247,6 +248,7 @@ def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
     assert row["n"] == 1
 
 
+@pytest.mark.slow
 def test_cases_of_unlike_shapes_and_sparse_labels(
     ndim: int, activation: str, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -41,6 +42,7 @@ def test_a_network_trains_and_is_tested_alike(
     assert repr(dice[0]) == repr(dice[1])
 
 
+@pytest.mark.slow
 def test_a_retraining_gives_the_same_table(tmp_path: Path, second: torch.device) -> None:
     lab = small_task(tmp_path)
     tables = []
