@@ -15,9 +15,8 @@ from esegeta.compare.pages.scans import Ground
 from esegeta.errors import EsegetaError
 from esegeta.report import PredictionFiles, TaskFiles
 from esegeta.report.page import Bar, Layer, MapEntry, Sink
-from esegeta.volume import Grid, map_copy, read_written
+from esegeta.volume import Grid, display_of, map_copy, read_written
 
-PEAK_PERCENTILE = 99.5
 DUST = 0.02
 """Share of the colours' end below which values are not shown at first."""
 
@@ -175,8 +174,7 @@ def _layer_of(
 
 def display_range(array: np.ndarray) -> tuple[float, float]:
     """Return where colours begin and end: 2 % of, and the 99.5th percentile of non-zero values."""
-    magnitude = np.abs(array[array != 0])
-    high = float(np.percentile(magnitude, PEAK_PERCENTILE)) if magnitude.size else 1.0
+    high = display_of(array, is_signed=True).high or 1.0
     return DUST * high, high
 
 
