@@ -59,7 +59,7 @@ class OwnImages:
     resample: Rule
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentationModel(Predictor):
     """A predictor that makes targets of its own labels; explainers take it as their model.
 

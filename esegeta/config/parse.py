@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -10,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from esegeta.config.bundle import with_bundle_keys
 from esegeta.config.config_errors import config_error, show_keys
-from esegeta.config.keys import fault_of_part
+from esegeta.config.entries import METHOD_ENTRIES, SCORE_ENTRIES, build_all
 from esegeta.config.lines import Document, Path_, parse_value, read_yaml
 from esegeta.config.nnunet import with_nnunet_keys
 from esegeta.config.schema import Config
-from esegeta.errors import ConfigError, EsegetaError, MissingFileError, suggest
-from esegeta.explain import EXPLAINERS, Explainer
-from esegeta.score import SCORES, Score
+from esegeta.errors import ConfigError, EsegetaError, MissingFileError
+from esegeta.explain import Explainer
+from esegeta.score import Score
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def check_document(document: Document) -> RunConfig:
     except ValidationError as error:
         raise ConfigError(config_error(error, document, Config)) from error
     _refuse_half_a_run(keys, document)
-    methods = _build_all("methods", keys.methods, EXPLAINERS, keys.seed, document)
-    scores = _build_all("scores", keys.scores, SCORES, keys.seed, document)
+    methods = build_all(METHOD_ENTRIES, keys.methods, keys.seed, document)
+    scores = build_all(SCORE_ENTRIES, keys.scores, keys.seed, document)
     return RunConfig(keys, methods, scores, document)
 
 
@@ -129,94 +128,6 @@ def _refuse_half_a_run(keys: Config, document: Document) -> None:
     """Refuse half a run beside a dissection, which may stand alone but not so."""
     if keys.dissection is not None and len(keys.missing_of_run) == 1:
         raise ConfigError(f"{document.place(())}: {keys.missing_of_run[0]}: missing")
-
-
-def _build_all(
-    block: str,
-    entries: Sequence[Any],
-    table: Mapping[str, type[Any]],
-    seed: int,
-    document: Document,
-) -> dict[str, Any]:
-    built: dict[str, Any] = {}
-    for index, entry in enumerate(entries):
-        place: Path_ = (block, index)
-        values = {"name": entry} if isinstance(entry, str) else entry
-        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-            raise ConfigError(
-                f"{document.place(place)}: {block}[{index}]: needs a name",
-                hint="write `- saliency` or `- {name: saliency, ...}`",
-            )
-        identity = str(values["name"] if values.get("id") is None else values["id"])
-        reserved = fault_of_part(identity, "method") if block == "methods" else ""
-        if reserved or not identity or re.search(r'[\s/\\:*?"<>|]', identity):
-            raise ConfigError(
-                f'{document.place(place)}: id "{identity}" cannot be part of a file name',
-                hint=reserved,
-            )
-        if identity in built:
-            raise ConfigError(
-                f'{document.place(place)}: {block}[{index}]: two entries have the id "{identity}"',
-                hint="give one of them an `id`",
-            )
-        parameters = {key: value for key, value in values.items() if key != "id"}
-        built[identity] = build_entry(parameters, table, seed, document, place)
-    return built
-
-
-def build_entry(
-    values: Mapping[str, Any],
-    table: Mapping[str, type[Any]],
-    seed: int,
-    document: Document,
-    place: Path_,
-) -> Any:
-    """Build one method or score from its name and parameters; one nested in it likewise."""
-    where, shown = document.place(place), show_keys(place)
-    kind = "score" if place[0] == "scores" else "method"
-    name = values["name"]
-    if name not in table:
-        raise ConfigError(f'{where}: {shown}: unknown {kind} "{name}"', hint=suggest(name, table))
-    kind_ = table[name]
-    fields = {item.name: item for item in dataclasses.fields(kind_)}
-    hints = get_type_hints(kind_)
-    parameters = {
-        key: value
-        for key, value in values.items()
-        if key != "name"
-        and (value is not None or key not in fields or type(None) in get_args(hints[key]))
-    }
-    for key in parameters:
-        if key not in fields:
-            raise ConfigError(
-                f"{document.place((*place, key))}: {shown}.{key}: unknown key of {name}",
-                hint=suggest(key, fields),
-            )
-    if "seed" in fields:
-        parameters.setdefault("seed", seed)
-    if "base" in fields and "base" not in parameters:
-        parameters["base"] = _default_base(fields["base"], seed)
-    elif "base" in fields:
-        base = parameters["base"]
-        nested = {"name": base} if isinstance(base, str) else base
-        if not isinstance(nested, dict) or not isinstance(nested.get("name"), str):
-            within = document.place((*place, "base"))
-            raise ConfigError(f"{within}: {shown}.base: needs the name of a {kind}")
-        parameters["base"] = build_entry(nested, table, seed, document, (*place, "base"))
-    try:
-        return TypeAdapter(kind_).validate_python(parameters)
-    except ValidationError as error:
-        raise ConfigError(config_error(error, document, kind_, place)) from error
-    except EsegetaError as error:
-        raise ConfigError(f"{where}: {shown}: {error.message}", hint=error.hint) from error
-
-
-def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
-    """Return the method or score that another is built on by default, with the config's seed."""
-    assert item.default_factory is not dataclasses.MISSING
-    base = item.default_factory()
-    seeded = "seed" in {part.name for part in dataclasses.fields(base)}
-    return dataclasses.replace(base, seed=seed) if seeded else base
 
 
 def overridden(document: Document, override: str) -> Document:

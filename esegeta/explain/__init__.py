@@ -90,6 +90,7 @@ from esegeta.explain.perturbation import (
 )
 from esegeta.explain.source_map import By, SourceMap, default_by, errors_on_file, map_on_file
 from esegeta.explain.spread import MemberMaps, explain_members, spread_of
+from esegeta.own_classes import Family
 
 EXPLAINERS: dict[str, type[Explainer]] = {
     **GRADIENT,
@@ -98,10 +99,16 @@ EXPLAINERS: dict[str, type[Explainer]] = {
     **PERTURBATION,
     **NULL,
 }
-"""Every method by the name that configs use."""
+"""Every method of ours by the name that configs use."""
+
+METHOD = Family("method", "esegeta.methods", Explainer)
+METHODS = METHOD.with_announced(EXPLAINERS)
+"""Every method by name: ours, and those that installed packages announce."""
 
 __all__ = [
     "EXPLAINERS",
+    "METHOD",
+    "METHODS",
     "NULL",
     "OUTSIDE",
     "AblationCam",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from esegeta.axes import Image
@@ -18,6 +22,9 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, MapHeader, Volume, display_of, write_json, write_map_on_source
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from esegeta.explain.explainer import Explainer
     from esegeta.explain.source_map import By
 
 
@@ -105,6 +112,7 @@ class Attribution:
             whole features with theirs; None where every value is a worth of its own.
         ways: of maps that are slopes times a change of the image: the sum over them of slope
             times (image - start) is the map.
+        explainer: the method itself, which scores may run again; None where it is not known.
     """
 
     data: Image
@@ -119,6 +127,22 @@ class Attribution:
     layer_maps: tuple[LayerMap, ...] = ()
     sharing: Image | None = None
     ways: tuple[Way, ...] = ()
+    explainer: Explainer | None = None
+
+    def __repr__(self) -> str:
+        """One line: method, target, case, shape and unit, and how many warnings there are."""
+        size = " x ".join(map(str, self.data.shape))
+        count = len(self.warnings)
+        warned = f", {count} warning{'s' if count > 1 else ''}" if count else ""
+        return (
+            f"<Attribution {self.method} of {self.target.description} on {self.volume.name}: "
+            f"{size}, in units of {self.unit}{warned}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The picture of the map, its facts and warnings, as notebooks show it."""
+        html: str = _drawing().html_of(self)
+        return html
 
     @property
     def unit(self) -> str:
@@ -166,6 +190,23 @@ class Attribution:
             "warnings": list(self.warnings),
         }
 
+    def numpy(self) -> NDArray[np.float32]:
+        """Return the map as an array `A *S` on the volume's grid, on the CPU."""
+        array: NDArray[np.float32] = self.data.cpu().numpy()
+        return array
+
+    def plot(self, title: str | None = None) -> Figure:
+        """Return a matplotlib figure: the map over its image, in three planes through the target.
+
+        Red raises the target and blue lowers it; opacity rises with magnitude up to its 99.5th
+        percentile. Warnings of the map are on the picture. A notebook shows what a cell returns.
+
+        Args:
+            title: above it; case, target and method by default.
+        """
+        figure: Figure = _drawing().figure_of(self, title)
+        return figure
+
     def view(self, *, channel: int = 0) -> Any:
         """Return a NiiVue widget for notebooks: the map over the image, as the network takes it.
 
@@ -212,6 +253,11 @@ class Attribution:
         write_json(sidecar_path(file), sidecar)
         write_map_on_source(file, on_file.array, self.volume.source, header)
         return file
+
+
+def _drawing() -> ModuleType:
+    """Return what draws a map. It lies downstream, where rooms do not import from."""
+    return importlib.import_module("esegeta.report.notebook")
 
 
 def sidecar_path(path: Path) -> Path:

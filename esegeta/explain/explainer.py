@@ -224,6 +224,7 @@ class Explainer(FiniteParameters, ABC):
             layer_maps=raw.layer_maps,
             sharing=raw.sharing,
             ways=raw.ways,
+            explainer=self,
         )
 
     def _facts(

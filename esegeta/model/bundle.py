@@ -19,7 +19,8 @@ from torch import nn
 
 from esegeta.errors import ModelError
 from esegeta.model.checkpoint import reason_of
-from esegeta.model.network import make_importable, require_packages
+from esegeta.model.network import require_packages
+from esegeta.own_classes import make_importable
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 WEIGHTS = ("model.pt", "model.pth", "model.safetensors")

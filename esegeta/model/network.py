@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -24,6 +23,7 @@ from esegeta.model.export import ExportedNetwork
 from esegeta.model.hooks import run_up_to
 from esegeta.model.inspection import no_map
 from esegeta.model.torchscript import script_convolution
+from esegeta.own_classes import make_importable
 
 REFUSALS = (
     AssertionError,
@@ -220,13 +220,6 @@ def _missing_package(name: str, package: str) -> ModelError:
         f'{name}: needs the package "{package}", which is not installed',
         hint=f"pip install {INSTALLED_AS.get(package, package)}",
     )
-
-
-def make_importable(folder: Path) -> None:
-    """Let modules of a folder be found first; for good, since networks import as they run too."""
-    entry = str(folder)
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
 
 
 RESAMPLING = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -10,7 +10,7 @@ from torch import nn
 
 from esegeta.errors import ModelError
 from esegeta.model.checkpoint import reason_of, require_kind
-from esegeta.model.network import make_importable
+from esegeta.own_classes import make_importable
 
 
 def load_pickled_network(path: Path, folder: Path) -> nn.Module:

@@ -34,7 +34,7 @@ from esegeta.predict.runner import WindowRunner
 from esegeta.predict.windows import Windows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictor(WindowRunner):
     """A segmentation network over volumes of any size, window by window.
 

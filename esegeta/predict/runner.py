@@ -32,7 +32,11 @@ from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Windows
 
 
-@dataclass(frozen=True, eq=False)
+MOST_NAMES = 8
+"""Labels that a line about a network names."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class WindowRunner:
     """A network, or an ensemble of them, that is run on windows of a volume.
 
@@ -59,6 +63,18 @@ class WindowRunner:
     output: OutputChoice = FIRST
     states: tuple[State, ...] = field(default=(), repr=False, compare=False)
     gradients: bool = True
+
+    def __repr__(self) -> str:
+        """One line: which network, over which windows, of which labels."""
+        size = " x ".join(map(str, self.plan.size))
+        several = f"{len(self.states)} networks of " if len(self.states) > 1 else ""
+        names = ", ".join(map(str, self.labels.foreground[:MOST_NAMES]))
+        rest = len(self.labels.foreground) - MOST_NAMES
+        more = f" and {rest} more" if rest > 0 else ""
+        return (
+            f"<{type(self).__name__} {several}{type(self.network).__name__}: windows of {size}, "
+            f"labels {names}{more}>"
+        )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", without_wrappers(self.network))

@@ -1,5 +1,6 @@
 """Scores of maps: one family a file, and the table of them all."""
 
+from esegeta.own_classes import Family
 from esegeta.score.complexity import EffectiveComplexity, Entropy, Gini
 from esegeta.score.infidelity import Infidelity
 from esegeta.score.localisation import (
@@ -39,9 +40,15 @@ SCORES: dict[str, type[Score]] = {
     "effective_complexity": EffectiveComplexity,
     **SANITY,
 }
-"""Every score by the name that configs use."""
+"""Every score of ours by the name that configs use."""
+
+SCORE = Family("score", "esegeta.scores", Score)
+ALL_SCORES = SCORE.with_announced(SCORES)
+"""Every score by name: ours, and those that installed packages announce."""
 
 __all__ = [
+    "ALL_SCORES",
+    "SCORE",
     "SCORES",
     "Auroc",
     "ClassSensitivity",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, Explainer, Objective
 from esegeta.explain.attribution import require_map
 from esegeta.explain.finite import FiniteParameters
@@ -112,6 +112,20 @@ class ScoreContext:
     explainer: Explainer
     cache: ScoreCache = field(default_factory=ScoreCache, repr=False)
 
+    @classmethod
+    def of(cls, attribution: Attribution) -> ScoreContext:
+        """Return what a map knows of itself: its network and its method.
+
+        Raises:
+            MapError: the map does not know its method.
+        """
+        if attribution.explainer is None:
+            raise MapError(
+                f"{attribution.method}: the map does not know how it was made",
+                hint="pass a ScoreContext(predictor, explainer)",
+            )
+        return cls(attribution.target.scene.predictor, attribution.explainer)
+
     def objective(self, attribution: Attribution) -> Objective:
         """Return the explained objective; its mask stays frozen."""
         return Objective.of(self.predictor, attribution.target, attribution.volume)
@@ -153,19 +167,30 @@ class Score(FiniteParameters, ABC):
                 return metric
         raise ConfigError(f"{cls.name} describes a map and does not judge it")
 
-    def score(self, attribution: Attribution, context: ScoreContext) -> dict[str, float]:
-        """Return one value for each of the score's metrics, by name; NaN where undefined."""
+    def score(
+        self, attribution: Attribution, context: ScoreContext | None = None
+    ) -> dict[str, float]:
+        """Return one value for each of the score's metrics, by name; NaN where undefined.
+
+        Args:
+            attribution: the map.
+            context: network, method and what other scores have worked out; from the map without.
+        """
         return self.judge(attribution, context).values
 
-    def judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
+    def judge(self, attribution: Attribution, context: ScoreContext | None = None) -> Judgement:
         """Return the values, why one is undefined, and the curves behind them.
+
+        Args:
+            attribution: the map.
+            context: see `score`.
 
         Raises:
             MapError: the map is zero everywhere or not finite, which must not look like a result:
                 a map that says nothing is perfectly steady, and foresees nothing wrongly.
         """
         require_map(attribution.data, self.name, "there is nothing to score")
-        return self._judge(attribution, context)
+        return self._judge(attribution, context or ScoreContext.of(attribution))
 
     @abstractmethod
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:

@@ -53,6 +53,10 @@ class Scene:
     known_logits: Tensor | None = field(default=None)
     known_components: dict[str, LabelMap] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        """One line: the volume, and the network over it."""
+        return f"<Scene of {self.volume!r} with {self.predictor!r}>"
+
     @cached_property
     def logits(self) -> Logits:
         """The blended logits of the unperturbed volume, `1 L *S`.

@@ -58,6 +58,14 @@ class FrozenTarget:
     relabelled: Callable[[str | int], FrozenTarget] | None = None
     plain: str = "the target"
 
+    def __repr__(self) -> str:
+        """One line: the number, its unit, the case and how many voxels it is formed over."""
+        voxels = int(self.mask.sum())
+        return (
+            f"<FrozenTarget {self.description} of {self.scene.volume.name}: {voxels} voxels, "
+            f"in units of {self.unit}>"
+        )
+
     @property
     def is_linear(self) -> bool:
         """Whether the target is a fixed linear function of the logits."""

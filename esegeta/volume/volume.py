@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from esegeta.axes import Image, Mask, shape_text
@@ -120,6 +121,17 @@ class Volume:
     route: Route = field(default=Route())
     spans: tuple[Span | None, ...] = ()
     origin: Origin | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """One line: which case, how many channels, and where its voxels lie."""
+        channels = "1 channel" if self.num_channels == 1 else f"{self.num_channels} channels"
+        place = f"{self.grid.describe()}, {self.data.dtype} on {self.data.device}"
+        return f"<Volume {self.name}: {channels}, {place}>".replace("torch.", "")
+
+    def numpy(self) -> NDArray[np.float32]:
+        """Return the data as an array `C *S`, on the CPU."""
+        array: NDArray[np.float32] = self.data.detach().cpu().numpy()
+        return array
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:

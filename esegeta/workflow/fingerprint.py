@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Explainer, baselines_of, default_by, parameters_of
+from esegeta.own_classes import code_sha256
 from esegeta.volume import Case, members
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, image_sha256, nested
@@ -31,6 +32,7 @@ def task_parts(
         **({} if experiment.config.keys.dtype == "float32" else {"dtype": "int16"}),
         "maps": experiment.config.keys.maps.by or default_by(method.meaning),
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},
+        **_code_parts("score_code", judges),
         "aggregate": (
             None
             if experiment.atlases is None
@@ -53,6 +55,7 @@ def map_parts(
         "target": plan.fingerprint(case),
         "method": method.name,
         "parameters": parameters_of(method),
+        **_code_parts("method_code", parts),
         **_file_parts(experiment, case, parts),
         "patterns": [patterns_fingerprint(part, experiment) for part in parts],
     }
@@ -69,6 +72,12 @@ def _file_parts(experiment: Experiment, case: Case, parts: Sequence[Any]) -> dic
         "baseline_sha256": [[_sha256_of(path) for path in paths] for paths in files],
         "atlas_sha256": [None if path is None else _sha256_of(path) for path in atlases],
     }
+
+
+def _code_parts(key: str, parts: Sequence[Any]) -> dict[str, Any]:
+    """Return the SHA-256 of the code of classes that are not ours, where there are any."""
+    found = [sha256 for part in parts if (sha256 := code_sha256(part)) is not None]
+    return {key: found} if found else {}
 
 
 def prediction_parts(basis: Basis, inputs: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""Methods and scores of others: a class by its path, or one that an installed package announces.
+
+A class is code: importing it runs it. It is a class of the user's own, as a network's is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from esegeta.errors import ConfigError, suggest
+
+Kind = TypeVar("Kind")
+
+OWN_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Classes of one kind, such as methods, that others may add to.
+
+    Args:
+        word: what one of them is called in messages, such as `method`.
+        group: of entry points under which packages announce theirs.
+        base: what each derives from.
+    """
+
+    word: str
+    group: str
+    base: type[Any]
+
+    def with_announced(self, own: Mapping[str, type[Kind]]) -> Announced[Kind]:
+        """Return a table of classes and of those that installed packages announce."""
+        return Announced(self, own)
+
+    def at(self, path: str, folder: Path | None = None) -> type[Any]:
+        """Import a class by `package.module:Class`; this runs the module's code.
+
+        Args:
+            path: module and class, with a colon between them.
+            folder: searched for the module first, beside the installed packages.
+
+        Raises:
+            ConfigError: there is no such module or class, or it is no class of this kind.
+        """
+        module_name, _, class_name = path.partition(":")
+        if not module_name or not class_name:
+            raise ConfigError(
+                f'class: "{path}" names no class', hint='write "package.module:Class"'
+            )
+        if folder is not None:
+            make_importable(folder)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            where = f" beside the config ({folder})" if folder is not None else ""
+            raise ConfigError(
+                f'class: no module "{module_name}" ({error})', hint=f"put it{where} or install it"
+            ) from error
+        except Exception as error:  # foreign code, which may raise anything
+            raise ConfigError(
+                f'class: importing "{module_name}" fails: {type(error).__name__}: {error}',
+                hint=f"fix the module; `python -c 'import {module_name}'` shows where",
+            ) from error
+        classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
+        if class_name not in classes:
+            raise ConfigError(
+                f'class: module {module_name} has no class "{class_name}"',
+                hint=suggest(class_name, classes),
+            )
+        return self.checked(classes[class_name], path)
+
+    def checked(self, found: Any, path: str) -> type[Any]:
+        """Refuse what is no class of this kind, or not complete.
+
+        Raises:
+            ConfigError: it derives from something else, is no dataclass, or lacks a part.
+        """
+        public = f"{OWN_PACKAGE}.{self.base.__name__}"
+        if not isinstance(found, type) or not issubclass(found, self.base):
+            raise ConfigError(f'class: "{path}" is no {self.word}', hint=f"derive it from {public}")
+        if "__dataclass_fields__" not in vars(found):
+            raise ConfigError(
+                f'class: "{path}" is no dataclass of its own, so that it has no parameters',
+                hint="write @dataclass(frozen=True) above it",
+            )
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        missing += [name for name in _promised(self.base) if not hasattr(found, name)]
+        if missing:
+            raise ConfigError(
+                f'class: "{path}" lacks {", ".join(missing)}', hint=f"see {public} for each"
+            )
+        needed = [item.name for item in fields(found) if _has_no_default(item)]
+        if needed:
+            raise ConfigError(
+                f'class: "{path}": {needed[0]} has no default', hint="every parameter needs one"
+            )
+        return found
+
+
+class Announced(Mapping[str, type[Kind]]):
+    """A table of classes by name, our own first; those of packages are imported on demand.
+
+    Args:
+        family: what they are.
+        own: those of this package, by name.
+    """
+
+    def __init__(self, family: Family, own: Mapping[str, type[Kind]]) -> None:
+        self._family, self._own = family, own
+
+    def __getitem__(self, name: str) -> type[Kind]:
+        if name in self._own:
+            return self._own[name]
+        entry = announced(self._family.group)[name]
+        return _load(self._family, entry)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from (name for name in announced(self._family.group) if name not in self._own)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+@cache
+def announced(group: str) -> Mapping[str, EntryPoint]:
+    """Return what installed packages announce under a group of entry points, by name."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+@cache
+def _load(family: Family, entry: EntryPoint) -> type[Any]:
+    package = "" if entry.dist is None else f" of {entry.dist.name}"
+    try:
+        found = entry.load()
+    except Exception as error:  # foreign code, which may raise anything
+        raise ConfigError(
+            f"{family.word} {entry.name}{package}: importing {entry.value} fails: "
+            f"{type(error).__name__}: {error}",
+            hint="fix or remove the package",
+        ) from error
+    return family.checked(found, entry.value)
+
+
+def code_sha256(work: Any) -> str | None:
+    """Return the SHA-256 of the file that an object's class stands in; None for our own classes.
+
+    A class of others may change between two runs, and what it made with it.
+    """
+    module = sys.modules.get(type(work).__module__)
+    if type(work).__module__.partition(".")[0] == OWN_PACKAGE:
+        return None
+    file = getattr(module, "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def make_importable(folder: Path) -> None:
+    """Let modules of a folder be found first; for good, since classes import as they run too."""
+    entry = str(folder)
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+
+
+def _promised(base: type[Any]) -> list[str]:
+    """Return the class attributes that a base announces with a type, and does not give."""
+    names = dict.fromkeys(name for kind in base.__mro__ for name in inspect.get_annotations(kind))
+    own = {item.name for item in fields(base)}
+    return [name for name in names if name not in own and not hasattr(base, name)]
+
+
+def _has_no_default(item: Any) -> bool:
+    return bool(item.init and item.default is MISSING and item.default_factory is MISSING)
