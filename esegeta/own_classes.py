@@ -42,41 +42,8 @@ class Family:
         return Announced(self, own)
 
     def at(self, path: str, folder: Path | None = None) -> type[Any]:
-        """Import a class by `package.module:Class`; this runs the module's code.
-
-        Args:
-            path: module and class, with a colon between them.
-            folder: searched for the module first, beside the installed packages.
-
-        Raises:
-            ConfigError: there is no such module or class, or it is no class of this kind.
-        """
-        module_name, _, class_name = path.partition(":")
-        if not module_name or not class_name:
-            raise ConfigError(
-                f'class: "{path}" names no class', hint='write "package.module:Class"'
-            )
-        if folder is not None:
-            make_importable(folder)
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            where = f" beside the config ({folder})" if folder is not None else ""
-            raise ConfigError(
-                f'class: no module "{module_name}" ({error})', hint=f"put it{where} or install it"
-            ) from error
-        except Exception as error:  # foreign code, which may raise anything
-            raise ConfigError(
-                f'class: importing "{module_name}" fails: {type(error).__name__}: {error}',
-                hint=f"fix the module; `python -c 'import {module_name}'` shows where",
-            ) from error
-        classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
-        if class_name not in classes:
-            raise ConfigError(
-                f'class: module {module_name} has no class "{class_name}"',
-                hint=suggest(class_name, classes),
-            )
-        return self.checked(classes[class_name], path)
+        """Import a class of this kind by `package.module:Class`; see `class_at`."""
+        return self.checked(class_at(path, folder), path)
 
     def checked(self, found: Any, path: str) -> type[Any]:
         """Refuse what is no class of this kind, or not complete.
@@ -104,6 +71,43 @@ class Family:
                 f'class: "{path}": {needed[0]} has no default', hint="every parameter needs one"
             )
         return found
+
+
+def class_at(path: str, folder: Path | None = None, *, what: str = "class") -> type[Any]:
+    """Import a class by `package.module:Class`; this runs the module's code.
+
+    Args:
+        path: module and class, with a colon between them.
+        folder: searched for the module first, beside the installed packages.
+        what: the key that named it, for messages.
+
+    Raises:
+        ConfigError: there is no such module or class.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not module_name or not class_name:
+        raise ConfigError(f'{what}: "{path}" names no class', hint='write "package.module:Class"')
+    if folder is not None:
+        make_importable(folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        where = f" beside the config ({folder})" if folder is not None else ""
+        raise ConfigError(
+            f'{what}: no module "{module_name}" ({error})', hint=f"put it{where} or install it"
+        ) from error
+    except Exception as error:  # foreign code, which may raise anything
+        raise ConfigError(
+            f'{what}: importing "{module_name}" fails: {type(error).__name__}: {error}',
+            hint=f"fix the module; `python -c 'import {module_name}'` shows where",
+        ) from error
+    classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
+    if class_name not in classes:
+        raise ConfigError(
+            f'{what}: module {module_name} has no class "{class_name}"',
+            hint=suggest(class_name, classes),
+        )
+    return classes[class_name]
 
 
 class Announced(Mapping[str, type[Kind]]):

@@ -13,7 +13,8 @@ import esegeta
 
 def test_every_public_name_resolves() -> None:
     for name in esegeta.__all__:
-        assert getattr(esegeta, name).__name__ == name
+        # A room that has the name of a command is in its place once it is imported.
+        assert getattr(esegeta, name).__name__ in (name, f"esegeta.{name}")
     assert dir(esegeta) == sorted([*esegeta.__all__, "__version__"])
     with pytest.raises(AttributeError, match="Salience"):
         _ = esegeta.Salience
@@ -63,3 +64,30 @@ def test_each_name_is_listed_once() -> None:
     assert all(
         line.endswith(f" import {name} as {name}") for line, name in zip(lines, names, strict=True)
     )
+
+
+ROOMS_THAT_ARE_COMMANDS = sorted(
+    name
+    for name in esegeta.__all__
+    if (Path(esegeta.__file__).parent / name / "__init__.py").is_file()
+)
+
+
+def test_a_room_with_the_name_of_a_command_is_both() -> None:
+    assert {"compare", "predict", "report"} <= set(ROOMS_THAT_ARE_COMMANDS)
+    lines = [
+        "import esegeta",
+        f"for name in {ROOMS_THAT_ARE_COMMANDS}:",
+        "    assert callable(getattr(esegeta, name)), name",
+        "import importlib",
+        f"for name in {ROOMS_THAT_ARE_COMMANDS}:",
+        "    room = importlib.import_module('esegeta.' + name)",
+        "    assert getattr(esegeta, name) is room and callable(room), name",
+        "try:",
+        "    esegeta.compare('/nowhere/at/all')",
+        "except esegeta.EsegetaError as error:",
+        "    print(error)",
+    ]
+    done = in_python("\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert "/nowhere/at/all: no such folder" in done.stdout

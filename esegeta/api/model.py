@@ -15,6 +15,7 @@ from esegeta.api.label_maps import label_integers, require_shape_of_file
 from esegeta.axes import LabelMap
 from esegeta.config.targets import WHOLE_MAP, default_region
 from esegeta.errors import ConfigError, TargetError, suggest
+from esegeta.explain import CaptumFunction, Objective
 from esegeta.model import find_layer, foreign_integers
 from esegeta.predict import Predictor, Rule, agreement, require_own_integers
 from esegeta.targets import (
@@ -223,6 +224,31 @@ class SegmentationModel(Predictor):
                     )
             return DiceTarget(label, over=region) if of == "dice" else VolumeTarget(label, region)
         return VoxelTarget(label, of, region, REDUCES[reduce], live=MASKS[mask])
+
+    def as_captum(
+        self, target: Target | FrozenTarget, volume: Volume | None = None
+    ) -> CaptumFunction:
+        """Return a target of the whole windowed prediction as Captum's forward function.
+
+        Any class of `captum.attr` that takes a function explains with it, unchanged, such as
+        `IntegratedGradients(model.as_captum(target, volume)).attribute(volume.batch)`.
+
+        Args:
+            target: frozen, or to be frozen on the volume.
+            volume: that a target is frozen on; of a frozen one it is known.
+
+        Raises:
+            TargetError: the target is not frozen and no volume is given: over which voxels it is
+                formed depends on the prediction of one.
+        """
+        if isinstance(target, Target):
+            if volume is None:
+                raise TargetError(
+                    "as_captum: the target is not frozen, and its voxels are those of a prediction",
+                    hint="write model.as_captum(target, volume)",
+                )
+            target = self.freeze(target, volume)
+        return CaptumFunction(Objective.of(self, target, volume or target.scene.volume))
 
     def freeze(
         self,

@@ -76,6 +76,25 @@ def run(
 
 
 @app.command()
+def demo(
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Explain the sample that comes with the package, in a minute or two; ends with a report.
+
+    The config is printed first: copy it to start your own. Exit codes are those of `run`.
+    """
+    from esegeta.samples import demo_config
+
+    config = demo_config()
+    if not quiet:
+        typer.echo(f"esegeta run {config}")
+    run(config, output, overrides, device, fail_fast=False, overwrite=False, quiet=quiet)
+
+
+@app.command()
 def predict(
     config: ConfigPath,
     output: Output = None,

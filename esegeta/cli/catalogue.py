@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from typing import TypeVar
+
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from esegeta.cli.help_page import console_for_tables, parse_help, show_page
 from esegeta.errors import ConfigError, suggest
-from esegeta.explain import EXPLAINERS, Explainer
-from esegeta.score import SCORES, Metric
+from esegeta.explain import METHODS, Explainer
+from esegeta.score import ALL_SCORES, Metric, Score
+
+Listed = TypeVar("Listed", Explainer, Score)
 
 METHOD_FAMILIES = {
     "gradient": "the gradient with respect to the input, at the image or along a path to it",
     "backprop": "the target passed back through the layers by rules other than the gradient",
     "layer": "a layer's activations, most of them weighted by their effect on the target",
     "perturbation": "how the target changes when parts of the image are replaced",
+    "captum": "a class of Captum, on the target of the whole windowed prediction",
     "null": "maps that ignore the network; a method that does not beat them shows nothing",
 }
 """Families in the order of the list, with what their methods have in common."""
@@ -30,9 +37,10 @@ LEGEND = (
 def show_methods() -> None:
     """Print every method by family: cost, needs, and its first line."""
     console = console_for_tables()
-    known = [kind.traits.family for kind in EXPLAINERS.values()]
+    found = _importable(METHODS)
+    known = [kind.traits.family for kind in found.values()]
     for family in dict.fromkeys([*METHOD_FAMILIES, *known]):
-        kinds = {name: kind for name, kind in EXPLAINERS.items() if kind.traits.family == family}
+        kinds = {name: kind for name, kind in found.items() if kind.traits.family == family}
         if not kinds:
             continue
         console.print(f"[bold]{family}[/]: {METHOD_FAMILIES.get(family, '')}")
@@ -45,15 +53,26 @@ def show_methods() -> None:
         console.print(line, highlight=False)
 
 
+def _importable(table: Mapping[str, type[Listed]]) -> dict[str, type[Listed]]:
+    """Return a table without the classes of packages that cannot be imported, which are named."""
+    found = {}
+    for name in table:
+        try:
+            found[name] = table[name]
+        except ConfigError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    return found
+
+
 def show_method(name: str) -> None:
     """Print what a method is, its formula, parameters, cost, needs and source.
 
     Raises:
         ConfigError: there is no such method.
     """
-    if name not in EXPLAINERS:
-        raise ConfigError(f'no method "{name}"', hint=suggest(name, EXPLAINERS))
-    kind = EXPLAINERS[name]
+    if name not in METHODS:
+        raise ConfigError(f'no method "{name}"', hint=suggest(name, METHODS))
+    kind = METHODS[name]
     show_page(name, kind.traits.family, kind, facts_of(kind))
 
 
@@ -93,9 +112,10 @@ SCORE_FAMILIES = {
 def show_scores() -> None:
     """Print every score by family, with the range and better direction of its figures."""
     console = console_for_tables()
-    families = dict.fromkeys([*SCORE_FAMILIES, *(kind.family for kind in SCORES.values())])
+    found = _importable(ALL_SCORES)
+    families = dict.fromkeys([*SCORE_FAMILIES, *(kind.family for kind in found.values())])
     for family in families:
-        kinds = {name: kind for name, kind in SCORES.items() if kind.family == family}
+        kinds = {name: kind for name, kind in found.items() if kind.family == family}
         if not kinds:
             continue
         console.print(f"[bold]{family}[/]: {SCORE_FAMILIES.get(family, '')}")
@@ -114,9 +134,9 @@ def show_score(name: str) -> None:
     Raises:
         ConfigError: there is no such score.
     """
-    if name not in SCORES:
-        raise ConfigError(f'no score "{name}"', hint=suggest(name, SCORES))
-    kind = SCORES[name]
+    if name not in ALL_SCORES:
+        raise ConfigError(f'no score "{name}"', hint=suggest(name, ALL_SCORES))
+    kind = ALL_SCORES[name]
     figures = "; ".join(
         f"{metric.name} in {range_of(metric)}, better: {metric.better}" for metric in kind.metrics
     )

@@ -51,13 +51,13 @@ def explain(
     OUT/config.yaml is what was run, with comments: edit it, then `esegeta run` it. Exit codes are
     those of `run`.
     """
-    from esegeta.cli.one_line import explain_model
+    from esegeta.cli.one_line import explain_and_show
     from esegeta.config.asked import asked_of
     from esegeta.workflow import Policy
 
     asked = asked_of(model, images, label, methods, over, device, overrides)
     policy = Policy(overwrite, fail_fast)
-    outcome = explain_model(asked, output, policy, quiet=quiet, shown=shown)
+    outcome = explain_and_show(asked, output, policy, quiet=quiet, shown=shown)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -127,9 +127,10 @@ def init(
     path, images = starter_path(arguments or [], output, has_model=model is not None)
     if model is None:
         write_starter(path)
-        typer.echo(f"wrote {path}; edit model, labels and data, then: esegeta validate {path}")
+        typer.echo(f"wrote {path}; it runs as it is, on a sample: esegeta run {path}; put in your own model, "
+            f"labels and data, then: esegeta validate {path}")
         return
-    from esegeta.cli.one_line import init_from
+    from esegeta.workflow.one_line import init_from
     from esegeta.config.asked import asked_of
 
     init_from(asked_of(model, images, label, methods, over, device, overrides), path)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from esegeta.explain import Explainer
+from esegeta.explain import Explainer, key_of
 from esegeta.score import Score
 
 PLAIN_WIDTH = 140
@@ -72,8 +72,8 @@ def plain_page(name: str, family: str, kind: type[Any], facts: Mapping[str, str]
     for item in dataclasses.fields(kind):
         if not item.repr:
             continue
-        lines.append(f"  {item.name}: {item.type} = {default_of(item)}")
-        lines.append(f"      {found.parameters.get(item.name, '')}")
+        lines.append(f"  {key_of(item)}: {item.type} = {default_of(item)}")
+        lines.append(f"      {found.parameters.get(key_of(item), '')}")
     if lines[-1] == "Parameters:":
         lines.append("  none")
     told = {**facts, "Source": found.source}
@@ -92,9 +92,9 @@ def _show_rich(
     table = Table("parameter", "default", "meaning", box=None, pad_edge=False)
     for item in dataclasses.fields(kind):
         if item.repr:
-            meaning = escape(found.parameters.get(item.name, ""))
+            meaning = escape(found.parameters.get(key_of(item), ""))
             kind_ = f"\n[dim]{escape(str(item.type))}[/]"
-            table.add_row(f"[cyan]{item.name}[/]{kind_}", escape(default_of(item)), meaning)
+            table.add_row(f"[cyan]{key_of(item)}[/]{kind_}", escape(default_of(item)), meaning)
     if table.row_count:
         console.print(Padding(table, (1, 0, 0, 0)))
     console.print()

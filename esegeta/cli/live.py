@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from esegeta.cli.one_line import CONFIG, run_folder
+from esegeta.workflow.one_line import CONFIG, run_folder
 from esegeta.cli.progress import listen
 from esegeta.config import load_config
 from esegeta.config.asked import Asked

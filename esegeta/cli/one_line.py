@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from esegeta.axes import shape_text
 from esegeta.cli.progress import listen, show_outcome
 from esegeta.config.asked import Asked
-from esegeta.config.keys import NAME_PATTERN
-from esegeta.config.one_line import Draft, draft_of, label_names
-from esegeta.errors import ConfigError, OutputError
-from esegeta.model import Capability
-from esegeta.report import TaskFiles
-from esegeta.workflow import Experiment, Outcome, Policy, build_basis, run_experiment
-from esegeta.workflow.build import experiment_on
-from esegeta.workflow.survey import FOLLOWS_PREDICTION, Survey, expected_seconds, survey
-
-CONFIG = "config.yaml"
-
-CHEAPEST: Sequence[tuple[str, bool]] = (("saliency", True), ("occlusion", False))
-"""The cheapest method that tells something, with gradients and without."""
+from esegeta.workflow import Outcome, Policy
+from esegeta.workflow.one_line import explain_model, say_nothing
 
 
-def explain_model(
+def explain_and_show(
     asked: Asked, output: Path | None, policy: Policy, *, quiet: bool, shown: bool
 ) -> Outcome:
-    """Write the config that the arguments stand for, and run it.
+    """Run what the arguments stand for, and say what is done and where it lies.
 
     Args:
         asked: the arguments.
@@ -45,169 +30,19 @@ def explain_model(
     Raises:
         EsegetaError: the first thing found wrong with any argument.
     """
-    folder = run_folder(asked, output)
-    draft = draft_of(asked, folder / CONFIG, name=folder.name, output=folder.parent)
-    say = _silence if quiet else _say
-    for guess in draft.guesses:
-        say(f"note: {guess}")
-    basis = build_basis(draft.checked())
-    methods = asked.methods or [_method(basis.capability)]
-    label = asked.label if asked.label is not None else basis.predictor.labels.foreground[0]
-    planned = draft.with_run(label, methods)
-    experiment = experiment_on(replace(basis, config=planned.checked()))
-    found = None
-    if asked.label is None or len(basis.cases) == 1:
-        with listen(quiet=quiet) as listener:
-            found = survey(basis, listener)
-        label = found.largest if asked.label is None else basis.predictor.labels.name(label)
-        if asked.over.partition(":")[0] in FOLLOWS_PREDICTION:
-            found.require(label)
-        _show_labels(found, label, say)
-        planned = draft.with_run(label, methods, _labels_comment(found))
-        basis = replace(basis, config=planned.checked(), known_logits=found.known_logits)
-        experiment = experiment_on(basis)
-    _show_plan(experiment, found, say)
-    path = _write(planned, "esegeta explain", experiment.config.resolved(), say)
-    with listen(quiet=quiet) as listener:
-        outcome = run_experiment(experiment, listener, policy)
-    show_outcome(outcome, experiment.root, quiet=quiet)
-    say(f"config in {path}; edit it, then: esegeta run {path}")
-    _show_picture(experiment, outcome, say, shown=shown)
-    return outcome
-
-
-def init_from(asked: Asked, path: Path) -> None:
-    """Write the config that `explain` would run, without running it.
-
-    Raises:
-        EsegetaError: the model or an image is not there; or the file is there already.
-    """
-    if path.exists():
-        raise OutputError(f"{path}: already exists", hint="name another file with -o")
-    images = asked.images
-    name = _clean(Path(images[0]).absolute().name) if images else asked.model.absolute().name
-    draft = draft_of(asked, path, name=_clean(name), output=None)
-    if not images:
-        case = {"name": "case", "image": "image.nii.gz"}
-        draft = replace(
-            draft, content={**draft.content, "data": {**draft.content["data"], "cases": [case]}}
-        )
-    names = label_names(draft.checked())
-    label = asked.label if asked.label is not None else names[0]
-    comment = f"labels: {', '.join(names)}; `esegeta explain` takes the largest"
-    draft = draft.with_run(label, asked.methods or [CHEAPEST[0][0]], comment)
-    resolved = draft.checked().resolved()
-    _put(path, draft.text("esegeta init --from", resolved))
-
-
-def run_folder(asked: Asked, output: Path | None) -> Path:
-    """Return the run's folder, whose name is the run's.
-
-    Raises:
-        ConfigError: it cannot be the name of a run.
-    """
-    if output is None:
-        first = Path(asked.images[0]).expanduser().absolute()
-        return Path("results").absolute() / f"explain-{_clean(first.name)}"
-    folder = output.expanduser().absolute()
-    folder = Path(os.path.normpath(folder))
-    if not NAME_PATTERN.match(folder.name):
-        raise ConfigError(f'-o: "{folder.name}" cannot be the name of a run', hint="choose another")
-    return folder
-
-
-def _clean(name: str) -> str:
-    stem = re.sub(r"\.(nii|nrrd|seg)?(\.gz)?$|\.[A-Za-z]\w{1,4}$", "", name)
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "case"
-
-
-def _method(capability: Capability) -> str:
-    return next(name for name, slopes in CHEAPEST if capability.gradients or not slopes)
+    say = say_nothing if quiet else _say
+    done = explain_model(asked, output, policy, listening=partial(listen, quiet=quiet), say=say)
+    show_outcome(done.outcome, done.experiment.root, quiet=quiet)
+    say(f"config in {done.config}; edit it, then: esegeta run {done.config}")
+    if done.picture is not None:
+        say(f"picture: {done.picture}")
+        if shown and not _open(done.picture):
+            say("there is no screen to open it on")
+    return done.outcome
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def _silence(text: str) -> None:
-    pass
-
-
-def _labels_comment(found: Survey) -> str:
-    sizes = ", ".join(f"{name} {found.size_words(name)}" for name in found.sizes)
-    return f"predicted in {found.case}: {sizes}"
-
-
-def _show_labels(found: Survey, label: str, say: Any) -> None:
-    say(f"predicted in {found.case}, in {found.seconds:.1f} s:")
-    for name in sorted(found.sizes, key=lambda name: -found.sizes[name]):
-        mark = "  <- explained" if name == label else ""
-        say(f"  {name}: {found.size_words(name)}{mark}")
-
-
-def _show_plan(experiment: Experiment, found: Survey | None, say: Any) -> None:
-    """Say what will be made, and about how long it takes."""
-    times = {} if found is None else expected_seconds(found, experiment)
-    passes = len(experiment.predictor.plan.passes)
-    for name, method in experiment.methods.items():
-        seconds = times.get(name)
-        wait = "" if seconds is None else f"; about {_duration(seconds)} a case"
-        say(f"method: {name}, {method.cost}{wait}")
-    flips = passes // experiment.predictor.plan.num_members
-    if flips > 1:
-        say(f"{flips} mirrored passes a window; --set inference.mirror=[] is {flips} times as fast")
-    size = shape_text(experiment.predictor.plan.size)
-    say(f"windows of {size} on {experiment.device}; other methods: --method NAME")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{max(seconds, 0.1):.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _write(draft: Draft, command: str, resolved: dict[str, Any], say: Any) -> Path:
-    """Write the config; one that is there and another is kept under a number."""
-    text = draft.text(command, resolved)
-    path = draft.path
-    try:
-        before = path.read_text(encoding="utf-8") if path.exists() else text
-        if before != text:
-            kept = next(
-                other
-                for number in range(1, sys.maxsize)
-                if not (other := path.with_name(f"config-{number}.yaml")).exists()
-            )
-            path.rename(kept)
-            say(f"the config that was there is kept as {kept}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-    _put(path, text)
-    return path
-
-
-def _put(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _show_picture(experiment: Experiment, outcome: Outcome, say: Any, *, shown: bool) -> None:
-    """Name the first picture, and open it where asked and where there is a screen."""
-    pictures = [
-        TaskFiles(experiment.root, case.name, plan.name, method).overlay
-        for case in experiment.cases
-        for plan in experiment.targets
-        for method in experiment.methods
-    ]
-    picture = next((path for path in pictures if path.is_file()), None)
-    if picture is None:
-        return
-    say(f"picture: {picture}")
-    if shown and not _open(picture):
-        say("there is no screen to open it on")
 
 
 def _open(path: Path) -> bool:

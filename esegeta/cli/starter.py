@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from esegeta.errors import ConfigError, OutputError
+from esegeta.samples import sample
 
 STARTER = """\
 # An esegeta experiment. Check it with `esegeta validate`, prove with `esegeta predict` that it is
@@ -18,35 +19,38 @@ device: auto                         # auto | cpu | cuda | cuda:1
 model:
   kind: monai                        # monai | module (class: "package.module:Class")
   network: UNet                      # a name in monai.networks.nets
-  args: {spatial_dims: 3, in_channels: 1, out_channels: 2, channels: [8, 16, 32], strides: [2, 2]}
-  weights: weights.safetensors       # or a .pt checkpoint; paths are relative to this file
+  args: {spatial_dims: 3, in_channels: 1, out_channels: 5, channels: [8, 16, 32, 64],
+    strides: [2, 2, 2], num_res_units: 1, act: RELU, norm: BATCH}
+  weights: "@weights"
+  # or a .pt checkpoint; paths are relative to this file
 activation: softmax                  # softmax | sigmoid
-labels: {1: liver}                   # label integer: name; or {whole: [1, 2], core: 1}
+labels: {1: spleen, 2: kidneys, 3: liver, 4: bone}  # or {whole: [1, 2], core: 1}
 data:
   cases:                             # a glob, a folder, a datalist (JSON, CSV), or a list
     - name: torso
-      image: ct.nii.gz               # or a DICOM folder; [t1.nii.gz, t2.nii.gz] for channels
-      # label: ct_labels.nii.gz      # the ground truth
+      image: "@image"
+      # or a DICOM folder; [t1.nii.gz, t2.nii.gz] for channels
+      label: "@label"
+      # the ground truth, where there is one
       # expected: ct_own.nii.gz      # your own segmentation by this network, to compare with
   preprocess:                        # as in training
-    orientation: RAS
-    spacing_mm: [3, 3, 3]
+    orientation: RAS                 # and spacing_mm: [3, 3, 3], where training resampled
     intensity: {window: [-250, 400]} # window | percentile | zscore | minmax | none
-inference: {window: [64, 64, 64], overlap: 0.5, blend: gaussian, batch_size: 2}
+inference: {window: [64, 64, 64], overlap: 0.25, blend: gaussian, batch_size: 2}
 prediction: {resample: logits}       # or probabilities, labels: what goes back to the image's grid
 expected_dice: 0.99                  # the least Dice with what is `expected`
 targets:
   - {name: liver, label: liver, of: logit, over: predicted, reduce: sum}
 methods:                             # `esegeta methods` lists them all
   - saliency
-  - {name: integrated_gradients, steps: 32, baseline: blur}
+  - {name: integrated_gradients, steps: 8, baseline: blur}
 scores:                              # `esegeta scores` lists them all
-  - infidelity
+  - {name: infidelity, samples: 8}
 report: true                         # at the end one offline page: results/liver/report/index.html
 # dissection:                        # which units detect which anatomy: `esegeta dissect`
 #   layers: all                      # or a list of names; `esegeta layers` prints them
 #   concepts:                        # taken from each case's `label` file
-#     liver: 1                       # a label integer, or a list of them
+#     liver: 3                       # a label integer, or a list of them
 #     liver_surface: {boundary_of: liver, within_mm: 3}
 #     elsewhere: {not_of: liver}
 #   quantile: 0.005                  # a unit's mask is its largest half percent of activations
@@ -56,6 +60,13 @@ report: true                         # at the end one offline page: results/live
 #   trails: false                    # true: how units lead to labels
 """
 
+
+SAMPLES = {
+    "@weights": ("models", "ct_unet3d.safetensors"),
+    "@image": ("ct_torso", "ct_torso.nii.gz"),
+    "@label": ("ct_torso", "ct_torso_labels.nii.gz"),
+}
+"""What stands in for the user's own files until they are put in."""
 
 USUAL = Path("esegeta.yaml")
 """Where a config is written if nobody says."""
@@ -86,6 +97,14 @@ def starter_path(
     return (paths or [USUAL])[0], [text for text in arguments if text not in named]
 
 
+def starter() -> str:
+    """Return the starter config; it runs as it is, on the sample that comes with the package."""
+    text = STARTER
+    for mark, parts in SAMPLES.items():
+        text = text.replace(mark, str(sample(*parts)).replace("\\", "/"))
+    return text
+
+
 def write_starter(path: Path) -> None:
     """Write the starter config.
 
@@ -95,6 +114,6 @@ def write_starter(path: Path) -> None:
     if path.exists():
         raise OutputError(f"{path}: already exists", hint="name another file")
     try:
-        path.write_text(STARTER, encoding="utf-8")
+        path.write_text(starter(), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

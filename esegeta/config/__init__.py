@@ -1,8 +1,16 @@
 """YAML experiments: read, checked and resolved."""
 
 from esegeta.config.cases import list_cases
-from esegeta.config.parse import RunConfig, blamed_on, load_config
+from esegeta.config.parse import RunConfig, blamed_on, config_of, load_config
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 
-__all__ = ["Config", "RunConfig", "TargetKeys", "blamed_on", "list_cases", "load_config"]
+__all__ = [
+    "Config",
+    "RunConfig",
+    "TargetKeys",
+    "blamed_on",
+    "config_of",
+    "list_cases",
+    "load_config",
+]

@@ -14,7 +14,7 @@ from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_
 from esegeta.errors import ConfigError, EsegetaError, suggest
-from esegeta.explain import METHOD, METHODS
+from esegeta.explain import METHOD, METHODS, key_of
 from esegeta.own_classes import Family
 from esegeta.score import ALL_SCORES, SCORE
 
@@ -104,7 +104,7 @@ def build_entry(
         ConfigError: see `build_all`.
     """
     kind = _class_of(values, entries, document, place)
-    fields = {item.metadata.get("key", item.name): item for item in dataclasses.fields(kind)}
+    fields = {key_of(item): item for item in dataclasses.fields(kind)}
     parameters = _parameters(values, kind, fields, document, place)
     if "seed" in fields:
         parameters.setdefault("seed", seed)
@@ -124,7 +124,10 @@ def build_entry(
             {fields[key].name: value for key, value in parameters.items()}
         )
     except ValidationError as error:
-        raise ConfigError(config_error(error, document, kind, place)) from error
+        text = config_error(error, document, kind, place)
+        for key, item in fields.items():
+            text = text.replace(f"{show_keys(place)}.{item.name}", f"{show_keys(place)}.{key}")
+        raise ConfigError(text) from error
     except EsegetaError as error:
         raise ConfigError(
             f"{document.place(place)}: {show_keys(place)}: {error.message}", hint=error.hint

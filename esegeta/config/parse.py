@@ -86,6 +86,28 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return check_document(document)
 
 
+def config_of(keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Check a config whose keys are given, without a file; see `load_config`.
+
+    Args:
+        keys: as a YAML file would hold them; tuples and paths will do for lists and text.
+        overrides: see `load_config`.
+    """
+    document = Document(Path("config"), _as_yaml(keys), {})
+    for override in overrides:
+        document = overridden(document, override)
+    return check_document(document)
+
+
+def _as_yaml(value: Any) -> Any:
+    """Return values of Python as YAML would give them; what is there is not changed."""
+    if isinstance(value, Mapping):
+        return {key: _as_yaml(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_yaml(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def check_document(document: Document) -> RunConfig:
     """Check a config that has been read, or made up; see `load_config`."""
     _refuse_infinite(document)

@@ -26,12 +26,15 @@ from esegeta.explain.backprop import (
     fit_patterns,
 )
 from esegeta.explain.baseline import Baseline, baselines_of, parse_baseline
+from esegeta.explain.captum_function import CaptumFunction
+from esegeta.explain.captum_method import Captum
 from esegeta.explain.cost import Cost, Passes
 from esegeta.explain.explainer import (
     Explainer,
     RawMap,
     Traits,
     generator_for,
+    key_of,
     parameters_of,
     standard_deviation,
 )
@@ -102,8 +105,8 @@ EXPLAINERS: dict[str, type[Explainer]] = {
 """Every method of ours by the name that configs use."""
 
 METHOD = Family("method", "esegeta.methods", Explainer)
-METHODS = METHOD.with_announced(EXPLAINERS)
-"""Every method by name: ours, and those that installed packages announce."""
+METHODS = METHOD.with_announced({**EXPLAINERS, Captum.name: Captum})
+"""Every method by name: ours, Captum's, and those that installed packages announce."""
 
 __all__ = [
     "EXPLAINERS",
@@ -116,6 +119,8 @@ __all__ = [
     "Attribution",
     "Baseline",
     "By",
+    "Captum",
+    "CaptumFunction",
     "Coalitions",
     "ContrastiveExcitationBackprop",
     "Cost",
@@ -189,6 +194,7 @@ __all__ = [
     "explain_members",
     "fit_patterns",
     "generator_for",
+    "key_of",
     "map_on_file",
     "parameters_of",
     "parse_baseline",

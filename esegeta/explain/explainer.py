@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -251,8 +251,15 @@ def parameters_of(explainer: Any) -> dict[str, Any]:
     """Return the parameters of a method as plain values, nested methods with their names."""
     # What has no `repr` is data that a run fills in, such as the voxels of a baseline file.
     return {
-        item.name: _plain(getattr(explainer, item.name)) for item in fields(explainer) if item.repr
+        key_of(item): _plain(getattr(explainer, item.name))
+        for item in fields(explainer)
+        if item.repr
     }
+
+
+def key_of(item: Field[Any]) -> str:
+    """Return the key of a parameter in configs: its name, but where Python forbids that one."""
+    return str(item.metadata.get("key", item.name))
 
 
 def _plain(value: Any) -> Any:

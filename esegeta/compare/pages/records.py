@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from esegeta.compare.pages.runs import ReportRun
-from esegeta.explain import EXPLAINERS
+from esegeta.explain import METHODS
 from esegeta.report.page import Citation, RunEntry
-from esegeta.score import SCORES
+from esegeta.score import ALL_SCORES
 
 
 def record_of(run: ReportRun) -> RunEntry:
@@ -98,9 +98,9 @@ def told_of(kind: type[Any]) -> tuple[str, str]:
 
 def methods_to_cite(runs: Sequence[ReportRun]) -> tuple[Citation, ...]:
     """Return the methods of some runs."""
-    return tuple(citations(runs, "methods", EXPLAINERS))
+    return tuple(citations(runs, "methods", METHODS))
 
 
 def scores_to_cite(runs: Sequence[ReportRun]) -> tuple[Citation, ...]:
     """Return the scores of some runs."""
-    return tuple(citations(runs, "scores", SCORES))
+    return tuple(citations(runs, "scores", ALL_SCORES))
