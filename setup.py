@@ -22,6 +22,7 @@ class BuildWithSamples(build_py):
     """Copies the sample beside the code; an editable install reads it where it is."""
 
     def run(self) -> None:
+        """Build as usual, then copy."""
         super().run()
         if self.editable_mode:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,14 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute_of, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+_ROOMS = frozenset(name for name in __all__ if (Path(__file__).parent / name).is_dir())
+"""Commands whose name is also that of a room."""
+
+
+def __getattr__(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}") if name in _ROOMS else _attribute_of(name)
 
 
 def __dir__() -> list[str]:
@@ -23,7 +31,7 @@ def __dir__() -> list[str]:
 
 
 class _CommandRoom(ModuleType):
-    """A room that is called as the command is, such as `compare`: calling it is the command."""
+    """A room with the name of a command, such as `compare`: to call it is to give the command."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         command = getattr(importlib.import_module(f"{__name__}.api"), self.__name__.split(".")[1])
@@ -31,10 +39,10 @@ class _CommandRoom(ModuleType):
 
 
 class _Package(ModuleType):
-    """This package: a room that has a command's name can be called, once it is imported."""
+    """This package, which makes such rooms callable when they are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in __all__ and type(value) is ModuleType and name != "api":
+        if name in _ROOMS and type(value) is ModuleType:
             value.__class__ = _CommandRoom
         super().__setattr__(name, value)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import pytest
@@ -68,7 +70,9 @@ def test_python_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("data_samples", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
+    module = ModuleType("snippet")  # classes look for the module that they stand in
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "snippet", "exec"), vars(module))
     assert any(not path.is_symlink() for path in tmp_path.iterdir())  # it left something
 
 

@@ -34,9 +34,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture
-def package(
-    tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def package(tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An installed package that announces a method, one that is not there, and a score."""
     info = tmp_path / "own_work-1.0.dist-info"
     info.mkdir()
@@ -49,9 +47,7 @@ def package(
     announced.cache_clear()
 
 
-def test_a_class_beside_the_config_runs_like_any_method(
-    lab: Lab, module: str, quick: None
-) -> None:
+def test_a_class_beside_the_config_runs_like_any_method(lab: Lab, module: str, quick: None) -> None:
     mine = {"class": f"{module}:TimesInput", "factor": 3.0}
     lab.keys["methods"] = [mine, {**mine, "id": "other", "factor": 1.0}, "input_x_gradient"]
     lab.keys["scores"] = [{"class": f"{module}:Largest"}, "gini"]
@@ -83,7 +79,7 @@ def test_packages_announce_methods_and_scores(
 ) -> None:
     assert "times_input" in METHODS and "largest" in ALL_SCORES
     assert METHODS["times_input"].__module__ == package
-    with pytest.raises(ConfigError, match='has no attribute|"Gone"'):
+    with pytest.raises(ConfigError, match=r'has no attribute|"Gone"'):
         _ = METHODS["gone"]
     listed = esegeta("methods")
     assert listed.exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import site
 import subprocess
@@ -42,8 +43,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
+    here = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, cwd=cwd, timeout=300
+        [str(part) for part in command], capture_output=True, text=True, cwd=cwd, env=here
     )
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
@@ -59,8 +61,8 @@ def test_the_demo_and_the_first_config_run(python: Path, tmp_path: Path) -> None
     mine = tmp_path / "results" / "demo" / "torso" / name
     assert mine.is_file()
     other = tmp_path / "of_checkout"
-    here = [sys.executable, "-m", "esegeta", "run", ROOT / "configs" / "demo.yaml"]
-    run(*here, *fast, "-o", other, cwd=tmp_path)
+    config = ROOT / "configs" / "demo.yaml"
+    run(sys.executable, "-m", "esegeta", "run", config, *fast, "-o", other, cwd=ROOT)
     assert maps_of(mine) == maps_of(other / "demo" / "torso" / name)
     run(python, "-m", "esegeta", "init", cwd=tmp_path)
     run(python, "-m", "esegeta", "validate", "esegeta.yaml", cwd=tmp_path)

@@ -242,9 +242,7 @@ def read(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
 def results_of(folder: Path, outcome: Outcome) -> Results:
     """Return what a command wrote, and what failed or carries a warning."""
     failures = tuple(f"{ended.name}: {ended.message}" for ended in outcome.failures)
-    warnings = tuple(
-        f"{ended.name}: {text}" for ended in outcome.warned for text in ended.warnings
-    )
+    warnings = tuple(f"{ended.name}: {text}" for ended in outcome.warned for text in ended.warnings)
     return Results(folder, failures, warnings)
 
 

@@ -77,4 +77,3 @@ class Results:
             )
         with tables[name].open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
-

@@ -127,11 +127,13 @@ def init(
     path, images = starter_path(arguments or [], output, has_model=model is not None)
     if model is None:
         write_starter(path)
-        typer.echo(f"wrote {path}; it runs as it is, on a sample: esegeta run {path}; put in your own model, "
-            f"labels and data, then: esegeta validate {path}")
+        typer.echo(
+            f"wrote {path}; it runs as it is, on a sample: esegeta run {path}; put in your own "
+            f"model, labels and data, then: esegeta validate {path}"
+        )
         return
-    from esegeta.workflow.one_line import init_from
     from esegeta.config.asked import asked_of
+    from esegeta.workflow.one_line import init_from
 
     init_from(asked_of(model, images, label, methods, over, device, overrides), path)
     typer.echo(f"wrote {path}; check it with `esegeta validate {path}`, then: esegeta run {path}")

@@ -73,7 +73,7 @@ def plain_page(name: str, family: str, kind: type[Any], facts: Mapping[str, str]
         if not item.repr:
             continue
         lines.append(f"  {key_of(item)}: {item.type} = {default_of(item)}")
-        lines.append(f"      {found.parameters.get(key_of(item), '')}")
+        lines.append(f"      {found.parameters.get(item.name, '')}")
     if lines[-1] == "Parameters:":
         lines.append("  none")
     told = {**facts, "Source": found.source}
@@ -92,7 +92,7 @@ def _show_rich(
     table = Table("parameter", "default", "meaning", box=None, pad_edge=False)
     for item in dataclasses.fields(kind):
         if item.repr:
-            meaning = escape(found.parameters.get(key_of(item), ""))
+            meaning = escape(found.parameters.get(item.name, ""))
             kind_ = f"\n[dim]{escape(str(item.type))}[/]"
             table.add_row(f"[cyan]{key_of(item)}[/]{kind_}", escape(default_of(item)), meaning)
     if table.row_count:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from esegeta.workflow.one_line import CONFIG, run_folder
 from esegeta.cli.progress import listen
 from esegeta.config import load_config
 from esegeta.config.asked import Asked
@@ -14,6 +13,7 @@ from esegeta.config.one_line import draft_of
 from esegeta.errors import ConfigError
 from esegeta.view import open_session
 from esegeta.workflow import Experiment, build_predictions
+from esegeta.workflow.one_line import CONFIG, run_folder
 
 PACKAGES = ("starlette", "uvicorn")
 CONFIGS = (".yaml", ".yml")

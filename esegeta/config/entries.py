@@ -73,7 +73,7 @@ def build_all(
             )
         if identity in built:
             raise ConfigError(
-                f'{document.place(place)}: {show_keys(place)}: two entries have the id '
+                f"{document.place(place)}: {show_keys(place)}: two entries have the id "
                 f'"{identity}"',
                 hint="give one of them an `id`",
             )
@@ -81,12 +81,12 @@ def build_all(
     return built
 
 
-def _as_block(
-    entry: Any, entries: Entries, document: Document, place: Path_
-) -> Mapping[str, Any]:
+def _as_block(entry: Any, entries: Entries, document: Document, place: Path_) -> Mapping[str, Any]:
     """Return an entry as its keys, among them a name or a class."""
     values = {"name": entry} if isinstance(entry, str) else entry
-    if isinstance(values, dict) and any(isinstance(values.get(key), str) for key in ("name", CLASS)):
+    if isinstance(values, dict) and any(
+        isinstance(values.get(key), str) for key in ("name", CLASS)
+    ):
         return values
     raise ConfigError(
         f"{document.place(place)}: {show_keys(place)}: needs a name",
@@ -139,13 +139,12 @@ def _class_of(
 ) -> type[Any]:
     where, name = f"{document.place(place)}: {show_keys(place)}", values.get("name")
     word = entries.family.word
-    if name is not None:
-        if not isinstance(name, str) or name not in entries.table:
-            own = '; of your own, write {class: "package.module:Class"}' if ":" in str(name) else ""
-            raise ConfigError(
-                f'{where}: unknown {word} "{name}"',
-                hint=f"{suggest(str(name), entries.table)}{own}",
-            )
+    if name is not None and (not isinstance(name, str) or name not in entries.table):
+        own = '; of your own, write {class: "package.module:Class"}' if ":" in str(name) else ""
+        raise ConfigError(
+            f'{where}: unknown {word} "{name}"',
+            hint=f"{suggest(str(name), entries.table)}{own}",
+        )
     try:
         if name is not None:
             return entries.table[name]

@@ -105,7 +105,8 @@ EXPLAINERS: dict[str, type[Explainer]] = {
 """Every method of ours by the name that configs use."""
 
 METHOD = Family("method", "esegeta.methods", Explainer)
-METHODS = METHOD.with_announced({**EXPLAINERS, Captum.name: Captum})
+_OURS: dict[str, type[Explainer]] = {**EXPLAINERS, Captum.name: Captum}
+METHODS = METHOD.with_announced(_OURS)
 """Every method by name: ours, Captum's, and those that installed packages announce."""
 
 __all__ = [

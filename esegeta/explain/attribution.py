@@ -22,8 +22,6 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Grid, MapHeader, Volume, display_of, write_json, write_map_on_source
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from esegeta.explain.explainer import Explainer
     from esegeta.explain.source_map import By
 
@@ -195,7 +193,7 @@ class Attribution:
         array: NDArray[np.float32] = self.data.cpu().numpy()
         return array
 
-    def plot(self, title: str | None = None) -> Figure:
+    def plot(self, title: str | None = None) -> Any:
         """Return a matplotlib figure: the map over its image, in three planes through the target.
 
         Red raises the target and blue lowers it; opacity rises with magnitude up to its 99.5th
@@ -204,8 +202,7 @@ class Attribution:
         Args:
             title: above it; case, target and method by default.
         """
-        figure: Figure = _drawing().figure_of(self, title)
-        return figure
+        return _drawing().figure_of(self, title)
 
     def view(self, *, channel: int = 0) -> Any:
         """Return a NiiVue widget for notebooks: the map over the image, as the network takes it.

@@ -71,7 +71,7 @@ class _Value(torch.autograd.Function):
         return torch.tensor(values, dtype=torch.float64, device=inputs.device)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (slopes,) = ctx.saved_tensors
         shape = (-1, *(1,) * (slopes.ndim - 1))

@@ -83,12 +83,12 @@ class Captum(Explainer):
     are refused; the message names the method here that does the same.
 
     Args:
-        class: `package.module:Class`, such as captum.attr:ShapleyValues.
+        class_path: `package.module:Class`, such as captum.attr:ShapleyValues; `class` in configs.
         init: keyword arguments of the class; a block with a `class` is built on the same function.
-        attribute: keyword arguments of its `attribute`.
+        arguments: keyword arguments of its `attribute`, which is their key in configs.
         features: what a `feature_mask` holds: blocks, supervoxels, channels, or a label map.
         baseline: what `baselines` holds: zero, mean, minimum, blur, or an image file.
-        meaning: slope, magnitude, contribution or worth.
+        value: what one means: slope, magnitude, contribution or worth; `meaning` in configs.
         seed: of torch's random numbers, which Captum draws from.
 
     Source: Kokhlikyan et al., Captum, 2020.
@@ -298,9 +298,7 @@ def _require_keys(call: Any, given: Mapping[str, Any], block: str, owner: str) -
     for key in given:
         if key not in parameters:
             known = [name for name in parameters if name not in ("self", "inputs")]
-            raise ConfigError(
-                f"captum: {block}: {owner} takes no {key}", hint=suggest(key, known)
-            )
+            raise ConfigError(f"captum: {block}: {owner} takes no {key}", hint=suggest(key, known))
 
 
 def _devices_of(data: Tensor) -> list[torch.device]:

@@ -31,7 +31,6 @@ from esegeta.predict.forward import Precision, run_network
 from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Windows
 
-
 MOST_NAMES = 8
 """Labels that a line about a network names."""
 

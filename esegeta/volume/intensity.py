@@ -236,7 +236,14 @@ def step_of(written: str | Mapping[str, Any] | IntensityStep | Rule) -> Intensit
 
 
 def intensity_of(written: Any) -> Intensity | Steps:
-    """Return what `intensity` means as a config writes it: one rule, or a list of steps."""
+    """Return what `intensity` means as a config writes it: one rule, or a list of steps.
+
+    Args:
+        written: such as `{window: [-250, 400]}`, or a list of such steps.
+
+    Raises:
+        StepError: a step is unknown, or its values are not what it takes.
+    """
     if isinstance(written, Intensity):
         return written
     if isinstance(written, Sequence) and not isinstance(written, str):

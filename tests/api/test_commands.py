@@ -53,7 +53,7 @@ def test_a_config_may_be_keys(lab: Lab, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_failures_are_named(lab: Lab) -> None:
     lab.keys["data"]["cases"].append({"name": "flat", "image": "flat.nii.gz"})
-    save_image(lab.folder / "flat.nii.gz", np.full((12, 11, 9), -1e4, np.float32))
+    save_image(lab.folder / "flat.nii.gz", np.full((12, 11, 9), np.nan, np.float32))
     lab.keys["targets"][0]["over"] = "component"
     results = esegeta.run(lab.write())
     assert results.failures and len(results.failures) + len(results.maps) == 2

@@ -20,7 +20,7 @@ from esegeta.cli.starter import STARTER
 from esegeta.config import load_config
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.lines import parse_yaml
-from esegeta.explain import EXPLAINERS
+from esegeta.explain import METHODS, key_of
 from esegeta.score import SCORES
 from tests.experiments import esegeta, noise, pointwise_lab, save_image, unet_lab, weighted_lab
 
@@ -96,17 +96,17 @@ def test_methods_lists_them_all_by_family() -> None:
     heads = {line.split(":")[0]: place for place, line in enumerate(lines) if line[:1].isalpha()}
     families = [name for name in METHOD_FAMILIES if name in heads]
     assert families == sorted(families, key=lambda name: heads[name])
-    assert set(families) == {kind.traits.family for kind in EXPLAINERS.values()}
-    for name, kind in EXPLAINERS.items():
+    assert set(families) == {kind.traits.family for kind in METHODS.values()}
+    for name, kind in METHODS.items():
         (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
         above = max(heads[family] for family in families if heads[family] < place)
         assert lines[above] == f"{kind.traits.family}: {METHOD_FAMILIES[kind.traits.family]}"
         assert ("hooks" in lines[place]) >= kind.traits.needs_hooks
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
-    kind = EXPLAINERS[name]
+    kind = METHODS[name]
     result = esegeta("methods", name)
     assert result.exit_code == 0
     _, rest = result.stdout.split("Parameters:")
@@ -126,7 +126,7 @@ def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
     assert meaning.sign in told_facts
     assert "\nSource: " in facts
     fields = [item for item in dataclasses.fields(kind) if item.repr]
-    assert all(f"  {item.name}: " in parameters for item in fields)
+    assert all(f"  {key_of(item)}: " in parameters for item in fields)
     meanings = re.findall(r"^  \w+: .* = .*\n      (.+)$", parameters, flags=re.MULTILINE)
     assert len(meanings) == len(fields)
 

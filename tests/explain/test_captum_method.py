@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import esegeta
-from esegeta.errors import ConfigError
 from esegeta.explain import Captum, Explainer
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume

@@ -1,0 +1,70 @@
+"""The documentation builds, offline, and every link in it leads somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import esegeta
+import esegeta.api
+from scripts import api_page
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(page.stem for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_page_of_names_has_all_of_them() -> None:
+    assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page()
+    named = {name for names in api_page.names_by_room().values() for name in names}
+    assert named == set(esegeta.__all__)
+
+
+def test_the_first_page_leads_to_every_other() -> None:
+    linked = re.findall(r"\]\((\w+)\.md", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    assert set(PAGES) - {"index"} <= set(linked)
+
+
+@pytest.mark.parametrize("name", esegeta.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    item = getattr(esegeta.api, name) if name in esegeta._ROOMS else getattr(esegeta, name)
+    text = inspect.getdoc(item) or ""
+    first = text.partition("\n")[0]
+    assert first.endswith((".", "?")) or text.partition("\n\n")[0].endswith((".", "?")), text
+    parameters = list(inspect.signature(item).parameters.values()) if callable(item) else []
+    told = [one for one in parameters if one.name not in ("self", "args", "kwargs")]
+    if told and not (isinstance(item, type) and issubclass(item, Exception)):
+        assert "Args:" in text or inspect.isabstract(item), f"{name} does not say what it takes"
+        missing = [one.name for one in told if not named_in(one.name, item)]
+        assert not missing, f"{name} does not say what {', '.join(missing)} is"
+
+
+def named_in(parameter: str, item: object) -> bool:
+    """Tell whether the docstring of a name, or of what a class derives from, has a parameter."""
+    kinds = item.__mro__ if isinstance(item, type) else [item]
+    texts = [inspect.getdoc(kind) or "" for kind in kinds]
+    return any(re.search(rf"^\s*{parameter}: ", text, re.MULTILINE) for text in texts)
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    page = (tmp_path / "api.html").read_text(encoding="utf-8")
+    assert all(f">{name}<" in page or f"{name}</" in page for name in ("Saliency", "load_model"))
+    hosts = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', page)
+    assert hosts == []  # read from the disk, it asks no other host
