@@ -21,6 +21,7 @@ OURS = {
         esegeta.IntegratedGradients(steps=3, baseline="zero"),
         {"n_steps": 3, "internal_batch_size": 1},
     ),
+    "Occlusion": (esegeta.Occlusion(box=4, stride=2, channels="together", baseline="zero"), {}),
     "ShapleyValues": (esegeta.ExactShapley(features="channels", baseline="zero"), {}),
 }
 
@@ -51,7 +52,7 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", ["Saliency", "IntegratedGradients", "ShapleyValues"])
+@pytest.mark.parametrize("name", OURS)
 def test_captum_equals_ours(
     name: str, model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
 ) -> None:
@@ -61,6 +62,9 @@ def test_captum_equals_ours(
     if name == "ShapleyValues":
         marks = torch.arange(2).reshape(1, 2, *(1,) * len(image.grid.shape))
         given = {"feature_mask": marks.expand(image.batch.shape).contiguous()}
+    if name == "Occlusion":
+        ndim = len(image.grid.shape)
+        given = {"sliding_window_shapes": (2, *(4,) * ndim), "strides": (2, *(2,) * ndim)}
     method = getattr(captum.attr, name)(function)
     found = method.attribute(image.batch.requires_grad_(), **given)[0].detach().float()
     close(found, ours.explain(model, image, target).data.expand_as(found))
