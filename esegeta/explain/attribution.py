@@ -200,7 +200,7 @@ class Attribution:
         percentile. Warnings of the map are on the picture. A notebook shows what a cell returns.
 
         Args:
-            title: above it; case, target and method by default.
+            title: above it; case and method by default.
         """
         return _drawing().figure_of(self, title)
 

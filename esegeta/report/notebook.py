@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 from html import escape
 
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from esegeta.explain import Attribution
 from esegeta.report.overlay import overlay_figure
+from esegeta.report.style import png_of
 
 DPI = 90
 
@@ -20,17 +20,15 @@ def figure_of(attribution: Attribution, title: str | None = None) -> Figure:
 
     Args:
         attribution: the map.
-        title: above it; case, target and method by default.
+        title: above it; case and method by default.
     """
-    usual = f"{attribution.volume.name} / {attribution.target.description} / {attribution.method}"
+    usual = f"{attribution.volume.name}: {attribution.method}"
     return overlay_figure(attribution, usual if title is None else title)
 
 
 def html_of(attribution: Attribution) -> str:
     """Return picture, facts and warnings of a map as HTML, without any script."""
-    buffer = io.BytesIO()
-    figure_of(attribution).savefig(buffer, format="png", dpi=DPI)
-    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture = base64.b64encode(png_of(figure_of(attribution), dpi=DPI)).decode("ascii")
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(key)}</th>"
         f"<td style='text-align:left'>{escape(value)}</td></tr>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -45,6 +46,13 @@ CHARACTER_EM = 0.65
 POINTS_PER_INCH = 72
 
 
+class ShownFigure(Figure):
+    """A figure that notebooks show as a picture, whether or not they know matplotlib."""
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self)
+
+
 def new_figure(
     size_inches: tuple[float, float], *, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
@@ -54,7 +62,7 @@ def new_figure(
         size_inches: width and height.
         layout: `constrained` finds room for all texts; None where the drawing places them itself.
     """
-    figure = Figure(figsize=size_inches, layout=layout)
+    figure = ShownFigure(figsize=size_inches, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -63,6 +71,13 @@ def save_figure(path: Path, figure: Figure, *, dpi: int = DPI, comment: str = ""
     """Write a figure as PNG; a comment stands at the start of the file, see `has_comment`."""
     metadata = {"Comment": comment} if comment else None
     figure.savefig(path, dpi=dpi, facecolor=BACKGROUND, metadata=metadata)
+
+
+def png_of(figure: Figure, *, dpi: int = DPI) -> bytes:
+    """Return a figure as the content of a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=BACKGROUND)
+    return stream.getvalue()
 
 
 def has_comment(path: Path, comment: str) -> bool:
