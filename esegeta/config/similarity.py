@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from esegeta.config.dissection import layer_names
 from esegeta.config.keys import Keys
@@ -19,6 +19,8 @@ def _listed(value: Any) -> Any:
 
 class SimilarityKeys(Keys):
     """How alike layers, networks and cases are."""
+
+    model_config = ConfigDict(populate_by_name=False)
 
     layers: Annotated[str | list[str], BeforeValidator(layer_names)] = "all"
     other_configs: Annotated[list[str], BeforeValidator(_listed)] = Field(

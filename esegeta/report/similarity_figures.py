@@ -27,7 +27,7 @@ from esegeta.report.style import (
 
 COLOURS = "viridis"
 UNKNOWN_COLOUR = "#dddddd"
-MOST_NUMBERED = 14
+MOST_NUMBERED = 16
 """A table of more layers has no numbers in its cells."""
 MOST_COLUMNS = 3
 MOST_PANELS = 24
@@ -86,12 +86,14 @@ def heats_figure(heats: Sequence[Heat], title: str) -> Figure:
     rows, columns = panel_grid(len(shown), MOST_COLUMNS)
     count = max(len(heat.names) for heat in shown)
     longest = max(len(name) for heat in shown for name in heat.names)
-    room = (1.0 + 0.062 * longest) + min(max(0.36 * count, 1.6), 9.0)
+    cell, most = (0.36, 9.0) if len(shown) == 1 else (0.22, 4.0)
+    room = (1.0 + 0.062 * longest) + min(max(cell * count, 1.6), most)
     figure = new_figure((max(room * columns + 0.9, 5.0), room * rows + 0.6))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     image = None
+    numbered = count <= (MOST_NUMBERED if len(shown) == 1 else MOST_NUMBERED // 2)
     for axis, heat in zip(panels, shown, strict=False):
-        image = _draw_heat(axis, heat, named=len(shown) > 1)
+        image = _draw_heat(axis, heat, named=len(shown) > 1, numbered=numbered)
     for axis in panels[len(shown) :]:
         axis.set_axis_off()
     assert image is not None
@@ -102,12 +104,12 @@ def heats_figure(heats: Sequence[Heat], title: str) -> Figure:
     return figure
 
 
-def _draw_heat(axis: Any, heat: Heat, *, named: bool) -> Any:
+def _draw_heat(axis: Any, heat: Heat, *, named: bool, numbered: bool) -> Any:
     values = np.array(heat.values, dtype=float)
     count = len(heat.names)
     colours = matplotlib.colormaps[COLOURS].with_extremes(bad=UNKNOWN_COLOUR)
     image = axis.imshow(values, cmap=colours, vmin=0, vmax=1, aspect="equal")
-    if count <= MOST_NUMBERED:
+    if numbered:
         for row, column in np.ndindex(count, count):
             if math.isfinite(values[row, column]):
                 colour = "black" if values[row, column] > 0.6 else "white"

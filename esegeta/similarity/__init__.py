@@ -30,7 +30,15 @@ from esegeta.similarity.correlation import (
     svcca,
     whitening,
 )
-from esegeta.similarity.kernels import CaseGrams, gram_cka, gram_hsic, linear_grams, rbf_grams
+from esegeta.similarity.kernels import (
+    CaseGrams,
+    gram_cka,
+    gram_hsic,
+    hollow,
+    hollow_hsic,
+    linear_grams,
+    rbf_grams,
+)
 from esegeta.similarity.layout import Layout
 from esegeta.similarity.measures import (
     CKA,
@@ -80,6 +88,8 @@ __all__ = [
     "evenly",
     "gram_cka",
     "gram_hsic",
+    "hollow",
+    "hollow_hsic",
     "interval",
     "is_still",
     "linear_cka",

@@ -18,7 +18,8 @@ from esegeta.similarity.alignment import is_still
 from esegeta.similarity.moments import Moments
 
 RANK = 1e-10
-"""Directions of less than this part of the largest variance are rounding, and left out."""
+"""Directions of less than this part of the largest variance are rounding, and left out; units are
+brought to one variance before."""
 KEPT_VARIANCE = 0.99
 """The share of a layer's variance that SVCCA keeps."""
 
@@ -46,14 +47,17 @@ def whitening(covariance: Float[Tensor, "D D"], *, kept: float = 1.0) -> Whiteni
         covariance: of its units, or any multiple of it.
         kept: share of the variance whose directions are kept, as few as hold it.
     """
-    values, vectors = torch.linalg.eigh(covariance)
+    # Of all directions the scale of units is none of theirs; of those of most variance it is.
+    scale = torch.ones_like(covariance.diagonal()) if kept < 1 else covariance.diagonal().sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
     values, vectors = values.flip(0), vectors.flip(1)
     inside = values > RANK * values[:1].clamp(min=0)
     if kept < 1:
         shares = values.clamp(min=0).cumsum(0) / values.clamp(min=0).sum()
         before = torch.cat([shares.new_zeros(1), shares[:-1]])
         inside &= before < kept
-    return Whitening(vectors[:, inside] / values[inside].sqrt())
+    return Whitening(vectors[:, inside] / values[inside].sqrt() / scale[:, None])
 
 
 def canonical_correlations(

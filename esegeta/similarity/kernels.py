@@ -51,11 +51,15 @@ def gram_hsic(grams: Grams, others: Grams) -> Float[Tensor, "L M"]:
 
     See `unbiased_hsic`; NaN for fewer than four positions.
     """
-    count = grams.shape[1]
-    if count < LEAST_POSITIONS:
-        return torch.full((len(grams), len(others)), torch.nan, dtype=torch.float64)
     first = hollow(grams)
-    second = first if others is grams else hollow(others)
+    return hollow_hsic(first, first if others is grams else hollow(others))
+
+
+def hollow_hsic(first: Grams, second: Grams) -> Float[Tensor, "L M"]:
+    """Return the same of Gram matrices whose diagonals are zero already."""
+    count = first.shape[1]
+    if count < LEAST_POSITIONS:
+        return torch.full((len(first), len(second)), torch.nan, dtype=torch.float64)
     trace = first.flatten(1) @ second.flatten(1).T
     rows, columns = first.sum(dim=2), second.sum(dim=2)
     totals = torch.outer(rows.sum(dim=1), columns.sum(dim=1)) / ((count - 1) * (count - 2))

@@ -25,6 +25,8 @@ from esegeta.similarity import (
     copies_of_cases,
     gram_cka,
     gram_hsic,
+    hollow,
+    hollow_hsic,
     interval,
     merged,
     orders_of_cases,
@@ -199,15 +201,17 @@ class Estimator:
         scales = {name: gram_hsic(own, own).diagonal() for name, own in grams.items()}
         scales = {name: torch.where(own > 0, own, torch.nan).sqrt() for name, own in scales.items()}
 
+        emptied = hollow(grams[CKA_RBF]) if CKA_RBF in methods else sums.second[:0]
+
         def paired(left: Tensor, right: Tensor, some: Sequence[str]) -> dict[str, Table]:
             hsic, cross = paired_hsic(matched.data[left], matched.data[right], layout)
             values = {}
             if CKA in methods:
                 values[CKA] = hsic / torch.outer(scales[CKA], scales[CKA])
             if CKA_RBF in some:
-                own = grams[CKA_RBF]
+                own = emptied
                 pair = own[:, left[:, None], left], own[:, right[:, None], right]
-                values[CKA_RBF] = gram_hsic(*pair) / torch.outer(scales[CKA_RBF], scales[CKA_RBF])
+                values[CKA_RBF] = hollow_hsic(*pair) / torch.outer(scales[CKA_RBF], scales[CKA_RBF])
             cross = cross * (len(matched.case) / max(len(left), 1))
             of_cross = {"cca": whitened.cca, "svcca": whitened.svcca, "pwcca": whitened.pwcca}
             return values | {name: of_cross[name](cross) for name in some if name in of_cross}
