@@ -24,8 +24,8 @@ from esegeta.workflow.similarity.networks import (
     untrained_like,
 )
 
-MOST_UNITS = 4096
-"""Sums over pairs of this many units take 128 MB a label."""
+MOST_UNITS = 2048
+"""Sums over pairs of this many units take 32 MB a label."""
 MATCHED = 600
 """Positions of all cases that Gram matrices are made of."""
 FEW_CASES = 5
@@ -126,17 +126,21 @@ def build_comparison(
         layers = keys.layers if own is None else own.layers
         networks += networks_of(built, layers, name)
         notes += [f"{name}: {note}" for note in built.notes]
-    if basis.capability.retrainable:
-        networks.append(untrained_like(networks[0]))
+    untrained = untrained_like(networks[0]) if basis.capability.retrainable else None
+    if untrained is not None:
+        networks.append(untrained)
     else:
-        notes.append(
-            f"no untrained network as a baseline: {basis.capability.what} is read from its file "
-            "as a whole"
-        )
+        notes.append(f"no untrained network as a baseline: {_without_untrained(basis)}")
     check_writable(basis.root)
     comparison = Comparison(basis, keys, tuple(networks), ())
     _check_size(comparison)
     return replace(comparison, notes=(*dict.fromkeys(notes), *_notes_on_cases(comparison)))
+
+
+def _without_untrained(basis: Basis) -> str:
+    if basis.capability.retrainable:
+        return "its class makes the same weights under every seed"
+    return f"{basis.capability.what} is read from its file as a whole"
 
 
 def _names(configs: Sequence[RunConfig]) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from esegeta.config import RunConfig, blamed_on, load_config
 from esegeta.errors import ConfigError, EsegetaError
-from esegeta.model import UnitLayer, find_unit_layers, held_still
+from esegeta.model import UnitLayer, find_unit_layers, held_still, network_sha256
 from esegeta.predict import PassesApart, Predictor, empty_window
-from esegeta.volume import Case, Grid, Preprocess
+from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis, construct_network
 from esegeta.workflow.serves import check_compared
 
@@ -52,11 +52,6 @@ class ComparedNetwork:
         hashes = self.basis.weights_sha256
         return hashes if isinstance(hashes, str) else hashes[self.member or 0]
 
-    @property
-    def preprocess(self) -> Preprocess:
-        """What happens to images on their way to it."""
-        return self.basis.preprocess
-
     def describe(self) -> dict[str, object]:
         """Return what it is, as plain values."""
         return {
@@ -95,11 +90,19 @@ def networks_of(basis: Basis, layers: str | Sequence[str], name: str) -> list[Co
     ]
 
 
-def untrained_like(network: ComparedNetwork) -> ComparedNetwork:
-    """Return the network of the same shape before any training, under the config's seed."""
+def untrained_like(network: ComparedNetwork) -> ComparedNetwork | None:
+    """Return the network of the same shape before any training; None where there is none.
+
+    Its class may load weights of its own, which then are the same under every seed.
+
+    Its seed is another than that of a network without a file of weights.
+    """
     basis = network.basis
-    seed = basis.config.keys.seed
-    fresh = construct_network(basis.config, seed=seed).eval().to(basis.device)
+    seed = basis.config.keys.seed + 1
+    fresh, twin = (construct_network(basis.config, seed=one) for one in (seed, seed + 1))
+    if network_sha256(fresh) == network_sha256(twin):
+        return None
+    fresh = fresh.eval().to(basis.device)
     predictor = basis.predictor.with_network(fresh)
     changed = replace(basis, predictor=predictor, weights_sha256=f"{UNTRAINED}, seed {seed}")
     return replace(network, name=UNTRAINED, basis=changed, member=None, is_untrained=True)

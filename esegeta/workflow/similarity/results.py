@@ -18,7 +18,7 @@ from esegeta.workflow.cache import FILES, MARK
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import DRAWS, Estimate, Estimator, Matched
 from esegeta.workflow.similarity.pictures import draw_pictures
-from esegeta.workflow.similarity.sample import kept_moments
+from esegeta.workflow.similarity.sample import held_strata, kept_moments
 from esegeta.workflow.similarity.session import Session
 from esegeta.workflow.similarity.tables import (
     ALL_LABELS,
@@ -104,7 +104,7 @@ def _find(session: Session) -> Found:
     comparison, methods = session.comparison, session.comparison.keys.methods
     measures: list[str] = [name for name in methods if name != PCA] or [CKA]
     matched = Matched.read(session)
-    held = _held(session)
+    held = [held_strata(session, number) for number in range(len(comparison.cases))]
     present = sorted({stratum for own in held for stratum in own})
     groups = {ALL_LABELS: tuple(present)}
     groups |= {comparison.strata[number]: (number,) for number in present}
@@ -130,19 +130,6 @@ def _find(session: Session) -> Found:
     _add_cases(result, session, matched, tuple(present))
     result.notes += _notes(comparison, result)
     return result
-
-
-def _held(session: Session) -> list[list[int]]:
-    """Return the labels of which positions were drawn in each case."""
-    numbers = range(len(session.comparison.strata))
-    return [
-        [
-            stratum
-            for stratum in numbers
-            if any(True for _ in kept_moments(session, number, [stratum]))
-        ]
-        for number in range(len(session.comparison.cases))
-    ]
 
 
 def _add_cases(result: Found, session: Session, matched: Matched, strata: Sequence[int]) -> None:

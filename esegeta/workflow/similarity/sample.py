@@ -14,6 +14,7 @@ from esegeta.model import UnitLayer
 from esegeta.predict import LayerGrid, Predictor, Units, blend_units
 from esegeta.similarity import FIELDS, Layout, Moments, draw_positions, thin_out, values_at
 from esegeta.volume import Volume
+from esegeta.workflow import Basis
 from esegeta.workflow.cache import keep_tensors, read_tensors
 from esegeta.workflow.similarity.networks import ComparedNetwork
 from esegeta.workflow.similarity.session import Session
@@ -64,8 +65,7 @@ def sample_case(task: Task, desk: Desk) -> Content:
     where = torch.stack(torch.unravel_index(chosen, comparison.basis.grids[case.name].shape), dim=1)
     columns = []
     for network in comparison.networks:
-        same = network.preprocess == comparison.basis.preprocess
-        volume = first if same else image_of(network.basis, case)
+        volume = first if _sees_alike(network, comparison.basis) else image_of(network.basis, case)
         points = points_on(volume.grid, comparison.basis.grids[case.name], where)
         columns.append(_sampled(session.watched(network), network.layers, volume, points))
     data, label = torch.cat(columns, dim=1), strata[chosen]
@@ -76,6 +76,11 @@ def sample_case(task: Task, desk: Desk) -> Content:
         kept |= {f"{stratum}.{name}": tensor for name, tensor in sums.tensors().items()}
     keep_tensors(task.record, task.key, kept)
     return {}
+
+
+def _sees_alike(network: ComparedNetwork, basis: Basis) -> bool:
+    own = network.basis
+    return own.preprocess == basis.preprocess and own.reading == basis.reading
 
 
 def _sampled(
@@ -123,6 +128,12 @@ def kept_moments(session: Session, number: int, strata: Sequence[int]) -> Iterat
         found = _kept(session, number, names)
         if found:
             yield Moments(layout, **{name: found[f"{stratum}.{name}"] for name in FIELDS})
+
+
+def held_strata(session: Session, number: int) -> list[int]:
+    """Return the numbers of the labels of which a case has positions."""
+    names = [f"{stratum}.count" for stratum in range(len(session.comparison.strata))]
+    return sorted(int(name.split(".")[0]) for name in _kept(session, number, names))
 
 
 def kept_sample(session: Session, number: int) -> CaseSample:

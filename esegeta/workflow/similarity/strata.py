@@ -39,7 +39,7 @@ def strata_of(comparison: Comparison, case: Case, volume: Volume) -> Int[Tensor,
     grid = basis.grids[case.name]
     strata = torch.zeros(grid.shape, dtype=torch.int64)
     for number, mask in enumerate(_labels_of(basis, case, volume), start=1):
-        strata[mask & (strata == 0)] = number
+        strata[mask] = number  # of labels within others the inner one, which is listed later
     known = _known(basis, case)
     if known is not None:
         strata[~known] = OUTSIDE
