@@ -69,7 +69,7 @@ class Moments:
     def _of_rows(cls, rows: Float[Tensor, "N D"], layout: Layout) -> Moments:
         mean = rows.mean(dim=0)
         rows = rows - mean
-        lengths = layout.sums((rows**2).T).T
+        lengths = rows.square() @ layout.members.to(rows)  # sums over columns would crawl
         return cls(
             layout,
             mean.new_tensor(len(rows)),
