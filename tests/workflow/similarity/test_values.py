@@ -168,3 +168,19 @@ def test_a_run_beside_it_is_checked_too(tmp_path: Path) -> None:
     lab.keys["similarity"] = {"layers": ["model.0"]}
     text = lab.validate().stdout
     assert "tasks into" in text and "valid for a comparison of layers" in text
+
+
+def test_positions_lie_in_the_body_and_where_every_network_looks(tmp_path: Path) -> None:
+    lab = similarity_lab(tmp_path, cases=1)
+    image = np.zeros((12, 11, 9), dtype=np.float32)
+    image[2:10, 3:9, 1:8] = noise((8, 6, 7))
+    save_image(tmp_path / "a.nii.gz", image)
+    assert esegeta("similarity", lab.write(), "-q").exit_code == 0
+    (row,) = [
+        row for row in rows_of(lab).values() if row["network_b"] == row["network_a"] == "tiny"
+    ]
+    assert int(row["positions"]) == 8 * 6 * 7
+    lab.keys["similarity"]["samples"] = 100
+    assert esegeta("similarity", lab.write(), "-q").exit_code == 0
+    rows = [int(row["positions"]) for row in table(lab) if row["network_b"] == "untrained"]
+    assert max(rows) == 100
