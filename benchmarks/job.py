@@ -63,4 +63,21 @@ class DissectionJob:
     threads: int = 2
 
 
-Job = MapJob | DissectionJob
+@dataclass(frozen=True)
+class SimilarityJob:
+    """One side of a row about how alike layers are.
+
+    Args:
+        contender: `forward` or `cka`.
+        cases: number of volumes.
+        samples: positions of all of them.
+        threads: of torch.
+    """
+
+    contender: str
+    cases: int
+    samples: int
+    threads: int = 2
+
+
+Job = MapJob | DissectionJob | SimilarityJob

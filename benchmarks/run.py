@@ -9,13 +9,14 @@ import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.job import DissectionJob, Job, MapJob
+from benchmarks.job import DissectionJob, Job, MapJob, SimilarityJob
 from benchmarks.table import Line
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES: dict[type[Job], str] = {
     MapJob: "benchmarks.map_process",
     DissectionJob: "benchmarks.dissection_process",
+    SimilarityJob: "benchmarks.similarity_process",
 }
 
 

@@ -185,6 +185,45 @@ def dissect(
 
 
 @app.command()
+def similarity(
+    configs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG [CONFIG]...",
+            help="The experiment whose `similarity` is computed, on its cases; then others whose "
+            "networks are compared with it, such as other seeds or checkpoints in their order.",
+        ),
+    ],
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
+
+    `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
+    cannot fix. 2: a config or a file failed that you can fix.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_similarity import show_compared
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.similarity import build_comparison, run_comparison
+
+    loaded = load_config(configs[0], overrides or [])
+    comparison = build_comparison(loaded, configs[1:], output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        compared = run_comparison(comparison, listener, Policy(overwrite, fail_fast))
+    if compared.outcome.failures:
+        show_outcome(compared.outcome, comparison.folder, quiet=quiet)
+    elif not quiet:
+        show_compared(compared, comparison.folder)
+    raise typer.Exit(compared.exit_code)
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` wrote.")

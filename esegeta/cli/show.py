@@ -12,6 +12,7 @@ from rich.table import Table
 
 from esegeta.axes import shape_text
 from esegeta.cli.help_page import console_for_tables
+from esegeta.cli.show_similarity import show_comparison
 from esegeta.compare import (
     Study,
     held_up_by_random,
@@ -39,6 +40,7 @@ from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
 from esegeta.workflow.serves import asked_words
+from esegeta.workflow.similarity import build_comparison
 
 MOST_ROWS = 12
 
@@ -186,11 +188,12 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
-    if keys.dissection is None and len(keys.missing_of_run) == 2:
+    if not keys.stands_alone and len(keys.missing_of_run) == 2:
         show_prediction_alone(config, device=device)
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
-    if keys.targets or dissection is None:
+    similarity = None if keys.similarity is None else build_comparison(config, device=device)
+    if keys.targets or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
@@ -198,6 +201,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
             show_retraining(retraining)
     if dissection is not None:
         show_dissection(dissection)
+    if similarity is not None:
+        show_comparison(similarity)
 
 
 def show_dissection(dissection: Dissection) -> None:

@@ -14,6 +14,7 @@ from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys, checked_colours
 from esegeta.config.model import ModelKeys
 from esegeta.config.prediction import EXPECTED_DICE, PredictionKey, PredictionKeys
+from esegeta.config.similarity import SimilarityKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.explain import By
@@ -164,6 +165,7 @@ class Config(LabelKeys):
     write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    similarity: SimilarityKeys | None = None
     report: bool = False
 
     @property
@@ -173,8 +175,13 @@ class Config(LabelKeys):
 
     @property
     def missing_of_run(self) -> list[str]:
-        """Blocks that a run needs and that are not given; a dissection needs neither."""
+        """Blocks that a run needs and that are not given; `stands_alone` needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
+
+    @property
+    def stands_alone(self) -> list[str]:
+        """Blocks that are given and need no run beside them."""
+        return [key for key in ("dissection", "similarity") if getattr(self, key) is not None]
 
     @property
     def least_dice(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
 from esegeta.workflow.serves import check_capability
+
+COMMANDS_OF_BLOCKS = {"dissection": "dissect", "similarity": "similarity"}
+"""What does the work of blocks that need no run beside them."""
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
@@ -169,14 +172,16 @@ def build_experiment(
             window or device.
     """
     missing = config.keys.missing_of_run
-    if missing and config.keys.dissection is None:
+    alone = config.keys.stands_alone
+    if missing and not alone:
         place = config.document.place(())
         raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
     if missing:
-        place = config.document.place(("dissection",))
+        place = config.document.place((alone[0],))
+        command = COMMANDS_OF_BLOCKS[alone[0]]
         raise ConfigError(
-            f"{place}: there are no targets and methods to run, only a `dissection`",
-            hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
+            f"{place}: there are no targets and methods to run, only a `{alone[0]}`",
+            hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",
         )
     return experiment_on(build_basis(config, output=output, device=device))
 
@@ -231,15 +236,26 @@ def build_predictions(
 
 
 def build_basis(
-    config: RunConfig, *, output: Path | None = None, device: str | None = None
+    config: RunConfig,
+    *,
+    output: Path | None = None,
+    device: str | None = None,
+    cases: Sequence[Case] | None = None,
 ) -> Basis:
-    """Build the network and check it against the cases; see `build_experiment`."""
+    """Build the network and check it against the cases; see `build_experiment`.
+
+    Args:
+        config: the checked config.
+        output: replaces the config's `output`.
+        device: replaces the config's `device`.
+        cases: those of another config, in place of its own.
+    """
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(config, keys=config.keys.model_copy(update=changes))
     built, keys = build_pipeline(config), config.keys
     network, plan, reading = built.predictor.network, built.predictor.plan, built.reading
-    cases = list_cases(config)
+    cases = list_cases(config) if cases is None else list(cases)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,22 @@ def keep_json(path: Path, key: str, content: Mapping[str, Any]) -> None:
     write_json(path, {MARK: key, **content})
 
 
-def read_tensors(path: Path, key: str) -> dict[str, Tensor] | None:
-    """Return the tensors of a record, or None where none has this fingerprint."""
+def read_tensors(
+    path: Path, key: str, *, only: Collection[str] | None = None
+) -> dict[str, Tensor] | None:
+    """Return the tensors of a record, or None where none has this fingerprint.
+
+    Args:
+        path: of the record.
+        key: its fingerprint.
+        only: names of tensors; the others are not read. None for all.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get(MARK) != key:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError):
         return None
 

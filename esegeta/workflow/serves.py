@@ -47,6 +47,16 @@ def check_dissected(config: RunConfig, capability: Capability) -> None:
         capability.require_hooks("dissection")
 
 
+def check_compared(config: RunConfig, capability: Capability) -> None:
+    """Refuse to compare the layers of a network that cannot be watched.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    with blamed_on(config, "similarity"):
+        capability.require_hooks("similarity")
+
+
 def check_retrained(config: RunConfig, capability: Capability) -> None:
     """Refuse to train anew a network that cannot be built with other weights.
 
@@ -71,6 +81,7 @@ def asked_words(config: RunConfig) -> str:
             if getattr(part, "needs_layers", False)
         ],
         "dissection": ["dissection"] if config.keys.dissection is not None else [],
+        "similarity": ["similarity"] if config.keys.similarity is not None else [],
         "retraining": ["retrain"] if config.keys.retrain is not None else [],
     }
     size = " x ".join(str(length) for length in config.keys.inference.window)

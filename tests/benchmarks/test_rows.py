@@ -8,9 +8,15 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from benchmarks import dissection_contenders, equality_rows, map_process, program_rows
+from benchmarks import (
+    dissection_contenders,
+    equality_rows,
+    map_process,
+    program_rows,
+    similarity_contenders,
+)
 from benchmarks.__main__ import ROWS
-from benchmarks.job import DissectionJob, Job, MapJob
+from benchmarks.job import DissectionJob, Job, MapJob, SimilarityJob
 from benchmarks.run import BenchmarkRun, Result
 from benchmarks.smallest import smallest_method, smallest_score
 from esegeta.explain import EXPLAINERS
@@ -28,7 +34,11 @@ class Recorder(BenchmarkRun):
 
     def run(self, *jobs: Job) -> list[Result]:
         self.notes.extend(job.contender for job in jobs)
-        known = {MapJob: map_process.CONTENDERS, DissectionJob: dissection_contenders.DISSECTIONS}
+        known = {
+            MapJob: map_process.CONTENDERS,
+            DissectionJob: dissection_contenders.DISSECTIONS,
+            SimilarityJob: similarity_contenders.SIDES,
+        }
         for job in jobs:
             assert job.contender in known[type(job)]
         file = self.folder / "map.pt"

@@ -30,6 +30,7 @@ COMMANDS = (
     "retrain",
     "compare",
     "dissect",
+    "similarity",
     "validate",
     "methods",
     "scores",

@@ -1,0 +1,231 @@
+"""From what is kept of the cases to how alike layers are: values, intervals and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from esegeta.similarity import (
+    CKA,
+    CKA_RBF,
+    CORRELATIONS,
+    KERNELS,
+    LEAST_CASES,
+    LEAST_POSITIONS,
+    LINEAR,
+    CaseGrams,
+    Layout,
+    Moments,
+    Whitened,
+    biased_linear_cka,
+    copies_of_cases,
+    gram_cka,
+    gram_hsic,
+    hollow,
+    hollow_hsic,
+    interval,
+    merged,
+    orders_of_cases,
+    paired_hsic,
+    paired_rows,
+    resampled,
+    share_reaching,
+)
+from esegeta.workflow.similarity.sample import kept_moments, kept_sample
+from esegeta.workflow.similarity.session import Session
+
+DRAWS = 200
+"""Bootstrap samples of cases, and random orders of them."""
+FEWER_DRAWS = 50
+"""The same of measures that take a decomposition a pair of layers, or all pairs of positions."""
+ROOM_MB = 256
+"""Memory for bootstrap samples that are added up side by side."""
+
+Table = Float[Tensor, "L L"]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """How alike all pairs of layers are by one measure, over one label or all.
+
+    Args:
+        value: over all positions of linear measures, over the matched ones of others.
+        low: lower end of the interval over cases; None where none was made.
+        high: upper end.
+        null: mean over random orders of cases, at the matched positions; None where none was made.
+        p: share of them that reach what the matched positions give.
+        biased: what other tools give; of linear CKA only.
+    """
+
+    value: Table
+    low: Table | None = None
+    high: Table | None = None
+    null: Table | None = None
+    p: Table | None = None
+    biased: Table | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """The matched positions of all cases.
+
+    Args:
+        data: activations of all layers.
+        case: number of the case of each position.
+        stratum: number of its label.
+        voxel: its place in the flattened image.
+    """
+
+    data: Float[Tensor, "N D"]
+    case: Int[Tensor, " N"]
+    stratum: Int[Tensor, " N"]
+    voxel: Int[Tensor, " N"]
+
+    @classmethod
+    def read(cls, session: Session) -> Matched:
+        """Read the matched positions of all cases."""
+        parts = [kept_sample(session, number) for number in range(len(session.comparison.cases))]
+        sizes = torch.tensor([len(part.strata) for part in parts])
+        return cls(
+            torch.cat([part.data for part in parts]),
+            torch.arange(len(parts)).repeat_interleave(sizes),
+            torch.cat([part.strata for part in parts]),
+            torch.cat([part.voxels for part in parts]),
+        )
+
+    def of(self, strata: Sequence[int]) -> Matched:
+        """Return the positions of some labels."""
+        own = torch.isin(self.stratum, torch.tensor(strata))
+        return Matched(self.data[own], self.case[own], self.stratum[own], self.voxel[own])
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """Estimates of all measures over some labels together.
+
+    Args:
+        session: whose cases.
+        matched: positions of these labels.
+        strata: numbers of the labels.
+    """
+
+    session: Session
+    matched: Matched
+    strata: tuple[int, ...]
+
+    @property
+    def layout(self) -> Layout:
+        """Of the units of all layers."""
+        return self.session.comparison.layout
+
+    @property
+    def num_cases(self) -> int:
+        """Number of cases."""
+        return len(self.session.comparison.cases)
+
+    @property
+    def seed(self) -> int:
+        """The seed of all draws."""
+        return self.session.comparison.basis.config.keys.seed
+
+    def parts(self) -> Iterator[Moments]:
+        """Yield the sums of each case; of no position where it holds none of the labels."""
+        for number in range(self.num_cases):
+            own = list(kept_moments(self.session, number, self.strata))
+            yield merged(own) if own else Moments.nothing(self.layout)
+
+    def estimates(
+        self, methods: Sequence[str], *, drawn: Sequence[str], paired: Sequence[str]
+    ) -> tuple[dict[str, Estimate], Moments]:
+        """Return an estimate by each measure, and the sums of all cases.
+
+        Args:
+            methods: names of measures.
+            drawn: those of them for which cases are drawn anew, for an interval.
+            paired: those for which cases are paired anew, for chance.
+        """
+        whole = merged(self.parts())
+        linear = [name for name in methods if name in LINEAR]
+        kernels = [name for name in methods if name in KERNELS]
+        grams = {name: KERNELS[name](self.matched.data, self.layout) for name in kernels}
+        values = {name: LINEAR[name](whole) for name in linear}
+        values |= {name: gram_cka(own) for name, own in grams.items() if name not in values}
+        enough = self.num_cases >= LEAST_CASES
+        asked = [name for name in values if enough]
+        spread = self._spread([name for name in asked if name in drawn], grams)
+        chance = self._chance([name for name in asked if name in paired], grams)
+        biased = {CKA: biased_linear_cka(whole)} if CKA in values else {}
+        found = {}
+        for name, value in values.items():
+            low, high = spread.get(name, (None, None))
+            null, p = chance.get(name, (None, None))
+            found[name] = Estimate(value, low, high, null, p, biased.get(name))
+        return found, whole
+
+    def _spread(
+        self, methods: Sequence[str], grams: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Table, Table]]:
+        """Return the intervals over cases that are drawn with replacement."""
+        copies = copies_of_cases(self.num_cases, DRAWS, self.seed)
+        correlated = [name for name in methods if name in CORRELATIONS]
+        found: dict[str, list[Tensor]] = {name: [] for name in methods}
+        if any(name in LINEAR for name in methods):
+            for number, sums in enumerate(resampled(self.parts, copies, room_mb=ROOM_MB)):
+                some = correlated if number < FEWER_DRAWS else []
+                for name in [*some, *([CKA] if CKA in methods else [])]:
+                    found[name].append(LINEAR[name](sums))
+        for name in methods:
+            if name not in LINEAR:
+                own = CaseGrams.of(grams[name], self.matched.case, self.num_cases)
+                found[name] = [own.cka(row) for row in copies]
+        return {name: interval(torch.stack(values)) for name, values in found.items()}
+
+    def _chance(
+        self, methods: Sequence[str], grams: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Table, Table]]:
+        """Return mean and p under random orders of cases, at the matched positions.
+
+        What is divided by, or whitened with, is that of all matched positions: each draw differs
+        in which positions are paired, and in nothing else.
+        """
+        matched, layout = self.matched, self.layout
+        if not methods or len(matched.case) < LEAST_POSITIONS:
+            return {}
+        sums = Moments.of(matched.data, layout)
+        whitened = Whitened(sums)
+        slow = [name for name in methods if name != CKA]
+        scales = {name: gram_hsic(own, own).diagonal() for name, own in grams.items()}
+        scales = {name: torch.where(own > 0, own, torch.nan).sqrt() for name, own in scales.items()}
+
+        emptied = hollow(grams[CKA_RBF]) if CKA_RBF in methods else sums.second[:0]
+
+        def paired(left: Tensor, right: Tensor, some: Sequence[str]) -> dict[str, Table]:
+            hsic, cross = paired_hsic(matched.data[left], matched.data[right], layout)
+            values = {}
+            if CKA in methods:
+                values[CKA] = hsic / torch.outer(scales[CKA], scales[CKA])
+            if CKA_RBF in some:
+                own = emptied
+                pair = own[:, left[:, None], left], own[:, right[:, None], right]
+                values[CKA_RBF] = hollow_hsic(*pair) / torch.outer(scales[CKA_RBF], scales[CKA_RBF])
+            cross = cross * (len(matched.case) / max(len(left), 1))
+            of_cross = {"cca": whitened.cca, "svcca": whitened.svcca, "pwcca": whitened.pwcca}
+            return values | {name: of_cross[name](cross) for name in some if name in of_cross}
+
+        rows = torch.arange(len(matched.case))
+        observed = paired(rows, rows, slow)
+        null: dict[str, list[Tensor]] = {name: [] for name in observed}
+        for number, order in enumerate(orders_of_cases(self.num_cases, DRAWS, self.seed)):
+            left, right = paired_rows(matched.case, matched.stratum, order)
+            some = slow if number < FEWER_DRAWS else []
+            for name, value in paired(left, right, some).items():
+                null[name].append(value)
+        stacked = {name: torch.stack(values) for name, values in null.items()}
+        return {
+            name: (values.nanmean(dim=0), share_reaching(observed[name], values))
+            for name, values in stacked.items()
+        }

@@ -1,0 +1,158 @@
+"""The task of a case: its positions, what all layers say of them, and the sums of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esegeta.errors import DataError
+from esegeta.model import UnitLayer
+from esegeta.predict import LayerGrid, Predictor, Units, blend_units
+from esegeta.similarity import FIELDS, Layout, Moments, draw_positions, thin_out, values_at
+from esegeta.volume import Volume
+from esegeta.workflow import Basis
+from esegeta.workflow.cache import keep_tensors, read_tensors
+from esegeta.workflow.similarity.networks import ComparedNetwork
+from esegeta.workflow.similarity.session import Session
+from esegeta.workflow.similarity.strata import image_of, points_on, strata_of
+from esegeta.workflow.task import Content, Desk, Task
+
+ROOM_MB = 512
+"""Maps of units that are made in one pass over the windows; more take another pass."""
+BYTES, MB = 4, 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class CaseSample:
+    """What is kept of a case.
+
+    Args:
+        voxels: the matched positions in the image, flattened.
+        strata: number of the label of each of them.
+        data: activations of all layers at each of them.
+    """
+
+    voxels: Tensor
+    strata: Tensor
+    data: Tensor
+
+
+def sample_case(task: Task, desk: Desk) -> Content:
+    """Sample the layers of all networks in a case, and keep its sums.
+
+    Raises:
+        EsegetaError: the case cannot be read, or there is nothing of it to sample.
+    """
+    assert task.record is not None and task.key is not None
+    session: Session = desk.job
+    comparison, number = session.comparison, task.data["case"]
+    case = comparison.cases[number]
+    desk.begin(task.name, [task], sum(_num_windows(one, case.name) for one in comparison.networks))
+    first = image_of(comparison.basis, case)
+    strata = strata_of(comparison, case, first)
+    generator = torch.Generator().manual_seed(comparison.basis.config.keys.seed * 1009 + number)
+    chosen = draw_positions(strata, comparison.quota(number), generator)
+    if len(chosen) == 0:
+        raise DataError(
+            f"{case.name}: there is no position to compare layers at: no voxel lies in the body, "
+            "within what every network sees",
+            hint="check orientation, crop and intensities of each config's preprocessing",
+        )
+    where = torch.stack(torch.unravel_index(chosen, comparison.basis.grids[case.name].shape), dim=1)
+    columns = []
+    for network in comparison.networks:
+        volume = first if _sees_alike(network, comparison.basis) else image_of(network.basis, case)
+        points = points_on(volume.grid, comparison.basis.grids[case.name], where)
+        columns.append(_sampled(session.watched(network), network.layers, volume, points))
+    data, label = torch.cat(columns, dim=1), strata[chosen]
+    thin = thin_out(label, comparison.matched(number))
+    kept = {"voxels": chosen[thin], "strata": label[thin], "data": data[thin]}
+    for stratum in torch.unique(label).tolist():
+        sums = Moments.of(data[label == stratum], comparison.layout)
+        kept |= {f"{stratum}.{name}": tensor for name, tensor in sums.tensors().items()}
+    keep_tensors(task.record, task.key, kept)
+    return {}
+
+
+def _sees_alike(network: ComparedNetwork, basis: Basis) -> bool:
+    own = network.basis
+    return own.preprocess == basis.preprocess and own.reading == basis.reading
+
+
+def _sampled(
+    predictor: Predictor, layers: Sequence[UnitLayer], volume: Volume, points: Tensor
+) -> Tensor:
+    """Return the activations of layers at points of a volume, positions by units, on the host."""
+    found: dict[Units, Tensor] = {}
+    windows = predictor.windows(volume.batch)
+    wanted: list[Units] = []
+    for load in loads(layers, [_num_positions(windows, layer) for layer in layers]):
+        wanted += load
+        for maps in blend_units(predictor, volume.batch, load):
+            place = points.to(maps.data.device)
+            found[maps.units] = values_at(maps.data, maps.grid, place).cpu()
+    return torch.cat([found[units] for units in wanted], dim=1)
+
+
+def loads(
+    layers: Sequence[UnitLayer], positions: Sequence[int], *, room_mb: float = ROOM_MB
+) -> Iterator[list[Units]]:
+    """Yield which units go through the network together: as many as there is room for."""
+    load: list[Units] = []
+    left = room_mb * MB
+    for layer, count in zip(layers, positions, strict=True):
+        first = 0
+        while first < layer.num_units:
+            fitting = int(left // (BYTES * count))
+            if fitting == 0 and load:
+                yield load
+                load, left = [], room_mb * MB
+                continue
+            stop = min(first + max(fitting, 1), layer.num_units)
+            load.append(Units(layer.name, first, stop))
+            left -= (stop - first) * BYTES * count
+            first = stop
+    if load:
+        yield load
+
+
+def kept_moments(session: Session, number: int, strata: Sequence[int]) -> Iterator[Moments]:
+    """Yield the sums of a case over each of some labels that it holds."""
+    layout: Layout = session.comparison.layout
+    for stratum in strata:
+        names = [f"{stratum}.{name}" for name in FIELDS]
+        found = _kept(session, number, names)
+        if found:
+            yield Moments(layout, **{name: found[f"{stratum}.{name}"] for name in FIELDS})
+
+
+def held_strata(session: Session, number: int) -> list[int]:
+    """Return the numbers of the labels of which a case has positions."""
+    names = [f"{stratum}.count" for stratum in range(len(session.comparison.strata))]
+    return sorted(int(name.split(".")[0]) for name in _kept(session, number, names))
+
+
+def kept_sample(session: Session, number: int) -> CaseSample:
+    """Return the matched positions of a case."""
+    return CaseSample(**_kept(session, number, ("voxels", "strata", "data")))
+
+
+def _kept(session: Session, number: int, names: Sequence[str]) -> dict[str, Tensor]:
+    path, key = session.sample_file(number), session.sample_prints[number]
+    found = read_tensors(path, key, only=names)
+    if found is None:
+        raise session.lost(path)
+    return found
+
+
+def _num_windows(network: ComparedNetwork, case: str) -> int:
+    return len(network.basis.predictor.plan.lay(network.grids[case].shape))
+
+
+def _num_positions(windows: object, layer: UnitLayer) -> int:
+    empty = torch.zeros((1, 1, *layer.patch))
+    return math.prod(LayerGrid.of(windows, empty, layer.name).shape)  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""`esegeta similarity` as a list of tasks: one a case, and one that puts their sums together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from esegeta.errors import EsegetaError
+from esegeta.report import read_sidecar, write_dataset_files
+from esegeta.workflow.cache import finished
+from esegeta.workflow.engine import (
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    EXIT_USER,
+    Command,
+    Outcome,
+    Policy,
+    run_command,
+)
+from esegeta.workflow.similarity.build import Comparison
+from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results
+from esegeta.workflow.similarity.sample import sample_case
+from esegeta.workflow.similarity.session import MEMORY_HINT, Session
+from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
+
+STAGE = "similarity"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How a comparison ended.
+
+    Args:
+        outcome: how its tasks ended, that of the results last.
+        record: as it stands in similarity.json; empty where it did not come to its end.
+    """
+
+    outcome: Outcome
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was finished before and nothing was done."""
+        return all(ended.status == "skipped" for ended in self.outcome.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when it is finished; 2 when what the user gave kept it from that; else 1."""
+        failures = self.outcome.failures
+        if not failures:
+            return EXIT_OK
+        return EXIT_SOME_FAILED if any(ended.is_bug for ended in failures) else EXIT_USER
+
+
+def run_comparison(
+    comparison: Comparison, listener: Listener | None = None, policy: Policy | None = None
+) -> Compared:
+    """Compare, and write tables, figures and, last of all, similarity.json.
+
+    What an earlier run of the same comparison has finished is not done again.
+
+    Raises:
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM; cases that are done are kept.
+    """
+    listener, policy = listener or Silence(), policy or Policy()
+    command = Command(
+        root=comparison.basis.root,
+        folder=comparison.folder,
+        job=Session(comparison, listener),
+        tasks=list_anew if policy.overwrite else list_tasks,
+        num_tasks=0,  # told when it is known whether there is anything to do
+        write=_write_nothing,
+        notes=comparison.notes,
+    )
+    outcome = run_command(command, listener, policy)
+    record = None if outcome.failures else read_sidecar(comparison.folder / RECORD)
+    return Compared(outcome, record or {})
+
+
+def list_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield a task a case, and that of the results; of a finished comparison only the latter."""
+    session: Session = desk.job
+    end = _results(session)
+    if end.fault is None and finished(end) is None:
+        comparison = session.comparison
+        write_dataset_files(comparison.basis.root, comparison.basis.config.keys.name)
+        tasks = _cases(session)
+        desk.listener.expect(len(tasks) + 1)
+        yield from tasks
+        yield _results(session, *(task.name for task in tasks))
+        return
+    desk.listener.expect(1)
+    yield end
+
+
+def list_anew(desk: Desk) -> Iterator[Task]:
+    """Yield all tasks, with nothing left of an earlier run."""
+    session: Session = desk.job
+    if _results(session).fault is None:
+        clear(session)
+        (session.comparison.folder / RECORD).unlink(missing_ok=True)
+    yield from list_tasks(desk)
+
+
+def _cases(session: Session) -> list[Task]:
+    return [
+        Task(
+            name=f"{case.name} / {STAGE}",
+            kind=SAMPLE,
+            key=session.sample_prints[number],
+            record=session.sample_file(number),
+            data={"case": number},
+        )
+        for number, case in enumerate(session.comparison.cases)
+    ]
+
+
+def _results(session: Session, *needs: str) -> Task:
+    key, fault = None, None
+    try:
+        key = session.fingerprint
+    except EsegetaError as error:
+        fault = Fault(str(error))
+    folder = session.comparison.folder
+    return Task(
+        name="results",
+        kind=RESULTS,
+        key=key,
+        record=folder / RECORD,
+        files=(folder / PAIRS,),
+        needs=needs,
+        fault=fault,
+    )
+
+
+def recall_nothing(content: Content) -> Content:
+    """Leave the content to the record."""
+    return {}
+
+
+def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    """Leave tables to the last task: before all cases are there, there is nothing to tell."""
+
+
+SAMPLE = Kind(sample_case, memory_hint=MEMORY_HINT)
+RESULTS = Kind(write_results, recall=recall_nothing, holds=("networks",), memory_hint=MEMORY_HINT)
