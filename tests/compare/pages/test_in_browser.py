@@ -304,11 +304,19 @@ def test_every_selector_leads_to_what_it_names(browser: Any, tmp_path: Path) -> 
         assert num_red(shot(tab)) == 0
         assert tab.locator("#value").inner_text() == "–"
         assert shot(tab).std() > 10  # the scan is still there
+        # Of no map there is no range to set and no strongest voxel; nor does a slider fail.
+        controls = [tab.locator(name) for name in ("#low", "#high", "#strongest", "#component")]
+        assert all(control.is_disabled() for control in controls)
+        assert tab.locator("#high-text").inner_text() == ""
+        slide(tab, "#high", 500)
+        tab.keyboard.press("s")
+        tab.keyboard.press("c")
         tab.select_option("#case", label="p1")
         wait_until(tab, SHOWN)
         chosen = [tab.locator(f"{name} option:checked").inner_text() for name in SELECTORS]
         assert chosen == ["p1", "spleen", "hires_cam"]
         assert value(tab) == pytest.approx(-PEAK, rel=1e-3)
+        assert all(control.is_enabled() for control in controls)
 
 
 SELECTORS = ("#case", "#target", "#method")
