@@ -1,10 +1,12 @@
 """The names of `import esegeta`, each once: type checkers and the lazy loader read them here."""
 
+from .api import Picture as Picture
 from .api import SegmentationModel as SegmentationModel
 from .api import load_bundle as load_bundle
 from .api import load_label_map as load_label_map
 from .api import load_model as load_model
 from .api import load_nnunet as load_nnunet
+from .api import plot as plot
 from .api import save_label_map as save_label_map
 from .errors import EsegetaError as EsegetaError
 from .explain import AblationCam as AblationCam

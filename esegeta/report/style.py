@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -59,7 +60,9 @@ def new_figure(
     return figure
 
 
-def save_figure(path: Path, figure: Figure, *, dpi: int = DPI, comment: str = "") -> None:
+def save_figure(
+    path: Path | io.BytesIO, figure: Figure, *, dpi: int = DPI, comment: str = ""
+) -> None:
     """Write a figure as PNG; a comment stands at the start of the file, see `has_comment`."""
     metadata = {"Comment": comment} if comment else None
     figure.savefig(path, dpi=dpi, facecolor=BACKGROUND, metadata=metadata)
