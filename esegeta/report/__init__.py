@@ -35,7 +35,7 @@ from esegeta.report.files import (
     write_record,
 )
 from esegeta.report.label_tables import shown_colours
-from esegeta.report.overlay import draw_overlay
+from esegeta.report.overlay import draw_overlay, overlay_png
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
 from esegeta.report.region_figures import draw_regions
 from esegeta.report.retraining import (
@@ -64,6 +64,7 @@ from esegeta.report.text_tables import (
 )
 from esegeta.report.trails import draw_trails, write_graphml
 from esegeta.report.unit_figures import Panel, draw_unit, panels_of, telling_channel
+from esegeta.report.warning_strip import replace_strip
 from esegeta.retraining import DicePoint, DiceRow
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "draw_unit",
     "escape",
     "number_text",
+    "overlay_png",
     "p_text",
     "panels_of",
     "read_record",
@@ -114,6 +116,7 @@ __all__ = [
     "remove_other_components",
     "remove_regions",
     "remove_retraining",
+    "replace_strip",
     "save_attribution",
     "save_prediction",
     "scene_file",
