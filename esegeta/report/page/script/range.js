@@ -8,7 +8,7 @@ const OF_A_MAP = ["low", "high", "opacity", "fade", "reset", "strongest", "compo
 function showRange() {
   const layer = layerOf(current());
   $("scale").hidden = !layer;
-  for (const id of OF_A_MAP) $(id).disabled = !layer;
+  for (const id of OF_A_MAP) $(id).disabled = !layer || layer.peak === 0;
   if (!layer) {
     for (const id of ["low-text", "high-text", "component-text"]) $(id).textContent = "";
     return;

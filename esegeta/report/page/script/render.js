@@ -16,7 +16,7 @@ async function render() {
     titleOf(left.box, entry);
     await renderOther();
     if (first && entry.focus.length) goTo(entry.focus);
-    else if (first && left.map) goTo(mmOf(left.map, strongestOf(left.map)));
+    else if (first && left.map && layer.peak > 0) goTo(mmOf(left.map, strongestOf(left.map)));
     else left.nv.createOnLocationChange();
     document.body.dataset.shown = entry.id;
   } catch (error) {

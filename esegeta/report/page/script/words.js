@@ -23,7 +23,9 @@ function describe() {
   const one = cases.get(entry.case);
   const layer = layerOf(entry);
   $("about").textContent = entry.about;
-  list($("warnings"), [...(entry.failure ? [`No map: ${entry.failure}`] : []), ...entry.warnings, ...one.notes]);
+  const faults = entry.failure ? [`No map: ${entry.failure}`] : [];
+  if (layer && layer.peak === 0) faults.push("This map is zero everywhere: there is nothing to show.");
+  list($("warnings"), [...faults, ...entry.warnings, ...one.notes]);
   const signed = layer ? layer.signed : true;
   $("say-above").textContent = entry.positive;
   $("say-below").textContent = entry.negative;
