@@ -29,7 +29,7 @@ from PIL import Image
 from esegeta.explain import EXPLAINERS
 from esegeta.report import PredictionFiles
 from esegeta.report.overlay import draw_plane
-from esegeta.report.palette import draw_bar_in
+from esegeta.report.palette import draw_bar_in, widest_tick
 from esegeta.report.planes import (
     Letters,
     Plane,
@@ -46,14 +46,16 @@ from esegeta.volume.files import read_header
 FAMILIES = ("gradient", "backprop", "layer", "perturbation")
 COLUMNS = 5
 WIDTH_INCHES = 2.2
-BAR_INCHES, BAR_ROOM_INCHES, GAP_INCHES = 0.1, 0.92, 0.08
+BAR_INCHES, TICK_INCHES, GAP_INCHES = 0.1, 0.12, 0.08
 LINE_HEIGHT = 1.35
+BAR_LETTERS, LETTER_WIDTH = 0.8, 0.64
+"""Size of the numbers beside a bar, of that of names; how wide a digit is, of its size."""
 DPI = 100
 SMALLEST_LETTERS = 10
 """Height of letters in pixels, however small a sheet is drawn."""
 # At most so many pixels a sheet, in so many colours: files stay below 300 kB.
 MOST_PIXELS = 850_000
-NUM_COLOURS = 128
+NUM_COLOURS = 192
 MARGIN_MM = 25.0
 
 
@@ -211,14 +213,22 @@ def load_pictures(run: Path, sidecars: Sequence[dict[str, Any]]) -> tuple[list[P
     return pictures, Crop(view, frame)
 
 
-def draw_sheet(path: Path, pictures: Sequence[Picture], crop: Crop, columns: int) -> None:
-    """Draw pictures in rows, each with its colour bar and with the method's name below."""
+def draw_sheet(
+    path: Path, pictures: Sequence[Picture], crop: Crop, columns: int, digits: int
+) -> None:
+    """Draw pictures in rows, each with its colour bar and with the method's name below.
+
+    Numbers beside the bars have room for so many digits.
+    """
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     high = WIDTH_INCHES * crop.aspect
-    wide = WIDTH_INCHES + BAR_ROOM_INCHES + GAP_INCHES
-    dpi = min(DPI, math.sqrt(MOST_PIXELS / (wide * columns * (high + 0.4) * rows)))
-    points = max(7.0, SMALLEST_LETTERS * 72 / dpi)
+    points = 7.0
+    for _ in range(3):  # letters of a sheet drawn small are larger, and so need more room
+        room = BAR_INCHES + TICK_INCHES + digits * LETTER_WIDTH * BAR_LETTERS * points / 72
+        wide = WIDTH_INCHES + room + GAP_INCHES
+        dpi = min(DPI, math.sqrt(MOST_PIXELS / (wide * columns * (high + 0.4) * rows)))
+        points = max(7.0, SMALLEST_LETTERS * 72 / dpi)
     names = [wrap(picture.method, wide, points) for picture in pictures]
     lines = max(name.count("\n") + 1 for name in names)
     below = lines * LINE_HEIGHT * points / 72 + 0.06
@@ -234,7 +244,7 @@ def draw_sheet(path: Path, pictures: Sequence[Picture], crop: Crop, columns: int
         axis.set_xlabel(name, fontsize=points, labelpad=2)
         at = left + WIDTH_INCHES + 0.04
         bar = figure.add_axes(_part(at, bottom + 0.1 * high, BAR_INCHES, 0.8 * high, size))
-        draw_bar_in(bar, picture.display, points=0.8 * points)
+        draw_bar_in(bar, picture.display, points=BAR_LETTERS * points)
     save(path, figure)
 
 
@@ -258,24 +268,27 @@ def save(path: Path, figure: Figure) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(NUM_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(
+        NUM_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+    ).save(path, optimize=True)
 
 
 def draw_gallery(run: Path, out: Path, *, case: str | None, target: str | None) -> list[Path]:
     """Draw all pictures of a run and return their files."""
     pictures, crop = load_pictures(run, list_sidecars(run, case, target))
     (out / "methods").mkdir(parents=True, exist_ok=True)
+    digits = max(widest_tick(picture.display) for picture in pictures)
     files = []
     for picture in pictures:
         files.append(out / "methods" / f"{picture.method}.png")
-        draw_sheet(files[-1], [picture], crop, 1)
+        draw_sheet(files[-1], [picture], crop, 1, digits)
     for family in (*FAMILIES, "other"):
         members = [picture for picture in pictures if picture.family == family]
         if members:
             files.append(out / f"methods_{family}.png")
-            draw_sheet(files[-1], members, crop, COLUMNS)
+            draw_sheet(files[-1], members, crop, COLUMNS, digits)
     files.append(out / "methods.png")
-    draw_sheet(files[-1], pictures, crop, COLUMNS + 2)
+    draw_sheet(files[-1], pictures, crop, COLUMNS + 2, digits)
     return files
 
 

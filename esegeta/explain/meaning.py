@@ -173,7 +173,7 @@ LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
     "positive: the layer's activations there raise the target; negative: they lower it",
     "positive: activations that raise the target",
     f"what the layer sees there raises {SCORE}",
-    "it lowers it",
+    "what it sees there lowers it",
 )
 CLASS_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,

@@ -64,6 +64,7 @@ from esegeta.report.text_tables import (
 )
 from esegeta.report.trails import draw_trails, write_graphml
 from esegeta.report.unit_figures import Panel, draw_unit, panels_of, telling_channel
+from esegeta.report.warning_strip import replace_strip
 from esegeta.retraining import DicePoint, DiceRow
 
 __all__ = [
@@ -114,6 +115,7 @@ __all__ = [
     "remove_other_components",
     "remove_regions",
     "remove_retraining",
+    "replace_strip",
     "save_attribution",
     "save_prediction",
     "scene_file",

@@ -26,6 +26,13 @@ from esegeta.report.planes import (
 )
 from esegeta.report.style import FINE_DPI, MUTED, new_figure, save_figure, wrap
 from esegeta.report.view import SMALL, Outline, View, view_of
+from esegeta.report.warning_strip import (
+    TEXT_POINTS,
+    draw_strip,
+    height_of,
+    strip_inches,
+    strip_text,
+)
 from esegeta.volume import Display, display_of
 
 Box = tuple[float, float, float, float]
@@ -35,18 +42,12 @@ PANELS_INCHES, HIGHEST_INCHES, WIDEST_ALONE_INCHES = 11.4, 6.0, 7.2
 
 NARROWEST_INCHES = 7.6
 GAP_INCHES, EDGE_INCHES, BAR_INCHES = 0.12, 0.15, 1.15
-LINE_INCHES = 0.0195
-"""Height of a line of text for each point of its size."""
-
-TITLE_POINTS, TEXT_POINTS = 11, 9
+TITLE_POINTS = 11
 INSET = 0.42
 """Side of the enlarged view, of the shorter side of its panel."""
 
 DOMINATED = 0.9
 """A scale hides a map where the values beyond its end hold more than this part of all."""
-
-MOST_WARNINGS = 5
-WARNING_STYLE = {"facecolor": "#fff4cc", "edgecolor": "#a06a00", "boxstyle": "round,pad=0.4"}
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,12 @@ def overlay_figure(
     board = Board.of(view)
     head = _head(attribution, view, title, board.width)
     doubts = [*attribution.warnings, *doubts, *scale_doubts(map_, display)]
-    warning = _warning(doubts, board.width)
+    warning = strip_text(doubts, board.width)
     handles = _legend(attribution, view.outlines)
     columns = _num_columns([handle.get_label() for handle in handles], board.width)
     legend = 0.2 * -(-len(handles) // columns) + 0.12
-    below = legend + (_height(warning, TEXT_POINTS) + 0.3 if warning else 0.08)
-    total = below + board.height + sum(_height(*line) for line in head) + 0.3
+    below = legend + strip_inches(warning)
+    total = below + board.height + sum(height_of(*line) for line in head) + 0.3
     figure = new_figure((board.width, total), layout=None)
     for plane, letters, box in zip(view.planes, view.letters, board.boxes, strict=True):
         axis = figure.add_axes(_part(box, below, (board.width, total)))
@@ -134,10 +135,7 @@ def overlay_figure(
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, below / total), "ncols": columns}
     looks = {"frameon": False, "borderaxespad": 0.3, "labelspacing": 0.3}
     figure.legend(handles=handles, fontsize=TEXT_POINTS, **place, **looks)
-    if warning:
-        spot = (0.5, (below - legend - 0.12) / total)
-        text = figure.text(*spot, warning, fontsize=TEXT_POINTS, ha="center", va="top")
-        text.set_bbox(WARNING_STYLE)
+    draw_strip(figure, warning, total)
     return figure
 
 
@@ -152,7 +150,7 @@ def _write_head(figure: Figure, head: Sequence[tuple[str, int]], total: float) -
     for text, points in head:
         colour = "black" if points == TITLE_POINTS else MUTED
         figure.text(0.5, y / total, text, fontsize=points, color=colour, ha="center", va="top")
-        y -= _height(text, points)
+        y -= height_of(text, points)
 
 
 def _num_columns(labels: Sequence[str], width: float) -> int:
@@ -199,17 +197,10 @@ def _head(attribution: Attribution, view: View, title: str, width: float) -> lis
     return [(wrap(text, width - 0.4, points), points) for text, points in lines]
 
 
-def _warning(texts: Sequence[str], width: float) -> str:
-    """Return the warnings of a map as they stand below it; nothing where there is none."""
-    several = list(dict.fromkeys(texts))
-    shown = [wrap(f"⚠ {text}", width - 0.8, TEXT_POINTS) for text in several[:MOST_WARNINGS]]
-    if len(several) > MOST_WARNINGS:
-        shown.append(f"⚠ and {len(several) - MOST_WARNINGS} more, in the sidecar")
-    return "\n".join(shown)
-
-
-def _height(text: str, points: int) -> float:
-    return (text.count("\n") + 1) * points * LINE_INCHES
+def doubts_of_scale(attribution: Attribution) -> list[str]:
+    """Return the warning that the colours of a map's picture show little of it, or none."""
+    map_, _ = canonical(attribution.total, attribution.volume)
+    return scale_doubts(map_, display_of(map_, is_signed=attribution.meaning.is_signed))
 
 
 def scale_doubts(map_: np.ndarray, display: Display) -> list[str]:

@@ -82,12 +82,20 @@ def draw_bar_in(axis: Any, display: Display, *, points: float = 8) -> None:
         halves, origin="lower", extent=(0, 1, low, high), aspect="auto", interpolation="nearest"
     )
     ticks = [low, 0.0, high] if display.is_signed else [low, high]
-    axis.set_yticks(ticks, [_tick(tick * display.high) for tick in ticks], fontsize=points)
+    axis.set_yticks(ticks, _tick_texts(display), fontsize=points)
     axis.set_xticks([])
     axis.yaxis.tick_right()
     axis.yaxis.set_label_position("right")
     axis.tick_params(length=2, color=MUTED)
 
 
-def _tick(value: float) -> str:
-    return number_text(value).replace("-", "−")
+def widest_tick(display: Display) -> int:
+    """Return how many letters the longest number beside a colour bar has."""
+    return max(map(len, _tick_texts(display)))
+
+
+def _tick_texts(display: Display) -> list[str]:
+    values = [0.0, display.high]
+    if display.is_signed:
+        values.insert(0, -display.high)
+    return [number_text(value).replace("-", "−") for value in values]

@@ -12,7 +12,7 @@ from esegeta.predict import Rule, SourceGrid
 from esegeta.report.dicom import write_object_of_labels, write_object_of_map
 from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside, read_sidecar
 from esegeta.report.label_tables import label_rows, shown_colours, write_label_tables
-from esegeta.report.overlay import draw_overlay, sentences
+from esegeta.report.overlay import doubts_of_scale, draw_overlay, sentences
 from esegeta.report.region_figures import draw_regions
 from esegeta.report.task_maps import task_maps
 from esegeta.report.view import View, view_of
@@ -80,6 +80,7 @@ def save_attribution(
     objects = {dicom_beside(path): item for path, item in maps.items() if "dicom" in write}
     pictures = [files.overlay, *([files.regions] if regions else [])]
     last = maps.pop(files.map)
+    doubts = [*doubts, *doubts_of_scale(attribution)]
     write_json(
         files.sidecar,
         {
@@ -97,7 +98,7 @@ def save_attribution(
             },
             "colours": sentences(attribution),
             "storage": store(last.array, dtype).describe(),
-            "doubts": list(doubts),
+            "doubts": doubts,
             **({} if members is None else {"spread": _spread_note(files, members)}),
             "files": [path.name for path in (*pictures, *maps, *layers, *objects, files.map)],
             **provenance,

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from esegeta.errors import EsegetaError
+from esegeta.report.page.assets import static_text
 from esegeta.report.page.live import LIVE_FILES, LivePage, live_page
-from esegeta.report.page.sinks import static_text
 from esegeta.view.answers import Answer
 from esegeta.view.guard import App, Guard
 from esegeta.view.jobs import BusyError, Job, Jobs

@@ -24,11 +24,15 @@ from esegeta.volume import Case, ReadingWarning, is_interpolated, read_volume
 from esegeta.workflow import Experiment, Listener
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.fingerprint import provenance
+from esegeta.workflow.kept import KeptMap, add_to_record, require_same_network
 from esegeta.workflow.lock import locked
 from esegeta.workflow.maps import expected_windows
+from esegeta.workflow.record import KEPT_BY
 
 QUICK = ("saliency", "input_x_gradient", "hires_cam", "guided_backprop")
 """Methods that take one forward and one backward pass of the windows that a target touches."""
+
+COMMAND = "esegeta view"
 
 
 @dataclass(eq=False)
@@ -125,24 +129,41 @@ class Session:
         return answer
 
     def keep(self, aim: Aim, method: str, frozen: FrozenTarget) -> TaskFiles:
-        """Explain again, and write the map as a run writes it; return where.
+        """Explain again, and write the map as a run writes it, record included; return where.
 
         Raises:
-            OutputError: the folder is held by another process, or cannot be written.
+            OutputError: the folder is held by another process, holds the run of another network,
+                or cannot be written.
         """
+        require_same_network(self.experiment)
         attribution = self._explain(frozen, method)
+        attribution = replace(attribution, warnings=self._warnings(attribution))
         keys = self.experiment.config.keys
         files = TaskFiles(self.experiment.root, self.case.name, aim.name, method)
         note = {
             **provenance(self.experiment, hash_inputs(self.case)),
-            "kept_by": "esegeta view",
+            KEPT_BY: COMMAND,
+            "label": aim.label,
             "place_mm": list(aim.place_mm),
         }
+        kept = KeptMap(
+            self.experiment.cases.index(self.case),
+            aim.name,
+            method,
+            self.methods[method],
+            attribution.facts.seconds,
+            attribution.warnings,
+            COMMAND,
+        )
         with locked(self.experiment.root):
             save_attribution(
                 files, attribution, note, dtype=keys.dtype, by=keys.maps.by, write=keys.write
             )
+            add_to_record(self.experiment, self.scene, kept)
         return files
+
+    def _warnings(self, attribution: Attribution) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*attribution.warnings, *self.scene.warnings]))
 
     def _explain(self, frozen: FrozenTarget, method: str) -> Attribution:
         return self.methods[method].explain(self.scene.predictor, self.scene.volume, frozen)

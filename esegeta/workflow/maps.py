@@ -25,6 +25,7 @@ from esegeta.report import (
     TaskFiles,
     read_sidecar,
     remove_attribution,
+    replace_strip,
     save_attribution,
 )
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
@@ -178,7 +179,11 @@ def renew_map(task: Task, content: Content, desk: Desk) -> Content:
     old, new = ([text for some in each.values() for text in some] for each in (before, doubts))
     own = [text for text in content.get("warnings", ()) if text not in old]
     renewed = {**content, **doubts, "warnings": [*own, *new]}
-    write_json(files_of(task, desk.job).sidecar, renewed)
+    files, others = files_of(task, desk.job), content.get("doubts", [])
+    replace_strip(
+        files.overlay, [*content.get("warnings", ()), *others], [*renewed["warnings"], *others]
+    )
+    write_json(files.sidecar, renewed)
     return renewed
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from esegeta.explain import parameters_of
 from esegeta.report import (
     PREDICTIONS,
     PredictionRow,
+    read_sidecar,
     region_row,
     remove_regions,
     write_curves,
@@ -26,6 +28,10 @@ from esegeta.report import (
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.maps import scored_before
 from esegeta.workflow.task import Ended
+
+RECORD = "run.json"
+KEPT_BY = "kept_by"
+"""Stands in the record of a map that no config lists."""
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
 
@@ -41,6 +47,7 @@ class Recorder:
         self._experiment = experiment
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
+        self._kept = kept_units(experiment.root)
         self._predictions: Sequence[Ended] = ()
 
     def take_predictions(self, predictions: Sequence[Ended]) -> None:
@@ -59,10 +66,19 @@ class Recorder:
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "inputs_sha256": inputs_sha256([*self._predictions, *results]),
-                "units": [described(ended) for ended in results],
+                "units": [*map(described, results), *self._kept_beside(results)],
                 "predictions": describe_predictions(self._predictions),
             },
         )
+
+    def _kept_beside(self, results: Sequence[Ended]) -> list[dict[str, Any]]:
+        """Return the maps that were kept one by one and that this run does not make."""
+        made = [tuple(ended.task.data["names"].values()) for ended in results]
+        return [
+            unit
+            for unit in self._kept
+            if (unit["case"], unit["target"], unit["method"]) not in made
+        ]
 
 
 def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
@@ -179,3 +195,19 @@ def described(ended: Ended) -> dict[str, Any]:
         **({"degenerate": True} if ended.fault and ended.fault.is_degenerate else {}),
         **({"traceback": ended.traceback} if ended.traceback else {}),
     }
+
+
+def kept_units(root: Path) -> list[dict[str, Any]]:
+    """Return what run.json says of maps that were kept, whose files are there."""
+    record = read_sidecar(root / RECORD) or {}
+    units = record.get("units")
+    return [
+        dict(unit)
+        for unit in (units if isinstance(units, list) else ())
+        if isinstance(unit, Mapping) and unit.get(KEPT_BY) and _is_there(root, unit)
+    ]
+
+
+def _is_there(root: Path, unit: Mapping[str, Any]) -> bool:
+    name = f"{unit.get('case')}_label-{unit.get('target')}_desc-{unit.get('method')}_attrmap"
+    return (root / str(unit.get("case")) / f"{name}.nii.gz").is_file()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from esegeta.report.palette import OPACITY, colours_of, draw_bar_in, over_grey
+from esegeta.report.palette import OPACITY, colours_of, draw_bar_in, over_grey, widest_tick
 from esegeta.report.style import new_figure
 from esegeta.volume import Display
 
@@ -98,3 +98,9 @@ def test_the_bar_has_two_sides_only_for_signed_maps(display: Display, ticks: lis
     bar = np.asarray(axis.images[0].get_array())
     top = over_grey(colours_of(np.array([2.0]), display), 0.92)[0]
     np.testing.assert_allclose(bar[-1, 1], top)
+
+
+def test_room_beside_a_bar_is_for_its_longest_number() -> None:
+    assert widest_tick(SIGNED) == len("−2")
+    assert widest_tick(STRENGTH) == 1
+    assert widest_tick(Display(0.0, 1.22e-4, is_signed=True)) == len("−1.22e−4")

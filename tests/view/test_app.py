@@ -1,6 +1,7 @@
 """Questions to the server: answered once, cached, cancelled, kept."""
 
 import gzip
+import json
 import threading
 from typing import Any
 
@@ -8,9 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from esegeta.compare.pages import write_report
 from esegeta.explain import EXPLAINERS, map_on_file
+from esegeta.report import PredictionFiles, TaskFiles
 from esegeta.targets import PointRegion, VoxelTarget
 from esegeta.view import QUICK, Session
+from esegeta.volume import write_json
 from tests.experiments import Lab, read_json, voxels
 from tests.view.sessions import Page, question, served, session_of
 
@@ -174,6 +178,59 @@ def test_a_kept_map_is_a_runs_map(page: Page, lab: Lab) -> None:
     assert sidecar["kept_by"] == "esegeta view" and sidecar["target_name"] == "liver-voxel-2-3-6"
     assert len(sidecar["inputs_sha256"]) == 2 and sidecar["weights_sha256"]
     assert not lab.leftovers() and not (lab.root / ".lock").exists()
+
+
+def kept(page: Page, index: tuple[int, ...], **changes: Any) -> str:
+    entry = page.ask(**question(page.session, index, **changes))["result"]
+    state = page.finish(page.client.post("/api/keep", json={"answer": entry["id"]}))
+    assert state["state"] == "done", state
+    return str(entry["target"])
+
+
+def test_kept_maps_are_in_the_record_with_their_prediction(page: Page, lab: Lab) -> None:
+    first = kept(page, AT)
+    page.runs.clear()
+    second = kept(page, (8, 7, 4), method="input_x_gradient")
+    kept(page, AT)  # again, which is one entry
+    record = read_json(lab.root / "run.json")
+    assert record["state"] == "complete" and record["weights_sha256"]
+    found = [(unit["case"], unit["target"], unit["method"]) for unit in record["units"]]
+    assert found == [("a", second, "input_x_gradient"), ("a", first, "saliency")]
+    assert all(unit["kept_by"] == "esegeta view" for unit in record["units"])
+    assert [unit["status"] for unit in record["predictions"]] == ["done"]
+    prediction = PredictionFiles(lab.root, "a")
+    sidecar = read_json(prediction.sidecar)
+    sidecar_of_map = TaskFiles(lab.root, "a", first, "saliency").sidecar
+    assert record["inputs_sha256"] == read_json(sidecar_of_map)["inputs_sha256"]
+    assert (voxels(prediction.segmentation) > 0).any() and sidecar["fingerprint"]
+    assert (lab.root / "scores.csv").is_file()
+
+
+def test_a_kept_map_is_in_the_report_and_outlives_a_run(page: Page, lab: Lab) -> None:
+    target = kept(page, AT)
+    lab.keys["methods"] = ["saliency"]
+    assert lab.run().exit_code == 0
+    units = read_json(lab.root / "run.json")["units"]
+    assert [unit["target"] for unit in units][-1] == target and len(units) > 1
+    assert "kept_by" not in units[0]
+    report = write_report([lab.root], lab.root / "report")
+    text = report.read_text(encoding="utf-8")
+    data = json.loads(text.partition('id="report-data">')[2].partition("</script>")[0])
+    (entry,) = [one for one in data["maps"] if one["target"] == target]
+    place = page.session.scene.volume.source.grid.to_mm(AT)
+    assert entry["focus"] == pytest.approx(place) and entry["layers"] and entry["label"] == 1
+    remove = TaskFiles(lab.root, "a", target, "saliency").map
+    remove.unlink()
+    assert lab.run().exit_code == 0  # what is not there is not in the record either
+    assert all("kept_by" not in unit for unit in read_json(lab.root / "run.json")["units"])
+
+
+def test_maps_do_not_join_the_run_of_another_network(page: Page, lab: Lab) -> None:
+    entry = page.ask(**question(page.session, AT))["result"]
+    write_json(lab.root / "run.json", {"weights_sha256": "0" * 64, "units": []})
+    state = page.finish(page.client.post("/api/keep", json={"answer": entry["id"]}))
+    assert state["state"] == "failed" and "another network" in state["message"]
+    assert not lab.file("a", entry["target"], "saliency").exists()
 
 
 def test_what_is_not_held_cannot_be_kept(page: Page) -> None:

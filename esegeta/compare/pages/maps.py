@@ -51,12 +51,11 @@ class Focus:
             self._known[target] = self.ground.centre_mm(self.label(target), part) or ()
         return self._known[target]
 
-    def outline(self, target: str, sink: Sink) -> str:
-        """Return the id of a segmentation that shows a target's label whole, where others cover it.
+    def outline(self, value: int, sink: Sink) -> str:
+        """Return the id of a segmentation that shows a label whole, where others cover it.
 
         Labels that overlap have masks beside the label map, in which later ones win.
         """
-        value = self.label(target)
         if not value:
             return ""
         if value not in self._outlines:
@@ -75,8 +74,12 @@ class Focus:
         entries: Sequence[Mapping[str, Any]] = self.run.config_of("targets") or ()
         name = target.partition("#")[0]
         entry = next((one for one in entries if one.get("name") == name), {})
+        return self.value(entry.get("label"))
+
+    def value(self, label: object) -> int:
+        """Return the integer of a label; 0 where the segmentation has none of it."""
         labels = {one.name: one.value for one in self.ground.entry.labels}
-        return labels.get(str(entry.get("label")), 0)
+        return labels.get(str(label), 0)
 
 
 def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: Sink) -> MapEntry:
@@ -98,12 +101,14 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
     above, below = readings(sidecar)
     doubts = [*_texts(sidecar, "warnings"), *_texts(sidecar, "doubts")]
     unit = str(sidecar.get("unit", ""))
+    # The config lists no target of a map that was kept one by one: its sidecar says what it is.
+    label = focus.label(target) or focus.value(sidecar.get("label"))
     return MapEntry(
         **known,
         layers=tuple(layers),
-        label=focus.label(target),
-        focus=focus.of(target),
-        outline=focus.outline(target, sink),
+        label=label,
+        focus=_place_of(sidecar) or focus.of(target),
+        outline=focus.outline(label, sink),
         about=str(sidecar.get("target", target)),
         positive=above,
         negative=below,
@@ -113,6 +118,11 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
         bars=tuple(_bars_of(sidecar)),
         bar_unit=f"{unit} / ml" if _has_size(sidecar) else unit,
     )
+
+
+def _place_of(sidecar: Mapping[str, Any]) -> tuple[float, ...]:
+    place = sidecar.get("place_mm")
+    return tuple(map(float, place)) if isinstance(place, list) and len(place) == 3 else ()
 
 
 def readings(sidecar: Mapping[str, Any]) -> tuple[str, str]:

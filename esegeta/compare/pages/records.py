@@ -57,10 +57,20 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
         parts = (device.get("type"), device.get("name"))
         yield "device", ", ".join(str(part) for part in parts if part)
     for key, value in network.items():
-        yield f"network: {key.replace('_', ' ')}", str(value)
+        yield f"network: {key.replace('_', ' ')}", _in_words(value)
     yield "seed", str(record.get("seed", ""))
     if run.tasks:
         yield "tasks", f"{len(run.sidecars)} maps of {len(run.tasks)} tasks"
+
+
+def _in_words(value: object) -> str:
+    """Return a value of a record without the signs of its notation; what is empty is left out."""
+    if isinstance(value, Mapping):
+        parts = {key.replace("_", " "): _in_words(part) for key, part in value.items()}
+        return ", ".join(f"{key} {text}" for key, text in parts.items() if text)
+    if isinstance(value, (list, tuple)):
+        return "; ".join(text for text in map(_in_words, value) if text)
+    return "" if value is None else str(value)
 
 
 def _hashes(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

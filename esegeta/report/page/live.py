@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
+from esegeta.report.page.assets import NIIVUE, REPORT
 from esegeta.report.page.content import CaseEntry, Content, MapEntry
 from esegeta.report.page.sinks import json_text
 from esegeta.report.page.write import page_environment
 
-LIVE_SCRIPTS = ("niivue.umd.js", "live.js", "report.js")
+LIVE_SCRIPTS = (NIIVUE, "live.js", REPORT)
 LIVE_STYLES = ("report.css", "live.css")
 LIVE_FILES = (*LIVE_SCRIPTS, *LIVE_STYLES)
 """What the page is made of; `live.js` says first where `report.js` gets its volumes from."""

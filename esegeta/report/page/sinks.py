@@ -7,16 +7,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from esegeta.errors import OutputError
 from esegeta.report.files import read_sidecar
+from esegeta.report.page.assets import NIIVUE, REPORT, static_text
 from esegeta.volume import write_json, write_text
 
 PAGE, MANIFEST = "index.html", "report.json"
-SCRIPTS, STYLE, LICENCE = ("niivue.umd.js", "report.js"), "report.css", "LICENSE.niivue.txt"
+SCRIPTS, STYLE, LICENCE = (NIIVUE, REPORT), "report.css", "LICENSE.niivue.txt"
 VOLUME_ELEMENT = "volume-"
 
 
@@ -212,12 +212,6 @@ def policy_of(scripts: str, styles: str, images: str) -> str:
         f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src {images}; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def static_text(name: str) -> str:
-    """Return a file that every report holds."""
-    folder = resources.files("esegeta.report.page") / "static"
-    return (folder / name).read_text(encoding="utf-8")
 
 
 def json_text(value: object) -> str:

@@ -12,9 +12,13 @@ import pytest
 from PIL import Image
 
 from esegeta.compare.pages import write_report
+from esegeta.report import TaskFiles
+from esegeta.volume import Grid
+from esegeta.volume.nifti import write_nifti
+from esegeta.volume.volume import Source
 from tests.browser import another, opened, started, wait_until
 from tests.builders import affine_of
-from tests.compare.pages.results import ABOVE, BELOW, PEAK, FakeResults
+from tests.compare.pages.results import ABOVE, BELOW, PEAK, SHAPE, FakeResults, signed_map
 
 pytestmark = pytest.mark.slow
 
@@ -304,11 +308,42 @@ def test_every_selector_leads_to_what_it_names(browser: Any, tmp_path: Path) -> 
         assert num_red(shot(tab)) == 0
         assert tab.locator("#value").inner_text() == "–"
         assert shot(tab).std() > 10  # the scan is still there
+        # Of no map there is no range to set and no strongest voxel; nor does a slider fail.
+        controls = [tab.locator(name) for name in ("#low", "#high", "#strongest", "#component")]
+        assert all(control.is_disabled() for control in controls)
+        assert tab.locator("#high-text").inner_text() == ""
+        slide(tab, "#high", 500)
+        tab.keyboard.press("s")
+        tab.keyboard.press("c")
         tab.select_option("#case", label="p1")
         wait_until(tab, SHOWN)
         chosen = [tab.locator(f"{name} option:checked").inner_text() for name in SELECTORS]
         assert chosen == ["p1", "spleen", "hires_cam"]
         assert value(tab) == pytest.approx(-PEAK, rel=1e-3)
+        assert all(control.is_enabled() for control in controls)
+
+
+def test_a_map_of_nothing_says_so_and_one_below_zero_is_blue(browser: Any, tmp_path: Path) -> None:
+    root = FakeResults().write(tmp_path)
+    source = Source(Grid(SHAPE, FakeResults().affine))
+    arrays = {"saliency": 0 * signed_map(), "hires_cam": -np.abs(signed_map())}
+    for name, array in arrays.items():
+        write_nifti(TaskFiles(root, "torso", "liver", name).map, array, source, intent="estimate")
+    with opened(browser, write_report([root], tmp_path / "out")) as tab:
+        assert "zero everywhere" in tab.locator("#warnings").inner_text()
+        assert tab.locator("#strongest").is_disabled() and tab.locator("#high").is_disabled()
+        before = tab.evaluate("window.esegeta.viewer().position()")
+        tab.keyboard.press("s")
+        tab.keyboard.press("c")
+        assert tab.evaluate("window.esegeta.viewer().position()") == before
+        tab.select_option("#outline", "none")
+        tab.select_option("#method", label="hires_cam")
+        wait_until(tab, SHOWN)
+        tab.keyboard.press("s")
+        tab.wait_for_timeout(150)
+        assert value(tab) == pytest.approx(-PEAK, rel=1e-3)
+        assert num_blue(shot(tab)) > 200 and num_red(shot(tab)) == 0
+        assert "zero everywhere" not in tab.locator("#warnings").inner_text()
 
 
 SELECTORS = ("#case", "#target", "#method")

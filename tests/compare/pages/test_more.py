@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from esegeta.compare.pages import write_report
 from esegeta.compare.pages.curves import charts_of
-from esegeta.compare.pages.records import told_of
+from esegeta.compare.pages.records import record_of, told_of
 from esegeta.compare.pages.runs import read_runs
 from esegeta.compare.pages.scans import window_of
 from esegeta.explain import EXPLAINERS
@@ -134,3 +135,15 @@ def test_a_label_that_others_cover_is_outlined_whole(tmp_path: Path) -> None:
     page = Page(write_report([root], tmp_path / "out"))
     (entry,) = page.data["maps"]
     assert np.array_equal(page.volume(entry["outline"]).get_fdata(), whole)
+
+
+def test_the_record_is_in_words(tmp_path: Path) -> None:
+    root = FakeResults().write(tmp_path)
+    record = json.loads((root / "run.json").read_text())
+    loaded = {"file": "w.safetensors", "key": "", "taken_off": {"wrapper": "", "prefixes": ["a."]}}
+    record["network"] = {"parameters": 7, "passes_per_window": 1, "weights": [loaded]}
+    (root / "run.json").write_text(json.dumps(record))
+    (run,) = read_runs([root])
+    facts = dict(record_of(run).facts)
+    assert facts["network: passes per window"] == "1"
+    assert facts["network: weights"] == "file w.safetensors, taken off prefixes a."

@@ -15,7 +15,8 @@ from PIL import Image
 from esegeta.compare.pages import report_place, write_report
 from esegeta.errors import OutputError, RunError
 from esegeta.report import TaskFiles, write_record
-from esegeta.report.page.sinks import SCRIPTS, static_text
+from esegeta.report.page.assets import static_text
+from esegeta.report.page.sinks import SCRIPTS
 from esegeta.volume import Grid
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.volume import Source

@@ -4,7 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from esegeta.report.page.sinks import LICENCE, SCRIPTS, static_text
+from esegeta.report.page.assets import static_text
+from esegeta.report.page.sinks import LICENCE, SCRIPTS
 
 FETCH = Path(__file__).parents[3] / "scripts" / "fetch_niivue"
 
