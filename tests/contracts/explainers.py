@@ -29,6 +29,17 @@ IN_3D = (
 """One of each kind: what cuts windows and puts them back knows the number of axes, no method."""
 
 
+FEW_IN_3D = ("saliency", "lrp", "grad_cam", "occlusion")
+"""One of each family, for what costs much and knows no number of axes of its own."""
+
+
+def mostly_in_2d(methods: list[str]) -> list[tuple[int, str]]:
+    """Return number of axes and method: all of some methods in 2D, one of a family in 3D."""
+    return [(2, method) for method in methods] + [
+        (3, name) for name in methods if name in FEW_IN_3D
+    ]
+
+
 def on_both_grids(methods: list[str]) -> list[tuple[int, str]]:
     """Return number of axes and method: all of some methods in 2D, one of each kind in 3D."""
     return [(2, method) for method in methods] + [(3, name) for name in methods if name in IN_3D]

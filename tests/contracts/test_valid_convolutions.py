@@ -17,7 +17,7 @@ from esegeta.predict import Predictor, WindowPlan
 from esegeta.targets import FrozenTarget, Scene, UnitTarget
 from tests.builders import labels, volume
 from tests.contracts import rows_backprop
-from tests.contracts.explainers import ALL, ROWS, on_both_grids
+from tests.contracts.explainers import ALL, ROWS, mostly_in_2d
 from tests.networks import Valid
 from tests.oracles import frozen, relative_gap, with_coefficients
 from tests.predict.valid import covering
@@ -55,7 +55,7 @@ def few(method: str) -> Explainer:
     return replace(row, samples=64) if method in ("kernel_shap", "lime") else row
 
 
-TILED = on_both_grids([name for name in ALL if name not in rows_backprop.FITTED])
+TILED = mostly_in_2d([name for name in ALL if name not in rows_backprop.FITTED])
 
 
 @pytest.mark.parametrize(("ndim", "method"), TILED)

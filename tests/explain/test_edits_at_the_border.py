@@ -20,6 +20,9 @@ from tests.oracles import disguised, frozen, relative_gap, with_coefficients
 from tests.predict.valid import covering
 
 SHAPES = {2: (13, 9), 3: (6, 5, 4)}
+PLACES = [(2, "zeros"), (2, "edge"), (2, "reflect"), (3, "reflect")]
+"""Number of axes, and what windows see outside of the image."""
+
 ROUTES = {"linear": lambda target: target, "any": disguised}
 
 
@@ -40,7 +43,7 @@ def brute_force(of: Objective, image: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
+@pytest.mark.parametrize(("ndim", "padding"), PLACES)
 def test_occlusion(ndim: int, padding: str, route: str) -> None:
     of = objective(ndim, padding, route)
     x = of.volume.data
@@ -57,7 +60,7 @@ def test_occlusion(ndim: int, padding: str, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
+@pytest.mark.parametrize(("ndim", "padding"), PLACES)
 def test_features(ndim: int, padding: str, route: str) -> None:
     of = objective(ndim, padding, route)
     x = of.volume.data
@@ -72,7 +75,7 @@ def test_features(ndim: int, padding: str, route: str) -> None:
     torch.testing.assert_close(masked.values(coalitions), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
+@pytest.mark.parametrize(("ndim", "padding"), PLACES)
 def test_smooth_masks(ndim: int, padding: str) -> None:
     of = objective(ndim, padding, "linear")
     x, baseline = of.volume.data, torch.full_like(of.volume.data, 0.5)
@@ -91,7 +94,7 @@ def test_smooth_masks(ndim: int, padding: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
+@pytest.mark.parametrize(("ndim", "padding"), PLACES)
 def test_a_region_in_a_baseline(ndim: int, padding: str) -> None:
     of = objective(ndim, padding, "any")
     x, baseline = of.volume.data, torch.zeros_like(of.volume.data)

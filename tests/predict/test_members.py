@@ -53,8 +53,15 @@ def folds(ndim: int, count: int, in_channels: int = 1) -> list[nn.Module]:
     return networks
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize(
+    ("ndim", "average", "activation"),
+    [
+        (2, "logits", "softmax"),
+        (2, "probabilities", "softmax"),
+        (2, "probabilities", "sigmoid"),
+        (3, "probabilities", "softmax"),
+    ],
+)
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
     combination: str, average: str, activation: str, ndim: int

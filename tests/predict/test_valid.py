@@ -60,7 +60,9 @@ def made(kind: str, ndim: int, **plan: object) -> tuple[Predictor, dict[str, obj
     return model, how
 
 
-@pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
+@pytest.mark.parametrize(
+    ("ndim", "padding"), [(2, "zeros"), (2, "edge"), (2, "reflect"), (3, "reflect")]
+)
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
     kind: str, ndim: int, padding: str
@@ -86,8 +88,18 @@ def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
         torch.testing.assert_close(parts, value, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("blend", ["gaussian", "constant"])
-@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
+@pytest.mark.parametrize(
+    ("ndim", "overlap", "blend"),
+    [
+        *(
+            (2, overlap, blend)
+            for overlap in (0.0, 0.25, 0.8)
+            for blend in ("gaussian", "constant")
+        ),
+        (3, 0.5, "gaussian"),
+        (3, 0.0, "constant"),
+    ],
+)
 def test_overlap_and_blending_are_of_the_outputs(ndim: int, overlap: float, blend: str) -> None:
     model, how = made("valid", ndim, overlap=overlap, blend=blend)
     x = torch.randn(1, 1, *(19, 14, 8)[:ndim])

@@ -173,6 +173,7 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_a_change_makes_a_run_do_again(change: str, lab: Lab) -> None:
     act, expected = CHANGES[change]
