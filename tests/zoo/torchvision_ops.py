@@ -8,6 +8,7 @@ find boxes, which no network of segmentation does; declared without a body, they
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 
@@ -25,8 +26,8 @@ def need_torchvision() -> None:
     if "torchvision" in sys.modules:
         return
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     except RuntimeError:
         for name in BOXES:
             torch.library.define(f"torchvision::{name}", SCHEMA)
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
