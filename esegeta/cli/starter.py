@@ -55,7 +55,7 @@ report: true                         # at the end one offline page: results/live
 #     elsewhere: {not_of: liver}
 #   quantile: 0.005                  # a unit's mask is its largest half percent of activations
 #   min_iou: 0.04                    # units below it are not named
-#   chance: {kind: surrogate, samples: 1000}   # kind: surrogate | shift | permutation
+#   chance: {kind: surrogate, samples: 1000}   # surrogate | exchange | shift | permutation
 #   ablation: false                  # true: how Dice changes without the best units
 #   trails: false                    # true: how units lead to labels
 """

@@ -100,7 +100,7 @@ class ConceptBlock(Keys):
 ConceptKeys = Annotated[ConceptBlock, BeforeValidator(_short_form)]
 
 
-KindOfChance = Literal["surrogate", "shift", "permutation"]
+KindOfChance = Literal["surrogate", "exchange", "shift", "permutation"]
 
 
 class ChanceKeys(Keys):

@@ -32,6 +32,7 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
+from esegeta.dissection.exchange import FEWEST_CASES, Exchange, Frame, brought
 from esegeta.dissection.findings import (
     Bar,
     UnitConceptPair,
@@ -67,6 +68,7 @@ from esegeta.dissection.trails import (
 
 __all__ = [
     "CHANCES",
+    "FEWEST_CASES",
     "FOLDS",
     "NUM_EDGES",
     "RESOLUTION",
@@ -92,6 +94,8 @@ __all__ = [
     "Distance",
     "Edges",
     "Effect",
+    "Exchange",
+    "Frame",
     "Half",
     "LabelValues",
     "LargestValues",
@@ -117,6 +121,7 @@ __all__ = [
     "auroc",
     "best_pair",
     "best_thresholds",
+    "brought",
     "centre_voxels",
     "cluster_units",
     "concept_masks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from esegeta.axes import Image, Mask, Shape
+from esegeta.dissection.tally import ConceptParts
 
 EMPTY_SHARE = 0.5
 """Share of two opposite faces that has one and the same value where the background is empty."""
@@ -29,13 +30,13 @@ class CaseSpace:
         number: of the case; a draw moves each case in its own way, and all units alike.
         shape: of the volume.
         body: the voxels of the flattened volume that chance keeps to.
-        stride: voxels between positions of the layer, along each axis.
+        concepts_of: reads the concepts of each case, by its number, on the grid of this one.
     """
 
     number: int
     shape: Shape
     body: Bool[Tensor, " N"]
-    stride: tuple[float, ...]
+    concepts_of: Sequence[Callable[[], ConceptParts]] = ()
 
 
 def find_body(image: Image) -> Mask:

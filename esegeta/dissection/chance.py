@@ -7,7 +7,7 @@ overlaps may stand for it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -44,22 +44,80 @@ class Chance(ABC):
         if self.samples < 1:
             raise ConfigError(f"chance: samples: {self.samples} must be at least 1")
 
+    def num_draws(self, num_cases: int) -> int:
+        """Return D, where that many cases are looked at."""
+        return self.samples
+
     @abstractmethod
-    def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
-    ) -> Overlaps:
-        """Return the overlaps in one case, by draw.
+    def of_case(self, partition: ConceptParts, space: CaseSpace) -> CaseChance:
+        """Begin a case.
 
         Args:
-            above: voxels of the units' masks.
-            partition: of the same volume, by concepts.
-            num_units: U.
+            partition: of its volume, by concepts.
             space: the case.
         """
 
 
+class CaseChance(ABC):
+    """Chance in one case: layers are added one by one, and drawn for together."""
+
+    @abstractmethod
+    def add(self, above: Above, num_units: int, stride: tuple[float, ...]) -> None:
+        """Take in the units of a layer.
+
+        Args:
+            above: voxels of their masks that count.
+            num_units: how many they are.
+            stride: voxels between positions of the layer, along each axis.
+        """
+
+    @abstractmethod
+    def overlaps(self) -> Overlaps:
+        """Return the overlaps of all units, in the order in which they were added, by draw."""
+
+
 @dataclass(frozen=True)
-class CircularShift(Chance):
+class MovedConcepts(Chance):
+    """Chance that moves concepts: the units of each layer are drawn for as they come."""
+
+    def of_case(self, partition: ConceptParts, space: CaseSpace) -> CaseChance:
+        """Begin a case."""
+        return MovedDraws(self, partition, space)
+
+    @abstractmethod
+    def draw(
+        self, above: Above, num_units: int, partition: ConceptParts, space: CaseSpace
+    ) -> Overlaps:
+        """Return the overlaps of some units, by draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class MovedDraws(CaseChance):
+    """Overlaps with moved concepts in one case, layer by layer.
+
+    Args:
+        chance: how concepts are moved.
+        partition: of the case, by concepts.
+        space: the case.
+        drawn: of the layers so far.
+    """
+
+    chance: MovedConcepts
+    partition: ConceptParts
+    space: CaseSpace
+    drawn: list[Tensor] = field(default_factory=list)
+
+    def add(self, above: Above, num_units: int, stride: tuple[float, ...]) -> None:
+        """Take in the units of a layer, whatever its stride."""
+        self.drawn.append(self.chance.draw(above, num_units, self.partition, self.space))
+
+    def overlaps(self) -> Overlaps:
+        """Return the overlaps of all units."""
+        return torch.cat(self.drawn, dim=1)
+
+
+@dataclass(frozen=True)
+class CircularShift(MovedConcepts):
     """Concepts shifted by a random number of voxels, round and round; shapes are kept.
 
     The shift runs through the flattened volume, so that rows that leave at the end of a line come
@@ -70,8 +128,8 @@ class CircularShift(Chance):
 
     name: ClassVar[str] = "shift"
 
-    def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
+    def draw(
+        self, above: Above, num_units: int, partition: ConceptParts, space: CaseSpace
     ) -> Overlaps:
         """Look up the concepts of each mask's voxels at shifted places."""
         device, num_parts = above.voxels.device, partition.num_parts
@@ -97,7 +155,7 @@ class CircularShift(Chance):
 
 
 @dataclass(frozen=True)
-class Permutation(Chance):
+class Permutation(MovedConcepts):
     """The voxels of each concept shuffled within each case: overlaps are hypergeometric.
 
     Quick, and too easy to beat: lumps of voxels count as if each were drawn by itself.
@@ -105,8 +163,8 @@ class Permutation(Chance):
 
     name: ClassVar[str] = "permutation"
 
-    def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
+    def draw(
+        self, above: Above, num_units: int, partition: ConceptParts, space: CaseSpace
     ) -> Overlaps:
         """Draw the overlaps of masks and concepts of these sizes."""
         generator = np.random.default_rng(draw_seed(self.seed, space.number))

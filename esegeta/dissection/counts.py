@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.dissection.above import Above, find_above
 from esegeta.dissection.bin_edges import BinEdges
 from esegeta.dissection.body import CaseSpace
-from esegeta.dissection.chance import Chance
+from esegeta.dissection.chance import CaseChance, Chance
 from esegeta.dissection.curves import histograms, positions_within
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.quantile import LargestValues, rank_of
@@ -100,6 +100,7 @@ def count_case(
     maps: Iterable[UnitMaps],
     number: int,
     body: Bool[Tensor, " N"],
+    concepts_of: Sequence[Callable[[], ConceptParts]] = (),
 ) -> CaseCounts:
     """Count one case.
 
@@ -110,17 +111,22 @@ def count_case(
         maps: of all units, by part.
         number: of the case, for the draws of chance.
         body: voxels of the flattened volume that chance keeps to.
+        concepts_of: reads the concepts of each case on the grid of this one, for chance.
     """
     columns = []
+    drawing: CaseChance | None = None
     for item in maps:
-        space = CaseSpace(number, item.grid.windows.shape, body, item.grid.stride)
-        columns.append(_count_part(counting, unit_thresholds, partition, item, space))
-    joined = {
-        name: torch.cat([column[name] for column in columns], dim=1 if name == "chance" else 0)
-        for name in columns[0]
-    }
+        if drawing is None:
+            space = CaseSpace(number, item.grid.windows.shape, body, concepts_of)
+            drawing = counting.chance.of_case(partition, space)
+        columns.append(_count_part(counting, unit_thresholds, partition, item, drawing))
+    assert drawing is not None
+    joined = {name: torch.cat([column[name] for column in columns]) for name in columns[0]}
     return CaseCounts(
-        **joined, concepts=partition.sizes.cpu(), num_voxels=torch.tensor(partition.num_voxels)
+        **joined,
+        concepts=partition.sizes.cpu(),
+        num_voxels=torch.tensor(partition.num_voxels),
+        chance=drawing.overlaps().cpu(),
     )
 
 
@@ -129,7 +135,7 @@ def _count_part(
     unit_thresholds: Thresholds,
     partition: ConceptParts,
     maps: UnitMaps,
-    space: CaseSpace,
+    drawing: CaseChance,
 ) -> dict[str, Tensor]:
     start, count = counting.parts.starts[maps.units], len(maps.units)
     own = slice(start, start + count)
@@ -140,6 +146,7 @@ def _count_part(
     peak, place = values.max(dim=1)
     above = partition.within(find_above(maps.data, maps.grid, thresholds))
     voxels = tally(above, partition, count)
+    drawing.add(above, count, maps.grid.stride)
     centres = centres.to(device)
     inside, everything = _count_bins(
         values,
@@ -161,7 +168,6 @@ def _count_part(
         "peak_voxel": centres[place],
         "inside": inside,
         "everything": everything,
-        "chance": counting.chance.overlaps(above, partition, count, space),
         "image_both": single.both,
         "image_units": single.units,
     }

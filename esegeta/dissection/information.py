@@ -81,7 +81,7 @@ def normalised_information(x: Int[Tensor, "D N"], y: Int[Tensor, " N"]) -> Float
         2 I(x; y) / (H(x) + H(y))
 
     Args:
-        x: codes from 0, a row for each draw.
+        x: codes from 0, a row for each draw; -1 where a row has none, which is left out.
         y: codes from 0, compared with each row.
 
     Returns:
@@ -96,9 +96,10 @@ def normalised_information(x: Int[Tensor, "D N"], y: Int[Tensor, " N"]) -> Float
     for start in range(0, len(x), step):
         rows = x[start : start + step].long()
         first = torch.arange(len(rows), device=x.device)[:, None] * num_x
-        places = ((first + rows) * num_y + y).flatten()
+        places = ((first + rows) * num_y + y)[rows >= 0]
         counts = torch.bincount(places, minlength=len(rows) * num_x * num_y)
-        joint = counts.reshape(len(rows), num_x, num_y).double() / x.shape[1]
+        known = (rows >= 0).sum(dim=1).clamp(min=1)
+        joint = counts.reshape(len(rows), num_x, num_y).double() / known[:, None, None]
         of_x, of_y = _entropy(joint.sum(dim=2)), _entropy(joint.sum(dim=1))
         shared = of_x + of_y - _entropy(joint.flatten(1))
         ratio = 2 * shared.clamp(min=0) / (of_x + of_y)
@@ -115,7 +116,7 @@ def dependence(x: Int[Tensor, " N"], y: Int[Tensor, " N"], drawn: Int[Tensor, "D
     Args:
         x: codes from 0.
         y: codes from 0, at the same positions.
-        drawn: codes that x could as well have had, if it had nothing to do with y.
+        drawn: codes that x could as well have had, if it had nothing to do with y; -1 for none.
 
     Source: Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010), equation 2.
     """

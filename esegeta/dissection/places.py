@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from esegeta.axes import Shape
+from esegeta.axes import Mask, Shape
 from esegeta.predict import Windows
 
 
@@ -31,9 +31,10 @@ class Covered:
 class Places:
     """Voxels of one window, and where they go in each draw of chance.
 
-    Voxels lie in the volume, not in its padding, and where the network puts out something. A draw
+    Voxels lie in the body, not in padding or air, and where the network puts out something. A draw
     shifts all of them alike within that part of the window, round and round: neighbours stay
-    neighbours, so that chance knows how smooth units are.
+    neighbours, so that chance knows how smooth units are. Those that leave the body are left out of
+    the draw, so that to be silent in air tells nothing.
 
     Args:
         window: its number among those of the case.
@@ -41,6 +42,7 @@ class Places:
         shifts: of each draw, in voxels.
         first: the first voxel of the part of the window where voxels are drawn.
         shape: of that part.
+        body: which of its voxels are the body.
     """
 
     window: int
@@ -48,6 +50,7 @@ class Places:
     shifts: Int[Tensor, "D A"]
     first: Shape
     shape: Shape
+    body: Bool[Tensor, "*R"]
 
     def positions(self, covered: Covered, patch: Shape) -> Int[Tensor, " P"]:
         """Return which of a layer's flattened positions each voxel lies in.
@@ -60,13 +63,27 @@ class Places:
 
     def shifted_positions(self, covered: Covered, patch: Shape) -> Int[Tensor, "D P"]:
         """Return the same of the voxels as each draw shifts them."""
-        first, shape = torch.tensor(self.first), torch.tensor(self.shape)
-        moved = (self.voxels[None] - first + self.shifts[:, None]) % shape + first
-        return _flat(moved, covered, patch)
+        return _flat(self._moved() + torch.tensor(self.first), covered, patch)
+
+    def stay(self) -> Bool[Tensor, "D P"]:
+        """Return which voxels are still in the body where each draw shifts them to."""
+        found: Tensor = self.body[self._moved().unbind(dim=-1)]
+        return found
+
+    def _moved(self) -> Int[Tensor, "D P A"]:
+        """Return the shifted voxels, counted from the first."""
+        moved = self.voxels[None] - torch.tensor(self.first) + self.shifts[:, None]
+        return moved % torch.tensor(self.shape)
 
 
 def draw_places(
-    layouts: Mapping[str, Windows], *, windows: int, samples: int, permutations: int, seed: int
+    layouts: Mapping[str, Windows],
+    *,
+    windows: int,
+    samples: int,
+    permutations: int,
+    seed: int,
+    bodies: Mapping[str, Mask] | None = None,
 ) -> dict[str, list[Places]]:
     """Return the places of each case that has a window among those drawn, windows ascending.
 
@@ -76,6 +93,8 @@ def draw_places(
         samples: voxels of all of them together.
         permutations: draws of chance.
         seed: of all draws.
+        bodies: the voxels of each case that places are drawn from; by default, and in windows that
+            hold none of them, all of the image.
     """
     generator = torch.Generator().manual_seed(seed)
     all_windows = [(name, at) for name, own in layouts.items() for at in range(len(own))]
@@ -85,11 +104,23 @@ def draw_places(
     places: dict[str, list[Places]] = {}
     for name, window in chosen:
         first, shape = _inner(layouts[name], window)
-        flat = torch.randperm(math.prod(shape), generator=generator)[:count]
+        body = torch.ones(shape, dtype=torch.bool)
+        if bodies is not None:
+            own = _seen(bodies[name], layouts[name], window, first, shape)
+            body = own if bool(own.any()) else body
+        inside = body.flatten().nonzero()[:, 0]
+        flat = inside[torch.randperm(len(inside), generator=generator)[:count]]
         within = torch.stack(torch.unravel_index(flat, shape), dim=1)
         shifts = [torch.randint(n, (permutations,), generator=generator) for n in shape]
         places.setdefault(name, []).append(
-            Places(window, within + torch.tensor(first), torch.stack(shifts, dim=1), first, shape)
+            Places(
+                window,
+                within + torch.tensor(first),
+                torch.stack(shifts, dim=1),
+                first,
+                shape,
+                body,
+            )
         )
     return places
 
@@ -115,6 +146,19 @@ def _inner(windows: Windows, window: int) -> tuple[Shape, Shape]:
         first.append(side.stop - stop if mirrored else start - side.start)
         shape.append(stop - start)
     return tuple(first), tuple(shape)
+
+
+def _seen(
+    body: Mask, windows: Windows, window: int, first: Shape, shape: Shape
+) -> Bool[Tensor, "*R"]:
+    """Return a part of a window of a body, as the network sees it."""
+    padded = windows.pad(body[None, None].float().cpu())
+    crop = windows.cut(padded, [window])[0, 0]
+    axis = windows.slice_axis
+    if axis is not None and crop.ndim > len(shape):
+        crop = crop.squeeze(axis)
+    ends = zip(first, shape, strict=True)
+    return crop[tuple(slice(start, start + length) for start, length in ends)] > 0
 
 
 def _flat(voxels: Int[Tensor, "*any A"], covered: Covered, patch: Sequence[int]) -> Tensor:

@@ -8,17 +8,20 @@ taken as the unit's mask has there, the largest ones; what the mask has outside 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from esegeta.axes import Mask, Shape
 from esegeta.dissection.above import Above
+from esegeta.dissection.blocks import Blocks, block_sides, box_of
 from esegeta.dissection.body import CaseSpace
-from esegeta.dissection.chance import Chance, Overlaps, draw_seed
+from esegeta.dissection.chance import CaseChance, Chance, Overlaps, draw_seed
+from esegeta.dissection.fields import Fields
 from esegeta.dissection.tally import ConceptParts, tally
 
 LAGS = (1, 2, 4, 8, 16)
@@ -39,14 +42,6 @@ WIDEST_SHARE = 0.25
 STEPS_PER_DOUBLING = 2
 """Smoothness is rounded up to this many classes between a length and twice that length."""
 
-DRAWS_OF_A_FIELD = 25
-"""Draws that are taken from one field, each shifted at random."""
-
-VALUES_AT_A_TIME = 1 << 22
-
-PAD_BY = 3
-"""How many times its smoothness a field is longer than the body, since it goes round and round."""
-
 
 @dataclass(frozen=True)
 class Surrogates(Chance):
@@ -66,109 +61,114 @@ class Surrogates(Chance):
 
     name: ClassVar[str] = "surrogate"
 
-    def overlaps(
-        self, above: Above, partition: ConceptParts, num_units: int, space: CaseSpace
-    ) -> Overlaps:
-        """Count the concepts within random masks; units of one smoothness share their fields."""
+    def of_case(self, partition: ConceptParts, space: CaseSpace) -> SurrogateDraws:
+        """Begin a case; units of one smoothness share their fields, whatever layer they are of."""
         body = space.body & partition.counted[partition.parts.long()]
-        inside = _kept(above, body)
-        outside = tally(_kept(above, ~body), partition, num_units).both
-        sizes = inside.counts(num_units)
-        result = outside.cpu().expand(self.samples, *outside.shape).clone()
-        if not len(inside.voxels):
-            return result
-        grades = grades_of(smoothness_vox(inside, num_units, space, body))
-        for grade in sorted(set(grades.tolist())):
-            units = ((grades == grade) & (sizes > 0)).nonzero()[:, 0]
-            if len(units):
-                units = units[sizes[units].argsort()]
-                fields = Fields.of(grade, space, body, seed=self.seed)
-                first = 0
-                for ranked in fields.draws(self.samples, int(sizes[units[-1]])):
-                    found = _overlaps_of_largest(partition, ranked, sizes[units]).cpu()
-                    result[first : first + len(found), units.cpu()] += found
-                    first += len(found)
-        return result
+        return SurrogateDraws(self, partition, space, body)
 
 
 @dataclass(frozen=True, eq=False)
-class Fields:
-    """Smooth random fields over the body.
+class MaskedUnits:
+    """What surrogates must know of the masks of a layer's units.
+
+    Args:
+        outside: what they share with concepts out of the body.
+        sizes: their voxels in the body.
+        grades: of their smoothness.
+        ratios: of the layer's strides along the axes to their mean.
+    """
+
+    outside: Int[Tensor, "U K"]
+    sizes: Int[Tensor, " U"]
+    grades: Int[Tensor, " U"]
+    ratios: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SurrogateDraws(CaseChance):
+    """Surrogates in one case.
+
+    Args:
+        chance: how many draws, and their seed.
+        partition: of the case, by concepts.
+        space: the case.
+        body: its voxels that count, in the flattened volume.
+        layers: what was added so far.
+    """
+
+    chance: Surrogates
+    partition: ConceptParts
+    space: CaseSpace
+    body: Bool[Tensor, " N"]
+    layers: list[MaskedUnits] = field(default_factory=list)
+
+    def add(self, above: Above, num_units: int, stride: tuple[float, ...]) -> None:
+        """Take in the units of a layer."""
+        inside = _kept(above, self.body)
+        outside = tally(_kept(above, ~self.body), self.partition, num_units).both
+        ratios = _ratios(stride)
+        widths = smoothness_vox(inside, num_units, self.space.shape, self.body, ratios)
+        found = MaskedUnits(outside, inside.counts(num_units), grades_of(widths), ratios)
+        self.layers.append(found)
+
+    def overlaps(self) -> Overlaps:
+        """Count the concepts within random masks."""
+        outside = torch.cat([layer.outside for layer in self.layers])
+        sizes = torch.cat([layer.sizes for layer in self.layers])
+        result = outside.cpu().expand(self.chance.samples, *outside.shape).clone()
+        for (grade, ratios), units in self._alike().items():
+            units = units[sizes[units] > 0]
+            if len(units):
+                units = units[sizes[units].argsort()]
+                found = self._drawn(width_vox(grade), ratios, grade, sizes[units])
+                result[:, units.cpu()] += found.cpu()
+        return result
+
+    def _drawn(
+        self, width: float, ratios: tuple[float, ...], grade: int, sizes: Int[Tensor, " U"]
+    ) -> Overlaps:
+        """Return the overlaps of random masks of one smoothness, of ascending sizes."""
+        widths = tuple(width * ratio for ratio in ratios)
+        seed = draw_seed(self.chance.seed, self.space.number) * 1009 + grade
+        body = self.body.reshape(self.space.shape)
+        sides = block_sides(widths, body)
+        if max(sides) > 1:
+            blocks = Blocks.of(self.partition, body, sides)
+            fields = blocks.fields(widths, seed=seed)
+            draws = fields.draws(self.chance.samples, blocks.enough(int(sizes[-1])))
+            return torch.cat([blocks.overlaps(ranked, sizes) for ranked in draws])
+        draws = fields_of(widths, body, seed=seed).draws(self.chance.samples, int(sizes[-1]))
+        return torch.cat([_overlaps_of_largest(self.partition, one, sizes) for one in draws])
+
+    def _alike(self) -> dict[tuple[int, tuple[float, ...]], Int[Tensor, " U"]]:
+        """Return the units of each smoothness, and of each shape of it."""
+        found: dict[tuple[int, tuple[float, ...]], list[Tensor]] = {}
+        first = 0
+        for layer in self.layers:
+            for grade in sorted(set(layer.grades.tolist())):
+                own = (layer.grades == grade).nonzero()[:, 0] + first
+                found.setdefault((grade, layer.ratios), []).append(own)
+            first += len(layer.grades)
+        return {key: torch.cat(units) for key, units in found.items()}
+
+
+def fields_of(widths_vox: Sequence[float], body: Mask, *, seed: int) -> Fields:
+    """Return fields at the voxels of a body.
 
     Args:
         widths_vox: standard deviation of the filter along each axis.
-        body: the voxels of the box around the body.
-        places: the voxels of the body in the flattened volume.
-        seed: of the fields.
+        body: the voxels that they are drawn in.
+        seed: of all draws.
     """
-
-    widths_vox: tuple[float, ...]
-    body: Bool[Tensor, "*B"]
-    places: Int[Tensor, " M"]
-    seed: int
-
-    @classmethod
-    def of(cls, grade: int, space: CaseSpace, body: Tensor, *, seed: int) -> Fields:
-        """Return the fields of one grade of smoothness in a case."""
-        mask = body.reshape(space.shape)
-        index = mask.nonzero()
-        ends = zip(index.amin(dim=0).tolist(), index.amax(dim=0).tolist(), strict=True)
-        box = tuple(slice(first, last + 1) for first, last in ends)
-        widths = tuple(width_vox(grade) * ratio for ratio in _ratios(space.stride))
-        own = draw_seed(seed, space.number) * 1009 + grade
-        return cls(widths, mask[box], body.nonzero()[:, 0], own)
-
-    def draws(self, count: int, most: int) -> Iterator[Int[Tensor, "D H"]]:
-        """Yield the body's voxels of the largest values, the largest first, some draws at a time.
-
-        Args:
-            count: draws.
-            most: voxels H.
-        """
-        generator = torch.Generator().manual_seed(self.seed)
-        sides = self.body.shape
-        step = min(DRAWS_OF_A_FIELD, max(VALUES_AT_A_TIME // len(self.places), 1))
-        for done in range(0, count, DRAWS_OF_A_FIELD):
-            field = self._field(generator)
-            shifts = torch.stack(
-                [
-                    torch.randint(side, (DRAWS_OF_A_FIELD,), generator=generator)
-                    for side in field.shape
-                ]
-            )
-            # Once round and on for the length of the body: a shifted voxel needs no remainder.
-            for axis, side in enumerate(sides):
-                field = torch.cat([field, field.narrow(axis, 0, side)], dim=axis)
-            length = torch.tensor(
-                [math.prod(field.shape[axis + 1 :]) for axis in range(field.ndim)]
-            )
-            here = (self.body.nonzero() * length.to(self.body.device)).sum(dim=1)
-            moves = (shifts * length[:, None]).sum(dim=0).to(self.body.device)
-            for first in range(0, min(DRAWS_OF_A_FIELD, count - done), step):
-                some = moves[first : min(first + step, count - done)]
-                values = field.flatten()[here + some[:, None]]
-                yield self.places[values.topk(most).indices]
-
-    def _field(self, generator: torch.Generator) -> Tensor:
-        shape = tuple(
-            side + math.ceil(PAD_BY * width)
-            for side, width in zip(self.body.shape, self.widths_vox, strict=True)
-        )
-        noise = torch.randn(shape, generator=generator).to(self.body.device)
-        spectrum = torch.fft.rfftn(noise)
-        for axis, (side, width) in enumerate(zip(shape, self.widths_vox, strict=True)):
-            last = axis == len(shape) - 1
-            frequency = torch.fft.rfftfreq(side) if last else torch.fft.fftfreq(side)
-            damping = torch.exp(-2 * (math.pi * width * frequency) ** 2).to(spectrum.device)
-            line = [1] * len(shape)
-            line[axis] = -1
-            spectrum = spectrum * damping.reshape(line)
-        field: Tensor = torch.fft.irfftn(spectrum, s=shape)
-        return field
+    return Fields(tuple(widths_vox), body[box_of(body)], body.flatten().nonzero()[:, 0], seed)
 
 
 def smoothness_vox(
-    above: Above, num_units: int, space: CaseSpace, body: Bool[Tensor, " N"]
+    above: Above,
+    num_units: int,
+    shape: Shape,
+    body: Bool[Tensor, " N"],
+    ratios: Sequence[float],
 ) -> Float[Tensor, " U"]:
     """Return how smooth a Gaussian field is whose mask would be as lumpy as each unit's.
 
@@ -182,7 +182,7 @@ def smoothness_vox(
     keys = keys.sort().values
     widest = torch.full((num_units,), FINEST_VOX, dtype=torch.float64, device=body.device)
     step = length
-    for side, ratio in zip(space.shape, _ratios(space.stride), strict=True):
+    for side, ratio in zip(shape, ratios, strict=True):
         step //= side
         place = above.voxels // step % side
         for lag in (lag for lag in LAGS if lag < side):
@@ -196,7 +196,7 @@ def smoothness_vox(
             width = lag / (2 * (-rho.log()).sqrt()) / ratio
             told = (pairs >= needed) & (rho > ALIKE[0]) & (rho < ALIKE[1])
             widest = torch.where(told, torch.maximum(widest, width), widest)
-    return widest.clamp(max=WIDEST_SHARE * max(space.shape))
+    return widest.clamp(max=WIDEST_SHARE * max(shape))
 
 
 def correlation_of(both: Float[Tensor, " U"], share: Float[Tensor, " U"]) -> Float[Tensor, " U"]:
@@ -228,9 +228,9 @@ def width_vox(grade: int) -> float:
     return float(FINEST_VOX * 2 ** (grade / STEPS_PER_DOUBLING))
 
 
-def _ratios(stride: tuple[float, ...]) -> list[float]:
+def _ratios(stride: tuple[float, ...]) -> tuple[float, ...]:
     mean = math.prod(stride) ** (1 / len(stride))
-    return [one / mean for one in stride]
+    return tuple(round(one / mean, 6) for one in stride)
 
 
 def _kept(above: Above, mask: Tensor) -> Above:

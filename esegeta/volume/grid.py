@@ -48,6 +48,16 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
 
     @property
+    def runs_to(self) -> str:
+        """The side of the patient that each axis runs to, most of all: letters of RAS and LPI."""
+        columns = self.affine[:3, : self.ndim].T
+        sides = [int(np.abs(column).argmax()) for column in columns]
+        return "".join(
+            "RAS"[side] if column[side] > 0 else "LPI"[side]
+            for side, column in zip(sides, columns, strict=True)
+        )
+
+    @property
     def is_rectangular(self) -> bool:
         """Whether the axes are at right angles, so that spacings tell distances in mm."""
         axes = self.affine[:3, : self.ndim] / np.asarray(self.spacing_mm)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from esegeta.errors import MapError
-from esegeta.explain import Attribution, Features, GradCam, InputXGradient
+from esegeta.explain import Attribution, Features, GradCam, InputXGradient, Objective
+from esegeta.explain.explainer import RawMap
 from esegeta.score import (
     SCORES,
     Auroc,
@@ -214,6 +215,37 @@ def test_batch_size_does_not_matter(case: Case, name: str) -> None:
         for size in (1, 3)
     )
     assert three == close_to(one, ROWS[name], rel=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled(InputXGradient):
+    """The same map in another unit."""
+
+    factor: float = 1.0
+
+    def attribute(self, objective: Objective) -> RawMap:
+        found = super().attribute(objective)
+        return replace(found, data=self.factor * found.data)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_unit_of_the_map_decides_only_what_is_never_ranked(name: str) -> None:
+    """x 100 and x 1e-3: a figure without a scale is the same, one with a scale is not."""
+    case = make_case("2d-2ch")
+    target, score = with_truth(case.target), ROWS[name]
+
+    def found(factor: float) -> dict[str, float]:
+        explainer = Scaled(factor=factor)
+        context = ScoreContext(case.model, explainer)
+        return score.score(explainer.explain(case.model, case.volume, target), context)
+
+    expected = found(1.0)
+    same = close_to(expected, score, rel=1e-4)
+    for factor in (100.0, 1e-3):
+        scaled = found(factor)
+        for metric in score.metrics:
+            alike = scaled[metric.name] == same[metric.name]
+            assert alike == metric.scale_free, metric.name
 
 
 @pytest.mark.parametrize("name", ALL)

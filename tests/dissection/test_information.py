@@ -106,3 +106,13 @@ def test_a_draw_that_changes_nothing_counts() -> None:
     assert Dependence(1.0, 1.0, 1.0).weight == 0
     assert Dependence(0.2, 0.3, 1.0).weight == 0
     assert Dependence(0.6, 0.2, 0.1).weight == pytest.approx(0.5)
+
+
+def test_what_a_draw_does_not_know_is_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(4, (300,), generator=generator) for _ in range(2))
+    known = torch.rand(300, generator=generator) < 0.6
+    found = normalised_information(torch.where(known, x, -1)[None], y)
+    expected = normalised_information(x[known][None], y[known])
+    assert float(found[0]) == pytest.approx(float(expected[0]), rel=1e-12)
+    assert float(normalised_information(torch.full((1, 300), -1), y)[0]) == 0

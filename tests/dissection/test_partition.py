@@ -12,6 +12,7 @@ from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CircularShift, draw_seed
 from esegeta.dissection.curves import count_at
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from tests.dissection.drawn import overlaps
 
 
 def some_masks(num: int, shape: tuple[int, ...] = (7, 6, 5)) -> list[torch.Tensor]:
@@ -128,7 +129,7 @@ def test_voxels_that_do_not_count_are_as_if_cut_out(num: int) -> None:
 
 
 def space(number: int) -> CaseSpace:
-    return CaseSpace(number, (7, 6, 5), torch.ones(210, dtype=torch.bool), (1.0,) * 3)
+    return CaseSpace(number, (7, 6, 5), torch.ones(210, dtype=torch.bool))
 
 
 def test_overlaps_by_chance_leave_them_out_too() -> None:
@@ -136,7 +137,7 @@ def test_overlaps_by_chance_leave_them_out_too() -> None:
     known = torch.rand(7, 6, 5) < 0.6
     partition = ConceptParts.of([concept], known)
     above = partition.within(above_of(units))
-    drawn = CircularShift(samples=200, seed=1).overlaps(above, partition, 2, space(0))[:, :, 0]
+    drawn = overlaps(CircularShift(samples=200, seed=1), above, partition, 2, space(0))[:, :, 0]
     generator = torch.Generator().manual_seed(draw_seed(1, 0))
     shifts = torch.randint(known.numel(), (200, 1), generator=generator)[:, 0]
     counted = (concept & known).flatten()

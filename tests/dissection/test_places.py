@@ -40,3 +40,23 @@ def test_places_lie_in_the_image_where_outputs_are(ndim: int, margin: int) -> No
             torch.unravel_index(place.positions(Covered(size, extent), coarse), coarse), dim=1
         )
         assert torch.equal(half, (place.voxels - margin) // 2)
+
+
+def test_places_are_of_the_body_and_draws_tell_which_stay_in_it(ndim: int) -> None:
+    plan = WindowPlan((8,) * ndim, passes=list_passes([0]))
+    windows = plan.lay(SHAPES[ndim])
+    body = torch.zeros(SHAPES[ndim], dtype=torch.bool)
+    body[2:11, 1:4] = True
+    drawn = draw_places(
+        {"a": windows}, windows=99, samples=99 * 20, permutations=5, seed=1, bodies={"a": body}
+    )["a"]
+    padded = windows.pad(body[None, None].float())
+    for place in drawn:
+        crop = windows.cut(padded, [place.window])[0, 0] > 0
+        inner = tuple(slice(f, f + n) for f, n in zip(place.first, place.shape, strict=True))
+        if not crop[inner].any():
+            assert place.body.all()
+            continue
+        assert crop[tuple(place.voxels.T)].all()
+        flat = place.shifted_positions(Covered((8,) * ndim, (8,) * ndim), (8,) * ndim)
+        assert torch.equal(place.stay(), crop.flatten()[flat])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,19 +10,22 @@ import torch
 from scipy import ndimage, stats
 
 from esegeta.dissection.above import Above
+from esegeta.dissection.blocks import Blocks, box_of
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CircularShift, p_values, q_values
 from esegeta.dissection.surrogates import (
-    Fields,
     Surrogates,
     correlation_of,
+    fields_of,
     grades_of,
     smoothness_vox,
     width_vox,
 )
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from tests.dissection.drawn import overlaps
 
 SHAPES = {2: (48, 40), 3: (26, 24, 22)}
+FLAT = {2: (1.0, 1.0), 3: (1.0, 1.0, 1.0)}
 
 
 def ellipsoid(shape: tuple[int, ...]) -> torch.Tensor:
@@ -32,7 +34,7 @@ def ellipsoid(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def space_of(body: torch.Tensor, number: int = 0) -> CaseSpace:
-    return CaseSpace(number, tuple(body.shape), body.flatten(), (1.0,) * body.ndim)
+    return CaseSpace(number, tuple(body.shape), body.flatten())
 
 
 def above_of(masks: torch.Tensor) -> Above:
@@ -64,18 +66,35 @@ def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float
     body = torch.ones(shape, dtype=torch.bool)
     fields = np.stack([smooth(generator, shape, width) for _ in range(4)])
     masks = torch.from_numpy(fields > 2.0)
-    found = smoothness_vox(above_of(masks), 4, space_of(body), body.flatten())
+    found = smoothness_vox(above_of(masks), 4, shape, body.flatten(), FLAT[ndim])
     # Never less than it is, by more than the sample tells.
     assert (found > 0.85 * width).all()
     assert (found < 1.5 * width).all()
 
 
-def test_anisotropic_layers_have_anisotropic_surrogates() -> None:
-    body = torch.ones(40, 40, 40, dtype=torch.bool)
-    space = replace(space_of(body), stride=(1.0, 1.0, 4.0))
-    fields = Fields.of(6, space, body.flatten(), seed=0)
-    mean = 4 ** (1 / 3)
-    np.testing.assert_allclose(fields.widths_vox, np.array([1, 1, 4]) / mean * width_vox(6))
+def test_fields_are_as_smooth_along_each_axis_as_they_are_asked_for() -> None:
+    """Neighbours at distance h correlate by exp(-h^2 / 4 s^2)."""
+    fields = fields_of((1.0, 2.0, 3.0), torch.ones(40, 40, 40, dtype=torch.bool), seed=0)
+    field = fields._field(torch.Generator().manual_seed(0))
+    for axis, width in enumerate((1.0, 2.0, 3.0)):
+        found = torch.corrcoef(torch.stack([field, field.roll(2, axis)]).flatten(1))[0, 1]
+        assert float(found) == pytest.approx(math.exp(-(2**2) / (4 * width**2)), abs=0.06)
+
+
+def test_anisotropic_layers_have_anisotropic_surrogates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that is coarser along one axis is smoother along it, in its units' surrogates too."""
+    asked = []
+    monkeypatch.setattr(
+        "esegeta.dissection.surrogates.fields_of",
+        lambda widths, body, *, seed: asked.append(widths) or fields_of(widths, body, seed=seed),
+    )
+    body = torch.ones(12, 12, 12, dtype=torch.bool)
+    masks = torch.from_numpy(smooth(np.random.default_rng(0), (12, 12, 12), 1.0) > 1)[None]
+    case = Surrogates(samples=2).of_case(ConceptParts.of([masks[0]]), space_of(body))
+    case.add(above_of(masks), 1, (1.0, 1.0, 4.0))
+    case.overlaps()
+    (widths,) = asked
+    np.testing.assert_allclose(np.array(widths) / widths[0], [1, 1, 4], rtol=1e-5)
 
 
 def test_grades_round_up() -> None:
@@ -86,7 +105,7 @@ def test_grades_round_up() -> None:
 def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
     """The masks have the unit's size, lie in the body, and are everywhere in it as often."""
     body = ellipsoid(SHAPES[ndim])
-    fields = Fields.of(4, space_of(body), body.flatten(), seed=1)
+    fields = fields_of([width_vox(4)] * ndim, body, seed=1)
     ranked = torch.cat(list(fields.draws(600, 50)))
     assert ranked.shape == (600, 50)
     assert body.flatten()[ranked].all()
@@ -98,6 +117,73 @@ def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
     assert abs(float(shares.mean()) - expected) < 4 * float(shares.std()) / math.sqrt(600 / 5)
 
 
+@pytest.mark.parametrize("most", [20, 600])
+def test_draws_are_what_sorting_the_whole_field_gives(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few voxels are moved, many are sorted; a body may hold too few of the first at first."""
+    monkeypatch.setattr("esegeta.dissection.fields.VALUES_AT_A_TIME", 5000)
+    body = ellipsoid((30, 44))
+    fields = fields_of((4.0, 4.0), body, seed=4)
+    generator = torch.Generator().manual_seed(fields.seed)
+    field = fields._field(generator)
+    shifts = [
+        torch.randint(n, (fields.draws_of_a_field,), generator=generator) for n in field.shape
+    ]
+    found = next(iter(fields.draws(6, most)))
+    assert found.shape == (6, most)
+    for row, (down, along) in zip(found, zip(*shifts, strict=True), strict=False):
+        moved = torch.zeros(30, 44)
+        height, width = fields.body.shape
+        moved[box_of(body)] = field.roll((int(down), int(along)), (0, 1))[:height, :width]
+        values = torch.where(body, moved, -math.inf).flatten()
+        expected = values.sort(descending=True).values[:most]
+        assert torch.equal(values[row], expected)
+
+
+def test_blocks_hold_what_their_voxels_hold(ndim: int) -> None:
+    """Counted one by one; the last block in proportion."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (13, 11, 9)[:ndim]
+    body = ellipsoid(shape)
+    concepts = torch.rand((3, *shape), generator=generator) < 0.3
+    partition = ConceptParts.of(list(concepts))
+    sides = (2, 3, 1)[:ndim]
+    blocks = Blocks.of(partition, body, sides)
+    index = body.nonzero()
+    voxels = index - index.amin(dim=0)
+    ids = {tuple(one): n for n, one in enumerate(blocks.grid.nonzero().tolist())}
+    of_voxel = [ids[tuple(int(v) // s for v, s in zip(one, sides, strict=True))] for one in voxels]
+    own = torch.tensor(of_voxel)
+    inside = concepts[:, body]
+    ranked = torch.randperm(len(ids), generator=generator)[None, : blocks.enough(20)]
+    found = blocks.overlaps(ranked, torch.tensor([1, 7, 20]))
+    for unit, size in enumerate((1, 7, 20)):
+        left, expected = float(size), torch.zeros(3, dtype=torch.float64)
+        for block in ranked[0].tolist():
+            held = own == block
+            share = min(left / int(held.sum()), 1.0)
+            expected += share * inside[:, held].sum(dim=1)
+            left -= share * int(held.sum())
+        assert left == pytest.approx(0)
+        assert torch.equal(found[0, unit], expected.round().long())
+
+
+@pytest.mark.slow
+def test_blocks_give_the_distribution_that_voxels_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = ellipsoid((70, 66))
+    blob = ndimage.gaussian_filter(np.eye(70, 66)[::-1] * 5.0, 6) > 0.25
+    partition = ConceptParts.of([torch.from_numpy(blob.copy())])
+    units = torch.from_numpy(np.stack([smooth(np.random.default_rng(1), (70, 66), 6.0) > 1.4]))
+    drawn = {}
+    for voxels in (0, 1 << 16):
+        monkeypatch.setattr("esegeta.dissection.blocks.SMALL_VOXELS", voxels)
+        null = Surrogates(samples=2000, seed=voxels)
+        drawn[voxels] = overlaps(null, above_of(units), partition, 1, space_of(body))[:, 0, 0]
+    # Of 80 fields each: draws of one field are alike.
+    assert stats.ks_2samp(*(values[::10].numpy() for values in drawn.values())).pvalue > 0.01
+
+
 def test_overlaps_count_the_ranked_voxels_of_each_unit() -> None:
     body = ellipsoid(SHAPES[2])
     generator = torch.Generator().manual_seed(0)
@@ -107,12 +193,13 @@ def test_overlaps_count_the_ranked_voxels_of_each_unit() -> None:
     )
     concepts = [torch.rand(SHAPES[2], generator=generator) < 0.3 for _ in range(3)]
     partition, above, space = ConceptParts.of(concepts), above_of(masks), space_of(body)
-    found = Surrogates(samples=7, seed=5).overlaps(above, partition, 3, space)
+    found = overlaps(Surrogates(samples=7, seed=5), above, partition, 3, space)
     inside = above_of(masks & body)
-    grades = grades_of(smoothness_vox(inside, 3, space, body.flatten()))
+    grades = grades_of(smoothness_vox(inside, 3, SHAPES[2], body.flatten(), FLAT[2]))
     for unit in range(3):
         size = int((masks[unit] & body).sum())
-        fields = Fields.of(int(grades[unit]), space, body.flatten(), seed=5)
+        grade = int(grades[unit])
+        fields = fields_of([width_vox(grade)] * 2, body, seed=5 * 1_000_003 * 1009 + grade)
         most = max(int((masks[u] & body).sum()) for u in range(3) if grades[u] == grades[unit])
         ranked = torch.cat(list(fields.draws(7, most)))[:, :size]
         for place, concept in enumerate(concepts):
@@ -129,8 +216,8 @@ def test_all_units_of_a_draw_move_alike_however_they_are_split() -> None:
         [torch.from_numpy(smooth(np.random.default_rng(9), SHAPES[2], 2) > 1)]
     )
     null, space = Surrogates(samples=30, seed=2), space_of(body, 4)
-    whole = null.overlaps(above_of(masks), partition, 3, space)
-    parts = [null.overlaps(above_of(masks[[n]]), partition, 1, space) for n in range(3)]
+    whole = overlaps(null, above_of(masks), partition, 3, space)
+    parts = [overlaps(null, above_of(masks[[n]]), partition, 1, space) for n in range(3)]
     assert torch.equal(whole, torch.cat(parts, dim=1))
 
 
@@ -169,7 +256,7 @@ def q_of(kind: type, seed: int, *, width: float, planted: int) -> torch.Tensor:
         above = above_of(units > thresholds[:, None, None, None])
         partition = ConceptParts.of(blobs)
         counts.append(tally(above, partition, 20))
-        drawn = drawn + null.overlaps(above, partition, 20, space_of(body, number))
+        drawn = drawn + overlaps(null, above, partition, 20, space_of(body, number))
     assert isinstance(drawn, torch.Tensor)
     total = counts[0] + counts[1] + counts[2] + counts[3]
     return q_values(p_values(total, drawn))

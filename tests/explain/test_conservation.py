@@ -19,6 +19,8 @@ from esegeta.targets import FrozenTarget
 from tests.builders import NORMS, predictor, randomise_norms, unet, volume
 from tests.explain.relevance import by_rule, contributions, matrices
 from tests.oracles import frozen, gradient_of, relative_gap, with_coefficients
+from tests.zoo.networks import ZOO
+from tests.zoo.outcomes import Bench, build
 
 
 def of_one_logit(network: nn.Module, x: Tensor) -> tuple[object, object, FrozenTarget]:
@@ -185,3 +187,63 @@ def test_an_unexcited_neuron_in_closed_form() -> None:
     assert dual.facts.more["mass_lost"] == pytest.approx(1)
     assert dual.facts.more["dual_mass_lost"] == pytest.approx(0.5)
     assert len(dual.warnings) == 2
+
+
+class Framed(nn.Module):
+    """Zeros around the image, and a layer with a bias that sees them one by one."""
+
+    def __init__(self, pads: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pads = pads
+        self.layer = nn.Conv2d(1, 2, 1)
+        self.layer.weight.data.fill_(1.0)
+        self.layer.bias.data.fill_(2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        framed = self.layer(nn.functional.pad(x, self.pads))
+        return framed[..., : x.shape[-2], : x.shape[-1]]
+
+
+def test_zeros_inside_the_network_hand_on_what_biases_gave_them() -> None:
+    """Rows 0 and 1 of the output are zeros and their bias, 2 each; row 2 is the image's first.
+
+    What a bias got at a zero goes to the nearest voxel of the image.
+    """
+    x = torch.tensor([[1.0, 5.0], [3.0, 7.0], [9.0, 11.0]])[None]
+    case = of_one_logit(Framed((0, 0, 2, 1)), x)
+    found = LayerwiseRelevance(rule="epsilon", bias="distribute").explain(*case)
+    # 2 + 2 of the zeros above, and the voxel's own with its bias.
+    expected = torch.tensor([[4 + 1 + 2, 4 + 5 + 2], [0, 0], [0, 0]])
+    torch.testing.assert_close(found.data[0], expected.float(), rtol=1e-4, atol=1e-4)
+    assert found.facts.more["conservation_gap"] < 1e-5
+    assert found.warnings == ()
+
+
+def test_where_biases_keep_their_share_zeros_get_nothing() -> None:
+    x = torch.tensor([[1.0, 5.0], [3.0, 7.0], [9.0, 11.0]])[None]
+    case = of_one_logit(Framed((0, 0, 2, 1)), x)
+    found = LayerwiseRelevance(rule="epsilon").explain(*case)
+    torch.testing.assert_close(
+        found.data[0], torch.tensor([[1.0, 5], [0, 0], [0, 0]]), rtol=1e-4, atol=1e-4
+    )
+    assert found.facts.more["kept_by_biases"] == pytest.approx(12, rel=1e-4)
+    assert found.facts.more["unaccounted"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_shifted_windows_conserve_and_say_that_values_cancel() -> None:
+    """Windows of SwinUNETR reach beyond the grid: zeros between the norm and the attention."""
+    pytest.importorskip("einops")
+    entry = ZOO["SwinUNETR"]
+    bench = Bench(entry, build(entry.make))
+    case = bench.windowed
+    found = LayerwiseRelevance().explain(case.model, case.volume, case.target)
+    assert found.facts.more["conservation_gap"] < 1e-3
+    assert found.facts.more["amplification"] > 100
+    (warning,) = found.warnings
+    assert warning.startswith("amplification: the map's magnitudes add up to 2")
+    calm = LayerwiseRelevance(rule="gamma", bias="distribute")
+    found = calm.explain(case.model, case.volume, case.target)
+    assert found.facts.more["conservation_gap"] < 1e-3
+    assert found.facts.more["amplification"] < 2
+    assert found.warnings == ()

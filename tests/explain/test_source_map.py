@@ -16,6 +16,7 @@ import torch
 from esegeta.errors import ConfigError
 from esegeta.explain import (
     EXPLAINERS,
+    DeepLift,
     Explainer,
     IntegratedGradients,
     RandomMap,
@@ -118,6 +119,20 @@ def test_errors_on_the_file_are_upper_bounds() -> None:
     expected = matrix.T @ (errors.numpy() * within).ravel()
     np.testing.assert_allclose(found.numpy().ravel(), expected, rtol=1e-5, atol=1e-9)
     assert float(found.min()) >= 0
+
+
+def test_deep_lift_shares_each_value_by_the_weights_and_keeps_the_sum() -> None:
+    """Exact in the sum and in each network voxel's part; a file voxel's height is a share of it."""
+    chain, before, _ = CHAINS["linear, window"]
+    attribution = explained(DeepLift("zero"), chain, before, network())
+    found = map_on_file(attribution, "adjoint")
+    weights = matrix_of(linear_to(before, PIL), SHAPE)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    own = attribution.data.double().numpy().ravel()
+    np.testing.assert_allclose(
+        found.data.numpy().ravel(), weights.T @ own, rtol=1e-4, atol=1e-6 * np.abs(own).max()
+    )
+    assert abs(float(found.data.double().sum()) - own.sum()) < 1e-6 * np.abs(own).sum()
 
 
 def test_a_saved_map_says_how_it_came_to_the_file_and_what_it_adds_up_to(tmp_path: Path) -> None:

@@ -104,3 +104,9 @@ def test_axes_at_right_angles(ndim: int, kind: str) -> None:
     nearly = affine_of(kind, ndim)
     nearly[:3, 0] *= 1 + 1e-7  # as affines are rounded to float32
     assert Grid(SHAPES[ndim], nearly).is_rectangular == (kind != "sheared")
+
+
+def test_axes_run_to_the_side_that_they_are_nearest_to() -> None:
+    turned = np.array([[0.1, -2.0, 0, 5], [3, 0.2, 0, 1], [0, 0, -1, 2], [0, 0, 0, 1]])
+    assert Grid((4, 4, 4), turned).runs_to == "ALI"
+    assert Grid((4, 4), np.diag([-1.0, -1, 1, 1])).runs_to == "LP"

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.zoo.torchvision_ops import need_torchvision
+
 
 def from_monai(name: str, *, ndim: int = 2, **args: Any) -> nn.Module:
     from monai.networks import nets
@@ -55,8 +57,7 @@ class Grey(nn.Module):
 
 
 def torchvision(name: str) -> nn.Module:
-    # That of another build of torch cannot be imported: a RuntimeError.
-    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    need_torchvision()
     from torchvision.models import segmentation
 
     network = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=2)
@@ -67,7 +68,7 @@ def torchvision(name: str) -> nn.Module:
 
 
 def smp(name: str, encoder: str) -> nn.Module:
-    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    need_torchvision()
     models = pytest.importorskip("segmentation_models_pytorch")
     return getattr(models, name)(encoder, encoder_weights=None, in_channels=1, classes=2)
 

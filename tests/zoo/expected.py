@@ -141,8 +141,6 @@ EXPECTED: dict[str, dict[str, str]] = {
         "integrated_gradients": "warned: path",
         "gradient_shap": "warned: path",
         "neuron_conductance": "refused: unit",
-        "excitation_backprop": "refused: nothing",
-        "contrastive_excitation_backprop": "refused: nothing",
         "pattern_net": "refused: float32",
         "pattern_attribution": "warned: signals",
         "grad_cam_pp": "refused: silent",
@@ -153,8 +151,6 @@ EXPECTED: dict[str, dict[str, str]] = {
     "smp.Segformer": {
         "integrated_gradients": "warned: path",
         "neuron_conductance": "refused: unit",
-        "excitation_backprop": "refused: nothing",
-        "contrastive_excitation_backprop": "refused: nothing",
         "pattern_net": "refused: float32",
         "pattern_attribution": "warned: signals",
         "grad_cam_pp": "refused: silent",

@@ -44,6 +44,9 @@ ELSEWHERE = "functions without a rule, or padding inside the network, took"
 LEDGER = {BIASES: "biases", CONSTANTS: "constants", SOFTMAX: "softmax", IN_RULES: "in_rules"}
 """What is noted on the way, by the words for it."""
 
+MOST_AMPLIFIED = 10.0
+"""Magnitudes of the map over those of the logits, above which it is large values that cancel."""
+
 LEAST_SHARE = 1e-3
 """Of the magnitude at the logits: gaps are relative to no less."""
 
@@ -148,7 +151,18 @@ class LayerwiseRelevance(Explainer):
             "unaccounted": account.kept[IN_RULES] + account.kept[ELSEWHERE],
         }
         told = account.warnings(self.tolerance, self._remedies())
+        told += self._amplified(facts["amplification"])
         return RawMap(data, more=facts, warnings=(*propagation.warnings(), *told))
+
+    def _amplified(self, amplification: float) -> tuple[str, ...]:
+        """Return a warning where the sum of the map says nothing of its values."""
+        if amplification <= MOST_AMPLIFIED:
+            return ()
+        return (
+            f"amplification: the map's magnitudes add up to {amplification:.3g} times those of the "
+            "logits: large values of both signs cancel; `rule: gamma` with `bias: distribute` "
+            "keeps them small",
+        )
 
     def _account(
         self, data: Tensor, propagation: Propagation, ledger: Ledger, scale: float
@@ -229,3 +243,24 @@ class LrpRules(GivenRules):
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Return the relevance of the input, in proportion to its part in each output."""
         return share_map(function, x, relevance, self.given)
+
+    def padded(self, pads: Sequence[tuple[int, int]], relevance: Tensor) -> Tensor:
+        """Return the relevance of what zeros were put around: theirs is of the nearest position.
+
+        Zeros get relevance where a bias hands its share to all inputs, as in windows of attention
+        that reach beyond the grid. Where biases keep their share, so do they.
+        """
+        inside = super().padded(pads, relevance)
+        if self.given.bias == "absorb":
+            self.given.ledger.keep("constants", relevance.sum() - inside.sum())
+            return inside
+        for axis, (low, high) in enumerate(pads):
+            side = relevance.shape[axis] - low - high
+            parts = list(relevance.split_with_sizes((low, side, high), dim=axis))
+            if not side:
+                continue
+            core = parts[1].clone()
+            core.narrow(axis, 0, 1).add_(parts[0].sum(dim=axis, keepdim=True))
+            core.narrow(axis, side - 1, 1).add_(parts[2].sum(dim=axis, keepdim=True))
+            relevance = core
+        return relevance

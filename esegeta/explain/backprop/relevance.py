@@ -73,6 +73,18 @@ class Rules(ABC):
     def mapped(self, function: Callable[[Tensor], Tensor], x: Tensor, relevance: Tensor) -> Tensor:
         """Return the relevance of the input of a linear map without learned weights."""
 
+    def padded(self, pads: Sequence[tuple[int, int]], relevance: Tensor) -> Tensor:
+        """Return the relevance of what a function put zeros around.
+
+        What the zeros got is lost, as with a gradient.
+
+        Args:
+            pads: zeros before and behind along each axis.
+            relevance: of the padded tensor.
+        """
+        axes = zip(pads, relevance.shape, strict=True)
+        return relevance[tuple(slice(low, side - high) for (low, high), side in axes)]
+
 
 class Carrier:
     """One forward pass under rules.
@@ -112,6 +124,7 @@ class Carrier:
             **dict.fromkeys(kinds.LINEAR_MAPS, self._map),
             torch.einsum: self._einsum,
             F.scaled_dot_product_attention: self._attention,
+            F.pad: self._pad,
         }
 
     def _linear(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -260,6 +273,21 @@ class Carrier:
             [value],
             [query, key, value],
         )
+
+    def _pad(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        names = ("input", "pad", "mode", "value")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        x, widths = given["input"], list(given["pad"])
+        plain = given.get("mode", "constant") != "constant" or min(widths, default=0) < 0
+        if not _tracked(x) or plain:
+            return _as_it_is(func, args, kwargs)
+        pairs = list(zip(widths[::2], widths[1::2], strict=True))[::-1]
+        pads = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+
+        def spread(kept: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
+            return (self.rules.padded(pads, relevance),)
+
+        return carry(lambda inputs: call_with(inputs, func, args, kwargs), spread, Note("map"), [x])
 
     def _map(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x = first_of(args, kwargs)

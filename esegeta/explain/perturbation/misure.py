@@ -46,7 +46,7 @@ class MiSuRe(Explainer):
         min_m  sum(m) / sum(m_0) + tv TV(m)   such that   Dice(x_m, x) >= tau,   0 <= m <= m_0
 
     m_0: the label's predicted voxels, dilated by a cell until Dice reaches tau. Soft Dice joins the
-    loss, the firmer the longer Dice is below; the map is the smallest mask on the way down that
+    loss, the firmer the longer Dice is below; the map is the smallest soft mask on the way that
     held tau, not the smallest there is. Only the target's label counts, within its mask; Dice is
     with the unperturbed prediction, over all voxels but the label's outside that mask. Windows run
     one by one: rounding turns steps. Unit: mask; 1 is needed, 0 is not.

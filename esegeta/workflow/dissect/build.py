@@ -13,7 +13,14 @@ import torch
 from esegeta.axes import Batch, Shape
 from esegeta.config import RunConfig, blamed_on
 from esegeta.config.dissection import DissectionKeys, layer_names
-from esegeta.dissection import CHANCES, NUM_EDGES, Chance, centre_voxels
+from esegeta.dissection import (
+    CHANCES,
+    FEWEST_CASES,
+    NUM_EDGES,
+    Chance,
+    Exchange,
+    centre_voxels,
+)
 from esegeta.dissection.counts import Counting
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
@@ -80,6 +87,17 @@ class Dissection:
     def chance(self) -> Chance:
         """The null distribution that overlaps are compared with."""
         return CHANCES[self.keys.chance.kind](self.keys.chance.samples, self.basis.config.keys.seed)
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of chance: as many as are asked for, or as there can be."""
+        return self.chance.num_draws(len(self.grids))
+
+    @property
+    def share_a_grid(self) -> bool:
+        """Whether the cases lie on one grid, voxel by voxel."""
+        first, *others = self.grids.values()
+        return all(grid.same_as(first) for grid in others)
 
     def room(self, share: float = PART_OF_MEMORY) -> float:
         """Return a share of the memory that is allowed, in MB."""
@@ -185,6 +203,7 @@ def build_dissection(
     grids = {name: way.onto(basis.grids[name]) for name, way in routes.items()}
     images = {name: _image_within(way, basis.grids[name]) for name, way in routes.items()}
     dissection = Dissection(basis, keys, found, concepts, grids, images)
+    _check_exchange(dissection)
     _check_memory(dissection)
     return dissection
 
@@ -287,10 +306,35 @@ def _require_known(
             )
 
 
+def _check_exchange(dissection: Dissection) -> None:
+    """Refuse to exchange label maps between few cases, or between cases that are turned."""
+    if dissection.keys.chance.kind != Exchange.name:
+        return
+    place = dissection.basis.config.document.place(("dissection", "chance"))
+    grids = dissection.grids
+    if len(grids) < FEWEST_CASES:
+        least = 1 / math.factorial(len(grids))
+        raise ConfigError(
+            f"{place}: dissection.chance: exchange needs at least {FEWEST_CASES} cases, and there "
+            f"{'is' if len(grids) == 1 else 'are'} {len(grids)}: "
+            f"p would not fall below {least:.2g}",
+            hint="take `chance: surrogate`, which needs one case",
+        )
+    turns = {name: grid.runs_to for name, grid in grids.items()}
+    (first, turn), *others = turns.items()
+    for name, other in others:
+        if other != turn:
+            raise ConfigError(
+                f"{place}: dissection.chance: exchange lays label maps over each other, but case "
+                f"{first} runs {turn} and case {name} {other}",
+                hint="turn all cases alike: data.preprocess.orientation: RAS",
+            )
+
+
 def _check_memory(dissection: Dissection) -> None:
     """Refuse draws of chance, and counts in bins, beyond the memory that is allowed."""
     num_pairs = dissection.num_units * len(dissection.concepts.concepts)
-    samples = dissection.keys.chance.samples
+    samples = dissection.num_draws
     place = dissection.basis.config.document.place(("dissection",))
     mb_of_one = num_pairs * BYTES_OF_COUNT / MB
     draws_mb, counts_mb = mb_of_one * samples, mb_of_one * COPIES_OF_BINS * (NUM_EDGES + 1)

@@ -131,7 +131,8 @@ class Influences:
                 units = whole[node.layer][:, list(node.units)]
                 shifted = self._shifted(units, node.layer, own)
                 codes = views.bins[node].codes(views.scales[node].activation(shifted))
-                drawn.append(codes.to(torch.int8))
+                stay = torch.cat([item.stay() for item in own], dim=-1)
+                drawn.append(codes.masked_fill(~stay, -1).to(torch.int8))
                 changed = self._changed(pieces, read, whole, node, unit_thresholds)
                 for target in (target for source, target in pairs if source is node):
                     chosen = list(target.units)

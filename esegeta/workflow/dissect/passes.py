@@ -126,7 +126,8 @@ def count_overlaps(task: Task, desk: Desk) -> Content:
     partition = session.partition(number, reading)
     body = session.body(number, reading)
     counting = session.dissection.counting
-    counts = count_case(counting, thresholds_of(desk), partition, maps, number, body)
+    others = session.concepts_of(number)
+    counts = count_case(counting, thresholds_of(desk), partition, maps, number, body, others)
     keep_tensors(task.record, task.key, counts.tensors())
     return {}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,10 @@ from esegeta.axes import Batch, Mask
 from esegeta.dissection import (
     ConceptParts,
     ConceptSources,
+    Exchange,
+    Frame,
     Surrogates,
+    brought,
     concept_masks,
     find_body,
 )
@@ -131,7 +135,7 @@ class Session:
     def body(self, number: int, reading: CaseReading) -> Tensor:
         """Return the voxels of a case that chance keeps to, flattened: kept, or found anew."""
         device = self.dissection.basis.device
-        if self.dissection.keys.chance.kind != Surrogates.name:
+        if self.dissection.keys.chance.kind not in (Surrogates.name, Exchange.name):
             shape = self.dissection.shapes[reading.case.name]
             return torch.ones(math.prod(shape), dtype=torch.bool, device=device)
         path = self.folder / "body" / f"{reading.case.name}.safetensors"
@@ -141,6 +145,25 @@ class Session:
             found = {"body": find_body(reading.image()[0]).flatten()}
             keep_tensors(path, key, found)
         return found["body"].to(device)
+
+    def concepts_of(self, number: int) -> list[Callable[[], ConceptParts]]:
+        """Return what reads the concepts of each case on the grid of one, if chance asks for it."""
+        if self.dissection.keys.chance.kind != Exchange.name:
+            return []
+        return [partial(self._brought, other, number) for other in range(len(self.cases))]
+
+    def _brought(self, other: int, number: int) -> ConceptParts:
+        partition = self.partition(other, self.reading(self.cases[other]))
+        if other == number:
+            return partition
+        return brought(partition, self._frame(other), self._frame(number))
+
+    def _frame(self, number: int) -> Frame:
+        case = self.cases[number]
+        shape = self.dissection.shapes[case.name]
+        if self.dissection.share_a_grid:
+            return Frame.of_grid(shape)
+        return Frame.of_body(self.body(number, self.reading(case)), shape)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,6 +189,8 @@ class Session:
             "seed": self.dissection.basis.config.keys.seed,
             "per_image": keys.per_image and keys.per_image.threshold,
         }
+        if keys.chance.kind == Exchange.name:
+            shared["all concepts"] = self._concepts_prints
         return [
             fingerprint({**shared, "concepts": own, "number": number})
             for number, own in enumerate(self._concepts_prints)

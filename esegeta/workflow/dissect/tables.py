@@ -138,7 +138,11 @@ def summary_of(dissection: Dissection, results: Results, all_counts: Counts) -> 
         "upsample": keys.upsample,
         "min_iou": keys.min_iou,
         "q_value": keys.q_value,
-        "chance": {"kind": keys.chance.kind, "samples": keys.chance.samples},
+        "chance": {
+            "kind": keys.chance.kind,
+            "samples": keys.chance.samples,
+            "draws": dissection.num_draws,
+        },
         "units": dissection.num_units,
         "named_units": len(results.named),
         "unique_detectors": len({finding.best.concept for finding in results.named}),
@@ -181,21 +185,24 @@ def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> li
         )
     if dissection.keys.holdout:
         notes += _held_out_notes(dissection, all_counts)
-    smallest = 1 / (dissection.keys.chance.samples + 1)
+    smallest = 1 / (dissection.num_draws + 1)
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
-        notes.append(
-            f"no p below {smallest:.3g} with {dissection.keys.chance.samples} draws: no name"
-        )
+        notes.append(f"no p below {smallest:.3g} with {dissection.num_draws} draws: no name")
     elif _is_held_back(dissection, results, smallest):
         share = smallest / dissection.keys.q_value
         notes.append(
-            f"with {dissection.keys.chance.samples} draws, q reaches "
-            f"{dissection.keys.q_value:g} only if "
-            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; raise "
-            "chance.samples to name rarer detectors"
+            f"with {dissection.num_draws} draws, q reaches {dissection.keys.q_value:g} only if "
+            f"{math.ceil(share * tests)} of {tests} pairs are beyond every draw; "
+            f"{_more_draws(dissection)} to name rarer detectors"
         )
     return notes
+
+
+def _more_draws(dissection: Dissection) -> str:
+    """Say what gives more draws: asking for them, or cases to exchange label maps between."""
+    all_are_taken = dissection.num_draws < dissection.keys.chance.samples
+    return "take more cases" if all_are_taken else "raise chance.samples"
 
 
 def _ceiling_notes(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:

@@ -108,8 +108,15 @@ def influences_of(desk: Desk) -> Influences:
         dissection = session.dissection
         keys, plan = dissection.keys.trails, dissection.watched.plan
         assert keys is not None
+        bodies = {
+            case.name: session.body(number, session.reading(case)).reshape(
+                dissection.shapes[case.name]
+            )
+            for number, case in enumerate(session.cases)
+        }
         places = draw_places(
             {name: plan.lay(shape) for name, shape in dissection.shapes.items()},
+            bodies=bodies,
             windows=keys.windows,
             samples=keys.samples,
             permutations=keys.permutations,

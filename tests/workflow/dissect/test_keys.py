@@ -31,7 +31,7 @@ def test_blocks_are_on_or_off(form: str, tmp_path: Path) -> None:
     assert (found.per_image is None) == (form == "off")
 
 
-@pytest.mark.parametrize("kind", ["surrogate", "shift", "permutation"])
+@pytest.mark.parametrize("kind", ["surrogate", "exchange", "shift", "permutation"])
 def test_a_kind_of_chance_by_its_name(kind: str, tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["chance"] = kind

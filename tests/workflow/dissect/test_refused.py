@@ -52,6 +52,11 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         "chance:",
         ('dissection.chance: "shfit" is not known; did you mean "shift"?',),
     ),
+    "two cases to exchange": (
+        keys(chance="exchange"),
+        "chance:",
+        ("needs at least 5 cases, and there are 2", "p would not fall below 0.5", "surrogate"),
+    ),
     "ablation that is neither on nor off": (
         keys(ablation="on"),
         "ablation:",
