@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
+from esegeta.config.examples import ExamplesKeys
 from esegeta.config.inference import InferenceKeys
 from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys, checked_colours
@@ -164,6 +165,7 @@ class Config(LabelKeys):
     write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    examples: ExamplesKeys | None = None
     report: bool = False
 
     @property
@@ -173,7 +175,7 @@ class Config(LabelKeys):
 
     @property
     def missing_of_run(self) -> list[str]:
-        """Blocks that a run needs and that are not given; a dissection needs neither."""
+        """Blocks that a run needs and that are not given; other commands may need neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
 
     @property
