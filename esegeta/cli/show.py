@@ -12,6 +12,7 @@ from rich.table import Table
 
 from esegeta.axes import shape_text
 from esegeta.cli.help_page import console_for_tables
+from esegeta.cli.show_examples import show_examples
 from esegeta.compare import (
     Study,
     held_up_by_random,
@@ -35,6 +36,7 @@ from esegeta.workflow import (
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
+from esegeta.workflow.examples import build_examples
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -186,11 +188,13 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
-    if keys.dissection is None and len(keys.missing_of_run) == 2:
+    stands_alone = keys.dissection is not None or keys.examples is not None
+    if not stands_alone and len(keys.missing_of_run) == 2:
         show_prediction_alone(config, device=device)
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
-    if keys.targets or dissection is None:
+    study = None if keys.examples is None else build_examples(config, device=device)
+    if not keys.missing_of_run or not stands_alone:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
@@ -198,6 +202,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
             show_retraining(retraining)
     if dissection is not None:
         show_dissection(dissection)
+    if study is not None:
+        show_examples(study)
 
 
 def show_dissection(dissection: Dissection) -> None:

@@ -127,7 +127,8 @@ def _infinite(value: Any, place: Path_) -> Iterator[tuple[Path_, float]]:
 
 def _refuse_half_a_run(keys: Config, document: Document) -> None:
     """Refuse half a run beside a dissection, which may stand alone but not so."""
-    if keys.dissection is not None and len(keys.missing_of_run) == 1:
+    half = keys.missing_of_run == ["methods"] and keys.examples is not None  # its targets
+    if keys.dissection is not None and len(keys.missing_of_run) == 1 and not half:
         raise ConfigError(f"{document.place(())}: {keys.missing_of_run[0]}: missing")
 
 

@@ -4,8 +4,10 @@ from esegeta.examples.agreement import RankAgreement, rank_agreement
 from esegeta.examples.criticisms import Criticisms, choose_criticisms, witness_of
 from esegeta.examples.curvature import (
     Curvature,
+    CurvedInfluence,
     curvature_of,
     curvatures_of,
+    curved_at,
     curved_influence,
 )
 from esegeta.examples.descriptors import describe_regions
@@ -13,6 +15,7 @@ from esegeta.examples.gradients import (
     Example,
     Loss,
     Slopes,
+    is_within,
     last_module,
     learning,
     loss_slopes,
@@ -45,6 +48,7 @@ __all__ = [
     "CheckpointInfluence",
     "Criticisms",
     "Curvature",
+    "CurvedInfluence",
     "Example",
     "Fidelity",
     "ItemKind",
@@ -63,6 +67,7 @@ __all__ = [
     "choose_prototypes",
     "curvature_of",
     "curvatures_of",
+    "curved_at",
     "curved_influence",
     "describe_regions",
     "discrepancy",
@@ -70,6 +75,7 @@ __all__ = [
     "find_neighbours",
     "fit_surrogate",
     "influence_at",
+    "is_within",
     "last_module",
     "learning",
     "loss_slopes",

@@ -8,14 +8,25 @@ eigenvectors of `mean g g^T` and `mean g^T g`, as EK-FAC does, with its true dia
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.examples.gradients import Slopes
+from esegeta.examples.gradients import (
+    Example,
+    Loss,
+    Slopes,
+    add,
+    learning,
+    target_slopes,
+    window_slopes,
+    zeros,
+)
+from esegeta.examples.influence import Question
+from esegeta.predict import Predictor
 
 DAMPING = 0.1
 """Of the mean eigenvalue, which is added to all of them."""
@@ -81,4 +92,61 @@ def curved_influence(asked: Slopes, slopes: Slopes, curvatures: Mapping[str, Cur
     return -sum(
         float((asked[name].double() * curvature.solve(slopes[name])).sum())
         for name, curvature in curvatures.items()
+    )
+
+
+@dataclass(frozen=True)
+class CurvedInfluence:
+    """What each example does to each target by the inverse curvature of some layers.
+
+    Args:
+        pulls: by target and example; above zero, the example raises the target.
+        self_influence: `grad loss(z) . (F + delta)^-1 grad loss(z)` of each example.
+    """
+
+    pulls: dict[str, dict[str, float]]
+    self_influence: dict[str, float]
+
+
+def curved_at(
+    predictor: Predictor,
+    questions: Sequence[Question],
+    examples: Sequence[Example],
+    loss: Loss,
+    layers: Collection[str],
+) -> CurvedInfluence:
+    """Return influences at the weights that the network holds, by the parameters of some layers.
+
+    The gradients of all windows by these parameters are held: the layers should be small ones.
+
+    Args:
+        predictor: one network over windows, at the end of its training.
+        questions: targets of test images.
+        examples: training images.
+        loss: that the network was trained with, of one window.
+        layers: names, such as that of the last.
+
+    Source: Koh and Liang, Understanding Black-box Predictions via Influence Functions, 2017, eq. 2.
+    """
+    with learning(predictor.network, layers) as parameters:
+        asked = {
+            question.name: target_slopes(predictor, parameters, question.x, question.target)[1]
+            for question in questions
+        }
+        of_windows: list[Slopes] = []
+        means: dict[str, Slopes] = {}
+        for example in examples:
+            means[example.name] = zeros(parameters)
+            for _, slopes in window_slopes(predictor, parameters, example, loss):
+                add(means[example.name], slopes, 1 / len(example.windows))
+                of_windows.append(slopes)
+    curvatures = curvatures_of(of_windows)
+    return CurvedInfluence(
+        {
+            question: {
+                name: curved_influence(slopes, mean, curvatures) for name, mean in means.items()
+            }
+            for question, slopes in asked.items()
+        },
+        {name: -curved_influence(mean, mean, curvatures) for name, mean in means.items()},
     )

@@ -24,14 +24,12 @@ Loss = Callable[[Logits, Int[Tensor, "B *S"], Bool[Tensor, "B *S"] | None], Tens
 
 
 @contextmanager
-def learning(
-    network: nn.Module, modules: Collection[str] = ()
-) -> Iterator[dict[str, nn.Parameter]]:
-    """Hold a network in eval mode, with the parameters of some modules in the graph.
+def learning(network: nn.Module, layers: Collection[str] = ()) -> Iterator[dict[str, nn.Parameter]]:
+    """Hold a network in eval mode, with the parameters of some layers in the graph.
 
     Args:
         network: the whole one.
-        modules: names; all where none is named.
+        layers: names; what lies within them counts. All where none is named.
 
     Yields:
         These parameters by name; `requires_grad` of all is as before on leaving.
@@ -40,7 +38,7 @@ def learning(
         chosen = {
             name: parameter
             for name, parameter in network.named_parameters()
-            if parameter.is_floating_point() and (not modules or module_of(name) in modules)
+            if parameter.is_floating_point() and is_within(name, layers)
         }
         try:
             for parameter in chosen.values():
@@ -54,6 +52,11 @@ def learning(
 def module_of(parameter: str) -> str:
     """Return the module that holds a parameter, by the parameter's name."""
     return parameter.rpartition(".")[0]
+
+
+def is_within(parameter: str, layers: Collection[str]) -> bool:
+    """Tell whether a parameter lies in one of some layers; in any where none is named."""
+    return not layers or any(parameter.startswith(f"{name}.") for name in layers)
 
 
 def last_module(network: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""What a training image did to a target: the product of two gradients, at one checkpoint or several.
+"""What a training image did to a target: the product of two gradients, over checkpoints.
 
 A step of gradient descent on the loss of example z changes a target R by about
 
@@ -11,7 +11,7 @@ above zero, training on the example raises the target.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from esegeta.axes import Batch
@@ -137,8 +137,3 @@ def trace(checkpoints: Sequence[Mapping[str, float]], rates: Sequence[float]) ->
         name: math.fsum(rate * one[name] for rate, one in zip(rates, checkpoints, strict=True))
         for name in names
     }
-
-
-def modules_in(pulls: Mapping[str, Pull]) -> Iterator[str]:
-    """Yield the modules whose parameters were asked, in the network's order."""
-    yield from next(iter(pulls.values())).by_module

@@ -1,4 +1,4 @@
-"""How alike two items are: a radial kernel of their embeddings, as wide as they usually lie apart."""
+"""How alike two items are: a radial kernel of their embeddings, of the median distance."""
 
 from __future__ import annotations
 

@@ -169,6 +169,12 @@ def build_experiment(
             window or device.
     """
     missing = config.keys.missing_of_run
+    if missing and config.keys.examples is not None:
+        place = config.document.place(("examples",))
+        raise ConfigError(
+            f"{place}: there is no {' and no '.join(missing)} to run, only `examples`",
+            hint="`esegeta examples CONFIG` does that; give `targets` and `methods` for a run",
+        )
     if missing and config.keys.dissection is None:
         place = config.document.place(())
         raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
