@@ -18,6 +18,9 @@ Question = Literal["presence", "dice"]
 SPARSITY = 10.0
 """The penalty is this part of the one at which no feature is left."""
 
+LEAST_GAIN = 1e-6
+"""Of a split of a tree: below it there is nothing but rounding."""
+
 SLABS = 4
 """Parts of a single case that are held out one after the other."""
 
@@ -148,6 +151,7 @@ def _tree(depth: int, count: int, is_presence: bool) -> Any:
 
     least = max(2, count // 100)
     given = {"max_depth": depth, "min_samples_leaf": least, "random_state": 0}
+    given["min_impurity_decrease"] = LEAST_GAIN
     if is_presence:
         return DecisionTreeClassifier(class_weight="balanced", **given)
     return DecisionTreeRegressor(**given)

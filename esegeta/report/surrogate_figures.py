@@ -20,6 +20,7 @@ from esegeta.report.style import (
 )
 from esegeta.volume import atomic_path
 
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 LEAF_INCHES, LEVEL_INCHES = 1.5, 1.25
 
 
@@ -40,6 +41,7 @@ def _tree_figure(title: str, surrogate: Surrogate) -> Figure:
     figure = new_figure(size)
     axis = figure.subplots()
     axis.set_axis_off()
+    white = {"fc": "white", "ec": "none", "pad": 1}
     for node, (x, depth) in places.items():
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left >= 0:
@@ -47,10 +49,10 @@ def _tree_figure(title: str, surrogate: Surrogate) -> Figure:
                 to_x, to_depth = places[child]
                 axis.plot([x, to_x], [-depth, -to_depth], color=MUTED, linewidth=1, zorder=0)
                 middle = ((x + to_x) / 2, -(depth + to_depth) / 2)
-                axis.annotate(word, middle, fontsize=7, color=MUTED, ha="center")
+                axis.text(*middle, word, fontsize=7, color=MUTED, bbox=white, **CENTRED)
         text, colour = _node_text(surrogate, tree, node, is_leaf=left < 0)
         box = {"boxstyle": "round,pad=0.35", "fc": colour, "ec": MUTED, "lw": 0.8}
-        axis.text(x, -depth, text, ha="center", va="center", fontsize=7.5, bbox=box)
+        axis.text(x, -depth, text, fontsize=7.5, bbox=box, **CENTRED)
     axis.set_xlim(-0.6, num_leaves - 0.4)
     axis.set_ylim(-levels + 0.5, 0.45)
     figure.suptitle(title, fontsize=9)

@@ -189,6 +189,7 @@ def _training_basis(basis: Basis, keys: InfluenceKeys) -> Basis:
         check_truths(config, labels, cases, basis.reading, grids)
     except EsegetaError as error:
         error.message = error.message.replace("data.cases", ".".join(CASES))
+        error.hint = (error.hint or "").replace("data.cases", ".".join(CASES))
         raise
     return replace(basis, config=config, cases=cases, grids=grids, known_logits={})
 
