@@ -59,7 +59,7 @@ def choose_criticisms(kernel: Kernel, prototypes: Sequence[int], count: int) -> 
         worth = witness.abs() + left.clamp(min=SMALLEST).log()
         best = int(worth.masked_fill(barred, -torch.inf).argmax())
         # A row of Cholesky's factor: log det K_cc grows by the log of what is left of an item.
-        row = kernel[best] - factor[:, best] @ factor
+        row = kernel[best] - (factor[:, best, None] * factor).sum(dim=0)
         row = row / left[best].clamp(min=SMALLEST).sqrt()
         factor = torch.cat([factor, row[None]])
         left = left - row**2

@@ -29,21 +29,22 @@ def median_distance(between: Float[Tensor, "N N"]) -> float:
         DataError: all items are the same.
     """
     rows, columns = torch.triu_indices(len(between), len(between), offset=1, device=between.device)
-    pairs = between[rows, columns]
-    median = float(pairs.quantile(0.5)) if len(pairs) < LARGE else float(pairs.median())
-    if median > 0:
-        return median
+    pairs = between[rows, columns].sort().values
+    if len(pairs) and _middle(pairs) > 0:
+        return _middle(pairs)
     apart = pairs[pairs > 0]
     if not len(apart):
         raise DataError(
             f"all {len(between)} items have the same embedding, so none is more typical",
             hint="name another layer in `examples.layer`",
         )
-    return float(apart.median())
+    return _middle(apart)
 
 
-LARGE = 1 << 24
-"""What torch's quantile takes at most."""
+def _middle(ordered: Float[Tensor, " P"]) -> float:
+    """Return the median of sorted numbers."""
+    count = len(ordered)
+    return float(ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
 
 def radial_kernel(between: Float[Tensor, "N N"], width: float) -> Kernel:

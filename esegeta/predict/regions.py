@@ -55,7 +55,8 @@ class Regions:
     def sizes(self) -> Int[Tensor, " R"]:
         """Number of voxels of each region."""
         of_parts = torch.bincount(self.parts, minlength=len(self.members))
-        return (of_parts.double() @ self.members.double()).long()  # exact up to 2^53
+        of_regions = of_parts.double()[None] @ self.members.double()  # exact up to 2^53
+        return of_regions[0].long()
 
     def means(self, values: Float[Tensor, "K *S"]) -> Float[Tensor, "R K"]:
         """Return the mean of each map over each region, float64; NaN where a region is empty."""
