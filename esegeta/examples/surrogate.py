@@ -150,8 +150,12 @@ def _tree(depth: int, count: int, is_presence: bool) -> Any:
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     least = max(2, count // 100)
-    given = {"max_depth": depth, "min_samples_leaf": least, "random_state": 0}
-    given["min_impurity_decrease"] = LEAST_GAIN
+    given: dict[str, Any] = {
+        "max_depth": depth,
+        "min_samples_leaf": least,
+        "min_impurity_decrease": LEAST_GAIN,
+        "random_state": 0,
+    }
     if is_presence:
         return DecisionTreeClassifier(class_weight="balanced", **given)
     return DecisionTreeRegressor(**given)

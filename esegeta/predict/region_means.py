@@ -111,5 +111,5 @@ def _on_voxels(maps: UnitMaps, room_mb: float) -> Iterator[Image]:
     """Yield the maps on the voxels of the volume, some units at a time."""
     size = math.prod(maps.grid.windows.shape)
     step = max(int(room_mb * MB / (BYTES_OF_DOUBLE * size)), 1)  # they are summed in float64
-    for some in maps.data.split(step):
+    for some in torch.split(maps.data, step):
         yield maps.grid.to_voxels(some)

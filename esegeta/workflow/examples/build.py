@@ -155,19 +155,11 @@ def _check_items(basis: Basis, keys: ExamplesKeys) -> None:
             )
     if keys.of != "case" or keys.layer is None:
         return
-    if keys.prototypes > count:
+    if "prototypes" in keys.model_fields_set and keys.prototypes > count:
         raise ConfigError(
             f"{document.place(('examples', 'prototypes'))}: examples.prototypes: "
             f"{keys.prototypes} prototypes of {_cases(count)}",
             hint=f"give at most {count}, more cases, or use of: slice, component or supervoxel",
-        )
-    if keys.prototypes + keys.criticisms > count:
-        left = count - keys.prototypes
-        raise ConfigError(
-            f"{document.place(('examples', 'criticisms'))}: examples.criticisms: "
-            f"{keys.criticisms} criticisms of {_cases(count)}, {keys.prototypes} of which are "
-            "prototypes",
-            hint=f"give at most {left}, or fewer prototypes",
         )
     if count < 2:
         raise ConfigError(

@@ -53,17 +53,20 @@ def _selected(
 ) -> dict[str, Any]:
     keys, count = study.keys, len(places)
     wanted = keys.prototypes + keys.criticisms
-    if group == ALL and count < wanted:
+    if group == ALL and "prototypes" in keys.model_fields_set and count < keys.prototypes:
         place = study.basis.config.document.place(("examples", "prototypes"))
         raise DataError(
-            f"{place}: examples: {keys.prototypes} prototypes and {keys.criticisms} criticisms of "
-            f"{count} items ({keys.of})",
+            f"{place}: examples.prototypes: {keys.prototypes} prototypes of {count} items "
+            f"({keys.of})",
             hint="give fewer, or more cases",
         )
     notes = []
     if count < wanted:
-        few = f"{_shown(group)}: only {count} items of at least {keys.min_voxels} voxels"
-        notes.append(few + (", too few to be compared" if count < 2 else ""))
+        notes.append(
+            f"{_shown(group)}: {count} items of at least {keys.min_voxels} voxels are fewer than "
+            f"{keys.prototypes} prototypes and {keys.criticisms} criticisms"
+            + (", too few to be compared" if count < 2 else "")
+        )
     if count < 2:
         desk.note(*notes)
         return {"group": group, "items": count, "rows": [], "neighbours": [], "notes": notes}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.experiments import Lab, esegeta, refused
-from tests.workflow.examples.labs import examples_lab, with_influence
+from tests.experiments import Lab, esegeta, read_json, refused
+from tests.workflow.examples.labs import examples_lab, table, with_influence
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -48,7 +48,6 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "layer": (block(layer="haed"), "layer: haed", '"haed" is not in the network', '"head"'),
     "no layer": (block(layer=None), "examples:", "`prototypes` needs a `layer`", ""),
     "prototypes": (block(prototypes=9), "prototypes: 9", "9 prototypes of 4 cases", "at most 4"),
-    "criticisms": (block(criticisms=3), "criticisms: 3", "3 criticisms of 4 cases", "at most 2"),
     "none": (block(prototypes=0), "prototypes: 0", "examples.prototypes: ", "1"),
     "kind": (block(surrogate={"kind": "three"}), "kind: three", '"three"', '"tree"'),
     "depth": (
@@ -124,3 +123,14 @@ def test_a_config_without_the_block_says_so(tmp_path: Path) -> None:
 def test_a_run_says_that_there_is_only_a_study(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path)
     refused(lab.run(), lab, f":{lab.line_of('examples:')}: ", "no methods", "esegeta examples")
+
+
+def test_fewer_criticisms_than_asked_are_noted(tmp_path: Path) -> None:
+    lab = examples_lab(tmp_path, cases=3, criticisms=7)
+    result = esegeta("examples", lab.write())
+    assert result.exit_code == 0, result.output
+    roles = [row["role"] for row in table(lab, "prototypes") if row["group"] == "all"]
+    assert roles == ["prototype", "prototype", "criticism"]
+    notes = read_json(lab.root / "examples" / "examples.json")["notes"]
+    said = "all items: 3 items of at least 8 voxels are fewer than 2 prototypes and 7 criticisms"
+    assert said in notes
