@@ -102,10 +102,10 @@ def thumbnails(
         planes = _fullest(numbers, chosen)
     height, width = image.shape[1:]
     shrink = min(1.0, MOST_SIDE / max(height, width))
-    size = [max(1, round(length * shrink)) for length in (height, width)]
+    size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     pictures = F.interpolate(image[planes][:, None].float(), size=size, mode="area")[:, 0]
     masks = (numbers[planes] == chosen[:, None, None])[:, None].float()
-    within = F.interpolate(masks, size=size, mode="nearest-exact")[:, 0] > 0.5
+    within = F.adaptive_max_pool2d(masks, size)[:, 0] > 0.5  # a single voxel must not be lost
     return (pictures.clamp(0, 1) * 255).round().to(torch.uint8), within
 
 

@@ -67,3 +67,11 @@ def test_large_slices_are_made_small_and_keep_their_grey() -> None:
     assert pictures.shape == (1, 96, 48)
     assert set(pictures.unique().tolist()) == {128}
     assert masks.all()
+
+
+def test_a_single_voxel_is_still_seen_in_a_small_picture() -> None:
+    for place in range(200):
+        numbers = torch.zeros((200, 100), dtype=torch.int64)
+        numbers[place, 37] = 1
+        _, masks = thumbnails(torch.zeros((200, 100)), numbers, torch.tensor([1]), 0)
+        assert 1 <= int(masks.sum()) <= 4
