@@ -191,9 +191,10 @@ def _draw(
     layer = study.keys.layer
     head = f"{study.basis.config.keys.name}: {_shown(group)}, {len(places)} items ({study.keys.of})"
     found = [f"prototypes_{group}.png", f"neighbours_{group}.png"]
+    reached = f"at least {100 * prototypes.reaches:.0f} % of what the best choice explains"
     explains = (
-        f"MMD² {prototypes.mmd2:.4f}, of random choices {prototypes.random_mmd2:.4f}; at least "
-        f"{100 * prototypes.reaches:.0f} % of what the best choice explains"
+        f"MMD² {prototypes.mmd2:.4f}, of random choices {prototypes.random_mmd2:.4f}; "
+        f"{'the best of all choices' if prototypes.reaches == 1 else reached}"
     )
     draw_prototypes(study.root / found[0], f"{head}\nby layer {layer}; {explains}", rows)
     near = _neighbour_rows(prototypes, criticisms, between, study.keys.neighbours, tile)
