@@ -47,7 +47,9 @@ def test_prototypes_of_cases_are_those_of_their_mean_activations(tmp_path: Path)
     assert float(farthest["distance"]) == pytest.approx(between[0].max(), rel=1e-5)
 
 
-@pytest.mark.parametrize("of", ["slice", "component", "supervoxel"])
+@pytest.mark.parametrize(
+    "of", ["slice", "component", pytest.param("supervoxel", marks=pytest.mark.slow)]
+)
 def test_items_are_the_parts_of_what_is_predicted(of: str, tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=2, of=of, min_voxels=4, supervoxels=20)
     result = esegeta("examples", lab.write())

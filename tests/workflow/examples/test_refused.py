@@ -89,7 +89,7 @@ def test_faults_are_named_with_their_line(fault: str, tmp_path: Path) -> None:
     refused(result, lab, f"{lab.config}:{lab.line_of(text)}", what, hint)
 
 
-@pytest.mark.parametrize("fault", ["layer", "checkpoints", "prototypes"])
+@pytest.mark.parametrize("fault", ["layer", "checkpoints"])
 def test_validate_refuses_the_same(fault: str, tmp_path: Path) -> None:
     change, text, what, hint = FAULTS[fault]
     lab = with_influence(examples_lab(tmp_path, cases=4))
