@@ -322,6 +322,36 @@ def retrain(
 
 
 @app.command()
+def examples(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find which cases speak for a network, which training cases taught it what, and surrogates.
+
+    The `examples` block of the config says what is asked; what is finished is not done again.
+    Exit codes are those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_examples import show_found
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.examples import build_examples, run_examples
+
+    study = build_examples(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        outcome = run_examples(study, listener, Policy(overwrite, fail_fast))
+    if not quiet:
+        show_found(outcome)
+    show_outcome(outcome, study.root, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
 def validate(config: ConfigPath, overrides: Overrides = None, device: Device = None) -> None:
     """Check an experiment, its files, headers, weights and layers, without running it."""
     from esegeta.cli.show import show_checked

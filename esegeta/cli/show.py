@@ -12,6 +12,7 @@ from rich.table import Table
 
 from esegeta.axes import shape_text
 from esegeta.cli.help_page import console_for_tables
+from esegeta.cli.show_examples import show_examples
 from esegeta.cli.show_similarity import show_comparison
 from esegeta.compare import (
     Study,
@@ -36,6 +37,7 @@ from esegeta.workflow import (
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
+from esegeta.workflow.examples import build_examples
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -193,7 +195,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
     similarity = None if keys.similarity is None else build_comparison(config, device=device)
-    if keys.targets or not keys.stands_alone:
+    study = None if keys.examples is None else build_examples(config, device=device)
+    if not keys.missing_of_run or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
@@ -203,6 +206,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         show_dissection(dissection)
     if similarity is not None:
         show_comparison(similarity)
+    if study is not None:
+        show_examples(study)
 
 
 def show_dissection(dissection: Dissection) -> None:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
+from esegeta.config.examples import ExamplesKeys
 from esegeta.config.inference import InferenceKeys
 from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys, checked_colours
@@ -141,6 +142,10 @@ def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     return name
 
 
+STAND_ALONE = ("dissection", "similarity", "examples")
+"""Blocks of commands that need no run beside them."""
+
+
 class Config(LabelKeys):
     """A whole experiment; methods and scores are built by their own tables."""
 
@@ -166,6 +171,7 @@ class Config(LabelKeys):
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
     similarity: SimilarityKeys | None = None
+    examples: ExamplesKeys | None = None
     report: bool = False
 
     @property
@@ -181,7 +187,7 @@ class Config(LabelKeys):
     @property
     def stands_alone(self) -> list[str]:
         """Blocks that are given and need no run beside them."""
-        return [key for key in ("dissection", "similarity") if getattr(self, key) is not None]
+        return [key for key in STAND_ALONE if getattr(self, key) is not None]
 
     @property
     def least_dice(self) -> float:

@@ -23,6 +23,8 @@ from esegeta.report.csv_tables import (
     write_units,
 )
 from esegeta.report.curve_figures import draw_curves, shows_curves
+from esegeta.report.example_tables import EXAMPLE_COLUMNS, write_examples_table
+from esegeta.report.example_tiles import Tile, draw_neighbours, draw_prototypes
 from esegeta.report.files import (
     PREDICT,
     CurveFiles,
@@ -34,8 +36,17 @@ from esegeta.report.files import (
     write_dataset_files,
     write_record,
 )
+from esegeta.report.influence_figures import (
+    InfluencePanel,
+    LeftOutPanel,
+    draw_influence,
+    draw_left_out,
+    draw_self_influence,
+    remove_influence,
+)
 from esegeta.report.label_tables import shown_colours
 from esegeta.report.overlay import draw_overlay
+from esegeta.report.planes import canonical, grey_range, spans_shown
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
 from esegeta.report.region_figures import draw_regions
 from esegeta.report.retraining import (
@@ -52,6 +63,7 @@ from esegeta.report.save import (
 )
 from esegeta.report.slicer_scene import SceneImage, SceneMap, SlicerScene, scene_key, write_scene
 from esegeta.report.style import LABEL_COLOURS
+from esegeta.report.surrogate_figures import draw_surrogate
 from esegeta.report.text_tables import (
     PREAMBLE,
     Cell,
@@ -69,6 +81,7 @@ from esegeta.retraining import DicePoint, DiceRow
 
 __all__ = [
     "ABLATION_COLUMNS",
+    "EXAMPLE_COLUMNS",
     "IMAGE_COLUMNS",
     "LABEL_COLOURS",
     "PREAMBLE",
@@ -82,6 +95,8 @@ __all__ = [
     "DicePoint",
     "DiceRow",
     "HeatMap",
+    "InfluencePanel",
+    "LeftOutPanel",
     "Panel",
     "PredictionFiles",
     "PredictionRow",
@@ -92,18 +107,27 @@ __all__ = [
     "SlicerScene",
     "Table",
     "TaskFiles",
+    "Tile",
+    "canonical",
     "draw_boxes",
     "draw_concepts",
     "draw_curves",
     "draw_effects",
     "draw_heat_map",
+    "draw_influence",
+    "draw_left_out",
+    "draw_neighbours",
     "draw_overlay",
+    "draw_prototypes",
     "draw_rank_diagram",
     "draw_regions",
     "draw_retraining",
+    "draw_self_influence",
+    "draw_surrogate",
     "draw_trails",
     "draw_unit",
     "escape",
+    "grey_range",
     "number_text",
     "p_text",
     "panels_of",
@@ -112,6 +136,7 @@ __all__ = [
     "read_sidecar",
     "region_row",
     "remove_attribution",
+    "remove_influence",
     "remove_other_components",
     "remove_regions",
     "remove_retraining",
@@ -122,6 +147,7 @@ __all__ = [
     "scene_key",
     "shown_colours",
     "shows_curves",
+    "spans_shown",
     "telling_channel",
     "to_latex",
     "to_markdown",
@@ -131,6 +157,7 @@ __all__ = [
     "write_dataset_files",
     "write_dice",
     "write_dice_points",
+    "write_examples_table",
     "write_graphml",
     "write_pairs",
     "write_predictions",

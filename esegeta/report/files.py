@@ -237,6 +237,7 @@ NOT_OF_BIDS = (
     "*_dseg.dcm",
     "dissection/",
     "similarity/",
+    "examples/",
     "report/",
 )
 """What the BIDS validator ignores."""

@@ -1,6 +1,7 @@
 """Retraining: do networks need what a method points at? ROAR and KAR, numbers in, numbers out."""
 
 from esegeta.retraining.intervals import Interval, crossed_interval
+from esegeta.retraining.left_out import patches_without
 from esegeta.retraining.recipe import (
     Recipe,
     Schedule,
@@ -61,6 +62,7 @@ __all__ = [
     "loss_classes",
     "make_samples",
     "optimizer_classes",
+    "patches_without",
     "rank_voxels",
     "sample_dice",
     "seed_of",

@@ -251,12 +251,19 @@ class Patches:
         images: of each sample, with its voxels taken out, `C *S`.
         plan: of a patch.
         seed: of where they lie.
+        sampler: draws where they lie, in place of one with this seed.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], images: Sequence[Tensor], plan: WindowPlan, seed: int
+        self,
+        samples: Sequence[Sample],
+        images: Sequence[Tensor],
+        plan: WindowPlan,
+        seed: int,
+        *,
+        sampler: PatchSampler | None = None,
     ) -> None:
-        self._sampler = PatchSampler(samples, plan, seed)
+        self._sampler = sampler or PatchSampler(samples, plan, seed)
         windows = [plan.lay(sample.shape) for sample in samples]
         self._thin = windows[0].slice_axis
         self._images = [one.pad(image) for one, image in zip(windows, images, strict=True)]

@@ -37,7 +37,7 @@ from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
 from esegeta.workflow.serves import check_capability
 
-COMMANDS_OF_BLOCKS = {"dissection": "dissect", "similarity": "similarity"}
+COMMANDS_OF_BLOCKS = {"examples": "examples", "dissection": "dissect", "similarity": "similarity"}
 """What does the work of blocks that need no run beside them."""
 
 
@@ -180,7 +180,7 @@ def build_experiment(
         place = config.document.place((alone[0],))
         command = COMMANDS_OF_BLOCKS[alone[0]]
         raise ConfigError(
-            f"{place}: there are no targets and methods to run, only a `{alone[0]}`",
+            f"{place}: there are no {' and no '.join(missing)} to run, only `{alone[0]}`",
             hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",
         )
     return experiment_on(build_basis(config, output=output, device=device))

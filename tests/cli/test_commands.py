@@ -28,6 +28,7 @@ COMMANDS = (
     "explain",
     "run",
     "retrain",
+    "examples",
     "compare",
     "dissect",
     "similarity",

@@ -22,7 +22,14 @@ FOLDERS = {
 }
 """Folders that have a part of the page, and what it is called."""
 
-RECORDS = ("summary.json", "retrain.json", "concepts.json", "features.json", "similarity.json")
+RECORDS = (
+    "summary.json",
+    "retrain.json",
+    "concepts.json",
+    "features.json",
+    "similarity.json",
+    "examples.json",
+)
 MOST_ROWS, MOST_PICTURES = 200, 40
 PREDICTIONS = "predictions.csv"
 

@@ -22,6 +22,7 @@ from esegeta.volume import Case
 RECORDS = (
     ("dissection", "summary.json"),
     ("similarity", "similarity.json"),
+    ("examples", "examples.json"),
     ("retrain", "retrain.json"),
 )
 """Folders and records of commands that may stand alone."""

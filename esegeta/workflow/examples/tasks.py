@@ -1,0 +1,295 @@
+"""`esegeta examples` as a list of tasks: items of cases, choices, influences, surrogates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from esegeta.model import file_sha256
+from esegeta.volume import Case
+from esegeta.workflow.cache import fingerprint
+from esegeta.workflow.cases import hash_inputs
+from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.examples.build import ExampleStudy
+from esegeta.workflow.examples.embed import embed_case
+from esegeta.workflow.examples.influence_plan import InfluencePlan
+from esegeta.workflow.examples.influences import trace_checkpoint, train_without
+from esegeta.workflow.examples.record import ExamplesRecorder
+from esegeta.workflow.examples.select import select_items
+from esegeta.workflow.examples.surrogates import describe_case, fit_label
+from esegeta.workflow.fingerprint import prediction_parts
+from esegeta.workflow.task import Desk, Kind, Listener, Task
+
+MEMORY_HINT = "lower inference.batch_size, inference.window or retrain.batch_size"
+
+
+def discard_record(task: Task, desk: Desk) -> None:
+    """Remove what an earlier run left: it would look like a result of this one."""
+    assert task.record is not None
+    task.record.unlink(missing_ok=True)
+    for name in ("prototypes", "neighbours", "surrogate"):
+        group = task.data.get("group", task.data.get("label"))
+        if group is not None:
+            (desk.job.root / f"{name}_{group}.png").unlink(missing_ok=True)
+
+
+def _kind(do: Any, *holds: str) -> Kind:
+    return Kind(do, discard=discard_record, holds=holds, memory_hint=MEMORY_HINT)
+
+
+EMBED = _kind(embed_case)
+SELECT = _kind(select_items, "group", "rows")
+TRACE = _kind(trace_checkpoint, "values", "self")
+TRAIN = _kind(train_without, "values")
+DESCRIBE = _kind(describe_case, "tables")
+FIT = _kind(fit_label, "label", "drawn")
+
+
+class Fingerprints:
+    """What decides each result.
+
+    Args:
+        study: whose.
+        inputs: SHA-256 of every file of each case, by case and path; of the training cases, whose
+            names may be the same, after `training: `.
+    """
+
+    def __init__(self, study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> None:
+        self._study = study
+        self._inputs = inputs
+
+    def items(self, case: Case) -> str:
+        """Return the fingerprint of the items of a case."""
+        keys = self._study.keys
+        return fingerprint(
+            {
+                "prediction": prediction_parts(self._study.basis, self._inputs[case.name]),
+                "label": case.label is not None,
+                "layer": keys.layer,
+                "of": keys.of,
+                "supervoxels": keys.supervoxels if keys.of == "supervoxel" else None,
+                "min_voxels": keys.min_voxels,
+                "groups": self._study.groups,
+            }
+        )
+
+    def group(self, group: str) -> str:
+        """Return the fingerprint of what is chosen of a group."""
+        keys = self._study.keys
+        return fingerprint(
+            {
+                "items": {case.name: self.items(case) for case in self._study.basis.cases},
+                "group": group,
+                "counts": [keys.prototypes, keys.criticisms, keys.neighbours],
+                "name": self._study.basis.config.keys.name,
+            }
+        )
+
+    def checkpoint(self, plan: InfluencePlan, number: int) -> str:
+        """Return the fingerprint of influence at a checkpoint."""
+        return fingerprint(
+            {
+                "common": self._influence,
+                "checkpoint": file_sha256(plan.checkpoints[number]),
+                "curved": plan.layers if number == len(plan.checkpoints) - 1 else None,
+            }
+        )
+
+    def training(self, plan: InfluencePlan, seed: int, left_out: int | None) -> str:
+        """Return the fingerprint of a network trained without an example."""
+        return fingerprint(
+            {
+                "common": self._influence,
+                "recipe": plan.recipe.describe(),
+                "seed": seed,
+                "left_out": left_out,
+                "traced": ([plan.keys.leave_one_out, plan.layers] if left_out is None else None),
+            }
+        )
+
+    @cached_property
+    def _influence(self) -> str:
+        """What decides targets and training examples."""
+        basis, plan = self._study.basis, self._study.influence
+        assert plan is not None  # else there are no such tasks
+        inputs = self._inputs
+        return fingerprint(
+            {
+                "tests": [prediction_parts(basis, inputs[case.name]) for case in basis.cases],
+                "targets": [
+                    [target.name, target.fingerprint(case)]
+                    for target in plan.targets
+                    for case in basis.cases
+                ],
+                "training": [
+                    [list(inputs[f"training: {case.name}"].values()), case.name, case.told]
+                    for case in plan.training.cases
+                ],
+                "slabs": plan.keys.training.slabs,
+                "loss": [plan.recipe.loss, plan.recipe.loss_args],
+            }
+        )
+
+    def regions(self, case: Case) -> str:
+        """Return the fingerprint of the described regions of a case."""
+        keys = self._study.keys
+        return fingerprint(
+            {
+                "prediction": prediction_parts(self._study.basis, self._inputs[case.name]),
+                "label": case.label is not None,
+                "of": self._study.surrogate_of,
+                "supervoxels": keys.supervoxels,
+                "min_voxels": keys.min_voxels,
+            }
+        )
+
+    def surrogate(self, label: str) -> str:
+        """Return the fingerprint of the surrogate of a label."""
+        keys = self._study.surrogate
+        assert keys is not None  # else there is no such task
+        return fingerprint(
+            {
+                "regions": {case.name: self.regions(case) for case in self._study.basis.cases},
+                "label": label,
+                "keys": keys.model_dump(mode="json"),
+                "name": self._study.basis.config.keys.name,
+            }
+        )
+
+
+def hashed(study: ExampleStudy) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of every file of each case, training cases after `training: `."""
+    found = {case.name: hash_inputs(case) for case in study.basis.cases}
+    if study.influence is not None:
+        cases = study.influence.training.cases
+        found |= {f"training: {case.name}": hash_inputs(case) for case in cases}
+    return found
+
+
+def list_tasks(study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> Iterator[Task]:
+    """Yield all tasks, each after those that it needs.
+
+    Args:
+        study: what is done.
+        inputs: see `hashed`.
+    """
+    prints = Fingerprints(study, inputs)
+    units = study.root / "units"
+    yield from _case_tasks(study, prints)
+    yield from _group_tasks(study, prints)
+    if study.influence is not None:
+        yield from _influence_tasks(study.influence, prints, units)
+
+
+def _case_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
+    units = study.root / "units"
+    for place, case in enumerate(study.basis.cases):
+        data, scope = {"case": place}, (case.name,)
+        if study.layer is not None:
+            yield Task(
+                name=f"{case.name} / items",
+                kind=EMBED,
+                key=prints.items(case),
+                record=units / f"{case.name}_items.safetensors",
+                order=(0, place, 0),
+                data=data,
+                scope=scope,
+            )
+        if study.surrogate is not None:
+            yield Task(
+                name=f"{case.name} / regions",
+                kind=DESCRIBE,
+                key=prints.regions(case),
+                record=units / f"{case.name}_regions.json",
+                order=(0, place, 1),
+                data=data,
+                scope=scope,
+            )
+
+
+def _group_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
+    units, cases = study.root / "units", study.basis.cases
+    for place, group in enumerate(study.groups if study.layer is not None else ()):
+        records = {
+            number: (units / f"{case.name}_items.safetensors", prints.items(case))
+            for number, case in enumerate(cases)
+        }
+        yield Task(
+            name=f"prototypes / {group}",
+            kind=SELECT,
+            key=prints.group(group),
+            record=units / f"prototypes_{group}.json",
+            needs=tuple(f"{case.name} / items" for case in cases),
+            data={"group": group, "records": records},
+            order=(1, place),
+        )
+    for place, label in enumerate(study.labels if study.surrogate is not None else ()):
+        records = {
+            number: (units / f"{case.name}_regions.json", prints.regions(case))
+            for number, case in enumerate(cases)
+        }
+        yield Task(
+            name=f"surrogate / {label}",
+            kind=FIT,
+            key=prints.surrogate(label),
+            record=units / f"surrogate_{label}.json",
+            needs=tuple(f"{case.name} / regions" for case in cases),
+            data={"label": label, "records": records},
+            order=(2, place),
+        )
+
+
+def _influence_tasks(plan: InfluencePlan, prints: Fingerprints, units: Any) -> Iterator[Task]:
+    for number, path in enumerate(plan.checkpoints):
+        yield Task(
+            name=f"influence / {path.name}",
+            kind=TRACE,
+            key=prints.checkpoint(plan, number),
+            record=units / f"influence_{number}.json",
+            data={"number": number},
+            order=(3, number),
+        )
+    if plan.keys.leave_one_out is None:
+        return
+    for place, seed in enumerate(plan.keys.leave_one_out.seeds):
+        for left_out in (None, *range(len(plan.example_names))):
+            named = "all" if left_out is None else f"without {plan.example_names[left_out]}"
+            file = "all" if left_out is None else f"without-{left_out}"
+            yield Task(
+                name=f"leave one out / {named} / seed {seed}",
+                kind=TRAIN,
+                key=prints.training(plan, seed, left_out),
+                record=units / f"trained_{file}_seed-{seed}.json",
+                data={"seed": seed, "left_out": left_out},
+                order=(4, place, -1 if left_out is None else left_out),
+            )
+
+
+def run_examples(
+    study: ExampleStudy, listener: Listener | None = None, policy: Policy | None = None
+) -> Outcome:
+    """Do everything that is asked, and write tables, figures and record.
+
+    What is there and matches is not done again. One failure does not stop the others, unless the
+    policy says so.
+
+    Raises:
+        DataError: a file of a case cannot be read.
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
+    """
+    inputs = hashed(study)
+    recorder = ExamplesRecorder(study, inputs)
+    tasks = list(list_tasks(study, inputs))
+    command = Command(
+        root=study.basis.root,
+        folder=study.root,
+        job=study,
+        tasks=lambda desk: tasks,
+        num_tasks=len(tasks),
+        write=recorder.write,
+        close=recorder.close,
+        notes=study.notes,
+    )
+    return run_command(command, listener, policy)

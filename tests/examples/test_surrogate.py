@@ -1,0 +1,113 @@
+"""Surrogates: planted rules come back, noise is told to be noise; readable features are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from esegeta.examples import (
+    Table,
+    describe_regions,
+    fit_surrogate,
+    measure_fidelity,
+    slab_groups,
+)
+from esegeta.volume import volume_from_tensor
+
+NAMES = ("brightness", "volume_ml", "depth_mm", "noise")
+
+
+def table(question: str, answers: np.ndarray, values: np.ndarray) -> Table:
+    groups = np.arange(len(answers)) % 4
+    return Table(NAMES, values, answers.astype(float), groups, question)
+
+
+def values_of(count: int = 120) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 1, (count, 4))
+
+
+def test_a_tree_recovers_a_planted_rule() -> None:
+    values = values_of()
+    planted = (values[:, 0] > 0.6) & (values[:, 2] < 0.5)
+    found = table("presence", planted, values)
+    fidelity = measure_fidelity(found, "tree", 2)
+    assert fidelity.value > 0.9
+    assert fidelity.num_positive == planted.sum()
+    tree = fit_surrogate(found, "tree", 2)
+    weights = dict(zip(tree.features, tree.weights, strict=True))
+    assert weights["brightness"] + weights["depth_mm"] == pytest.approx(1.0)
+    inner = tree.model.tree_
+    rule = {
+        NAMES[feature]: threshold
+        for feature, threshold in zip(inner.feature, inner.threshold, strict=True)
+        if feature >= 0
+    }
+    assert rule["brightness"] == pytest.approx(0.6, abs=0.05)
+    assert rule["depth_mm"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_sparse_linear_model_keeps_what_is_planted() -> None:
+    values = values_of()
+    presence = table("presence", 2 * values[:, 0] - values[:, 2] > 0.5, values)
+    assert measure_fidelity(presence, "linear", 1).value > 0.7
+    weights = dict(zip(NAMES, fit_surrogate(presence, "linear", 1).weights, strict=True))
+    assert weights["brightness"] > 0 > weights["depth_mm"]
+    assert abs(weights["noise"]) < 0.1 * weights["brightness"]
+    dice = table("dice", 0.5 + 0.4 * values[:, 1], values)
+    assert measure_fidelity(dice, "linear", 1).value > 0.9
+    of_dice = fit_surrogate(dice, "linear", 1).weights
+    assert [bool(weight) for weight in of_dice] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["tree", "linear"])
+def test_noise_has_no_fidelity(kind: str) -> None:
+    values = values_of()
+    random = np.random.default_rng(1)
+    presence = table("presence", random.uniform(size=len(values)) > 0.5, values)
+    assert measure_fidelity(presence, kind, 3).value < 0.3
+    dice = table("dice", random.uniform(size=len(values)), values)
+    assert measure_fidelity(dice, kind, 3).value < 0.2
+
+
+def test_fidelity_is_of_what_was_held_out() -> None:
+    # Every group has a rule of its own: what is learned of the others is wrong on it.
+    values = np.tile(np.linspace(0, 1, 40)[:, None], (2, 4))
+    answers = np.concatenate([values[:40, 0] > 0.5, values[:40, 0] <= 0.5])
+    found = Table(NAMES, values, answers.astype(float), np.repeat([0, 1], 40), "presence")
+    assert measure_fidelity(found, "tree", 2).value == pytest.approx(-1.0, abs=0.1)
+
+
+def test_slabs_are_side_by_side_and_of_one_size() -> None:
+    groups = slab_groups([0.9, 0.1, 0.5, 0.3, 0.7, 0.2, 0.8, 0.4])
+    assert groups.tolist() == [3, 0, 2, 1, 2, 0, 3, 1]
+
+
+def test_features_of_a_region_are_those_counted_by_hand() -> None:
+    data = torch.arange(5 * 4 * 3, dtype=torch.float32).reshape(1, 5, 4, 3)
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    volume = volume_from_tensor(data, affine=affine)
+    numbers = torch.zeros((5, 4, 3), dtype=torch.int64)
+    numbers[0, :2, 0] = 1
+    numbers[4, 3, :] = 2
+    body = torch.zeros((5, 4, 3), dtype=torch.bool)
+    body[:, :, 0] = True
+    body[4] = True
+    structure = torch.zeros_like(body)
+    structure[0, 0, 0] = True
+    masks = {"it": structure, "none": torch.zeros_like(body)}
+    found = describe_regions(volume, numbers, body, masks)
+    values = [data[0][numbers == 1].numpy(), data[0][numbers == 2].numpy()]
+    np.testing.assert_allclose(found["mean"], [one.mean() for one in values])
+    np.testing.assert_allclose(found["sd"], [one.std() for one in values])
+    np.testing.assert_allclose(found["p90"], [np.quantile(one, 0.9) for one in values])
+    np.testing.assert_allclose(found["volume_ml"], [2 * 0.024, 3 * 0.024])
+    np.testing.assert_allclose(found["left_to_right"], [0, 1])
+    np.testing.assert_allclose(found["posterior_to_anterior"], [0.5 / 3, 1])
+    np.testing.assert_allclose(found["inferior_to_superior"], [0, 0.5])
+    away = [np.hypot(np.hypot(8, 9), 4 * z) for z in range(3)]
+    np.testing.assert_allclose(found["to_it_mm"], [1.5, np.mean(away)])
+    farthest = np.linalg.norm([10, 12, 12])
+    np.testing.assert_allclose(found["to_none_mm"], [farthest, farthest])
+    # The nearest voxel outside is above the first region, and beside the second one's upper ones.
+    np.testing.assert_allclose(found["depth_mm"], [4.0, np.mean([np.hypot(2, 4), 2, 2])])
