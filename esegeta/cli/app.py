@@ -166,6 +166,71 @@ def dissect(
 
 
 @app.command()
+def features(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[fit] CONFIG",
+            help="A YAML experiment; after `fit`, only expert and generator are learned.",
+        ),
+    ],
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make pictures of what units, layers and labels want to see, beside real patches.
+
+    The `features` block of the config says which; finished pictures are not made again. `esegeta
+    features fit CONFIG` learns what real images look like and makes no picture. Exit codes are
+    those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_features import config_of_words, show_pictures
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.features import build_features, run_features
+
+    config, fit_only = config_of_words(words)
+    job = build_features(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        policy = Policy(overwrite, fail_fast)
+        outcome = run_features(job, listener, policy, fit_only=fit_only)
+    if not quiet:
+        show_pictures(outcome)
+    show_outcome(outcome, job.folder, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def inspect(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look inside a network: activations of layers, their statistics, and filters.
+
+    The `inspect` block of the config says which. Exit codes are those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.inspect import build_inspection, run_inspection
+
+    job = build_inspection(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        outcome = run_inspection(job, listener, Policy(overwrite, fail_fast))
+    show_outcome(outcome, job.folder, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` wrote.")

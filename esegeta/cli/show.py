@@ -12,6 +12,7 @@ from rich.table import Table
 
 from esegeta.axes import shape_text
 from esegeta.cli.help_page import console_for_tables
+from esegeta.cli.show_features import show_features, show_inspection
 from esegeta.compare import (
     Study,
     held_up_by_random,
@@ -35,6 +36,8 @@ from esegeta.workflow import (
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
+from esegeta.workflow.features import build_features
+from esegeta.workflow.inspect import build_inspection
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -186,11 +189,13 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
-    if keys.dissection is None and len(keys.missing_of_run) == 2:
+    if not keys.stands_alone and len(keys.missing_of_run) == 2:
         show_prediction_alone(config, device=device)
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
-    if keys.targets or dissection is None:
+    features = None if keys.features is None else build_features(config, device=device)
+    inspection = None if keys.inspect is None else build_inspection(config, device=device)
+    if keys.targets or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
@@ -198,6 +203,10 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
             show_retraining(retraining)
     if dissection is not None:
         show_dissection(dissection)
+    if features is not None:
+        show_features(features)
+    if inspection is not None:
+        show_inspection(inspection)
 
 
 def show_dissection(dissection: Dissection) -> None:

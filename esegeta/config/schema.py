@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
+from esegeta.config.features import FeatureKeys
 from esegeta.config.inference import InferenceKeys
+from esegeta.config.inspect import InspectKeys
 from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys, checked_colours
 from esegeta.config.model import ModelKeys
@@ -164,6 +166,8 @@ class Config(LabelKeys):
     write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    features: FeatureKeys | None = None
+    inspect: InspectKeys | None = None
     report: bool = False
 
     @property
@@ -175,6 +179,11 @@ class Config(LabelKeys):
     def missing_of_run(self) -> list[str]:
         """Blocks that a run needs and that are not given; a dissection needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether there is an analysis that needs no targets and methods."""
+        return any(block is not None for block in (self.dissection, self.features, self.inspect))
 
     @property
     def least_dice(self) -> float:

@@ -236,6 +236,8 @@ NOT_OF_BIDS = (
     "*.mrb",
     "*_dseg.dcm",
     "dissection/",
+    "features/",
+    "inspect/",
     "report/",
 )
 """What the BIDS validator ignores."""

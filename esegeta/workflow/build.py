@@ -154,6 +154,10 @@ class Experiment(Basis):
     atlases: tuple[AtlasPlan, ...] | None
 
 
+ALONE = {"dissection": "dissect", "features": "features", "inspect": "inspect"}
+"""Blocks that need no targets and methods, and the command of each."""
+
+
 def build_experiment(
     config: RunConfig, *, output: Path | None = None, device: str | None = None
 ) -> Experiment:
@@ -169,14 +173,19 @@ def build_experiment(
             window or device.
     """
     missing = config.keys.missing_of_run
-    if missing and config.keys.dissection is None:
+    if missing and not config.keys.stands_alone:
         place = config.document.place(())
         raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
     if missing:
-        place = config.document.place(("dissection",))
+        block, command = next(
+            (block, command)
+            for block, command in ALONE.items()
+            if getattr(config.keys, block) is not None
+        )
+        place = config.document.place((block,))
         raise ConfigError(
-            f"{place}: there are no targets and methods to run, only a `dissection`",
-            hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
+            f"{place}: there are no targets and methods to run, only `{block}`",
+            hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",
         )
     return experiment_on(build_basis(config, output=output, device=device))
 

@@ -23,7 +23,7 @@ from esegeta.report import (
     write_regions,
     write_scores,
 )
-from esegeta.workflow.build import Experiment
+from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.maps import scored_before
 from esegeta.workflow.task import Ended
 
@@ -86,19 +86,26 @@ def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
 
 def describe_experiment(experiment: Experiment) -> dict[str, Any]:
     """Return what is run, with which versions, on what, as plain values; `started` is now."""
+    return {
+        **describe_basis(experiment),
+        "methods": {key: parameters_of(value) for key, value in experiment.methods.items()},
+        "scores": {key: parameters_of(value) for key, value in experiment.scores.items()},
+    }
+
+
+def describe_basis(basis: Basis) -> dict[str, Any]:
+    """Return the same of what needs no methods and scores."""
     from esegeta import __version__
 
-    device = experiment.device
-    parameters = sum(p.numel() for p in experiment.predictor.network.parameters())
+    device = basis.device
+    parameters = sum(p.numel() for p in basis.predictor.network.parameters())
     return {
         "esegeta": __version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config_file": str(experiment.config.document.path),
-        "config": experiment.config.resolved(),
-        "methods": {key: parameters_of(value) for key, value in experiment.methods.items()},
-        "scores": {key: parameters_of(value) for key, value in experiment.scores.items()},
+        "config_file": str(basis.config.document.path),
+        "config": basis.config.resolved(),
         "versions": {"python": platform.python_version(), **_versions()},
-        "seed": experiment.config.keys.seed,
+        "seed": basis.config.keys.seed,
         "device": {
             "type": str(device),
             "name": _name_of(device),
@@ -106,14 +113,14 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         },
         "network": {
             "parameters": parameters,
-            "outputs": experiment.predictor.labels.num_outputs,
-            "members": experiment.predictor.plan.num_members,
-            "passes_per_window": len(experiment.predictor.plan.passes),
-            "weights": [loaded.describe() for loaded in experiment.loaded],
+            "outputs": basis.predictor.labels.num_outputs,
+            "members": basis.predictor.plan.num_members,
+            "passes_per_window": len(basis.predictor.plan.passes),
+            "weights": [loaded.describe() for loaded in basis.loaded],
         },
-        "weights_sha256": experiment.weights_sha256,
-        "code_sha256": experiment.code_sha256,
-        "notes": list(experiment.notes),
+        "weights_sha256": basis.weights_sha256,
+        "code_sha256": basis.code_sha256,
+        "notes": list(basis.notes),
     }
 
 

@@ -19,10 +19,18 @@ FOLDERS = {
     "similarity": "Similarity",
     "examples": "Examples",
     "retrain": "Retraining",
+    "inspect": "Inside the network",
 }
 """Folders that have a part of the page, and what it is called."""
 
-RECORDS = ("summary.json", "retrain.json", "concepts.json", "features.json", "similarity.json")
+RECORDS = (
+    "summary.json",
+    "retrain.json",
+    "concepts.json",
+    "features.json",
+    "similarity.json",
+    "inspect.json",
+)
 MOST_ROWS, MOST_PICTURES = 200, 40
 PREDICTIONS = "predictions.csv"
 

@@ -19,7 +19,12 @@ from esegeta.explain import NULL
 from esegeta.report import TaskFiles, read_record, read_scores, read_sidecar
 from esegeta.volume import Case
 
-RECORDS = (("dissection", "summary.json"), ("retrain", "retrain.json"))
+RECORDS = (
+    ("dissection", "summary.json"),
+    ("retrain", "retrain.json"),
+    ("features", "features.json"),
+    ("inspect", "inspect.json"),
+)
 """Folders and records of commands that may stand alone."""
 
 TaskKey = tuple[str, str, str]
