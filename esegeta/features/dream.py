@@ -127,11 +127,11 @@ def tiles_of(shape: Shape, tile: Shape) -> list[tuple[slice, ...]]:
     return list(itertools.product(*sides))
 
 
-def _within(x: Batch, box: tuple[slice, ...]) -> Batch:
+def _within(x: Tensor, box: tuple[slice, ...]) -> Tensor:
     return x[(slice(None), slice(None), *box)]
 
 
-def _resized(x: Batch, shape: Shape) -> Batch:
+def _resized(x: Tensor, shape: Shape) -> Tensor:
     if tuple(x.shape[2:]) == shape:
         return x
     mode = "bilinear" if len(shape) == 2 else "trilinear"

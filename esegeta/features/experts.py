@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from esegeta.axes import Batch, Scalars
+from esegeta.features.transforms import Draws
 from esegeta.model import full_float32, seeded
 
 LEAST_VARIANCE = 1e-3
@@ -260,12 +261,13 @@ class Denoiser(Expert):
         """
         device = example.device
         mean, std = float(example.mean()), float(example.std()) or 1.0
+        draws = Draws.of(seed)  # of the host, so that all devices learn the same
         with seeded(seed, device), full_float32():
             network = DenoisingNetwork(example.ndim - 2, example.shape[1]).to(device)
             optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
             for _ in range(iterations):
                 x = (draw(batch_size) - mean) / std
-                made = network(x + sigma * torch.randn_like(x))
+                made = network(x + sigma * draws.normal_like(x))
                 loss = (made - x).square().mean()
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from esegeta.axes import Batch, Scalars, Shape
 from esegeta.features.parametrisation import Parametrisation
+from esegeta.features.transforms import Draws
 from esegeta.model import full_float32, seeded
 
 Codes = Float[Tensor, "B K"]
@@ -193,13 +194,14 @@ class VaeGenerator(Generator):
         """
         device = example.device
         mean, std = float(example.mean()), float(example.std()) or 1.0
+        draws = Draws.of(seed)  # of the host, so that all devices learn the same
         with seeded(seed, device), full_float32():
             network = Vae(tuple(example.shape[2:]), example.shape[1], codes).to(device)
             optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
             for _ in range(iterations):
                 x = (draw(batch_size) - mean) / std
                 means, log_variances = network.encode(x)
-                noise = torch.randn_like(means)
+                noise = draws.normal_like(means)
                 made = network.decode(means + noise * (log_variances / 2).exp())
                 error = (made - x).square().mean().clamp(min=1e-6)
                 kl = (means.square() + log_variances.exp() - 1 - log_variances).sum(1).mean() / 2

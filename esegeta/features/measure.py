@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.axes import Batch, Scalars
+from esegeta.axes import Batch
 from esegeta.features.fourier import high_frequency_share
 from esegeta.features.penalties import TotalVariation
+
+Values = Float[Tensor, " N"]
+"""One number a real patch."""
 
 CHUNK = 32
 """Real patches that are compared at a time."""
@@ -35,9 +39,9 @@ class RealPatches:
     spacing_mm: tuple[float, ...]
     places: tuple[tuple[str, tuple[int, ...]], ...] = field(repr=False)
     std: float
-    roughness: Scalars = field(repr=False)
-    fine: Scalars = field(repr=False)
-    apart: Scalars = field(repr=False)
+    roughness: Values = field(repr=False)
+    fine: Values = field(repr=False)
+    apart: Values = field(repr=False)
 
     @classmethod
     def of(
@@ -106,7 +110,9 @@ class Measured:
     nearest: int
 
 
-def measure(picture: Batch, activation: float, real: RealPatches, values: Scalars) -> Measured:
+def measure(
+    picture: Float[Tensor, "1 C *S"], activation: float, real: RealPatches, values: Values
+) -> Measured:
     """Measure one picture.
 
     Args:
@@ -133,7 +139,9 @@ def measure(picture: Batch, activation: float, real: RealPatches, values: Scalar
     )
 
 
-def distances_between(one: Batch, other: Batch) -> Tensor:
+def distances_between(
+    one: Float[Tensor, "N C *S"], other: Float[Tensor, "M C *S"]
+) -> Float[Tensor, "N M"]:
     """Return root mean square differences: a row for each of `one`, a column for each other."""
     first, second = one.flatten(1).double(), other.flatten(1).double()
     middle = second.mean(0)  # differences of large numbers would lose their digits
@@ -159,7 +167,7 @@ def stability(pictures: Sequence[Batch], mean: Tensor) -> float | None:
 
 
 def largest_apart(
-    values: Scalars, places: Sequence[tuple[str, tuple[int, ...]]], box: tuple[int, ...], count: int
+    values: Values, places: Sequence[tuple[str, tuple[int, ...]]], box: tuple[int, ...], count: int
 ) -> list[int]:
     """Return the numbers of the patches with the largest values of which no two overlap by half.
 

@@ -158,7 +158,7 @@ def _recipe(desk: Desk, variant: Variant) -> Recipe:
         rate=keys.rate,
         spacing_mm=job.spacing_mm,
         penalties=tuple(penalties),
-        code_weight=keys.prior_weight if variant.prior == "code" else 0.0,
+        code_weight=_code_weight(desk) if variant.prior == "code" else 0.0,
         transforms=Transforms() if variant.is_plain else transforms,
         blur=None if variant.is_plain else blur,
         bounds=material.bounds if keys.clips else None,
@@ -186,6 +186,20 @@ def _penalties(desk: Desk, variant: Variant) -> tuple[list[tuple[float, Penalty]
         alpha = keys.alpha_norm
         found.append((alpha.weight, _norm(material, alpha.power, device)))
     return found, side
+
+
+def _code_weight(desk: Desk) -> float:
+    """Return the weight of |z|^2 / K, over its standard deviation between real patches."""
+    job: FeatureJob = desk.job
+
+    def spread() -> float:
+        generator, device = generator_of(desk), job.basis.device
+        with torch.no_grad():
+            parts = torch.split(material_of(desk).real.data, 16)
+            codes = torch.cat([generator.encode(part.to(device)).cpu() for part in parts])
+        return float(codes.square().mean(1).std()) or 1.0
+
+    return job.keys.prior_weight / desk.once("efforts", spread, depth=WHOLE)
 
 
 def _spread(desk: Desk) -> float:
