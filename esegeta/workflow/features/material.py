@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Batch, Image, LabelMap, Shape
@@ -188,7 +189,7 @@ class _Gatherer:
         return cut_box(volume.data, start, self._job.box, self._job.thin).float().cpu()
 
 
-def cut_box(data: Image, start: Shape, box: Shape, thin: int | None) -> Image:
+def cut_box(data: Image, start: Shape, box: Shape, thin: int | None) -> Float[Tensor, "C *T"]:
     """Return a box of `C *S`, without the axis along which a 2D network goes."""
     place = tuple(slice(first, first + side) for first, side in zip(start, box, strict=True))
     found = data[(slice(None), *place)]

@@ -13,6 +13,7 @@ from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor, empty_window
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.workflow.build import Basis, build_basis
+from esegeta.workflow.checks import prefixed
 from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 
@@ -75,7 +76,11 @@ def build_inspection(
     with blamed_on(config, "inspect"):
         basis.capability.require_hooks("inspect")
     window = empty_window(predictor.network, predictor.plan.size, basis.reading.num_channels)
-    with blamed_on(config, "inspect", "layers"), held_still(predictor.network):
+    with (
+        blamed_on(config, "inspect", "layers"),
+        prefixed("inspect.layers"),
+        held_still(predictor.network),
+    ):
         layers = find_unit_layers(predictor.network, keys.layers, window)
     job = Inspection(basis, keys, layers)
     _check_channels(config, job)
@@ -131,7 +136,7 @@ def named_units(path: Path) -> list[NamedUnit]:
     found = [
         NamedUnit(row["layer"], int(row["unit"]), row["concept"], float(row["iou"]))
         for row in rows
-        if row.get("named", "").lower() in ("true", "1", "yes")
+        if row["named"] == "1"
     ]
     return sorted(found, key=lambda one: -one.iou)
 
