@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from benchmarks import dissection_rows, equality_rows, map_rows, program_rows, score_rows
+from benchmarks import (
+    dissection_rows,
+    equality_rows,
+    map_rows,
+    picture_rows,
+    program_rows,
+    score_rows,
+)
 from benchmarks.run import BenchmarkRun
 from benchmarks.table import Line, hardware, show, to_markdown
 
@@ -44,6 +51,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "sensitivity": score_rows.sensitivity,
     "score_memory": score_rows.score_memory,
     "dissection": dissection_rows.dissection,
+    "pictures": picture_rows.pictures,
     "view": click,
     "equal_nnunet": equality_rows.nnunet,
     "equal_bundle": equality_rows.bundle,
