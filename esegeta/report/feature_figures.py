@@ -80,7 +80,7 @@ def columns_figure(
     heads = max(column.title.count("\n") + 1 for column in columns)
     width = COLUMN_INCHES * max(len(columns), 2)
     heading = wrap(title, width, 9)
-    room = 0.14 * (lines + heads) + 0.2 * (heading.count("\n") + 1) + 0.25
+    room = 0.115 * (lines + heads) + 0.16 * (heading.count("\n") + 1) + 0.08 * len(views)
     figure = new_figure((width, sum(heights) + room))
     axes = figure.subplots(
         len(views), len(columns), squeeze=False, gridspec_kw={"height_ratios": heights}
