@@ -79,5 +79,7 @@ def _network() -> nn.Module:
     from monai.networks.nets import UNet
 
     torch.manual_seed(0)
-    network: nn.Module = UNet(3, 1, 5, (8, 16, 32, 64), (2, 2, 2), num_res_units=1, act="RELU", norm="BATCH")
+    network: nn.Module = UNet(
+        3, 1, 5, (8, 16, 32, 64), (2, 2, 2), num_res_units=1, act="RELU", norm="BATCH"
+    )
     return network

@@ -73,7 +73,7 @@ def columns_figure(
     """
     views = _views(columns[0].data)
     sizes = [
-        size_of(_cut(columns[0].data, *view).shape, view[1], _three(spacing_mm)) for view in views
+        size_of(_cut(columns[0].data, *view).shape, view[1], tuple(spacing_mm)) for view in views
     ]
     heights = [COLUMN_INCHES * size[1] / size[0] for size in sizes]
     lines = max(column.words.count("\n") + 1 for column in columns)
@@ -111,7 +111,7 @@ def save_planes(
     shown = data[:MOST_CHANNELS]
     planes = planes_of(data.shape[1:])
     sizes = [
-        size_of(upright(data[0], _middle(data.shape[1:], plane)).shape, plane, _three(spacing_mm))
+        size_of(upright(data[0], _middle(data.shape[1:], plane)).shape, plane, tuple(spacing_mm))
         for plane in planes
     ]
     widths = [2.0 * size[0] / max(max(one) for one in sizes) for size in sizes]
@@ -182,7 +182,3 @@ def _cut(data: np.ndarray, channel: int, plane: Plane) -> np.ndarray:
 def _middle(shape: tuple[int, ...], plane: Plane) -> tuple[slice | int, ...]:
     shown = (plane.horizontal, plane.vertical)
     return tuple(slice(None) if a in shown else n // 2 for a, n in enumerate(shape))
-
-
-def _three(spacing_mm: Sequence[float]) -> tuple[float, ...]:
-    return tuple(spacing_mm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from esegeta.volume import write_json
@@ -103,8 +104,6 @@ def list_tasks(job: Inspection, inputs: Mapping[str, dict[str, str]]) -> Iterato
 def _task(
     name: str, kind: Kind, key: str, record: str, needs: tuple[str, ...] = (), **data: Any
 ) -> Task:
-    from pathlib import Path
-
     return Task(name=name, kind=kind, key=key, record=Path(record), data=data, needs=needs)
 
 

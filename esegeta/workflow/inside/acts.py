@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from esegeta.features import UnitTotals
@@ -16,7 +17,7 @@ from esegeta.report import write_rows
 from esegeta.report.inside_figures import UnitTile, draw_units
 from esegeta.volume import Case, MapHeader, Volume, atomic_path, write_map
 from esegeta.workflow.cache import FILES, keep_json, keep_tensors, read_tensors
-from esegeta.workflow.inside.build import Inspection, file_part, named_units
+from esegeta.workflow.inside.build import Inspection, NamedUnit, file_part, named_units
 from esegeta.workflow.task import Content, Desk, Task
 
 ROOM_MB = 512
@@ -226,9 +227,7 @@ def _within(maps: UnitMaps) -> Tensor:
 
 
 def _joined(totals: Sequence[UnitTotals], name: str) -> Tensor:
-    from torch import cat
-
-    return cat([one.tensors()[name] for one in totals])
+    return torch.cat([one.tensors()[name] for one in totals])
 
 
 def _of_layer(own: UnitTotals) -> dict[str, float | int]:
@@ -273,5 +272,5 @@ def _notes(layers: Sequence[Mapping[str, object]]) -> list[str]:
     ]
 
 
-def _names(job: Inspection) -> list:  # type: ignore[type-arg]
+def _names(job: Inspection) -> list[NamedUnit]:
     return named_units(job.units_table) if job.units_table.is_file() else []

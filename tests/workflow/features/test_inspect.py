@@ -89,6 +89,19 @@ def test_first_filters_are_in_units_of_the_image(tmp_path: Path) -> None:
     assert [row["layer"] for row in table if row["in_image"] == "1"] == layers_on_image(job)
 
 
+def test_a_second_device_sees_the_same(tmp_path: Path, second: torch.device) -> None:
+    lab = inspect_lab(tmp_path, 2)
+    found = []
+    for name in ("cpu", "testdevice"):
+        lab.keys |= {"device": name, "output": str(tmp_path / name)}
+        result = inspect(lab, "-q")
+        assert result.exit_code == 0, result.output
+        folder = tmp_path / name / "tiny" / "inspect"
+        tables = [folder / "units.csv", folder / "layers.csv", folder / "weights" / "weights.csv"]
+        found.append([path.read_bytes() for path in tables])
+    assert found[0] == found[1]
+
+
 def test_filters_lie_on_one_sheet() -> None:
     """Axis 0 to the right, axis 1 upwards, slices along axis 2 side by side."""
     weights = np.arange(2 * 1 * 2 * 3 * 2, dtype=float).reshape(2, 1, 2, 3, 2)
