@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from esegeta.cli.analyses import dissect, examples, features, inspect, similarity
 from esegeta.cli.from_model import explain, init, view
 from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
 from esegeta.errors import EsegetaError
@@ -134,96 +135,6 @@ def predict(
 
 
 @app.command()
-def dissect(
-    config: ConfigPath,
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layers",
-            metavar="NAME",
-            help="Layers to dissect instead of the config's: a name, several as NAME,NAME or "
-            "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
-            "names.",
-        ),
-    ] = None,
-    output: Output = None,
-    overrides: Overrides = None,
-    device: Device = None,
-    fail_fast: FailFast = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Do everything again. Without it, a finished dissection with the same settings is "
-            "kept, a stopped one is continued, and one with other settings is replaced "
-            "once the new one is ready.",
-        ),
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find which units of a network detect which concepts; continues where it was stopped.
-
-    Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
-    failed that you can fix.
-    """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show import show_dissected
-    from esegeta.config import load_config
-    from esegeta.workflow import Policy
-    from esegeta.workflow.dissect import build_dissection, run_dissection
-
-    loaded = load_config(config, overrides or [])
-    names = [name.strip() for text in layers or [] for name in text.split(",")]
-    dissection = build_dissection(loaded, layers=names, output=output, device=device)
-    with listen(quiet=quiet) as listener:
-        dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
-    if dissected.outcome.failures:
-        show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
-    elif not quiet:
-        show_dissected(dissected, dissection.folder)
-    raise typer.Exit(dissected.exit_code)
-
-
-@app.command()
-def similarity(
-    configs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="CONFIG [CONFIG]...",
-            help="The experiment whose `similarity` is computed, on its cases; then others whose "
-            "networks are compared with it, such as other seeds or checkpoints in their order.",
-        ),
-    ],
-    output: Output = None,
-    overrides: Overrides = None,
-    device: Device = None,
-    fail_fast: FailFast = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
-
-    `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
-    cannot fix. 2: a config or a file failed that you can fix.
-    """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show_similarity import show_compared
-    from esegeta.config import load_config
-    from esegeta.workflow import Policy
-    from esegeta.workflow.similarity import build_comparison, run_comparison
-
-    loaded = load_config(configs[0], overrides or [])
-    comparison = build_comparison(loaded, configs[1:], output=output, device=device)
-    with listen(quiet=quiet) as listener:
-        compared = run_comparison(comparison, listener, Policy(overwrite, fail_fast))
-    if compared.outcome.failures:
-        show_outcome(compared.outcome, comparison.folder, quiet=quiet)
-    elif not quiet:
-        show_compared(compared, comparison.folder)
-    raise typer.Exit(compared.exit_code)
-
-
-@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `esegeta run` wrote.")
@@ -291,6 +202,8 @@ def _report(results: list[Path], output: Path | None, *, single_file: bool, quie
 
 
 app.command()(view)
+for command in (dissect, similarity, features, inspect, examples):
+    app.command()(command)
 
 
 @app.command()
@@ -318,36 +231,6 @@ def retrain(
     with listen(quiet=quiet) as listener:
         outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
     show_outcome(outcome, retraining.root, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
-
-
-@app.command()
-def examples(
-    config: ConfigPath,
-    output: Output = None,
-    overrides: Overrides = None,
-    device: Device = None,
-    fail_fast: FailFast = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find which cases speak for a network, which training cases taught it what, and surrogates.
-
-    The `examples` block of the config says what is asked; what is finished is not done again.
-    Exit codes are those of `run`.
-    """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show_examples import show_found
-    from esegeta.config import load_config
-    from esegeta.workflow import Policy
-    from esegeta.workflow.examples import build_examples, run_examples
-
-    study = build_examples(load_config(config, overrides or []), output=output, device=device)
-    with listen(quiet=quiet) as listener:
-        outcome = run_examples(study, listener, Policy(overwrite, fail_fast))
-    if not quiet:
-        show_found(outcome)
-    show_outcome(outcome, study.root, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 
 

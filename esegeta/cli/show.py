@@ -13,6 +13,7 @@ from rich.table import Table
 from esegeta.axes import shape_text
 from esegeta.cli.help_page import console_for_tables
 from esegeta.cli.show_examples import show_examples
+from esegeta.cli.show_features import show_features, show_inspection
 from esegeta.cli.show_similarity import show_comparison
 from esegeta.compare import (
     Study,
@@ -38,6 +39,8 @@ from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
 from esegeta.workflow.examples import build_examples
+from esegeta.workflow.features import build_features
+from esegeta.workflow.inspect import build_inspection
 from esegeta.workflow.networks import chosen_output
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
@@ -196,6 +199,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
     similarity = None if keys.similarity is None else build_comparison(config, device=device)
     study = None if keys.examples is None else build_examples(config, device=device)
+    features = None if keys.features is None else build_features(config, device=device)
+    inspection = None if keys.inspect is None else build_inspection(config, device=device)
     if not keys.missing_of_run or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
@@ -208,6 +213,10 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         show_comparison(similarity)
     if study is not None:
         show_examples(study)
+    if features is not None:
+        show_features(features)
+    if inspection is not None:
+        show_inspection(inspection)
 
 
 def show_dissection(dissection: Dissection) -> None:

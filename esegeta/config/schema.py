@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.examples import ExamplesKeys
+from esegeta.config.features import FeatureKeys
 from esegeta.config.inference import InferenceKeys
+from esegeta.config.inspect import InspectKeys
 from esegeta.config.keys import Keys, LabelInteger, Name, give_list
 from esegeta.config.labels import LabelKeys, checked_colours
 from esegeta.config.model import ModelKeys
@@ -142,7 +144,7 @@ def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     return name
 
 
-STAND_ALONE = ("dissection", "similarity", "examples")
+STAND_ALONE = ("dissection", "similarity", "features", "inspect", "examples")
 """Blocks of commands that need no run beside them."""
 
 
@@ -172,6 +174,8 @@ class Config(LabelKeys):
     dissection: DissectionKeys | None = None
     similarity: SimilarityKeys | None = None
     examples: ExamplesKeys | None = None
+    features: FeatureKeys | None = None
+    inspect: InspectKeys | None = None
     report: bool = False
 
     @property

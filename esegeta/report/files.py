@@ -238,6 +238,8 @@ NOT_OF_BIDS = (
     "dissection/",
     "similarity/",
     "examples/",
+    "features/",
+    "inspect/",
     "report/",
 )
 """What the BIDS validator ignores."""

@@ -37,8 +37,8 @@ from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
 from esegeta.workflow.serves import check_capability
 
-COMMANDS_OF_BLOCKS = {"examples": "examples", "dissection": "dissect", "similarity": "similarity"}
-"""What does the work of blocks that need no run beside them."""
+COMMANDS_OF_BLOCKS = {"dissection": "dissect"}
+"""Commands that do the work of a block, where they are not called as the block is."""
 
 
 def join_null_competitors(config: RunConfig) -> tuple[Mapping[str, Explainer], tuple[str, ...]]:
@@ -178,7 +178,7 @@ def build_experiment(
         raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
     if missing:
         place = config.document.place((alone[0],))
-        command = COMMANDS_OF_BLOCKS[alone[0]]
+        command = COMMANDS_OF_BLOCKS.get(alone[0], alone[0])
         raise ConfigError(
             f"{place}: there are no {' and no '.join(missing)} to run, only `{alone[0]}`",
             hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",

@@ -80,6 +80,8 @@ def asked_words(config: RunConfig) -> str:
             for part in nested(score)
             if getattr(part, "needs_layers", False)
         ],
+        "pictures": ["features"] if config.keys.features is not None else [],
+        "inspection": ["inspect"] if config.keys.inspect is not None else [],
         "dissection": ["dissection"] if config.keys.dissection is not None else [],
         "similarity": ["similarity"] if config.keys.similarity is not None else [],
         "retraining": ["retrain"] if config.keys.retrain is not None else [],

@@ -26,7 +26,7 @@ from tests.volume.dicom_files import itk_volume, voxels
 
 EQUAL = [name for name in ROWS if name.startswith("equal_")]
 """Rows of the tests' own oracles, which start no process."""
-MEASURED = [name for name in ROWS if name not in ("help", "demo", "view", *EQUAL)]
+MEASURED = [name for name in ROWS if name not in ("help", "demo", "view", "pictures", *EQUAL)]
 
 
 class Recorder(BenchmarkRun):
@@ -86,3 +86,10 @@ def test_formats_that_differ_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
 def test_every_method_and_score_has_a_cheapest_form() -> None:
     assert all(type(smallest_method(name)) is type(make()) for name, make in EXPLAINERS.items())
     assert all(type(smallest_score(name)) is type(make()) for name, make in SCORES.items())
+
+
+def test_pictures_are_measured_against_their_passes(tmp_path: Path) -> None:
+    bench = BenchmarkRun("cpu", 1, 1, 1, True, tmp_path)
+    wall, cpu = ROWS["pictures"](bench)
+    assert (wall.figure, wall.must, cpu.must) == ("time", 1.2, None)
+    assert wall.ratio is not None

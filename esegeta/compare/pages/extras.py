@@ -19,6 +19,7 @@ FOLDERS = {
     "similarity": "Similarity",
     "examples": "Examples",
     "retrain": "Retraining",
+    "inspect": "Inside the network",
 }
 """Folders that have a part of the page, and what it is called."""
 
@@ -29,6 +30,7 @@ RECORDS = (
     "features.json",
     "similarity.json",
     "examples.json",
+    "inspect.json",
 )
 MOST_ROWS, MOST_PICTURES = 200, 40
 PREDICTIONS = "predictions.csv"

@@ -22,6 +22,8 @@ from esegeta.volume import Case
 RECORDS = (
     ("dissection", "summary.json"),
     ("similarity", "similarity.json"),
+    ("features", "features.json"),
+    ("inspect", "inspect.json"),
     ("examples", "examples.json"),
     ("retrain", "retrain.json"),
 )

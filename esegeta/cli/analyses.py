@@ -1,0 +1,190 @@
+"""Commands that look into networks: dissect, similarity, features, inspect, examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
+
+
+def dissect(
+    config: ConfigPath,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers",
+            metavar="NAME",
+            help="Layers to dissect instead of the config's: a name, several as NAME,NAME or "
+            "--layers NAME --layers NAME, or `all` by itself. `esegeta layers CONFIG` prints the "
+            "names.",
+        ),
+    ] = None,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Do everything again. Without it, a finished dissection with the same settings is "
+            "kept, a stopped one is continued, and one with other settings is replaced "
+            "once the new one is ready.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find which units of a network detect which concepts; continues where it was stopped.
+
+    Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
+    failed that you can fix.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show import show_dissected
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.dissect import build_dissection, run_dissection
+
+    loaded = load_config(config, overrides or [])
+    names = [name.strip() for text in layers or [] for name in text.split(",")]
+    dissection = build_dissection(loaded, layers=names, output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
+    if dissected.outcome.failures:
+        show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
+    elif not quiet:
+        show_dissected(dissected, dissection.folder)
+    raise typer.Exit(dissected.exit_code)
+
+
+def similarity(
+    configs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG [CONFIG]...",
+            help="The experiment whose `similarity` is computed, on its cases; then others whose "
+            "networks are compared with it, such as other seeds or checkpoints in their order.",
+        ),
+    ],
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
+
+    `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
+    cannot fix. 2: a config or a file failed that you can fix.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_similarity import show_compared
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.similarity import build_comparison, run_comparison
+
+    loaded = load_config(configs[0], overrides or [])
+    comparison = build_comparison(loaded, configs[1:], output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        compared = run_comparison(comparison, listener, Policy(overwrite, fail_fast))
+    if compared.outcome.failures:
+        show_outcome(compared.outcome, comparison.folder, quiet=quiet)
+    elif not quiet:
+        show_compared(compared, comparison.folder)
+    raise typer.Exit(compared.exit_code)
+
+
+def features(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[fit] CONFIG",
+            help="A YAML experiment; after `fit`, only expert and generator are learned.",
+        ),
+    ],
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make pictures of what units, layers and labels want to see, beside real patches.
+
+    The `features` block of the config says which; finished pictures are not made again. `esegeta
+    features fit CONFIG` learns what real images look like and makes no picture. Exit codes are
+    those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_features import config_of_words, show_pictures
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.features import build_features, run_features
+
+    config, fit_only = config_of_words(words)
+    job = build_features(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        policy = Policy(overwrite, fail_fast)
+        outcome = run_features(job, listener, policy, fit_only=fit_only)
+    if not quiet:
+        show_pictures(outcome)
+    show_outcome(outcome, job.folder, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+def inspect(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look inside a network: activations of layers, their statistics, and filters.
+
+    The `inspect` block of the config says which. Exit codes are those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.inspect import build_inspection, run_inspection
+
+    job = build_inspection(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        outcome = run_inspection(job, listener, Policy(overwrite, fail_fast))
+    show_outcome(outcome, job.folder, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)
+
+
+def examples(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find which cases speak for a network, which training cases taught it what, and surrogates.
+
+    The `examples` block of the config says what is asked; what is finished is not done again.
+    Exit codes are those of `run`.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_examples import show_found
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.examples import build_examples, run_examples
+
+    study = build_examples(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        outcome = run_examples(study, listener, Policy(overwrite, fail_fast))
+    if not quiet:
+        show_found(outcome)
+    show_outcome(outcome, study.root, quiet=quiet)
+    raise typer.Exit(outcome.exit_code)

@@ -1,0 +1,1 @@
+"""The tasks of a look inside a network, which `workflow.inspect` lists."""

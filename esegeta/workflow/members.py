@@ -1,0 +1,50 @@
+"""Which network of an ensemble is looked into: units of one are not those of another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from esegeta.errors import ConfigError
+from esegeta.workflow.build import Basis
+
+
+def of_member(basis: Basis, member: int | None, block: str) -> Basis:
+    """Return the basis of the one network that a block of the config is about.
+
+    Args:
+        basis: of the config.
+        member: which network of an ensemble, from 1.
+        block: name of the block.
+
+    Raises:
+        ConfigError: there are several and none is named, or there is no such one.
+    """
+    config, count = basis.config, basis.predictor.plan.num_members
+    if member is None and count == 1:
+        return basis
+    place = config.document.place((block, *(["member"] if member else [])))
+    if count == 1:
+        raise ConfigError(
+            f"{place}: {block}.member: {member}: there is one network, and no ensemble",
+            hint=f"leave out {block}.member, or list the files of an ensemble in model.weights",
+        )
+    if member is None:
+        raise ConfigError(
+            f"{place}: {block}: units are of one network, and model.weights lists {count}; "
+            "what one calls unit 7 is another in the next",
+            hint=f"name one of them: {block}.member: 1 to {count}",
+        )
+    if member > count:
+        raise ConfigError(
+            f"{place}: {block}.member: {member}: model.weights lists {count} networks",
+            hint=f"name one from 1 to {count}",
+        )
+    file = config.keys.model.weights_files[member - 1]
+    note = f"{block}.member: {member} of {count} by itself: {file}"
+    return replace(
+        basis,
+        predictor=basis.predictor.member(member - 1),
+        loaded=basis.loaded[member - 1 : member],
+        weights_sha256=basis.weights_sha256[member - 1],
+        notes=(*basis.notes, note),
+    )

@@ -1,0 +1,189 @@
+"""Pictures whose answer is known: a blob, slices of a flat network, and another program's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esegeta.errors import ModelError
+from esegeta.features import (
+    Blur,
+    Fourier,
+    Normed,
+    Objective,
+    Parametrisation,
+    PowerNorm,
+    Recipe,
+    Subject,
+    TotalVariation,
+    Transforms,
+    UnitObjective,
+    Voxels,
+    ascend,
+    high_frequency_share,
+)
+from tests.features.networks import BlobDetector, Linear, blob
+
+BOUNDS = (torch.tensor([-1.0]), torch.tensor([1.0]))
+
+
+def made_of(
+    network: nn.Module, parametrisation: Parametrisation, recipe: Recipe, *, at: str = "mean"
+) -> tuple[Tensor, float]:
+    unit: Objective = UnitObjective("act", 0, at)  # type: ignore[arg-type]
+    ndim = len(recipe.spacing_mm)
+    start = torch.zeros(1, 1, *(24,) * ndim)
+    subject = Subject(network)
+    picture = ascend(subject, unit, parametrisation, start, recipe, wobble=0.05).picture
+    value = subject.values(picture, unit, batch_size=1, device=torch.device("cpu"))
+    return picture, float(value[0])
+
+
+@pytest.mark.parametrize("kind", ["voxels", "fourier"])
+def test_a_blob_detector_shows_its_blob(kind: str) -> None:
+    inner = Voxels() if kind == "voxels" else Fourier((24, 24), (1.0, 1.0))
+    recipe = Recipe(80, 0.1, (1.0, 1.0))
+    picture, _ = made_of(BlobDetector(2), Normed(inner, 1.0), recipe, at="centre")
+    expected = torch.zeros(24, 24)
+    expected[9:16, 9:16] = blob(2)
+    assert float(torch.cosine_similarity(picture.flatten(), expected.flatten(), dim=0)) > 0.99
+
+
+def test_waves_and_jitter_take_grain_away_and_keep_the_activation() -> None:
+    """A detector on every second voxel, with grain: single voxels would do it well."""
+    network, spacing = BlobDetector(2, grain=0.5, stride=2), (1.0, 1.0)
+    plain = Recipe(60, 0.1, spacing)
+    picture, value = made_of(network, Normed(Voxels(), 5.0), plain)
+    share = float(high_frequency_share(picture, spacing)[0])
+    waves, jitter = Fourier((24, 24), spacing), Transforms(jitter_voxels=1)
+    for inner, recipe in (
+        (waves, Recipe(40, 0.05, spacing)),
+        (Voxels(), Recipe(60, 0.1, spacing, transforms=jitter)),
+    ):
+        other, activation = made_of(network, Normed(inner, 5.0), recipe)
+        assert float(high_frequency_share(other, spacing)[0]) < 0.6 * share
+        assert activation > 0.8 * value
+
+
+def test_three_axes_are_two_where_one_is_ignored() -> None:
+    flat, deep = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()), nn.Sequential()
+    conv = nn.Conv3d(1, 3, (3, 3, 1), padding=(1, 1, 0))
+    conv.load_state_dict({"weight": flat[0].weight[..., None], "bias": flat[0].bias})
+    deep = nn.Sequential(conv, nn.Tanh())
+    start = torch.randn(1, 1, 8, 7)
+    recipe = Recipe(20, 0.05, (1.0, 1.0))
+    unit = UnitObjective("1", 2)
+    one = ascend(Subject(flat), unit, Voxels(), start, recipe).picture
+    thick = start[..., None].expand(-1, -1, -1, -1, 4).clone()
+    recipe = Recipe(20, 0.05, (1.0, 1.0, 1.0))
+    other = ascend(Subject(deep), unit, Voxels(), thick, recipe).picture
+    assert torch.allclose(other, one[..., None].expand_as(other), atol=1e-3)
+
+
+def lucent_like(
+    network: nn.Module, side: int, steps: int, rate: float
+) -> tuple[Tensor, Tensor, float]:
+    """Return a picture as lucent makes it, written anew, its start, and a scale of its spectrum."""
+    fy = torch.fft.fftfreq(side)[:, None]
+    fx = torch.fft.fftfreq(side)[: side // 2 + 1].abs()
+    freqs = torch.sqrt(fx**2 + fy**2)
+    scale = 1 / freqs.clamp(min=1 / side)
+    spectrum = torch.randn(1, 1, side, side // 2 + 1, 2).mul_(0.1).requires_grad_(True)
+    optimizer = torch.optim.Adam([spectrum], lr=rate)
+
+    def picture() -> Tensor:
+        waves = torch.complex(spectrum[..., 0], spectrum[..., 1]) * scale
+        return torch.fft.irfft2(waves, s=(side, side), norm="ortho")
+
+    start = picture().detach()
+    for _ in range(steps):
+        loss = -network(picture())[:, 1].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return picture().detach(), start, float(scale[1, 1])
+
+
+def test_a_picture_is_that_of_lucent() -> None:
+    side, rate = 12, 0.02
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Tanh())
+    expected, start, scale = lucent_like(network, side, 25, rate)
+    ours = Fourier((side, side), (1.0, 1.0))
+    recipe = Recipe(25, rate * scale / float(ours.scale[1, 1]), (1.0, 1.0))
+    found = ascend(Subject(network), UnitObjective("3", 1), ours, start, recipe).picture
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-3
+
+
+def test_a_penalised_linear_unit_has_its_closed_form() -> None:
+    """max <w, x> - lambda mean x^2 / scale at x = w n scale / (2 lambda)."""
+    w = torch.randn(1, 4, 3)
+    norm = PowerNorm(torch.zeros(1, 4, 3), 2.0, scale=0.5)
+    recipe = Recipe(200, 0.05, (1.0, 1.0), penalties=((3.0, norm),))
+    start = torch.zeros(1, 1, 4, 3)
+    made = ascend(Subject(Linear(w)), UnitObjective("unit", 0), Voxels(), start, recipe)
+    assert torch.allclose(made.picture[0], w * 12 * 0.5 / (2 * 3.0), atol=2e-2)
+    assert len(made.values) == 200
+    assert made.values[-1] > made.values[0]
+
+
+def test_penalties_hold_back_what_they_say() -> None:
+    x = torch.randn(2, 1, 5, 4)
+    rough = x.diff(dim=2).abs().mean((1, 2, 3)) / 2 + x.diff(dim=3).abs().mean((1, 2, 3)) / 0.5
+    assert torch.allclose(TotalVariation((2.0, 0.5))(x), rough)
+    centre = torch.randn(1, 5, 4)
+    six = ((x - centre) ** 6).mean((1, 2, 3)) / 3
+    assert torch.allclose(PowerNorm(centre, 6.0, 3.0)(x), six, rtol=1e-4)
+
+
+def test_bounds_and_blur_reach_the_picture() -> None:
+    w = torch.randn(1, 6, 6)
+    bounds = (torch.tensor([-0.2]), torch.tensor([0.3]))
+    start, unit = torch.zeros(1, 1, 6, 6), UnitObjective("unit", 0)
+    for inner in (Voxels(), Fourier((6, 6), (1.0, 1.0))):
+        recipe = Recipe(30, 0.1, (1.0, 1.0), bounds=bounds)
+        picture = ascend(Subject(Linear(w)), unit, inner, start, recipe).picture
+        assert float(picture.min()) == pytest.approx(-0.2)
+        assert float(picture.max()) == pytest.approx(0.3)
+    smooth = Recipe(30, 0.1, (1.0, 1.0), bounds=bounds, blur=Blur(1.0, every=1))
+    other = ascend(Subject(Linear(w)), unit, Voxels(), start, smooth).picture
+    share = [float(high_frequency_share(one, (1.0, 1.0))[0]) for one in (other, picture)]
+    assert share[0] < share[1] / 2
+
+
+def test_seeds_differ_and_are_kept() -> None:
+    subject, unit = Subject(BlobDetector(2)), UnitObjective("act", 0)
+    recipe, start = Recipe(3, 0.1, (1.0, 1.0)), torch.zeros(1, 1, 8, 8)
+    one, same, other = (
+        ascend(subject, unit, Voxels(), start, recipe, seed=seed, wobble=0.1).picture
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+
+
+def test_what_no_slope_reaches_is_refused() -> None:
+    class Deaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(torch.zeros_like(x)) + x
+
+    unit, start = UnitObjective("act", 0), torch.zeros(1, 1, 4, 4)
+    with pytest.raises(ModelError, match="no slope of unit 0 of act"):
+        ascend(Subject(Deaf()), unit, Voxels(), start, Recipe(1, 0.1, (1.0, 1.0)))
+
+
+def test_a_picture_that_is_not_finite_is_refused() -> None:
+    w = torch.full((1, 3, 3), float("nan"))
+    start = torch.zeros(1, 1, 3, 3)
+    with pytest.raises(ModelError, match="NaN or Inf"):
+        ascend(
+            Subject(Linear(w)),
+            UnitObjective("unit", 0),
+            Voxels(),
+            start,
+            Recipe(1, 0.1, (1.0, 1.0)),
+        )

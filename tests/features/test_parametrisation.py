@@ -1,0 +1,110 @@
+"""Free numbers and back; and the best picture of a linear unit in every kind of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from esegeta.features import (
+    Code,
+    Fourier,
+    MultiScale,
+    Normed,
+    Parametrisation,
+    PcaGenerator,
+    Recipe,
+    Subject,
+    UnitObjective,
+    Unmixed,
+    Voxels,
+    ascend,
+    mixing_of,
+)
+from tests.features.networks import Linear
+
+SHAPES = {2: (7, 6), 3: (6, 5, 4)}
+SPACING = {2: (1.0, 2.5), 3: (1.0, 2.5, 1.5)}
+KINDS = ("voxels", "fourier", "multiscale", "unmixed", "code")
+
+
+def make(kind: str, ndim: int, w: torch.Tensor) -> Parametrisation:
+    if kind == "code":
+        patches = torch.randn(12, *w.shape) * 0.3 + torch.randn(12, *[1] * w.ndim) * w
+        # One of the components is w itself: else no code could have it.
+        patches = torch.cat([patches, -patches + 2 * patches.mean(0)])
+        generator = PcaGenerator.fit(patches, 23)
+        axes = torch.cat([(w / w.norm())[None], generator.axes])
+        flat = torch.linalg.qr(axes.flatten(1).T)[0].T
+        return Code(PcaGenerator(0 * w, flat.reshape(-1, *w.shape), torch.ones(len(flat))))
+    values = torch.tensor([[1.0, 0.0], [2.0, 3.0]]) @ torch.randn(2, 400) + 1.0
+    fourier = Fourier(SHAPES[ndim], SPACING[ndim])
+    kinds = {
+        "voxels": Voxels(),
+        "fourier": fourier,
+        "multiscale": MultiScale(3),
+        "unmixed": Unmixed(fourier, *mixing_of(values)),
+    }
+    return kinds[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_linear_unit_is_found(kind: str, ndim: int) -> None:
+    """Under |x| = 1 the largest <w, x> has w / |w|."""
+    w = torch.randn(2, *SHAPES[ndim])
+    recipe = Recipe(120, 0.1, SPACING[ndim])
+    start = torch.randn(1, *w.shape)
+    made = ascend(
+        Subject(Linear(w)),
+        UnitObjective("unit", 0),
+        Normed(make(kind, ndim, w), 1.0),
+        start,
+        recipe,
+    )
+    assert float(made.picture.norm()) == pytest.approx(1, abs=1e-4)
+    assert float((made.picture[0] * w).sum() / w.norm()) > 0.999
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+def test_free_numbers_are_the_picture(kind: str, ndim: int) -> None:
+    x = torch.randn(3, 2, *SHAPES[ndim])
+    there = make(kind, ndim, x[0])
+    assert torch.allclose(there.decode(there.encode(x)), x, atol=1e-5)
+
+
+def test_waves_fall_with_their_frequency_in_mm(ndim: int) -> None:
+    """As many cycles over 2.5 times the length are a lower frequency, and move farther."""
+    scale = Fourier(SHAPES[ndim], SPACING[ndim]).scale.double()
+    shape, mm = SHAPES[ndim], SPACING[ndim]
+    first = scale[(1, *[0] * (ndim - 1))]
+    second = scale[(0, 1, *[0] * (ndim - 2))]
+    ratio = (shape[1] * mm[1]) / (shape[0] * mm[0])
+    assert float(second / first) == pytest.approx(ratio, rel=1e-5)
+    noise = torch.randn(4000, 1, *shape)
+    made = Fourier(shape, mm).decode(
+        [torch.view_as_real(torch.fft.rfftn(noise, dim=tuple(range(2, 2 + ndim)), norm="ortho"))]
+    )
+    assert float(made.var()) == pytest.approx(1, rel=0.1)
+
+
+def test_channels_are_unmixed_by_their_covariance() -> None:
+    values = torch.tensor([[1.0, 0.0], [2.0, 3.0]]) @ torch.randn(2, 500) + 1.0
+    mean, mixing = mixing_of(values)
+    covariance = np.cov(values.numpy())
+    assert np.allclose((mixing @ mixing).numpy(), covariance, atol=1e-4)
+    inner = Unmixed(Voxels(), mean, mixing).encode(values[None, :, :, None])[0]
+    assert np.allclose(np.cov(inner[0, :, :, 0].numpy()), np.eye(2), atol=1e-4)
+
+
+def test_a_constant_channel_has_an_inverse() -> None:
+    mean, mixing = mixing_of(torch.ones(1, 10))
+    x = torch.full((1, 1, 2, 2), 3.0)
+    there = Unmixed(Voxels(), mean, mixing)
+    assert torch.allclose(there.decode(there.encode(x)), x)
+
+
+def test_a_coarse_change_is_one_step_of_few_numbers() -> None:
+    free = [part * 0 for part in MultiScale(3).encode(torch.zeros(1, 1, 8, 8))]
+    assert [tuple(part.shape[2:]) for part in free] == [(8, 8), (4, 4), (2, 2)]
+    free[2] += 1
+    assert torch.allclose(MultiScale(3).decode(free), torch.ones(1, 1, 8, 8))
