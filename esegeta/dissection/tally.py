@@ -17,8 +17,7 @@ from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.dissection.above import Above
-
-CONCEPTS_AT_A_TIME = 12
+from esegeta.predict import cut_by_masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +43,9 @@ class ConceptParts:
             known: voxels that count; all by default.
         """
         if known is None:
-            parts, members = _cut(masks)
+            parts, members = cut_by_masks(masks)
             return cls(parts, members, torch.ones_like(members[:, 0]))
-        parts, members = _cut([~known, *(mask & known for mask in masks)])
+        parts, members = cut_by_masks([~known, *(mask & known for mask in masks)])
         return cls(parts, members[:, 1:], ~members[:, 0])
 
     @property
@@ -89,31 +88,6 @@ class ConceptParts:
             return above
         kept = self.counted[self.parts[above.voxels].long()]
         return Above(above.units[kept], above.voxels[kept])
-
-
-def _cut(masks: Sequence[Mask]) -> tuple[Tensor, Tensor]:
-    """Return the part of each voxel and the masks that each part belongs to."""
-    first = masks[0]
-    parts = torch.zeros(first.numel(), dtype=torch.int32, device=first.device)
-    members = torch.zeros((1, 0), dtype=torch.bool, device=first.device)
-    for start in range(0, len(masks), CONCEPTS_AT_A_TIME):
-        some = masks[start : start + CONCEPTS_AT_A_TIME]
-        parts.mul_(1 << len(some))
-        for place, mask in enumerate(reversed(some)):
-            parts.add_(mask.reshape(-1), alpha=1 << place)
-        parts, members = _renumbered(parts, members, len(some))
-    return parts, members
-
-
-def _renumbered(parts: Tensor, members: Tensor, num_new: int) -> tuple[Tensor, Tensor]:
-    """Number the parts that occur from 0, after `num_new` bits were put behind their numbers."""
-    size = len(members) << num_new
-    present = torch.bincount(parts, minlength=size).nonzero()[:, 0]
-    numbers = torch.zeros(size, dtype=torch.int32, device=parts.device)
-    numbers[present] = torch.arange(len(present), dtype=torch.int32, device=parts.device)
-    shifts = torch.arange(num_new - 1, -1, -1, device=parts.device)
-    new = ((present[:, None] >> shifts) & 1).bool()
-    return numbers[parts.long()], torch.cat([members[present >> num_new], new], dim=1)
 
 
 Ratios = Float[Tensor, "U K"]

@@ -25,6 +25,8 @@ from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.quadrature import line_nodes
+from esegeta.predict.region_means import LayerRegions, pool_regions
+from esegeta.predict.regions import Regions, cut_by_masks
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
@@ -44,6 +46,7 @@ __all__ = [
     "CotangentShares",
     "Coverage",
     "LayerGrid",
+    "LayerRegions",
     "LinearForm",
     "Moment",
     "Padding",
@@ -56,6 +59,7 @@ __all__ = [
     "Predictor",
     "Probe",
     "Pullback",
+    "Regions",
     "Rule",
     "RunPass",
     "SourceGrid",
@@ -73,10 +77,12 @@ __all__ = [
     "average_probabilities",
     "blend_units",
     "count_outputs",
+    "cut_by_masks",
     "empty_window",
     "inner",
     "line_nodes",
     "list_passes",
+    "pool_regions",
     "probabilities_in",
     "probe_output",
     "read_layers",
