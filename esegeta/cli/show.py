@@ -33,6 +33,7 @@ from esegeta.workflow import (
     probe_network,
 )
 from esegeta.workflow.checks import probe_layers
+from esegeta.workflow.concepts import ConceptRun, build_concepts
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
 from esegeta.workflow.networks import chosen_output
@@ -186,11 +187,12 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         EsegetaError: the first thing found wrong with any of them.
     """
     keys = config.keys
-    if keys.dissection is None and len(keys.missing_of_run) == 2:
+    if keys.stands_alone is None and len(keys.missing_of_run) == 2:
         show_prediction_alone(config, device=device)
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
-    if keys.targets or dissection is None:
+    concepts = None if keys.concepts is None else build_concepts(config, device=device)
+    if not keys.missing_of_run or keys.stands_alone is None:
         experiment = build_experiment(config, device=device)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
@@ -198,6 +200,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
             show_retraining(retraining)
     if dissection is not None:
         show_dissection(dissection)
+    if concepts is not None:
+        show_concepts(concepts)
 
 
 def show_dissection(dissection: Dissection) -> None:
@@ -213,6 +217,26 @@ def show_dissection(dissection: Dissection) -> None:
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")
     print(f"  results go to {dissection.folder}")
     for note in dissection.basis.notes:
+        print(f"  note: {note}")
+
+
+def show_concepts(run: ConceptRun) -> None:
+    """Print what would be tested."""
+    keys = run.keys
+    layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in run.layers)
+    print(f"{run.basis.config.document.path}: valid for concepts")
+    groups = f", {run.slabs} slabs each" if run.slabs > 1 else ""
+    print(f"  cases: {', '.join(case.name for case in run.basis.cases)}{groups}")
+    show_grids(run.basis, run.grids)
+    show_capability(run.basis)
+    print(f"  layers (units): {layers}")
+    named = ", ".join(run.concepts.names) or "none named"
+    found = f"; {keys.discover.count} to be discovered in each layer" if keys.discover else ""
+    print(f"  concepts: {named}{found}")
+    print(f"  targets: {', '.join(plan.name for plan in run.targets)}")
+    print(f"  against {keys.randoms} random concepts; level {keys.level:g} after Holm")
+    print(f"  results go to {run.folder}")
+    for note in run.basis.notes:
         print(f"  note: {note}")
 
 

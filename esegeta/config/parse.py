@@ -126,8 +126,8 @@ def _infinite(value: Any, place: Path_) -> Iterator[tuple[Path_, float]]:
 
 
 def _refuse_half_a_run(keys: Config, document: Document) -> None:
-    """Refuse half a run beside a dissection, which may stand alone but not so."""
-    if keys.dissection is not None and len(keys.missing_of_run) == 1:
+    """Refuse half a run beside a block that may stand alone, such as a dissection."""
+    if keys.dissection is not None and keys.concepts is None and len(keys.missing_of_run) == 1:
         raise ConfigError(f"{document.place(())}: {keys.missing_of_run[0]}: missing")
 
 

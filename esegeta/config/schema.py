@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.inference import InferenceKeys
@@ -164,6 +165,7 @@ class Config(LabelKeys):
     write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
+    concepts: ConceptsKeys | None = None
     report: bool = False
 
     @property
@@ -175,6 +177,12 @@ class Config(LabelKeys):
     def missing_of_run(self) -> list[str]:
         """Blocks that a run needs and that are not given; a dissection needs neither."""
         return [key for key in ("targets", "methods") if not getattr(self, key)]
+
+    @property
+    def stands_alone(self) -> str | None:
+        """A block that needs neither targets nor methods, where there is one."""
+        blocks = {"dissection": self.dissection, "concepts": self.concepts}
+        return next((name for name, block in blocks.items() if block is not None), None)
 
     @property
     def least_dice(self) -> float:

@@ -32,6 +32,7 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
+from esegeta.dissection.drawn import Boxes, Bright, Points, Textured
 from esegeta.dissection.findings import (
     Bar,
     UnitConceptPair,
@@ -77,6 +78,8 @@ __all__ = [
     "Bins",
     "BitHistograms",
     "BoundaryBand",
+    "Boxes",
+    "Bright",
     "CaseCounts",
     "CaseSpace",
     "Chance",
@@ -100,9 +103,11 @@ __all__ = [
     "OverlapTally",
     "Permutation",
     "Places",
+    "Points",
     "Side",
     "Sketch",
     "Surrogates",
+    "Textured",
     "ThresholdFinder",
     "ThresholdSearch",
     "Thresholds",

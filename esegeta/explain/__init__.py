@@ -51,6 +51,7 @@ from esegeta.explain.gradient import (
 from esegeta.explain.layer import (
     LAYER,
     AblationCam,
+    ConceptDerivative,
     GradCam,
     GradCamPP,
     GuidedGradCam,
@@ -64,6 +65,7 @@ from esegeta.explain.layer import (
     LayerIntegratedGradients,
     ScoreCam,
     XResCam,
+    layer_slopes,
 )
 from esegeta.explain.meaning import Meaning, MeaningKind
 from esegeta.explain.null import NULL, EdgeMap, RandomMap
@@ -110,6 +112,7 @@ __all__ = [
     "Baseline",
     "By",
     "Coalitions",
+    "ConceptDerivative",
     "ContrastiveExcitationBackprop",
     "Cost",
     "Deconvolution",
@@ -182,6 +185,7 @@ __all__ = [
     "explain_members",
     "fit_patterns",
     "generator_for",
+    "layer_slopes",
     "map_on_file",
     "parameters_of",
     "parse_baseline",

@@ -169,14 +169,17 @@ def build_experiment(
             window or device.
     """
     missing = config.keys.missing_of_run
-    if missing and config.keys.dissection is None:
+    block = config.keys.stands_alone
+    if missing and block is None:
         place = config.document.place(())
         raise ConfigError("\n".join(f"{place}: {key}: missing" for key in missing))
     if missing:
-        place = config.document.place(("dissection",))
+        assert block is not None
+        command = {"dissection": "dissect"}.get(block, block)
         raise ConfigError(
-            f"{place}: there are no targets and methods to run, only a `dissection`",
-            hint="`esegeta dissect CONFIG` does that; give `targets` and `methods` for a run",
+            f"{config.document.place((block,))}: there are no targets and methods to run, only "
+            f"{'a' if block == 'dissection' else 'the block'} `{block}`",
+            hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",
         )
     return experiment_on(build_basis(config, output=output, device=device))
 

@@ -47,6 +47,18 @@ def check_dissected(config: RunConfig, capability: Capability) -> None:
         capability.require_hooks("dissection")
 
 
+def check_concepts(config: RunConfig, capability: Capability) -> None:
+    """Refuse concepts of a network whose layers cannot be watched, or that gives no gradients.
+
+    Raises:
+        ModelError: it cannot be.
+    """
+    with blamed_on(config, "concepts"):
+        capability.require_hooks("concepts")
+        hint = "`esegeta dissect` compares units with concepts, and takes no gradients"
+        capability.require_gradients("concepts", hint=hint)
+
+
 def check_retrained(config: RunConfig, capability: Capability) -> None:
     """Refuse to train anew a network that cannot be built with other weights.
 
@@ -71,6 +83,7 @@ def asked_words(config: RunConfig) -> str:
             if getattr(part, "needs_layers", False)
         ],
         "dissection": ["dissection"] if config.keys.dissection is not None else [],
+        "concepts": ["concepts"] if config.keys.concepts is not None else [],
         "retraining": ["retrain"] if config.keys.retrain is not None else [],
     }
     size = " x ".join(str(length) for length in config.keys.inference.window)

@@ -19,7 +19,11 @@ from esegeta.explain import NULL
 from esegeta.report import TaskFiles, read_record, read_scores, read_sidecar
 from esegeta.volume import Case
 
-RECORDS = (("dissection", "summary.json"), ("retrain", "retrain.json"))
+RECORDS = (
+    ("dissection", "summary.json"),
+    ("concepts", "concepts.json"),
+    ("retrain", "retrain.json"),
+)
 """Folders and records of commands that may stand alone."""
 
 TaskKey = tuple[str, str, str]
