@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from esegeta.report.style import (
     BLUE,
@@ -16,6 +17,7 @@ from esegeta.report.style import (
     MUTED,
     VERMILION,
     new_figure,
+    panel_grid,
     save_figure,
     style_panel,
     wrap,
@@ -74,6 +76,9 @@ def draw_sizes(path: Path, bars: Sequence[SizeBar], title: str, unit: str) -> No
         panel.axvline(0, color=MUTED, linewidth=0.8)
         panel.set_title(wrap(layer, PANEL_WIDTH_INCHES, 9), fontsize=9)
         panel.set_xlabel(wrap(f"change of the target ({unit})", PANEL_WIDTH_INCHES, 8), fontsize=8)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        panel.xaxis.get_offset_text().set_fontsize(8)
         style_panel(panel, "x")
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
@@ -114,12 +119,11 @@ def _draw_bar(axis: Any, place: int, bar: SizeBar) -> None:
     )
     axis.annotate(
         bar.note,
-        (1.0, place),
+        (1.01, place),
         xycoords=("axes fraction", "data"),
         fontsize=7,
         color=MUTED,
         va="center",
-        ha="right",
     )
 
 
@@ -149,28 +153,36 @@ class ShareBars:
 def draw_shares(path: Path, panels: Sequence[ShareBars], title: str) -> None:
     """Write ConceptSHAP as PNG: a panel a layer and target, a bar a concept, end to end."""
     most = max(len(panel.concepts) for panel in panels)
-    height = 0.9 + (ROW_INCHES * (most + 1) + 0.95) * len(panels)
-    width = NAMES_INCHES + 1.6 * PANEL_WIDTH_INCHES
+    lines, columns = panel_grid(len(panels), 2)
+    height = 1.0 + (ROW_INCHES * (most + 1) + 0.6) * lines
+    width = (NAMES_INCHES + PANEL_WIDTH_INCHES) * columns
     figure = new_figure((width, height))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, panel in zip(axes, panels, strict=True):
-        left = panel.nothing
-        for place, value in enumerate(panel.values):
-            axis.barh(place, value, left=left, color=VERMILION if value > 0 else BLUE, height=0.7)
-            left += value
-        last = len(panel.concepts)
-        low, high = np.percentile(panel.null, [2.5, 97.5])
-        axis.barh(last, high - low, left=low, color=GREY, height=0.7)
-        axis.set_yticks(range(last + 1), [*panel.concepts, "random subspaces"], fontsize=8)
-        axis.set_ylim(last + 0.6, -0.6)
-        for value, style in ((panel.nothing, ":"), (panel.dice, "-"), (panel.whole, "--")):
-            axis.axvline(value, color=MUTED, linestyle=style, linewidth=1)
-        axis.set_title(wrap(panel.title, width - NAMES_INCHES, 9), fontsize=9)
-        style_panel(axis, "x")
-    axes[-1].set_xlabel(
+    axes = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw_shares_of(axis, panel)
+    figure.supxlabel(
         "Dice with the network's own label on held-out cases: dotted from nothing, solid from the "
-        "concepts,\ndashed from the whole layer",
+        "concepts,\ndashed from the whole layer; grey: 95 % of random subspaces",
         fontsize=8,
     )
     figure.suptitle(wrap(title, width, 10), fontsize=10)
     save_figure(path, figure)
+
+
+def _draw_shares_of(axis: Any, panel: ShareBars) -> None:
+    left = panel.nothing
+    for place, value in enumerate(panel.values):
+        axis.barh(place, value, left=left, color=VERMILION if value > 0 else BLUE, height=0.7)
+        left += value
+    last = len(panel.concepts)
+    low, high = np.percentile(panel.null, [2.5, 97.5])
+    axis.barh(last, high - low, left=low, color=GREY, height=0.7)
+    axis.set_yticks(range(last + 1), [*panel.concepts, "random subspaces"], fontsize=8)
+    axis.set_ylim(last + 0.6, -0.6)
+    axis.set_xlim(0, 1)
+    for value, style in ((panel.nothing, ":"), (panel.dice, "-"), (panel.whole, "--")):
+        axis.axvline(value, color=MUTED, linestyle=style, linewidth=1)
+    axis.set_title(wrap(panel.title, PANEL_WIDTH_INCHES + NAMES_INCHES, 8), fontsize=8)
+    style_panel(axis, "x")

@@ -78,8 +78,9 @@ class ConceptRun:
 
     def slab_axis(self, shape: Shape) -> int:
         """Return the axis along which a case is cut: across the slices, else the last."""
-        axis = self.basis.config.keys.inference.slice_axis
-        return len(shape) - 1 if axis is None else axis
+        inference = self.basis.config.keys.inference
+        by_slice = len(inference.window) < len(shape)
+        return inference.slice_axis if by_slice else len(shape) - 1
 
     def slab(self, shape: Shape, number: int) -> Mask:
         """Return the voxels `*S` of a slab, on the host."""

@@ -9,7 +9,7 @@ from esegeta.explain import ConceptDerivative
 from esegeta.report import TaskFiles, save_attribution
 from esegeta.score import ScoreCache, ScoreContext
 from esegeta.workflow.cache import fingerprint
-from esegeta.workflow.concepts.fit import Row, rows_of
+from esegeta.workflow.concepts.fit import NAMED, Row, rows_of
 from esegeta.workflow.concepts.results import file_part, is_significant, written
 from esegeta.workflow.concepts.session import OF_CASE, Session, open_concepts
 from esegeta.workflow.fingerprint import provenance
@@ -19,7 +19,7 @@ from esegeta.workflow.task import Content, Desk, Task
 
 
 def mapped_rows(desk: Desk) -> list[int]:
-    """Return which rows of the table are mapped, as the config asks."""
+    """Return which rows are mapped: of named concepts that hold, or all that are tested."""
     session: Session = desk.job
     wanted = session.run.keys.maps
     return [
@@ -27,6 +27,7 @@ def mapped_rows(desk: Desk) -> list[int]:
         for place, row in enumerate(rows_of(desk))
         if row.tcav is not None
         and wanted != "none"
+        and (wanted == "all" or row.vectors.kind == NAMED)
         and (wanted == "all" or is_significant(row, session.run.keys.level))
     ]
 
