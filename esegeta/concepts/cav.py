@@ -28,13 +28,17 @@ class Cav:
         vector: unit normal of the boundary between the concept and other places, towards the
             concept, in the layer's activations.
         offset: `vector . a > offset` is the concept.
-        separation: mean of `vector . a` over the concept less that over the others, in
-            activations: how far a position moves along the vector from there to here.
+        step: from other places to the concept: the mean of the activations here less that there.
     """
 
     vector: Float[np.ndarray, " K"]
     offset: float
-    separation: float
+    step: Float[np.ndarray, " K"]
+
+    @property
+    def separation(self) -> float:
+        """How far apart the two means lie along the vector."""
+        return float(self.vector @ self.step)
 
 
 def fit_cav(positives: Activations, others: Activations, classifier: Classifier) -> Cav:
@@ -58,13 +62,12 @@ def fit_cav(positives: Activations, others: Activations, classifier: Classifier)
     normal = np.zeros(both.shape[1])
     weights, bias = _fit(scaled, is_concept, classifier)
     normal[alive] = weights / spread[alive]
+    step = positives.mean(axis=0) - others.mean(axis=0)
     length = float(np.linalg.norm(normal))
     if length == 0:
-        return Cav(normal, 0.0, 0.0)
+        return Cav(normal, 0.0, step)
     vector = normal / length
-    offset = float(vector @ centre - bias / length)
-    separation = float((positives.mean(axis=0) - others.mean(axis=0)) @ vector)
-    return Cav(vector, offset, separation)
+    return Cav(vector, float(vector @ centre - bias / length), step)
 
 
 def held_out_accuracy(
@@ -114,12 +117,12 @@ class Generalisation:
 
     @property
     def mean(self) -> Cav:
-        """The mean of the vectors, of length one, with the mean separation along it."""
+        """The mean of the vectors, of length one, and the mean of the steps."""
         vectors = np.stack([cav.vector for cav in self.cavs])
         total = vectors.mean(axis=0)
         length = float(np.linalg.norm(total)) or 1.0
         offset = float(np.mean([cav.offset for cav in self.cavs]))
-        return Cav(total / length, offset, float(np.mean([cav.separation for cav in self.cavs])))
+        return Cav(total / length, offset, np.mean([cav.step for cav in self.cavs], axis=0))
 
 
 def generalise(

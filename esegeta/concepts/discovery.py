@@ -1,8 +1,8 @@
 """Concepts that a layer forms by itself: what its activations of supervoxels fall into.
 
 k-means puts each supervoxel into one of M groups. Non-negative matrix factorisation writes its
-activations as a sum of M parts, `A ~ W H`, and a supervoxel belongs to the part that makes up most
-of it. NMF takes activations apart by sign, `(max(A, 0), max(-A, 0))`, so that it is for any layer.
+activations as a sum of M parts, `A ~ W H`, and a supervoxel belongs to the part that it has most of,
+compared with the part's mean over all. NMF takes activations apart by sign, `(max(A, 0), max(-A, 0))`, so that it is for any layer.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def discover(
         _kmeans(activations, count, seed) if method == "kmeans" else _nmf(activations, count, seed)
     )
     sizes = np.bincount(found.group, minlength=len(found.centres))
-    order = np.argsort(-sizes, kind="stable")
-    number = np.empty_like(order)
+    order = np.argsort(-sizes, kind="stable")[: int((sizes > 0).sum())]
+    number = np.zeros_like(sizes)
     number[order] = np.arange(len(order))
     return Discovered(number[found.group], found.strength, found.centres[order], found.stability)
 
@@ -105,8 +105,11 @@ def _nmf(activations: Float[np.ndarray, "N K"], count: int, seed: int) -> Discov
     parts, shapes, _ = min(fits, key=lambda fit: fit[2])
     pairs = itertools.combinations([fit[1] for fit in fits], 2)
     stability = float(np.mean([matched_cosine(one, two) for one, two in pairs]))
-    total = parts.sum(axis=1, keepdims=True)
-    shares = np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
+    # A part that is everywhere says little of where it is about as strong as on average.
+    usual = parts.mean(axis=0)
+    relative = np.divide(parts, usual, out=np.zeros_like(parts), where=usual > 0)
+    total = relative.sum(axis=1, keepdims=True)
+    shares = np.divide(relative, total, out=np.zeros_like(relative), where=total > 0)
     half = activations.shape[1]
     return Discovered(
         shares.argmax(axis=1),

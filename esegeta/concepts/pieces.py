@@ -120,6 +120,9 @@ def _counters(
     generator: torch.Generator,
 ) -> tuple[VoxelLists, int] | None:
     """Return counter-pieces of a piece, and the level at which there are two or more."""
+    depth_mm = places.depth_mm.flatten()
+    own, is_in = _moved(torch.tensor([centre], device=free.device), steps, shape)
+    own_mm = _mean(depth_mm, own, is_in)
     for level in range(matched, len(LEVELS)):
         alike = (places.alike(centre, level).flatten() & free).nonzero()[:, 0]
         if len(alike) < 2:
@@ -133,11 +136,20 @@ def _counters(
         rows = enough.nonzero()[:, 0]
         if len(rows) < 2:
             continue
+        if level < len(LEVELS) - 1:
+            # Of a piece that reaches inwards from its centre, those that do so too.
+            apart_mm = (_mean(depth_mm, voxels, held) - own_mm).abs()[rows]
+            rows = rows[apart_mm.argsort(stable=True)[:count]]
         # Where there are fewer than are wanted, they come again.
         rows = rows[torch.arange(count, device=rows.device) % len(rows)]
         owners, columns = held[rows].nonzero().unbind(1)
         return VoxelLists(voxels[rows][owners, columns], owners, count), level
     return None
+
+
+def _mean(values: Tensor, voxels: Tensor, held: Tensor) -> Tensor:
+    """Return the mean over those voxels of each row that are held."""
+    return (values[voxels] * held).sum(dim=1) / held.sum(dim=1).clamp(min=1)
 
 
 def _moved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,13 +19,15 @@ class Places:
 
     Args:
         organ: the organ of each voxel, `*S`; zero everywhere where no organs are known.
-        depth: distance to the surface of the body in steps, `*S`.
+        depth_mm: distance to the surface of the body, `*S`.
         body: voxels of the body, `*S`.
+        step_mm: how far apart two depths are that count as different.
     """
 
     organ: Int[Tensor, "*S"]
-    depth: Int[Tensor, "*S"]
+    depth_mm: Float[Tensor, "*S"]
     body: Mask
+    step_mm: float
 
     @classmethod
     def of(
@@ -52,9 +54,14 @@ class Places:
             distance = distance_to(~padded, spacing_mm)[inner]
         else:
             distance = distance_to(~body, spacing_mm)
-        depth = (distance / step_mm).floor().long()
-        organ = torch.zeros_like(depth) if organs is None else organs.to(depth)
-        return cls(organ, depth, body)
+        nowhere = torch.zeros_like(distance, dtype=torch.int64)
+        organ = nowhere if organs is None else organs.to(nowhere)
+        return cls(organ, distance, body, step_mm)
+
+    @property
+    def depth(self) -> Int[Tensor, "*S"]:
+        """The depth in whole steps."""
+        return (self.depth_mm / self.step_mm).floor().long()
 
     def alike(self, voxel: int, level: int) -> Mask:
         """Return the voxels of the body that are as one voxel: level 0 by organ and depth.
@@ -65,7 +72,8 @@ class Places:
         """
         found = self.body
         if level < 2:
-            found = found & (self.depth == self.depth.flatten()[voxel])
+            apart_mm = (self.depth_mm - self.depth_mm.flatten()[voxel]).abs()
+            found = found & (apart_mm <= self.step_mm)
         if level < 1:
             found = found & (self.organ == self.organ.flatten()[voxel])
         return found

@@ -1,11 +1,18 @@
 """TCAV for segmentation: what becomes of a target when a layer moves along a concept's vector.
 
-    D_u = s * sum_i v . dR_u/da_i
+    D_u = sum_i d . dR_u/da_i
 
 R_u is the target of a case or a component, a_i the layer's activations at position i of any window,
-v the vector and s its separation: the change of R, to first order, when every position moves as far
-along the vector as it is from other places to the concept. Sums over positions are all that is
-needed of a case, so that any number of vectors costs one backward pass.
+d the step from other places to the concept: the change of R, to first order, when every position
+moves by it. Sums over positions are all that is needed of a case, so that any number of concepts
+costs one backward pass.
+
+The classifier's normal v says whether a concept can be told, and the classical score is the share
+of cases with `sum_i v . dR_u/da_i > 0`. It is no step: a normal leans against whatever noise helps
+it, the more so the better the classes are told apart, so that one that marks a unit without any
+effect has a small, but certain derivative. Sizes and tests are therefore along d, whose error is
+the same for concepts and for random ones (Haufe et al., On the interpretation of weight vectors of
+linear models, 2014; Pahde et al., Navigating neural space, 2022).
 """
 
 from __future__ import annotations
@@ -40,11 +47,14 @@ class Slopes:
         """Number of cases."""
         return len(np.unique(self.cases))
 
-    def along(self, cavs: Sequence[Cav]) -> Float[np.ndarray, "R U"]:
-        """Return D of each vector and each case or component, in the target's unit."""
-        vectors = np.stack([cav.separation * cav.vector for cav in cavs])
-        derivatives: Float[np.ndarray, "R U"] = vectors @ self.values.T
+    def along(self, directions: Sequence[Float[np.ndarray, " K"]]) -> Float[np.ndarray, "R U"]:
+        """Return the derivative of each case or component along each of R directions."""
+        derivatives: Float[np.ndarray, "R U"] = np.stack(directions) @ self.values.T
         return derivatives
+
+    def steps(self, cavs: Sequence[Cav]) -> Float[np.ndarray, "R U"]:
+        """Return D of each concept and each case or component, in the target's unit."""
+        return self.along([cav.step for cav in cavs])
 
     def by_case(self, derivatives: Float[np.ndarray, "*any U"]) -> Float[np.ndarray, "*any C"]:
         """Return the mean over the components of each case."""
@@ -59,7 +69,7 @@ class Tcav:
     """What a concept does to a target.
 
     Args:
-        share: of cases or components whose derivative is positive, mean over draws.
+        share: of cases or components whose derivative along the vector is positive, mean over draws.
         size: mean derivative D over cases, in the target's unit.
         low: of its interval over cases.
         high: of its interval over cases.
@@ -99,10 +109,9 @@ def score_concept(
     """
     from scipy import stats
 
-    derivatives = slopes.along(cavs)
-    by_case = slopes.by_case(derivatives).mean(axis=0)
+    by_case = slopes.by_case(slopes.steps(cavs)).mean(axis=0)
     size = float(by_case.mean())
-    null = slopes.by_case(slopes.along(randoms)).mean(axis=1)
+    null = slopes.by_case(slopes.steps(randoms)).mean(axis=1)
     mean, spread, count = float(null.mean()), float(null.std(ddof=1)), len(null)
     distance = abs(size - mean)
     scale = spread * math.sqrt(1 + 1 / count)
@@ -111,7 +120,7 @@ def score_concept(
     as_far = int((np.abs(null - mean) >= distance * (1 - 1e-12)).sum())
     low, high = interval_over_cases(by_case, seed=seed)
     return Tcav(
-        share=float((derivatives > 0).mean()),
+        share=float((slopes.along([cav.vector for cav in cavs]) > 0).mean()),
         size=size,
         low=low,
         high=high,

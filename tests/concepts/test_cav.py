@@ -31,6 +31,7 @@ def test_the_vector_is_the_unit_that_tells(classifier: str) -> None:
     cav = fit_cav(both + step + jitter, both - step + jitter, classifier)  # type: ignore[arg-type]
     np.testing.assert_allclose(cav.vector, [0, 0, 1, 0], atol=1e-4)
     assert cav.separation == pytest.approx(6, abs=1e-4)
+    np.testing.assert_allclose(cav.step, 2 * step, atol=1e-12)
     assert cav.offset == pytest.approx(0, abs=1e-2)
 
 

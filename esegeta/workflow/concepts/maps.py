@@ -35,8 +35,7 @@ def mapped_rows(desk: Desk) -> list[int]:
 def explainer_of(row: Row) -> ConceptDerivative:
     """Return the method whose map adds up to the size of a concept in a case."""
     assert row.vectors.fit is not None
-    mean = row.vectors.fit.mean
-    vector = tuple(float(value) for value in mean.separation * mean.vector)
+    vector = tuple(float(value) for value in row.vectors.fit.mean.step)
     return ConceptDerivative(row.vectors.layer, vector, row.vectors.concept)
 
 

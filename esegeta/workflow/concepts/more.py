@@ -166,6 +166,6 @@ def _error_row(
     if slopes is None or min(counts) < 2:
         why = f"{counts[0]} false and {counts[1]} true components: a test needs two of either kind"
         return ErrorRow(*place, None, refused=why)
-    derivatives = slopes.along(vectors.fit.cavs).mean(axis=0)
+    derivatives = slopes.steps(vectors.fit.cavs).mean(axis=0)
     found = contrast(derivatives, is_false, permutations=keys.permutations, seed=session.seed)
     return ErrorRow(*place, found)

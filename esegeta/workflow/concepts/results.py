@@ -358,7 +358,7 @@ def _numbers(rows: Sequence[Row]) -> list[int]:
 
 
 def _write_vectors(path: Path, found: Sequence[Vectors]) -> None:
-    """Write each concept's vectors, one a draw, with their mean and separation."""
+    """Write each concept's vectors, one a draw, with their mean, and its step."""
     tensors = {}
     for one in found:
         if one.fit is None:
@@ -367,7 +367,7 @@ def _write_vectors(path: Path, found: Sequence[Vectors]) -> None:
         draws = np.stack([cav.vector for cav in one.fit.cavs])
         tensors[name] = torch.from_numpy(mean.vector.astype(np.float32))
         tensors[f"{name}/draws"] = torch.from_numpy(draws.astype(np.float32))
-        tensors[f"{name}/separation"] = torch.tensor(mean.separation, dtype=torch.float32)
+        tensors[f"{name}/step"] = torch.from_numpy(mean.step.astype(np.float32))
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"unit": "directions in activations, length one"})
 

@@ -1,7 +1,8 @@
 """A network whose unit 0 marks one concept and drives the label, unit 1 another and drives nothing.
 
 Unit 2 tells the depth below the surface of the image, and drives the label too: what lies near
-the surface is told from other places by it, and not from places as deep.
+the surface is told from other places by it, and not from places as deep. The two concepts lie in
+organs of their own, so that neither is among the counter-examples of the other.
 """
 
 from __future__ import annotations
@@ -88,22 +89,25 @@ def _case(folder: Path, number: int) -> dict[str, Any]:
     image = generator.normal(size=(CHANNELS, *SHAPE)).astype(np.float32)
     name, affine = chr(ord("a") + number), np.eye(4)
     masks = {}
-    for word, channel, corner in ((DRIVES, 0, (6, 5)), (IDLE, 1, (14, 13))):
+    for word, channel, corner in ((DRIVES, 0, (4, 5)), (IDLE, 1, (15, 13))):
         mask = np.zeros(SHAPE, dtype=np.int16)
-        row, column = (start + int(generator.integers(3)) for start in corner)
+        row, column = (start + int(generator.integers(4)) for start in corner)
         mask[row : row + 5, column : column + 5] = 1
         image[channel] += 4 * mask
         masks[word] = mask
     near = np.zeros(SHAPE, dtype=np.int16)
-    near[0:3, 2 + number : 10 + number] = 1
-    image[2] -= depth_of(SHAPE)
+    near[0, 2 + number : 16 + number] = 1
+    image[2] -= 2 * depth_of(SHAPE)
     masks[NEAR] = near
     paths = [f"{name}_{channel}.nii.gz" for channel in range(CHANNELS)]
     for path, channel in zip(paths, image, strict=True):
         save_image(folder / path, channel, affine)
     for word, mask in masks.items():
         save_image(folder / "masks" / f"{name}_{word}.nii.gz", mask, affine)
-    return {"name": name, "image": paths}
+    halves = np.ones(SHAPE, dtype=np.int16)
+    halves[SHAPE[0] // 2 :] = 2
+    save_image(folder / f"{name}_label.nii.gz", halves, affine)
+    return {"name": name, "image": paths, "label": f"{name}_label.nii.gz"}
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -19,10 +19,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Six cases, all that there is to ask for."""
     lab = planted_lab(tmp_path_factory.mktemp("planted"))
     lab.keys["concepts"] |= {
-        "discover": {"count": 3, "method": "nmf", "scales": [12], "names": {"units/1": "first"}},
+        "discover": {"count": 3, "method": "nmf", "scales": [40], "names": {"units/1": "first"}},
         "shap": True,
     }
-    lab.keys["scores"] = ["sparseness"]
+    lab.keys["scores"] = ["gini"]
     result = esegeta("concepts", lab.write())
     assert result.exit_code == 0, result.output
     return lab
@@ -38,7 +38,7 @@ def test_what_drives_the_label_is_significant_and_what_does_not_is_not(done: Lab
     assert float(drives["tcav"]) == 1.0 and drives["significant"] == "1"
     assert float(drives["size_low"]) > 0 and float(drives["p_holm"]) < 0.001
     # The slope of 2 at each of 26 x 24 voxels times the 4 that the unit differs by.
-    assert float(drives["size"]) == pytest.approx(8 * 26 * 24, rel=0.25)
+    assert float(drives["size"]) == pytest.approx(8 * 26 * 24, rel=0.1)
     assert float(idle["accuracy"]) > 0.9 and idle["significant"] == "0"
     assert drives["refused"] == idle["refused"] == ""
     assert float(idle["p"]) > 0.05
@@ -49,7 +49,9 @@ def test_the_vectors_are_those_of_the_planted_units(done: Lab) -> None:
     for name, unit in ((DRIVES, 0), (IDLE, 1)):
         assert int(np.abs(vectors[f"units/{name}"]).argmax()) == unit
         assert vectors[f"units/{name}/draws"].shape == (30, 6)
-        assert float(vectors[f"units/{name}/separation"]) == pytest.approx(4, rel=0.2)
+        step = vectors[f"units/{name}/step"]
+        assert step[unit] == pytest.approx(4, rel=0.1)
+        assert np.abs(np.delete(step, [unit, 2])).max() < 0.3
 
 
 def test_maps_of_what_holds_are_as_any_map_and_add_up(done: Lab) -> None:
@@ -116,5 +118,5 @@ def test_a_concept_that_is_a_place_vanishes_against_places_as_deep(
     if counters == "matched":
         assert "does not generalise" in found["refused"]
     else:
-        assert float(found["tcav"]) == 1.0
+        assert float(found["size"]) > 0 and float(found["accuracy"]) > 0.75
         assert "may tell places apart" in result.output

@@ -46,6 +46,8 @@ def test_what_is_wrong_is_named(tmp_path: Path, fault: str) -> None:
     lab = planted_lab(tmp_path)
     changes, words = FAULTS[fault]
     lab.keys["concepts"] |= changes
+    if fault == "errors":
+        del lab.keys["data"]["cases"][0]["label"]
     result = esegeta("validate", lab.write())
     assert result.exit_code == 2, result.output
     assert words in result.output
