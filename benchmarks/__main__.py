@@ -44,6 +44,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "sensitivity": score_rows.sensitivity,
     "score_memory": score_rows.score_memory,
     "dissection": dissection_rows.dissection,
+    "tcav": dissection_rows.tcav,
     "view": click,
     "equal_nnunet": equality_rows.nnunet,
     "equal_bundle": equality_rows.bundle,

@@ -30,7 +30,7 @@ def test_yaml_snippets_are_valid_configs(text: str, tmp_path: Path) -> None:
     path = tmp_path / "snippet.yaml"
     path.write_text(text)
     config = load_config(path)
-    assert config.methods or config.keys.dissection or "expected:" in text
+    assert config.methods or config.keys.stands_alone or "expected:" in text
 
 
 def keys_of(annotation: object) -> dict[str, object]:
