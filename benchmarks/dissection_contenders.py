@@ -185,8 +185,9 @@ def tcav(session: Session) -> None:
         slopes = Slopes(values, np.arange(len(found)))
         shape = (TCAV_CONCEPTS, 2, TCAV_RANDOMS, values.shape[1])
         for own, null in generator.standard_normal(shape):
-            cavs = [[Cav(step, 0.0, step) for step in side] for side in (own, null)]
-            score_concept(*cavs, slopes, seed=0)
+            cavs = [Cav(step, 0.0, step) for step in own]
+            randoms = [Cav(step, 0.0, step) for step in null]
+            score_concept(cavs, randoms, slopes, seed=0)
 
 
 DISSECTIONS: dict[str, Callable[[Session], None]] = {

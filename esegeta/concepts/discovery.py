@@ -1,8 +1,9 @@
 """Concepts that a layer forms by itself: what its activations of supervoxels fall into.
 
 k-means puts each supervoxel into one of M groups. Non-negative matrix factorisation writes its
-activations as a sum of M parts, `A ~ W H`, and a supervoxel belongs to the part that it has most of,
-compared with the part's mean over all. NMF takes activations apart by sign, `(max(A, 0), max(-A, 0))`, so that it is for any layer.
+activations as a sum of M parts, `A ~ W H`, and a supervoxel belongs to the part that it has most
+of, compared with the part's mean over all. NMF takes activations apart by sign, as
+`(max(A, 0), max(-A, 0))`, so that it is for any layer.
 """
 
 from __future__ import annotations

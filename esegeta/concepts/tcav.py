@@ -69,7 +69,7 @@ class Tcav:
     """What a concept does to a target.
 
     Args:
-        share: of cases or components whose derivative along the vector is positive, mean over draws.
+        share: of cases or components whose derivative along the vector is positive, over draws.
         size: mean derivative D over cases, in the target's unit.
         low: of its interval over cases.
         high: of its interval over cases.
