@@ -51,6 +51,8 @@ def make_map(task: Task, desk: Desk) -> Content:
     experiment = session.run.experiment
     plan = next(plan for plan in session.run.targets if plan.name == row.target)
     explainer = explainer_of(row)
+    words = f"{opened.case.name} / {row.target} / {row.vectors.concept} in {row.vectors.layer}"
+    desk.begin(words, [task])
     try:
         targets = plan.targets(opened.scene, opened.case, experiment.preprocess)
         frozen = {name: target.freeze(opened.scene) for name, target in targets.items()}
