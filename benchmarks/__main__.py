@@ -54,6 +54,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "dissection": dissection_rows.dissection,
     "similarity": similarity_rows.similarity,
     "pictures": picture_rows.pictures,
+    "tcav": dissection_rows.tcav,
     "view": click,
     "equal_nnunet": equality_rows.nnunet,
     "equal_bundle": equality_rows.bundle,

@@ -17,7 +17,11 @@ import numpy as np
 import yaml
 
 from benchmarks.job import DissectionJob
+from esegeta.concepts import Cav, Slopes, score_concept
 from esegeta.config import load_config
+from esegeta.explain import Objective, Saliency, layer_slopes
+from esegeta.targets import Everywhere, FrozenTarget, Scene, VoxelTarget
+from esegeta.volume import Volume
 from esegeta.workflow import Silence
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.passes import held_out_iou
@@ -44,6 +48,7 @@ LAYERS = {
 """Layers from the first to the last of the network, and how many of their units are taken."""
 
 SIDES = {3: 64, 2: 128}
+TCAV_CONCEPTS, TCAV_LAYERS, TCAV_RANDOMS = 5, 3, 30
 CONCEPTS: dict[str, Any] = {
     "spleen": 1,
     "kidneys": 2,
@@ -150,8 +155,45 @@ def do_tasks(session: Session, last: str) -> Desk:
     raise KeyError(last)
 
 
+def bone_targets(session: Session) -> Iterator[tuple[Volume, FrozenTarget]]:
+    """Yield each case with the sum of its bone logits, for which all of it goes back."""
+    basis = session.dissection.basis
+    for case in session.cases:
+        volume, _ = basis.read(case)
+        target = VoxelTarget("bone", over=Everywhere())
+        yield volume, target.freeze(Scene(basis.predictor, volume))
+
+
+def saliency(session: Session) -> None:
+    """Make one saliency a case."""
+    for volume, target in bone_targets(session):
+        Saliency().explain(session.dissection.basis.predictor, volume, target)
+
+
+def tcav(session: Session) -> None:
+    """Test five concepts in three layers, whose vectors are there already."""
+    layers = session.dissection.layers[:TCAV_LAYERS]
+    names = [layer.name for layer in layers]
+    predictor = session.dissection.basis.predictor
+    found = [
+        layer_slopes([Objective.of(predictor, target, volume)], names)[0]
+        for volume, target in bone_targets(session)
+    ]
+    generator = np.random.default_rng(0)
+    for layer in layers:
+        values = np.stack([slopes[layer.name].numpy() for slopes in found])
+        slopes = Slopes(values, np.arange(len(found)))
+        shape = (TCAV_CONCEPTS, 2, TCAV_RANDOMS, values.shape[1])
+        for own, null in generator.standard_normal(shape):
+            cavs = [Cav(step, 0.0, step) for step in own]
+            randoms = [Cav(step, 0.0, step) for step in null]
+            score_concept(cavs, randoms, slopes, seed=0)
+
+
 DISSECTIONS: dict[str, Callable[[Session], None]] = {
     "forward": forward,
+    "saliency": saliency,
+    "tcav": tcav,
     "dissect": dissect,
     "dissect_all": dissect_all,
 }

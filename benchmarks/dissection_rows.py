@@ -1,4 +1,4 @@
-"""The row about dissection: what it takes beside the forward passes that it needs."""
+"""The rows about dissection, beside the forward passes that it needs; and about concepts."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ def dissection(bench: BenchmarkRun) -> Iterator[Line]:
         *(DissectionJob("dissect", 3, count, bench.threads) for count in (large, small))
     )
     yield from memory_lines(row, two, one, 1.1)
+
+
+def tcav(bench: BenchmarkRun) -> Iterator[Line]:
+    """Five concepts in three layers, vectors fitted before, against one saliency a case."""
+    count = 3 if bench.quick else 6
+    jobs = [DissectionJob(name, 3, count, bench.threads) for name in ("tcav", "saliency")]
+    row = f"TCAV, 5 concepts x 3 layers, {count} volumes of 64^3, a saliency of each"
+    ours, other = bench.run(*jobs)
+    yield from time_lines(row, ours, other, 1.3)
+    yield from memory_lines(row, ours, other, None)

@@ -51,7 +51,7 @@ class DissectionJob:
 
     Args:
         contender: `forward`, `dissect` (thresholds and overlaps), or `dissect_all` (with the
-            draws of chance and the thresholds of other cases, too).
+            draws of chance and the thresholds of other cases, too); `saliency` or `tcav`.
         ndim: 2 or 3.
         cases: number of volumes or images.
         threads: of torch.

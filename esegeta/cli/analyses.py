@@ -1,4 +1,4 @@
-"""Commands that look into networks: dissect, similarity, features, inspect, examples."""
+"""Commands that look into networks: dissect, concepts, similarity, features, inspect, examples."""
 
 from __future__ import annotations
 
@@ -58,6 +58,37 @@ def dissect(
     elif not quiet:
         show_dissected(dissected, dissection.folder)
     raise typer.Exit(dissected.exit_code)
+
+
+def concepts(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    fail_fast: FailFast = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Test which human concepts a prediction depends on (TCAV), and whether they suffice.
+
+    The `concepts` block of the config says which; continues where it was stopped. Exit code 0:
+    all is well. 1: something failed that you cannot fix. 2: a config or a file failed that you
+    can fix.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.show_concepts import show_tested
+    from esegeta.config import load_config
+    from esegeta.workflow import Policy
+    from esegeta.workflow.concepts import build_concepts, run_concepts
+
+    built = build_concepts(load_config(config, overrides or []), output=output, device=device)
+    with listen(quiet=quiet) as listener:
+        tested = run_concepts(built, listener, Policy(overwrite, fail_fast))
+    if tested.outcome.failures:
+        show_outcome(tested.outcome, built.folder, quiet=quiet)
+    elif not quiet:
+        show_tested(tested, built.folder)
+    raise typer.Exit(tested.exit_code)
 
 
 def similarity(

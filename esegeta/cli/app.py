@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from esegeta.cli.analyses import dissect, examples, features, inspect, similarity
+from esegeta.cli.analyses import concepts, dissect, examples, features, inspect, similarity
 from esegeta.cli.from_model import explain, init, view
 from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
 from esegeta.errors import EsegetaError
@@ -202,7 +202,7 @@ def _report(results: list[Path], output: Path | None, *, single_file: bool, quie
 
 
 app.command()(view)
-for command in (dissect, similarity, features, inspect, examples):
+for command in (dissect, concepts, similarity, features, inspect, examples):
     app.command()(command)
 
 

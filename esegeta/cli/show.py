@@ -36,6 +36,7 @@ from esegeta.workflow import (
     probe_network,
 )
 from esegeta.workflow.checks import probe_layers
+from esegeta.workflow.concepts import ConceptRun, build_concepts
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
 from esegeta.workflow.examples import build_examples
@@ -197,6 +198,7 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         show_prediction_alone(config, device=device)
         return
     dissection = None if keys.dissection is None else build_dissection(config, device=device)
+    concepts = None if keys.concepts is None else build_concepts(config, device=device)
     similarity = None if keys.similarity is None else build_comparison(config, device=device)
     study = None if keys.examples is None else build_examples(config, device=device)
     features = None if keys.features is None else build_features(config, device=device)
@@ -217,6 +219,8 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
         show_features(features)
     if inspection is not None:
         show_inspection(inspection)
+    if concepts is not None:
+        show_concepts(concepts)
 
 
 def show_dissection(dissection: Dissection) -> None:
@@ -232,6 +236,26 @@ def show_dissection(dissection: Dissection) -> None:
     print(f"  quantile {keys.quantile:g}; named above IoU {keys.min_iou:g}, q <= {keys.q_value:g}")
     print(f"  results go to {dissection.folder}")
     for note in dissection.basis.notes:
+        print(f"  note: {note}")
+
+
+def show_concepts(run: ConceptRun) -> None:
+    """Print what would be tested."""
+    keys = run.keys
+    layers = ", ".join(f"{layer.name} ({layer.num_units})" for layer in run.layers)
+    print(f"{run.basis.config.document.path}: valid for concepts")
+    groups = f", {run.slabs} slabs each" if run.slabs > 1 else ""
+    print(f"  cases: {', '.join(case.name for case in run.basis.cases)}{groups}")
+    show_grids(run.basis, run.grids)
+    show_capability(run.basis)
+    print(f"  layers (units): {layers}")
+    named = ", ".join(run.concepts.names) or "none named"
+    found = f"; {keys.discover.count} to be discovered in each layer" if keys.discover else ""
+    print(f"  concepts: {named}{found}")
+    print(f"  targets: {', '.join(plan.name for plan in run.targets)}")
+    print(f"  against {keys.randoms} random concepts; level {keys.level:g} after Holm")
+    print(f"  results go to {run.folder}")
+    for note in run.basis.notes:
         print(f"  note: {note}")
 
 

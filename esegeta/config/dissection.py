@@ -19,21 +19,26 @@ KINDS = (
     "all_of",
     "half",
     "edges",
+    "bright",
+    "textured",
     "mask",
+    "boxes",
+    "points",
 )
 """Keys that say what a concept is; each has one of them."""
 
 PARTNERS = {
-    "within_mm": "boundary_of",
-    "mm": "distance_to",
-    "of": "half",
-    "sigma_mm": "edges",
-    "channel": "edges",
-    "values": "mask",
+    "within_mm": ("boundary_of",),
+    "mm": ("distance_to",),
+    "of": ("half",),
+    "sigma_mm": ("edges", "textured"),
+    "channel": ("edges", "bright", "textured"),
+    "values": ("mask",),
+    "radius_mm": ("points",),
 }
 """Keys that belong to another one, and which."""
 
-NEEDED = {"boundary_of": "within_mm", "distance_to": "mm"}
+NEEDED = {"boundary_of": "within_mm", "distance_to": "mm", "points": "radius_mm"}
 """Keys that another one needs."""
 
 
@@ -49,7 +54,13 @@ def _short_form(value: Any) -> Any:
             "a concept is the integer of a label, a list of them, or a block such as "
             "{boundary_of: liver, within_mm: 3}"
         )
+    if isinstance(value, dict) and "masks" in value and "mask" not in value:
+        return {"mask" if key == "masks" else key: item for key, item in value.items()}
     return value
+
+
+Corners = tuple[tuple[int, ...], tuple[int, ...]]
+"""First voxel of a box, and one past the last."""
 
 
 class ConceptBlock(Keys):
@@ -68,7 +79,12 @@ class ConceptBlock(Keys):
     edges: float | None = Field(default=None, gt=0, lt=1)
     sigma_mm: float = Field(default=0.0, ge=0)
     channel: int = Field(default=0, ge=0)
+    bright: float | None = Field(default=None, gt=0, lt=1)
+    textured: float | None = Field(default=None, gt=0, lt=1)
     mask: str | None = None
+    boxes: dict[str, list[Corners]] | None = Field(default=None, min_length=1)
+    points: dict[str, list[tuple[float, ...]]] | None = Field(default=None, min_length=1)
+    radius_mm: float | None = Field(default=None, gt=0)
     values: list[int] = Field(default_factory=list)
     category: str = ""
 
@@ -79,14 +95,23 @@ class ConceptBlock(Keys):
             found = ", ".join(given) or "none of them"
             raise ValueError(f"give one of {', '.join(KINDS)}; this has {found}")
         for key, partner in PARTNERS.items():
-            if key in self.model_fields_set and partner != given[0]:
-                raise ValueError(f"`{key}` belongs to `{partner}`, not to `{given[0]}`")
+            if key in self.model_fields_set and given[0] not in partner:
+                owners = "` or `".join(partner)
+                raise ValueError(f"`{key}` belongs to `{owners}`, not to `{given[0]}`")
         needed = NEEDED.get(given[0])
         if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"`{given[0]}` needs `{needed}`")
         if self.mm is not None and not 0 <= self.mm[0] < self.mm[1]:
             raise ValueError("mm: give the nearer distance first, such as [5, 15]")
+        for start, stop in (box for boxes in (self.boxes or {}).values() for box in boxes):
+            if len(start) != len(stop) or not all(map(int.__lt__, start, stop)):
+                raise ValueError("boxes: each is [first, one past the last] voxel, first below")
         return self
+
+    @property
+    def reads_grey(self) -> bool:
+        """Whether it is told by the grey values of a channel."""
+        return any(one is not None for one in (self.edges, self.bright, self.textured))
 
     @property
     def sources(self) -> list[str]:

@@ -148,7 +148,7 @@ def _infinite(value: Any, place: Path_) -> Iterator[tuple[Path_, float]]:
 
 def _refuse_half_a_run(keys: Config, document: Document) -> None:
     """Refuse half a run beside a dissection or its like, which may stand alone but not so."""
-    half = keys.missing_of_run == ["methods"] and keys.examples is not None  # its targets
+    half = keys.missing_of_run == ["methods"] and (keys.examples or keys.concepts)  # their targets
     if keys.stands_alone and len(keys.missing_of_run) == 1 and not half:
         raise ConfigError(f"{document.place(())}: {keys.missing_of_run[0]}: missing")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.examples import ExamplesKeys
@@ -144,7 +145,7 @@ def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     return name
 
 
-STAND_ALONE = ("dissection", "similarity", "features", "inspect", "examples")
+STAND_ALONE = ("dissection", "concepts", "similarity", "features", "inspect", "examples")
 """Blocks of commands that need no run beside them."""
 
 
@@ -176,6 +177,7 @@ class Config(LabelKeys):
     examples: ExamplesKeys | None = None
     features: FeatureKeys | None = None
     inspect: InspectKeys | None = None
+    concepts: ConceptsKeys | None = None
     report: bool = False
 
     @property

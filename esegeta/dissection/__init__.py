@@ -32,6 +32,7 @@ from esegeta.dissection.curves import (
     histograms,
     positions_within,
 )
+from esegeta.dissection.drawn import Boxes, Bright, Points, Textured
 from esegeta.dissection.exchange import FEWEST_CASES, Exchange, Frame, brought
 from esegeta.dissection.findings import (
     Bar,
@@ -79,6 +80,8 @@ __all__ = [
     "Bins",
     "BitHistograms",
     "BoundaryBand",
+    "Boxes",
+    "Bright",
     "CaseCounts",
     "CaseSpace",
     "Chance",
@@ -104,9 +107,11 @@ __all__ = [
     "OverlapTally",
     "Permutation",
     "Places",
+    "Points",
     "Side",
     "Sketch",
     "Surrogates",
+    "Textured",
     "ThresholdFinder",
     "ThresholdSearch",
     "Thresholds",

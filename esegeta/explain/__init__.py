@@ -54,6 +54,7 @@ from esegeta.explain.gradient import (
 from esegeta.explain.layer import (
     LAYER,
     AblationCam,
+    ConceptDerivative,
     GradCam,
     GradCamPP,
     GuidedGradCam,
@@ -67,6 +68,7 @@ from esegeta.explain.layer import (
     LayerIntegratedGradients,
     ScoreCam,
     XResCam,
+    layer_slopes,
 )
 from esegeta.explain.meaning import Meaning, MeaningKind
 from esegeta.explain.null import NULL, EdgeMap, RandomMap
@@ -123,6 +125,7 @@ __all__ = [
     "Captum",
     "CaptumFunction",
     "Coalitions",
+    "ConceptDerivative",
     "ContrastiveExcitationBackprop",
     "Cost",
     "Deconvolution",
@@ -196,6 +199,7 @@ __all__ = [
     "fit_patterns",
     "generator_for",
     "key_of",
+    "layer_slopes",
     "map_on_file",
     "parameters_of",
     "parse_baseline",

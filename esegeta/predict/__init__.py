@@ -26,7 +26,7 @@ from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_outp
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.quadrature import line_nodes
 from esegeta.predict.region_means import LayerRegions, pool_regions
-from esegeta.predict.regions import Regions, cut_by_masks
+from esegeta.predict.regions import Averaging, Regions, VoxelLists, cut_by_masks
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
@@ -39,6 +39,7 @@ __all__ = [
     "ApartCotangent",
     "ApartShares",
     "Average",
+    "Averaging",
     "Blend",
     "Box",
     "Central",
@@ -67,6 +68,7 @@ __all__ = [
     "UnitMaps",
     "Units",
     "VoxelBox",
+    "VoxelLists",
     "WindowBlend",
     "WindowPlan",
     "WindowSum",

@@ -20,7 +20,7 @@ from esegeta.model import UnitLayer
 from esegeta.predict.layer_grid import LayerGrid
 from esegeta.predict.layer_outputs import UnitMaps, Units, blend_units
 from esegeta.predict.predictor import Predictor
-from esegeta.predict.regions import Regions
+from esegeta.predict.regions import Averaging
 
 BYTES_OF_FLOAT, BYTES_OF_DOUBLE = 4, 8
 MB = 2**20
@@ -44,7 +44,7 @@ def pool_regions(
     predictor: Predictor,
     x: Batch,
     layers: Sequence[UnitLayer],
-    regions: Regions,
+    regions: Averaging,
     *,
     voxels: Int[Tensor, " N"] | None = None,
     room_mb: float = 512.0,
@@ -59,7 +59,8 @@ def pool_regions(
         predictor: the network over windows.
         x: one image, `1 C *S`.
         layers: whose units; windows run only as far as the last of them.
-        regions: of the volume as the network sees it, on the device of `x`.
+        regions: `Regions` or `VoxelLists` of the volume as the network sees it, on the device of
+            `x`.
         voxels: where single activations are read, as indices into the flattened volume.
         room_mb: what maps of units may take up; windows run again for those beyond it.
 

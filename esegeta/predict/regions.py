@@ -1,6 +1,7 @@
-"""Regions of a volume, which may overlap, as the parts that they cut it into.
+"""Regions of a volume, which may overlap: the parts that they cut it into, or lists of voxels.
 
-With R regions a voxel is looked at once, by its part, and not R times.
+With R large regions a voxel is looked at once, by its part, and not R times. Many small ones, such
+as patches, are lists: only their own voxels are looked at.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +18,14 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Mask
 
 REGIONS_AT_A_TIME = 12
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """Regions that maps can be averaged over."""
+
+    def means(self, values: Float[Tensor, "K *S"]) -> Float[Tensor, "R K"]:
+        """Return the mean of each map over each region, float64; NaN where a region is empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +73,41 @@ class Regions:
         of_parts = values.new_zeros((len(values), len(self.members)), dtype=torch.float64)
         of_parts.index_add_(1, self.parts.int(), values.flatten(1).double())
         sums = of_parts @ self.members.double()
+        return (sums / self.sizes).T
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelLists:
+    """Regions as lists of voxels, end to end.
+
+    Args:
+        voxels: indices into the flattened volume.
+        owners: the region of each of them, from 0.
+        num_regions: R.
+    """
+
+    voxels: Int[Tensor, " M"]
+    owners: Int[Tensor, " M"]
+    num_regions: int
+
+    @classmethod
+    def of(cls, lists: Sequence[VoxelLists]) -> VoxelLists:
+        """Return all regions of some lists, one after the other."""
+        firsts = [0]
+        for one in lists:
+            firsts.append(firsts[-1] + one.num_regions)
+        owners = [one.owners + first for one, first in zip(lists, firsts, strict=False)]
+        return cls(torch.cat([one.voxels for one in lists]), torch.cat(owners), firsts[-1])
+
+    @cached_property
+    def sizes(self) -> Int[Tensor, " R"]:
+        """Number of voxels of each region."""
+        return torch.bincount(self.owners, minlength=self.num_regions)
+
+    def means(self, values: Float[Tensor, "K *S"]) -> Float[Tensor, "R K"]:
+        """Return the mean of each map over each region, float64; NaN where a region is empty."""
+        sums = values.new_zeros((len(values), self.num_regions), dtype=torch.float64)
+        sums.index_add_(1, self.owners, values.flatten(1)[:, self.voxels].double())
         return (sums / self.sizes).T
 
 

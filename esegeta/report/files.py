@@ -236,6 +236,7 @@ NOT_OF_BIDS = (
     "*.mrb",
     "*_dseg.dcm",
     "dissection/",
+    "concepts/",
     "similarity/",
     "examples/",
     "features/",

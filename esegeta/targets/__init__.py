@@ -16,6 +16,8 @@ from esegeta.targets.region import (
     Predicted,
     Region,
     Roi,
+    voxel_at,
+    voxels_in_box,
 )
 from esegeta.targets.scene import Scene
 from esegeta.targets.surface import distance_to, distance_tolerance_mm, near_surface
@@ -57,4 +59,6 @@ __all__ = [
     "near_surface",
     "require_one_layer",
     "split_components",
+    "voxel_at",
+    "voxels_in_box",
 ]

@@ -15,7 +15,7 @@ from esegeta.errors import TargetError
 from esegeta.model import connected_components
 from esegeta.targets.scene import Scene
 from esegeta.targets.surface import near_surface
-from esegeta.volume import Grid
+from esegeta.volume import Grid, Volume
 
 
 class Region(ABC):
@@ -186,18 +186,7 @@ class BoxRegion(Region):
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the voxels whose centre lies in the box."""
-        source = scene.volume.source.grid
-        if len(self.start) != source.ndim or len(self.stop) != source.ndim:
-            raise TargetError(
-                f"over: box: {source.ndim} axes in the image, the box has {len(self.start)}",
-                hint="write box: [[x0, y0, z0], [x1, y1, z1]] in voxels of the image",
-            )
-        grid = scene.volume.grid
-        inside = np.ones(grid.shape, dtype=bool)
-        for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True)):
-            index = _source_index(grid, source, axis)
-            inside &= (index >= start - 0.5) & (index < stop - 0.5)
-        return torch.from_numpy(inside).to(scene.volume.data.device)
+        return voxels_in_box(scene.volume, self.start, self.stop)
 
     def describe(self) -> str:
         """Return both corners."""
@@ -219,19 +208,7 @@ class PointRegion(Region):
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return a mask of one voxel."""
-        volume = scene.volume
-        if len(self.index) != volume.source.grid.ndim:
-            raise TargetError(
-                f"over: point: the image has {volume.source.grid.ndim} axes, "
-                f"the point {len(self.index)}"
-            )
-        place = volume.grid.to_index(volume.source.grid.to_mm(self.index))
-        voxel = tuple(round(value) for value in place)
-        mask = torch.zeros(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
-        inside = all(0 <= v < n for v, n in zip(voxel, volume.grid.shape, strict=True))
-        if inside:
-            mask[voxel] = True
-        return mask
+        return voxel_at(scene.volume, self.index)
 
     def describe(self) -> str:
         """Return the voxel."""
@@ -285,6 +262,43 @@ def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:
     between = below * above * (mean_below - mean_above) ** 2
     best = int(between[:-1].argmax())
     return low + (best + 1) * (high - low) / num_bins
+
+
+def voxels_in_box(volume: Volume, start: tuple[int, ...], stop: tuple[int, ...]) -> Mask:
+    """Return the voxels `*S` of a volume whose centre lies in a box of the source image's voxels.
+
+    Raises:
+        TargetError: the box has another number of axes.
+    """
+    grid, source = volume.grid, volume.source.grid
+    if len(start) != source.ndim or len(stop) != source.ndim:
+        raise TargetError(
+            f"over: box: {source.ndim} axes in the image, the box has {len(start)}",
+            hint="write box: [[x0, y0, z0], [x1, y1, z1]] in voxels of the image",
+        )
+    inside = np.ones(grid.shape, dtype=bool)
+    for axis, (low, high) in enumerate(zip(start, stop, strict=True)):
+        index = _source_index(grid, source, axis)
+        inside &= (index >= low - 0.5) & (index < high - 0.5)
+    return torch.from_numpy(inside).to(volume.data.device)
+
+
+def voxel_at(volume: Volume, index: tuple[float, ...]) -> Mask:
+    """Return a mask of the one voxel nearest to a voxel of the source image; empty outside.
+
+    Raises:
+        TargetError: the point has another number of axes.
+    """
+    if len(index) != volume.source.grid.ndim:
+        raise TargetError(
+            f"over: point: the image has {volume.source.grid.ndim} axes, the point {len(index)}"
+        )
+    place = volume.grid.to_index(volume.source.grid.to_mm(index))
+    voxel = tuple(round(value) for value in place)
+    mask = torch.zeros(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
+    if all(0 <= v < n for v, n in zip(voxel, volume.grid.shape, strict=True)):
+        mask[voxel] = True
+    return mask
 
 
 def _source_index(grid: Grid, source: Grid, axis: int) -> np.ndarray:

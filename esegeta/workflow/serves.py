@@ -57,6 +57,18 @@ def check_compared(config: RunConfig, capability: Capability) -> None:
         capability.require_hooks("similarity")
 
 
+def check_concepts(config: RunConfig, capability: Capability) -> None:
+    """Refuse concepts of a network whose layers cannot be watched, or that gives no gradients.
+
+    Raises:
+        ModelError: it cannot be.
+    """
+    with blamed_on(config, "concepts"):
+        capability.require_hooks("concepts")
+        hint = "`esegeta dissect` compares units with concepts, and takes no gradients"
+        capability.require_gradients("concepts", hint=hint)
+
+
 def check_retrained(config: RunConfig, capability: Capability) -> None:
     """Refuse to train anew a network that cannot be built with other weights.
 
@@ -83,6 +95,7 @@ def asked_words(config: RunConfig) -> str:
         "pictures": ["features"] if config.keys.features is not None else [],
         "inspection": ["inspect"] if config.keys.inspect is not None else [],
         "dissection": ["dissection"] if config.keys.dissection is not None else [],
+        "concepts": ["concepts"] if config.keys.concepts is not None else [],
         "similarity": ["similarity"] if config.keys.similarity is not None else [],
         "retraining": ["retrain"] if config.keys.retrain is not None else [],
     }

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from esegeta.model import find_unit_layers, held_still
-from esegeta.predict import Regions, Units, blend_units, pool_regions
+from esegeta.predict import Regions, Units, VoxelLists, blend_units, pool_regions
 from tests.builders import SHAPES, pointwise, predictor, unet, volume
 
 LAYERS = ["model.0", "model.1.submodule"]
@@ -62,3 +62,18 @@ def test_numbers_of_a_map_are_regions(ndim: int) -> None:
         expected = whole[:, numbers == number].mean(dim=1)
         torch.testing.assert_close(found.means[number - 1], expected, rtol=1e-5, atol=1e-6)
     assert found.means[1].isnan().all()
+
+
+def test_lists_of_voxels_are_the_same_regions(ndim: int) -> None:
+    masks = [mask for mask in overlapping_masks(SHAPES[ndim], 5) if mask.any()]
+    owners = torch.arange(len(masks)).repeat_interleave(
+        torch.tensor([int(mask.sum()) for mask in masks])
+    )
+    voxels = torch.cat([mask.flatten().nonzero()[:, 0] for mask in masks])
+    empty = VoxelLists(voxels[:0], owners[:0], 1)
+    lists = VoxelLists.of([VoxelLists(voxels, owners, len(masks)), empty, empty])
+    maps = volume(SHAPES[ndim], 3).data
+    regions = Regions.of_masks(masks)
+    torch.testing.assert_close(lists.means(maps)[:-2], regions.means(maps))
+    assert lists.means(maps)[-2:].isnan().all()
+    assert torch.equal(lists.sizes[:-2], regions.sizes)

@@ -21,6 +21,7 @@ from esegeta.volume import Case
 
 RECORDS = (
     ("dissection", "summary.json"),
+    ("concepts", "concepts.json"),
     ("similarity", "similarity.json"),
     ("features", "features.json"),
     ("inspect", "inspect.json"),

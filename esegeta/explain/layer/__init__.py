@@ -1,6 +1,7 @@
 """Methods that explain the target by the activations of a layer."""
 
 from esegeta.explain.explainer import Explainer
+from esegeta.explain.layer.concept import ConceptDerivative, layer_slopes
 from esegeta.explain.layer.gain_cams import AblationCam, ScoreCam
 from esegeta.explain.layer.gradient_cams import GradCam, GradCamPP
 from esegeta.explain.layer.guided_grad_cam import GuidedGradCam
@@ -31,6 +32,7 @@ LAYER: dict[str, type[Explainer]] = {
 __all__ = [
     "LAYER",
     "AblationCam",
+    "ConceptDerivative",
     "GradCam",
     "GradCamPP",
     "GuidedGradCam",
@@ -44,4 +46,5 @@ __all__ = [
     "LayerIntegratedGradients",
     "ScoreCam",
     "XResCam",
+    "layer_slopes",
 ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from esegeta.config import blamed_on
+from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.dissection import ConceptBlock, DissectionKeys
 from esegeta.dissection import (
     BoundaryBand,
+    Boxes,
+    Bright,
     Complement,
     Concept,
     ConceptRule,
@@ -19,11 +23,13 @@ from esegeta.dissection import (
     Half,
     LabelValues,
     MaskFile,
+    Points,
+    Textured,
     Together,
 )
 from esegeta.errors import ConfigError, DataError, suggest
 from esegeta.model import Labels
-from esegeta.volume import Case, check_case, is_picture, read_label_map
+from esegeta.volume import Case, check_case, image_stem, is_image, is_picture, read_label_map
 from esegeta.workflow import Basis
 from esegeta.workflow.plans import image_sha256
 
@@ -42,12 +48,14 @@ class ConceptPlan:
         helpers: labels that concepts are made of and that are no concepts themselves.
         files: pattern of the mask file, by concept.
         basis: for paths and cases.
+        block: of the config, that they stand in.
     """
 
     concepts: tuple[Concept, ...]
     helpers: tuple[Concept, ...]
     files: Mapping[str, str]
     basis: Basis
+    block: str = "dissection"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +81,13 @@ class ConceptPlan:
 
     def mask_file(self, name: str, case: Case) -> Path:
         """Return the file of a concept's mask in a case."""
-        return self.basis.config.find_file(self.files[name].replace(CASE, case.name))
+        path = self.basis.config.find_file(self.files[name].replace(CASE, case.name))
+        if not path.is_dir():
+            return path
+        # A folder of masks: the one that has the name of the case.
+        own = [file for file in path.iterdir() if is_image(file.name)]
+        found = sorted(file for file in own if image_stem(file.name) == case.name)
+        return found[0] if found else path / f"{case.name}.nii.gz"
 
     def fingerprint(self, case: Case) -> object:
         """Return all that decides the masks of a case beside its image, as plain values."""
@@ -85,7 +99,12 @@ class ConceptPlan:
         }
 
 
-def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
+Block = Literal["dissection", "concepts"]
+
+
+def plan_concepts(
+    keys: DissectionKeys | ConceptsKeys, basis: Basis, *, block: Block = "dissection"
+) -> ConceptPlan:
     """Build the concepts of a config and check them against every case.
 
     Raises:
@@ -97,31 +116,32 @@ def plan_concepts(keys: DissectionKeys, basis: Basis) -> ConceptPlan:
     helpers: dict[str, Concept] = {}
     concepts = []
     files = {}
-    for name, block in keys.concepts.items():
-        with blamed_on(basis.config, "dissection", "concepts", name):
-            for source in block.sources:
+    for name, given in keys.concepts.items():
+        with blamed_on(basis.config, block, "concepts", name):
+            for source in given.sources:
                 if source in keys.concepts:
                     continue
                 if source not in named:
                     others = [other for other in (*keys.concepts, *named) if other != name]
                     raise ConfigError(
-                        f'dissection.concepts.{name}: no concept or label "{source}"',
+                        f'{block}.concepts.{name}: no concept or label "{source}"',
                         hint=suggest(source, others),
                     )
                 helpers[source] = Concept(source, LabelValues(named[source]))
-            _refuse_circle(name, keys.concepts)
-            if block.edges is not None and block.channel >= basis.reading.num_channels:
+            _refuse_circle(name, keys.concepts, block)
+            if given.reads_grey and given.channel >= basis.reading.num_channels:
                 raise ConfigError(
-                    f"dissection.concepts.{name}: channel {block.channel} of "
+                    f"{block}.concepts.{name}: channel {given.channel} of "
                     f"{basis.reading.num_channels}",
                     hint="channels are counted from 0",
                 )
-        concepts.append(Concept(name, rule_of(block), keys.category_of(name)))
-        if block.mask is not None:
-            files[name] = block.mask
-        if block.half is not None:
-            _refuse_pictures(name, block.half, basis)
-    plan = ConceptPlan(tuple(concepts), tuple(helpers.values()), files, basis)
+            _refuse_strangers(name, given, basis, block)
+        concepts.append(Concept(name, rule_of(given), keys.category_of(name)))
+        if given.mask is not None:
+            files[name] = given.mask
+        if given.half is not None:
+            _refuse_pictures(name, given.half, basis, block)
+    plan = ConceptPlan(tuple(concepts), tuple(helpers.values()), files, basis, block)
     _check_files(plan)
     return plan
 
@@ -147,13 +167,13 @@ def notes_on_labels(keys: DissectionKeys, labels: Labels) -> list[str]:
     return notes
 
 
-def _refuse_pictures(name: str, side: str, basis: Basis) -> None:
+def _refuse_pictures(name: str, side: str, basis: Basis, block: Block) -> None:
     """Refuse halves of the patient where an image does not say which side is which."""
-    with blamed_on(basis.config, "dissection", "concepts", name, "half"):
+    with blamed_on(basis.config, block, "concepts", name, "half"):
         for case in basis.cases:
             if is_picture(case.images[0]):
                 raise ConfigError(
-                    f"dissection.concepts.{name}: half: {side} is a side of the patient, but a "
+                    f"{block}.concepts.{name}: half: {side} is a side of the patient, but a "
                     f"picture has none ({case.images[0]})",
                     hint="give the image as NIfTI, or each case's half as a `mask` file",
                 )
@@ -177,16 +197,46 @@ def rule_of(block: ConceptBlock) -> ConceptRule:
         return Half(block.half, block.of)
     if block.edges is not None:
         return Edges(block.edges, block.sigma_mm, block.channel)
+    if block.bright is not None:
+        return Bright(block.bright, block.channel)
+    if block.textured is not None:
+        return Textured(block.textured, block.sigma_mm, block.channel)
+    if block.boxes is not None:
+        return Boxes({case: tuple(boxes) for case, boxes in block.boxes.items()})
+    if block.points is not None and block.radius_mm is not None:
+        return Points({case: tuple(own) for case, own in block.points.items()}, block.radius_mm)
     return MaskFile(tuple(block.values))
 
 
-def _refuse_circle(name: str, blocks: Mapping[str, ConceptBlock]) -> None:
+def _refuse_strangers(name: str, given: ConceptBlock, basis: Basis, block: Block) -> None:
+    """Refuse boxes and points of cases that there are not, or of another number of axes."""
+    names = [case.name for case in basis.cases]
+    drawn = {
+        case: [len(point) for box in boxes for point in box]
+        for case, boxes in (given.boxes or {}).items()
+    } | {case: [len(point) for point in points] for case, points in (given.points or {}).items()}
+    for case, lengths in drawn.items():
+        if case not in names:
+            raise ConfigError(
+                f'{block}.concepts.{name}: no case "{case}"', hint=suggest(case, names)
+            )
+        ndim = basis.grids[case].ndim
+        wrong = [length for length in lengths if length != ndim]
+        if wrong:
+            raise ConfigError(
+                f"{block}.concepts.{name}: {wrong[0]} numbers, but the image of case {case} has "
+                f"{ndim} axes",
+                hint="give the voxel's index along each axis of the image",
+            )
+
+
+def _refuse_circle(name: str, blocks: Mapping[str, ConceptBlock], block: Block) -> None:
     def follow(at: str, path: tuple[str, ...]) -> None:
         for source in blocks[at].sources if at in blocks else ():
             if source == name:
                 way = " of ".join((*path, source))
                 raise ConfigError(
-                    f"dissection.concepts.{name}: it is defined by itself ({way})",
+                    f"{block}.concepts.{name}: it is defined by itself ({way})",
                     hint="name a label or another concept",
                 )
             if source not in path:
@@ -200,13 +250,13 @@ def _check_files(plan: ConceptPlan) -> None:
     for case in basis.cases if plan.needs_labels else ():
         if case.label is None:
             raise ConfigError(
-                f"{basis.config.document.place(('dissection', 'concepts'))}: concepts are made of "
+                f"{basis.config.document.place((plan.block, 'concepts'))}: concepts are made of "
                 f"labels, but case {case.name} has none",
                 hint="give every case a `label:` file",
             )
     for name, pattern in plan.files.items():
         try:
-            with blamed_on(basis.config, "dissection", "concepts", name, "mask"):
+            with blamed_on(basis.config, plan.block, "concepts", name):
                 for case in basis.cases:
                     check_case(replace(case, label=plan.mask_file(name, case)), basis.reading)
         except DataError as error:

@@ -1,0 +1,59 @@
+"""Concepts: which of them a label's prediction depends on, and whether they suffice."""
+
+from esegeta.concepts.cav import (
+    Cav,
+    Classifier,
+    Generalisation,
+    fit_cav,
+    folds_of,
+    generalise,
+    held_out_accuracy,
+    mean_cosine,
+    random_cavs,
+)
+from esegeta.concepts.completeness import Completeness, Positions, completeness, held_out_dice
+from esegeta.concepts.discovery import Discovered, Method, discover, matched_cosine, nmf_factors
+from esegeta.concepts.errors_apart import Contrast, contrast
+from esegeta.concepts.examples import Examples
+from esegeta.concepts.pieces import Pieces, ball, draw_pieces
+from esegeta.concepts.places import LEVELS, Places
+from esegeta.concepts.shapley import EXACT_UP_TO, shapley_values
+from esegeta.concepts.supervoxels import supervoxels
+from esegeta.concepts.tcav import Slopes, Tcav, holm, interval_over_cases, score_concept
+
+__all__ = [
+    "EXACT_UP_TO",
+    "LEVELS",
+    "Cav",
+    "Classifier",
+    "Completeness",
+    "Contrast",
+    "Discovered",
+    "Examples",
+    "Generalisation",
+    "Method",
+    "Pieces",
+    "Places",
+    "Positions",
+    "Slopes",
+    "Tcav",
+    "ball",
+    "completeness",
+    "contrast",
+    "discover",
+    "draw_pieces",
+    "fit_cav",
+    "folds_of",
+    "generalise",
+    "held_out_accuracy",
+    "held_out_dice",
+    "holm",
+    "interval_over_cases",
+    "matched_cosine",
+    "mean_cosine",
+    "nmf_factors",
+    "random_cavs",
+    "score_concept",
+    "shapley_values",
+    "supervoxels",
+]

@@ -1,0 +1,152 @@
+"""What targets of a case make of layers: slopes summed over positions, by case and component."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Mask
+from esegeta.errors import ConfigError, EmptyTargetError
+from esegeta.explain import Objective, layer_slopes
+from esegeta.targets import (
+    Component,
+    FrozenTarget,
+    Roi,
+    Target,
+    VoxelTarget,
+)
+from esegeta.workflow.cache import keep_tensors
+from esegeta.workflow.concepts.gather import slabs_of
+from esegeta.workflow.concepts.session import OpenConcepts, Session, open_concepts
+from esegeta.workflow.plans import TargetPlan
+from esegeta.workflow.task import Content, Desk, Task
+
+TOGETHER = 4
+"""Targets that share forward passes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A target of a case, of a slab or of a component.
+
+    Args:
+        key: under which its slopes are kept.
+        group: the number of its case or slab.
+        target: frozen.
+        is_false: whether it is a component that no ground truth meets.
+    """
+
+    key: str
+    group: int
+    target: FrozenTarget
+    is_false: bool = False
+
+
+def derive(task: Task, desk: Desk) -> Content:
+    """Take the slopes of all targets of a case by all layers, and keep them.
+
+    Raises:
+        EsegetaError: the case cannot be read, or a layer has no part in the output.
+    """
+    assert task.record is not None and task.key is not None
+    session: Session = desk.job
+    number = task.data["case"]
+    opened = open_concepts(desk, number)
+    run = session.run
+    predictor = run.basis.predictor
+    desk.begin(task.name, [task], 2 * len(predictor.windows(opened.volume.batch)))
+    units = list(_units(session, desk, opened, number))
+    layers = [layer.name for layer in run.layers]
+    found: dict[str, list[Tensor]] = {}
+    for first in range(0, len(units), TOGETHER):
+        some = units[first : first + TOGETHER]
+        objectives = [Objective.of(predictor, unit.target, opened.volume) for unit in some]
+        for unit, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
+            for name in layers:
+                found.setdefault(f"{unit.key}|{name}", []).append(slopes[name])
+            found.setdefault(f"{unit.key}|groups", []).append(torch.tensor(unit.group))
+            found.setdefault(f"{unit.key}|false", []).append(torch.tensor(unit.is_false))
+    kept = {key: torch.stack(rows) for key, rows in found.items()}
+    kept |= {f"{unit.key}|unit": _as_bytes(unit.target.unit) for unit in units}
+    # A case without any target still leaves a record.
+    keep_tensors(task.record, task.key, kept or {"nothing": torch.zeros(1)})
+    return {}
+
+
+def _units(session: Session, desk: Desk, opened: OpenConcepts, number: int) -> Iterator[Unit]:
+    run = session.run
+    for plan in run.targets:
+        try:
+            targets = plan.targets(opened.scene, opened.case, run.basis.preprocess)
+        except EmptyTargetError as error:
+            desk.note(f"left out: {error.message}")
+            continue
+        missing = ""
+        own = []
+        for target in targets.values():
+            for group, part in _parts(session, opened, number, plan, target):
+                try:
+                    own.append(Unit(plan.name, group, part.freeze(opened.scene)))
+                except EmptyTargetError as error:
+                    missing = error.message
+        if not own and missing:
+            desk.note(f"left out: {missing}")
+        yield from own
+        if run.keys.errors is not None and plan.keys.label is not None:
+            yield from _error_units(session, opened, number, plan, plan.keys.label)
+
+
+def _parts(
+    session: Session, opened: OpenConcepts, number: int, plan: TargetPlan, target: Target
+) -> Iterator[tuple[int, Target]]:
+    """Yield a target as it is, or its part in each slab; a component is of its centre's slab."""
+    slabs = slabs_of(session, opened, number)
+    if len(slabs) == 1:
+        yield slabs[0][0], target
+        return
+    if not isinstance(target, VoxelTarget):
+        raise ConfigError(
+            f'concepts.slabs: the target "{plan.name}" cannot be cut into slabs',
+            hint="name a label, or a target over the voxels of one",
+        )
+    mask = target.over.mask(opened.scene, opened.scene.logits, target.label)
+    for group, slab in slabs:
+        if plan.splits:
+            if bool(slab.flatten()[_centre(mask)]):
+                yield group, target
+            continue
+        part = mask & slab
+        if bool(part.any()):
+            name = f"{target.over.describe()} in {session.run.group_name(group)}"
+            yield group, replace(target, over=Roi(part, name), live=False)
+
+
+def _error_units(
+    session: Session, opened: OpenConcepts, number: int, plan: TargetPlan, label: str | int
+) -> Iterator[Unit]:
+    """Yield the largest components of a predicted label, each by its mean logit."""
+    errors = session.run.keys.errors
+    assert errors is not None
+    scene = opened.scene
+    components = scene.components(label)
+    truth = scene.truth_of(label, "concepts.errors")
+    slabs = slabs_of(session, opened, number)
+    for rank in range(1, min(int(components.max()), errors.components) + 1):
+        mask = components == rank
+        target = VoxelTarget(label, over=Component(rank), reduce="mean").freeze(scene)
+        centre = _centre(mask)
+        group = next(group for group, slab in slabs if bool(slab.flatten()[centre]))
+        yield Unit(f"errors {plan.name}", group, target, is_false=not bool((mask & truth).any()))
+
+
+def _centre(mask: Mask) -> int:
+    """Return a voxel of a mask, the middle one in their order."""
+    voxels = mask.flatten().nonzero()[:, 0]
+    return int(voxels[len(voxels) // 2])
+
+
+def _as_bytes(text: str) -> Tensor:
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)

@@ -1,0 +1,352 @@
+"""From what was kept of all cases to vectors, and to what they do to targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from esegeta.concepts import (
+    LEVELS,
+    Cav,
+    Discovered,
+    Examples,
+    Generalisation,
+    Slopes,
+    Tcav,
+    discover,
+    generalise,
+    holm,
+    random_cavs,
+    score_concept,
+)
+from esegeta.errors import DataError
+from esegeta.workflow.concepts.session import WHOLE, Session
+from esegeta.workflow.task import Desk
+
+NAMED, DISCOVERED = "named", "discovered"
+ROOM_FOR_COUNTERS = 12
+"""Counter-examples of each discovered example."""
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """A concept in a layer.
+
+    Args:
+        layer: its name.
+        concept: its name.
+        kind: named or discovered.
+        num_examples: pieces, or supervoxels.
+        num_cases: cases, or slabs, that hold them.
+        fit: how its vectors generalise; None where they could not be fitted.
+        randoms: vectors of random concepts in the same places.
+        refused: why there is no figure for it; empty where there is one.
+        matched: share of its examples by what their counter-examples are matched for.
+        stability: of the clusters that a discovered concept is one of; NaN for a named one.
+        members: of a discovered concept, rows of the layer's supervoxels, the strongest first.
+    """
+
+    layer: str
+    concept: str
+    kind: str
+    num_examples: int
+    num_cases: int
+    fit: Generalisation | None = None
+    randoms: tuple[Cav, ...] = ()
+    refused: str = ""
+    matched: Mapping[str, float] = field(default_factory=dict)
+    stability: float = float("nan")
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What a concept in a layer does to a target.
+
+    Args:
+        vectors: of the concept in the layer.
+        target: name of the target.
+        num_units: cases, slabs or components that it was tested on.
+        num_cases: of cases or slabs.
+        tcav: the figures; None where they are refused.
+        p_holm: over concepts of its kind x layers.
+        refused: why there is none.
+        unit: of the size.
+    """
+
+    vectors: Vectors
+    target: str
+    num_units: int
+    num_cases: int
+    tcav: Tcav | None = None
+    p_holm: float = float("nan")
+    refused: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class AllSegments:
+    """The supervoxels of all cases.
+
+    Args:
+        case: the number of each one's case.
+        places: its group, organ, depth, scale and number in the map of its scale, `N 5`.
+    """
+
+    case: np.ndarray
+    places: np.ndarray
+
+
+def vectors_of(desk: Desk) -> list[Vectors]:
+    """Return all concepts in all layers, once every case is gathered.
+
+    Raises:
+        DataError: a named concept has no voxel in any case.
+    """
+    session: Session = desk.job
+
+    def fit() -> list[Vectors]:
+        kept = [session.kept("regions", number) for number in range(len(session.cases))]
+        _require_voxels(session, kept)
+        found = [
+            _named(session, kept, layer.name, name, number)
+            for number, layer in enumerate(session.run.layers)
+            for name in session.run.concepts.names
+        ]
+        if session.run.keys.discover is not None:
+            segments = segments_of_all(kept)
+            for number, layer in enumerate(session.run.layers):
+                found += _discovered(session, kept, layer.name, segments, number)
+        return found
+
+    return desk.once("vectors", fit, depth=WHOLE)
+
+
+def rows_of(desk: Desk) -> list[Row]:
+    """Return what every concept does to every target, once slopes are taken."""
+    session: Session = desk.job
+
+    def test() -> list[Row]:
+        kept = [session.kept("slopes", number) for number in range(len(session.cases))]
+        rows = []
+        for plan in session.run.targets:
+            unit = _unit_of(kept, plan.name)
+            for vectors in vectors_of(desk):
+                slopes = slopes_of(kept, plan.name, vectors.layer)
+                rows.append(_row(session, vectors, plan.name, slopes, unit))
+        return _adjusted(rows)
+
+    return desk.once("rows", test, depth=WHOLE)
+
+
+def slopes_of(kept: list[dict[str, Tensor]], key: str, layer: str) -> Slopes | None:
+    """Return the slopes of a target by a layer over all cases; None where no case has any."""
+    own = [one for one in kept if f"{key}|{layer}" in one]
+    if not own:
+        return None
+    return Slopes(
+        np.concatenate([one[f"{key}|{layer}"].double().numpy() for one in own]),
+        np.concatenate([one[f"{key}|groups"].numpy() for one in own]),
+    )
+
+
+def segments_of_all(kept: list[dict[str, Tensor]]) -> AllSegments:
+    """Return where the supervoxels of all cases lie."""
+    counts = [len(one["segments|places"]) for one in kept]
+    return AllSegments(
+        np.repeat(np.arange(len(kept)), counts),
+        np.concatenate([one["segments|places"].numpy() for one in kept]),
+    )
+
+
+def _require_voxels(session: Session, kept: list[dict[str, Tensor]]) -> None:
+    for name in session.run.concepts.names:
+        if not any(int(one[f"{name}|voxels"]) for one in kept):
+            place = session.run.basis.config.document.place(("concepts", "concepts", name))
+            raise DataError(
+                f'{place}: concepts.concepts.{name}: concept "{name}" has no voxel within the body '
+                "in any case",
+                hint="check its integers, its rule and its files; `esegeta dissect` takes the same",
+            )
+
+
+def _named(
+    session: Session, kept: list[dict[str, Tensor]], layer: str, name: str, number: int
+) -> Vectors:
+    parts, levels = [], []
+    for one in kept:
+        for group in range(session.run.num_groups):
+            key = f"{name}|{group}"
+            if f"{key}|levels" not in one:
+                continue
+            positives = one[f"{key}|positives|{layer}"].double().numpy()
+            counters = one[f"{key}|counters|{layer}"].double().numpy()
+            shape = (len(positives), -1, positives.shape[1])
+            parts.append(
+                Examples(positives, counters.reshape(shape), np.full(len(positives), group))
+            )
+            levels.append(one[f"{key}|levels"].numpy())
+    if not parts:
+        why = "no piece of it has another place in the body to be told from"
+        return Vectors(layer, name, NAMED, 0, 0, refused=why)
+    examples = Examples.of(parts)
+    counts = np.bincount(np.concatenate(levels), minlength=len(LEVELS)) / len(examples)
+    matched = {word: float(share) for word, share in zip(LEVELS, counts, strict=True)}
+    return _fitted(
+        session, Vectors(layer, name, NAMED, len(examples), 0, matched=matched), examples, number
+    )
+
+
+def _discovered(
+    session: Session,
+    kept: list[dict[str, Tensor]],
+    layer: str,
+    segments: AllSegments,
+    number: int,
+) -> list[Vectors]:
+    keys = session.run.keys.discover
+    assert keys is not None
+    activations = np.concatenate([one[f"segments|{layer}"].double().numpy() for one in kept])
+    found = discover(activations, keys.method, count=keys.count, seed=session.seed)
+    vectors = []
+    for group in range(len(found.centres)):
+        name = keys.names.get(f"{layer}/{group + 1}", f"found_{group + 1}")
+        members = _strongest(found, segments, group, session.run.keys.pieces)
+        examples, matched, kept_members = _against_others(
+            activations, found, segments, members, session.seed + group
+        )
+        one = Vectors(
+            layer,
+            name,
+            DISCOVERED,
+            len(kept_members),
+            0,
+            matched=matched,
+            stability=found.stability,
+            members=tuple(kept_members),
+        )
+        if examples is None:
+            why = "no case holds both it and supervoxels that are not of it"
+            vectors.append(_refused(one, why))
+        else:
+            vectors.append(_fitted(session, one, examples, number))
+    return vectors
+
+
+def _strongest(found: Discovered, segments: AllSegments, group: int, count: int) -> list[int]:
+    """Return the strongest supervoxels of a group, as many of each case as pieces are asked for."""
+    taken: dict[int, int] = {}
+    chosen = []
+    for row in found.members(group).tolist():
+        case = int(segments.places[row, 0])
+        if taken.get(case, 0) < count:
+            taken[case] = taken.get(case, 0) + 1
+            chosen.append(row)
+    return chosen
+
+
+def _against_others(
+    activations: np.ndarray,
+    found: Discovered,
+    segments: AllSegments,
+    members: list[int],
+    seed: int,
+) -> tuple[Examples | None, dict[str, float], list[int]]:
+    """Return supervoxels of a group, and others of their case and size in places as like theirs."""
+    generator = np.random.default_rng([seed, 6])
+    places, positives, counters, cases, kept, levels = segments.places, [], [], [], [], []
+    group = found.group[members[0]] if members else -1
+    for row in members:
+        near = (found.group != group) & (places[:, 0] == places[row, 0])
+        near &= places[:, 3] == places[row, 3]
+        same_depth = near & (places[:, 2] == places[row, 2])
+        same = same_depth & (places[:, 1] == places[row, 1])
+        level, others = next(
+            (
+                (level, np.flatnonzero(chosen))
+                for level, chosen in enumerate((same, same_depth, near))
+                if chosen.sum() >= 2
+            ),
+            (-1, np.zeros(0, dtype=int)),
+        )
+        if level < 0:
+            continue
+        order = generator.permutation(others)
+        positives.append(activations[row])
+        counters.append(activations[np.resize(order, ROOM_FOR_COUNTERS)])
+        cases.append(places[row, 0])
+        kept.append(row)
+        levels.append(level)
+    if not kept:
+        return None, {}, []
+    counts = np.bincount(levels, minlength=len(LEVELS)) / len(levels)
+    matched = {word: float(share) for word, share in zip(LEVELS, counts, strict=True)}
+    return Examples(np.stack(positives), np.stack(counters), np.array(cases)), matched, kept
+
+
+def _fitted(session: Session, vectors: Vectors, examples: Examples, number: int) -> Vectors:
+    keys = session.run.keys
+    facts = {**vars(vectors), "num_cases": examples.num_cases}
+    if examples.num_cases < 2:
+        why = "only one case holds it: there is none to test it on"
+        return Vectors(**{**facts, "refused": why})
+    # A discovered concept is what the layer tells apart: its gate is no finding, and kept short.
+    fewest = math.ceil(1 / keys.level) - 1
+    fit = generalise(
+        examples,
+        keys.classifier,
+        draws=keys.randoms,
+        permutations=keys.permutations if vectors.kind == NAMED else fewest,
+        seed=session.seed + number,
+    )
+    if fit.p > keys.level or fit.accuracy <= 0.5:
+        why = (
+            f"its vector does not generalise: balanced accuracy {fit.accuracy:.2f} in held-out "
+            f"cases, p {fit.p:.2g} against chance"
+        )
+        return Vectors(**{**facts, "fit": fit, "refused": why})
+    randoms = random_cavs(examples, keys.classifier, count=keys.randoms, seed=session.seed + number)
+    return Vectors(**{**facts, "fit": fit, "randoms": randoms})
+
+
+def _refused(vectors: Vectors, why: str) -> Vectors:
+    return Vectors(**{**vars(vectors), "refused": why})
+
+
+def _unit_of(kept: list[dict[str, Tensor]], target: str) -> str:
+    """Return the unit of a target, as it was kept beside its slopes."""
+    key = f"{target}|unit"
+    found = next((one[key] for one in kept if key in one), None)
+    return "" if found is None else bytes(found.tolist()).decode()
+
+
+def _row(session: Session, vectors: Vectors, target: str, slopes: Slopes | None, unit: str) -> Row:
+    if slopes is None:
+        return Row(vectors, target, 0, 0, refused="no case has the target")
+    counts = (len(slopes.values), slopes.num_cases)
+    if vectors.refused:
+        return Row(vectors, target, *counts, refused=vectors.refused, unit=unit)
+    if slopes.num_cases < 2:
+        why = "only one case has the target: nothing is tested on one case"
+        return Row(vectors, target, *counts, refused=why, unit=unit)
+    assert vectors.fit is not None
+    tcav = score_concept(vectors.fit.cavs, vectors.randoms, slopes, seed=session.seed)
+    return Row(vectors, target, *counts, tcav=tcav, unit=unit)
+
+
+def _adjusted(rows: list[Row]) -> list[Row]:
+    """Return the rows with Holm's p over concepts of a kind x layers, target by target."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        families.setdefault((row.vectors.kind, row.target), []).append(place)
+    done = list(rows)
+    for places in families.values():
+        known = [rows[place].tcav for place in places]
+        adjusted = holm([float("nan") if one is None else one.p for one in known])
+        for place, p in zip(places, adjusted, strict=True):
+            done[place] = Row(**{**vars(rows[place]), "p_holm": p})
+    return done

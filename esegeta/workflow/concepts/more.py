@@ -1,0 +1,171 @@
+"""ConceptSHAP of each layer and target; and which concepts tell false components from true ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from esegeta.concepts import Completeness, Contrast, Positions, completeness, contrast, holm
+from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, slopes_of, vectors_of
+from esegeta.workflow.concepts.session import WHOLE, Session
+from esegeta.workflow.task import Desk
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """How much of a target's label the concepts of a layer recover.
+
+    Args:
+        layer: its name.
+        target: name of the target.
+        kind: of the concepts.
+        concepts: their names.
+        found: the figures; None where they are refused.
+        refused: why.
+    """
+
+    layer: str
+    target: str
+    kind: str
+    concepts: tuple[str, ...]
+    found: Completeness | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """How a concept acts on false components and on true ones.
+
+    Args:
+        layer: its name.
+        concept: its name.
+        target: name of the target.
+        num_false: components that no ground truth meets.
+        num_true: the others.
+        found: the figures; None where they are refused.
+        p_holm: over concepts x layers.
+        refused: why.
+    """
+
+    layer: str
+    concept: str
+    target: str
+    num_false: int
+    num_true: int
+    found: Contrast | None
+    p_holm: float = float("nan")
+    refused: str = ""
+
+
+def shares_of(desk: Desk) -> list[Shares]:
+    """Return ConceptSHAP of all layers and targets; nothing where it is not asked for."""
+    session: Session = desk.job
+
+    def work() -> list[Shares]:
+        if session.run.keys.shap is None:
+            return []
+        kept = [session.kept("regions", number) for number in range(len(session.cases))]
+        return [
+            _shares(session, kept, layer.name, plan.name, kind, vectors_of(desk))
+            for layer in session.run.layers
+            for plan in session.run.targets
+            for kind in (NAMED, DISCOVERED)
+            if plan.keys.label is not None and any(one.kind == kind for one in vectors_of(desk))
+        ]
+
+    return desk.once("shares", work, depth=WHOLE)
+
+
+def errors_of(desk: Desk) -> list[ErrorRow]:
+    """Return which concepts tell false components from true ones; nothing where it is not asked."""
+    session: Session = desk.job
+
+    def work() -> list[ErrorRow]:
+        if session.run.keys.errors is None:
+            return []
+        kept = [session.kept("slopes", number) for number in range(len(session.cases))]
+        rows = [
+            _error_row(session, kept, vectors, plan.name)
+            for plan in session.run.targets
+            if plan.keys.label is not None
+            for vectors in vectors_of(desk)
+        ]
+        adjusted = holm([float("nan") if row.found is None else row.found.p for row in rows])
+        return [
+            ErrorRow(**{**vars(row), "p_holm": p}) for row, p in zip(rows, adjusted, strict=True)
+        ]
+
+    return desk.once("errors", work, depth=WHOLE)
+
+
+def _shares(
+    session: Session,
+    kept: list[dict[str, Tensor]],
+    layer: str,
+    target: str,
+    kind: str,
+    vectors: list[Vectors],
+) -> Shares:
+    keys = session.run.keys.shap
+    assert keys is not None
+    own = [one for one in vectors if one.kind == kind and one.layer == layer and not one.refused]
+    names = tuple(one.concept for one in own)
+    if not own:
+        return Shares(layer, target, kind, names, None, "no concept's vector generalises")
+    positions = _positions(kept, layer, target)
+    if len(np.unique(positions.cases[positions.is_label])) < 2:
+        why = "fewer than two cases are predicted to hold the label"
+        return Shares(layer, target, kind, names, None, why)
+    units = positions.activations.shape[1]
+    if len(own) >= units:
+        why = f"{len(own)} concepts span all {units} units of the layer, as random vectors do"
+        return Shares(layer, target, kind, names, None, why)
+    means = np.stack([one.fit.mean.vector for one in own if one.fit is not None])
+    found = completeness(
+        positions,
+        means,
+        randoms=session.run.keys.randoms,
+        samples=keys.samples,
+        seed=session.seed,
+    )
+    return Shares(layer, target, kind, names, found)
+
+
+def _positions(kept: list[dict[str, Tensor]], layer: str, target: str) -> Positions:
+    parts = []
+    for one in kept:
+        if f"shap|{target}|rows" not in one:
+            continue
+        first, stop = one[f"shap|{target}|rows"].tolist()
+        parts.append(
+            (
+                one[f"positions|{layer}"][first:stop].double().numpy(),
+                one[f"shap|{target}|is_label"].numpy(),
+                one[f"shap|{target}|weights"].double().numpy(),
+                one[f"shap|{target}|groups"].numpy(),
+            )
+        )
+    return Positions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _error_row(
+    session: Session, kept: list[dict[str, Tensor]], vectors: Vectors, target: str
+) -> ErrorRow:
+    keys = session.run.keys.errors
+    assert keys is not None
+    key = f"errors {target}"
+    slopes = slopes_of(kept, key, vectors.layer)
+    flags = [one[f"{key}|false"].numpy() for one in kept if f"{key}|false" in one]
+    is_false = np.concatenate(flags) if flags else np.zeros(0, dtype=bool)
+    counts = int(is_false.sum()), int((~is_false).sum())
+    place = (vectors.layer, vectors.concept, target, *counts)
+    if vectors.refused or vectors.fit is None:
+        return ErrorRow(*place, None, refused=vectors.refused)
+    if slopes is None or min(counts) < 2:
+        why = f"{counts[0]} false and {counts[1]} true components: a test needs two of either kind"
+        return ErrorRow(*place, None, refused=why)
+    derivatives = slopes.steps(vectors.fit.cavs).mean(axis=0)
+    found = contrast(derivatives, is_false, permutations=keys.permutations, seed=session.seed)
+    return ErrorRow(*place, found)

@@ -1,0 +1,487 @@
+"""What is written of concepts: tables, vectors, figures, and concepts.json last of all."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from esegeta.errors import EsegetaError
+from esegeta.report import read_sidecar, write_rows
+from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
+from esegeta.volume import atomic_path, write_json
+from esegeta.workflow.cache import MARK
+from esegeta.workflow.concepts.fit import DISCOVERED, Row, Vectors, rows_of, vectors_of
+from esegeta.workflow.concepts.more import ErrorRow, Shares, errors_of, shares_of
+from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, Session, as_json
+from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
+
+RECORD = "concepts.json"
+TCAV_COLUMNS = (
+    "concept",
+    "kind",
+    "layer",
+    "target",
+    "examples",
+    "concept_cases",
+    "cases",
+    "tested_on",
+    "accuracy",
+    "accuracy_p",
+    "cosine",
+    "tcav",
+    "size",
+    "size_low",
+    "size_high",
+    "unit",
+    "alignment",
+    "random_mean",
+    "random_sd",
+    "p",
+    "p_rank",
+    "p_holm",
+    "significant",
+    "refused",
+)
+SHARE_COLUMNS = (
+    "layer",
+    "target",
+    "kind",
+    "concept",
+    "shapley_dice",
+    "dice_nothing",
+    "dice_concepts",
+    "dice_layer",
+    "completeness",
+    "random_dice",
+    "p",
+    "refused",
+)
+ERROR_COLUMNS = (
+    "concept",
+    "layer",
+    "target",
+    "false_components",
+    "true_components",
+    "difference",
+    "false_mean",
+    "true_mean",
+    "p",
+    "p_holm",
+    "significant",
+    "refused",
+)
+DISCOVERED_COLUMNS = (
+    "layer",
+    "concept",
+    "number",
+    "examples",
+    "cases",
+    "stability",
+    "rank",
+    "target",
+    "size",
+    "p_holm",
+)
+
+
+@dataclass(eq=False)
+class Written:
+    """What tasks have written so far, in the order in which it is listed."""
+
+    files: list[Path] = field(default_factory=list)
+
+
+def written(desk: Desk) -> Written:
+    """Return what tasks have written so far."""
+    return desk.once("written", Written, depth=WHOLE)
+
+
+def write_results(task: Task, desk: Desk) -> Content:
+    """Fit, test, and write tables, vectors and figures in place of what another run has left."""
+    session: Session = desk.job
+    rows = rows_of(desk)
+    shares, errors = shares_of(desk), errors_of(desk)
+    folder = session.run.folder
+    discard(session)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = written(desk).files
+    level = session.run.keys.level
+    write_rows(folder / "tcav.csv", TCAV_COLUMNS, [_tcav_row(row, level) for row in rows])
+    _write_vectors(folder / "cavs.safetensors", vectors_of(desk))
+    files += [folder / "tcav.csv", folder / "cavs.safetensors"]
+    if shares:
+        table = [one for own in shares for one in _share_rows(own)]
+        write_rows(folder / "shap.csv", SHARE_COLUMNS, table)
+        files.append(folder / "shap.csv")
+    if errors:
+        write_rows(folder / "errors.csv", ERROR_COLUMNS, [_error_row(e, level) for e in errors])
+        files.append(folder / "errors.csv")
+    if session.run.keys.discover is not None:
+        write_rows(folder / "discovered.csv", DISCOVERED_COLUMNS, _discovered_rows(rows))
+        files.append(folder / "discovered.csv")
+    files += _draw(session, rows, shares, desk)
+    return {}
+
+
+def is_significant(row: Row, level: float) -> bool:
+    """Tell whether a concept was tested and holds after Holm."""
+    return row.tcav is not None and row.p_holm <= level
+
+
+def file_part(text: str) -> str:
+    """Return a name as it stands in file names."""
+    return re.sub(rf"{UNFIT_FOR_FILES.pattern}+", "-", text)
+
+
+def discard(session: Session) -> None:
+    """Remove the results of an earlier run, the record first: they would look like these."""
+    folder, root = session.run.folder, session.run.basis.root
+    record = read_sidecar(folder / RECORD) or {}
+    (folder / RECORD).unlink(missing_ok=True)
+    for name in record.get("files", []):
+        path = (folder / str(name)).resolve()
+        if path.is_relative_to(root.resolve()):
+            path.unlink(missing_ok=True)
+
+
+def record_task(session: Session, *needs: str) -> Task:
+    """Return the task that ends the command.
+
+    Args:
+        session: of the command.
+        needs: names of tasks without which there is nothing to record.
+    """
+    key, fault = None, None
+    try:
+        key = session.fingerprint
+    except EsegetaError as error:
+        fault = Fault(str(error))
+    record = session.run.folder / RECORD
+    return Task(name="summary", kind=SUMMARIZE, key=key, record=record, needs=needs, fault=fault)
+
+
+def write_record(task: Task, desk: Desk) -> Content:
+    """Write the record, and remove what was kept to go on with."""
+    from esegeta import __version__
+
+    session: Session = desk.job
+    run = session.run
+    notes = notes_of(desk)
+    content = {
+        "name": run.basis.config.keys.name,
+        "esegeta": __version__,
+        MARK: task.key,
+        "cases": [run.group_name(number) for number in range(run.num_groups)],
+        "slabs": run.keys.slabs,
+        "level": run.keys.level,
+        "randoms": run.keys.randoms,
+        "layers": {layer.name: layer.num_units for layer in run.layers},
+        "targets": [plan.name for plan in run.targets],
+        "concepts": [_vectors_record(one) for one in vectors_of(desk)],
+        "significant": [
+            {"concept": row.vectors.concept, "layer": row.vectors.layer, "target": row.target}
+            for row in rows_of(desk)
+            if is_significant(row, run.keys.level)
+        ],
+        "shap": [_shares_record(one) for one in shares_of(desk)],
+        "notes": notes,
+        "files": [_relative(path, run.folder) for path in written(desk).files],
+        "seconds": round(session.seconds, 3),
+        "config": run.basis.config.resolved(),
+        "weights_sha256": run.basis.weights_sha256,
+        "code_sha256": run.basis.code_sha256,
+    }
+    assert task.record is not None
+    write_json(task.record, content)
+    shutil.rmtree(session.folder, ignore_errors=True)
+    desk.note(*notes)
+    return content
+
+
+def notes_of(desk: Desk) -> list[str]:
+    """Return what a reader of the tables must know."""
+    session: Session = desk.job
+    run, rows = session.run, rows_of(desk)
+    notes = []
+    if run.slabs > 1:
+        notes.append(
+            f"cases are {run.slabs} slabs of each scan: what holds in slabs of one patient need "
+            "not hold in other patients"
+        )
+    groups = run.num_groups
+    if groups < 6:
+        notes.append(f"{groups} cases: intervals over so few are rough; six or more are better")
+    unmatched = {
+        one.concept: one.matched.get("the body", 0.0)
+        for one in vectors_of(desk)
+        if one.matched.get("the body", 0.0) > 0 and run.keys.counters == "matched"
+    }
+    for name, share in unmatched.items():
+        notes.append(
+            f"{name}: {100 * share:.0f} % of its examples have no other place as deep in the body; "
+            "their counter-examples are from anywhere in it, so that the vector may be an address"
+        )
+    if run.keys.counters == "anywhere":
+        notes.append("counters: anywhere: a vector may tell places apart, and no concept")
+    if run.keys.discover is not None:
+        notes.append(
+            "discovered concepts are groups of what the layer itself tells apart: that their "
+            "vectors generalise is no finding"
+        )
+        known = {f"{layer.name}/{one}" for layer in run.layers for one in range(1, 1000)}
+        lost = [name for name in run.keys.discover.names if name not in known]
+        if lost:
+            notes.append(f"discover.names: no such concept: {', '.join(lost)}; say LAYER/NUMBER")
+    refused = sorted({row.vectors.concept for row in rows if row.tcav is None})
+    if refused:
+        notes.append(f"without a figure in one layer or more: {', '.join(refused)}; see `refused`")
+    return notes
+
+
+def _tcav_row(row: Row, level: float) -> dict[str, Any]:
+    one, found = row.vectors, row.tcav
+    fit = one.fit
+    nan = math.nan
+    return {
+        "concept": one.concept,
+        "kind": one.kind,
+        "layer": one.layer,
+        "target": row.target,
+        "examples": one.num_examples,
+        "concept_cases": one.num_cases,
+        "cases": row.num_cases,
+        "tested_on": row.num_units,
+        "accuracy": nan if fit is None else fit.accuracy,
+        "accuracy_p": nan if fit is None else fit.p,
+        "cosine": nan if fit is None else fit.cosine,
+        "tcav": nan if found is None else found.share,
+        "size": nan if found is None else found.size,
+        "size_low": nan if found is None else found.low,
+        "size_high": nan if found is None else found.high,
+        "unit": row.unit,
+        "alignment": nan if found is None else found.alignment,
+        "random_mean": nan if found is None else found.null_mean,
+        "random_sd": nan if found is None else found.null_spread,
+        "p": nan if found is None else found.p,
+        "p_rank": nan if found is None else found.p_rank,
+        "p_holm": row.p_holm,
+        "significant": is_significant(row, level),
+        "refused": row.refused,
+    }
+
+
+def _share_rows(own: Shares) -> list[dict[str, Any]]:
+    place = {"layer": own.layer, "target": own.target, "kind": own.kind}
+    found = own.found
+    if found is None:
+        nothing = dict.fromkeys(SHARE_COLUMNS[4:-1], math.nan)
+        return [{**place, "concept": "", **nothing, "refused": own.refused}]
+    shared = {
+        "dice_nothing": found.dice_of_nothing,
+        "dice_concepts": found.dice,
+        "dice_layer": found.dice_of_layer,
+        "completeness": found.share,
+        "random_dice": float(found.null.mean()),
+        "p": found.p,
+        "refused": "",
+    }
+    return [
+        {**place, "concept": name, "shapley_dice": float(value), **shared}
+        for name, value in zip(own.concepts, found.shapley, strict=True)
+    ]
+
+
+def _error_row(row: ErrorRow, level: float) -> dict[str, Any]:
+    found = row.found
+    return {
+        "concept": row.concept,
+        "layer": row.layer,
+        "target": row.target,
+        "false_components": row.num_false,
+        "true_components": row.num_true,
+        "difference": math.nan if found is None else found.difference,
+        "false_mean": math.nan if found is None else found.false_mean,
+        "true_mean": math.nan if found is None else found.true_mean,
+        "p": math.nan if found is None else found.p,
+        "p_holm": row.p_holm,
+        "significant": found is not None and row.p_holm <= level,
+        "refused": row.refused,
+    }
+
+
+def _discovered_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return discovered concepts by layer and target, those that do most to it first."""
+    table = []
+    own = [row for row in rows if row.vectors.kind == DISCOVERED]
+    places = {id(row): number for row, number in zip(own, _numbers(own), strict=True)}
+    for layer, target in dict.fromkeys((row.vectors.layer, row.target) for row in own):
+        here = [row for row in own if (row.vectors.layer, row.target) == (layer, target)]
+        here.sort(key=lambda row: -abs(row.tcav.size) if row.tcav else math.inf)
+        for rank, row in enumerate(here, start=1):
+            one = row.vectors
+            table.append(
+                {
+                    "layer": layer,
+                    "concept": one.concept,
+                    "number": f"{layer}/{places[id(row)]}",
+                    "examples": one.num_examples,
+                    "cases": one.num_cases,
+                    "stability": one.stability,
+                    "rank": rank,
+                    "target": target,
+                    "size": math.nan if row.tcav is None else row.tcav.size,
+                    "p_holm": row.p_holm,
+                }
+            )
+    return table
+
+
+def _numbers(rows: Sequence[Row]) -> list[int]:
+    """Return the number of each discovered concept in its layer, from 1, by which it is named."""
+    seen: dict[tuple[str, str], int] = {}
+    numbers = []
+    for row in rows:
+        place = (row.vectors.layer, row.target)
+        seen[place] = seen.get(place, 0) + 1
+        numbers.append(seen[place])
+    return numbers
+
+
+def _write_vectors(path: Path, found: Sequence[Vectors]) -> None:
+    """Write each concept's vectors, one a draw, with their mean, and its step."""
+    tensors = {}
+    for one in found:
+        if one.fit is None:
+            continue
+        name, mean = f"{one.layer}/{one.concept}", one.fit.mean
+        draws = np.stack([cav.vector for cav in one.fit.cavs])
+        tensors[name] = torch.from_numpy(mean.vector.astype(np.float32))
+        tensors[f"{name}/draws"] = torch.from_numpy(draws.astype(np.float32))
+        tensors[f"{name}/step"] = torch.from_numpy(mean.step.astype(np.float32))
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"unit": "directions in activations, length one"})
+
+
+def _vectors_record(one: Vectors) -> dict[str, Any]:
+    fit = one.fit
+    return as_json(
+        {
+            "concept": one.concept,
+            "layer": one.layer,
+            "kind": one.kind,
+            "examples": one.num_examples,
+            "cases": one.num_cases,
+            "matched": dict(one.matched),
+            "accuracy": math.nan if fit is None else fit.accuracy,
+            "accuracy_p": math.nan if fit is None else fit.p,
+            "cosine": math.nan if fit is None else fit.cosine,
+            "stability": one.stability,
+            "refused": one.refused,
+        }
+    )
+
+
+def _shares_record(own: Shares) -> Mapping[str, Any]:
+    found = own.found
+    place = {"layer": own.layer, "target": own.target, "kind": own.kind, "refused": own.refused}
+    if found is None:
+        return place
+    values = dict(zip(own.concepts, found.shapley.tolist(), strict=True))
+    return {
+        **place,
+        **as_json(
+            {
+                "dice_nothing": found.dice_of_nothing,
+                "dice_concepts": found.dice,
+                "dice_layer": found.dice_of_layer,
+                "completeness": found.share,
+                "p": found.p,
+            }
+        ),
+        "shapley": values,
+    }
+
+
+def _draw(
+    session: Session, rows: Sequence[Row], shares: Sequence[Shares], desk: Desk
+) -> list[Path]:
+    files = []
+    name, level = session.run.basis.config.keys.name, session.run.keys.level
+    for target, kind in dict.fromkeys((row.target, row.vectors.kind) for row in rows):
+        own = [row for row in rows if (row.target, row.vectors.kind) == (target, kind)]
+        path = session.run.folder / f"tcav_{kind}_{file_part(target)}.png"
+        title = (
+            f"{name}: what {kind} concepts do to {target}; filled: holds after Holm, grey: 95 % of "
+            "random concepts"
+        )
+        unit = next((row.unit for row in own if row.unit), "logit")
+        with atomic_path(path) as temporary:
+            draw_sizes(temporary, [_bar(row, level) for row in own], title, unit)
+        files.append(path)
+    panels = [_share_bars(one) for one in shares if one.found is not None]
+    if panels:
+        path = session.run.folder / "shap.png"
+        with atomic_path(path) as temporary:
+            draw_shares(
+                temporary, panels, f"{name}: what concepts recover of a label (ConceptSHAP)"
+            )
+        files.append(path)
+    return files
+
+
+def _bar(row: Row, level: float) -> SizeBar:
+    one, found = row.vectors, row.tcav
+    if found is None:
+        short = "refused: " + row.refused.split(":")[0]
+        nans = (math.nan,) * 5
+        return SizeBar(one.concept, one.layer, *nans, significant=False, note=short)
+    return SizeBar(
+        one.concept,
+        one.layer,
+        found.size,
+        found.low,
+        found.high,
+        found.null_mean,
+        found.null_spread,
+        significant=is_significant(row, level),
+        note=f"TCAV {found.share:.2f}",
+    )
+
+
+def _share_bars(own: Shares) -> ShareBars:
+    found = own.found
+    assert found is not None
+    return ShareBars(
+        f"{own.layer}, {own.target}, {own.kind}: completeness {found.share:.2f}, p {found.p:.2g}",
+        own.concepts,
+        found.shapley.tolist(),
+        found.dice_of_nothing,
+        found.dice,
+        found.dice_of_layer,
+        found.null.tolist(),
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return a path as the record names it; maps lie beside the folder."""
+    if path.is_relative_to(folder):
+        return str(path.relative_to(folder))
+    return str(Path("..") / path.relative_to(folder.parent))
+
+
+def recall_nothing(content: Content) -> Content:
+    """Leave the content to the record."""
+    return {}
+
+
+SUMMARIZE = Kind(write_record, recall=recall_nothing, memory_hint=MEMORY_HINT)

@@ -1,0 +1,184 @@
+"""`esegeta concepts` as a list of tasks: cases are gathered and derived, then all is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from esegeta.report import read_sidecar, write_dataset_files
+from esegeta.workflow.cache import finished
+from esegeta.workflow.concepts import maps, pictures
+from esegeta.workflow.concepts.build import ConceptRun
+from esegeta.workflow.concepts.derive import derive
+from esegeta.workflow.concepts.gather import gather
+from esegeta.workflow.concepts.results import RECORD, record_task, write_results
+from esegeta.workflow.concepts.session import MEMORY_HINT, Session
+from esegeta.workflow.engine import (
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    EXIT_USER,
+    Command,
+    Outcome,
+    Policy,
+    run_command,
+)
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
+
+STAGE = "concepts"
+Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
+
+
+def list_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield the tasks that are known beforehand; of finished work, only its record."""
+    whole = record_task(desk.job)
+    if whole.fault is not None or finished(whole) is not None:
+        desk.listener.expect(1)
+        yield whole
+        return
+    yield from _first_tasks(desk)
+
+
+def list_anew(desk: Desk) -> Iterator[Task]:
+    """Yield the tasks that are known beforehand, all of them to be done."""
+    whole = record_task(desk.job)
+    if whole.fault is not None:
+        desk.listener.expect(1)
+        yield whole
+        return
+    yield from _first_tasks(desk)
+
+
+def _first_tasks(desk: Desk) -> Iterator[Task]:
+    session: Session = desk.job
+    run = session.run
+    if (run.folder / RECORD).is_file():
+        desk.note(f"the results in {run.folder} are replaced once the new ones are ready")
+    write_dataset_files(run.basis.root, run.basis.config.keys.name)
+    desk.listener.expect(2 * len(session.cases) + 1)
+    tasks = []
+    for number in range(len(session.cases)):
+        for what, kind, prints in (
+            ("regions", GATHER, session.case_prints),
+            ("slopes", DERIVE, session.slope_prints),
+        ):
+            task = _of_case(
+                session, number, what, kind, session.record(what, number), prints[number]
+            )
+            tasks.append(task)
+            yield task
+    yield _step("results", RESULTS, [task.name for task in tasks])
+
+
+def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    session: Session = desk.job
+    if content is None:
+        return [record_task(session, task.name)]
+    rows, examples = maps.mapped_rows(desk), pictures.chosen_examples(desk)
+    made = []
+    for number in range(len(session.cases)):
+        made += [_of_case(session, number, f"map {place + 1}", MAP, row=place) for place in rows]
+        if number in examples.cases:
+            made.append(_of_case(session, number, "examples", EXAMPLES))
+    desk.listener.expect(len(made))
+    shown = [one.name for one in made if one.kind is EXAMPLES]
+    return [*made, _step("figures", FIGURES, shown), record_task(session, "figures")]
+
+
+def _of_case(
+    session: Session,
+    number: int,
+    what: str,
+    kind: Kind,
+    record: Path | None = None,
+    key: str | None = None,
+    **data: int,
+) -> Task:
+    name = session.cases[number].name
+    return Task(
+        name=f"{name} / {STAGE} / {what}",
+        kind=kind,
+        key=key,
+        record=record,
+        data={"case": number, **data},
+        scope=(name,),
+    )
+
+
+def _step(name: str, kind: Kind, needs: Iterable[str]) -> Task:
+    return Task(name=name, kind=kind, key=None, needs=tuple(needs), is_step=True)
+
+
+def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> Kind:
+    return Kind(do, follow=follow, memory_hint=MEMORY_HINT)
+
+
+GATHER = _kind(gather)
+DERIVE = _kind(derive)
+RESULTS = _kind(write_results, _after_results)
+MAP = _kind(maps.make_map)
+EXAMPLES = _kind(pictures.show_case)
+FIGURES = _kind(pictures.draw_examples)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """How the command ended.
+
+    Args:
+        outcome: how its tasks ended, the record last.
+        record: as it stands in concepts.json; empty where the command did not come to its end.
+    """
+
+    outcome: Outcome
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was finished before and nothing was done."""
+        return all(ended.status == "skipped" for ended in self.outcome.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when it is finished; 2 when what the user gave kept it from that; else 1.
+
+        Figures are of all cases together: a part of them is of no use by itself.
+        """
+        failures = self.outcome.failures
+        if not failures:
+            return EXIT_OK
+        is_bug = any(ended.is_bug for ended in failures)
+        return EXIT_SOME_FAILED if is_bug else EXIT_USER
+
+
+def run_concepts(
+    run: ConceptRun, listener: Listener | None = None, policy: Policy | None = None
+) -> Tested:
+    """Test concepts, and write tables, vectors, maps, figures and, last of all, concepts.json.
+
+    What an earlier run of the same has finished is not done again: all of it where the record is
+    there and matches, else the cases that are kept.
+
+    Raises:
+        OutputError: another process holds the output folder, or it cannot be written.
+        Stopped: by Ctrl-C or SIGTERM; what is done is kept.
+    """
+    listener, policy = listener or Silence(), policy or Policy()
+    command = Command(
+        root=run.basis.root,
+        folder=run.folder,
+        job=Session(run, listener),
+        tasks=list_anew if policy.overwrite else list_tasks,
+        num_tasks=0,  # told when it is known whether there is anything to do
+        write=_write_nothing,
+        notes=run.basis.notes,
+    )
+    outcome = run_command(command, listener, policy)
+    if outcome.failures:
+        return Tested(outcome)
+    return Tested(outcome, read_sidecar(run.folder / RECORD) or {})
+
+
+def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    """Leave tables to tasks: before all cases are gathered there is nothing to tell."""

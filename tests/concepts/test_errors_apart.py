@@ -1,0 +1,29 @@
+"""False components against true ones: the difference, and every permutation of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from esegeta.concepts import contrast
+
+
+def test_the_p_is_that_of_all_permutations() -> None:
+    values = np.array([3.0, 2.5, 0.1, -0.2, 0.4, 0.0])
+    is_false = np.array([True, True, False, False, False, False])
+    found = contrast(values, is_false, permutations=4000, seed=0)
+    assert found.difference == pytest.approx(2.75 - 0.075)
+    assert (found.false_mean, found.true_mean) == pytest.approx((2.75, 0.075))
+    every = []
+    for chosen in itertools.combinations(range(6), 2):
+        mask = np.isin(np.arange(6), chosen)
+        every.append(abs(values[mask].mean() - values[~mask].mean()))
+    share = np.mean(np.array(every) >= found.difference - 1e-12)
+    assert found.p == pytest.approx(share, abs=0.02)
+
+
+def test_components_that_are_alike_are_not_told_apart() -> None:
+    same = contrast(np.ones(8), np.arange(8) < 4, permutations=99, seed=0)
+    assert (same.difference, same.p) == (0.0, 1.0)

@@ -1,0 +1,136 @@
+"""TCAV: what drives, what does not, and how often chance is taken for a finding."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from esegeta.concepts import (
+    Cav,
+    Slopes,
+    generalise,
+    holm,
+    interval_over_cases,
+    random_cavs,
+    score_concept,
+)
+from tests.concepts.planted import examples, slopes
+
+UNITS = 8
+DRIVER = [4.0] + [0.5] * (UNITS - 1)
+IDLE = [0.0] + [1.0] * (UNITS - 1)
+
+
+def scored_of(seed: int, weights: list[float], shift: dict[int, float], draws: int = 30):
+    own = examples(seed, units=UNITS, shift=shift)
+    fit = generalise(own, "logistic", draws=draws, permutations=19, seed=seed)
+    randoms = random_cavs(own, "logistic", count=30, seed=seed)
+    return fit, score_concept(fit.cavs, randoms, slopes(seed, weights), seed=seed)
+
+
+def test_a_unit_that_drives_the_label_has_tcav_one() -> None:
+    fit, found = scored_of(0, DRIVER, {0: 4.0}, draws=6)
+    assert fit.p <= 0.05
+    assert found.share == 1.0
+    assert found.size > 0 and found.low > 0
+    assert found.p < 1e-4 and found.p_rank == pytest.approx(1 / 31)
+    assert found.alignment > 0.9
+    # The slope of 4 times the 4 that the unit differs by, to sampling noise.
+    assert found.size == pytest.approx(16, rel=0.2)
+
+
+def test_a_unit_that_drives_it_down_has_tcav_zero() -> None:
+    _, found = scored_of(0, [-one for one in DRIVER], {0: 4.0}, draws=6)
+    assert found.share == 0.0 and found.high < 0
+    assert found.p < 1e-4
+
+
+def test_a_unit_that_drives_nothing_is_not_significant() -> None:
+    """It is told apart as well as the other, and its size is as random concepts'."""
+    fit, found = scored_of(3, IDLE, {0: 20.0}, draws=6)
+    assert fit.p <= 0.05 and fit.accuracy == 1
+    assert found.p > 0.05
+    assert abs(found.size) < 3 * found.null_spread
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shift", [{}, {0: 3.0}, {0: 20.0}], ids=["no concept", "idle", "idle and far apart"]
+)
+def test_under_the_null_the_level_is_kept(shift: dict[int, float]) -> None:
+    """200 simulated runs: significant at most as often as the level says, to its own chance.
+
+    With no concept at all the gate refuses nearly all before anything is tested.
+    """
+    level, runs, found = 0.05, 200, 0
+    for seed in range(runs):
+        own = examples(1000 + seed, units=4, shift=shift, cases=4, pieces=3, counters=5)
+        fit = generalise(own, "svm", draws=3, permutations=19, seed=seed)
+        if fit.p > level:
+            continue
+        randoms = random_cavs(own, "svm", count=30, seed=seed)
+        weights = [0.0, 1.0, -0.5, 0.7]
+        scored = score_concept(fit.cavs, randoms, slopes(seed, weights, cases=4), seed=seed)
+        found += scored.p <= level
+    # At the level itself more than 16 of 200 happen once in forty times.
+    assert found <= stats.binom.ppf(0.975, runs, level)
+
+
+def test_derivatives_are_sums_over_units() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(5, 3))
+    own = Slopes(values, np.array([0, 0, 2, 2, 2]))
+    cavs = [Cav(np.zeros(3), 0.0, step) for step in generator.normal(size=(2, 3))]
+    expected = np.zeros((2, 5))
+    for r, cav in enumerate(cavs):
+        for u in range(5):
+            for k in range(3):
+                expected[r, u] += cav.step[k] * values[u, k]
+    found = own.steps(cavs)
+    np.testing.assert_allclose(found, expected)
+    by_case = [expected[:, :2].mean(1), expected[:, 2:].mean(1)]
+    np.testing.assert_allclose(own.by_case(found), np.stack(by_case, axis=1))
+
+
+def test_the_figures_of_a_concept_by_hand() -> None:
+    generator = np.random.default_rng(2)
+    own = Slopes(generator.normal(size=(4, 2)), np.arange(4))
+    cavs = [Cav(vector, 0.0, 2 * vector) for vector in generator.normal(size=(3, 2))]
+    randoms = [Cav(vector, 0.0, 2 * vector) for vector in generator.normal(size=(9, 2))]
+    found = score_concept(cavs, randoms, own, seed=0)
+    derivatives = np.array([[cav.vector @ row for row in own.values] for cav in cavs])
+    null = [2 * np.mean([cav.vector @ row for row in own.values]) for cav in randoms]
+    assert found.share == (derivatives > 0).mean()
+    assert found.size == pytest.approx(2 * derivatives.mean())
+    spread = np.std(null, ddof=1)
+    t = (found.size - np.mean(null)) / (spread * math.sqrt(1 + 1 / 9))
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 8))
+    beyond = sum(abs(one - np.mean(null)) >= abs(found.size - np.mean(null)) for one in null)
+    assert found.p_rank == pytest.approx((1 + beyond) / 10)
+    # More draws of the same vectors make nothing more significant.
+    again = score_concept(cavs * 50, randoms, own, seed=0)
+    assert again.p == pytest.approx(found.p)
+
+
+def test_nothing_moves_a_target_that_has_no_slope() -> None:
+    cavs = [Cav(np.array([1.0, 0.0]), 0.0, np.array([1.0, 0.0]))] * 3
+    found = score_concept(cavs, cavs, Slopes(np.zeros((4, 2)), np.arange(4)), seed=0)
+    assert (found.p, found.size, found.alignment) == (1.0, 0.0, 0.0)
+
+
+def test_holm_steps_down() -> None:
+    """By hand: 4 x .01, 3 x .02, 2 x .03 (not below .06), 1 x .04 (not below .06)."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    refused = holm([0.01, math.nan])
+    assert refused[0] == pytest.approx(0.02) and math.isnan(refused[1])
+
+
+def test_intervals_over_cases_cover_the_mean() -> None:
+    values = np.random.default_rng(3).normal(5, 1, size=40)
+    low, high = interval_over_cases(values, seed=0)
+    reach = 1.96 * values.std() / math.sqrt(40)
+    assert low == pytest.approx(values.mean() - reach, abs=0.05)
+    assert high == pytest.approx(values.mean() + reach, abs=0.05)
