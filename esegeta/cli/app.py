@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from esegeta.cli.from_model import explain, init, view
-from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
+from esegeta.cli.many import Ways, gather, in_several, origin_of, plan, status
+from esegeta.cli.options import (
+    ClusterFile,
+    ConfigPath,
+    Device,
+    FailFast,
+    Output,
+    Overrides,
+    Overwrite,
+    PartOf,
+    Quiet,
+    Workers,
+)
 from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
+
+if TYPE_CHECKING:
+    from esegeta.workflow.spread.origin import Origin
 
 EXIT_USER = 2
 EXIT_NO_REPORT = 1
@@ -50,6 +66,9 @@ def run(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Run an experiment; finished tasks are skipped.
 
@@ -61,6 +80,8 @@ def run(
     from esegeta.workflow import Policy, build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
+    origin = origin_of("run", config, overrides, output, device)
+    _end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
@@ -88,6 +109,9 @@ def predict(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Predict every case, and prove that it is your own pipeline's prediction.
 
@@ -101,10 +125,15 @@ def predict(
     from esegeta.config import load_config
     from esegeta.workflow import Policy, build_predictions, run_predictions
 
+    origin = origin_of("predict", config, overrides, output, device)
+    ways = Ways(part, workers, cluster)
+    if not probabilities:
+        _end_if_shared(origin, ways, fail_fast, overwrite, quiet)
     experiment = build_predictions(
         load_config(config, overrides or []), output=output, device=device
     )
     written = experiment.predictor.labels.foreground if probabilities else ()
+    _end_if_shared(replace(origin, names=tuple(written)), ways, fail_fast, overwrite, quiet)
     with listen(quiet=quiet) as listener:
         policy = Policy(overwrite, fail_fast)
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
@@ -141,6 +170,9 @@ def dissect(
         ),
     ] = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Find which units of a network detect which concepts; continues where it was stopped.
 
@@ -155,6 +187,8 @@ def dissect(
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
+    origin = origin_of("dissect", config, overrides, output, device, names)
+    _end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
@@ -244,6 +278,9 @@ def retrain(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
 
@@ -256,6 +293,8 @@ def retrain(
     from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
+    origin = origin_of("retrain", config, overrides, output, device)
+    _end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
         outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
@@ -302,6 +341,18 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 app.command()(init)
+app.command()(plan)
+app.command()(gather)
+app.command()(status)
+
+
+def _end_if_shared(
+    origin: Origin, ways: Ways, fail_fast: bool, overwrite: bool, quiet: bool
+) -> None:
+    """Do a command by several processes and exit, where that is asked for."""
+    shared = in_several(origin, ways, fail_fast=fail_fast, overwrite=overwrite, quiet=quiet)
+    if shared is not None:
+        raise typer.Exit(shared)
 
 
 @app.callback(invoke_without_command=True)

@@ -49,6 +49,7 @@ from esegeta.report.save import (
     remove_other_components,
     save_attribution,
     save_prediction,
+    save_scores,
 )
 from esegeta.report.slicer_scene import SceneImage, SceneMap, SlicerScene, scene_key, write_scene
 from esegeta.report.style import LABEL_COLOURS
@@ -116,6 +117,7 @@ __all__ = [
     "remove_retraining",
     "save_attribution",
     "save_prediction",
+    "save_scores",
     "scene_file",
     "scene_key",
     "shown_colours",

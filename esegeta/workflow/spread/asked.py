@@ -1,0 +1,59 @@
+"""Which workers a command line and a config ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from esegeta.config import RunConfig
+from esegeta.config.cluster import ClusterKeys
+from esegeta.config.config_errors import config_error
+from esegeta.config.lines import read_yaml
+from esegeta.errors import ConfigError
+
+ALLOCATION = "allocation"
+
+
+def asked_cluster(
+    config: RunConfig, workers: str | None, cluster: str | None
+) -> ClusterKeys | None:
+    """Return the workers that are asked for: by `--workers`, `--cluster` or the config, in order.
+
+    Raises:
+        ConfigError: no such number or file, or its keys are not those of `cluster`.
+    """
+    if workers is not None and cluster is not None:
+        raise ConfigError(
+            "--workers and --cluster: give one of them",
+            hint="the number of a cluster's workers is `workers` in its file",
+        )
+    if workers is not None:
+        return ClusterKeys(kind="local", workers=_number(workers), cpus_per_worker=1)
+    if cluster is None:
+        return config.keys.cluster
+    return cluster_in(Path(cluster))
+
+
+def cluster_in(path: Path) -> ClusterKeys:
+    """Read a file with the keys of `cluster`, below that key or alone.
+
+    Raises:
+        ConfigError: with file and line.
+    """
+    document = read_yaml(path)
+    content = document.content
+    if isinstance(content, dict) and set(content) == {"cluster"}:
+        content = content["cluster"]
+    try:
+        return ClusterKeys.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(config_error(error, document, ClusterKeys)) from error
+
+
+def _number(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
+    return int(text)
