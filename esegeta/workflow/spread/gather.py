@@ -55,7 +55,12 @@ class GatheringEngine(Engine):
     """
 
     def __init__(
-        self, command: Command, listener: Listener, journal: Journal, lines: Lines
+        self,
+        command: Command,
+        listener: Listener,
+        journal: Journal,
+        lines: Lines,
+        state: str | None = None,
     ) -> None:
         super().__init__(command, listener, Policy(), journal)
         self._lines = lines
