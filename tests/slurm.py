@@ -162,7 +162,9 @@ def write_settings(folder: Path) -> None:
     )
     (folder / "slurm.conf").write_text(text)
     files = f"{folder}/gpu[0-{NUM_GPUS - 1}]"
-    (folder / "gres.conf").write_text(f"NodeName={node} Name=gpu File={files} Flags=nvidia_gpu_env\n")
+    (folder / "gres.conf").write_text(
+        f"NodeName={node} Name=gpu File={files} Flags=nvidia_gpu_env\n"
+    )
 
 
 def commands(folder: Path) -> list[list[str]]:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from esegeta.cli.from_model import explain, init, view
-from esegeta.cli.many import Ways, gather, in_several, origin_of, plan, status
+from esegeta.cli.many import Ways, gather, in_several, origin_of, plan, status, submit
 from esegeta.cli.options import (
     ClusterFile,
     ConfigPath,
@@ -342,6 +342,7 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
 
 app.command()(init)
 app.command()(plan)
+app.command()(submit)
 app.command()(gather)
 app.command()(status)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esegeta.cli.options import ConfigPath, Device, Output, Overrides, Quiet
+from esegeta.cli.options import ClusterFile, ConfigPath, Device, Output, Overrides, Quiet
 
 if TYPE_CHECKING:
     from esegeta.config.cluster import ClusterKeys
@@ -74,6 +74,9 @@ def _do_part(origin: Origin, part: str, policy: Policy, *, quiet: bool) -> int:
 
 def _do_on_cluster(origin: Origin, keys: ClusterKeys, policy: Policy, *, quiet: bool) -> int:
     from esegeta.cli.progress import listen, show_outcome
+    from esegeta.workflow.spread.asked import require_dask
+
+    require_dask()
     from esegeta.workflow.spread.controller import run_on_cluster
 
     with listen(quiet=quiet) as listener:
@@ -94,6 +97,39 @@ def origin_of(
     from esegeta.workflow.spread.origin import Origin
 
     return Origin.of(command, config, overrides or (), output=output, device=device, names=names)
+
+
+def submit(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    cluster: ClusterFile = None,
+) -> None:
+    """Run an experiment on a cluster with the controller itself a job; returns at once.
+
+    `esegeta status RESULTS` says how it goes on. Exit code 0: the job was submitted. 2: it was
+    not, for a reason that you can fix.
+    """
+    from esegeta.errors import ConfigError
+    from esegeta.workflow import Silence
+    from esegeta.workflow.spread.asked import asked_cluster, require_dask
+
+    require_dask()
+    from esegeta.workflow.spread.submit import submit as submit_controller
+
+    origin = origin_of("run", config, overrides, output, device)
+    loaded = origin.load()
+    keys = asked_cluster(loaded, None, cluster)
+    if keys is None:
+        raise ConfigError(
+            f"{config}: no cluster is asked for",
+            hint="give a block `cluster`, or a file of its keys with --cluster",
+        )
+    origin.build(Silence())  # whatever is wrong with it is said now, and not by a job
+    said = submit_controller(origin, loaded, keys, None if cluster is None else Path(cluster))
+    print(said)
+    print(f"esegeta status {origin.root(loaded)} says how it goes on")
 
 
 def gather(results: Results, quiet: Quiet = False) -> None:

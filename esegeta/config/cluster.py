@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
-Kind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address"]
+Kind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 
 
@@ -73,6 +73,6 @@ class ClusterKeys(Keys):
             raise ValueError('kind: address needs `address`, such as "tcp://node7:8786"')
         if self.address is not None and self.kind != "address":
             raise ValueError(f"`address` belongs to kind: address, not kind: {self.kind}")
-        if self.num_workers is None and self.kind not in ("local", "address"):
+        if self.num_workers is None and self.kind not in ("local", "address", "allocation"):
             raise ValueError(f"kind: {self.kind} needs `workers`, a number of jobs")
         return self

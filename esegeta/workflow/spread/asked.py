@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -12,7 +14,9 @@ from esegeta.config.config_errors import config_error
 from esegeta.config.lines import read_yaml
 from esegeta.errors import ConfigError
 
-ALLOCATION = "allocation"
+NEEDED = ("distributed", "dask_jobqueue", "cryptography")
+ALLOCATION: Literal["allocation"] = "allocation"
+"""Of `--cluster`: the nodes of the allocation that this process runs in are the workers."""
 
 
 def asked_cluster(
@@ -32,6 +36,8 @@ def asked_cluster(
         return ClusterKeys(kind="local", workers=_number(workers), cpus_per_worker=1)
     if cluster is None:
         return config.keys.cluster
+    if cluster == ALLOCATION:
+        return ClusterKeys(kind=ALLOCATION)
     return cluster_in(Path(cluster))
 
 
@@ -57,3 +63,18 @@ def _number(text: str) -> int | str:
     if not text.isdigit() or int(text) < 1:
         raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
     return int(text)
+
+
+def require_dask() -> None:
+    """Refuse workers where the packages that they need are not installed.
+
+    Raises:
+        ConfigError: with the line that installs them.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"workers need {' and '.join(missing)}, which is not installed",
+            hint="pip install 'esegeta[cluster]'; or do it in parts, with --part, which needs "
+            "nothing more",
+        )

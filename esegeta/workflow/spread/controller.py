@@ -7,7 +7,6 @@ another worker, which skips what is finished.
 from __future__ import annotations
 
 import queue
-import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -74,11 +73,10 @@ def run_on_cluster(
             )
             write_text(folder.path / "run-id", order.run)
             places = frozenset(command.places) if policy.overwrite else known.places
-            gathered = known
             try:
                 if places:
                     with handing_out(keys, folder, order, config.keys.name) as hands:
-                        gathered = _in_rounds(
+                        _in_rounds(
                             hands, command, folder, places, listener, policy, known
                         )
             except Stopped:
@@ -107,7 +105,7 @@ def _in_rounds(
     listener: Listener,
     policy: Policy,
     known: Gathered,
-) -> Gathered:
+) -> None:
     """Hand out places until nothing is left; what stands on all of them is done in between."""
     gathered = known
     while places:
@@ -117,7 +115,6 @@ def _in_rounds(
         if is_over or gathered.waiting == waited_for:
             break
         places = gathered.places
-    return gathered
 
 
 @contextmanager

@@ -66,6 +66,10 @@ def cluster_of(
         ConfigError: it cannot be had.
     """
     with dask.config.set(SETTINGS):
+        if keys.kind == "allocation":
+            with allocated_cluster(security, folder) as allocated:
+                yield allocated
+            return
         if keys.kind == "local":
             cluster: Any = local_cluster(keys, security)
         else:
@@ -141,6 +145,46 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
     return SpecCluster(
         workers=workers, scheduler=scheduler, security=security, silence_logs="ERROR"
     )
+
+
+@contextmanager
+def allocated_cluster(security: Security, folder: Path) -> Iterator[SpecCluster]:
+    """Yield a cluster whose workers are the tasks of the allocation that this process runs in.
+
+    Raises:
+        ConfigError: it does not run in one.
+    """
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise ConfigError(
+            "--cluster allocation: this is not inside a Slurm allocation",
+            hint="call it in a script for sbatch, or in salloc; or give a file with the keys of "
+            "`cluster`",
+        )
+    require_program("allocation", "srun")
+    scheduler = {"cls": Scheduler, "options": _scheduler_options(security, None)}
+    logs = folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with SpecCluster(
+        workers={}, scheduler=scheduler, security=security, silence_logs="ERROR"
+    ) as cluster:
+        own = security.get_tls_config_for_role("worker")
+        flags = [
+            word
+            for key in ("ca_file", "cert", "key")
+            for word in (f"--tls-{key.replace('_', '-')}", str(own[key]))
+        ]
+        command = [
+            *("srun", "--kill-on-bad-exit=0", "--cpu-bind=none"),
+            f"--output={logs}/srun-%j.%t.log",
+            *(sys.executable, "-m", "esegeta.workflow.spread.pinned", cluster.scheduler_address),
+            *("--nthreads", "1", "--nanny", "--no-dashboard", "--death-timeout", "60"),
+            *("--local-directory", tempfile.gettempdir(), *flags),
+        ]
+        with subprocess.Popen(command) as process:
+            try:
+                yield cluster
+            finally:
+                process.terminate()
 
 
 def _scheduler_options(security: Security, host: str | None) -> dict[str, Any]:
