@@ -99,15 +99,18 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
     if content is None:
         return [summary_task(session, task.name)]
     counts = [
-        _of_case(
-            session,
-            number,
-            "overlaps",
-            COUNT,
-            passes.counts_file(session, number),
-            session.counts_prints[number],
+        replace(
+            _of_case(
+                session,
+                number,
+                "overlaps",
+                COUNT,
+                passes.counts_file(session, number),
+                session.counts_prints[number],
+            ),
+            place=case.name,  # counts of cases are added up, whoever counted
         )
-        for number in range(len(session.cases))
+        for number, case in enumerate(session.cases)
     ]
     return [*counts, _step("overlaps", OVERLAPS, _names(counts))]
 
