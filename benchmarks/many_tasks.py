@@ -41,9 +41,7 @@ def tasks_of(root: Path, count: int) -> Iterator[Task]:
         case = f"case{number // MAPS_A_CASE:05d}"
         name = f"{case}/{number % MAPS_A_CASE:02d}"
         record = root / f"{name}.json"
-        yield Task(
-            name=name, kind=FINISHED, key=name, record=record, place=case, order=(number,)
-        )
+        yield Task(name=name, kind=FINISHED, key=name, record=record, place=case, order=(number,))
 
 
 def study(root: Path, count: int) -> Command:

@@ -81,7 +81,17 @@ def run(
 
     loaded = load_config(config, overrides or [])
     origin = origin_of("run", config, overrides, output, device)
-    _end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
+    shared = in_several(
+        origin,
+        Ways(part, workers, cluster),
+        fail_fast=fail_fast,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if shared is not None:
+        if loaded.keys.report and part is None and shared < EXIT_USER:
+            _report([origin.root(loaded)], None, single_file=False, quiet=quiet)
+        raise typer.Exit(shared)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))

@@ -43,7 +43,7 @@ def _cost(basis: Basis, name: str) -> float:
     grid, keys = basis.grids[name], basis.config.keys
     spacing_mm = keys.data.preprocess.spacing_mm or grid.spacing_mm
     lengths = [
-        length * own / new
+        length * own / (new or own)  # of an axis that keeps its spacing nothing is said
         for length, own, new in zip(grid.shape, grid.spacing_mm, spacing_mm, strict=False)
     ]
     window = keys.inference.window

@@ -57,9 +57,9 @@ def cluster_in(path: Path) -> ClusterKeys:
         raise ConfigError(config_error(error, document, ClusterKeys)) from error
 
 
-def _number(text: str) -> int | str:
+def _number(text: str) -> int | Literal["auto"]:
     if text == "auto":
-        return text
+        return "auto"
     if not text.isdigit() or int(text) < 1:
         raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
     return int(text)

@@ -7,6 +7,7 @@ another worker, which skips what is finished.
 from __future__ import annotations
 
 import queue
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -20,7 +21,7 @@ from distributed.scheduler import KilledWorker
 
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import OutputError
-from esegeta.stop import Stopped, signals_held, stopped_by_signals
+from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
 from esegeta.workflow.engine import Command, Policy
 from esegeta.workflow.lock import locked
@@ -73,17 +74,18 @@ def run_on_cluster(
             )
             write_text(folder.path / "run-id", order.run)
             places = frozenset(command.places) if policy.overwrite else known.places
+            start = time.perf_counter()
             try:
                 if places:
                     with handing_out(keys, folder, order, config.keys.name) as hands:
-                        _in_rounds(
-                            hands, command, folder, places, listener, policy, known
-                        )
-            except Stopped:
+                        _in_rounds(hands, command, folder, places, listener, policy, known)
+            except BaseException:
                 with signals_held():
                     gather_held(command, folder, Silence(), state="stopped")
                 raise
-            return gather_held(command, folder, Silence()), command
+            gathered = gather_held(command, folder, Silence())
+            outcome = replace(gathered.outcome, seconds=time.perf_counter() - start)
+            return replace(gathered, outcome=outcome), command
 
 
 def before(lines: Lines, policy: Policy) -> Lines:
@@ -221,13 +223,16 @@ class Hands:
         if future.status in ("cancelled", "lost"):
             return True
         error = future.exception()
-        if not isinstance(error, KilledWorker):
+        if isinstance(error, KilledWorker):
+            if self._look_into(error.last_worker.address):
+                return True
+        elif not isinstance(error, OutputError):  # a full disk, say, which others may not have
             raise error
-        if self._look_into(error.last_worker.address):
-            return True
         self._losses[place] += 1
         if self._losses[place] < MOST_LOSSES:
             return True
+        if isinstance(error, OutputError):
+            raise error
         raise OutputError(
             f"{place}: {MOST_LOSSES} workers died before they began anything of it",
             hint=f"look into their logs in {self.folder.logs}; is the memory that a worker gets "
@@ -236,8 +241,13 @@ class Hands:
 
     def _look_into(self, address: str) -> bool:
         """Count what a dead worker was at; return whether it had begun to work at all."""
-        read = read_journal(self.folder.journal(journal_name(address)))
-        if address not in self._seen_dead:
-            self._seen_dead.add(address)
+        pattern = f"{journal_name(address, '*')}.jsonl"
+        new = [
+            read_journal(path)
+            for path in self.folder.path.glob(f"journals/{pattern}")
+            if path.name not in self._seen_dead
+        ]
+        for read in new:
+            self._seen_dead.add(read.path.name)
             self._deaths.update(read.begun)
-        return bool(read.head)
+        return bool(new)

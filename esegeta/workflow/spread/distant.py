@@ -95,7 +95,7 @@ def do_place(order: Order, place: str, deaths: Mapping[str, int]) -> Answer:
     return Answer(place)
 
 
-class LetGo(WorkerPlugin):
+class LetGo(WorkerPlugin):  # type: ignore[misc]
     """Notes, when a worker is asked to end, that the task in its hands is innocent."""
 
     name = "esegeta-let-go"
@@ -106,9 +106,9 @@ class LetGo(WorkerPlugin):
             bench.journal.drop()
 
 
-def journal_name(address: str) -> str:
-    """Return what the journal of a worker is called."""
-    return "worker-" + re.sub(r"[^0-9A-Za-z]+", "-", address)
+def journal_name(address: str, pid: int | str) -> str:
+    """Return what the journal of a worker is called; addresses may come again."""
+    return f"worker-{re.sub(r'[^0-9A-Za-z]+', '-', address)}-{pid}"
 
 
 def _bench(order: Order) -> Bench:
@@ -120,7 +120,7 @@ def _bench(order: Order) -> Bench:
 def _set_up(order: Order) -> Bench:
     folder = SharedFolder(Path(order.root), order.origin.command)
     address = get_worker().address
-    name = journal_name(address)
+    name = journal_name(address, os.getpid())
     _require_seen(folder, order)
     os.chdir(order.folder)
     if order.log:

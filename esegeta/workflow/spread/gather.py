@@ -122,14 +122,26 @@ def lines_in(folder: SharedFolder, whole: Path) -> Lines:
     """
     found: Lines = {}
     for path in (whole, *folder.journals):
+        head: dict[str, Any] = {}
         for line in lines_of(path):
+            head = line if "process" in line else head
             if "task" not in line:
                 continue
+            if head and line.get("fault"):
+                line = {**line, "fault": _placed(line["fault"], head)}
             place = (line["task"], line["key"])
             before = found.get(place)
             if before is None or before["status"] == "failed" or line["status"] == "done":
                 found[place] = line
     return found
+
+
+def _placed(fault: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    """Return a fault that says where it happened."""
+    where = [f"{head['process']} on {head['host']}"]
+    where += [f"GPU {head['gpu']}"] if head["gpu"] else []
+    where += [f"log {head['log']}"] if head["log"] else []
+    return {**fault, "message": f"{fault['message']} ({', '.join(where)})"}
 
 
 def gather(

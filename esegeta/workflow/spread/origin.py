@@ -76,6 +76,11 @@ class Origin:
             )
         return load_config(path, self.overrides)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where results go, where that was said."""
+        return None if self.output is None else Path(self.output)
+
     def root(self, config: RunConfig) -> Path:
         """Return the output folder, absolute."""
         output = Path(self.output or config.keys.output).expanduser()
@@ -119,26 +124,29 @@ class Origin:
 
 
 def _run(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
-    given = {"output": origin.output and Path(origin.output), "device": origin.device}
-    return experiment_command(build_experiment(origin.load(), **given, only=only), listener)
+    experiment = build_experiment(
+        origin.load(), output=origin.folder, device=origin.device, only=only
+    )
+    return experiment_command(experiment, listener)
 
 
 def _predict(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
-    given = {"output": origin.output and Path(origin.output), "device": origin.device}
-    experiment = build_predictions(origin.load(), **given, only=only)
+    experiment = build_predictions(
+        origin.load(), output=origin.folder, device=origin.device, only=only
+    )
     return predictions_command(experiment, listener, origin.names)
 
 
 def _retrain(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
-    given = {"output": origin.output and Path(origin.output), "device": origin.device}
-    return retraining_command(build_retraining(build_experiment(origin.load(), **given)))
+    experiment = build_experiment(origin.load(), output=origin.folder, device=origin.device)
+    return retraining_command(build_retraining(experiment))
 
 
 def _dissect(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
-    given = {"output": origin.output and Path(origin.output), "device": origin.device}
-    return dissection_command(
-        build_dissection(origin.load(), layers=origin.names, **given), listener
+    dissection = build_dissection(
+        origin.load(), layers=origin.names, output=origin.folder, device=origin.device
     )
+    return dissection_command(dissection, listener)
 
 
 Builder = Callable[[Origin, Listener, Collection[str] | None], Command]

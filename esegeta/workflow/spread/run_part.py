@@ -44,12 +44,14 @@ def run_part(
     with keeping_hashes(folder, part.name):
         command = origin.build(listener, only)
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):
-            sweep(root)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
             if only is None:
                 only = _own(keep_shares(folder, command.places, part.count), part)
             own = frozenset(only)
+            # Of the whole folder, parts would list what others are writing to.
+            for name in own if origin.command in OF_CASES else ():
+                sweep(root / name)
             before = read_journal(folder.journal(f"part-{part.name}"))
             expected = command.num_tasks * len(own) // max(1, len(command.places))
             with OwnJournal(

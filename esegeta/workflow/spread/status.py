@@ -185,7 +185,8 @@ def _rate(reads: Sequence[JournalRead]) -> float | None:
     if not count or not started:
         return None
     ended = max(read.path.stat().st_mtime for read in reads)
-    return count / max(ended - min(started), 1e-3)
+    seconds: float = max(ended - min(started), 1e-3)
+    return count / seconds
 
 
 def _number(path: Path, key: str) -> int | None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from esegeta.errors import ConfigError
 
 MOST_CPU_WORKERS = 4
 HOST = "127.0.0.1"
+CLOSING_S = 60
 SUBMITTERS: Mapping[str, tuple[str, str]] = {
     "slurm": ("SLURMCluster", "sbatch"),
     "pbs": ("PBSCluster", "qsub"),
@@ -46,7 +47,7 @@ SETTINGS: Mapping[str, Any] = {
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.daemon": False,
     "distributed.admin.tick.limit": "60s",  # an explanation holds the interpreter for long
-    "distributed.logging.distributed": "error",
+    "distributed.logging.distributed": "critical",
 }
 
 
@@ -77,7 +78,8 @@ def cluster_of(
         try:
             yield cluster
         finally:
-            cluster.close(timeout=30)
+            with suppress(TimeoutError):  # what was done is on disk, however workers end
+                cluster.close(timeout=CLOSING_S)
 
 
 def num_local_workers(keys: ClusterKeys, num_gpus: int, num_cpus: int) -> int:
@@ -138,12 +140,12 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
                 "security": security,
                 "dashboard": False,
                 "local_directory": _scratch(keys),
-                "silence_logs": "ERROR",
+                "silence_logs": "CRITICAL",
             },
         }
     scheduler = {"cls": Scheduler, "options": _scheduler_options(security, HOST)}
     return SpecCluster(
-        workers=workers, scheduler=scheduler, security=security, silence_logs="ERROR"
+        workers=workers, scheduler=scheduler, security=security, silence_logs="CRITICAL"
     )
 
 
@@ -165,7 +167,7 @@ def allocated_cluster(security: Security, folder: Path) -> Iterator[SpecCluster]
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with SpecCluster(
-        workers={}, scheduler=scheduler, security=security, silence_logs="ERROR"
+        workers={}, scheduler=scheduler, security=security, silence_logs="CRITICAL"
     ) as cluster:
         own = security.get_tls_config_for_role("worker")
         flags = [

@@ -125,7 +125,7 @@ class PlaceEngine(Engine):
 
 
 def _free_memory() -> None:
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()
 

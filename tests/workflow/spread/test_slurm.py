@@ -116,9 +116,7 @@ def test_a_preempted_job_comes_back_and_nothing_is_lost(slurm: Slurm, tmp_path: 
     assert_same_results(lab, one)
 
 
-def test_an_array_of_parts_needs_no_controller_and_is_ended_cleanly_by_its_time(
-    slurm: Slurm, tmp_path: Path
-) -> None:
+def test_an_array_of_parts_needs_no_controller(slurm: Slurm, tmp_path: Path) -> None:
     lab = slurm_lab(tmp_path, cases=4, gpus_per_worker=1)
     one = alone(lab)
     script = tmp_path / "array.sh"
