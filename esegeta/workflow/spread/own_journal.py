@@ -84,7 +84,7 @@ class JournalRead:
     Args:
         path: of the file.
         head: who writes it.
-        lines: how tasks ended, in order.
+        lines: how tasks ended, in order, without what tables are made of.
         begun: tasks that were begun and have neither ended nor been let go.
         since: when these were begun, in seconds since 1970.
         state: how the process ended; empty while it runs, and where it was killed.
@@ -111,6 +111,7 @@ def read_journal(path: Path) -> JournalRead:
     found = JournalRead(path)
     for line in lines_of(path):
         if "task" in line:
+            line.pop("content", None)  # of many tasks it is most of what they take in memory
             found.lines.append(line)
             found.begun = tuple(name for name in found.begun if name != line["task"])
         elif "begin" in line:

@@ -174,7 +174,7 @@ def _may_run(read: JournalRead, root: Path) -> bool:
 
 def _rate(reads: Sequence[JournalRead]) -> float | None:
     """Return tasks a second of those that were done since the first process started."""
-    count = sum(
+    count: int = sum(
         line["status"] == "done" and not line.get("step") for r in reads for line in r.lines
     )
     started = [

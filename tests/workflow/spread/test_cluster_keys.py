@@ -76,6 +76,7 @@ def test_without_dask_the_line_that_installs_it_is_said(
     refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
 
 
+@pytest.mark.slow
 def test_submitting_needs_a_cluster(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
@@ -100,8 +101,9 @@ def test_workers_of_an_allocation_take_their_share_of_gpus(
     assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
 
 
+@pytest.mark.slow
 class TestSubmitters:
-    """With Dask there, and no batch system."""
+    """With Dask there, which takes a second to import, and no batch system."""
 
     @pytest.fixture(autouse=True)
     def _dask(self) -> None:

@@ -17,6 +17,7 @@ from tests.workflow.spread.faulty import (
     at_work,
     failures,
     faulty_lab,
+    journals,
     poison,
     wait_for,
 )
@@ -116,20 +117,48 @@ def test_a_preempted_job_comes_back_and_nothing_is_lost(slurm: Slurm, tmp_path: 
     assert_same_results(lab, one)
 
 
-def test_an_array_of_parts_needs_no_controller(slurm: Slurm, tmp_path: Path) -> None:
-    lab = slurm_lab(tmp_path, cases=4, gpus_per_worker=1)
-    one = alone(lab)
-    script = tmp_path / "array.sh"
-    text = esegeta("plan", lab.write(), "--sbatch").stdout
-    text = text.replace("srun esegeta", f"srun {tmp_path}/esegeta")  # no entry point is installed
-    script.write_text(text)
-    caller = tmp_path / "esegeta"
+def submit_array(slurm: Slurm, lab: Lab) -> str:
+    """Submit the script that `plan` prints; return the number of the array."""
+    folder = lab.folder
+    caller = folder / "esegeta"
     main = "from esegeta.cli import main; main()"
     caller.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{main}" "$@"\n')
     caller.chmod(0o755)
-    slurm.call("sbatch", "--chdir", str(tmp_path), str(script))
+    text = esegeta("plan", lab.write(), "--sbatch").stdout
+    script = folder / "array.sh"
+    script.write_text(text.replace("srun esegeta", f"srun {caller}"))  # none is installed
+    return slurm.call("sbatch", "--parsable", "--chdir", str(folder), str(script))
+
+
+def test_an_array_of_parts_needs_no_controller(slurm: Slurm, tmp_path: Path) -> None:
+    lab = slurm_lab(tmp_path, cases=4)
+    one = alone(lab)
+    submit_array(slurm, lab)
     wait_for(lambda: not slurm.jobs(), "the array ends")
     assert not (lab.root / "scores.csv").exists()
+    assert esegeta("gather", lab.root).exit_code in (0, 1)
+    assert_same_results(lab, one)
+
+
+def test_a_part_that_slurm_ends_early_goes_on_when_it_is_requeued(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=3, pause_s=0.3, workers=1)
+    one = alone(lab)
+    array = submit_array(slurm, lab)
+    wait_for(lambda: at_work(lab) and lab.maps(), "a part has done something")
+    slurm.call("scancel", "--signal=TERM", f"{array}_1")  # what --signal does before the limit
+    wait_for(lambda: not slurm.jobs(), "the part ends")
+    (read,) = journals(lab)
+    assert (read.state, dict(read.deaths)) == ("stopped", {})
+    finished = {name[0] for name in lab.maps()}
+    assert 0 < len(finished) < 3
+    slurm.call("scontrol", "requeue", f"{array}_1")
+    wait_for(lambda: slurm.jobs(), "it is requeued")
+    wait_for(lambda: not slurm.jobs(), "it ends")
+    assert {line["task"][0] for line in journals(lab)[0].lines if line["status"] == "skipped"} == (
+        finished
+    )
     assert esegeta("gather", lab.root).exit_code in (0, 1)
     assert_same_results(lab, one)
 
