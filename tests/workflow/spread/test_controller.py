@@ -35,7 +35,7 @@ def failed_with(error: Exception) -> Any:
 def killed() -> Any:
     from distributed.scheduler import KilledWorker
 
-    return failed_with(KilledWorker("key", SimpleNamespace(address=ADDRESS), 0, 1))
+    return failed_with(KilledWorker("key", SimpleNamespace(address=ADDRESS), 0))
 
 
 def leave_journal(root: Path, pid: int, *names: int) -> None:
