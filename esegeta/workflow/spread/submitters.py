@@ -27,7 +27,7 @@ from esegeta.errors import ConfigError
 
 MOST_CPU_WORKERS = 4
 HOST = "127.0.0.1"
-CLOSING_S = 60
+CLOSING_S = 20
 SUBMITTERS: Mapping[str, tuple[str, str]] = {
     "slurm": ("SLURMCluster", "sbatch"),
     "pbs": ("PBSCluster", "qsub"),
@@ -45,7 +45,6 @@ SETTINGS: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": True,
     "distributed.comm.timeouts.connect": "60s",
-    "distributed.worker.daemon": False,
     "distributed.admin.tick.limit": "60s",  # an explanation holds the interpreter for long
     "distributed.logging.distributed": "critical",
 }
