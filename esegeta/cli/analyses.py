@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
+from esegeta.cli.many import Ways, end_if_shared, origin_of
+from esegeta.cli.options import (
+    ClusterFile,
+    ConfigPath,
+    Device,
+    FailFast,
+    Output,
+    Overrides,
+    Overwrite,
+    PartOf,
+    Quiet,
+    Workers,
+)
 
 
 def dissect(
@@ -36,6 +48,9 @@ def dissect(
         ),
     ] = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Find which units of a network detect which concepts; continues where it was stopped.
 
@@ -50,6 +65,8 @@ def dissect(
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
+    origin = origin_of("dissect", config, overrides, output, device, names)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))

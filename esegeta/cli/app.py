@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,28 @@ from typer.core import TyperGroup
 
 from esegeta.cli.analyses import concepts, dissect, examples, features, inspect, similarity
 from esegeta.cli.from_model import explain, init, view
-from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
+from esegeta.cli.many import (
+    Ways,
+    end_if_shared,
+    gather,
+    in_several,
+    origin_of,
+    plan,
+    status,
+    submit,
+)
+from esegeta.cli.options import (
+    ClusterFile,
+    ConfigPath,
+    Device,
+    FailFast,
+    Output,
+    Overrides,
+    Overwrite,
+    PartOf,
+    Quiet,
+    Workers,
+)
 from esegeta.errors import EsegetaError
 from esegeta.stop import Stopped, stopped_by_signals
 
@@ -51,6 +73,9 @@ def run(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Run an experiment; finished tasks are skipped.
 
@@ -62,6 +87,18 @@ def run(
     from esegeta.workflow import Policy, build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
+    origin = origin_of("run", config, overrides, output, device)
+    shared = in_several(
+        origin,
+        Ways(part, workers, cluster),
+        fail_fast=fail_fast,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if shared is not None:
+        if loaded.keys.report and part is None and shared < EXIT_USER:
+            _report([origin.root(loaded)], None, single_file=False, quiet=quiet)
+        raise typer.Exit(shared)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
@@ -108,6 +145,9 @@ def predict(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Predict every case, and prove that it is your own pipeline's prediction.
 
@@ -121,10 +161,15 @@ def predict(
     from esegeta.config import load_config
     from esegeta.workflow import Policy, build_predictions, run_predictions
 
+    origin = origin_of("predict", config, overrides, output, device)
+    ways = Ways(part, workers, cluster)
+    if not probabilities:
+        end_if_shared(origin, ways, fail_fast, overwrite, quiet)
     experiment = build_predictions(
         load_config(config, overrides or []), output=output, device=device
     )
     written = experiment.predictor.labels.foreground if probabilities else ()
+    end_if_shared(replace(origin, names=tuple(written)), ways, fail_fast, overwrite, quiet)
     with listen(quiet=quiet) as listener:
         policy = Policy(overwrite, fail_fast)
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
@@ -215,6 +260,9 @@ def retrain(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
 
@@ -227,6 +275,8 @@ def retrain(
     from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
+    origin = origin_of("retrain", config, overrides, output, device)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
         outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
@@ -273,6 +323,10 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 app.command()(init)
+app.command()(plan)
+app.command()(submit)
+app.command()(gather)
+app.command()(status)
 
 
 @app.callback(invoke_without_command=True)

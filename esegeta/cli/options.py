@@ -40,3 +40,29 @@ Over = Annotated[
         "roi:mask.nii.gz, otsu, all, ...",
     ),
 ]
+
+PartOf = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="I/N",
+        help="Do the I-th of N parts, beside processes that do others; `esegeta gather` writes "
+        "the tables when they have ended (docs/cluster.md).",
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="auto|N",
+        help="Share the work among processes of this machine: auto is one a GPU, or a few without.",
+    ),
+]
+ClusterFile = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="A YAML file with the keys of `cluster:`, or the word `allocation` inside of one.",
+    ),
+]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.config.cluster import ClusterKeys
 from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.data import DataKeys
 from esegeta.config.dissection import DissectionKeys
@@ -24,6 +25,9 @@ from esegeta.errors import suggest
 from esegeta.explain import By
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
 from esegeta.volume import MapType, WrittenFormat
+
+SCORES_ALONE = "scores"
+"""What `write` says where maps are judged and not kept."""
 
 OWN_LABELS = ("prediction", "label")
 """Atlases that need no file: the predicted labels, and the case's ground truth."""
@@ -139,6 +143,10 @@ class RetrainKeys(Keys):
         return value
 
 
+def _format_word(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     if name not in known:
         raise ValueError(f'{where} has no "{name}"; {suggest(name, known)}')
@@ -170,7 +178,9 @@ class Config(LabelKeys):
     aggregate: AggregateKeys | None = None
     colors: dict[str, str] = Field(default_factory=dict)
     maps: MapsKeys = MapsKeys()
-    write: list[WrittenFormat] = Field(default=["nifti"], min_length=1)
+    write: Annotated[list[WrittenFormat], BeforeValidator(_format_word)] = Field(
+        default=["nifti"], min_length=1
+    )
     retrain: RetrainKeys | None = None
     dissection: DissectionKeys | None = None
     similarity: SimilarityKeys | None = None
@@ -179,11 +189,17 @@ class Config(LabelKeys):
     inspect: InspectKeys | None = None
     concepts: ConceptsKeys | None = None
     report: bool = False
+    cluster: ClusterKeys | None = None
 
     @property
     def writes_dicom(self) -> bool:
         """Whether maps and predictions are DICOM objects too."""
         return "dicom" in self.write
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether maps are written, and not only what scores say of them."""
+        return SCORES_ALONE not in self.write
 
     @property
     def missing_of_run(self) -> list[str]:
@@ -212,8 +228,14 @@ class Config(LabelKeys):
         for one in value:
             if value.count(one) > 1:
                 raise ValueError(f"{one} is listed twice")
-        if "nifti" not in value:
-            raise ValueError("it holds nifti always, which scores, tables and figures are made of")
+        if SCORES_ALONE in value:
+            if len(value) > 1:
+                raise ValueError("scores stands alone: it says that no maps are written")
+        elif "nifti" not in value:
+            raise ValueError(
+                "it holds nifti always, which tables and figures are made of; or scores alone, "
+                "for no maps"
+            )
         return value
 
     @field_validator("expected_dice")

@@ -5,6 +5,7 @@ from esegeta.model.capability import Capability, capability_of, require_batch, r
 from esegeta.model.checkpointing import without_checkpointing
 from esegeta.model.device import full_float32, held_still, resolve_device, seeded
 from esegeta.model.export import ExportedNetwork, from_program, load_exported
+from esegeta.model.file_hash import file_sha256, hashes_kept_in
 from esegeta.model.hooks import (
     Change,
     cut_at,
@@ -63,7 +64,6 @@ from esegeta.model.single import to_single
 from esegeta.model.torchscript import load_torchscript
 from esegeta.model.weights import (
     LoadedWeights,
-    file_sha256,
     load_weights,
     network_sha256,
     read_state,
@@ -109,6 +109,7 @@ __all__ = [
     "foreign_note",
     "from_program",
     "full_float32",
+    "hashes_kept_in",
     "held_at",
     "held_still",
     "hold",

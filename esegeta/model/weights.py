@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +133,6 @@ def read_state(path: Path, *, key: str | None = None) -> Mapping[str, Tensor]:
     for _, state in states(content, chosen):
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     raise _no_state(path, content, chosen)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; it is read again only when it has changed."""
-    known = path.stat()
-    return _sha256(path, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: Path, *state: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def network_sha256(network: nn.Module) -> str:

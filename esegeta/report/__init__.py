@@ -60,6 +60,7 @@ from esegeta.report.save import (
     remove_other_components,
     save_attribution,
     save_prediction,
+    save_scores,
 )
 from esegeta.report.slicer_scene import SceneImage, SceneMap, SlicerScene, scene_key, write_scene
 from esegeta.report.style import LABEL_COLOURS
@@ -143,6 +144,7 @@ __all__ = [
     "replace_strip",
     "save_attribution",
     "save_prediction",
+    "save_scores",
     "scene_file",
     "scene_key",
     "shown_colours",

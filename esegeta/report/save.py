@@ -114,6 +114,38 @@ def save_attribution(
     write_map_on_source(files.map, last.array, source, last.header)
 
 
+def save_scores(
+    files: TaskFiles,
+    attribution: Attribution,
+    provenance: Mapping[str, Any],
+    *,
+    doubts: Sequence[str] = (),
+) -> None:
+    """Write the sidecar of a map that is judged and not kept: no voxel of it, and no picture.
+
+    Args:
+        files: where to; what an earlier run left of the map is removed.
+        attribution: what was judged.
+        provenance: joins the sidecar: scores, versions, hashes of inputs.
+        doubts: what scores say against the map.
+    """
+    remove_attribution(files)
+    write_json(
+        files.sidecar,
+        {
+            **attribution.describe(),
+            "target_name": files.target,
+            "method_id": files.method,
+            "case": files.case,
+            "channels": list(attribution.volume.channels),
+            "doubts": list(doubts),
+            "map": "not written (write: scores)",
+            "files": [],
+            **provenance,
+        },
+    )
+
+
 def _draw(
     files: TaskFiles,
     attribution: Attribution,

@@ -15,7 +15,7 @@ from esegeta.volume.nifti import space_of, write_nifti
 from esegeta.volume.volume import Source, Volume
 from esegeta.volume.way_back import on_source
 
-WrittenFormat = Literal["nifti", "dicom"]
+WrittenFormat = Literal["nifti", "dicom", "scores"]
 """What maps and predictions are written as."""
 
 PLAIN = MapHeader()

@@ -18,6 +18,7 @@ from esegeta.workflow.curves import draw_all_curves
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
+from esegeta.workflow.placing import cost_of_cases, placed, with_smaller_batch
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
@@ -41,6 +42,16 @@ def run_experiment(
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
     listener = listener or Silence()
+    return run_command(experiment_command(experiment, listener), listener, policy)
+
+
+def experiment_command(experiment: Experiment, listener: Listener) -> Command:
+    """Return a run as the engine sees it.
+
+    Args:
+        experiment: what is run.
+        listener: is told of windows that went through the network.
+    """
     predictor = replace(experiment.predictor, on_windows=listener.advance)
     experiment = replace(experiment, predictor=predictor)
     recorder = Recorder(experiment)
@@ -48,7 +59,7 @@ def run_experiment(
     def take_steps(steps: Sequence[Ended]) -> None:
         recorder.take_predictions([step for step in steps if step.task.kind is PREDICTION])
 
-    command = Command(
+    return Command(
         root=experiment.root,
         folder=experiment.root,
         job=experiment,
@@ -58,16 +69,19 @@ def run_experiment(
         notes=experiment.notes,
         close=lambda results, desk: draw_all_curves(experiment, results),
         take_steps=take_steps,
+        places=cost_of_cases(experiment),
+        smaller=with_smaller_batch,
     )
-    return run_command(command, listener, policy)
 
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield all tasks, case by case; a case's files are hashed when it is its turn."""
     experiment: Experiment = desk.job
-    write_dataset_files(experiment.root, experiment.config.keys.name)
-    for number in range(len(experiment.cases)):
-        yield from _tasks_of_case(experiment, number)
+    if desk.places is None:  # else they are written by whoever gathers
+        write_dataset_files(experiment.root, experiment.config.keys.name)
+    for number, case in enumerate(experiment.cases):
+        if desk.wants(case.name):
+            yield from placed(_tasks_of_case(experiment, number), case.name)
 
 
 def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
@@ -109,7 +123,7 @@ def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
                 task = _map(experiment, step, plan, name, method)
                 order = (step.data["case"], *order, place)
                 yield replace(task, scope=scope, batch=batch, order=order)
-        if experiment.config.keys.scene:
+        if experiment.config.keys.scene and experiment.config.keys.keeps_maps:
             for plan, name, _ in group:
                 maps = {
                     method: _map(experiment, step, plan, name, method)
@@ -135,7 +149,10 @@ def _map(experiment: Experiment, step: Task, plan: TargetPlan, name: str, method
         kind=MAP,
         key=key,
         record=files.sidecar,
-        files=(files.map, *([files.dicom] if experiment.config.keys.writes_dicom else [])),
+        files=(
+            *([files.map] if experiment.config.keys.keeps_maps else []),
+            *([files.dicom] if experiment.config.keys.writes_dicom else []),
+        ),
         data={
             "case": number,
             "plan": plan.name,
@@ -152,7 +169,7 @@ def _maps_of_components(task: Task, content: Content | None, desk: Desk) -> list
     found = content or {}
     extra = sum(len(names) - 1 for names in found.get("targets", {}).values())
     desk.listener.expect(extra * len(experiment.methods))
-    return list(_maps(experiment, task, found))
+    return list(placed(_maps(experiment, task, found), task.place))
 
 
 COMPONENTS = Kind(find_components, follow=_maps_of_components)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,11 @@ class Experiment(Basis):
 
 
 def build_experiment(
-    config: RunConfig, *, output: Path | None = None, device: str | None = None
+    config: RunConfig,
+    *,
+    output: Path | None = None,
+    device: str | None = None,
+    only: Collection[str] | None = None,
 ) -> Experiment:
     """Build and check an experiment without computing anything but one window of zeros.
 
@@ -166,6 +170,7 @@ def build_experiment(
         config: the checked config.
         output: replaces the config's `output`.
         device: replaces the config's `device`.
+        only: cases whose files are looked at; all without it. Others keep their number and place.
 
     Raises:
         EsegetaError: the first thing found wrong with files, headers, weights, layers, labels,
@@ -183,7 +188,7 @@ def build_experiment(
             f"{place}: there are no {' and no '.join(missing)} to run, only `{alone[0]}`",
             hint=f"`esegeta {command} CONFIG` does that; give `targets` and `methods` for a run",
         )
-    return experiment_on(build_basis(config, output=output, device=device))
+    return experiment_on(build_basis(config, output=output, device=device, only=only))
 
 
 def experiment_on(basis: Basis) -> Experiment:
@@ -192,18 +197,19 @@ def experiment_on(basis: Basis) -> Experiment:
     Raises:
         EsegetaError: the first thing found wrong with them.
     """
-    config, reading, cases = basis.config, basis.reading, basis.cases
+    config, reading = basis.config, basis.reading
+    cases = [case for case in basis.cases if case.name in basis.grids]
     network, plan, labels = basis.predictor.network, basis.predictor.plan, basis.predictor.labels
     check_capability(config, basis.predictor)
-    check_expected(config, labels, cases, reading, basis.grids)
-    check_truths(config, labels, cases, reading, basis.grids)
+    check_expected(config, labels, basis.cases, reading, basis.grids)
+    check_truths(config, labels, basis.cases, reading, basis.grids)
     check_layers(config, network, plan, reading)
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
     check_served(config, basis.predictor)
     check_scores(config, cases, reading, basis.grids)
     check_written(config, cases, reading)
-    targets = plan_targets(config, labels, cases)
+    targets = plan_targets(config, labels, basis.cases)
     check_targets(config, targets, cases, reading, basis.grids)
     atlases = plan_atlases(config, labels, cases, reading)
     methods, nulls = join_null_competitors(config)
@@ -218,18 +224,23 @@ def experiment_on(basis: Basis) -> Experiment:
 
 
 def build_predictions(
-    config: RunConfig, *, output: Path | None = None, device: str | None = None
+    config: RunConfig,
+    *,
+    output: Path | None = None,
+    device: str | None = None,
+    only: Collection[str] | None = None,
 ) -> Experiment:
     """Build and check an experiment that only predicts: its targets and methods are left out.
 
     Raises:
         EsegetaError: as `build_experiment`, of what a prediction needs.
     """
-    basis = build_basis(config, output=output, device=device)
+    basis = build_basis(config, output=output, device=device, only=only)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
     check_expected(basis.config, labels, cases, basis.reading, grids)
     check_truths(basis.config, labels, cases, basis.reading, grids)
-    check_written(basis.config, cases, basis.reading)
+    own = [case for case in cases if case.name in grids]
+    check_written(basis.config, own, basis.reading)
     check_writable(basis.root)
     nothing: dict[str, Any] = {"targets": [], "methods": {}, "scores": {}, "atlases": None}
     return Experiment(**vars(basis), **nothing)
@@ -241,6 +252,7 @@ def build_basis(
     output: Path | None = None,
     device: str | None = None,
     cases: Sequence[Case] | None = None,
+    only: Collection[str] | None = None,
 ) -> Basis:
     """Build the network and check it against the cases; see `build_experiment`.
 
@@ -258,6 +270,8 @@ def build_basis(
     cases = list_cases(config) if cases is None else list(cases)
     grids: dict[str, Grid] = {}
     for index, case in enumerate(cases):
+        if only is not None and case.name not in only:
+            continue
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ class Command:
         notes: what the user should know before it starts.
         journal: name of its journal.
         take_steps: is told how steps ended, before each writing.
+        places: what the work is cut into where several processes do it, such as cases, with
+            about what each costs; the tasks of one place stay together.
+        smaller: the same job in less memory, or None where there is no smaller one.
     """
 
     root: Path
@@ -67,6 +70,8 @@ class Command:
     notes: tuple[str, ...] = ()
     journal: str = journals.NAME
     take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
+    places: Mapping[str, float] = field(default_factory=dict)
+    smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
 
 
 @dataclass(frozen=True)
@@ -130,28 +135,42 @@ def run_command(
     with stopped_by_signals(), locked(command.root):
         sweep(command.root)
         with Journal(command.folder / command.journal) as journal:
-            return _Engine(command, listener, policy or Policy(), journal).run()
+            return Engine(command, listener, policy or Policy(), journal).run()
 
 
-class _Engine:
-    """A command while it runs."""
+class Engine:
+    """A command while it runs; where others share the work, what is done differently is overridden.
+
+    Args:
+        command: what is done.
+        listener: is told how it goes on.
+        policy: on what is there and what fails.
+        journal: where it is recorded how tasks ended.
+        places: those whose tasks are done here; all without it.
+    """
 
     def __init__(
-        self, command: Command, listener: Listener, policy: Policy, journal: Journal
+        self,
+        command: Command,
+        listener: Listener,
+        policy: Policy,
+        journal: Journal,
+        places: frozenset[str] | None = None,
     ) -> None:
         self._command = command
         self._policy = policy
         self._journal = journal
-        self._desk = Desk(command.job, listener)
+        self._desk = Desk(command.job, listener, places=places)
         self._pace = Pace()
         self._faults: dict[str, Fault] = {}
 
     def run(self) -> Outcome:
+        """Do all that is to be done, and record it."""
         start = time.perf_counter()
         self._desk.note(*self._command.notes)
         self._write(RUNNING)
-        self._desk.listener.expect(self._command.num_tasks)
-        queue = _Queue(iter(self._command.tasks(self._desk)))
+        self._desk.listener.expect(self._num_tasks())
+        queue = Queue(iter(self._command.tasks(self._desk)))
         try:
             with self._desk.noting_readings():
                 while batch := queue.next_batch():
@@ -162,12 +181,21 @@ class _Engine:
             self._write(STOPPED)
             raise
         with signals_held():
-            self._command.close(self._journal.results(), self._desk)
+            self._close()
             outcome = Outcome(self._journal.results(), time.perf_counter() - start)
-            self._write(outcome.state)
+            self._write(self._state(outcome))
         return outcome
 
-    def _run_batch(self, batch: Sequence[Task], queue: _Queue) -> None:
+    def _num_tasks(self) -> int:
+        return self._command.num_tasks
+
+    def _close(self) -> None:
+        self._command.close(self._journal.results(), self._desk)
+
+    def _state(self, outcome: Outcome) -> str:
+        return outcome.state
+
+    def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
         unfinished = []
         for task in batch:
             fault = self._fault_before(task)
@@ -181,8 +209,12 @@ class _Engine:
         if not unfinished:
             return
         self._desk.enter(unfinished[0].scope)
-        seconds, fault = self._prepare(unfinished)
-        for task in unfinished:
+        self._do_batch(unfinished, queue)
+
+    def _do_batch(self, tasks: Sequence[Task], queue: Queue) -> None:
+        self._journal.begin(tasks)
+        seconds, fault = self._prepare(tasks)
+        for task in tasks:
             if fault is not None:
                 self._fail(task, fault, seconds, queue)
             else:
@@ -200,12 +232,17 @@ class _Engine:
             return 0.0, None
         fault = None
         try:
-            kind.prepare(tasks, self._desk)
+            self._share(tasks)
         except Exception as error:  # one task's failure, whatever it is, does not stop the others
             fault = fault_of(error, memory_hint=kind.memory_hint)
         return (time.perf_counter() - start) / len(tasks), fault
 
-    def _recall(self, task: Task, known: Content, queue: _Queue) -> None:
+    def _share(self, tasks: Sequence[Task]) -> None:
+        prepare = tasks[0].kind.prepare
+        if prepare is not None:
+            prepare(tasks, self._desk)
+
+    def _recall(self, task: Task, known: Content, queue: Queue) -> None:
         """Skip a finished task, after its record was brought up to date."""
         try:
             content = known if task.kind.renew is None else task.kind.renew(task, known, self._desk)
@@ -214,10 +251,10 @@ class _Engine:
             return
         self._succeed(Ended(task, "skipped"), content, queue)
 
-    def _do(self, task: Task, seconds: float, queue: _Queue) -> None:
+    def _do(self, task: Task, seconds: float, queue: Queue) -> None:
         start = time.perf_counter() - seconds
         try:
-            content = task.kind.do(task, self._desk)
+            content = self._work(task)
         except Exception as error:  # as above
             fault = fault_of(error, memory_hint=task.kind.memory_hint)
             self._fail(task, fault, time.perf_counter() - start, queue)
@@ -225,7 +262,10 @@ class _Engine:
         took = time.perf_counter() - start
         self._succeed(Ended(task, "done", seconds=took), content, queue)
 
-    def _succeed(self, ended: Ended, content: Content, queue: _Queue) -> None:
+    def _work(self, task: Task) -> Content:
+        return task.kind.do(task, self._desk)
+
+    def _succeed(self, ended: Ended, content: Content, queue: Queue) -> None:
         task = ended.task
         warnings = tuple(content.get("warnings", ()))
         verdicts = tuple(content.get("chance_warnings", ()))
@@ -233,11 +273,11 @@ class _Engine:
         self._end(replace(ended, warnings=warnings, verdicts=verdicts, content=recalled))
         self._follow(task, content, queue)
 
-    def _follow(self, task: Task, content: Content | None, queue: _Queue) -> None:
+    def _follow(self, task: Task, content: Content | None, queue: Queue) -> None:
         if task.kind.follow is not None:
             queue.put_first(task.kind.follow(task, content, self._desk))
 
-    def _fail(self, task: Task, fault: Fault, seconds: float, queue: _Queue) -> None:
+    def _fail(self, task: Task, fault: Fault, seconds: float, queue: Queue) -> None:
         if task.kind.discard is not None and task.key is not None and finished(task) is None:
             task.kind.discard(task, self._desk)  # it would look like a result of this run
         self._faults[task.name] = fault
@@ -262,7 +302,7 @@ class _Engine:
         self._pace.write(lambda: self._command.write(results, state, self._desk.notes))
 
 
-class _Queue:
+class Queue:
     """Tasks that are still to come: those that finished ones have told of, then the listed ones."""
 
     def __init__(self, listed: Iterator[Task]) -> None:

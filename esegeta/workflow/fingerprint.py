@@ -120,7 +120,7 @@ def segmentation_parts(
     parts: dict[str, Any] = {
         "prediction": prediction_parts(basis, inputs),
         "resample": keys.prediction.resample,
-        **_written_parts(basis),
+        **({"write": ["dicom"]} if keys.writes_dicom else {}),
     }
     if keys.colors:
         parts["colors"] = keys.colors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from esegeta.errors import OutputError
 from esegeta.volume import plain_values
-from esegeta.workflow.task import Ended
+from esegeta.workflow.task import Ended, Task
 
 NAME = ".journal.jsonl"
 INTERVAL_S = 1.0
@@ -56,12 +56,18 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def begin(self, tasks: Sequence[Task]) -> None:
+        """Take which tasks are about to be done; nobody asks, where there is one process."""
+
     def append(self, ended: Ended) -> None:
         """Record how a task ended."""
-        assert self._file is not None
         self.entries.append(ended)
+        self._write(line_of(ended))
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        assert self._file is not None
         try:
-            self._file.write(json.dumps(line_of(ended), ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(
@@ -88,7 +94,9 @@ def line_of(ended: Ended) -> dict[str, Any]:
             "status": ended.status,
             "seconds": round(ended.seconds, 3),
             "warnings": ended.warnings,
+            **({"verdicts": ended.verdicts} if ended.verdicts else {}),
             "content": ended.content,
+            **({"step": True} if ended.task.is_step else {}),
             **({"fault": vars(ended.fault)} if ended.fault else {}),
         }
     )

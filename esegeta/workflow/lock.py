@@ -7,6 +7,8 @@ import fcntl
 import json
 import os
 import platform
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +19,15 @@ from esegeta.errors import OutputError
 from esegeta.volume import is_alive
 
 NAME = ".lock"
+SHARED = Path(".cluster") / "locks"
+"""Where processes that share a folder have a file each, which says the same of them."""
+GATHERING = "gathering"
+"""The part of whoever writes tables from what others have done: it is in nobody's way."""
 BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+BEAT_S = 15.0
+"""How often whoever holds a folder touches its file."""
+STALE_S = 600.0
+"""A file of another host that was not touched for so long belongs to nobody who is alive."""
 
 
 @dataclass(frozen=True)
@@ -30,48 +40,116 @@ class Holder:
         born: when the process started, as its system counts; tells it from a later one with its
             number. Empty where the system does not say.
         since: when it took the folder, in words.
+        job: its number in the batch system; empty outside of one.
+        restart: how often the batch system had started that job anew.
     """
 
     host: str
     pid: int
     born: str = ""
     since: str = ""
+    job: str = ""
+    restart: int = 0
 
     @classmethod
     def this_process(cls) -> Holder:
         """Return the holder that this process is."""
         pid = os.getpid()
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(platform.node(), pid, _born(pid), now)
+        job = "_".join(os.environ[name] for name in JOB_OF if os.environ.get(name))
+        restart = os.environ.get("SLURM_RESTART_COUNT", "")
+        restarts = int(restart) if restart.isdigit() else 0
+        return cls(platform.node(), pid, _born(pid), now, job, restarts)
 
-    @property
-    def may_be_alive(self) -> bool:
-        """Whether it may still be at work; of another host nobody here can tell."""
+    def may_be_alive(self, untouched_s: float) -> bool:
+        """Tell whether it may still be at work.
+
+        Args:
+            untouched_s: how long its file was not touched: all that is known of another host.
+        """
         if self.host != platform.node():
-            return True
+            me = Holder.this_process()
+            is_requeued = bool(me.job) and me.job == self.job and me.restart > self.restart
+            return untouched_s < STALE_S and not is_requeued
         if not is_alive(self.pid):
             return False
         return not (self.born and _born(self.pid)) or self.born == _born(self.pid)
 
 
+JOB_OF = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "PBS_JOBID", "JOB_ID")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for as long as the block runs.
+    """Hold a folder for as long as the block runs; nobody else holds it, or a part of its work.
 
-    What a dead process of this host left is taken over. The system's own lock on the file decides
+    Raises:
+        OutputError: another process holds it or a part, or the folder cannot be written.
+    """
+    with held(folder / NAME):
+        for path in living(folder):
+            raise _refusal(folder, path, _holder_in(path))
+        yield
+
+
+@contextmanager
+def shared(folder: Path, name: str, whole: str) -> Iterator[None]:
+    """Hold a part of the work on a folder, beside others who hold other parts.
+
+    Args:
+        folder: on which the work is done.
+        name: of the part; no two processes hold it at a time.
+        whole: what all parts' names end with that may be held at the same time.
+
+    Raises:
+        OutputError: another process holds the part, or all of the folder, or a part of another
+            whole; or the folder cannot be written.
+    """
+    # Each makes its own file and only then looks for others: of two, one sees the other at least.
+    with held(folder / SHARED / name):
+        lock = folder / NAME
+        if lock.is_file() and _is_held(lock):
+            raise _refusal(folder, lock, _holder_in(lock))
+        for path in living(folder):
+            if not path.name.endswith(whole) and path.name != GATHERING:
+                raise _refusal(folder, path, _holder_in(path))
+        yield
+
+
+def living(folder: Path) -> list[Path]:
+    """Return the files of processes that hold a part of the work on a folder."""
+    return [path for path in sorted((folder / SHARED).glob("*")) if _is_held(path)]
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold what a file stands for, for as long as the block runs.
+
+    What a dead process left is taken over. The system's own lock on the file decides
     between processes that ask at the same time; the file's content serves where that lock does not
     reach, as on some network disks.
 
     Raises:
         OutputError: another process holds it, or the folder cannot be written.
     """
-    path = folder / NAME
     handle = _take(path)
+    over = threading.Event()
+    beat = threading.Thread(target=_beat, args=(path, over), daemon=True)
+    beat.start()
     try:
         yield
     finally:
+        over.set()
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _beat(path: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT_S):
+        try:
+            os.utime(path)
+        except OSError:  # a disk that is away for a while; the next one tells
+            continue
 
 
 def _take(path: Path) -> int:
@@ -108,12 +186,16 @@ def _require_free(path: Path, handle: int) -> None:
     holder = _holder(handle)
     me = Holder.this_process()
     is_me = holder is not None and (holder.host, holder.pid) == (me.host, me.pid)
-    if is_ours and (holder is None or is_me or not holder.may_be_alive):
+    if is_ours and (holder is None or is_me or not holder.may_be_alive(_untouched_s(path))):
         return
+    raise _refusal(path.parent, path, holder)
+
+
+def _refusal(folder: Path, path: Path, holder: Holder | None) -> OutputError:
     who = f"process {holder.pid} on {holder.host}" if holder else "another process"
     since = f" since {holder.since}" if holder and holder.since else ""
-    raise OutputError(
-        f"{path.parent}: {who} is working on this folder{since}",
+    return OutputError(
+        f"{folder}: {who} is working on this folder{since}",
         hint=f"wait until it ends, or choose another folder with `output:` or -o; if it is "
         f"gone for good, remove {path}",
     )
@@ -125,6 +207,25 @@ def _holder(handle: int) -> Holder | None:
         return Holder(**json.loads(os.pread(handle, 4096, 0)))
     except (ValueError, TypeError):
         return None
+
+
+def _holder_in(path: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _is_held(path: Path) -> bool:
+    holder = _holder_in(path)
+    return holder is not None and holder.may_be_alive(_untouched_s(path))
+
+
+def _untouched_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_still(path: Path, handle: int) -> bool:

@@ -27,6 +27,7 @@ from esegeta.report import (
     remove_attribution,
     replace_strip,
     save_attribution,
+    save_scores,
 )
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
@@ -106,6 +107,9 @@ def make_map(task: Task, desk: Desk) -> Content:
         **scored.to_sidecar(scores),
         **({"regions": [vars(row) for row in regions]} if regions else {}),
     }
+    if not experiment.config.keys.keeps_maps:
+        save_scores(files, attribution, sidecar, doubts=doubts_of_scores(scored, scores))
+        return {**sidecar, "warnings": list(attribution.warnings)}
     members = None
     if experiment.config.keys.inference.spread is not None:
         members = explain_members(explainer, experiment.predictor, case.volume, target)

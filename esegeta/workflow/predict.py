@@ -28,6 +28,7 @@ from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import provenance, segmentation_parts
+from esegeta.workflow.placing import cost_of_cases, with_smaller_batch
 from esegeta.workflow.record import (
     describe_experiment,
     describe_predictions,
@@ -59,16 +60,26 @@ def run_predictions(
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
     listener = listener or Silence()
+    command = predictions_command(experiment, listener, probabilities)
+    return run_command(command, listener, policy)
+
+
+def predictions_command(
+    experiment: Experiment, listener: Listener, probabilities: Sequence[str] = ()
+) -> Command:
+    """Return predictions as the engine sees them; see `run_predictions`."""
     predictor = replace(experiment.predictor, on_windows=listener.advance)
     experiment = replace(experiment, predictor=predictor)
 
     def tasks(desk: Desk) -> Iterator[Task]:
-        write_dataset_files(experiment.root, experiment.config.keys.name)
-        for number in range(len(experiment.cases)):
-            task = prediction_task(experiment, number, probabilities)
-            yield replace(task, is_step=False, order=(number,))
+        if desk.places is None:  # else they are written by whoever gathers
+            write_dataset_files(experiment.root, experiment.config.keys.name)
+        for number, case in enumerate(experiment.cases):
+            if desk.wants(case.name):
+                task = prediction_task(experiment, number, probabilities)
+                yield replace(task, is_step=False, order=(number,), place=case.name)
 
-    command = Command(
+    return Command(
         root=experiment.root,
         folder=experiment.root,
         job=experiment,
@@ -77,8 +88,9 @@ def run_predictions(
         write=PredictionRecorder(experiment).write,
         notes=experiment.notes,
         journal=JOURNAL,
+        places=cost_of_cases(experiment),
+        smaller=with_smaller_batch,
     )
-    return run_command(command, listener, policy)
 
 
 def prediction_task(experiment: Experiment, number: int, probabilities: Sequence[str] = ()) -> Task:

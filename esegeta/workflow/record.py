@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ class Recorder:
         self._head = describe_experiment(experiment)
         self._kept = kept_units(experiment.root)
         self._predictions: Sequence[Ended] = ()
+        sizes = (experiment.cases, experiment.targets, experiment.methods)
+        self._num_tasks = math.prod(len(one) for one in sizes)  # as far as is known beforehand
 
     def take_predictions(self, predictions: Sequence[Ended]) -> None:
         """Take how the predictions that maps stand on have ended so far."""
@@ -64,6 +67,7 @@ class Recorder:
                 **self._head,
                 "notes": list(notes),
                 "state": state,
+                "num_tasks": self._num_tasks,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "inputs_sha256": inputs_sha256([*self._predictions, *results]),
                 "units": [*map(described, results), *self._kept_beside(results)],

@@ -80,6 +80,8 @@ class Task:
         scope: what it stands on, from the outside in, such as (case, targets); what the desk
             remembers of one scope is dropped when a task of another one comes.
         batch: tasks with the same batch that stand side by side are prepared together.
+        place: what it goes with where several processes share the work, such as its case; empty
+            where it stands on all of them, or leaves no record that another process could read.
         order: its place in tables.
         is_step: serves others and is no result of its own; when it fails, those that need it are
             shown to have failed.
@@ -95,6 +97,7 @@ class Task:
     needs: tuple[str, ...] = ()
     scope: tuple[str, ...] = ()
     batch: str = ""
+    place: str = ""
     order: tuple[int, ...] = ()
     is_step: bool = False
     fault: Fault | None = None
@@ -211,14 +214,20 @@ class Desk:
     Args:
         job: what all tasks of the command share, built from the config.
         listener: is told how the work goes on.
+        places: those whose tasks are done here; None for all.
     """
 
     job: Any
     listener: Listener
     notes: list[str] = field(default_factory=list)
+    places: frozenset[str] | None = None
     _scope: Scope = ()
     _made: dict[tuple[Scope, Hashable], Any] = field(default_factory=dict)
     _failed: dict[tuple[Scope, Hashable], Exception] = field(default_factory=dict)
+
+    def wants(self, place: str) -> bool:
+        """Tell whether tasks of a place are done here; others need not be listed."""
+        return self.places is None or place in self.places
 
     def enter(self, scope: Scope) -> None:
         """Go on in a scope; what belongs to scopes that it does not lie in is dropped."""

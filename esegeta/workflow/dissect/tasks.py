@@ -7,7 +7,7 @@ case that fails is named once, and what stands on all cases is not tried without
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from esegeta.workflow.engine import (
     Policy,
     run_command,
 )
+from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
@@ -98,15 +99,18 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
     if content is None:
         return [summary_task(session, task.name)]
     counts = [
-        _of_case(
-            session,
-            number,
-            "overlaps",
-            COUNT,
-            passes.counts_file(session, number),
-            session.counts_prints[number],
+        replace(
+            _of_case(
+                session,
+                number,
+                "overlaps",
+                COUNT,
+                passes.counts_file(session, number),
+                session.counts_prints[number],
+            ),
+            place=case.name,  # counts of cases are added up, whoever counted
         )
-        for number in range(len(session.cases))
+        for number, case in enumerate(session.cases)
     ]
     return [*counts, _step("overlaps", OVERLAPS, _names(counts))]
 
@@ -304,22 +308,30 @@ def run_dissection(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM; what is done is kept.
     """
-    check_ablation(dissection)
-    check_trails(dissection)
     listener, policy = listener or Silence(), policy or Policy()
-    command = Command(
-        root=dissection.basis.root,
-        folder=dissection.folder,
-        job=Session(dissection, listener),
-        tasks=list_anew if policy.overwrite else list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
-        notes=dissection.basis.notes,
-    )
+    command = dissection_command(dissection, listener)
+    if policy.overwrite:
+        command = replace(command, tasks=list_anew)
     outcome = run_command(command, listener, policy)
     if outcome.failures:
         return Dissected(outcome)
     return Dissected(outcome, read_sidecar(dissection.folder / SUMMARY) or {})
+
+
+def dissection_command(dissection: Dissection, listener: Listener) -> Command:
+    """Return a dissection as the engine sees it; see `run_dissection`."""
+    check_ablation(dissection)
+    check_trails(dissection)
+    return Command(
+        root=dissection.basis.root,
+        folder=dissection.folder,
+        job=Session(dissection, listener),
+        tasks=list_tasks,
+        num_tasks=0,  # told when it is known whether there is anything to do
+        write=_write_nothing,
+        notes=dissection.basis.notes,
+        places=cost_of_cases(dissection.basis),
+    )
 
 
 def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:

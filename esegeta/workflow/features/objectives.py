@@ -28,7 +28,7 @@ from esegeta.features import (
     WeightedObjectives,
 )
 from esegeta.model import check_units, find_listed, held_still, list_layers, require_map
-from esegeta.model.weights import file_sha256
+from esegeta.model.file_hash import file_sha256
 from esegeta.workflow.build import Basis
 from esegeta.workflow.checks import prefixed
 

@@ -99,9 +99,18 @@ def run_retraining(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    return run_command(retraining_command(retraining), listener, policy)
+
+
+def retraining_command(retraining: Retraining) -> Command:
+    """Return a retraining as the engine sees it.
+
+    Raises:
+        DataError: a file of a case cannot be read.
+    """
     inputs = {case.name: hash_inputs(case) for case in retraining.experiment.cases}
     recorder = RetrainingRecorder(retraining, inputs)
-    command = Command(
+    return Command(
         root=retraining.experiment.root,
         folder=retraining.root,
         job=retraining,
@@ -110,8 +119,8 @@ def run_retraining(
         write=recorder.write,
         close=recorder.close,
         notes=retraining.notes,
+        places={training.name: 1.0 for training in retraining.trainings()},
     )
-    return run_command(command, listener, policy)
 
 
 def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> Iterator[Task]:
@@ -130,6 +139,7 @@ def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> 
             record=training.file(retraining.root),
             data={"training": training},
             scope=(training.removal.method, f"seed {training.seed}"),
+            place=training.name,
             order=(place,),
         )
 

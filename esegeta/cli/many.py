@@ -1,0 +1,247 @@
+"""Commands of several processes: parts, what they come to, how they stand, what they will take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esegeta.cli.options import ClusterFile, ConfigPath, Device, Output, Overrides, Quiet
+
+if TYPE_CHECKING:
+    from esegeta.config.cluster import ClusterKeys
+    from esegeta.workflow import Policy
+    from esegeta.workflow.spread.origin import Origin
+
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="The folder <output>/<name>.")]
+
+
+def in_several(
+    origin: Origin,
+    ways: Ways,
+    *,
+    fail_fast: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> int | None:
+    """Do a command, or a part of it, beside other processes; return its exit code.
+
+    None where the command line and the config ask for one process.
+    """
+    from esegeta.workflow import Policy
+    from esegeta.workflow.spread.asked import asked_cluster
+
+    policy = Policy(overwrite, fail_fast)
+    if ways.part is not None:
+        return _do_part(origin, ways.part, policy, quiet=quiet)
+    keys = asked_cluster(origin.load(), ways.workers, ways.cluster)
+    if keys is None:
+        return None
+    return _do_on_cluster(origin, keys, policy, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How the command line asks for several processes.
+
+    Args:
+        part: such as 3/16.
+        workers: auto, or how many processes of this machine.
+        cluster: a file with the keys of `cluster`, or a word.
+    """
+
+    part: str | None = None
+    workers: str | None = None
+    cluster: str | None = None
+
+
+def _do_part(origin: Origin, part: str, policy: Policy, *, quiet: bool) -> int:
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.workflow.spread.parts import Part
+    from esegeta.workflow.spread.run_part import run_part
+
+    with listen(quiet=quiet) as listener:
+        outcome, command = run_part(origin, Part.parse(part), listener, policy)
+    show_outcome(outcome, command.root, quiet=quiet)
+    if not quiet:
+        print(f"this was part {part}; when all have ended: esegeta gather {command.root}")
+    return outcome.exit_code
+
+
+def _do_on_cluster(origin: Origin, keys: ClusterKeys, policy: Policy, *, quiet: bool) -> int:
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.workflow.spread.asked import require_dask
+
+    require_dask()
+    from esegeta.workflow.spread.controller import run_on_cluster
+
+    with listen(quiet=quiet) as listener:
+        gathered, command = run_on_cluster(origin, keys, listener, policy)
+    show_outcome(gathered.outcome, command.folder, quiet=quiet)
+    return gathered.exit_code
+
+
+def origin_of(
+    command: str,
+    config: Path,
+    overrides: Collection[str] | None,
+    output: Path | None,
+    device: str | None,
+    names: Collection[str] = (),
+) -> Origin:
+    """Return what a command line is about."""
+    from esegeta.workflow.spread.origin import Origin
+
+    return Origin.of(command, config, overrides or (), output=output, device=device, names=names)
+
+
+def submit(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    cluster: ClusterFile = None,
+) -> None:
+    """Run an experiment on a cluster with the controller itself a job; returns at once.
+
+    `esegeta status RESULTS` says how it goes on. Exit code 0: the job was submitted. 2: it was
+    not, for a reason that you can fix.
+    """
+    from esegeta.errors import ConfigError
+    from esegeta.workflow import Silence
+    from esegeta.workflow.spread.asked import asked_cluster, require_dask
+
+    require_dask()
+    from esegeta.workflow.spread.submit import submit as submit_controller
+
+    origin = origin_of("run", config, overrides, output, device)
+    loaded = origin.load()
+    keys = asked_cluster(loaded, None, cluster)
+    if keys is None:
+        raise ConfigError(
+            f"{config}: no cluster is asked for",
+            hint="give a block `cluster`, or a file of its keys with --cluster",
+        )
+    origin.build(Silence())  # whatever is wrong with it is said now, and not by a job
+    said = submit_controller(origin, loaded, keys, None if cluster is None else Path(cluster))
+    print(said)
+    print(f"esegeta status {origin.root(loaded)} says how it goes on")
+
+
+def gather(results: Results, quiet: Quiet = False) -> None:
+    """Write tables and record from what the parts of a command have done so far.
+
+    Nothing is computed. Exit code 0: all is there and well. 1: a task failed, carries a warning,
+    or is still to come. 2: there is nothing to gather.
+    """
+    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.errors import RunError
+    from esegeta.workflow.spread.folder import commands_in
+    from esegeta.workflow.spread.gather import gather as gather_all
+    from esegeta.workflow.spread.origin import Origin
+    from esegeta.workflow.spread.run_part import keeping_hashes
+
+    folders = commands_in(results.absolute())
+    if not folders:
+        raise RunError(
+            f"{results}: no parts of a command lie here",
+            hint="`esegeta run CONFIG --part 1/4` leaves them in <output>/<name>",
+        )
+    exit_code = 0
+    for folder in folders:
+        with keeping_hashes(folder, "gather"), listen(quiet=True) as listener:
+            command = Origin.read(folder).build(listener)
+            gathered = gather_all(command, folder, listener)
+        show_outcome(gathered.outcome, command.folder, quiet=quiet)
+        if gathered.waiting:
+            typer.echo(f"{folder.command}: {len(gathered.waiting)} tasks are still to come")
+        exit_code = max(exit_code, gathered.exit_code)
+    raise typer.Exit(exit_code)
+
+
+def status(
+    results: Results,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how the commands of a folder stand, from files alone.
+
+    Exit code 0: it could be told. 2: there is nothing to tell of.
+    """
+    from esegeta.workflow.spread.status import standings_of
+
+    standings = standings_of(results.absolute())
+    if as_json:
+        print(json.dumps([one.to_json() for one in standings], indent=2, ensure_ascii=False))
+        return
+    for one in standings:
+        waiting = "an unknown number" if one.waiting is None else str(one.waiting)
+        counts = f"{one.done} done, {len(one.running)} running, {len(one.failed)} failed"
+        print(f"{one.command}: {counts}, {waiting} waiting")
+        if one.per_hour is not None:
+            left = "" if one.left_s is None else f", about {_duration(one.left_s)} left"
+            print(f"  {one.per_hour:.4g} tasks an hour{left}")
+        for task in one.running:
+            gpu = f", GPU {task.gpu}" if task.gpu else ""
+            where = f"{task.process} on {task.host}{gpu}"
+            print(f"  running: {task.task} for {task.seconds:.0f} s ({where})")
+        for failure in one.failed:
+            where = f" ({failure.host}, {failure.log})" if failure.host else ""
+            print(f"  failed: {failure.task}: {failure.message}{where}")
+        for log in one.logs:
+            print(f"  log: {log}")
+
+
+def plan(
+    config: ConfigPath,
+    output: Output = None,
+    overrides: Overrides = None,
+    device: Device = None,
+    sbatch: Annotated[
+        bool,
+        typer.Option("--sbatch", help="Print an array script for Slurm, to be edited."),
+    ] = False,
+    parts: Annotated[
+        int | None,
+        typer.Option("--parts", metavar="N", min=1, help="Parts of the array; by default 16."),
+    ] = None,
+) -> None:
+    """Say what a run takes: tasks, passes, memory and hours. Nothing is written.
+
+    One batch of windows goes through the network, forth and back, for the hours.
+    """
+    from esegeta.config import load_config
+    from esegeta.workflow import build_experiment
+    from esegeta.workflow.spread.batch_script import array_script
+    from esegeta.workflow.spread.forecast import forecast_of
+
+    origin = origin_of("run", config, overrides, output, device)
+    if sbatch:
+        loaded = load_config(config, overrides or [])
+        print(array_script(origin, loaded, parts), end="")
+        return
+    experiment = build_experiment(
+        load_config(config, overrides or []), output=output, device=device
+    )
+    for line in forecast_of(experiment, parts).lines():
+        print(line)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def end_if_shared(
+    origin: Origin, ways: Ways, fail_fast: bool, overwrite: bool, quiet: bool
+) -> None:
+    """Do a command by several processes and exit, where that is asked for."""
+    shared = in_several(origin, ways, fail_fast=fail_fast, overwrite=overwrite, quiet=quiet)
+    if shared is not None:
+        raise typer.Exit(shared)

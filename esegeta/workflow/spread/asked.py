@@ -1,0 +1,80 @@
+"""Which workers a command line and a config ask for."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from esegeta.config import RunConfig
+from esegeta.config.cluster import ClusterKeys
+from esegeta.config.config_errors import config_error
+from esegeta.config.lines import read_yaml
+from esegeta.errors import ConfigError
+
+NEEDED = ("distributed", "dask_jobqueue", "cryptography")
+ALLOCATION: Literal["allocation"] = "allocation"
+"""Of `--cluster`: the nodes of the allocation that this process runs in are the workers."""
+
+
+def asked_cluster(
+    config: RunConfig, workers: str | None, cluster: str | None
+) -> ClusterKeys | None:
+    """Return the workers that are asked for: by `--workers`, `--cluster` or the config, in order.
+
+    Raises:
+        ConfigError: no such number or file, or its keys are not those of `cluster`.
+    """
+    if workers is not None and cluster is not None:
+        raise ConfigError(
+            "--workers and --cluster: give one of them",
+            hint="the number of a cluster's workers is `workers` in its file",
+        )
+    if workers is not None:
+        return ClusterKeys(kind="local", workers=_number(workers), cpus_per_worker=1)
+    if cluster is None:
+        return config.keys.cluster
+    if cluster == ALLOCATION:
+        return ClusterKeys(kind=ALLOCATION)
+    return cluster_in(Path(cluster))
+
+
+def cluster_in(path: Path) -> ClusterKeys:
+    """Read a file with the keys of `cluster`, below that key or alone.
+
+    Raises:
+        ConfigError: with file and line.
+    """
+    document = read_yaml(path)
+    content = document.content
+    if isinstance(content, dict) and set(content) == {"cluster"}:
+        content = content["cluster"]
+    try:
+        return ClusterKeys.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(config_error(error, document, ClusterKeys)) from error
+
+
+def _number(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
+    return int(text)
+
+
+def require_dask() -> None:
+    """Refuse workers where the packages that they need are not installed.
+
+    Raises:
+        ConfigError: with the line that installs them.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"workers need {' and '.join(missing)}, which is not installed",
+            hint="pip install 'esegeta[cluster]'; or do it in parts, with --part, which needs "
+            "nothing more",
+        )

@@ -1,0 +1,72 @@
+"""A plain array script around `--part`, for clusters on which no controller may stay."""
+
+from __future__ import annotations
+
+import shlex
+
+from esegeta.config import RunConfig
+from esegeta.workflow.spread.origin import Origin
+
+DEFAULT_PARTS = 16
+
+SCRIPT = """\
+#!/bin/bash
+# Made by `esegeta plan {config} --sbatch`; edit it, then: sbatch THIS_FILE
+#SBATCH --job-name={name}
+#SBATCH --array=1-{parts}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={cpus}
+#SBATCH --mem={memory_gb:g}G
+#SBATCH --time={walltime}
+{gpus}{queue}{account}{options}#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=TERM@60
+#SBATCH --output=%x-%A_%a.log
+# --signal ends a part cleanly a minute before its time; --requeue takes it up again after a
+# preemption. The same script again goes on where this one was: finished tasks are skipped.
+set -u
+{prologue}export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
+srun esegeta {command} {arguments} --part "$SLURM_ARRAY_TASK_ID/{parts}"
+# When all have ended, once, on any machine that sees the folder:
+#   esegeta gather {root}
+# or as a job behind this one (JOB is the number that sbatch printed):
+#   sbatch --dependency=afterany:JOB --wrap {gather}
+"""
+
+
+def array_script(origin: Origin, config: RunConfig, parts: int | None = None) -> str:
+    """Return a job script for Slurm that runs a command in parts.
+
+    Args:
+        origin: what is run.
+        config: its config; a block `cluster` fills in what the batch system is asked for.
+        parts: how many; by default the block's workers, or 16.
+    """
+    block = config.keys.cluster
+    workers = None if block is None else block.num_workers
+    count = parts or workers or DEFAULT_PARTS
+    root = origin.root(config)
+    arguments = [shlex.quote(origin.config)]
+    for override in origin.overrides:
+        arguments += ["--set", shlex.quote(override)]
+    arguments += ["-o", shlex.quote(str(root.parent))]
+    if origin.device is not None:
+        arguments += ["--device", origin.device]
+    gpus = 1 if block is None else block.gpus_per_worker
+    return SCRIPT.format(
+        config=origin.config,
+        name=config.keys.name,
+        parts=count,
+        cpus=4 if block is None else block.cpus_per_worker,
+        memory_gb=16 if block is None else block.memory_gb,
+        walltime="04:00:00" if block is None else block.walltime,
+        gpus=f"#SBATCH --gres=gpu:{gpus}\n" if gpus else "",
+        queue=f"#SBATCH --partition={block.queue}\n" if block and block.queue else "",
+        account=f"#SBATCH --account={block.account}\n" if block and block.account else "",
+        options="".join(f"#SBATCH {option}\n" for option in (block.options if block else ())),
+        prologue="".join(f"{line}\n" for line in (block.prologue if block else ())),
+        command=origin.command,
+        arguments=" ".join(arguments),
+        root=shlex.quote(str(root)),
+        gather=shlex.quote(f"esegeta gather {shlex.quote(str(root))}"),
+    )

@@ -1,0 +1,253 @@
+"""The controller of a cluster: hands out places, looks into who dies, gathers what is done.
+
+It holds no tensor. A place that comes back unfinished, because its worker was killed, goes to
+another worker, which skips what is finished.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from distributed.scheduler import KilledWorker
+
+from esegeta.config.cluster import ClusterKeys
+from esegeta.errors import OutputError
+from esegeta.stop import signals_held, stopped_by_signals
+from esegeta.volume import sweep, write_text
+from esegeta.workflow.engine import Command, Policy
+from esegeta.workflow.lock import locked
+from esegeta.workflow.spread.distant import Answer, LetGo, Order, do_place, journal_name
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.gather import Gathered, Lines, gather_held
+from esegeta.workflow.spread.origin import Origin
+from esegeta.workflow.spread.own_journal import read_journal
+from esegeta.workflow.spread.progress import Tail
+from esegeta.workflow.spread.run_part import keeping_hashes
+from esegeta.workflow.spread.status import keep_expected
+from esegeta.workflow.spread.submitters import cluster_of
+from esegeta.workflow.spread.tls import own_certificates
+from esegeta.workflow.task import Listener, Silence
+
+LOOK_S = 0.5
+"""How often journals are looked into for progress."""
+MOST_LOSSES = 10
+"""A place whose workers die so often before they begin a task is given up."""
+
+
+def run_on_cluster(
+    origin: Origin, keys: ClusterKeys, listener: Listener, policy: Policy | None = None
+) -> tuple[Gathered, Command]:
+    """Do a command by workers; tables and record are written here, from their journals.
+
+    Raises:
+        EsegetaError: the first thing found wrong with command or cluster.
+        OutputError: another process holds the output folder, or workers do not see it.
+        Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
+    """
+    policy = policy or Policy()
+    config = origin.load()
+    root = origin.root(config)
+    folder = SharedFolder(root, origin.command)
+    origin = origin.fixed(config)
+    with keeping_hashes(folder, "controller"):
+        command = origin.build(Silence())
+        with stopped_by_signals(), locked(root):
+            sweep(root)
+            origin.save(folder)
+            keep_expected(folder, command.num_tasks)
+            known = gather_held(
+                command, folder, listener, lambda lines: before(lines, policy), state="running"
+            )
+            for path in folder.journals:  # what they say stands in the command's own journal now
+                path.unlink()
+            order = Order(
+                uuid.uuid4().hex[:12], origin, str(root), str(Path.cwd()), policy.overwrite
+            )
+            write_text(folder.path / "run-id", order.run)
+            places = frozenset(command.places) if policy.overwrite else known.places
+            start = time.perf_counter()
+            try:
+                if places:
+                    with handing_out(keys, folder, order, config.keys.name) as hands:
+                        _in_rounds(hands, command, folder, places, listener, policy, known)
+            except BaseException:
+                with signals_held():
+                    gather_held(command, folder, Silence(), state="stopped")
+                raise
+            gathered = gather_held(command, folder, Silence())
+            outcome = replace(gathered.outcome, seconds=time.perf_counter() - start)
+            return replace(gathered, outcome=outcome), command
+
+
+def before(lines: Lines, policy: Policy) -> Lines:
+    """Return what counts of earlier runs: what failed is tried again, what was done is skipped."""
+    if policy.overwrite:
+        return {}
+    return {
+        place: {**line, "status": "skipped", "seconds": 0.0}
+        for place, line in lines.items()
+        if line["status"] != "failed"
+    }
+
+
+def _in_rounds(
+    hands: Hands,
+    command: Command,
+    folder: SharedFolder,
+    places: frozenset[str],
+    listener: Listener,
+    policy: Policy,
+    known: Gathered,
+) -> None:
+    """Hand out places until nothing is left; what stands on all of them is done in between."""
+    gathered = known
+    while places:
+        waited_for = gathered.waiting
+        is_over = hands.do(places, command.places, listener, policy)
+        gathered = gather_held(command, folder, Silence())
+        if is_over or gathered.waiting == waited_for:
+            break
+        places = gathered.places
+
+
+@contextmanager
+def handing_out(
+    keys: ClusterKeys, folder: SharedFolder, order: Order, name: str
+) -> Iterator[Hands]:
+    """Yield what hands places to workers; these end with the block."""
+    if keys.kind == "address":
+        with Client(keys.address, set_as_default=False) as client:
+            client.register_plugin(LetGo())
+            yield Hands(client, order, folder)
+        return
+    with (
+        own_certificates(folder.path / "tls") as security,
+        cluster_of(keys, security, folder.path, name) as cluster,
+        Client(cluster, security=security, set_as_default=False) as client,
+    ):
+        client.register_plugin(LetGo())
+        yield Hands(client, replace(order, log=keys.kind == "local"), folder)
+
+
+@dataclass(eq=False)
+class Hands:
+    """Hands places to workers, and takes them back from those that die.
+
+    Args:
+        client: of the scheduler.
+        order: what all workers are told.
+        folder: where their journals lie.
+    """
+
+    client: Client
+    order: Order
+    folder: SharedFolder
+    _deaths: Counter[str] = field(default_factory=Counter)
+    _losses: Counter[str] = field(default_factory=Counter)
+    _seen_dead: set[str] = field(default_factory=set)
+    _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    _attempts: int = 0
+
+    def do(
+        self,
+        places: Collection[str],
+        costs: Any,
+        listener: Listener,
+        policy: Policy,
+    ) -> bool:
+        """Have places done, the dearest first; return whether to stop at a failure.
+
+        Raises:
+            OutputError: workers cannot work.
+        """
+        tail = Tail(self.folder)
+        futures = {}
+        for name in sorted(places, key=lambda name: (-costs.get(name, 0.0), name)):
+            future = self._submit(name)
+            futures[future.key] = (name, future)
+        while futures:
+            if self._look(tail, listener) and policy.fail_fast:
+                self.client.cancel([future for _, future in futures.values()], force=True)
+                return True
+            try:
+                key = self._ended.get(timeout=LOOK_S)
+            except queue.Empty:
+                continue
+            name, future = futures.pop(key)
+            if self._is_to_be_done_again(name, future):
+                again = self._submit(name)
+                futures[again.key] = (name, again)
+            del future  # the scheduler forgets it
+        self._look(tail, listener)
+        return False
+
+    def _submit(self, place: str) -> Any:
+        self._attempts += 1
+        future = self.client.submit(
+            do_place,
+            self.order,
+            place,
+            dict(self._deaths),
+            # Keys of one group each: else a worker's death is blamed on all that share a name.
+            key=("place", place, self._attempts),
+            pure=False,
+            priority=-self._attempts,
+        )
+        future.add_done_callback(lambda done: self._ended.put(done.key))
+        return future
+
+    def _look(self, tail: Tail, listener: Listener) -> bool:
+        """Tell the listener what has ended; return whether something failed."""
+        has_failed = False
+        for ended in tail.ended():
+            listener.end(ended)
+            has_failed = has_failed or ended.status == "failed"
+        return has_failed
+
+    def _is_to_be_done_again(self, place: str, future: Any) -> bool:
+        if future.status == "finished":
+            answer: Answer = future.result()
+            if answer.refusal is not None:
+                message, hint = answer.refusal
+                raise OutputError(message, hint=hint)
+            return False
+        if future.status in ("cancelled", "lost"):
+            return True
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            if self._look_into(error.last_worker.address):
+                return True
+        elif not isinstance(error, OutputError):  # a full disk, say, which others may not have
+            raise error
+        self._losses[place] += 1
+        if self._losses[place] < MOST_LOSSES:
+            return True
+        if isinstance(error, OutputError):
+            raise error
+        raise OutputError(
+            f"{place}: {MOST_LOSSES} workers died before they began anything of it",
+            hint=f"look into their logs in {self.folder.logs}; is the memory that a worker gets "
+            "enough for the network?",
+        )
+
+    def _look_into(self, address: str) -> bool:
+        """Count what a dead worker was at; return whether it had begun to work at all."""
+        pattern = f"{journal_name(address, '*')}.jsonl"
+        new = [
+            read_journal(path)
+            for path in self.folder.path.glob(f"journals/{pattern}")
+            if path.name not in self._seen_dead
+        ]
+        for read in new:
+            self._seen_dead.add(read.path.name)
+            self._deaths.update(read.begun)
+        return bool(new)

@@ -1,0 +1,159 @@
+"""What a worker of a cluster runs: one place of a command at a time, with its own journal.
+
+These functions are sent by their names; nothing but plain values travels, and never a tensor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import WorkerPlugin, get_worker
+
+from esegeta.errors import EsegetaError, OutputError
+from esegeta.workflow.engine import Command, Policy
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.origin import OF_CASES, Origin
+from esegeta.workflow.spread.own_journal import OwnJournal
+from esegeta.workflow.spread.run_part import keeping_hashes
+from esegeta.workflow.spread.worker import PlaceEngine
+from esegeta.workflow.task import Desk, Silence
+
+
+@dataclass(frozen=True)
+class Order:
+    """What all workers of a run are told.
+
+    Args:
+        run: tells this run from all others.
+        origin: what is done.
+        root: the output folder.
+        folder: where the run was started, from which paths count.
+        overwrite: do finished tasks again.
+        log: send what is printed to the folder's logs, where the batch system does not.
+    """
+
+    run: str
+    origin: Origin
+    root: str
+    folder: str
+    overwrite: bool = False
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says of a place.
+
+    Args:
+        place: which.
+        refusal: message and hint where the worker cannot work at all.
+    """
+
+    place: str
+    refusal: tuple[str, str] | None = None
+
+
+@dataclass(eq=False)
+class Bench:
+    """What a worker keeps from place to place: the network, its journal, what tasks share."""
+
+    order: Order
+    command: Command
+    journal: OwnJournal
+    desk: Desk
+    stack: ExitStack
+
+
+_BENCHES: dict[str, Bench] = {}
+
+
+def do_place(order: Order, place: str, deaths: Mapping[str, int]) -> Answer:
+    """Do the tasks of a place that are not finished.
+
+    Args:
+        order: what all workers are told.
+        place: which.
+        deaths: how many workers each task of it has killed.
+    """
+    try:
+        bench = _bench(order)
+    except EsegetaError as error:
+        return Answer(place, (error.message, error.hint))
+    bench.journal.deaths = deaths
+    policy = Policy(overwrite=order.overwrite)
+    engine = PlaceEngine(
+        bench.command, Silence(), policy, bench.journal, frozenset({place}), bench.desk
+    )
+    engine.run()
+    bench.journal.entries.clear()
+    return Answer(place)
+
+
+class LetGo(WorkerPlugin):  # type: ignore[misc]
+    """Notes, when a worker is asked to end, that the task in its hands is innocent."""
+
+    name = "esegeta-let-go"
+
+    def teardown(self, worker: object) -> None:
+        """Say so in the journal."""
+        for bench in _BENCHES.values():
+            bench.journal.drop()
+
+
+def journal_name(address: str, pid: int | str) -> str:
+    """Return what the journal of a worker is called; addresses may come again."""
+    return f"worker-{re.sub(r'[^0-9A-Za-z]+', '-', address)}-{pid}"
+
+
+def _bench(order: Order) -> Bench:
+    if order.run not in _BENCHES:
+        _BENCHES[order.run] = _set_up(order)
+    return _BENCHES[order.run]
+
+
+def _set_up(order: Order) -> Bench:
+    folder = SharedFolder(Path(order.root), order.origin.command)
+    address = get_worker().address
+    name = journal_name(address, os.getpid())
+    _require_seen(folder, order)
+    os.chdir(order.folder)
+    if order.log:
+        _print_to(folder.logs / f"{name}.log")
+    stack = ExitStack()
+    stack.enter_context(keeping_hashes(folder, name))
+    only = () if order.origin.command in OF_CASES else None
+    command = order.origin.build(Silence(), only)
+    worker = str(get_worker().name)
+    journal = OwnJournal(folder.journal(name), name=f"worker {worker}", address=address)
+    stack.enter_context(journal)
+    return Bench(order, command, journal, Desk(command.job, Silence()), stack)
+
+
+def _require_seen(folder: SharedFolder, order: Order) -> None:
+    """Refuse to work where the output folder is not the one that the controller writes to."""
+    try:
+        there = (folder.path / "run-id").read_text()
+    except OSError:
+        there = ""
+    if there != order.run or not Path(order.folder).is_dir():
+        missing = order.folder if there == order.run else order.root
+        raise OutputError(
+            f"{missing}: the worker on {os.uname().nodename} does not see this folder",
+            hint="give a folder on a disk that all machines share, with `output:` or -o",
+        )
+
+
+def _print_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)

@@ -1,0 +1,130 @@
+"""What a run takes, beforehand: tasks, passes, memory, and hours by one batch that is timed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from esegeta.model import held_still
+from esegeta.predict import empty_window
+from esegeta.workflow.build import Experiment
+from esegeta.workflow.estimate import Memory, memory_of, passes_of
+from esegeta.workflow.placing import cost_of_cases
+from esegeta.workflow.spread.parts import share_out
+
+REPEATS = 3
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run takes.
+
+    Args:
+        num_cases: how many cases.
+        num_tasks: maps, as far as is known before components are found.
+        forwards: windows through the network, at most.
+        backwards: windows back through it, at most.
+        unknown: methods whose passes cannot be told beforehand.
+        hours: of one process on this device, for passes alone; scores come on top.
+        memory: at a time.
+        passes: lines on each case and method.
+        parts: share of the work of the dearest part by number of parts.
+    """
+
+    num_cases: int
+    num_tasks: int
+    forwards: int
+    backwards: int
+    unknown: tuple[str, ...]
+    hours: float
+    memory: Memory
+    passes: tuple[str, ...]
+    parts: tuple[tuple[int, float], ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return it as it is printed."""
+        lines = [f"{self.num_tasks} tasks on {self.num_cases} cases", *self.passes]
+        known = f"{self.forwards} windows forward and {self.backwards} backward, at most"
+        beside = f", beside those of {', '.join(self.unknown)}" if self.unknown else ""
+        lines.append(f"passes: {known}{beside}")
+        lines.append(f"memory: {self.memory.words()}")
+        lines.append(
+            f"hours: about {self.hours:.3g} on this device by one process; scores come on top"
+        )
+        for count, share in self.parts:
+            lines.append(
+                f"  {count} parts: about {self.hours * share:.3g} hours for the dearest of them"
+            )
+        return lines
+
+
+def forecast_of(experiment: Experiment, parts: int | None = None) -> Forecast:
+    """Return what a run takes; one batch of windows goes through the network and back.
+
+    Args:
+        experiment: what is to be run.
+        parts: also say what the dearest of so many parts takes.
+    """
+    grids, plan = experiment.network_grids(), experiment.predictor.plan
+    forwards = backwards = 0
+    unknown = []
+    num_targets = len(experiment.targets)
+    for grid in grids.values():
+        count = len(plan.lay(grid.shape))
+        forwards += count
+        for name, method in experiment.methods.items():
+            known = method.cost.windows(count, count, is_linear=True)
+            if known is None:
+                unknown.append(name)
+                continue
+            forwards += num_targets * known
+            backwards += num_targets * count * sum(one.backwards for one in method.cost.passes)
+    forward_s, backward_s = _seconds_a_window(experiment)
+    hours = (forwards * forward_s + backwards * backward_s) / HOUR_S
+    costs = cost_of_cases(experiment)
+    shares = []
+    for number in () if parts is None else (parts,):
+        loads = dict.fromkeys(range(1, number + 1), 0.0)
+        for name, part in share_out(costs, number).items():
+            loads[part] += costs[name]
+        shares.append((number, max(loads.values()) / max(sum(loads.values()), 1e-9)))
+    return Forecast(
+        len(experiment.cases),
+        len(experiment.cases) * num_targets * len(experiment.methods),
+        forwards,
+        backwards,
+        tuple(dict.fromkeys(unknown)),
+        hours,
+        memory_of(experiment, grids),
+        tuple(passes_of(experiment, grids)),
+        tuple(shares),
+    )
+
+
+def _seconds_a_window(experiment: Experiment) -> tuple[float, float]:
+    """Return the seconds that a window takes forward, and those that it takes more back."""
+    predictor = experiment.predictor
+    channels = experiment.reading.num_channels
+    window = empty_window(predictor.network, predictor.plan.size, channels)
+    batch = window.expand(predictor.batch_size, *window.shape[1:]).clone()
+    times = []
+    for gradients in (False, predictor.gradients):
+        best = float("inf")
+        for _ in range(REPEATS):
+            with held_still(predictor.network), torch.set_grad_enabled(gradients):
+                start = _now(batch)
+                found = predictor.output.of(predictor.network(batch.requires_grad_(gradients)))
+                if gradients and found is not None:
+                    torch.autograd.grad(found.sum(), batch)
+                best = min(best, _now(batch) - start)
+        times.append(best / predictor.batch_size)
+    return times[0], max(times[1] - times[0], times[0])
+
+
+def _now(batch: torch.Tensor) -> float:
+    if batch.device.type == "cuda":
+        torch.cuda.synchronize(batch.device)
+    return time.perf_counter()

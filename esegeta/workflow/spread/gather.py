@@ -1,0 +1,187 @@
+"""What all processes have done comes together: tables and record of the whole command.
+
+Nothing is done again, and nothing that is still to come is done here, but for what stands on all
+places: that has one writer, and this is it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from esegeta.stop import stopped_by_signals
+from esegeta.workflow.cache import finished
+from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
+from esegeta.workflow.journal import Journal
+from esegeta.workflow.lock import GATHERING, shared
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.own_journal import ended_from, lines_of
+from esegeta.workflow.task import Ended, Listener, Silence, Task
+
+Lines = dict[tuple[str, str | None], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What has come together.
+
+    Args:
+        outcome: of the tasks that have ended.
+        waiting: names of tasks that have not, as far as they are known.
+        places: where these belong.
+    """
+
+    outcome: Outcome
+    waiting: tuple[str, ...] = ()
+    places: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def exit_code(self) -> int:
+        """That of the outcome; 1 where something is still to come."""
+        return self.outcome.exit_code or int(bool(self.waiting))
+
+
+class GatheringEngine(Engine):
+    """Takes in how tasks of places ended, from journals or records; does what stands on all.
+
+    Args:
+        command: what was done.
+        listener: is told how it goes on.
+        journal: of the whole command.
+        lines: of the journals of all processes, by name and key of the task.
+        state: what the command's record says at the end; as things stand without it.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        listener: Listener,
+        journal: Journal,
+        lines: Lines,
+        state: str | None = None,
+    ) -> None:
+        super().__init__(command, listener, Policy(), journal)
+        self._lines = lines
+        self._ends_as = state
+        self.waiting: dict[str, str] = {}
+
+    def _state(self, outcome: Outcome) -> str:
+        if self._ends_as is not None:
+            return self._ends_as
+        return "incomplete" if self.waiting else super()._state(outcome)
+
+    def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
+        for task in batch:
+            if task.place:
+                self._take_in(task, queue)
+            elif any(name in self.waiting for name in task.needs):
+                self.waiting[task.name] = ""
+            else:
+                super()._run_batch([task], queue)
+
+    def _take_in(self, task: Task, queue: Queue) -> None:
+        ended = self._fallen(task) or self._ended(task)
+        if ended is not None:
+            if ended.fault is not None:
+                self._faults[task.name] = ended.fault
+            self._end(ended)
+            if task.is_step or ended.fault is None:
+                self._follow(task, None if ended.fault else ended.content, queue)
+        elif not (task.is_step and task.record is None and task.kind.follow is None):
+            self.waiting[task.name] = task.place
+
+    def _fallen(self, task: Task) -> Ended | None:
+        fault = self._fault_before(task)
+        return None if fault is None else Ended(task, "failed", fault=fault)
+
+    def _ended(self, task: Task) -> Ended | None:
+        line = self._lines.get((task.name, task.key))
+        is_there = task.record is None or task.record.is_file()
+        if line is not None and (line["status"] == "failed" or is_there):
+            return ended_from(line, task)
+        known = finished(task)
+        if known is None:
+            return None
+        return Ended(
+            task,
+            "skipped",
+            warnings=tuple(known.get("warnings", ())),
+            verdicts=tuple(known.get("chance_warnings", ())),
+            content=task.kind.recall(known),
+        )
+
+
+def lines_in(folder: SharedFolder, whole: Path) -> Lines:
+    """Return how tasks ended by all journals; what was done at last counts, failures least.
+
+    Args:
+        folder: of the processes.
+        whole: the journal of the whole command, into which what others say was gathered before.
+    """
+    found: Lines = {}
+    for path in (whole, *folder.journals):
+        head: dict[str, Any] = {}
+        for line in lines_of(path):
+            head = line if "process" in line else head
+            if "task" not in line:
+                continue
+            if head and line.get("fault"):
+                line = {**line, "fault": _placed(line["fault"], head)}
+            place = (line["task"], line["key"])
+            before = found.get(place)
+            if before is None or before["status"] == "failed" or line["status"] == "done":
+                found[place] = line
+    return found
+
+
+def _placed(fault: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    """Return a fault that says where it happened."""
+    where = [f"{head['process']} on {head['host']}"]
+    where += [f"GPU {head['gpu']}"] if head["gpu"] else []
+    where += [f"log {head['log']}"] if head["log"] else []
+    return {**fault, "message": f"{fault['message']} ({', '.join(where)})"}
+
+
+def gather(
+    command: Command,
+    folder: SharedFolder,
+    listener: Listener | None = None,
+    take: Callable[[Lines], Lines] = lambda lines: lines,
+) -> Gathered:
+    """Write tables and record of a command from what its processes have left so far.
+
+    Parts may be at work meanwhile: none of them writes tables.
+
+    Raises:
+        OutputError: another process gathers or runs the whole command, or the output folder
+            cannot be written.
+    """
+    with stopped_by_signals(), shared(command.root, GATHERING, ""):
+        return gather_held(command, folder, listener or Silence(), take)
+
+
+def gather_held(
+    command: Command,
+    folder: SharedFolder,
+    listener: Listener,
+    take: Callable[[Lines], Lines] = lambda lines: lines,
+    *,
+    state: str | None = None,
+) -> Gathered:
+    """Gather in a folder that this process holds; see `gather`.
+
+    Args:
+        command: what was done.
+        folder: of the processes that did it.
+        listener: is told of what has ended.
+        take: picks what counts of their journals.
+        state: what the command's record is to say.
+    """
+    lines = take(lines_in(folder, command.folder / command.journal))
+    with Journal(command.folder / command.journal) as journal:
+        engine = GatheringEngine(command, listener, journal, lines, state)
+        outcome = engine.run()
+    places = frozenset(place for place in engine.waiting.values() if place)
+    return Gathered(outcome, tuple(engine.waiting), places)

@@ -1,0 +1,162 @@
+"""What a command was started from, so that other processes can build the same one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from esegeta.config import RunConfig, load_config
+from esegeta.errors import ConfigError, OutputError
+from esegeta.model import file_sha256
+from esegeta.volume import write_json
+from esegeta.workflow.attribute import experiment_command
+from esegeta.workflow.build import build_experiment, build_predictions
+from esegeta.workflow.dissect import build_dissection
+from esegeta.workflow.dissect.tasks import dissection_command
+from esegeta.workflow.engine import Command
+from esegeta.workflow.predict import predictions_command
+from esegeta.workflow.retrain import build_retraining
+from esegeta.workflow.retrain.tasks import retraining_command
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.task import Listener
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A command line, as far as it decides what is done.
+
+    Args:
+        command: run, predict, retrain or dissect.
+        config: absolute path of the config.
+        overrides: of `--set`.
+        output: of `-o`, absolute.
+        device: of `--device`.
+        names: labels whose probabilities are written, or layers to dissect.
+        config_sha256: of the config as it was.
+    """
+
+    command: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    output: str | None = None
+    device: str | None = None
+    names: tuple[str, ...] = ()
+    config_sha256: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        config: Path,
+        overrides: Collection[str] = (),
+        *,
+        output: Path | None = None,
+        device: str | None = None,
+        names: Collection[str] = (),
+    ) -> Origin:
+        """Return the origin of a command line that is being run here."""
+        where = None if output is None else str(output.expanduser().absolute())
+        sha256 = file_sha256(config) if config.is_file() else ""
+        given = (tuple(overrides), where, device, tuple(names), sha256)
+        return cls(command, str(config.absolute()), *given)
+
+    def load(self) -> RunConfig:
+        """Read the config, which must be as it was; its output counts from where we are.
+
+        Raises:
+            ConfigError: it has changed since.
+        """
+        path = Path(self.config)
+        if self.config_sha256 and (not path.is_file() or file_sha256(path) != self.config_sha256):
+            raise ConfigError(
+                f"{path}: it is gone, or has changed since the command was started",
+                hint="start the command again; what is finished and still matches is kept",
+            )
+        return load_config(path, self.overrides)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where results go, where that was said."""
+        return None if self.output is None else Path(self.output)
+
+    def root(self, config: RunConfig) -> Path:
+        """Return the output folder, absolute."""
+        output = Path(self.output or config.keys.output).expanduser()
+        return (output / config.keys.name).absolute()
+
+    def fixed(self, config: RunConfig) -> Origin:
+        """Return the same with its output said, so that it can be built from any folder."""
+        return replace(self, output=str(self.root(config).parent))
+
+    def build(self, listener: Listener, only: Collection[str] | None = None) -> Command:
+        """Build the command.
+
+        Args:
+            listener: is told of windows that went through the network.
+            only: cases whose files are looked at; all without it.
+
+        Raises:
+            EsegetaError: the first thing found wrong with it.
+        """
+        return BUILDERS[self.command](self, listener, only)
+
+    def save(self, folder: SharedFolder) -> None:
+        """Write it down for those who gather."""
+        write_json(folder.origin, asdict(self))
+
+    @classmethod
+    def read(cls, folder: SharedFolder) -> Origin:
+        """Read what was written down.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        try:
+            content = json.loads(folder.origin.read_bytes())
+            lists = {name: tuple(content[name]) for name in ("overrides", "names")}
+            return cls(**{**content, **lists})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise OutputError(
+                f"{folder.origin}: cannot be read", hint="run a part of the command again"
+            ) from error
+
+
+def _run(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    experiment = build_experiment(
+        origin.load(), output=origin.folder, device=origin.device, only=only
+    )
+    return experiment_command(experiment, listener)
+
+
+def _predict(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    experiment = build_predictions(
+        origin.load(), output=origin.folder, device=origin.device, only=only
+    )
+    return predictions_command(experiment, listener, origin.names)
+
+
+def _retrain(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    experiment = build_experiment(origin.load(), output=origin.folder, device=origin.device)
+    return retraining_command(build_retraining(experiment))
+
+
+def _dissect(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    dissection = build_dissection(
+        origin.load(), layers=origin.names, output=origin.folder, device=origin.device
+    )
+    return dissection_command(dissection, listener)
+
+
+Builder = Callable[[Origin, Listener, Collection[str] | None], Command]
+BUILDERS: Mapping[str, Builder] = {
+    "run": _run,
+    "predict": _predict,
+    "retrain": _retrain,
+    "dissect": _dissect,
+}
+"""How commands are built; those of cases look at some of them only."""
+
+OF_CASES = ("run", "predict")
+"""Commands whose places are cases and stand by themselves: workers look at their own only."""

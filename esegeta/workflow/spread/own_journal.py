@@ -1,0 +1,153 @@
+"""The journal of one of several processes: also what it has begun, should it die of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from esegeta.workflow.journal import Journal
+from esegeta.workflow.task import Ended, Fault, Status, Task
+
+MOST_DEATHS = 3
+"""A task that has killed so many processes is not tried again."""
+
+
+@dataclass(eq=False)
+class OwnJournal(Journal):
+    """A journal that says who writes it, what was begun, and what was let go without harm.
+
+    Args:
+        name: of the process, such as part 3/16.
+        address: where a scheduler reaches it.
+        num_tasks: how many there are for it, as far as is known.
+        deaths: how many processes each task has killed before.
+    """
+
+    name: str = ""
+    address: str = ""
+    num_tasks: int = 0
+    deaths: Mapping[str, int] = field(default_factory=dict)
+
+    def __enter__(self) -> OwnJournal:
+        super().__enter__()
+        self._write(
+            {
+                "process": self.name,
+                "address": self.address,
+                "host": platform.node(),
+                "pid": os.getpid(),
+                "job": os.environ.get("SLURM_JOB_ID", ""),
+                "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+                "log": own_log(),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "num_tasks": self.num_tasks,
+                "deaths": dict(self.deaths),
+            }
+        )
+        return self
+
+    def begin(self, tasks: Sequence[Task]) -> None:
+        """Note what is about to be done: should it kill this process, the next one knows."""
+        self._write({"begin": [task.name for task in tasks], "at": round(time.time(), 3)})
+
+    def drop(self) -> None:
+        """Note that what was begun is let go, and that it is not to blame."""
+        if self._file is not None and not self._file.closed:
+            self._write({"dropped": True})
+
+    def finish(self, state: str) -> None:
+        """Note that the process has come to its end."""
+        self._write({"state": state, "at": round(time.time(), 3)})
+
+
+def own_log() -> str:
+    """Return the file that this process prints to, where that is one."""
+    try:
+        target = Path(f"/proc/{os.getpid()}/fd/1").readlink()
+    except OSError:
+        return ""
+    return str(target) if target.is_file() else ""
+
+
+@dataclass(eq=False)
+class JournalRead:
+    """What a journal says.
+
+    Args:
+        path: of the file.
+        head: who writes it.
+        lines: how tasks ended, in order, without what tables are made of.
+        begun: tasks that were begun and have neither ended nor been let go.
+        since: when these were begun, in seconds since 1970.
+        state: how the process ended; empty while it runs, and where it was killed.
+    """
+
+    path: Path
+    head: dict[str, Any] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    begun: tuple[str, ...] = ()
+    since: float = 0.0
+    state: str = ""
+
+    @property
+    def deaths(self) -> Counter[str]:
+        """How many processes each task has killed, this one among them; it is dead.
+
+        Tasks that are prepared together are all suspects; the next process takes them one by one.
+        """
+        return Counter(self.head.get("deaths", {})) + Counter(self.begun)
+
+
+def read_journal(path: Path) -> JournalRead:
+    """Read a journal line by line; a line without its end is what a killed process leaves."""
+    found = JournalRead(path)
+    for line in lines_of(path):
+        if "task" in line:
+            line.pop("content", None)  # of many tasks it is most of what they take in memory
+            found.lines.append(line)
+            found.begun = tuple(name for name in found.begun if name != line["task"])
+        elif "begin" in line:
+            found.begun, found.since, found.state = tuple(line["begin"]), line["at"], ""
+        elif "dropped" in line:
+            found.begun = ()
+        elif "state" in line:
+            found.begun, found.state = (), line["state"]
+        elif "process" in line:
+            found.head = line
+    return found
+
+
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a journal as plain values, without one that has no end."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for text in stream:
+                try:
+                    yield json.loads(text)
+                except ValueError:
+                    continue
+    except FileNotFoundError:
+        return
+
+
+def ended_from(line: Mapping[str, Any], task: Task) -> Ended:
+    """Return how a task ended, as a journal tells it."""
+    status: Status = line["status"]
+    fault = line.get("fault")
+    return Ended(
+        task,
+        status,
+        seconds=line["seconds"],
+        warnings=tuple(line["warnings"]),
+        verdicts=tuple(line.get("verdicts", ())),
+        content=line["content"],
+        fault=None if fault is None else Fault(**fault),
+    )

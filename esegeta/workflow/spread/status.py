@@ -1,0 +1,197 @@
+"""How a command stands, from files alone: nothing is built, no folder of a case is looked into."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from esegeta.errors import RunError
+from esegeta.volume import is_alive, write_json
+from esegeta.workflow import journal as journals
+from esegeta.workflow import lock
+from esegeta.workflow.spread.folder import SharedFolder, commands_in
+from esegeta.workflow.spread.own_journal import JournalRead, read_journal
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task that is being done.
+
+    Args:
+        task: its name.
+        process: which part or worker does it.
+        host: where.
+        gpu: CUDA_VISIBLE_DEVICES of the process.
+        log: the file that it prints to.
+        seconds: since it was begun.
+    """
+
+    task: str
+    process: str
+    host: str
+    gpu: str
+    log: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A task that failed.
+
+    Args:
+        task: its name.
+        message: why.
+        host: where.
+        gpu: CUDA_VISIBLE_DEVICES of the process.
+        log: the file that the process prints to.
+    """
+
+    task: str
+    message: str
+    host: str = ""
+    gpu: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one command stands.
+
+    Args:
+        command: such as run.
+        done: tasks that are finished, now or before.
+        failed: tasks that failed.
+        running: tasks that are being done.
+        waiting: how many are still to come; None where that is not known beforehand.
+        per_hour: tasks an hour, of those that were done and not skipped; None before the first.
+        left_s: time left at that rate; None where it cannot be told.
+        logs: files that processes print to.
+    """
+
+    command: str
+    done: int
+    failed: tuple[Failed, ...]
+    running: tuple[Running, ...]
+    waiting: int | None
+    per_hour: float | None = None
+    left_s: float | None = None
+    logs: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def keep_expected(folder: SharedFolder, num_tasks: int) -> None:
+    """Write down how many tasks a command has, for `status`."""
+    write_json(folder.path / "expected.json", {"num_tasks": num_tasks})
+
+
+def standings_of(root: Path) -> list[Standing]:
+    """Return how the commands of an output folder stand, those that were shared first.
+
+    Raises:
+        RunError: there is no such folder, or no command in it.
+    """
+    if not root.is_dir():
+        raise RunError(f"{root}: no such folder", hint="give the folder <output>/<name>")
+    shared = commands_in(root)
+    found = [_shared(folder) for folder in shared]
+    if not any(folder.command == "run" for folder in shared):
+        found += _alone(root)
+    if not found:
+        raise RunError(
+            f"{root}: nothing was run here",
+            hint="`esegeta run` leaves its results in <output>/<name>",
+        )
+    return found
+
+
+def _shared(folder: SharedFolder) -> Standing:
+    reads = [read_journal(path) for path in folder.journals]
+    expected = _number(folder.path / "expected.json", "num_tasks")
+    return _standing(folder.command, reads, expected, folder.root)
+
+
+def _alone(root: Path) -> list[Standing]:
+    """Return how a run by one process stands; its journal does not say what was begun."""
+    path = root / journals.NAME
+    if not path.is_file():
+        return []
+    return [_standing("run", [read_journal(path)], _number(root / "run.json", "num_tasks"), root)]
+
+
+def _standing(
+    command: str, reads: Sequence[JournalRead], expected: int | None, root: Path
+) -> Standing:
+    statuses: dict[str, str] = {}
+    failures: dict[str, Failed] = {}
+    for read in reads:
+        for line in read.lines:
+            name = line["task"]
+            if line.get("step") or statuses.get(name) in ("done", "skipped"):
+                continue
+            statuses[name] = line["status"]
+            if line["status"] == "failed":
+                where = {key: str(read.head.get(key, "")) for key in ("host", "gpu", "log")}
+                failures[name] = Failed(name, line["fault"]["message"], **where)
+    failed = tuple(one for name, one in failures.items() if statuses[name] == "failed")
+    done = len(statuses) - len(failed)
+    running = tuple(one for read in reads for one in _running(read, root))
+    waiting = None
+    if expected:
+        shown = sum(one.task not in statuses for one in running)
+        waiting = max(0, expected - len(statuses) - shown)
+    rate = _rate(reads)
+    left = None
+    if rate and waiting is not None:
+        left = (waiting + len(running)) / rate
+    logs = tuple(sorted({str(read.head["log"]) for read in reads if read.head.get("log")}))
+    per_hour = None if rate is None else 3600 * rate
+    return Standing(command, done, failed, running, waiting, per_hour, left, logs)
+
+
+def _running(read: JournalRead, root: Path) -> list[Running]:
+    if read.state or not read.begun or not _may_run(read, root):
+        return []
+    where = {key: str(read.head.get(key, "")) for key in ("process", "host", "gpu", "log")}
+    seconds = max(0.0, time.time() - read.since)
+    return [Running(task, **where, seconds=round(seconds, 1)) for task in read.begun[:1]]
+
+
+def _may_run(read: JournalRead, root: Path) -> bool:
+    if read.head.get("host") == platform.node():
+        return is_alive(int(read.head.get("pid", 0)))
+    held = [*lock.living(root), *([root / lock.NAME] if (root / lock.NAME).is_file() else [])]
+    return bool(held)
+
+
+def _rate(reads: Sequence[JournalRead]) -> float | None:
+    """Return tasks a second of those that were done since the first process started."""
+    count: int = sum(
+        line["status"] == "done" and not line.get("step") for r in reads for line in r.lines
+    )
+    started = [
+        datetime.fromisoformat(read.head["started"]).timestamp()
+        for read in reads
+        if read.head.get("started")
+    ]
+    if not count or not started:
+        return None
+    ended = max(read.path.stat().st_mtime for read in reads)
+    seconds: float = max(ended - min(started), 1e-3)
+    return count / seconds
+
+
+def _number(path: Path, key: str) -> int | None:
+    try:
+        value = json.loads(path.read_bytes())[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, int) else None

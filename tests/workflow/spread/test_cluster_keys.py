@@ -1,0 +1,190 @@
+"""The block `cluster`: what is refused, what a batch system is asked for, who gets which GPU."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esegeta.config.cluster import ClusterKeys
+from esegeta.errors import ConfigError
+from esegeta.workflow.spread import asked
+from esegeta.workflow.spread.pinned import own_gpus
+from tests.experiments import Lab, esegeta, refused, unet_lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return unet_lab(tmp_path, shape=(8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"kind": "slrum"}, "cluster.kind"),
+        ({"kind": "local", "wrokers": 2}, 'did you mean "workers"?'),
+        ({"kind": "local", "workers": 0}, "must be at least 1, or auto"),
+        ({"kind": "slurm"}, "needs `workers`"),
+        ({"kind": "slurm", "workers": 1, "walltime": "4 hours"}, '"4 hours" is not a time'),
+        ({"kind": "slurm", "workers": 1, "walltime": "00:00:00"}, "is not a time"),
+        ({"kind": "slurm", "workers": 1, "walltime": "01:75:00"}, "is not a time"),
+        ({"kind": "slurm", "workers": 1, "walltime": 14400}, "give it in quotes"),
+        ({"kind": "local", "address": "tcp://a:1"}, "belongs to kind: address"),
+        ({"kind": "address"}, "needs `address`"),
+        ({"kind": "local", "gpus_per_worker": -1}, "cluster.gpus_per_worker"),
+        ({"kind": "local", "memory_gb": 0}, "cluster.memory_gb"),
+    ],
+    ids=str,
+)
+def test_keys_that_are_none_are_refused(lab: Lab, keys: dict[str, Any], words: str) -> None:
+    lab.keys["cluster"] = keys
+    refused(lab.run(), lab, "tiny.yaml:", words)
+
+
+def test_an_address_is_a_kind_and_walltimes_may_have_days() -> None:
+    assert ClusterKeys(address="tcp://node7:8786").kind == "address"
+    assert ClusterKeys(walltime="2-00:00:00").walltime == "2-00:00:00"
+
+
+def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.yaml"
+    path.write_text("{kind: slurm, workers: 3}")
+    assert asked.cluster_in(path).num_workers == 3
+    path.write_text("cluster:\n  kind: slurm\n  workers: 4\n")
+    assert asked.cluster_in(path).num_workers == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{kind: slurm, wrokers: 3}", "slurm.yaml:1"), (None, "slurm.yaml")],
+    ids=["a key that is none", "no file"],
+)
+def test_a_file_that_is_none_is_refused(lab: Lab, text: str | None, words: str) -> None:
+    path = lab.folder / "slurm.yaml"
+    if text is not None:
+        path.write_text(text)
+    refused(lab.run("--cluster", path), lab, words)
+
+
+def test_workers_and_a_cluster_are_not_asked_for_at_once(lab: Lab) -> None:
+    refused(lab.run("--workers", "2", "--cluster", "x.yaml"), lab, "give one of them")
+
+
+def test_without_dask_the_line_that_installs_it_is_said(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "find_spec", lambda name: None)
+    refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
+
+
+@pytest.mark.slow
+def test_submitting_needs_a_cluster(lab: Lab) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("dask_jobqueue")
+    result = esegeta("submit", lab.write())
+    refused(result, lab, "no cluster is asked for")
+
+
+@pytest.mark.parametrize(
+    ("visible", "place", "tasks", "own"),
+    [
+        ("0,1,2,3", 1, "2", "2,3"),
+        ("0,1,2,3", 3, "4(x2)", "3"),
+        ("4,5", 0, "1", None),
+        ("4", 1, "2", None),
+        ("", 0, "2", None),
+    ],
+)
+def test_workers_of_an_allocation_take_their_share_of_gpus(
+    visible: str, place: int, tasks: str, own: str | None
+) -> None:
+    told = {"CUDA_VISIBLE_DEVICES": visible, "SLURM_LOCALID": str(place)}
+    assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
+
+
+@pytest.mark.slow
+class TestSubmitters:
+    """With Dask there, which takes a second to import, and no batch system."""
+
+    @pytest.fixture(autouse=True)
+    def _dask(self) -> None:
+        pytest.importorskip("distributed")
+        pytest.importorskip("dask_jobqueue")
+
+    def test_a_batch_system_is_asked_in_its_own_words(self) -> None:
+        from esegeta.workflow.spread.submitters import SUBMITTERS, job_options
+
+        given = {
+            "workers": 2,
+            "gpus_per_worker": 2,
+            "cpus_per_worker": 4,
+            "memory_gb": 32,
+            "queue": "gpu",
+            "account": "lab",
+            "walltime": "1-02:30:00",
+        }
+        found = {kind: job_options(ClusterKeys(kind=kind, **given)) for kind in SUBMITTERS}
+        assert found["slurm"]["job_extra_directives"] == ["--gres=gpu:2"]
+        assert found["slurm"]["account"] == "lab"
+        assert found["pbs"]["resource_spec"] == "select=1:ncpus=4:ngpus=2:mem=32gb"
+        assert found["sge"]["project"] == "lab"
+        assert found["lsf"]["walltime"] == "26:30"
+        assert found["htcondor"]["job_extra_directives"]["request_gpus"] == "2"
+
+    @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf", "htcondor"])
+    def test_no_batch_system_on_path_is_said(
+        self, lab: Lab, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from esegeta.workflow.spread import submitters
+
+        monkeypatch.setattr(submitters.shutil, "which", lambda name: None)
+        with pytest.raises(ConfigError, match=f"kind: {kind}: there is no `"):
+            submitters.require_program(kind, submitters.SUBMITTERS[kind][1])
+
+    def test_each_local_worker_has_gpus_of_its_own(self) -> None:
+        from esegeta.workflow.spread.submitters import gpus_of, num_local_workers
+
+        keys = ClusterKeys(kind="local")
+        gpus = ["0", "1", "2", "3"]
+        assert num_local_workers(keys, 4, 16) == 4
+        assert [gpus_of(number, keys, gpus) for number in range(4)] == gpus
+        with pytest.raises(ConfigError, match="worker 5 has no GPU of its own"):
+            gpus_of(4, keys, gpus)
+        pairs = ClusterKeys(kind="local", gpus_per_worker=2)
+        assert [gpus_of(k, pairs, gpus) for k in range(num_local_workers(pairs, 4, 16))] == [
+            "0,1",
+            "2,3",
+        ]
+        shared = ClusterKeys(kind="local", tasks_per_gpu=2)
+        assert num_local_workers(shared, 4, 16) == 8
+        assert [gpus_of(k, shared, gpus) for k in range(8)] == [g for g in gpus for _ in "ab"]
+        assert num_local_workers(keys, 0, 16) == 4
+        assert num_local_workers(keys, 0, 2) == 1
+        assert gpus_of(0, keys, []) is None
+
+    @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf"])
+    def test_a_controller_has_a_script_for_each_batch_system(self, lab: Lab, kind: str) -> None:
+        from esegeta.workflow.spread.origin import Origin
+        from esegeta.workflow.spread.submit import controller_script
+
+        keys = ClusterKeys(kind=kind, workers=2, queue="gpu", prologue=["module load cuda"])
+        origin = Origin.of("run", lab.write(), ["seed=4"])
+        script = controller_script(origin, origin.load(), keys, lab.folder / "c.yaml")
+        assert "{" not in script
+        assert "gpu" in script and "None" not in script
+        assert "module load cuda" in script.splitlines()
+        last = script.splitlines()[-1]
+        assert f"run {lab.config} -o {lab.folder}/out --set seed=4" in last
+        assert last.endswith(f"--cluster {lab.folder}/c.yaml")
+
+    def test_certificates_are_for_their_owner_alone_and_gone_afterwards(
+        self, tmp_path: Path
+    ) -> None:
+        from esegeta.workflow.spread.tls import own_certificates
+
+        with own_certificates(tmp_path / "tls") as security:
+            assert security.require_encryption
+            files = list((tmp_path / "tls").iterdir())
+            assert len(files) == 7
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert (tmp_path / "tls").stat().st_mode & 0o777 == 0o700
+        assert not (tmp_path / "tls").exists()

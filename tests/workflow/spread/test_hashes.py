@@ -1,0 +1,61 @@
+"""Hashes of files that processes tell each other."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from esegeta.model import file_hash, file_sha256, hashes_kept_in
+from esegeta.workflow.spread.hashes import HashFolder
+
+OLD = 1_000_000_000_000_000_000
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.nii"
+    path.write_bytes(b"voxels")
+    os.utime(path, ns=(OLD, OLD))
+    return path
+
+
+def opened(tmp_path: Path, name: str) -> HashFolder:
+    file_hash._sha256.cache_clear()  # another process
+    return HashFolder(tmp_path / "hashes", name)
+
+
+def test_what_one_process_has_hashed_no_other_reads(tmp_path: Path, image: Path) -> None:
+    book = opened(tmp_path, "first")
+    with hashes_kept_in(book):
+        known = file_sha256(image)
+    book.close()
+    assert known == hashlib.sha256(b"voxels").hexdigest()
+    image.write_bytes(b"xxxxxx")  # unseen: size and time are the same
+    os.utime(image, ns=(OLD, OLD))
+    with hashes_kept_in(opened(tmp_path, "second")):
+        assert file_sha256(image) == known
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path, image: Path, change: str) -> None:
+    book = opened(tmp_path, "first")
+    with hashes_kept_in(book):
+        file_sha256(image)
+    image.write_bytes(b"others" if change == "time" else b"more voxels")
+    os.utime(image, ns=(OLD, OLD + (change == "time")))
+    book.close()
+    book = opened(tmp_path, "second")
+    with hashes_kept_in(book):
+        assert file_sha256(image) == hashlib.sha256(image.read_bytes()).hexdigest()
+    book.close()
+
+
+def test_a_file_that_was_written_just_now_is_not_trusted_to_stay(
+    tmp_path: Path, image: Path
+) -> None:
+    os.utime(image)
+    book = opened(tmp_path, "first")
+    with hashes_kept_in(book):
+        file_sha256(image)
+    assert not (tmp_path / "hashes").exists()

@@ -1,0 +1,212 @@
+"""A command in parts: which places are whose, and that together they do what one process does."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from esegeta.errors import ConfigError, OutputError
+from esegeta.stop import Stopped
+from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.lock import SHARED, STALE_S, Holder, locked, shared
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.gather import Gathered, gather
+from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal, read_journal
+from esegeta.workflow.spread.parts import Part, keep_shares, kept_shares, share_out
+from esegeta.workflow.spread.worker import PlaceEngine
+from esegeta.workflow.task import Content, Desk, Kind, Silence, Task
+from tests.workflow.tasks import Job, Tables, command, number_task, user_error
+
+
+def test_parts_are_disjoint_whole_and_balanced() -> None:
+    places = {f"case {number}": float(1 + number**2 % 17) for number in range(50)}
+    shares = share_out(places, 4)
+    assert shares.keys() == places.keys()
+    loads = [sum(places[name] for name, part in shares.items() if part == k) for k in (1, 2, 3, 4)]
+    assert max(loads) <= 4 / 3 * sum(loads) / 4
+    assert share_out(dict(reversed(places.items())), 4) == shares
+
+
+def test_the_dearest_places_go_first() -> None:
+    # By hand: 5, 4, 3, 3, 3 over two: 5 | 4, then 3 to the 4, 3 to the 5, and the last to the 7.
+    shares = share_out({"a": 3, "b": 5, "c": 3, "d": 4, "e": 3}, 2)
+    assert shares == {"b": 1, "d": 2, "a": 2, "c": 1, "e": 2}
+
+
+def test_a_division_that_was_written_down_stays(tmp_path: Path) -> None:
+    folder = SharedFolder(tmp_path, "run")
+    first = keep_shares(folder, {"a": 1, "b": 2}, 2)
+    # A header that was not read costs another time something else.
+    assert keep_shares(folder, {"a": 9, "b": 2}, 2) == first
+    assert kept_shares(folder, ["a", "c"], 2) is None
+    assert kept_shares(folder, ["a", "b"], 3) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("0/4", "no part 0"), ("5/4", "no part 5"), ("1/0", "0 parts"), ("x", 'found "x"')],
+)
+def test_a_part_that_is_none_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Part.parse(text)
+
+
+def placed(root: Path, count: int) -> list[Task]:
+    return [number_task(root, k, place=f"place {k % 3}") for k in range(count)]
+
+
+def do_part(whole: Command, places: set[str], name: str = "one", **deaths: int) -> OwnJournal:
+    folder = SharedFolder(whole.root, "run")
+    journal = OwnJournal(folder.journal(name), name=name, deaths=deaths)
+    with journal:
+        PlaceEngine(whole, Silence(), Policy(), journal, frozenset(places)).run()
+    return journal
+
+
+def together(whole: Command) -> Gathered:
+    return gather(whole, SharedFolder(whole.root, "run"))
+
+
+def test_parts_come_to_what_one_process_does(tmp_path: Path) -> None:
+    job, alone, shared_out = Job(failing={"number 4": user_error()}), Tables(), Tables()
+    one, several = tmp_path / "one", tmp_path / "several"
+    run_command(command(one, placed(one, 7), job, alone))
+    whole = command(several, placed(several, 7), job, shared_out)
+    do_part(whole, {"place 1"}, "1-of-2")
+    found = together(whole)
+    assert set(found.waiting) == {"number 0", "number 2", "number 3", "number 5", "number 6"}
+    assert shared_out.written[-1] == ("incomplete", [1, None], [])
+    do_part(whole, {"place 0", "place 2"}, "2-of-2")
+    found = together(whole)
+    assert (found.waiting, found.exit_code) == ((), 1)
+    assert shared_out.written[-1][1:] == alone.written[-1][1:]
+    assert [ended.status for ended in found.outcome.results] == ["done"] * 4 + ["failed"] + [
+        "done"
+    ] * 2
+    assert job.done.count("number 1") == 2  # by the one, and by one of the parts
+
+
+def test_gathering_does_no_work_of_a_place(tmp_path: Path) -> None:
+    job = Job()
+    whole = command(tmp_path, placed(tmp_path, 3), job, Tables())
+    assert len(together(whole).waiting) == 3
+    assert job.done == []
+
+
+def test_what_stands_on_all_places_waits_and_is_done_once_by_whoever_gathers(
+    tmp_path: Path,
+) -> None:
+    job, tasks = Job(), placed(tmp_path, 3)
+    names = tuple(task.name for task in tasks)
+    last = number_task(tmp_path, 9, needs=names, is_step=True)
+    after = number_task(tmp_path, 10, place="place 0", needs=(last.name,))
+    kind = replace(last.kind, follow=lambda task, content, desk: [after])
+    whole = command(tmp_path, [*tasks, replace(last, kind=kind)], job, Tables())
+    do_part(whole, {"place 0"})
+    assert together(whole).waiting == ("number 1", "number 2", "number 9")
+    do_part(whole, {"place 1", "place 2"})
+    assert "number 9" not in job.done
+    assert together(whole).waiting == ("number 10",)  # after the step, which was done here
+    do_part(whole, {"place 0"})
+    assert together(whole).waiting == ()
+    assert job.done == ["number 0", "number 1", "number 2", "number 9", "number 10"]
+
+
+def test_a_task_that_killed_three_processes_is_failed_by_name_and_others_are_done(
+    tmp_path: Path,
+) -> None:
+    job = Job()
+    whole = command(tmp_path, placed(tmp_path, 6), job, Tables())
+    do_part(whole, {"place 0", "place 1"}, **{"number 1": MOST_DEATHS, "number 3": MOST_DEATHS - 1})
+    assert job.done == ["number 0", "number 3", "number 4"]
+    (failure,) = together(whole).outcome.failures
+    assert failure.name == "number 1"
+    assert "killed the process that worked on it 3 times" in failure.message
+
+
+def test_suspects_are_prepared_one_by_one(tmp_path: Path) -> None:
+    job = Job()
+    tasks = [number_task(tmp_path, k, place="place 0", batch="all") for k in range(4)]
+    whole = command(tmp_path, tasks, job, Tables())
+    do_part(whole, {"place 0"}, **{"number 1": 1, "number 2": 1})
+    assert job.prepared == [["number 0", "number 3"], ["number 1"], ["number 2"]]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing hears it."""
+
+
+def test_what_a_killed_process_was_at_is_known_and_what_a_stopped_one_was_at_is_innocent(
+    tmp_path: Path,
+) -> None:
+    job = Job(failing={"number 1": Killed()})
+    whole = command(tmp_path, placed(tmp_path, 2), job, Tables())
+    path = SharedFolder(tmp_path, "run").journal("one")
+    with pytest.raises(Killed):
+        do_part(whole, {"place 0", "place 1"})
+    assert read_journal(path).begun == ("number 1",)
+    assert read_journal(path).deaths == {"number 1": 1}
+    job.failing = {"number 1": Stopped(signal.SIGTERM)}
+    with pytest.raises(Stopped):
+        do_part(whole, {"place 0", "place 1"}, **read_journal(path).deaths)
+    assert read_journal(path).deaths == {"number 1": 1}
+
+
+def fill_memory(task: Task, desk: Desk) -> Content:
+    if desk.job > 2:
+        raise MemoryError
+    return {"batch": desk.job}
+
+
+@pytest.mark.parametrize(("batch", "status"), [(4, "done"), (8, "failed")])
+def test_out_of_memory_is_tried_once_more_with_half_the_batch(
+    tmp_path: Path, batch: int, status: str
+) -> None:
+    task = number_task(tmp_path, 0, kind=Kind(fill_memory), place="place 0")
+    whole = replace(command(tmp_path, [task], Job(), Tables()), job=batch)
+    whole = replace(whole, smaller=lambda size: size // 2 if size > 1 else None)
+    (ended,) = do_part(whole, {"place 0"}).entries
+    assert ended.status == status
+    assert status == "failed" or ended.content == {"batch": 2}
+
+
+def test_parts_of_one_division_hold_a_folder_together_and_nothing_else(tmp_path: Path) -> None:
+    with shared(tmp_path, "run-1-of-2", "-of-2"):
+        with shared(tmp_path, "run-2-of-2", "-of-2"):
+            pass
+        for name, whole in (("run-1-of-2", "-of-2"), ("run-1-of-3", "-of-3")):
+            with pytest.raises(OutputError, match="is working on this folder"):
+                _hold_elsewhere(tmp_path, name, whole)
+        with pytest.raises(OutputError, match="is working on this folder"), locked(tmp_path):
+            pass
+    with locked(tmp_path), pytest.raises(OutputError, match="is working on this folder"):
+        _hold_elsewhere(tmp_path, "run-1-of-2", "-of-2")
+    assert list((tmp_path / SHARED).iterdir()) == []
+
+
+def _hold_elsewhere(root: Path, name: str, whole: str) -> None:
+    """Hold a part as another process of this host would: the system's lock tells them apart."""
+    with shared(root, name, whole):
+        pass
+
+
+def test_what_another_host_holds_counts_until_it_was_not_touched_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / SHARED / "run-1-of-2"
+    path.parent.mkdir(parents=True)
+    theirs = {"host": "elsewhere", "pid": 1, "job": "7", "restart": 0}
+    path.write_text(json.dumps(theirs))
+    with pytest.raises(OutputError, match="process 1 on elsewhere"):
+        _hold_elsewhere(tmp_path, "run-1-of-2", "-of-2")
+    assert Holder(**theirs).may_be_alive(STALE_S - 1)
+    assert not Holder(**theirs).may_be_alive(STALE_S + 1)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    _hold_elsewhere(tmp_path, "run-1-of-2", "-of-2")  # the same job, requeued to this host
+    path.write_text(json.dumps({**theirs, "job": ""}))
+    os.utime(path, (0, 0))
+    _hold_elsewhere(tmp_path, "run-1-of-2", "-of-2")

@@ -1,0 +1,128 @@
+"""`esegeta run --part`: parts, their tables, and how they stand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.experiments import Lab, esegeta, refused, unet_lab
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def small_lab(folder: Path, cases: int = 2) -> Lab:
+    return unet_lab(folder, cases=cases, shape=(8, 8, 8))
+
+
+@pytest.mark.slow
+def test_parts_leave_the_tables_of_one_process(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=3)
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    lab.keys["targets"].append(
+        {"name": "parts", "label": "liver", "over": "component", "component": "each"}
+    )
+    one = esegeta("run", lab.write(), "-o", tmp_path / "one")
+    for number in (2, 1):
+        assert lab.run("--part", f"{number}/2").exit_code == one.exit_code
+    alone = tmp_path / "one" / "tiny"
+    assert not (lab.root / "scores.csv").exists()
+    assert esegeta("gather", lab.root).exit_code == one.exit_code
+    assert (lab.root / "scores.csv").read_bytes() == (alone / "scores.csv").read_bytes()
+    for path in alone.glob("*/*_attrmap.nii.gz"):
+        assert (lab.root / path.relative_to(alone)).read_bytes() == path.read_bytes()
+    theirs = json.loads((alone / "run.json").read_text())
+    assert lab.record()["state"] == theirs["state"]
+    (standing,) = json.loads(esegeta("status", lab.root, "--json").stdout)
+    assert (standing["done"], standing["waiting"]) == (len(theirs["units"]), 0)
+    assert not standing["running"] and not standing["failed"]
+    assert "skipped" in lab.run().stdout
+
+
+@pytest.mark.slow
+def test_a_part_reads_no_header_but_its_own_cases(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path)
+    assert lab.run("--part", "1/2").exit_code == 0
+    done = [case for case in "ab" if (lab.root / case).is_dir()]
+    (tmp_path / f"{done[0]}.nii.gz").write_bytes(b"not a header any more")
+    assert lab.run("--part", "2/2").exit_code == 0
+
+
+@pytest.mark.slow
+def test_scores_alone_leave_no_map_and_the_same_figures(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    assert lab.run().exit_code == 0
+    kept = lab.scores()
+    lab.keys["write"] = "scores"
+    lab.keys["report"] = True
+    assert lab.run().exit_code == 0
+    assert lab.scores() == kept
+    assert list(lab.root.rglob("*attrmap.nii.gz")) == list(lab.root.rglob("*overlay.png")) == []
+    assert lab.sidecar("a", "liver", "saliency")["map"].startswith("not written")
+    assert "1 skipped" in lab.run().stdout
+    lab.keys["write"] = ["nifti"]
+    assert "1 done" in lab.run().stdout
+    assert lab.map("a", "liver", "saliency").any()
+
+
+def test_a_plan_writes_nothing(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    said = esegeta("plan", lab.write(), "--parts", "2").stdout
+    # By hand: one window of the whole image forward for the prediction, one forth and back.
+    assert "1 tasks on 1 cases" in said
+    assert "2 windows forward and 1 backward" in said
+    assert "hours: about" in said
+    assert not lab.root.exists()
+
+
+def test_a_script_for_slurm_asks_for_what_the_block_says(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    lab.keys["cluster"] = {
+        "kind": "slurm",
+        "workers": 3,
+        "gpus_per_worker": 2,
+        "queue": "gpu",
+        "options": ["--constraint=a100"],
+        "prologue": ["module load cuda"],
+    }
+    script = esegeta("plan", lab.write(), "--sbatch", "--set", "seed=4").stdout
+    for line in (
+        "#SBATCH --array=1-3",
+        "#SBATCH --gres=gpu:2",
+        "#SBATCH --partition=gpu",
+        "#SBATCH --constraint=a100",
+        "#SBATCH --time=04:00:00",
+        "module load cuda",
+        f"srun esegeta run {lab.config} --set seed=4 -o {tmp_path}/out "
+        '--part "$SLURM_ARRAY_TASK_ID/3"',
+    ):
+        assert line in script.splitlines()
+    assert not lab.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("gather", "no parts of a command lie here"), ("status", "nothing was run here")],
+)
+def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: str) -> None:
+    result = esegeta(command, tmp_path)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "half"])
+def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    refused(lab.run("--part", part), lab, "--part")
+
+
+def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
+    journal = tmp_path / ".journal.jsonl"
+    line = {"task": "a", "key": "k", "status": "done", "seconds": 1, "warnings": [], "content": {}}
+    fault = {"message": "it is wrong; mend it"}
+    bad = {**line, "task": "b", "status": "failed", "fault": fault}
+    journal.write_text(f"{json.dumps(line)}\n{json.dumps(bad)}\n" + '{"task": "torn', "utf-8")
+    (tmp_path / "run.json").write_text('{"num_tasks": 5}', "utf-8")
+    (one,) = json.loads(esegeta("status", tmp_path, "--json").stdout)
+    assert (one["done"], one["waiting"]) == (1, 3)
+    assert one["failed"][0]["message"] == "it is wrong; mend it"
