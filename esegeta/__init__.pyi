@@ -3,8 +3,12 @@
 from .api import Results as Results
 from .api import SegmentationModel as SegmentationModel
 from .api import compare as compare
+from .api import concepts as concepts
 from .api import dissect as dissect
+from .api import examples as examples
 from .api import explain as explain
+from .api import features as features
+from .api import inspect as inspect
 from .api import load_bundle as load_bundle
 from .api import load_label_map as load_label_map
 from .api import load_model as load_model
@@ -14,6 +18,7 @@ from .api import report as report
 from .api import retrain as retrain
 from .api import run as run
 from .api import save_label_map as save_label_map
+from .api import similarity as similarity
 from .errors import EsegetaError as EsegetaError
 from .explain import AblationCam as AblationCam
 from .explain import Atlas as Atlas

@@ -1,6 +1,15 @@
 """The Python face: from any module to a saved map in five lines."""
 
-from esegeta.api.commands import compare, dissect, explain, predict, report, retrain, run
+from esegeta.api.analyses import (
+    concepts,
+    dissect,
+    examples,
+    features,
+    inspect,
+    retrain,
+    similarity,
+)
+from esegeta.api.commands import compare, explain, predict, report, run
 from esegeta.api.folders import load_bundle, load_nnunet
 from esegeta.api.label_maps import load_label_map, save_label_map
 from esegeta.api.load import load_model
@@ -11,8 +20,12 @@ __all__ = [
     "Results",
     "SegmentationModel",
     "compare",
+    "concepts",
     "dissect",
+    "examples",
     "explain",
+    "features",
+    "inspect",
     "load_bundle",
     "load_label_map",
     "load_model",
@@ -22,4 +35,5 @@ __all__ = [
     "retrain",
     "run",
     "save_label_map",
+    "similarity",
 ]

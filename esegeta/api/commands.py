@@ -45,7 +45,7 @@ def run(
     from esegeta.workflow import build_experiment, run_experiment
 
     loaded = read(config, overrides)
-    experiment = build_experiment(loaded, output=_path(output), device=device)
+    experiment = build_experiment(loaded, output=path_of(output), device=device)
     results = results_of(experiment.root, run_experiment(experiment, listener, policy))
     if loaded.keys.report and results.maps:
         report([experiment.root])
@@ -78,7 +78,7 @@ def predict(
     """
     from esegeta.workflow import build_predictions, run_predictions
 
-    experiment = build_predictions(read(config, overrides), output=_path(output), device=device)
+    experiment = build_predictions(read(config, overrides), output=path_of(output), device=device)
     written = experiment.predictor.labels.foreground if probabilities else ()
     outcome = run_predictions(experiment, listener, policy, probabilities=written)
     return results_of(experiment.root, outcome)
@@ -119,72 +119,8 @@ def explain(
     asked = Asked(
         Path(model), [str(image) for image in named], label, methods, over, device, overrides
     )
-    done = explain_model(asked, _path(output), policy)
+    done = explain_model(asked, path_of(output), policy)
     return results_of(done.experiment.root, done.outcome)
-
-
-def dissect(
-    config: Config,
-    *,
-    layers: Sequence[str] = (),
-    output: str | Path | None = None,
-    device: str | None = None,
-    overrides: Sequence[str] = (),
-    policy: Policy = KEPT,
-    listener: Listener | None = None,
-) -> Results:
-    """Find which units detect which concepts as `esegeta dissect` does.
-
-    Args:
-        config: see `run`.
-        layers: names, instead of the config's; or `["all"]`.
-        output: see `run`.
-        device: see `run`.
-        overrides: see `run`.
-        policy: see `run`.
-        listener: see `run`.
-
-    Raises:
-        EsegetaError: see `run`.
-    """
-    from esegeta.workflow.dissect import build_dissection, run_dissection
-
-    dissection = build_dissection(
-        read(config, overrides), layers=list(layers), output=_path(output), device=device
-    )
-    done = run_dissection(dissection, listener, policy)
-    return results_of(dissection.folder, done.outcome)
-
-
-def retrain(
-    config: Config,
-    *,
-    output: str | Path | None = None,
-    device: str | None = None,
-    overrides: Sequence[str] = (),
-    policy: Policy = KEPT,
-    listener: Listener | None = None,
-) -> Results:
-    """Retrain without (ROAR) or with only (KAR) what methods rank highest: `esegeta retrain`.
-
-    Args:
-        config: see `run`.
-        output: see `run`.
-        device: see `run`.
-        overrides: see `run`.
-        policy: see `run`.
-        listener: see `run`.
-
-    Raises:
-        EsegetaError: see `run`.
-    """
-    from esegeta.workflow import build_experiment
-    from esegeta.workflow.retrain import build_retraining, run_retraining
-
-    loaded = read(config, overrides)
-    experiment = build_experiment(loaded, output=_path(output), device=device)
-    retraining = build_retraining(experiment)
-    return results_of(retraining.root, run_retraining(retraining, listener, policy))
 
 
 def compare(
@@ -225,7 +161,7 @@ def report(
     from esegeta.compare.pages import report_place, write_report
 
     places = _paths(runs)
-    return write_report(places, _path(output) or report_place(places), single_file=single_file)
+    return write_report(places, path_of(output) or report_place(places), single_file=single_file)
 
 
 def read(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
@@ -246,7 +182,8 @@ def results_of(folder: Path, outcome: Outcome) -> Results:
     return Results(folder, failures, warnings)
 
 
-def _path(path: str | Path | None) -> Path | None:
+def path_of(path: str | Path | None) -> Path | None:
+    """Return a path that was given, or None."""
     return None if path is None else Path(path)
 
 
