@@ -20,78 +20,23 @@ from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
 from esegeta.volume import atomic_path, write_json
 from esegeta.workflow.cache import MARK
-from esegeta.workflow.concepts.fit import DISCOVERED, Row, Vectors, rows_of, vectors_of
-from esegeta.workflow.concepts.more import ErrorRow, Shares, errors_of, shares_of
+from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
+from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, Session, as_json
+from esegeta.workflow.concepts.tables import (
+    DISCOVERED_COLUMNS,
+    ERROR_COLUMNS,
+    SHARE_COLUMNS,
+    TCAV_COLUMNS,
+    discovered_rows,
+    error_row,
+    is_significant,
+    share_rows,
+    tcav_row,
+)
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
 RECORD = "concepts.json"
-TCAV_COLUMNS = (
-    "concept",
-    "kind",
-    "layer",
-    "target",
-    "examples",
-    "concept_cases",
-    "cases",
-    "tested_on",
-    "accuracy",
-    "accuracy_p",
-    "cosine",
-    "tcav",
-    "size",
-    "size_low",
-    "size_high",
-    "unit",
-    "alignment",
-    "random_mean",
-    "random_sd",
-    "p",
-    "p_rank",
-    "p_holm",
-    "significant",
-    "refused",
-)
-SHARE_COLUMNS = (
-    "layer",
-    "target",
-    "kind",
-    "concept",
-    "shapley_dice",
-    "dice_nothing",
-    "dice_concepts",
-    "dice_layer",
-    "completeness",
-    "random_dice",
-    "p",
-    "refused",
-)
-ERROR_COLUMNS = (
-    "concept",
-    "layer",
-    "target",
-    "false_components",
-    "true_components",
-    "difference",
-    "false_mean",
-    "true_mean",
-    "p",
-    "p_holm",
-    "significant",
-    "refused",
-)
-DISCOVERED_COLUMNS = (
-    "layer",
-    "concept",
-    "number",
-    "examples",
-    "cases",
-    "stability",
-    "rank",
-    "target",
-    "size",
-    "p_holm",
-)
 
 
 @dataclass(eq=False)
@@ -116,26 +61,21 @@ def write_results(task: Task, desk: Desk) -> Content:
     folder.mkdir(parents=True, exist_ok=True)
     files = written(desk).files
     level = session.run.keys.level
-    write_rows(folder / "tcav.csv", TCAV_COLUMNS, [_tcav_row(row, level) for row in rows])
+    write_rows(folder / "tcav.csv", TCAV_COLUMNS, [tcav_row(row, level) for row in rows])
     _write_vectors(folder / "cavs.safetensors", vectors_of(desk))
     files += [folder / "tcav.csv", folder / "cavs.safetensors"]
     if shares:
-        table = [one for own in shares for one in _share_rows(own)]
+        table = [one for own in shares for one in share_rows(own)]
         write_rows(folder / "shap.csv", SHARE_COLUMNS, table)
         files.append(folder / "shap.csv")
     if errors:
-        write_rows(folder / "errors.csv", ERROR_COLUMNS, [_error_row(e, level) for e in errors])
+        write_rows(folder / "errors.csv", ERROR_COLUMNS, [error_row(e, level) for e in errors])
         files.append(folder / "errors.csv")
     if session.run.keys.discover is not None:
-        write_rows(folder / "discovered.csv", DISCOVERED_COLUMNS, _discovered_rows(rows))
+        write_rows(folder / "discovered.csv", DISCOVERED_COLUMNS, discovered_rows(rows))
         files.append(folder / "discovered.csv")
     files += _draw(session, rows, shares, desk)
     return {}
-
-
-def is_significant(row: Row, level: float) -> bool:
-    """Tell whether a concept was tested and holds after Holm."""
-    return row.tcav is not None and row.p_holm <= level
 
 
 def file_part(text: str) -> str:
@@ -246,115 +186,6 @@ def notes_of(desk: Desk) -> list[str]:
     if refused:
         notes.append(f"without a figure in one layer or more: {', '.join(refused)}; see `refused`")
     return notes
-
-
-def _tcav_row(row: Row, level: float) -> dict[str, Any]:
-    one, found = row.vectors, row.tcav
-    fit = one.fit
-    nan = math.nan
-    return {
-        "concept": one.concept,
-        "kind": one.kind,
-        "layer": one.layer,
-        "target": row.target,
-        "examples": one.num_examples,
-        "concept_cases": one.num_cases,
-        "cases": row.num_cases,
-        "tested_on": row.num_units,
-        "accuracy": nan if fit is None else fit.accuracy,
-        "accuracy_p": nan if fit is None else fit.p,
-        "cosine": nan if fit is None else fit.cosine,
-        "tcav": nan if found is None else found.share,
-        "size": nan if found is None else found.size,
-        "size_low": nan if found is None else found.low,
-        "size_high": nan if found is None else found.high,
-        "unit": row.unit,
-        "alignment": nan if found is None else found.alignment,
-        "random_mean": nan if found is None else found.null_mean,
-        "random_sd": nan if found is None else found.null_spread,
-        "p": nan if found is None else found.p,
-        "p_rank": nan if found is None else found.p_rank,
-        "p_holm": row.p_holm,
-        "significant": is_significant(row, level),
-        "refused": row.refused,
-    }
-
-
-def _share_rows(own: Shares) -> list[dict[str, Any]]:
-    place = {"layer": own.layer, "target": own.target, "kind": own.kind}
-    found = own.found
-    if found is None:
-        nothing = dict.fromkeys(SHARE_COLUMNS[4:-1], math.nan)
-        return [{**place, "concept": "", **nothing, "refused": own.refused}]
-    shared = {
-        "dice_nothing": found.dice_of_nothing,
-        "dice_concepts": found.dice,
-        "dice_layer": found.dice_of_layer,
-        "completeness": found.share,
-        "random_dice": float(found.null.mean()),
-        "p": found.p,
-        "refused": "",
-    }
-    return [
-        {**place, "concept": name, "shapley_dice": float(value), **shared}
-        for name, value in zip(own.concepts, found.shapley, strict=True)
-    ]
-
-
-def _error_row(row: ErrorRow, level: float) -> dict[str, Any]:
-    found = row.found
-    return {
-        "concept": row.concept,
-        "layer": row.layer,
-        "target": row.target,
-        "false_components": row.num_false,
-        "true_components": row.num_true,
-        "difference": math.nan if found is None else found.difference,
-        "false_mean": math.nan if found is None else found.false_mean,
-        "true_mean": math.nan if found is None else found.true_mean,
-        "p": math.nan if found is None else found.p,
-        "p_holm": row.p_holm,
-        "significant": found is not None and row.p_holm <= level,
-        "refused": row.refused,
-    }
-
-
-def _discovered_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return discovered concepts by layer and target, those that do most to it first."""
-    table = []
-    own = [row for row in rows if row.vectors.kind == DISCOVERED]
-    places = {id(row): number for row, number in zip(own, _numbers(own), strict=True)}
-    for layer, target in dict.fromkeys((row.vectors.layer, row.target) for row in own):
-        here = [row for row in own if (row.vectors.layer, row.target) == (layer, target)]
-        here.sort(key=lambda row: -abs(row.tcav.size) if row.tcav else math.inf)
-        for rank, row in enumerate(here, start=1):
-            one = row.vectors
-            table.append(
-                {
-                    "layer": layer,
-                    "concept": one.concept,
-                    "number": f"{layer}/{places[id(row)]}",
-                    "examples": one.num_examples,
-                    "cases": one.num_cases,
-                    "stability": one.stability,
-                    "rank": rank,
-                    "target": target,
-                    "size": math.nan if row.tcav is None else row.tcav.size,
-                    "p_holm": row.p_holm,
-                }
-            )
-    return table
-
-
-def _numbers(rows: Sequence[Row]) -> list[int]:
-    """Return the number of each discovered concept in its layer, from 1, by which it is named."""
-    seen: dict[tuple[str, str], int] = {}
-    numbers = []
-    for row in rows:
-        place = (row.vectors.layer, row.target)
-        seen[place] = seen.get(place, 0) + 1
-        numbers.append(seen[place])
-    return numbers
 
 
 def _write_vectors(path: Path, found: Sequence[Vectors]) -> None:
