@@ -116,7 +116,7 @@ def tcav_row(row: Row, level: float) -> dict[str, Any]:
 
 
 def share_rows(own: Shares) -> list[dict[str, Any]]:
-    """Return the rows of shares.csv that a layer and a target have."""
+    """Return the rows of shap.csv that a layer and a target have."""
     place = {"layer": own.layer, "target": own.target, "kind": own.kind}
     found = own.found
     if found is None:
