@@ -84,7 +84,7 @@ def probe_output(
     found, reason = _attempt(probed, size)
     if found is not None and found.positions == size:
         return found
-    multiple = _multiple_that_works(probed, size, _rounding(found, size))
+    multiple = _multiple_that_works(probed, size, size if found is None else found.positions)
     if multiple is not None:
         rounded = [max(multiple, round(length / multiple) * multiple) for length in size]
         raise WindowError(
@@ -187,20 +187,16 @@ def _layer_shapes(probed: _Probed, size: Shape) -> dict[str, Shape]:
     }
 
 
-def _rounding(found: Probe | None, size: Shape) -> int:
-    """Return by how many voxels a network would have rounded a window."""
-    if found is None:
-        return 0
-    return max(abs(p - w) for p, w in zip(found.positions, size, strict=True))
-
-
-def _multiple_that_works(probed: _Probed, size: Shape, rounding: int) -> int | None:
+def _multiple_that_works(probed: _Probed, size: Shape, positions: Shape) -> int | None:
     """Return the smallest power of two such that windows rounded up to it go through.
 
-    Rounding to a multiple changes a length by less than it.
+    Args:
+        probed: the network.
+        size: of a window that it refuses, or whose shape it does not keep.
+        positions: of its output; the size where it returned none.
     """
     for multiple in MULTIPLES:
-        if multiple <= rounding:
+        if not _may_have_rounded(size, positions, multiple):
             continue
         rounded = tuple(-(-length // multiple) * multiple for length in size)
         num_voxels = math.prod(rounded)
@@ -211,6 +207,18 @@ def _multiple_that_works(probed: _Probed, size: Shape, rounding: int) -> int | N
         if all(_keeps(probed, trial) for trial in (rounded, odd)):
             return multiple
     return None
+
+
+def _may_have_rounded(size: Shape, positions: Shape, multiple: int) -> bool:
+    """Tell whether an output may be its window, rounded to a multiple on some axes.
+
+    What is rounded to a multiple is one, and differs by less than it: larger windows need not be
+    tried on networks of valid convolutions.
+    """
+    return all(
+        position == length or (position % multiple == 0 and abs(position - length) < multiple)
+        for length, position in zip(size, positions, strict=True)
+    )
 
 
 def _keeps(probed: _Probed, size: Shape) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 from esegeta.errors import ModelError, WindowError
 from esegeta.predict import Predictor, WindowPlan, active_windows, count_outputs, probe_output
+from esegeta.predict.probe import STEPS
 from tests.builders import labels, predictor
 from tests.networks import (
     Counting,
@@ -209,6 +210,14 @@ def test_layers_cover_what_their_stride_says(ndim: int) -> None:
 def test_a_network_that_only_rounds_its_window_is_still_refused(ndim: int) -> None:
     with pytest.raises(WindowError, match="multiple of 4"):
         probe_output(Strided(ndim, 2), (10,) * ndim, 1)
+
+
+def test_no_large_windows_are_tried_where_nothing_is_rounded(ndim: int) -> None:
+    """A window of 128 voxels a side may be more than fits, and takes long in 3D."""
+    network, lengths = Valid(ndim), []
+    network.register_forward_pre_hook(lambda module, inputs: lengths.append(inputs[0].shape[-1]))
+    assert probe_output(network, (14,) * ndim, 1).coverage is not None
+    assert max(lengths) <= 14 + max(STEPS)
 
 
 def test_one_run_is_enough_for_a_network_that_keeps_its_window(ndim: int) -> None:
