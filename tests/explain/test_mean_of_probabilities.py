@@ -33,6 +33,7 @@ from esegeta.predict import Predictor
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import linear, predictor, unet, volume
+from tests.contracts.explainers import mostly_in_2d
 from tests.contracts.rows_backprop import FITTED
 from tests.contracts.test_every_explainer import ROWS, with_trait
 from tests.explain.test_misure import Bright, bright_box
@@ -61,7 +62,7 @@ def mirrored_pair(ndim: int, of: str) -> tuple[Predictor, Volume, FrozenTarget]:
     return model, image, frozen(model, image, everywhere(of=of))
 
 
-@pytest.mark.parametrize("method", FIRST_ORDER)
+@pytest.mark.parametrize(("ndim", "method"), mostly_in_2d(FIRST_ORDER))
 def test_the_map_of_a_probability_is_the_mean_of_the_passes_maps(method: str, ndim: int) -> None:
     model, image, target = mirrored_pair(ndim, "probability")
     explainer = ROWS[method]
