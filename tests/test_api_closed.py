@@ -42,27 +42,31 @@ def build(name: str) -> Explainer:
     return method(**given)
 
 
-@pytest.mark.parametrize("kind", ["torchscript", "export"])
+@pytest.fixture(scope="module", params=["torchscript", "export"])
+def shut(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> esegeta.SegmentationModel:
+    """One network of each kind for all methods: to export one takes longer than to refuse it."""
+    return loaded(closed(request.param, tmp_path_factory.mktemp("closed")))
+
+
 @pytest.mark.parametrize("name", [n for n, m in EXPLAINERS.items() if m.traits.needs_hooks])
-def test_methods_that_watch_layers_are_refused(kind: str, name: str, tmp_path: Path) -> None:
-    model = loaded(closed(kind, tmp_path))
-    target = model.target("liver", over="all")
+def test_methods_that_watch_layers_are_refused(shut: esegeta.SegmentationModel, name: str) -> None:
+    target = shut.target("liver", over="all")
     with pytest.raises(ModelError, match=f"{name} needs the layers of a network") as caught:
-        build(name).explain(model, volume((9, 11, 7)), target)
+        build(name).explain(shut, volume((9, 11, 7)), target)
     assert "choose from: saliency, input_x_gradient, integrated_gradients" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["torchscript", "export"])
 @pytest.mark.parametrize(
     "name", ["saliency", "integrated_gradients", "smoothgrad", "feature_ablation", "rise", "misure"]
 )
 def test_methods_that_serve_give_the_map_of_the_network_itself(
-    kind: str, name: str, tmp_path: Path
+    shut: esegeta.SegmentationModel, name: str
 ) -> None:
     image = volume((9, 11, 7))
     maps = []
-    for network in (unet(3), closed(kind, tmp_path)):
-        model = loaded(network)
+    for model in (loaded(unet(3)), shut):
         target = model.target("liver", over="all")
         maps.append(build(name).explain(model, image, target).data)
     scale = float(maps[0].abs().max())
