@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esegeta.errors import ConfigError
-from esegeta.volume import display_of, map_copy, scan_copy, view_of
+from esegeta.volume import display_of, excerpt_of, map_copy, scan_copy
 from esegeta.volume.map_header import NEGATIVE_COLOURS, POSITIVE_COLOURS, STRENGTH_COLOURS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def notebook_widget(attribution: Attribution, *, channel: int) -> Any:
             f"channel: {channel} is not there", hint=f"choose from 0 to {volume.num_channels - 1}"
         )
     mask = attribution.target.mask.cpu().numpy()
-    view = view_of(volume.grid, mask)
+    view = excerpt_of(volume.grid, mask)
     grid = view.grid(volume.grid)
     image = volume.data[channel].cpu().numpy()
     array = attribution.total.cpu().numpy()

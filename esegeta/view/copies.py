@@ -12,8 +12,8 @@ from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.volume import (
+    Excerpt,
     Grid,
-    View,
     Volume,
     display_of,
     map_copy,
@@ -57,11 +57,11 @@ class Copier:
     """
 
     volume: Volume
-    view: View
+    view: Excerpt
     seen: Mask | None
 
     @classmethod
-    def of(cls, volume: Volume, view: View) -> Copier:
+    def of(cls, volume: Volume, view: Excerpt) -> Copier:
         """Return the copier of a case."""
         return cls(volume, view, seen_on_source(volume))
 
@@ -80,7 +80,7 @@ class Copier:
         peak = float(np.abs(array).max(initial=0.0))
         shown, aligned = self._shown(array, box)
         high = display.high or peak or 1.0
-        grid = View(aligned, self.view.stride, self.view.shape).grid(self.volume.source.grid)
+        grid = Excerpt(aligned, self.view.stride, self.view.shape).grid(self.volume.source.grid)
         content = map_copy(shown, grid, high)
         return MapCopy(content, display.low or high / 100, high, peak, bool((array < 0).any()))
 
@@ -115,7 +115,7 @@ class Copier:
         shown = np.zeros([part.stop - part.start for part in aligned], np.float32)
         shown[tuple(inner)] = array[tuple(taken)]
         whole = tuple(slice(0, length) for length in shown.shape)
-        return View(whole, stride, shown.shape).strongest(shown), tuple(aligned)
+        return Excerpt(whole, stride, shown.shape).strongest(shown), tuple(aligned)
 
 
 def _box_of(data: Tensor) -> Box:

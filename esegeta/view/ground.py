@@ -13,13 +13,13 @@ from esegeta.predict import SourceGrid
 from esegeta.report.label_tables import label_rows
 from esegeta.report.page import CaseEntry, Scan, ShownLabel
 from esegeta.volume import (
+    Excerpt,
     Grid,
-    View,
     Volume,
     colour_copy,
+    excerpt_of,
     label_copy,
     scan_copy,
-    view_of,
 )
 
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
@@ -39,7 +39,7 @@ class Ground:
     """
 
     entry: CaseEntry
-    view: View
+    view: Excerpt
     outlines: Mapping[str, str]
     focus_mm: tuple[float, float, float]
     volumes: dict[str, bytes] = field(repr=False)
@@ -55,7 +55,7 @@ def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
     """
     grid, labels = scan.grid, source.labels
     label_map = source.label_map.cpu().numpy().astype(np.int64)
-    view = view_of(grid, label_map != 0)
+    view = excerpt_of(grid, label_map != 0)
     shown = view.grid(grid)
     volumes: dict[str, bytes] = {}
     scans = _scans(scan, view, shown, config, volumes)
@@ -84,7 +84,7 @@ def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
 
 
 def _scans(
-    scan: Volume, view: View, grid: Grid, config: RunConfig, volumes: dict[str, bytes]
+    scan: Volume, view: Excerpt, grid: Grid, config: RunConfig, volumes: dict[str, bytes]
 ) -> tuple[Scan, ...]:
     arrays = scan.data.numpy()
     if scan.is_colour:

@@ -27,13 +27,13 @@ from esegeta.volume.dicom_results import (
     write_dicom_segmentation,
 )
 from esegeta.volume.display import (
-    View,
+    Excerpt,
     colour_copy,
+    excerpt_of,
     label_copy,
     map_copy,
     read_written,
     scan_copy,
-    view_of,
 )
 from esegeta.volume.formats import (
     foreign_suffix,
@@ -90,6 +90,7 @@ __all__ = [
     "CropOrPad",
     "DicomSegment",
     "Display",
+    "Excerpt",
     "Grid",
     "Intensity",
     "IntensityStep",
@@ -107,7 +108,6 @@ __all__ = [
     "Segment",
     "Source",
     "Span",
-    "View",
     "Volume",
     "WrittenFormat",
     "atomic_path",
@@ -123,6 +123,7 @@ __all__ = [
     "describe_way_back",
     "dicom_volumes",
     "display_of",
+    "excerpt_of",
     "foreign_suffix",
     "grid_of_spacing",
     "holds_dicom",
@@ -159,7 +160,6 @@ __all__ = [
     "step_of",
     "store",
     "sweep",
-    "view_of",
     "volume_from_tensor",
     "without_size",
     "write_dicom_map",

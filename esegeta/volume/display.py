@@ -31,7 +31,7 @@ RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
 @dataclass(frozen=True)
-class View:
+class Excerpt:
     """What of a grid is shown: a box of it, whole or one voxel for a block of several.
 
     Args:
@@ -101,13 +101,13 @@ def _reduced(
     return np.asarray(reduce(blocks, axis=tuple(range(1, 2 * part.ndim, 2))))
 
 
-def view_of(
+def excerpt_of(
     grid: Grid,
     mask: Shaped[np.ndarray, "*S"] | None,
     *,
     margin_mm: float = 30.0,
     most_voxels: int = MOST_VOXELS,
-) -> View:
+) -> Excerpt:
     """Return what of an image is shown: all of it, unless it is too large for a browser.
 
     Args:
@@ -118,7 +118,7 @@ def view_of(
     """
     whole = tuple(slice(0, length) for length in grid.shape)
     if int(np.prod(grid.shape)) <= most_voxels:
-        return View(whole, 1, grid.shape)
+        return Excerpt(whole, 1, grid.shape)
     box = whole
     if mask is not None and mask.any():
         box = tuple(
@@ -127,7 +127,7 @@ def view_of(
     stride = 1
     while np.prod([-(-(part.stop - part.start) // stride) for part in box]) > most_voxels:
         stride += 1
-    return View(box, stride, grid.shape)
+    return Excerpt(box, stride, grid.shape)
 
 
 def _range_of(mask: np.ndarray, axis: int, margin: float) -> slice:

@@ -105,7 +105,7 @@ def peak_of(array: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Stored:
+class Encoded:
     """The voxels of a map as they lie in its file.
 
     Args:
@@ -131,14 +131,14 @@ class Stored:
         return note
 
 
-def store(array: np.ndarray, dtype: MapType) -> Stored:
+def store(array: np.ndarray, dtype: MapType) -> Encoded:
     """Return a map in the type of its file.
 
     As int16 a value v is round(v / slope), slope = max |v| / 32767 in the float32 of the header:
     the error is at most slope / 2, 1.6e-5 of the largest magnitude.
     """
     if dtype == "float32":
-        return Stored(array.astype(np.float32, copy=False))
+        return Encoded(array.astype(np.float32, copy=False))
     peak = float(np.abs(array).max(initial=0.0))
     slope = np.float32(peak / LARGEST_INT16)
     if float(slope) * LARGEST_INT16 < peak:
@@ -146,4 +146,4 @@ def store(array: np.ndarray, dtype: MapType) -> Stored:
     factor = float(slope) or 1.0
     voxels = np.rint(array.astype(np.float64) / factor).astype(np.int16)
     error = float(np.abs(voxels * factor - array).max(initial=0.0))
-    return Stored(voxels, factor, error)
+    return Encoded(voxels, factor, error)

@@ -21,7 +21,7 @@ from esegeta.volume.formats import (
     require_image_file,
 )
 from esegeta.volume.grid import Grid
-from esegeta.volume.map_header import MapHeader, Stored, display_of, store
+from esegeta.volume.map_header import Encoded, MapHeader, display_of, store
 from esegeta.volume.members import members
 from esegeta.volume.volume import Source
 
@@ -202,7 +202,7 @@ def write_nifti(
     if tuple(array.shape) != source.grid.shape:
         raise ValueError(f"map of shape {array.shape} for a grid of {source.grid.shape}")
     # Without an affine of its own the image leaves the header's geometry as it is set here.
-    stored = store(array, words.dtype) if words else Stored(array)
+    stored = store(array, words.dtype) if words else Encoded(array)
     image = nib.Nifti1Image(stored.voxels, None, header=_header_for(stored.voxels))
     if source.header is not None:
         _copy_geometry(image.header, _header_from(source.header))

@@ -13,8 +13,8 @@ from esegeta.volume import (
     Orient,
     Respace,
     Volume,
+    excerpt_of,
     map_on_source,
-    view_of,
     volume_from_tensor,
 )
 from esegeta.volume.space import Cut
@@ -65,7 +65,7 @@ def test_the_part_is_that_of_the_whole_map(
     found = volume(*moves)
     shape = found.grid.shape
     data = blob(shape, tuple(min(at, n - 4) for at, n in zip(corner, shape, strict=True)))
-    array, box = Copier.of(found, view_of(found.source.grid, None)).on_source(data[None])
+    array, box = Copier.of(found, excerpt_of(found.source.grid, None)).on_source(data[None])
     np.testing.assert_allclose(whole(found, array, box), map_on_source(data, found), atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
 def test_a_copy_lies_where_its_values_are() -> None:
     found = volume(Orient("LPS"))
     data = blob(found.grid.shape, (5, 6, 3))
-    copy = Copier.of(found, view_of(found.source.grid, None)).copy(data[None], is_signed=True)
+    copy = Copier.of(found, excerpt_of(found.source.grid, None)).copy(data[None], is_signed=True)
     array, affine = read(copy.content)
     assert array.size < data.numel() / 4
     index = np.unravel_index(int(np.abs(array).argmax()), array.shape)
@@ -91,7 +91,7 @@ def test_a_copy_lies_where_its_values_are() -> None:
 
 def test_a_map_of_zeros_and_of_one_sign_has_a_copy() -> None:
     found = volume()
-    copier = Copier.of(found, view_of(found.source.grid, None))
+    copier = Copier.of(found, excerpt_of(found.source.grid, None))
     empty = copier.copy(torch.zeros(1, *SHAPE), is_signed=True)
     assert not read(empty.content)[0].any() and empty.high > empty.low > 0
     assert not copier.copy(blob(SHAPE, (2, 2, 2)).abs()[None], is_signed=False).is_signed
@@ -101,7 +101,7 @@ def test_a_large_image_is_shown_in_blocks_and_so_are_its_maps() -> None:
     found = volume(kind="anisotropic")
     mask = np.zeros(SHAPE, bool)
     mask[4:13, 3:10, 2:9] = True
-    view = view_of(found.source.grid, mask, margin_mm=1.0, most_voxels=200)
+    view = excerpt_of(found.source.grid, mask, margin_mm=1.0, most_voxels=200)
     assert view.stride == 2 and view.box != tuple(slice(0, n) for n in SHAPE)
     data = blob(SHAPE, (6, 4, 4))
     array, affine = read(Copier.of(found, view).copy(data[None], is_signed=True).content)

@@ -11,10 +11,10 @@ import pytest
 from esegeta.volume import (
     Grid,
     colour_copy,
+    excerpt_of,
     label_copy,
     map_copy,
     scan_copy,
-    view_of,
 )
 from tests.builders import affine_of
 
@@ -79,7 +79,7 @@ def test_colours_stay() -> None:
 
 
 def test_a_small_image_is_shown_whole() -> None:
-    view = view_of(oblique(), None)
+    view = excerpt_of(oblique(), None)
     assert view.note == ""
     assert np.array_equal(view.grid(oblique()).affine, oblique().affine)
     array = np.arange(np.prod(SHAPE)).reshape(SHAPE)
@@ -90,7 +90,7 @@ def test_a_small_image_is_shown_whole() -> None:
 def test_a_large_image_is_cropped_to_its_segmentation_and_says_so() -> None:
     mask = np.zeros(SHAPE, bool)
     mask[4:6, 5:7, 3:5] = True
-    view = view_of(oblique(), mask, margin_mm=2.0, most_voxels=400)
+    view = excerpt_of(oblique(), mask, margin_mm=2.0, most_voxels=400)
     assert view.box == (slice(1, 9), slice(3, 9), slice(2, 6))
     assert "cropped around the segmentation" in view.note
     shown = view.grid(oblique())
@@ -99,7 +99,7 @@ def test_a_large_image_is_cropped_to_its_segmentation_and_says_so() -> None:
 
 
 def test_what_is_still_too_large_is_thinned_out_and_keeps_its_place() -> None:
-    view = view_of(oblique(), None, most_voxels=400)
+    view = excerpt_of(oblique(), None, most_voxels=400)
     assert view.stride == 2
     assert "one voxel for 2" in view.note
     shown = view.grid(oblique())
@@ -109,7 +109,7 @@ def test_what_is_still_too_large_is_thinned_out_and_keeps_its_place() -> None:
 
 def test_thinning_takes_the_mean_of_scans_and_the_strongest_of_maps() -> None:
     array = np.random.default_rng(0).normal(size=SHAPE)
-    view = view_of(oblique(), None, most_voxels=400)
+    view = excerpt_of(oblique(), None, most_voxels=400)
     block = array[2:4, 4:6, 6:8]
     assert view.mean(array)[1, 2, 3] == pytest.approx(block.mean())
     assert view.strongest(array)[1, 2, 3] == block.flat[np.abs(block).argmax()]

@@ -21,17 +21,17 @@ from esegeta.report.page import CaseEntry, Scan, ShownLabel, Sink
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
     Case,
+    Excerpt,
     Grid,
     Reading,
     ReadingWarning,
-    View,
     Volume,
     colour_copy,
+    excerpt_of,
     label_copy,
     read_volume,
     read_written,
     scan_copy,
-    view_of,
 )
 
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
@@ -51,7 +51,7 @@ class Ground:
 
     entry: CaseEntry
     grid: Grid
-    view: View
+    view: Excerpt
     labels: np.ndarray | None
 
     def outline(self, value: int, mask: np.ndarray) -> bytes:
@@ -91,7 +91,7 @@ def show_case(run: ReportRun, name: str, sink: Sink) -> Ground | None:
     labels = None
     if segmentation is not None and segmentation[1].shape == grid.shape:
         labels = segmentation[0]
-    view = view_of(grid, None if labels is None else labels != 0)
+    view = excerpt_of(grid, None if labels is None else labels != 0)
     if view.note:
         notes.append(view.note)
     shown = view.grid(grid)
@@ -188,7 +188,7 @@ def _reading_of(run: ReportRun, sidecar: Mapping[str, Any]) -> Reading:
 
 
 def _scans_of(
-    run: ReportRun, volume: Volume, view: View, grid: Grid, sink: Sink
+    run: ReportRun, volume: Volume, view: Excerpt, grid: Grid, sink: Sink
 ) -> tuple[Scan, ...]:
     arrays = volume.data.numpy()
     if volume.is_colour:
