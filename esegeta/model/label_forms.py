@@ -210,7 +210,7 @@ def painted_integers(
             raise ConfigError(
                 f'labels: every integer of "{name}" ({shown}) is painted by another label, so '
                 "that the label map cannot show it",
-                hint=f"give it an integer of no other label: region_order: [{{{name}: INTEGER}}, ...]",
+                hint=f"give it an integer of its own: region_order: [{{{name}: INTEGER}}, ...]",
             )
     return result
 
