@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from esegeta.explain.attribution import Attribution
 
 FADED_TO = 0.5
-"""Of the colours' end: values below it fade, as on the report's page."""
+"""Fraction of the colours' end; values below it fade, as on the report's page."""
 
 OPACITY = 0.85
 
@@ -22,7 +22,7 @@ def notebook_widget(attribution: Attribution, *, channel: int) -> Any:
 
     Args:
         attribution: the map.
-        channel: of the image, from 0.
+        channel: channel of the image, from 0.
 
     Raises:
         ConfigError: ipyniivue is not installed, or there is no such channel.
