@@ -128,7 +128,7 @@ class Captum(Explainer):
                 raise ConfigError(f"captum: {key}: {kind.__name__} takes no {parameter}")
         if self._word is None:
             raise ConfigError(
-                f"captum: nobody knows what a value of {kind.__name__} means",
+                f"captum: what a value of {kind.__name__} means is not known",
                 hint=f"give `meaning`: {', '.join(MEANINGS)}",
             )
 
@@ -253,9 +253,7 @@ def class_of(path: str) -> type[Any]:
         )
     takes = list(inspect.signature(kind.__init__).parameters)[1:]
     if not inspect.isfunction(getattr(kind, "attribute", None)):
-        raise ConfigError(
-            f"captum: class: {kind.__name__} is what others derive from, and attributes nothing"
-        )
+        raise ConfigError(f"captum: class: {kind.__name__} is a base class and attributes nothing")
     if "layer" in takes or takes[:1] == ["model"]:
         ours = INSIDE.get(kind.__name__)
         raise ConfigError(

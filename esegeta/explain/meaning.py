@@ -118,11 +118,11 @@ class Meaning:
 
     @property
     def _caveat(self) -> str:
-        return "" if self.reads_target else "; says nothing of the target"
+        return "" if self.reads_target else "; says nothing about the target"
 
     @property
     def _remark(self) -> str:
-        return "" if self.reads_target else f"; says nothing of {SCORE}"
+        return "" if self.reads_target else f"; says nothing about {SCORE}"
 
     def _without_sign(self, sign: str) -> Meaning:
         matters = f"the stronger the colour, the more the voxel moves {SCORE}, up or down"
@@ -250,23 +250,23 @@ ACTIVATION = Meaning(
     "activation",
     "activation",
     "the layer's activation with its own sign; the target plays no part",
-    "the layer's activation; says nothing of the target",
-    f"the layer is active above zero; says nothing of {SCORE}",
+    "the layer's activation; says nothing about the target",
+    f"the layer is active above zero; says nothing about {SCORE}",
     "below zero",
 )
 NOISE = Meaning(
     "null",
     "noise",
     "noise: neither sign nor size says anything of the target",
-    "noise: says nothing of the target",
-    f"noise above zero; says nothing of {SCORE}",
+    "noise: says nothing about the target",
+    f"noise above zero; says nothing about {SCORE}",
     "noise below zero",
 )
 EDGES = Meaning(
     "null",
     "input unit / mm",
-    "edges of the image, never negative: they say nothing of the target",
-    "edges of the image: say nothing of the target",
-    f"edges of the image; they say nothing of {SCORE}",
+    "edges of the image, never negative: they say nothing about the target",
+    "edges of the image: they say nothing about the target",
+    f"edges of the image; they say nothing about {SCORE}",
     is_signed=False,
 )

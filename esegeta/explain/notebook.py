@@ -37,7 +37,8 @@ def notebook_widget(attribution: Attribution, *, channel: int) -> Any:
     volume = attribution.volume
     if not 0 <= channel < volume.num_channels:
         raise ConfigError(
-            f"channel: {channel} is not there", hint=f"choose from 0 to {volume.num_channels - 1}"
+            f"channel: the image has no channel {channel}",
+            hint=f"choose from 0 to {volume.num_channels - 1}",
         )
     mask = attribution.target.mask.cpu().numpy()
     view = view_of(volume.grid, mask)

@@ -87,7 +87,7 @@ def explain_members(
     members = predictor.members()
     if len(members) == 1:
         raise ModelError(
-            "there is one network and no mirrored pass, so nothing spreads",
+            "there is one network and no mirrored pass, so there is no spread",
             hint="give several files of weights, or axes to mirror",
         )
     maps = []

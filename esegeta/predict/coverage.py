@@ -60,7 +60,7 @@ class Coverage:
                 f"the network turned a window of {shape_text(size)} into "
                 f"{shape_text(tuple(output.shape[2:]))}, and another one into "
                 f"{shape_text(self.positions)}",
-                hint="its output must be of one shape for all windows",
+                hint="its output must have the same shape for all windows",
             )
         if self.positions != self.voxels:
             mode = LINEAR[len(self.voxels)]

@@ -273,8 +273,8 @@ OF_PREDICTION = ("predicted", "false_positive", "component", "boundary")
 NONE_THERE = {
     "label": "the ground truth of this case holds none",
     "label (dice)": "the ground truth of this case holds none",
-    "false_negative": "the network misses none of it",
-    "false_positive": "the network finds none too much",
+    "false_negative": "the network misses no voxel of it",
+    "false_positive": "the network predicts none beyond the ground truth",
 }
 """Why a region holds no voxel of a label, where a missing prediction is not the reason."""
 

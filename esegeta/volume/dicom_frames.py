@@ -46,7 +46,7 @@ def frames_of(header: DicomHeader) -> Frames | None:
         if header.storage.startswith(SECONDARY_CAPTURE):
             return None  # ITK writes these itself, in order
         raise DataError(
-            f"{header.path}: {header.num_frames} frames, whose order only pydicom tells",
+            f"{header.path}: {header.num_frames} frames, whose order only pydicom can read",
             hint=INSTALL,
         ) from error
     content = pydicom.dcmread(header.path, stop_before_pixels=True)

@@ -97,9 +97,9 @@ def _not_nifti(path: Path, error: Exception) -> DataError:
     with path.open("rb") as stream:
         start = stream.read(132)
     if start[128:] == b"DICM":
-        return DataError(f"{path}: a DICOM file, not NIfTI", hint="call it .dcm, and it is read")
+        return DataError(f"{path}: a DICOM file, not NIfTI", hint="rename it to .dcm")
     if start[:4] == b"NRRD":
-        return DataError(f"{path}: an NRRD file, not NIfTI", hint="call it .nrrd, and it is read")
+        return DataError(f"{path}: an NRRD file, not NIfTI", hint="rename it to .nrrd")
     return DataError(
         f"{path}: not a NIfTI file that can be read ({error})",
         hint="is it .nii or .nii.gz, and was it copied whole?",

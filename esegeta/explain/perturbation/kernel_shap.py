@@ -228,8 +228,8 @@ def kernel_shap_errors(
     free = maker.diagonal()
     if degrees_of_freedom(drawn) < 1 or float(free.min()) < LEAST_FREE:
         raise ConfigError(
-            f"kernel_shap: {len(drawn.coalitions)} coalitions of {count} features leave nothing "
-            "to tell a standard error from",
+            f"kernel_shap: {len(drawn.coalitions)} coalitions of {count} features are too few "
+            "to estimate a standard error",
             hint=f"raise samples, to {FEW_PER_FEATURE * count} or more, or use spread: false",
         )
     sizes = drawn.coalitions[first].sum(dim=1).double()
