@@ -147,7 +147,7 @@ def _tables(network: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None]]
 
 
 def _kinds(network: nn.Module) -> dict[str, str]:
-    """Return the class of each module by name; each exported network has its own of one name."""
+    """Return the class of each module by name; exported networks have classes of equal names."""
     return {name: type(module).__qualname__ for name, module in network.named_modules()}
 
 
