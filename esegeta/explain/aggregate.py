@@ -23,13 +23,13 @@ LARGEST_COUNTED = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """Regions of a volume, one integer a voxel.
+    """Regions of a volume, one integer per voxel.
 
     Args:
-        name: of the atlas, for the table.
+        name: name of the atlas, for the table.
         integers: `*S` on the volume's grid; 0 is outside of all regions.
-        names: of integers; those without one are called by their number. A named region that no
-            voxel belongs to has a row all the same.
+        names: names of integers; those without one are called by their number. A named region that
+            no voxel belongs to has a row all the same.
     """
 
     name: str
@@ -46,7 +46,7 @@ class OverlappingAtlas:
     """Regions of a volume that may overlap, such as the nested labels of a tumour.
 
     Args:
-        name: of the atlas, for the table.
+        name: name of the atlas, for the table.
         masks: `*S` on the volume's grid, by the name of the region.
     """
 
@@ -62,11 +62,11 @@ class RegionRow:
         atlas: name of the atlas; `image` is the whole volume as one region.
         region: name of the region.
         channel: name of the input channel; `all` where the map does not separate them.
-        share: of the sum of magnitudes over all voxels and channels, in 0..1; the shares of an
-            atlas add up to 1, unless its regions overlap.
+        share: fraction of the sum of magnitudes over all voxels and channels, in 0..1; the shares
+            of an atlas add up to 1, unless its regions overlap.
         signed_sum: sum of the map over the region's voxels, in the map's unit; where a method
             paints a feature with its worth, each of its n voxels holds 1 / n of it.
-        volume_ml: of the region; NaN for pictures, whose pixels have no size.
+        volume_ml: volume of the region; NaN for pictures, whose pixels have no size.
         per_ml: signed sum per ml; NaN where the region is empty, and for pictures.
         magnitude_per_ml: sum of magnitudes per ml, likewise.
     """
@@ -159,7 +159,7 @@ def _density(attribution: Attribution, place: int) -> Float64[Tensor, " N"]:
 
 
 def _counted(values: Shaped[Tensor, "..."], inside: Mask | None) -> Shaped[Tensor, " N"]:
-    """Return the values of the voxels that are no padding, in one line."""
+    """Return the values of the voxels that are not padding, in one line."""
     flat = values.flatten()
     return flat if inside is None else flat[inside.flatten().to(flat.device)]
 

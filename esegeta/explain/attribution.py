@@ -34,7 +34,7 @@ class Facts:
         seconds: wall clock of the explanation; an even share of it where targets were explained
             together.
         peak_memory_mb: see `Meter`.
-        evaluations: of the target or its gradient.
+        evaluations: number of evaluations of the target or its gradient.
         windows_run: windows that went forward through the network for this target; others may have
             used the same passes.
         active_windows: windows that the target touches, of `num_windows`.
@@ -42,9 +42,9 @@ class Facts:
         completeness_delta: sum of the map minus the change of the target that it should add up
             to, for complete methods; None for others.
         completeness_relative: the same as a fraction of that change.
-        seed: of stochastic methods.
-        more: what a method wants to say beside these; `shared_with` is the number of other targets
-            that were explained together with this one.
+        seed: random seed of stochastic methods.
+        more: further facts that a method gives; `shared_with` is the number of other targets that
+            were explained together with this one.
     """
 
     seconds: float = 0.0
@@ -67,7 +67,7 @@ class LayerMap:
         layer: name of the layer.
         data: float32 `1 *G`, summed over the layer's units, signed, unscaled.
         grid: places the layer's positions in the patient.
-        unit: what one position of the map is measured in.
+        unit: unit of one position of the map.
     """
 
     layer: str
@@ -99,17 +99,18 @@ class Attribution:
             channels, or 1 where a method attributes to voxels and not to channels.
         meaning: what a value is; unit, sign and what scores do with the map follow from it.
         method: name of the method.
-        parameters: of the method.
-        volume: what was explained.
-        target: what it was explained for.
+        parameters: parameters of the method.
+        volume: volume that was explained.
+        target: target that it was explained for.
         facts: how the map came about.
         warnings: what a reader of the map must know, in words.
-        standard_error: of each voxel of a stochastic method's map, `A *S`, where it was asked for.
-        layer_maps: of layer methods, each layer's map on the layer's own grid.
-        sharing: how many values of the map hold one worth together, `A *S`, where a method paints
-            whole features with theirs; None where every value is a worth of its own.
-        ways: of maps that are slopes times a change of the image: the sum over them of slope
-            times (image - start) is the map.
+        standard_error: standard error of each voxel of a stochastic method's map, `A *S`, where it
+            was asked for.
+        layer_maps: for layer methods, each layer's map on the layer's own grid.
+        sharing: number of values of the map that hold one worth together, `A *S`, where a method
+            paints whole features with theirs; None where every value is a worth of its own.
+        ways: for maps that are slopes times a change of the image: the sum over them of slope times
+            (image - start) is the map.
         explainer: the method itself, which scores may run again; None where it is not known.
     """
 
@@ -200,7 +201,7 @@ class Attribution:
         percentile. Warnings of the map are on the picture. A notebook shows what a cell returns.
 
         Args:
-            title: above it; case and method by default.
+            title: title above it; case and method by default.
         """
         return _drawing().figure_of(self, title)
 
@@ -211,7 +212,7 @@ class Attribution:
         around the target, as in the report. It needs the extra `notebook`.
 
         Args:
-            channel: of the image, from 0.
+            channel: channel of the image, from 0.
 
         Raises:
             ConfigError: ipyniivue is not installed, or there is no such channel.

@@ -30,9 +30,9 @@ class Baseline(FiniteParameters):
     repeated), or a `file` on the image's grid. Values are those of the network's input.
 
     Args:
-        kind: which of these.
+        kind: one of these words.
         sigma_mm: width of the blur.
-        file: path of the image, or one a channel; `{case}` stands for the case's name.
+        file: path of the image, or one per channel; `{case}` stands for the case's name.
         values: the file's image, preprocessed, `C *S`; filled in by the run.
     """
 

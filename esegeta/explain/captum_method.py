@@ -47,10 +47,10 @@ KNOWN: Mapping[str, MeaningWord] = {
 """What the maps of Captum's own classes are, with their defaults."""
 
 GRADIENTS = ("Saliency", "InputXGradient", "IntegratedGradients", "GradientShap", "NoiseTunnel")
-"""Those that take slopes."""
+"""Classes that take slopes."""
 
 COMPLETE = ("IntegratedGradients", "ShapleyValueSampling", "ShapleyValues")
-"""Those whose values add up to the target's change from the baseline."""
+"""Classes whose values add up to the target's change from the baseline."""
 
 INSIDE = {
     "DeepLift": "deep_lift",
@@ -79,7 +79,7 @@ class Captum(Explainer):
         a = Class(f, **init).attribute(x, **attribute),  f(x) = R(prediction of x)
 
     What a value means, and its sign and unit, are the class's: `meaning` says which, and is known
-    of Captum's own classes. Classes that watch layers cannot see a prediction of many windows and
+    for Captum's own classes. Classes that watch layers cannot see a prediction of many windows and
     are refused; the message names the method here that does the same.
 
     Args:
@@ -89,7 +89,7 @@ class Captum(Explainer):
         features: what a `feature_mask` holds: blocks, supervoxels, channels, or a label map.
         baseline: what `baselines` holds: zero, mean, minimum, blur, or an image file.
         value: what one means: slope, magnitude, contribution or worth; `meaning` in configs.
-        seed: of torch's random numbers, which Captum draws from.
+        seed: seed of torch's random numbers, which Captum draws from.
 
     Source: Kokhlikyan et al., Captum, 2020.
     """
@@ -128,7 +128,7 @@ class Captum(Explainer):
                 raise ConfigError(f"captum: {key}: {kind.__name__} takes no {parameter}")
         if self._word is None:
             raise ConfigError(
-                f"captum: nobody knows what a value of {kind.__name__} means",
+                f"captum: what a value of {kind.__name__} means is not known",
                 hint=f"give `meaning`: {', '.join(MEANINGS)}",
             )
 
@@ -166,7 +166,7 @@ class Captum(Explainer):
         """Return the map of the class.
 
         Raises:
-            ConfigError: the class refuses its arguments, or returns something else than a map.
+            ConfigError: the class refuses its arguments, or returns something other than a map.
         """
         volume = objective.volume
         partition = None if self.features is None else parse_features(self.features).of(volume)
@@ -241,21 +241,19 @@ def class_of(path: str) -> type[Any]:
     """Return a class of Captum's kind that takes a function alone.
 
     Raises:
-        ConfigError: there is no such class, it is no attribution, or it watches a module.
+        ConfigError: there is no such class, it is not an attribution, or it watches a module.
     """
     from captum.attr import Attribution
 
     kind = class_at(path, what="captum: class")
     if not issubclass(kind, Attribution):
         raise ConfigError(
-            f'captum: class: "{path}" is no attribution of Captum',
+            f'captum: class: "{path}" is not an attribution of Captum',
             hint="such as captum.attr:ShapleyValues",
         )
     takes = list(inspect.signature(kind.__init__).parameters)[1:]
     if not inspect.isfunction(getattr(kind, "attribute", None)):
-        raise ConfigError(
-            f"captum: class: {kind.__name__} is what others derive from, and attributes nothing"
-        )
+        raise ConfigError(f"captum: class: {kind.__name__} is a base class and attributes nothing")
     if "layer" in takes or takes[:1] == ["model"]:
         ours = INSIDE.get(kind.__name__)
         raise ConfigError(

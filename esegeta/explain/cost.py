@@ -36,11 +36,11 @@ class Passes:
     Args:
         forwards: forward passes.
         backwards: backward passes.
-        extra_backwards: by how many more backward passes it may be, depending on the network.
+        extra_backwards: number of backward passes that may come on top, depending on the network.
         over: the windows that each pass goes over.
         per: what the passes are counted per, such as "box", where nobody knows before the run how
             many there are; None where they are those of the whole explanation.
-        at_most: of what they are counted per; None for no limit.
+        at_most: largest number of what they are counted per; None for no limit.
     """
 
     forwards: int = 0
@@ -64,7 +64,7 @@ class Passes:
         return (self.over, self.per, self.at_most) == (other.over, other.per, other.at_most)
 
     def joined(self, other: Passes) -> Passes:
-        """Return both together, where one is like the other."""
+        """Return both together, where they are alike."""
         return replace(
             self,
             forwards=self.forwards + other.forwards,
@@ -91,7 +91,7 @@ class Cost:
     the target touches, where nothing else is said.
 
     Args:
-        passes: that add up to it.
+        passes: passes that add up to it.
         not_linear: forward passes for a target that is not linear in the logits: its gradient
             takes a prediction first, which is known for the image itself.
     """
@@ -133,7 +133,7 @@ class Cost:
         return Cost(tuple(found), self.not_linear + other.not_linear)
 
     def __rmul__(self, factor: int) -> Cost:
-        """Return what so many of these explanations cost."""
+        """Return what this many of these explanations cost."""
         return Cost(tuple(one.times(factor) for one in self.passes), factor * self.not_linear)
 
     def at_another_image(self) -> Cost:
@@ -189,9 +189,9 @@ class Meter:
 
     Args:
         seconds: wall clock.
-        peak_memory_mb: on an accelerator what torch allocated at most; on the CPU the largest
-            resident size of the whole process, since the start of the work where the system lets
-            it be reset.
+        peak_memory_mb: memory in MB: on an accelerator what torch allocated at most; on the CPU the
+            largest resident size of the whole process, since the start of the work where the system
+            lets it be reset.
     """
 
     seconds: float = 0.0

@@ -23,12 +23,13 @@ from esegeta.volume import Volume
 
 @dataclass(frozen=True)
 class Traits:
-    """What holds for a method; drives the contract tests and the checks before a run.
+    """Facts that hold for a method; they drive the contract tests and the checks before a run.
 
     Args:
-        family: of the method, for listings.
-        additive: over windows the map is a sum; equal to the map of the un-windowed function.
-        complete: the map adds up to a change of the target.
+        family: family of the method, for listings.
+        additive: whether the map is a sum over windows; equal to the map of the un-windowed
+            function.
+        complete: whether the map adds up to a change of the target.
         needs_hooks: reads layers while the network runs.
         needs_layer: has a `layer` parameter.
         stochastic: has a `seed`; the same seed gives the same map.
@@ -58,7 +59,8 @@ class RawMap:
         completeness_relative: see `Facts`.
         more: further facts.
         warnings: what a reader of the map must know.
-        standard_error: of each voxel, `A *S`, where a stochastic method was asked for it.
+        standard_error: standard error of each voxel, `A *S`, where a stochastic method was asked
+            for it.
         layer_maps: see `Attribution`.
         sharing: see `Attribution`.
         ways: see `Attribution`.
@@ -258,7 +260,7 @@ def parameters_of(explainer: Any) -> dict[str, Any]:
 
 
 def key_of(item: Field[Any]) -> str:
-    """Return the key of a parameter in configs: its name, but where Python forbids that one."""
+    """Return the key of a parameter in configs: its name, except where Python forbids that one."""
     return str(item.metadata.get("key", item.name))
 
 

@@ -29,10 +29,10 @@ class FiniteParameters:
 
 
 def require_finite(owner: Any) -> None:
-    """Refuse a dataclass that holds NaN or infinity, be it within a list or a block.
+    """Refuse a dataclass that holds NaN or infinity, also within a list or a block.
 
     Raises:
-        ConfigError: it does; the message names the field.
+        ConfigError: the dataclass holds one; the message names the field.
     """
     name = getattr(owner, "name", type(owner).__name__)
     for field in fields(owner):

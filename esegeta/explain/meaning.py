@@ -1,4 +1,4 @@
-"""What a value of a map is: all that is said of a map, and done with it, follows from here.
+"""What a value of a map is: all that is said about a map, or done with it, follows from here.
 
 A method names one of these meanings, or what becomes of its base's, as its `meaning`.
 """
@@ -20,7 +20,7 @@ MeaningKind = Literal[
     "activation",
     "null",
 ]
-"""Slopes by the input (times a change of the input, they foresee that of the target);
+"""Slopes by the input (times a change of the input, they predict that of the target);
 contributions, in the target's own unit; activations weighted by what the target makes of them;
 slopes by a layer's activations; signals, in units of the input; shares of a probability; masks;
 squares, variances and magnitudes, which have no sign; and two kinds that do not read the target:
@@ -39,12 +39,12 @@ class Meaning:
 
     Args:
         kind: decides how maps are ranked and what scores do with them.
-        unit: of one voxel; `{target}` stands for the target's.
-        sign: what values say, in a sentence for the sidecar and the help pages.
+        unit: unit of one voxel; `{target}` stands for the target's.
+        sign: what values mean, in a sentence for the sidecar and the help pages.
         legend: the same in a few words, beside the unit in pictures.
         above: what the colour of values above zero says to a reader who knows no methods;
             `{score}` stands for the target.
-        below: the same of values below zero; empty where there are none.
+        below: the same for values below zero; empty where there are none.
         is_signed: whether values below zero occur.
         is_part: whether values are parts, which add up over voxels; not where each voxel holds the
             whole worth of the box or feature that it belongs to, or of masks that keep it.
@@ -71,7 +71,7 @@ class Meaning:
 
     @property
     def reads_target(self) -> bool:
-        """Whether the map says anything of the target."""
+        """Whether the map says anything about the target."""
         return self.kind not in WITHOUT_TARGET
 
     @property
@@ -88,11 +88,11 @@ class Meaning:
         return self.unit.format(target=target_unit)
 
     def readings(self, score: str) -> tuple[str, str]:
-        """Return what values above and below zero say of a score, such as `the liver score`."""
+        """Return what values above and below zero say about a score, such as `the liver score`."""
         return self.above.format(score=score), self.below.format(score=score)
 
     def magnitude(self) -> Meaning:
-        """Return what the magnitude of such a value is: of a slope, it foresees no change."""
+        """Return what the magnitude of such a value is; that of a slope predicts no change."""
         strength = self._without_sign("a magnitude, never negative: how strongly, up or down")
         return replace(strength, kind=self._kind_of_square)
 
@@ -118,11 +118,11 @@ class Meaning:
 
     @property
     def _caveat(self) -> str:
-        return "" if self.reads_target else "; says nothing of the target"
+        return "" if self.reads_target else "; says nothing about the target"
 
     @property
     def _remark(self) -> str:
-        return "" if self.reads_target else f"; says nothing of {SCORE}"
+        return "" if self.reads_target else f"; says nothing about {SCORE}"
 
     def _without_sign(self, sign: str) -> Meaning:
         matters = f"the stronger the colour, the more the voxel moves {SCORE}, up or down"
@@ -250,23 +250,23 @@ ACTIVATION = Meaning(
     "activation",
     "activation",
     "the layer's activation with its own sign; the target plays no part",
-    "the layer's activation; says nothing of the target",
-    f"the layer is active above zero; says nothing of {SCORE}",
+    "the layer's activation; says nothing about the target",
+    f"the layer is active above zero; says nothing about {SCORE}",
     "below zero",
 )
 NOISE = Meaning(
     "null",
     "noise",
     "noise: neither sign nor size says anything of the target",
-    "noise: says nothing of the target",
-    f"noise above zero; says nothing of {SCORE}",
+    "noise: says nothing about the target",
+    f"noise above zero; says nothing about {SCORE}",
     "noise below zero",
 )
 EDGES = Meaning(
     "null",
     "input unit / mm",
-    "edges of the image, never negative: they say nothing of the target",
-    "edges of the image: say nothing of the target",
-    f"edges of the image; they say nothing of {SCORE}",
+    "edges of the image, never negative: they say nothing about the target",
+    "edges of the image: they say nothing about the target",
+    f"edges of the image; they say nothing about {SCORE}",
     is_signed=False,
 )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from esegeta.explain.attribution import Attribution
 
 FADED_TO = 0.5
-"""Of the colours' end: values below it fade, as on the report's page."""
+"""Fraction of the colours' end; values below it fade, as on the report's page."""
 
 OPACITY = 0.85
 
@@ -22,7 +22,7 @@ def notebook_widget(attribution: Attribution, *, channel: int) -> Any:
 
     Args:
         attribution: the map.
-        channel: of the image, from 0.
+        channel: channel of the image, from 0.
 
     Raises:
         ConfigError: ipyniivue is not installed, or there is no such channel.
@@ -37,7 +37,8 @@ def notebook_widget(attribution: Attribution, *, channel: int) -> Any:
     volume = attribution.volume
     if not 0 <= channel < volume.num_channels:
         raise ConfigError(
-            f"channel: {channel} is not there", hint=f"choose from 0 to {volume.num_channels - 1}"
+            f"channel: the image has no channel {channel}",
+            hint=f"choose from 0 to {volume.num_channels - 1}",
         )
     mask = attribution.target.mask.cpu().numpy()
     view = excerpt_of(volume.grid, mask)

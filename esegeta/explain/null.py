@@ -1,4 +1,4 @@
-"""Null competitors, which know nothing of the network: the edges of the image, and noise."""
+"""Null competitors, which know nothing about the network: the edges of the image, and noise."""
 
 from __future__ import annotations
 

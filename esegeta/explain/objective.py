@@ -45,7 +45,7 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 
 AnyCotangent = Cotangent | ApartCotangent
-"""dR/dy; with what each pass answers for where that is no sum over passes."""
+"""dR/dy; with what each pass answers for where it is not a sum over passes."""
 
 
 @dataclass
@@ -53,7 +53,8 @@ class CostTally:
     """What an explanation has cost so far.
 
     Args:
-        evaluations: of the target or of its gradient, each over the whole volume.
+        evaluations: number of evaluations of the target or of its gradient, each over the whole
+            volume.
         windows_run: windows that went through the network, once a forward pass; one that went for
             several targets at once counts for each of them.
     """
@@ -69,7 +70,7 @@ class Objective:
     Args:
         predictor: the network over windows.
         target: frozen on the unperturbed volume.
-        volume: what is explained; its data is the input `x`.
+        volume: volume that is explained; its data is the input `x`.
         is_original: whether the input is the very one that the target was frozen on, so that the
             known prediction can serve.
         tally: counts the cost; shared by all objectives that came from one.
@@ -114,7 +115,7 @@ class Objective:
     def of_passes(self) -> Objective:
         """Return the objective as a function of single passes, where probabilities are averaged.
 
-        It is not linear in them: what it says of shares and slopes is of one point.
+        It is not linear in them: its shares and slopes hold at one point.
         """
         if not self.predictor.averages_inside:
             return self
@@ -162,7 +163,7 @@ class Objective:
         return self.predictor.shares(self.windows, cotangent)
 
     def moment(self, run: RunPass) -> Moment:
-        """Return what all passes put out, where the target looks at it."""
+        """Return what all passes output, where the target looks at it."""
         assert self.apart is not None
         return self.apart.moment(self.x, run, over=self.target.support)
 

@@ -33,7 +33,7 @@ from esegeta.volume import (
 
 By = Literal["adjoint", "interpolation"]
 Kept = Literal["slope", "sum", "height"]
-"""What of a map can be kept on another grid."""
+"""What can be kept of a map on another grid."""
 
 FILE_UNIT = "{target} / grey value of the file"
 
@@ -44,7 +44,7 @@ HEIGHTS_ONLY = (
 
 
 def kept_of(meaning: Meaning) -> Kept:
-    """Return what of a map can be kept on another grid, by what its values are."""
+    """Return what can be kept of a map on another grid, by the kind of its values."""
     if meaning.is_slope and meaning.is_signed:
         return "slope"
     return "sum" if meaning.is_in_target_unit else "height"
@@ -64,12 +64,12 @@ class SourceMap:
     Args:
         data: float32 `A *T`, a channel each, as `Attribution.data`.
         by: how it came there.
-        unit: of one voxel.
+        unit: unit of one voxel.
         how: the same in words.
         totals: sums over all voxels and channels, of the map on the network's grid, of the part
             of it that lies on padding, and of the map in the file.
-        network_unit: of the map on the network's grid.
-        refused: why it is not by what was asked for; empty where it is.
+        network_unit: unit of the map on the network's grid.
+        refused: why it did not come there as asked for; empty where it did.
     """
 
     data: Float[Tensor, "A *T"]
@@ -148,9 +148,9 @@ SLOPES = (
 PATHS = (
     "the mean slope along the path, carried back by the adjoint of resampling, times the change of "
     "the file's own voxels from the baseline, in units of the network's input, statistics of the "
-    "image held fixed: sums are kept; {rest:.2%} of the map's size is no such product there "
-    "(clipped values, a baseline that is no resampled image) and is shared out by the weights of "
-    "the interpolation"
+    "image held fixed: sums are kept; {rest:.2%} of the map's size is not such a product there "
+    "(clipped values, a baseline that is not a resampled image) and is shared out by the weights "
+    "of the interpolation"
 )
 SHARES = (
     "by the adjoint of resampling: each value is shared among the voxels that it was interpolated "
@@ -159,7 +159,7 @@ SHARES = (
 
 
 def default_by(meaning: Meaning) -> By:
-    """Return how a map comes to the grid of the file where that is not said.
+    """Return how a map comes to the grid of the file by default.
 
     Parts of a change of the target must add up to it there too. All else is for the eye, which the
     adjoint shows the pattern of the voxels that resampling reads; docs/limits.md has the pictures.

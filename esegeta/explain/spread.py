@@ -22,11 +22,11 @@ from esegeta.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class MemberMaps:
-    """Maps of the same target, one a member.
+    """Maps of the same target, one per member.
 
     Args:
         attributions: the map of each.
-        names: what each is of.
+        names: name of the member that each belongs to.
     """
 
     attributions: tuple[Attribution, ...]
@@ -68,7 +68,7 @@ def spread_of(maps: Float[Tensor, "K *S"]) -> Float[Tensor, "1 *S"]:
 def explain_members(
     explainer: Explainer, predictor: Predictor, volume: Volume, target: FrozenTarget
 ) -> MemberMaps:
-    """Explain a target on a volume once for each member of what predicts it.
+    """Explain a target on a volume once for each network or mirrored pass that predicts it.
 
     The members are the networks of an ensemble, each mirrored as it is; of a single network they
     are its mirrored passes. The target stays frozen on the whole prediction, so that all maps are
@@ -76,7 +76,7 @@ def explain_members(
 
     Args:
         explainer: the method.
-        predictor: of several networks, or mirrored.
+        predictor: predictor of several networks, or mirrored.
         volume: `C *S`.
         target: frozen on this volume.
 
@@ -87,7 +87,7 @@ def explain_members(
     members = predictor.members()
     if len(members) == 1:
         raise ModelError(
-            "there is one network and no mirrored pass, so nothing spreads",
+            "there is one network and no mirrored pass, so there is no spread",
             hint="give several files of weights, or axes to mirror",
         )
     maps = []

@@ -1,4 +1,4 @@
-"""How far a mean of few draws may be from the truth: what to multiply its standard error by."""
+"""How far a mean of few draws may be from the truth: the factor for its standard error."""
 
 from __future__ import annotations
 

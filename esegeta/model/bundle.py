@@ -1,4 +1,4 @@
-"""MONAI bundles: a folder of configs, weights and perhaps code; nothing of it is ever fetched.
+"""MONAI bundles: a folder of configs, weights and perhaps code; nothing is ever downloaded.
 
 A bundle is code: its configs name classes and hold expressions in Python, which run as they are
 resolved. Its weights are data and are loaded elsewhere, as data only.
@@ -34,9 +34,9 @@ class Part:
     """One component of a bundle's config, with its arguments resolved and nothing built.
 
     Args:
-        name: of its class, without the module and without what marks a dictionary transform:
+        name: name of its class, without the module and without the mark of a dictionary transform:
             `Spacing` for `Spacingd` and `monai.transforms.SpacingDict`.
-        target: as the config writes it.
+        target: target as the config writes it.
         args: its keyword arguments; parts among them are `Part`.
         is_monai: whether the class is MONAI's own.
     """
@@ -52,9 +52,9 @@ class Bundle:
     """A bundle's folder.
 
     Args:
-        folder: that holds `configs` and `models`.
+        folder: folder that holds `configs` and `models`.
         config: its inference config.
-        metadata: what metadata.json says; empty without one.
+        metadata: contents of metadata.json; empty without one.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class Bundle:
         """Return a section with its references resolved and its components as parts; None if none.
 
         Raises:
-            ModelError: it refers to what is not there, or an expression in it fails.
+            ModelError: it refers to something that is missing, or an expression in it fails.
         """
         parser = self._parser()
         if name not in parser.config:
@@ -157,7 +157,7 @@ def open_bundle(folder: Path) -> Bundle:
     """Find the inference config and the metadata of a bundle's folder.
 
     Raises:
-        ModelError: it is no folder, or holds no configs/inference.json or .yaml.
+        ModelError: it is not a folder, or holds no configs/inference.json or .yaml.
     """
     if not folder.is_dir():
         what = "is a file, not the folder of a bundle" if folder.is_file() else "no such folder"

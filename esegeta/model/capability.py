@@ -32,13 +32,13 @@ class Capability:
 
     Args:
         kind: a key of `KINDS`.
-        gradients: slopes flow from its outputs back to its input.
-        hooks: its layers can be watched and changed while it runs.
-        retrainable: it can be built anew with other weights, and trained.
-        batchable: it takes any number of windows at a time.
+        gradients: whether slopes flow from its outputs back to its input.
+        hooks: whether its layers can be watched and changed while it runs.
+        retrainable: whether it can be built anew with other weights, and trained.
+        batchable: whether it takes any number of windows at a time.
         batch: the number of windows that it takes otherwise, or None.
-        fixed_shape: the only window that it takes, with None for lengths that are free; None
-            where nothing is known.
+        fixed_shape: the only window that it takes, with None for lengths that are free; None where
+            it is not known.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Capability:
         return replace(self, kind=kind, retrainable=False)
 
     def words(self) -> str:
-        """Return all of it on one line, as `validate` prints it."""
+        """Return all of this on one line, as `validate` prints it."""
         window = "any the network takes"
         if self.fixed_shape is not None and any(self.fixed_shape):
             window = " x ".join("any" if n is None else str(n) for n in self.fixed_shape)
@@ -74,19 +74,19 @@ class Capability:
         return ", ".join(f"{name}: {value}" for name, value in parts.items())
 
     def require_hooks(self, what: str, *, hint: str = "") -> None:
-        """Refuse what watches layers, where that is impossible.
+        """Refuse a method that watches layers, where that is impossible.
 
         Args:
-            what: that needs them, such as `grad_cam`.
-            hint: what will do instead.
+            what: what needs them, such as `grad_cam`.
+            hint: what can be used instead.
 
         Raises:
             ModelError: the network does not let its layers be watched.
         """
         if not self.hooks:
             raise ModelError(
-                f"{what} needs the layers of a network, and {self.what} lets nobody watch or "
-                "change its layers",
+                f"{what} needs the layers of a network, and those of {self.what} cannot be "
+                "watched or changed",
                 hint=hint
                 or "build the network from its class (model.kind: monai or module) for that",
             )
@@ -95,7 +95,7 @@ class Capability:
         """Refuse to train a network from scratch that cannot be built anew.
 
         Raises:
-            ModelError: it is read from a file as a whole.
+            ModelError: it is read as a whole from a file.
         """
         if not self.retrainable:
             raise ModelError(
@@ -105,7 +105,7 @@ class Capability:
             )
 
     def require_gradients(self, what: str, *, hint: str) -> None:
-        """Refuse what needs gradients, where there are none; arguments as in `require_hooks`.
+        """Refuse a method that needs gradients, where there are none; see `require_hooks`.
 
         Raises:
             ModelError: no slope reaches the network's input.

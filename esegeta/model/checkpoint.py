@@ -1,8 +1,8 @@
-"""What a file of weights holds, read as data: nothing that is in it can run.
+"""What a file of weights holds, read as data: nothing in it can run.
 
 Torch's own unpickler for weights knows tensors and plain containers alone. Training loops keep
-more beside them: numpy scalars, dates, paths. These are passed over by an allow-list of names, each
-of which stands for a class of ours that does nothing with what it is given.
+more beside them: numpy scalars, dates, paths. These are passed over by an allow-list of names; each
+stands for a class of ours that does nothing with its arguments.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WHAT_TO_DO: Mapping[ArchiveKind, str] = {
 
 
 def read_checkpoint(path: Path) -> Any:
-    """Return what a file of weights holds: tensors in mappings, and what else is plain.
+    """Return what a file of weights holds: tensors in mappings, and other plain data.
 
     Raises:
         WeightsError: there is no such file, it is of another kind (which is named), is damaged,
@@ -84,7 +84,7 @@ def require_kind(path: Path, kind: ArchiveKind) -> None:
 
 
 class Passed:
-    """Stands for a value that no weights are made of; what it is given is dropped."""
+    """Stands for a value that weights are not made of; its arguments are dropped."""
 
     def __init__(self, *given: object) -> None:
         pass
@@ -138,7 +138,7 @@ PLAIN_TYPES: Mapping[type, tuple[str, ...]] = {
     PassedMapping: ("collections.defaultdict",),
     PassedList: ("collections.deque",),
 }
-"""Beside what torch itself knows; names in a file, and what stands for each."""
+"""Names in a file beyond those that torch itself knows, and what stands for each."""
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
@@ -184,7 +184,7 @@ _ADVICE = re.compile(r"\bPlease (use|file)\b|\bCheck the documentation\b|\bThis 
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why something failed, on one line: without styles of a terminal and advice."""
+    """Return why something failed, on one line, without terminal styles and advice."""
     text = _STYLES.sub("", str(error))
     text = text.rpartition("WeightsUnpickler error:")[2]
     text = _ADVICE.split(text)[0]
@@ -203,11 +203,11 @@ BEGINNINGS: Mapping[bytes, tuple[str, str]] = {
     ),
     b"\x89HDF": ("is an HDF5 file, as Keras saves", "save a PyTorch state dict or safetensors"),
 }
-"""First bytes of what is often named as weights, what it is, and what to do."""
+"""First bytes of files often given as weights, what they are, and what to do."""
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    """Refuse by its name what is no file of weights.
+    """Refuse a file that does not hold weights, and say what it is.
 
     Raises:
         WeightsError: it is a TorchScript network, an exported program, an ONNX network, ...
@@ -258,7 +258,7 @@ LEGACY_PICKLES = 4
 
 
 def _pickled_network(path: Path) -> str | None:
-    """Return the class of the network that a file pickles, or None where it pickles none."""
+    """Return the class of the network that a file pickles, or None where it pickles no network."""
     names: list[str] = []
     try:
         with _pickle_of(path) as stream:

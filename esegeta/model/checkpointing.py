@@ -22,7 +22,7 @@ AROUND = "_checkpoint_without_reentrant_generator"
 
 @contextmanager
 def without_checkpointing() -> Iterator[None]:
-    """Run blocks under `torch.utils.checkpoint` as what they are, once and with a graph.
+    """Run blocks under `torch.utils.checkpoint` like any other, once and with a graph.
 
     All is as before on leaving, also after an exception; may be nested.
     """
@@ -41,7 +41,7 @@ def with_any_gradient() -> Iterator[None]:
 
 
 class _Once:
-    """In the place of the autograd function that runs a block without a graph."""
+    """Stands in for the autograd function that runs a block without a graph."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
@@ -50,7 +50,7 @@ class _Once:
 
 
 class _NotReentrant:
-    """In the same place."""
+    """Stands in for the same function."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:

@@ -40,7 +40,7 @@ def full_float32() -> Iterator[None]:
 
 
 def uncompiled() -> AbstractContextManager[object]:
-    """Run what torch.compile has compiled as it was written, so that layers can be watched.
+    """Run code that torch.compile has compiled as it was written, so that layers can be watched.
 
     Without it a part that is compiled would run past the hooks of its layers.
     """
@@ -81,10 +81,10 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn auto | cpu | cuda | cuda:1 into a device that is there.
+    """Turn auto | cpu | cuda | cuda:1 into a device that exists.
 
     Raises:
-        DeviceError: CUDA was asked for and is not there, or has fewer devices.
+        DeviceError: CUDA was asked for and is not available, or has fewer devices.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -116,9 +116,9 @@ HOST = torch.device("cpu")
 
 @contextmanager
 def seeded(seed: int, device: torch.device = HOST) -> Iterator[None]:
-    """Seed torch's own generators of the host and of one device; their states come back on leaving.
+    """Seed torch's own generators of the host and one device; states are restored on leaving.
 
-    `torch.manual_seed` would seed those of all devices, which nothing would bring back.
+    `torch.manual_seed` would seed those of all devices, and nothing would restore them.
     """
     devices = [] if device.type == HOST.type else [device]
     with torch.random.fork_rng(devices=devices, device_type=device.type):

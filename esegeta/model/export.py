@@ -23,12 +23,12 @@ Axis = int | None
 class ExportedNetwork(nn.Module):
     """A program as a network from `B C *W` to what the program returns.
 
-    A program that was exported for a fixed number of windows is given as many: more are handed
+    A program that was exported for a fixed number of windows is given that many: more are handed
     over in groups, and a group that is not full is filled up with zeros, whose outputs are dropped.
 
     Args:
-        program: with its weights, as `ExportedProgram.module()` gives it.
-        shape: of its input, `B C *W`; None for axes that are dynamic.
+        program: program with its weights, as `ExportedProgram.module()` gives it.
+        shape: shape of its input, `B C *W`; None for axes that are dynamic.
     """
 
     def __init__(self, program: nn.Module, shape: tuple[Axis, ...]) -> None:
@@ -57,7 +57,7 @@ def load_exported(path: Path, *, device: torch.device | None = None) -> Exported
 
     Args:
         path: the file, usually `.pt2`.
-        device: where it is to run; constants in its code move there too.
+        device: device that it is to run on; constants in its code move there too.
 
     Raises:
         ModelError: it is missing, of another kind (which is named), damaged, or takes anything

@@ -5,7 +5,7 @@ the output, and are gone on leaving, also after an exception. Whoever watches is
 own output while the network goes on with a copy, which an activation in place may write over.
 
 Activation checkpointing (`torch.utils.checkpoint`) is switched off meanwhile. Where a network has
-one of its own, its blocks run once more in the backward pass. That is no second run of their
+one of its own, its blocks run once more in the backward pass. That is not a second run of their
 layers: they must see then what they saw in the forward pass, so the backward pass belongs inside
 the `with` of a hook that changes anything.
 """
@@ -30,7 +30,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 Act = Callable[[LayerRun], object]
-"""What is done when a layer has run; unless None, its result goes on in place of the output."""
+"""Called when a layer has run; unless None, its result goes on in place of the output."""
 
 
 @contextmanager
@@ -38,8 +38,8 @@ def on_output(layers: Mapping[str, nn.Module], act: Act) -> Iterator[None]:
     """Act each time that one of some layers has run.
 
     Args:
-        layers: by name.
-        act: sees the layer's output, and may return another.
+        layers: layers by name.
+        act: function that sees the layer's output, and may return another.
     """
     outside = torch._C._current_graph_task_id()
 
@@ -66,8 +66,8 @@ def on_input(
     """Act each time before one of some layers runs.
 
     Args:
-        layers: by name.
-        act: is given the layer's name and the first tensor of its arguments.
+        layers: layers by name.
+        act: function that is given the layer's name and the first tensor of its arguments.
     """
 
     def hook_for(name: str) -> Callable[[nn.Module, Any, dict[str, Any]], None]:
@@ -114,8 +114,8 @@ def read_once(network: nn.Module, name: str) -> Iterator[list[Tensor]]:
     """Read the output of a layer that runs once in a forward pass, in its graph.
 
     Raises:
-        LayerError: there is no such layer, it runs again, returns no tensor, or one that the
-            network cannot go on with a copy of, or runs without a graph where one is wanted.
+        LayerError: there is no such layer, it runs again, returns no tensor, or one whose copy the
+            network cannot go on with, or runs without a graph where one is wanted.
     """
     outputs: list[Tensor] = []
     wants_graph = torch.is_grad_enabled()
@@ -138,8 +138,8 @@ def cut_at(network: nn.Module, name: str, change: Change | None = None) -> Itera
 
     Args:
         network: the whole one.
-        name: of a layer that runs once in a forward pass.
-        change: of its output.
+        name: name of a layer that runs once in a forward pass.
+        change: change to make to its output.
 
     Raises:
         LayerError: there is no such layer, it runs again, returns nothing that can be replaced, or
@@ -177,7 +177,7 @@ def switched_off(
         network: the whole one; it is as it was on leaving, also after an exception.
         layer: name of the layer.
         units: channels of the layer's output, from 0.
-        values: what each of them is held at; 0 by default.
+        values: value that each of them is held at; 0 by default.
 
     Raises:
         LayerError: there is no such layer, or it returns nothing that can be replaced.
@@ -197,12 +197,12 @@ def switched_off(
 
 @contextmanager
 def held_at(network: nn.Module, layer: str, output: Tensor) -> Iterator[None]:
-    """Hand on an output of another run in place of a layer's own; what comes after sees it alone.
+    """Put another run's output in place of a layer's own; what comes after sees only that.
 
     Args:
         network: the whole one; it is as it was on leaving, also after an exception.
         layer: name of the layer; it still runs, and hooks that were there before see what it does.
-        output: of the layer, for the same windows; of a tuple, its first tensor.
+        output: output of the layer for the same windows; for a tuple, its first tensor.
 
     Raises:
         LayerError: there is no such layer, or what it returns is of another shape.
@@ -227,11 +227,11 @@ def run_up_to(
 ) -> dict[str, Tensor]:
     """Run a network as far as the last of some layers, and return their first tensors by name.
 
-    The hooks of this are the latest: they see what others have made of the outputs.
+    The hooks set here come last: they see what others have made of the outputs.
 
     Args:
         network: the whole one.
-        names: of the layers.
+        names: names of the layers.
         run: runs the network.
 
     Raises:
@@ -266,7 +266,7 @@ def run_up_to(
 
 
 class _StoppedError(BaseException):
-    """All layers have run; no error, and nothing that a network's own `except Exception` keeps."""
+    """All layers have run; not an error, so that no network's `except Exception` catches it."""
 
     def __init__(self, reached: object) -> None:
         super().__init__()

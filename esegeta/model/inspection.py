@@ -31,16 +31,17 @@ class Layer:
     """One module of a network as it was seen in a forward pass.
 
     Args:
-        name: as `get_submodule` takes it; empty for the network itself.
+        name: name as `get_submodule` takes it; empty for the network itself.
         kind: class of the module.
         num_parameters: including its children.
         holds_weight: whether it computes a weight of another module, not an activation.
         output_shape: `B C *S` of its (first) output tensor, or None if it returned none.
         order: when its forward ended, counted from 0; -1 if it returned no tensor.
-        runs: how often it ran.
-        returns: in words, such as "a tuple of 2 tensors"; empty if it never ran.
+        runs: number of times that it ran.
+        returns: what it returns, in words such as "a tuple of 2 tensors"; empty if it never ran.
         is_spatial: whether the output has channels and the window's spatial axes.
-        tensor_id: the same for modules that hand on the very same tensor with the same values.
+        tensor_id: number that is the same for modules that hand on the very same tensor with the
+            same values.
     """
 
     name: str
@@ -60,7 +61,7 @@ class UnitLayer:
     """A layer with a map for each of its units.
 
     Args:
-        name: as `get_submodule` takes it.
+        name: name as `get_submodule` takes it.
         num_units: channels of its output.
         patch: lengths of its spatial axes for one window.
     """
@@ -78,7 +79,7 @@ def list_layers(
     Args:
         network: the whole one; the caller holds it still.
         run: runs it on one batch of windows.
-        output: which of several tensors that the network itself returns is meant.
+        output: which of several tensors returned by the network is meant.
 
     Returns:
         In the order of the tree; a module with several names goes by the first.
@@ -174,9 +175,9 @@ def find_unit_layers(
 
     Args:
         network: the whole one; the caller holds it still.
-        names: of layers, or `all`: every layer with a map of more than one position, in the order
-            in which they run; where a block hands on the output of a layer inside it unchanged,
-            the block's name stands for both.
+        names: names of layers, or `all`: every layer with a map of more than one position, in the
+            order in which they run; where a block hands on the output of a layer inside it
+            unchanged, the block's name stands for both.
         window: `1 C *W` as the network takes it.
 
     Raises:
@@ -196,7 +197,7 @@ def check_units(network: nn.Module, layer: str, channels: tuple[int, ...], windo
     Args:
         network: the whole one; the caller holds it still.
         layer: name of the layer.
-        channels: of the layer's output, from 0.
+        channels: channels of the layer's output, counted from 0.
         window: `1 C *W` as the network takes it.
 
     Raises:
@@ -217,8 +218,8 @@ class _Witness:
     """Notes what modules do during a forward pass.
 
     Args:
-        layers: what is known of each module before, by name.
-        output: which tensor of the whole network is meant.
+        layers: what is already known of each module, by name.
+        output: which tensor of the network's output is meant.
     """
 
     def __init__(self, layers: dict[str, Layer], output: OutputChoice) -> None:
@@ -231,7 +232,7 @@ class _Witness:
         self._latest: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
     def enter(self, name: str, window: Tensor | None) -> None:
-        """Note what the network is given."""
+        """Note the network's input."""
         self._window = None if window is None else tuple(window.shape)
 
     def leave(self, run: LayerRun) -> None:

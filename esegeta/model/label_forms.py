@@ -42,7 +42,7 @@ def read_regions(given: Mapping[str, Any]) -> Regions:
     """Return the integers of each name, checked.
 
     Raises:
-        ConfigError: a name has no integers, one twice, one below 0 or the background's among
+        ConfigError: a name has no integers, one twice, one below 0, or the background's beside
             others; or two names have the same.
     """
     regions: dict[str, Integers] = {}
@@ -96,9 +96,9 @@ def read_order(
 
     Args:
         given: the entries.
-        regions: of the labels that are painted.
+        regions: regions of the labels that are painted.
         by_name: whether labels are written as the integers of each name.
-        ignore_label: stands for no label.
+        ignore_label: integer that belongs to no label.
 
     Raises:
         ConfigError: a label is unknown, missing or listed twice, or is given an integer that is
@@ -132,7 +132,7 @@ def read_order(
             raise ConfigError(
                 f"region_order: {entry!r} is not the name of a label",
                 hint="list the labels in painting order, such as [whole, core]; integers stand "
-                "alone, one a label",
+                "alone, one per label",
             )
         _require_label(name, regions)
         if name in order:
@@ -166,7 +166,7 @@ def _require_label(name: str, regions: Regions) -> None:
 def _require_own(
     name: str, integer: int, regions: Regions, ignore_label: int | None, *, strict: bool
 ) -> None:
-    """Refuse an integer of other labels; in a list of integers alone, also one of no label."""
+    """Refuse an integer of other labels; in a list of integers alone, also an unknown one."""
     own = regions[name]
     foreign = {value for integers in regions.values() for value in integers} | {0, ignore_label}
     if integer in own or (not strict and integer > 0 and integer not in foreign):
@@ -183,7 +183,7 @@ def painted_integers(
 ) -> dict[str, int]:
     """Return the one integer that each label paints, none of them twice.
 
-    That of its integers which the fewest labels share, the first of them as written: with whole
+    It is the integer that the fewest labels share, the first such one as written: with whole
     [1, 2, 4], core [1, 4] and enhancing 4 these are 2, 1 and 4. Where labels exclude each other,
     one whose integers all belong to smaller ones is painted over everywhere, and has none.
 
@@ -210,7 +210,7 @@ def painted_integers(
             raise ConfigError(
                 f'labels: every integer of "{name}" ({shown}) is painted by another label, so '
                 "that the label map cannot show it",
-                hint=f"give it one of no other label: region_order: [{{{name}: INTEGER}}, ...]",
+                hint=f"give it an integer of its own: region_order: [{{{name}: INTEGER}}, ...]",
             )
     return result
 
@@ -222,11 +222,12 @@ def read_thresholds(
 
     Args:
         given: one number, or one for some labels.
-        names: of the labels.
+        names: names of the labels.
         activation: only sigmoid has thresholds.
 
     Raises:
-        ConfigError: a label is unknown, a number is not between 0 and 1, or it is softmax.
+        ConfigError: a label is unknown, a number is not between 0 and 1, or the activation is
+            softmax.
     """
     if activation == "softmax":
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Label maps: the one that a prediction comes to, and whether a given one is of these labels."""
+"""Label maps: the one that a prediction becomes, and whether a given one holds these labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Segmentation:
         labels: what the output channels mean, and how they are decided.
         logits: `1 L *S`, on any grid.
         voxel_ml: volume of a voxel of that grid.
-        inside: the voxels that are of the image, `*S`, where others are padding: nothing is
+        inside: the voxels that belong to the image, `*S`, where others are padding: nothing is
             predicted there, and postprocessing does not see it.
     """
 
@@ -53,7 +53,7 @@ class Segmentation:
 
     @cached_property
     def _refined(self) -> dict[str, Mask] | None:
-        """All masks after postprocessing; None where there is none, so that none is held."""
+        """All masks after postprocessing; None without postprocessing, so that none is held."""
         steps = self.labels.postprocessing
         if not steps:
             return None
@@ -64,11 +64,11 @@ class Segmentation:
 
 
 def foreign_integers(label_map: LabelMap, labels: Labels, where: str) -> list[int]:
-    """Return the integers of a ground truth that are no label's, where others are.
+    """Return the integers of a ground truth that belong to no label, where others do.
 
     Args:
         label_map: `*S`.
-        labels: that it should be of.
+        labels: the labels that the map should hold.
         where: names the map in the message.
 
     Raises:
@@ -90,9 +90,10 @@ def foreign_integers(label_map: LabelMap, labels: Labels, where: str) -> list[in
 
 
 def foreign_note(foreign: Sequence[int], where: str) -> str:
-    """Return what to say of integers of a ground truth that are no label's."""
-    word = "is no label's integer" if len(foreign) == 1 else "are no label's integers"
-    return f"{where}: {_listed(foreign)} in the label map {word}, and counted as background"
+    """Return what to say about integers of a ground truth that belong to no label."""
+    is_none = "is not an integer" if len(foreign) == 1 else "are not integers"
+    found = f"{where}: {_listed(foreign)} in the label map"
+    return f"{found} {is_none} of any label, and counted as background"
 
 
 def present_integers(label_map: LabelMap) -> list[int]:

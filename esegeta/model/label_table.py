@@ -19,7 +19,7 @@ Activation = Literal["softmax", "sigmoid"]
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Names, integers and output channels of labels, and what a ground truth says of them.
+    """Names, integers and output channels of labels, and what a ground truth says about them.
 
     Softmax: channel k is label k, or, when the integers are sparse (1, 2, 4), the background
     comes first and the integers follow in ascending order; a region is the union of the channels
@@ -33,7 +33,7 @@ class LabelTable:
         num_outputs: output channels of the network.
         regions: the integers of each label in the ground truth, in the order written; each label
             is its one integer where None.
-        ignore_label: integer of voxels whose label is unknown; they are in nothing.
+        ignore_label: integer of voxels whose label is unknown; they count nowhere.
 
     Raises:
         ConfigError: the labels cannot be matched to the output channels.
@@ -84,7 +84,7 @@ class LabelTable:
 
     @cached_property
     def _channels(self) -> dict[str, tuple[int, ...]] | None:
-        """The output channels of each label, or None where there is no telling."""
+        """The output channels of each label, or None where they cannot be known."""
         if self.activation == "sigmoid" and self.regions is not None:
             return _in_order(self.regions, self.num_outputs)
         singles = sorted({integer for own in self._integers.values() for integer in own})
@@ -169,7 +169,7 @@ class LabelTable:
         """Return the output channels of a label: one, or those of its integers under softmax.
 
         Raises:
-            TargetError: it is the background, and the network has no channel of it.
+            TargetError: it is the background, and the network has no channel for it.
         """
         assert self._channels is not None  # checked when built
         name = self.name(label)
@@ -218,7 +218,7 @@ class LabelTable:
     def channel_map(self, label_map: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
         """Return the output channel of each voxel of a ground truth under softmax.
 
-        Channel 0 where it is of no label.
+        Channel 0 where it has no label.
         """
         result = torch.zeros_like(label_map)
         singles = {integer for own in self._integers.values() for integer in own}

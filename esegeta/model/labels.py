@@ -35,14 +35,14 @@ class Labels(LabelTable):
     """The labels of a network, and how its logits are decided; `Labels.of` takes both forms.
 
     Args:
-        names: see `LabelTable`, as the next four.
+        names: see `LabelTable`, also for the next four.
         activation: softmax or sigmoid.
         num_outputs: output channels of the network.
         regions: the integers of each label.
         ignore_label: integer of voxels whose label is unknown.
-        order: labels in painting order, later ones win; None: the most probable one does.
+        order: labels in painting order, later ones win; None: the most probable label wins.
         thresholds: probability above which labels are predicted under sigmoid; 1/2 for others.
-        postprocessing: what happens to predicted masks.
+        postprocessing: the steps that predicted masks go through.
     """
 
     order: tuple[str, ...] | None = None
@@ -69,11 +69,11 @@ class Labels(LabelTable):
             num_outputs: output channels of the network.
             region_order: labels in painting order, or nnU-Net's `regions_class_order`.
             ignore_label: integer of voxels whose label is unknown.
-            threshold: of all labels, or of some.
+            threshold: threshold of all labels, or of some.
             postprocessing: steps, such as `{"keep_largest": ["liver"]}`.
 
         Raises:
-            ConfigError: they contradict each other, or do not fit the output channels.
+            ConfigError: the settings contradict each other, or do not fit the output channels.
         """
         by_name = is_by_name(given)
         regions = read_regions(given) if by_name else _regions_of(given)  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ class Labels(LabelTable):
 
         Args:
             logits: `B L *S`.
-            masks: of all labels but the background; where they are predicted by default.
+            masks: masks of all labels but the background; by default, where they are predicted.
         """
         result = torch.zeros_like(logits[:, 0], dtype=torch.long)
         if self.order is not None:
@@ -188,7 +188,7 @@ class Labels(LabelTable):
         return result
 
     def notes(self) -> list[str]:
-        """Return what to say of labels that might as well be painted as another integer."""
+        """Return what to say about labels that could just as well be painted as another integer."""
         shared = [integer for own in self._integers.values() for integer in own]
         notes = []
         for integer, name in self.names.items():

@@ -1,4 +1,4 @@
-"""Layers by name, and what happens when they run: what they return, and what goes on from it."""
+"""Layers by name, and what happens when they run: what they return, and what follows from it."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 
 def refuse_script(module: nn.Module, name: str) -> None:
-    """Refuse to watch a layer that is TorchScript, or that lies in it.
+    """Refuse to watch a layer that is TorchScript, or that lies inside one.
 
     Raises:
-        LayerError: it is.
+        LayerError: the layer is of that kind.
     """
     if isinstance(module, torch.jit.ScriptModule):
         named = f'layer "{name}"' if name else "the network"
         raise LayerError(
-            f"{named} is TorchScript, which lets nobody watch or change its layers",
+            f"{named} is TorchScript, whose layers cannot be watched or changed",
             hint="build the network from its class (model.kind: monai or module) for that",
         )
 
@@ -80,7 +80,7 @@ def holds_units_last(shape: Sequence[int], window: Sequence[int]) -> bool:
     that of a reading with the units first does not. Where both do, the units come first.
 
     Args:
-        shape: of the output, with the batch.
+        shape: shape of the output, with the batch.
         window: lengths of what the network was given, without batch and channels.
     """
 
@@ -98,8 +98,8 @@ class LayerRun:
     """A layer that has just run.
 
     Args:
-        name: of the layer.
-        output: what it returned, of any kind.
+        name: name of the layer.
+        output: the layer's output, of any kind.
         is_repeated: whether a block that saves memory runs it again in the backward pass.
     """
 
@@ -114,7 +114,7 @@ class LayerRun:
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether the first tensor can be replaced without another one that shares its memory."""
+        """Whether the first tensor can be replaced and no other one shares its memory."""
         first = self.tensor
         if first is None:
             return False

@@ -43,14 +43,14 @@ def hold(network: nn.Module, state: State) -> None:
 
 
 def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[State, ...]:
-    """Return the states of all networks, for the first to hold in turn; none of a single one.
+    """Return the states of all networks, for the first to hold in turn; none for a single network.
 
     Args:
-        networks: of one architecture.
-        names: of each, for messages, such as its file.
+        networks: networks of one architecture.
+        names: name of each network for messages, such as its file.
 
     Raises:
-        ModelError: they are not of one architecture.
+        ModelError: their architectures differ.
     """
     first = networks[0]
     modules = _kinds(first)
@@ -78,8 +78,8 @@ class LoadedMembers:
     """What was loaded from the files of an ensemble.
 
     Args:
-        states: of all networks; none of a single one.
-        files: what was loaded from each.
+        states: states of all networks; empty for a single one.
+        files: what was loaded from each file.
     """
 
     states: tuple[State, ...]
@@ -87,7 +87,7 @@ class LoadedMembers:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know: of all files at once where it is the same, else of each."""
+        """What the user should know: about all files where it is the same, else about each."""
         remarks = {one.remarks for one in self.files}
         if len(self.files) > 1 and len(remarks) == 1:
             (same,) = remarks
@@ -110,7 +110,7 @@ def load_members(
     Args:
         network: the architecture of all of them, on its device.
         paths: files of weights, such as the folds of a cross-validation.
-        key: where in each file they lie; see `load_weights`.
+        key: key of the weights in each file; see `load_weights`.
 
     Raises:
         WeightsError: a file is missing, or does not fit; the message names it.
@@ -147,7 +147,7 @@ def _tables(network: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None]]
 
 
 def _kinds(network: nn.Module) -> dict[str, str]:
-    """Return the class of each module by name; exported networks have a class each, of one name."""
+    """Return the class of each module by name; exported networks have classes of equal names."""
     return {name: type(module).__qualname__ for name, module in network.named_modules()}
 
 

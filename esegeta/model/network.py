@@ -1,4 +1,4 @@
-"""Networks: by name (MONAI) or class (your own), out of what wraps them, or ended at a layer.
+"""Networks: by name (MONAI) or class (your own), unwrapped, or cut off at a layer.
 
 A class is code: importing it runs it. Weights are data and are loaded elsewhere, as data only.
 """
@@ -204,8 +204,8 @@ def require_packages(name: str, error: Exception) -> None:
     """Refuse a network that fails because a package is not installed, and name it.
 
     Args:
-        name: what failed.
-        error: what it raised, in Python's or in MONAI's words.
+        name: name of what failed.
+        error: the error that was raised, in Python's or in MONAI's words.
 
     Raises:
         ModelError: the error is about a package.
@@ -230,13 +230,12 @@ class UnitNetwork(nn.Module):
 
     The units' maps are resampled linearly to the voxels of the window that they cover. What lies
     behind the layer is not run. Layers keep the names that they have in the whole network, and the
-    modules of this one are those of the whole network: whoever holds still, hooks or lists them
-    need not know.
+    modules of this one are those of the whole network: code that hooks or lists them need not know.
 
     Args:
         network: the whole one, `N C *W` in; it is not changed.
         layer: name of the layer.
-        channels: of the layer's output, from 0; they become the outputs in this order.
+        channels: channels of the layer's output, from 0; they become the outputs in this order.
         extent: voxels in the middle of a window that the layer covers; None for all of them.
     """
 

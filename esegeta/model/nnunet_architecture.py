@@ -23,7 +23,7 @@ def nnunet_architecture(
     Deep supervision is off: only the logits of full resolution are returned.
 
     Args:
-        configuration: of the plans, resolved.
+        configuration: configuration of the plans, resolved.
         num_inputs: channels of the image.
         num_outputs: channels of the logits.
 
@@ -42,7 +42,7 @@ def nnunet_architecture(
 
 
 def _of_old_plans(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what plans without an `architecture` stand for, as nnU-Net itself reads them."""
+    """Return what plans without `architecture` mean, as nnU-Net itself reads them."""
     name = configuration.get("UNet_class_name")
     if name is None:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""What the training of nnU-Net v2 leaves: a folder with dataset.json, plans.json and folds.
+"""What nnU-Net v2 leaves after training: a folder with dataset.json, plans.json and folds.
 
 nnUNet_results/Dataset012_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres/
     dataset.json  plans.json  fold_0/checkpoint_final.pth  fold_1/...
@@ -17,7 +17,7 @@ from esegeta.model.checkpoint import read_checkpoint
 
 FILES = ("dataset.json", "plans.json")
 PARTS = "__"
-"""Between trainer, plans and configuration in the name of a results folder."""
+"""Separates trainer, plans and configuration in the name of a results folder."""
 
 FINAL = "checkpoint_final.pth"
 Fold = int | Literal["all"]
@@ -28,14 +28,15 @@ class NnunetResults:
     """A trained nnU-Net, as its folder describes it.
 
     Args:
-        folder: that holds `dataset.json` and `plans.json`.
-        dataset: of `dataset.json`.
-        plans: of `plans.json`.
-        name: of the configuration, such as `3d_fullres`.
-        configuration: what the plans say of it, with all that it inherits.
-        checkpoints: of the folds, in the order asked for.
+        folder: folder that holds `dataset.json` and `plans.json`.
+        dataset: contents of `dataset.json`.
+        plans: contents of `plans.json`.
+        name: name of the configuration, such as `3d_fullres`.
+        configuration: what the plans say about the configuration, including all that it inherits.
+        checkpoints: checkpoints of the folds, in the order asked for.
         trainer: name of the class that trained it.
-        mirror: axes of the network's input that training mirrored, and so inference may.
+        mirror: axes of the network's input that training mirrored, so that inference may mirror
+            them too.
     """
 
     folder: Path
@@ -60,13 +61,13 @@ def read_nnunet_results(
     Args:
         path: the folder, or one above it: of the data set, or of all results.
         configuration: chooses among several, such as `3d_fullres`.
-        folds: numbers, or `all` folds that are there. The fold of all data is in use where there
-            are no others, or as `["all"]`.
+        folds: numbers, or `all` for the folds that exist. The fold of all data is in use where
+            there are no others, or as `["all"]`.
         checkpoint: file name in each fold.
 
     Raises:
-        ModelError: something is missing, does not fit together, or is not served; the message
-            names what is there.
+        ModelError: something is missing, does not fit together, or is not supported; the message
+            names what was found.
     """
     folder = _find_folder(path, configuration)
     dataset, plans = (_read_json(folder / name) for name in FILES)

@@ -1,4 +1,4 @@
-"""What a network returns, a tensor or something that holds some, and which of them is meant."""
+"""What a network returns, a tensor or something that holds several, and which one is meant."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class OutputChoice:
         """Return the chosen tensor of what a network returned; None where it returned none.
 
         Raises:
-            OutputChoiceError: there is none by this key; the message lists what there is.
+            OutputChoiceError: there is none under this key; the message lists the tensors that
+                there are.
         """
         if self.key is None:
             return first_tensor(output)
@@ -94,7 +95,7 @@ class OutputChoice:
         )
 
     def note(self, output: object) -> str:
-        """Say which of several tensors was taken where none was chosen; empty otherwise."""
+        """Return which of several tensors was taken where none was chosen; empty otherwise."""
         named = dict(named_tensors(output))
         if self.key is not None or len(named) < 2:
             return ""

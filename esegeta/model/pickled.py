@@ -17,7 +17,7 @@ def load_pickled_network(path: Path, folder: Path) -> nn.Module:
     """Load what `torch.save(network, path)` wrote; this runs the code in the file.
 
     Args:
-        path: the file; whoever calls this has been told to trust it.
+        path: the file; the caller has been told to trust it.
         folder: searched for the modules of its classes first, beside the installed packages.
 
     Raises:
@@ -32,7 +32,7 @@ def load_pickled_network(path: Path, folder: Path) -> nn.Module:
             network = torch.load(path, map_location="cpu", weights_only=False)
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{path}: the network is of the module {error.name}, which is not there",
+            f"{path}: the network needs the module {error.name}, which was not found",
             hint=f"put it beside the config ({folder}) or install it",
         ) from error
     except Exception as error:  # whatever the pickle's own code raises

@@ -54,7 +54,7 @@ def places(content: Any, name: str, depth: int = DEEPEST) -> Iterator[str]:
 
 
 def _side_by_side(keys: Sequence[str]) -> list[str]:
-    """Return what several weights in one flat mapping begin with: `ema.conv.weight`, ..."""
+    """Return the prefixes of several sets of weights in one flat mapping: `ema.conv.weight`, ..."""
     inside: dict[str, set[str]] = {}
     for key in keys:
         first, _, rest = key.partition(".")
@@ -88,7 +88,7 @@ def states(
 
 
 def holds_arrays(content: Any, depth: int = DEEPEST) -> bool:
-    """Tell whether there are numpy arrays among all that lies in some content."""
+    """Tell whether there are numpy arrays anywhere in some content."""
     if isinstance(content, Mapping) and depth:
         return any(holds_arrays(value, depth - 1) for value in content.values())
     return isinstance(content, PassedArray)

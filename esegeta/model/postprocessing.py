@@ -35,7 +35,7 @@ class Postprocessing:
     """Which predicted masks lose small parts, and which have their holes filled, in this order.
 
     Args:
-        keep_largest: labels of which only the largest connected component is kept.
+        keep_largest: labels that keep only their largest connected component.
         min_volume_ml: labels that lose components below a volume.
         fill_holes: labels whose enclosed holes become theirs, where no other label is predicted.
     """
@@ -50,7 +50,7 @@ class Postprocessing:
 
         Args:
             given: `{keep_largest: [liver], min_volume_ml: {lesion: 0.1}, fill_holes: true}`.
-            names: of the labels.
+            names: names of the labels.
 
         Raises:
             ConfigError: a step or label is unknown, or a volume is not a number above 0.
@@ -70,7 +70,7 @@ class Postprocessing:
         return bool(self.keep_largest or self.min_volume_ml or self.fill_holes)
 
     def describe(self) -> dict[str, Any]:
-        """Return the steps that there are, in their order, as plain values."""
+        """Return the steps that are set, in their order, as plain values."""
         steps = {
             "keep_largest": list(self.keep_largest),
             "min_volume_ml": dict(self.min_volume_ml),
@@ -119,7 +119,7 @@ def _without_small(mask: Mask, least_voxels: float) -> Mask:
 
 
 def _holes_of(mask: Mask) -> Mask:
-    """Return the voxels that no way over faces of unmarked voxels leads out of."""
+    """Return the voxels that no path over faces of unmarked voxels leads out of."""
     from scipy import ndimage
 
     filled = torch.from_numpy(ndimage.binary_fill_holes(mask.cpu().numpy()))

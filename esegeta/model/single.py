@@ -1,4 +1,4 @@
-"""Networks compute in float32: one of another precision is converted, and that is said."""
+"""Networks compute in float32: one of another precision is converted, with a note."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def to_single(network: nn.Module) -> str:
     `precision`, which leaves the parameters as they are.
 
     Returns:
-        What should be known; empty where all parameters were float32.
+        A note for the user; empty where all parameters were float32.
     """
     kinds = {one.dtype for one in network.parameters() if one.is_floating_point()}
     others = sorted(str(kind).removeprefix("torch.") for kind in kinds - {torch.float32})

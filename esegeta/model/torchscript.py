@@ -20,7 +20,8 @@ def load_torchscript(path: Path, *, device: torch.device | None = None) -> nn.Mo
 
     Args:
         path: the file.
-        device: where it is to run; the constants of a frozen one lie where they are loaded.
+        device: device that it is to run on; the constants of a frozen one lie where they are
+            loaded.
 
     Raises:
         ModelError: it is missing, of another kind (which is named), or damaged.

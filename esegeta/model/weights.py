@@ -22,7 +22,7 @@ from esegeta.model.network import COMPILED, without_wrappers
 from esegeta.model.places import holds_arrays, is_in, places, states, under
 
 PREFIXES = ("module.", f"{COMPILED}.", "model.", "net.", "network.")
-"""What stands before all keys of the weights of a wrapped network, in any order."""
+"""Prefixes of all keys of a wrapped network's weights, in any order."""
 
 COUNTER = "n_averaged"
 """What `torch.optim.swa_utils.AveragedModel` keeps beside the weights."""
@@ -34,10 +34,10 @@ class LoadedWeights:
 
     Args:
         path: the file.
-        key: under which the weights lay, dotted; empty where they are the whole file.
+        key: dotted key that the weights lay under; empty where they are the whole file.
         chosen: the part of it that was asked for.
-        prefixes: taken off every key, the outermost first.
-        left_out: entries beside the weights that are no weights.
+        prefixes: prefixes that were taken off every key, the outermost first.
+        left_out: entries beside the weights that are not weights themselves.
         others: keys of the file's other weights that would have fitted as well.
     """
 
@@ -98,7 +98,8 @@ def load_weights(network: nn.Module, path: Path, *, key: str | None = None) -> L
     taken in the order of `WRAPPERS`, and the others are named in what is returned.
 
     Args:
-        network: it is loaded into; a compiled one into what was compiled.
+        network: network that they are loaded into; for a compiled one, the module that was
+            compiled.
         path: safetensors, or a checkpoint of torch.save.
         key: dotted path to the weights in the file, such as `ema.state`.
 
@@ -166,10 +167,10 @@ class _Fit:
 
     Args:
         name: its key in the file.
-        state: as it lies there.
-        keys: from its keys to those that the network would know them by.
-        prefixes: taken off.
-        left_out: what is no weight.
+        state: the state as it is stored.
+        keys: map from its keys to those that the network would know them by.
+        prefixes: the prefixes taken off.
+        left_out: entries that are not weights.
     """
 
     name: str
@@ -222,7 +223,7 @@ def _fits(name: str, state: Mapping[Any, Any], expected: Mapping[str, Tensor]) -
 
 
 def _is_beside(key: str, value: Any, expected: Mapping[str, Tensor]) -> bool:
-    """Tell whether an entry among weights is none, and the network does not know it either."""
+    """Tell whether an entry among weights is not a weight and unknown to the network too."""
     return key not in expected and (key == COUNTER or not isinstance(value, Tensor))
 
 
@@ -267,7 +268,7 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
 
 
 def _is_array_of(fit: _Fit, key: str) -> bool:
-    """Tell whether an array stands where a network wants a tensor, whatever prefix it has."""
+    """Tell whether an array stands where a network needs a tensor, whatever its prefix."""
     own = (f"{prefix}{key}" for prefix in ("", "".join(fit.prefixes)))
     return any(isinstance(fit.state.get(name), PassedArray) for name in own)
 

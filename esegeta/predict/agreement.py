@@ -32,11 +32,11 @@ class Agreement:
 def agreement(labels: Labels, predicted: LabelMap, expected: LabelMap) -> list[Agreement]:
     """Return the agreement on each label but the background.
 
-    Both label maps are painted, so that of labels that overlap each voxel shows what was painted
-    last; another order of painting shows.
+    Both label maps are painted, so that where labels overlap a voxel shows the one painted last; a
+    different order of painting shows in the result.
 
     Args:
-        labels: whose regions are compared.
+        labels: labels to compare.
         predicted: label integers `*S`.
         expected: label integers `*S` of the same grid, on any device.
     """
@@ -54,8 +54,8 @@ def require_own_integers(labels: Labels, expected: LabelMap, where: str) -> None
     """Refuse an expected segmentation that this network cannot have made.
 
     Raises:
-        DataError: it holds integers that are neither 0, nor a label's, nor those of a channel
-            without a name.
+        DataError: it holds integers that are neither 0, nor those of a label, nor those of a
+            channel without a name.
     """
     known = set(labels.known_integers) | set(labels.names)
     if labels.activation == "softmax":

@@ -6,9 +6,9 @@ f, with logits z_mtf. A mean of logits is a sum over passes. One of probabilitie
     y_m = sum_t w_t A_f(z_mtf) / sum_t w_t,    y = A_m(y_m)        A as in `average`
 
 has a slope by every z, and each pass answers for its own, `share_mtf = dR/dz_mtf`: first at y, then
-at the blends y_m, then in the window. The share depends on what all other passes put out, and is
-taken at one point; or, for a change from one point to another, as the mean of each stage's slope
-on the straight line between what it is given at both, so that
+at the blends y_m, then in the window. The share depends on the output of all other passes, and is
+taken at one point; or, for a change from one point to another, as the mean of each stage's slope on
+the straight line between what it is given at both, so that
 
     sum_mtf <share_mtf, z_mtf - z'_mtf> = R - R'.
 """
@@ -33,7 +33,7 @@ from esegeta.predict.predictor import Predictor
 from esegeta.predict.windows import Windows
 
 RunPass = Callable[[Pieces], Tensor]
-"""From windows of one pass to their logits `N L *O`, as the network puts them out."""
+"""From windows of one pass to their logits `N L *O`, as the network outputs them."""
 
 Place = tuple[int, int]
 """A network, and one of the boxes that it sees, mirrored or not."""
@@ -41,7 +41,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """What all passes put out at one point: an input, and whatever is done to the network.
+    """What all passes output at one point: for an input, and whatever is done to the network.
 
     Args:
         x: the input, `1 C *S`.
@@ -68,12 +68,12 @@ class PassesApart:
     def single(self) -> Predictor:
         """A predictor of the same passes, each of whose windows is one run of one network.
 
-        What it predicts is their mean of logits, which is not what is explained.
+        It predicts the mean of their logits, which is not what is explained.
         """
         return replace(self.whole, plan=replace(self.whole.plan, average="logits"))
 
     def moment(self, x: Batch, run: RunPass, *, over: Mask | None = None) -> Moment:
-        """Return what all passes put out.
+        """Return what all passes output.
 
         Args:
             x: the input, `1 C *S`.
@@ -97,7 +97,7 @@ class PassesApart:
     ) -> Iterator[tuple[Place, Float[Tensor, "F L *O"]]]:
         """Yield the logits of all mirrored passes of places, mirrored back.
 
-        The network holds each member's weights in turn, and is to be held still meanwhile.
+        The network holds each member's weights in turn, and must be held still meanwhile.
         """
         windows = self.single.windows(x)
         around = _Layout(windows)
@@ -120,7 +120,8 @@ class PassesApart:
         """Return what each pass answers for.
 
         Args:
-            slope: dR/dy, `1 L *S`.
+            slope: the point that the shares are taken at; or two, for the change from first to
+                last.
             moments: the point that it is taken at; or two, for the change from first to last.
         """
         return ApartShares(self, slope, moments)
@@ -132,7 +133,7 @@ class ApartCotangent:
 
     Args:
         slope: dR/dy, `1 L *S`.
-        shares: of the passes.
+        shares: share of each pass.
     """
 
     slope: Logits
@@ -160,7 +161,7 @@ class ApartShares:
         self._known: dict[Place, tuple[Tensor, ...]] = {}
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
-        """Return the share of each window, `N L *W`; the network is to be held still meanwhile."""
+        """Return the share of each window, `N L *W`; the network must be held still meanwhile."""
         keys = [self._around.place_of(window) for window in pieces.windows]
         self._learn(keys)
         shares = []
@@ -200,10 +201,10 @@ class ApartShares:
 
 
 class _Layout:
-    """How windows of single passes lie: which network, box and flip each is of.
+    """Where windows of single passes lie: the network, box and flip of each.
 
     Args:
-        windows: of single passes.
+        windows: windows of single passes.
     """
 
     def __init__(self, windows: Windows) -> None:

@@ -3,7 +3,7 @@
     softmax   y = log(mean_k softmax(y_k))          its softmax is the mean of the probabilities
     sigmoid   y = logit(mean_k sigmoid(y_k))        its sigmoid is
 
-Both are formed in logarithms, so that nothing saturates and no probability need be clamped.
+Both are formed in logarithms, so that nothing saturates and no probability needs clamping.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def averaged_over_flips(
     Differentiable; no more than one mirrored pass has a graph at a time.
 
     Args:
-        network: run once for each of the flips, and once more in the backward pass.
+        network: network, which runs once for each of the flips, and once more in the backward pass.
         crops: windows, as the network takes them.
         flips: axes along which windows are mirrored, for each pass.
-        activation: of the logits.
+        activation: activation of the logits.
     """
     output: Tensor = _OverFlips.apply(crops, network, flips, activation)  # type: ignore[no-untyped-call]
     return output
@@ -95,7 +95,7 @@ def require_graph(logits: Tensor) -> None:
     """Refuse logits that gradients cannot flow back from.
 
     Raises:
-        ModelError: nothing that the gradient is wanted of led to them.
+        ModelError: they do not depend on anything that the gradient is wanted for.
     """
     if not logits.requires_grad:
         raise ModelError(

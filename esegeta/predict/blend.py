@@ -1,4 +1,4 @@
-"""Where windows are blended: the sum, the blend and its transpose, and nothing else in the package.
+"""The only place where windows are blended: the sum, the blend and its transpose.
 
     sum_t p_t                       `WindowSum`: gradients, and maps that add up over windows
     sum_t w_t * p_t / sum_t w_t     `WindowBlend`: logits and activations, whose heights are kept
@@ -52,8 +52,8 @@ class WindowSum:
     One buffer, `B K` times the lattice, is all the memory that it takes.
 
     Args:
-        lattice: what patches are put on.
-        like: has the device and the dtype that the buffer is to have, as the input does.
+        lattice: voxels or positions that patches are put on.
+        like: tensor whose device and dtype the buffer is to have, such as the input.
         num_images: B.
         num_channels: K; as many as the first patches have where None.
     """
@@ -83,7 +83,7 @@ class WindowSum:
 
         Args:
             windows: index into `Windows.boxes` for each patch.
-            patches: as their networks see them; any device and dtype; graphs are left.
+            patches: patches as their networks see them; any device and dtype; graphs are left.
             images: index of each patch's image in the batch; the first where None.
         """
         self._put(windows, patches, images)
@@ -92,7 +92,7 @@ class WindowSum:
         """Return the sum, cut to the volume where that was padded: a view of the buffer.
 
         Raises:
-            ValueError: nothing was added, and nobody said how many channels there are.
+            ValueError: nothing was added, and the number of channels was not given.
         """
         return self._lattice.crop(self._filled(self._num_channels))
 
@@ -126,8 +126,9 @@ class WindowBlend(WindowSum):
     is missing: the result is right wherever none of them lies.
 
     Args:
-        lattice: what patches are put on; windows stand for the voxels that their outputs cover.
-        like: has the device and the dtype that the buffer is to have, as the input does.
+        lattice: voxels or positions that patches are put on; windows stand for those that their
+            outputs cover.
+        like: tensor whose device and dtype the buffer is to have, such as the input.
         num_images: B.
         num_channels: K; as many as the first patches have where None.
     """
@@ -165,7 +166,7 @@ class WindowBlend(WindowSum):
         """Return the blend, cut to the volume; the buffer is given away, and the next is empty.
 
         Raises:
-            ValueError: nothing was added, and nobody said how many channels there are.
+            ValueError: nothing was added, and the number of channels was not given.
         """
         buffer = self._filled(self._num_channels)
         self._buffer = None
@@ -180,7 +181,7 @@ class CotangentShares:
         windows: over the volume.
         cotangents: `B L *S`, or `1 L *S` or a linear form for all images of a batch; one for each
             of the predictions that windows are blended into.
-        scale: results are to be multiplied by it; a power of two rounds nothing.
+        scale: factor that results are to be multiplied by; a power of two causes no rounding.
     """
 
     def __init__(self, windows: Windows, *cotangents: Cotangent, scale: float = 1.0) -> None:

@@ -24,8 +24,8 @@ class Term:
 
     Args:
         channel: output channel of the logits.
-        weights: of each voxel, `*S`; a mask stands for ones and zeros.
-        scale: of all voxels.
+        weights: weight of each voxel, `*S`; a mask stands for ones and zeros.
+        scale: factor for all voxels.
     """
 
     channel: int
@@ -38,10 +38,10 @@ class LinearForm:
     """`<g, y> = sum_i scale_i <weights_i, y[channel_i]>`, without the `L *S` numbers of g.
 
     Args:
-        terms: added up; several may share a channel.
+        terms: terms to add up; several may share a channel.
         num_outputs: L.
         shape: `*S`.
-        dtype: of the numbers that crops are made of.
+        dtype: type of the numbers that crops are made of.
     """
 
     terms: tuple[Term, ...]

@@ -1,12 +1,12 @@
 """Which voxels of a window a network's output covers: all, or its middle; at which resolution.
 
-Of a network whose output is of the window's shape nothing need be found out. Any other is run on a
+A network whose output has the window's shape needs no second look. Any other is run on a
 second, smaller or larger window: from how much its output changes follows how many voxels one
 position of it stands for, and so of each layer.
 
     voxels covered = positions * (voxels added to the window / positions added to the output)
 
-A network of valid convolutions has one position a voxel and covers the middle of its window; one
+A network of valid convolutions has one position per voxel and covers the middle of its window; one
 that returns half the resolution has a position for two voxels, and covers all of them.
 """
 
@@ -28,12 +28,14 @@ LARGEST_STRIDE = 64
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a network's output is of a window.
+    """What a network's output covers of a window.
 
     Args:
-        positions: of the output, along each axis that the network sees.
-        voxels: that they stand for; beyond the window where a network pads more than it takes.
-        layers: voxels of the window that layers cover, by name; those that are not in it cover all.
+        positions: positions of the output, along each axis that the network sees.
+        voxels: voxels that these positions cover; beyond the window where a network pads more than
+            it takes.
+        layers: voxels of the window that layers cover, by name; layers not listed cover all of
+            them.
     """
 
     positions: Shape
@@ -58,7 +60,7 @@ class Coverage:
                 f"the network turned a window of {shape_text(size)} into "
                 f"{shape_text(tuple(output.shape[2:]))}, and another one into "
                 f"{shape_text(self.positions)}",
-                hint="its output must be of one shape for all windows",
+                hint="its output must have the same shape for all windows",
             )
         if self.positions != self.voxels:
             mode = LINEAR[len(self.voxels)]
@@ -87,7 +89,7 @@ def covered_voxels(
 ) -> Shape | None:
     """Return how many voxels of a window its output covers, seen at two sizes of the window.
 
-    None where some axis does not tell.
+    None where an axis leaves it open.
     """
     found = []
     for w, p, v, q in zip(size, positions, other_size, other_positions, strict=True):
@@ -104,8 +106,8 @@ def layer_extents(
     """Return how many voxels of a window layers cover that do not cover all of it.
 
     Args:
-        size: of a window.
-        other_size: of a second one.
+        size: size of a window.
+        other_size: size of a second window.
         shapes: positions of each layer for the first, by name.
         others: the same for the second.
     """

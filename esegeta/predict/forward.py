@@ -28,14 +28,15 @@ def run_network(
     """Return a network's logits `N L *O` of the voxels that its output covers, differentiable.
 
     Args:
-        network: from windows to logits, or to what holds them.
+        network: network from windows to logits, or to an object that holds them.
         inputs: windows as the network sees them, `N C *W`.
-        choice: which of several tensors that it returns the logits are.
-        coverage: which voxels of a window they cover; None where a position is a voxel.
-        precision: of the network's own arithmetic; the result has the dtype of the inputs.
+        choice: which of several returned tensors holds the logits.
+        coverage: voxels of a window that they cover; None where a position is a voxel.
+        precision: precision of the network's own arithmetic; the result has the dtype of the
+            inputs.
 
     Raises:
-        ModelError: the network returned no tensor, or one of another shape than the window's.
+        ModelError: the network returned no tensor, or one of a shape other than the window's.
     """
     with _autocast(inputs.device, precision):
         output = choice.of(network(inputs))

@@ -192,9 +192,9 @@ def upsample(patches: Tensor, grid: LayerGrid, windows: Sequence[int]) -> Tensor
     """Resample `N K *layer` to the voxels that it covers, `N K *C`, linearly: heights are kept.
 
     Args:
-        patches: of a layer in some windows.
+        patches: patches of a layer in some windows.
         grid: the layer's.
-        windows: which they are; they are all resampled alike.
+        windows: indices of these windows; they are all resampled alike.
     """
     thin = grid.windows.slice_axis
     size = [length for axis, length in enumerate(grid.voxels.size) if axis != thin]
@@ -212,9 +212,9 @@ def spread(patches: Tensor, grid: LayerGrid, windows: Sequence[int]) -> Tensor:
     the nearest voxel of the volume along each axis.
 
     Args:
-        patches: of a layer in some windows.
+        patches: patches of a layer in some windows.
         grid: the layer's.
-        windows: which they are.
+        windows: indices of these windows.
     """
     result = _with_thin_axis(patches, grid.windows)
     bounds = [grid.bounds(window) for window in windows]

@@ -1,4 +1,4 @@
-"""What layers put out: of some windows, beside the logits, or blended over the volume."""
+"""The outputs of layers: for some windows, beside the logits, or blended over the volume."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def read_windows(
     A 2D network's outputs have two spatial axes, over volumes too.
 
     Args:
-        predictor: whose network runs.
-        crops: of the image, preprocessed.
-        windows: they are of.
-        layers: names.
+        predictor: predictor whose network runs.
+        crops: crops of the preprocessed image.
+        windows: indices of the windows that the crops belong to.
+        layers: names of the layers.
         held: outputs of the same windows by layer, which the network goes on with in place of
             the layer's own; what is returned is the layer's own.
 
@@ -68,7 +68,7 @@ def read_windows(
 
 @dataclass(frozen=True)
 class Units:
-    """Neighbouring units of a layer: channels `first` up to, without, `stop`."""
+    """Neighbouring units of a layer: channels from `first` up to but not including `stop`."""
 
     layer: str
     first: int
@@ -87,9 +87,9 @@ class UnitMaps:
     """What some units see of a volume.
 
     Args:
-        units: which they are.
+        units: layer and channels of the units.
         grid: the layer's positions over the volume.
-        data: float32, one map a unit, `K *G`.
+        data: float32, one map per unit, `K *G`.
         image: first voxel and end of the image in the volume along each axis; None where
             preprocessing has padded nothing.
     """
@@ -110,7 +110,7 @@ def blend_units(predictor: Predictor, x: Batch, wanted: Sequence[Units]) -> list
     Args:
         predictor: the network over windows.
         x: one image, `1 C *S`.
-        wanted: which units; several ranges may share a layer.
+        wanted: units to compute; several ranges may share a layer.
 
     Returns:
         The maps in the order of `wanted`, on the device of `x`.

@@ -23,13 +23,13 @@ def require_same_function(
 
     Args:
         networks: all members as they were given; the first holds the states of the others.
-        states: of all of them.
-        names: of each, for messages.
+        states: states of all members.
+        names: name of each member, for messages.
         window: `1 C *W`.
-        output: which of several tensors that they return is meant.
+        output: which of several returned tensors is meant.
 
     Raises:
-        ModelError: one does.
+        ModelError: a member does.
     """
     for network, state, name in zip(networks[1:], states[1:], names[1:], strict=True):
         with torch.no_grad(), held_still(network):

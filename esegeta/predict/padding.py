@@ -26,9 +26,9 @@ def origins(length: int, widths: tuple[int, int], padding: Padding) -> Tensor:
     """Return which voxel of an axis each padded voxel is a copy of; with zeros, where it lies.
 
     Args:
-        length: of the axis, without padding.
+        length: length of the axis, without padding.
         widths: voxels before and after it.
-        padding: what they hold. Those of zeros are copies of nothing: their index lies outside of
+        padding: contents of these voxels. Zeros are copies of nothing: their index lies outside
             `0..length - 1`.
     """
     places = torch.arange(-widths[0], length + widths[1])

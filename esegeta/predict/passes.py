@@ -15,7 +15,7 @@ class Pass:
     """One way in which each window goes through a network.
 
     Args:
-        member: which of the networks of an ensemble, from 0.
+        member: index of the network in an ensemble, from 0.
         flips: axes along which the window is mirrored; ascending.
     """
 

@@ -48,7 +48,7 @@ class Predictor(WindowRunner):
 
     @property
     def is_sum(self) -> bool:
-        """Whether the prediction is a sum over windows, as it is not of networks' probabilities."""
+        """Whether the prediction is a sum over windows; a mean of probabilities is not."""
         return self.plan.average == "logits" or self.plan.num_members == 1
 
     @property
@@ -127,7 +127,7 @@ class Predictor(WindowRunner):
             cotangent: `B L *S`, or `1 L *S` or a linear form for all images of the batch.
             active: the windows that the cotangent touches, where they are known already; the
                 gradient is of these alone.
-            at: what `predict_apart` gives, where it is known already.
+            at: result of `predict_apart`, where it is already known.
         """
         actives = None if active is None else [active]
         return self.pull_back_together(x, [cotangent], actives=actives, at=at)[0]
@@ -146,7 +146,7 @@ class Predictor(WindowRunner):
             x: the input, `B C *S`.
             cotangents: each as `pull_back` takes it.
             actives: the windows that each of them touches, where they are known already.
-            at: what `predict_apart` gives, where it is known already.
+            at: result of `predict_apart`, where it is already known.
         """
         windows = self.windows(x)
         if actives is None:
@@ -222,11 +222,11 @@ class Predictor(WindowRunner):
         is scaled to a largest magnitude near one.
 
         Raises:
-            ModelError: the prediction is no sum over windows.
+            ModelError: the prediction is not a sum over windows.
         """
         if not self.is_sum:
             raise ModelError(
-                "the mean of several networks' probabilities is no sum over windows",
+                "the mean of several networks' probabilities is not a sum over windows",
                 hint="use inference.average: logits",
             )
         scale = power_of_two_above(cotangent) if self.precision == "fp16" else 1.0

@@ -1,7 +1,7 @@
-"""Logits that are none: a network that ends in a softmax or sigmoid of its own.
+"""Logits that are probabilities: a network that ends in a softmax or sigmoid of its own.
 
 The activation of the config would be applied a second time, to values between 0 and 1: every
-probability, and with a sigmoid every predicted voxel, would be wrong without a word.
+probability, and with a sigmoid every predicted voxel, would be wrong without any warning.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SUM_SLACK = 1e-2
 FEWEST = 64
 """Fewer values than these prove nothing."""
 AMPLITUDES = (1.0, 30.0, 1000.0)
-"""Of the noise that logits would leave the range from 0 to 1 on."""
+"""Amplitudes of noise on which logits would leave the range from 0 to 1."""
 
 
 def probabilities_in(predictor: Predictor, x: Batch, logits: Float[Tensor, "B L *O"]) -> str:
-    """Say that the prediction of an image is probabilities where it should be logits.
+    """Return a warning where the prediction of an image is probabilities, not logits.
 
     Args:
-        predictor: whose prediction it is.
+        predictor: predictor that made the prediction.
         x: the image, `B C *S`.
         logits: its prediction, `B L *O`; for a window, what its output covers.
 
@@ -64,7 +64,7 @@ def stay_probabilities(run: Callable[[Tensor], Tensor], like: Batch) -> bool:
 
     Args:
         run: the network on windows.
-        like: a window `1 C *W`, of whose shape the noise is.
+        like: a window `1 C *W`; the noise has its shape.
     """
     with seeded(0):
         noise = torch.randn(like.shape).to(like)

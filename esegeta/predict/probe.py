@@ -18,7 +18,7 @@ MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 LARGEST_PROBE_VOXELS = 192**3
 
 STEPS = (48, 32, 16, 24, 12, 8, 4, 2)
-"""By how much a second window differs: multiples of most networks' strides."""
+"""By how much a second window differs in size: multiples of most networks' strides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class Probe:
 
     Args:
         logits: `1 L *O`.
-        note: what the user should know of its outputs; empty where there is nothing.
-        coverage: which voxels of the window the output covers; None for all of them, one position
-            a voxel.
+        note: what the user should know about its outputs; empty where there is nothing to say.
+        coverage: voxels of the window that the output covers; None for all of them, one position a
+            voxel.
     """
 
     logits: Logits
@@ -68,17 +68,17 @@ def probe_output(
 
     Args:
         network: any module from `B C *W` to logits.
-        size: of the window, `*W`.
+        size: size of the window, `*W`.
         num_channels: C.
-        output: which of several tensors that it returns the logits are.
-        key: what the size is called in messages.
+        output: which of several returned tensors holds the logits.
+        key: name of the size in messages.
 
     Raises:
         OutputChoiceError: the network does not return the chosen output.
-        WindowError: the network cannot take the window; the message says of which multiple each
-            length must be.
-        ModelError: the network fails for another reason, such as a package that is missing, or
-            which voxels its output covers cannot be told.
+        WindowError: the network cannot take the window; the message says which number each length
+            must be a multiple of.
+        ModelError: the network fails for another reason, such as a package that is missing, or the
+            voxels that its output covers cannot be determined.
     """
     probed = _Probed(network, num_channels, output)
     found, reason = _attempt(probed, size)
@@ -112,7 +112,7 @@ def count_outputs(
     """Return the number of output channels of a network that keeps the shape of its window.
 
     Raises:
-        ModelError: it does not keep it; see also `probe_output`.
+        ModelError: it does not keep the shape; see also `probe_output`.
     """
     probe = probe_output(network, size, num_channels, output=output, key=key)
     if probe.coverage is not None:

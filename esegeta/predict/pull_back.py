@@ -1,4 +1,4 @@
-"""What goes back through the windows: the gradient of a target by the input, and its value.
+"""What flows back through the windows: the gradient of a target by the input, and its value.
 
     gradient = sum_t vjp(x_t, share_t),    share_t = w_t * g_t / sum w
 
@@ -23,12 +23,12 @@ class Pullback:
     """What a backward pass through the windows gives.
 
     Args:
-        gradient: of the target by the input, `B C *S`.
+        gradient: gradient of the target by the input, `B C *S`.
         value: `sum_t <w_t g_t / sum w, net(x_t)>` for each image of the batch: the value of the
             target where it is linear in the prediction.
         num_active: windows that the cotangent touched.
         num_windows: all windows.
-        num_run: how many went forward.
+        num_run: number of windows that went forward.
     """
 
     gradient: Batch
@@ -43,8 +43,8 @@ class PullbackSum:
 
     Args:
         x: the input, `B C *S`.
-        windows: over it.
-        shares: of the cotangent.
+        windows: windows over the input.
+        shares: shares of the cotangent.
         active: the windows that it touches.
     """
 

@@ -1,6 +1,6 @@
 """A network over windows: they are cut, handed to the network a batch at a time, and run.
 
-What becomes of their outputs is the predictor's.
+What happens to their outputs is up to the predictor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Windows
 
 MOST_NAMES = 8
-"""Labels that a line about a network names."""
+"""Most labels that a line about a network names."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,8 +46,9 @@ class WindowRunner:
         labels: what the output channels mean.
         batch_size: windows that go through the network at a time.
         precision: fp32, or bf16 / fp16 under autocast; results are float32 all the same.
-        on_windows: is told how many windows went through the network, each time some did.
-        output: which of several tensors that the network returns the logits are.
+        on_windows: callback that is told how many windows went through the network, each time some
+            did.
+        output: which of several tensors returned by the network holds the logits.
         states: parameters and buffers of each network of an ensemble, which `network` holds in
             turn; none where it is one.
         gradients: whether slopes flow back through the network; see `try_gradients`.
@@ -64,7 +65,7 @@ class WindowRunner:
     gradients: bool = True
 
     def __repr__(self) -> str:
-        """One line: which network, over which windows, of which labels."""
+        """One line: the network, its windows and its labels."""
         size = " x ".join(map(str, self.plan.size))
         several = f"{len(self.states)} networks of " if len(self.states) > 1 else ""
         names = ", ".join(map(str, self.labels.foreground[:MOST_NAMES]))
@@ -80,7 +81,7 @@ class WindowRunner:
         wanted = 1 + max(one.member for one in self.plan.passes)
         if wanted > max(1, len(self.states)):
             raise ModelError(
-                f"{wanted} networks are to be averaged, and there are {max(1, len(self.states))}"
+                f"the plan averages {wanted} networks, and there are {max(1, len(self.states))}"
             )
 
     @property

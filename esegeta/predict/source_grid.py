@@ -52,7 +52,7 @@ HELD_VALUES = 1 << 28
 """How many masks of the image, in voxels, are held at a time."""
 
 ROUNDING = 1e-6
-"""By how many slices the middle between two of them may be missed."""
+"""Tolerance, in slices, around the middle between two of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ class SourceGrid:
     def probabilities(self, names: Sequence[str]) -> Iterator[tuple[str, Field]]:
         """Yield the probability of labels in 0..1, float32, 0 where the network saw nothing.
 
-        Under `rule: labels`, whose decision is not that of any interpolation, the probabilities
-        are interpolated all the same.
+        Under `rule: labels`, where no interpolation decides, the probabilities are interpolated all
+        the same.
         """
         rule: Rule = "logits" if self.rule == "logits" else "probabilities"
         source = replace(self, rule=rule)
@@ -145,7 +145,7 @@ class SourceGrid:
 
     @cached_property
     def _is_decided_before(self) -> bool:
-        """Whether the network's grid is where all is decided: what is decided is only moved."""
+        """Whether everything is decided on the network's grid, so that decisions are only moved."""
         brought = self.rule == "labels" and not self.labels.postprocessing
         return brought or not is_interpolated(self.volume)
 
@@ -158,7 +158,7 @@ class SourceGrid:
             yield names[start : start + held]
 
     def _read(self, decide: Decide) -> Shaped[Tensor, "K *T"]:
-        """Return what is wanted of each voxel of the image, 0 where the network saw nothing."""
+        """Return what is wanted for each voxel of the image, 0 where the network saw nothing."""
         if not is_interpolated(self.volume):
             return self._put_back(decide(self.logits, slice(None))[0])
         seen = seen_on_source(self.volume)
@@ -185,7 +185,7 @@ class SourceGrid:
     def _nearest(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slabs of the image, and the logits of the nearest voxels on them, `L *T`.
 
-        A decision by these is that of the nearest voxel, for each voxel is decided by itself.
+        Deciding by these gives the nearest voxel's decision, since each voxel is decided by itself.
         """
         shape = self.volume.grid.shape
         places = torch.arange(math.prod(shape), device=self.logits.device).reshape(1, *shape)
@@ -246,7 +246,7 @@ def _change_between(onto: Grid, grid: Grid) -> np.ndarray:
 
 
 def _box_around(onto: Grid, grid: Grid) -> tuple[slice, ...]:
-    """Return the voxels of a grid that interpolation onto another reads; never none at all."""
+    """Return the voxels of a grid that interpolation onto another reads; at least one."""
     ends = itertools.product(*((0, length - 1) for length in onto.shape))
     corners = np.array([[*corner, 1] for corner in ends]) @ _change_between(onto, grid)[:-1].T
     box = []

@@ -1,4 +1,4 @@
-"""Where windows stand along an axis, and what their voxels count: as MONAI or nnU-Net has it.
+"""Where windows stand along an axis, and how much their voxels count: as in MONAI or nnU-Net.
 
     positions  fixed  0, s, 2s, ... with s = int(size * (1 - overlap)); the last one is moved back
                even   as many as fit with steps of at most size * (1 - overlap), evenly spread
@@ -38,9 +38,9 @@ def starts_along(length: int, size: int, overlap: float, positions: Placing) -> 
     """Return where windows start along one axis; together they cover it from end to end.
 
     Args:
-        length: of the axis, at least `size`.
-        size: of a window.
-        overlap: fraction that neighbouring windows share at least, in [0, 1).
+        length: length of the axis, at least `size`.
+        size: size of a window.
+        overlap: least fraction that neighbouring windows share, in [0, 1).
         positions: see the top of this file.
     """
     if positions == "even":
@@ -68,8 +68,8 @@ def importance_of(size: Shape, blend: Blend, device: torch.device, dtype: torch.
     Args:
         size: lengths of the window.
         blend: see the top of this file.
-        device: of the result.
-        dtype: of the result.
+        device: device of the result.
+        dtype: dtype of the result.
     """
     if blend == "nnunet":
         return _gaussian_without_floor(size).to(device=device, dtype=dtype)
@@ -82,7 +82,7 @@ def importance_of(size: Shape, blend: Blend, device: torch.device, dtype: torch.
 
 
 def _gaussian_without_floor(size: Shape) -> Tensor:
-    """Return a point at n // 2, smoothed to 4 sigma; what that leaves at 0 gets the least of it.
+    """Return a point at n // 2, smoothed to 4 sigma; zeros become the least weight.
 
     Source: nnunetv2.inference.sliding_window_prediction.compute_gaussian.
     """

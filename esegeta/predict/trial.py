@@ -1,4 +1,4 @@
-"""A closed network on trial: whether slopes flow back through it, and whether it stands still."""
+"""A closed network on trial: whether slopes flow back through it, and if it is deterministic."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def try_gradients(
     """Run a window of noise forward and back, and tell whether a slope reaches it.
 
     Args:
-        network: it takes the window, which is known.
-        size: of the window, `*W`.
+        network: network, which is known to take the window.
+        size: size of the window, `*W`.
         num_channels: C.
-        output: which of several tensors the logits are.
+        output: which of several tensors holds the logits.
 
     Raises:
         ModelError: two passes over the same window differ: it was traced or exported in train mode.
@@ -34,7 +34,7 @@ def try_gradients(
         if first is not None and second is not None and _differ(first, second):
             raise ModelError(
                 "two passes of the network over the same window differ: dropout or noise is "
-                "switched on in it for good",
+                "permanently switched on in it",
                 hint="call network.eval() before it is scripted, traced or exported",
             )
         try:
@@ -51,7 +51,7 @@ def try_gradients(
 
 
 ROUNDING = 1e-3
-"""Of the largest value: passes of one network differ by less, whatever its threads do."""
+"""Fraction of the largest value: passes of one network differ by less, whatever its threads do."""
 
 
 def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:

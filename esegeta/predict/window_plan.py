@@ -20,18 +20,18 @@ class WindowPlan:
     """How volumes of any size are cut into windows.
 
     Args:
-        size: of one window, in voxels; two lengths for a 2D network.
-        overlap: fraction that neighbouring outputs share, in [0, 1); one, or one an axis.
+        size: size of one window, in voxels; two lengths for a 2D network.
+        overlap: fraction that neighbouring outputs share, in [0, 1); one, or one per axis.
         blend: importance of an output's voxels: `gaussian` (sigma 1/8 of its lengths),
             `constant`, or `nnunet`; see `tiling`.
         slice_axis: the axis along which a 2D network goes through a 3D volume.
         padding: what lies outside of the image.
-        coverage: which voxels of a window the network's output covers; None for all of them, one
-            position a voxel.
+        coverage: voxels of a window that the network's output covers; None for all of them, one
+            position per voxel.
         passes: how each window goes through the networks; flips are of the axes that these see.
         average: what is averaged over passes: logits; or probabilities, of mirrored passes in each
             window, and of networks in the blended prediction.
-        positions: of outputs: at `fixed` steps, or `even`; see `tiling`.
+        positions: positions of outputs: at `fixed` steps, or `even`; see `tiling`.
     """
 
     size: Shape
@@ -86,7 +86,7 @@ class WindowPlan:
 
     @property
     def inner_flips(self) -> tuple[tuple[int, ...], ...]:
-        """Mirrored passes whose probabilities are averaged within each window; of logits none."""
+        """Mirrored passes whose probabilities are averaged within each window; none for logits."""
         flips = tuple(dict.fromkeys(one.flips for one in self.passes))
         return flips if self.average == "probabilities" and len(flips) > 1 else ()
 

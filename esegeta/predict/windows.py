@@ -9,7 +9,7 @@ the outputs that tile the volume; windows reach further, and the image is padded
 
 Where networks see each window several times, mirrored or one after the other, each such pass is a
 window of its own: it is cut mirrored, what is put back is mirrored back, and all of them are
-blended. So whatever is a sum over windows is one over passes too, and need not know of them.
+blended. So whatever is a sum over windows is one over passes too, and need not know about them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from esegeta.predict.tiling import Blend, Box, Placing, importance_of, spot, sta
 class Windows:
     """The windows over one volume shape; boxes are in the padded volume's voxels.
 
-    As a lattice they are put on whole, as gradients by their input are.
+    As a lattice they hold whole windows, such as gradients by their input.
 
     Args:
-        shape: of the volume.
-        size: of one window, one length for each axis of the volume.
-        overlap: of the outputs, one fraction for each axis.
+        shape: shape of the volume.
+        size: size of one window, one length for each axis of the volume.
+        overlap: overlap of the outputs, one fraction for each axis.
         blend: see `WindowPlan`.
         slice_axis: the axis that the network does not see, or None.
         covered: voxels in the middle of a window that its output covers; None for all.
-        outside: what the padding holds.
+        outside: contents of the padding.
         passes: how each box goes through the networks; the windows of the first come first.
-        num_blends: predictions that passes are blended into, one a network, or one of all.
-        extents: the same of layers that do not cover the whole window, by name.
+        num_blends: predictions that passes are blended into, one per network, or one of all.
+        extents: the values of `covered` for layers that do not cover the whole window, by name.
         positions: see `WindowPlan`.
     """
 
@@ -78,7 +78,7 @@ class Windows:
         """Voxels put before and after each axis.
 
         A volume that is smaller than an output lies in its middle; of an odd number of voxels the
-        last is behind it, and so is that of what windows reach beyond their outputs.
+        last one comes after it, also where windows reach beyond their outputs.
         """
         return tuple(
             ((o - n) // 2 + m, (o - n) - (o - n) // 2 + (w - o) - m) if o > n else (m, w - o - m)
@@ -114,7 +114,7 @@ class Windows:
         return self.num_places * len(self.passes)
 
     def pass_of(self, window: int) -> int:
-        """Return which of the passes a window is of."""
+        """Return the index of the pass that a window belongs to."""
         return window // self.num_places
 
     def member_of(self, window: int) -> int:
@@ -149,7 +149,7 @@ class Windows:
         return self.padded_shape != self.shape and self.outside == "zeros"
 
     def pad(self, data: Tensor) -> Tensor:
-        """Pad the spatial axes of `... *S` with zeros: what is of the volume's voxels alone."""
+        """Pad the spatial axes of `... *S` with zeros: for data of the volume's own voxels."""
         return extend(data, self.padding, "zeros")
 
     def pad_image(self, data: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class Windows:
         return fold(data, self.padding, "zeros")
 
     def crop(self, data: Tensor) -> Tensor:
-        """Return the transpose of `pad_image`: what lies on copies of a voxel is that voxel's."""
+        """Return the transpose of `pad_image`: values on copies of a voxel are added to it."""
         return fold(data, self.padding, self.outside)
 
     def origins(self, box: Box) -> tuple[Tensor, ...]:
@@ -174,7 +174,7 @@ class Windows:
 
     @property
     def extent(self) -> Shape:
-        """Voxels along each axis of what windows are put on: the padded volume's."""
+        """Voxels of the padded volume along each axis."""
         return self.padded_shape
 
     def central(self, size: Shape) -> Central:
@@ -186,7 +186,7 @@ class Windows:
     ) -> Float[Tensor, "N C *W"]:
         """Return windows of a padded batch `B C *S`, of the first image where none is named.
 
-        They are as networks see them: mirrored where their pass is.
+        They are cut as networks see them: mirrored where their pass is.
         """
         owners = [0] * len(windows) if images is None else images
         boxes = self.boxes
@@ -203,10 +203,10 @@ class Windows:
         """Add a window's patch `K *W`, perhaps times weights `*W`, to `K *S` (padded), in place.
 
         Args:
-            total: what it is added to.
-            window: its number.
-            patch: as its network sees it.
-            weights: as they lie in the volume.
+            total: tensor that the patch is added to.
+            window: index of the window.
+            patch: patch as the network sees it.
+            weights: weights as they lie in the volume.
         """
         part = total[(slice(None), *self.boxes[window])]
         _add_to(part, self.turned(patch, window), weights)
@@ -273,7 +273,7 @@ class Central:
 
     @property
     def extent(self) -> Shape:
-        """Voxels along each axis of what patches are put on: the padded volume's."""
+        """Voxels of the padded volume along each axis."""
         return self.windows.padded_shape
 
     def put(
@@ -284,7 +284,7 @@ class Central:
         _add_to(part, self.windows.turned(patch, window), weights)
 
     def crop(self, data: Tensor) -> Tensor:
-        """Cut to the volume: nothing of the padding counts."""
+        """Cut to the volume: padding does not count."""
         return self.windows.crop_to_volume(data)
 
     def importance(self, device: torch.device, dtype: torch.dtype) -> Tensor:

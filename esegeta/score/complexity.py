@@ -51,8 +51,8 @@ class Entropy(Score):
         entropy = -sum_i p_i log p_i,   p = |a| / |a|_1;      entropy_relative = entropy / log N
 
     Lower is simpler: 0 where one input holds all, log N where all N hold the same. The relative
-    one, 0 to 1, may be compared between images of other sizes. Inputs are voxels times channels,
-    as those of `gini`.
+    one, 0 to 1, may be compared between images of different sizes. Inputs are voxels times
+    channels, as those of `gini`.
 
     Source: Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, 2020,
     complexity; there it is not divided by log N.
@@ -66,7 +66,7 @@ class Entropy(Score):
     )
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
-        """Return the entropy, and the same as a part of the largest that there can be."""
+        """Return the entropy, also as a fraction of the largest possible."""
         magnitudes = _magnitudes(attribution)
         nats = max(0.0, float(torch.special.entr(magnitudes / magnitudes.sum()).sum()))
         most = math.log(magnitudes.numel())
@@ -77,7 +77,7 @@ class Entropy(Score):
 
 
 def _magnitudes(attribution: Attribution) -> Float[Tensor, " N"]:
-    """Return the magnitude of each input's share, float64; padding is no input."""
+    """Return the magnitude of each input's share, float64; padding is not an input."""
     shares, inside = attribution.density().double().abs(), attribution.volume.inside
     return shares.flatten() if inside is None else shares[:, inside].flatten()
 

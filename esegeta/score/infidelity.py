@@ -1,4 +1,4 @@
-"""How well a map foresees the target of images with boxes taken out."""
+"""How well a map predicts the target of images with boxes taken out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from esegeta.volume import Grid
 
 
 def random_boxes(grid: Grid, side_mm: float, count: int, *, seed: int) -> list[Box]:
-    """Return boxes of one side that lie inside a volume, each place as likely as any other."""
+    """Return boxes of one side that lie inside a volume, every place equally likely."""
     generator = torch.Generator().manual_seed(seed)
     sides = [
         min(length, max(1, round(side_mm / spacing)))
@@ -57,19 +57,19 @@ def box_falls(objective: Objective, boxes: Sequence[Box], baseline: Image) -> Fl
 
 
 Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
-"""What the map foresees of each perturbation, and how far the target fell."""
+"""What the map predicts for each perturbation, and how far the target fell."""
 
 
 @dataclass(frozen=True)
 class Infidelity(Score):
-    """How far the change that the map predicts is from that of the target under perturbations I.
+    """How far the change that the map predicts is from the target's own under perturbations I.
 
         infidelity          = mean (<I, a> - D)^2,    D = R(x) - R(x - I)
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
     The relative one is free of the map's scale: 0 is perfect, 1 useless. For boxes and parts <I, a>
-    is the sum of the map over them, of slopes times the change; a gaussian I asks of slopes alone.
+    is the sum of the map over them, of slopes times the change; a gaussian I needs slopes.
 
     Args:
         samples: perturbations, at least 2.
@@ -110,7 +110,7 @@ class Infidelity(Score):
 
     @classmethod
     def headline(cls) -> Metric:
-        """Return the relative one: the others follow the map's scale, or the target's."""
+        """Return the relative figure: the others depend on the map's scale, or the target's."""
         return next(metric for metric in cls.metrics if metric.name.endswith("_relative"))
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:

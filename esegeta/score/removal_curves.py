@@ -1,4 +1,4 @@
-"""Curves of what is left of a target, or of Dice, while parts go or come in a map's order."""
+"""Curves of what is left of a target, or of Dice, as parts go or come in a map's order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STILL = "removing everything does not change the target: there is nothing to ran
 
 
 def metrics(name: str, *, better: bool) -> tuple[Metric, ...]:
-    """Return the three figures of a curve; `better`: whether a large area is a good one."""
+    """Return the three figures of a curve; `better` says whether a large area is good."""
     signs = ("higher", "lower") if better else ("lower", "higher")
     return (
         Metric(name, "higher" if signs[0] == "higher" else "lower", low=-math.inf),
@@ -39,7 +39,7 @@ class _AlongCurve(OverParts):
 
     @abstractmethod
     def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
-        """Return what is left at each step, by the most and by the least relevant parts first."""
+        """Return what is left at each step, for the most and the least relevant parts first."""
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return both areas and their gap, with the curves."""
@@ -82,7 +82,7 @@ class Deletion(_AlongCurve):
     """How fast the target falls when the most relevant parts of the image go first.
 
         deletion = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s without its share s
-        deletion_lerf: with the least relevant first;   deletion_gap = deletion_lerf - deletion
+        deletion_lerf: the least relevant first;   deletion_gap = deletion_lerf - deletion
 
     1 and 0 are the targets of the image and of the baseline b. Lower is better for `deletion`;
     the gap is above 0 where the order says something.
@@ -90,7 +90,7 @@ class Deletion(_AlongCurve):
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
-        steps: from the whole image to nothing.
+        steps: number of steps from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
         seed: random seed for the order of ties.
 
@@ -103,7 +103,7 @@ class Deletion(_AlongCurve):
     starts_whole: ClassVar[bool] = True
 
     def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
-        """Return the image without ever more of its parts."""
+        """Return the image with more and more of its parts removed."""
         return removal_order.without_first(), removal_order.without_last()
 
 
@@ -112,14 +112,14 @@ class Insertion(_AlongCurve):
     """How fast the target rises when the most relevant parts are put into the baseline first.
 
         insertion = int_0^1 (R(b_s) - R(b)) / (R(x) - R(b)) ds,   b_s with the image's share s
-        insertion_lerf: with the least relevant first;   insertion_gap = insertion - insertion_lerf
+        insertion_lerf: the least relevant first;   insertion_gap = insertion - insertion_lerf
 
     Higher is better for `insertion`; the gap is above 0 where the order says something.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
-        baseline: what they are put into: zero, mean, minimum, blur, noisy_linear, or an image.
-        steps: from nothing to the whole image.
+        baseline: what the parts are put into: zero, mean, minimum, blur, noisy_linear, or an image.
+        steps: number of steps from nothing to the whole image.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
         seed: random seed for the order of ties.
 
@@ -133,7 +133,7 @@ class Insertion(_AlongCurve):
     starts_whole: ClassVar[bool] = False
 
     def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
-        """Return the baseline with ever more of the image's parts."""
+        """Return the baseline with more and more of the image's parts."""
         return removal_order.with_first(), removal_order.with_last()
 
 
@@ -142,7 +142,7 @@ class Road(_AlongCurve):
     """Deletion that leaves no trace: removed voxels are filled in from their neighbours.
 
         road = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s by noisy linear imputation
-        road_lerf: with the least relevant first;   road_gap = road_lerf - road
+        road_lerf: the least relevant first;   road_gap = road_lerf - road
 
     Lower is better for `road`; the gap is above 0 where the order says something. b is what is
     left with every voxel removed: each channel's mean.
@@ -150,7 +150,7 @@ class Road(_AlongCurve):
     Args:
         features: the parts; `voxels` as in the paper, or as in `deletion`.
         baseline: noisy_linear, or a block with its noise.
-        steps: from the whole image to nothing.
+        steps: number of steps from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
         seed: random seed for the order of ties.
 
@@ -167,7 +167,7 @@ class Road(_AlongCurve):
     starts_whole: ClassVar[bool] = True
 
     def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
-        """Return the image without ever more of its voxels."""
+        """Return the image with more and more of its voxels removed."""
         return removal_order.without_first(), removal_order.without_last()
 
 
@@ -183,12 +183,13 @@ class DiceDrop(OverParts):
 
     S is the predicted label, of the whole sliding-window prediction; G the ground truth. Where
     the target is about a part of the label (a component), Dice with S(x) is over all voxels but
-    the label's others. Higher is better: what was removed mattered to what is drawn.
+    the label's others. Higher is better: what was removed mattered to the segmentation.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
-        steps: from the whole image to nothing; each is a prediction of the windows it touches.
+        steps: number of steps from the whole image to nothing; each is a prediction of the windows
+            it touches.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
         seed: random seed for the order of ties.
 

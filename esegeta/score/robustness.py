@@ -98,7 +98,7 @@ class SensitivityMax(Sensitivity):
 
     @classmethod
     def quality(cls) -> str:
-        """Return what the largest and the mean change have in common."""
+        """Return the quality that the largest and the mean change share."""
         return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -132,7 +132,7 @@ class SensitivityAvg(Sensitivity):
 
     @classmethod
     def quality(cls) -> str:
-        """Return what the largest and the mean change have in common."""
+        """Return the quality that the largest and the mean change share."""
         return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -147,8 +147,8 @@ class ConsistencyUnderFlips(Score):
         consistency_under_flips = mean over axes g of  cos(phi(x), g phi(g x))
 
     and the same with the rank correlation. -1 to 1, higher is better; 1 for a network that does not
-    know left from right. Mask, ground truth and files on the image's grid are flipped along, all
-    channels are compared. A stochastic method draws anew for other voxels: its noise counts too.
+    know left from right. Mask, ground truth and files on the image's grid are flipped too, and all
+    channels compared. A stochastic method draws anew for other voxels: its noise counts too.
 
     Args:
         axes: spatial axes to flip, one at a time, from 0; by default all longer than one voxel.
@@ -176,7 +176,7 @@ class ConsistencyUnderFlips(Score):
         axes = list(self.axes)
         if not axes or len(set(axes)) < len(axes) or not set(axes) <= {0, 1, 2}:
             raise ConfigError(
-                f"{self.name}: axes: {axes}", hint="name each of 0, 1, 2 once at most, or none"
+                f"{self.name}: axes: {axes}", hint="name each of 0, 1, 2 at most once, or none"
             )
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -231,10 +231,10 @@ def _curve(name: str, axes: Sequence[int], values: Sequence[float]) -> Curve:
 
 
 def flipped_method(explainer: Explainer, axis: int) -> Explainer:
-    """Return a method as it explains the image whose spatial axis is stored from its other end.
+    """Return a method adapted to the image with one spatial axis reversed.
 
     Images of baselines and label maps of features lie on the image's grid and are flipped with it.
-    All else stays: what a method finds in the image by itself, it finds in the flipped one.
+    All else stays: what a method finds in the image by itself, it also finds in the flipped one.
     """
     changes: dict[str, Any] = {}
     for item in fields(explainer):

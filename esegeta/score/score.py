@@ -25,10 +25,10 @@ class Metric:
     """One number that a score gives.
 
     Args:
-        name: as it stands in scores.csv.
+        name: name as it stands in scores.csv.
         better: whether lower or higher is better, or neither.
-        low: of its range, in words of the number itself.
-        high: of its range; inf where unbounded.
+        low: lower end of its range, in words of the number itself.
+        high: upper end of its range; inf where unbounded.
         scale_free: whether a map and a multiple of it (above zero) have the same value. Others
             are shown, and neither ranked nor tested: maps would differ by their unit alone.
     """
@@ -49,7 +49,7 @@ class Curve:
         x_label: what is varied, with its unit.
         y_label: what is measured, with its unit.
         x: ascending, or in the order of layers.
-        y: as many; NaN where undefined.
+        y: as many values as x; NaN where undefined.
         ticks: words in place of the numbers of x, or none.
     """
 
@@ -63,12 +63,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a score says of a map.
+    """What a score says about a map.
 
     Args:
         values: one for each metric, by name; NaN where it is undefined.
-        reasons: why a value is NaN, by name, each NaN has one; or what a mean had to leave out.
-        curves: that the values sum up.
+        reasons: why a value is NaN, by name, one for each NaN; or what a mean had to leave out.
+        curves: curves that the values sum up.
     """
 
     values: dict[str, float]
@@ -86,13 +86,13 @@ class Judgement:
 
 
 class ScoreCache:
-    """What scores have worked out for one target of one case, kept for the scores that follow."""
+    """Results that scores share for one target of one case, kept for the scores that follow."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, work: Callable[[], Found]) -> Found:
-        """Return what work gave for this key the first time."""
+        """Return what the work for this key gave the first time."""
         if key not in self._known:
             self._known[key] = work()
         return cast(Found, self._known[key])
@@ -100,7 +100,7 @@ class ScoreCache:
 
 @dataclass(frozen=True, eq=False)
 class ScoreContext:
-    """What a score may use beside the map.
+    """What a score may use in addition to the map.
 
     Args:
         predictor: the network over windows.
@@ -114,7 +114,7 @@ class ScoreContext:
 
     @classmethod
     def of(cls, attribution: Attribution) -> ScoreContext:
-        """Return what a map knows of itself: its network and its method.
+        """Return what a map knows about itself: its network and its method.
 
         Raises:
             MapError: the map does not know its method.
@@ -151,13 +151,13 @@ class Score(FiniteParameters, ABC):
     def quality(cls) -> str:
         """Return what the score's figures judge; in mean ranks each quality counts once.
 
-        The figures of a score are sides of one quality. Scores that share one override this.
+        The figures of a score are aspects of one quality. Scores that share one override this.
         """
         return cls.name
 
     @classmethod
     def headline(cls) -> Metric:
-        """Return the figure that stands for the score where one must: its first that judges.
+        """Return the figure that stands for the score where one has to: the first that judges.
 
         Raises:
             ConfigError: it only describes maps.
@@ -174,7 +174,7 @@ class Score(FiniteParameters, ABC):
 
         Args:
             attribution: the map.
-            context: network, method and what other scores have worked out; from the map without.
+            context: network, method and results of other scores; taken from the map by default.
         """
         return self.judge(attribution, context).values
 
@@ -187,14 +187,14 @@ class Score(FiniteParameters, ABC):
 
         Raises:
             MapError: the map is zero everywhere or not finite, which must not look like a result:
-                a map that says nothing is perfectly steady, and foresees nothing wrongly.
+                a map that says nothing is perfectly steady, and predicts nothing wrongly.
         """
         require_map(attribution.data, self.name, "there is nothing to score")
         return self._judge(attribution, context or ScoreContext.of(attribution))
 
     @abstractmethod
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
-        """Judge a map that is one."""
+        """Judge a map that is neither zero nor infinite."""
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
         """Return NaN for all metrics, or for those named, with the reason."""

@@ -1,4 +1,4 @@
-"""How alike two maps are: ranks, cosine, SSIM, HOG.
+"""How similar two maps are: ranks, cosine, SSIM, HOG.
 
 What neither map reaches is left out: two maps of a small organ are both zero over most of a volume,
 whatever the network, and would look alike for that alone.
@@ -46,13 +46,14 @@ SSIM_SIGMA_VOX = 1.5
 """Width of the window, in voxels of the finest axis; the same in mm along the others."""
 
 SSIM_RADIUS_SIGMAS = 10 / 3
-"""Makes it the window of the paper: 11 voxels wide at a sigma of 1.5."""
+"""Makes the window that of the paper: 11 voxels wide at a sigma of 1.5."""
 
 SSIM_CONSTANTS = (0.01**2, 0.03**2)
 """The constants of the paper, for values in 0..1."""
 
 WHITE_QUANTILE = 0.99
-"""Magnitudes above it are white, so that a few bright voxels do not make all others black."""
+"""Magnitudes above this quantile are white, so that a few bright voxels do not make all others
+black."""
 
 ROUNDING = 1e-5
 """Rounding of a map, as a part of its largest magnitude; smaller differences mean nothing."""
@@ -61,7 +62,7 @@ HOG_ORIENTATIONS, HOG_CELL_VOX, HOG_BLOCK_CELLS = 9, 8, 3
 """Sizes of the descriptors; cells are smaller where a picture is small."""
 
 HOG_SLICES = 16
-"""Planes at most that a 3D map is judged by."""
+"""Largest number of planes that a 3D map is judged by."""
 
 MapPlane = Float[Tensor, "*S"]
 
@@ -99,7 +100,7 @@ def hog(one: Image, other: Image, spacing_mm: tuple[float, ...]) -> float:
     Of 3D maps the mean over up to 16 planes across the axis with the thickest slices (the last of
     equals). NaN where no plane has an edge, or planes are narrower than three voxels.
 
-    Source: Dalal and Triggs, Histograms of Oriented Gradients, 2005, as scikit-image has it.
+    Source: Dalal and Triggs, Histograms of Oriented Gradients, 2005, as in scikit-image.
     """
     where = reached(one, other)
     box = _box_around(where)
@@ -146,7 +147,7 @@ def structural_similarity(one: MapPlane, other: MapPlane, sigmas_vox: list[float
 
 
 def _picture(map_: Image, where: Mask) -> MapPlane:
-    """Return a map as it is looked at: its magnitude over all channels, from 0 to white at 1."""
+    """Return a map as it is displayed: its magnitude over all channels, from 0 to white at 1."""
     magnitude = map_.double().abs().sum(dim=0)
     values = magnitude[where]
     white = values.kthvalue(max(1, math.ceil(WHITE_QUANTILE * len(values)))).values
@@ -155,7 +156,7 @@ def _picture(map_: Image, where: Mask) -> MapPlane:
 
 
 def _box_around(where: Mask, margin: int = 0) -> tuple[slice, ...]:
-    """Return the smallest box that holds all voxels of a mask, and as many around it."""
+    """Return the smallest box that holds all voxels of a mask, with a margin."""
     places = where.nonzero()
     bounds = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
     return tuple(slice(max(0, low - margin), high + 1 + margin) for low, high in bounds)
@@ -175,18 +176,18 @@ def _descriptor(picture: MapPlane) -> Float[Tensor, " N"]:
 
 
 Measure = Callable[[Image, Image, tuple[float, ...]], float]
-"""From two maps and their spacing to how alike they are; NaN where undefined."""
+"""From two maps and their spacing to their similarity; NaN where undefined."""
 
 INCOMPARABLE = "a map is the same everywhere, or too small to be compared"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How alike the map is to another one.
+    """How similar the map is to another one.
 
     Args:
-        other: what the other one is of, in words.
-        similarities: by measure; NaN where undefined.
+        other: name of what the other map explains, in words.
+        similarities: similarities by measure; NaN where undefined.
         failure: why there is no other map, or empty.
     """
 
@@ -202,13 +203,13 @@ def compare_maps(
     *,
     measures: Mapping[str, Measure],
 ) -> Comparison:
-    """Compare a map with another; where there is none, that is told and is no error.
+    """Compare a map with another; a missing map is reported, not an error.
 
     Args:
         attribution: the map.
-        other: what the other one is of.
-        explain: makes it.
-        measures: by name.
+        other: name of what the other map explains.
+        explain: function that makes the other map.
+        measures: measures by name.
     """
     try:
         found = explain().data

@@ -1,4 +1,4 @@
-"""Does the map add up, as a whole and over parts, to what the target changes by?"""
+"""Does the map add up, as a whole and over parts, to the change of the target?"""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Completeness(Score):
         completeness = | sum a - (R(x) - R(b)) | / | R(x) - R(b) |
 
     0 or more, lower is better; 1 for a map whose sum says nothing. Methods that claim to be
-    complete are checked against their own baseline, or, if that is not one image, against what they
-    report; all others against b. It is undefined for slopes, which do not add up to anything.
+    complete are checked against their own baseline or, if that is not a single image, against what
+    they report; all others against b. It is undefined for slopes, which do not add up to anything.
 
     Args:
         baseline: for methods without a claim: zero, mean, minimum, blur, or an image file.
@@ -96,7 +96,7 @@ class SensitivityN(Score):
     Args:
         features: the parts: supervoxels, blocks, a label map, or a block of keys.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
-        sizes: how many values of n.
+        sizes: number of values of n.
         samples: random sets of each size, at least 3.
         seed: random seed for the sets.
 
@@ -172,7 +172,7 @@ def random_coalitions(
 def correlation(
     one: Float64[Tensor, " M"], other: Float64[Tensor, " M"], *, scale: float = 0.0
 ) -> float:
-    """Return Pearson's correlation; NaN where either is constant but for rounding."""
+    """Return Pearson's correlation; NaN where either is constant except for rounding."""
     a, b = one - one.mean(), other - other.mean()
     still = float(b.abs().max()) <= RESOLUTION * max(scale, float(other.abs().max()))
     if still or float(a.abs().max()) <= RESOLUTION * float(one.abs().max()):

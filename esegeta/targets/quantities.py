@@ -1,4 +1,4 @@
-"""Quantities of the logits: one number a voxel, for one label."""
+"""Quantities of the logits: one number per voxel, for one label."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from esegeta.model import Labels
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number a voxel, for one label.
+    """One number per voxel, for one label.
 
     Args:
-        name: as the config's `of` names it.
-        field: from logits `B L *S`, labels and one of these to `B *S`.
-        unit: what one voxel is measured in.
+        name: name that the config's `of` gives it.
+        field: function from logits `B L *S`, labels and one of these to `B *S`.
+        unit: unit of one voxel.
         is_linear: linear in the logits, so that its sum splits exactly into windows.
         meaning: one line for people; says what the sign means.
-        plain: what it is to a reader who knows no logits; `{label}` stands for the label.
+        plain: what it is, for a reader unfamiliar with logits; `{label}` stands for the label.
     """
 
     name: str
@@ -109,4 +109,4 @@ QUANTITIES: dict[str, Quantity] = {
         "the uncertainty about {label}",
     ),
 }
-"""Quantities with one value a voxel; `dice` and `volume_ml` are of the whole map."""
+"""Quantities with one value per voxel; `dice` and `volume_ml` have one for the whole map."""

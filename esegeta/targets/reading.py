@@ -17,7 +17,7 @@ class UnitReading:
 
     Args:
         layer: name of the layer; None for the logits.
-        channel: of the layer's output.
+        channel: channel of the layer's output.
     """
 
     layer: str | None = None
@@ -51,7 +51,7 @@ class UnitScene(Scene):
     Args:
         origin: the scene of the whole network; masks are made of its prediction.
         layer: name of the layer.
-        channels: of the layer's output, ascending; they are the outputs.
+        channels: channels of the layer's output, ascending; they become the outputs.
     """
 
     origin: Scene
@@ -60,7 +60,7 @@ class UnitScene(Scene):
 
     @classmethod
     def of(cls, origin: Scene, readings: frozenset[UnitReading]) -> UnitScene:
-        """Return the scene that units of one layer are read in; a scene of units is one already.
+        """Return the scene that units of one layer are read in; a scene of units already is one.
 
         Raises:
             LayerError: the layer has no such unit.
@@ -82,7 +82,7 @@ class UnitScene(Scene):
 
     @property
     def known_warnings(self) -> tuple[str, ...]:
-        """Those of the whole network's prediction."""
+        """The warnings of the whole network's prediction."""
         return self.origin.known_warnings
 
     def flipped(self, axis: int) -> UnitScene:
@@ -94,7 +94,7 @@ class UnitScene(Scene):
         )
 
     def predictor_for(self, predictor: Predictor) -> Predictor:
-        """Return the predictor that ends at the layer, of the whole one."""
+        """Return the predictor that ends at the layer, made from that of the whole network."""
         if predictor is self.origin.predictor or predictor is self.predictor:
             return self.predictor
         return unit_predictor(predictor, self.layer, self.channels)

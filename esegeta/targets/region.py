@@ -33,13 +33,13 @@ class Region(ABC):
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the mask `*S` for logits `1 L *S` (None where the prediction is not needed).
 
-        Padding is in none.
+        Padding is never in it.
         """
         return scene.within(self.form(scene, logits, label))
 
     @abstractmethod
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return the mask as `mask` does, where padding may be in it or not."""
+        """Return the mask as `mask` does, but padding may be in it."""
 
     def describe(self) -> str:
         """Return the region in words, with its parameters."""

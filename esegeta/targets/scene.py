@@ -44,7 +44,7 @@ class Scene:
         volume: the image, on the device where buffers live.
         truth: the ground truth `*S` on the volume's grid, or None.
         known_logits: the prediction `1 L *S` if it has been made already.
-        known_components: of predicted labels, filled in as they are asked for.
+        known_components: components of predicted labels, filled in as they are asked for.
     """
 
     predictor: Predictor
@@ -78,7 +78,7 @@ class Scene:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What the prediction tells that a reader of any map must know."""
+        """What the prediction shows that a reader of any map must know."""
         text = probabilities_in(self.predictor, self.volume.batch, self.logits)
         return (text,) if text else ()
 
@@ -97,13 +97,13 @@ class Scene:
 
     @cached_property
     def segmentation(self) -> Segmentation:
-        """What the prediction comes to, after postprocessing."""
+        """The labels decided from the prediction, after postprocessing."""
         self._require_sizes()
         volume = self.volume
         return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
 
     def within(self, mask: Mask) -> Mask:
-        """Return a mask without the padding of preprocessing, which is no part of the image."""
+        """Return a mask without the padding of preprocessing, which is not part of the image."""
         inside = self.volume.inside
         return mask if inside is None else mask & inside
 
@@ -147,7 +147,7 @@ class Scene:
         return self.predictor.labels
 
     def predictor_for(self, predictor: Predictor) -> Predictor:
-        """Return what a target of this scene reads, of the predictor that is explained."""
+        """Return the part of the explained predictor that a target of this scene reads."""
         return predictor
 
     def flipped(self, axis: int) -> Scene:

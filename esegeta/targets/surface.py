@@ -17,13 +17,13 @@ def near_surface(
 ) -> Mask:
     """Return voxels whose distance to the other side of a mask's surface is at most `within_mm`.
 
-    Empty where the mask is empty or everywhere: then there is no surface.
+    Empty where the mask is empty or covers everything: then there is no surface.
 
     Args:
         inside: the mask, `*S`.
-        spacing_mm: of the voxels.
+        spacing_mm: spacing of the voxels.
         within_mm: the distance.
-        of: the voxels that there are, `*S`; beside them a mask has no surface. None for all.
+        of: the voxels that count, `*S`; towards others a mask has no surface. None for all.
     """
     beside = ~inside if of is None else ~inside & of
     if not bool(inside.any()) or not bool(beside.any()):

@@ -25,24 +25,24 @@ Reduce = Literal["sum", "mean"]
 
 @dataclass(frozen=True, eq=False)
 class FrozenTarget:
-    """A target on one volume: logits `B L *S` in, one number an image out.
+    """A target on one volume: logits `B L *S` in, one number per image out.
 
     Args:
         function: differentiable, float64 `B` from logits.
         mask: the voxels it is formed over (of the unperturbed prediction), `*S`.
         unit: what the number is measured in.
-        description: in words, with coefficients.
-        scene: what it was frozen on.
+        description: description of the target in words, with coefficients.
+        scene: scene that the target was frozen on.
         coefficients: a linear form, or `L *S`, such that `function(y) = <coefficients, y>`; None
             where the target is not linear in the logits.
         support: the voxels whose logits the number depends on, `*S`, or None for all of them;
             windows beside it need not be run.
         facts: more for the sidecar, such as the volume of a component.
         known: windows that the support touches, filled in as they are asked for.
-        label: name or integer of the label that the number is about, where it is about one.
+        label: name or integer of the label that the number is about, if there is one.
         relabelled: makes the same target of another label, over the same voxels; None where the
-            target is not of one label.
-        plain: what the number is, to a reader who knows no logits.
+            target is not about one label.
+        plain: what the number is, for a reader unfamiliar with logits.
     """
 
     function: Callable[[Logits], Scalars]
@@ -132,7 +132,7 @@ class Target(ABC):
 
     @property
     def readings(self) -> frozenset[UnitReading]:
-        """What it looks at; the logits, unless it says otherwise."""
+        """What the target looks at; the logits, unless it says otherwise."""
         return frozenset({UnitReading()})
 
     @abstractmethod
@@ -140,7 +140,8 @@ class Target(ABC):
         """Fix the target on a scene.
 
         Raises:
-            EmptyTargetError: its mask holds no voxel; says which label, where, in which case.
+            EmptyTargetError: its mask holds no voxel; the message names the label, the region and
+                the case.
             TargetError: the label is unknown, or the scene lacks what the target needs.
         """
 
@@ -181,7 +182,7 @@ class WeightedSum(Target):
 
     @property
     def readings(self) -> frozenset[UnitReading]:
-        """Those of all parts."""
+        """The readings of all parts."""
         return frozenset[UnitReading]().union(*(target.readings for _, target in self.terms))
 
     def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
@@ -228,7 +229,7 @@ class Product(Target):
 
     @property
     def readings(self) -> frozenset[UnitReading]:
-        """Those of both factors."""
+        """The readings of both factors."""
         return self.left.readings | self.right.readings
 
     def freeze(self, scene: Scene) -> FrozenTarget:
@@ -272,10 +273,10 @@ OF_PREDICTION = ("predicted", "false_positive", "component", "boundary")
 NONE_THERE = {
     "label": "the ground truth of this case holds none",
     "label (dice)": "the ground truth of this case holds none",
-    "false_negative": "the network misses none of it",
-    "false_positive": "the network finds none too much",
+    "false_negative": "the network misses no voxel of it",
+    "false_positive": "the network predicts none beyond the ground truth",
 }
-"""Why a region holds no voxel of a label, where that is not for want of a prediction."""
+"""Why a region holds no voxel of a label, where a missing prediction is not the reason."""
 
 
 def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> None:

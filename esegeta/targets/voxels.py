@@ -38,7 +38,7 @@ class VoxelTarget(Target):
         reduce: `sum`, or `mean` over the voxels of the mask.
         live: recompute the mask at each evaluation instead of freezing it on the unperturbed
             prediction; then R jumps where voxels enter or leave, and gradients do not see that.
-        facts: goes to the sidecar.
+        facts: more facts for the sidecar.
     """
 
     label: str | int
@@ -142,8 +142,8 @@ class UnitTarget(Target):
         channel: k, of the layer's output, from 0.
         over: the region that makes the mask M.
         reduce: `sum`, or `mean` over the voxels of the mask.
-        label: name or integer of the label that the region is of, where it is of one.
-        facts: goes to the sidecar.
+        label: name or integer of the region's label, where it has one.
+        facts: more facts for the sidecar.
     """
 
     layer: str
@@ -159,12 +159,12 @@ class UnitTarget(Target):
         if self.over.needs_label and self.label is None:
             raise TargetError(
                 f"of: unit over: {self.over.describe()} needs a label",
-                hint="name the label that the region is of",
+                hint="name the label of the region",
             )
 
     @property
     def readings(self) -> frozenset[UnitReading]:
-        """The unit."""
+        """The unit that the target reads."""
         return frozenset({UnitReading(self.layer, self.channel)})
 
     def freeze(self, scene: Scene) -> FrozenTarget:

@@ -23,13 +23,13 @@ def label_dice(
 ) -> dict[str, float]:
     """Return the Dice of each label but the background with a ground truth, by name.
 
-    Ignored voxels are in none, nor are those of padding.
+    Neither ignored voxels nor padding count.
 
     Args:
         labels: what the output channels mean.
         logits: `1 L *S`, decided without postprocessing.
         label_map: the ground truth, `*S`.
-        inside: the voxels that are no padding, `*S`; None where none is.
+        inside: the voxels that are not padding, `*S`; None where nothing was padded.
     """
     valid = labels.valid(label_map)
     if inside is not None:
@@ -54,8 +54,8 @@ def dice_of(predicted: Mask, truth: Mask) -> float:
 class DiceTarget(Target):
     """Soft Dice of a label's probability p with a reference g: `2 <p, g> / (<p, 1> + <g, 1>)`.
 
-    In 0..1; a map that raises it is positive. Not linear. Ignored voxels of the ground truth are
-    in no sum.
+    In 0..1; a map that raises it is positive. Not linear. Ignored voxels of the ground truth do not
+    count.
 
     Args:
         label: name or integer of the label.

@@ -20,7 +20,7 @@ SAME_VOXEL = 1e-2
 """Voxels of two files are the same where their centres are no further apart than this share of
 the spacing."""
 ROUNDING = 5e-4
-"""Shares are known to this: affines are stored in float32."""
+"""Shares are known to this accuracy: affines are stored in float32."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Turn:
     """Axes permuted, then flipped: exact for any array.
 
     Args:
-        order: for each axis of the result, which of the array's it is.
+        order: for each axis of the result, the index of the axis of the array that it comes from.
         flips: axes of the result that are counted from their other end.
     """
 
@@ -72,7 +72,7 @@ def require_same_grid(name: str, path: Path, grid: Grid, other_path: Path, other
     """Return how the array of the other file is turned onto the grid of the first.
 
     Raises:
-        GridError: they do not hold the same voxels; what differs is said.
+        GridError: they do not hold the same voxels; the message says what differs.
     """
     turn = turn_onto(other, grid)
     if turn is None:

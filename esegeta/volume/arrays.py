@@ -30,7 +30,7 @@ def open_arrays(path: Path, layout: Layout, wanted: Wanted) -> Stored:
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it is torn, holds no such array, or nothing says how large its voxels are.
+        DataError: it is damaged, holds no such array, or nothing says how large its voxels are.
     """
     require_image_file(path)
     try:

@@ -90,7 +90,7 @@ def plain_values(value: Any) -> Any:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process of this host is there."""
+    """Tell whether a process of this host is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -30,7 +30,7 @@ def carry_slopes(slopes: Image, volume: Volume) -> Carried:
 
     Statistics of the image are differentiated with the rest; boxes, and the voxels over which
     statistics are taken, are fixed. Where what led to the data is not known, grey values are those
-    of the network's input, and space alone is gone back through.
+    of the network's input, and only the steps in space are undone.
     """
     origin = volume.origin
     if origin is None:

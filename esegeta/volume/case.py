@@ -20,12 +20,12 @@ class Case:
 
     Args:
         name: names the case's folder in the output.
-        images: one path, or one a channel.
+        images: one path, or one per channel.
         label: the ground truth, on the same grid, or None.
         expected: the user's own segmentation by the same model, on the same grid, or None.
-        spacing_mm: of the axes of files that hold no spacing (TIFF stacks, .npz).
-        series: which series of a DICOM folder, by UID or description: one for all images, or one
-            an image; empty where each folder holds one.
+        spacing_mm: spacing of the axes of files that hold no spacing (TIFF stacks, .npz).
+        series: the series of a DICOM folder, by UID or description: one for all images, or one an
+            image; empty where each folder holds one.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What is said of its files that decides what is read of them, as plain values."""
+        """What decides how its files are read, as plain values."""
         told = {"spacing_mm": self.spacing_mm, "series": self.series}
         return {key: list(value) for key, value in told.items() if value}
 
@@ -45,13 +45,13 @@ class Case:
         """Return how each of its images is read.
 
         Raises:
-            DataError: the series are neither one nor one an image.
+            DataError: there is neither one series nor one for each image.
         """
         given, wanted = len(self.series), len(self.images)
         if given not in (0, 1, wanted):
             raise DataError(
                 f"{self.name}: {given} series for {wanted} image{'s' * (wanted != 1)}",
-                hint="give one series for all images, or one an image",
+                hint="give one series for all images, or one for each image",
             )
         each = (self.series or ("",)) * (wanted if given < 2 else 1)
         spaced = reading.with_spacing(self.spacing_mm)

@@ -23,7 +23,7 @@ class Crop:
         above: foreground is above this value; None: it is not 0 (nnU-Net's crop_to_nonzero).
             Above 0 it is MONAI's CropForeground, whose margin pads where it leaves the image.
         margin: voxels on each side of the box, as far as the image reaches.
-        when: on the voxels of the file, or on those of the network's spacing.
+        when: whether to crop on the voxels of the file, or on those of the network's spacing.
     """
 
     above: float | None = None
@@ -39,7 +39,8 @@ class Crop:
         """Return the box of an image `C *S`.
 
         Raises:
-            StepError: nothing is left; says the case, the threshold and the image's range.
+            StepError: nothing is left; the message names the case, the threshold and the image's
+                range.
         """
         found = self._foreground(data)
         start, stop = [], []
@@ -74,8 +75,9 @@ class CropOrPad:
 
     Args:
         size: the lengths, in voxels.
-        value: of the voxels that are added.
-        when: before the intensity steps, which then see the padding, or after them.
+        value: value of the voxels that are added.
+        when: whether it comes before the intensity steps, which then see the padding, or after
+            them.
 
     Source: MONAI's ResizeWithPadOrCrop(size, mode="constant", value=value).
     """

@@ -30,12 +30,12 @@ def open_series(folder: Path, series: str = "") -> Stored:
     """Open the DICOM series of a folder, reading headers only.
 
     Args:
-        folder: holds the files; what is no image is passed over.
+        folder: holds the files; those that are not images are passed over.
         series: UID or description, where there are several.
 
     Raises:
-        DataError: there is none, or it is not known which; slices are missing, there twice, of
-            several orientations, or lean.
+        DataError: there is none, or it is not clear which one is meant; slices are missing,
+            duplicated, of several orientations, or tilted.
     """
     headers = chosen_series(folder, series)
     if len(headers) == 1:
@@ -52,7 +52,7 @@ def open_series(folder: Path, series: str = "") -> Stored:
         raise DataError(
             f"{folder}: {len(without)} of {len(headers)} slices do not say where they lie, such "
             f"as {without[0]}",
-            hint="photographs of screens (secondary capture) are no volume",
+            hint="photographs of screens (secondary capture) are not a volume",
         )
     stacked = stack_slices([header.place for header in headers], 0.0, folder)
     ordered = [headers[index] for index in stacked.order]
@@ -74,7 +74,7 @@ def open_dicom(path: Path) -> Stored:
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it holds no image, or its frames are no volume.
+        DataError: it holds no image, or its frames are not a volume.
     """
     require_image_file(path)
     header = dicom_header(path)
@@ -122,7 +122,7 @@ def is_segmentation(path: Path) -> bool:
 
 
 def segmentation_in(path: Path) -> Path | None:
-    """Return the DICOM segmentation that a file is, or that is all the DICOM of a folder.
+    """Return the DICOM segmentation in a file, or the one that is a folder's only DICOM object.
 
     Raises:
         DataError: a folder holds several, and nothing else.
@@ -147,7 +147,7 @@ def segmentation_in(path: Path) -> Path | None:
 def dicom_volumes(folder: Path) -> tuple[Path, ...]:
     """Return the files of a folder that are volumes by themselves, if all its images are.
 
-    None of them where a file cannot be read; that is said when the folder is.
+    Empty where a file cannot be read; reading the folder reports that.
     """
     try:
         headers = [header for group in series_in(folder).values() for header in group]
@@ -159,7 +159,7 @@ def dicom_volumes(folder: Path) -> tuple[Path, ...]:
 
 
 def chosen_series(folder: Path, series: str) -> list[DicomHeader]:
-    """Return the headers of the one series of a folder, or of that which is named.
+    """Return the headers of the one series of a folder, or of the one that is named.
 
     Raises:
         DataError: there is none, or several and none is named, or none of that name.

@@ -1,7 +1,7 @@
 """Frames of multi-frame DICOM: where each lies and how its numbers are scaled, through pydicom.
 
-ITK takes frames in the order in which they are stored and scales all alike; both are said for each
-frame, in sequences that it does not hand out.
+ITK takes frames in the order in which they are stored and scales all alike; the file states both
+for each frame, in sequences that ITK does not hand out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ INSTALL = "pip install 'esegeta[dicom]'"
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """What is said of each frame.
+    """What a file says about each frame.
 
     Args:
-        places: of the frames, in the order in which they are stored.
+        places: position of each frame, in the order in which they are stored.
         rescale: slope and intercept of each, `F 2`; None where all are scaled alike.
     """
 
@@ -34,7 +34,7 @@ class Frames:
 
 
 def frames_of(header: DicomHeader) -> Frames | None:
-    """Return what is said of each frame of a file; None where nothing is.
+    """Return what a file says about each frame; None where it says nothing.
 
     Raises:
         DataError: pydicom is not installed and frames may lie in any order, or some frames do not
@@ -46,7 +46,7 @@ def frames_of(header: DicomHeader) -> Frames | None:
         if header.storage.startswith(SECONDARY_CAPTURE):
             return None  # ITK writes these itself, in order
         raise DataError(
-            f"{header.path}: {header.num_frames} frames, whose order only pydicom tells",
+            f"{header.path}: {header.num_frames} frames, whose order only pydicom can read",
             hint=INSTALL,
         ) from error
     content = pydicom.dcmread(header.path, stop_before_pixels=True)
@@ -96,7 +96,7 @@ def _rescale(each: Sequence[Any]) -> np.ndarray | None:
 def rescaled(array: np.ndarray, rescale: np.ndarray) -> np.ndarray:
     """Scale each frame of `X Y F` as it says, where ITK has scaled all like the first.
 
-    What is stored are integers, so that they are found again exactly.
+    The stored values are integers, so that they can be recovered exactly.
     """
     slope, intercept = rescale[0]
     stored = np.rint((array.astype(np.float64) - intercept) / slope)
@@ -105,7 +105,7 @@ def rescaled(array: np.ndarray, rescale: np.ndarray) -> np.ndarray:
 
 
 def _value(frame: Any, shared: Any, sequence: str, name: str) -> Any:
-    """Return what a frame says, or else what is said of all frames."""
+    """Return what a frame says, or else what the file says about all frames."""
     for group in (frame, shared):
         item = None if group is None else _first(group, sequence)
         if item is not None and name in item:

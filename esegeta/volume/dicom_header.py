@@ -24,7 +24,7 @@ NOT_IMAGES = tuple(
     f"{STORAGE}.{kind}."
     for kind in ("9", "11", "30", "66", "67", "68", "78", "79", "80", "88", "104", "481.3", "481.5")
 )
-"""Storage classes of waveforms, maps, segmentations, reports, plans and others that are no scan."""
+"""Storage classes of waveforms, maps, segmentations, reports and plans, which are not scans."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 
@@ -34,14 +34,14 @@ class DicomHeader:
     """What is known of a DICOM file before its pixels are read.
 
     Args:
-        path: of the file.
+        path: path of the file.
         series: its UID.
-        description: of the series.
+        description: description of the series.
         size: columns, rows, frames.
-        components: numbers a pixel.
+        components: numbers per pixel.
         spacing_mm: between columns, rows and slices, as ITK has them.
-        origin_mm: as ITK has it (LPS).
-        direction: likewise, row by row.
+        origin_mm: origin as ITK gives it (LPS).
+        direction: direction cosines as ITK gives them, row by row.
         has_place: whether the file says where its one slice lies.
         storage: the class of the object.
     """
@@ -80,7 +80,7 @@ def dicom_header(path: Path) -> DicomHeader | None:
     """Return the header of a DICOM file; None of one without an image.
 
     Raises:
-        DataError: it is torn, or no DICOM file.
+        DataError: it is damaged, or not a DICOM file.
     """
     status = path.stat()
     return _read_header(path, status.st_mtime_ns, status.st_size)

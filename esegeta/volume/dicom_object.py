@@ -30,7 +30,7 @@ def one_line(text: str, longest: int = LONGEST) -> str:
 
 
 def identity(name: str, content: np.ndarray, made_from: Referenced) -> dict[str, Any]:
-    """Return what every object says of itself; its UIDs follow from name, content and source."""
+    """Return what every object says about itself; its UIDs follow from name, content and source."""
     from esegeta import __version__
 
     instances = "\\".join(str(image.SOPInstanceUID) for image in made_from.images)

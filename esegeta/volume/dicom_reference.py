@@ -2,7 +2,7 @@
 
 Patient, study and frame of reference of the result are theirs. What the standard asks of every
 image, and converters leave out, is filled in: nothing where it may be empty, and a frame of
-reference that follows from the series where it says of none.
+reference that follows from the series where it names none.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Referenced:
     """The images that a result is made from.
 
     Args:
-        images: headers as pydicom reads them: of each slice, or of the one file of all frames.
-        order: where plane k of the volume lies among their frames, by k.
+        images: headers as pydicom reads them: one for each slice, or that of the one file of all
+            frames.
+        order: index, among their frames, of each plane k of the volume.
     """
 
     images: tuple[Any, ...]
@@ -64,10 +65,10 @@ class Referenced:
 
 
 def require_dicom_output(path: Path, series: str = "") -> None:
-    """Refuse an image of whose slices no DICOM object can be made, by the first of them.
+    """Refuse an image whose slices no DICOM object can be made from, judging by the first.
 
     Raises:
-        DataError: highdicom is not installed, it is no DICOM, or it says too little of itself.
+        DataError: highdicom is not installed, it is not DICOM, or its header says too little.
     """
     try:
         import highdicom
@@ -94,7 +95,7 @@ def referenced(path: Path, series: str = "") -> Referenced:
         series: UID or description, where a folder holds several.
 
     Raises:
-        DataError: as `require_dicom_output`, of any of them.
+        DataError: as in `require_dicom_output`, for any of the slices.
     """
     headers = _headers(path, series)
     first = headers[0]
@@ -111,7 +112,7 @@ def referenced(path: Path, series: str = "") -> Referenced:
 
 
 def uid_of(*parts: bytes | str) -> str:
-    """Return a UID that follows from what it is of."""
+    """Return a UID that follows from what it identifies."""
     digest = hashlib.sha256()
     for part in parts:
         content = part.encode() if isinstance(part, str) else part
@@ -125,7 +126,7 @@ def _headers(path: Path, series: str) -> Sequence[DicomHeader]:
         return chosen_series(path, series)
     header = dicom_header(path) if kind == "dicom" else None
     if header is None:
-        raise DataError(f"{path}: is no DICOM series", hint="write NIfTI alone")
+        raise DataError(f"{path}: is not a DICOM series", hint="write NIfTI alone")
     return [header]
 
 
@@ -140,7 +141,7 @@ def _read(header: DicomHeader) -> Any:
     missing = [name for name in MUST_BE if not content.get(name)]
     if missing:
         raise DataError(
-            f"{header.path}: has no {' and no '.join(missing)}, to which a result could refer",
+            f"{header.path}: has no {' and no '.join(missing)} that a result could refer to",
             hint="write NIfTI alone",
         )
     content.decode()
@@ -158,7 +159,7 @@ def _read(header: DicomHeader) -> Any:
 
 
 def _is_moment(element: Any) -> bool:
-    """Tell whether a date or time is one, as some that programs write by hand are not."""
+    """Tell whether a date or time is valid; some that programs write by hand are not."""
     from pydicom.valuerep import DA, TM
 
     try:
@@ -169,7 +170,7 @@ def _is_moment(element: Any) -> bool:
 
 
 def _as_one_series(images: Sequence[Any], step_mm: float) -> Sequence[Any]:
-    """Let slices agree on what is one for all, where rounding may tell them apart."""
+    """Make slices agree on what they all share, where rounding may set them apart."""
     from pydicom.valuerep import DSfloat
 
     first = images[0]

@@ -24,9 +24,9 @@ class MapNote:
     """What a parametric map says of its values.
 
     Args:
-        unit: of a voxel, in words.
-        legend: what values say.
-        label: of the map, for a list of maps.
+        unit: unit of a voxel, in words.
+        legend: what the values mean.
+        label: label of the map, for a list of maps.
     """
 
     unit: str
@@ -39,8 +39,8 @@ class DicomSegment:
     """A label as a segment; segments are numbered from 1 in their order.
 
     Args:
-        name: of the label.
-        integer: that label maps hold for it; None of a region that is in none.
+        name: name of the label.
+        integer: the integer that label maps hold for it; None for a region that has none.
         colour: `#rrggbb`.
     """
 
@@ -55,9 +55,9 @@ def write_dicom_map(path: Path, array: np.ndarray, source: Source, note: MapNote
     Values are stored as they are (slope 1, intercept 0), one frame a slice, in order of position.
 
     Args:
-        path: of the file, `.dcm`.
+        path: path of the file, `.dcm`.
         array: float32 `X Y Z` on the source's grid.
-        source: of a DICOM series.
+        source: source of the map, a DICOM series.
         note: what the values are.
 
     Raises:
@@ -93,10 +93,10 @@ def write_dicom_segmentation(
     any voxel has them all.
 
     Args:
-        path: of the file, `.dcm`.
-        segments: one a label.
+        path: path of the file, `.dcm`.
+        segments: one per label.
         array: `X Y Z` with the numbers of segments and 0; or masks, `X Y Z K`, one a segment.
-        source: of a DICOM series.
+        source: source of the labels, a DICOM series.
 
     Raises:
         DataError: the series cannot be referred to.

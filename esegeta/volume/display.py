@@ -25,19 +25,19 @@ STEPS = 1000
 INT16 = 32767
 LEVEL = 6
 SINGLE_FILE_OFFSET = 352
-"""Where voxels begin in a NIfTI file: behind its header and four bytes that say no more follows."""
+"""Where voxels begin in a NIfTI file: after its header and four bytes that end it."""
 
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What of a grid is shown: a box of it, whole or one voxel for a block of several.
+    """The part of a grid that is shown: a box of it, whole or one voxel for a block of several.
 
     Args:
-        box: of the grid.
+        box: the part of the grid that is shown.
         stride: side of a block in voxels.
-        shape: of the whole grid.
+        shape: shape of the whole grid.
     """
 
     box: tuple[slice, ...]
@@ -46,7 +46,7 @@ class Excerpt:
 
     @property
     def note(self) -> str:
-        """What a reader must know of it; empty where all is shown as it is."""
+        """What a reader must know about it; empty where all is shown as it is."""
         parts = []
         lengths = tuple(part.stop - part.start for part in self.box)
         if lengths != self.shape:
@@ -108,13 +108,13 @@ def excerpt_of(
     margin_mm: float = 30.0,
     most_voxels: int = MOST_VOXELS,
 ) -> Excerpt:
-    """Return what of an image is shown: all of it, unless it is too large for a browser.
+    """Return the part of an image that is shown: all of it, unless it is too large for a browser.
 
     Args:
-        grid: of the image.
-        mask: where something must be seen, such as a segmentation; a large image is cropped to it.
+        grid: grid of the image.
+        mask: voxels that must be visible, such as a segmentation; a large image is cropped to them.
         margin_mm: kept around it.
-        most_voxels: of what is shown.
+        most_voxels: largest number of voxels that are shown.
     """
     whole = tuple(slice(0, length) for length in grid.shape)
     if int(np.prod(grid.shape)) <= most_voxels:
@@ -165,8 +165,8 @@ def map_copy(array: Num[np.ndarray, "*S"], grid: Grid, high: float) -> bytes:
 
     Args:
         array: the map.
-        grid: of it.
-        high: where its colours end.
+        grid: grid of the map.
+        high: value at which its colours end.
     """
     peak = float(np.abs(array).max(initial=0.0))
     slope = max(high / STEPS, peak / INT16) or 1.0

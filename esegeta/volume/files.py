@@ -37,8 +37,8 @@ class ImageFile:
 
     Args:
         array: `C *S`, of the type that holds it exactly.
-        grid: of its voxels.
-        header: as it stands in a NIfTI file.
+        grid: grid of its voxels.
+        header: the NIfTI header as it stands in the file.
     """
 
     array: np.ndarray
@@ -100,7 +100,7 @@ def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
 
 
 def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:
-    """Open a file that is no picture."""
+    """Open a file that is not a picture."""
     match kind_of(path):
         case "itk":
             return open_itk(path, reading.layout.channels_axis)
@@ -129,7 +129,7 @@ def split_channels(stored: Stored, path: Path, reading: Reading) -> Axes:
     image with channels only if the network is 2D and takes that many.
 
     Raises:
-        DataError: the array has no such reading.
+        DataError: the array cannot be read that way.
     """
     shape = stored.shape
     axis = stored.channels_axis
@@ -158,7 +158,7 @@ def split_channels(stored: Stored, path: Path, reading: Reading) -> Axes:
 
 
 def _told_axis(shape: Shape, path: Path, reading: Reading) -> int | None:
-    """Return the axis of channels that the user names, of arrays that have one."""
+    """Return the channels' axis that the user names, for arrays that have one."""
     told = reading.layout.channels_axis
     if told is None:
         return None

@@ -79,7 +79,8 @@ def require_image_file(path: Path) -> None:
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it is a folder, or an image of another format; how to convert it is said.
+        DataError: it is a folder, or an image of another format; the message says how to convert
+            it.
     """
     foreign = foreign_suffix(path.name)
     if foreign and path.exists():
@@ -94,7 +95,7 @@ def require_image_file(path: Path) -> None:
 
 
 def not_supported(suffix: str) -> str:
-    """Return what is said of a format that is not read."""
+    """Return what to say about a format that is not read."""
     return f"{suffix} is not supported"
 
 

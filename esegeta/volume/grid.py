@@ -11,10 +11,10 @@ from esegeta.axes import Shape
 
 SAME_GRID_TOLERANCE_MM = 1e-3
 SAME_GRID_SHARE = 1e-2
-"""Grids of one image differ by no more than either: the second, of the spacing, where voxels are
-smaller than 0.1 mm."""
+"""Grids of one image differ by no more than the first, in mm, or, where voxels are smaller than
+0.1 mm, by no more than the second, as a fraction of the spacing."""
 RIGHT_ANGLE_TOLERANCE = 1e-3
-"""Cosine between two axes; distances by spacings are wrong by no more than this part."""
+"""Cosine between two axes; distances by spacings are wrong by no more than this fraction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Grid:
 
     @property
     def runs_to(self) -> str:
-        """The side of the patient that each axis runs to, most of all: letters of RAS and LPI."""
+        """The side of the patient that each axis mostly runs to: letters of RAS and LPI."""
         columns = self.affine[:3, : self.ndim].T
         sides = [int(np.abs(column).argmax()) for column in columns]
         return "".join(

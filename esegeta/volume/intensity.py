@@ -68,7 +68,7 @@ class IntensityStep:
     """A rule, for some of the channels, at one place of the chain.
 
     Args:
-        rule: what happens to each of the channels.
+        rule: rule that is applied to each of the channels.
         channels: their indices or names; None means all.
         when: before the image is resampled, or after.
     """
@@ -119,12 +119,12 @@ def take_steps(steps: Mapping[int, IntensityStep], data: Image, names: Sequence[
     """Take steps one after the other on `C *S`, each channel for itself.
 
     Args:
-        steps: in their order, by their place in the config's list.
+        steps: steps in the order in which they are taken, by their place in the config's list.
         data: float32 or float64; it is left as it is.
-        names: of the channels.
+        names: names of the channels.
 
     Raises:
-        StepError: a rule is not defined on a channel's values; says which.
+        StepError: a rule is not defined on a channel's values; the message says which.
     """
 
     @cache

@@ -25,7 +25,7 @@ Span = tuple[float, float]
 """Lowest and highest value that a rule's bounds leave."""
 
 SMALLEST_STD = 1e-8
-"""nnU-Net divides by no less."""
+"""nnU-Net divides by nothing smaller."""
 
 EXAMPLES = {
     "window": "[-250, 400]",
@@ -53,26 +53,26 @@ class Rule(ABC):
         """
 
     def span(self, before: Span | None) -> Span | None:
-        """Return between which values its result lies, to be drawn black and white.
+        """Return the values that its result lies between, to be drawn black and white.
 
         Args:
-            before: the same of what it is given; None where no bounds were set.
+            before: the same for the values that it is given; None where no bounds were set.
 
         Returns:
-            None where the image and no bound decides it.
+            None where the image decides it, not a bound.
         """
         return None
 
     def fixed(self, v: Channel, foreground: Callable[[], Mask]) -> Rule:
         """Return what the rule is for these values, its statistics held fixed.
 
-        What is returned gives the same of `v`, and of others without regard to the rest of them.
+        The returned rule gives the same values for `v`, and treats each other value by itself.
         """
         return self
 
 
 def require_range(name: str, low: float, high: float, *, finite: bool = True) -> None:
-    """Refuse bounds that hold nothing between them, or are not finite where they must be."""
+    """Refuse bounds with nothing between them, or not finite where they must be."""
     if not low < high:
         raise ConfigError(
             f"intensity {name}: [{low:g}, {high:g}] is empty",
@@ -225,7 +225,7 @@ class Ct(Rule):
     """With numbers of the training set: (clip(v, low, high) - mean) / std.
 
     Source: nnU-Net's CTNormalization; low and high are percentile_00_5 and percentile_99_5 of
-    its foreground_intensity_properties_per_channel, mean and std stand there too.
+    its foreground_intensity_properties_per_channel, mean and std are given there too.
     """
 
     low: float

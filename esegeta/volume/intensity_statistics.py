@@ -148,14 +148,14 @@ class ZScore(Rule):
         return scaled if chosen is None else torch.where(chosen, scaled, v)
 
     def fixed(self, v: Channel, foreground: Callable[[], Mask]) -> Rule:
-        """Return the same by the mean and the standard deviation of these values."""
+        """Return the same, using the mean and the standard deviation of these values."""
         moments = self._moments(v.detach(), foreground)
         # What has no moments becomes 0, whatever it is divided by.
         mean, std = (0.0, math.inf) if moments is None else (float(one) for one in moments)
         return Standardise(mean, std, self.over)
 
     def _moments(self, v: Channel, foreground: Callable[[], Mask]) -> tuple[Tensor, Tensor] | None:
-        """Return mean and standard deviation over the chosen voxels; None of a constant channel."""
+        """Return mean and standard deviation over chosen voxels; None for a constant channel."""
         chosen = v > v.mean() if self.over == "above_mean" else chosen_of(self.over, v, foreground)
         values = v if chosen is None else v[chosen]
         if _is_constant(v) or not values.numel():

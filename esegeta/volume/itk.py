@@ -28,7 +28,7 @@ READERS = {
     ".mhd": "MetaImageIO",
 }
 NOISE = re.compile(r"\(0x[0-9a-f]+\)|\[nrrd\] |ITK ERROR: ")
-"""What says nothing to a person: places in memory, and who speaks."""
+"""Parts of a message that tell a person nothing: addresses in memory, and names of libraries."""
 STDERR = 2
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -38,7 +38,7 @@ def open_itk(path: Path, channels_axis: int | None = None) -> Stored:
 
     Args:
         path: the file, or the header of two.
-        channels_axis: of a 4D image; None for the last.
+        channels_axis: the channels' axis of a 4D image; None for the last.
 
     Raises:
         MissingFileError: there is no such file, or none of its voxels.
@@ -96,7 +96,7 @@ def itk_faults(path: Path) -> Iterator[None]:
     """Turn what ITK raises into a refusal of the file, and keep its libraries quiet.
 
     Raises:
-        DataError: ITK cannot read the file; its reason is said.
+        DataError: ITK cannot read the file; the message gives its reason.
     """
     with tempfile.TemporaryFile("w+") as said:
         try:

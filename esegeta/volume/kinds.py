@@ -23,7 +23,7 @@ PREAMBLE, DICOM_MAGIC = 128, b"DICM"
 
 
 def kind_of(path: Path) -> Kind:
-    """Return which reader a file is for; what is not known is left to that of NIfTI to refuse."""
+    """Return which reader a file is for; unknown files are left to the NIfTI reader to refuse."""
     if path.is_dir() and not foreign_suffix(path.name):
         return "series"
     if is_dicom_file(path):

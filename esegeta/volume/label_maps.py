@@ -34,7 +34,7 @@ STORED = (np.uint8, np.int32, np.uint32, np.int64)
 def read_label_map(path: Path, volume: Volume, preprocess: Preprocess | None = None) -> LabelMap:
     """Read a label map and bring it onto the volume's grid, nearest neighbour, int64.
 
-    It goes the way that the image went; `preprocess` is asked only where the volume went none.
+    It goes the way that the image went; `preprocess` counts only where the volume went none.
 
     Values within 0.01 of an integer are rounded, with a `ReadingWarning`; NaN and Inf are 0 where
     the image was read so, and refused otherwise.
@@ -68,8 +68,8 @@ def read_source_labels(path: Path, name: str, source: Source) -> LabelMap:
     """Read a label map that holds the voxels of a case's file, and leave it on that grid.
 
     Args:
-        path: of the label map.
-        name: of the case.
+        path: path of the label map.
+        name: name of the case.
         source: its image's file.
 
     Raises:

@@ -129,7 +129,7 @@ def _preprocessed(volume: Volume, preprocess: Preprocess, *, like: Volume | None
     """Return the volume as the network takes it, in float32.
 
     Raises:
-        DataError: a value is not finite then.
+        DataError: a value is not finite afterwards.
     """
     result = preprocess(volume, like=like)
     bad = ~torch.isfinite(result.data)
@@ -161,26 +161,26 @@ def load_volume(
     series: str | Sequence[str] = (),
     align: Align | None = None,
 ) -> Volume:
-    """Load an image for a network, of any format that is read; one path, or one a channel.
+    """Load an image for a network, of any format that is read; one path, or one per channel.
 
     Args:
-        path: one file or DICOM folder, or a list with one a channel.
+        path: one file or DICOM folder, or a list with one per channel.
         orientation: axis codes such as `RAS`; None keeps the file's.
         spacing_mm: voxel size to resample to; None keeps the file's, also on one axis.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
         intensity: a rule such as `zscore`, or steps as a config writes them.
-        picture_axes: of pictures: `yx`, rows x columns as torchvision, Pillow and nnU-Net have
+        picture_axes: for pictures: `yx`, rows x columns as torchvision, Pillow and nnU-Net have
             them, or `xy`, columns x rows as MONAI's readers have them.
         nan_to_zero: replace NaN and Inf by 0, here and in label maps, instead of refusing them.
         name: the case; the file's name by default.
-        order: of the interpolation: 0, 1, or 3 for nnU-Net's splines.
+        order: order of the interpolation: 0, 1, or 3 for nnU-Net's splines.
         separate_axis: `auto` resamples a coarse axis by itself, as nnU-Net.
         crop: `foreground`, or `{above: 0, margin: 2, when: ...}`.
         crop_or_pad: lengths of the axes, or `{size: ..., value: ..., when: ...}`.
         transpose: order of the axes for the network; the two lists of lengths are in this order.
-        channels_axis: which axis of a 4D array holds the channels; the last without it.
-        file_spacing_mm: of a TIFF stack or .npz that does not say how large its voxels are.
-        series: of a DICOM folder that holds several: UID or description, or one an image.
+        channels_axis: the axis of a 4D array that holds the channels; the last by default.
+        file_spacing_mm: spacing of a TIFF stack or .npz that does not state its own.
+        series: series of a DICOM folder with several: UID or description, or a list.
         align: `first` resamples channels on other grids onto that of the first, linearly.
     """
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)

@@ -17,7 +17,7 @@ DESCRIP_BYTES, INTENT_BYTES, AUX_BYTES = 80, 16, 24
 MapType = Literal["float32", "int16"]
 
 POSITIVE_COLOURS, NEGATIVE_COLOURS, STRENGTH_COLOURS = "red", "blue", "plasma"
-"""Colour tables as viewers name them: above zero, below zero, and of maps without sign."""
+"""Colour tables as viewers name them: above zero, below zero, and for maps without sign."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class MapHeader:
     """What the header of a map says in words and numbers.
 
     Args:
-        method: what made the map.
-        target: what it is about.
-        unit: of one voxel.
+        method: method that made the map.
+        target: target that the map explains.
+        unit: unit of one voxel.
         is_signed: whether values below zero occur; those of other maps are shown from zero up.
-        dtype: of the voxels; int16 is scaled by a slope, and takes half of the room.
+        dtype: type of the voxels; int16 is scaled by a slope, and takes half the space.
     """
 
     method: str = ""
@@ -66,7 +66,7 @@ class Display:
     """Which magnitudes of a map are shown, from transparent to full colour.
 
     Args:
-        low: what lies below is dust.
+        low: magnitude below which values are dust.
         high: the 99.5th percentile of the magnitudes that are not zero; 0 where all are.
         is_signed: whether values below zero have a colour of their own.
     """
@@ -109,9 +109,9 @@ class Encoded:
     """The voxels of a map as they lie in its file.
 
     Args:
-        voxels: in the type of the file.
+        voxels: the voxels, in the type of the file.
         slope: a voxel times this is the value; None where voxels are the values.
-        largest_error: of any value.
+        largest_error: largest error of any value.
     """
 
     voxels: np.ndarray

@@ -19,7 +19,7 @@ WrittenFormat = Literal["nifti", "dicom", "scores"]
 """What maps and predictions are written as."""
 
 PLAIN = MapHeader()
-"""Of a map with a sign, of which nothing is said."""
+"""Header of a signed map about which nothing more is said."""
 
 
 def map_on_source(data: Tensor, volume: Volume) -> np.ndarray:

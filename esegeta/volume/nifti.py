@@ -43,7 +43,7 @@ def open_nifti(path: Path) -> Any:
     """Open a NIfTI file or a NIfTI pair, reading its header only.
 
     Raises:
-        MissingFileError: there is no such file, or a pair lacks one of its two.
+        MissingFileError: there is no such file, or one file of a pair is missing.
         DataError: the file is empty, or not NIfTI.
     """
     require_image_file(path)
@@ -79,7 +79,7 @@ def _load(path: Path) -> Any:
     kinds = (nib.Nifti1Image, nib.Nifti2Image)
     kind = next((kind for kind in kinds if _begins(content, kind.header_class)), None)
     if kind is None:
-        raise ImageFileError("it begins as no NIfTI file does")
+        raise ImageFileError("it does not begin as a NIfTI file does")
     return kind.from_bytes(content)
 
 
@@ -97,9 +97,9 @@ def _not_nifti(path: Path, error: Exception) -> DataError:
     with path.open("rb") as stream:
         start = stream.read(132)
     if start[128:] == b"DICM":
-        return DataError(f"{path}: a DICOM file, not NIfTI", hint="call it .dcm, and it is read")
+        return DataError(f"{path}: a DICOM file, not NIfTI", hint="rename it to .dcm")
     if start[:4] == b"NRRD":
-        return DataError(f"{path}: an NRRD file, not NIfTI", hint="call it .nrrd, and it is read")
+        return DataError(f"{path}: an NRRD file, not NIfTI", hint="rename it to .nrrd")
     return DataError(
         f"{path}: not a NIfTI file that can be read ({error})",
         hint="is it .nii or .nii.gz, and was it copied whole?",
@@ -121,7 +121,7 @@ def read_array(image: Any, path: Path) -> np.ndarray:
     Stored numbers keep their type; scaled ones are float64.
 
     Raises:
-        DataError: the file is torn: it ends before its voxels do, or its gzip is damaged.
+        DataError: the file is damaged: it ends before its voxels do, or its gzip is damaged.
     """
     try:
         for member in members(path):
@@ -156,11 +156,11 @@ def affine_of(image: Any, path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Space:
-    """What a NIfTI affine leads to.
+    """The space that a NIfTI affine leads to.
 
     Args:
-        code: which space, as NIfTI numbers them.
-        unit: of its lengths, likewise.
+        code: the space, as NIfTI numbers spaces.
+        unit: its unit of length, as NIfTI numbers units.
     """
 
     code: int = SCANNER
@@ -177,7 +177,7 @@ def space_of(source: Source) -> Space:
 
 
 def _unit_of(header: Any) -> int:
-    """Return the unit of lengths as NIfTI numbers it; what is not said is mm."""
+    """Return the unit of lengths as NIfTI numbers it; mm where the file does not say."""
     unit = int(header["xyzt_units"]) & UNIT_BITS
     return unit if unit in MM_PER_UNIT else MM
 

@@ -39,7 +39,7 @@ PictureAxes = Literal["yx", "xy"]
 
 EXIF_ORIENTATION = 0x0112
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
-"""What Pillow raises on files that are torn or foreign."""
+"""What Pillow raises on files that are damaged or foreign."""
 
 ORIENTED = {
     "xy": np.diag([-1.0, -1.0, 1.0, 1.0]),
@@ -75,7 +75,7 @@ def read_picture(path: Path, axes: PictureAxes) -> np.ndarray:
     Palettes become the colours that they hold, grey ones one channel; one bit becomes 0 and 255.
 
     Raises:
-        DataError: the file is torn, not a picture, or transparent somewhere.
+        DataError: the file is damaged, not a picture, or transparent somewhere.
     """
     header = _header_of(path)
     array = _pixels(path, header)
@@ -118,7 +118,7 @@ def _pixels(path: Path, header: PictureHeader) -> np.ndarray:
     """Return the stored samples, rows x columns x samples, as the header promises them.
 
     Raises:
-        DataError: the file is torn, or neither library reads it as it is.
+        DataError: the file is damaged, or neither library reads it as it is.
     """
     expected = (header.height, header.width, header.samples)
     dtype = np.dtype(bool) if header.is_bilevel else header.dtype

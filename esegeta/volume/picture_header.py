@@ -1,7 +1,7 @@
 """What a PNG, JPEG or TIFF holds, by its header: size, samples, transparency, pages.
 
 Readers of pictures guess where a file is unusual: they drop channels, cut 16 bits down to 8 or
-decode what they do not know as something else. Here is written down what must come out.
+decode what they do not know as something else. This file states what must come out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that say how large the picture is."""
 JPEG_SCAN, JPEG_END = 0xDA, b"\xff\xd9"
 
-DAMAGED = "the picture is damaged: it ends too soon, or some of its bytes are others"
+DAMAGED = "the picture is damaged: it ends too soon, or some of its bytes have changed"
 COPY_AGAIN = "copy or export it again"
 EXPORT = "export it as a PNG of 8 or 16 bits, grey or RGB"
 
@@ -40,8 +40,8 @@ class PictureHeader:
     Args:
         width: pixels from left to right.
         height: pixels from top to bottom.
-        samples: numbers a pixel, alpha among them; 1 of a palette.
-        dtype: of a sample.
+        samples: numbers per pixel, alpha among them; 1 of a palette.
+        dtype: type of a sample.
         has_alpha: whether the last sample is the opacity.
         has_palette: whether the sample is a place in a table of colours.
         is_bilevel: whether the sample is one bit.
@@ -67,7 +67,7 @@ def read_picture_header(path: Path) -> PictureHeader:
     """Return what a picture holds, by its first bytes whatever its name; of several, the first.
 
     Raises:
-        DataError: it is no picture, is torn, or holds what cannot be read as an image.
+        DataError: it is not a picture, is damaged, or holds what cannot be read as an image.
     """
     content = path.read_bytes()
     try:
@@ -157,7 +157,7 @@ TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def count_pages(path: Path) -> int:
-    """Return how many pictures a TIFF holds; 1 where it is none, or torn."""
+    """Return how many pictures a TIFF holds; 1 where it is not a TIFF, or is damaged."""
     try:
         with path.open("rb") as stream:
             if stream.read(4) not in TIFF_MAGIC:

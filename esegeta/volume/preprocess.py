@@ -50,10 +50,10 @@ class Preprocess:
         orientation: axis codes such as `RAS`; None keeps the axes of the file.
         spacing_mm: voxel size to resample to; None keeps that of the file, also on one axis.
         intensity: one rule for all channels, or steps.
-        order: of the interpolation between voxels, 0, 1 or 3; see `Respace`.
+        order: order of the interpolation between voxels, 0, 1 or 3; see `Respace`.
         separate_axis: whether a coarse axis is resampled by itself; see `Respace`.
-        crop: to the box of the foreground.
-        crop_or_pad: to a size about the centre.
+        crop: a crop to the box of the foreground.
+        crop_or_pad: a crop or padding to a size about the centre.
         transpose: the order of the axes that the network takes.
     """
 
@@ -140,7 +140,7 @@ class Preprocess:
         z-score and the clipping of splines included; boxes count as fixed. Computed in float64.
 
         Args:
-            gradient: of any number by the network's input, `C *T`.
+            gradient: gradient of any number by the network's input, `C *T`.
             volume: the image before preprocessing, `C *S`.
             like: the image after it, whose boxes and flips are taken.
 
@@ -232,7 +232,7 @@ class Preprocess:
         return {place: step for place, step in enumerate(self.intensity) if step.when == when}
 
     def _spans(self, volume: Volume) -> tuple[Span | None, ...]:
-        """Return between which values the steps leave each channel, one after the other."""
+        """Return the values that the steps, one after the other, leave each channel between."""
         steps = [*self._steps(BEFORE).values(), *self._steps(AFTER).values()]
         return spans_of(steps, volume.channels)
 
@@ -249,8 +249,8 @@ class Preprocess:
     def _working(self, data: Image) -> Image:
         """Return data in the type that steps are taken in.
 
-        One rule over values that float32 holds exactly is taken in float32, as ever; all else in
-        float64, so that a large offset takes no digits from a normalisation.
+        One rule over values that float32 holds exactly is taken in float32, as always; all else in
+        float64, so that a large offset costs a normalisation no digits.
         """
         single = data.float()
         if isinstance(self.intensity, Intensity) and torch.equal(single.to(data.dtype), data):
@@ -268,7 +268,7 @@ class Preprocess:
     ) -> tuple[Tensor, tuple[Move, ...]]:
         """Take stages; those in space are the known moves, where there are any.
 
-        Known moves beyond the stages are flips of a volume that was preprocessed so.
+        Known moves beyond the stages are flips of a volume that was preprocessed this way.
         """
         grid, waiting = volume.grid, list(known)
         moves: list[Move] = []

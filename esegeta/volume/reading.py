@@ -1,4 +1,4 @@
-"""What a network takes and what a config says of files: by these, files are read."""
+"""How files are read: by what a network takes, and what a config says about them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Align = Literal["first"]
 
 
 class ReadingWarning(UserWarning):
-    """What was done to the values of a file as they were read; a run takes it as a note."""
+    """What was done to the values of a file as they were read; a run reports it as a note."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What files do not say of their arrays, and their user does.
+    """What files do not say about their arrays, and their user does.
 
     Args:
         channels_axis: the axis of 4D arrays that holds the channels; None for the last.
-        spacing_mm: of files that hold no spacing (TIFF stacks, .npz); others keep their own.
+        spacing_mm: spacing of files that hold none (TIFF stacks, .npz); others keep their own.
     """
 
     channels_axis: int | None = None
@@ -29,7 +29,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a network takes, by which files are read.
+    """What a network takes, which decides how files are read.
 
     Args:
         num_channels: input channels; tells a 2D image with trailing channels from a 3D one.
@@ -37,8 +37,8 @@ class Reading:
         nan_to_zero: replace NaN and Inf by zero instead of refusing them.
         channels: names of the channels, or empty.
         picture_axes: whether pictures are rows x columns (`yx`) or columns x rows (`xy`).
-        layout: of the arrays in files.
-        series: which series of a DICOM folder, by UID or description; empty where it holds one.
+        layout: layout of the arrays in files.
+        series: the series of a DICOM folder, by UID or description; empty where it holds only one.
         align: `first` resamples channels on other grids onto that of the first.
     """
 
@@ -52,7 +52,7 @@ class Reading:
     align: Align | None = None
 
     def of_labels(self, ndim: int) -> Reading:
-        """Return how a label map of an image of so many axes is read."""
+        """Return how a label map is read for an image with this many axes."""
         return Reading(1, ndim, picture_axes=self.picture_axes, layout=self.layout)
 
     def with_spacing(self, spacing_mm: tuple[float, ...] | None) -> Reading:

@@ -26,15 +26,15 @@ SeparateAxis = bool | str
 """True, False or "auto"."""
 
 ANISOTROPY = 3.0
-"""nnU-Net treats an axis separately whose voxels are more than this many times longer."""
+"""nnU-Net treats an axis separately if its voxels are more than this many times longer."""
 DIGITS = 12
 """Decimals of a spacing that are more than rounding."""
 ALMOST = 1e-6
-"""Part by which spacings of equal axes may differ by rounding."""
+"""Fraction by which rounding may set the spacings of equal axes apart."""
 SAME_AFFINE = 1e-3
-"""By how much affines differ that MONAI takes for one; AFFINE_TOL there."""
+"""How far affines that MONAI takes for the same may differ; AFFINE_TOL there."""
 SAME_SPACING = 1e-2
-"""Part of a spacing by which another differs at least; to MONAI all below 1 um are one."""
+"""Fraction of a spacing by which another must differ; to MONAI all below 1 um are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def step_like_monai(grid: Grid, spacing_mm: Sequence[float]) -> Step:
 
 
 def _turn(affine: np.ndarray, other: np.ndarray, shape: Shape, onto: Shape) -> np.ndarray | None:
-    """Return the turn between two square affines; None where MONAI takes them for one."""
+    """Return the turn between two square affines; None where MONAI takes them for the same."""
     turn: np.ndarray = np.linalg.solve(affine, other)
     spacings = np.linalg.norm(affine[:-1, :-1], axis=0)
     close = np.allclose(affine, other, atol=_same(spacings), rtol=1e-5)
@@ -160,8 +160,9 @@ def _between_faces(grid: Grid, shape: Shape) -> Grid:
 def coarse_axis(grid: Grid, spacing_mm: Sequence[float], separate_axis: SeparateAxis) -> int | None:
     """Return the axis that nnU-Net resamples separately, or None.
 
-    `True`: the axis of the largest spacing. "auto": so, if it is more than 3 times the smallest,
-    or else that of the new spacing, if it is. None where two axes share the largest spacing.
+    `True`: the axis of the largest spacing. "auto": that axis, if its spacing is more than 3 times
+    the smallest; otherwise that of the largest new spacing, on the same condition. None where two
+    axes share the largest spacing.
 
     Source: nnU-Net's resample_data_or_seg_to_shape (force_separate_z True, or None for "auto").
     """
@@ -185,8 +186,8 @@ def resize(
 
     Args:
         data: whole numbers take the nearest voxel on every axis.
-        shape: to reach.
-        order: of the spline: 0 nearest, 1 linear, 3 cubic.
+        shape: the shape to reach.
+        order: order of the spline: 0 nearest, 1 linear, 3 cubic.
         apart: the axis that is taken last, by order 0.
 
     Source: skimage.transform.resize(order, mode="edge", anti_aliasing=False, clip=True), which is

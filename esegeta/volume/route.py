@@ -67,7 +67,7 @@ class Route:
         return tuple(boxes)
 
     def inside(self, grid: Grid) -> Mask | None:
-        """Return the voxels at the end that are no padding, `*S`; None where all are none."""
+        """Return the voxels at the end that are not padding, `*S`; None without padding."""
         mask: Tensor | None = None
         for move in self.moves:
             if mask is None and move.pads(grid):

@@ -28,7 +28,7 @@ def open_segmentation(path: Path, onto: Grid) -> Stored:
     Only slices with something on them are stored; the others are background.
 
     Args:
-        path: of the file.
+        path: path of the file.
         onto: the image's grid; on another grid than one of its voxels the map is left on its own.
 
     Raises:
@@ -93,7 +93,7 @@ def embed(array: np.ndarray, grid: Grid, onto: Grid) -> np.ndarray:
     """Return a part of a volume at its place in the whole, zero elsewhere."""
     place = place_in(grid, onto)
     if place is None:
-        raise ValueError(f"{grid.describe()} is no part of {onto.describe()}")
+        raise ValueError(f"{grid.describe()} is not a part of {onto.describe()}")
     turned = place.turn(array[None])[0]
     placed = np.zeros(onto.shape, array.dtype)
     placed[place.box] = turned
@@ -106,7 +106,7 @@ class PlaceIn:
 
     Args:
         turn: brings its axes into the order and direction of the whole.
-        box: that it then fills.
+        box: box of the whole that the part then fills.
     """
 
     turn: Turn
@@ -116,7 +116,7 @@ class PlaceIn:
 def place_in(grid: Grid, onto: Grid) -> PlaceIn | None:
     """Return where the voxels of a grid lie among those of another.
 
-    None where they are not some of these, to a hundredth of a voxel.
+    None where they are not among these, to a hundredth of a voxel.
     """
     if grid.ndim != 3 or onto.ndim != 3:
         return None

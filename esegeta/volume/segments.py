@@ -24,7 +24,7 @@ class Segment:
     """One mask of a segmentation.
 
     Args:
-        name: what it is called.
+        name: name of the segment.
         colour: `#rrggbb`.
         mask: bool `*S`.
     """

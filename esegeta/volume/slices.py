@@ -18,7 +18,7 @@ from esegeta.errors import DataError
 from esegeta.volume.stored import affine_from_itk
 
 SAME_DIRECTION = 1e-4
-"""Cosines of planes that are one plane differ by less; scanners write six digits."""
+"""Cosines of the same plane differ by less than this; scanners write six digits."""
 UNEVEN = 0.02
 """Share of the distance between slices by which each may be out of place; positions are rounded."""
 WHOLE = 0.1
@@ -32,8 +32,8 @@ class Place:
     """Where a slice lies, in DICOM's millimetres (LPS).
 
     Args:
-        name: of its file or frame.
-        position_mm: of the centre of its first pixel.
+        name: name of its file or frame.
+        position_mm: position of the centre of its first pixel.
         row: direction in which columns are counted, along a row.
         column: direction in which rows are counted, along a column.
         spacing_mm: between columns, and between rows.
@@ -53,7 +53,7 @@ class Stacked:
     """How slices become a volume.
 
     Args:
-        order: which slice comes where.
+        order: indices of the slices, from first to last.
         affine: indices (column, row, slice) to RAS mm, 4 x 4.
     """
 
@@ -65,8 +65,8 @@ def stack_slices(places: Sequence[Place], thickness_mm: float, where: Path) -> S
     """Return the order and the grid of slices.
 
     Args:
-        places: of the slices, in any order.
-        thickness_mm: of one slice that is alone.
+        places: places of the slices, in any order.
+        thickness_mm: thickness of a slice that is the only one.
         where: their folder or file, for refusals.
 
     Raises:
@@ -149,7 +149,7 @@ def _even_step(heights: np.ndarray, names: Sequence[str], where: Path) -> float:
     """Return the distance between neighbouring slices.
 
     Raises:
-        DataError: it is not one distance.
+        DataError: the distances are not all the same.
     """
     steps = np.diff(heights)
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])
@@ -190,7 +190,7 @@ def _require_upright(
     """Refuse slices whose first pixels do not lie above each other.
 
     Raises:
-        DataError: they are shifted: all alike by a gantry tilt, or each otherwise.
+        DataError: they are shifted: all alike by a gantry tilt, or each differently.
     """
     along = positions[-1] - positions[0]
     moved = positions - positions[0]

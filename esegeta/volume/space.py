@@ -1,8 +1,8 @@
-"""Changes of grid, of which a route from the grid of a file to that of the network is made.
+"""Changes of grid, which make up the route from the grid of a file to that of the network.
 
-Each move tells the grid that it leads to and what becomes of data; none looks at values. What an
-image has gone through can so be done again to its label map, and boxes that were once found on
-the image are boxes of the label map too.
+Each move tells the grid that it leads to and what becomes of data; none looks at values. So what an
+image has gone through can be done again to its label map, and boxes that were once found on the
+image are boxes of the label map too.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Move(ABC):
 
         Args:
             data: grey values, or integers of labels.
-            grid: where its voxels lie.
-            resampling: `nearest` of labels, where the move interpolates at all.
+            grid: grid of the data.
+            resampling: `nearest` for labels, where the move interpolates at all.
         """
 
     def linear(self, data: Float[Tensor, "C *S"], grid: Grid) -> Float[Tensor, "C *T"]:
@@ -77,7 +77,7 @@ class Move(ABC):
         return None
 
     def pads(self, grid: Grid) -> bool:
-        """Tell whether it leads to voxels that `grid` has not."""
+        """Tell whether it leads to voxels that `grid` does not have."""
         return False
 
 
@@ -167,7 +167,7 @@ class Cut(Move):
     Args:
         start: its first voxel on each axis; below 0 beyond the grid.
         shape: its lengths.
-        value: of voxels beyond the grid; labels are 0 there.
+        value: value of voxels beyond the grid; for labels it is 0.
     """
 
     start: tuple[int, ...]
@@ -217,12 +217,12 @@ class Cut(Move):
 class Respace(Move):
     """Resamples to a voxel size.
 
-    By `order` 0 (nearest) and 1 (linear) as MONAI's Spacing. By order 3 (cubic spline), or with
-    an axis that may be treated separately, as nnU-Net: see `resize`.
+    With `order` 0 (nearest) and 1 (linear), as MONAI's Spacing. With order 3 (cubic spline), or
+    with an axis that may be treated separately, as nnU-Net: see `resize`.
 
     Args:
-        spacing_mm: of each axis; None keeps that of the file.
-        order: of the interpolation of grey values; labels take the nearest voxel.
+        spacing_mm: spacing of each axis; None keeps that of the file.
+        order: order of the interpolation of grey values; labels take the nearest voxel.
         separate_axis: whether a coarse axis is resampled by itself, order 0; see `coarse_axis`.
     """
 
@@ -256,7 +256,7 @@ class Respace(Move):
         return step_like_monai(grid, spacing_mm).grid
 
     def asked(self, grid: Grid) -> tuple[float, ...]:
-        """Return the voxel size that is asked of a grid."""
+        """Return the voxel size that is asked for."""
         require_length("spacing_mm", self.spacing_mm, grid.ndim)
         pairs = zip(self.spacing_mm, grid.spacing_mm, strict=True)
         return tuple(own if asked is None else asked for asked, own in pairs)
@@ -290,7 +290,7 @@ def check_orientation(codes: str) -> None:
 
 
 def require_length(key: str, values: Sized, ndim: int) -> None:
-    """Refuse a list that is not one value an axis."""
+    """Refuse a list without exactly one value per axis."""
     if len(values) != ndim:
         raise ConfigError(
             f"preprocess.{key} has {len(values)} values for a {ndim}D image",

@@ -1,6 +1,6 @@
 """TIFF files of several pages as volumes: columns, rows and pages, in ITK's world.
 
-How large voxels are stands in what ImageJ or OME wrote into the file, or is said by the user; the
+How large voxels are stands in what ImageJ or OME wrote into the file, or is given by the user; the
 dots per inch of a plain TIFF are of paper, and no tag says how far pages are apart.
 """
 
@@ -45,7 +45,7 @@ MM = {
     "m": 1000.0,
 }
 """Units as ImageJ and OME write them."""
-EXPORT_STACK = "write it as .nii.gz or .nrrd, or as a grey TIFF of 8 or 16 bits with slices alone"
+EXPORT_STACK = "write it as .nii.gz or .nrrd, or as a grey TIFF of 8 or 16 bits that is all slices"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StackTags:
     """What ImageJ or OME wrote about a stack.
 
     Args:
-        spacing_mm: of columns, rows and pages; None where it is not said.
+        spacing_mm: spacing of columns, rows and pages; None where the file does not say.
         channels: pages of one slice.
         times: points in time.
     """
@@ -79,7 +79,7 @@ def open_stack(path: Path, layout: Layout) -> Stored:
     if len(kinds) > 1:
         raise DataError(
             f"{path}: its pages differ in size or kind: {' and '.join(sorted(kinds))}",
-            hint="write the pages of one volume, or one picture a file",
+            hint="write the pages of one volume, or one picture per file",
         )
     if header.has_palette or header.has_alpha or header.is_bilevel:
         kind = "a palette" if header.has_palette else "an alpha channel"
@@ -110,7 +110,7 @@ def _read(path: Path, header: PictureHeader, expected: Shape) -> np.ndarray:
     """Return columns x rows x pages x samples, as the header promises them.
 
     Raises:
-        DataError: neither library reads them so.
+        DataError: neither library reads them that way.
     """
     readers: tuple[Callable[[Path], np.ndarray], ...] = (_with_pillow, _with_itk)
     for read in readers:
@@ -160,7 +160,7 @@ def _tags(path: Path) -> tuple[StackTags, set[str]]:
 
 
 def _of_imagej(text: str, per_x: object, per_y: object) -> StackTags:
-    """Return what ImageJ says: pixels a unit as resolutions, and how far slices are apart."""
+    """Return what ImageJ says: pixels per unit as resolutions, and how far slices are apart."""
     said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     unit = MM.get(said.get("unit", "").strip().lower())
     channels, times = int(said.get("channels", 1)), int(said.get("frames", 1))

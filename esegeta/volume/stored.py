@@ -20,10 +20,10 @@ class Stored:
     """An opened image whose numbers are not read yet.
 
     Args:
-        shape: of the array, channels included.
+        shape: shape of the array, channels included.
         affine: indices of the spatial axes, in their order, to RAS mm; 4 x 4.
         load: reads the array, of the type that holds its values exactly.
-        header: as it stands in a NIfTI file.
+        header: the NIfTI header as it stands in the file.
         channels_axis: the axis of channels where the format says so.
     """
 
@@ -41,7 +41,8 @@ class Axes:
     Args:
         spatial: lengths of the spatial axes.
         num_channels: length of the channels' axis, or 1.
-        channels_axis: where it lies; None where there is none, or it is the last.
+        channels_axis: index of the channels' axis; None where there is none, or where it is the
+            last.
     """
 
     spatial: Shape
@@ -63,7 +64,7 @@ def affine_from_itk(
     *,
     place: Path,
 ) -> np.ndarray:
-    """Return the affine to RAS mm, 4 x 4, of what ITK says of an image of two or three axes.
+    """Return the affine to RAS mm, 4 x 4, from what ITK says about an image of two or three axes.
 
         LPS = direction @ (spacing * index) + origin
 
@@ -94,7 +95,7 @@ def require_regular(affine: np.ndarray, place: Path) -> np.ndarray:
 def require_spacing(
     spacing_mm: tuple[float, ...] | None, ndim: int, place: Path
 ) -> tuple[float, ...]:
-    """Return the spacing that is known of a file, one length an axis.
+    """Return the known spacing of a file, one length per axis.
 
     Raises:
         DataError: none is known, or not one for each axis.

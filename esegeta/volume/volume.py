@@ -35,11 +35,11 @@ class Source:
     Args:
         grid: the grid of the file on disk, before any preprocessing.
         header: the NIfTI header as it stands in the file, or None for pictures and tensors.
-        paths: the files read, one a channel; empty for tensors.
-        picture_axes: of pictures, which axis of the array comes first; None for other images.
+        paths: the files read, one per channel; empty for tensors.
+        picture_axes: for pictures, which axis of the array comes first; None for other images.
         nan_to_zero: whether NaN and Inf were taken for 0, which holds for its label maps too.
-        layout: what the user said of arrays in files, which holds for its label maps too.
-        series: which series of a DICOM folder was read; empty where it holds one.
+        layout: what the user said about the arrays in files; it holds for the label maps too.
+        series: the series of a DICOM folder that was read; empty where the folder holds only one.
     """
 
     grid: Grid
@@ -103,14 +103,14 @@ class Volume:
 
     Args:
         data: float32, `C *S`, after preprocessing.
-        grid: where those voxels lie.
-        source: where maps are written back to.
+        grid: grid of these voxels.
+        source: file or array that maps are written back to.
         name: the case.
         channels: a name for each channel.
         route: the way from the source's grid to `grid`; label maps of the source go it too.
         spans: between which values the steps of preprocessing leave each channel, to be drawn
             black and white; None where the image decides it, empty where no step was taken.
-        origin: where the data came from by preprocessing; None where that is not known.
+        origin: the image before preprocessing, and the steps taken; None where that is not known.
     """
 
     data: Float[Tensor, "C *S"]
@@ -165,7 +165,7 @@ class Volume:
 
     @cached_property
     def inside(self) -> Mask | None:
-        """The voxels that are no padding of preprocessing, `*S`; None where nothing was padded."""
+        """The voxels that are not padding, `*S`; None where nothing was padded."""
         mask = self.route.inside(self.source.grid)
         return None if mask is None else mask.to(self.data.device)
 
@@ -189,7 +189,7 @@ class Volume:
         return replace(self, data=self.data.to(device))
 
     def with_data(self, data: Image) -> Volume:
-        """Return a volume on the same grids with other data, of which no origin is known."""
+        """Return a volume on the same grids with other data, whose origin is not known."""
         return replace(self, data=data, origin=None)
 
     def flipped(self, axis: int) -> Volume:
@@ -226,7 +226,7 @@ def volume_from_tensor(
 
     Args:
         data: `C *S`, in the units that the network takes.
-        spacing_mm: of each spatial axis; 1 mm when neither it nor an affine is given.
+        spacing_mm: spacing of each spatial axis; 1 mm when neither it nor an affine is given.
         affine: voxel to RAS mm, 4 x 4, instead of `spacing_mm`.
         name: the case.
         channels: a name for each channel.

@@ -2,7 +2,7 @@
 
 Two grids say where values go: axes are permuted and flipped exactly, boxes are put back in their
 place, and only if a resampling remains is anything interpolated. What was cut off on the way to
-the network has no value but 0.
+the network has the value 0.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _is_upright(grid: Grid) -> bool:
 
 
 def _shift(grid: Grid, onto: Grid) -> tuple[int, ...] | None:
-    """Return by how many whole voxels two grids are shifted; None where that is not all."""
+    """Return by how many whole voxels two grids are shifted; None where they differ otherwise."""
     start = [round(value) for value in grid.to_index(onto.to_mm((0,) * onto.ndim))]
     shift = tuple(start[: grid.ndim])
     return shift if Cut(shift, onto.shape).onto(grid).same_as(onto) else None
@@ -152,7 +152,7 @@ LINEAR_WAY_BACK = "linear from the network's grid: heights are kept, sums over v
 
 
 def is_interpolated(volume: Volume) -> bool:
-    """Tell whether the way back interpolates, and does not only turn axes and put a box back."""
+    """Tell whether the way back interpolates, beyond turning axes and putting a box back."""
     source = volume.source.grid
     # The axes of no channel at all are turned: only where they end up matters.
     _, turned = reorient_like(volume.data[:0], volume.grid, source)
@@ -164,7 +164,8 @@ def describe_way_back(volume: Volume, interpolation: str = LINEAR_WAY_BACK) -> s
 
     Args:
         volume: the image.
-        interpolation: what is said where there is one; that of a map by default.
+        interpolation: the words for an interpolation, where there is one; by default those for a
+            map.
     """
     source = volume.source.grid
     _, turned = reorient_like(volume.data[:0], volume.grid, source)

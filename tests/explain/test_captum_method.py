@@ -132,7 +132,7 @@ def test_a_noise_tunnel_is_built_on_another_class(
     [
         ({"class": "captum.attr:LayerGradCam"}, "use grad_cam"),
         ({"class": "captum.attr:DeepLift"}, "use deep_lift"),
-        ({"class": "captum.attr:Mean"}, "is no attribution of Captum"),
+        ({"class": "captum.attr:Mean"}, "is not an attribution of Captum"),
         ({"class": "captum.attr:ShapleyValue"}, 'did you mean "ShapleyValues"'),
         ({"class": "captum.attr:GradientAttribution"}, "what others derive from"),
         ({"attribute": {"target": 1}}, "target cannot be given"),

@@ -45,7 +45,9 @@ def test_image_and_map_are_shown_where_they_lie(attribution: Attribution) -> Non
 
 def test_a_channel_that_is_not_there_is_refused(attribution: Attribution) -> None:
     pytest.importorskip("ipyniivue", reason="the extra `notebook` is not installed")
-    with pytest.raises(ConfigError, match="channel: 2 is not there; choose from 0 to 1"):
+    with pytest.raises(
+        ConfigError, match="channel: the image has no channel 2; choose from 0 to 1"
+    ):
         attribution.view(channel=2)
 
 

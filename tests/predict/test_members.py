@@ -283,7 +283,7 @@ def test_files_of_folds(tmp_path: Path, ndim: int) -> None:
 
 def test_too_few_networks_for_a_plan_are_refused(ndim: int) -> None:
     plan = WindowPlan((8,) * ndim, passes=list_passes([], 2))
-    with pytest.raises(ModelError, match="2 networks are to be averaged, and there are 1"):
+    with pytest.raises(ModelError, match="the plan averages 2 networks, and there are 1"):
         Predictor(unet(ndim), plan, labels())
 
 

@@ -238,7 +238,7 @@ def test_another_shape_than_was_probed_is_refused(ndim: int) -> None:
             return x[:, :, *[slice(cut, -cut)] * ndim].repeat(1, 2, *[1] * ndim)
 
     model = covering(predictor(Moody(), (8,) * ndim))
-    with pytest.raises(ModelError, match="must be of one shape for all windows"):
+    with pytest.raises(ModelError, match="must have the same shape for all windows"):
         model(torch.ones(1, 1, *(9,) * ndim))
 
 

@@ -172,8 +172,8 @@ def test_a_label_is_found_by_its_integer_where_it_has_but_one() -> None:
     ("region", "reason"),
     [
         (Labelled(), "the ground truth of this case holds none"),
-        (FalseNegative(), "the network misses none of it"),
-        (FalsePositive(), "the network finds none too much"),
+        (FalseNegative(), "the network misses no voxel of it"),
+        (FalsePositive(), "the network predicts none beyond the ground truth"),
     ],
 )
 def test_an_empty_region_says_whose_it_is(region: Region, reason: str) -> None:

@@ -95,5 +95,7 @@ def test_without_pydicom_the_order_is_not_known(
 ) -> None:
     framed(tmp_path / "a.dcm", grey())
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    with pytest.raises(DataError, match=r"4 frames, whose order only pydicom tells; pip install"):
+    with pytest.raises(
+        DataError, match=r"4 frames, whose order only pydicom can read; pip install"
+    ):
         load_volume(tmp_path / "a.dcm")

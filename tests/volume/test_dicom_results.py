@@ -276,7 +276,7 @@ def test_what_cannot_be_referred_to_is_refused(tmp_path: Path, monkeypatch: Any)
     with pytest.raises(DataError, match=r"IM0000\.dcm: has no StudyInstanceUID"):
         require_dicom_output(path)
     sitk.WriteImage(itk_volume(voxels()), str(tmp_path / "a.nrrd"))
-    with pytest.raises(DataError, match=r"a\.nrrd: is no DICOM series"):
+    with pytest.raises(DataError, match=r"a\.nrrd: is not a DICOM series"):
         require_dicom_output(tmp_path / "a.nrrd")
     monkeypatch.setattr(highdicom, "__version__", "0.27.1")
     with pytest.raises(DataError, match=r"highdicom 0\.27\.1 is too old .*; pip install .esegeta"):

@@ -143,7 +143,7 @@ def test_a_case_that_is_no_series_is_refused_before_the_run(tmp_path: Path) -> N
     lab.keys["data"]["cases"].append({"name": "other", "image": "b.nii.gz"})
     for result in (lab.run(), lab.validate(), lab.predict()):
         place = f"tiny.yaml:{lab.line_of('write:')}: write: dicom: other: "
-        refused(result, lab, place, "b.nii.gz: is no DICOM series")
+        refused(result, lab, place, "b.nii.gz: is not a DICOM series")
     assert not lab.root.exists()
 
 

@@ -1,4 +1,4 @@
-"""Methods that send something else than the gradient back through the network."""
+"""Methods that send something other than the gradient back through the network."""
 
 from esegeta.explain.backprop.deep_lift import DeepLift, DeepLiftShap
 from esegeta.explain.backprop.excitation import ContrastiveExcitationBackprop, ExcitationBackprop

@@ -56,7 +56,7 @@ def two_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, dic
 
 Call = Callable[..., Any]
 CallRule = Callable[[Call, tuple[Any, ...], dict[str, Any]], Any]
-"""What happens instead of `function(*args, **kwargs)`: gets the three, returns the result."""
+"""Called instead of `function(*args, **kwargs)`: takes all three, returns the result."""
 
 
 class Intercept(TorchFunctionMode):
@@ -66,7 +66,7 @@ class Intercept(TorchFunctionMode):
     Activation checkpointing is switched off, for a block that ran again would run without them.
 
     Args:
-        rules: by function, as `torch.conv3d` or `torch.nn.functional.relu`.
+        rules: rules by function, such as `torch.conv3d` or `torch.nn.functional.relu`.
         otherwise: rule of all other functions; they are called as they are by default.
     """
 
@@ -136,7 +136,7 @@ ACTIVATIONS: dict[str, tuple[Call, ...]] = {
     "expit": (torch.special.expit,),
     "tanh": (torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_),
 }
-"""Activation functions by name: every spelling, one that is out of place first.
+"""Activation functions by name: every spelling, an out-of-place one first.
 
 The modules of `torch.nn` call these, and `F.sigmoid` and `F.tanh` call the tensor's method.
 """
@@ -158,7 +158,7 @@ CURVES: dict[str, tuple[Call, ...]] = {
     "pow": (torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, Tensor.__ipow__),
     "rpow": (Tensor.__rpow__,),
 }
-"""Other nonlinear element-wise functions of one tensor, which nobody calls an activation."""
+"""Other nonlinear element-wise functions of one tensor, which are not called activations."""
 
 PRODUCTS: dict[str, tuple[Call, ...]] = {
     "mul": (torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.mul_, Tensor.multiply_),
@@ -215,8 +215,8 @@ class Resolved:
 
     Args:
         function: the operation in a form that writes over nothing.
-        args: of the call; the first is what it works on.
-        kwargs: of the call.
+        args: arguments of the call; the first is what it works on.
+        kwargs: keyword arguments of the call.
         in_place: whether the network wants the result written over the first.
     """
 
@@ -265,7 +265,7 @@ def resolve(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Re
 
 
 def requires_grad(value: Any) -> bool:
-    """Whether something is a tensor that gradients are wanted of."""
+    """Tell whether something is a tensor that gradients are wanted for."""
     return isinstance(value, Tensor) and value.requires_grad
 
 

@@ -1,4 +1,4 @@
-"""Relevance carried through the autograd graph, and what the graph says of it."""
+"""Relevance carried through the autograd graph, and what the graph says about it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Note:
     """What a node of the graph is, for those who walk it.
 
     Args:
-        kind: of the operation.
-        place: where it stands.
+        kind: kind of the operation.
+        place: place of the operation in the network.
     """
 
     kind: Literal["linear", "sum", "map", "activation", "gate", "softmax", "product"]
@@ -41,11 +41,11 @@ def carry(
     """Compute an operation; whatever flows back through it is spread over its inputs by a rule.
 
     Args:
-        compute: from the inputs to the output, perhaps in place on the first.
+        compute: function from the inputs to the output, perhaps in place on the first.
         spread: the rule.
-        note: read by walks over the graph.
-        inputs: what gets relevance.
-        kept: tensors for the rule; changing them in place before it ran is an error.
+        note: note that is read by walks over the graph.
+        inputs: inputs that get relevance.
+        kept: tensors for the rule; changing them in place before it has run is an error.
     """
     output: Tensor = _Carried.apply(compute, spread, note, tuple(kept), *inputs)  # type: ignore[no-untyped-call]
     return output

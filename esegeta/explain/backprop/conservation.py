@@ -11,13 +11,13 @@ class Conservation:
     """An account of relevance, or of probability.
 
     Args:
-        what: is accounted for, in a word.
-        entered: at the logits.
-        left: arrived in the map.
-        reference: above zero; what the gap is a fraction of.
-        kept: how much stayed on the way, by words that say with what.
+        what: word for what is accounted for.
+        entered: amount that entered at the logits.
+        left: amount that arrived in the map.
+        reference: number above zero that the gap is a fraction of.
+        kept: amount that stayed on the way, by words that say with what.
         gone: magnitude of what was lost, where losses of two signs may cancel in the sums.
-        map_words: which map it is.
+        map_words: words for the map.
     """
 
     what: str
@@ -37,8 +37,8 @@ class Conservation:
         """Return a warning where more than a tolerance was lost or created.
 
         Args:
-            tolerance: of the gap.
-            remedies: what helps, by the words of what kept it.
+            tolerance: tolerance of the gap.
+            remedies: what helps, by the words for what kept it.
         """
         if self.gap <= tolerance:
             return ()

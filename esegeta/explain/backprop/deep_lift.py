@@ -42,7 +42,7 @@ class DeepLift(Explainer):
 
     Source: Shrikumar et al., Learning Important Features Through Propagating Activation
     Differences, 2017, section 3.5.2 (rescale); max pooling as captum. Captum knows few modules (no
-    PReLU, GELU or norms, no functions), and none that is used twice.
+    PReLU, GELU, norms or functions), and none that is used twice.
     """
 
     baseline: Baseline | str = "blur"
@@ -123,7 +123,7 @@ class Lifted:
 
     Args:
         data: `C *S`.
-        change: of the target from baseline to image.
+        change: change of the target from baseline to image.
         plain: names of functions on the way that are not linear and kept their gradient.
     """
 
@@ -165,7 +165,7 @@ def mean_cotangent(objective: Objective, start: Image) -> tuple[AnyCotangent, fl
     """Return the mean of dR/dy on the line between the predictions of a baseline and the image.
 
     So that `<m, y - y'> = R(y) - R(y')`; a linear target's is the same anywhere. Where
-    probabilities are averaged, what they are averaged from moves on a line of its own.
+    probabilities are averaged, the predictions that are averaged each move on a line of their own.
 
     Returns:
         The cotangent, and the change of the target where the predictions gave it away.
@@ -185,9 +185,9 @@ def cotangent_between(
     """Return the mean of dR/dy from one moment of all passes to another, and the target's change.
 
     Args:
-        objective: of single passes.
-        before: where they come from.
-        after: where they go.
+        objective: objective of single passes.
+        before: moment that the passes come from.
+        after: moment that they go to.
     """
     assert objective.apart is not None
     ends = [objective.apart.prediction(moment) for moment in (before, after)]

@@ -37,7 +37,7 @@ class ExcitationBackprop(Explainer):
     map adds up to one but for neurons that nothing excites.
 
     Args:
-        unexcited: what becomes of the share of a neuron that nothing excites: lose it, as
+        unexcited: what happens to the share of a neuron that nothing excites: lose it, as
             published, or spread it evenly over all that the neuron sees.
         tolerance: probability, lost or created, above which the map carries a warning.
 
@@ -198,7 +198,7 @@ class ExcitationRules(Rules):
     """Each output hands its probability to the inputs that excite it.
 
     Args:
-        least: of each channel of the image, subtracted from it.
+        least: least value of each channel of the image, subtracted from it.
         unexcited: what becomes of the share of an output that nothing excites.
 
     `sign` is -1 while the probability of the dual is sent back, whose losses are noted apart.

@@ -95,9 +95,9 @@ def _backpropagate(objective: Objective, activate: Activate, name: str) -> RawMa
     """Return the sum over windows of what comes back through other activations.
 
     Args:
-        objective: what is explained.
-        activate: from the call of an activation to its output.
-        name: of the method.
+        objective: objective that is explained.
+        activate: function from the call of an activation to its output.
+        name: name of the method.
 
     Raises:
         MapError: the network ran, and no activation lay between input and target.

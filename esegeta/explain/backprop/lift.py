@@ -56,10 +56,10 @@ class PairedCall:
     """One call of a nonlinear function in both runs.
 
     Args:
-        call: in the image's run, out of place.
+        call: call in the image's run, out of place.
         leaves: all its arguments, one after the other.
         layout: puts them back in their places.
-        starts: what the tensors among them were in the baseline's run.
+        starts: values of the tensors among them in the baseline's run.
     """
 
     call: Resolved
@@ -71,7 +71,7 @@ class PairedCall:
     def moving(self) -> list[int]:
         """Which of its arguments are not the same at the image as at the baseline.
 
-        Some may be without a gradient: beside the layer that multipliers are wanted of.
+        Some may be without a gradient: beside the layer that multipliers are wanted for.
         """
         return [
             place
@@ -144,8 +144,9 @@ def lift(run: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor) -> tu
 
     Args:
         run: the network; is called twice.
-        image: what multipliers are wanted of, so that it or something behind it needs a gradient.
-        baseline: of the same shape.
+        image: image that multipliers are wanted for, so that it or something behind it needs a
+            gradient.
+        baseline: baseline of the same shape.
 
     Returns:
         The result at the image, whose gradient by whatever lies before it are multipliers m, with
@@ -230,7 +231,7 @@ def _lift_norm(pair: PairedCall, given: dict[str, Any], num_rows: int) -> Tensor
     if pair.moving != [0]:  # weights that are computed from the image
         return pair.along_line()
     end, weight = pair.leaves[0], given["weight"]
-    if weight is not None and "normalized_shape" not in given:  # one a channel
+    if weight is not None and "normalized_shape" not in given:  # one per channel
         weight = weight.reshape(-1, *(1,) * (end.ndim - 2))
     return normalised(
         lambda x: pair.of([0], [x]), pair.start(0), end, weight, num_rows, given["eps"]
@@ -288,4 +289,4 @@ LIFTERS: dict[Call, Lifter] = {
     F.group_norm: _lift_group_norm,
     F.layer_norm: _lift_layer_norm,
 }
-"""What becomes of each function that is neither linear nor left with its own gradient."""
+"""What replaces each function that is neither linear nor left with its own gradient."""

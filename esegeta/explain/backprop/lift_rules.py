@@ -28,7 +28,7 @@ NORM_NODES = 64
 TINY = 1e-200
 
 FLAT = 1e-3
-"""A row is flat at the baseline where its variance there is below this part of the image's."""
+"""A row is flat at the baseline where its variance there is below this fraction of the image's."""
 
 
 def secant(function: TensorFunction, start: Tensor, end: Tensor) -> Tensor:
@@ -81,8 +81,8 @@ def normalised(
         start: the tensor at the baseline.
         end: the tensor at the image.
         scale: the norm's weight, to be multiplied with its output, or None.
-        num_rows: how many groups of values are normalised, each contiguous in the tensor.
-        eps: added to the variance.
+        num_rows: number of groups of values that are normalised, each contiguous in the tensor.
+        eps: number added to the variance.
     """
     result: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
         end, function, start, scale, num_rows, eps
@@ -106,7 +106,7 @@ def pooled(pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, end: 
 
 
 def _no_view(output: Tensor) -> Tensor:
-    """Return an output that the network may write over; torch refuses that of a view."""
+    """Return an output that the network may write over; torch refuses that for a view."""
     return output.data if output._is_view() else output
 
 
@@ -160,7 +160,7 @@ class _AlongLine(torch.autograd.Function):
 
 
 class _Normalised(torch.autograd.Function):
-    """The norm's mean gradient, of which only a few numbers a row are integrals.
+    """The norm's mean gradient, where only a few numbers per row are integrals.
 
     With u(alpha) = u0 + alpha d the centred row on the line, v its variance and g the arriving
     multiplier times the weight, the gradient of a norm at alpha is

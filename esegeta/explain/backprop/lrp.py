@@ -45,10 +45,10 @@ LEDGER = {BIASES: "biases", CONSTANTS: "constants", SOFTMAX: "softmax", IN_RULES
 """What is noted on the way, by the words for it."""
 
 MOST_AMPLIFIED = 10.0
-"""Magnitudes of the map over those of the logits, above which it is large values that cancel."""
+"""Magnitudes of the map over those of the logits, above which large values cancel."""
 
 LEAST_SHARE = 1e-3
-"""Of the magnitude at the logits: gaps are relative to no less."""
+"""Fraction of the magnitude at the logits; gaps are relative to this or more."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class LayerwiseRelevance(Explainer):
     Args:
         composite: epsilon_plus_flat (default), epsilon_gamma_box, deep_taylor; none for a `rule`.
         rule: epsilon, gamma, z_plus, alpha_beta, w_square, flat or z_box, for all layers.
-        epsilon: in units of the mean magnitude of a layer's outputs.
-        gamma: how much more positive contributions count.
+        epsilon: stabiliser in units of the mean magnitude of a layer's outputs.
+        gamma: extra weight of positive contributions.
         alpha: weight of positive contributions.
         beta: weight of negative ones, alpha - 1.
         low: least value of the box; each channel's minimum by default.
@@ -126,7 +126,7 @@ class LayerwiseRelevance(Explainer):
 
     @property
     def shares(self) -> BiasShare:
-        """What becomes of a bias's share; rules and composites that are named keep it."""
+        """What happens to a bias's share; rules and composites that are named keep it."""
         named = self.rule is not None or self.composite is not None
         return self.bias or ("absorb" if named else "distribute")
 
@@ -155,7 +155,7 @@ class LayerwiseRelevance(Explainer):
         return RawMap(data, more=facts, warnings=(*propagation.warnings(), *told))
 
     def _amplified(self, amplification: float) -> tuple[str, ...]:
-        """Return a warning where the sum of the map says nothing of its values."""
+        """Return a warning where the sum of the map says nothing about its values."""
         if amplification <= MOST_AMPLIFIED:
             return ()
         return (
@@ -245,7 +245,7 @@ class LrpRules(GivenRules):
         return share_map(function, x, relevance, self.given)
 
     def padded(self, pads: Sequence[tuple[int, int]], relevance: Tensor) -> Tensor:
-        """Return the relevance of what zeros were put around: theirs is of the nearest position.
+        """Return the relevance of what zeros were put around; theirs goes to the nearest position.
 
         Zeros get relevance where a bias hands its share to all inputs, as in windows of attention
         that reach beyond the grid. Where biases keep their share, so do they.

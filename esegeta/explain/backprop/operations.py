@@ -39,9 +39,9 @@ class CallPlace:
     """Where in the network an operation stands.
 
     Args:
-        is_first: it takes the image, or what the network made of it before.
-        takes_crop: it takes the image itself.
-        is_last: it gives the logits, with nothing but sums and norms behind it.
+        is_first: whether it takes the image, or what the network made of it before.
+        takes_crop: whether it takes the image itself.
+        is_last: whether it gives the logits, with nothing but sums and norms behind it.
         index: counts the calls of its kind, linear operations or sums, in a forward pass.
     """
 
@@ -56,17 +56,17 @@ class LinearCall:
     """One call of a linear operation, `y = scale * (W x + b)`.
 
     Args:
-        kind: which sort of operation.
-        function: from input and weight to outputs without bias; bilinear.
+        kind: sort of operation.
+        function: function from input and weight to outputs without bias; bilinear.
         weight: W, a norm's weight multiplied into it.
         bias: b as it is added to the outputs, or None.
         scale: positive, as it multiplies the outputs: 1 / sigma of a frozen norm; None for 1.
-        channel_axis: of the outputs.
-        groups: of a convolution.
-        stride: of a transposed convolution, one for each axis; with `dilation` it tells which
-            taps of the kernel meet in one output.
-        dilation: of a transposed convolution.
-        place: where it stands.
+        channel_axis: channel axis of the outputs.
+        groups: groups of a convolution.
+        stride: stride of a transposed convolution, one for each axis; with `dilation` it tells
+            which taps of the kernel meet in one output.
+        dilation: dilation of a transposed convolution.
+        place: place of the operation in the network.
     """
 
     kind: OperationKind
@@ -85,7 +85,7 @@ class LinearCall:
         return self.function(x, weight)
 
     def per_output(self, values: Tensor) -> Tensor:
-        """Return one value an output channel, shaped to multiply the weight."""
+        """Return one value per output channel, shaped to multiply the weight."""
         if self.kind == "transposed":  # its weight is `inputs, outputs / groups, *kernel`
             inputs, outputs, *kernel = self.weight.shape
             rows = values.reshape(self.groups, 1, outputs)
@@ -115,11 +115,11 @@ class FrozenNorm:
     """A norm at the statistics that it had in this forward pass: `g (x - mean) / sigma + t`.
 
     Args:
-        mean: as it is subtracted from the norm's input.
+        mean: mean as it is subtracted from the norm's input.
         sigma: positive, as it divides it.
-        weight: g, one a channel (or one an element of a layer norm), or None for 1.
+        weight: g, one per channel (or per element of a layer norm), or None for 1.
         shift: t, likewise, or None for 0.
-        channel_axis: of weight and shift, or None where they have more axes than one.
+        channel_axis: channel axis of weight and shift, or None where they have more axes than one.
     """
 
     mean: Tensor

@@ -43,10 +43,10 @@ class Patterns:
     """The patterns of a network, or of each network of an ensemble.
 
     Args:
-        values: of each operation, by `linear.0` or `sum.0` in the order of the forward pass; in
-            the shape of its weight, or `2 C` for the two terms of a sum. Those of networks behind
-            the first begin with `member_1.` and so on.
-        network_sha256: of the networks' parameters and buffers.
+        values: pattern of each operation, by `linear.0` or `sum.0` in the order of the forward
+            pass; in the shape of its weight, or `2 C` for the two terms of a sum. Those of networks
+            behind the first begin with `member_1.` and so on.
+        network_sha256: SHA-256 of the networks' parameters and buffers.
         fitted_on: names of the volumes.
     """
 
@@ -76,7 +76,7 @@ class Patterns:
         """Read a file that `save` wrote.
 
         Raises:
-            DataError: there is none, or it holds no patterns.
+            DataError: the file is missing, or holds no patterns.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -121,7 +121,7 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
 
     Args:
         predictor: the networks over windows.
-        volumes: read one at a time; nothing of their size is kept.
+        volumes: volumes, which are read one at a time; nothing of their size is kept.
     """
     if predictor.averages_inside:
         predictor = PassesApart(predictor).single
@@ -169,7 +169,7 @@ class PatternMoments:
     """Sums over positions, in float64: of the inputs x, the outputs y, and x y.
 
     Args:
-        call: the operation that they are of; its weight and strides count.
+        call: the operation that they belong to; its weight and strides count.
         sums: count, x, y and x y for each weight.
     """
 

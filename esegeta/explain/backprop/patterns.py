@@ -52,7 +52,7 @@ class PatternNet(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """A forward and backward pass; as many of all windows to fit where nothing was."""
+        """A forward and backward pass; as many over all windows for a fit."""
         fit = Cost.of(1, 5, over="all", per="fit of patterns")
         known = self.fitted is not None or self.patterns is not None
         return Cost.of(1, 1) if known else Cost.of(1, 1) + fit
@@ -149,7 +149,7 @@ class PatternAttribution(PatternNet):
         return PatternRules(patterns, lambda weight, pattern: weight * pattern, torch.ones_like)
 
     def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
-        """Return a warning where the map's parts are many times what they add up to."""
+        """Return a warning where the map's parts are many times their sum."""
         size = float(data.abs().sum(dtype=torch.float64))
         if size <= MOST_CANCELLING * start.size:
             return ()
@@ -184,17 +184,17 @@ class _Start:
         return begin
 
     def times(self, scale: float) -> _Start:
-        """Return the same for shares that are so many times as large."""
+        """Return the same for shares that are this many times as large."""
         return _Start(self.weight * scale, self.size * scale)
 
 
 class PatternRules(Rules):
-    """Sends back through something else than the weights.
+    """Sends back through something other than the weights.
 
     Args:
-        patterns: of all operations.
-        instead: from a weight and its pattern to what takes the weight's place.
-        behind: from the scale of a frozen norm to what takes the scale's place.
+        patterns: patterns of all operations.
+        instead: function from a weight and its pattern to what takes the weight's place.
+        behind: function from the scale of a frozen norm to what takes the scale's place.
     """
 
     def __init__(

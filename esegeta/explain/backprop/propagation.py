@@ -21,8 +21,8 @@ class Propagation:
     """Runs windows under rules and remembers what a reader of the map must know.
 
     Args:
-        rules: how relevance is spread.
-        start: what the logits begin with.
+        rules: rules by which relevance is spread.
+        start: relevance that the logits begin with.
         carrier: which functions the rules are for.
 
     `started` and `arrived` are the relevance at the logits and at the input, over all windows;

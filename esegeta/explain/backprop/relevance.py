@@ -49,7 +49,7 @@ class SumCall:
         weights: w, not learned: 1, -1, or a scale.
         terms: w x.
         tracked: which terms get relevance; the others are constants.
-        place: where it stands.
+        place: place of the sum in the network.
     """
 
     weights: tuple[float, ...]
@@ -80,7 +80,7 @@ class Rules(ABC):
 
         Args:
             pads: zeros before and behind along each axis.
-            relevance: of the padded tensor.
+            relevance: relevance of the padded tensor.
         """
         axes = zip(pads, relevance.shape, strict=True)
         return relevance[tuple(slice(low, side - high) for (low, high), side in axes)]
@@ -90,7 +90,7 @@ class Carrier:
     """One forward pass under rules.
 
     Args:
-        rules: how relevance is spread.
+        rules: rules by which relevance is spread.
         crops: the network's input; operations that take it, or a view of it, are the first.
     """
 
@@ -329,7 +329,7 @@ def _carry_two(
     note: Note,
     kept: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Carry a function of two operands, of which only the tracked ones get relevance."""
+    """Carry a function of two operands; only the tracked ones get relevance."""
 
     def compute(*inputs: Tensor) -> Tensor:
         waiting = iter(inputs)

@@ -64,7 +64,7 @@ def alpha_beta_rule(call: LinearCall, x: Tensor, relevance: Tensor, given: Setti
     """alpha times positive less beta times negative contributions (Bach 2015, equation 60).
 
     Where relevance is to be distributed, contributions of one sign alone get all of it: alpha or
-    beta times the relevance would be left with nothing to go to.
+    beta times the relevance would have nowhere to go.
     """
     terms, bias = _above(call, x, given)
     others, other_bias = _below(call, x, given)
@@ -167,8 +167,8 @@ class Composite:
 
     Args:
         first: rule of operations that take the image.
-        middle: of all others.
-        top: of dense operations and of those that give the logits.
+        middle: rule of all others.
+        top: rule of dense operations and of those that give the logits.
     """
 
     first: RuleName

@@ -1,6 +1,6 @@
 """How an output's relevance is shared out over what the output was summed from.
 
-In proportion to contributions c_ij, of which the bias is one:
+In proportion to contributions c_ij, which include the bias:
 
     R_i = sum_j c_ij / (sum_i' c_i'j + b_j + epsilon) R_j
 
@@ -54,15 +54,15 @@ class Settings:
     """The numbers in the rules.
 
     Args:
-        epsilon: added to each denominator, in units of its mean magnitude.
-        gamma: how much more positive contributions count.
+        epsilon: stabiliser added to each denominator, in units of its mean magnitude.
+        gamma: extra weight of positive contributions.
         alpha: weight of the positive contributions.
         beta: weight of the negative ones; alpha - beta = 1.
-        low: what the image cannot fall below, one value a channel.
-        high: what it cannot exceed.
+        low: least value that the image can have, one per channel.
+        high: largest value that it can have.
         bias: whether biases and epsilon keep their share.
-        ledger: where relevance is noted that stays on the way: with `biases`, with `constants`,
-            or `in_rules`, where nothing contributes or epsilon outweighs what does.
+        ledger: account of relevance that stays on the way: with `biases`, with `constants`, or
+            `in_rules`, where nothing contributes or epsilon outweighs what does.
     """
 
     epsilon: float = 1e-6

@@ -92,7 +92,7 @@ class GradientShap(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """A forward and backward pass a sample; the values of the image and of each baseline."""
+        """A forward and backward pass per sample; the values of the image and of each baseline."""
         return Cost.of(self.samples + 1 + len(self.baselines), self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:

@@ -68,7 +68,7 @@ class IntegratedGradients(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """A forward and backward pass a step, and two values for completeness."""
+        """A forward and backward pass per step, and two values for completeness."""
         return Cost.of(self.steps + 2, self.steps)
 
     def attribute(self, objective: Objective) -> RawMap:
@@ -244,7 +244,7 @@ class GradientThrough:
     """A gradient of a target by the input, and the part of it that goes through a unit.
 
     Args:
-        through: that part, `C *S`.
+        through: the part that goes through the unit, `C *S`.
         whole: all of it, `C *S`.
         has_bypass: whether the input reaches the output around the unit's layer as well.
     """
@@ -258,7 +258,7 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Gradient
     """Return the gradient of the target by the input, and that on the ways through one unit.
 
     Raises:
-        LayerError: the layer has no such unit, ran never or twice, or has no part in the target.
+        LayerError: the layer has no such unit, ran never or twice, or plays no part in the target.
     """
     network = objective.predictor.network
     around: list[bool] = []
@@ -270,7 +270,7 @@ def gradient_through(objective: Objective, layer: str, channel: int) -> Gradient
             logits = objective.run(crops)
             require_ran(layer, outputs)
             activation = outputs[0]
-            if activation.ndim != 2:  # one number a unit will do as well
+            if activation.ndim != 2:  # one number per unit will do as well
                 require_units_first(layer, tuple(activation.shape), objective.windows)
             _require_unit(activation, logits, layer, channel)
             slope, whole = torch.autograd.grad(

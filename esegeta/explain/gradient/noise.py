@@ -99,7 +99,7 @@ ZERO_HINT = "the base method's map is zero in every copy, or (vargrad) the same;
 
 @dataclass(frozen=True)
 class NoisyCopies(Explainer):
-    """What all methods share that explain noisy copies of the image and summarise the maps.
+    """What all methods that explain noisy copies of the image and summarise the maps share.
 
     Args:
         base: the method that explains each copy.
@@ -135,11 +135,11 @@ class NoisyCopies(Explainer):
     @property
     @abstractmethod
     def statistic(self) -> Statistic:
-        """What becomes of the copies' maps."""
+        """How the copies' maps are summarised."""
 
     @property
     def cost(self) -> Cost:
-        """The base method's, once a copy."""
+        """The base method's cost, once per copy."""
         return self.samples * self.base.cost.at_another_image()
 
     @property
@@ -169,7 +169,7 @@ class NoisyCopies(Explainer):
     def maps(self, objective: Objective, raw_maps: list[RawMap]) -> Iterator[Tensor]:
         """Yield the base method's map of each noisy copy, `A *S`, in float64.
 
-        What it has to say beside the map is added to `raw_maps`, without the map.
+        All but the map of what it returns is added to `raw_maps`.
         """
         x = objective.volume.data
         generator = generator_for(x, self.seed)

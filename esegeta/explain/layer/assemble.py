@@ -4,7 +4,7 @@ Sums are for maps that add up over windows: every window's map is put on the vox
 on the layer's grid. Blends are for activations: weighted by the windows' importance, as logits are.
 
 Methods that weigh units or positions by what they see of the whole layer need units x volume
-numbers, which at full resolution nobody has room for. Here as many units are held at a time as
+numbers, for which there is no room at full resolution. Here as many units are held at a time as
 fill a quarter of a volume; the windows are run again for the next ones.
 """
 
@@ -102,12 +102,12 @@ class LayerSum:
 def blend_layer(
     objective: Objective, site: Site, combine: Callable[[Pieces, Tensor], Tensor]
 ) -> LayerResult:
-    """Return one number a position, formed of a layer's units, blended as the logits are.
+    """Return one number per position, formed from a layer's units, blended as the logits are.
 
     Args:
         objective: what is explained; all of its windows are run.
         site: the layer.
-        combine: from windows and their activations `N K *layer` to `N 1 *layer`.
+        combine: function from windows and their activations `N K *layer` to `N 1 *layer`.
     """
     predictor, windows, x = objective.predictor, objective.windows, objective.x
     grid: LayerGrid | None = None
@@ -136,8 +136,8 @@ class LayerFields:
     Args:
         objective: what is explained.
         site: the layer.
-        grid: of the layer's positions.
-        num_units: of the layer.
+        grid: grid of the layer's positions.
+        num_units: number of the layer's units.
         only: the one mirrored pass, of one network, that is looked at; None for all of them.
     """
 
@@ -206,5 +206,5 @@ class LayerFields:
         return [window for window in windows if window in own]
 
     def _of_one(self, total: Positions) -> Positions:
-        """Return what a pass would have by itself, of its part in a mean over passes."""
+        """Return what a pass would have by itself, given its part in a mean over passes."""
         return total if self.only is None else total.mul_(len(self.objective.windows.passes))

@@ -1,7 +1,7 @@
-"""Whether a layer is a cut: whether everything that the output knows of the image went through it.
+"""Whether a layer is a cut: whether all that the output knows about the image went through it.
 
 Only then do the layer's contributions add up to the change of the target. A U-Net's bottleneck is
-no cut, for its skip connections go around it.
+not a cut, since its skip connections go around it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def goes_around(logits: Tensor, image: Tensor, layer: Tensor | None = None) -> b
     """Tell whether a graph leads from logits to the image on a way that is not through a layer.
 
     Args:
-        logits: of windows.
+        logits: logits of windows.
         image: the leaf that they were computed from.
         layer: its output in the same graph; None where the graph was cut there.
     """
@@ -43,7 +43,7 @@ def goes_around(logits: Tensor, image: Tensor, layer: Tensor | None = None) -> b
 
 
 def completeness(total: float, change: float) -> dict[str, float]:
-    """Return the facts of how far a layer's map is from adding up to a change of the target."""
+    """Return facts about how far a layer's map is from adding up to a change of the target."""
     delta = total - change
     return {
         "change_of_target": change,
@@ -60,8 +60,8 @@ def checked(
     Args:
         objective: what is explained.
         site: the layer.
-        total: what the map adds up to.
-        change: of the target from baseline to image.
+        total: sum of the map.
+        change: change of the target from baseline to image.
         tolerance: relative gap above which there is a warning, where the layer is a cut.
     """
     if not is_cut(objective, site):

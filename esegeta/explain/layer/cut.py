@@ -31,7 +31,7 @@ class Site:
     """A layer that is explained.
 
     Args:
-        name: as the network calls it.
+        name: name of the layer in the network.
     """
 
     name: str
@@ -57,7 +57,7 @@ def deepest_name(objective: Objective) -> str:
     """Return the name of the deepest layer that the output depends on, found on one window.
 
     Some networks run layers whose results they throw away: the last step down of an encoder, or
-    what belongs to another of several outputs.
+    layers for another of several outputs.
     """
     predictor, windows = objective.predictor, objective.windows
     network = predictor.network
@@ -92,7 +92,7 @@ def nodes_behind(last: object, closed: object = None) -> Iterator[Any]:
 
     Args:
         last: node.
-        closed: an edge that is not taken, a node and the number of its output.
+        closed: an edge that is not taken: a node and the number of its output.
     """
     waiting: list[Any] = [last]
     seen: set[Any] = set()
@@ -111,10 +111,10 @@ def read(
     """Return the logits of windows and the layer's activations `N K *layer`, without a graph.
 
     Args:
-        objective: whose network runs, and is to be held still meanwhile.
+        objective: objective whose network runs, and must be held still meanwhile.
         site: the layer.
         crops: the windows, `N C *W`.
-        change: of the layer's output; the activations returned are the changed ones.
+        change: change to the layer's output; the activations returned are the changed ones.
     """
     network = objective.predictor.network
     with torch.no_grad(), cut_at(network, site.name, change) as leaves:
@@ -131,11 +131,11 @@ def slope_at(
     it, such as skip connections, see the window as it is.
 
     Args:
-        objective: whose network runs, and is to be held still meanwhile.
+        objective: objective whose network runs, and must be held still meanwhile.
         site: the layer.
         crops: the windows, `N C *W`.
         share: their parts of the cotangent, `N L *W`.
-        change: of the layer's output; gradient and activations are at the changed ones.
+        change: change to the layer's output; gradient and activations are at the changed ones.
 
     Raises:
         LayerError: the layer did not run, or has no spatial output, or nothing depends on it.
@@ -185,7 +185,7 @@ def require_ran(name: str, outputs: Sequence[Tensor]) -> None:
     """Refuse a layer that did not run.
 
     Raises:
-        LayerError: it did not.
+        LayerError: the layer did not run.
     """
     if not outputs:
         raise LayerError(
@@ -214,7 +214,7 @@ def value_changed(
         objective: what is explained.
         site: the layer.
         prepare: gives the change for each batch of windows; may run the network.
-        among: windows that are changed, where it is not all; a linear target is their part alone.
+        among: windows that are changed, unless all are; a linear target is their part alone.
     """
     objective.tally.evaluations += 1
     if not objective.target.is_linear:

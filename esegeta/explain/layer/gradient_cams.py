@@ -67,7 +67,7 @@ class GradCam(LayerMethod):
 def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     """Return alpha of each pass, the mean slope of each channel, or None if nothing is active.
 
-    The last is so where a target is saturated. The means are over the volume, `passes x K`.
+    None occurs where a target is saturated. The means are over the volume, `passes x K`.
     """
     predictor, windows = objective.predictor, objective.windows
     cotangent = objective.cotangent()
@@ -100,7 +100,7 @@ def _require_more_than_rounding(
 ) -> None:
     """Refuse channel weights that are sums of slopes which cancel.
 
-    So it is before an instance norm, which takes out the mean: whatever is added to a channel
+    This happens before an instance norm, which takes out the mean: whatever is added to a channel
     as a whole changes nothing, its mean slope is zero, and what is left is rounding.
     """
     rounding = 1e-5 if precision == "fp32" else 1e-2
@@ -119,7 +119,8 @@ def blend_weighted(objective: Objective, site: Site, weights: Tensor) -> LayerRe
     Args:
         objective: what is explained.
         site: the layer.
-        weights: of each unit in each pass, `passes x K`; their maps are added up over passes.
+        weights: weight of each unit in each pass, `passes x K`; their maps are added up over
+            passes.
     """
 
     windows = objective.windows
@@ -142,7 +143,7 @@ def _by_pass(pieces: Pieces, windows: Windows, values: Tensor) -> dict[int, Tens
 
 
 def places_by_pass(pieces: Pieces, windows: Windows) -> dict[int, list[int]]:
-    """Return which of some windows are of which mirrored pass of which network."""
+    """Return which windows belong to which mirrored pass of which network."""
     found: dict[int, list[int]] = {}
     for place, window in enumerate(pieces.windows):
         found.setdefault(windows.pass_of(window), []).append(place)
@@ -202,6 +203,6 @@ class GradCamPP(LayerMethod):
 
 
 def _higher_order_weights(rises: Positions, sums: Tensor) -> Tensor:
-    """Return `sum_i g / (2 + g S)` over positions with g > 0, one weight a unit."""
+    """Return `sum_i g / (2 + g S)` over positions with g > 0, one weight per unit."""
     column = sums.to(rises).reshape(-1, *([1] * (rises.ndim - 1)))
     return (rises / (2 + rises * column)).flatten(1).sum(dim=1)

@@ -28,8 +28,8 @@ class LayerResult:
     """One layer's map, where it was computed and on the image.
 
     Args:
-        voxels: on the image, `1 *S`.
-        positions: on the layer's grid, `1 *G`; None where no window was touched.
+        voxels: map on the image, `1 *S`.
+        positions: map on the layer's grid, `1 *G`; None where no window was touched.
         grid: the layer's.
         more: further facts.
         warnings: what a reader of the map must know.
@@ -70,7 +70,7 @@ class LayerMethod(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """That of one layer, once a layer."""
+        """The cost of one layer, once per layer."""
         return (len(self.layer) if isinstance(self.layer, tuple) else 1) * self.cost_of_layer
 
     @abstractmethod

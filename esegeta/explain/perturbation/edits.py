@@ -1,4 +1,4 @@
-"""The target of edited copies of an image, of which only what an edit touches is run again.
+"""The target of edited copies of an image, running again only what an edit touches.
 
 A linear target is `R = sum_t c_t(x_t)` over active windows, so that an edited image x' has
 
@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
 
 class EditedTarget:
-    """The target of an objective under edits; what was computed once is known for good.
+    """The target of an objective under edits; what was computed once is kept.
 
     Memory: one number for each distinct view of a window, and logits of a few windows where the
     target is not linear.
@@ -253,7 +253,7 @@ class _Any:
         return objective.predictor.averaged(moved)
 
     def _before(self, window: int) -> Tensor:
-        """Return the unedited logits of a window, `L *W`, of which the latest few are kept."""
+        """Return the unedited logits of a window, `L *W`; the latest few are kept."""
         if window not in self._unchanged:
             while len(self._unchanged) >= self.KEPT:
                 self._unchanged.pop(next(iter(self._unchanged)))

@@ -101,10 +101,11 @@ class Features(FiniteParameters):
     input channel is one feature. `atlas`: the labels of a file on the image's grid, 0 in none.
 
     Args:
-        kind: which of these.
+        kind: one of these words.
         side_mm: side of the blocks; each axis is cut into equal parts of about this length.
-        count: of supervoxels, roughly.
-        compactness: of supervoxels: small follows edges (0.01), large makes them round (1).
+        count: approximate number of supervoxels.
+        compactness: compactness of supervoxels: small follows edges (0.01), large makes them round
+            (1).
         sigma_mm: width of a Gaussian that smooths the image before supervoxels are made.
         channels: replace all channels of a region `together`, or `each` as a feature of its own.
         file: label map; `{case}` stands for the case's name.

@@ -22,7 +22,7 @@ from esegeta.explain.perturbation.shapley import efficiency
 from esegeta.explain.standard_error import confidence
 
 FEW_PER_FEATURE = 4
-"""Coalitions a feature below which a map with standard errors carries a warning."""
+"""Coalitions per feature below which a map with standard errors carries a warning."""
 
 LEAST_FREE = 1e-9
 """Share of a residual that is left free; less is rounding."""
@@ -65,7 +65,7 @@ class KernelShap(OverFeatures):
 
     @property
     def cost(self) -> Cost:
-        """One forward pass a coalition."""
+        """One forward pass per coalition."""
         return Cost.of(self.samples + 2)
 
     def attribute(self, objective: Objective) -> RawMap:
@@ -108,7 +108,7 @@ class DrawnCoalitions:
 
     Args:
         coalitions: rows of players that are kept.
-        weights: of the rows.
+        weights: weight of each row.
         num_pairs: rows at the end that were drawn at random, a coalition and its complement in
             turn, in pairs; all before them stand for themselves.
     """
@@ -173,7 +173,7 @@ def solve_kernel_shap(
         values: v of each.
         none: v of the baseline.
         everyone: v of the image.
-        weights: of the rows; alike by default, as for rows drawn from the kernel.
+        weights: weight of each row; all alike by default, as for rows drawn from the kernel.
 
     Raises:
         ConfigError: the coalitions leave more than one solution.
@@ -228,8 +228,8 @@ def kernel_shap_errors(
     free = maker.diagonal()
     if degrees_of_freedom(drawn) < 1 or float(free.min()) < LEAST_FREE:
         raise ConfigError(
-            f"kernel_shap: {len(drawn.coalitions)} coalitions of {count} features leave nothing "
-            "to tell a standard error from",
+            f"kernel_shap: {len(drawn.coalitions)} coalitions of {count} features are too few "
+            "to estimate a standard error",
             hint=f"raise samples, to {FEW_PER_FEATURE * count} or more, or use spread: false",
         )
     sizes = drawn.coalitions[first].sum(dim=1).double()
@@ -252,7 +252,7 @@ def degrees_of_freedom(drawn: DrawnCoalitions) -> int:
 
 
 def _with_last(covariance: Float64[Tensor, "Q Q"]) -> Float64[Tensor, " P"]:
-    """Return variances, that of the last value too: it is the sum's rest, as the others' sum."""
+    """Return variances, also that of the last value, which follows from the sum of the others."""
     return torch.cat([covariance.diagonal(), covariance.sum()[None]]).clamp(min=0)
 
 

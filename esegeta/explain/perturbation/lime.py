@@ -40,7 +40,7 @@ class Lime(OverFeatures):
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of coalitions.
         regression: `ridge`, or `lasso`, which sets weak features to zero.
-        alpha: of the penalty alpha |a|^2, or for lasso alpha |a|_1, in standard deviations of v.
+        alpha: factor of the penalty: alpha |a|^2, or alpha |a|_1 for lasso, in deviations of v.
         distance: D of z from all: `cosine`, 1 - sqrt(share kept), or `hamming`, the share left out.
         width: width of the kernel, in distances.
         seed: random seed for the coalitions.
@@ -72,7 +72,7 @@ class Lime(OverFeatures):
 
     @property
     def cost(self) -> Cost:
-        """One forward pass a coalition."""
+        """One forward pass per coalition."""
         return Cost.of(self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:

@@ -16,7 +16,7 @@ from esegeta.explain.objective import Objective
 
 Lengths = float | tuple[float, ...]
 CellMask = Float[Tensor, "*K"]
-"""A mask in [0, 1], one number a cell: 1 keeps the image, 0 puts the baseline."""
+"""A mask in [0, 1], one number per cell: 1 keeps the image, 0 puts the baseline."""
 
 TV_POWER = 3
 """Fong and Vedaldi's beta: edges of a mask cost, gentle slopes hardly."""
@@ -34,8 +34,8 @@ class MaskGrid:
     Beyond the outermost centres a mask stays as it is at them.
 
     Args:
-        shape: of the volume.
-        num_cells: along each axis.
+        shape: shape of the volume.
+        num_cells: number of cells along each axis.
         weights: `n k` of each axis, from cells to voxels; rows add up to one. None where every
             voxel is a cell.
     """
@@ -101,8 +101,8 @@ class Descent:
     Args:
         start: the mask to begin with.
         ceiling: the largest value of each cell.
-        rate: how far a cell moves in a step, at most about.
-        momentum: how much of the last step's direction stays.
+        rate: step size: about the most that a cell moves in a step.
+        momentum: fraction of the last step's direction that stays.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ def cell_in_voxels(
     """Return the sides of a cell in voxels; by default the window's, divided by `fraction`.
 
     Raises:
-        ConfigError: they are not as many as the image has axes.
+        ConfigError: there is not one for each axis of the image.
     """
     spacing = objective.volume.grid.spacing_mm
     if vox is None and mm is None:
@@ -181,7 +181,7 @@ def require_cell(vox: Lengths | None, mm: Lengths | None, method: str) -> None:
     """Refuse a cell that is given twice, or without extent.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is one of these.
     """
     if vox is not None and mm is not None:
         raise ConfigError(f"{method}: give cell or cell_mm, not both")
@@ -194,7 +194,7 @@ def require_above_zero(method: str, **parameters: float) -> None:
     """Refuse parameters that must be above zero and are not.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: one is not above zero.
     """
     for name, value in parameters.items():
         if value <= 0:

@@ -85,10 +85,10 @@ class MaskedTarget:
         more: Mapping[str, Any] | None = None,
         warnings: tuple[str, ...] = (),
     ) -> RawMap:
-        """Return the players' values painted over their voxels, with what is to be told of them.
+        """Return the players' values painted over their voxels, with facts and warnings about them.
 
         Args:
-            values: of the players.
+            values: values of the players.
             errors: standard error of each.
             more: further facts.
             warnings: what a reader of the map must know.

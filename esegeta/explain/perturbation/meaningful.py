@@ -32,16 +32,16 @@ from esegeta.explain.perturbation.mask_grid import (
 
 START = 0.5
 FLAT = 1e-6
-"""Changes of the target below this part of its size are rounding."""
+"""Changes of the target below this fraction of its size are rounding."""
 
 
 @dataclass(frozen=True)
 class MaskMode:
-    """What a mask is played for.
+    """What a mask is optimised for.
 
     Args:
-        sign: of the target in the loss: +1 where the mask is to lower it, -1 to raise it.
-        spent: what the L1 term charges for and the map shows, from a mask in [0, 1].
+        sign: sign of the target in the loss: +1 where the mask is to lower it, -1 to raise it.
+        spent: function from a mask in [0, 1] to what the L1 term charges for and the map shows.
         meaning: what a value of the map is.
     """
 
@@ -119,7 +119,7 @@ class MeaningfulPerturbation(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """A gradient a step, and the target at the image, its baseline and the result."""
+        """A gradient per step, and the target at the image, its baseline and the result."""
         return Cost.of(self.steps + 3, self.steps)
 
     @property

@@ -85,7 +85,7 @@ class MiSuRe(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """Two predictions and a gradient a step; the baseline is predicted once beside that."""
+        """Two predictions and a gradient per step; the baseline is also predicted once."""
         return self.steps * Cost.of(2, 1, over="region")
 
     def attribute(self, objective: Objective) -> RawMap:

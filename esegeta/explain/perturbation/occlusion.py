@@ -30,8 +30,8 @@ class Patch:
 
     Args:
         index: its place among all patches.
-        box: in voxels of the volume.
-        channels: that are replaced.
+        box: box in voxels of the volume.
+        channels: channels that are replaced.
     """
 
     index: int

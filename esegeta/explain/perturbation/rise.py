@@ -77,7 +77,7 @@ class Rise(Explainer):
 
     @property
     def cost(self) -> Cost:
-        """One forward pass a mask."""
+        """One forward pass per mask."""
         return Cost.of(self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:
@@ -120,7 +120,7 @@ class SmoothMasks:
 
     Args:
         grids: 0 or 1 for each cell, `N *G`, on the volume's device.
-        shifts: of each mask along each axis, in cells, `N ndim`.
+        shifts: shift of each mask along each axis, in cells, `N ndim`.
         cell_vox: side of a cell along each axis.
     """
 
@@ -148,7 +148,7 @@ class SmoothMasks:
         return self.at(mask, [torch.arange(part.start, part.stop) for part in box])
 
     def at(self, mask: int, voxels: Sequence[Tensor]) -> Float[Tensor, "*S"]:
-        """Return a mask at voxels of the volume, which each axis has its indices of."""
+        """Return a mask at voxels of the volume, given by their indices along each axis."""
         result = self.grids[mask]
         for axis, places in enumerate(voxels):
             count = self.grids.shape[axis + 1]

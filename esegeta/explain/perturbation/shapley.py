@@ -48,7 +48,7 @@ class ExactShapley(OverFeatures):
 
     @property
     def cost(self) -> Cost:
-        """One forward pass a coalition."""
+        """One forward pass per coalition."""
         return Cost.of(1, per="of the 2^n coalitions of n features")
 
     def attribute(self, objective: Objective) -> RawMap:

@@ -73,12 +73,12 @@ class Surrounded:
     """Predictions of images that are the baseline outside a region: only its windows are run.
 
     Args:
-        objective: whose predictor and windows.
+        objective: objective with the predictor and the windows.
         baseline: `C *S`.
-        region: where images may differ from the baseline, `*S`.
+        region: voxels where images may differ from the baseline, `*S`.
         active: the windows that see a voxel of the region.
-        rest: what all other windows add to the blended logits, `1 L *S`; to those of each network
-            where networks' probabilities are averaged.
+        rest: contribution of all other windows to the blended logits, `1 L *S`; to those of each
+            network where networks' probabilities are averaged.
     """
 
     objective: Objective

@@ -1,4 +1,4 @@
-"""Localisation: does the map lie where the structure lies, and how far beyond does it reach?"""
+"""Localisation: does the map lie where the structure lies, and how far beyond it does it reach?"""
 
 from esegeta.score.localisation.halo import HaloProfile
 from esegeta.score.localisation.localisation import (

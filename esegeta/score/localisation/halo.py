@@ -26,9 +26,10 @@ class HaloProfile(Localisation):
         halo_inside: share of |a| in M;   halo_distance_mm: its median distance from M outside of M;
         halo_90_mm: by how much M must grow to hold 90 % of |a|
 
-    Neither is better as such: the lungs may rightly help to recognise a heart. Curves: share per
-    ml, and share up to a distance, negative inside. Distances are between voxels' centres, to the
-    nearest voxel on the other side. Channels are summed first; features share their worth evenly.
+    Neither more nor less is better as such: the lungs may rightly help to recognise a heart.
+    Curves: share per ml, and share up to a distance, negative inside. Distances are between voxels'
+    centres, to the nearest voxel on the other side. Channels are summed first; features share their
+    worth evenly.
 
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
@@ -83,7 +84,7 @@ class _Bins:
         place: the bin of each voxel, from 0, the deepest inside.
         num_inside: bins inside the structure.
         num: bins in all.
-        width_mm: of a bin.
+        width_mm: width of a bin.
     """
 
     place: Int64[Tensor, " N"]
@@ -106,9 +107,9 @@ class _Bins:
         """Return the share of the map per ml in each bin, and up to the end of each bin.
 
         Args:
-            share: of the map, by voxel.
-            voxel_size: in ml, or 1 for pixels.
-            units: of lengths, and of sizes.
+            share: share of the map, by voxel.
+            voxel_size: size of a voxel in ml, or 1 for pixels.
+            units: units of lengths, and of sizes.
         """
         counts = torch.bincount(self.place, minlength=self.num)
         held = torch.bincount(self.place, weights=share, minlength=self.num)

@@ -19,7 +19,7 @@ from esegeta.volume import Grid
 
 
 class UndefinedError(Exception):
-    """A score has no value here; becomes a NaN with this reason."""
+    """A score has no value here; it becomes a NaN with this reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -55,7 +55,7 @@ Relevance = Float64[Tensor, " N"]
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """What a map is held against.
+    """The structure that a map is compared with.
 
     Args:
         mask: its voxels, `*S`.
@@ -78,7 +78,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Localisation(Score):
-    """A score that holds the map against a structure.
+    """A score that compares the map with a structure.
 
     Args:
         against: `prediction`, the voxels predicted as the target's label; `label`, those that the
@@ -106,7 +106,7 @@ class Localisation(Score):
         """Return the values for a structure that has an inside and an outside.
 
         Raises:
-            UndefinedError: there are none, and why.
+            UndefinedError: there are none; the message says why.
         """
 
     def structure(self, attribution: Attribution) -> Structure:
@@ -129,7 +129,7 @@ class Localisation(Score):
         """Return what counts of a map `A *S`, summed over its channels.
 
         Raises:
-            UndefinedError: nothing does.
+            UndefinedError: nothing of the map counts.
         """
         total = structure.of_known(data.double().sum(dim=0))
         found = total.abs() if self.use == "magnitude" else total.clamp(min=0)
@@ -143,10 +143,10 @@ class Localisation(Score):
     ) -> Float64[Tensor, " N"]:
         """Return the signed distance of the voxels that count to the structure's surface.
 
-        Distances are found once a target.
+        Distances are computed once per target.
 
         Raises:
-            UndefinedError: the grid's spacings do not tell distances.
+            UndefinedError: the grid's axes are not at right angles.
         """
         grid = attribution.volume.grid
         key = ("signed_distance", attribution.target, self.against)
@@ -155,7 +155,7 @@ class Localisation(Score):
 
 
 def _voxels(target: FrozenTarget, against: Against) -> tuple[Structure, str]:
-    """Return a structure and what it is called."""
+    """Return a structure and its name."""
     if against == "target":
         return Structure(target.mask, target.scene.volume.inside), "the target's mask"
     scene, label = target.scene, target.label
@@ -187,7 +187,7 @@ class PointingGame(Localisation):
         within_mm: tolerance, between voxels' centres.
 
     Source: Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018, the pointing
-    game; there the tolerance is 15 pixels, and nothing is said of ties.
+    game; there the tolerance is 15 pixels, and ties are not mentioned.
     """
 
     within_mm: float = 0.0
@@ -220,7 +220,7 @@ class Auroc(Localisation):
 
         auroc = (sum of the ranks of r in M - K (K + 1) / 2) / (K (N - K)),   r = max(a, 0)
 
-    a is summed over channels, K of N voxels are in M. 0 to 1, higher is better, 1/2 says nothing;
+    a is summed over channels, K of N voxels are in M. 0 to 1, higher is better, 1/2 is chance;
     a tie counts half (Mann-Whitney).
 
     Args:

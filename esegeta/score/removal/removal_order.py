@@ -34,9 +34,9 @@ class RemovalOrder:
     """Parts of an image in the order of a map, ready to be removed step by step.
 
     Args:
-        removals: what the target makes of removed parts.
+        removals: target of images with removed parts.
         order: all parts, the most relevant first.
-        steps: from the whole image to nothing.
+        steps: number of steps from the whole image to nothing.
     """
 
     removals: Removals
@@ -44,7 +44,7 @@ class RemovalOrder:
     steps: int
 
     def without_first(self) -> Coalitions:
-        """Return what is left after 0, 1, ... steps of removing the most relevant parts."""
+        """Return the target after 0, 1, ... steps of removing the most relevant parts."""
         return self._nested(self.order)
 
     def without_last(self) -> Coalitions:
@@ -52,7 +52,7 @@ class RemovalOrder:
         return self._nested(self.order.flip(0))
 
     def with_first(self) -> Coalitions:
-        """Return what there is after 0, 1, ... steps of putting the most relevant parts in."""
+        """Return the target after 0, 1, ... steps of putting the most relevant parts in."""
         return ~self.without_first()
 
     def with_last(self) -> Coalitions:
@@ -60,7 +60,7 @@ class RemovalOrder:
         return ~self.without_last()
 
     def share_removed(self, coalitions: Coalitions) -> Float64[Tensor, " M"]:
-        """Return which share of the image each coalition lacks, 0..1."""
+        """Return the share of the image that each coalition lacks, 0..1."""
         sizes = self.removals.partition.sizes.cpu()
         return (~coalitions).double() @ sizes / sizes.sum()
 
@@ -87,13 +87,13 @@ def removal_order(
 
     Args:
         attribution: the map.
-        context: of the score.
+        context: context of the score.
         features: parts of the image, or `voxels`.
         replacement: what takes the place of what is removed.
-        steps: from the whole image to nothing.
+        steps: number of steps from the whole image to nothing.
         rank_by: see `relevance`.
-        seed: of the order among parts of one relevance.
-        objective: what is watched, in place of the map's own objective.
+        seed: seed of the order among parts of equal relevance.
+        objective: objective to follow, in place of the map's own.
     """
     height = relevance(attribution, rank_by)
     if features == VOXELS:
@@ -123,10 +123,10 @@ def removals_of(
 
     Args:
         attribution: the map.
-        context: of the score.
+        context: context of the score.
         features: parts of the image.
         replacement: what takes the place of what is removed.
-        objective: what is watched, in place of the map's own objective; one a target.
+        objective: objective to follow, in place of the map's own objective; one per target.
     """
     parts, volume = parse_features(features), attribution.volume
     # Padding is no part of the image: it is neither removed nor counted.
@@ -170,7 +170,7 @@ class OverParts(Score):
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
-        steps: from the whole image to nothing.
+        steps: number of steps from the whole image to nothing.
         rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
         seed: random seed for the order of ties.
     """
@@ -212,5 +212,5 @@ def area(x: Float64[Tensor, " M"], y: Float64[Tensor, " M"]) -> float:
 
 
 def is_still(start: float, end: float) -> bool:
-    """Tell whether a target does not move from start to end but for rounding."""
+    """Tell whether a target does not move from start to end, except by rounding."""
     return abs(start - end) <= RESOLUTION * max(abs(start), abs(end))

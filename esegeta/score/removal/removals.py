@@ -27,8 +27,8 @@ from esegeta.score.removal.replacement import NoisyLinear, Replacement, impute
 class Removals(ABC):
     """One objective under removal of the parts of a partition.
 
-    Only windows that both the target and a removed part touch are run, and what a window has seen
-    once is known.
+    Only windows that both the target and a removed part touch are run, and results for what a
+    window has seen once are kept.
     """
 
     partition: Partition
@@ -45,14 +45,14 @@ class Removals(ABC):
 
     @abstractmethod
     def predictions(self, coalitions: Coalitions) -> Iterator[Logits]:
-        """Yield the prediction of each coalition's image; not of linear targets."""
+        """Yield the prediction of each coalition's image; not for linear targets."""
 
     @abstractmethod
     def image(self, coalition: Bool[Tensor, " N"]) -> Image:
         """Return the image of one coalition, `C *S`."""
 
     def foreseen(self, coalitions: Coalitions, attribution: Attribution) -> Float64[Tensor, " M"]:
-        """Return how far the map foresees the target to fall for each coalition, on the CPU.
+        """Return how far the map predicts that the target falls for each coalition, on the CPU.
 
         The shares of what is removed add up; a map of slopes is multiplied by the change of the
         image first.
@@ -66,7 +66,7 @@ class Removals(ABC):
 
 
 def removals(objective: Objective, partition: Partition, replacement: Replacement) -> Removals:
-    """Return the removals of an objective for what takes the place of removed parts."""
+    """Return the removals of an objective, given what replaces removed parts."""
     if isinstance(replacement, NoisyLinear):
         return _ByImputation(objective, partition, replacement)
     return _ByBaseline(objective, partition, replacement.of(objective.volume))
@@ -151,7 +151,7 @@ class _ByImputation(Removals):
 
 
 class _Whole(Edits):
-    """One other image in the place of the whole of it."""
+    """One other image in place of the whole image."""
 
     def __init__(self, name: Hashable, changed: Mask, image: Image, target: EditedTarget) -> None:
         self._name = name

@@ -50,7 +50,7 @@ def impute(
     Args:
         x: the image.
         removed: `*S`.
-        spacing_mm: a length an axis.
+        spacing_mm: a length per axis.
         noise: standard deviation, in standard deviations of the image.
         seed: random seed for the noise.
         tolerance: length of the residual, relative to where the solution starts from zero.
@@ -141,7 +141,7 @@ def _halve(u: Planes) -> Float[Tensor, "C 1 *H"]:
 
 
 def _factors(u: Planes) -> tuple[int, ...]:
-    """Return by how much each axis shrinks; one of a single voxel stays."""
+    """Return by how much each axis shrinks; an axis of a single voxel stays."""
     return tuple(min(2, length) for length in u.shape[2:])
 
 

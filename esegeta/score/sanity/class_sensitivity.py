@@ -1,4 +1,4 @@
-"""Class sensitivity: is the map of this label another than those of the other labels?"""
+"""Class sensitivity: does the map of this label differ from those of the other labels?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from esegeta.score.similarity import (
 from esegeta.targets import FrozenTarget
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "cosine": cosine_similarity}
-"""How alike the map is to that of another label."""
+"""How similar the map is to that of another label."""
 
 SUFFIXES = {"spearman": "", "cosine": "_cosine"}
 """Suffixes of the figures' names."""
@@ -38,10 +38,12 @@ class ClassSensitivity(Score):
     a_j is the map of the same target for label j instead of k; the mask stays that of k. In -1..1:
     1 where the map is the same for every label, below 0 where what speaks for one label
     speaks against the others. Each other label costs an explanation. The background counts only
-    if `labels` names it. NaN for targets that are not about one label, and where there is no other.
+    if `labels` names it. NaN for targets that are not about one label, and where there is no other
+    label.
 
     Args:
-        max_labels: the most other labels to use, those with the highest mean logit over the mask.
+        max_labels: largest number of other labels to use: those with the highest mean logit over
+            the mask.
 
     Source: the random logit test of Sixt et al., When Explanations Lie: Why Many Modified BP
     Attributions Fail, 2020; there the SSIM with the map of one random label.

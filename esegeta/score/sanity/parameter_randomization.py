@@ -33,7 +33,7 @@ from esegeta.score.similarity import (
 LayerOrder = Literal["cascading", "independent"]
 
 MEASURES: dict[str, Measure] = {"spearman": rank_similarity, "ssim": ssim, "hog": hog}
-"""How alike the map is to that of a random network."""
+"""How similar the map is to that of a random network."""
 
 SUFFIXES = {
     "cascading": "",
@@ -57,13 +57,14 @@ class ParameterRandomization(Score):
         mean_k |s(a(net), a(net_k))|,   s: Spearman of signed maps, SSIM and HOG of magnitudes
 
     Cascading: net_k is random from the output down to layer k; independent: in layer k alone. In
-    0..1; near 0 for a map of what was learned, 1 for one of the image alone, be its sign turned or
-    not. Only voxels that either map reaches count. Curves keep the sign; in them layers whose
-    random network has no map are NaN.
+    0..1; near 0 for a map of what was learned, 1 for one of the image alone, whether or not its
+    sign is flipped. Only voxels that either map reaches count. Curves keep the sign; in them,
+    layers whose random network gives no map are NaN.
 
     Args:
         modes: cascading, independent or both; the other's figures are NaN.
-        max_layers: evenly chosen, first and last included; each costs an explanation per mode.
+        max_layers: largest number of layers, evenly chosen, first and last included; each costs an
+            explanation per mode.
         seed: random seed for the weights.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, 2018, section 3; there |a| is ranked
@@ -135,13 +136,13 @@ class ParameterRandomization(Score):
 
 @dataclass
 class Trials:
-    """Explains random networks and compares; what was tried is known.
+    """Explains random networks and compares their maps; results are kept.
 
     Args:
         attribution: the map of the trained network.
-        context: of its network and method.
-        weights: the random ones.
-        tried: by the names of the random layers.
+        context: context of its network and method.
+        weights: networks with random weights.
+        tried: what was tried, by the names of the random layers.
     """
 
     attribution: Attribution
@@ -211,7 +212,7 @@ class EfficientMprt(Score):
 
 
 def histogram_entropy(values: Float[Tensor, " N"], bins: int) -> float:
-    """Return the entropy in nats of the histogram of magnitudes; 0 where there is but one."""
+    """Return the entropy in nats of the histogram of magnitudes; 0 where there is only one."""
     if is_constant(values.abs()):
         return 0.0
     counts = torch.histc(values.double().abs(), bins=bins)

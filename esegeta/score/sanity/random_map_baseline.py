@@ -1,4 +1,4 @@
-"""Random maps as competitors: would noise have done as well, and the edges of the image?"""
+"""Random maps as competitors: would noise, or the edges of the image, have done as well?"""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class RandomMapBaseline(Score):
         p = (1 + #{random maps at least as good}) / (1 + samples)
         z = (mean_random - own) / std_random, of a figure where higher is better with signs changed
 
-    p in 0..1, lower is better; at most 0.05 says that it is not noise. z goes on where p cannot
-    fall. `_edges` is by how much the map does better than the edge map, in the figure's unit; below
-    0 the image's edges do better. The figure is the base's headline. A target's competitors are the
-    same for all methods.
+    p in 0..1, lower is better; at most 0.05 says that it is not noise. z still grows where p cannot
+    fall. `_edges` says by how much the map does better than the edge map, in the figure's unit;
+    below 0 the image's edges do better. The figure is the base's headline. A target's competitors
+    are the same for all methods.
 
     Args:
         base: the score that all are judged by; by default `deletion` in 5 steps.
@@ -86,7 +86,7 @@ class RandomMapBaseline(Score):
     def _competitors(
         self, attribution: Attribution, context: ScoreContext
     ) -> tuple[list[Worth], Worth]:
-        """Return what random maps and the edge map of the same target are worth."""
+        """Return the values of random maps and of the edge map for the same target."""
         noise = [self._worth_of(explainer, attribution, context) for explainer in self._noise()]
         return noise, self._worth_of(EdgeMap(), attribution, context)
 
@@ -119,7 +119,7 @@ class RandomMapBaseline(Score):
 
 @dataclass(frozen=True)
 class Worth:
-    """What a map is worth by the base.
+    """The value of a map under the base score.
 
     Args:
         value: its figure, with the sign changed where lower is better.

@@ -1,7 +1,7 @@
 """Networks with random weights, layer by layer.
 
-All is done on a copy. Random weights are drawn once for the whole network, so that a layer's are
-the same whichever others are random beside it.
+All is done on a copy. Random weights are drawn once for the whole network, so that a layer's
+weights are the same whichever other layers are random too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 
 WHOLE = "(network)"
-"""What a network's own weights are called, that lie in none of its modules."""
+"""Name for a network's own weights, which lie in none of its modules."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WeightLayer:
     """One step of a randomisation: an operation with weights, and the norms and slopes behind it.
 
     Args:
-        name: of the operation's module, for people.
+        name: name of the operation's module, for people.
         modules: names of all modules of the step.
     """
 
@@ -121,7 +121,7 @@ def _operation(names: Sequence[str], network: nn.Module) -> str:
 
 
 CALIBRATION_WINDOWS = 8
-"""Windows at most that the running statistics of random layers are measured on."""
+"""Largest number of windows that running statistics of random layers are measured on."""
 
 
 class RandomWeights:
@@ -134,8 +134,8 @@ class RandomWeights:
     layer, until the biases alone decide.
 
     Args:
-        predictor: of the whole network.
-        target: frozen; of the layers, those that it reads are found.
+        predictor: predictor of the whole network.
+        target: the frozen target; only layers that it depends on count.
         volume: what is explained.
         seed: random seed for the weights.
 
@@ -178,7 +178,7 @@ class RandomWeights:
     def predictor_with(self, layers: Sequence[WeightLayer]) -> Predictor:
         """Return a predictor whose network has random weights in these layers alone.
 
-        It is good until the next is asked for: all of them share one copy.
+        It is valid until the next is asked for: all of them share one copy.
         """
         chosen = {name for layer in layers for name in layer.modules}
         members = zip(self._copies, self._originals, self._randoms, strict=True)
@@ -210,7 +210,7 @@ def copied(network: nn.Module) -> nn.Module:
     """Return a copy of a network that shares nothing with it.
 
     Raises:
-        ModelError: it cannot be copied.
+        ModelError: the network cannot be copied.
     """
     # Tensors that the latest forward pass left behind hang on a graph, which cannot be copied.
     left_behind = [tensor for module in network.modules() for tensor in _tensors_in(vars(module))]
@@ -265,7 +265,7 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
 
 @contextmanager
 def _measured(norms: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Let norms take their running statistics from what goes through them, before they use them."""
+    """Let norms take their running statistics from their own input before they use them."""
     # By the statistics themselves: members of an ensemble have their own.
     seen: dict[int, int] = {}
 
