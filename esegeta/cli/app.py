@@ -161,10 +161,10 @@ def dissect(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find which units of a network detect which concepts; continues where it was stopped.
+    """Find which units of a network detect which concepts; a stopped run continues where it was.
 
     Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
-    failed that you can fix.
+    is wrong, and you can fix it.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_dissected
@@ -260,11 +260,11 @@ def report(
             "-o",
             "--output",
             metavar="DIR",
-            help="Folder for the report; by default `report` in the run's, or beside several.",
+            help="Folder for the report; by default `report` inside the run's, or beside several.",
         ),
     ] = None,
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="Put everything into one page, to be sent.")
+        bool, typer.Option("--single-file", help="Put everything into one file, to send to others.")
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing.")] = False,
