@@ -116,7 +116,7 @@ def area_under(row: CurveRow) -> float | None:
 
 
 def end_of_mass(rows: Sequence[CurveRow]) -> tuple[float, float] | None:
-    """Return the distances between which 99.5 % of every map lies; None if rows are not a halo's."""
+    """Return the distances between which 99.5 % of every map lies; None if there is no halo."""
     ranges = []
     for row in rows:
         held = np.asarray(row.y)
