@@ -20,7 +20,7 @@ FOLDERS = {
     "examples": "Examples",
     "retrain": "Retraining",
 }
-"""Folders that have a part of the page, and what it is called."""
+"""Folders that get a part of the page, and the title of that part."""
 
 RECORDS = ("summary.json", "retrain.json", "concepts.json", "features.json", "similarity.json")
 MOST_ROWS, MOST_PICTURES = 200, 40
