@@ -58,7 +58,7 @@ class AggregateKeys(Keys):
 
 
 class MapsKeys(Keys):
-    """How maps come to the grid of the image's file; by what suits their meaning without `by`."""
+    """How maps come to the grid of the image's file; without `by`, as suits their meaning."""
 
     by: By | None = None
 
@@ -201,7 +201,7 @@ class Config(LabelKeys):
             if value.count(one) > 1:
                 raise ValueError(f"{one} is listed twice")
         if "nifti" not in value:
-            raise ValueError("it holds nifti always, which scores, tables and figures are made of")
+            raise ValueError("it must hold nifti, which scores, tables and figures are made from")
         return value
 
     @field_validator("expected_dice")

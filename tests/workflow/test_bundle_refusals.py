@@ -35,7 +35,7 @@ SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "two crops": ([FOREGROUND, SPACE, FOREGROUND, FOREGROUND], "CropForegroundd (comes after crop"),
     "statistic": (
         [{"_target_": "NormalizeIntensityd"}, FOREGROUND],
-        "CropForegroundd (comes after an intensity that the image decides",
+        "CropForegroundd (comes after an intensity step that depends",
     ),
     "own foreground": ([{**FOREGROUND, "select_fn": "$lambda x: x > 3"}], "select_fn of its own"),
     "padded margin": ([{**FOREGROUND, "margin": 2}], "a margin that pads"),
