@@ -26,10 +26,10 @@ class Holder:
 
     Args:
         host: name of the machine.
-        pid: of the process there.
-        born: when the process started, as its system counts; tells it from a later one with its
-            number. Empty where the system does not say.
-        since: when it took the folder, in words.
+        pid: id of the process there.
+        born: start time of the process, as its system counts; tells it from a later process with
+            the same id. Empty where the system does not say.
+        since: time when it took the folder, in words.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Holder:
 
     @property
     def may_be_alive(self) -> bool:
-        """Whether it may still be at work; of another host nobody here can tell."""
+        """Whether it may still be at work; for another host, this cannot be told from here."""
         if self.host != platform.node():
             return True
         if not is_alive(self.pid):

@@ -13,7 +13,7 @@ def of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
     """Return the basis of the one network whose units are dissected.
 
     Raises:
-        ConfigError: there are several and none is named, or there is no such one.
+        ConfigError: there are several and none is named, or the named one does not exist.
     """
     config, count = basis.config, basis.predictor.plan.num_members
     if keys.member is None and count == 1:
@@ -21,7 +21,7 @@ def of_one_network(basis: Basis, keys: DissectionKeys) -> Basis:
     place = config.document.place(("dissection", *(["member"] if keys.member else [])))
     if count == 1:
         raise ConfigError(
-            f"{place}: dissection.member: {keys.member}: there is one network, and no ensemble",
+            f"{place}: dissection.member: {keys.member}: there is one network, not an ensemble",
             hint="leave out dissection.member, or list the files of an ensemble in model.weights",
         )
     if keys.member is None:
