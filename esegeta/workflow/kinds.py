@@ -27,7 +27,7 @@ CODE_NOTES: Mapping[str, str] = {
     "torchscript": "model.path {path} is code: a TorchScript network runs what is written in it",
     "export": "model.path {path} is code: a program runs what was exported",
     "bundle": "model.path {path} is code: the bundle's classes and expressions were run; its files "
-    "stay where they are, and nothing is fetched",
+    "stay where they are, and nothing is downloaded",
     "pickled": "model.path {path} is a pickle, which is code; it was run, since it is trusted",
 }
 """What is said about networks that are more than data."""
