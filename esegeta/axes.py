@@ -1,4 +1,4 @@
-"""The shape legend: one letter an axis, one alias a tensor that travels between rooms.
+"""The shape legend: a letter for each axis, an alias for each tensor passed between rooms.
 
     B   batch                       C   input channels (MRI sequences, colours)
     L   output channels (labels)    U   units of a layer
@@ -22,13 +22,13 @@ Logits = Float[Tensor, "B L *S"]
 """What a network returns, before softmax or sigmoid."""
 
 Field = Float[Tensor, "B *S"]
-"""One number a voxel."""
+"""One number per voxel."""
 
 Scalars = Float[Tensor, " B"]
-"""One number an image of the batch."""
+"""One number per image of the batch."""
 
 Mask = Bool[Tensor, "*S"]
-"""Voxels that belong."""
+"""True for the voxels that belong."""
 
 LabelMap = Int[Tensor, "*S"]
 """The integer of a label at each voxel, 0 for background."""
@@ -38,5 +38,5 @@ Shape = tuple[int, ...]
 
 
 def shape_text(shape: Shape) -> str:
-    """Return a shape as people write it: 64x64x32."""
+    """Return a shape as people write it, such as 64x64x32."""
     return "x".join(str(length) for length in shape)

@@ -50,7 +50,7 @@ class DataError(EsegetaError):
 
 
 class MissingFileError(DataError):
-    """A file is not where it should be; who knows which key named it says so in the hint."""
+    """A file is not where it should be; whoever knows the key that named it adds it to the hint."""
 
 
 class GridError(DataError):
@@ -110,7 +110,7 @@ class RunError(EsegetaError):
 
 
 class DeviceError(EsegetaError):
-    """The device that was asked for is not there."""
+    """The requested device is not available."""
 
 
 class OutputError(EsegetaError):
@@ -134,8 +134,7 @@ def some_of(names: Iterable[object]) -> str:
 def suggest(word: object, names: Iterable[object]) -> str:
     """Return the nearest valid name as a question, or the list of valid names.
 
-    Of a long list only the names are given that are least unlike; a name that comes twice is
-    given once.
+    Of a long list only the most similar names are given, and duplicates are given once.
     """
     known = list(dict.fromkeys(str(name) for name in names))
     same = [name for name in known if name.casefold() == str(word).casefold()]
@@ -155,7 +154,7 @@ def suggest(word: object, names: Iterable[object]) -> str:
 
 
 def or_else(hint: str, other: str) -> str:
-    """Join what `suggest` returned with another way out: a question is answered first."""
+    """Join what `suggest` returned with another way out; a question comes first."""
     if hint.endswith("?"):
         return f"{hint} Or {other}"
     return f"{hint}, or {other}"

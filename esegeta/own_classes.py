@@ -1,4 +1,4 @@
-"""Methods and scores of others: a class by its path, or one that an installed package announces.
+"""Methods and scores of others: classes given by path, or announced by an installed package.
 
 A class is code: importing it runs it. It is a class of the user's own, as a network's is.
 """
@@ -28,9 +28,9 @@ class Family:
     """Classes of one kind, such as methods, that others may add to.
 
     Args:
-        word: what one of them is called in messages, such as `method`.
-        group: of entry points under which packages announce theirs.
-        base: what each derives from.
+        word: the word for one of them in messages, such as `method`.
+        group: group of entry points under which packages announce theirs.
+        base: class that each derives from.
     """
 
     word: str
@@ -38,7 +38,7 @@ class Family:
     base: type[Any]
 
     def with_announced(self, own: Mapping[str, type[Kind]]) -> Announced[Kind]:
-        """Return a table of classes and of those that installed packages announce."""
+        """Return a table of these classes and of those that installed packages announce."""
         return Announced(self, own)
 
     def at(self, path: str, folder: Path | None = None) -> type[Any]:
@@ -46,17 +46,19 @@ class Family:
         return self.checked(class_at(path, folder), path)
 
     def checked(self, found: Any, path: str) -> type[Any]:
-        """Refuse what is no class of this kind, or not complete.
+        """Refuse what is not a class of this kind, or not complete.
 
         Raises:
-            ConfigError: it derives from something else, is no dataclass, or lacks a part.
+            ConfigError: it derives from something else, is not a dataclass, or lacks a part.
         """
         public = f"{OWN_PACKAGE}.{self.base.__name__}"
         if not isinstance(found, type) or not issubclass(found, self.base):
-            raise ConfigError(f'class: "{path}" is no {self.word}', hint=f"derive it from {public}")
+            raise ConfigError(
+                f'class: "{path}" is not a {self.word}', hint=f"derive it from {public}"
+            )
         if "__dataclass_fields__" not in vars(found):
             raise ConfigError(
-                f'class: "{path}" is no dataclass of its own, so that it has no parameters',
+                f'class: "{path}" is not itself a dataclass, so it has no parameters',
                 hint="write @dataclass(frozen=True) above it",
             )
         missing = sorted(getattr(found, "__abstractmethods__", ()))
@@ -78,11 +80,11 @@ def class_at(path: str, folder: Path | None = None, *, what: str = "class") -> t
 
     Args:
         path: module and class, with a colon between them.
-        folder: searched for the module first, beside the installed packages.
-        what: the key that named it, for messages.
+        folder: folder searched for the module before the installed packages.
+        what: key that named it, for messages.
 
     Raises:
-        ConfigError: there is no such module or class.
+        ConfigError: the module or class does not exist.
     """
     module_name, _, class_name = path.partition(":")
     if not module_name or not class_name:
@@ -114,8 +116,8 @@ class Announced(Mapping[str, type[Kind]]):
     """A table of classes by name, our own first; those of packages are imported on demand.
 
     Args:
-        family: what they are.
-        own: those of this package, by name.
+        family: family of classes that the table holds.
+        own: the classes of this package, by name.
     """
 
     def __init__(self, family: Family, own: Mapping[str, type[Kind]]) -> None:
@@ -156,9 +158,9 @@ def _load(family: Family, entry: EntryPoint) -> type[Any]:
 
 
 def code_sha256(work: Any) -> str | None:
-    """Return the SHA-256 of the file that an object's class stands in; None for our own classes.
+    """Return the SHA-256 of the file that defines an object's class; None for our own classes.
 
-    A class of others may change between two runs, and what it made with it.
+    A class of others may change between two runs, and its results with it.
     """
     module = sys.modules.get(type(work).__module__)
     if type(work).__module__.partition(".")[0] == OWN_PACKAGE:
@@ -168,14 +170,14 @@ def code_sha256(work: Any) -> str | None:
 
 
 def make_importable(folder: Path) -> None:
-    """Let modules of a folder be found first; for good, since classes import as they run too."""
+    """Let a folder's modules be found first; permanently, since classes also import as they run."""
     entry = str(folder)
     if entry not in sys.path:
         sys.path.insert(0, entry)
 
 
 def _promised(base: type[Any]) -> list[str]:
-    """Return the class attributes that a base announces with a type, and does not give."""
+    """Return the class attributes that a base declares with a type but does not define."""
     names = dict.fromkeys(name for kind in base.__mro__ for name in inspect.get_annotations(kind))
     own = {item.name for item in fields(base)}
     return [name for name in names if name not in own and not hasattr(base, name)]

@@ -1,4 +1,4 @@
-"""Where the sample lies that comes with the package: a CT, its labels, and a small network."""
+"""Where the sample that comes with the package lies: a CT, its labels, and a small network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEMO = Path("configs", "demo.yaml")
 
 
 def demo_config() -> Path:
-    """Return the config of the demo: in an installed package beside the code, else the checkout's.
+    """Return the config of the demo, from the installed package or else from the checkout.
 
     Raises:
         MissingFileError: neither is there.
@@ -25,5 +25,5 @@ def demo_config() -> Path:
 
 
 def sample(*parts: str) -> Path:
-    """Return the path of a file below the samples' folder; it is not asked whether it exists."""
+    """Return the path of a file below the samples' folder, without checking that it exists."""
     return demo_config().parents[1].joinpath("data_samples", *parts)

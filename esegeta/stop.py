@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM as one exception, which ends a command cleanly and says with which exit code.
 
-Free to all rooms, like errors: the command line listens from its first moment on, the engine holds
+All rooms may use it, like errors: the command line listens from the start, and the engine holds
 signals off while it records.
 """
 
@@ -17,10 +17,10 @@ WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end; no error, and nothing that an `except Exception` keeps.
+    """A signal asked the process to end; not an error, and not caught by `except Exception`.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,7 +29,7 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """128 and the number of the signal, as shells have it: 130 or 143."""
+        """128 plus the number of the signal, as shells have it: 130 or 143."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Stopped(BaseException):
 
 
 class _State:
-    """Whether signals are held off, and which one came meanwhile."""
+    """Whether signals are held off, and which one arrived meanwhile."""
 
     held = 0
     waiting: int | None = None

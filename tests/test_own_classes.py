@@ -100,8 +100,8 @@ def test_packages_announce_methods_and_scores(
     [
         ("nowhere_at_all:Mine", 'no module "nowhere_at_all"'),
         ("{}:TimesInpt", 'did you mean "TimesInput"?'),
-        ("{}:Stranger", "is no method; derive it from esegeta.Explainer"),
-        ("{}:Largest", "is no method"),
+        ("{}:Stranger", "is not a method; derive it from esegeta.Explainer"),
+        ("{}:Largest", "is not a method"),
         ("{}:Half", "lacks attribute, cost, meaning, traits"),
         ("{}:Bare", "@dataclass"),
         ("no_colon", "names no class"),

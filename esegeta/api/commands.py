@@ -1,4 +1,4 @@
-"""The commands as functions, under the same words: a config in, and what was written out."""
+"""The commands as functions of the same names: a config goes in, what was written comes out."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def run(
         output: the folder of results, instead of the config's.
         device: auto, cpu, cuda or cuda:1, instead of the config's.
         overrides: `key=value`, as --set takes them.
-        policy: on results that are there, and on failures; `Policy(overwrite=True)`.
-        listener: is told how it goes on; nobody by default.
+        policy: how to treat existing results and failures, such as `Policy(overwrite=True)`.
+        listener: receives the progress; none by default.
 
     Returns:
-        Where it lies, with its tables and maps, and what failed.
+        The folder of results, with its tables and maps, and what failed.
 
     Raises:
         EsegetaError: the first thing found wrong with config, files, weights or device.
@@ -69,7 +69,7 @@ def predict(
         output: see `run`.
         device: see `run`.
         overrides: see `run`.
-        probabilities: write the probability of each label, too.
+        probabilities: whether to write the probability of each label too.
         policy: see `run`.
         listener: see `run`.
 
@@ -101,9 +101,9 @@ def explain(
     Args:
         model: a results folder of nnU-Net, a MONAI bundle, a TorchScript or .pt2 file, weights with
             a config.yaml beside them, or a config.
-        images: one file a channel, a DICOM folder, or a folder of cases.
+        images: one file per channel, a DICOM folder, or a folder of cases.
         label: name or integer; by default the largest one that is predicted.
-        methods: names; by default the cheapest that serves.
+        methods: names of methods; by default the cheapest one that works.
         over: a region, such as `component` or `voxel:10,20,30`.
         output: the folder of results; it gets a config.yaml to edit and run.
         device: auto, cpu, cuda or cuda:1.
@@ -152,8 +152,8 @@ def report(
 
     Args:
         runs: folders that `run` wrote, or that hold such folders.
-        output: the report's folder; `report` in the run's, or beside several, by default.
-        single_file: put everything into one file, to be sent.
+        output: the report's folder; by default `report` inside the run's, or beside several.
+        single_file: whether to put everything into one file, to send to others.
 
     Raises:
         EsegetaError: the folders cannot be read, or the report cannot be written.
@@ -168,7 +168,7 @@ def read(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
     """Return a config, read and checked.
 
     Raises:
-        ConfigError: with place, what was found and the nearest valid name.
+        ConfigError: the config is wrong; gives place, what was found and the nearest valid name.
     """
     if isinstance(config, Mapping):
         return config_of(config, overrides)

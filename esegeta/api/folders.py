@@ -27,13 +27,13 @@ def load_nnunet(
     """Load a trained nnU-Net v2: `model.load_volume` reads images as its plans say.
 
     Args:
-        folder: with dataset.json and plans.json, or one above it.
-        configuration: chooses among several, such as `3d_fullres`.
-        folds: numbers, or `all` that are there; they are averaged as nnU-Net averages them.
+        folder: the folder with dataset.json and plans.json, or one above it.
+        configuration: the one to use of several, such as `3d_fullres`.
+        folds: numbers, or `all` for every one there; averaged as nnU-Net averages them.
         checkpoint: file in each fold; `checkpoint_final.pth` by default.
-        mirror: axes; by default those that training mirrored. `()` is as many times as fast.
-        overlap: of neighbouring windows; a half by default, as in nnU-Net.
-        batch_size: windows at a time.
+        mirror: axes to mirror; by default those of training. `()` saves a pass for each mirroring.
+        overlap: overlap of neighbouring windows; a half by default, as in nnU-Net.
+        batch_size: number of windows at a time.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
 
@@ -65,11 +65,11 @@ def load_bundle(
     """Load a MONAI bundle, which is code; `model.load_volume` reads images as its config says.
 
     Args:
-        folder: with `configs` and `models`; nothing is fetched from a network.
-        weights: instead of those in `models`.
-        window: instead of the bundle's.
-        overlap: of neighbouring windows, likewise.
-        batch_size: windows at a time, likewise.
+        folder: the folder with `configs` and `models`; nothing is downloaded.
+        weights: file of weights, instead of those in `models`.
+        window: lengths of the window, instead of the bundle's.
+        overlap: overlap of neighbouring windows, likewise.
+        batch_size: number of windows at a time, likewise.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
 

@@ -16,7 +16,7 @@ from esegeta.volume import Orient, Preprocess, Respace, Volume, read_label_map, 
 
 
 def label_integers(given: Tensor | NDArray[np.generic], name: str) -> LabelMap:
-    """Return a label map of integers from a tensor or a numpy array; `name` is what it is called.
+    """Return a label map of integers from a tensor or a numpy array; `name` is for messages.
 
     Raises:
         DataError: its values are not integers.
@@ -42,13 +42,13 @@ def save_label_map(
     """Write a label map that `SegmentationModel.predict` returned, on the grid of the image's file.
 
     Args:
-        path: a .nii or .nii.gz.
+        path: path of a .nii or .nii.gz file.
         label_map: `*T` on the grid of the volume's source.
         volume: the image.
 
     Raises:
         DataError: its values are not integers.
-        GridError: the map is not of that shape.
+        GridError: the map does not have that shape.
     """
     integers = label_integers(label_map, "label_map")
     require_shape_of_file(integers, volume, "label_map")
@@ -56,10 +56,10 @@ def save_label_map(
 
 
 def require_shape_of_file(label_map: Tensor, volume: Volume, name: str) -> None:
-    """Refuse a label map that is not on the grid of the image's file; `name` is what it is called.
+    """Refuse a label map that is not on the grid of the image's file; `name` is for messages.
 
     Raises:
-        GridError: its shape is another one.
+        GridError: its shape is different.
     """
     source = volume.source.grid
     if tuple(label_map.shape) != source.shape:
@@ -79,12 +79,12 @@ def load_label_map(
 ) -> LabelMap:
     """Load a ground truth onto the grid of a volume, for `SegmentationModel.freeze`.
 
-    It goes the way that the volume went: orientation, spacing, boxes and order of axes.
+    It takes the same steps as the volume: orientation, spacing, boxes and order of axes.
 
     Args:
-        path: label integers on the grid of the volume's file.
-        volume: as `load_volume` returned it.
-        orientation: needed no more; if it is given, it must be that of the volume.
+        path: file of label integers on the grid of the volume's file.
+        volume: the volume, as `load_volume` returned it.
+        orientation: no longer needed; if given, it must be that of the volume.
         spacing_mm: likewise.
 
     Raises:
@@ -107,7 +107,7 @@ def load_label_map(
 
 
 def _went_so(volume: Volume, orientation: str | None, spacing_mm: tuple[float, ...] | None) -> bool:
-    """Tell whether a volume that went anywhere has this orientation and spacing, where given."""
+    """Tell whether a volume has this orientation and spacing, where they are given."""
     moves = volume.route.moves
     if not moves:
         return True

@@ -76,31 +76,31 @@ def load_model(
     """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
     Args:
-        network: from `B C *window` to logits, or several, where each has its weights; that inside
+        network: module from `B C *window` to logits, or several, each with its weights; that inside
             a compiled or data parallel one; a TorchScript network or an exported program too.
-        window: lengths of what goes in; two for a 2D network. Outputs may be smaller.
+        window: lengths of the input; two for a 2D network. Outputs may be smaller.
         labels: name of each label integer, or the integers of each name, such as
             `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
-        overlap: of neighbouring windows, in [0, 1).
+        overlap: overlap of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
         activation: `softmax` or `sigmoid`.
-        region_order: labels in the order in which they are painted, later ones win; or the
+        region_order: labels in the order in which they are painted, so that later ones win; or the
             integers that they paint, as nnU-Net's `regions_class_order`.
-        ignore_label: integer of voxels of a truth whose label is unknown.
+        ignore_label: integer that marks voxels of unknown label in a ground truth.
         threshold: probability above which labels are predicted under sigmoid: one, or by label.
-        postprocessing: `keep_largest`, `min_volume_ml` and `fill_holes`, by label.
-        weights: safetensors or checkpoint to load first; several, for an ensemble of folds.
-        weights_key: where in the checkpoint they lie, such as `ema.state`.
+        postprocessing: steps by label: `keep_largest`, `min_volume_ml` and `fill_holes`.
+        weights: safetensors or checkpoint to load first; several for an ensemble of folds.
+        weights_key: key of the weights in the checkpoint, such as `ema.state`.
         output: index, key or attribute of the logits, where the network returns several tensors.
-        batch_size: windows at a time.
+        batch_size: number of windows at a time.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
-        in_channels: input channels, where the first convolution does not tell.
+        in_channels: number of input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
-        padding: what windows see outside of the image: `zeros`, its `edge`, or `reflect`.
-        mirror: axes of the window; each is seen once for every choice among them.
-        average: of mirrored passes and networks: `logits` or `probabilities`.
-        positions: of windows: at `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
+        padding: what windows see outside the image: `zeros`, its `edge`, or `reflect`.
+        mirror: axes to mirror; windows are predicted once for every subset of them.
+        average: what mirrored passes and networks average: `logits` or `probabilities`.
+        positions: how windows are placed: `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
     """
     place = resolve_device(device)
     several = network if isinstance(network, Sequence) else [network]
@@ -166,7 +166,7 @@ def _load(
     weights: str | Path | Sequence[str | Path] | None,
     key: str | None,
 ) -> tuple[tuple[State, ...], list[str]]:
-    """Load weights; return the states of the networks of an ensemble, and what is to be known."""
+    """Load weights; return the states of an ensemble's networks, and notes for the user."""
     if weights is None:
         return join_members(networks, _names(networks)), []
     files = [weights] if isinstance(weights, (str, Path)) else list(weights)

@@ -47,12 +47,12 @@ MASKS = {"frozen": False, "live": True}
 
 @dataclass(frozen=True)
 class OwnImages:
-    """How a trained model's folder says that images are read, prepared, and put back.
+    """How images are read, prepared and put back, as a trained model's folder says.
 
     Args:
-        reading: of the files.
-        preprocess: what happens to them.
-        resample: what of a prediction is put back on the grid of the file.
+        reading: how files are read.
+        preprocess: steps that images go through.
+        resample: part of a prediction that is put back on the grid of the file.
     """
 
     reading: Reading
@@ -66,7 +66,7 @@ class SegmentationModel(Predictor):
 
     Args:
         notes: what the user should know of network, weights and outputs.
-        images: what the model's folder says of them; None of a network without a folder.
+        images: what the model's folder says about images; None for a network without a folder.
     """
 
     notes: tuple[str, ...] = ()
@@ -79,12 +79,12 @@ class SegmentationModel(Predictor):
         name: str | None = None,
         series: str | Sequence[str] = (),
     ) -> Volume:
-        """Load an image the way that the folder of the model says: its preprocessing and all.
+        """Load an image as the folder of the model says, preprocessing included.
 
         Args:
-            path: one file or DICOM folder, or one a channel.
-            name: the case; the file's name by default.
-            series: of a DICOM folder that holds several: UID or description, or one an image.
+            path: one file or DICOM folder, or one per channel.
+            name: name of the case; the file's name by default.
+            series: UID or description, where a DICOM folder holds several; or one per image.
 
         Raises:
             ConfigError: the model came without a folder; `esegeta.load_volume` takes the steps.
@@ -107,7 +107,7 @@ class SegmentationModel(Predictor):
         return volume
 
     def _rule(self, given: str | None) -> Rule:
-        """Return what is put back on the file's grid: as given, else as the folder says."""
+        """Return what is put back on the file's grid: the given word, else the folder's."""
         usual: Rule = "logits" if self.images is None else self.images.resample
         word = usual if given is None else given
         if word not in RULES:
@@ -121,12 +121,12 @@ class SegmentationModel(Predictor):
 
         Args:
             volume: the image.
-            resample: what is put back on the file's grid, where spacing or place differ: `logits`
+            resample: the part put back on the file's grid, where spacing or place differ: `logits`
                 or `probabilities`, which are decided there, or `labels`, decided before. As the
                 folder of the model says, or `logits`, by default.
 
         Raises:
-            ConfigError: there is no such rule.
+            ConfigError: the rule does not exist.
             ModelError: the logits are not finite.
         """
         return Scene(self, volume).on_source(self._rule(resample)).label_map
@@ -140,7 +140,7 @@ class SegmentationModel(Predictor):
     ) -> dict[str, float]:
         """Return the Dice of each label with your own segmentation by the same network.
 
-        Below about 0.99, this is another prediction than yours; docs/pipeline.md lists causes.
+        Below about 0.99, this prediction is not the same as yours; docs/pipeline.md lists causes.
 
         Args:
             volume: the image.
@@ -180,15 +180,15 @@ class SegmentationModel(Predictor):
             label: name or integer of a label; a unit needs one only where its region does.
             of: logit, probability, margin, log_probability, entropy, dice, volume_ml or unit.
             over: name of a region, or a region with its parameters; by default all voxels for
-                entropy, dice, volume_ml and unit, those predicted as the label for the rest.
+                entropy, dice, volume_ml and unit, and those predicted as the label otherwise.
             reduce: `sum` or `mean` over the region's voxels; dice and volume_ml are sums.
             mask: `frozen` on the unperturbed prediction, or `live`; that of dice and volume_ml
                 and of units is frozen.
-            layer: of a unit: the name of the layer.
-            channel: of a unit: a channel of the layer's output, from 0.
+            layer: name of the layer, for a unit.
+            channel: channel of the layer's output, from 0, for a unit.
 
         Raises:
-            LayerError: there is no such layer; the nearest names are given.
+            LayerError: the layer does not exist; the nearest names are given.
             TargetError: the label, quantity or region is unknown; the nearest names are given.
         """
         if label is not None:
@@ -234,17 +234,17 @@ class SegmentationModel(Predictor):
         `IntegratedGradients(model.as_captum(target, volume)).attribute(volume.batch)`.
 
         Args:
-            target: frozen, or to be frozen on the volume.
-            volume: that a target is frozen on; of a frozen one it is known.
+            target: target, frozen already or frozen here on the volume.
+            volume: volume to freeze the target on; a frozen one knows its own.
 
         Raises:
-            TargetError: the target is not frozen and no volume is given: over which voxels it is
-                formed depends on the prediction of one.
+            TargetError: the target is not frozen and no volume is given, whose prediction would
+                decide over which voxels it is formed.
         """
         if isinstance(target, Target):
             if volume is None:
                 raise TargetError(
-                    "as_captum: the target is not frozen, and its voxels are those of a prediction",
+                    "as_captum: the target is not frozen, so its voxels depend on a prediction",
                     hint="write model.as_captum(target, volume)",
                 )
             target = self.freeze(target, volume)
@@ -260,7 +260,7 @@ class SegmentationModel(Predictor):
         """Fix a target on a volume, so that several methods share one prediction.
 
         Args:
-            target: to be fixed.
+            target: target to freeze.
             volume: the image.
             truth: label map `*S` on the volume's grid, a tensor or a numpy array, for targets that
                 need it.

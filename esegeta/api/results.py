@@ -11,7 +11,7 @@ from typing import Any
 from esegeta.errors import OutputError, suggest
 
 RECORDS = ("run.json", "retrain.json", "compare.json", "summary.json")
-"""What records of commands are called; the first that is there is the folder's own."""
+"""Names of the commands' records; the first one present is the folder's own."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Results:
     """What a command wrote.
 
     Args:
-        folder: all of it lies here.
-        failures: what failed, as `task: message`; none where all is well.
-        warnings: what a reader of the results must know, as `task: warning`.
+        folder: folder that holds all of it.
+        failures: messages of what failed, as `task: message`; empty where all is well.
+        warnings: warnings to readers of the results, as `task: warning`.
     """
 
     folder: Path
@@ -65,10 +65,10 @@ class Results:
         """Return the rows of a table by column, such as of `scores`, `regions` or `units`.
 
         Args:
-            name: of the CSV file, wherever in the folder it lies.
+            name: name of the CSV file, wherever in the folder it lies.
 
         Raises:
-            OutputError: there is no such table; the nearest name is given.
+            OutputError: the table does not exist; the nearest name is given.
         """
         tables = {path.stem: path for path in reversed(self.files) if path.suffix == ".csv"}
         if name not in tables:

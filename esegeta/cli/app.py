@@ -216,11 +216,11 @@ def report(
             "-o",
             "--output",
             metavar="DIR",
-            help="Folder for the report; by default `report` in the run's, or beside several.",
+            help="Folder for the report; by default `report` inside the run's, or beside several.",
         ),
     ] = None,
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="Put everything into one page, to be sent.")
+        bool, typer.Option("--single-file", help="Put everything into one file, to send to others.")
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing.")] = False,

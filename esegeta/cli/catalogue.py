@@ -28,8 +28,8 @@ METHOD_FAMILIES = {
 """Families in the order of the list, with what their methods have in common."""
 
 LEGEND = (
-    "F: a forward, B: a backward pass over the windows that the target touches, where nothing "
-    "else is said",
+    "F: a forward, B: a backward pass, each over the windows that the target touches unless "
+    "stated otherwise",
     "`esegeta methods NAME` shows a method's parameters, formula and source",
 )
 
@@ -54,7 +54,7 @@ def show_methods() -> None:
 
 
 def _importable(table: Mapping[str, type[Listed]]) -> dict[str, type[Listed]]:
-    """Return a table without the classes of packages that cannot be imported, which are named."""
+    """Return a table without the classes that cannot be imported; these are reported."""
     found = {}
     for name in table:
         try:
@@ -68,7 +68,7 @@ def show_method(name: str) -> None:
     """Print what a method is, its formula, parameters, cost, needs and source.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: the method does not exist.
     """
     if name not in METHODS:
         raise ConfigError(f'no method "{name}"', hint=suggest(name, METHODS))
@@ -93,7 +93,7 @@ def facts_of(kind: type[Explainer]) -> dict[str, str]:
 
 
 def needs_of(kind: type[Explainer]) -> str:
-    """Return what a method needs beside the network's output, in words."""
+    """Return what a method needs besides the network's output, in words."""
     traits = kind.traits
     needs = {"hooks": traits.needs_hooks, "a layer": traits.needs_layer, "seed": traits.stochastic}
     return ", ".join(name for name, needed in needs.items() if needed)
@@ -132,7 +132,7 @@ def show_score(name: str) -> None:
     """Print what a score is, its formula, parameters, ranges and source.
 
     Raises:
-        ConfigError: there is no such score.
+        ConfigError: the score does not exist.
     """
     if name not in ALL_SCORES:
         raise ConfigError(f'no score "{name}"', hint=suggest(name, ALL_SCORES))

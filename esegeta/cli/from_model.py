@@ -32,7 +32,7 @@ def explain(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...", help="One file a channel, a DICOM folder, or a folder of cases."
+            metavar="IMAGE...", help="One file per channel, a DICOM folder, or a folder of cases."
         ),
     ],
     label: Label = None,
@@ -70,18 +70,22 @@ def view(
     ],
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[IMAGE...]", help="As `explain` takes it; none with a config."),
+        typer.Argument(
+            metavar="[IMAGE...]", help="As `explain` takes it; leave it out with a config."
+        ),
     ] = None,
     case: Annotated[
-        str | None, typer.Option("--case", help="Which case; the first without it.")
+        str | None, typer.Option("--case", help="Name of the case; by default the first.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65535, help="Of the address; any free one without it."),
+        typer.Option(
+            "--port", min=1, max=65535, help="Port of the address; by default any free one."
+        ),
     ] = None,
     shown: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for maps that are kept.")
+        Path | None, typer.Option("-o", "--output", help="Folder for the maps that you keep.")
     ] = None,
     overrides: Overrides = None,
     device: Device = None,
@@ -103,7 +107,7 @@ def init(
         list[str] | None,
         typer.Argument(
             metavar="[PATH | IMAGE...]",
-            help="Where to write it; behind --from, the images instead.",
+            help="Where to write it; after --from MODEL, the images instead.",
         ),
     ] = None,
     model: Annotated[
@@ -121,7 +125,7 @@ def init(
     overrides: Overrides = None,
     device: Device = None,
 ) -> None:
-    """Write a commented config to start from, or with --from that of a model."""
+    """Write a commented config to start from; with --from, the config of a model."""
     from esegeta.cli.starter import starter_path, write_starter
 
     path, images = starter_path(arguments or [], output, has_model=model is not None)

@@ -1,4 +1,4 @@
-"""A page of help about a method or a score, made of its docstring and fields."""
+"""A page of help about a method or a score, made from its docstring and fields."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Help:
     Args:
         summary: its first line.
         body: formula and text below it; the formula is indented.
-        parameters: the meaning of each.
+        parameters: the meaning of each parameter.
         source: where the method comes from.
     """
 
@@ -53,10 +53,10 @@ def show_page(name: str, family: str, kind: type[Any], facts: Mapping[str, str])
     """Print a page about a method or score, in colours on a terminal.
 
     Args:
-        name: as configs have it.
-        family: what it belongs to.
+        name: its name in configs.
+        family: family that it belongs to.
         kind: its class.
-        facts: further lines, before its source.
+        facts: further lines, shown before its source.
     """
     console = console_for_tables()
     if console.is_terminal:

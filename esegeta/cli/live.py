@@ -32,11 +32,11 @@ def open_page(
 
     Args:
         asked: model and image.
-        output: folder of maps that are kept.
+        output: folder for the maps that are kept.
         case: name of a case; the first by default.
-        port: of the address; any that is free by default.
-        shown: open the page in a browser.
-        quiet: print the address only.
+        port: port of the address; any free one by default.
+        shown: whether to open the page in a browser.
+        quiet: whether to print only the address.
 
     Raises:
         EsegetaError: the extra is not installed, or anything that was given cannot be used.
@@ -80,7 +80,7 @@ def build_predictions_of(
     if not asked.images:
         if asked.model.suffix.lower() not in CONFIGS:
             raise ConfigError(
-                f"IMAGE: missing; {asked.model} is no config, which would name its images",
+                f"IMAGE: missing; {asked.model} is not a config, which would name its images",
                 hint="esegeta view MODEL IMAGE",
             )
         config = load_config(asked.model, list(asked.overrides))

@@ -23,9 +23,9 @@ def explain_and_show(
     Args:
         asked: the arguments.
         output: the run's folder.
-        policy: on what is there and what fails.
-        quiet: say nothing but failures.
-        shown: open the first picture, where there is a screen.
+        policy: how to treat existing results and failures.
+        quiet: whether to print only failures.
+        shown: whether to open the first picture, where there is a screen.
 
     Raises:
         EsegetaError: the first thing found wrong with any argument.

@@ -25,7 +25,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished task
 
 Label = Annotated[
     str | None,
-    typer.Option("--label", help="Its name or integer; the largest predicted one without it."),
+    typer.Option(
+        "--label", help="Name or integer of the label; by default the largest predicted one."
+    ),
 ]
 Methods = Annotated[
     list[str] | None,

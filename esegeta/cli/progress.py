@@ -1,4 +1,4 @@
-"""How a run looks: bars with time left on a terminal, plain lines elsewhere."""
+"""How progress is shown: bars with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ WORDS = {"done": "done", "skipped": "skipped (already finished)", "failed": "FAI
 
 
 class PlainLines:
-    """One line an event, for logs of batch jobs; now and then one for the windows of long work.
+    """One line per event, for logs of batch jobs; now and then one for the windows of long work.
 
     Args:
-        clock: seconds, from any start.
+        clock: returns seconds, counted from any start.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,7 +56,7 @@ class PlainLines:
         print(f"[{self._done + 1}/{self._total}] {name} ...", flush=True)
 
     def advance(self, windows: int) -> None:
-        """Say how far the work is, if that was not said lately."""
+        """Say how far the work is, unless that was said recently."""
         self._windows += windows
         now = self._clock()
         if now - self._last < SECONDS_BETWEEN_LINES:

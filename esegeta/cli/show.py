@@ -98,7 +98,7 @@ def show_estimate(experiment: Experiment, grids: Mapping[str, Grid]) -> None:
 
 
 def show_proof(experiment: Experiment) -> None:
-    """Print what proves that predictions are those of the user's own pipeline."""
+    """Print what would prove that predictions are those of the user's own pipeline."""
     proved = [case.name for case in experiment.cases if case.expected is not None]
     least = experiment.config.keys.least_dice
     print(f"  prediction: {experiment.config.keys.prediction.resample} on the grid of the image")

@@ -9,7 +9,7 @@ from esegeta.errors import ConfigError, OutputError
 from esegeta.samples import sample
 
 STARTER = """\
-# An esegeta experiment. Check it with `esegeta validate`, prove with `esegeta predict` that it is
+# An esegeta experiment. Check it with `esegeta validate`, check with `esegeta predict` that it is
 # your own pipeline's prediction (docs/pipeline.md), run it with `esegeta run`.
 version: 1
 name: liver                          # results are written to <output>/<name>
@@ -66,10 +66,10 @@ SAMPLES = {
     "@image": ("ct_torso", "ct_torso.nii.gz"),
     "@label": ("ct_torso", "ct_torso_labels.nii.gz"),
 }
-"""What stands in for the user's own files until they are put in."""
+"""Placeholders for files, replaced by those of the sample."""
 
 USUAL = Path("esegeta.yaml")
-"""Where a config is written if nobody says."""
+"""Where a config is written by default."""
 
 YAML = (".yaml", ".yml")
 
@@ -77,11 +77,11 @@ YAML = (".yaml", ".yml")
 def starter_path(
     arguments: Sequence[str], output: Path | None, *, has_model: bool
 ) -> tuple[Path, list[str]]:
-    """Return where to write the config, and the images that it is for.
+    """Return where to write the config, and the images it is for.
 
     Args:
-        arguments: as they were typed: of a model its images, else the path.
-        output: the path, as an option.
+        arguments: arguments as typed: the images of a model, else the path.
+        output: the path given as an option.
         has_model: whether the config is that of a model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What folders must agree in to be compared, and which of them are of one model."""
+"""What folders must agree on to be compared, and which of them are of one model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def require_same_scores(folders: Sequence[RunFolder]) -> None:
 
 
 def require_same_targets(folders: Sequence[RunFolder]) -> None:
-    """Refuse targets that share a name and are not the same.
+    """Refuse targets that share a name but are not the same.
 
     Raises:
         RunError: names the target, the runs and what differs.
@@ -51,7 +51,7 @@ def require_same_targets(folders: Sequence[RunFolder]) -> None:
 
 
 def require_same_methods(folders: Sequence[RunFolder]) -> None:
-    """Refuse methods of one model that share an id and are not the same, the seed apart.
+    """Refuse methods of one model that share an id but are not the same, the seed apart.
 
     Raises:
         RunError: names the method, the runs and what differs.
@@ -64,7 +64,7 @@ def require_same_methods(folders: Sequence[RunFolder]) -> None:
 
 
 def require_same_images(folders: Sequence[RunFolder]) -> None:
-    """Refuse cases of one model that share a name and no input file.
+    """Refuse cases of one model that share a name but no input file.
 
     Raises:
         RunError: names the case and the runs.
@@ -145,7 +145,7 @@ def _inputs_sha256(root: Path, case: str) -> set[str]:
 def group_by_model(
     folders: Sequence[RunFolder],
 ) -> tuple[dict[str, list[RunFolder]], list[str]]:
-    """Return the runs of each model by its name, and what the reader should know of the names.
+    """Return the runs of each model by its name, and what the reader should know about the names.
 
     Runs are of one model if name, weights, and all else that decides a prediction are the same.
     Models whose runs share a name are distinguished by their folders.

@@ -26,10 +26,10 @@ class Correlation:
     Args:
         first: one of them.
         second: the other.
-        num_tasks: that both have a value for: competitor, case and target.
-        rho: over all of these at once; NaN where a score is constant or there are too few.
-        num_groups: cases and targets of a model with enough methods.
-        rho_within: the mean over these groups of the correlation across methods.
+        num_tasks: number of tasks (competitor, case and target) that both have a value for.
+        rho: correlation over all of these at once; NaN if a score is constant or there are too few.
+        num_groups: number of cases and targets of a model with enough methods.
+        rho_within: mean over these groups of the correlation across methods.
     """
 
     first: ScoreColumn
@@ -41,7 +41,7 @@ class Correlation:
 
     @property
     def turn(self) -> int:
-        """1 or -1: what makes a correlation positive where the two agree on what is better.
+        """1 or -1: the sign that makes a correlation positive where both agree on what is better.
 
         Of a score that has no better direction, high counts as better.
         """

@@ -79,7 +79,7 @@ def summary(study: Study) -> Iterator[Record]:
 
 
 def ranks(study: Study) -> Iterator[Record]:
-    """Yield the rank of each competitor on each score in each case, and the value it is of."""
+    """Yield the rank of each competitor on each score in each case, and the value ranked."""
     for score in study.scores:
         ranking = score.ranking
         for column, competitor in enumerate(ranking.competitors):
@@ -90,7 +90,7 @@ def ranks(study: Study) -> Iterator[Record]:
 
 
 def tests(study: Study) -> Iterator[Record]:
-    """Yield every pair of competitors on each score; where there was no test, why."""
+    """Yield every pair of competitors on each score, with a reason where there was no test."""
     for score in study.scores:
         for pair in score.pairs:
             yield _test(score, pair)

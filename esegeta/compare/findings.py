@@ -59,7 +59,7 @@ def findings(study: Study, files: Sequence[str]) -> str:
     """Return report.md.
 
     Args:
-        study: what it is about.
+        study: study to report on.
         files: names of the files beside it.
     """
     parts = [

@@ -23,7 +23,7 @@ FAMILIES = ("faithfulness", "robustness", "localisation", "complexity", "sanity"
 """The order in which families are shown; others follow."""
 
 OTHER = "other"
-"""The family of scores that this version does not know."""
+"""Stands for the family of scores that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class RunFolder:
     """A run that was read.
 
     Args:
-        path: its folder, as it was given.
-        record: run.json.
-        rows: scores.csv, without tasks that failed.
+        path: path of its folder, as given.
+        record: content of run.json.
+        rows: rows of scores.csv, without tasks that failed.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class RunFolder:
 
     @cached_property
     def model_parts(self) -> dict[str, str]:
-        """All that decides what is predicted beside the weights, by key, as text."""
+        """All that decides what is predicted besides the weights, by key, as text."""
         config = self._config
         data = config.get("data") or {}
         parts = {
@@ -101,8 +101,8 @@ class RunFolder:
         """Return name and parameters of a method, score or target as text, the seed apart.
 
         Args:
-            block: methods, scores or targets.
-            identity: the id; of a target its name, components without their number.
+            block: `methods`, `scores` or `targets`.
+            identity: id of a method or score; name of a target, components without their number.
         """
         if block == "targets":
             name = identity.partition("#")[0]
@@ -185,8 +185,8 @@ def owners_of(metric: str, names: Mapping[str, str]) -> tuple[str, ...]:
     not known here, the one is taken whose id the metric begins with, or else all of them.
 
     Args:
-        metric: as it stands in scores.csv.
-        names: of the run's scores, by id.
+        metric: name of the metric, as in scores.csv.
+        names: names of the run's scores, by id.
     """
     prefixed = [identity for identity in names if metric.startswith(f"{identity}.")]
     if prefixed:
@@ -215,7 +215,7 @@ def quality_of(metric: str, names: Mapping[str, str]) -> str:
 
 
 def kind_of_metric(metric: str, names: Mapping[str, str]) -> Metric | None:
-    """Return what is declared of a line of scores.csv, None where it is not known here."""
+    """Return what is declared about a line of scores.csv; None where it is not known here."""
     found = _score_and_metric(metric, names)
     return None if found is None else found[1]
 

@@ -23,11 +23,11 @@ class Standing:
     """A competitor over all ranked scores.
 
     Args:
-        competitor: which.
+        competitor: the competitor.
         by_family: mean of its mean ranks over the ranked scores of each quality, and of these over
             the qualities of each family.
-        num_scores: on which it is ranked.
-        overall: mean over families, so that a family of many scores counts once; NaN if unranked.
+        num_scores: number of scores on which it is ranked.
+        overall: mean over families, so that large families count once; NaN if unranked.
     """
 
     competitor: Competitor
@@ -56,7 +56,7 @@ def held_up_by_random(study: Study) -> set[tuple[ScoreColumn, Competitor]]:
     """Return who does not beat a random map of its model, and on which faithfulness score.
 
     To beat it is to be better in the median over cases of the paired differences; it says nothing
-    of significance, which is in the tests.
+    about significance, which the tests cover.
     """
     return {
         (score.kind, competitor)
@@ -93,7 +93,7 @@ def _not_better(score: ScoreResult) -> Iterator[Competitor]:
 
 
 SCORES_A_TABLE = 4
-ONE_CASE = "n = 1: one case, which says nothing of others. "
+ONE_CASE = "n = 1: one case, which says nothing about others. "
 ARROWS = {"lower": "↓", "higher": "↑", "none": "–"}
 
 
@@ -153,7 +153,7 @@ def ranks_table(study: Study, order: Sequence[Standing]) -> Table:
 
 
 def nulls_sentence(study: Study) -> str:
-    """Return which null competitors there are, or that there are none."""
+    """Return a sentence on which null competitors there are, if any."""
     absent = [
         model
         for model in study.merged.models

@@ -68,7 +68,7 @@ def find_failures(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Failure
 
 
 def find_undefined(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Undefined]:
-    """Yield the values that are no number, with the reason from the task's sidecar."""
+    """Yield the values that are not numbers, with the reason from the task's sidecar."""
     for model, folders in models.items():
         for folder in folders:
             reasons: dict[Path, Mapping[str, object]] = {}
@@ -91,7 +91,7 @@ class Competitor:
     Args:
         model: name of the model.
         method: id of the method.
-        null: the null competitor that it is, such as `random_map`; empty for a real method.
+        null: name of a null competitor, such as `random_map`; empty for a real method.
     """
 
     model: str
@@ -104,12 +104,12 @@ class ScoreColumn:
     """A column of the study: one number that a score gives.
 
     Args:
-        name: as it stands in scores.csv.
+        name: its name, as in scores.csv.
         better: lower, higher or none.
-        family: the question it answers.
-        quality: what it judges; of several columns of one quality none counts more than once.
-        scale_free: whether it is the same for a multiple of the map; see `Metric`.
-        span: width of its range; 0 where it is unbounded.
+        family: family of scores, by the question they answer.
+        quality: quality that it judges; several columns of one quality count as one.
+        scale_free: whether it stays the same for a multiple of the map; see `Metric`.
+        span: width of its range; 0 where unbounded.
     """
 
     name: str
@@ -144,12 +144,12 @@ class Merged:
     """All runs in one.
 
     Args:
-        models: the runs of each, by name.
-        competitors: by model, in the order of the runs and their configs.
-        entries: of each score, in the order of the runs.
+        models: runs of each model, by name.
+        competitors: competitors by model, in the order of the runs and their configs.
+        entries: values of each score, in the order of the runs.
         failures: tasks that failed.
-        undefined: values that are NaN.
-        notes: what the reader must know.
+        undefined: values that are NaN, with reasons.
+        notes: what the reader should know.
     """
 
     models: Mapping[str, Sequence[RunFolder]]
@@ -160,7 +160,7 @@ class Merged:
     notes: tuple[str, ...]
 
     def label(self, competitor: Competitor) -> str:
-        """Return what a competitor is called: the method, after the model if there are several."""
+        """Return the name of a competitor: the method, after the model if there are several."""
         if len(self.models) == 1:
             return competitor.method
         return f"{competitor.model} / {competitor.method}"
@@ -259,7 +259,7 @@ def _kind(row: ScoreRow, folder: RunFolder) -> ScoreColumn:
 
 
 def _competitors(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Competitor]:
-    """Yield the competitors of each model: those of the config's order, then the rest."""
+    """Yield the competitors of each model: those of the config in its order, then the rest."""
     for model, folders in models.items():
         scored = {row.method: folder for folder in folders for row in folder.rows}
         listed = [method for folder in folders for method in folder.method_names]

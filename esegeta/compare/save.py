@@ -46,7 +46,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
         The files.
 
     Raises:
-        OutputError: the folder is that of a run, holds other files of these names, or cannot be
+        OutputError: the folder belongs to a run, holds other files of these names, or cannot be
             written.
     """
     if (root / "run.json").exists():
@@ -107,7 +107,7 @@ def _drawn(draw: Callable[[Path, Drawn], None], what: Drawn) -> Writer:
 
 
 def _png(name: str, taken: Container[str]) -> str:
-    """Return a file's name; what no file name can hold may not make two of them one."""
+    """Return a file name; characters that it cannot hold must not make two names the same."""
     fit = UNFIT.sub("-", name)
     while f"{fit}.png" in taken:
         fit += "-"
@@ -164,5 +164,5 @@ def _record(study: Study) -> dict[str, Any]:
 
 
 def _named(failure: Failure) -> dict[str, str]:
-    """Return which task failed and why; the list that it stands in says of which kind it is."""
+    """Return which task failed and why; its list tells the kind of failure."""
     return {key: value for key, value in asdict(failure).items() if key != "is_degenerate"}

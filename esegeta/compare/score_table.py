@@ -20,11 +20,11 @@ class ScoreTable:
     """All values of one score.
 
     Args:
-        kind: of the score.
-        competitors: the columns.
-        pairs: the rows: case and target.
+        kind: the score.
+        competitors: competitors, one per column.
+        pairs: case and target of each row.
         values: NaN where a value is undefined or not there.
-        present: where there is a value, be it undefined.
+        present: where there is a value, even an undefined one.
     """
 
     kind: ScoreColumn
@@ -46,7 +46,7 @@ class ScoreTable:
     def differences(
         self, rows: Bool[np.ndarray, " pairs"], first: int, second: int
     ) -> Float[np.ndarray, " chosen"]:
-        """Return first column minus second in some rows; what rounding may make is 0."""
+        """Return the first column minus the second in some rows; 0 where rounding explains it."""
         one, other = self.values[rows, first], self.values[rows, second]
         return np.where(are_tied(one, other, self.kind), 0.0, one - other)
 
@@ -72,7 +72,7 @@ ROUNDING = 1e-6
 """Two values that differ by less than this part of the larger one are ties."""
 
 ROUNDING_OF_RANGE = 1e-9
-"""The same near zero, as a part of a bounded score's range: 1 - 1 + 1e-16 is no rank."""
+"""The same near zero, as a part of a bounded score's range: 1 - 1 + 1e-16 must not count."""
 
 
 def are_tied(
@@ -119,8 +119,8 @@ def mean_by_case(
     """Average rows over the targets of each case.
 
     Args:
-        values: a row for each target of a case; no NaN.
-        cases: of each row.
+        values: values with a row for each target of a case; no NaN.
+        cases: case of each row.
 
     Returns:
         The cases that have a row, and a row for each.
@@ -136,12 +136,12 @@ class Summary:
     """A competitor on one score, over all of its cases and targets.
 
     Args:
-        competitor: which.
-        num_defined: values that are numbers.
-        num_undefined: values that are NaN.
-        median: NaN where no value is a number, as are the quartiles.
-        q1: the lower quartile.
-        q3: the upper quartile.
+        competitor: the competitor.
+        num_defined: number of values that are numbers.
+        num_undefined: number of values that are NaN.
+        median: median; NaN where no value is a number, as are the quartiles.
+        q1: lower quartile.
+        q3: upper quartile.
     """
 
     competitor: Competitor
@@ -170,12 +170,12 @@ class Ranking:
     """Who comes first on a score, in each case.
 
     Args:
-        competitors: that are ranked; none where the score is not ranked.
-        left_out: those with too many gaps to be ranked with the others.
-        cases: in which all that are ranked have a value for the same targets.
-        values: averaged over those targets.
-        ranks: 1 is best; ties have the mean of their ranks.
-        refusal: why nothing is ranked, or empty.
+        competitors: competitors that are ranked; none where the score is not ranked.
+        left_out: competitors with too many gaps to be ranked with the others.
+        cases: cases in which all that are ranked have a value for the same targets.
+        values: values averaged over those targets.
+        ranks: ranks from 1, the best; ties have the mean of their ranks.
+        refusal: reason why nothing is ranked, or empty.
     """
 
     competitors: tuple[Competitor, ...]

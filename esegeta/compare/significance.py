@@ -25,10 +25,10 @@ class SignedRank:
     """Outcome of the test.
 
     Args:
-        num_zero: pairs without a difference.
+        num_zero: number of pairs without a difference.
         positive: sum of the ranks of differences above zero.
-        negative: of those below.
-        p: two-sided; 1 where all pairs are equal.
+        negative: sum of the ranks of differences below zero.
+        p: two-sided p-value; 1 where all pairs are equal.
     """
 
     num_zero: int
@@ -135,12 +135,12 @@ class Paired:
     Args:
         first: one of them.
         second: the other.
-        num_cases: that both have a value for; differences are averaged over a case's targets.
-        num_left_out: tasks that only one has, or that are undefined for one.
-        median_difference: of first minus second over cases, in the score's unit; NaN without any.
+        num_cases: number of cases that both have a value for, averaged over their targets.
+        num_left_out: number of tasks that only one has, or that are undefined for one.
+        median_difference: median of first minus second over cases, in the score's unit, or NaN.
         median_gain: the same, turned so that above zero the first is better.
-        outcome: of the test on the gains, or None where there are too few cases.
-        p_holm: corrected over all tests of the score, or None.
+        outcome: outcome of the test on the gains; None where there are too few cases.
+        p_holm: p corrected over all tests of the score, or None.
     """
 
     first: Competitor
@@ -157,7 +157,7 @@ class Paired:
         """Why there was no test, or empty."""
         if self.outcome is not None:
             return ""
-        return f"{self.num_cases} paired cases, {FEWEST_CASES} are needed"
+        return f"{self.num_cases} paired cases, but {FEWEST_CASES} are needed"
 
 
 def competitor_pairs(competitors: Sequence[Competitor]) -> Iterator[tuple[Competitor, Competitor]]:
@@ -171,8 +171,8 @@ def competitor_pairs(competitors: Sequence[Competitor]) -> Iterator[tuple[Compet
 def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Paired:
     """Test two competitors on the cases that both have a value for.
 
-    Differences are averaged over the targets of a case, for targets of one case are not
-    independent; the cases are what is tested over.
+    Differences are averaged over the targets of a case, since targets of one case are not
+    independent; the test is over cases.
     """
     columns = [table.column(first), table.column(second)]
     both = table.shared_by(columns)
@@ -188,7 +188,7 @@ def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Pa
 def compare_pairs(table: ScoreTable) -> tuple[Paired, ...]:
     """Test all pairs of a score; its tests are one family of Holm's.
 
-    A score of which neither high nor low is better, or that follows the map's scale, is not tested.
+    Scores where neither high nor low is better, or that follow the map's scale, are not tested.
     """
     if table.kind.refusal:
         return ()
@@ -209,10 +209,10 @@ class Difference:
 
     Args:
         chi2: Friedman's statistic, corrected for ties; NaN where all ranks are tied.
-        p: of Iman and Davenport's F, which is less conservative than chi2.
-        critical: mean ranks that lie this far apart differ at 0.05.
+        p: p-value of Iman and Davenport's F, which is less conservative than chi2.
+        critical: distance from which on two mean ranks differ at 0.05.
         order: places of the competitors in the ranking, the best first.
-        mean_ranks: ascending.
+        mean_ranks: mean ranks, ascending.
         cliques: first and last place in `order` of each longest run that does not differ.
     """
 
@@ -235,9 +235,9 @@ def find_difference(ranking: Ranking) -> Difference | str:
     if ranking.refusal:
         return ranking.refusal
     if num_competitors < FEWEST_COMPETITORS:
-        return f"{num_competitors} ranked competitors, {FEWEST_COMPETITORS} are needed"
+        return f"{num_competitors} ranked competitors, but {FEWEST_COMPETITORS} are needed"
     if num_cases < FEWEST_CASES:
-        return f"{num_cases} cases with a value of all competitors, {FEWEST_CASES} are needed"
+        return f"{num_cases} cases with a value of all competitors, but {FEWEST_CASES} are needed"
     statistic, p = friedman(ranking.ranks)
     means = ranking.ranks.mean(axis=0)
     order = np.argsort(means, kind="stable")
@@ -283,8 +283,8 @@ def longest_cliques(mean_ranks: Sequence[float], difference: float) -> tuple[tup
     """Return first and last place of each longest run of ranks closer than a difference.
 
     Args:
-        mean_ranks: ascending.
-        difference: ranks that lie this far apart, or farther, differ.
+        mean_ranks: mean ranks, ascending.
+        difference: distance from which on two ranks differ.
     """
     ranks = np.asarray(mean_ranks, dtype=float)
     found: list[tuple[int, int]] = []

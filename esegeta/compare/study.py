@@ -24,14 +24,14 @@ from esegeta.errors import RunError
 
 @dataclass(frozen=True, eq=False)
 class ScoreResult:
-    """All that is known of one score.
+    """All that is known about one score.
 
     Args:
-        table: its values.
-        summaries: of each competitor.
-        ranking: case by case.
-        pairs: every two competitors that are compared.
-        difference: all competitors at once, or why not.
+        table: values of the score.
+        summaries: summary of each competitor.
+        ranking: ranking, case by case.
+        pairs: all pairs of competitors that are compared.
+        difference: comparison of all competitors at once, or why there is none.
     """
 
     table: ScoreTable
@@ -57,9 +57,9 @@ class Study:
 
     Args:
         folders: the runs.
-        merged: their values.
-        scores: by family, in the order of the runs within it.
-        correlations: of every two scores.
+        merged: values of all runs.
+        scores: scores by family, within it in the order of the runs.
+        correlations: correlations of every two scores.
     """
 
     folders: tuple[RunFolder, ...]
@@ -77,7 +77,7 @@ def compare_runs(paths: Sequence[Path]) -> Study:
     """Read runs and compare what is in them; nothing is written.
 
     Args:
-        paths: their folders; one that is named twice counts once, and a folder that holds a
+        paths: folders of the runs; one named twice counts once, and a folder that holds a
             comparison is passed over, so that `results/*` may be given.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one command line asks for: a model, images, a label, methods; and its words for a region."""
+"""What one command line asks for: a model, images, a label, methods, and words for a region."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from esegeta.errors import DataError, TargetError, suggest
 from esegeta.volume import holds_dicom, image_stem, is_image
 
 LISTS = (".json", ".csv", ".tsv")
-"""Files that list cases instead of being images."""
+"""Suffixes of files that list cases rather than being images."""
 
 VOXEL = "voxel"
-"""What a point is called on the command line, where it is one of the image's voxels."""
+"""The command line's word for a point that is given as a voxel of the image."""
 
 DEFAULT_OVER = "predicted"
 
@@ -30,13 +30,13 @@ class Asked:
     """The arguments of `explain` and of `init --from`.
 
     Args:
-        model: a folder or file.
-        images: a file a channel, a DICOM folder, or a folder of cases; as they were typed.
-        label: name or integer; None for the largest one that is predicted.
-        methods: names; none for the cheapest that serves.
+        model: folder or file of the model.
+        images: one file per channel, a DICOM folder, or a folder of cases, as typed.
+        label: name or integer of the label; None for the largest predicted one.
+        methods: names of methods; none for the cheapest one that works.
         over: the region, such as `component` or `voxel:10,20,30`.
         device: auto, cpu, cuda or cuda:1.
-        overrides: `key=value`.
+        overrides: overrides as `key=value`.
     """
 
     model: Path
@@ -100,7 +100,7 @@ FORMS = {
     "boundary": "write boundary, or boundary:3 for the voxels within 3 mm of the surface",
     **dict.fromkeys(
         ("predicted", "label", "false_positive", "false_negative", "otsu", "all"),
-        "it takes nothing behind a colon",
+        "it takes nothing after a colon",
     ),
 }
 """How each region is written on a command line."""
@@ -130,8 +130,8 @@ def cases_of(images: Sequence[str], *, is_nnunet: bool) -> str | list[dict[str, 
     """Return `data.cases` of some images.
 
     Args:
-        images: as they were typed.
-        is_nnunet: whether files ending in `_0000`, `_0001` are channels, in whatever folder.
+        images: the images, as typed.
+        is_nnunet: whether files ending in `_0000`, `_0001` are channels, in any folder.
 
     Raises:
         DataError: one of them is not there.
@@ -187,7 +187,7 @@ def _by_number(folder: Path) -> list[dict[str, Any]]:
 
 
 def _name_of(paths: Sequence[Path]) -> str:
-    """Return the name of the case that some files are: what their names begin with alike."""
+    """Return the name of the case that some files make up: the common start of their names."""
     stems = [CHANNEL_SUFFIX.sub("", image_stem(path.name)) for path in paths]
     alike = zip(*stems, strict=False)
     common = "".join(letters[0] for letters in takewhile(lambda them: len({*them}) == 1, alike))

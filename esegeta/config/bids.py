@@ -23,7 +23,7 @@ def cases_in_bids(folder: Path, keys: BidsKeys) -> list[Case]:
     Case names are those of the files without the suffix, such as `sub-01_ses-02`.
 
     Raises:
-        DataError: there is no such image, a suffix of a case is missing or there twice, or a
+        DataError: no image matches, a suffix of a case is missing or there twice, or a
             case has several label maps.
     """
     files = [path for path in _images_below(folder) if _is_wanted(path, keys)]
@@ -89,7 +89,7 @@ def _is_wanted(path: Path, keys: BidsKeys) -> bool:
 
 
 def _same(found: str | None, wanted: str) -> bool:
-    """Tell whether an entity is the one that is wanted; YAML reads `01` as 1."""
+    """Tell whether an entity is the wanted one; YAML reads `01` as 1."""
     if found is None or found == wanted:
         return found == wanted
     numbers = [WHOLE_NUMBER.fullmatch(text) for text in (found, wanted)]

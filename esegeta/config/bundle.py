@@ -1,4 +1,4 @@
-"""Keys that a MONAI bundle stands for: all that its inference config says, unless the config does.
+"""Keys that a MONAI bundle stands for: its inference config, where our config is silent.
 
 `model: {kind: bundle, path: ...}` is written out in the keys of any other model, before these are
 checked, so that whatever follows knows one kind of config, and a run's record says it all.
@@ -43,8 +43,8 @@ def with_bundle_keys(document: Document) -> Document:
     """Return a config with the keys that its bundle stands for; others as they are.
 
     Raises:
-        ConfigError: the bundle cannot be used, or does what has no counterpart, without the keys
-            that stand in for it; the message names the transforms.
+        ConfigError: the bundle cannot be used, or something it does has no counterpart and no
+            keys that stand in for it; the message names the transforms.
     """
     content = document.content
     model = content.get("model")
@@ -75,10 +75,10 @@ def bundle_keys(bundle: Bundle, content: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         bundle: the folder.
-        content: of the config, whose own keys stand in for parts of the bundle.
+        content: keys of the config, which stand in for parts of the bundle.
 
     Raises:
-        ModelError: it does what has no counterpart, and the config does not stand in for it.
+        ModelError: something it does has no counterpart, and the config does not stand in for it.
     """
     data = content.get("data")
     given = {
@@ -243,7 +243,7 @@ def _weights(bundle: Bundle, path: str) -> str | None:
     if bundle.script is None:
         raise ModelError(
             f"{bundle.folder}: holds no weights: no models/model.pt and no models/model.ts",
-            hint="nothing is fetched from a network: put the weights there, or name them: "
+            hint="nothing is downloaded: put the weights there, or name them: "
             "--set model.weights=FILE, or weights=FILE from Python",
         )
     return None

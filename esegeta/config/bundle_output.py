@@ -17,16 +17,16 @@ QUIET = (
     *("sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps"),
     *("buffer_dim",),
 )
-"""Arguments of a sliding window that change no result."""
+"""Arguments of a sliding window that do not change the result."""
 
 
 def inference_keys(inferer: Part, *, ndim: int, size: Sequence[int] | None) -> dict[str, Any]:
     """Return the keys of `inference` that an inferer stands for.
 
     Args:
-        inferer: of the bundle.
-        ndim: spatial axes of the network.
-        size: of the image after preprocessing, where it is always the same.
+        inferer: inferer of the bundle.
+        ndim: number of spatial axes of the network.
+        size: size of the image after preprocessing, where it is always the same.
 
     Raises:
         UnmappedError: it has no counterpart; says why.
@@ -76,14 +76,14 @@ NO_DECISION = (
     *("SaveImage", "EnsureType", "CastToType", "ToTensor", "ToNumpy", "ToDevice", "DeleteItems"),
     *("SelectItems", "CopyItems", "Identity", "EnsureChannelFirst", "SaveClassification"),
 )
-"""Transforms behind a network that decide nothing."""
+"""Transforms after a network that decide nothing."""
 
 
 class Decisions:
     """How a bundle turns outputs into a label map, gathered from its transforms.
 
     Args:
-        names: of labels, by output channel.
+        names: names of labels, by output channel.
     """
 
     def __init__(self, names: Mapping[int, str]) -> None:
@@ -167,7 +167,7 @@ class Decisions:
 
 
 def formats(metadata: Mapping[str, Any], which: str) -> list[dict[str, Any]]:
-    """Return what a bundle's metadata says of its `inputs` or `outputs`, one block a tensor."""
+    """Return what a bundle's metadata says about `inputs` or `outputs`, one block per tensor."""
     found: Any = metadata.get("network_data_format")
     blocks = found.get(which) if isinstance(found, dict) else None
     listed = blocks.values() if isinstance(blocks, dict) else ()
@@ -175,7 +175,7 @@ def formats(metadata: Mapping[str, Any], which: str) -> list[dict[str, Any]]:
 
 
 def output_names(metadata: Mapping[str, Any]) -> dict[int, str]:
-    """Return the names of the output channels in a bundle's metadata; none where it says none."""
+    """Return the names of the output channels in a bundle's metadata; empty where it has none."""
     for output in formats(metadata, "outputs"):
         named = output.get("channel_def")
         if isinstance(named, dict) and named:
@@ -203,7 +203,7 @@ def _named(channels: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def file_word(name: str) -> str:
-    """Return a name as file names can hold it."""
+    """Return a name that can be part of a file name."""
     return re.sub(r'[\s/\\:*?"<>|]+', "_", name.strip()).strip("._") or "unnamed"
 
 

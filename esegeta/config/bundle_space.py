@@ -28,25 +28,25 @@ IGNORED = (
     *("AddChannel", "AsChannelFirst", "Identity", "DeleteItems", "SelectItems", "ConcatItems"),
     *("ToNumpy", "CopyItems"),
 )
-"""Transforms that change no value and no voxel of the image, or that reading does."""
+"""Transforms that leave the image as it is, or that reading it does already."""
 
 
 def take(steps: Steps, part: Part, channels: list[int] | None, *, place: int = 0) -> None:
     """Take a transform of the image, or of some of its channels.
 
     Args:
-        steps: what was gathered so far.
+        steps: steps gathered so far.
         part: the transform.
-        channels: that it is for; None for all of them.
-        place: of the image among the keys of the transform.
+        channels: channels that it is for; None for all of them.
+        place: place of the image among the keys of the transform.
     """
     try:
         if steps.pads is not None:
-            raise UnmappedError("comes after SpatialPad, which windows do last of all")
+            raise UnmappedError("comes after SpatialPad, whose work windows do last of all")
         if not part.is_monai or part.name not in TAKES:
             raise UnmappedError("is not known")
         if channels is not None and part.name not in INTENSITIES:
-            raise UnmappedError("changes the space of some channels alone")
+            raise UnmappedError("changes the space of only some channels")
         TAKES[part.name](steps, Args(part, place), channels)
     except UnmappedError as fault:
         steps.unmapped.append(f"{part.target} ({fault})")
@@ -115,7 +115,7 @@ def _one(margin: Any) -> int:
 
 
 def _zero_of(rules: Sequence[Mapping[str, Any]], stage: int) -> float:
-    """Return the value that rising pointwise rules map to 0, with what is above it above 0.
+    """Return the value that rising pointwise rules map to 0, so that higher ones end above 0.
 
     Raises:
         UnmappedError: a rule depends on the image, or does not rise through 0.
@@ -124,7 +124,7 @@ def _zero_of(rules: Sequence[Mapping[str, Any]], stage: int) -> float:
     level = 0.0
     for rule in reversed([rule for rule in rules if rule["when"] == when]):
         if "channels" in rule:
-            raise UnmappedError("comes after an intensity of some channels alone")
+            raise UnmappedError("comes after an intensity step of only some channels")
         level = _before(rule, level)
     return level
 
@@ -141,7 +141,9 @@ def _before(rule: Mapping[str, Any], level: float) -> float:
     elif isinstance(rule.get("rescale"), Mapping) and rule["rescale"]["scale"] > 0:
         scale, offset = rule["rescale"]["scale"], rule["rescale"]["offset"]
         return float((level - offset) / scale)
-    raise UnmappedError("comes after an intensity that the image decides, and esegeta crops before")
+    raise UnmappedError(
+        "comes after an intensity step that depends on the image; esegeta crops first"
+    )
 
 
 def _size(steps: Steps, args: Args, channels: list[int] | None) -> None:
@@ -158,7 +160,7 @@ def _pad(steps: Steps, args: Args, channels: list[int] | None) -> None:
     if value != 0:
         raise UnmappedError(f"value: {value:g}; windows pad with 0")
     if "intensity" not in steps.keys:
-        raise UnmappedError("pads before the intensity")
+        raise UnmappedError("pads before the intensity steps")
     steps.pads = tuple(_lengths(size, steps.ndim))
 
 

@@ -1,6 +1,6 @@
 """What MONAI's transforms before a network are in the keys of `data.preprocess`.
 
-A bundle does its steps in any order, esegeta in one of its own (`volume/preprocess.py`). Each
+A bundle takes its steps in any order, esegeta in a fixed one (`volume/preprocess.py`). Each
 transform takes the earliest place of its kind that comes after those before it; where there is
 none, or a parameter has no counterpart, it is named as one that cannot be mapped.
 """
@@ -28,7 +28,7 @@ STAGE_WORDS = {
 
 
 class UnmappedError(Exception):
-    """A transform has no counterpart; the text says why."""
+    """A transform without a counterpart; the text says why."""
 
 
 @dataclass
@@ -36,10 +36,10 @@ class Steps:
     """The keys of `data.preprocess`, as they are gathered from transforms.
 
     Args:
-        ndim: spatial axes of the network.
-        num_channels: of the image.
-        keys: so far.
-        stage: the place of the last step.
+        ndim: number of spatial axes of the network.
+        num_channels: number of channels of the image.
+        keys: keys so far.
+        stage: place of the last step.
         pads: sizes that the image is padded to last of all, which windows do as well.
         unmapped: transforms without a counterpart, and why.
     """
@@ -52,20 +52,20 @@ class Steps:
     unmapped: list[str] = field(default_factory=list)
 
     def move_to(self, *stages: int) -> int:
-        """Go on to the first of some places that is not behind us.
+        """Move on to the first of some places that has not been passed.
 
         Raises:
-            UnmappedError: all are; says what the step comes after.
+            UnmappedError: all have been passed; says what the step comes after.
         """
         for stage in stages:
             several = stage in (STEPS_BEFORE, STEPS_AFTER)
             if stage > self.stage or (stage == self.stage and several):
                 self.stage = stage
                 return stage
-        raise UnmappedError(f"comes after {STAGE_WORDS[self.stage]}, and esegeta does it before")
+        raise UnmappedError(f"comes after {STAGE_WORDS[self.stage]}, but esegeta does it before")
 
     def add_intensity(self, rules: Sequence[Mapping[str, Any]], channels: list[int] | None) -> None:
-        """Add steps of intensity, at the place where we are."""
+        """Add intensity steps at the current place."""
         when = BEFORE if self.move_to(STEPS_BEFORE, STEPS_AFTER) == STEPS_BEFORE else AFTER
         own: dict[str, Any] = {} if channels is None else {"channels": channels}
         self.keys.setdefault("intensity", []).extend(
@@ -74,11 +74,11 @@ class Steps:
 
 
 class Args:
-    """The arguments of a transform; each that is asked for is known.
+    """The arguments of a transform, which remembers those that were read.
 
     Args:
         part: the transform.
-        place: of the image, where an argument has a value for each key.
+        place: place of the image, where an argument has a value for each key.
     """
 
     def __init__(self, part: Part, place: int = 0) -> None:
@@ -100,7 +100,7 @@ class Args:
         return value[min(self._place, len(value) - 1)]
 
     def require(self, **usual: Any) -> None:
-        """Refuse arguments that are not as usual, and all that nobody asked for."""
+        """Refuse unusual values of some arguments, and all arguments that were never read."""
         for key, wanted in usual.items():
             found = self.first(key, wanted)
             if found != wanted and found is not None:

@@ -68,7 +68,7 @@ def _case_of_entry(config: RunConfig, index: int, entry: CaseKeys | str) -> Case
 
 
 def _case_from_keys(keys: CaseKeys, config: RunConfig, find: FindFile) -> Case:
-    """Return the case of an entry; a folder without DICOM holds one file a channel."""
+    """Return the case of an entry; a folder without DICOM holds one file per channel."""
     named = [keys.image] if isinstance(keys.image, str) else keys.image
     images = tuple(find(name) for name in named)
     first, label = images[0], find(keys.label) if keys.label is not None else None
@@ -81,7 +81,7 @@ def _case_from_keys(keys: CaseKeys, config: RunConfig, find: FindFile) -> Case:
             if not images:
                 raise DataError(
                     f"{first}: the folder holds no image that can be read",
-                    hint="give the folder of a DICOM series, or one with a file a channel",
+                    hint="give the folder of a DICOM series, or one with a file per channel",
                 )
     return Case(
         keys.name or image_stem(first.absolute().name),
@@ -98,7 +98,7 @@ def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
     path = config.find_file(text)
     if data.bids is not None:
         if not path.is_dir():
-            raise DataError(f"data.cases: {text!r} is no folder, as `bids` needs")
+            raise DataError(f"data.cases: {text!r} is not a folder, which `bids` needs")
         return cases_in_bids(path, data.bids)
     if path.suffix.lower() in (".json", *DELIMITERS):
         read = read_datalist if path.suffix.lower() == ".json" else read_table
@@ -126,7 +126,7 @@ def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
 
 
 def _finder(datalist: Path, config: RunConfig) -> FindFile:
-    """Return what finds the files that a list names: beside itself, else as the config's."""
+    """Return what finds the files that a list names: beside the list, else as for the config."""
 
     def find(name: str) -> Path:
         beside = datalist.parent / name

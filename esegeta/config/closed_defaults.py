@@ -18,7 +18,7 @@ from esegeta.model import (
 from esegeta.predict import probe_output
 
 LENGTHS: Mapping[int, int] = {2: 256, 3: 64}
-"""A window's length where nobody says which the network was trained with, by its axes."""
+"""Default length of a window, by its number of axes, where the training size is unknown."""
 
 HOW_TO_SAY = "--set inference.window=[96,96,96], or a config.yaml beside the file"
 
@@ -27,7 +27,7 @@ GUESSED = (
     "such as --set inference.window=[96,96,96]",
 )
 UNPREPARED = (
-    "no preprocessing is known, so there is none: give what training did to images,",
+    "no preprocessing is known, so none is done: say what training did to images,",
     'such as --set "data.preprocess={orientation: RAS, intensity: {window: [-250, 400]}}"',
 )
 NAMELESS = ('its labels have no names: give them, as --set "labels={1: liver}"',)
@@ -35,7 +35,7 @@ NAMELESS = ('its labels have no names: give them, as --set "labels={1: liver}"',
 
 @dataclass(frozen=True)
 class Defaults:
-    """Keys that were missing, and what is to be said of them.
+    """Keys that were missing, and comments on them.
 
     Args:
         content: keys by block.
@@ -53,8 +53,8 @@ def closed_defaults(
 
     Args:
         model: its keys, with kind torchscript or export.
-        content: what is given already.
-        num_images: how many files a case has, where the network hides its channels.
+        content: keys that are given already.
+        num_images: number of files per case, where the network hides its channels.
 
     Raises:
         ModelError: the file is not what its kind says, or takes no window of the default size.

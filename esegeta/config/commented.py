@@ -1,4 +1,4 @@
-"""Configs written as YAML that reads as they do, block by block, with comments."""
+"""Configs written as YAML that reads back the same, block by block, with comments."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import yaml
 from esegeta.config.lines import YAML_RESOLVERS
 
 WIDTH = 96
-"""Columns that a block may take on one line."""
+"""Most columns of a block that is written on one line."""
 
 
 class _Dumper(yaml.SafeDumper):
     """SafeDumper that quotes what this package's reader would take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write a list that comes twice both times."""
+        """Write a list in full wherever it occurs, never as an alias."""
         return True
 
 
@@ -31,8 +31,8 @@ def write_commented(
 
     Args:
         content: plain values by key.
-        comments: lines that stand above a key, without their `#`.
-        head: lines above all.
+        comments: lines above a key, without their `#`.
+        head: lines at the top.
     """
     lines = [_comment(line) for line in head]
     for key, value in content.items():

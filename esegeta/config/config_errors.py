@@ -23,10 +23,10 @@ WRONG_BRANCH = {
     "float_type": "a number",
     "int_type": "a whole number",
 }
-"""Errors of the branches of a union that the value was never meant for, and what they want."""
+"""Errors of branches of a union that the value was never meant for, and what they expect."""
 
 _FOUND = re.compile(r"\(found [^()]*\)$")
-"""How a message ends that says itself what was found."""
+"""End of messages that already say what was found."""
 
 
 def config_error(error: ValidationError, document: Document, model: Any, prefix: Path_ = ()) -> str:

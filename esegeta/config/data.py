@@ -17,7 +17,7 @@ Spacing = Annotated[
 
 
 def _list_of_words(value: Any) -> Any:
-    """Take numbers for words: a session `01` is no number, but YAML reads `1` as one."""
+    """Take numbers as text: a session `01` is not a number, but YAML reads `1` as one."""
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return (str(value),)
     return value
@@ -57,10 +57,10 @@ class BidsKeys(Keys):
     """Which images of a BIDS folder are cases.
 
     Args:
-        suffix: such as T1w; several are the channels of one case, in this order.
-        datatype: the folder, such as anat; any without it.
-        entities: what names must hold, such as {ses: 01, acq: ce}.
-        label: the suffix of label maps, such as dseg, in the folder or its `derivatives`.
+        suffix: suffix such as T1w; several are the channels of one case, in this order.
+        datatype: folder such as anat; by default any.
+        entities: entities that names must hold, such as {ses: 01, acq: ce}.
+        label: suffix of label maps, such as dseg, in the folder or its `derivatives`.
     """
 
     suffix: Words
@@ -98,7 +98,7 @@ class DataKeys(Keys):
 
     @property
     def layout(self) -> Layout:
-        """What is said of the arrays in all files."""
+        """What the config says about the arrays in all files."""
         return Layout(self.channels_axis)
 
     def reading_parts(self) -> dict[str, Any]:

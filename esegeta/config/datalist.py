@@ -1,4 +1,4 @@
-"""Cases of a list in a file: JSON as the Medical Decathlon and MONAI write it, or CSV."""
+"""Cases listed in a file: JSON as the Medical Decathlon and MONAI write it, or CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from esegeta.config.data import CaseKeys
 from esegeta.errors import DataError, some_of, suggest
 
 COLUMNS = ("name", "image", "label", "expected", "spacing_mm", "series")
-"""What is read of an entry; it may hold more."""
+"""Keys that are read from an entry; it may hold more."""
 LISTS = ("training", "validation", "test")
 CHANNEL_COLUMN = re.compile(r"image_(\d+)")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -28,7 +28,7 @@ def read_datalist(path: Path) -> list[tuple[str, CaseKeys]]:
     A list, or the first of `training`, `validation` and `test` that holds any entry.
 
     Raises:
-        DataError: the file is missing, not JSON, or an entry is no case.
+        DataError: the file is missing or not JSON, or an entry is not a case.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def read_datalist(path: Path) -> list[tuple[str, CaseKeys]]:
     if not isinstance(entries, list):
         raise DataError(
             f"{path}: a datalist holds a list of cases, or one under `training`",
-            hint="of an nnU-Net data set name the folder instead",
+            hint="for an nnU-Net data set, name the folder instead",
         )
     found = []
     for index, entry in enumerate(entries):
@@ -62,7 +62,7 @@ def read_table(path: Path) -> list[tuple[str, CaseKeys]]:
     are columns `image_0`, `image_1`, or paths with `;` between them. Others are passed over.
 
     Raises:
-        DataError: the file is missing or no text, it has no column of images, or a row is no case.
+        DataError: the file is missing or not text, has no column of images, or a row is not a case.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

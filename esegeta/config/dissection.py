@@ -1,4 +1,4 @@
-"""The keys of `dissection`: of which layers and concepts, at which threshold, against what."""
+"""The keys of `dissection`: which layers and concepts, at which threshold, against what."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARTNERS = {
     "values": ("mask",),
     "radius_mm": ("points",),
 }
-"""Keys that belong to another one, and which."""
+"""Keys that belong to another key, and that key."""
 
 NEEDED = {"boundary_of": "within_mm", "distance_to": "mm", "points": "radius_mm"}
 """Keys that another one needs."""
@@ -115,7 +115,7 @@ class ConceptBlock(Keys):
 
     @property
     def sources(self) -> list[str]:
-        """Names of concepts or labels that it is made of."""
+        """Names of concepts or labels that it is made from."""
         single = (self.boundary_of, self.distance_to, self.not_of, self.of)
         lists = (self.any_of, self.all_of)
         named = [name for name in single if name is not None]
@@ -136,7 +136,7 @@ class ChanceKeys(Keys):
 
 
 class PerImageKeys(Keys):
-    """Each image judged by itself: M = {a >= T} against the concept, detected where IoU >= c."""
+    """Each image judged by itself: M = {a >= T} against the concept, detected if IoU >= c."""
 
     threshold: Literal["dataset", "image"] = "dataset"
     min_iou: float = Field(default=0.1, ge=0, le=1)
@@ -200,10 +200,10 @@ def _share(value: float) -> float:
 
 
 def layer_names(value: Any) -> Any:
-    """Return the names of layers that a config or an option gives, where they can be such.
+    """Return the names of layers that a config or an option gives, if they are valid.
 
     Raises:
-        ValueError: there is none, one is named twice or is no text, or `all` is not alone.
+        ValueError: there is none, one is named twice or is not text, or `all` is not alone.
     """
     listed = value if isinstance(value, list) else [value]
     if not listed or "" in listed:

@@ -27,10 +27,10 @@ class Entries:
     """What a block of the config lists.
 
     Args:
-        block: the block's key.
-        table: classes by the names that entries use.
-        family: of classes that are given by their path instead.
-        usual: an entry of the block, for hints.
+        block: key of the block.
+        table: classes by the names that entries use for them.
+        family: family of classes that are given by their path instead.
+        usual: a typical entry of the block, for hints.
     """
 
     block: str
@@ -49,7 +49,7 @@ def build_all(
     """Build the methods or scores of a config, by id.
 
     Raises:
-        ConfigError: an entry has no name, an unknown one, one of another entry, or parameters that
+        ConfigError: an entry has no name, an unknown name, a duplicate one, or parameters that
             its class does not take.
     """
     built: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def _class_of(
     where, name = f"{document.place(place)}: {show_keys(place)}", values.get("name")
     word = entries.family.word
     if name is not None and (not isinstance(name, str) or name not in entries.table):
-        own = '; of your own, write {class: "package.module:Class"}' if ":" in str(name) else ""
+        own = '; for your own, write {class: "package.module:Class"}' if ":" in str(name) else ""
         raise ConfigError(
             f'{where}: unknown {word} "{name}"',
             hint=f"{suggest(str(name), entries.table)}{own}",
@@ -160,7 +160,7 @@ def _parameters(
     document: Document,
     place: Path_,
 ) -> dict[str, Any]:
-    """Return the parameters by key; a null stands for the default where it is no value."""
+    """Return the parameters by key; a null stands for the default where it is not a value."""
     hints = get_type_hints(kind)
     names = ("name",) if "name" in values else (CLASS,)
     parameters = {
@@ -185,7 +185,7 @@ def _parameters(
 
 
 def _default_base(item: dataclasses.Field[Any], seed: int) -> Any:
-    """Return the method or score that another is built on by default, with the config's seed."""
+    """Return the method or score that another one builds on by default, with the config's seed."""
     assert item.default_factory is not dataclasses.MISSING
     base = item.default_factory()
     seeded = "seed" in {part.name for part in dataclasses.fields(base)}

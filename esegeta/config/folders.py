@@ -1,4 +1,4 @@
-"""Configs that name no more than a trained model: what the folders of other tools stand for."""
+"""Configs that name only a trained model: what the folders of other tools stand for."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def config_of_model(
     """Return the checked config of a model without cases, targets and methods.
 
     Args:
-        model: its keys: kind, path and so on; those that are None are left out.
-        called: what to name in messages, in place of a config's file.
-        inference: keys that win over the folder's; those that are None are left out.
+        model: keys of the model, such as kind and path; those that are None are left out.
+        called: name for messages, in place of a config's file.
+        inference: keys that override the folder's; those that are None are left out.
         device: auto, cpu, cuda or cuda:1.
 
     Raises:

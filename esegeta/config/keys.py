@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
 
 FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-", "_stat-", "_layer-", "_member-", "_score-")
-"""What tells the parts of a file name apart; a part that holds one of them would be another's."""
+"""What separates the parts of a file name; a part that held one of them would be ambiguous."""
 
 
 def fault_of_part(value: str, what: str) -> str:
@@ -49,7 +49,7 @@ def give_list(example: str) -> BeforeValidator:
 
     def check(value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"give a list with one length an axis, such as {example}")
+            raise ValueError(f"give a list with one length per axis, such as {example}")
         return value
 
     return BeforeValidator(check)
@@ -69,7 +69,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Keys(BaseModel):
-    """A block of keys; immutable, and closed to keys that it does not know.
+    """A block of keys; immutable, and refuses keys that it does not know.
 
     A key without a value (`scores:`) counts as left out.
     """

@@ -32,7 +32,7 @@ def _label_name(value: Any) -> Any:
 
 
 def _integers(value: Any) -> Any:
-    """Refuse what is neither an integer of the ground truth nor a list of them."""
+    """Refuse anything but an integer of the ground truth or a list of integers."""
     listed = value if isinstance(value, (list, tuple)) else [value]
     if not listed or not all(type(integer) is int for integer in listed):
         raise ValueError("give the integer of the label, or a list of them: whole: [1, 2, 4]")
@@ -160,7 +160,7 @@ class LabelKeys(Keys):
         )
 
     def decision_parts(self) -> dict[str, Any]:
-        """Return all that decides masks, label maps and truths, for fingerprints; order counts."""
+        """Return all that decides masks, label maps and truths, for fingerprints; order matters."""
         dumped = self.model_dump(mode="json", include={*LabelKeys.model_fields})
         return {**dumped, "labels": [[str(key), value] for key, value in dumped["labels"].items()]}
 
@@ -183,7 +183,7 @@ def checked_colours(value: dict[str, str], info: Any) -> dict[str, str]:
     """Return the colours of labels, by name.
 
     Raises:
-        ValueError: there is no such label, or a colour is not `#rrggbb`.
+        ValueError: a label does not exist, or a colour is not `#rrggbb`.
     """
     names = _regions(info)
     for name, colour in value.items():

@@ -20,7 +20,7 @@ NULL = "tag:yaml.org,2002:null"
 MEANT_BY_NULL: dict[Path_, str] = {
     ("dissection",): "the null distribution of the tests is `chance`"
 }
-"""Where somebody may well write `null` for a key, and the key that is meant."""
+"""Places where people may write `null` as a key, and the key that is meant."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,10 +63,10 @@ class Document:
     """A YAML file as plain values, with the line on which each value stands.
 
     Args:
-        path: the file, or what to call the text in messages.
+        path: path of the file, or a name for the text in messages.
         content: dictionaries, lists and scalars.
-        lines: from the path of keys and indices of a value to its line, counted from 1.
-        options: of the command line, by the path of the value that they give.
+        lines: line of each value, counted from 1, by its path of keys and indices.
+        options: options of the command line, by the path of the value that they give.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Document:
         self.options = options or {}
 
     def nearest(self, keys: Path_) -> Path_:
-        """Return the path of a value, or of its nearest ancestor, that stands somewhere."""
+        """Return the path of a value, or of its nearest ancestor, that has a known place."""
         while keys and keys not in self.lines and keys not in self.options:
             keys = keys[:-1]
         return keys
@@ -101,7 +101,7 @@ class Document:
         return ", with ".join([place, *dict.fromkeys(within)])
 
     def given_by(self, option: str, keys: Path_) -> Document:
-        """Return the document with a value, and all below it, as an option's and not the file's."""
+        """Return the document with a value, and all below it, attributed to an option."""
         lines = {at: line for at, line in self.lines.items() if at[: len(keys)] != keys}
         options = {at: text for at, text in self.options.items() if at[: len(keys)] != keys}
         return Document(self.path, self.content, lines, {**options, keys: option})
@@ -169,7 +169,7 @@ def _note_lines(
             if not isinstance(key, yaml.ScalarNode):
                 continue  # refused when the mapping is built
             if not key.value and key.style is None:
-                raise ConfigError(f"{place(key)}: there is no key before the colon")
+                raise ConfigError(f"{place(key)}: the key before the colon is missing")
             if key.tag == NULL:
                 raise ConfigError(
                     f"{place(key)}: an unquoted {key.value} is not a key",

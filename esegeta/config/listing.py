@@ -25,7 +25,7 @@ NNUNET_FOLDERS = {"imagesTr": "labelsTr", "imagesTs": "labelsTs"}
 """nnU-Net's folders of images, and the folder of their labels beside each."""
 
 LABEL_WORDS = ("seg", "label", "labels", "mask", "segmentation")
-"""How the label map is called that lies beside one file a sequence."""
+"""Names of the label map that lies beside files of one sequence each."""
 WORD_ENDS = "_-."
 
 
@@ -33,8 +33,8 @@ def cases_in_folder(folder: Path, channels: Sequence[str]) -> list[Case]:
     """Return the cases of a folder.
 
     It is one case where it holds the slices of a DICOM series itself; files of several frames are
-    a case each. Else each image in it is a case, or each group of images that are named after the
-    channels; without any image, each folder in it that holds DICOM or such images.
+    one case each. Otherwise each image in it is a case, or each group of images named after the
+    channels; without any image, each folder in it that holds DICOM or such images is a case.
 
     Raises:
         DataError: a channel of a case is missing, or is there twice.
@@ -64,7 +64,7 @@ def cases_of_paths(paths: Sequence[Path], channels: Sequence[str]) -> list[Case]
 
 
 def _case_of_folder(folder: Path, channels: Sequence[str]) -> Case | None:
-    """Return the case that a folder is; None where it holds no image.
+    """Return the case that a folder holds; None where it holds no image.
 
     Raises:
         DataError: it holds several images, and no channels say which is which.
@@ -99,7 +99,7 @@ def images_of_folder(folder: Path, channels: Sequence[str]) -> tuple[tuple[Path,
     if len(channels) < 2:
         names = some_of(path.name for path in images)
         raise DataError(
-            f"{folder}: holds {len(images)} images: {names}; it is not known which are channels",
+            f"{folder}: holds {len(images)} images: {names}; nothing says which are channels",
             hint="name the channels as the files end: channels: [t1, t2]",
         )
     return tuple(_of_channel(images, channel, folder) for channel in channels), label
@@ -128,7 +128,7 @@ def _ends_with(path: Path, words: Iterable[str]) -> bool:
 
 
 def _prefix(stem: str, words: Iterable[str]) -> tuple[str, str]:
-    """Return what stands before the word that a name ends with, and that word; or two nothings."""
+    """Return a name's part before its last word, and that word; both empty if there is none."""
     lower = stem.lower()
     for word in sorted(words, key=len, reverse=True):
         before = stem[: len(stem) - len(word)]
@@ -160,7 +160,7 @@ def _without_voxels(paths: Sequence[Path]) -> list[Path]:
 
 
 def cases_of_images(paths: Sequence[Path], channels: Sequence[str]) -> list[Case]:
-    """Return the cases of some image files; of other files nothing.
+    """Return the cases of some image files; other files are ignored.
 
     Raises:
         DataError: a channel of a case is missing, or is there twice.
@@ -199,7 +199,7 @@ def _cases_by_channel(images: Sequence[Path], channels: Sequence[str]) -> list[C
 
 
 def _cases_by_name(images: Sequence[Path]) -> list[Case]:
-    """Return a case an image; nnU-Net's `_0000`, `_0001` are channels of one."""
+    """Return one case per image; nnU-Net's `_0000`, `_0001` are channels of one."""
     groups: dict[tuple[Path, str], list[Path]] = {}
     for image in images:
         name = image_stem(image.name)
@@ -222,10 +222,10 @@ def _label_of(image: Path, name: str) -> Path | None:
 
 
 def refuse_foreign(paths: Sequence[Path], place: str) -> None:
-    """Say so where all that was found are images of formats that are not read.
+    """Raise an error where all that was found are images of formats that are not read.
 
     Raises:
-        DataError: there are such images.
+        DataError: all are of such formats.
     """
     counts = Counter(suffix for path in paths if (suffix := foreign_suffix(path.name)))
     if not counts:

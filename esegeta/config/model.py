@@ -15,12 +15,12 @@ Kind = Literal["monai", "module", "torchscript", "export", "bundle", "nnunet"]
 
 @dataclass(frozen=True)
 class KindKeys:
-    """The keys that a kind of network takes, beside `kind` and `output`.
+    """The keys that a kind of network takes, besides `kind` and `output`.
 
     Args:
-        needs: without which there is nothing to build.
-        takes: that it may have as well.
-        meaning: of the key that it needs, in words.
+        needs: key without which there is nothing to build.
+        takes: keys that it may have as well.
+        meaning: meaning of the key that it needs, in words.
     """
 
     needs: str

@@ -1,4 +1,4 @@
-"""Keys that a folder of nnU-Net v2 stands for: all that its plans say, unless the config does.
+"""Keys that a folder of nnU-Net v2 stands for: its plans, where our config is silent.
 
 `model: {kind: nnunet, path: ...}` is written out in the keys of any other model, before these are
 checked, so that whatever follows knows one kind of config, and a run's record says it all.
@@ -20,7 +20,7 @@ from esegeta.model.nnunet_architecture import nnunet_architecture
 from esegeta.model.nnunet_results import FINAL, NnunetResults, read_nnunet_results
 
 OWN = ("network", "args", "class", "weights", "weights_key")
-"""Keys of `model` that other kinds are given, and that the folder says here."""
+"""Keys of `model` that other kinds are given, and that come from the folder here."""
 
 WEIGHTS_KEY = "network_weights"
 STEP = 0.5
@@ -31,7 +31,7 @@ def with_nnunet_keys(document: Document) -> Document:
     """Return a config with the keys that its nnU-Net folder stands for; others as they are.
 
     Raises:
-        ConfigError: the folder cannot be used, or its keys of `model` are given besides.
+        ConfigError: the folder cannot be used, or the config repeats keys of `model` that it gives.
     """
     content = document.content
     model = content.get("model")
@@ -72,12 +72,12 @@ def nnunet_keys(
     """Return the keys of a config that a trained nnU-Net stands for.
 
     Args:
-        results: what training left.
+        results: the folder that training left.
         weights: paths of its checkpoints, as a config writes them.
-        whole_labels: whether all that says what labels are is among them.
+        whole_labels: whether everything about labels comes from the folder.
 
     Raises:
-        ModelError: dataset.json and plans.json do not fit together, or say what is not served.
+        ModelError: dataset.json and plans.json do not fit together, or ask for what is unsupported.
     """
     channels = _channels(results)
     labels = _labels(results)
@@ -184,7 +184,7 @@ def _channels(results: NnunetResults) -> list[str]:
     """Return the names of the input channels, checked against the plans.
 
     Raises:
-        ModelError: dataset.json names none, or another number than the plans normalise.
+        ModelError: dataset.json names none, or not as many as the plans normalise.
     """
     where = results.folder / "dataset.json"
     named = results.dataset.get("channel_names", results.dataset.get("modality"))
@@ -244,14 +244,14 @@ def _labels(results: NnunetResults) -> dict[str, Any]:
     order = results.dataset.get("regions_class_order")
     if not isinstance(order, list) or len(order) != len(named):
         raise ModelError(
-            f"{where}: has regions ({', '.join(named)}), and regions_class_order is {order}",
-            hint="it lists one integer a region",
+            f"{where}: has regions ({', '.join(named)}), but regions_class_order is {order}",
+            hint="it lists one integer per region",
         )
     return {"activation": "sigmoid", "labels": named, "region_order": order, **keys}
 
 
 def _label_name(name: str) -> str:
-    """Return a label's name without what cannot stand in the name of a file."""
+    """Return a label's name without characters that cannot be part of a file name."""
     return re.sub(r'[/\\:*?"<>|]', "-", name).strip().lstrip(".") or "label"
 
 

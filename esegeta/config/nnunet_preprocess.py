@@ -32,7 +32,7 @@ def preprocess_of(results: NnunetResults, *, num_channels: int) -> dict[str, Any
 
     Args:
         results: what training left.
-        num_channels: of the image.
+        num_channels: number of channels of the image.
 
     Raises:
         ModelError: the plans name a reader, preprocessor, normalisation or resampling that is
@@ -107,12 +107,12 @@ ORDERS_BACK = {**ORDERS, "order": (1,)}
 def _require_values(
     configuration: Mapping[str, Any], key: str, served: Mapping[str, tuple[Any, ...]], where: Path
 ) -> None:
-    """Refuse arguments of a resampling that esegeta has no counterpart of."""
+    """Refuse arguments of a resampling for which esegeta has no counterpart."""
     for name, values in served.items():
         asked = (configuration.get(key) or {}).get(name, values[0])
         if asked not in values:
             shown = " or ".join(str(value) for value in values)
-            raise ModelError(f"{where}: {key}: {name}: {asked} is not served, only {shown}")
+            raise ModelError(f"{where}: {key}: {name}: {asked} is not supported, only {shown}")
 
 
 def _intensity(results: NnunetResults, channel: int) -> dict[str, Any] | None:
@@ -161,12 +161,12 @@ def _require(content: Mapping[Any, Any], key: Any, known: Any, where: Any) -> st
     """Return a name of the plans.
 
     Raises:
-        ModelError: it is missing, or none that is known.
+        ModelError: it is missing or unknown.
     """
     name = content.get(key)
     if name not in known:
         what = key if isinstance(key, str) else f"normalization_schemes of channel {key}"
         raise ModelError(
-            f'{where}: {what}: "{name}" is not served', hint=suggest(name, list(known))
+            f'{where}: {what}: "{name}" is not supported', hint=suggest(name, list(known))
         )
     return str(name)

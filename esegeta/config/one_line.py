@@ -20,7 +20,7 @@ OF_A_RUN = ("targets", "methods")
 """Keys that `--set` changes only once there are targets and methods."""
 
 ORDER = ("version", "name", "output", "seed", "device", "model")
-"""Keys that stand first; then what others there are, and at the end `OF_A_RUN`."""
+"""Keys that come first; the others follow, and `OF_A_RUN` comes last."""
 
 SHOWN = ("activation", "labels", "region_order", "data", "inference", "prediction")
 """Blocks that a folder stands for, and that are shown as comments."""
@@ -30,15 +30,15 @@ NEXT = ("scores: [infidelity]               # is the map true? `esegeta scores` 
 
 @dataclass(frozen=True)
 class Draft:
-    """A config in the making.
+    """A config that is being put together.
 
     Args:
         asked: the arguments.
-        recognised: the model.
-        path: where it will be written.
+        recognised: the recognised model.
+        path: path where it will be written.
         content: its keys.
         comments: lines by key.
-        options: what gave keys, by their path; for messages.
+        options: options that gave keys, by the path of the key; for messages.
     """
 
     asked: Asked
@@ -77,7 +77,7 @@ class Draft:
 
     @property
     def guesses(self) -> list[str]:
-        """What nobody said, and was set or left out: a prediction may be wrong for it."""
+        """Guesses about what was not given, any of which may make the prediction wrong."""
         return [
             " ".join(lines)
             for key, lines in self.comments.items()
@@ -88,7 +88,7 @@ class Draft:
         """Return the checked config.
 
         Raises:
-            ConfigError: something does not fit; says which argument.
+            ConfigError: something does not fit; names the argument.
         """
         return check_document(self._document())
 
@@ -103,8 +103,8 @@ class Draft:
         """Return the config as YAML.
 
         Args:
-            command: that wrote it.
-            resolved: all keys with their values, to show what the model's folder stands for.
+            command: command that wrote it.
+            resolved: all keys with their values, to show what the model's folder implies.
         """
         keys = sorted(self.content, key=_place)
         head = [
@@ -121,7 +121,7 @@ class Draft:
         """Yield what the folder of the model says, which a config may override key by key."""
         if self.recognised.kind not in ("nnunet", "bundle"):
             return
-        yield "the folder says the following, and a key that is written out wins:"
+        yield "the folder says the following; a key that you write out overrides it:"
         shown = {key: resolved[key] for key in SHOWN if key not in self.content}
         shown["labels"] = {_number(key): value for key, value in resolved["labels"].items()}
         data = resolved["data"]
@@ -144,12 +144,12 @@ def draft_of(asked: Asked, path: Path, *, name: str | None = None, output: Path 
 
     Args:
         asked: the arguments.
-        path: where the config will be written.
-        name: of the run.
-        output: the folder that results are written below; `results` by default.
+        path: path where the config will be written.
+        name: name of the run.
+        output: parent folder of the results; `results` by default.
 
     Raises:
-        EsegetaError: model or images are not there, or are none that are known.
+        EsegetaError: model or images are missing, or of no known kind.
     """
     try:
         found = recognise(asked.model)

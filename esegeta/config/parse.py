@@ -29,10 +29,10 @@ class RunConfig:
     """A checked config: its keys, and its methods and scores as built objects.
 
     Args:
-        keys: the validated keys.
+        keys: validated keys.
         methods: explainers by id, in the config's order.
         scores: scores by name, in the config's order.
-        document: the YAML it came from, for places in messages.
+        document: document that it came from, for places in messages.
     """
 
     keys: Config
@@ -50,7 +50,7 @@ class RunConfig:
         return self.keys.model_dump(mode="json", by_alias=True)
 
     def find_file(self, path: str) -> Path:
-        """Return a path of the config: relative to the config's folder, else to where we are."""
+        """Return a path of the config: below the config's folder, else the working directory."""
         given = Path(path).expanduser()
         beside = Path(os.path.normpath(self.folder / given))
         return beside if beside.exists() or not given.exists() else given
@@ -78,7 +78,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         overrides: `a.b=c` from the command line; `methods.0.steps=8` reaches into lists.
 
     Raises:
-        ConfigError: with file, line, what was found and the nearest valid name.
+        ConfigError: something is wrong; gives file, line, what was found and the nearest name.
     """
     document = read_yaml(path)
     for override in overrides:
@@ -90,7 +90,7 @@ def config_of(keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
     """Check a config whose keys are given, without a file; see `load_config`.
 
     Args:
-        keys: as a YAML file would hold them; tuples and paths will do for lists and text.
+        keys: keys as in a YAML file; tuples and paths may stand for lists and text.
         overrides: see `load_config`.
     """
     document = Document(Path("config"), _as_yaml(keys), {})
@@ -100,7 +100,7 @@ def config_of(keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
 
 
 def _as_yaml(value: Any) -> Any:
-    """Return values of Python as YAML would give them; what is there is not changed."""
+    """Return values of Python as YAML would give them; the input is not changed."""
     if isinstance(value, Mapping):
         return {key: _as_yaml(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -154,7 +154,7 @@ def _refuse_half_a_run(keys: Config, document: Document) -> None:
 
 
 def overridden(document: Document, override: str) -> Document:
-    """Give a value to a key, in the document's content, and return the document that says so."""
+    """Set a key in the document's content, and return the document that records its origin."""
     key, equals, text = override.partition("=")
     option = f"--set {override}"
     if not equals or not key:

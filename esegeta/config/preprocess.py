@@ -22,7 +22,7 @@ from esegeta.config.keys import Keys, give_list
 from esegeta.errors import or_else, suggest
 
 BLOCK, LIST, WORD = "a-block", "a-list", "a-word"
-"""Names of the forms of a value; the hyphen tells them from keys in the places of errors."""
+"""Names of the forms of a value; in the places of errors, the hyphen tells them from keys."""
 
 
 def _form(value: Any) -> str:
@@ -72,7 +72,7 @@ RULES = (
 
 
 Bound = Annotated[float, AllowInfNan(True)]
-"""An end of a range; a bundle's steps may leave one open. The rule refuses NaN."""
+"""One end of a range; a bundle's steps may leave one open. The rule refuses NaN."""
 
 
 class IntensityKeys(Keys):
@@ -183,7 +183,7 @@ def _size_alone(value: Any) -> Any:
         return {"size": value}
     if not isinstance(value, (dict, Keys)):
         raise ValueError(
-            "give a list with one length an axis, such as [96, 96, 96], or a block such as "
+            "give a list with one length per axis, such as [96, 96, 96], or a block such as "
             "{size: [96, 96, 96], value: -1}"
         )
     return value

@@ -20,7 +20,7 @@ an nnU-Net v2 results folder: dataset.json, plans.json, fold_0/checkpoint_final.
 a MONAI bundle: configs/inference.json and models/model.pt; \
 a TorchScript file (torch.jit.save); an exported program, .pt2 (torch.export.save); \
 a config of esegeta, .yaml; weights, .safetensors or .pt, with a config.yaml beside them"""
-"""What is understood, and the file that each needs."""
+"""Kinds of models that are understood, and the file that each needs."""
 
 CARRIED = (
     "activation",
@@ -35,7 +35,7 @@ CARRIED = (
 """Keys of a config that say what its model predicts; with those of `data` that say how."""
 
 CASES = ("cases", "bids", "series")
-"""Keys of `data` that say which images, and so are another's."""
+"""Keys of `data` that say which images to use, which differ from config to config."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Recognised:
     """What a path turned out to be.
 
     Args:
-        model: keys of `model`, with absolute paths.
-        source: what it is, in words for a comment.
-        content: other keys that go with it, from a config beside it.
+        model: the keys of `model`, with absolute paths.
+        source: description for a comment.
+        content: other keys, from a config beside it.
     """
 
     model: Mapping[str, Any]
@@ -62,7 +62,7 @@ def recognise(path: Path) -> Recognised:
     """Return what a path is; nothing is run, and no weights are read.
 
     Raises:
-        ModelError: there is nothing there, or nothing that is known; says what was found, which
+        ModelError: nothing is there, or nothing that is known; says what was found, which
             kinds there are, and the file that each needs.
     """
     path = path.expanduser()
@@ -93,8 +93,8 @@ def _folder(path: Path) -> Recognised:
     inside = sorted(one.name for one in path.iterdir())
     shown = ", ".join(inside[:8]) + (f" and {len(inside) - 8} more" if len(inside) > 8 else "")
     raise ModelError(
-        f"{path}: is not a folder of a model that is known; it holds {shown or 'nothing'}",
-        hint=f"known are: {KNOWN}",
+        f"{path}: is not the folder of a known kind of model; it holds {shown or 'nothing'}",
+        hint=f"known kinds: {KNOWN}",
     )
 
 
@@ -114,7 +114,7 @@ def _file(path: Path) -> Recognised:
         "pickle": _weights,
     }
     if kind not in readers:
-        raise ModelError(f"{path}: is not a model that is known", hint=f"known are: {KNOWN}")
+        raise ModelError(f"{path}: is not a known kind of model", hint=f"known kinds: {KNOWN}")
     return readers[kind](path)
 
 
@@ -134,7 +134,7 @@ def _weights(path: Path) -> Recognised:
     """Return the model of the config beside a file of weights, with these weights.
 
     Raises:
-        ModelError: there is none, or its model takes no weights.
+        ModelError: there is no config, or its model takes no weights.
     """
     if path.parent.name == "models" and (path.parent.parent / "configs").is_dir():
         found = _bundle(path.parent.parent)
@@ -167,7 +167,7 @@ def _config(path: Path) -> Recognised:
     """Return what a config says of its model, with paths that hold from anywhere.
 
     Raises:
-        ConfigError: it has no `model`, or one that is looked for beside the config.
+        ConfigError: it has no `model`, or one whose code is looked for beside the config.
     """
     document = read_yaml(path)
     content = document.content

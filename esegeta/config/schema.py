@@ -66,7 +66,7 @@ class AggregateKeys(Keys):
 
 
 class MapsKeys(Keys):
-    """How maps come to the grid of the image's file; by what suits their meaning without `by`."""
+    """How maps come to the grid of the image's file; without `by`, as suits their meaning."""
 
     by: By | None = None
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from esegeta.config.keys import Keys, TargetName
 
 WHOLE_MAP = ("dice", "volume_ml")
-"""Quantities of the whole map: one number, not one a voxel."""
+"""Quantities of the whole map: one number, not one per voxel."""
 
 
 def default_region(of: str) -> str:

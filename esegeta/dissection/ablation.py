@@ -19,14 +19,14 @@ class Effect:
     """What switching units off does to the Dice of one label, as a mean over cases.
 
     Args:
-        dice: of the network as it is.
-        change: with the units off, less that; negative: the label needs them.
+        dice: Dice of the network as it is.
+        change: Dice with the units off, less `dice`; negative: the label needs them.
         random_change: the same for random units of the layer, as a mean over draws.
-        effect: change less random change.
-        low: lower end of the effect's 95 % interval.
+        effect: the change less the random change.
+        low: lower end of the 95 % interval of the effect.
         high: upper end.
         p: share of draws that lose at least as much, the units themselves counted among them.
-        cases: that hold the label; the others are left out.
+        cases: number of cases that hold the label; the others are left out.
     """
 
     dice: float
@@ -42,9 +42,9 @@ class Effect:
 def random_sets(
     num_units: int, without: Sequence[int], draws: int, seed: int
 ) -> list[tuple[int, ...]]:
-    """Return different sets of units of a layer, each as large as `without` and apart from it.
+    """Return different sets of units of a layer, each as large as `without` and disjoint from it.
 
-    All there are, where they are not more than `draws`; none where the layer has too few units.
+    All possible sets if there are at most `draws` of them; none if the layer has too few units.
     """
     others = [unit for unit in range(num_units) if unit not in without]
     size = len(without)
@@ -69,14 +69,14 @@ def effect_of(
 
         effect = mean_n [ (off_n - whole_n) - mean_d (random_dn - whole_n) ]
 
-    Cases and draws are resampled together. With one case the interval is of the draws alone, and
+    Cases and draws are resampled together. With one case the interval covers the draws alone and
     says nothing of other cases. Cases without the label are left out.
 
     Args:
-        whole: Dice of the label in each case, of the network as it is; NaN where there is no label.
-        off: with the units off.
-        random_off: with random ones off, by draw.
-        seed: of the resampling.
+        whole: Dice of the label in each case with the network as it is; NaN without the label.
+        off: the same with the units off.
+        random_off: the same with random units off, by draw.
+        seed: random seed of the resampling.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """

@@ -28,7 +28,7 @@ class AxisCells:
         voxels: indices of the volume's voxels that lie between a position and the next one;
             -1 fills rows up to the fullest cell. Voxels before the first position and behind the
             last one belong to that position: edges are clamped.
-        weights: of the next position at each of these voxels.
+        weights: weight of the next position at each of these voxels.
         interpolates: False where positions are voxels.
     """
 
@@ -82,9 +82,9 @@ def find_above(maps: Positions, grid: LayerGrid, thresholds: Float[Tensor, " K"]
     last bit, up to the border of the volume.
 
     Args:
-        maps: one a unit, on the layer's grid.
-        grid: of the layer over the volume.
-        thresholds: one a unit; the comparison is strict.
+        maps: one map per unit, on the layer's grid.
+        grid: the layer's grid over the volume.
+        thresholds: one per unit; the comparison is strict.
     """
     axes = tuple(AxisCells.of(grid, axis, maps.dtype, maps.device) for axis in range(maps.ndim - 1))
     column = thresholds.reshape(-1, *[1] * len(axes))

@@ -1,8 +1,8 @@
 """Counts of all cases together, and third pass: the IoU at thresholds of other cases.
 
 For thresholds the cases of each concept fall into two folds, and each fold is judged at those of
-the other. Cases that hold the concept take turns, and so do those that do not: what is rare is
-not all in one of them.
+the other. Cases that hold the concept take turns, and so do those that do not, so that rare
+concepts do not all end up in one fold.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ FOLDS = 2
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Counts of all cases.
+    """The counts of all cases together.
 
     Args:
-        tally: of voxels, at the threshold over the data set.
-        positions: of each unit's layer.
+        tally: counts of voxels, at the threshold over the data set.
+        positions: number of positions of each unit's layer.
         above: positions above the threshold.
         ties: positions at the threshold.
         inside: positions of each concept by bin, in each fold of its cases.
         everything: all positions by bin, in each fold of each concept's cases.
-        fold: which fold of each concept's a case is in.
-        holders: cases that hold each concept.
-        p: of each unit and concept against chance.
+        fold: the fold of each concept that a case is in.
+        holders: number of cases that hold each concept.
+        p: p-value of each unit and concept against chance.
     """
 
     tally: OverlapTally
@@ -103,7 +103,7 @@ class Counts:
         return torch.where(lost, torch.full_like(thresholds, torch.nan), thresholds)
 
     def thresholds_of(self, case: int, thresholds: Float[Tensor, "F U K"]) -> Float[Tensor, "U K"]:
-        """Return at which thresholds a case, by its number, is judged."""
+        """Return the thresholds at which the case of this number is judged."""
         place = self.fold[case].expand(1, *thresholds.shape[1:])
         return thresholds.gather(0, place)[0]
 
@@ -139,10 +139,10 @@ def count_held_out(
     """Count one case at a threshold for each unit and concept.
 
     Args:
-        parts: of the units of all layers.
-        thresholds: chosen on other cases; NaN where none is.
-        partition: of the case, by concepts.
-        maps: of all units, by part.
+        parts: the parts that the units of all layers are cut into.
+        thresholds: thresholds chosen on other cases; NaN where there is none.
+        partition: the partition of the case by concepts.
+        maps: the maps of all units, by part.
 
     Returns:
         Voxels of mask and concept, and of mask or concept; none where there is no threshold.

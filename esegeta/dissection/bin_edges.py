@@ -1,4 +1,4 @@
-"""Where to cut each unit's activations into bins: as many edges for a lump as for a long tail.
+"""Where to cut each unit's activations into bins, so that both lumps and long tails get edges.
 
 Activations are not kept, so that all that is asked of a unit at every threshold is asked of counts
 in bins. The edges lie at quantiles, the denser the fewer activations are above them; evenly over
@@ -36,8 +36,8 @@ class BinEdges:
     """Bin edges of each unit's activations, ascending; a bin holds what exceeds exactly b of them.
 
     Args:
-        centre: of each unit's activations.
-        offsets: of the edges from the centre. Each is the largest number with its upper 16 bits,
+        centre: centre of each unit's activations.
+        offsets: distance of each edge from the centre: the largest number with its upper 16 bits,
             so that a difference is above it exactly if its own upper bits are: finest near the
             centre, and nowhere coarser than 1/128 of the distance from it.
     """
@@ -81,7 +81,7 @@ class Sketch:
     """Activations of each unit from all over the cases, from which the edges are laid out.
 
     Args:
-        num_cases: that will be added; each gives as many.
+        num_cases: number of cases that will be added; each gives equally many activations.
     """
 
     def __init__(self, num_cases: int) -> None:
@@ -105,8 +105,8 @@ class Sketch:
         """Return the edges.
 
         Args:
-            minimum: of all activations of each unit.
-            maximum: of all activations of each unit.
+            minimum: smallest activation of each unit.
+            maximum: largest activation of each unit.
         """
         taken = torch.cat(self._taken, dim=1).sort(dim=1).values
         last = taken.shape[1] - 1

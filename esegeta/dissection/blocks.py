@@ -43,7 +43,7 @@ class Blocks:
     """Blocks of the voxels of a body.
 
     Args:
-        sides: of a block, in voxels.
+        sides: side lengths of a block, in voxels.
         grid: which blocks of the box around the body hold any of it.
         weights: voxels of the body in each of these.
         concepts: voxels of each concept and the body in each of these.
@@ -92,7 +92,7 @@ class Blocks:
     def overlaps(
         self, ranked: Int[Tensor, "D H"], sizes: Int[Tensor, " U"]
     ) -> Int[Tensor, "D U K"]:
-        """Return what the first voxels of rankings share with concepts, as many as each unit has.
+        """Return what the top voxels of each ranking share with concepts, as many as the unit has.
 
         The block that a unit's last voxel is in counts in proportion.
 

@@ -24,11 +24,11 @@ DARK_SHARE = 0.75
 
 @dataclass(frozen=True, eq=False)
 class CaseSpace:
-    """What chance knows of a case.
+    """What chance knows about a case.
 
     Args:
-        number: of the case; a draw moves each case in its own way, and all units alike.
-        shape: of the volume.
+        number: number of the case; a draw moves each case in its own way, and all units alike.
+        shape: shape of the volume.
         body: the voxels of the flattened volume that chance keeps to.
         concepts_of: reads the concepts of each case, by its number, on the grid of this one.
     """

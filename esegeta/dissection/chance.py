@@ -45,7 +45,7 @@ class Chance(ABC):
             raise ConfigError(f"chance: samples: {self.samples} must be at least 1")
 
     def num_draws(self, num_cases: int) -> int:
-        """Return D, where that many cases are looked at."""
+        """Return D, for this number of cases."""
         return self.samples
 
     @abstractmethod
@@ -53,7 +53,7 @@ class Chance(ABC):
         """Begin a case.
 
         Args:
-            partition: of its volume, by concepts.
+            partition: the partition of its volume by concepts.
             space: the case.
         """
 
@@ -67,7 +67,7 @@ class CaseChance(ABC):
 
         Args:
             above: voxels of their masks that count.
-            num_units: how many they are.
+            num_units: number of units.
             stride: voxels between positions of the layer, along each axis.
         """
 
@@ -97,9 +97,9 @@ class MovedDraws(CaseChance):
 
     Args:
         chance: how concepts are moved.
-        partition: of the case, by concepts.
+        partition: the partition of the case by concepts.
         space: the case.
-        drawn: of the layers so far.
+        drawn: overlaps of the layers so far.
     """
 
     chance: MovedConcepts
@@ -194,11 +194,11 @@ def p_values(observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K"]:
 
 
 def q_values(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Return Benjamini-Hochberg adjusted p-values over all that are known; NaN stays NaN.
+    """Return Benjamini-Hochberg adjusted p-values over all known ones; NaN stays NaN.
 
         q_(i) = min over j >= i of p_(j) m / j
 
-    They are few, one for each unit and concept, and are adjusted on the CPU.
+    There are few, one for each unit and concept, so they are adjusted on the CPU.
 
     Source: Benjamini and Hochberg, J. R. Statist. Soc. B 57 (1995).
     """

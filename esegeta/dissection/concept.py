@@ -35,12 +35,12 @@ Look = Callable[[str], Mask]
 
 @dataclass(frozen=True, eq=False)
 class ConceptSources:
-    """What concepts of a case are made of.
+    """What the concepts of a case are made from.
 
     Args:
         volume: the image as the network takes it.
         truth: the label map on the volume's grid, or None.
-        files: masks that were read, by the name of their concept.
+        files: masks read from files, by the name of their concept.
     """
 
     volume: Volume
@@ -56,7 +56,7 @@ class ConceptRule(ABC):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the concepts that it is made of."""
+        """Names of the concepts that it is made from."""
         return ()
 
     @abstractmethod
@@ -69,7 +69,7 @@ class Concept:
     """A named mask over every case.
 
     Args:
-        name: of the concept.
+        name: name of the concept.
         rule: how its mask is made.
         category: concepts of one kind, such as organs; the rule's kind where none is given.
     """
@@ -96,7 +96,7 @@ class LabelValues(ConceptRule):
         """Return where the label map holds one of the integers."""
         if ground.truth is None:
             raise DataError(
-                f'{ground.volume.name}: concept "{name}" is made of labels, but the case has none',
+                f'{ground.volume.name}: concept "{name}" needs a label map, but the case has none',
                 hint="give the case a `label:` file",
             )
         return _holds(ground.truth.to(ground.volume.data.device), self.values)
@@ -165,7 +165,7 @@ class Distance(ConceptRule):
 
 @dataclass(frozen=True)
 class Complement(ConceptRule):
-    """Voxels that are not of a concept."""
+    """Voxels outside a concept."""
 
     of: str
     kind: ClassVar[str] = "complement"
@@ -206,8 +206,8 @@ class Half(ConceptRule):
     """The part of a concept, or of the image, on one side of the image's middle.
 
     Args:
-        side: of the patient: left, right, posterior, anterior, inferior or superior.
-        of: a concept; the whole image where None.
+        side: side of the patient: left, right, posterior, anterior, inferior or superior.
+        of: name of a concept; None for the whole image.
     """
 
     side: Side
@@ -243,9 +243,9 @@ class Edges(ConceptRule):
     """Voxels with the steepest grey values of each image.
 
     Args:
-        share: of the image's voxels that count as edges, in 0..1.
-        sigma_mm: of a Gaussian blur before; 0 for none.
-        channel: of the image, from 0.
+        share: share of the image's voxels that count as edges, in 0..1.
+        sigma_mm: width of a Gaussian blur applied first; 0 for none.
+        channel: channel of the image, from 0.
     """
 
     share: float
@@ -275,15 +275,15 @@ class Edges(ConceptRule):
 def concept_masks(
     concepts: Sequence[Concept], ground: ConceptSources, *, helpers: Sequence[Concept] = ()
 ) -> list[Mask]:
-    """Return the mask of each concept over a case; those that others are made of are made once.
+    """Return the mask of each concept over a case; those that others build on are made once.
 
     Args:
-        concepts: all of them; each may be made of any other, but not of itself.
+        concepts: all of them; each may build on any other, but not on itself.
         ground: image, label map and mask files of the case.
-        helpers: what concepts may be made of, too.
+        helpers: concepts that others may build on, but that are not dissected themselves.
 
     Raises:
-        DataError: the case lacks what a concept is made of.
+        DataError: the case lacks something that a concept needs.
     """
     known = {concept.name: concept for concept in (*helpers, *concepts)}
     made: dict[str, Mask] = {}

@@ -33,12 +33,12 @@ class CaseCounts:
         both: voxels of a unit's mask and a concept.
         units: voxels of each unit's mask.
         concepts: voxels of each concept.
-        num_voxels: of the volume, those that count.
-        positions: of each unit's layer in the volume.
+        num_voxels: number of voxels of the volume that count.
+        positions: number of positions of each unit's layer in the volume.
         above: positions above the threshold.
         ties: positions at the threshold, within rounding.
         peak: largest activation.
-        peak_voxel: where it is, an index into the flattened volume.
+        peak_voxel: the voxel of the peak, as an index into the flattened volume.
         inside: positions of each concept by bin of the unit's activation.
         everything: all positions by bin.
         chance: overlaps by draw of chance.
@@ -78,13 +78,13 @@ class CaseCounts:
 
 @dataclass(frozen=True, eq=False)
 class Counting:
-    """What is counted of units, and how.
+    """What is counted for units, and how.
 
     Args:
-        parts: of the units of all layers.
+        parts: the parts that the units of all layers are cut into.
         chance: the null distribution of overlaps.
         quantile: share of an image's activations above its own threshold.
-        image_threshold: what an image is judged at by itself; None where none is.
+        image_threshold: threshold at which single images are judged; None if they are not.
     """
 
     parts: UnitParts
@@ -108,8 +108,8 @@ def count_case(
         counting: what is counted.
         unit_thresholds: thresholds and bins of the units of all layers.
         partition: the parts that concepts cut the volume into.
-        maps: of all units, by part.
-        number: of the case, for the draws of chance.
+        maps: the maps of all units, by part.
+        number: number of the case, for the draws of chance.
         body: voxels of the flattened volume that chance keeps to.
         concepts_of: reads the concepts of each case on the grid of this one, for chance.
     """

@@ -33,9 +33,9 @@ def histograms(
     is above cut b.
 
     Args:
-        bins: of each unit at each position.
-        num_bins: B, one more than edges.
-        parts: of each position.
+        bins: bin of each unit at each position.
+        num_bins: B, one more than there are edges.
+        parts: part of each position.
         num_parts: M.
     """
     size = num_bins * num_parts
@@ -48,9 +48,9 @@ def histograms(
 
 
 def auroc(inside: Int[Tensor, "U B K"], everything: Int[Tensor, "U B"]) -> Float[Tensor, "U K"]:
-    """Return the chance that a position of a concept has a larger activation than one beside it.
+    """Return the probability that a position in a concept has a larger activation than one outside.
 
-    Two of one bin count half. 0.5: the unit does not rank the concept; NaN where the concept is
+    Two in one bin count half. 0.5: the unit does not rank the concept; NaN where the concept is
     nowhere or everywhere.
 
     Args:
@@ -69,13 +69,13 @@ def best_thresholds(
 ) -> Float[Tensor, "U K"]:
     """Return the cut at which the IoU over positions is largest, for each unit and concept.
 
-    Of several that are equally good it is the middle one. NaN where the concept has no position,
-    since nothing can be chosen by.
+    Of several equally good cuts it is the middle one. NaN where the concept has no position,
+    since there is nothing to choose by.
 
     Args:
         inside: positions of each concept by bin, in the cases to choose by.
         everything: all positions by bin, in the cases that each concept is judged by.
-        bin_edges: between the bins.
+        bin_edges: edges between the bins.
     """
     both = _above_edges(inside)
     size = inside.sum(dim=1)
@@ -94,9 +94,9 @@ def count_at(
     """Count voxels above a threshold of each unit and concept.
 
     Args:
-        values: of each unit at each voxel of the partition's volume.
+        values: value of each unit at each voxel of the partition's volume.
         thresholds: one for each unit and concept.
-        partition: of the volume, by concepts.
+        partition: the partition of the volume by concepts.
 
     Returns:
         Voxels of mask and concept, and of mask or concept.
@@ -119,8 +119,8 @@ def centre_voxels(
     """Return which positions of a layer lie in the image, and the voxel at the centre of each.
 
     Args:
-        grid: of the layer over a volume.
-        device: of the result.
+        grid: the layer's grid over a volume.
+        device: device of the result.
         image: first voxel and end of the image along each axis; None for the whole volume, where
             preprocessing has padded nothing.
 

@@ -1,4 +1,4 @@
-"""Chance that keeps all that anatomy is to units and concepts: label maps change their cases.
+"""Chance that keeps what units and concepts owe to anatomy: cases swap their label maps.
 
 A unit that knows where in the body it is, and no more, meets the concepts of another patient as
 often as those of its own. So each case's units are held against the label maps of all cases,
@@ -23,7 +23,7 @@ from esegeta.dissection.chance import MovedConcepts, Overlaps
 from esegeta.dissection.tally import ConceptParts, tally
 
 FEWEST_CASES = 5
-"""Of four cases there are 23 other orders: p of 1 / 24 at the least, and no q to name by."""
+"""Four cases have 23 other orders: p is at least 1 / 24, too large for any q to name a unit."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Exchange(MovedConcepts):
     name: ClassVar[str] = "exchange"
 
     def num_draws(self, num_cases: int) -> int:
-        """Return the number of orders that are looked at beside the one that is."""
+        """Return the number of orders that are looked at besides the actual one."""
         return min(self.samples, math.factorial(num_cases) - 1)
 
     def draw(
@@ -65,7 +65,7 @@ class Frame:
     """What is laid over what, when the label map of one case is brought onto another.
 
     Args:
-        shape: of the volume.
+        shape: shape of the volume.
         box: first voxel and length along each axis: of the body, or of all of a common grid.
     """
 
@@ -100,8 +100,8 @@ def brought(partition: ConceptParts, source: Frame, target: Frame) -> ConceptPar
     """Return the concepts of one case on the grid of another; none beyond their volume.
 
     Args:
-        partition: of the source's volume.
-        source: its frame.
+        partition: the partition of the source's volume.
+        source: frame of the source.
         target: the frame onto which it is laid.
     """
     device = partition.parts.device

@@ -31,7 +31,7 @@ CANDIDATES = 1.4
 """How many more of a field's voxels than a mask's share are ranked at first."""
 
 SAMPLE = 1 << 16
-"""Values from which it is read how large the largest ones are."""
+"""Values sampled to estimate how large the largest ones are."""
 
 DEEPER = 3
 """How many times more are ranked for draws that find too few of them in the body."""
@@ -48,8 +48,8 @@ class Fields:
     Args:
         widths: standard deviation of the filter along each axis, in points.
         body: the points of the box around the body.
-        places: what each point of the body is: a voxel of the flattened volume, or a block.
-        seed: of the fields.
+        places: place of each point of the body: a voxel of the flattened volume, or a block.
+        seed: random seed of the fields.
     """
 
     widths: tuple[float, ...]
@@ -61,7 +61,7 @@ class Fields:
         """Yield the body's places of the largest values, the largest first, field by field.
 
         Args:
-            count: draws.
+            count: number of draws.
             most: places H.
         """
         generator = torch.Generator().manual_seed(self.seed)

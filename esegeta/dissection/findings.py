@@ -20,12 +20,12 @@ class UnitConceptPair:
         layer: name of the layer.
         unit: channel of the layer's output, from 0.
         concept: name of the concept.
-        category: of the concept.
-        iou: of the unit's mask and the concept, over all cases; NaN where both are empty.
+        category: category of the concept.
+        iou: IoU of the unit's mask and the concept, over all cases; NaN where both are empty.
         ceiling: the largest IoU that masks of these sizes can have.
         dice: the same overlap as Dice.
         best_threshold_iou: IoU at thresholds that were chosen on other cases; NaN for one case.
-        auroc: of the activation as a score of the concept, in 0..1; below 0.5 it avoids it.
+        auroc: AUROC of the activation as a score of the concept; below 0.5 the unit avoids it.
         information_quality: I(M; C) / H(M, C), in 0..1.
         p: share of chance overlaps that reach the observed one.
         q: p adjusted over all units and concepts.
@@ -50,18 +50,18 @@ class UnitFinding:
     """A unit and the concept that fits it best.
 
     Args:
-        best: the pair of the largest IoU, of those that earn the unit a name if there are any.
+        best: the pair with the largest IoU, among those that earn the unit a name if any do.
         named: whether that IoU is above `min_iou` and its q at most `q_value`.
-        threshold: that the unit's mask exceeds.
-        share_above: of the layer's positions that are above it.
-        mask_share: of all voxels, those in the unit's mask.
+        threshold: threshold that activations in the unit's mask exceed.
+        share_above: share of the layer's positions above the threshold.
+        mask_share: share of all voxels that are in the unit's mask.
         ties: positions at the threshold, to within rounding; with more than one, fewer than the
             quantile are above.
         dead: the unit never changes; it has no mask.
         minimum: smallest activation.
         maximum: largest activation.
         images: cases that hold the concept; NaN unless images are judged one by one.
-        images_detected: of them, those in which the unit alone reaches the IoU that was asked for.
+        images_detected: those of them in which the unit alone reaches the required IoU.
     """
 
     best: UnitConceptPair
@@ -92,8 +92,8 @@ class Bar:
     """What a unit must pass to be named.
 
     Args:
-        min_iou: its IoU must be above.
-        q_value: its q must not be above.
+        min_iou: value that its IoU must exceed.
+        q_value: value that its q must not exceed.
     """
 
     min_iou: float = 0.04
@@ -113,8 +113,8 @@ def pairs_of(
 
     Args:
         layers: name and number of units of each layer, in the order of the measures' rows.
-        concepts: in the order of the measures' columns.
-        measures: by the names of a pair's fields.
+        concepts: the concepts, in the order of the measures' columns.
+        measures: tables of measures, by the names of a pair's fields.
     """
     values = {name: measure.tolist() for name, measure in measures.items()}
     names = [(layer, unit) for layer, count in layers for unit in range(count)]

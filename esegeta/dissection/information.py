@@ -1,4 +1,4 @@
-"""How much one number tells of another: mutual information of bins, corrected for chance."""
+"""How much one number tells about another: mutual information of bins, corrected for chance."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CODES_AT_A_TIME = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Bins of about equal content; a value that fills one by itself has one to itself.
+    """Bins of about equal content; a value common enough to fill a bin gets one to itself.
 
     A rectified unit is zero at most positions: zero is such a value.
 
     Args:
         edges: ascending; a value at an edge is in the bin above it.
-        values: ascending, of the edges those with a bin of their own.
+        values: ascending; the edges that have a bin of their own.
     """
 
     edges: Float[Tensor, " E"]
@@ -52,7 +52,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class Dependence:
-    """What one number tells of another, against chance.
+    """What one number tells about another, against chance.
 
     Args:
         information: normalised mutual information, 0 (nothing) to 1 (each tells the other).
@@ -109,7 +109,7 @@ def normalised_information(x: Int[Tensor, "D N"], y: Int[Tensor, " N"]) -> Float
 
 
 def dependence(x: Int[Tensor, " N"], y: Int[Tensor, " N"], drawn: Int[Tensor, "D N"]) -> Dependence:
-    """Return how much x tells of y.
+    """Return how much x tells about y.
 
         p = (1 + draws with at least the information of x) / (1 + draws)
 

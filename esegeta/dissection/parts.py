@@ -19,7 +19,7 @@ class UnitParts:
 
     Args:
         parts: each a range of units of one layer; together, all units of all layers in order.
-        room_mb: what the maps of a part, or what is counted of it, may take up.
+        room_mb: memory that the maps or the counts of a part may take up.
     """
 
     parts: tuple[Units, ...]
@@ -32,9 +32,9 @@ class UnitParts:
         """Cut the units of layers into as few parts as there is room for.
 
         Args:
-            layers: in the order of their units.
+            layers: the layers, in the order of their units.
             values_of_unit: the largest map of a unit of each layer, in activations.
-            room_mb: what the maps of a part may take up.
+            room_mb: memory that the maps of a part may take up.
         """
         found: list[Units] = []
         for layer, num_values in zip(layers, values_of_unit, strict=True):

@@ -19,8 +19,8 @@ class Covered:
     """The voxels in the middle of a window that an output covers.
 
     Args:
-        size: of the window, along the axes that the network sees.
-        extent: of the voxels that are covered.
+        size: size of the window, along the axes that the network sees.
+        extent: extent of the covered voxels.
     """
 
     size: Shape
@@ -34,15 +34,15 @@ class Places:
     Voxels lie in the body, not in padding or air, and where the network puts out something. A draw
     shifts all of them alike within that part of the window, round and round: neighbours stay
     neighbours, so that chance knows how smooth units are. Those that leave the body are left out of
-    the draw, so that to be silent in air tells nothing.
+    the draw, so that a unit gains nothing by being silent in air.
 
     Args:
-        window: its number among those of the case.
-        voxels: of the window as the network sees it, mirrored where its pass is.
-        shifts: of each draw, in voxels.
+        window: number of the window among those of the case.
+        voxels: voxels of the window as the network sees it, mirrored where its pass is.
+        shifts: shift of each draw, in voxels.
         first: the first voxel of the part of the window where voxels are drawn.
-        shape: of that part.
-        body: which of its voxels are the body.
+        shape: shape of that part.
+        body: mask of the voxels of that part that belong to the body.
     """
 
     window: int
@@ -56,8 +56,8 @@ class Places:
         """Return which of a layer's flattened positions each voxel lies in.
 
         Args:
-            covered: what the layer's output for a window covers of it.
-            patch: of the layer's output.
+            covered: the part of a window that the layer's output covers.
+            patch: shape of the layer's output.
         """
         return _flat(self.voxels, covered, patch)
 
@@ -89,10 +89,10 @@ def draw_places(
 
     Args:
         layouts: the windows of each case, by its name.
-        windows: how many are drawn.
+        windows: number of windows drawn.
         samples: voxels of all of them together.
         permutations: draws of chance.
-        seed: of all draws.
+        seed: random seed of all draws.
         bodies: the voxels of each case that places are drawn from; by default, and in windows that
             hold none of them, all of the image.
     """

@@ -25,7 +25,7 @@ from esegeta.dissection.fields import Fields
 from esegeta.dissection.tally import ConceptParts, tally
 
 LAGS = (1, 2, 4, 8, 16)
-"""Distances in voxels at which it is asked how alike neighbours are."""
+"""Distances in voxels at which neighbours are compared."""
 
 LEAST_PAIRS, PAIRS_SHARE = 20, 0.5
 """Neighbours that must lie in the body at a distance: this many, and this share of the mask."""
@@ -37,7 +37,7 @@ FINEST_VOX = 0.35
 """Smoothness of a field of single voxels."""
 
 WIDEST_SHARE = 0.25
-"""Of the volume's longest side: a field that is smoother has no place to vary in."""
+"""Share of the volume's longest side; a smoother field would have no room to vary."""
 
 STEPS_PER_DOUBLING = 2
 """Smoothness is rounded up to this many classes between a length and twice that length."""
@@ -72,10 +72,10 @@ class MaskedUnits:
     """What surrogates must know of the masks of a layer's units.
 
     Args:
-        outside: what they share with concepts out of the body.
-        sizes: their voxels in the body.
-        grades: of their smoothness.
-        ratios: of the layer's strides along the axes to their mean.
+        outside: overlap of the masks with concepts outside the body.
+        sizes: number of their voxels in the body.
+        grades: grades of their smoothness.
+        ratios: ratios of the layer's strides along the axes to their mean.
     """
 
     outside: Int[Tensor, "U K"]
@@ -89,11 +89,11 @@ class SurrogateDraws(CaseChance):
     """Surrogates in one case.
 
     Args:
-        chance: how many draws, and their seed.
-        partition: of the case, by concepts.
+        chance: number of draws and their seed.
+        partition: the partition of the case by concepts.
         space: the case.
         body: its voxels that count, in the flattened volume.
-        layers: what was added so far.
+        layers: layers added so far.
     """
 
     chance: Surrogates
@@ -158,7 +158,7 @@ def fields_of(widths_vox: Sequence[float], body: Mask, *, seed: int) -> Fields:
     Args:
         widths_vox: standard deviation of the filter along each axis.
         body: the voxels that they are drawn in.
-        seed: of all draws.
+        seed: random seed of all draws.
     """
     return Fields(tuple(widths_vox), body[box_of(body)], body.flatten().nonzero()[:, 0], seed)
 
@@ -241,12 +241,12 @@ def _kept(above: Above, mask: Tensor) -> Above:
 def _overlaps_of_largest(
     partition: ConceptParts, ranked: Int[Tensor, "D H"], sizes: Int[Tensor, " U"]
 ) -> Overlaps:
-    """Return what the first voxels of rankings share with concepts, as many as each unit has.
+    """Return what the top voxels of each ranking share with concepts, as many as the unit has.
 
     Args:
-        partition: by concepts.
+        partition: the partition of the volume by concepts.
         ranked: voxels of the flattened volume, the largest first.
-        sizes: ascending.
+        sizes: numbers of voxels, ascending.
     """
     device, (num_draws, most) = ranked.device, ranked.shape
     # The first unit that takes a voxel of this rank; those behind it take it too.

@@ -25,9 +25,9 @@ class ConceptParts:
     """Which part each voxel is in, and which concepts each part belongs to.
 
     Args:
-        parts: of the flattened volume, counted from 0, int32.
-        members: which part belongs to which concept.
-        counted: which parts count: all but that of voxels whose label is not known.
+        parts: part of each voxel of the flattened volume, counted from 0, int32.
+        members: tells which part belongs to which concept.
+        counted: tells which parts count: all but that of voxels whose label is not known.
     """
 
     parts: Int[Tensor, " N"]
@@ -39,7 +39,7 @@ class ConceptParts:
         """Return the parts that some masks of one shape cut a volume into.
 
         Args:
-            masks: of the concepts.
+            masks: masks of the concepts.
             known: voxels that count; all by default.
         """
         if known is None:
@@ -99,10 +99,10 @@ class OverlapTally:
     """Voxels counted over any number of cases.
 
     Args:
-        both: of a unit's mask and a concept.
-        units: of each unit's mask.
-        concepts: of each concept.
-        num_voxels: of all cases.
+        both: voxels in a unit's mask and a concept.
+        units: voxels of each unit's mask.
+        concepts: voxels of each concept.
+        num_voxels: number of voxels of all cases.
     """
 
     both: Int[Tensor, "U K"]
@@ -143,7 +143,7 @@ class OverlapTally:
     def information_quality(self) -> Ratios:
         """Return I(M; C) / H(M, C) of the two masks as random bits, in 0..1.
 
-        0: they tell nothing of each other. 1: each tells the other. NaN where both are constant.
+        0: they tell nothing about each other. 1: each tells the other. NaN where both are constant.
 
         Source: Bau et al., GAN Dissection (ICLR 2019), equation 3.
         """
@@ -163,7 +163,7 @@ def tally(above: Above, partition: ConceptParts, num_units: int) -> OverlapTally
 
     Args:
         above: voxels of the units' masks; those that do not count are left out.
-        partition: of the same volume, by concepts.
+        partition: the partition of the same volume by concepts.
         num_units: U.
     """
     above = partition.within(above)

@@ -21,15 +21,15 @@ DEAD = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """What is known of each unit before anything is counted.
+    """What is known about each unit before anything is counted.
 
     Args:
         threshold: the k-th largest activation over all cases; a dead unit's maximum.
         minimum: smallest activation.
-        maximum: largest activation; a unit with both as good as the same is dead.
-        mean: over the layer's positions, float64.
-        centre: of the bin edges.
-        offsets: of the edges of the bins that activations are counted in.
+        maximum: largest activation; a unit is dead if it practically equals the smallest.
+        mean: mean over the layer's positions, float64.
+        centre: centre of the bin edges.
+        offsets: offsets from it of the edges of the bins that activations are counted in.
     """
 
     threshold: Float[Tensor, " U"]
@@ -58,11 +58,11 @@ class ThresholdSearch:
     """Takes in maps case by case, in one to three passes, and finds the thresholds of all units.
 
     Args:
-        parts: of the units of all layers.
-        num_values: activations of a unit over all cases that the quantile is taken of, by layer.
+        parts: the parts that the units of all layers are cut into.
+        num_values: number of a unit's activations that the quantile is taken over, by layer.
         quantile: share of these above the threshold.
         upsampled: take the quantile of voxels, not of the layer's positions.
-        num_cases: whose maps are added in each pass.
+        num_cases: number of cases whose maps are added in each pass.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ThresholdSearch:
         )
 
     def _values(self, maps: UnitMaps) -> Float[Tensor, "U N"]:
-        """Return the activations that quantiles are taken of."""
+        """Return the activations that quantiles are taken over."""
         if not self._upsampled:
             return native_values(maps)
         voxels = maps.grid.to_voxels(maps.data)

@@ -20,14 +20,14 @@ ARROW = " -> "
 
 @dataclass(frozen=True)
 class TrailNode:
-    """Units of a layer that are looked at as one, or the logit of a label.
+    """Units of a layer that are treated as one, or the logit of a label.
 
     Args:
         layer: name of the layer; `(logits)` for a label.
-        order: of its layer among all nodes' layers, as they run, from 0.
+        order: place of its layer among all nodes' layers, in the order they run, from 0.
         units: channels of the layer's output.
-        concept: that the units are named for, or the label; empty where they have no name.
-        is_label: it is the logit of a label.
+        concept: concept that the units are named for, or the label; empty without a name.
+        is_label: whether it is the logit of a label.
     """
 
     layer: str
@@ -53,16 +53,16 @@ class TrailNode:
 
 @dataclass(frozen=True)
 class TrailEdge:
-    """Switching the source off changes the target, by no other node.
+    """An effect of one node on another: switching the source off changes the target directly.
 
     Args:
-        source: of an earlier layer.
-        target: of a later one.
-        weight: information of source and change, beyond chance, in 0..1.
-        information: before chance is taken off.
+        source: node of an earlier layer.
+        target: node of a later layer.
+        weight: information that source and change share beyond chance, in 0..1.
+        information: the same before chance is taken off.
         chance: the information's mean over draws of chance.
         influence: root mean square of the change, in standard deviations of the target.
-        correlation: of the source's activation and the change, Pearson's; positive: it excites.
+        correlation: Pearson's, of the source's activation and the change; positive: it excites.
         p: share of draws that reach the information.
         q: p adjusted over all pairs that were looked at.
     """
@@ -80,7 +80,7 @@ class TrailEdge:
 
 @dataclass(frozen=True)
 class Trail:
-    """A way from a node that no edge enters to a label.
+    """A path to a label from a node that no edge enters.
 
     Args:
         edges: one after the other, at least one.
@@ -105,7 +105,7 @@ class Trail:
 
     @property
     def words(self) -> str:
-        """The nodes' words, of neighbours with the same word one; the label is always the last."""
+        """The nodes' words, repeated neighbours merged into one; the label is always the last."""
         words = [word for word, _ in itertools.groupby(node.word for node in self.nodes[:-1])]
         return ARROW.join([*words, self.nodes[-1].word])
 
@@ -120,9 +120,9 @@ def strongest_trails(
     reached have none.
 
     Args:
-        nodes: of the graph, layer by layer as they run.
-        edges: from earlier layers to later ones.
-        label: where trails end.
+        nodes: nodes of the graph, layer by layer in the order they run.
+        edges: edges from earlier layers to later ones.
+        label: node where trails end.
 
     Source: Wright, Annals of Mathematical Statistics 5 (1934): an effect along a path is the
     product of the coefficients on it. Here they are weights in 0..1, without a sign.
@@ -162,7 +162,7 @@ def cluster_units(values: Float[Tensor, "U N"], count: int) -> list[tuple[int, .
 
     Args:
         values: activations of each unit at the same positions.
-        count: of groups; so few units or fewer are groups of one.
+        count: number of groups; that many units or fewer form groups of one.
 
     Source: Kaufman and Rousseeuw, Finding Groups in Data (1990), chapter 5.
     """
@@ -221,9 +221,9 @@ def direct_effect(
 
     Args:
         pair: source and target.
-        activation: of the source, in all samples.
-        change: of the target's activation while the source is off.
-        bins: of the source's activation.
+        activation: activation of the source, in all samples.
+        change: change of the target's activation while the source is off.
+        bins: bins of the source's activation.
         drawn: bins of the source's activation in each draw of chance.
     """
     # The target's activation has a standard deviation near one: changes are in these.
@@ -251,7 +251,7 @@ def _correlation(x: Tensor, y: Tensor) -> float:
 
 def adjust_edges(edges: Sequence[TrailEdge]) -> list[TrailEdge]:
     """Return edges with their p adjusted for all tests that were made (Benjamini-Hochberg)."""
-    # A target that does not change at all is no test: the network says so, not the samples.
+    # A target that does not change at all makes no test: that is the network's doing, not chance.
     p = [edge.p if edge.influence > 0 else math.nan for edge in edges]
     q = q_values(torch.tensor(p, dtype=torch.float64)).nan_to_num(nan=1.0).tolist()
     return [replace(edge, q=value) for edge, value in zip(edges, q, strict=True)]

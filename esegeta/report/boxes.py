@@ -1,4 +1,4 @@
-"""Box plots of scores: a panel a score, a row a method, a colour a model."""
+"""Box plots of scores: a panel per score, a row per method, a colour per model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BoxPanel:
     Args:
         score: name of the score.
         better: lower, higher or none.
-        values: of each model and method; a box without values is left empty.
+        values: values of each model and method; a box without values is left empty.
     """
 
     score: str
@@ -46,14 +46,14 @@ class BoxPanel:
 
 @dataclass(frozen=True)
 class BoxPage:
-    """Panels that stand on one page.
+    """The panels of one page.
 
     Args:
-        title: of the page.
-        models: each has a colour; with one model there is no legend.
+        title: title of the page.
+        models: names of the models, each with a colour; a single model needs no legend.
         methods: the rows, from the top down.
         nulls: methods that are null competitors, in italics.
-        panels: one a score.
+        panels: one panel per score.
     """
 
     title: str
@@ -131,7 +131,7 @@ def _draw_boxes_at(axis: Any, boxes: Mapping[float, np.ndarray], thick: float, c
 
 
 def _draw_points_at(axis: Any, found: Mapping[float, np.ndarray], colour: str) -> None:
-    """Draw every value where they are few, and larger where it is all that there is."""
+    """Draw every value where there are few, and a larger point where it is the only one."""
     single = {height: values for height, values in found.items() if values.size == 1}
     several = {height: values for height, values in found.items() if values.size > 1}
     if _most(several) > MOST_POINTS:

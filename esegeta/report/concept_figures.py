@@ -43,15 +43,15 @@ def draw_concepts(
 
 
 def concepts_figure(counts: UnitsOfConcepts, categories: Mapping[str, str], title: str) -> Figure:
-    """Return a figure of how many units of each layer are named for each concept, as bars.
+    """Return a figure with bars for how many units of each layer are named for each concept.
 
     Layers of which no unit is named are left out and counted, and so are concepts that no unit
     is named for.
 
     Args:
         counts: number of units by layer and concept.
-        categories: of each concept, in the order of the bars.
-        title: above all.
+        categories: category of each concept, in the order of the bars.
+        title: title of the figure.
     """
     shown = {layer: own for layer, own in counts.items() if any(own.values())}
     found = {concept for own in shown.values() for concept, number in own.items() if number}
@@ -131,7 +131,7 @@ def _left_out(count: int) -> list[str]:
 
 
 def _unnamed(concepts: Sequence[str]) -> list[str]:
-    """Return the line that says for which concepts no unit is named, if for any."""
+    """Return the line that lists the concepts without a named unit, if there are any."""
     if not concepts:
         return []
     more = len(concepts) - MOST_NAMED
@@ -151,7 +151,7 @@ def effects_figure(cells: Sequence[tuple[str, str, Effect]], title: str) -> Figu
 
     Args:
         cells: name of the units, label, effect.
-        title: above all.
+        title: title of the figure.
     """
     rows = list(dict.fromkeys(name for name, _, _ in cells))
     labels = list(dict.fromkeys(label for _, label, _ in cells))

@@ -1,4 +1,4 @@
-"""CSV tables, one record a line: of a run, and of a dissection."""
+"""CSV tables of a run and of a dissection, one record per line."""
 
 from __future__ import annotations
 
@@ -139,9 +139,9 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[CellVa
     """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
 
     Args:
-        path: where to.
-        columns: the head.
-        rows: each as long as `columns`; None is an empty field.
+        path: path of the file to write.
+        columns: names of the columns.
+        rows: rows, each as long as `columns`; None is an empty field.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -151,7 +151,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[CellVa
 
 
 def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
-    """Write scores.csv: one value a line; NaN where a score is undefined."""
+    """Write scores.csv: one value per line; NaN where a score is undefined."""
     lines = (
         (
             *(row.case, row.target, row.method, row.score),
@@ -164,7 +164,7 @@ def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
 
 
 def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -> None:
-    """Write regions.csv: one line a case, target, method, atlas, region and channel."""
+    """Write regions.csv: one line per case, target, method, atlas, region and channel."""
     lines = (
         (
             *(case, target, method, row.atlas, row.region, row.channel),
@@ -181,7 +181,7 @@ def remove_regions(root: Path) -> None:
 
 
 def region_row(values: Mapping[str, Any]) -> RegionRow:
-    """Return a row as it was before JSON, which has no NaN, made it plain values."""
+    """Return a row as it was before it became JSON, which has no NaN."""
     known: dict[str, Any] = {
         key: math.nan if value is None else value for key, value in values.items()
     }
@@ -189,7 +189,7 @@ def region_row(values: Mapping[str, Any]) -> RegionRow:
 
 
 def write_curves(root: Path, rows: Iterable[CurveRow]) -> None:
-    """Write curves.csv, a point a line; without a curve there is no such file."""
+    """Write curves.csv, one point per line; without a curve, no file is written."""
     points = [
         (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
         for row in rows
@@ -214,7 +214,7 @@ def read_scores(root: Path) -> list[ScoreRow]:
     """Read scores.csv; None where a value is undefined.
 
     Raises:
-        RunError: it is not there, or a line of it is not as `write_scores` leaves it.
+        RunError: the file is missing, or a line is not as `write_scores` writes it.
     """
     path = root / SCORES
     try:
@@ -266,7 +266,7 @@ def _text(value: CellValue) -> str:
 
 
 def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
-    """Write units.csv: one line a unit, with the concept that fits it best, if any does."""
+    """Write units.csv: one line per unit, with the concept that fits it best, if any does."""
     rows = []
     for finding in findings:
         row = {**vars(finding.best), **vars(finding)}
@@ -277,7 +277,7 @@ def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
 
 
 def write_pairs(path: Path, pairs: Iterable[UnitConceptPair]) -> None:
-    """Write pairs.csv: one line a unit and concept."""
+    """Write pairs.csv: one line per unit and concept."""
     write_rows(path, PAIR_COLUMNS, [vars(pair) for pair in pairs])
 
 
@@ -287,12 +287,12 @@ def write_concepts(
     pairs: Sequence[UnitConceptPair],
     voxels: Mapping[str, tuple[int, float]],
 ) -> None:
-    """Write concepts.csv: one line a concept and layer, with the unit that fits it best.
+    """Write concepts.csv: one line per concept and layer, with the unit that fits it best.
 
     Args:
-        path: of the table.
-        findings: of all units.
-        pairs: of all units and concepts.
+        path: path of the table.
+        findings: findings of all units.
+        pairs: pairs of all units and concepts.
         voxels: number and share of the voxels of each concept, over all cases.
     """
     rows = []

@@ -35,7 +35,7 @@ NULLS_IN_WORDS = "grey, dashed: null competitors, which know nothing of the targ
 
 CUMULATIVE = "halo_cumulative"
 WHOLE = 0.995
-"""Where so much of every map lies within, an axis of distances ends."""
+"""An axis of distances ends where it includes this share of every map."""
 
 
 def draw_curves(path: Path, rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> None:
@@ -45,7 +45,7 @@ def draw_curves(path: Path, rows: Sequence[CurveRow], nulls: Collection[str], ti
 
 
 def shows_curves(path: Path, rows: Sequence[CurveRow], nulls: Collection[str], title: str) -> bool:
-    """Tell whether a picture is there that was drawn of just these curves."""
+    """Tell whether there is a picture that was drawn of exactly these curves."""
     return has_comment(path, _mark(rows, nulls, title))
 
 
@@ -60,9 +60,9 @@ def curves_figure(rows: Sequence[CurveRow], nulls: Collection[str], title: str) 
     shares. An axis of distances ends where every map but those of null competitors does.
 
     Args:
-        rows: of one score, case and target.
+        rows: rows of one score, case and target.
         nulls: methods that are null competitors: grey, and in italics.
-        title: above all.
+        title: title of the figure.
     """
     panels: dict[tuple[str, str, str], list[CurveRow]] = {}
     for row in rows:
@@ -116,7 +116,7 @@ def area_under(row: CurveRow) -> float | None:
 
 
 def end_of_mass(rows: Sequence[CurveRow]) -> tuple[float, float] | None:
-    """Return between which distances 99.5 % of every map lies; None where rows are of no halo."""
+    """Return the distances between which 99.5 % of every map lies; None if there is no halo."""
     ranges = []
     for row in rows:
         held = np.asarray(row.y)

@@ -25,12 +25,12 @@ def write_object_of_map(path: Path, item: TaskMap, source: Source, method: str) 
 
 
 def write_object_of_labels(path: Path, source: SourceGrid, colours: Mapping[str, str]) -> None:
-    """Write the predicted labels as segments; those that may overlap as they are, each whole.
+    """Write the predicted labels as segments; labels that may overlap are each written whole.
 
     Args:
-        path: of the file, `.dcm`.
+        path: path of the file, `.dcm`.
         source: the prediction.
-        colours: of each label by name, `#rrggbb`.
+        colours: colour of each label by name, `#rrggbb`.
     """
     labels = source.labels
     shown = list(labels.foreground)

@@ -112,7 +112,7 @@ class TaskFiles:
 
 @dataclass(frozen=True)
 class CurveFiles:
-    """The pictures of the curves of one case and target, a score each.
+    """The pictures of the curves of one case and target, one per score.
 
     Args:
         root: the run's folder.
@@ -129,7 +129,7 @@ class CurveFiles:
         return self.root / self.case / f"{self._start}{score}{CURVES_ENDING}"
 
     def remove_others(self, scores: Collection[str]) -> None:
-        """Remove the pictures of an earlier run but those of some scores."""
+        """Remove the pictures of an earlier run, except those of some scores."""
         kept = {self.of_score(score) for score in scores}
         for path in (self.root / self.case).glob("*.png"):
             is_one = path.name.startswith(self._start) and path.name.endswith(CURVES_ENDING)
@@ -168,7 +168,7 @@ class PredictionFiles:
 
     @property
     def beside(self) -> list[Path]:
-        """The masks and probabilities of labels that are there, whichever labels they are of."""
+        """The masks and probabilities that are there, of whatever labels."""
         folder, start = self.segmentation.parent, f"{self.case}_label-"
         endings = ("_desc-prediction_mask.nii.gz", "_desc-prediction_probseg.nii.gz")
         found = folder.glob("*.nii.gz")
@@ -268,7 +268,7 @@ def write_record(root: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | None:
-    """Read a sidecar, or None where there is none that can be read."""
+    """Read a sidecar; None where no readable one is there."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -280,8 +280,8 @@ def read_record(root: Path) -> dict[str, Any]:
     """Read run.json.
 
     Raises:
-        RunError: there is no such folder, no run in it, no record that can be read, or only that
-            of predictions.
+        RunError: the folder is missing, holds no run or no readable record, or holds only
+            predictions.
     """
     path = root / "run.json"
     if not root.is_dir():

@@ -19,7 +19,7 @@ class LabelRow:
 
     Args:
         index: its integer.
-        name: as in the config.
+        name: its name, as in the config.
         colour: `#rrggbb`.
     """
 
@@ -44,7 +44,7 @@ def label_rows(labels: Labels, colours: Mapping[str, str]) -> list[LabelRow]:
 
     Args:
         labels: names and integers.
-        colours: by name, `#rrggbb`; others take the next of Okabe and Ito's, which colour-blind
+        colours: colours by name, `#rrggbb`; others take Okabe and Ito's in turn, which colour-blind
             readers can distinguish too.
     """
     rows = [LabelRow(0, labels.names.get(0, "background"), BACKGROUND)]
@@ -57,7 +57,7 @@ def label_rows(labels: Labels, colours: Mapping[str, str]) -> list[LabelRow]:
 
 
 def shown_colours(labels: Labels, colours: Mapping[str, str]) -> dict[str, str]:
-    """Return the colour of each label that is shown, also of regions that no one integer is for.
+    """Return the colour of each label shown, including regions that have no integer of their own.
 
     Args:
         labels: names and integers.

@@ -20,7 +20,7 @@ def figure_of(attribution: Attribution, title: str | None = None) -> Figure:
 
     Args:
         attribution: the map.
-        title: above it; case and method by default.
+        title: title of the picture; case and method by default.
     """
     usual = f"{attribution.volume.name}: {attribution.method}"
     return overlay_figure(attribution, usual if title is None else title)

@@ -1,4 +1,4 @@
-"""Outlines of masks: double lines that are seen on black, on white and in colours."""
+"""Outlines of masks: double lines that are visible on black, on white and in colours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DARK, DARK_EDGE_POINTS = "#111111", 1.3
 
 @dataclass(frozen=True)
 class Line:
-    """A double line, dark below and light above, which is seen on black, on white and in colours.
+    """A double line, dark below and light above, visible on black, on white and in colours.
 
     Args:
-        colour: of the light line.
-        pattern: of it, as matplotlib names patterns.
-        width: of it, in points.
+        colour: colour of the light line.
+        pattern: pattern of the light line, as matplotlib names patterns.
+        width: width of the light line, in points.
     """
 
     colour: str = "white"
@@ -45,10 +45,10 @@ def draw_outline(axis: Any, mask: np.ndarray, size_mm: tuple[float, float], line
     """Draw the edge of a mask, if it has one in this slice.
 
     Args:
-        axis: to draw on.
-        mask: truths, rows upwards.
-        size_mm: of the slice.
-        line: how.
+        axis: axis to draw on.
+        mask: boolean mask, rows upwards.
+        size_mm: size of the slice.
+        line: how the edge is drawn.
     """
     if mask.any() and not mask.all() and min(mask.shape) > 1:
         options = {"levels": [0.5], **placed(size_mm)}

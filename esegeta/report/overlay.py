@@ -38,7 +38,7 @@ from esegeta.volume import Display, display_of
 Box = tuple[float, float, float, float]
 
 PANELS_INCHES, HIGHEST_INCHES, WIDEST_ALONE_INCHES = 11.4, 6.0, 7.2
-"""Room of all panels beside each other, of the highest, and of one that stands alone."""
+"""Room for all panels side by side, for the highest, and for one that stands alone."""
 
 NARROWEST_INCHES = 7.6
 GAP_INCHES, EDGE_INCHES, BAR_INCHES = 0.12, 0.15, 1.15
@@ -56,9 +56,9 @@ class Board:
 
     Args:
         boxes: left, bottom, width and height of each panel; all at one scale.
-        bar: the same of the colour bar.
-        width: of the figure.
-        height: of the highest panel.
+        bar: the same for the colour bar.
+        width: width of the figure.
+        height: height of the highest panel.
     """
 
     boxes: tuple[Box, ...]
@@ -108,8 +108,8 @@ def overlay_figure(
     Args:
         attribution: the map.
         title: case, target, method.
-        doubts: what else a reader must know, beside the warnings of the map itself.
-        view: where it is cut, if that is known already.
+        doubts: what else a reader must know, besides the warnings of the map itself.
+        view: the view of the map, if it is known already.
     """
     view = view or view_of(attribution)
     map_, _ = canonical(attribution.total, attribution.volume)
@@ -154,7 +154,7 @@ def _write_head(figure: Figure, head: Sequence[tuple[str, int]], total: float) -
 
 
 def _num_columns(labels: Sequence[str], width: float) -> int:
-    """Return in how many columns a legend fits: all entries beside each other, or as many as go."""
+    """Return the number of columns that a legend has room for, at most one per entry."""
     widths = [0.65 + 0.078 * len(label) for label in labels]
     if sum(widths) < width:
         return len(labels)
@@ -165,11 +165,11 @@ def draw_plane(axis: Any, view: View, plane: Plane, map_: np.ndarray, display: D
     """Draw one plane of a view; the axes are in millimetres from the volume's corner.
 
     Args:
-        axis: to draw on.
+        axis: axis to draw on.
         view: image, voxel and outlines.
-        plane: to cut along.
-        map_: turned as the image is.
-        display: which magnitudes of the map are shown.
+        plane: plane to cut along.
+        map_: the map, turned as the image is.
+        display: range of magnitudes that are shown.
     """
     place = _place_of(view, plane)
     image, values = (upright(array, place) for array in (view.image, map_))

@@ -1,7 +1,7 @@
 """Colours of maps: transparent where a map is small, and never white, so that scans stay visible.
 
 Signed maps are red above zero and blue below, which colour-blind readers tell apart; maps without
-sign go from violet to yellow. How strong a value is, its opacity says.
+sign go from violet to yellow. The opacity says how strong a value is.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def colours_of(values: np.ndarray, display: Display) -> np.ndarray:
     """Return the colours of a map with their opacity, `*S 4` in 0..1.
 
     Args:
-        values: of the map, in any shape.
-        display: which magnitudes are shown.
+        values: values of the map, in any shape.
+        display: range of magnitudes that are shown.
     """
     magnitude = np.abs(values.astype(np.float64))
     level = np.clip(magnitude / (display.high or 1.0), 0.0, 1.0)
@@ -50,7 +50,7 @@ def colours_of(values: np.ndarray, display: Display) -> np.ndarray:
 
 
 def over_grey(colours: np.ndarray, grey: float) -> np.ndarray:
-    """Return what is seen of colours with opacity over a grey value, `*S 3`."""
+    """Return how colours with opacity look over a grey value, `*S 3`."""
     opacity = colours[..., 3:]
     seen: np.ndarray = colours[..., :3] * opacity + grey * (1 - opacity)
     return seen
@@ -62,10 +62,10 @@ def draw_bar(
     """Draw an upright colour bar: its left half on dark, its right half on bright tissue.
 
     Args:
-        figure: to draw in.
+        figure: figure to draw in.
         box: left, bottom, width and height in the figure.
-        display: which magnitudes are shown.
-        unit: of the values.
+        display: range of magnitudes that are shown.
+        unit: unit of the values.
     """
     axis = figure.add_axes(box)
     draw_bar_in(axis, display)
@@ -90,7 +90,7 @@ def draw_bar_in(axis: Any, display: Display, *, points: float = 8) -> None:
 
 
 def widest_tick(display: Display) -> int:
-    """Return how many letters the longest number beside a colour bar has."""
+    """Return how many characters the longest number beside a colour bar has."""
     return max(map(len, _tick_texts(display)))
 
 

@@ -25,7 +25,7 @@ class Plane:
         title: name of the plane.
         horizontal: spatial axis drawn to the right.
         vertical: spatial axis drawn upwards.
-        mirrored: patient's right is drawn on the left, as radiologists look at it.
+        mirrored: whether the patient's right is drawn on the left, as radiologists expect.
     """
 
     title: str
@@ -73,9 +73,9 @@ def letters_of(plane: Plane, volume: Volume, grid: Grid) -> Letters:
     side first: AR lies to the front, and to the right.
 
     Args:
-        plane: as it is drawn.
+        plane: the plane as it is drawn.
         volume: the image.
-        grid: of the image as it was turned to be drawn.
+        grid: grid of the image, turned as it is drawn.
     """
     if volume.source.is_picture:
         return Letters()
@@ -104,7 +104,7 @@ def canonical_image(volume: Volume, channel: int) -> tuple[np.ndarray, Grid]:
 
     Args:
         volume: the image.
-        channel: from 0; without a meaning for the red, green and blue of one picture.
+        channel: channel from 0; ignored for the red, green and blue of one picture.
 
     Returns:
         Grey values `*S`, or colours `*S 3`, and where they lie.
@@ -132,8 +132,8 @@ def grey_range(image: np.ndarray, spans: Sequence[Span | None] = ()) -> tuple[fl
 
     Args:
         image: grey values or colours.
-        spans: between which values preprocessing leaves the channels that are drawn; where it does
-            not say, or not the same of all, percentiles of the image stand for it.
+        spans: ranges in which preprocessing leaves the channels that are drawn; where they are
+            unknown or differ, percentiles of the image are used instead.
     """
     if spans and spans[0] is not None and all(span == spans[0] for span in spans):
         return spans[0]
@@ -142,7 +142,7 @@ def grey_range(image: np.ndarray, spans: Sequence[Span | None] = ()) -> tuple[fl
 
 
 def spans_shown(volume: Volume, channel: int) -> tuple[Span | None, ...]:
-    """Return the spans of what is drawn of an image: of one channel, or of a picture's colours."""
+    """Return the value ranges of what is drawn: of one channel, or of a picture's colours."""
     return volume.spans if volume.is_colour else volume.spans[channel : channel + 1]
 
 
@@ -161,7 +161,7 @@ def draw_slice(
 
 
 def frame_slice(axis: Any, width_mm: float, *, mirrored: bool) -> None:
-    """Give the axes the shape of their slice; mirrored, the patient's right is on the left."""
+    """Give the axes the shape of their slice; if mirrored, the patient's right is on the left."""
     axis.set_xlim((width_mm, 0) if mirrored else (0, width_mm))
     axis.set_aspect("equal")
     axis.set_xticks([])

@@ -27,11 +27,11 @@ class RankDiagram:
     """Mean ranks of competitors on one score.
 
     Args:
-        title: above it.
-        names: of the competitors, the best first.
-        mean_ranks: of each, ascending.
+        title: title of the figure.
+        names: names of the competitors, the best first.
+        mean_ranks: mean rank of each, ascending.
         nulls: names of null competitors, in italics.
-        critical_difference: mean ranks that lie this far apart differ.
+        critical_difference: distance from which on two mean ranks differ.
         cliques: first and last place of each longest run of names that do not differ.
     """
 
@@ -151,10 +151,10 @@ class HeatMap:
     """Correlations between named things.
 
     Args:
-        title: above it.
-        names: of rows and columns.
-        groups: of each name, in order; lines part one group from the next.
-        values: -1 to 1; NaN stays grey.
+        title: title of the figure.
+        names: names of rows and columns.
+        groups: group of each name, in order; lines separate the groups.
+        values: correlations from -1 to 1; NaN stays grey.
     """
 
     title: str
@@ -164,7 +164,7 @@ class HeatMap:
 
 
 def draw_heat_map(path: Path, heat_map: HeatMap) -> None:
-    """Draw it as PNG: red for agreement, blue for its contrary, grey where undefined."""
+    """Draw it as PNG: red for agreement, blue for the opposite, grey where undefined."""
     num_names = len(heat_map.names)
     side = max(3.0, 0.36 * num_names)
     margin = 0.5 + 0.085 * max(len(name) for name in heat_map.names)

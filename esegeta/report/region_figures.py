@@ -19,13 +19,13 @@ from esegeta.report.style import (
 )
 
 MOST_REGIONS = 24
-"""Regions that an atlas is drawn with; those of the smallest share are left to the table."""
+"""Most regions drawn for an atlas; those with the smallest share are left to the table."""
 
 
 def draw_regions(
     path: Path, rows: Sequence[RegionRow], title: str, attribution: Attribution
 ) -> None:
-    """Draw rows of a map as PNG: a line of panels for each atlas, a bar a region and channel.
+    """Draw rows of a map as PNG: a line of panels per atlas, a bar per region and channel.
 
     To the left the share of the map's magnitude, to the right its sum per ml; of pictures, whose
     pixels have no size, the sum.
@@ -66,7 +66,7 @@ def draw_regions(
 
 
 def _regions_of(rows: Sequence[RegionRow], atlas: str) -> dict[str, dict[str, RegionRow]]:
-    """Return an atlas's rows by region and channel, without the least of too many regions."""
+    """Return an atlas's rows by region and channel, dropping the smallest of too many regions."""
     found: dict[str, dict[str, RegionRow]] = {}
     for row in rows:
         if row.atlas == atlas:

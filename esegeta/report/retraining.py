@@ -34,16 +34,16 @@ MODES = {
     "roar": ("ROAR: top k % removed", "removed (%)", "lower is better", 0.0),
     "kar": ("KAR: top k % kept", "kept (%)", "higher is better", 1.0),
 }
-"""Title, axis, what is good, and the fraction at which images are untouched."""
+"""Title, axis label, better direction, and the fraction at which images are untouched."""
 
 
 def write_dice(root: Path, rows: Iterable[DiceRow]) -> None:
-    """Write retrain.csv: one Dice a line."""
+    """Write retrain.csv: one Dice per line."""
     write_csv(root / DICE, _columns(DiceRow), (astuple(row) for row in rows))
 
 
 def write_dice_points(root: Path, rows: Iterable[DicePoint]) -> None:
-    """Write summary.csv: one point of a curve a line."""
+    """Write summary.csv: one point of a curve per line."""
     write_csv(root / SUMMARY, _columns(DicePoint), (astuple(row) for row in rows))
 
 
@@ -68,16 +68,16 @@ def draw_retraining(
 def retraining_figure(
     rows: Sequence[DicePoint], labels: Sequence[str], random: str, title: str
 ) -> Figure:
-    """Return a figure with a column a mode and a row a label; bands are confidence intervals.
+    """Return a figure with a column per mode and a row per label; bands are confidence intervals.
 
     Every curve ends in the networks of untouched and of empty images, which all methods share;
     dotted lines carry their Dice across.
 
     Args:
-        rows: of summary.csv.
-        labels: to be drawn, top down.
+        rows: rows of summary.csv.
+        labels: labels to draw, from the top down.
         random: id of the random ranking, which is grey.
-        title: above all.
+        title: title of the figure.
     """
     modes = list(dict.fromkeys(row.mode for row in rows))
     figure = new_figure((4.9 * len(modes) + 2.2, 3.4 * len(labels) + 1.0))

@@ -34,7 +34,7 @@ from esegeta.volume import (
 
 NIFTI_ALONE: tuple[WrittenFormat, ...] = ("nifti",)
 CARRIED_ERRORS = (
-    "; on the voxels of the file an upper bound, for errors of what is added up there depend on "
+    "; on the voxels of the file an upper bound, since errors of what is added up there depend on "
     "each other (statistics of the image held fixed)"
 )
 RESAMPLINGS: Mapping[Rule, str] = {
@@ -62,15 +62,15 @@ def save_attribution(
     sidecar.
 
     Args:
-        files: where to.
-        attribution: what to write.
-        provenance: joins the sidecar: scores, versions, hashes of inputs.
-        regions: the map by channel and region, to be drawn; none without rows.
-        doubts: what scores say against the map, for its picture and its sidecar.
-        dtype: of the voxels of maps in their files.
-        members: the same map of each member, where they are asked for.
-        by: how the map comes to the grid of the file; see `map_on_file`.
-        write: formats of the maps on the grid of the file.
+        files: paths of the files to write.
+        attribution: the map to write.
+        provenance: further content of the sidecar: scores, versions, hashes of inputs.
+        regions: rows of the map by channel and region, to draw; without rows, none is drawn.
+        doubts: objections to the map from scores, for its picture and its sidecar.
+        dtype: data type of voxels in the files of maps.
+        members: the same map of each member, where requested.
+        by: way in which the map comes to the grid of the file; see `map_on_file`.
+        write: formats in which maps on the grid of the file are written.
     """
     remove_attribution(files)
     view, source = view_of(attribution), attribution.volume.source
@@ -235,12 +235,12 @@ def save_prediction(
     of the masks.
 
     Args:
-        files: where to.
+        files: paths of the files to write.
         source: the prediction, on the grid of the image's file.
-        provenance: joins the sidecar.
+        provenance: further content of the sidecar.
         probabilities: labels whose probabilities are written too.
-        colours: of labels by name, `#rrggbb`; those of others can be told apart.
-        write: formats of the segmentation.
+        colours: colours of labels by name, `#rrggbb`; the others get distinguishable ones.
+        write: formats in which the segmentation is written.
     """
     remove_prediction(files)
     labels, volume = source.labels, source.volume

@@ -42,10 +42,10 @@ class Heat:
     """A table in colour.
 
     Args:
-        title: above it.
-        names: of rows and columns.
-        values: NaN where there is none.
-        groups: names of neighbouring rows together, and how many there are up to their end.
+        title: title of the table.
+        names: names of rows and columns.
+        values: values of the cells; NaN where there is none.
+        groups: names of groups of neighbouring rows, each with the number of rows up to its end.
     """
 
     title: str
@@ -79,8 +79,8 @@ def heats_figure(heats: Sequence[Heat], title: str) -> Figure:
     """Return tables in colour side by side, all from 0 to 1; what is unknown is grey.
 
     Args:
-        heats: the tables; beyond MOST_PANELS they are left out and counted.
-        title: above all.
+        heats: the tables; those beyond MOST_PANELS are left out and counted.
+        title: title of the figure.
     """
     shown, hidden = heats[:MOST_PANELS], len(heats) - MOST_PANELS
     rows, columns = panel_grid(len(shown), MOST_COLUMNS)
@@ -147,12 +147,12 @@ def draw_curves(
 
 
 def curves_figure(networks: Sequence[str], paths: Sequence[LayerPath], title: str) -> Figure:
-    """Return a curve a layer over networks in their order, with its interval over cases.
+    """Return a curve per layer over networks in their order, with its interval over cases.
 
     Args:
-        networks: names, such as checkpoints in the order of training.
-        paths: one a layer.
-        title: above all.
+        networks: names of the networks, such as checkpoints in the order of training.
+        paths: one path per layer.
+        title: title of the figure.
     """
     width = max(4.5, 1.0 + 0.9 * len(networks))
     figure = new_figure((width + 2.2, 3.6))
@@ -187,9 +187,9 @@ def scatters_figure(panels: Sequence[Scatter], labels: Sequence[str], title: str
     """Return where positions and cases lie in each layer's plane of most variance.
 
     Args:
-        panels: one a layer; beyond MOST_PANELS they are left out and counted.
-        labels: names, which give the colours; the first is what is of no label.
-        title: above all.
+        panels: one panel per layer; those beyond MOST_PANELS are left out and counted.
+        labels: names of the labels, which give the colours; the first stands for no label.
+        title: title of the figure.
     """
     shown, hidden = panels[:MOST_PANELS], len(panels) - MOST_PANELS
     rows, columns = panel_grid(len(shown), MOST_COLUMNS)

@@ -40,7 +40,7 @@ GREY = "vtkMRMLColorTableNodeGrey"
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A channel of the image: its file, what it is called, and the range of grey values shown."""
+    """A channel of the image: its file, its name, and the range of grey values shown."""
 
     name: str
     file: Path
@@ -50,12 +50,12 @@ class SceneImage:
 
 @dataclass(frozen=True)
 class SceneMap:
-    """A map: its file, what it is called, and the magnitude at which its colour is full.
+    """A map: its file, its name, and the magnitude at which its colour is full.
 
     Args:
-        name: what it is called.
-        file: NIfTI.
-        high: value at which the colour is full.
+        name: name of the map.
+        file: path of the NIfTI file.
+        high: magnitude at which the colour is full.
         is_signed: whether values below zero mean the opposite.
     """
 
@@ -71,10 +71,10 @@ class SlicerScene:
 
     Args:
         images: the channels; the first is shown.
-        segmentation: a `.seg.nrrd`.
-        maps: the first is shown over the image.
+        segmentation: path of a `.seg.nrrd` file.
+        maps: the maps; the first is shown over the image.
         centre_mm: RAS position that the three slices go through.
-        width_mm: how much of it a slice shows.
+        width_mm: width that a slice shows.
     """
 
     images: Sequence[SceneImage]
@@ -96,12 +96,12 @@ DUST = 0.05
 
 
 def write_scene(path: Path, scene: SlicerScene, key: str = "") -> None:
-    """Write a scene as `.mrb`: files that are packed already are stored, the rest is deflated.
+    """Write a scene as `.mrb`: files that are already compressed are stored, the rest is deflated.
 
     Args:
-        path: where to.
-        scene: what it shows.
-        key: of what it was made of, kept as the zip's comment.
+        path: path of the file to write.
+        scene: content of the scene.
+        key: fingerprint of its inputs, kept as the zip's comment.
     """
     folder = path.stem
     with (
@@ -119,7 +119,7 @@ def write_scene(path: Path, scene: SlicerScene, key: str = "") -> None:
 
 
 def colour_table(is_signed: bool) -> str:
-    """Return a colour table as Slicer's `.ctbl`: an entry a line, number, name and RGBA in 0..255.
+    """Return a colour table as Slicer's `.ctbl`: a line per entry with number, name and RGBA.
 
     Above zero dark red to yellow, below dark blue to light blue. Slicer shows an entry wholly or
     not at all: what is near zero is clear.
@@ -136,7 +136,7 @@ def colour_table(is_signed: bool) -> str:
 
 
 def scene_key(path: Path) -> str:
-    """Return the key of a scene that is there, or nothing where none can be read."""
+    """Return the key of an existing scene, or nothing where none can be read."""
     try:
         with zipfile.ZipFile(path) as bundle:
             return bundle.comment.decode(errors="replace")

@@ -59,8 +59,8 @@ def new_figure(
     """Return an empty figure that can be drawn without a display.
 
     Args:
-        size_inches: width and height.
-        layout: `constrained` finds room for all texts; None where the drawing places them itself.
+        size_inches: width and height of the figure.
+        layout: `constrained` to make room for all texts; None where the drawing places them itself.
     """
     figure = ShownFigure(figsize=size_inches, layout=layout)
     FigureCanvasAgg(figure)
@@ -105,7 +105,7 @@ def style_panel(axis: Any, numbered: Literal["x", "y", "both"]) -> None:
 
     Args:
         axis: the panel.
-        numbered: axes that carry numbers; names on the other one have a size of their own.
+        numbered: axes that carry numbers; names on the other axis have a size of their own.
     """
     axis.tick_params(axis=numbered, labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
@@ -121,9 +121,9 @@ def wrap(text: str, width_inches: float, points: float) -> str:
     """Return a text with line breaks, so that no line is wider than it may be.
 
     Args:
-        text: lines that it has already are kept.
-        width_inches: of the room.
-        points: size of the font.
+        text: the text; line breaks that it already has are kept.
+        width_inches: width of the room.
+        points: font size.
     """
     columns = max(int(width_inches * POINTS_PER_INCH / (CHARACTER_EM * points)), 8)
     lines = (Wrapper(columns).wrap(line) or [""] for line in text.split("\n"))

@@ -24,12 +24,12 @@ from esegeta.volume import MapHeader, MapType
 
 @dataclass(frozen=True, eq=False)
 class TaskMap:
-    """A map, or what is measured as one is.
+    """A map, or another volume in the same unit.
 
     Args:
         array: float32 `*T`, on the grid of the file.
-        header: what the header of its NIfTI file says, and how it stores voxels.
-        legend: what values say, in a few words.
+        header: content of the header of its NIfTI file, and how it stores voxels.
+        legend: meaning of the values, in a few words.
     """
 
     array: Float[ndarray, "*T"]
@@ -45,14 +45,14 @@ def task_maps(
     dtype: MapType,
     members: MemberMaps | None,
 ) -> dict[Path, TaskMap]:
-    """Return what is written of a map by the NIfTI file that holds it, the map itself last.
+    """Return what is written of a map, by NIfTI file, the map itself last.
 
     Args:
-        files: where to.
+        files: paths of the files to write.
         attribution: the map on the network's grid.
         on_file: the same on the grid of the file; its errors and members come the same way.
-        dtype: of voxels in NIfTI files.
-        members: the same map of each member, where they are asked for.
+        dtype: data type of voxels in NIfTI files.
+        members: the same map of each member, where requested.
     """
     meaning = attribution.meaning
     header = MapHeader(files.method, files.target, on_file.unit, meaning.is_signed, dtype)

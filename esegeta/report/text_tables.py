@@ -21,7 +21,7 @@ PREAMBLE = """\
 """
 
 ROWS_A_FLOAT = 40
-"""A float that is longer than its page is never set well: more rows go on in the next one."""
+"""A float longer than its page never sets well, so further rows go into the next one."""
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -47,7 +47,7 @@ SPECIAL = {
     "≥": r"$\geq$",
     "²": r"$^2$",
 }
-"""What LaTeX would take for a command, and signs of our own that it has none of in text."""
+"""Characters that LaTeX would take for commands, and signs that it lacks in text."""
 
 NUMBER_IN_TEXT = re.compile(r"(?<![\w.])(-?)(\d+(?:\.\d+)?)(?:e(-?\d+))?(?![\w.])")
 SMALLER_FROM = 12
@@ -59,10 +59,10 @@ class Cell:
     """One cell.
 
     Args:
-        text: what stands in it; numbers with a minus sign or an exponent are set as such.
-        best: the best of its column, in bold.
-        null: a null competitor's, in italics.
-        dagger: carries a dagger, which the table's note explains.
+        text: its content; numbers with a minus sign or an exponent are set as such.
+        best: whether it is the best of its column, in bold.
+        null: whether it is a null competitor's, in italics.
+        dagger: whether it carries a dagger, which the table's note explains.
     """
 
     text: str
@@ -76,10 +76,10 @@ class Table:
     """A table with its title.
 
     Args:
-        title: above it.
-        columns: heads; columns of numbers are set to the right.
-        rows: each as long as `columns`.
-        note: below it.
+        title: title of the table.
+        columns: column heads; columns of numbers are right-aligned.
+        rows: rows, each as long as `columns`.
+        note: note below the table.
     """
 
     title: str
@@ -89,7 +89,7 @@ class Table:
 
     @property
     def of_numbers(self) -> tuple[bool, ...]:
-        """Whether all that a column holds begins with a digit, by column."""
+        """Tells for each column whether everything in it begins with a digit."""
         if not self.rows:
             return (False,) * len(self.columns)
         texts = [[cell.text for cell in column] for column in zip(*self.rows, strict=True)]
@@ -105,7 +105,7 @@ def number_text(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p-value; one that small is beyond what its approximation can tell."""
+    """Return a p-value; very small ones are beyond what the approximation can tell."""
     return f"{p:.2g}" if p >= SMALLEST_P else f"<{SMALLEST_P:.4f}"
 
 
@@ -156,8 +156,8 @@ def to_latex(table: Table, *, label: str) -> str:
     What is wider than a line is scaled down to it.
 
     Args:
-        table: what to set.
-        label: for `\\ref`, of the first float; letters, digits, colons and hyphens.
+        table: table to set.
+        label: for `\\ref`, label of the first float; letters, digits, colons and hyphens.
     """
     caption = _escape_latex(one_line(f"{table.title}. {table.note}"))
     parts = [_latex_float(table, table.rows[:ROWS_A_FLOAT], caption, rf"\label{{{label}}}")]

@@ -22,7 +22,7 @@ from esegeta.volume import write_text
 LARGEST_LINE = 5.0
 MOST_UNITS_IN_WORDS = 4
 BESIDE_INCHES = 0.055
-"""How far trails that share an edge are drawn beside each other; less where they are many."""
+"""Distance between trails that share an edge; smaller where there are many."""
 
 EDGE_COLOUR = "#8a8a8a"
 EDGE_IN_WORDS = (
@@ -70,10 +70,10 @@ def trails_figure(
     """Return the graph as a figure: grey, every edge; in colour, the strongest trail to each label.
 
     Args:
-        nodes: layer by layer, as they run; labels last.
-        edges: as wide as their weight.
-        trails: to each label, the strongest first.
-        title: above all.
+        nodes: nodes layer by layer, in the order they run; labels last.
+        edges: edges, drawn as wide as their weight.
+        trails: trails to each label, the strongest first.
+        title: title of the figure.
     """
     texts = {node: _node_text(node) for node in nodes}
     tallest = max(text.count("\n") + 1 for text in texts.values())
@@ -201,7 +201,7 @@ def _draw_node(axis: Any, node: TrailNode, board: Board, text: str) -> None:
 
 
 def write_graphml(path: Path, nodes: Sequence[TrailNode], edges: Sequence[TrailEdge]) -> None:
-    """Write a directed graph as GraphML; every number of its edges is an attribute of them."""
+    """Write a directed graph as GraphML; every number of an edge is an attribute."""
     import networkx
 
     graph = networkx.DiGraph(id="trails")
@@ -234,8 +234,8 @@ class Board:
     Args:
         spots: middle of each node's box.
         layers: names of the columns, from the left.
-        box_height: of every box.
-        num_rows: boxes in the fullest column.
+        box_height: height of every box.
+        num_rows: number of boxes in the fullest column.
     """
 
     spots: Mapping[TrailNode, Point]
@@ -265,8 +265,8 @@ def lay_board(nodes: Sequence[TrailNode], box_height: float) -> Board:
     """Return where each node is drawn: layers from left to right, nodes from above.
 
     Args:
-        nodes: of all layers and labels.
-        box_height: in inches.
+        nodes: nodes of all layers and labels.
+        box_height: height of a box, in inches.
     """
     layers = {
         node.order: "labels (logits)" if node.is_label else node.layer
@@ -292,7 +292,7 @@ def routes(board: Board, edges: Sequence[TrailEdge]) -> dict[tuple[TrailNode, Tr
 
     Args:
         board: the boxes.
-        edges: of the graph.
+        edges: edges of the graph.
     """
     passages: dict[tuple[int, float], list[tuple[float, TrailEdge]]] = defaultdict(list)
     for edge in edges:

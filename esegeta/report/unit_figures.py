@@ -46,14 +46,14 @@ class Panel:
     """One slice of a case, with what a unit and its concept mark in it.
 
     Args:
-        title: above the slice.
+        title: title of the slice.
         image: grey values, or colours along a last axis, as they are drawn, rows upwards.
         unit: the unit's mask.
         concept: the concept's mask.
-        size_mm: of the slice, to the right and upwards.
+        size_mm: size of the slice, to the right and upwards.
         grey: range of grey values.
-        mirrored: patient's right is drawn on the left.
-        letters: of the patient's sides at the edges.
+        mirrored: whether the patient's right is drawn on the left.
+        letters: letters of the patient's sides at the edges.
     """
 
     title: str
@@ -77,7 +77,7 @@ def telling_channel(volume: Volume, mask: Mask) -> int:
 
         d_c = |mean inside - mean outside| / standard deviation of the channel
 
-    The first of equals; 0 where the mask is empty or everything.
+    Of equals, the first; 0 where the mask is empty or everything.
 
     Args:
         volume: the image.
@@ -105,8 +105,8 @@ def panels_of(
         volume: the image.
         unit: voxels of the unit's mask.
         concept: voxels of the concept.
-        title: joins the title of each panel.
-        channel: of the image that is drawn, from 0; of several, the title names it. Pictures in
+        title: part of each panel's title.
+        channel: channel of the image to draw, from 0; of several, the title names it. Pictures in
             colour are drawn in colour.
     """
     image, grid = canonical_image(volume, channel)
@@ -137,11 +137,11 @@ def draw_unit(
 
 
 def unit_figure(title: str, names: tuple[str, str], rows: Sequence[Sequence[Panel]]) -> Figure:
-    """Return a figure of a unit: a row of planes a case; several images a row in 2D.
+    """Return a figure of a unit: a row of planes for each case; in 2D, several images per row.
 
     Args:
-        title: layer, unit, concept, figures.
-        names: of the unit's outline and of the concept's.
+        title: title with layer, unit, concept and figures.
+        names: names of the unit's outline and of the concept's.
         rows: the panels of each case.
     """
     lines = [list(row) for row in rows]
@@ -185,7 +185,7 @@ def _sides(lines: Sequence[Sequence[Panel]]) -> tuple[list[float], list[float]]:
 
 
 def channel_name(volume: Volume, channel: int) -> str:
-    """Return what a channel is called in a title."""
+    """Return the name of a channel in a title."""
     name = volume.channels[channel]
     return f"channel {name}" if name.isdigit() else name
 

@@ -32,7 +32,7 @@ SEGMENTATION_LINE = Line("#ffe14d", "dashed")
 TRUTH_LINE = Line("#7fdfff", "dotted", 1.3)
 
 SMALL = 0.2
-"""Targets that take up less than this part of a plane, to both sides, are shown enlarged, too."""
+"""Targets that take up less than this part of a plane along both sides are also shown enlarged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +40,9 @@ class Outline:
     """The edge of a mask, and what it is the edge of.
 
     Args:
-        words: for the legend.
-        mask: turned as the image is.
-        line: how it is drawn.
+        words: its words in the legend.
+        mask: the mask, turned as the image is.
+        line: style in which it is drawn.
     """
 
     words: str
@@ -57,15 +57,15 @@ class View:
     Args:
         image: grey values, or a picture's colours along a last axis of three.
         grey: values that are drawn black and white.
-        spacing_mm: of the voxels.
-        voxel: through which all planes go.
-        position_mm: the same in RAS.
-        place: the same in words.
-        planes: that are drawn.
-        letters: of each plane's edges.
-        outlines: the first one is drawn last.
+        spacing_mm: spacing of the voxels.
+        voxel: voxel that all planes go through.
+        position_mm: position of that voxel in RAS.
+        place: that position in words.
+        planes: the planes that are drawn.
+        letters: letters at each plane's edges.
+        outlines: outlines; the first one is drawn last.
         part: the part of the target that the voxel lies in.
-        channel: name of the channel that is drawn; empty where there is but one.
+        channel: name of the channel that is drawn; empty where there is only one.
     """
 
     image: np.ndarray
@@ -118,7 +118,7 @@ def turn(mask: Mask, volume: Volume) -> np.ndarray:
 
 
 def shown_mask(target: FrozenTarget) -> Mask:
-    """Return the voxels that a target is about: its own, or its label's where it takes all."""
+    """Return the voxels a target is about: its own, or its label's if it covers all voxels."""
     if bool(target.mask.all()):
         predicted = predicted_mask(target)
         if predicted is not None and bool(predicted.any()):
@@ -159,8 +159,8 @@ def outlines_of(target: FrozenTarget, volume: Volume) -> tuple[Outline, ...]:
     """Return the outlines of target, segmentation and ground truth, and what they are.
 
     Args:
-        target: on the volume's grid.
-        volume: the image that is drawn.
+        target: target on the volume's grid.
+        volume: image that is drawn.
     """
     predicted = predicted_mask(target)
     truth: Tensor | None = None

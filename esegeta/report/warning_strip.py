@@ -53,13 +53,13 @@ def draw_strip(figure: Figure, text: str, height: float) -> None:
 
 
 def replace_strip(path: Path, before: Sequence[str], after: Sequence[str]) -> None:
-    """Let the picture of a map say other warnings than it did; the rest of it stays as it is.
+    """Replace the warnings in the picture of a map; the rest of it stays as it is.
 
     Args:
-        path: a picture that `draw_overlay` has written; left alone where it is not there, or
-            cannot be read, for the sidecar says the same.
-        before: the warnings that it says.
-        after: those that it shall say.
+        path: a picture that `draw_overlay` has written; ignored where it is missing or cannot
+            be read, since the sidecar says the same.
+        before: warnings that it shows now.
+        after: warnings that it should show.
     """
     try:
         pixels = matplotlib.image.imread(path)[..., :3]

@@ -1,4 +1,4 @@
-"""Confidence intervals over seeds crossed with folds, whose networks are no independent draws."""
+"""Confidence intervals over seeds crossed with folds; their networks are not independent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interval:
 
     Args:
         n: number of values.
-        mean: of them; NaN without any.
+        mean: mean of the values; NaN without any.
         low: lower end; NaN where there are fewer than two folds.
         high: upper end.
     """
@@ -35,7 +35,7 @@ class Interval:
 
 
 def crossed_interval(values: Mapping[SeedAndFold, float], limits: tuple[float, float]) -> Interval:
-    """Return the mean and its 95 % confidence interval over seeds and folds; NaN take no part.
+    """Return the mean and its 95 % confidence interval over seeds and folds; NaNs are left out.
 
     Value = mean + effect of the seed + effect of the fold + rest, all random. With S seeds and F
     folds, and mean squares M of seeds, of folds and of the rest,
@@ -47,8 +47,8 @@ def crossed_interval(values: Mapping[SeedAndFold, float], limits: tuple[float, f
     interval says less about other patients than its width suggests.
 
     Args:
-        values: by seed and fold.
-        limits: that the interval is cut to.
+        values: values by seed and fold.
+        limits: limits that the interval is clipped to.
 
     Source: Satterthwaite, Biometrics Bulletin 2 (1946).
     """

@@ -23,14 +23,14 @@ class Recipe:
 
     Args:
         loss: name of a class of `monai.losses`.
-        loss_args: all its arguments, those of the activation included.
+        loss_args: all its arguments, including those of the activation.
         optimizer: name of a class of `torch.optim`.
         optimizer_args: its arguments.
-        schedule: of the learning rate: `cosine` lets it fall to zero along half a cosine.
+        schedule: course of the learning rate; `cosine` lets it fall to zero along half a cosine.
         iterations: steps of the optimizer.
-        batch_size: patches of a step.
+        batch_size: patches per step.
         patch: lengths of a patch, in voxels; as many as the network has spatial axes.
-        labels: what the output channels mean.
+        labels: meaning of the output channels.
     """
 
     loss: str

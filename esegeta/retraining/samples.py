@@ -28,7 +28,7 @@ Importance = Float[Tensor, "*S"]
 """How much each voxel matters to a method; only the order counts."""
 
 Order = Int[Tensor, " V"]
-"""All voxels of an image by their flat index, the most important first; padding is not of it."""
+"""All voxels of an image by their flat index, the most important first, without padding."""
 
 
 def importance_of(attribution: Attribution, rank_by: MapRank) -> Importance:
@@ -46,9 +46,9 @@ def rank_voxels(importance: Importance, seed: int, inside: Mask | None = None) -
     The order in memory plays no part: it would take a map's zeros out line by line.
 
     Args:
-        importance: of each voxel.
-        seed: of the order of equals.
-        inside: the voxels that are no padding, which alone are ranked; None for all.
+        importance: importance of each voxel.
+        seed: random seed that breaks ties.
+        inside: mask of the voxels that are not padding; only they are ranked. None for all.
     """
     if inside is None:
         return shuffled_order(importance.flatten(), seed=seed)
@@ -63,7 +63,7 @@ class Removal:
     Args:
         mode: `roar` removes the voxels of the highest rank, `kar` keeps them and removes the rest.
         method: id of the method that ranks.
-        fraction: of the voxels of an image that are removed (`roar`) or kept (`kar`), 0 to 1.
+        fraction: share of an image's voxels that are removed (`roar`) or kept (`kar`), 0 to 1.
     """
 
     mode: RemovalMode
@@ -73,7 +73,7 @@ class Removal:
     def mask(self, order: Order, shape: Shape) -> Mask:
         """Return where the voxels of an image are removed, `*S`.
 
-        `floor(fraction * V + 1/2)` of V voxels are those of the highest rank. Padding, which has
+        Of V voxels, `floor(fraction * V + 1/2)` are those of the highest rank. Padding, which has
         no rank, stays.
         """
         num_top = math.floor(self.fraction * len(order) + 0.5)
@@ -96,14 +96,14 @@ class Sample:
     """One image of a retraining, in the memory of the host: a case, or a slab of the only case.
 
     Args:
-        place: among all samples; seeds are derived from it.
-        case: place of its case.
-        box: where it lies in the case.
+        place: its place among all samples; seeds are derived from it.
+        case: place of its case among all cases.
+        box: its box in the case.
         data: the image as the network takes it, `C *S`.
-        fill: what takes the place of removed voxels, `C *S`; of the whole case, cut out.
+        fill: what replaces removed voxels, `C *S`; made for the whole case, then cut out.
         truth: the ground truth, `*S`.
-        labels: that patches are centred on and Dice is measured of.
-        inside: the voxels that are no padding, `*S`, in which voxels are ranked, patches centred,
+        labels: labels that patches are centred on and that Dice is measured for.
+        inside: mask of what is not padding, `*S`, in which voxels are ranked, patches centred,
             loss and Dice measured; None for all.
     """
 
@@ -133,7 +133,7 @@ class Sample:
 
     @cached_property
     def voxels(self) -> np.ndarray | None:
-        """The flat indices of the voxels that are no padding; None for all."""
+        """The flat indices of the voxels that are not padding; None for all."""
         return None if self.inside is None else self.inside.flatten().nonzero()[:, 0].int().numpy()
 
     def without(self, removed: Mask) -> Image:
@@ -196,7 +196,7 @@ def slab_boxes(shape: Shape, axis: int, count: int) -> list[Box]:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a patch lies: a sample by its place in the fold, and a box of its padded voxels."""
+    """Where a patch lies: the sample's place in the fold, and a box of its padded voxels."""
 
     sample: int
     box: Box
@@ -210,9 +210,9 @@ class PatchSampler:
     chances too. A patch that would leave the volume is moved inside.
 
     Args:
-        samples: of the training folds.
-        plan: of a patch.
-        seed: of all draws.
+        samples: samples of the training folds.
+        plan: plan of a patch.
+        seed: random seed of all draws.
     """
 
     def __init__(self, samples: Sequence[Sample], plan: WindowPlan, seed: int) -> None:
@@ -247,11 +247,11 @@ class Patches:
     """Batches of patches of images and ground truth.
 
     Args:
-        samples: of the training folds.
-        images: of each sample, with its voxels taken out, `C *S`.
-        plan: of a patch.
-        seed: of where they lie.
-        sampler: draws where they lie, in place of one with this seed.
+        samples: samples of the training folds.
+        images: image of each sample, with its voxels taken out, `C *S`.
+        plan: plan of a patch.
+        seed: random seed of the places of patches.
+        sampler: what draws those places, instead of one with this seed.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def sample_dice(
 def fold_dice(by_sample: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the mean over images of each label's Dice, and the mean over labels of those means.
 
-    What is undefined takes no part; where all is, so is the mean.
+    Undefined values are left out; where all are undefined, so is the mean.
     """
     labels = list(by_sample[0])
     means = {label: mean_of([dice[label] for dice in by_sample]) for label in labels}
@@ -39,7 +39,7 @@ def fold_dice(by_sample: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of those that are no NaN; NaN where all are."""
+    """Return the mean of the values that are not NaN; NaN where all are."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
 
@@ -55,11 +55,11 @@ class DiceRow:
     Args:
         mode: roar or kar.
         method: id of the method that ranked, or `reference`.
-        fraction: of voxels removed (roar) or kept (kar).
-        seed: of the training.
-        fold: held out.
+        fraction: share of voxels removed (roar) or kept (kar).
+        seed: random seed of the training.
+        fold: the fold held out.
         label: its name, or `mean` over labels.
-        dice: NaN where undefined.
+        dice: the Dice; NaN where undefined.
     """
 
     mode: RemovalMode
@@ -79,15 +79,15 @@ class DicePoint:
         mode: roar or kar.
         method: id of the method that ranked, or `reference`.
         label: its name, or `mean` over labels.
-        fraction: of voxels removed (roar) or kept (kar).
-        n: networks.
-        mean: of their Dice.
+        fraction: share of voxels removed (roar) or kept (kar).
+        n: number of networks.
+        mean: mean of their Dice.
         low: lower end of its 95 % confidence interval.
         high: upper end.
         gain_over_random: area between this curve and the random ranking's, positive where the
-            method is better; NaN of the random ranking and of references.
-        gain_low: lower end of its interval.
-        gain_high: upper end.
+            method is better; NaN for the random ranking and for references.
+        gain_low: lower end of the gain's interval.
+        gain_high: upper end of that interval.
     """
 
     mode: RemovalMode
@@ -111,7 +111,7 @@ class DiceCurve:
         mode: roar or kar.
         method: id of the method.
         label: name of the label.
-        dice: by pair, and by fraction.
+        dice: Dice by pair and by fraction.
     """
 
     mode: RemovalMode
@@ -121,7 +121,7 @@ class DiceCurve:
 
     @property
     def fractions(self) -> list[float]:
-        """Fractions of which there is any network."""
+        """Fractions for which there is any network."""
         return sorted({fraction for by_fraction in self.dice.values() for fraction in by_fraction})
 
     def at(self, fraction: float) -> dict[SeedAndFold, float]:
@@ -135,7 +135,7 @@ def summarize_dice(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
     """Return mean and interval of every point of every curve, and each curve's gain over random's.
 
     Args:
-        rows: of all networks.
+        rows: the rows of all networks.
         random: id of the random ranking.
     """
     curves = _curves(rows)
@@ -154,7 +154,7 @@ def summarize_dice(rows: Sequence[DiceRow], random: str) -> list[DicePoint]:
 
 
 def gains_over(curve: DiceCurve, random: DiceCurve) -> dict[SeedAndFold, float]:
-    """Return the area between a curve and the random ranking's, for each pair that has both whole.
+    """Return the area between a curve and the random ranking's, for each pair with both complete.
 
         integral_0^1 sign * (D_method(f) - D_random(f)) df,   sign -1 in ROAR, +1 in KAR
 
@@ -174,7 +174,7 @@ def gains_over(curve: DiceCurve, random: DiceCurve) -> dict[SeedAndFold, float]:
 
 
 def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
-    """Say where the networks learn too little from the images for the curves to mean anything."""
+    """Return warnings where networks learn too little from images for curves to mean anything."""
     references = [row for row in rows if row.method == REFERENCE and row.label == label]
     curve = next(iter(_curves(references).values()), None)  # the other mode's is the same
     if curve is None:
@@ -186,7 +186,7 @@ def verdict(rows: Sequence[DiceRow], label: str) -> list[str]:
     if math.isnan(gap) or gap >= SMALL_GAP:
         return []
     return [
-        f"{label}: trained on untouched images, Dice is only {gap:.3f} above that on empty "
+        f"{label}: trained on untouched images, the Dice is only {gap:.3f} above that on empty "
         "ones: the networks learn too little from the images for the curves to say anything; "
         "train longer, or with another recipe"
     ]

@@ -1,4 +1,4 @@
-"""Training of one network from scratch, and the random numbers of it.
+"""Training of one network from scratch, and its random numbers.
 
 Everything random about a training is derived from its seed and fold alone. So networks of one
 seed and fold start from the same weights and see the same patches, whatever their images lack.
@@ -43,8 +43,8 @@ class Training:
     """One network that is trained: on which images, from which seed, without which fold.
 
     Args:
-        removal: what its images lack.
-        seed: one of the config's.
+        removal: what is removed from its images.
+        seed: one of the seeds of the config.
         fold: the images that it is tested on.
     """
 
@@ -83,11 +83,11 @@ def train_network(
     """Train a network in place and return the loss of every step; it ends in eval mode.
 
     Args:
-        network: new, on the device where it is to be trained.
-        patches: to draw batches from.
+        network: a new network, on the device that trains it.
+        patches: patches to draw batches from.
         recipe: loss, optimizer, steps.
-        output: which of several tensors that the network returns is trained.
-        on_patches: is told how many patches went through, step by step.
+        output: the tensor to train, if the network returns several.
+        on_patches: called after each step with the number of patches that went through.
 
     Raises:
         ModelError: the loss is NaN or Inf.
@@ -129,8 +129,8 @@ def train_logits(network: nn.Module, images: Batch, output: OutputChoice = FIRST
     """Return the logits of a network in train mode.
 
     Raises:
-        OutputChoiceError: it does not return the chosen output.
-        ModelError: it fails, or its output is not of the patch's size.
+        OutputChoiceError: the network does not return the chosen output.
+        ModelError: the network fails, or its output does not have the size of the patch.
     """
     size = list(images.shape[2:])
     try:

@@ -47,12 +47,12 @@ def unbiased_hsic(moments: Moments) -> Float[Tensor, "L L"]:
 def paired_hsic(
     left: Float[Tensor, "N D"], right: Float[Tensor, "N D"], layout: Layout
 ) -> tuple[Float[Tensor, "L L"], Float[Tensor, "D D"]]:
-    """Return HSIC_1 of layers of positions with layers of others that they are paired with.
+    """Return HSIC_1 of layers at some positions with layers at the positions paired with them.
 
     Args:
-        left: activations of all layers at some positions.
+        left: the activations of all layers at some positions.
         right: those at the positions that they are paired with.
-        layout: of the units.
+        layout: layout of the units.
 
     Returns:
         Layers on the left by layers on the right; and the cross-covariance of all units, summed.

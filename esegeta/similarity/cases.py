@@ -22,7 +22,7 @@ def cka_of_cases(parts: Sequence[Moments], layer: int) -> Float[Tensor, "C C"]:
 
     Args:
         parts: moments of each case.
-        layer: its place among the layers.
+        layer: place of the layer among all layers.
     """
     own = parts[0].layout.columns[layer]
     grams = [part.second[own, own] / part.count.clamp(min=1) for part in parts]
@@ -34,9 +34,9 @@ class Plane:
     """The directions in which a layer varies most.
 
     Args:
-        mean: of the units.
+        mean: mean of the units.
         axes: two directions, units by two; one where the layer has one unit.
-        shares: of the layer's variance along each.
+        shares: share of the layer's variance along each direction.
     """
 
     mean: Float[Tensor, " D"]

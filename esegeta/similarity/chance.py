@@ -1,4 +1,4 @@
-"""Chance and spread: cases are paired anew, and drawn anew."""
+"""Chance and spread: cases are paired again at random, and drawn again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esegeta.similarity.moments import Moments
 from esegeta.similarity.positions import evenly
 
 LEAST_CASES = 2
-"""Cases without which nothing can be paired anew."""
+"""Fewest cases that can be paired in another way."""
 BYTES, MB = 8, 2**20
 
 
@@ -24,7 +24,7 @@ def paired_rows(
     Within a label positions are paired in their order, evenly where one case has more of them.
 
     Args:
-        case: of each position.
+        case: case of each position.
         stratum: number of its label.
         order: the case that each case is paired with.
 
@@ -63,7 +63,7 @@ def share_reaching(
 
 
 def copies_of_cases(num_cases: int, draws: int, seed: int) -> Float[Tensor, "B C"]:
-    """Return how often each case is there in each bootstrap sample of as many cases."""
+    """Return how often each case occurs in each bootstrap sample of as many cases."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(num_cases, (draws, num_cases), generator=generator)
     return torch.nn.functional.one_hot(drawn, num_cases).sum(dim=1).double()
@@ -72,11 +72,11 @@ def copies_of_cases(num_cases: int, draws: int, seed: int) -> Float[Tensor, "B C
 def resampled(
     parts: Callable[[], Iterable[Moments]], copies: Float[Tensor, "B C"], *, room_mb: float
 ) -> Iterator[Moments]:
-    """Yield the moments of each bootstrap sample; those of no position where it holds none.
+    """Yield the moments of each bootstrap sample; empty moments where it holds no position.
 
     Args:
         parts: makes the moments of each case anew, one by one; they are never all in memory.
-        copies: of each case in each sample.
+        copies: number of copies of each case in each sample.
         room_mb: memory for samples that are added up side by side.
     """
     first = next(iter(parts()))

@@ -44,7 +44,7 @@ def whitening(covariance: Float[Tensor, "D D"], *, kept: float = 1.0) -> Whiteni
     """Return the whitening of a layer.
 
     Args:
-        covariance: of its units, or any multiple of it.
+        covariance: covariance of its units, or any multiple of it.
         kept: share of the variance whose directions are kept, as few as hold it.
     """
     # Of all directions the scale of units is none of theirs; of those of most variance it is.
@@ -68,7 +68,7 @@ def canonical_correlations(
     Args:
         cross: their cross-covariance, in the scale of the covariances that were whitened.
         first: whitening of the layer of the rows.
-        second: of that of the columns.
+        second: whitening of the layer of the columns.
     """
     values: Tensor = torch.linalg.svdvals(first.matrix.T @ cross @ second.matrix)
     return values.clamp(max=1.0)
@@ -96,10 +96,10 @@ def projection_weighted(
 
 
 class Whitened:
-    """Layers of which the whitening is known, so that it is found once for many cross-covariances.
+    """Layers with their whitenings, so that each is found once for many cross-covariances.
 
     Args:
-        moments: of all layers.
+        moments: moments of all layers.
     """
 
     def __init__(self, moments: Moments) -> None:

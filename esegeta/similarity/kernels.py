@@ -75,11 +75,11 @@ def hollow(grams: Grams) -> Grams:
 
 @dataclass(frozen=True, eq=False)
 class CaseGrams:
-    """What is needed of Gram matrices to draw cases again: sums within and between cases.
+    """What drawing cases again needs from Gram matrices: sums within and between cases.
 
     Args:
-        sizes: positions of each case.
-        case: of each position.
+        sizes: number of positions of each case.
+        case: case of each position.
         traces: sums of products of two layers' entries, by pair of cases.
         rows: sums of each position's row, by case.
         diagonal: sum of products of two layers' diagonals, by case.
@@ -107,7 +107,7 @@ class CaseGrams:
         return cls(sizes, case, traces, empty @ member, diagonal, own)
 
     def cka(self, copies: Float[Tensor, " C"]) -> Float[Tensor, "L L"]:
-        """Return the CKA where each case is there so many times, its copies as other positions."""
+        """Return the CKA where each case occurs so many times; copies count as other positions."""
         count = float((self.sizes * copies).sum())
         if count < LEAST_POSITIONS:
             return torch.full(self.traces.shape[:2], torch.nan, dtype=torch.float64)

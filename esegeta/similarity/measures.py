@@ -1,4 +1,4 @@
-"""The measures by name: what is computed of moments, and what of Gram matrices."""
+"""The measures by name: what is computed from moments, and what from Gram matrices."""
 
 from __future__ import annotations
 

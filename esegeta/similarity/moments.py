@@ -1,4 +1,4 @@
-"""All that linear similarity needs to know of positions, as sums: exact, and merged in any order.
+"""All that linear similarity needs to know about positions, as sums that merge in any order.
 
 With x_l the activations of layer l at a position, about their mean, and sums over positions:
 
@@ -28,12 +28,12 @@ class Moments:
     """Sums over positions, about their mean.
 
     Args:
-        layout: of the units.
-        count: positions.
-        mean: of each unit.
-        second: of pairs of units.
-        third: of units and the squared lengths of layers.
-        fourth: of pairs of squared lengths.
+        layout: layout of the units.
+        count: number of positions.
+        mean: mean of each unit.
+        second: sums over pairs of units.
+        third: sums over units and the squared lengths of layers.
+        fourth: sums over pairs of squared lengths.
     """
 
     layout: Layout

@@ -1,4 +1,4 @@
-"""Where layers are compared: positions that are the same for all, each label's share among them."""
+"""Where layers are compared: the same positions for all, shared out among the labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OUTSIDE = -1
 
 
 def quotas(sizes: Sequence[int], total: int) -> list[int]:
-    """Return how many each of some groups gives: the same, or all where it has fewer.
+    """Return how many members each group gives: the same number, or all where it has fewer.
 
     Args:
-        sizes: of the groups.
-        total: how many are wanted of all together.
+        sizes: sizes of the groups.
+        total: number wanted from all groups together.
     """
     given = [0] * len(sizes)
     left = min(total, sum(sizes))
@@ -42,9 +42,9 @@ def draw_positions(
     """Draw voxels without replacement, each stratum the same number as far as it goes.
 
     Args:
-        strata: number of the label of each voxel; OUTSIDE where none is drawn.
-        total: how many voxels.
-        generator: of the draws.
+        strata: number of the label of each voxel; OUTSIDE where none may be drawn.
+        total: number of voxels to draw.
+        generator: generator of the draws.
 
     Returns:
         Indices of voxels, ascending.
@@ -81,8 +81,8 @@ def values_at(
     Beyond the outermost positions of the layer their own values go on, as in `to_voxels`.
 
     Args:
-        maps: of the units, `K *G`.
-        grid: the layer's.
+        maps: maps of the units, `K *G`.
+        grid: the layer's grid.
         voxels: the points, in voxels of the volume as the network sees it.
     """
     lower, weight = [], []

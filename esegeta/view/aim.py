@@ -23,7 +23,7 @@ from esegeta.targets import (
 from esegeta.view.question import AS_PREDICTED, Question
 
 UNFIT = re.compile(r"[^\w.]+|_")
-"""What is left out of the name of a target: what no file's name should hold, or divides it."""
+"""Characters left out of a target's name: those that file names should not hold, or separators."""
 
 ERRORS = {
     "false_positive": "Why {label} in part {rank} of what is none?",
@@ -37,14 +37,14 @@ Found = tuple[str, str, Region]
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """What a click comes to.
+    """What a click asks about.
 
     Args:
-        name: of the target, as it stands in the names of files.
+        name: name of the target, as used in file names.
         label: name of the label.
-        part: short for the region; with the label it says all that decides the target.
-        words: the question that its map answers.
-        region: its voxels.
+        part: short name of the region; with the label it says all that decides the target.
+        words: question that its map answers.
+        region: voxels of the target.
         place_mm: RAS position of the voxel of the image.
     """
 
@@ -57,7 +57,7 @@ class Aim:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells its target from all others of the case."""
+        """Key that distinguishes its target from all others of the case."""
         return self.label, self.part
 
     @property
@@ -82,7 +82,7 @@ class Aimer:
 
         Raises:
             TargetError: the place lies outside of what the network sees, nothing is predicted
-                there, or there is no error.
+                there, or there is no error there.
         """
         volume = self.scene.volume
         source = volume.source.grid

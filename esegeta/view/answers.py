@@ -1,4 +1,4 @@
-"""Answers that were given, held to be shown again without any work."""
+"""Answers that were given, held so that they can be shown again without any work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esegeta.report.page import MapEntry
 from esegeta.view.aim import Aim
 
 HELD_BYTES = 256 * 2**20
-"""Of display copies; the latest answer is held whatever it takes."""
+"""Bytes of display copies; the latest answer is held whatever its size."""
 
 Key = tuple[tuple[str, str], str]
 
@@ -22,9 +22,9 @@ class Answer:
     """A map for the page.
 
     Args:
-        aim: what was explained.
+        aim: target that was explained.
         method: name of the method.
-        entry: what the page is told.
+        entry: entry for the page.
         volumes: gzipped NIfTI by id.
     """
 
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def key(self) -> Key:
-        """What it answers."""
+        """The question that it answers."""
         return self.aim.key, self.method
 
     @property
@@ -55,7 +55,7 @@ class Answers:
     """The answers that are held; those that nobody asked for longest are dropped first.
 
     Args:
-        held_bytes: how much of them.
+        held_bytes: number of bytes to hold.
     """
 
     def __init__(self, held_bytes: int = HELD_BYTES) -> None:

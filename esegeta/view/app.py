@@ -1,4 +1,4 @@
-"""The page and what it asks for. Nothing is read from disk by a name that a request brings."""
+"""The page and its requests. Nothing is read from disk by a name that a request brings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from esegeta.view.jobs import BusyError, Job, Jobs
 from esegeta.view.session import Session
 
 MOST_BYTES = 10_000
-"""Of a request's body."""
+"""Largest number of bytes in the body of a request."""
 
 PATIENCE_S = 5.0
-"""For which a request for news of a job waits for any."""
+"""Seconds that a request for a job's progress waits for news."""
 
 KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
@@ -34,10 +34,10 @@ def create_app(session: Session, jobs: Jobs, *, port: int, token: str) -> App:
     """Return the application of a session, guarded.
 
     Args:
-        session: what is explained.
-        jobs: where it is explained.
-        port: that it is served at.
-        token: that every request must bring.
+        session: session that explains.
+        jobs: queue in which it explains.
+        port: port that it is served at.
+        token: token that every request must bring.
     """
     session.relay.listener = jobs.advance
     server = _Server(session, jobs, token)
@@ -149,7 +149,7 @@ async def _body(request: Request) -> object:
     """Return a request's JSON.
 
     Raises:
-        HTTPException: it is no JSON, or too long.
+        HTTPException: it is not JSON, or too long.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind != "application/json":

@@ -32,10 +32,10 @@ class MapCopy:
     """The display copy of a map, and how it is shown.
 
     Args:
-        content: gzipped NIfTI.
-        low: below this magnitude values are dust.
-        high: where colours end.
-        peak: the largest magnitude.
+        content: bytes of the gzipped NIfTI.
+        low: magnitude below which values are dust.
+        high: magnitude where colours end.
+        peak: largest magnitude.
         is_signed: whether values below zero occur.
     """
 
@@ -52,7 +52,7 @@ class Copier:
 
     Args:
         volume: the image.
-        view: what of its file is shown.
+        view: part of its file that is shown.
         seen: voxels of the file that the network sees, `*T`; None for all.
     """
 

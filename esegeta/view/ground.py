@@ -23,7 +23,7 @@ from esegeta.volume import (
 )
 
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
-"""Between which percentiles a scan is shown where the config has no window."""
+"""Percentiles between which a scan is shown where the config has no window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Ground:
 
     Args:
         entry: the case on the page.
-        view: what of the image's file is shown.
-        outlines: ids of segmentations that show a label whole which others cover, by label.
-        focus_mm: where the cross-hair begins.
+        view: part of the image's file that is shown.
+        outlines: ids of segmentations that show whole a label that others cover, by label.
+        focus_mm: where the cross-hair starts.
         volumes: gzipped NIfTI by id.
     """
 
@@ -49,9 +49,9 @@ def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
     """Return the case's copies for the page.
 
     Args:
-        scan: the image as its file holds it.
+        scan: the image, as its file holds it.
         source: the prediction on the file's grid.
-        config: names the window and the colours.
+        config: config that names the window and the colours.
     """
     grid, labels = scan.grid, source.labels
     label_map = source.label_map.cpu().numpy().astype(np.int64)

@@ -30,7 +30,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Of every response: nobody may frame, keep or read it elsewhere."""
+"""Headers of every response: nobody may frame, keep or read it elsewhere."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -43,9 +43,9 @@ class Guard:
     """Lets requests through to an application that come from its own page.
 
     Args:
-        app: what is guarded.
-        port: that it is served at.
-        token: that requests must bring, as `token` of the query or as a header.
+        app: application to guard.
+        port: port that it is served at.
+        token: token that requests must bring, as `token` in the query or as a header.
     """
 
     app: App

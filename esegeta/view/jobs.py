@@ -19,26 +19,26 @@ MOST_REMEMBERED = 200
 
 
 class Cancelled(BaseException):
-    """A job is not wanted any more; no error, and nothing that an `except Exception` keeps."""
+    """A job is no longer wanted; not an error, and not caught by `except Exception`."""
 
 
 class BusyError(EsegetaError):
-    """More work is waiting than anybody can want."""
+    """Too many jobs are waiting."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work, and how far it is.
+    """A piece of work and its progress.
 
     Args:
-        number: tells it from others.
-        work: what is done; its result is plain values.
-        total: windows that it takes, about; None where unknown.
-        done: windows that went through the network.
-        state: where it stands.
-        result: of work that is done.
-        message: why it failed.
-        version: grows with every change.
+        number: number that identifies it.
+        work: function that does it and returns plain values.
+        total: approximate number of windows that it takes; None where unknown.
+        done: number of windows that went through the network.
+        state: its current state.
+        result: result of finished work.
+        message: reason why it failed.
+        version: number that grows with every change.
     """
 
     number: int
@@ -68,7 +68,7 @@ class Jobs:
     """Does jobs one after the other in a thread of its own.
 
     Args:
-        report: is told of what is no fault of the user's.
+        report: called with errors that are not the user's fault.
     """
 
     def __init__(self, report: Callable[[str], None] | None = None) -> None:
@@ -83,7 +83,7 @@ class Jobs:
         self._thread.start()
 
     def submit(self, work: Callable[[], dict[str, Any]], *, total: int | None = None) -> Job:
-        """Let work be done when its turn comes.
+        """Queue work until its turn comes.
 
         Raises:
             BusyError: too much is waiting already.
@@ -103,12 +103,12 @@ class Jobs:
             return job
 
     def find(self, number: int) -> Job | None:
-        """Return a job; None where nobody remembers it."""
+        """Return a job; None where it is not known any more."""
         with self._changed:
             return self._known.get(number)
 
     def cancel(self, job: Job) -> None:
-        """Drop a job that waits, or stop it behind the windows that are in the network now."""
+        """Drop a job that waits, or stop it after the windows that are in the network now."""
         with self._changed:
             if job.state == "queued":
                 self._waiting.remove(job)
@@ -128,7 +128,7 @@ class Jobs:
         """Count windows of the job that is being done; called from within it.
 
         Raises:
-            Cancelled: the job is not wanted any more.
+            Cancelled: the job is no longer wanted.
         """
         with self._changed:
             job = self._current

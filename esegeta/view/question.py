@@ -20,9 +20,9 @@ class Question:
     """One click.
 
     Args:
-        label: name of a label; `AS_PREDICTED` for that of the voxel.
+        label: name of a label; `AS_PREDICTED` for the one predicted at the voxel.
         method: name of a method.
-        about: the voxel, the connected part of the prediction or of its errors that holds it.
+        about: `voxel`, or the connected part of the prediction or of its errors that holds it.
         place_mm: RAS position of the voxel.
     """
 
@@ -37,11 +37,11 @@ class Question:
 
         Args:
             values: decoded JSON.
-            labels: names that may be asked for.
-            methods: names that may be asked for.
+            labels: names of the labels that may be asked for.
+            methods: names of the methods that may be asked for.
 
         Raises:
-            ConfigError: it is no question; says what is wrong.
+            ConfigError: it is not a question; says what is wrong.
         """
         if not isinstance(values, Mapping):
             raise ConfigError("a question is an object with label, method, about and place_mm")

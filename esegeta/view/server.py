@@ -26,10 +26,10 @@ def serve(
     """Serve a session to browsers of this machine until the process is interrupted.
 
     Args:
-        session: what is explained.
-        say: is told the address.
-        port: that of the address; any that is free by default.
-        shown: open the address in a browser.
+        session: session that explains.
+        say: called with the address.
+        port: port of the address; any free one by default.
+        shown: whether to open the address in a browser.
 
     Raises:
         OutputError: the port is taken.
@@ -51,7 +51,7 @@ def serve(
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end the block, which is how it ends and no failure."""
+    """Let Ctrl-C end the block: that is its normal end, not a failure."""
     try:
         yield
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def settings(app: object) -> uvicorn.Config:
 
 
 def bound(port: int) -> socket.socket:
-    """Return a socket of this machine's own address; port 0 takes any that is free.
+    """Return a socket on this machine's own address; port 0 takes any free one.
 
     Raises:
         OutputError: the port is taken.

@@ -37,7 +37,7 @@ COMMAND = "esegeta view"
 
 @dataclass(eq=False)
 class Relay:
-    """Tells whoever listens at the time how many windows went through the network."""
+    """Tells the current listener how many windows went through the network."""
 
     listener: Callable[[int], None] | None = None
 
@@ -52,12 +52,12 @@ class Session:
     """A model, a case and its prediction; explain from one thread at a time.
 
     Args:
-        experiment: the model and where maps are kept.
-        case: the files.
+        experiment: the experiment, with the model and the folder for maps.
+        case: files of the case.
         scene: the case with its prediction.
         ground: the case on the page.
-        methods: that may be asked for, by name.
-        relay: is told of windows that went through the network.
+        methods: methods that may be asked for, by name.
+        relay: receives the count of windows that went through the network.
     """
 
     experiment: Experiment
@@ -83,7 +83,7 @@ class Session:
         """Check what a page has sent.
 
         Raises:
-            ConfigError: it is no question.
+            ConfigError: it is not a question.
         """
         return Question.of(values, self.labels, tuple(self.methods))
 
@@ -91,7 +91,7 @@ class Session:
         """Return what a question is about.
 
         Raises:
-            TargetError: there is nothing of the kind at its place.
+            TargetError: there is nothing of that kind at the place.
         """
         return self._aimer.aim(question)
 
@@ -129,7 +129,7 @@ class Session:
         return answer
 
     def keep(self, aim: Aim, method: str, frozen: FrozenTarget) -> TaskFiles:
-        """Explain again, and write the map as a run writes it, record included; return where.
+        """Explain again, write the map as a run does, record included, and return its path.
 
         Raises:
             OutputError: the folder is held by another process, holds the run of another network,
@@ -232,7 +232,7 @@ def is_carried(attribution: Attribution, by: By | None) -> bool:
 
     Args:
         attribution: the map.
-        by: as the config says; None for what suits the map's meaning.
+        by: rule that the config gives; None for what suits the map's meaning.
     """
     kept = kept_of(attribution.meaning)
     if (by or default_by(attribution.meaning)) == "interpolation" or kept == "height":
@@ -244,12 +244,12 @@ def open_session(experiment: Experiment, listener: Listener, *, case: str | None
     """Read a case and predict it, once.
 
     Args:
-        experiment: the model; its targets and scores are left alone.
-        listener: is told how the prediction goes on.
+        experiment: the experiment; its targets and scores are ignored.
+        listener: receives the progress of the prediction.
         case: name of one of its cases; the first by default.
 
     Raises:
-        EsegetaError: there is no such case, it cannot be read or predicted, or no quick method
+        EsegetaError: the case does not exist, cannot be read or predicted, or no quick method
             can explain the network.
     """
     relay = Relay(listener.advance)

@@ -19,7 +19,7 @@ from esegeta.volume import Case, Preprocess, Reading, check_case, read_label_map
 from esegeta.workflow.plans import image_sha256
 
 IGNORED = "ignored"
-"""The region of the voxels that a ground truth says nothing of."""
+"""The region of the voxels that a ground truth says nothing about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class AtlasPlan:
     """One entry of the config's atlases.
 
     Args:
-        name: as it stands in the table.
+        name: its name, as in the table.
         source: `prediction`, `label`, or a path in which `{case}` stands for the case.
-        names: of its integers.
-        config: for paths.
+        names: names of its integers.
+        config: config, for paths.
     """
 
     name: str
@@ -74,13 +74,13 @@ class AtlasPlan:
 
 
 def _predicted_regions(scene: Scene) -> dict[str, Mask]:
-    """Return the mask of each label, and of what is in none."""
+    """Return the mask of each label, and of the voxels in none."""
     labels = scene.labels
     return _with_outside({name: scene.predicted(name) for name in labels.foreground})
 
 
 def _true_regions(labels: Labels, truth: LabelMap) -> dict[str, Mask]:
-    """Return where a ground truth holds each label, what is no label's, and what is in none."""
+    """Return where a ground truth holds each label, integers of no label, and no label at all."""
     masks = {name: labels.truth(truth, name) for name in labels.foreground}
     for integer in present_integers(truth):
         if integer not in labels.known_integers:
@@ -105,7 +105,7 @@ def plan_atlases(
 ) -> tuple[AtlasPlan, ...] | None:
     """Check the config's atlases against the image of every case and return their plans.
 
-    None where the config says nothing of `aggregate`; an empty tuple aggregates by channel alone.
+    None where the config has no `aggregate`; an empty tuple aggregates by channel alone.
 
     Raises:
         ConfigError: a case lacks the ground truth that is an atlas.

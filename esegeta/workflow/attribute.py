@@ -1,5 +1,5 @@
 """`esegeta run` as a list of tasks: for each case its prediction, then a map for each target and
-method, and whatever the prediction tells to be a target of its own.
+method, and for each target that only the prediction reveals.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
     """Yield the maps of a case: a few targets at a time, which share passes, method by method.
 
     Args:
-        experiment: what they belong to.
-        step: the step of the same case that they need.
-        found: what the prediction told of entries that are split: their targets, and faults.
+        experiment: experiment that they belong to.
+        step: step of the same case that they need.
+        found: targets and faults of split entries, as the prediction revealed them.
     """
     faults: Content = found.get("faults", {})
     aims = [

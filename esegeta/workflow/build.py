@@ -78,19 +78,19 @@ class Basis:
     """A network and the cases that it is run on, built and checked.
 
     Args:
-        config: what it came from.
+        config: config that it came from.
         predictor: the network over windows, on its device.
         reading: how image files are read.
-        preprocess: what happens to images.
-        cases: the files of each case.
-        grids: of the image of each case, by its name.
-        root: the output folder.
+        preprocess: steps that images go through.
+        cases: files of each case.
+        grids: grid of each case's image, by the name of the case.
+        root: output folder.
         loaded: what was loaded from each file of weights.
-        weights_sha256: of the weights file, or of each of an ensemble; of all parameters where
-            there is none.
-        code_sha256: of the file that holds a `module` network's class, or None.
+        weights_sha256: SHA-256 of the weights file, or of each of an ensemble; of all parameters
+            where there is none.
+        code_sha256: SHA-256 of the file that holds a `module` network's class, or None.
         notes: what the user should know before it starts.
-        known_logits: of cases whose prediction has been made already, by name: `1 L *S`.
+        known_logits: logits `1 L *S` of cases that have been predicted already, by name.
     """
 
     config: RunConfig
@@ -145,10 +145,10 @@ class Experiment(Basis):
     """Everything that a run needs, built and checked.
 
     Args:
-        targets: what to explain.
+        targets: targets to explain.
         methods: explainers by id; null competitors among them where a score asks for them.
         scores: scores by id.
-        atlases: by whose regions maps are summed up; None where they are not.
+        atlases: atlases by whose regions maps are summed up; None where they are not.
     """
 
     targets: list[TargetPlan]
@@ -233,7 +233,7 @@ def build_predictions(
     """Build and check an experiment that only predicts: its targets and methods are left out.
 
     Raises:
-        EsegetaError: as `build_experiment`, of what a prediction needs.
+        EsegetaError: as for `build_experiment`, but only for what a prediction needs.
     """
     basis = build_basis(config, output=output, device=device, only=only)
     labels, cases, grids = basis.predictor.labels, basis.cases, basis.grids
@@ -260,7 +260,7 @@ def build_basis(
         config: the checked config.
         output: replaces the config's `output`.
         device: replaces the config's `device`.
-        cases: those of another config, in place of its own.
+        cases: cases of another config, in place of its own.
     """
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}

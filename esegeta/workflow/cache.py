@@ -1,4 +1,4 @@
-"""What is kept between runs: a record says of which fingerprint it is, JSON or tensors alike."""
+"""What is kept between runs: records of JSON or tensors, each with its fingerprint."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TENSORS = ".safetensors"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of plain values, in hexadecimal; the order of keys plays no part."""
+    """Return the SHA-256 of plain values, in hexadecimal; the order of keys does not matter."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def finished(task: Task) -> Content | None:
-    """Return what the record of a finished task holds, or None where the task is to be done.
+    """Return what the record of a finished task holds, or None where the task must be done.
 
     It is finished where the record is of its key and all files are there. Of tensors nothing is
     read but the key: the content is empty.
@@ -68,9 +68,9 @@ def read_tensors(
     """Return the tensors of a record, or None where none has this fingerprint.
 
     Args:
-        path: of the record.
-        key: its fingerprint.
-        only: names of tensors; the others are not read. None for all.
+        path: path of the record.
+        key: fingerprint of the record.
+        only: names of the tensors to read; None for all.
     """
     try:
         with safe_open(path, framework="pt") as file:

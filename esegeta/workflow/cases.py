@@ -39,13 +39,13 @@ def hash_inputs(case: Case) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class OpenCase:
-    """A case that was read; its prediction is made when it is asked for.
+    """A case that was read; its prediction is made on demand.
 
     Args:
-        experiment: what it belongs to.
-        files: of the case.
+        experiment: experiment that it belongs to.
+        files: files of the case.
         scene: image, prediction and ground truth.
-        notes: what should be known of its files.
+        notes: notes on its files.
     """
 
     experiment: Experiment
@@ -83,7 +83,7 @@ def check_truth(truth: LabelMap, basis: Basis, case: Case) -> tuple[str, ...]:
     """Return a note where a case's ground truth holds integers of no label beside some that are.
 
     Raises:
-        DataError: it holds integers, and none of the labels'; says where the config names it.
+        DataError: it holds integers, but none of the labels'; says where the config names it.
     """
     where = f"{case.name}: {case.label}"
     number = [one.name for one in basis.cases].index(case.name)
@@ -107,9 +107,9 @@ def open_atlases(desk: Desk, case: OpenCase) -> tuple[Atlas | OverlappingAtlas, 
 
 
 def targets_of(desk: Desk, case: OpenCase, plan: TargetPlan) -> dict[str, Target]:
-    """Return the targets of an entry of the config on a case, by name: one, or one a component.
+    """Return the targets of an entry of the config on a case, by name: one, or one per component.
 
-    Components are found once a case; other targets hold masks, and stay with their group.
+    Components are found once per case; other targets hold masks, and stay with their group.
 
     Raises:
         EsegetaError: they cannot be formed.
@@ -122,7 +122,7 @@ def targets_of(desk: Desk, case: OpenCase, plan: TargetPlan) -> dict[str, Target
 
 
 def find_components(task: Task, desk: Desk) -> Content:
-    """Find the components that entries of the config are split into; what is gone is removed.
+    """Find the components that entries of the config are split into; stale maps are removed.
 
     Returns:
         Under `targets` the names of each entry's components, under `faults` why it has none.

@@ -35,8 +35,8 @@ def doubts_of_chance(
 
     Args:
         experiment: the run.
-        names: case, target and method of the map.
-        rows: its values, as the sidecar holds them.
+        names: names of case, target and method of the map.
+        rows: values of the map, as the sidecar holds them.
     """
     if experiment.methods[names["method"]].name in NULL:
         return ()
@@ -80,6 +80,6 @@ def _beaten_by_one(
 
 
 def _column(identity: str, score: Score) -> str:
-    """Return what the headline figure of a score is called in the tables."""
+    """Return the name of a score's headline figure in the tables."""
     name = score.headline().name
     return name if identity == score.name else f"{identity}.{name}"

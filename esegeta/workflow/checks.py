@@ -1,4 +1,4 @@
-"""What can be known of files, layers, lengths and folders before anything is computed."""
+"""What can be known about files, layers, lengths and folders before anything is computed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from esegeta.volume import (
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 
 LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
-"""Parameters of methods that are one length, or one an axis."""
+"""Parameters of methods that are one length, or one per axis."""
 
 
 def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
@@ -83,7 +83,7 @@ def check_expected(
 ) -> None:
     """Refuse expected segmentations that do not lie on their image, or are not of these labels.
 
-    They are read to the end: each is small work beside the prediction that it is to prove.
+    They are read in full: that is little work beside the prediction that they are to prove.
     """
     for index, case in enumerate(cases):
         if case.expected is None or case.name not in grids:
@@ -296,7 +296,7 @@ def check_targets(
 
 
 def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
-    """Refuse a box or point without a voxel of the image."""
+    """Refuse a box or point that holds no voxel of the image."""
     fault = ""
     if keys.box is not None:
         sides = zip(*keys.box, grid.shape, strict=True)
@@ -315,7 +315,7 @@ def _check_inside(keys: TargetKeys, case: Case, grid: Grid, place: str) -> None:
 
 
 def _check_size(keys: TargetKeys, case: Case) -> None:
-    """Refuse what is in ml for a picture, whose pixels have no size."""
+    """Refuse quantities in ml for a picture, whose pixels have no size."""
     asked = {"of: volume_ml": keys.of == "volume_ml", "min_volume_ml": keys.min_volume_ml > 0}
     for key, is_asked in asked.items():
         if is_asked and is_picture(case.images[0]):

@@ -31,8 +31,8 @@ class Policy:
     """How a command treats what is there and what fails.
 
     Args:
-        overwrite: do finished tasks again.
-        fail_fast: stop at the first failure.
+        overwrite: whether to do finished tasks again.
+        fail_fast: whether to stop at the first failure.
     """
 
     overwrite: bool = False
@@ -44,11 +44,11 @@ class Command:
     """A command as the engine sees it.
 
     Args:
-        root: the output folder, held for this process while the command runs.
-        folder: where in it the command's own results and its journal lie.
-        job: what all tasks share.
+        root: output folder, held for this process while the command runs.
+        folder: folder in it for the command's own results and its journal.
+        job: data that all tasks share.
         tasks: lists them, each before those that need it; drawn as the work goes on.
-        num_tasks: how many that will be, steps not counted, as far as is known beforehand.
+        num_tasks: number of tasks without steps, as far as it is known beforehand.
         write: writes tables and record from how tasks ended, given what the command's state is:
             running, stopped, complete, incomplete or failed.
         close: comes after the last task and before the last writing; for figures over everything.
@@ -79,8 +79,8 @@ class Outcome:
     """How a command ended.
 
     Args:
-        results: how its tasks ended, steps left out, in the order of tables.
-        seconds: wall clock.
+        results: results of its tasks, without steps, in the order of tables.
+        seconds: wall-clock time.
     """
 
     results: Sequence[Ended]
@@ -100,7 +100,7 @@ class Outcome:
     def exit_code(self) -> int:
         """0 when all is well; 2 when what the user gave let no task succeed; else 1.
 
-        A verdict on a result, such as that a random map does as well, is no fault of the run.
+        A verdict on a result, such as that a random map does as well, is not a fault of the run.
         """
         if not self.failures:
             doubtful = any(set(ended.warnings) - set(ended.verdicts) for ended in self.warned)

@@ -25,9 +25,9 @@ class Memory:
     """What lies in memory at a time, about, in MB.
 
     Args:
-        parameters: of the network, or of the networks of an ensemble.
-        activations: that a batch of windows keeps for its backward pass, or that pass forward;
-            measured with one window. None where nothing can be seen, as within TorchScript.
+        parameters: parameters of the network, or of the networks of an ensemble.
+        activations: activations that a batch of windows keeps for its backward pass, or that pass
+            forward; measured with one window. None where they are hidden, as in TorchScript.
         volume: image, map, and buffers of the prediction's size, of the largest case.
     """
 
@@ -53,7 +53,7 @@ def memory_of(basis: Basis, grids: Mapping[str, Grid]) -> Memory:
 
     Args:
         basis: network and cases.
-        grids: of each case, as the network sees it.
+        grids: grid of each case, as the network sees it.
     """
     predictor = basis.predictor
     num_channels = basis.reading.num_channels
@@ -117,6 +117,6 @@ def passes_of(experiment: Experiment, grids: Mapping[str, Grid]) -> list[str]:
         backwards = sum(one.backwards for one in cost.passes)
         known = "" if count is None else f"; at most {count} forward"
         if count is not None and backwards:
-            known += f" and {backwards * most} backward windows a target"
+            known += f" and {backwards * most} backward windows per target"
         lines.append(f"{name}: {cost}{known}")
     return lines

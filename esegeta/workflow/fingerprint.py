@@ -112,7 +112,7 @@ def segmentation_parts(
     """Return all that decides the segmentation that is written of a case, and its comparison.
 
     Args:
-        basis: what it belongs to.
+        basis: basis that it belongs to.
         inputs: SHA-256 of the files of the case, by path.
         expected: SHA-256 of the expected segmentation, by path; empty where there is none.
     """

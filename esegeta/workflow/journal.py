@@ -23,13 +23,13 @@ SHARE = 0.05
 
 @dataclass(eq=False)
 class Journal:
-    """What has ended in this run: a line each on disk, and all of it in memory.
+    """The tasks that have ended in this run: a line each on disk, and all of them in memory.
 
     Recording one more task costs the same however many there were. A process that is killed
     leaves at worst a last line without its end.
 
     Args:
-        path: of the file; it is begun anew.
+        path: path of the file, which is started afresh.
     """
 
     path: Path
@@ -112,7 +112,7 @@ class Pace:
     twentieth of the time.
 
     Args:
-        clock: seconds, from any start.
+        clock: returns seconds, counted from any start.
     """
 
     clock: Callable[[], float] = time.monotonic

@@ -29,12 +29,12 @@ class KeptMap:
 
     Args:
         case: number of the case in the experiment.
-        target: name of the target, as it stands in names of files.
+        target: name of the target, as used in file names.
         method: name of the method.
-        explainer: the method.
-        seconds: that it took.
-        warnings: what a reader must know.
-        kept_by: the command that kept it.
+        explainer: the method itself.
+        seconds: time that it took.
+        warnings: warnings for the reader.
+        kept_by: command that kept it.
     """
 
     case: int
@@ -67,9 +67,9 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
     A record that is there keeps all that it says. Whoever calls this holds the folder.
 
     Args:
-        experiment: whose folder it is.
+        experiment: experiment that owns the folder.
         scene: the case with its prediction, which is not made again.
-        kept: the map, whose files are written.
+        kept: map whose files are written.
 
     Raises:
         OutputError: the folder cannot be written.

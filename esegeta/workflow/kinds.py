@@ -1,4 +1,4 @@
-"""From the keys of `model` to a network before its weights: one function a kind."""
+"""From the keys of `model` to a network before its weights: one function per kind."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CODE_NOTES: Mapping[str, str] = {
     "torchscript": "model.path {path} is code: a TorchScript network runs what is written in it",
     "export": "model.path {path} is code: a program runs what was exported",
     "bundle": "model.path {path} is code: the bundle's classes and expressions were run; its files "
-    "stay where they are, and nothing is fetched",
+    "stay where they are, and nothing is downloaded",
     "pickled": "model.path {path} is a pickle, which is code; it was run, since it is trusted",
 }
-"""What is said of networks that are more than data."""
+"""What is said about networks that are more than data."""
 
 
 def construct(config: RunConfig, device: torch.device) -> nn.Module:
@@ -57,7 +57,7 @@ def code_notes(config: RunConfig) -> tuple[str, ...]:
 
 
 def capability_in(config: RunConfig, network: nn.Module) -> Capability:
-    """Return what can be done with the config's network; a pickled one cannot be built anew."""
+    """Return what can be done with the config's network; a pickled one cannot be rebuilt."""
     found = capability_of(network)
     return found.of_pickle() if config.keys.model.is_pickled else found
 
@@ -70,10 +70,10 @@ def network_file(config: RunConfig) -> Path:
 
 
 def check_fixed_shape(config: RunConfig, network: nn.Module) -> None:
-    """Refuse windows and batches that an exported program was not exported for.
+    """Refuse windows and batch sizes that an exported program was not exported for.
 
     Raises:
-        ModelError: window or batch size are others.
+        ModelError: window or batch size differ from those of the export.
     """
     keys = config.keys.inference
     with blamed_on(config, "inference", "window"):

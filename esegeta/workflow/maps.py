@@ -51,7 +51,7 @@ def files_of(task: Task, experiment: Experiment) -> TaskFiles:
 def prepare_maps(tasks: Sequence[Task], desk: Desk) -> None:
     """Freeze the targets of a batch and, where the method lets them share passes, explain them.
 
-    What cannot be frozen or explained is left to the task that it belongs to.
+    Whatever cannot be frozen or explained is left to its own task.
 
     Raises:
         EsegetaError: the case or its atlases cannot be read.
@@ -150,7 +150,7 @@ def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
 
 
 def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
-    """Return what to say of a map that random maps do as well as, or the edges of the image."""
+    """Return warnings of a map that random maps, or the edges of the image, equal."""
     known = {row.score: row.value for row in scored.rows if row.value is not None}
     doubts = []
     for identity, score in scores.items():
@@ -171,7 +171,7 @@ def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
 
 
 def renew_map(task: Task, content: Content, desk: Desk) -> Content:
-    """Let a finished map say what is known beside it now, which does not change the map."""
+    """Update what a finished map says about facts beside it, which do not change the map."""
     names = task.data["names"]
     doubts = {
         "prediction_warnings": list(doubts_of_prediction(desk.job, names["case"])),
@@ -225,7 +225,7 @@ def _announce(
 def _explain_together(
     desk: Desk, case: OpenCase, explainer: Explainer, targets: Sequence[FrozenTarget]
 ) -> Sequence[Attribution]:
-    """Return all maps, or none where each target is to be explained by itself."""
+    """Return all maps, or none where each target must be explained by itself."""
     try:
         ready = with_files(explainer, case.files, case.experiment, case.volume)
         return ready.explain_together(case.experiment.predictor, case.volume, targets)
@@ -270,12 +270,12 @@ def expected_windows(
 
 @dataclass(frozen=True)
 class Scored:
-    """What all scores of a run say of one map.
+    """What all scores of a run say about one map.
 
     Args:
-        rows: one a value; None where it is undefined.
-        reasons: why a value is undefined, or what it leaves out, by its name in the rows.
-        curves: one a curve.
+        rows: one row per value; None where it is undefined.
+        reasons: reasons why a value is undefined, or what it leaves out, by its name in the rows.
+        curves: one row per curve.
     """
 
     rows: tuple[ScoreRow, ...] = ()

@@ -54,14 +54,14 @@ def chosen_output(config: RunConfig) -> OutputChoice:
 
 
 def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
-    """Say what a window costs, and what is made of an output that is not of its shape."""
+    """Say what a window costs, and what happens to an output of another shape."""
     notes = []
     if len(plan.passes) > 1:
         members, flips = plan.num_members, len(plan.passes) // plan.num_members
         factors = [f"{flips} mirrored passes"] if flips > 1 else []
         factors += [f"{members} members"] if members > 1 else []
         notes.append(
-            f"{' x '.join(factors)} = {len(plan.passes)} forward passes a window; the mean of "
+            f"{' x '.join(factors)} = {len(plan.passes)} forward passes per window; the mean of "
             f"their {plan.average} is explained"
         )
         if keys.spread is not None:
@@ -85,9 +85,9 @@ class BuiltNetwork:
     """A config's network with its weights.
 
     Args:
-        network: of an ensemble the first.
+        network: the network; of an ensemble, the first.
         loaded: what was loaded from its file of weights; None where there is none.
-        notes: what should be known about it.
+        notes: notes about it for the user.
     """
 
     network: nn.Module
@@ -133,7 +133,7 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
 
 
 def load_ensemble(config: RunConfig, network: nn.Module) -> LoadedMembers | None:
-    """Load the states of all networks of an ensemble; None of one network."""
+    """Load the states of all networks of an ensemble; None for a single network."""
     keys = config.keys.model
     files = keys.weights_files
     if len(files) < 2:
@@ -185,7 +185,7 @@ def _construct(config: RunConfig, *, seed: int) -> nn.Module:
 
 
 def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, WindowPlan, Probe]:
-    """Return how images are read for a network, its windows, and what it makes of an empty one.
+    """Return how images are read for a network, its windows, and its output for an empty one.
 
     Raises:
         OutputChoiceError: it does not return the output that the config chooses.

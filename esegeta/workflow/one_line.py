@@ -1,4 +1,4 @@
-"""A model and an image, and no config yet: the one that they stand for is written and run."""
+"""A model and an image, and no config yet: the config they imply is written and run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ CHEAPEST: Sequence[tuple[str, bool]] = (("saliency", True), ("occlusion", False)
 
 
 Say = Callable[[str], None]
-"""Takes a line that tells the user what is done, and what was guessed."""
+"""Receives a line that tells the user what is done, and what was guessed."""
 
 Listening = Callable[[], AbstractContextManager[Listener]]
-"""Opens who is told how the work goes on, for one piece of it."""
+"""Opens a listener for the progress of one piece of work."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Explained:
     """How `explain` ended.
 
     Args:
-        experiment: what was run.
-        outcome: how its tasks ended.
-        config: the file that was written.
+        experiment: experiment that was run.
+        outcome: outcome of its tasks.
+        config: path of the config that was written.
     """
 
     experiment: Experiment
@@ -65,7 +65,7 @@ class Explained:
 
 
 def silence() -> AbstractContextManager[Listener]:
-    """Tell nobody how the work goes on."""
+    """Report progress to nobody."""
     return nullcontext(Silence())
 
 
@@ -84,11 +84,11 @@ def explain_model(
     """Write the config that the arguments stand for, and run it.
 
     Args:
-        asked: the arguments.
-        output: the run's folder.
-        policy: on what is there and what fails.
-        listening: opens who is told how it goes on, for the prediction and for the maps.
-        say: takes lines for the user.
+        asked: arguments of the command.
+        output: folder of the run.
+        policy: how to treat existing results and failures.
+        listening: opens the listener of the prediction, then that of the maps.
+        say: receives lines for the user.
 
     Raises:
         EsegetaError: the first thing found wrong with any argument.
@@ -187,7 +187,7 @@ def _show_plan(experiment: Experiment, found: Survey | None, say: Say) -> None:
     passes = len(experiment.predictor.plan.passes)
     for name, method in experiment.methods.items():
         seconds = times.get(name)
-        wait = "" if seconds is None else f"; about {_duration(seconds)} a case"
+        wait = "" if seconds is None else f"; about {_duration(seconds)} per case"
         say(f"method: {name}, {method.cost}{wait}")
     flips = passes // experiment.predictor.plan.num_members
     if flips > 1:
@@ -203,7 +203,7 @@ def _duration(seconds: float) -> str:
 
 
 def _write(draft: Draft, command: str, resolved: dict[str, Any], say: Say) -> Path:
-    """Write the config; one that is there and another is kept under a number."""
+    """Write the config; a different one that is there is kept under a number."""
     text = draft.text(command, resolved)
     path = draft.path
     try:

@@ -11,10 +11,10 @@ from esegeta.volume import Case, Reading, require_dicom_output
 
 
 def check_written(config: RunConfig, cases: list[Case], reading: Reading) -> None:
-    """Refuse to write DICOM of cases that are none, or without the package that does.
+    """Refuse to write DICOM for cases that are not DICOM, or without the package for it.
 
     Raises:
-        ConfigError: says which case.
+        ConfigError: names the case.
     """
     if not config.keys.writes_dicom:
         return

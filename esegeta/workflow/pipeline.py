@@ -1,4 +1,4 @@
-"""A config's network over windows, with the way that its images are read and prepared."""
+"""A config's network over windows, and how its images are read and prepared."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from esegeta.workflow.preprocess import build_preprocess
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """All of a config that makes a prediction of any image.
+    """The part of a config that turns any image into a prediction.
 
     Args:
         predictor: the network over windows, on its device.
         reading: how image files are read.
-        preprocess: what happens to images.
+        preprocess: steps that images go through.
         loaded: what was loaded from each file of weights.
         notes: what the user should know before it starts.
     """
@@ -43,7 +43,7 @@ class Pipeline:
 
 
 def build_pipeline(config: RunConfig) -> Pipeline:
-    """Build a config's network and what belongs to it; of its cases nothing is looked at.
+    """Build a config's network and what belongs to it; its cases are not looked at.
 
     Raises:
         EsegetaError: the first thing found wrong with device, weights, labels, window or steps.

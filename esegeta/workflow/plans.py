@@ -44,10 +44,10 @@ class TargetPlan:
     """One entry of the config's targets.
 
     Args:
-        name: as it stands in file names; components add `#1`, `#2`, ...
-        keys: its keys.
-        parts: the plans that a combination refers to, by name.
-        config: for paths.
+        name: its name in file names; components add `#1`, `#2`, ...
+        keys: keys of the entry.
+        parts: plans that a combination refers to, by name.
+        config: config, for paths.
     """
 
     name: str
@@ -68,7 +68,7 @@ class TargetPlan:
 
     @property
     def splits(self) -> bool:
-        """Whether it becomes one target a component, which only the prediction tells."""
+        """Whether it becomes one target per component, which only the prediction tells."""
         return self.keys.component == "each" and self.keys.over == "component"
 
     def roi_file(self, case: Case) -> Path | None:
@@ -87,7 +87,7 @@ class TargetPlan:
         }
 
     def targets(self, scene: Scene, case: Case, preprocess: Preprocess) -> dict[str, Target]:
-        """Return the targets of a scene by name: one, or one a component.
+        """Return the targets of a scene by name: one, or one per component.
 
         Raises:
             EmptyTargetError: there is no component.
@@ -207,7 +207,7 @@ def nested(work: Explainer | Score) -> Iterator[Any]:
 
 
 def baseline_files(baseline: Baseline, case: Case, config: RunConfig) -> tuple[Path, ...]:
-    """Return the files of a baseline for a case: none, one, or one a channel."""
+    """Return the files of a baseline for a case: none, one, or one per channel."""
     if baseline.file is None:
         return ()
     names = (baseline.file,) if isinstance(baseline.file, str) else baseline.file

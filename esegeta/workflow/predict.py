@@ -50,9 +50,9 @@ def run_predictions(
     """Make the prediction of every case, and compare it with the expected one where there is one.
 
     Args:
-        experiment: whose targets and methods, if any, are left alone.
-        listener: is told how it goes on.
-        policy: on what is there and what fails.
+        experiment: experiment to predict; its targets and methods, if any, are ignored.
+        listener: receives the progress.
+        policy: how to treat existing results and failures.
         probabilities: labels whose probabilities are written too.
 
     Raises:
@@ -172,7 +172,7 @@ PREDICTION = Kind(predict_case)
 def _compared(
     case: OpenCase, source: SourceGrid, expected: Content
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what the sidecar says of how well labels are those expected, and what to warn of."""
+    """Return what the sidecar says about agreement with the expected labels, and warnings."""
     labels, label_map = source.labels, source.label_map
     if case.files.expected is None:
         sizes = {name: int(labels.shown(label_map, name).sum()) for name in labels.foreground}
@@ -207,7 +207,7 @@ class PredictionRecorder:
     """Writes predictions.csv, and run.json: of a run that is there its predictions, else all of it.
 
     Args:
-        experiment: what is predicted.
+        experiment: experiment that is predicted.
     """
 
     def __init__(self, experiment: Experiment) -> None:

@@ -30,7 +30,7 @@ def build_preprocess(config: RunConfig, reading: Reading) -> Preprocess:
     """Return the chain that a config describes.
 
     Raises:
-        ConfigError: a step is impossible, or is for a channel that there is not.
+        ConfigError: a step is impossible, or is for a channel that does not exist.
     """
     keys = config.keys.data.preprocess
     intensity = _intensity(config, reading)
@@ -89,7 +89,7 @@ def check_steps_fit(config: RunConfig, name: str, grid: Grid) -> None:
 
 @contextmanager
 def blamed_on_steps(config: RunConfig) -> Iterator[None]:
-    """Say where in the config the step stands that cannot take an image."""
+    """Say where in the config the step is that cannot take an image."""
     try:
         yield
     except StepError as error:

@@ -41,7 +41,7 @@ class Recorder:
     """Writes the tables and run.json of a run from how its tasks ended, each time whole.
 
     Args:
-        experiment: what is run.
+        experiment: experiment that is run.
     """
 
     def __init__(self, experiment: Experiment) -> None:

@@ -1,6 +1,6 @@
 """The scene for 3D Slicer of one case and target, made when its maps are there.
 
-It is no result of its own: nothing stands on it, and where it cannot be made a note says why.
+It is not a result of its own: nothing depends on it, and if it cannot be made a note says why.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from esegeta.workflow.task import Content, Desk, Kind, Task
 NIFTI = (".nii", ".nii.gz")
 
 GREY_PERCENTILES = (1.0, 99.0)
-"""Of the image: what is black and white where preprocessing does not say."""
+"""Percentiles of the image drawn black and white where preprocessing does not say."""
 
 LEAST_WIDTH_MM = 1.0
 
@@ -49,9 +49,9 @@ def scene_task(step: Task, target: str, maps: Mapping[str, Task]) -> Task:
     """Return the step that makes a scene.
 
     Args:
-        step: the prediction of the case.
+        step: prediction of the case.
         target: name of the target.
-        maps: the tasks of its maps, by method.
+        maps: tasks of its maps, by method.
     """
     return Task(
         name=f"{step.data['names']['case']} / {target}: scene",

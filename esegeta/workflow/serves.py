@@ -1,4 +1,4 @@
-"""What a config asks for that its network cannot serve: refused by name, before anything runs."""
+"""What a config asks for but its network cannot do: refused by name, before anything runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from esegeta.workflow.plans import nested
 
 
 def check_capability(config: RunConfig, predictor: Predictor) -> None:
-    """Refuse methods, targets and scores of a run that the network cannot serve.
+    """Refuse methods, targets and scores of a run that the network does not support.
 
     Raises:
-        ModelError: one needs layers or gradients that there are not; says what serves.
+        ModelError: one needs layers or gradients that are not available; says what would work.
     """
     capability = predictor.capability
     for index, explainer in enumerate(config.methods.values()):
@@ -70,7 +70,7 @@ def check_concepts(config: RunConfig, capability: Capability) -> None:
 
 
 def check_retrained(config: RunConfig, capability: Capability) -> None:
-    """Refuse to train anew a network that cannot be built with other weights.
+    """Refuse to retrain a network that cannot be built with new weights.
 
     Raises:
         ModelError: it cannot; says which kinds can.
@@ -80,7 +80,7 @@ def check_retrained(config: RunConfig, capability: Capability) -> None:
 
 
 def asked_words(config: RunConfig) -> str:
-    """Return what a config asks of its network, beside what the network can do, on one line."""
+    """Return on one line what a config asks of its network, to compare with what it can do."""
     methods = [part for method in config.methods.values() for part in nested(method)]
     parts = {
         "layers": [part.name for part in methods if part.traits.needs_hooks],

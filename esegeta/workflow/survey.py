@@ -1,4 +1,4 @@
-"""The prediction before the maps: what there is to explain, how large, and how long it takes."""
+"""The prediction before the maps: what there is to explain, its size, and how long it takes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Survey:
 
     Args:
         scene: the case with its prediction.
-        sizes: voxels of each label on the grid of the image's file.
-        voxel_ml: volume of one of them; NaN where nobody knows.
-        seconds: that the prediction took.
+        sizes: number of voxels of each label on the grid of the image's file.
+        voxel_ml: volume of one voxel; NaN where unknown.
+        seconds: time that the prediction took.
     """
 
     scene: Scene
@@ -52,7 +52,7 @@ class Survey:
 
     @property
     def known_logits(self) -> dict[str, Tensor]:
-        """The prediction, for whoever would make it again."""
+        """The prediction, so that it need not be made again."""
         return {self.case: self.scene.logits}
 
     def size_words(self, label: str) -> str:
@@ -73,13 +73,13 @@ class Survey:
         found = [f"{name} ({self.size_words(name)})" for name, size in self.sizes.items() if size]
         raise TargetError(
             f'--label: "{label}" is not predicted anywhere in {self.case}',
-            hint=f"predicted are: {', '.join(found)}" if found else NOTHING,
+            hint=f"predicted labels: {', '.join(found)}" if found else NOTHING,
         )
 
 
 NOTHING = (
     "nothing but background is: are preprocessing and channels those of training? "
-    "--over all or --over voxel:x,y,z explains a label all the same"
+    "--over all or --over voxel:x,y,z explains a label anyway"
 )
 
 

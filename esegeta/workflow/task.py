@@ -23,10 +23,10 @@ class Fault:
     """Why a task failed.
 
     Args:
-        message: what was wrong and what to do.
-        is_bug: not for the user to fix.
-        traceback: of a bug.
-        is_degenerate: there was a map, and it was zero everywhere, NaN or Inf.
+        message: message saying what was wrong and what to do.
+        is_bug: whether it is not for the user to fix.
+        traceback: traceback of a bug.
+        is_degenerate: whether there was a map that was zero everywhere, NaN or Inf.
     """
 
     message: str
@@ -37,20 +37,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Kind:
-    """What tasks of one kind have in common: top-level functions, pickled by their names.
+    """What tasks of one kind have in common: top-level functions, pickled by name.
 
     Args:
         do: does the work, writes its files, the record last, and returns what the record holds.
-        recall: picks from a record what the command's tables are made of.
-        discard: removes what an earlier run left of a task that does not match now.
+        recall: picks from a record what the command's tables need.
+        discard: removes what an earlier run left of a task that no longer matches.
         follow: the tasks that only the record of this one tells; they come right after it. A step
             that failed is asked too, with None: those that stand for what needed it.
         prepare: is handed the unfinished tasks of a batch before they are done one by one, to do
             for all of them what they share. When it fails, all of them do.
         renew: is handed what the record of a finished task holds, and brings up to date what does
             not decide its result, such as warnings of what it stands on.
-        holds: what a JSON record must hold to count.
-        memory_hint: what to lower when memory runs out.
+        holds: keys that a JSON record must hold to count.
+        memory_hint: advice on what to lower when memory runs out.
     """
 
     do: Callable[[Task, Desk], Content]
@@ -68,14 +68,14 @@ class Task:
     """A piece of work.
 
     Args:
-        name: tells it from all others of the command, and is what people see.
-        kind: how it is done.
+        name: name that tells it from all others of the command, and that people see.
+        kind: kind of task, which says how it is done.
         key: fingerprint of everything that decides its result; None where that cannot be known,
             so that nothing of an earlier run is taken for its result, or removed.
-        record: the file, JSON or safetensors, that is written last and holds the key; None where
+        record: file, JSON or safetensors, that is written last and holds the key; None where
             nothing is kept and the work is done each time.
-        files: the others that must be there for the record to count.
-        data: what the work needs to know beside what all tasks share; plain and small.
+        files: other files that must be there for the record to count.
+        data: plain, small values that the work needs besides what all tasks share.
         needs: names of tasks, listed before this one, whose failure is its failure too.
         scope: what it stands on, from the outside in, such as (case, targets); what the desk
             remembers of one scope is dropped when a task of another one comes.
@@ -85,7 +85,7 @@ class Task:
         order: its place in tables.
         is_step: serves others and is no result of its own; when it fails, those that need it are
             shown to have failed.
-        fault: why it cannot be done, where that is known beforehand.
+        fault: reason why it cannot be done, where that is known beforehand.
     """
 
     name: str
@@ -108,13 +108,13 @@ class Ended:
     """How a task ended.
 
     Args:
-        task: which.
-        status: done now, skipped because it was finished before, or failed.
-        seconds: of this run.
-        warnings: what a reader of its result must know.
-        verdicts: those of them that judge the result and not how it came about.
-        content: what the command's tables are made of; empty after a failure.
-        fault: why it failed.
+        task: task that ended.
+        status: whether it was done now, skipped because it was finished before, or failed.
+        seconds: time that it took in this run.
+        warnings: warnings to readers of its result.
+        verdicts: those warnings that judge the result and not how it came about.
+        content: data for the command's tables; empty after a failure.
+        fault: reason why it failed.
     """
 
     task: Task
@@ -137,7 +137,7 @@ class Ended:
 
     @property
     def is_bug(self) -> bool:
-        """Whether it failed with something that is not the user's to fix."""
+        """Whether it failed with something that is not for the user to fix."""
         return self.fault is not None and self.fault.is_bug
 
     @property
@@ -147,10 +147,10 @@ class Ended:
 
 
 def fault_of(error: Exception, *, memory_hint: str) -> Fault:
-    """Return what to tell of an exception.
+    """Return what to report about an exception.
 
     Args:
-        error: what was raised; it is being handled, for a bug's traceback.
+        error: exception that is being handled, for a bug's traceback.
         memory_hint: what to lower when memory ran out.
     """
     if isinstance(error, EsegetaError):
@@ -274,7 +274,7 @@ class Desk:
 
     @contextmanager
     def noting_readings(self) -> Iterator[None]:
-        """Take what is said of files as they are read, whoever reads them, for notes."""
+        """Collect remarks on files as they are read, whoever reads them, as notes."""
         with warnings.catch_warnings():
             warnings.simplefilter("always", ReadingWarning)
             show = warnings.showwarning

@@ -68,7 +68,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "a file of something else": (
         lambda at: [at / "odd/network.onnx", at / "ct.nii.gz"],
-        ["network.onnx: is not a model that is known", "TorchScript"],
+        ["network.onnx: is not a known kind of model", "TorchScript"],
     ),
     "weights alone": (
         lambda at: [at / "odd/loose.safetensors", at / "ct.nii.gz"],

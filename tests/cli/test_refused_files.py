@@ -63,7 +63,7 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "folder for an image": (
         lambda lab: second(lab, image="."),
-        ("holds 2 images: a.nii.gz, b.nii.gz", "it is not known which are channels"),
+        ("holds 2 images: a.nii.gz, b.nii.gz", "nothing says which are channels"),
     ),
     "folder for a label": (
         lambda lab: second(lab, label="."),

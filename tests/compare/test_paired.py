@@ -73,7 +73,7 @@ def test_too_few_cases_are_refused(num: int) -> None:
     pair = compare_pair(table_of(values), A, B)
     assert pair.outcome is None
     assert pair.p_holm is None
-    assert pair.refusal == f"{num} paired cases, 6 are needed"
+    assert pair.refusal == f"{num} paired cases, but 6 are needed"
     assert math.isnan(pair.median_difference) == (num == 0)
 
 

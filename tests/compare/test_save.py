@@ -220,7 +220,7 @@ def test_too_few_cases_are_said_to_be_too_few(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "No tests: 1 paired case at most, and with fewer than 6" in text
     rows = rows_of(tmp_path / "out" / "tests.csv")
-    assert {row["refusal"] for row in rows} == {"1 paired cases, 6 are needed"}
+    assert {row["refusal"] for row in rows} == {"1 paired cases, but 6 are needed"}
     assert {row["p"] + row["p_holm"] + row["effect"] for row in rows} == {""}
     assert not list((tmp_path / "out").glob("critical_difference*"))
 

@@ -339,7 +339,7 @@ def test_bad_bids(kind: str, tmp_path: Path) -> None:
 
 
 def test_bids_needs_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"tiny\.yaml:\d+: data\.cases: 'none' is no folder"):
+    with pytest.raises(DataError, match=r"tiny\.yaml:\d+: data\.cases: 'none' is not a folder"):
         listed(tmp_path, cases="none", bids={"suffix": "T1w"})
     with pytest.raises(ConfigError, match=r"`bids` belongs to a folder"):
         listed(tmp_path, cases=["a.nii"], bids={"suffix": "T1w"})

@@ -55,7 +55,7 @@ BROKEN: dict[str, tuple[Callable[[Results], None], str]] = {
     ),
     "regions without order": (
         _change("dataset", labels={"background": 0, "whole": [1, 2], "core": [2]}),
-        "has regions (whole, core), and regions_class_order is None",
+        "has regions (whole, core), but regions_class_order is None",
     ),
     "labels that are no integers": (
         _change("dataset", labels={"background": 0, "liver": "1"}),
@@ -63,24 +63,24 @@ BROKEN: dict[str, tuple[Callable[[Results], None], str]] = {
     ),
     "unknown normalisation": (
         _change("block", normalization_schemes=["ZScoreNormalisation"]),
-        'normalization_schemes of channel 0: "ZScoreNormalisation" is not served; did you mean '
+        'normalization_schemes of channel 0: "ZScoreNormalisation" is not supported; did you mean '
         '"ZScoreNormalization"',
     ),
     "unknown reader": (
         _change("plans", image_reader_writer="MyIO"),
-        'plans.json: image_reader_writer: "MyIO" is not served',
+        'plans.json: image_reader_writer: "MyIO" is not supported',
     ),
     "unknown preprocessor": (
         _change("block", preprocessor_name="MyPreprocessor"),
-        'preprocessor_name: "MyPreprocessor" is not served; did you mean "DefaultPreprocessor"?',
+        'preprocessor_name: "MyPreprocessor" is not supported; did you mean "DefaultPreprocessor"?',
     ),
     "unknown resampling": (
         _change("block", resampling_fn_data="resample_torch_fornnunet"),
-        'resampling_fn_data: "resample_torch_fornnunet" is not served',
+        'resampling_fn_data: "resample_torch_fornnunet" is not supported',
     ),
     "spline of another order": (
         _change("block", "resampling_fn_probabilities_kwargs", order=3),
-        "resampling_fn_probabilities_kwargs: order: 3 is not served, only 1",
+        "resampling_fn_probabilities_kwargs: order: 3 is not supported, only 1",
     ),
     "no fingerprint": (
         _change("plans", foreground_intensity_properties_per_channel={"0": {"mean": 1.0}}),

@@ -90,7 +90,7 @@ def test_every_value_has_its_line(keys: tuple[str | int, ...]) -> None:
 NO_KEYS = {
     "model: {args: {null: 3}}": "an unquoted null is not a key; put it in quotes",
     "a: 1\nlabels:\n  ~: liver": "an unquoted ~ is not a key; put it in quotes",
-    "a: 1\nlabels: {? : liver}": "there is no key before the colon",
+    "a: 1\nlabels: {? : liver}": "the key before the colon is missing",
 }
 
 

@@ -179,7 +179,7 @@ def test_a_thin_volume_has_edges() -> None:
 
 def test_a_case_without_labels_is_named() -> None:
     place = ConceptSources(ground(2).volume)
-    with pytest.raises(DataError, match='case: concept "it" is made of labels'):
+    with pytest.raises(DataError, match='case: concept "it" needs a label map'):
         one(LabelValues((1,)), place)
 
 

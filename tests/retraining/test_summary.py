@@ -88,7 +88,7 @@ def test_pairs_that_lack_a_network_take_no_part_in_the_gain() -> None:
 def test_networks_that_learn_nothing_are_told_of(mode: str, untouched: float) -> None:
     poor = rows_of(mode, REFERENCE, {untouched: 0.35, 1 - untouched: 0.3}, spread=0.1)
     (text,) = verdict(poor, "liver")
-    assert "liver: trained on untouched images, Dice is only 0.050 above" in text
+    assert "liver: trained on untouched images, the Dice is only 0.050 above" in text
     good = rows_of(mode, REFERENCE, {untouched: 0.55, 1 - untouched: 0.3}, spread=0.1)
     assert verdict(good, "liver") == []
     assert verdict([], "liver") == []

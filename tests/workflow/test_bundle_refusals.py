@@ -35,7 +35,7 @@ SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "two crops": ([FOREGROUND, SPACE, FOREGROUND, FOREGROUND], "CropForegroundd (comes after crop"),
     "statistic": (
         [{"_target_": "NormalizeIntensityd"}, FOREGROUND],
-        "CropForegroundd (comes after an intensity that the image decides",
+        "CropForegroundd (comes after an intensity step that depends",
     ),
     "own foreground": ([{**FOREGROUND, "select_fn": "$lambda x: x > 3"}], "select_fn of its own"),
     "padded margin": ([{**FOREGROUND, "margin": 2}], "a margin that pads"),
@@ -77,7 +77,7 @@ def test_a_bundle_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path: Path) 
     lab = bundle_lab(tmp_path)
     bundle = tmp_path / "bundle"
     (bundle / "models" / "model.pt").rename(tmp_path / "model.pt")
-    said = "holds no weights: no models/model.pt and no models/model.ts; nothing is fetched"
+    said = "holds no weights: no models/model.pt and no models/model.ts; nothing is downloaded"
     refused(lab.run(), lab, f"tiny.yaml:{lab.line_of('path: bundle')}: model: ", said)
     lab.keys["model"]["weights"] = "model.pt"
     assert lab.validate().exit_code == 0

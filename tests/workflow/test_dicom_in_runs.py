@@ -158,7 +158,7 @@ def test_without_highdicom_it_is_refused_before_the_run(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["dicom"], "it holds nifti always"),
+        (["dicom"], "it must hold nifti"),
         (["nifti", "nifti"], "nifti is listed twice"),
         (["nifti", "dicm"], "dicm"),
         ([], "write"),

@@ -26,7 +26,7 @@ def test_passes_are_those_over_all_windows(tmp_path: Path) -> None:
     count = len(experiment.predictor.plan.lay(SHAPE))
     windows, saliency, integrated, occlusion = passes_of(experiment, grids)
     assert windows == f"{name}: {count} windows at most, for a prediction"
-    assert saliency.endswith(f"at most {count} forward and {count} backward windows a target")
+    assert saliency.endswith(f"at most {count} forward and {count} backward windows per target")
     assert f"and {5 * count} backward windows" in integrated
     assert "at most" not in occlusion.partition(";")[2]  # nobody knows the number of boxes yet
 

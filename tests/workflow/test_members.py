@@ -46,7 +46,7 @@ def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None
     assert lab.sidecar("a", "liver", "saliency")["weights_sha256"] == record["weights_sha256"]
     assert record["network"]["members"] == record["network"]["passes_per_window"] == 3
     notes = " ".join(record["notes"])
-    assert "3 members = 3 forward passes a window" in notes
+    assert "3 members = 3 forward passes per window" in notes
     assert "mirrored" not in notes
     maps = []
     for number, name in enumerate(names):
@@ -80,7 +80,7 @@ def test_the_cost_of_mirroring_one_network_is_shown(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["inference"].update(mirror=[0, 1, 2])
     result = lab.validate()
-    assert "note: 8 mirrored passes = 8 forward passes a window" in result.output
+    assert "note: 8 mirrored passes = 8 forward passes per window" in result.output
 
 
 def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
     lab.keys["inference"].update(mirror=[0, 1, 2], spread="members")
     result = lab.validate()
     assert result.exit_code == 0, result.output
-    assert "8 mirrored passes x 3 members = 24 forward passes a window" in result.output
+    assert "8 mirrored passes x 3 members = 24 forward passes per window" in result.output
     assert "each map is made once more for its members" in result.output
 
 

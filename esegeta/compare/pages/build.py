@@ -16,7 +16,7 @@ from esegeta.report.page import CaseEntry, Content, MapEntry, Sink, sink_for, wr
 
 
 def report_place(paths: Sequence[Path]) -> Path:
-    """Return the folder of a report for which none is named: in its run, or beside its runs."""
+    """Return the default folder of a report: inside its run, or beside its runs."""
     if len(paths) == 1:
         return paths[0] / "report"
     parents = {path.resolve().parent for path in paths}
@@ -24,19 +24,19 @@ def report_place(paths: Sequence[Path]) -> Path:
 
 
 def write_report(paths: Sequence[Path], output: Path, *, single_file: bool = False) -> Path:
-    """Write a report of finished runs; nothing is computed anew and nothing else is touched.
+    """Write a report of finished runs; nothing is recomputed and nothing else is touched.
 
     Args:
-        paths: folders of runs; one that holds runs stands for these.
+        paths: folders of runs, or folders that hold such folders.
         output: the report's folder, or its file.
-        single_file: put all into one page.
+        single_file: whether to put everything into one page.
 
     Returns:
         The page.
 
     Raises:
         RunError: a folder is missing or holds no run.
-        OutputError: the report's folder holds a page that is no report's, or cannot be written.
+        OutputError: the report's folder holds a page that is not a report, or cannot be written.
     """
     runs = read_runs(paths)
     sink = sink_for(output, single_file=single_file)

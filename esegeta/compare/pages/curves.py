@@ -63,7 +63,7 @@ def _area(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _end_of(run: ReportRun, rows: Sequence[tuple[TaskKey, Mapping[str, Any]]]) -> float:
-    """Return the distance within which all maps lie; infinite for curves that are no halo's.
+    """Return the distance within which all maps lie; infinite for curves other than a halo's.
 
     Maps that know nothing lie everywhere, and do not count beside others.
     """

@@ -21,7 +21,7 @@ FOLDERS = {
     "retrain": "Retraining",
     "inspect": "Inside the network",
 }
-"""Folders that have a part of the page, and what it is called."""
+"""Folders that get a part of the page, and the title of that part."""
 
 RECORDS = (
     "summary.json",

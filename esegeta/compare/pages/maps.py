@@ -44,7 +44,7 @@ class Focus:
     _outlines: dict[int, str] = field(default_factory=dict)
 
     def of(self, target: str) -> tuple[float, ...]:
-        """Return a place within the target's label in mm; nothing where it has none."""
+        """Return a place within the target's label in mm; empty where it has none."""
         if target not in self._known:
             _, _, number = target.partition("#")
             part = int(number) if number.isdigit() else 1
@@ -70,14 +70,14 @@ class Focus:
         return self._outlines[value]
 
     def label(self, target: str) -> int:
-        """Return the integer of a target's label; 0 where the segmentation has none of it."""
+        """Return the integer of a target's label; 0 where the segmentation does not have it."""
         entries: Sequence[Mapping[str, Any]] = self.run.config_of("targets") or ()
         name = target.partition("#")[0]
         entry = next((one for one in entries if one.get("name") == name), {})
         return self.value(entry.get("label"))
 
     def value(self, label: object) -> int:
-        """Return the integer of a label; 0 where the segmentation has none of it."""
+        """Return the integer of a label; 0 where the segmentation does not have it."""
         labels = {one.name: one.value for one in self.ground.entry.labels}
         return labels.get(str(label), 0)
 
@@ -189,7 +189,7 @@ def display_range(array: np.ndarray) -> tuple[float, float]:
 
 
 def _shown(array: np.ndarray, grid: Grid, ground: Ground) -> tuple[np.ndarray, Grid]:
-    """Return what of a map is shown; a layer on a grid of its own is shown whole."""
+    """Return the part of a map that is shown; a layer on a grid of its own is shown whole."""
     if grid.shape != ground.grid.shape:
         return array, grid
     return ground.view.strongest(array), ground.view.grid(grid)

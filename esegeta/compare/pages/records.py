@@ -64,7 +64,7 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
 
 
 def _in_words(value: object) -> str:
-    """Return a value of a record without the signs of its notation; what is empty is left out."""
+    """Return a value of a record as text without brackets or quotes; empty parts are left out."""
     if isinstance(value, Mapping):
         parts = {key.replace("_", " "): _in_words(part) for key, part in value.items()}
         return ", ".join(f"{key} {text}" for key, text in parts.items() if text)

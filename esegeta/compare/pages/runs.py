@@ -1,4 +1,4 @@
-"""The folders that a report is of, as they lie there."""
+"""The folders that a report covers, as they are on disk."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ TaskKey = tuple[str, str, str]
 
 @dataclass(frozen=True, eq=False)
 class ReportRun:
-    """A folder that a report is of.
+    """A folder that a report covers.
 
     Args:
-        number: its place among the folders.
-        folder: its record and scores.
-        shown_name: to tell it from others; empty where it is the only one.
+        number: place of the folder among all.
+        folder: record and scores of the run.
+        shown_name: name that tells it from the others; empty where it is the only one.
     """
 
     number: int
@@ -103,7 +103,7 @@ class ReportRun:
 
     @cached_property
     def sidecars(self) -> dict[TaskKey, Mapping[str, Any]]:
-        """What is said of each map that is there."""
+        """The sidecar of each map that is there."""
         found: dict[TaskKey, Mapping[str, Any]] = {}
         for key, task in self.tasks.items():
             files = self.files(key)
@@ -113,7 +113,7 @@ class ReportRun:
         return found
 
     def is_null(self, method: str) -> bool:
-        """Tell whether a method knows nothing of the network."""
+        """Tell whether a method knows nothing about the network."""
         return self.folder.method_names.get(method, method) in NULL
 
     @cached_property
@@ -137,7 +137,7 @@ class ReportRun:
 
 
 def read_runs(paths: Sequence[Path]) -> list[ReportRun]:
-    """Read the folders of a report; one that holds runs stands for these.
+    """Read the folders of a report; a folder that holds runs stands for them.
 
     Raises:
         RunError: a folder is missing or holds no run.
@@ -178,7 +178,7 @@ def _read(path: Path) -> RunFolder:
 
 
 def _told_apart(names: Iterable[str]) -> list[str]:
-    """Return names of which no two are the same."""
+    """Return names that are all different."""
     found: list[str] = []
     for name in names:
         other, number = name, 2

@@ -35,18 +35,18 @@ from esegeta.volume import (
 )
 
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
-"""Between which percentiles a scan is shown where the config has no window."""
+"""Percentiles between which a scan is shown where the config has no window."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What the maps of a case lie on.
+    """What the maps of a case are shown on.
 
     Args:
         entry: the case on the page.
         grid: of the scan's file.
-        view: what of it is shown.
-        labels: the segmentation, or None.
+        view: part of it that is shown.
+        labels: the segmentation; None where there is none.
     """
 
     entry: CaseEntry
@@ -61,13 +61,13 @@ class Ground:
         return label_copy(self.view.nearest(whole), self.view.grid(self.grid))
 
     def centre_mm(self, value: int, number: int) -> tuple[float, float, float] | None:
-        """Return a voxel well inside of a label, in mm.
+        """Return a voxel well inside a label, in mm.
 
         It is that of the mask that is nearest to the centre of mass.
 
         Args:
-            value: its integer; 0 for none.
-            number: of the connected part, 1 for the largest.
+            value: integer of the label; 0 for none.
+            number: number of the connected part, 1 for the largest.
         """
         if not value or self.labels is None:
             return None
@@ -139,7 +139,7 @@ def _read_segmentation(path: Path, notes: list[str]) -> tuple[np.ndarray, Grid] 
 def _read_scan(
     run: ReportRun, name: str, sidecar: Mapping[str, Any], notes: list[str]
 ) -> Volume | None:
-    """Read a case's image; where it is not there any more, maps are shown without it."""
+    """Read a case's image; where it is gone, maps are shown without it."""
     case = run.cases.get(name)
     missing = [] if case is None else [path for path in case.images if not path.exists()]
     if case is None or missing:
@@ -148,7 +148,7 @@ def _read_scan(
         return None
     changed = _changed(run, case)
     if changed:
-        notes.append(f"{changed} has changed since the run: the maps are of another image.")
+        notes.append(f"{changed} has changed since the run: the maps belong to a different image.")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ReadingWarning)
@@ -161,7 +161,7 @@ def _read_scan(
 
 
 def _changed(run: ReportRun, case: Case) -> Path | None:
-    """Return an image whose content is not what the run has read."""
+    """Return an image file whose content is not what the run read."""
     known = run.record.get("inputs_sha256")
     known = known if isinstance(known, dict) else {}
     for path in case.images:

@@ -1,4 +1,4 @@
-"""The score table of a report: a line a map, with a dagger where a random map does as well."""
+"""The score table of a report: a line per map, with a dagger where a random map does as well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esegeta.report import ScoreRow
 from esegeta.report.page import ScoreCell, ScoreHead, ScoreLine
 
 NOISE_P = 0.05
-"""A map whose p of `random_map_baseline` is above it cannot be told from noise."""
+"""A map whose p of `random_map_baseline` is above this cannot be told from noise."""
 
 Values = Mapping[tuple[TaskKey, str], ScoreRow]
 

@@ -1,4 +1,4 @@
-"""The files that every page is made of."""
+"""The files that every page consists of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report shows, as plain values: the page is made of these and of nothing else."""
+"""What a report shows, as plain values: the page is made from these and nothing else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Layer:
     """One volume of a map.
 
     Args:
-        name: what it is: the sum over channels, a channel, a layer of the network.
+        name: what the volume is: the sum over channels, a channel, a layer of the network.
         volume: id of its display copy.
-        unit: of a voxel.
-        low: below this magnitude values are dust, and not shown at first.
-        high: where the colours end at first.
-        peak: the largest magnitude.
+        unit: unit of a voxel's value.
+        low: magnitude below which values are dust, and not shown at first.
+        high: magnitude where the colours end at first.
+        peak: largest magnitude.
         signed: whether values below zero occur.
     """
 
@@ -45,24 +45,24 @@ class MapEntry:
     """One map: a case, a target and a method.
 
     Args:
-        id: of the map.
+        id: id of the map.
         case: id of the case.
         target: name of the target.
         method: id of the method.
-        layers: volumes, the sum over channels first; none where the task failed.
-        label: integer of the target's label in the segmentation; 0 where it is none of it.
+        layers: volumes, the sum over channels first; empty where the task failed.
+        label: integer of the target's label in the segmentation; 0 where it is not in it.
         outline: id of a segmentation that shows the target's label whole; empty for the case's own.
-        focus: where the cross-hair begins, in RAS mm; empty for the strongest voxel.
-        about: the target in words.
-        positive: what a value above zero says, in words.
-        negative: what a value below zero says.
-        null: whether the method knows nothing of the network.
-        picture: source of the picture, or empty.
-        warnings: what a reader must know.
-        failure: why there is no map, or empty.
-        facts: further lines, a name and a text each.
-        bars: by channel and region.
-        bar_unit: of the bars' values.
+        focus: where the cross-hair starts, in RAS mm; empty for the strongest voxel.
+        about: description of the target.
+        positive: meaning of a value above zero, in words.
+        negative: meaning of a value below zero, in words.
+        null: whether the method knows nothing about the network.
+        picture: source of the picture; empty without one.
+        warnings: warnings for the reader.
+        failure: reason why there is no map; empty if there is one.
+        facts: further lines, each a name and a text.
+        bars: bars by channel and region.
+        bar_unit: unit of the bars' values.
     """
 
     id: str
@@ -110,15 +110,15 @@ class CaseEntry:
     """A case of a run.
 
     Args:
-        id: of the case.
-        run: name of the run; empty where there is one.
-        name: of the case.
-        scans: channels of the image; one that is black where the files are not there.
-        segmentation: id of the display copy, or empty.
-        labels: of the segmentation.
+        id: id of the case.
+        run: name of the run; empty where there is only one.
+        name: name of the case.
+        scans: channels of the image; a single black one where the files are not there.
+        segmentation: id of the display copy; empty without one.
+        labels: labels of the segmentation.
         flat: whether it is a 2D image.
         has_sides: whether left and right of a patient are known; they are not in pictures.
-        notes: what a reader must know of it.
+        notes: what a reader must know about it.
     """
 
     id: str
@@ -134,7 +134,7 @@ class CaseEntry:
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """A value of the score table; a dagger where a random map does as well."""
+    """A value of the score table, with a dagger where a random map does as well."""
 
     value: float | None
     dagger: bool = False
@@ -181,12 +181,12 @@ class Chart:
     """Curves of all methods for one case, target, score and quantity.
 
     Args:
-        case: id of the case; empty where it is of the whole run.
+        case: id of the case; empty for curves of the whole run.
         target: name of the target.
-        title: above it.
-        x_label: along it.
-        y_label: beside it.
-        lines: one a method.
+        title: title of the chart.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
+        lines: one line per method.
         ticks: names of the places along x, where these are not numbers.
     """
 
@@ -225,11 +225,11 @@ class RunEntry:
     """What was run.
 
     Args:
-        name: of the run.
-        facts: lines of the record.
-        hashes: of weights and inputs.
-        versions: of packages.
-        warnings: of tasks and notes of the run.
+        name: name of the run.
+        facts: facts of the record, each a name and a text.
+        hashes: hashes of weights and inputs.
+        versions: versions of packages.
+        warnings: warnings of tasks and notes of the run.
         failures: tasks that failed.
         config: the resolved config as text.
     """

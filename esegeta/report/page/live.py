@@ -12,7 +12,7 @@ from esegeta.report.page.write import page_environment
 LIVE_SCRIPTS = (NIIVUE, "live.js", REPORT)
 LIVE_STYLES = ("report.css", "live.css")
 LIVE_FILES = (*LIVE_SCRIPTS, *LIVE_STYLES)
-"""What the page is made of; `live.js` says first where `report.js` gets its volumes from."""
+"""The page's scripts; `live.js` comes first and says where `report.js` gets its volumes."""
 
 NOTHING_YET = MapEntry(
     id="none",
@@ -26,15 +26,15 @@ NOTHING_YET = MapEntry(
 
 @dataclass(frozen=True)
 class LivePage:
-    """What the page is told when it is opened.
+    """What the page is told when it opens.
 
     Args:
         case: the case.
-        labels: names that may be asked for.
-        methods: that may be asked for, the first is chosen.
-        has_truth: whether errors are known.
-        focus: where the cross-hair begins, RAS mm.
-        kept_in: folder of maps that are kept.
+        labels: names of the labels that may be asked for.
+        methods: names of the methods that may be asked for; the first is preselected.
+        has_truth: whether there is a ground truth, so that errors are known.
+        focus: where the cross-hair starts, in RAS mm.
+        kept_in: folder for the maps that are kept.
     """
 
     case: CaseEntry

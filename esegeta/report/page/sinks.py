@@ -22,15 +22,15 @@ VOLUME_ELEMENT = "volume-"
 
 @dataclass(frozen=True)
 class Frame:
-    """What of a page depends on where its parts lie.
+    """The parts of a page that depend on where its files lie.
 
     Args:
         policy: the Content-Security-Policy.
-        sources: scripts, by their place.
-        scripts: scripts, by their text; either these or `sources`.
-        style_source: the style sheet's place, or empty.
-        style: its text.
-        volumes: base64 of each volume by its id, where they are in the page.
+        sources: scripts, by their path.
+        scripts: scripts, by their text; either these or `sources` are given.
+        style_source: path of the style sheet; empty without one.
+        style: text of the style sheet.
+        volumes: base64 of each volume by its id, for a page that contains them.
         comment: a licence that must stand in the page.
     """
 
@@ -51,7 +51,7 @@ class Sink(Protocol):
         """Take a gzipped NIfTI; return its id."""
 
     def add_picture(self, path: Path) -> str:
-        """Take a PNG; return the source of an <img>, or nothing where there is no such file."""
+        """Take a PNG; return the source of an <img>, or nothing where the file is missing."""
 
     def frame(self) -> Frame:
         """Return what the page needs to know."""
@@ -62,10 +62,10 @@ class Sink(Protocol):
 
 @dataclass(eq=False)
 class FolderSink:
-    """Parts are files in a folder; volumes are scripts, for a page from file:// may not read more.
+    """Parts are files in a folder; volumes are scripts, since a file:// page can load nothing else.
 
     Args:
-        root: the folder; what is there of an earlier report is replaced.
+        root: the folder; an earlier report in it is replaced.
     """
 
     root: Path
@@ -104,7 +104,7 @@ class FolderSink:
         return Frame(policy, sources=sources, style_source=f"static/{STYLE}")
 
     def close(self, page: str) -> Path:
-        """Write the page, the last of all, and remove what only an earlier report had."""
+        """Write the page, last of all, and remove what only an earlier report had."""
         self._write(PAGE, page)
         _remove(self.root, self._earlier, self._files)
         write_json(self.root / MANIFEST, {"files": self._files, "state": "complete"})
@@ -120,7 +120,7 @@ class PageSink:
     """All parts are in the page, which is one file.
 
     Args:
-        path: of the page, or the folder that it lies in.
+        path: path of the page, or of the folder that it lies in.
     """
 
     path: Path
@@ -171,7 +171,7 @@ def sink_for(output: Path, *, single_file: bool) -> Sink:
     """Return where a report goes.
 
     Raises:
-        OutputError: the folder holds a page that is no report's, or a file name is given where a
+        OutputError: the folder holds a page that is not a report, or a file name is given where a
             folder is needed.
     """
     if single_file:
@@ -188,7 +188,7 @@ def require_room(root: Path) -> list[str]:
     """Return the files of an earlier report in a folder.
 
     Raises:
-        OutputError: it is a file, or holds a page that is no report's.
+        OutputError: it is a file, or holds a page that is not a report.
     """
     if root.is_file():
         raise OutputError(f"{root}: is a file", hint="name a folder with -o")

@@ -35,7 +35,7 @@ def write_page(content: Content, sink: Sink) -> Path:
 
 
 def page_environment() -> jinja2.Environment:
-    """Return what renders the templates of pages; whatever they are handed is escaped."""
+    """Return the renderer of the page templates; all values that they are given are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("esegeta.report.page", "templates"),
         autoescape=True,

@@ -33,7 +33,7 @@ class Trial:
 
     Args:
         layer: name of the layer.
-        units: its channels, ascending.
+        units: channels of the layer, ascending.
     """
 
     layer: str
@@ -60,11 +60,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ablation:
-    """All that is asked.
+    """All questions and the trials that answer them.
 
     Args:
         questions: one for each layer and concept.
-        trials: of all questions, each once.
+        trials: trials of all questions, each once.
     """
 
     questions: tuple[Question, ...]
@@ -72,7 +72,7 @@ class Ablation:
 
     @property
     def parts(self) -> list[str]:
-        """What tells it from others, for fingerprints."""
+        """What distinguishes it from others, for fingerprints."""
         return [repr(trial) for trial in self.trials]
 
 

@@ -35,7 +35,7 @@ from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.serves import check_dissected
 
 PART_OF_MEMORY = 0.25
-"""What maps of units, large values, draws of chance and counts in bins may each take up."""
+"""Shares of memory for maps of units, large values, draws of chance and counts in bins."""
 ALWAYS_MB = 16
 """Draws and counts of less than this are never refused."""
 COPIES_OF_BINS = 5
@@ -49,10 +49,10 @@ class Dissection:
     Args:
         basis: network and cases.
         keys: the config's `dissection`.
-        layers: whose units are dissected, in the config's order.
-        concepts: what they are compared with.
-        grids: of each case as the network sees it, by its name.
-        images: where the image of each case lies in it, by its name; None for all of it.
+        layers: layers whose units are dissected, in the config's order.
+        concepts: concepts that they are compared with.
+        grids: grid of each case as the network sees it, by the name of the case.
+        images: place of each case's image in its grid, by the name of the case; None for all of it.
     """
 
     basis: Basis
@@ -74,7 +74,7 @@ class Dissection:
 
     @property
     def watched(self) -> Predictor:
-        """Whose layers are read: each mirrored pass is a run of the network by itself."""
+        """The predictor whose layers are read: each mirrored pass is a run of its own."""
         predictor = self.basis.predictor
         return PassesApart(predictor).single if predictor.averages_inside else predictor
 
@@ -185,7 +185,7 @@ def build_dissection(
     keys = config.keys.dissection
     if keys is None:
         raise ConfigError(
-            f"{config.document.path}: there is no `dissection` to do",
+            f"{config.document.path}: the block `dissection` is missing",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
     basis = of_one_network(build_basis(config, output=output, device=device), keys)

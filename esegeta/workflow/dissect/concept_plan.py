@@ -64,11 +64,11 @@ class ConceptPlan:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether any concept is made of the cases' label maps."""
+        """Whether any concept is made from the cases' label maps."""
         return any(concept.rule.needs_labels for concept in (*self.concepts, *self.helpers))
 
     def ground(self, case: Case) -> ConceptSources:
-        """Read what the concepts of a case are made of."""
+        """Read what the concepts of a case are made from."""
         basis = self.basis
         files = replace(case, label=case.label if self.needs_labels else None)
         volume, truth = basis.read(files)
@@ -108,8 +108,8 @@ def plan_concepts(
     """Build the concepts of a config and check them against every case.
 
     Raises:
-        ConfigError: a concept is made of one that is not there, or of itself.
-        DataError: a case lacks the label map or mask file that a concept is made of.
+        ConfigError: a concept is made from one that is not there, or from itself.
+        DataError: a case lacks the label map or mask file that a concept is made from.
     """
     labels = basis.predictor.labels
     named = {name: labels.integers(name) for name in labels.all_names}

@@ -37,10 +37,10 @@ class NodeViews:
     """Nodes, and how they are seen at the sampled places.
 
     Args:
-        nodes: layer by layer, as they run.
-        scales: of each node.
-        activations: of each node at the places.
-        bins: of the activations of each source.
+        nodes: nodes layer by layer, in the order they run.
+        scales: scale of each node.
+        activations: activation of each node at the places.
+        bins: bins of the activations of each source.
     """
 
     nodes: list[TrailNode]
@@ -85,9 +85,9 @@ class Influences:
     """The passes over sampled windows that trails take.
 
     Args:
-        session: of the dissection; its cases are read again.
-        places: windows and voxels, by case.
-        layers: names, as they run.
+        session: session of the dissection; its cases are read again.
+        places: places (windows and voxels), by case.
+        layers: names of the layers, in the order they run.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class Influences:
         the effects on all later layers.
 
         Args:
-            case: whose sampled windows are run.
+            case: case whose sampled windows are run.
             views: nodes, and how they are seen.
-            unit_thresholds: their means are what units are held at, where the config says so.
+            unit_thresholds: thresholds, whose means units are held at if the config says so.
 
         Returns:
             `drawn`, sources x draws x places, and `changes`, pairs x places.

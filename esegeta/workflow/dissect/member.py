@@ -17,7 +17,7 @@ def of_one_network(basis: Basis, keys: OfOneNetwork, *, block: str = "dissection
     """Return the basis of the one network whose units are dissected.
 
     Raises:
-        ConfigError: there are several and none is named, or there is no such one.
+        ConfigError: there are several and none is named, or the named one does not exist.
     """
     config, count = basis.config, basis.predictor.plan.num_members
     if keys.member is None and count == 1:

@@ -41,7 +41,7 @@ def add_case(task: Task, desk: Desk) -> Content:
 
 
 def end_pass(task: Task, desk: Desk) -> Content:
-    """End a pass over all cases that another one follows."""
+    """End a pass over all cases that is followed by another one."""
     _search(desk).end_pass()
     return {}
 
@@ -81,8 +81,8 @@ class AllOverlaps:
     """What the counts of all cases come to.
 
     Args:
-        counts: added up.
-        images: how units do in each image.
+        counts: counts of all cases, added up.
+        images: results of units in each image.
         peaks: largest activation of each unit in each case, cases x units.
     """
 
@@ -97,8 +97,8 @@ class HeldOut:
 
     Args:
         thresholds: the best ones of each fold's other fold.
-        both: voxels of unit and concept.
-        union: voxels of one of them.
+        both: voxels in both unit and concept.
+        union: voxels in at least one of them.
     """
 
     thresholds: Tensor

@@ -32,10 +32,10 @@ class Chosen:
     """What is shown of which case.
 
     Args:
-        shown: the numbers of the cases in the figure of each named unit, the first ahead.
-        masked: the units whose masks are written, by case.
+        shown: numbers of the cases in the figure of each named unit, the most active first.
+        masked: units whose masks are written, by case.
         cases: numbers of all cases that are read for it.
-        panels: what was made for the figures so far, by unit and case.
+        panels: panels made so far, by unit and case.
     """
 
     shown: dict[UnitKey, list[int]]
@@ -110,7 +110,7 @@ def chosen_pictures(desk: Desk) -> Chosen:
 
 
 def _images_by_unit(session: Session, results: Results, peaks: Tensor) -> dict[UnitKey, list[int]]:
-    """Return the numbers of the cases that activate each named unit most, the first ahead."""
+    """Return the numbers of the cases that activate each named unit most, in descending order."""
     dissection = session.dissection
     found = {}
     for finding in results.named:

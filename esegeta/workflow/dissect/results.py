@@ -32,9 +32,9 @@ class Written:
     """What tasks have written and found so far, for the summary.
 
     Args:
-        files: in the order in which they are listed.
-        notes: what a reader must know.
-        trails: to each label, the strongest first; None where none are looked for.
+        files: files, in the order in which they are listed.
+        notes: notes for the reader.
+        trails: trails to each label, the strongest first; None where none are looked for.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -101,7 +101,7 @@ def summary_task(session: Session, *needs: str) -> Task:
     """Return the task that ends a dissection.
 
     Args:
-        session: of the dissection.
+        session: session of the dissection.
         needs: names of tasks without which there is nothing to sum up.
     """
     key, fault = None, None

@@ -41,8 +41,8 @@ class CaseReading:
     """A case's files, read when something of them is needed first, and then no more.
 
     Args:
-        dissection: whose concepts.
-        case: whose files.
+        dissection: dissection that asks for concepts.
+        case: case that the files belong to.
     """
 
     dissection: Dissection
@@ -67,7 +67,7 @@ class CaseReading:
     def known(self) -> Mask | None:
         """Return the voxels of the image whose label is known; None where all are.
 
-        Labels are all known where they play no part. Padding is no part of the image.
+        Where labels are not used, they all count as known. Padding is not part of the image.
         """
         labels, truth = self.dissection.basis.predictor.labels, self.ground.truth
         inside = self.ground.volume.inside
@@ -86,8 +86,8 @@ class Session:
     """What the tasks of a dissection work on; files are hashed once.
 
     Args:
-        dissection: what is done.
-        listener: told of windows that went through the network.
+        dissection: dissection that is done.
+        listener: receives the count of windows that went through the network.
     """
 
     def __init__(self, dissection: Dissection, listener: Listener) -> None:

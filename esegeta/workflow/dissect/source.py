@@ -24,8 +24,8 @@ class MapSource:
     asked for again.
 
     Args:
-        dissection: whose units.
-        folder: where maps are kept.
+        dissection: dissection whose units are mapped.
+        folder: folder where maps are kept.
     """
 
     def __init__(self, dissection: Dissection, folder: Path) -> None:
@@ -54,8 +54,8 @@ class MapSource:
         """Yield the maps of a case, by part, on the device of its image.
 
         Args:
-            case: whose.
-            image: makes the case's image `1 C *S`; it is not asked for where maps are kept.
+            case: case to map.
+            image: makes the case's image `1 C *S`; not called where maps are kept.
         """
         dissection = self._dissection
         device = dissection.basis.device
@@ -78,7 +78,7 @@ class MapSource:
             yield from (replace(item, image=dissection.images[case.name]) for item in made)
 
     def num_windows(self, case: Case) -> int:
-        """Return how many windows must at most be run for the maps of a case."""
+        """Return the largest number of windows that the maps of a case may take."""
         windows = self._dissection.watched.plan.lay(self._dissection.shapes[case.name])
         return len(windows) * len(self._loads)
 

@@ -70,7 +70,7 @@ class ImageTable:
     """Collects how each unit does in each image by itself.
 
     Args:
-        dissection: whose units and concepts.
+        dissection: dissection with the units and concepts.
     """
 
     def __init__(self, dissection: Dissection) -> None:
@@ -206,7 +206,7 @@ def _more_draws(dissection: Dissection) -> str:
 
 
 def _ceiling_notes(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:
-    """Say of which concepts no unit can be named, however well it detects them."""
+    """Say for which concepts no unit can be named, however well it detects them."""
     min_iou, count = dissection.keys.min_iou, all_counts.tally.num_voxels
     highest = {
         name: max((own[column].ceiling for own in results.pairs), default=0.0)

@@ -264,8 +264,8 @@ class Dissected:
     """How a dissection ended.
 
     Args:
-        outcome: how its tasks ended, the summary last.
-        summary: as it stands in summary.json; empty where the dissection did not come to its end.
+        outcome: outcome of its tasks, the summary last.
+        summary: content of summary.json; empty where the dissection did not finish.
     """
 
     outcome: Outcome

@@ -32,12 +32,12 @@ class Retraining:
     """Everything that retraining needs.
 
     Args:
-        experiment: the trained network, cases and methods that it is about.
-        keys: the block `retrain` of its config.
-        target: what the maps are of.
+        experiment: the experiment, with trained network, cases and methods.
+        keys: block `retrain` of its config.
+        target: target that the maps explain.
         methods: explainers by id, the random ranking among them.
         random: id of the random ranking.
-        recipe: how networks are trained.
+        recipe: recipe by which networks are trained.
     """
 
     experiment: Experiment
@@ -84,7 +84,7 @@ class Retraining:
         return (*self.experiment.notes, leak)
 
     def trainings(self) -> list[Training]:
-        """Return every network that is to be trained: references, then method by method."""
+        """Return every network to train: references, then method by method."""
         pairs = [(seed, fold) for seed in self.keys.seeds for fold in range(self.keys.folds)]
         ends = [Training(end, *pair) for pair in pairs for end in (UNTOUCHED, EMPTY)]
         inner = sorted(fraction for fraction in self.keys.fractions if 0 < fraction < 1)

@@ -1,4 +1,4 @@
-"""The cases of a retraining: read, cut into samples, and explained, for voxels to be ranked."""
+"""The cases of a retraining: read, cut into samples, and explained, so that voxels have ranks."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Material:
     """What a retraining works on, in the memory of the host.
 
     Args:
-        volumes: of the cases.
-        truths: their ground truths, `*S`.
-        samples: the images of training and testing.
-        names: of the samples.
-        notes: what the user should know of them.
+        volumes: images of the cases.
+        truths: ground truths of the cases, `*S`.
+        samples: images for training and testing.
+        names: names of the samples.
+        notes: what the user should know about them.
     """
 
     volumes: Sequence[Volume]
@@ -126,7 +126,7 @@ def map_cases(
 
 
 def _for_case(explainer: Explainer, place: int) -> Explainer:
-    """Give noise a seed a case: one for all would take the same voxels out of every image."""
+    """Give noise a seed per case: a shared one would take the same voxels out of every image."""
     if isinstance(explainer, RandomMap):
         return replace(explainer, seed=explainer.seed + place)
     return explainer

@@ -28,10 +28,10 @@ LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def plan_recipe(config: RunConfig, keys: RetrainKeys, labels: Labels) -> Recipe:
-    """Turn the keys into a recipe whose arguments the loss and the optimizer know.
+    """Turn the keys into a recipe whose arguments the loss and the optimizer accept.
 
     Raises:
-        ConfigError: they do not; with the nearest that they know.
+        ConfigError: they do not accept one; gives the nearest valid name.
     """
     known = _parameters(loss_classes()[keys.loss])
     _check_names(config, "loss_args", keys.loss_args, known, keys.loss)
@@ -94,11 +94,11 @@ def rehearse(
     """Take one step of the recipe on noise, so that what cannot work is known before hours of it.
 
     Args:
-        recipe: to be tried.
-        network: a new one, on its device, which is spent on it.
-        num_channels: C of the patches.
-        config: for places in messages.
-        output: which of several tensors that the network returns is trained.
+        recipe: recipe to try.
+        network: a new network, on its device, which is used up by the step.
+        num_channels: number of channels C of the patches.
+        config: config, for places in messages.
+        output: tensor to train, where the network returns several.
 
     Raises:
         ConfigError: loss or optimizer refuse their arguments or what they are given.

@@ -21,7 +21,7 @@ class RetrainingRecorder:
     """Writes tables, figure and retrain.json from how trainings ended, each time whole.
 
     Args:
-        retraining: what is run.
+        retraining: retraining that is run.
         inputs: SHA-256 of every file, by case and path.
     """
 
@@ -67,9 +67,9 @@ class RetrainingRecorder:
         )
 
     def close(self, results: Sequence[Ended], desk: Desk) -> None:
-        """Draw the figure, and note what the curves come to.
+        """Draw the figure, and note what the curves amount to.
 
-        Where nothing was left to do, the notes of the run that did it are said again.
+        Where nothing was left to do, the notes of the run that did it are repeated.
         """
         retraining = self._retraining
         if results and all(ended.status == "skipped" for ended in results):
@@ -111,10 +111,10 @@ def recall_training(content: Content) -> Content:
 
 
 def dice_rows(results: Iterable[Ended], modes: Sequence[RemovalMode]) -> list[DiceRow]:
-    """Return one row a network and label; references stand at the ends of every mode.
+    """Return one row per network and label; references are at the ends of every mode.
 
-    `fraction` is what is removed in ROAR and what is kept in KAR: untouched images are at 0 of
-    the one and at 1 of the other.
+    `fraction` is the share removed in ROAR and the share kept in KAR: untouched images are at 0
+    in the former and at 1 in the latter.
     """
     rows = []
     for ended in results:

@@ -29,11 +29,11 @@ from esegeta.workflow.task import Content, Desk, Kind, Listener, Task
 class Fingerprints:
     """Fingerprints of the trainings of a retraining.
 
-    Untouched and empty images owe nothing to the trained network, its target and its methods:
+    Untouched and empty images do not depend on the trained network, its target and its methods:
     when those change, the references stay.
 
     Args:
-        retraining: whose.
+        retraining: retraining of the trainings.
         inputs: SHA-256 of every file of each case, by case and path.
     """
 
@@ -127,7 +127,7 @@ def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> 
     """Yield a task for every network.
 
     Args:
-        retraining: what is done.
+        retraining: retraining that is done.
         inputs: SHA-256 of every file of each case, by case and path.
     """
     prints = Fingerprints(retraining, inputs)
@@ -145,7 +145,7 @@ def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> 
 
 
 def prepare_training(tasks: Sequence[Task], desk: Desk) -> None:
-    """Read the cases; the figure of an earlier run goes, for this one is about to contradict it.
+    """Read the cases; the figure of an earlier run is removed, since this one may contradict it.
 
     Raises:
         EsegetaError: a case cannot be read.

@@ -1,4 +1,4 @@
-"""One training done: images without their voxels, a new network, its Dice on the held-out fold."""
+"""One training: images without some voxels, a new network, its Dice on the held-out fold."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Trainer:
     """What all trainings of one method and seed share.
 
     Args:
-        retraining: what they belong to.
-        material: the cases.
-        orders: the ranking of each sample's voxels.
+        retraining: retraining that they belong to.
+        material: cases, samples and notes.
+        orders: ranking of each sample's voxels.
     """
 
     retraining: Retraining

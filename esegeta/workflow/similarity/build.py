@@ -25,7 +25,7 @@ from esegeta.workflow.similarity.networks import (
 )
 
 MOST_UNITS = 2048
-"""Sums over pairs of this many units take 32 MB a label."""
+"""Sums over pairs of this many units take 32 MB per label."""
 MATCHED = 600
 """Positions of all cases that Gram matrices are made of."""
 FEW_CASES = 5
@@ -41,7 +41,7 @@ class Comparison:
     Args:
         basis: the first config's network and the cases.
         keys: the first config's `similarity`.
-        networks: that are compared, the first config's ahead and the untrained one last.
+        networks: networks to compare, the first config's first and the untrained one last.
         notes: what the user should know before it starts.
     """
 
@@ -72,7 +72,7 @@ class Comparison:
 
     @cached_property
     def strata(self) -> tuple[str, ...]:
-        """Names of what positions are shared out by: what is none of the labels, and these."""
+        """Names that positions are shared out by: one for voxels of no label, then the labels."""
         labels = self.basis.predictor.labels
         background = [name for name in labels.all_names if labels.is_background(name)]
         return (background[0] if background else "background", *labels.foreground)
@@ -101,7 +101,7 @@ def build_comparison(
 
     Args:
         config: the checked first config, which has the cases.
-        more: further configs whose networks are compared, beside those that it names.
+        more: further configs whose networks are compared, besides those that it names.
         output: replaces the config's `output`.
         device: replaces the configs' `device`.
 
@@ -111,7 +111,7 @@ def build_comparison(
     keys = config.keys.similarity
     if keys is None:
         raise ConfigError(
-            f"{config.document.path}: there is no `similarity` to compute",
+            f"{config.document.path}: the block `similarity` is missing",
             hint="give it layers: similarity: {layers: all}",
         )
     others = load_others(config, more)
@@ -170,7 +170,7 @@ def _check_size(comparison: Comparison) -> None:
         raise ConfigError(
             f"{document.place(('similarity', 'samples'))}: similarity.samples: {samples} positions "
             f"for {count} cases",
-            hint=f"give at least one a case, better {1000 * count}",
+            hint=f"give at least one per case, better {1000 * count}",
         )
 
 

@@ -41,7 +41,7 @@ from esegeta.workflow.similarity.session import Session
 DRAWS = 200
 """Bootstrap samples of cases, and random orders of them."""
 FEWER_DRAWS = 50
-"""The same of measures that take a decomposition a pair of layers, or all pairs of positions."""
+"""The same for measures that take a decomposition per pair of layers, or pairs of positions."""
 ROOM_MB = 256
 """Memory for bootstrap samples that are added up side by side."""
 
@@ -53,12 +53,12 @@ class Estimate:
     """How alike all pairs of layers are by one measure, over one label or all.
 
     Args:
-        value: over all positions of linear measures, over the matched ones of others.
+        value: value over all positions for linear measures, over the matched ones for others.
         low: lower end of the interval over cases; None where none was made.
         high: upper end.
         null: mean over random orders of cases, at the matched positions; None where none was made.
-        p: share of them that reach what the matched positions give.
-        biased: what other tools give; of linear CKA only.
+        p: share of these that reach the value of the matched positions.
+        biased: value that other tools give; for linear CKA only.
     """
 
     value: Table
@@ -76,8 +76,8 @@ class Matched:
     Args:
         data: activations of all layers.
         case: number of the case of each position.
-        stratum: number of its label.
-        voxel: its place in the flattened image.
+        stratum: number of the label of each position.
+        voxel: place of each position in the flattened image.
     """
 
     data: Float[Tensor, "N D"]
@@ -108,7 +108,7 @@ class Estimator:
     """Estimates of all measures over some labels together.
 
     Args:
-        session: whose cases.
+        session: session with the cases.
         matched: positions of these labels.
         strata: numbers of the labels.
     """
@@ -119,7 +119,7 @@ class Estimator:
 
     @property
     def layout(self) -> Layout:
-        """Of the units of all layers."""
+        """The layout of the units of all layers."""
         return self.session.comparison.layout
 
     @property
@@ -145,8 +145,8 @@ class Estimator:
 
         Args:
             methods: names of measures.
-            drawn: those of them for which cases are drawn anew, for an interval.
-            paired: those for which cases are paired anew, for chance.
+            drawn: those of them for which cases are drawn again, for an interval.
+            paired: those for which cases are paired again, for chance.
         """
         whole = merged(self.parts())
         linear = [name for name in methods if name in LINEAR]
@@ -189,8 +189,8 @@ class Estimator:
     ) -> dict[str, tuple[Table, Table]]:
         """Return mean and p under random orders of cases, at the matched positions.
 
-        What is divided by, or whitened with, is that of all matched positions: each draw differs
-        in which positions are paired, and in nothing else.
+        Norms and whitenings are those of all matched positions: draws differ in which positions
+        are paired, and in nothing else.
         """
         matched, layout = self.matched, self.layout
         if not methods or len(matched.case) < LEAST_POSITIONS:

@@ -23,11 +23,11 @@ class ComparedNetwork:
     """One network whose layers are compared.
 
     Args:
-        name: tells it from the others.
+        name: name that tells it from the others.
         basis: network, preprocessing and cases.
-        layers: that are compared.
-        grids: of each case as the network sees it, by its name.
-        member: its place in an ensemble; None where it is by itself.
+        layers: layers that are compared.
+        grids: grid of each case as the network sees it, by the name of the case.
+        member: its place in an ensemble; None where it is a single network.
         is_untrained: whether its weights were never trained.
     """
 
@@ -40,7 +40,7 @@ class ComparedNetwork:
 
     @property
     def watched(self) -> Predictor:
-        """Whose layers are read; the networks of an ensemble take turns in one module."""
+        """The predictor whose layers are read; the networks of an ensemble share one module."""
         predictor = self.basis.predictor
         if self.member is not None:
             predictor = predictor.member(self.member)
@@ -48,7 +48,7 @@ class ComparedNetwork:
 
     @property
     def weights_sha256(self) -> str:
-        """Of its own weights."""
+        """SHA-256 of its own weights."""
         hashes = self.basis.weights_sha256
         return hashes if isinstance(hashes, str) else hashes[self.member or 0]
 
@@ -68,8 +68,8 @@ def networks_of(basis: Basis, layers: str | Sequence[str], name: str) -> list[Co
 
     Args:
         basis: network and cases.
-        layers: names, or `all`.
-        name: of the network; those of an ensemble are numbered.
+        layers: names of layers, or `all`.
+        name: name of the network; those of an ensemble are numbered.
 
     Raises:
         ModelError: its layers cannot be watched.
@@ -91,7 +91,7 @@ def networks_of(basis: Basis, layers: str | Sequence[str], name: str) -> list[Co
 
 
 def untrained_like(network: ComparedNetwork) -> ComparedNetwork | None:
-    """Return the network of the same shape before any training; None where there is none.
+    """Return the network of the same shape before any training; None where it cannot be made.
 
     Its class may load weights of its own, which then are the same under every seed.
 
@@ -129,7 +129,7 @@ def load_others(main: RunConfig, more: Sequence[Path]) -> list[RunConfig]:
     """Load the other configs: those named in the first one, then those of the command line.
 
     Raises:
-        ConfigError: one is not there or not valid, or is the first one or listed twice.
+        ConfigError: one is missing or not valid, or is the first one, or is listed twice.
     """
     keys = main.keys.similarity
     assert keys is not None

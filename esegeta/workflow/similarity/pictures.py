@@ -27,7 +27,7 @@ from esegeta.workflow.similarity.tables import ALL_LABELS
 
 UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 LEAST_STAGES = 2
-"""Other trained networks without which there is no curve."""
+"""Fewest other trained networks for which a curve is drawn."""
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
 

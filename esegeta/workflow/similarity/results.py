@@ -42,13 +42,13 @@ class Found:
     """What a comparison found.
 
     Args:
-        estimates: by label, the whole data set ahead, and by measure.
+        estimates: estimates by label, the whole data set first, and by measure.
         whole: sums over everything.
         pairs: rows of similarity.csv.
-        points: rows of pca.csv; empty where they are not asked for.
+        points: rows of pca.csv; empty where they were not requested.
         cases: table of pairs of cases, by layer; empty for a single case.
         tables: rows and columns of each table, by its file's name.
-        notes: what a reader must know.
+        notes: notes for the reader.
     """
 
     estimates: dict[str, dict[str, Estimate]]

@@ -1,4 +1,4 @@
-"""The task of a case: its positions, what all layers say of them, and the sums of it."""
+"""The task of a case: its positions, the activations of all layers there, and their sums."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CaseSample:
     """What is kept of a case.
 
     Args:
-        voxels: the matched positions in the image, flattened.
+        voxels: matched positions in the flattened image.
         strata: number of the label of each of them.
         data: activations of all layers at each of them.
     """
@@ -58,7 +58,7 @@ def sample_case(task: Task, desk: Desk) -> Content:
     chosen = draw_positions(strata, comparison.quota(number), generator)
     if len(chosen) == 0:
         raise DataError(
-            f"{case.name}: there is no position to compare layers at: no voxel lies in the body, "
+            f"{case.name}: no position to compare layers at: no voxel lies in the body, "
             "within what every network sees",
             hint="check orientation, crop and intensities of each config's preprocessing",
         )

@@ -24,8 +24,8 @@ class Session:
     """What the tasks of a comparison work on; files are hashed once.
 
     Args:
-        comparison: what is done.
-        listener: told of windows that went through a network.
+        comparison: comparison that is done.
+        listener: receives the count of windows that went through a network.
     """
 
     def __init__(self, comparison: Comparison, listener: Listener) -> None:
@@ -48,7 +48,7 @@ class Session:
         return self.folder / f"{self.comparison.cases[number].name}.safetensors"
 
     def lost(self, path: Path) -> OutputError:
-        """Return the error of what a task has kept and is gone."""
+        """Return the error for something that a task kept and that is gone."""
         return OutputError(
             f"{path}: cannot be read, though it was written before",
             hint="was it removed or changed meanwhile? run again: finished work is kept",

@@ -1,4 +1,4 @@
-"""Which voxels of an image can be sampled, and which label each of them is of."""
+"""Which voxels of an image can be sampled, and which label each of them belongs to."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SLACK_VOX = 0.5
 def strata_of(comparison: Comparison, case: Case, volume: Volume) -> Int[Tensor, " N"]:
     """Return the number of the label of each voxel of the image, flattened; else OUTSIDE.
 
-    Outside are voxels beyond the body, those that a network does not see, and those whose label
+    OUTSIDE are voxels beyond the body, those that a network does not see, and those whose label
     is not known. Labels are those of the case's label map; without one, the predicted ones of the
     first network.
 
     Args:
-        comparison: whose labels.
-        case: whose.
-        volume: its image as the first network sees it, with its label map left out.
+        comparison: comparison that names the labels.
+        case: case of the image.
+        volume: image as the first network sees it, without its label map.
     """
     basis = comparison.basis
     grid = basis.grids[case.name]

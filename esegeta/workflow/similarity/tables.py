@@ -60,11 +60,11 @@ def pair_rows(
     """Yield a row for each pair of layers and measure; PWCCA tells (a, b) from (b, a).
 
     Args:
-        comparison: whose layers.
-        label: over whose positions.
-        estimates: by measure.
-        counts: positions by measure.
-        num_cases: cases that hold the label.
+        comparison: comparison with the layers.
+        label: label whose positions are used.
+        estimates: estimates by measure.
+        counts: number of positions by measure.
+        num_cases: number of cases that hold the label.
     """
     places = comparison.places
     for method, estimate in estimates.items():
@@ -135,9 +135,9 @@ def point_rows(
     """Return where positions, and the mean of each case and label, lie in each layer's plane.
 
     Args:
-        comparison: whose layers.
-        whole: sums over everything, which the planes are of.
-        matched: positions.
+        comparison: comparison with the layers.
+        whole: sums over everything, from which the planes are found.
+        matched: matched positions.
         means: number of the case, number of the label, mean activations.
     """
     chosen = evenly(len(matched.case), min(MOST_POINTS, len(matched.case)))

@@ -1,4 +1,4 @@
-"""`esegeta similarity` as a list of tasks: one a case, and one that puts their sums together."""
+"""`esegeta similarity` as a list of tasks: one per case, and one that puts their sums together."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Compared:
     """How a comparison ended.
 
     Args:
-        outcome: how its tasks ended, that of the results last.
-        record: as it stands in similarity.json; empty where it did not come to its end.
+        outcome: outcome of its tasks, that of the results last.
+        record: content of similarity.json; empty where the comparison did not finish.
     """
 
     outcome: Outcome
@@ -80,7 +80,7 @@ def run_comparison(
 
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
-    """Yield a task a case, and that of the results; of a finished comparison only the latter."""
+    """Yield a task per case, and that of the results; for a finished comparison only the latter."""
     session: Session = desk.job
     end = _results(session)
     if end.fault is None and finished(end) is None:
@@ -141,7 +141,7 @@ def recall_nothing(content: Content) -> Content:
 
 
 def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
-    """Leave tables to the last task: before all cases are there, there is nothing to tell."""
+    """Leave tables to the last task: until all cases are there, there is nothing to write."""
 
 
 SAMPLE = Kind(sample_case, memory_hint=MEMORY_HINT)

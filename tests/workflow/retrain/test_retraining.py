@@ -296,7 +296,7 @@ def test_networks_that_learn_nothing_get_a_note(tmp_path: Path) -> None:
     lab.keys["retrain"] |= {"iterations": 1, "optimizer_args": {"lr": 0.0}, "modes": ["roar"]}
     result = lab.retrain()
     assert result.exit_code == 0
-    assert "note: liver: trained on untouched images, Dice is only" in result.stdout
+    assert "note: liver: trained on untouched images, the Dice is only" in result.stdout
     assert any("only" in note for note in lab.retrain_record()["notes"])
 
 
