@@ -146,7 +146,7 @@ class SegmentationModel(Predictor):
             volume: the image.
             expected: label integers on the grid of the image's file: a file, or `*T`, a tensor or a
                 numpy array.
-            resample: as `predict` takes it.
+            resample: rule, as `predict` takes it.
 
         Raises:
             DataError: the expected integers are not those of the labels.

@@ -48,7 +48,7 @@ HOW_TO_READ = f"""\
 - **Not ranked or tested**: figures that follow the scale of the map. Values that differ by rounding
   (1e-6 of the larger) are ties. Scores of one quality count as one in mean ranks.
 - **A dagger** marks a method that does not beat the random map of its model on a faithfulness
-  score, in the median over cases of the paired differences; it is no test.
+  score, in the median over cases of the paired differences; it is not a test.
 - **Correlations** are over tasks, which are not independent: they have no p-values. Two scores also
   agree over all tasks if both only separate large targets from small ones; `spearman_within`
   compares methods within a case and target.

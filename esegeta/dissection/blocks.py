@@ -44,7 +44,7 @@ class Blocks:
 
     Args:
         sides: side lengths of a block, in voxels.
-        grid: which blocks of the box around the body hold any of it.
+        grid: mask of the blocks in the box around the body that hold any of it.
         weights: voxels of the body in each of these.
         concepts: voxels of each concept and the body in each of these.
     """

@@ -76,7 +76,7 @@ def _dark_background(image: Image) -> Mask | None:
     values = grey.cpu().numpy()
     if np.ptp(values) == 0:
         return None
-    dark = grey <= float(threshold_otsu(values.ravel()))  # three slices are no colours
+    dark = grey <= float(threshold_otsu(values.ravel()))  # three slices are not colours
     shares = [float(dark[face].double().mean()) for face in _faces(grey)]
     return dark if max(shares) >= DARK_SHARE else None
 

@@ -44,7 +44,7 @@ class Ground:
 
     Args:
         entry: the case on the page.
-        grid: of the scan's file.
+        grid: grid of the scan's file.
         view: part of it that is shown.
         labels: the segmentation; None where there is none.
     """
