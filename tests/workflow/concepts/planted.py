@@ -39,7 +39,7 @@ DRIVES, IDLE, NEAR = "drives", "idle", "near"
 
 def planted_lab(folder: Path) -> Lab:
     """Return an experiment on six cases with three concepts, as masks of each case."""
-    (folder / "planted.py").write_text(NETWORK, encoding="utf-8")
+    (folder / "planted_concepts.py").write_text(NETWORK, encoding="utf-8")
     head = torch.zeros(2, CHANNELS, 1, 1)
     head[1, :, 0, 0] = torch.tensor([2.0, 0.0, 1.0, 0.3, -0.3, 0.2])
     state = {
@@ -51,7 +51,7 @@ def planted_lab(folder: Path) -> Lab:
     save_file(state, folder / "w.safetensors")
     model = {
         "kind": "module",
-        "class": "planted:Planted",
+        "class": "planted_concepts:Planted",
         "args": {"channels": CHANNELS},
         "weights": "w.safetensors",
     }
