@@ -77,8 +77,10 @@ class Focus:
         return self.value(entry.get("label"))
 
     def value(self, label: object) -> int:
-        """Return the integer of a label; 0 where the segmentation has none of it."""
-        labels = {one.name: one.value for one in self.ground.entry.labels}
+        """Return the integer of a label, which may be named by it; 0 where there is none of it."""
+        entries = self.ground.entry.labels
+        labels = {str(one.value): one.value for one in entries}
+        labels |= {one.name: one.value for one in entries}
         return labels.get(str(label), 0)
 
 
