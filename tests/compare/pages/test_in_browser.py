@@ -347,3 +347,23 @@ def test_a_map_of_nothing_says_so_and_one_below_zero_is_blue(browser: Any, tmp_p
 
 
 SELECTORS = ("#case", "#target", "#method")
+
+
+def test_the_cross_hair_is_seen_in_small_panels_too(browser: Any, report: Path) -> None:
+    with opened(browser, report, viewport={"width": 820, "height": 1180}) as tab:
+        tab.select_option("#outline", "none")
+        for place in ((12, 17, 14), (5, 16, 13), (9, 15, 12)):
+            go(tab, place, affine_of("oblique"))
+            picture = shot(tab)
+            for tile in tab.evaluate("window.esegeta.viewer().nv.customLayout"):
+                part = panel(picture, tile["position"])
+                lines = (part[..., 0] > 110) & (part[..., 1] > 110) & (part[..., 2] < 90)
+                for axis in (0, 1):
+                    assert lines.mean(axis=axis).max() > 0.1, (place, tile, axis)
+
+
+def panel(picture: np.ndarray, position: list[float]) -> np.ndarray:
+    """Return the part of a picture of the canvas at left, top, width and height in parts of it."""
+    high, wide = picture.shape[:2]
+    left, top = int(position[0] * wide), int(position[1] * high)
+    return picture[top : top + int(position[3] * high), left : left + int(position[2] * wide)]
