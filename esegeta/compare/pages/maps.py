@@ -123,7 +123,10 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
 
 
 def _place_of(sidecar: Mapping[str, Any]) -> tuple[float, ...]:
-    place = sidecar.get("place_mm")
+    """Return the voxel that was asked about, or where the pictures of the target are cut."""
+    display = sidecar.get("display")
+    cut = display.get("position_mm") if isinstance(display, dict) else None
+    place = sidecar.get("place_mm") or cut
     return tuple(map(float, place)) if isinstance(place, list) and len(place) == 3 else ()
 
 

@@ -84,6 +84,11 @@ def test_the_cross_hair_begins_within_the_target(tmp_path: Path) -> None:
     assert first["label"] == 1
 
 
+def test_the_cross_hair_begins_where_the_pictures_are_cut(tmp_path: Path) -> None:
+    results = FakeResults(sidecar={"display": {"position_mm": [10.0, 18.0, 14.0]}})
+    assert page_of(results, tmp_path).data["maps"][0]["focus"] == [10.0, 18.0, 14.0]
+
+
 @pytest.mark.parametrize(
     ("colours", "above", "below"),
     [
