@@ -367,3 +367,23 @@ def panel(picture: np.ndarray, position: list[float]) -> np.ndarray:
     high, wide = picture.shape[:2]
     left, top = int(position[0] * wide), int(position[1] * high)
     return picture[top : top + int(position[3] * high), left : left + int(position[2] * wide)]
+
+
+def test_pictures_are_left_for_later_where_volumes_are_shown(browser: Any, tmp_path: Path) -> None:
+    many = {f"method{number}": "saliency" for number in range(40)}
+    root = FakeResults(methods=many).write(tmp_path)
+    with opened(browser, write_report([root], tmp_path / "out")) as tab:
+        assert sum(url.endswith(".png") for url in tab.requested) < 20
+
+
+def test_without_scripts_the_pictures_stand_below_each_other(browser: Any, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        tab = context.new_page()
+        tab.goto(report.as_uri(), wait_until="commit")
+        boxes = [figure.bounding_box() for figure in tab.locator("figure.picture").all()]
+        assert len(boxes) == 3
+        assert all(box["width"] > 600 for box in boxes)
+        assert len({box["y"] for box in boxes}) == 3
+    finally:
+        context.close()

@@ -166,7 +166,7 @@ class Viewer {
       const [across, up] = sizes[sliceType];
       return Math.min((wide * width) / across, (high * height) / up);
     });
-    const width_mm = 1.5 / Math.min(...scales);
+    const width_mm = 1.1 / Math.min(...scales);
     if (width_mm !== nv.opts.crosshairWidth) nv.setCrosshairWidth(width_mm);
   }
 
