@@ -77,8 +77,10 @@ class Focus:
         return self.value(entry.get("label"))
 
     def value(self, label: object) -> int:
-        """Return the integer of a label; 0 where the segmentation does not have it."""
-        labels = {one.name: one.value for one in self.ground.entry.labels}
+        """Return the integer of a label, given by name or integer; 0 where there is none."""
+        entries = self.ground.entry.labels
+        labels = {str(one.value): one.value for one in entries}
+        labels |= {one.name: one.value for one in entries}
         return labels.get(str(label), 0)
 
 
@@ -121,7 +123,10 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
 
 
 def _place_of(sidecar: Mapping[str, Any]) -> tuple[float, ...]:
-    place = sidecar.get("place_mm")
+    """Return the voxel that was asked about, or where the pictures of the target are cut."""
+    display = sidecar.get("display")
+    cut = display.get("position_mm") if isinstance(display, dict) else None
+    place = sidecar.get("place_mm") or cut
     return tuple(map(float, place)) if isinstance(place, list) and len(place) == 3 else ()
 
 

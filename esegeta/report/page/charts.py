@@ -31,7 +31,7 @@ def num_of(value: float | None) -> str:
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}"
+        return f"{float(f'{value:.4g}'):.10g}"  # 38350, not 3.835e+04
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa}·10{_raised(int(exponent))}"
 

@@ -347,3 +347,43 @@ def test_a_map_of_nothing_says_so_and_one_below_zero_is_blue(browser: Any, tmp_p
 
 
 SELECTORS = ("#case", "#target", "#method")
+
+
+def test_the_cross_hair_is_seen_in_small_panels_too(browser: Any, report: Path) -> None:
+    with opened(browser, report, viewport={"width": 820, "height": 1180}) as tab:
+        tab.select_option("#outline", "none")
+        for place in ((12, 17, 14), (5, 16, 13), (9, 15, 12)):
+            go(tab, place, affine_of("oblique"))
+            picture = shot(tab)
+            for tile in tab.evaluate("window.esegeta.viewer().nv.customLayout"):
+                part = panel(picture, tile["position"])
+                lines = (part[..., 0] > 110) & (part[..., 1] > 110) & (part[..., 2] < 90)
+                for axis in (0, 1):
+                    assert lines.mean(axis=axis).max() > 0.1, (place, tile, axis)
+
+
+def panel(picture: np.ndarray, position: list[float]) -> np.ndarray:
+    """Return the part of a picture of the canvas at left, top, width and height in parts of it."""
+    high, wide = picture.shape[:2]
+    left, top = int(position[0] * wide), int(position[1] * high)
+    return picture[top : top + int(position[3] * high), left : left + int(position[2] * wide)]
+
+
+def test_pictures_are_left_for_later_where_volumes_are_shown(browser: Any, tmp_path: Path) -> None:
+    many = {f"method{number}": "saliency" for number in range(40)}
+    root = FakeResults(methods=many).write(tmp_path)
+    with opened(browser, write_report([root], tmp_path / "out")) as tab:
+        assert sum(url.endswith(".png") for url in tab.requested) < 20
+
+
+def test_without_scripts_the_pictures_stand_below_each_other(browser: Any, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        tab = context.new_page()
+        tab.goto(report.as_uri(), wait_until="commit")
+        boxes = [figure.bounding_box() for figure in tab.locator("figure.picture").all()]
+        assert len(boxes) == 3
+        assert all(box["width"] > 600 for box in boxes)
+        assert len({box["y"] for box in boxes}) == 3
+    finally:
+        context.close()

@@ -25,6 +25,7 @@ from tests.compare.pages.page import Page
 from tests.compare.pages.results import (
     ABOVE,
     BELOW,
+    LABEL,
     PEAK,
     SHAPE,
     FakeResults,
@@ -81,6 +82,11 @@ def test_the_cross_hair_begins_within_the_target(tmp_path: Path) -> None:
     assert first["focus"] == pytest.approx(np.diag([2, 2, 2]) @ ABOVE)
     assert first["focus"] == second["focus"]
     assert first["label"] == 1
+
+
+def test_the_cross_hair_begins_where_the_pictures_are_cut(tmp_path: Path) -> None:
+    results = FakeResults(sidecar={"display": {"position_mm": [10.0, 18.0, 14.0]}})
+    assert page_of(results, tmp_path).data["maps"][0]["focus"] == [10.0, 18.0, 14.0]
 
 
 @pytest.mark.parametrize(
@@ -294,3 +300,9 @@ def test_a_picture_is_flat_has_its_colours_and_no_sides(tmp_path: Path) -> None:
     shown = np.asarray(page.volume(picture["volume"]).dataobj)
     for place, name in enumerate("RGB"):
         assert np.array_equal(shown[:, :, 0][name], colours[..., place])
+
+
+@pytest.mark.parametrize("named", [1, "1"])
+def test_a_target_names_its_label_by_integer_too(tmp_path: Path, named: object) -> None:
+    results = FakeResults(config={"targets": [{"name": LABEL, "label": named}]})
+    assert page_of(results, tmp_path).data["maps"][0]["label"] == 1

@@ -12,8 +12,7 @@ class Viewer {
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.95, 0.9, 0.35, 0.45],
-      crosshairWidth: 0.3,
-      crosshairWidthUnit: "percent",
+      crosshairWidthUnit: "mm",
       crosshairGap: 12,
       fontColor: [0.9, 0.9, 0.9, 1],
       fontMinPx: 12,
@@ -84,6 +83,7 @@ class Viewer {
     nv.opts.isOrientationTextVisible = one.has_sides;
     nv.opts.atlasOutline = OUTLINE;
     this.layerRange();
+    this.thicken();
     if (place) this.go(place);
     return true;
   }
@@ -152,7 +152,22 @@ class Viewer {
     if (this.shown.case === undefined) return;
     this.nv.resizeListener();
     this.nv.customLayout = this.layout(cases.get(this.shown.case).flat);
+    this.thicken();
     this.nv.drawScene();
+  }
+
+  // Cross-hairs no thinner than a pixel in any panel: else they fall between two, and are not seen.
+  thicken() {
+    const { nv } = this;
+    const { width, height } = this.canvas.getBoundingClientRect();
+    const [x, y, z] = nv.sceneExtentsMinMax(true)[2];
+    const sizes = [[x, y], [x, z], [y, z]];
+    const scales = nv.customLayout.map(({ sliceType, position: [, , wide, high] }) => {
+      const [across, up] = sizes[sliceType];
+      return Math.min((wide * width) / across, (high * height) / up);
+    });
+    const width_mm = 1.1 / Math.min(...scales);
+    if (width_mm !== nv.opts.crosshairWidth) nv.setCrosshairWidth(width_mm);
   }
 
   position() {
