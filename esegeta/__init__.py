@@ -14,6 +14,8 @@ from typing import Any
 
 import lazy_loader
 
+from esegeta.errors import suggest
+
 __version__ = "0.1.0"
 
 _attribute_of, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
@@ -23,7 +25,12 @@ _ROOMS = frozenset(name for name in __all__ if (Path(__file__).parent / name).is
 
 
 def __getattr__(name: str) -> Any:
-    return importlib.import_module(f"{__name__}.{name}") if name in _ROOMS else _attribute_of(name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        # A notebook's traceback, unlike Python's own, does not look for the nearest name.
+        raise AttributeError(f'esegeta has no "{name}"; {suggest(name, __all__)}')
+    return _attribute_of(name)
 
 
 def __dir__() -> list[str]:

@@ -47,6 +47,13 @@ def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
     done = in_python("import esegeta; esegeta.Salience")
     assert done.returncode == 1
     assert "Salience" in done.stderr and "Did you mean: 'Saliency'?" in done.stderr
+    for wrong, near in (
+        ("Saliancy", "Saliency"),
+        ("load_volme", "load_volume"),
+        ("comparr", "compare"),
+    ):
+        with pytest.raises(AttributeError, match=f'no "{wrong}".*{near}'):
+            getattr(esegeta, wrong)
 
 
 def test_a_star_imports_every_public_name() -> None:
