@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lazy_loader
 
 from esegeta.errors import suggest
+
+if TYPE_CHECKING:
+    import inspect
 
 __version__ = "0.1.0"
 
@@ -40,9 +44,17 @@ def __dir__() -> list[str]:
 class _CommandRoom(ModuleType):
     """A room with the name of a command, such as `compare`: to call it is to give the command."""
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+    @property
+    def __call__(self) -> Callable[..., Any]:
         command = getattr(importlib.import_module(f"{__name__}.api"), self.__name__.split(".")[1])
-        return command(*arguments, **keywords)
+        return cast("Callable[..., Any]", command)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What notebooks show of the command; its docstring is that of `__call__`."""
+        import inspect
+
+        return inspect.signature(self.__call__)
 
 
 class _Package(ModuleType):
