@@ -37,6 +37,8 @@ def test_public_names_are_documented(name: str) -> None:
     text = inspect.getdoc(item) or ""
     first = text.partition("\n")[0]
     assert first.endswith((".", "?")) or text.partition("\n\n")[0].endswith((".", "?")), text
+    if inspect.isfunction(item):
+        assert "Raises:" in text, f"{name} does not say what goes wrong"
     parameters = list(inspect.signature(item).parameters.values()) if callable(item) else []
     told = [one for one in parameters if one.name not in ("self", "args", "kwargs")]
     if told and not (isinstance(item, type) and issubclass(item, Exception)):
