@@ -92,9 +92,9 @@ def class_at(path: str, folder: Path | None = None, *, what: str = "class") -> t
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        where = f" beside the config ({folder})" if folder is not None else ""
+        place = "" if folder is None else f"put it beside the config ({folder}) or "
         raise ConfigError(
-            f'{what}: no module "{module_name}" ({error})', hint=f"put it{where} or install it"
+            f'{what}: no module "{module_name}" ({error})', hint=f"{place}install it"
         ) from error
     except Exception as error:  # foreign code, which may raise anything
         raise ConfigError(

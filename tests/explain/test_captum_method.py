@@ -136,6 +136,7 @@ def tunnel_of(inner: Any) -> dict[str, Any]:
     [
         ({"class": "captum.attr:LayerGradCam"}, "use grad_cam"),
         ({"class": "captum.attr:DeepLift"}, "use deep_lift"),
+        ({"class": "captum.atr:Saliency"}, "(No module named 'captum.atr'); install it"),
         ({"class": "captum.attr:Mean"}, "is no attribution of Captum"),
         ({"class": "captum.attr:ShapleyValue"}, 'did you mean "ShapleyValues"'),
         ({"class": "captum.attr:GradientAttribution"}, "what others derive from"),
