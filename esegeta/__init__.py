@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lazy_loader
+
+from esegeta.errors import suggest
+
+if TYPE_CHECKING:
+    import inspect
 
 __version__ = "0.1.0"
 
@@ -23,7 +29,12 @@ _ROOMS = frozenset(name for name in __all__ if (Path(__file__).parent / name).is
 
 
 def __getattr__(name: str) -> Any:
-    return importlib.import_module(f"{__name__}.{name}") if name in _ROOMS else _attribute_of(name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        # A notebook's traceback, unlike Python's own, does not look for the nearest name.
+        raise AttributeError(f'esegeta has no "{name}"; {suggest(name, __all__)}')
+    return _attribute_of(name)
 
 
 def __dir__() -> list[str]:
@@ -33,9 +44,17 @@ def __dir__() -> list[str]:
 class _CommandRoom(ModuleType):
     """A room with the name of a command, such as `compare`: to call it is to give the command."""
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+    @property
+    def __call__(self) -> Callable[..., Any]:
         command = getattr(importlib.import_module(f"{__name__}.api"), self.__name__.split(".")[1])
-        return command(*arguments, **keywords)
+        return cast("Callable[..., Any]", command)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What notebooks show of the command; its docstring is that of `__call__`."""
+        import inspect
+
+        return inspect.signature(self.__call__)
 
 
 class _Package(ModuleType):

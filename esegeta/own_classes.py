@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,9 +94,9 @@ def class_at(path: str, folder: Path | None = None, *, what: str = "class") -> t
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        where = f" beside the config ({folder})" if folder is not None else ""
+        place = "" if folder is None else f"put it beside the config ({folder}) or "
         raise ConfigError(
-            f'{what}: no module "{module_name}" ({error})', hint=f"put it{where} or install it"
+            f'{what}: no module "{module_name}" ({error})', hint=f"{place}install it"
         ) from error
     except Exception as error:  # foreign code, which may raise anything
         raise ConfigError(
@@ -138,13 +138,13 @@ class Announced(Mapping[str, type[Kind]]):
 
 
 @cache
-def announced(group: str) -> Mapping[str, EntryPoint]:
-    """Return what installed packages announce under a group of entry points, by name."""
+def announced(group: str) -> Mapping[str, Any]:
+    """Return the entry points that installed packages announce under a group, by name."""
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
 @cache
-def _load(family: Family, entry: EntryPoint) -> type[Any]:
+def _load(family: Family, entry: Any) -> type[Any]:
     package = "" if entry.dist is None else f" of {entry.dist.name}"
     try:
         found = entry.load()

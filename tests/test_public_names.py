@@ -1,6 +1,7 @@
 """The names of `import esegeta` and of its rooms: each resolves, and none is imported early."""
 
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -47,6 +48,23 @@ def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
     done = in_python("import esegeta; esegeta.Salience")
     assert done.returncode == 1
     assert "Salience" in done.stderr and "Did you mean: 'Saliency'?" in done.stderr
+    for wrong, near in (
+        ("Saliancy", "Saliency"),
+        ("load_volme", "load_volume"),
+        ("comparr", "compare"),
+    ):
+        with pytest.raises(AttributeError, match=f'no "{wrong}".*{near}'):
+            getattr(esegeta, wrong)
+
+
+def test_a_command_tells_its_arguments_though_it_is_a_room() -> None:
+    import esegeta.api
+
+    for name in ("run", "compare", "explain", "report", "concepts"):
+        command = getattr(esegeta.api, name)
+        found = getattr(esegeta, name)
+        assert callable(found) and inspect.signature(found) == inspect.signature(command)
+        assert found is command or found.__call__ is command
 
 
 def test_a_star_imports_every_public_name() -> None:

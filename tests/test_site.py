@@ -14,6 +14,7 @@ import pytest
 import esegeta
 import esegeta.api
 from scripts import api_page
+from tests.browser import PATIENCE_MS, started
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.stem for page in (ROOT / "docs").glob("*.md"))
@@ -36,6 +37,8 @@ def test_public_names_are_documented(name: str) -> None:
     text = inspect.getdoc(item) or ""
     first = text.partition("\n")[0]
     assert first.endswith((".", "?")) or text.partition("\n\n")[0].endswith((".", "?")), text
+    if inspect.isfunction(item):
+        assert "Raises:" in text, f"{name} does not say what goes wrong"
     parameters = list(inspect.signature(item).parameters.values()) if callable(item) else []
     told = [one for one in parameters if one.name not in ("self", "args", "kwargs")]
     if told and not (isinstance(item, type) and issubclass(item, Exception)):
@@ -51,12 +54,13 @@ def named_in(parameter: str, item: object) -> bool:
     return any(re.search(rf"^\s*{parameter}: ", text, re.MULTILINE) for text in texts)
 
 
-@pytest.mark.slow
-def test_the_site_builds(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -64,7 +68,25 @@ def test_the_site_builds(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    page = (tmp_path / "api.html").read_text(encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds(site: Path) -> None:
+    page = (site / "api.html").read_text(encoding="utf-8")
     assert all(f">{name}<" in page or f"{name}</" in page for name in ("Saliency", "load_model"))
     hosts = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', page)
     assert hosts == []  # read from the disk, it asks no other host
+
+
+@pytest.mark.slow
+def test_the_site_is_searched_from_the_disk(site: Path) -> None:
+    with started() as browser:
+        page = browser.new_page(viewport={"width": 1300, "height": 900})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "index.html").as_uri())
+        page.fill(".md-search__input", "pointing game", timeout=PATIENCE_MS)
+        page.wait_for_selector(".md-search-result__link", timeout=PATIENCE_MS)
+        assert "PointingGame" in page.inner_text(".md-search-result")
+        assert not [url for url in asked if url.startswith("http")]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from esegeta.api.model import SegmentationModel
-from esegeta.errors import ConfigError
+from esegeta.errors import ConfigError, suggest
 from esegeta.model import (
     COMPILED_NOTE,
     Activation,
@@ -101,7 +101,15 @@ def load_model(
         mirror: axes to mirror; windows are predicted once for every subset of them.
         average: what mirrored passes and networks average: `logits` or `probabilities`.
         positions: how windows are placed: `fixed` steps, as in MONAI, or `even`, as in nnU-Net.
+
+    Raises:
+        ConfigError: an argument is not known, or does not fit the network.
+        DeviceError: the device is not there.
+        ModelError: the network cannot run, or cannot take the window or the weights.
     """
+    if activation not in get_args(Activation):
+        hint = suggest(activation, get_args(Activation))
+        raise ConfigError(f'activation: "{activation}" is not known', hint=hint)
     place = resolve_device(device)
     several = network if isinstance(network, Sequence) else [network]
     given = [

@@ -233,7 +233,7 @@ class Config(LabelKeys):
                 raise ValueError("scores stands alone: it says that no maps are written")
         elif "nifti" not in value:
             raise ValueError(
-                "it holds nifti always, which tables and figures are made of; or scores alone, "
+                "it must hold nifti, which tables and figures are made from; or scores alone, "
                 "for no maps"
             )
         return value

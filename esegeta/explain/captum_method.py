@@ -37,7 +37,6 @@ KNOWN: Mapping[str, MeaningWord] = {
     "IntegratedGradients": "contribution",
     "GradientShap": "contribution",
     "FeatureAblation": "worth",
-    "FeaturePermutation": "worth",
     "Occlusion": "worth",
     "ShapleyValueSampling": "worth",
     "ShapleyValues": "worth",
@@ -120,8 +119,9 @@ class Captum(Explainer):
                     hint="the target is the config's, and one map is returned",
                 )
         kind = class_of(self.class_path)
-        _require_keys(kind.__init__, self.init, "init", kind.__name__)
-        _require_keys(kind.attribute, self.arguments, "attribute", kind.__name__)
+        _require_init(kind, self.init, "init")
+        filled = {"baselines"} if self.baseline is not None else set()
+        _require_keys(kind.attribute, self.arguments, "attribute", kind.__name__, filled)
         takes = inspect.signature(kind.attribute).parameters
         for key, parameter in (("features", "feature_mask"), ("baseline", "baselines")):
             if getattr(self, key) is not None and parameter not in takes:
@@ -243,7 +243,7 @@ def class_of(path: str) -> type[Any]:
     Raises:
         ConfigError: there is no such class, it is not an attribution, or it watches a module.
     """
-    from captum.attr import Attribution
+    from captum.attr import Attribution, FeaturePermutation
 
     kind = class_at(path, what="captum: class")
     if not issubclass(kind, Attribution):
@@ -254,6 +254,12 @@ def class_of(path: str) -> type[Any]:
     takes = list(inspect.signature(kind.__init__).parameters)[1:]
     if not inspect.isfunction(getattr(kind, "attribute", None)):
         raise ConfigError(f"captum: class: {kind.__name__} is a base class and attributes nothing")
+    if issubclass(kind, FeaturePermutation):
+        raise ConfigError(
+            f"captum: class: {kind.__name__} exchanges features among several images, and here it "
+            "gets one",
+            hint="use FeatureAblation; in Python, model.as_captum takes a batch of images",
+        )
     if "layer" in takes or takes[:1] == ["model"]:
         ours = INSIDE.get(kind.__name__)
         raise ConfigError(
@@ -289,14 +295,38 @@ def _as_tuples(value: Any) -> Any:
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _require_keys(call: Any, given: Mapping[str, Any], block: str, owner: str) -> None:
+def _require_init(kind: type[Any], init: Mapping[str, Any], block: str) -> None:
+    """Refuse arguments that a class, or one that it is built on, does not take."""
+    takes = list(inspect.signature(kind.__init__).parameters)[1:]
+    filled = {name for name in takes[:1] if name != "attribution_method"}
+    _require_keys(kind.__init__, init, block, kind.__name__, filled)
+    for key, value in init.items():
+        where = f"{block}: {key}"
+        if _is_block(value):
+            inner = {name: item for name, item in value.items() if name != "class"}
+            _require_init(class_of(str(value["class"])), inner, where)
+        elif key == "attribution_method":
+            raise ConfigError(
+                f"captum: {where}: should be a block (found {value!r})",
+                hint='such as {class: "captum.attr:Saliency"}',
+            )
+
+
+def _require_keys(
+    call: Any, given: Mapping[str, Any], block: str, owner: str, filled: set[str]
+) -> None:
+    """Refuse keys that a call does not take, and the lack of one that neither it nor we fill."""
     parameters = inspect.signature(call).parameters
+    single = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    own = {name: item for name, item in parameters.items() if name not in ("self", "inputs")}
+    for name, item in own.items():
+        if item.kind in single and item.default is item.empty and name not in {*given, *filled}:
+            raise ConfigError(f"captum: {block}: {owner} needs {name}")
     if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
         return
     for key in given:
-        if key not in parameters:
-            known = [name for name in parameters if name not in ("self", "inputs")]
-            raise ConfigError(f"captum: {block}: {owner} takes no {key}", hint=suggest(key, known))
+        if key not in own:
+            raise ConfigError(f"captum: {block}: {owner} takes no {key}", hint=suggest(key, own))
 
 
 def _devices_of(data: Tensor) -> list[torch.device]:

@@ -76,6 +76,11 @@ class RawMap:
     sharing: Tensor | None = None
     ways: tuple[Way, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line."""
+        shape = " x ".join(map(str, self.data.shape))
+        return f"<RawMap {shape}, {str(self.data.dtype).removeprefix('torch.')}>"
+
 
 @dataclass(frozen=True)
 class Explainer(FiniteParameters, ABC):

@@ -182,6 +182,11 @@ def load_volume(
         file_spacing_mm: spacing of a TIFF stack or .npz that does not state its own.
         series: series of a DICOM folder with several: UID or description, or a list.
         align: `first` resamples channels on other grids onto that of the first, linearly.
+
+    Raises:
+        ConfigError: an argument is not known, or no number that it may be.
+        DataError: a file is missing, cannot be read, or holds NaN or Inf.
+        GridError: channels lie on different grids.
     """
     paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
     images = tuple(Path(item) for item in paths)

@@ -230,8 +230,18 @@ def volume_from_tensor(
         affine: voxel to RAS mm, 4 x 4, instead of `spacing_mm`.
         name: the case.
         channels: a name for each channel.
+
+    Raises:
+        DataError: spacing, affine or channels do not fit the tensor.
     """
     shape = tuple(data.shape[1:])
+    if spacing_mm is not None and (len(spacing_mm) != len(shape) or min(spacing_mm) <= 0):
+        raise DataError(
+            f"{name}: spacing_mm: {list(spacing_mm)} does not fit {len(shape)} axes",
+            hint="give a length above 0 for each",
+        )
+    if affine is not None and (np.shape(affine) != (4, 4) or not np.linalg.det(affine)):
+        raise DataError(f"{name}: affine: should be 4 x 4, and have an inverse")
     if affine is None:
         grid = grid_of_spacing(shape, spacing_mm or (1.0,) * len(shape))
     else:

@@ -1,6 +1,8 @@
 """`load_model`: weights, outputs, labels and ensembles, and models that cannot be."""
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,3 +242,25 @@ def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None
     both = esegeta.load_model([unet(2).to(dtype), unet(2, seed=3).to(dtype)], **keys)
     assert both.notes == (note,)
     assert torch.isfinite(both.logits(x)).all()
+
+
+def test_an_activation_that_is_not_known_is_refused() -> None:
+    as_installed = inspect.unwrap(esegeta.load_model)  # without the type checks of tests
+    with pytest.raises(ConfigError, match='activation: "softmx" is not known; did you mean "soft'):
+        as_installed(
+            linear(3), window=(4, 4, 4), labels={1: "one"}, activation="softmx", device="cpu"
+        )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"spacing_mm": (1, 1)},
+        {"spacing_mm": (1, 1, -1)},
+        {"affine": np.eye(3)},
+        {"affine": np.zeros((4, 4))},
+    ],
+)
+def test_a_grid_that_does_not_fit_a_tensor_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=next(iter(given))):
+        esegeta.volume_from_tensor(torch.zeros(1, 4, 4, 4), **given)

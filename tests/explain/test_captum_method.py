@@ -127,18 +127,31 @@ def test_a_noise_tunnel_is_built_on_another_class(
     assert found.meaning.is_slope
 
 
+def tunnel_of(inner: Any) -> dict[str, Any]:
+    return {"class": "captum.attr:NoiseTunnel", "init": {"attribution_method": inner}}
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
         ({"class": "captum.attr:LayerGradCam"}, "use grad_cam"),
         ({"class": "captum.attr:DeepLift"}, "use deep_lift"),
         ({"class": "captum.attr:Mean"}, "is not an attribution of Captum"),
+        ({"class": "captum.atr:Saliency"}, "(No module named 'captum.atr'); install it"),
         ({"class": "captum.attr:ShapleyValue"}, 'did you mean "ShapleyValues"'),
-        ({"class": "captum.attr:GradientAttribution"}, "what others derive from"),
+        ({"class": "captum.attr:GradientAttribution"}, "is a base class"),
         ({"attribute": {"target": 1}}, "target cannot be given"),
         ({"attribute": {"nsteps": 1}, "class": "captum.attr:IntegratedGradients"}, "n_steps"),
         ({"init": {"multiply": True}}, "Saliency takes no multiply"),
         ({"features": "blocks"}, "takes no feature_mask"),
+        ({"class": "captum.attr:Occlusion"}, "Occlusion needs sliding_window_shapes"),
+        ({"class": "captum.attr:GradientShap"}, "GradientShap needs baselines"),
+        ({"class": "captum.attr:FeaturePermutation"}, "use FeatureAblation"),
+        (tunnel_of({"class": "captum.attr:DeepLift"}), "use deep_lift"),
+        (tunnel_of({"class": "captum.attr:Salience"}), 'did you mean "Saliency"'),
+        (tunnel_of({"class": "captum.attr:Saliency", "abs": 1}), "Saliency takes no abs"),
+        (tunnel_of("saliency"), "attribution_method: should be a block"),
+        ({"class": "captum.attr:NoiseTunnel"}, "NoiseTunnel needs attribution_method"),
         ({"meaning": "slop"}, 'meaning: "slop" is not known'),
         ({"clas": "captum.attr:Saliency"}, 'did you mean "class"?'),
     ],

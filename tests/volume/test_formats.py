@@ -156,8 +156,8 @@ def test_a_zarr_folder_too_and_what_is_missing_is_missing(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
 def test_dicom_and_nrrd_are_known_by_what_they_hold(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(600))
-    with pytest.raises(DataError, match=r"a DICOM file, not NIfTI; call it \.dcm"):
+    with pytest.raises(DataError, match=r"a DICOM file, not NIfTI; rename it to \.dcm"):
         read(tmp_path / name)
     (tmp_path / name).write_bytes(b"NRRD0004\ntype: float\n" + bytes(600))
-    with pytest.raises(DataError, match=r"an NRRD file, not NIfTI; call it \.nrrd"):
+    with pytest.raises(DataError, match=r"an NRRD file, not NIfTI; rename it to \.nrrd"):
         read(tmp_path / name)

@@ -10,6 +10,7 @@ from typing import Literal
 from esegeta.config import blamed_on
 from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.dissection import ConceptBlock, DissectionKeys
+from esegeta.config.lines import Path_
 from esegeta.dissection import (
     BoundaryBand,
     Boxes,
@@ -256,10 +257,18 @@ def _check_files(plan: ConceptPlan) -> None:
             )
     for name, pattern in plan.files.items():
         try:
-            with blamed_on(basis.config, plan.block, "concepts", name):
+            with blamed_on(basis.config, *_key_of_masks(plan, name)):
                 for case in basis.cases:
                     check_case(replace(case, label=plan.mask_file(name, case)), basis.reading)
         except DataError as error:
             if CASE not in pattern and len(basis.cases) > 1:
                 error.hint += f"; a `{CASE}` in it stands for the name of each case"
             raise
+
+
+def _key_of_masks(plan: ConceptPlan, name: str) -> Path_:
+    """Return the key that names the mask files of a concept: `mask`, or `masks`."""
+    place: Path_ = (plan.block, "concepts", name)
+    document = plan.basis.config.document
+    keys = [(*place, key) for key in ("mask", "masks")]
+    return next((key for key in keys if document.nearest(key) == key), place)

@@ -210,7 +210,7 @@ def test_a_config_without_a_dissection(blocks: tuple[str, ...], tmp_path: Path) 
 def test_a_run_of_a_dissection_alone(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     place = f"{lab.write()}:{lab.line_of('dissection:')}: "
-    refused(esegeta("run", lab.config), lab, place, "no targets and methods", "esegeta dissect")
+    refused(esegeta("run", lab.config), lab, place, "no targets and no methods", "esegeta dissect")
 
 
 @pytest.mark.parametrize("missing", ["targets", "methods"])
