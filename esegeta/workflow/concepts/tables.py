@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from esegeta.workflow.concepts.fit import Row
+from esegeta.workflow.concepts.fit import DISCOVERED, Row
 from esegeta.workflow.concepts.more import ErrorRow, Shares
 
 TCAV_COLUMNS = (
