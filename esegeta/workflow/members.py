@@ -12,12 +12,12 @@ def of_member(basis: Basis, member: int | None, block: str) -> Basis:
     """Return the basis of the one network that a block of the config is about.
 
     Args:
-        basis: of the config.
-        member: which network of an ensemble, from 1.
+        basis: basis of the config.
+        member: number of a network of an ensemble, from 1.
         block: name of the block.
 
     Raises:
-        ConfigError: there are several and none is named, or there is no such one.
+        ConfigError: there are several and none is named, or the named one does not exist.
     """
     config, count = basis.config, basis.predictor.plan.num_members
     if member is None and count == 1:
@@ -40,7 +40,8 @@ def of_member(basis: Basis, member: int | None, block: str) -> Basis:
             hint=f"name one from 1 to {count}",
         )
     file = config.keys.model.weights_files[member - 1]
-    note = f"{block}.member: {member} of {count} by itself: {file}"
+    done = "dissected" if block == "dissection" else "looked at"
+    note = f"{block}.member: {member} of {count} is {done} by itself: {file}"
     return replace(
         basis,
         predictor=basis.predictor.member(member - 1),

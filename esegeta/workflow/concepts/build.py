@@ -20,7 +20,7 @@ from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.dissect.build import window_of_zeros
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, plan_concepts
-from esegeta.workflow.dissect.member import of_one_network
+from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.serves import check_concepts
@@ -117,7 +117,7 @@ def build_concepts(
             "concepts: {bone: 4}, targets: [liver]}",
         )
     config = _with_targets(config, keys)
-    basis = of_one_network(build_basis(config, output=output, device=device), keys, block=BLOCK)
+    basis = of_member(build_basis(config, output=output, device=device), keys.member, BLOCK)
     check_concepts(config, basis.capability)
     with blamed_on(config, BLOCK, "layers"), held_still(basis.predictor.network):
         layers = find_unit_layers(basis.predictor.network, keys.layers, window_of_zeros(basis))

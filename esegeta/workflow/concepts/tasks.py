@@ -16,11 +16,8 @@ from esegeta.workflow.concepts.gather import gather
 from esegeta.workflow.concepts.results import RECORD, record_task, write_results
 from esegeta.workflow.concepts.session import MEMORY_HINT, Session
 from esegeta.workflow.engine import (
-    EXIT_OK,
-    EXIT_SOME_FAILED,
-    EXIT_USER,
     Command,
-    Outcome,
+    OneResult,
     Policy,
     run_command,
 )
@@ -123,7 +120,7 @@ FIGURES = _kind(pictures.draw_examples)
 
 
 @dataclass(frozen=True)
-class Tested:
+class Tested(OneResult):
     """How the command ended.
 
     Args:
@@ -131,25 +128,7 @@ class Tested:
         record: as it stands in concepts.json; empty where the command did not come to its end.
     """
 
-    outcome: Outcome
     record: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
-
-    @property
-    def exit_code(self) -> int:
-        """0 when it is finished; 2 when what the user gave kept it from that; else 1.
-
-        Figures are of all cases together: a part of them is of no use by itself.
-        """
-        failures = self.outcome.failures
-        if not failures:
-            return EXIT_OK
-        is_bug = any(ended.is_bug for ended in failures)
-        return EXIT_SOME_FAILED if is_bug else EXIT_USER
 
 
 def run_concepts(

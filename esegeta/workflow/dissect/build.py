@@ -30,7 +30,7 @@ from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox, empty_w
 from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
-from esegeta.workflow.dissect.member import of_one_network
+from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.serves import check_dissected
 
@@ -188,7 +188,7 @@ def build_dissection(
             f"{config.document.path}: the block `dissection` is missing",
             hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
         )
-    basis = of_one_network(build_basis(config, output=output, device=device), keys)
+    basis = of_member(build_basis(config, output=output, device=device), keys.member, "dissection")
     check_dissected(config, basis.capability)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))

@@ -20,11 +20,8 @@ from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write
 from esegeta.workflow.dissect.session import MEMORY_HINT, Session
 from esegeta.workflow.dissect.trail_files import check_trails
 from esegeta.workflow.engine import (
-    EXIT_OK,
-    EXIT_SOME_FAILED,
-    EXIT_USER,
     Command,
-    Outcome,
+    OneResult,
     Policy,
     run_command,
 )
@@ -260,7 +257,7 @@ TRAILS = _kind(trail_files.write_trails)
 
 
 @dataclass(frozen=True)
-class Dissected:
+class Dissected(OneResult):
     """How a dissection ended.
 
     Args:
@@ -268,30 +265,7 @@ class Dissected:
         summary: content of summary.json; empty where the dissection did not finish.
     """
 
-    outcome: Outcome
     summary: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.outcome.seconds
-
-    @property
-    def exit_code(self) -> int:
-        """0 when it is finished; 2 when what the user gave kept it from that; else 1.
-
-        A dissection is one result: a part of its passes is of no use by itself.
-        """
-        failures = self.outcome.failures
-        if not failures:
-            return EXIT_OK
-        is_bug = any(ended.is_bug for ended in failures)
-        return EXIT_SOME_FAILED if is_bug else EXIT_USER
 
 
 def run_dissection(

@@ -10,11 +10,8 @@ from esegeta.errors import EsegetaError
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import (
-    EXIT_OK,
-    EXIT_SOME_FAILED,
-    EXIT_USER,
     Command,
-    Outcome,
+    OneResult,
     Policy,
     run_command,
 )
@@ -28,7 +25,7 @@ STAGE = "similarity"
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(OneResult):
     """How a comparison ended.
 
     Args:
@@ -36,21 +33,7 @@ class Compared:
         record: content of similarity.json; empty where the comparison did not finish.
     """
 
-    outcome: Outcome
     record: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
-
-    @property
-    def exit_code(self) -> int:
-        """0 when it is finished; 2 when what the user gave kept it from that; else 1."""
-        failures = self.outcome.failures
-        if not failures:
-            return EXIT_OK
-        return EXIT_SOME_FAILED if any(ended.is_bug for ended in failures) else EXIT_USER
 
 
 def run_comparison(
