@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from esegeta.cli.from_model import explain, init, view
 from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
-from esegeta.errors import EsegetaError
+from esegeta.errors import EsegetaError, told_by_system
 from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
@@ -25,9 +25,20 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except EsegetaError as error:
-            for line in str(error).splitlines():
-                typer.echo(f"error: {line}", err=True)
-            ctx.exit(EXIT_USER)
+            _say(error)
+        except OSError as error:
+            told = told_by_system(error)
+            if told is None:
+                raise
+            _say(told)
+        return ctx.exit(EXIT_USER)
+
+
+def _say(error: EsegetaError) -> None:
+    """Print an error; characters that no terminal shows, such as halves of one, by their number."""
+    for line in str(error).splitlines():
+        shown = line.encode("utf-8", "backslashreplace").decode()
+        typer.echo(f"error: {shown}", err=True)
 
 
 app = typer.Typer(
