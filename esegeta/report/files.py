@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import RunError, suggest
+from esegeta.plain_json import parse_json
 from esegeta.volume import write_json, write_text
 
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
@@ -265,7 +265,7 @@ def write_record(root: Path, record: Mapping[str, Any]) -> None:
 def read_sidecar(path: Path) -> dict[str, Any] | None:
     """Read a sidecar, or None where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

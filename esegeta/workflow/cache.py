@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from esegeta.plain_json import parse_json
 from esegeta.volume import atomic_path, write_json
 from esegeta.workflow.task import Content, Task
 
@@ -50,7 +51,7 @@ def finished(task: Task) -> Content | None:
 def read_json(path: Path, key: str) -> dict[str, Any] | None:
     """Return the content of a JSON record, or None where none has this fingerprint."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     matches = isinstance(content, dict) and content.get(MARK) == key

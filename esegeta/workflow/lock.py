@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from esegeta.errors import OutputError
+from esegeta.plain_json import parse_json
 from esegeta.volume import is_alive
 
 NAME = ".lock"
@@ -122,7 +123,7 @@ def _require_free(path: Path, handle: int) -> None:
 def _holder(handle: int) -> Holder | None:
     """Return who wrote the file; None where it is new, or was cut off by a crash."""
     try:
-        return Holder(**json.loads(os.pread(handle, 4096, 0)))
+        return Holder(**parse_json(os.pread(handle, 4096, 0)))
     except (ValueError, TypeError):
         return None
 
