@@ -10,7 +10,16 @@ import typer
 from typer.core import TyperGroup
 
 from esegeta.cli.from_model import explain, init, view
-from esegeta.cli.options import ConfigPath, Device, FailFast, Output, Overrides, Overwrite, Quiet
+from esegeta.cli.options import (
+    ConfigPath,
+    Device,
+    FailFast,
+    Output,
+    Overrides,
+    Overwrite,
+    Quiet,
+    Verify,
+)
 from esegeta.errors import EsegetaError, told_by_system
 from esegeta.stop import Stopped, stopped_by_signals
 
@@ -32,6 +41,12 @@ class _Group(TyperGroup):
                 raise
             _say(told)
         return ctx.exit(EXIT_USER)
+
+
+def _policy(overwrite: bool, fail_fast: bool, verify: bool = False) -> Any:
+    from esegeta.workflow import Policy
+
+    return Policy(overwrite, fail_fast, "whole" if verify else "quick")
 
 
 def _say(error: EsegetaError) -> None:
@@ -60,6 +75,7 @@ def run(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment; finished tasks are skipped.
@@ -69,12 +85,12 @@ def run(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_experiment, run_experiment
+    from esegeta.workflow import build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
+        outcome = run_experiment(experiment, listener, _policy(overwrite, fail_fast, verify))
     show_outcome(outcome, experiment.root, quiet=quiet)
     exit_code = outcome.exit_code
     if loaded.keys.report and len(outcome.failures) < len(outcome.results):
@@ -117,6 +133,7 @@ def predict(
     ] = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Predict every case, and prove that it is your own pipeline's prediction.
@@ -129,14 +146,14 @@ def predict(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_predicted
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_predictions, run_predictions
+    from esegeta.workflow import build_predictions, run_predictions
 
     experiment = build_predictions(
         load_config(config, overrides or []), output=output, device=device
     )
     written = experiment.predictor.labels.foreground if probabilities else ()
     with listen(quiet=quiet) as listener:
-        policy = Policy(overwrite, fail_fast)
+        policy = _policy(overwrite, fail_fast, verify)
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
     if not quiet:
         show_predicted(outcome, experiment)
@@ -170,6 +187,7 @@ def dissect(
             "once the new one is ready.",
         ),
     ] = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Find which units of a network detect which concepts; continues where it was stopped.
@@ -180,14 +198,13 @@ def dissect(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
+        dissected = run_dissection(dissection, listener, _policy(overwrite, fail_fast, verify))
     if dissected.outcome.failures:
         show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
     elif not quiet:
@@ -273,6 +290,7 @@ def retrain(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Retrain without (ROAR) or with only (KAR) the voxels that methods rank highest.
@@ -282,13 +300,13 @@ def retrain(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_experiment
+    from esegeta.workflow import build_experiment
     from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
-        outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
+        outcome = run_retraining(retraining, listener, _policy(overwrite, fail_fast, verify))
     show_outcome(outcome, retraining.root, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 

@@ -20,6 +20,10 @@ Device = Annotated[
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Read finished files whole, and redo what is not as written."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
 
 

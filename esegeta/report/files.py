@@ -215,6 +215,14 @@ class PredictionFiles:
         return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
+PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
+    "config": dict,
+    "methods": dict,
+    "scores": dict,
+    "units": list,
+}
+"""Parts of a run's record, and what they are."""
+
 PREDICT = "predict"
 """The command that a record names which is of predictions alone."""
 
@@ -292,6 +300,11 @@ def read_record(root: Path) -> dict[str, Any]:
     record = read_sidecar(path)
     if record is None:
         raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
+    for key, kind in PARTS.items():
+        if not isinstance(record.get(key, kind()), (kind, type(None))):
+            raise RunError(
+                f"{path}: `{key}` is not what a run writes there", hint="run the experiment again"
+            )
     if record.get("command") == PREDICT:
         raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
     return record

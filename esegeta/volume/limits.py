@@ -29,6 +29,8 @@ def require_size(shape: Shape, what: str, max_voxels: int | None) -> None:
         DataError: it has more.
     """
     count = math.prod(shape)
+    if min(shape, default=1) < 1:  # more than 64 bits hold, by a spacing of next to nothing
+        raise DataError(f"{what}: no grid has {shape} voxels", hint="check spacings and sizes")
     if max_voxels is None or count <= max_voxels:
         return
     lengths = " x ".join(str(length) for length in shape)

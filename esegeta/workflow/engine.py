@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
 from esegeta.workflow import journal as journals
@@ -33,10 +34,12 @@ class Policy:
     Args:
         overwrite: do finished tasks again.
         fail_fast: stop at the first failure.
+        check: how it is made sure that the files of finished tasks are those that were written.
     """
 
     overwrite: bool = False
     fail_fast: bool = False
+    check: Check = "quick"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +174,7 @@ class _Engine:
         unfinished = []
         for task in batch:
             fault = self._fault_before(task)
-            known = None if fault or self._policy.overwrite else finished(task)
+            known = None if fault or self._policy.overwrite else self._finished(task)
             if fault is not None:
                 self._fail(task, fault, 0.0, queue)
             elif known is not None:
@@ -187,6 +190,9 @@ class _Engine:
                 self._fail(task, fault, seconds, queue)
             else:
                 self._do(task, seconds, queue)
+
+    def _finished(self, task: Task) -> Content | None:
+        return finished(task, self._policy.check)
 
     def _fault_before(self, task: Task) -> Fault | None:
         """Return why a task cannot be done: known beforehand, or the failure of one it needs."""

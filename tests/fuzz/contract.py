@@ -14,6 +14,7 @@ from types import FrameType
 
 from typer.testing import CliRunner
 
+import esegeta.workflow  # noqa: F401  (what is imported late counts for no input)
 from esegeta.cli import app
 
 SECONDS = 20
