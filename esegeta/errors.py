@@ -26,7 +26,8 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Mapping
 
 
 class EsegetaError(Exception):
@@ -158,6 +159,35 @@ def or_else(hint: str, other: str) -> str:
     if hint.endswith("?"):
         return f"{hint} Or {other}"
     return f"{hint}, or {other}"
+
+
+WITH_FILES: Mapping[int, str] = {
+    errno.EACCES: "check the permissions of the file and its folders",
+    errno.EPERM: "check the permissions of the file and its folders",
+    errno.ENOENT: "it was there, or its folder is not; check the path",
+    errno.ENOTDIR: "a file lies where a folder should be",
+    errno.EISDIR: "a folder lies where a file should be",
+    errno.ENAMETOOLONG: "use shorter names",
+    errno.ELOOP: "links lead in a circle",
+    errno.ENOSPC: "free disk space and run again; finished work is kept",
+    errno.EDQUOT: "free disk space and run again; finished work is kept",
+    errno.EFBIG: "choose another folder with `output:` or -o",
+    errno.EROFS: "choose another folder with `output:` or -o",
+    errno.EIO: "the disk or its connection fails",
+    errno.ESTALE: "the disk or its connection fails",
+    errno.ETIMEDOUT: "the disk or its connection fails",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.ENFILE: "raise the limit of open files: ulimit -n 4096",
+}
+"""What the system says of files that is for people to mend, and how."""
+
+
+def told_by_system(error: OSError) -> EsegetaError | None:
+    """Return what the system said of a file, as an error that can be mended; None of all else."""
+    if error.errno is None or error.errno not in WITH_FILES:
+        return None
+    where = "" if error.filename is None else f"{str(error.filename)[:300]}: "
+    return EsegetaError(f"{where}{error.strerror}", hint=WITH_FILES[error.errno])
 
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")

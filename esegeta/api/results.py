@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from esegeta.errors import OutputError, suggest
+from esegeta.plain_json import parse_json
 
 RECORDS = ("run.json", "retrain.json", "compare.json", "summary.json")
 """Names of the commands' records; the first one present is the folder's own."""
@@ -53,7 +53,7 @@ class Results:
         path = next((self.folder / name for name in RECORDS if (self.folder / name).exists()), None)
         if path is None:
             return {}
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         return found
 
     @property

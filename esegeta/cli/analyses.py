@@ -18,7 +18,9 @@ from esegeta.cli.options import (
     Overwrite,
     PartOf,
     Quiet,
+    Verify,
     Workers,
+    policy_of,
 )
 
 
@@ -47,6 +49,7 @@ def dissect(
             "once the new one is ready.",
         ),
     ] = False,
+    verify: Verify = False,
     quiet: Quiet = False,
     part: PartOf = None,
     workers: Workers = None,
@@ -60,16 +63,16 @@ def dissect(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
     names = [name.strip() for text in layers or [] for name in text.split(",")]
     origin = origin_of("dissect", config, overrides, output, device, names)
-    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        dissected = run_dissection(dissection, listener, Policy(overwrite, fail_fast))
+        dissected = run_dissection(dissection, listener, policy)
     if dissected.outcome.failures:
         show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
     elif not quiet:
@@ -84,6 +87,7 @@ def concepts(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Test which human concepts a prediction depends on (TCAV), and whether they suffice.
@@ -95,12 +99,11 @@ def concepts(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show_concepts import show_tested
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.concepts import build_concepts, run_concepts
 
     built = build_concepts(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        tested = run_concepts(built, listener, Policy(overwrite, fail_fast))
+        tested = run_concepts(built, listener, policy_of(overwrite, fail_fast, verify))
     if tested.outcome.failures:
         show_outcome(tested.outcome, built.folder, quiet=quiet)
     elif not quiet:
@@ -122,6 +125,7 @@ def similarity(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
@@ -132,13 +136,12 @@ def similarity(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show_similarity import show_compared
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.similarity import build_comparison, run_comparison
 
     loaded = load_config(configs[0], overrides or [])
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
-        compared = run_comparison(comparison, listener, Policy(overwrite, fail_fast))
+        compared = run_comparison(comparison, listener, policy_of(overwrite, fail_fast, verify))
     if compared.outcome.failures:
         show_outcome(compared.outcome, comparison.folder, quiet=quiet)
     elif not quiet:
@@ -159,6 +162,7 @@ def features(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Make pictures of what units, layers and labels want to see, beside real patches.
@@ -170,13 +174,12 @@ def features(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show_features import config_of_words, show_pictures
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.features import build_features, run_features
 
     config, fit_only = config_of_words(words)
     job = build_features(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        policy = Policy(overwrite, fail_fast)
+        policy = policy_of(overwrite, fail_fast, verify)
         outcome = run_features(job, listener, policy, fit_only=fit_only)
     if not quiet:
         show_pictures(outcome)
@@ -191,6 +194,7 @@ def inspect(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Look inside a network: activations of layers, their statistics, and filters.
@@ -199,12 +203,11 @@ def inspect(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.inspect import build_inspection, run_inspection
 
     job = build_inspection(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_inspection(job, listener, Policy(overwrite, fail_fast))
+        outcome = run_inspection(job, listener, policy_of(overwrite, fail_fast, verify))
     show_outcome(outcome, job.folder, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 
@@ -216,6 +219,7 @@ def examples(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
     """Find which cases speak for a network, which training cases taught it what, and surrogates.
@@ -226,12 +230,11 @@ def examples(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show_examples import show_found
     from esegeta.config import load_config
-    from esegeta.workflow import Policy
     from esegeta.workflow.examples import build_examples, run_examples
 
     study = build_examples(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_examples(study, listener, Policy(overwrite, fail_fast))
+        outcome = run_examples(study, listener, policy_of(overwrite, fail_fast, verify))
     if not quiet:
         show_found(outcome)
     show_outcome(outcome, study.root, quiet=quiet)

@@ -32,9 +32,11 @@ from esegeta.cli.options import (
     Overwrite,
     PartOf,
     Quiet,
+    Verify,
     Workers,
+    policy_of,
 )
-from esegeta.errors import EsegetaError
+from esegeta.errors import EsegetaError, told_by_system
 from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
@@ -48,9 +50,20 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except EsegetaError as error:
-            for line in str(error).splitlines():
-                typer.echo(f"error: {line}", err=True)
-            ctx.exit(EXIT_USER)
+            _say(error)
+        except OSError as error:
+            told = told_by_system(error)
+            if told is None:
+                raise
+            _say(told)
+        return ctx.exit(EXIT_USER)
+
+
+def _say(error: EsegetaError) -> None:
+    """Print an error; characters that no terminal shows, such as halves of one, by their number."""
+    for line in str(error).splitlines():
+        shown = line.encode("utf-8", "backslashreplace").decode()
+        typer.echo(f"error: {shown}", err=True)
 
 
 app = typer.Typer(
@@ -72,6 +85,7 @@ def run(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
     part: PartOf = None,
     workers: Workers = None,
@@ -84,16 +98,12 @@ def run(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_experiment, run_experiment
+    from esegeta.workflow import build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
     origin = origin_of("run", config, overrides, output, device)
     shared = in_several(
-        origin,
-        Ways(part, workers, cluster),
-        fail_fast=fail_fast,
-        overwrite=overwrite,
-        quiet=quiet,
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet=quiet
     )
     if shared is not None:
         if loaded.keys.report and part is None and shared < EXIT_USER:
@@ -101,7 +111,7 @@ def run(
         raise typer.Exit(shared)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_experiment(experiment, listener, Policy(overwrite, fail_fast))
+        outcome = run_experiment(experiment, listener, policy_of(overwrite, fail_fast, verify))
     show_outcome(outcome, experiment.root, quiet=quiet)
     exit_code = outcome.exit_code
     if loaded.keys.report and len(outcome.failures) < len(outcome.results):
@@ -144,6 +154,7 @@ def predict(
     ] = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
     part: PartOf = None,
     workers: Workers = None,
@@ -159,19 +170,19 @@ def predict(
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_predicted
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_predictions, run_predictions
+    from esegeta.workflow import build_predictions, run_predictions
 
     origin = origin_of("predict", config, overrides, output, device)
     ways = Ways(part, workers, cluster)
+    policy = policy_of(overwrite, fail_fast, verify)
     if not probabilities:
-        end_if_shared(origin, ways, fail_fast, overwrite, quiet)
+        end_if_shared(origin, ways, policy, quiet)
     experiment = build_predictions(
         load_config(config, overrides or []), output=output, device=device
     )
     written = experiment.predictor.labels.foreground if probabilities else ()
-    end_if_shared(replace(origin, names=tuple(written)), ways, fail_fast, overwrite, quiet)
+    end_if_shared(replace(origin, names=tuple(written)), ways, policy, quiet)
     with listen(quiet=quiet) as listener:
-        policy = Policy(overwrite, fail_fast)
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
     if not quiet:
         show_predicted(outcome, experiment)
@@ -259,6 +270,7 @@ def retrain(
     device: Device = None,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     quiet: Quiet = False,
     part: PartOf = None,
     workers: Workers = None,
@@ -271,15 +283,16 @@ def retrain(
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.config import load_config
-    from esegeta.workflow import Policy, build_experiment
+    from esegeta.workflow import build_experiment
     from esegeta.workflow.retrain import build_retraining, run_retraining
 
     loaded = load_config(config, overrides or [])
     origin = origin_of("retrain", config, overrides, output, device)
-    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
-        outcome = run_retraining(retraining, listener, Policy(overwrite, fail_fast))
+        outcome = run_retraining(retraining, listener, policy)
     show_outcome(outcome, retraining.root, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 

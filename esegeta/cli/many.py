@@ -23,19 +23,16 @@ Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="The folder <ou
 def in_several(
     origin: Origin,
     ways: Ways,
+    policy: Policy,
     *,
-    fail_fast: bool,
-    overwrite: bool,
     quiet: bool,
 ) -> int | None:
     """Do a command, or a part of it, beside other processes; return its exit code.
 
     None where the command line and the config ask for one process.
     """
-    from esegeta.workflow import Policy
     from esegeta.workflow.spread.asked import asked_cluster
 
-    policy = Policy(overwrite, fail_fast)
     if ways.part is not None:
         return _do_part(origin, ways.part, policy, quiet=quiet)
     keys = asked_cluster(origin.load(), ways.workers, ways.cluster)
@@ -238,10 +235,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def end_if_shared(
-    origin: Origin, ways: Ways, fail_fast: bool, overwrite: bool, quiet: bool
-) -> None:
+def end_if_shared(origin: Origin, ways: Ways, policy: Policy, quiet: bool) -> None:
     """Do a command by several processes and exit, where that is asked for."""
-    shared = in_several(origin, ways, fail_fast=fail_fast, overwrite=overwrite, quiet=quiet)
+    shared = in_several(origin, ways, policy, quiet=quiet)
     if shared is not None:
         raise typer.Exit(shared)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from esegeta.workflow import Policy
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML experiment.")]
 Overrides = Annotated[
@@ -20,6 +23,10 @@ Device = Annotated[
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Read finished files whole, and redo what is not as written."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
 
 
@@ -68,3 +75,10 @@ ClusterFile = Annotated[
         help="A YAML file with the keys of `cluster:`, or the word `allocation` inside of one.",
     ),
 ]
+
+
+def policy_of(overwrite: bool, fail_fast: bool, verify: bool = False) -> Policy:
+    """Return how a command treats what is there and what fails, as its options say."""
+    from esegeta.workflow import Policy
+
+    return Policy(overwrite, fail_fast, "whole" if verify else "quick")

@@ -35,7 +35,7 @@ from esegeta.workflow import (
     build_predictions,
     probe_network,
 )
-from esegeta.workflow.checks import probe_layers
+from esegeta.workflow.checks import check_whole_cases, probe_layers
 from esegeta.workflow.concepts import ConceptRun, build_concepts
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
@@ -177,6 +177,7 @@ def show_prediction_alone(config: RunConfig, *, device: str | None) -> None:
     """Check a config with nothing but cases to predict, and print what would be predicted."""
     keys = config.keys
     experiment = build_predictions(config, device=device)
+    check_whole_cases(config, experiment.cases, experiment.reading)
     print(f"{config.document.path}: valid for `esegeta predict`; a run needs targets and methods")
     print(f"  cases: {', '.join(case.name for case in experiment.cases)}")
     show_proof(experiment)
@@ -205,11 +206,14 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
     inspection = None if keys.inspect is None else build_inspection(config, device=device)
     if not keys.missing_of_run or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
+        check_whole_cases(config, experiment.cases, experiment.reading)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
         if retraining is not None:
             show_retraining(retraining)
     if dissection is not None:
+        basis = dissection.basis
+        check_whole_cases(basis.config, basis.cases, basis.reading)
         show_dissection(dissection)
     if similarity is not None:
         show_comparison(similarity)

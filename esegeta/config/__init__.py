@@ -2,6 +2,7 @@
 
 from esegeta.config.cases import list_cases
 from esegeta.config.parse import RunConfig, blamed_on, config_of, load_config
+from esegeta.config.paths import as_path
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 
@@ -9,6 +10,7 @@ __all__ = [
     "Config",
     "RunConfig",
     "TargetKeys",
+    "as_path",
     "blamed_on",
     "config_of",
     "list_cases",

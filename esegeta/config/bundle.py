@@ -6,7 +6,6 @@ checked, so that whatever follows knows one kind of config, and a run's record s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from esegeta.config.bundle_output import (
 from esegeta.config.bundle_space import IGNORED, take
 from esegeta.config.bundle_steps import Steps, UnmappedError
 from esegeta.config.lines import Document, Path_
+from esegeta.config.paths import find_beside
 from esegeta.errors import ConfigError, EsegetaError, ModelError
 from esegeta.model.bundle import Bundle, Part, open_bundle
 
@@ -250,9 +250,7 @@ def _weights(bundle: Bundle, path: str) -> str | None:
 
 
 def _find(document: Document, path: str) -> Path:
-    given = Path(path).expanduser()
-    beside = Path(os.path.normpath(document.path.parent / given))
-    return beside if beside.exists() or not given.exists() else given
+    return find_beside(path, document.path.parent)
 
 
 def _merge(keys: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:

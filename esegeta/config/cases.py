@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +10,8 @@ from pathlib import Path
 from esegeta.config.bids import cases_in_bids
 from esegeta.config.data import CaseKeys
 from esegeta.config.datalist import DELIMITERS, read_datalist, read_table
-from esegeta.config.keys import NAME_PATTERN
+from esegeta.config.globbing import find_all
+from esegeta.config.keys import fault_of_name
 from esegeta.config.listing import (
     cases_in_folder,
     cases_of_paths,
@@ -19,6 +19,7 @@ from esegeta.config.listing import (
     refuse_foreign,
 )
 from esegeta.config.parse import RunConfig, blamed_on
+from esegeta.config.paths import as_path, is_there
 from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Case, foreign_suffix, holds_dicom, image_stem
 
@@ -53,8 +54,8 @@ def list_cases(config: RunConfig) -> list[Case]:
             hint="give each case a `name` of its own",
         )
     for case in cases:
-        if not NAME_PATTERN.match(case.name):
-            raise ConfigError(f'{place}: data.cases: "{case.name}" cannot be a folder name')
+        if fault := fault_of_name(case.name):
+            raise ConfigError(f"{place}: data.cases: {fault}", hint="give the case a `name`")
     series = config.keys.data.series
     if series is None:
         return cases
@@ -115,10 +116,7 @@ def _cases_from_text(text: str, config: RunConfig) -> list[Case]:
         found = list(path.iterdir())
         cases = cases_in_folder(path, data.channels)
     else:
-        names, base = glob.glob(text, recursive=True, root_dir=config.folder), config.folder
-        if not names:
-            names, base = glob.glob(text, recursive=True), Path()
-        found = [base / name for name in names]
+        found = find_all(text, config.folder) or find_all(text, Path())
         cases = cases_of_paths(found, data.channels)
     if not cases:
         refuse_foreign(found, f"data.cases: {text!r}")
@@ -129,7 +127,7 @@ def _finder(datalist: Path, config: RunConfig) -> FindFile:
     """Return what finds the files that a list names: beside the list, else as for the config."""
 
     def find(name: str) -> Path:
-        beside = datalist.parent / name
-        return beside if beside.exists() else config.find_file(name)
+        beside = datalist.parent / as_path(name)
+        return beside if is_there(beside) else config.find_file(name)
 
     return find

@@ -81,6 +81,7 @@ class DataKeys(Keys):
     channels_axis: int | None = Field(default=None, ge=0, le=3)
     align: Literal["first"] | None = None
     series: str | None = None
+    max_voxels: int | None = Field(default=None, ge=1)
 
     @field_validator("channels")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from esegeta.config.data import CaseKeys
 from esegeta.errors import DataError, some_of, suggest
+from esegeta.plain_json import parse_json
 
 COLUMNS = ("name", "image", "label", "expected", "spacing_mm", "series")
 """Keys that are read from an entry; it may hold more."""
@@ -31,7 +31,7 @@ def read_datalist(path: Path) -> list[tuple[str, CaseKeys]]:
         DataError: the file is missing or not JSON, or an entry is not a case.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such datalist") from error
     except ValueError as error:

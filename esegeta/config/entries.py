@@ -18,6 +18,9 @@ from esegeta.explain import METHOD, METHODS, key_of
 from esegeta.own_classes import Family
 from esegeta.score import ALL_SCORES, SCORE
 
+MOST_OF_ANYTHING = 10**9
+"""Steps, samples, voxels of a side: more would take years, or the memory of their list."""
+
 CLASS = "class"
 """The key that names a class; of an entry with a name, a parameter like others."""
 
@@ -65,6 +68,12 @@ def build_all(
         )
         named = values.get("name", work.name)
         identity = str(named if values.get("id") is None else values["id"])
+        if isinstance(values.get("id"), (list, dict)):
+            within = (*place, "id")
+            raise ConfigError(
+                f"{document.place(within)}: {show_keys(within)}: should be text (found "
+                f"{identity[:60]})"
+            )
         reserved = fault_of_part(identity, "method") if entries is METHOD_ENTRIES else ""
         if reserved or not identity or re.search(r'[\s/\\:*?"<>|]', identity):
             raise ConfigError(
@@ -119,6 +128,13 @@ def build_entry(
                 f"{entries.family.word}"
             )
         parameters["base"] = build_entry(nested, entries, seed, document, within)
+    for key, value in parameters.items():
+        if key != "seed" and type(value) is int and value > MOST_OF_ANYTHING:
+            within = (*place, key)
+            raise ConfigError(
+                f"{document.place(within)}: {show_keys(within)}: must be at most "
+                f"{MOST_OF_ANYTHING} (found {value})"
+            )
     try:
         return TypeAdapter(kind).validate_python(
             {fields[key].name: value for key, value in parameters.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -13,10 +14,40 @@ FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-", "_stat-", "_layer-", "_member-"
 """What separates the parts of a file name; a part that held one of them would be ambiguous."""
 
 
-def fault_of_part(value: str, what: str) -> str:
-    """Say why a text cannot be the name of a target, method or channel; empty where it can."""
+LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255, of a name with all its parts."""
+
+HIDDEN = ("Cc", "Cs", "Zl", "Zp")
+"""Characters that break lines, tables and terminals, or that no file can hold: controls, halves of
+characters, separators of lines."""
+
+
+def hidden_characters(text: str) -> str:
+    """Return in words the first control character or lone surrogate of a text, or nothing."""
+    if text.isascii() and text.isprintable():
+        return ""
+    for letter in text:
+        if unicodedata.category(letter) in HIDDEN:
+            name = "half a character" if unicodedata.category(letter) == "Cs" else "a control"
+            return f"{name}, U+{ord(letter):04X}, in {text[:60]!a}"
+    return ""
+
+
+def fault_of_name(value: str) -> str:
+    """Say why a text cannot be part of a file name; empty where it can."""
+    if hidden := hidden_characters(value):
+        return f"it cannot be part of a file name: {hidden}"
     if not NAME_PATTERN.match(value):
         return f'"{value}" cannot be part of a file name; use letters, digits, - and .'
+    if len(value.encode()) > LONGEST_NAME:
+        return f'"{value[:40]}..." is too long for a name; {LONGEST_NAME} bytes are the most'
+    return ""
+
+
+def fault_of_part(value: str, what: str) -> str:
+    """Say why a text cannot be the name of a target, method or channel; empty where it can."""
+    if fault := fault_of_name(value):
+        return fault
     for key in FILE_NAME_KEYS:
         if key in value:
             return f'"{value}" cannot be the name of a {what}: `{key}` tells parts of file names'
@@ -28,8 +59,9 @@ def fault_of_part(value: str, what: str) -> str:
 def _check_name(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
-    if isinstance(value, str) and not NAME_PATTERN.match(value):
-        raise ValueError(f'"{value}" cannot be part of a file name; use letters, digits, - and .')
+    fault = fault_of_name(value) if isinstance(value, str) else ""
+    if fault:
+        raise ValueError(fault)
     return value
 
 

@@ -47,13 +47,17 @@ def _one_form(value: Any) -> Any:
     """Tell names from integers among the keys; text that numbers something is an integer."""
     if not isinstance(value, dict):
         raise ValueError("give the name of each label integer, such as {1: liver}")
-    numbered = {
-        int(key) if re.fullmatch(r"[-+]?[0-9]+", str(key)) else key: item
-        for key, item in value.items()
-    }
+    numbered = {_number(key): item for key, item in value.items()}
+    if len(numbered) < len(value):
+        twice = next(key for key in numbered if [_number(own) for own in value].count(key) > 1)
+        raise ValueError(f"{twice} is given twice")
     with _as_value_error("labels"):
         is_by_name(numbered)
     return numbered
+
+
+def _number(key: Any) -> Any:
+    return int(key) if re.fullmatch(r"[-+]?[0-9]+", str(key)) else key
 
 
 ByInteger = dict[LabelInteger, str]

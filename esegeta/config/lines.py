@@ -23,8 +23,63 @@ MEANT_BY_NULL: dict[Path_, str] = {
 """Places where people may write `null` as a key, and the key that is meant."""
 
 
+MOST_BYTES = 8 << 20
+"""A config that is longer is none; what never ends, such as /dev/zero, is not read to its end."""
+MOST_LEVELS = 64
+"""Brackets within brackets; what is built from them is walked through by recursion."""
+MOST_REPEATED = 100_000
+"""Values that aliases may add to those that are written; nine lines of ten aliases make 10^9."""
+MOST_DIGITS = 400
+"""Digits of a number; the largest that any key takes has 20."""
+TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+"""What a value may be: what JSON knows too."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema: no sexagesimals, no yes/no."""
+    """SafeLoader with the scalars of YAML 1.2's core schema: no sexagesimals, no yes/no.
+
+    It builds what JSON could hold too, and nothing that is far larger than what was written.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._level = 0
+        self._size = 0
+        self._repeated = 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a value, or the one that an alias stands for, which counts once more."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self._count_alias(event)
+            return super().compose_node(parent, index)
+        if self._level > MOST_LEVELS:
+            raise _refusal(f"more than {MOST_LEVELS} brackets or blocks within each other", event)
+        before, self._level = self._size, self._level + 1
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        length = len(event.value) if isinstance(event, yaml.ScalarEvent) else 0
+        self._size += 1 + length // 100
+        if getattr(event, "anchor", None):
+            self._sizes[event.anchor] = self._size - before
+        if node is not None:
+            _require_plain(node, event)
+        return node
+
+    def _count_alias(self, event: yaml.AliasEvent) -> None:
+        if event.anchor not in self.anchors:
+            return  # which the composer says itself
+        if event.anchor not in self._sizes:
+            raise _refusal(f"*{event.anchor} stands within what it stands for", event)
+        self._size += self._sizes[event.anchor]
+        self._repeated += self._sizes[event.anchor]
+        if self._repeated > MOST_REPEATED:
+            raise _refusal(f"aliases repeat more than {MOST_REPEATED} values", event)
+
+
+def _refusal(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -46,6 +101,21 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 
 
+def _require_plain(node: yaml.Node, event: Any) -> None:
+    """Refuse what is tagged as something that it is not, or as more than plain data."""
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind not in TAGS:
+        shown = node.tag if kind == node.tag else f"!!{kind}"
+        raise _refusal(f"the tag {shown} is not known; leave it out", event)
+    if not isinstance(node, yaml.ScalarNode) or kind == "str":
+        return
+    forms = [form for first in _FORMS.values() for tag, form in first if tag == node.tag]
+    if not forms[0].match(node.value):
+        raise _refusal(f'"{node.value[:60]}" is not what its tag !!{kind} says', event)
+    if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
+        raise _refusal(f"a number of {len(node.value)} digits is more than any key takes", event)
+
+
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = node.value
     base = 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10
@@ -55,6 +125,7 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
+_FORMS = _Loader.yaml_implicit_resolvers
 YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
 """What unquoted scalars are, by their first character."""
 
@@ -114,12 +185,19 @@ def read_yaml(path: Path) -> Document:
         ConfigError: it is missing, not YAML, repeats a key, or is not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ConfigError(
+                f"{path}: a config has at most {MOST_BYTES >> 20} MiB",
+                hint="name cases by a glob, a folder or a datalist",
+            )
+        text = data.decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such config file") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # of a path with NUL too
         raise ConfigError(f"{path}: cannot be read as text ({error})") from error
-    return parse_yaml(text, path)
+    return parse_yaml(text.replace("\r\n", "\n").replace("\r", "\n"), path)
 
 
 def parse_yaml(text: str, path: Path) -> Document:
@@ -143,7 +221,16 @@ def parse_yaml(text: str, path: Path) -> Document:
         loader.dispose()
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
-    return Document(path, content, lines)
+    return Document(path, _without_sharing(content), lines)
+
+
+def _without_sharing(value: Any) -> Any:
+    """Return values of which none is at two places: what an option changes is at one place."""
+    if isinstance(value, dict):
+        return {key: _without_sharing(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_sharing(item) for item in value]
+    return value
 
 
 def parse_value(text: str, keys: Path_, option: str) -> Any:
@@ -153,6 +240,8 @@ def parse_value(text: str, keys: Path_, option: str) -> Any:
         if node is not None:
             _note_lines(node, keys, {}, lambda node: option)
         return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f'{option}: "{text}" is not a YAML value ({error.problem})') from error
     except yaml.YAMLError as error:
         raise ConfigError(f'{option}: "{text}" is not a YAML value') from error
 

@@ -63,6 +63,12 @@ class ModelKeys(Keys):
     weights: str | list[str] | None = None
     weights_key: str | None = None
     output: int | str | None = None
+    allow_download: Literal[True] | None = None
+
+    @property
+    def fetch(self) -> Literal["never", "allowed"]:
+        """Whether building the network may open connections."""
+        return "allowed" if self.allow_download else "never"
 
     @property
     def is_pickled(self) -> bool:
@@ -95,6 +101,11 @@ class ModelKeys(Keys):
             raise ValueError("give a key of the file, or a dotted path of them such as ema.state")
         return value
 
+    @field_validator("allow_download", mode="before")
+    @classmethod
+    def _not_allowed(cls, value: Any) -> Any:
+        return None if value is False else value
+
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> ModelKeys:
         kind = PICKLED if self.is_pickled else KINDS[self.kind]
@@ -110,6 +121,8 @@ class ModelKeys(Keys):
                 "not; where you trust whoever made the file, write `trust: pickle`, or else give "
                 "`class` and `weights`"
             )
+        if self.allow_download and self.kind not in ("monai", "module"):
+            raise ValueError("`allow_download` belongs to kind: monai or module")
         if self.weights_key is not None and self.weights is None:
             raise ValueError("`weights_key` chooses from a file of `weights`, and none is given")
         return self

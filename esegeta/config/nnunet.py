@@ -15,6 +15,7 @@ from typing import Any
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_
 from esegeta.config.nnunet_preprocess import preprocess_of
+from esegeta.config.paths import find_beside
 from esegeta.errors import ConfigError, EsegetaError, ModelError
 from esegeta.model.nnunet_architecture import nnunet_architecture
 from esegeta.model.nnunet_results import FINAL, NnunetResults, read_nnunet_results
@@ -160,9 +161,7 @@ def _blamed(error: EsegetaError, model: Mapping[str, Any]) -> Path_:
 
 
 def _find(document: Document, path: str) -> Path:
-    given = Path(path).expanduser()
-    beside = document.path.parent / given
-    return beside if beside.exists() or not given.exists() else given
+    return find_beside(path, document.path.parent)
 
 
 def _merge(filled: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

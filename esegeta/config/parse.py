@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +14,12 @@ from pydantic import ValidationError
 from esegeta.config.bundle import with_bundle_keys
 from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.entries import METHOD_ENTRIES, SCORE_ENTRIES, build_all
-from esegeta.config.lines import Document, Path_, parse_value, read_yaml
+from esegeta.config.lines import MOST_LEVELS, Document, Path_, parse_value, read_yaml
 from esegeta.config.nnunet import with_nnunet_keys
+from esegeta.config.paths import find_beside
 from esegeta.config.schema import Config
-from esegeta.errors import ConfigError, EsegetaError, MissingFileError
+from esegeta.config.values import refuse_unfit_values
+from esegeta.errors import ConfigError, EsegetaError, MissingFileError, told_by_system
 from esegeta.explain import Explainer
 from esegeta.score import Score
 
@@ -50,10 +50,12 @@ class RunConfig:
         return self.keys.model_dump(mode="json", by_alias=True)
 
     def find_file(self, path: str) -> Path:
-        """Return a path of the config: below the config's folder, else the working directory."""
-        given = Path(path).expanduser()
-        beside = Path(os.path.normpath(self.folder / given))
-        return beside if beside.exists() or not given.exists() else given
+        """Return a path of the config: below the config's folder, else the working directory.
+
+        Raises:
+            DataError: it can be no path, or it could be two files.
+        """
+        return find_beside(path, self.folder)
 
 
 @contextmanager
@@ -68,6 +70,12 @@ def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
     except EsegetaError as error:
         error.message = f"{config.document.place(place)}: {error.message}"
         raise
+    except OSError as error:
+        told = told_by_system(error)
+        if told is None:
+            raise
+        told.message = f"{config.document.place(place)}: {told.message}"
+        raise told from error
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -110,7 +118,7 @@ def _as_yaml(value: Any) -> Any:
 
 def check_document(document: Document) -> RunConfig:
     """Check a config that has been read, or made up; see `load_config`."""
-    _refuse_infinite(document)
+    refuse_unfit_values(document)
     document = with_nnunet_keys(with_bundle_keys(document))
     try:
         keys = Config.model_validate(document.content)
@@ -120,30 +128,6 @@ def check_document(document: Document) -> RunConfig:
     methods = build_all(METHOD_ENTRIES, keys.methods, keys.seed, document)
     scores = build_all(SCORE_ENTRIES, keys.scores, keys.seed, document)
     return RunConfig(keys, methods, scores, document)
-
-
-def _refuse_infinite(document: Document) -> None:
-    """Refuse NaN and infinity anywhere in the file: no key takes them, of any block.
-
-    The blocks refuse them too; arguments that are passed on (of a network, a loss, an optimizer)
-    have no block.
-    """
-    found = [
-        f"{document.place(place)}: {show_keys(place)}: must be a finite number (found {number})"
-        for place, number in _infinite(document.content, ())
-    ]
-    if found:
-        raise ConfigError("\n".join(found))
-
-
-def _infinite(value: Any, place: Path_) -> Iterator[tuple[Path_, float]]:
-    """Yield each number of a document that is not finite, with its place."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield place, value
-    elif isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from _infinite(item, (*place, key))
 
 
 def _refuse_half_a_run(keys: Config, document: Document) -> None:
@@ -160,9 +144,11 @@ def overridden(document: Document, override: str) -> Document:
     if not equals or not key:
         raise ConfigError(f'--set: "{override}" is not key=value', hint="such as --set seed=1")
     parts: list[str | int] = [
-        int(part) if part.isdigit() else part
-        for part in re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+        int(part) if re.fullmatch("[0-9]{1,9}", part) else part
+        for part in re.sub(r"\[([0-9]+)\]", r".\1", key).split(".")
     ]
+    if len(parts) > MOST_LEVELS:
+        raise ConfigError(f"--set: a key of {len(parts)} parts is more than any block holds")
     place: Any = document.content
     path: Path_ = ()
     blamed: Path_ = ()

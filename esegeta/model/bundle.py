@@ -7,7 +7,6 @@ resolved. Its weights are data and are loaded elsewhere, as data only.
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from esegeta.errors import ModelError
 from esegeta.model.checkpoint import reason_of
 from esegeta.model.network import require_packages
 from esegeta.own_classes import make_importable
+from esegeta.plain_json import parse_json
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 WEIGHTS = ("model.pt", "model.pth", "model.safetensors")
@@ -180,7 +180,7 @@ def _metadata(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path}: not JSON ({reason_of(error)})") from error
     return found if isinstance(found, dict) else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -244,12 +245,14 @@ def _is_exported(names: Collection[str]) -> bool:
 
 
 def _names_in_zip(path: Path) -> list[str]:
-    if not zipfile.is_zipfile(path):
-        return []
+    """Return the names in an archive; none of what is no archive, or a torn one."""
     try:
+        if not zipfile.is_zipfile(path):
+            return []
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except zipfile.BadZipFile:
+    # A torn directory of an archive is read as sizes, places and names of any value.
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error):
         return []
 
 

@@ -9,9 +9,10 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from esegeta.axes import Shape
 from esegeta.errors import LayerError, ModelError, suggest
+from esegeta.model.building import of_bounded_size, without_connections
 from esegeta.model.export import ExportedNetwork
 from esegeta.model.hooks import run_up_to
 from esegeta.model.inspection import no_map
@@ -51,16 +53,24 @@ COMPILED = "_orig_mod"
 
 COMPILED_NOTE = "the network is compiled; it runs as it was written, so that layers can be watched"
 
+Fetch = Literal["never", "allowed"]
+FETCHED = ("pretrained", "pretrained_url")
+"""Arguments of MONAI's networks that make them fetch weights."""
+
 Make = Callable[..., Any]
 """A class, or a function that returns a network."""
 
 
-def build_monai_network(network: str, args: Mapping[str, Any]) -> nn.Module:
+def build_monai_network(
+    network: str, args: Mapping[str, Any], *, fetch: Fetch = "never"
+) -> nn.Module:
     """Build `monai.networks.nets.<network>(**args)`, of a class or of a function such as MedNeXtS.
 
+    What is pretrained by default is built without, for its weights would be fetched.
+
     Raises:
-        ModelError: MONAI has no such network, it does not take these arguments, or it needs a
-            package that is not installed.
+        ModelError: MONAI has no such network, it does not take these arguments, it needs a
+            package that is not installed, or it would fetch something.
     """
     from monai.networks import nets
 
@@ -69,10 +79,27 @@ def build_monai_network(network: str, args: Mapping[str, Any]) -> nn.Module:
         raise ModelError(
             f'model.network: MONAI has no network "{network}"', hint=suggest(network, makers)
         )
-    return _construct(makers[network], f"model.network {network}", args)
+    name = f"model.network {network}"
+    if fetch == "never":
+        args = _without_fetching(makers[network], name, args)
+    return _construct(makers[network], name, args, fetch)
 
 
-def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
+def _without_fetching(make: Make, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    asked = [key for key in args if key in FETCHED and args[key]]
+    if asked:
+        raise ModelError(
+            f"{name}: args.{asked[0]} would fetch weights from a network",
+            hint="name a file of `weights` instead, or write `allow_download: true` beside it",
+        )
+    known = inspect.signature(make).parameters
+    usual = {key: False for key in FETCHED if key in known and known[key].default is True}
+    return {**usual, **args}
+
+
+def build_module_network(
+    class_path: str, args: Mapping[str, Any], folder: Path, *, fetch: Fetch = "never"
+) -> nn.Module:
     """Import `package.module:Class` and build it; this runs the module's code.
 
     Args:
@@ -80,6 +107,7 @@ def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path)
             will do as well.
         args: keyword arguments of the class.
         folder: searched for the module first, beside the installed packages.
+        fetch: whether it may open connections while it is built.
 
     Raises:
         ModelError: there is no such module or class, or it cannot be built.
@@ -112,7 +140,7 @@ def build_module_network(class_path: str, args: Mapping[str, Any], folder: Path)
             f'model.class: module {module_name} has no class "{class_name}"',
             hint=suggest(class_name, classes or makers),
         )
-    return _construct(makers[class_name], f"model.class {class_path}", args)
+    return _construct(makers[class_name], f"model.class {class_path}", args, fetch)
 
 
 def without_wrappers(network: nn.Module) -> nn.Module:
@@ -186,9 +214,11 @@ def _functions_of(module: ModuleType) -> dict[str, Make]:
     }
 
 
-def _construct(make: Make, name: str, args: Mapping[str, Any]) -> nn.Module:
+def _construct(make: Make, name: str, args: Mapping[str, Any], fetch: Fetch) -> nn.Module:
+    closed = without_connections() if fetch == "never" else nullcontext()
     try:
-        network = make(**args)
+        with closed, of_bounded_size():
+            network = make(**args)
     except REFUSALS as error:
         require_packages(name, error)
         raise ModelError(

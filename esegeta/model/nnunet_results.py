@@ -6,7 +6,6 @@ nnUNet_results/Dataset012_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from esegeta.errors import ModelError, some_of, suggest
 from esegeta.model.checkpoint import read_checkpoint
+from esegeta.plain_json import parse_json
 
 FILES = ("dataset.json", "plans.json")
 PARTS = "__"
@@ -147,7 +147,7 @@ def _configuration_of(folder: Path) -> str:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
             f"{path}: is missing",

@@ -117,6 +117,7 @@ def load_weights(network: nn.Module, path: Path, *, key: str | None = None) -> L
     if not whole:
         raise _misfit(path, max(fits, key=lambda fit: fit.num_common(expected)), expected)
     best = whole[0]
+    _require_plain_numbers(path, best, expected)
     network.load_state_dict({known: best.state[own] for own, known in best.keys.items()})
     others = tuple(fit.name for fit in whole[1:] if fit.name != best.name)
     return LoadedWeights(
@@ -265,6 +266,39 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
     if missing and unexpected:
         hint += f' For "{missing[0]}" {suggest(missing[0], unexpected)}'
     return WeightsError(f"{path}: the weights{where}{without} do not fit: {misfits}", hint=hint)
+
+
+def _require_plain_numbers(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that a network could only take by losing what they are.
+
+    Raises:
+        WeightsError: names the first few, and what they are.
+    """
+    odd = [
+        f"{known} is {what}"
+        for own, known in fit.keys.items()
+        if (what := _oddity(fit.state[own], expected[known]))
+    ]
+    if odd:
+        raise WeightsError(
+            f"{path}: the weights are not plain numbers of the network's kind: {some_of(odd)}",
+            hint="save dense tensors of floating point numbers: {key: value.to_dense().float()}",
+        )
+
+
+def _oddity(value: Tensor, wanted: Tensor) -> str:
+    """Return in words what keeps a tensor from being taken as it is; empty where nothing does."""
+    if value.is_meta:
+        return "a meta tensor, without values"
+    if value.is_quantized:
+        return "quantised"
+    if value.layout is not torch.strided:
+        return f"sparse ({str(value.layout).removeprefix('torch.')})"
+    if value.is_complex() and not wanted.is_complex():
+        return "complex"
+    if wanted.is_floating_point() and not value.is_floating_point() and not value.is_complex():
+        return str(value.dtype).removeprefix("torch.")
+    return ""
 
 
 def _is_array_of(fit: _Fit, key: str) -> bool:

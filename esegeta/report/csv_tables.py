@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,22 +135,56 @@ class PredictionRow:
     num_voxels_predicted: int
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> None:
+def write_csv(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[CellValue]],
+    kept: Iterable[Sequence[str]] = (),
+) -> None:
     """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
+
+    Names that a spreadsheet would take for a formula stand behind an apostrophe.
 
     Args:
         path: path of the file to write.
         columns: names of the columns.
         rows: rows, each as long as `columns`; None is an empty field.
+        kept: rows as they stand in a file; they follow.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_text(value) for value in row] for row in rows)
+    writer.writerows(kept)
     write_text(path, stream.getvalue())
 
 
-def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How cells begin that programs run, or whose rest they do."""
+QUOTED = "'"
+
+
+def rows_of_others(
+    rows: Iterable[Sequence[str]], ended: Collection[tuple[str, ...]]
+) -> list[Sequence[str]]:
+    """Return the rows of a table that are of other tasks than some, told by their first cells."""
+    named = {tuple(_text(part) for part in names) for names in ended}
+    lengths = {len(names) for names in named} or {0}
+    return [row for row in rows if not any(tuple(row[:n]) in named for n in lengths if n)]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """Return the rows of a table as they stand there; none of one of other columns, or no table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, ValueError, csv.Error):
+        return []
+    whole = [row for row in rows[1:] if len(row) == len(columns)]
+    return whole if rows and rows[0] == list(columns) else []
+
+
+def write_scores(root: Path, rows: Iterable[ScoreRow], kept: Iterable[Sequence[str]] = ()) -> None:
     """Write scores.csv: one value per line; NaN where a score is undefined."""
     lines = (
         (
@@ -160,10 +194,14 @@ def write_scores(root: Path, rows: Iterable[ScoreRow]) -> None:
         )
         for row in rows
     )
-    write_csv(root / SCORES, SCORE_COLUMNS, lines)
+    write_csv(root / SCORES, SCORE_COLUMNS, lines, kept)
 
 
-def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -> None:
+def write_regions(
+    root: Path,
+    rows: Iterable[tuple[str, str, str, RegionRow]],
+    kept: Iterable[Sequence[str]] = (),
+) -> None:
     """Write regions.csv: one line per case, target, method, atlas, region and channel."""
     lines = (
         (
@@ -172,7 +210,7 @@ def write_regions(root: Path, rows: Iterable[tuple[str, str, str, RegionRow]]) -
         )
         for case, target, method, row in rows
     )
-    write_csv(root / REGIONS, REGION_COLUMNS, lines)
+    write_csv(root / REGIONS, REGION_COLUMNS, lines, kept)
 
 
 def remove_regions(root: Path) -> None:
@@ -188,26 +226,28 @@ def region_row(values: Mapping[str, Any]) -> RegionRow:
     return RegionRow(**known)
 
 
-def write_curves(root: Path, rows: Iterable[CurveRow]) -> None:
+def write_curves(root: Path, rows: Iterable[CurveRow], kept: Sequence[Sequence[str]] = ()) -> None:
     """Write curves.csv, one point per line; without a curve, no file is written."""
     points = [
         (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
         for row in rows
         for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
     ]
-    if points:
-        write_csv(root / CURVES, CURVE_COLUMNS, points)
+    if points or kept:
+        write_csv(root / CURVES, CURVE_COLUMNS, points, kept)
     else:
         (root / CURVES).unlink(missing_ok=True)
 
 
-def write_predictions(root: Path, rows: Iterable[PredictionRow]) -> None:
+def write_predictions(
+    root: Path, rows: Iterable[PredictionRow], kept: Iterable[Sequence[str]] = ()
+) -> None:
     """Write predictions.csv: the labels of each case, and how well they agree with the expected."""
     lines = (
         (row.case, row.label, row.dice, row.num_voxels_expected, row.num_voxels_predicted)
         for row in rows
     )
-    write_csv(root / PREDICTIONS, PREDICTION_COLUMNS, lines)
+    write_csv(root / PREDICTIONS, PREDICTION_COLUMNS, lines, kept)
 
 
 def read_scores(root: Path) -> list[ScoreRow]:
@@ -245,7 +285,8 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
     if len(fields) != len(SCORE_COLUMNS):
         raise RunError(f"{place}: has {len(fields)} fields instead of {len(SCORE_COLUMNS)}")
-    case, target, method, score, text, better = fields
+    case, target, method, score = (_name_in(field) for field in fields[:4])
+    text, better = fields[4:]
     try:
         value = float(text)
     except ValueError as error:
@@ -262,7 +303,14 @@ def _text(value: CellValue) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return QUOTED + value
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _name_in(text: str) -> str:
+    """Return a name as it was before it was made safe."""
+    return text[1:] if text[:1] == QUOTED and text[1:].startswith(FORMULA) else text
 
 
 def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:

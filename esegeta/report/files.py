@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import RunError, suggest
+from esegeta.plain_json import parse_json
 from esegeta.volume import write_json, write_text
 
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
@@ -215,6 +215,14 @@ class PredictionFiles:
         return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
+PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
+    "config": dict,
+    "methods": dict,
+    "scores": dict,
+    "units": list,
+}
+"""Parts of a run's record, and what they are."""
+
 PREDICT = "predict"
 """The command that a record names which is of predictions alone."""
 
@@ -270,7 +278,7 @@ def write_record(root: Path, record: Mapping[str, Any]) -> None:
 def read_sidecar(path: Path) -> dict[str, Any] | None:
     """Read a sidecar; None where no readable one is there."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -297,6 +305,11 @@ def read_record(root: Path) -> dict[str, Any]:
     record = read_sidecar(path)
     if record is None:
         raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
+    for key, kind in PARTS.items():
+        if not isinstance(record.get(key, kind()), (kind, type(None))):
+            raise RunError(
+                f"{path}: `{key}` is not what a run writes there", hint="run the experiment again"
+            )
     if record.get("command") == PREDICT:
         raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
     return record

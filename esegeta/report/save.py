@@ -9,8 +9,9 @@ from typing import Any
 
 from esegeta.explain import Attribution, By, LayerMap, MemberMaps, RegionRow, map_on_file
 from esegeta.predict import Rule, SourceGrid
+from esegeta.report.contents import CONTENTS, contents_of
 from esegeta.report.dicom import write_object_of_labels, write_object_of_map
-from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside, read_sidecar
+from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside
 from esegeta.report.label_tables import label_rows, shown_colours, write_label_tables
 from esegeta.report.overlay import doubts_of_scale, draw_overlay, sentences
 from esegeta.report.region_figures import draw_regions
@@ -56,7 +57,7 @@ def save_attribution(
     by: By | None = None,
     write: Collection[WrittenFormat] = NIFTI_ALONE,
 ) -> None:
-    """Write sidecar, picture, maps of channels, errors and layers and, last of all, the map.
+    """Write picture, maps of channels, errors and layers, then the sidecar and, last, the map.
 
     The files of an earlier run are removed first: a map that is there always belongs to its
     sidecar.
@@ -81,29 +82,27 @@ def save_attribution(
     pictures = [files.overlay, *([files.regions] if regions else [])]
     last = maps.pop(files.map)
     doubts = [*doubts, *doubts_of_scale(attribution)]
-    write_json(
-        files.sidecar,
-        {
-            **attribution.describe(),
-            "target_name": files.target,
-            "method_id": files.method,
-            "case": files.case,
-            "unit": on_file.unit,
-            "grid": on_file.describe(attribution),
-            "channels": list(attribution.volume.channels),
-            **_notes_beside_the_map(files, attribution, on_file.by),
-            "display": {
-                **display_of(last.array, is_signed=last.header.is_signed).describe(),
-                "position_mm": list(view.position_mm),
-            },
-            "colours": sentences(attribution),
-            "storage": store(last.array, dtype).describe(),
-            "doubts": doubts,
-            **({} if members is None else {"spread": _spread_note(files, members)}),
-            "files": [path.name for path in (*pictures, *maps, *layers, *objects, files.map)],
-            **provenance,
+    beside = [*pictures, *maps, *layers, *objects]
+    notes = {
+        **attribution.describe(),
+        "target_name": files.target,
+        "method_id": files.method,
+        "case": files.case,
+        "unit": on_file.unit,
+        "grid": on_file.describe(attribution),
+        "channels": list(attribution.volume.channels),
+        **_notes_beside_the_map(files, attribution, on_file.by),
+        "display": {
+            **display_of(last.array, is_signed=last.header.is_signed).describe(),
+            "position_mm": list(view.position_mm),
         },
-    )
+        "colours": sentences(attribution),
+        "storage": store(last.array, dtype).describe(),
+        "doubts": list(doubts),
+        **({} if members is None else {"spread": _spread_note(files, members)}),
+        "files": [path.name for path in (*beside, files.map)],
+        **provenance,
+    }
     _draw(files, attribution, regions, doubts, view)
     for path, item in maps.items():
         write_map_on_source(path, item.array, source, item.header)
@@ -111,7 +110,10 @@ def save_attribution(
         _write_layer(path, layer, attribution.volume, last.header)
     for path, item in objects.items():
         write_object_of_map(path, item, source, attribution.method)
-    write_map_on_source(files.map, last.array, source, last.header)
+    with atomic_path(files.map) as staged:
+        write_map_on_source(staged, last.array, source, last.header)
+        contents = contents_of(beside, **{files.map.name: staged})
+        write_json(files.sidecar, {**notes, CONTENTS: contents})
 
 
 def save_scores(
@@ -200,9 +202,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution, by: By) ->
 
 def remove_attribution(files: TaskFiles) -> None:
     """Remove the files of a unit, the map first."""
-    listed = (read_sidecar(files.sidecar) or {}).get("files", [])
-    folder = files.map.parent
-    others = [folder / str(name) for name in listed if files.owns(str(name))]
+    others = [path for path in files.map.parent.glob("*") if files.owns(path.name)]
     for path in (files.map, *others, files.sidecar):
         path.unlink(missing_ok=True)
 
@@ -259,22 +259,22 @@ def save_prediction(
     beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
     beside += [files.dicom] if "dicom" in write else []
     volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
-    write_json(
-        files.sidecar,
-        {
-            "description": "labels predicted by the network over all windows, blended",
-            "volume_ml": volumes,
-            "volumes": "of the voxels that are written, on the grid of the image",
-            **({"num_pixels": counts} if volume.source.is_picture else {}),
-            "labels": labels.describe(),
-            "resample": source.rule,
-            "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
-            "masks": {name: path.name for name, path in masks.items()},
-            "files": [path.name for path in beside],
-            **provenance,
-        },
-    )
-    write_source_labels(files.segmentation, source.label_map, volume.source)
+    notes = {
+        "description": "labels predicted by the network over all windows, blended",
+        "volume_ml": volumes,
+        "volumes": "of the voxels that are written, on the grid of the image",
+        **({"num_pixels": counts} if volume.source.is_picture else {}),
+        "labels": labels.describe(),
+        "resample": source.rule,
+        "grid": _grid_note(volume, RESAMPLINGS[source.rule]),
+        "masks": {name: path.name for name, path in masks.items()},
+        "files": [path.name for path in beside],
+        **provenance,
+    }
+    with atomic_path(files.segmentation) as staged:
+        write_source_labels(staged, source.label_map, volume.source)
+        contents = contents_of(beside, **{files.segmentation.name: staged})
+        write_json(files.sidecar, {**notes, CONTENTS: contents})
 
 
 def remove_prediction(files: PredictionFiles) -> None:

@@ -16,7 +16,7 @@ from esegeta.volume.carried import (
     carry_slopes,
     padding_sum,
 )
-from esegeta.volume.case import Case, check_case
+from esegeta.volume.case import Case, check_case, check_whole
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
 from esegeta.volume.dicom import dicom_volumes
 from esegeta.volume.dicom_reference import require_dicom_output
@@ -54,6 +54,7 @@ from esegeta.volume.label_maps import (
     write_label_map,
     write_source_labels,
 )
+from esegeta.volume.limits import require_size, usual_max_voxels
 from esegeta.volume.load import load_volume, read_beside, read_case, read_volume
 from esegeta.volume.map_header import Display, MapHeader, MapType, display_of, store
 from esegeta.volume.maps import (
@@ -116,6 +117,7 @@ __all__ = [
     "carry_slope_bounds",
     "carry_slopes",
     "check_case",
+    "check_whole",
     "coarse_axis",
     "colour_copy",
     "crop_of",
@@ -154,12 +156,14 @@ __all__ = [
     "reorient_like",
     "require_dicom_output",
     "require_same_grid",
+    "require_size",
     "resample",
     "scan_copy",
     "seen_on_source",
     "step_of",
     "store",
     "sweep",
+    "usual_max_voxels",
     "volume_from_tensor",
     "without_size",
     "write_dicom_map",

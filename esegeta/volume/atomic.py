@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -37,12 +38,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes private files; results are as readable as any other file of the user.
         temporary.chmod(0o666 & ~_umask())
+        _to_disk(temporary)
         temporary.replace(path)
+        _to_disk(path.parent)
     except OSError as error:  # a full disk, a vanished folder
         raise _refusal(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would outlast a loss of power.
+
+    Without it a system may keep the new name and lose what it stands for.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk that knows no such thing
+            raise
+    finally:
+        os.close(handle)
 
 
 def _new_file(path: Path) -> Path:
@@ -101,9 +119,12 @@ def is_alive(pid: int) -> bool:
 
 
 def _refusal(path: Path, error: OSError) -> OutputError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return OutputError(
         f"{path}: cannot write here ({error.strerror or error})",
-        hint="choose another folder with `output:` or -o, or change its permissions",
+        hint="free disk space and run again; finished work is kept"
+        if full
+        else "choose another folder with `output:` or -o, or change its permissions",
     )
 
 

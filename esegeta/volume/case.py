@@ -8,7 +8,7 @@ from typing import Any
 
 from esegeta.errors import DataError, GridError
 from esegeta.volume.alignment import require_same_grid
-from esegeta.volume.files import read_header, read_label_header
+from esegeta.volume.files import read_header, read_label_header, require_whole_file
 from esegeta.volume.grid import Grid
 from esegeta.volume.kinds import kind_of
 from esegeta.volume.reading import Reading
@@ -97,6 +97,16 @@ def check_case(case: Case, reading: Reading) -> Grid:
             )
         require_same_grid(case.name, case.images[0], grid, case.label, label_grid)
     return grid
+
+
+def check_whole(case: Case, reading: Reading) -> None:
+    """Refuse images of a case that can be seen to be torn without much work.
+
+    Raises:
+        DataError: one is torn.
+    """
+    for path, one in zip(case.images, case.readings(reading), strict=True):
+        require_whole_file(path, one)
 
 
 def _require_use_of_spacing(case: Case) -> None:

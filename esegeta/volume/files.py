@@ -14,7 +14,8 @@ from esegeta.volume.dicom import open_dicom, open_series, segmentation_in
 from esegeta.volume.grid import Grid
 from esegeta.volume.itk import open_itk
 from esegeta.volume.kinds import is_picture, kind_of
-from esegeta.volume.nifti import affine_of, header_bytes, open_nifti, read_array
+from esegeta.volume.limits import require_size
+from esegeta.volume.nifti import affine_of, header_bytes, open_nifti, read_array, require_whole
 from esegeta.volume.picture import (
     label_channels,
     picture_channels,
@@ -26,6 +27,9 @@ from esegeta.volume.reading import Reading
 from esegeta.volume.segmentation import completed, open_segmentation
 from esegeta.volume.stacks import open_stack
 from esegeta.volume.stored import Axes, Stored
+
+SMALL_PICTURE = 1 << 22
+"""Bytes of a picture that is read whole beforehand."""
 
 SLICER_SEGMENTATION = ".seg.nrrd"
 """3D Slicer may store the box around the segments alone."""
@@ -49,14 +53,14 @@ class ImageFile:
 def read_header(path: Path, reading: Reading) -> tuple[Grid, int]:
     """Return the grid and the number of channels of an image, without reading its voxels."""
     if is_picture(path):
-        return picture_grid(path, reading.picture_axes), picture_channels(path)
+        return _sized(path, reading), picture_channels(path)
     return _header_of(_opened(path, reading, "image"), path, reading)
 
 
 def read_label_header(path: Path, reading: Reading, onto: Grid) -> tuple[Grid, int]:
     """Return the grid and the number of channels of a label map of an image on the grid `onto`."""
     if is_picture(path):
-        return picture_grid(path, reading.picture_axes), label_channels(path)
+        return _sized(path, reading), label_channels(path)
     return _header_of(_opened_labels(path, reading, onto), path, reading)
 
 
@@ -84,7 +88,27 @@ def _volume_file(stored: Stored, path: Path, reading: Reading) -> ImageFile:
     return ImageFile(array, Grid(axes.spatial, stored.affine), stored.header)
 
 
+def require_whole_file(path: Path, reading: Reading) -> None:
+    """Refuse an image that can be seen to be torn without much work, before it is its turn.
+
+    Raises:
+        DataError: it is torn.
+    """
+    if is_picture(path):
+        if path.stat().st_size <= SMALL_PICTURE:
+            read_picture(path, reading.picture_axes)
+    else:
+        _opened(path, reading, "image").check()
+
+
+def _sized(path: Path, reading: Reading) -> Grid:
+    grid = picture_grid(path, reading.picture_axes)
+    require_size(grid.shape, str(path), reading.max_voxels)
+    return grid
+
+
 def _header_of(stored: Stored, path: Path, reading: Reading) -> tuple[Grid, int]:
+    require_size(stored.shape, str(path), reading.max_voxels)
     axes = split_channels(stored, path, reading)
     return Grid(axes.spatial, stored.affine), axes.num_channels
 
@@ -119,6 +143,7 @@ def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:
                 affine_of(image, path),
                 lambda: read_array(image, path),
                 header_bytes(image),
+                check=lambda: require_whole(image, path),
             )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +23,16 @@ from esegeta.volume.formats import (
     require_image_file,
 )
 from esegeta.volume.grid import Grid
+from esegeta.volume.limits import require_size, usual_max_voxels
 from esegeta.volume.map_header import Encoded, MapHeader, display_of, store
-from esegeta.volume.members import members
 from esegeta.volume.volume import Source
 
 Intent = Literal["estimate", "label", "none"]
 
 TORN = (EOFError, zlib.error, OSError, ValueError, OverflowError, HeaderDataError)
 CHUNK_BYTES = 1 << 20
+READ_BEFOREHAND = 1 << 26
+"""Bytes of a gzip file of several parts that is read to its end before a run."""
 GZIP_MAGIC = b"\x1f\x8b"
 SCANNER = 1
 """NIfTI's code of the scanner's own space."""
@@ -75,12 +79,62 @@ def _load(path: Path) -> Any:
     # nibabel goes by the name, in small letters.
     if path.suffix.lower() in PAIR or is_gzip(path) == (path.suffix == ".gz"):
         return nib.load(path)
-    content = gzip.decompress(path.read_bytes()) if is_gzip(path) else path.read_bytes()
+    content = _unpacked(path) if is_gzip(path) else path.read_bytes()
     kinds = (nib.Nifti1Image, nib.Nifti2Image)
     kind = next((kind for kind in kinds if _begins(content, kind.header_class)), None)
     if kind is None:
         raise ImageFileError("it does not begin as a NIfTI file does")
     return kind.from_bytes(content)
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return what a gzip file of another name holds, as far as its header says that it goes."""
+    with gzip.open(path) as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+        for kind in (nib.Nifti1Header, nib.Nifti2Header):
+            if kind.may_contain_header(start[: kind.sizeof_hdr]):
+                header = kind(start[: kind.sizeof_hdr], check=False)
+                require_size(header.get_data_shape(), str(path), usual_max_voxels())
+                return start + stream.read(_num_bytes(header) - len(start))
+    return start
+
+
+def _num_bytes(header: Any) -> int:
+    """Return how long a file is by its header."""
+    count = math.prod(int(length) for length in header.get_data_shape())
+    return int(header["vox_offset"]) + count * int(header.get_data_dtype().itemsize)
+
+
+def require_whole(image: Any, path: Path) -> None:
+    """Refuse a single file that is shorter than its header says, or far longer when unpacked.
+
+    A gzip file ends with the length of what it holds, modulo 2^32. Where that is another, it may
+    consist of several parts, which only reading it to the end can tell; that is done of small ones.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if path.suffix.lower() in PAIR or not path.is_file():
+        return
+    promised = _promised_bytes(image)
+    try:
+        if not is_gzip(path):
+            if path.stat().st_size < promised:
+                raise EOFError(f"it has {path.stat().st_size} of {promised} bytes")
+            return
+        with path.open("rb") as stream:
+            stream.seek(-4, os.SEEK_END)
+            told = int.from_bytes(stream.read(4), "little")
+        if told != promised % 2**32 and path.stat().st_size <= READ_BEFOREHAND:
+            _check_gzip(path, promised)
+    except TORN as error:
+        raise _damaged(path, image, error) from error
+
+
+def _promised_bytes(image: Any) -> int:
+    """Return how long an open file is by its header; nibabel keeps the offset elsewhere then."""
+    count = math.prod(int(length) for length in image.shape)
+    return int(image.dataobj.offset) + count * int(image.get_data_dtype().itemsize)
 
 
 def is_gzip(path: Path) -> bool:
@@ -124,17 +178,20 @@ def read_array(image: Any, path: Path) -> np.ndarray:
         DataError: the file is damaged: it ends before its voxels do, or its gzip is damaged.
     """
     try:
-        for member in members(path):
-            if is_gzip(member):
-                _check_gzip(member)
+        if is_gzip(path):  # the halves of a pair are not
+            _check_gzip(path, _promised_bytes(image))
         array = np.asarray(image.dataobj)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     except TORN as error:
-        raise DataError(
-            f"{path}: the file is damaged; its header promises {image.shape} voxels that cannot "
-            f"be read ({error})",
-            hint="copy or export it again",
-        ) from error
+        raise _damaged(path, image, error) from error
+
+
+def _damaged(path: Path, image: Any, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: the file is damaged; its header promises {image.shape} voxels that cannot "
+        f"be read ({error})",
+        hint="copy or export it again",
+    )
 
 
 def header_bytes(image: Any) -> bytes:
@@ -221,11 +278,16 @@ def write_nifti(
         nib.save(image, temporary)
 
 
-def _check_gzip(path: Path) -> None:
+def _check_gzip(path: Path, promised: int) -> None:
     """Read a gzip file to its end, for its checksum stands there and voxels end before it."""
+    num_read = 0
     with gzip.open(path) as stream:
-        while stream.read(CHUNK_BYTES):
-            pass
+        while chunk := stream.read(CHUNK_BYTES):
+            num_read += len(chunk)
+            if num_read > promised + CHUNK_BYTES:
+                raise ValueError(f"it unpacks to far more than the {promised} bytes promised")
+    if num_read < promised:
+        raise EOFError(f"it unpacks to {num_read} of {promised} bytes")
 
 
 def _header_for(array: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ Pillow cuts colours of 16 bits down to 8, ITK drops channels and knows no palett
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,10 +26,12 @@ from esegeta.errors import DataError
 from esegeta.volume.formats import require_image_file
 from esegeta.volume.grid import Grid
 from esegeta.volume.itk import itk_quiet
+from esegeta.volume.jpeg import is_whole
 from esegeta.volume.picture_header import (
     COPY_AGAIN,
     DAMAGED,
     EXPORT,
+    JPEG_MAGIC,
     PictureHeader,
     read_picture_header,
     turned,
@@ -79,6 +82,7 @@ def read_picture(path: Path, axes: PictureAxes) -> np.ndarray:
     """
     header = _header_of(path)
     array = _pixels(path, header)
+    _require_whole_jpeg(path)
     _require_opaque(path, header, array)
     if header.has_palette:
         colours = _palette(path)
@@ -145,6 +149,23 @@ def _pixels(path: Path, header: PictureHeader) -> np.ndarray:
 
 def _with_pillow(path: Path) -> np.ndarray:
     with _opened(path) as image:
+        return np.array(image)
+
+
+def _require_whole_jpeg(path: Path) -> None:
+    content = path.read_bytes()
+    if not content.startswith(JPEG_MAGIC):
+        return
+    try:
+        whole = is_whole(content, _decoded)
+    except BROKEN:
+        whole = False
+    if not whole:
+        raise DataError(f"{path}: {DAMAGED}", hint=COPY_AGAIN)
+
+
+def _decoded(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
         return np.array(image)
 
 

@@ -40,6 +40,7 @@ class Reading:
         layout: layout of the arrays in files.
         series: the series of a DICOM folder, by UID or description; empty where it holds only one.
         align: `first` resamples channels on other grids onto that of the first.
+        max_voxels: larger images are refused by their header; None for any.
     """
 
     num_channels: int
@@ -50,10 +51,17 @@ class Reading:
     layout: Layout = Layout()
     series: str = ""
     align: Align | None = None
+    max_voxels: int | None = None
 
     def of_labels(self, ndim: int) -> Reading:
         """Return how a label map is read for an image with this many axes."""
-        return Reading(1, ndim, picture_axes=self.picture_axes, layout=self.layout)
+        return Reading(
+            1,
+            ndim,
+            picture_axes=self.picture_axes,
+            layout=self.layout,
+            max_voxels=self.max_voxels,
+        )
 
     def with_spacing(self, spacing_mm: tuple[float, ...] | None) -> Reading:
         """Return the same reading, with the spacing of files that hold none."""

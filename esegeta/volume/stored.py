@@ -25,6 +25,7 @@ class Stored:
         load: reads the array, of the type that holds its values exactly.
         header: the NIfTI header as it stands in the file.
         channels_axis: the axis of channels where the format says so.
+        check: refuses what can be seen to be torn without reading the array.
     """
 
     shape: Shape
@@ -32,6 +33,7 @@ class Stored:
     load: Callable[[], np.ndarray]
     header: bytes | None = None
     channels_axis: int | None = None
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.config import RunConfig, blamed_on, list_cases
+from esegeta.config import RunConfig, as_path, blamed_on, list_cases
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
 from esegeta.model import Capability, LoadedWeights, resolve_device
@@ -34,7 +34,12 @@ from esegeta.workflow.networks import code_sha256, weights_sha256
 from esegeta.workflow.outputs import check_writable, check_written
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
-from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
+from esegeta.workflow.preprocess import (
+    blamed_on_steps,
+    check_size_for_network,
+    check_steps_fit,
+    network_route,
+)
 from esegeta.workflow.serves import check_capability
 
 COMMANDS_OF_BLOCKS = {"dissection": "dissect"}
@@ -246,6 +251,11 @@ def build_predictions(
     return Experiment(**vars(basis), **nothing)
 
 
+def _root_of(config: RunConfig) -> Path:
+    with blamed_on(config, "output"):
+        return as_path(config.keys.output) / config.keys.name
+
+
 def build_basis(
     config: RunConfig,
     *,
@@ -275,6 +285,9 @@ def build_basis(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
+        if built.preprocess.crop is None:  # else voxels would be read
+            route = network_route(config, case, grids[case.name], built.preprocess, reading)
+            check_size_for_network(config, case.name, route.onto(grids[case.name]), reading)
     return Basis(
         config=config,
         predictor=built.predictor,
@@ -282,7 +295,7 @@ def build_basis(
         preprocess=built.preprocess,
         cases=cases,
         grids=grids,
-        root=Path(keys.output).expanduser() / keys.name,
+        root=_root_of(config),
         loaded=built.loaded,
         weights_sha256=weights_sha256(config, network),
         code_sha256=code_sha256(config, network),

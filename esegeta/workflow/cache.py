@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from esegeta.plain_json import parse_json
+from esegeta.report.contents import Check, is_intact
 from esegeta.volume import atomic_path, write_json
 from esegeta.workflow.task import Content, Task
 
@@ -28,11 +30,11 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def finished(task: Task) -> Content | None:
+def finished(task: Task, check: Check = "quick") -> Content | None:
     """Return what the record of a finished task holds, or None where the task must be done.
 
-    It is finished where the record is of its key and all files are there. Of tensors nothing is
-    read but the key: the content is empty.
+    It is finished where the record is of its key and all files are there, and are as the record
+    says. Of tensors nothing is read but the key: the content is empty.
     """
     if task.record is None or task.key is None:
         return None
@@ -44,13 +46,13 @@ def finished(task: Task) -> Content | None:
     if content is None or not all(name in content for name in task.kind.holds):
         return None
     there = all((task.record.parent / str(name)).is_file() for name in content.get(FILES, ()))
-    return content if there else None
+    return content if there and is_intact(task.record, content, check) else None
 
 
 def read_json(path: Path, key: str) -> dict[str, Any] | None:
     """Return the content of a JSON record, or None where none has this fingerprint."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     matches = isinstance(content, dict) and content.get(MARK) == key

@@ -44,6 +44,7 @@ from esegeta.volume import (
     ReadingWarning,
     Source,
     check_case,
+    check_whole,
     is_picture,
     read_source_labels,
     require_same_grid,
@@ -72,6 +73,13 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
         )
     plan.lay(grid.shape)
     return grid
+
+
+def check_whole_cases(config: RunConfig, cases: list[Case], reading: Reading) -> None:
+    """Refuse torn images, as far as that can be seen without much work; a run fails that case."""
+    for index, case in enumerate(cases):
+        with blamed_on(config, "data", "cases", index):
+            check_whole(case, reading)
 
 
 def check_expected(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
 from esegeta.workflow import journal as journals
@@ -33,10 +34,12 @@ class Policy:
     Args:
         overwrite: whether to do finished tasks again.
         fail_fast: whether to stop at the first failure.
+        check: how the files of finished tasks are checked to be those that were written.
     """
 
     overwrite: bool = False
     fail_fast: bool = False
+    check: Check = "quick"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +231,7 @@ class Engine:
         unfinished = []
         for task in batch:
             fault = self._fault_before(task)
-            known = None if fault or self._policy.overwrite else finished(task)
+            known = None if fault or self._policy.overwrite else self._finished(task)
             if fault is not None:
                 self._fail(task, fault, 0.0, queue)
             elif known is not None:
@@ -248,6 +251,9 @@ class Engine:
                 self._fail(task, fault, seconds, queue)
             else:
                 self._do(task, seconds, queue)
+
+    def _finished(self, task: Task) -> Content | None:
+        return finished(task, self._policy.check)
 
     def _fault_before(self, task: Task) -> Fault | None:
         """Return why a task cannot be done: known beforehand, or the failure of one it needs."""

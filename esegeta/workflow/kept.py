@@ -105,7 +105,7 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
 
 def _new_record(experiment: Experiment) -> dict[str, Any]:
     write_dataset_files(experiment.root, experiment.config.keys.name)
-    write_tables(experiment, [])
+    write_tables(experiment, [], {})
     return {**describe_experiment(experiment), "state": "complete", "seconds": 0.0, "units": []}
 
 

@@ -37,7 +37,7 @@ def construct(config: RunConfig, device: torch.device) -> nn.Module:
     """Return the config's network, with its weights where they are of one file with it."""
     keys = config.keys.model
     makers: Mapping[str, Callable[[], nn.Module]] = {
-        "monai": lambda: build_monai_network(str(keys.network), keys.args),
+        "monai": lambda: build_monai_network(str(keys.network), keys.args, fetch=keys.fetch),
         "module": lambda: _module(config),
         "torchscript": lambda: load_torchscript(_path(config), device=device),
         "export": lambda: load_exported(_path(config), device=device),
@@ -86,7 +86,7 @@ def _module(config: RunConfig) -> nn.Module:
     keys, folder = config.keys.model, config.folder.resolve()
     if keys.is_pickled:
         return load_pickled_network(_path(config), folder)
-    return build_module_network(str(keys.class_path), keys.args, folder)
+    return build_module_network(str(keys.class_path), keys.args, folder, fetch=keys.fetch)
 
 
 def _bundle(config: RunConfig, device: torch.device) -> nn.Module:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from esegeta.errors import OutputError
+from esegeta.plain_json import parse_json
 from esegeta.volume import is_alive
 
 NAME = ".lock"
@@ -204,7 +205,7 @@ def _refusal(folder: Path, path: Path, holder: Holder | None) -> OutputError:
 def _holder(handle: int) -> Holder | None:
     """Return who wrote the file; None where it is new, or was cut off by a crash."""
     try:
-        return Holder(**json.loads(os.pread(handle, 4096, 0)))
+        return Holder(**parse_json(os.pread(handle, 4096, 0)))
     except (ValueError, TypeError):
         return None
 

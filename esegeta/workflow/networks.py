@@ -44,7 +44,7 @@ from esegeta.predict import (
     probe_output,
     try_gradients,
 )
-from esegeta.volume import Reading
+from esegeta.volume import Reading, require_size, usual_max_voxels
 from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct, network_file
 
 
@@ -118,11 +118,15 @@ def build_network(config: RunConfig) -> BuiltNetwork:
 
 def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
     keys = config.keys.model
-    path = config.find_file(keys.weights_files[0])
+    with blamed_on(config, "model", "weights"):
+        path = config.find_file(keys.weights_files[0])
     try:
         return load_weights(network, path, key=keys.weights_key)
     except WeightsKeyError:
         with blamed_on(config, "model", "weights_key"):
+            raise
+    except OSError:
+        with blamed_on(config, "model", "weights"):
             raise
     except WeightsError as error:
         if keys.kind == "nnunet":
@@ -192,6 +196,8 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
         WindowError: it cannot take the config's window.
     """
     reading = _reading(config, network)
+    with blamed_on(config, "inference", "window"):
+        require_size(config.keys.inference.window, "inference.window", reading.max_voxels)
     with blamed_on(config, "inference"):
         plan = _window_plan(config.keys)
     check_fixed_shape(config, network)
@@ -270,7 +276,13 @@ def _reading(config: RunConfig, network: nn.Module) -> Reading:
         data.picture_axes,
         layout=data.layout,
         align=data.align,
+        max_voxels=max_voxels(keys),
     )
+
+
+def max_voxels(keys: Config) -> int:
+    """Return how many voxels an image, a window or a network's grid may have."""
+    return keys.data.max_voxels or usual_max_voxels()
 
 
 def _window_plan(keys: Config) -> WindowPlan:

@@ -20,6 +20,7 @@ from esegeta.volume import (
     crop_or_pad_of,
     intensity_of,
     read_volume,
+    require_size,
     step_of,
 )
 
@@ -85,6 +86,12 @@ def check_steps_fit(config: RunConfig, name: str, grid: Grid) -> None:
                 f"values, {name} is {grid.ndim}D",
                 hint=f"give {grid.ndim} values",
             )
+
+
+def check_size_for_network(config: RunConfig, name: str, grid: Grid, reading: Reading) -> None:
+    """Refuse a spacing or size by which an image would not fit into memory."""
+    with blamed_on(config, *BLOCK):
+        require_size(grid.shape, f"{name} as the network sees it", reading.max_voxels)
 
 
 @contextmanager

@@ -26,6 +26,17 @@ from esegeta.report import (
     write_regions,
     write_scores,
 )
+from esegeta.report.csv_tables import (
+    CURVE_COLUMNS,
+    CURVES,
+    PREDICTION_COLUMNS,
+    REGION_COLUMNS,
+    REGIONS,
+    SCORE_COLUMNS,
+    SCORES,
+    read_rows,
+    rows_of_others,
+)
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.maps import scored_before
 from esegeta.workflow.task import Ended
@@ -33,6 +44,17 @@ from esegeta.workflow.task import Ended
 RECORD = "run.json"
 KEPT_BY = "kept_by"
 """Stands in the record of a map that no config lists."""
+
+TABLES: Mapping[str, Sequence[str]] = {
+    SCORES: SCORE_COLUMNS,
+    CURVES: CURVE_COLUMNS,
+    REGIONS: REGION_COLUMNS,
+    PREDICTIONS: PREDICTION_COLUMNS,
+}
+FINAL = ("complete", "incomplete", "failed")
+"""States in which every task has ended."""
+STOPPED_EARLY = "stopped at the first failure"
+"""The note of a command that did not come to its other tasks."""
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
 
@@ -52,6 +74,9 @@ class Recorder:
         self._predictions: Sequence[Ended] = ()
         sizes = (experiment.cases, experiment.targets, experiment.methods)
         self._num_tasks = math.prod(len(one) for one in sizes)  # as far as is known beforehand
+        self._before = {
+            name: read_rows(experiment.root / name, columns) for name, columns in TABLES.items()
+        }
 
     def take_predictions(self, predictions: Sequence[Ended]) -> None:
         """Take how the predictions that maps stand on have ended so far."""
@@ -59,8 +84,9 @@ class Recorder:
 
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
-        write_tables(self._experiment, results)
-        _write_predictions(self._experiment, self._predictions)
+        before = {} if state in FINAL and STOPPED_EARLY not in notes else self._before
+        write_tables(self._experiment, results, before)
+        _write_predictions(self._experiment, self._predictions, before)
         write_record(
             self._experiment.root,
             {
@@ -85,11 +111,26 @@ class Recorder:
         ]
 
 
-def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
-    """Write scores.csv, curves.csv and, where maps are aggregated, regions.csv, by task."""
+Rows = Mapping[str, Sequence[Sequence[str]]]
+"""Rows of tables as they stand in their files, by the file's name."""
+
+
+def write_tables(experiment: Experiment, results: Sequence[Ended], before: Rows) -> None:
+    """Write scores.csv, curves.csv and, where maps are aggregated, regions.csv, by task.
+
+    Args:
+        experiment: what they are of.
+        results: how its tasks ended so far.
+        before: rows that stay as long as their task has not ended.
+    """
+    ended = {_names_of(one) for one in results}
+    kept = {name: rows_of_others(rows, ended) for name, rows in before.items()}
     scored = [scored_before(ended.content) for ended in results]
-    write_scores(experiment.root, [row for one in scored for row in one.rows])
-    write_curves(experiment.root, [curve for one in scored for curve in one.curves])
+    rows = [row for one in scored for row in one.rows]
+    write_scores(experiment.root, rows, kept.get(SCORES, ()))
+    write_curves(
+        experiment.root, [curve for one in scored for curve in one.curves], kept.get(CURVES, ())
+    )
     if experiment.atlases is None:
         remove_regions(experiment.root)
         return
@@ -101,7 +142,12 @@ def write_tables(experiment: Experiment, results: Sequence[Ended]) -> None:
             for names in [ended.task.data["names"]]
             for row in ended.content.get("regions", ())
         ],
+        kept.get(REGIONS, ()),
     )
+
+
+def _names_of(ended: Ended) -> tuple[str, ...]:
+    return tuple(str(name) for name in ended.task.data["names"].values())
 
 
 def describe_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -180,11 +226,12 @@ def prediction_rows(results: Sequence[Ended]) -> list[PredictionRow]:
     ]
 
 
-def _write_predictions(experiment: Experiment, results: Sequence[Ended]) -> None:
+def _write_predictions(experiment: Experiment, results: Sequence[Ended], before: Rows) -> None:
     """Write predictions.csv where something is expected, or `esegeta predict` has left one."""
     wanted = any(case.expected is not None for case in experiment.cases)
     if wanted or (experiment.root / PREDICTIONS).is_file():
-        write_predictions(experiment.root, prediction_rows(results))
+        kept = rows_of_others(before.get(PREDICTIONS, ()), {_names_of(one) for one in results})
+        write_predictions(experiment.root, prediction_rows(results), kept)
 
 
 def inputs_sha256(results: Sequence[Ended]) -> dict[str, str]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
-from esegeta.errors import DegenerateMapError, EsegetaError, ModelError, is_out_of_memory
+from esegeta.errors import (
+    DegenerateMapError,
+    EsegetaError,
+    ModelError,
+    is_out_of_memory,
+    told_by_system,
+)
 from esegeta.volume import ReadingWarning
 
 Status = Literal["done", "skipped", "failed"]
@@ -155,6 +161,9 @@ def fault_of(error: Exception, *, memory_hint: str) -> Fault:
     """
     if isinstance(error, EsegetaError):
         return Fault(str(error), is_degenerate=isinstance(error, DegenerateMapError))
+    told = told_by_system(error) if isinstance(error, OSError) else None
+    if told is not None:
+        return Fault(str(told))
     if is_out_of_memory(error):
         return Fault(str(ModelError("out of memory", hint=memory_hint)))
     text = "".join(traceback.format_exception(error))

@@ -259,12 +259,12 @@ def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
 def test_tables_tell_of_the_tasks_that_the_record_tells_of(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that is killed leaves scores of these tasks and of no others."""
+    """New rows are of these tasks and of no others; old ones stay until their task is redone."""
     lab.keys["inference"]["overlap"] = 0.25
     scores, tasks = [], []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.is_due", lambda self: True)
     monkeypatch.setattr(
-        "esegeta.workflow.record.write_scores", lambda root, rows: scores.append(len(rows))
+        "esegeta.workflow.record.write_scores", lambda root, rows, kept: scores.append(len(rows))
     )
     monkeypatch.setattr(
         "esegeta.workflow.record.write_record",
@@ -280,7 +280,7 @@ def test_tables_are_not_written_with_every_task(lab: Lab, monkeypatch: pytest.Mo
     counts = []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.clock", lambda: 0.0, raising=False)
     monkeypatch.setattr(
-        "esegeta.workflow.record.write_scores", lambda root, rows: counts.append(len(rows))
+        "esegeta.workflow.record.write_scores", lambda root, rows, kept: counts.append(len(rows))
     )
     assert lab.run().exit_code == 0
     assert len(counts) < len(TASKS)

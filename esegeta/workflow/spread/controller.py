@@ -65,13 +65,16 @@ def run_on_cluster(
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
             known = gather_held(
-                command, folder, listener, lambda lines: before(lines, policy), state="running"
+                command,
+                folder,
+                listener,
+                lambda lines: before(lines, policy),
+                state="running",
+                check=policy.check,
             )
             for path in folder.journals:  # what they say stands in the command's own journal now
                 path.unlink()
-            order = Order(
-                uuid.uuid4().hex[:12], origin, str(root), str(Path.cwd()), policy.overwrite
-            )
+            order = Order(uuid.uuid4().hex[:12], origin, str(root), str(Path.cwd()), policy)
             write_text(folder.path / "run-id", order.run)
             places = frozenset(command.places) if policy.overwrite else known.places
             start = time.perf_counter()

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distributed import WorkerPlugin, get_worker
@@ -34,7 +34,7 @@ class Order:
         origin: what is done.
         root: the output folder.
         folder: where the run was started, from which paths count.
-        overwrite: do finished tasks again.
+        policy: how to treat what is there and what fails.
         log: send what is printed to the folder's logs, where the batch system does not.
     """
 
@@ -42,7 +42,7 @@ class Order:
     origin: Origin
     root: str
     folder: str
-    overwrite: bool = False
+    policy: Policy = field(default_factory=Policy)
     log: bool = False
 
 
@@ -86,7 +86,7 @@ def do_place(order: Order, place: str, deaths: Mapping[str, int]) -> Answer:
     except EsegetaError as error:
         return Answer(place, (error.message, error.hint))
     bench.journal.deaths = deaths
-    policy = Policy(overwrite=order.overwrite)
+    policy = replace(order.policy, fail_fast=False)  # the controller stops all
     engine = PlaceEngine(
         bench.command, Silence(), policy, bench.journal, frozenset({place}), bench.desk
     )

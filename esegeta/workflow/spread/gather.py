@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from esegeta.report.contents import Check
 from esegeta.stop import stopped_by_signals
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
@@ -52,6 +53,7 @@ class GatheringEngine(Engine):
         journal: of the whole command.
         lines: of the journals of all processes, by name and key of the task.
         state: what the command's record says at the end; as things stand without it.
+        check: how finished tasks are checked against their files; None believes the journals.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class GatheringEngine(Engine):
         journal: Journal,
         lines: Lines,
         state: str | None = None,
+        check: Check | None = None,
     ) -> None:
         super().__init__(command, listener, Policy(), journal)
         self._lines = lines
         self._ends_as = state
+        self._check = check
         self.waiting: dict[str, str] = {}
 
     def _state(self, outcome: Outcome) -> str:
@@ -98,10 +102,9 @@ class GatheringEngine(Engine):
 
     def _ended(self, task: Task) -> Ended | None:
         line = self._lines.get((task.name, task.key))
-        is_there = task.record is None or task.record.is_file()
-        if line is not None and (line["status"] == "failed" or is_there):
+        if line is not None and (line["status"] == "failed" or self._believes(task)):
             return ended_from(line, task)
-        known = finished(task)
+        known = finished(task, self._check or "quick")
         if known is None:
             return None
         return Ended(
@@ -111,6 +114,9 @@ class GatheringEngine(Engine):
             verdicts=tuple(known.get("chance_warnings", ())),
             content=task.kind.recall(known),
         )
+
+    def _believes(self, task: Task) -> bool:
+        return task.record is None or (self._check is None and task.record.is_file())
 
 
 def lines_in(folder: SharedFolder, whole: Path) -> Lines:
@@ -169,6 +175,7 @@ def gather_held(
     take: Callable[[Lines], Lines] = lambda lines: lines,
     *,
     state: str | None = None,
+    check: Check | None = None,
 ) -> Gathered:
     """Gather in a folder that this process holds; see `gather`.
 
@@ -178,10 +185,11 @@ def gather_held(
         listener: is told of what has ended.
         take: picks what counts of their journals.
         state: what the command's record is to say.
+        check: how finished tasks are checked against their files; None believes the journals.
     """
     lines = take(lines_in(folder, command.folder / command.journal))
     with Journal(command.folder / command.journal) as journal:
-        engine = GatheringEngine(command, listener, journal, lines, state)
+        engine = GatheringEngine(command, listener, journal, lines, state, check)
         outcome = engine.run()
     places = frozenset(place for place in engine.waiting.values() if place)
     return Gathered(outcome, tuple(engine.waiting), places)
