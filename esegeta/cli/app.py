@@ -31,6 +31,7 @@ from esegeta.cli.options import (
     Overrides,
     Overwrite,
     PartOf,
+    Prune,
     Quiet,
     Verify,
     Workers,
@@ -86,6 +87,7 @@ def run(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
+    prune: Prune = False,
     quiet: Quiet = False,
     part: PartOf = None,
     workers: Workers = None,
@@ -96,7 +98,7 @@ def run(
     Exit code 0: all is well. 1: a task failed or carries a warning. 2: nothing succeeded, for a
     reason that you can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.progress import listen, show_outcome, show_stale
     from esegeta.config import load_config
     from esegeta.workflow import build_experiment, run_experiment
 
@@ -108,11 +110,14 @@ def run(
     if shared is not None:
         if loaded.keys.report and part is None and shared < EXIT_USER:
             _report([origin.root(loaded)], None, single_file=False, quiet=quiet)
+        if part is None:
+            show_stale(origin.root(loaded), prune=prune, quiet=quiet)
         raise typer.Exit(shared)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, policy_of(overwrite, fail_fast, verify))
     show_outcome(outcome, experiment.root, quiet=quiet)
+    show_stale(experiment.root, prune=prune, quiet=quiet)
     exit_code = outcome.exit_code
     if loaded.keys.report and len(outcome.failures) < len(outcome.results):
         try:

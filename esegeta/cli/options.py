@@ -27,6 +27,13 @@ Verify = Annotated[
     bool,
     typer.Option("--verify", help="Read finished files whole, and redo what is not as written."),
 ]
+Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help="Move what earlier configs left beside the results to the folder `stale` there.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
 
 

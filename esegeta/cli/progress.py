@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from rich.table import Table
 
 from esegeta.workflow import Ended, Listener, Outcome, Silence
 
+MOST_STALE = 10
+"""Names of stale files that are printed."""
 SECONDS_BETWEEN_LINES = 30
 WORDS = {"done": "done", "skipped": "skipped (already finished)", "failed": "FAILED"}
 
@@ -187,3 +189,25 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
     counts = f"{done} done, {skipped} skipped, {len(failures)} failed"
     warned = f", {len(outcome.warned)} with warnings" if outcome.warned else ""
     print(f"{counts}{warned} in {outcome.seconds:.1f} s; results in {root}")
+
+
+def show_stale(root: Path, *, prune: bool, quiet: bool) -> None:
+    """Print what earlier configs left in a run's folder, or move it aside."""
+    from esegeta.workflow import stale
+
+    if prune:
+        moved = stale.prune(root)
+        if moved and not quiet:
+            print(f"{_files(moved)} of earlier configs moved to {root / stale.FOLDER}")
+        return
+    left = stale.stale_in(root)
+    if left and not quiet:
+        print(f"{_files(left)} of earlier configs beside the results; --prune moves them aside:")
+        for name in left[:MOST_STALE]:
+            print(f"  {name}")
+        if len(left) > MOST_STALE:
+            print(f"  and {len(left) - MOST_STALE} more, listed in {root / 'run.json'}")
+
+
+def _files(names: Sequence[str]) -> str:
+    return "1 file" if len(names) == 1 else f"{len(names)} files"

@@ -61,6 +61,7 @@ def experiment_command(experiment: Experiment, listener: Listener) -> Command:
 
     return Command(
         root=experiment.root,
+        config=experiment.config,
         folder=experiment.root,
         job=experiment,
         tasks=list_tasks,

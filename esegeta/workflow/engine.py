@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from esegeta.config import RunConfig
 from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
 from esegeta.workflow import journal as journals
 from esegeta.workflow.cache import finished
 from esegeta.workflow.journal import Journal, Pace
+from esegeta.workflow.lineage import claim
 from esegeta.workflow.lock import locked
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Listener, Silence, Task, fault_of
 
@@ -61,6 +63,7 @@ class Command:
         places: what the work is cut into where several processes do it, such as cases, with
             about what each costs; the tasks of one place stay together.
         smaller: the same job in less memory, or None where there is no smaller one.
+        config: config to whose experiment the output folder belongs; None for nobody's.
     """
 
     root: Path
@@ -75,6 +78,16 @@ class Command:
     take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
     places: Mapping[str, float] = field(default_factory=dict)
     smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
+    config: RunConfig | None = None
+
+    def claim(self, policy: Policy) -> None:
+        """Make sure that the output folder is this experiment's, and enter its config there.
+
+        Raises:
+            OutputError: it belongs to a different experiment, which the policy does not replace.
+        """
+        if self.config is not None:
+            claim(self.root, self.config, anew=policy.overwrite)
 
 
 @dataclass(frozen=True)
@@ -160,14 +173,16 @@ def run_command(
     """Do all tasks of a command that are not finished, and write its tables and its record.
 
     Raises:
-        OutputError: another process holds the output folder, or it cannot be written.
+        OutputError: another process holds the output folder, it belongs to a different
+            experiment, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
-    listener = listener or Silence()
+    listener, policy = listener or Silence(), policy or Policy()
     with stopped_by_signals(), locked(command.root):
+        command.claim(policy)
         sweep(command.root)
         with Journal(command.folder / command.journal) as journal:
-            return Engine(command, listener, policy or Policy(), journal).run()
+            return Engine(command, listener, policy, journal).run()
 
 
 class Engine:

@@ -60,6 +60,7 @@ def run_inspection(
 
     command = Command(
         root=job.basis.root,
+        config=job.basis.config,
         folder=job.folder,
         job=job,
         tasks=lambda desk: tasks,

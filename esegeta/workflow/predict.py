@@ -28,6 +28,7 @@ from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
 from esegeta.workflow.engine import Command, Outcome, Policy, run_command
 from esegeta.workflow.fingerprint import provenance, segmentation_parts
+from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.placing import cost_of_cases, with_smaller_batch
 from esegeta.workflow.record import (
     describe_experiment,
@@ -81,6 +82,7 @@ def predictions_command(
 
     return Command(
         root=experiment.root,
+        config=experiment.config,
         folder=experiment.root,
         job=experiment,
         tasks=tasks,
@@ -228,6 +230,7 @@ class PredictionRecorder:
             {
                 **self._head,
                 "command": PREDICT,
+                LINEAGE: as_plain(lineage_in(self._root)),
                 "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),

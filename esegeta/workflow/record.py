@@ -38,7 +38,9 @@ from esegeta.report.csv_tables import (
     rows_of_others,
 )
 from esegeta.workflow.build import Basis, Experiment
+from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.maps import scored_before
+from esegeta.workflow.stale import STALE, find_stale
 from esegeta.workflow.task import Ended
 
 RECORD = "run.json"
@@ -84,22 +86,23 @@ class Recorder:
 
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
-        before = {} if state in FINAL and STOPPED_EARLY not in notes else self._before
+        is_final = state in FINAL and STOPPED_EARLY not in notes
+        before = {} if is_final else self._before
         write_tables(self._experiment, results, before)
         _write_predictions(self._experiment, self._predictions, before)
-        write_record(
-            self._experiment.root,
-            {
-                **self._head,
-                "notes": list(notes),
-                "state": state,
-                "num_tasks": self._num_tasks,
-                "seconds": round(time.perf_counter() - self._start, 3),
-                "inputs_sha256": inputs_sha256([*self._predictions, *results]),
-                "units": [*map(described, results), *self._kept_beside(results)],
-                "predictions": describe_predictions(self._predictions),
-            },
-        )
+        root = self._experiment.root
+        record = {
+            **self._head,
+            LINEAGE: as_plain(lineage_in(root)),
+            "notes": list(notes),
+            "state": state,
+            "num_tasks": self._num_tasks,
+            "seconds": round(time.perf_counter() - self._start, 3),
+            "inputs_sha256": inputs_sha256([*self._predictions, *results]),
+            "units": [*map(described, results), *self._kept_beside(results)],
+            "predictions": describe_predictions(self._predictions),
+        }
+        write_record(root, {**record, STALE: find_stale(root, record) if is_final else []})
 
     def _kept_beside(self, results: Sequence[Ended]) -> list[dict[str, Any]]:
         """Return the maps that were kept one by one and that this run does not make."""

@@ -146,6 +146,7 @@ def run_concepts(
     listener, policy = listener or Silence(), policy or Policy()
     command = Command(
         root=run.basis.root,
+        config=run.basis.config,
         folder=run.folder,
         job=Session(run, listener),
         tasks=list_anew if policy.overwrite else list_tasks,

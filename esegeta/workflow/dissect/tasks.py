@@ -298,6 +298,7 @@ def dissection_command(dissection: Dissection, listener: Listener) -> Command:
     check_trails(dissection)
     return Command(
         root=dissection.basis.root,
+        config=dissection.basis.config,
         folder=dissection.folder,
         job=Session(dissection, listener),
         tasks=list_tasks,

@@ -284,6 +284,7 @@ def run_examples(
     tasks = list(list_tasks(study, inputs))
     command = Command(
         root=study.basis.root,
+        config=study.basis.config,
         folder=study.root,
         job=study,
         tasks=lambda desk: tasks,

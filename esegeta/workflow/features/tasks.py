@@ -138,6 +138,7 @@ def run_features(
     recorder = FeatureRecorder(job, prints.inputs, fit_only=fit_only)
     command = Command(
         root=job.basis.root,
+        config=job.basis.config,
         folder=job.folder,
         job=job,
         tasks=lambda desk: tasks,

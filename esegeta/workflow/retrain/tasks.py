@@ -112,6 +112,7 @@ def retraining_command(retraining: Retraining) -> Command:
     recorder = RetrainingRecorder(retraining, inputs)
     return Command(
         root=retraining.experiment.root,
+        config=retraining.experiment.config,
         folder=retraining.root,
         job=retraining,
         tasks=lambda desk: list_tasks(retraining, inputs),

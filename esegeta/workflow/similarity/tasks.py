@@ -50,6 +50,7 @@ def run_comparison(
     listener, policy = listener or Silence(), policy or Policy()
     command = Command(
         root=comparison.basis.root,
+        config=comparison.basis.config,
         folder=comparison.folder,
         job=Session(comparison, listener),
         tasks=list_anew if policy.overwrite else list_tasks,

@@ -61,6 +61,7 @@ def run_on_cluster(
     with keeping_hashes(folder, "controller"):
         command = origin.build(Silence())
         with stopped_by_signals(), locked(root):
+            command.claim(policy)
             sweep(root)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)

@@ -32,6 +32,7 @@ def run_part(
             another division; or the folder cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    policy = policy or Policy()
     config = origin.load()
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
@@ -44,6 +45,7 @@ def run_part(
     with keeping_hashes(folder, part.name):
         command = origin.build(listener, only)
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):
+            command.claim(policy)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
             if only is None:
@@ -60,7 +62,7 @@ def run_part(
                 num_tasks=expected,
                 deaths=before.deaths,
             ) as journal:
-                engine = PlaceEngine(command, listener, policy or Policy(), journal, own)
+                engine = PlaceEngine(command, listener, policy, journal, own)
                 return engine.run(), command
 
 

@@ -1,0 +1,101 @@
+"""Which experiment a folder of results belongs to, and by which configs it has come about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from esegeta.config import RunConfig
+from esegeta.errors import OutputError
+from esegeta.report import read_sidecar
+from esegeta.volume import write_json
+from esegeta.workflow.cache import fingerprint
+
+NAME = ".experiment.json"
+"""Says in every folder of results whose it is; run.json of a run says the same."""
+LINEAGE = "lineage"
+ELSEWHERE = ("output", "device", "report", "cluster")
+"""Keys that decide where and how an experiment is run, not what it is."""
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A config as it was when a command ran it.
+
+    Args:
+        config_file: the config's path.
+        config_sha256: hash of its keys, but for those of where and how.
+        since: when a command first ran it here.
+    """
+
+    config_file: str
+    config_sha256: str
+    since: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Edition:
+        """Return the edition that a config is now."""
+        keys = {key: value for key, value in config.resolved().items() if key not in ELSEWHERE}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(str(config.document.path.resolve()), fingerprint(keys), now)
+
+    def is_of(self, other: Edition) -> bool:
+        """Tell whether two editions are of one experiment: one file, or the same content."""
+        return self.config_file == other.config_file or self.config_sha256 == other.config_sha256
+
+
+def claim(root: Path, config: RunConfig, *, anew: bool) -> tuple[Edition, ...]:
+    """Enter a config into the lineage of a folder, and return the whole of it, oldest first.
+
+    Args:
+        root: the output folder, which this process holds.
+        config: what is about to run.
+        anew: take the folder over from a different experiment.
+
+    Raises:
+        OutputError: the folder belongs to a different experiment.
+    """
+    before, edition = lineage_in(root), Edition.of(config)
+    if before and not edition.is_of(before[-1]):
+        if not anew:
+            raise _foreign(root, config, before[-1])
+        before = ()
+    if before and before[-1].config_sha256 == edition.config_sha256:
+        edition, before = before[-1], before[:-1]
+    lineage = (*before, edition)
+    content = {"name": config.keys.name, LINEAGE: as_plain(lineage)}
+    if read_sidecar(root / NAME) != content:
+        write_json(root / NAME, content)
+    return lineage
+
+
+def lineage_in(root: Path) -> tuple[Edition, ...]:
+    """Return the editions that have written into a folder, oldest first; none of an unknown one."""
+    record = read_sidecar(root / NAME) or read_sidecar(root / "run.json") or {}
+    told = record.get(LINEAGE)
+    found = (_edition(one) for one in (told if isinstance(told, list) else ()))
+    return tuple(one for one in found if one is not None)
+
+
+def as_plain(lineage: Iterable[Edition]) -> list[dict[str, str]]:
+    """Return a lineage as plain values, as records hold it."""
+    return [dict(vars(one)) for one in lineage]
+
+
+def _edition(told: Any) -> Edition | None:
+    names = ("config_file", "config_sha256", "since")
+    if not isinstance(told, Mapping) or not all(isinstance(told.get(n), str) for n in names):
+        return None
+    return Edition(*(told[name] for name in names))
+
+
+def _foreign(root: Path, config: RunConfig, owner: Edition) -> OutputError:
+    return OutputError(
+        f"{root}: holds the results of {owner.config_file}, a different config of the name "
+        f'"{config.keys.name}"',
+        hint="give this one another `name` (--set name=...) or another folder (-o), or replace "
+        "those results with --overwrite",
+    )

@@ -1,0 +1,96 @@
+"""What earlier configs of an experiment left in its folder, and the present one does not make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from esegeta.report import TaskFiles, read_sidecar, write_record
+from esegeta.report.files import CURVES_ENDING, ENDINGS, scene_file
+from esegeta.workflow.lock import locked
+
+FOLDER = "stale"
+"""Where they are moved, below the run's folder."""
+STALE = "stale"
+"""The key of run.json under which they stand."""
+OF_TASK = re.compile(rf"label-.+_desc-.+_({ENDINGS.pattern})")
+OF_PREDICTION = re.compile(r"(label-.+_)?desc-prediction_(dseg|mask|probseg)\.[a-z.]+")
+OF_TARGET = re.compile(rf"label-.+_score-.+{re.escape(CURVES_ENDING)}|.+\.mrb")
+
+
+def find_stale(root: Path, record: Mapping[str, Any]) -> list[str]:
+    """Return the files of cases that no task of a record accounts for, relative to the root.
+
+    Only files that a run writes count: what else lies in the folder of a case is left alone.
+
+    Args:
+        root: the run's folder.
+        record: content of run.json.
+    """
+    methods: dict[str, dict[str, list[str]]] = {}
+    for unit in record.get("units", ()):
+        targets = methods.setdefault(str(unit["case"]), {})
+        targets.setdefault(str(unit["target"]), []).append(str(unit["method"]))
+    cases = {str(one["case"]) for one in record.get("predictions", ())} | set(methods)
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != FOLDER)
+    return [
+        f"{folder.name}/{name}"
+        for folder in folders
+        for name in sorted(_written_in(folder))
+        if folder.name not in cases or not _is_known(folder, name, methods.get(folder.name, {}))
+    ]
+
+
+def _written_in(case: Path) -> Iterator[str]:
+    """Yield the names of files in the folder of a case that a run could have written."""
+    start = f"{case.name}_"
+    for path in case.iterdir():
+        rest = path.name.removeprefix(start)
+        patterns = (OF_TASK, OF_PREDICTION, OF_TARGET)
+        if rest != path.name and any(one.fullmatch(rest) for one in patterns) and path.is_file():
+            yield path.name
+
+
+def _is_known(case: Path, name: str, targets: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether a file of a case is of its prediction, or of a target and a method of its."""
+    rest = name.removeprefix(f"{case.name}_")
+    if OF_PREDICTION.fullmatch(rest):
+        return True
+    if OF_TARGET.fullmatch(rest):
+        starts = tuple(f"label-{target}_score-" for target in targets)
+        scenes = {scene_file(case.parent, case.name, target).name for target in targets}
+        return rest.startswith(starts) or name in scenes
+    return any(
+        TaskFiles(case.parent, case.name, target, method).owns(name)
+        for target, methods in targets.items()
+        for method in methods
+    )
+
+
+def stale_in(root: Path) -> list[str]:
+    """Return what the record of a run lists as stale."""
+    listed = (read_sidecar(root / "run.json") or {}).get(STALE)
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def prune(root: Path) -> list[str]:
+    """Move what a run's record lists as stale to its folder `stale`, and return what was moved.
+
+    A file of the same name that was moved there earlier is replaced.
+
+    Raises:
+        OutputError: another process holds the folder, or it cannot be written.
+    """
+    with locked(root):
+        record = read_sidecar(root / "run.json") or {}
+        moved = [name for name in find_stale(root, record) if name in stale_in(root)]
+        for name in moved:
+            target = root / FOLDER / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (root / name).replace(target)
+            if not any((root / name).parent.iterdir()):
+                (root / name).parent.rmdir()
+        write_record(root, {**record, STALE: []})
+    return moved

@@ -1,0 +1,133 @@
+"""A folder of results belongs to one experiment; what its config no longer makes is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from esegeta.config import config_of
+from esegeta.errors import OutputError
+from esegeta.workflow.lineage import NAME, claim, lineage_in
+from esegeta.workflow.stale import find_stale, prune, stale_in
+from tests.experiments import Lab, esegeta, pointwise_lab, quick
+
+__all__ = ["quick"]
+
+
+def small(folder: Path) -> Lab:
+    return pointwise_lab(folder, [[0.0], [1.0]], [0.0, 0.0])
+
+
+def test_a_different_config_of_the_same_name_is_refused(quick: None, tmp_path: Path) -> None:
+    lab = small(tmp_path)
+    assert lab.run().exit_code == 0
+    before = {path: path.read_bytes() for path in lab.root.rglob("*") if path.is_file()}
+    other = lab.config.with_name("other.yaml")
+    other.write_text(lab.config.read_text().replace("saliency", "input_x_gradient"))
+    refused = esegeta("run", other)
+    assert refused.exit_code == 2
+    for word in (str(lab.config), "--overwrite", "--set name="):
+        assert word in refused.output
+    after = {path: path.read_bytes() for path in lab.root.rglob("*") if path.is_file()}
+    assert after == before
+    assert esegeta("run", other, "--overwrite").exit_code == 0
+    record = json.loads((lab.root / "run.json").read_text())
+    assert [Path(one["config_file"]).name for one in record["lineage"]] == ["other.yaml"]
+    assert lab.run().exit_code == 2
+
+
+def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
+    lab = small(tmp_path)
+    assert lab.run().exit_code == 0
+    moved = lab.config.rename(lab.config.with_name("moved.yaml"))
+    assert esegeta("run", moved).exit_code == 0
+    assert len(lineage_in(lab.root)) == 1
+
+
+def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(
+    quick: None, tmp_path: Path
+) -> None:
+    lab = small(tmp_path)
+    lab.keys["methods"] = ["saliency", "input_x_gradient"]
+    assert lab.run().exit_code == 0
+    old = lab.file("a", "liver", "input_x_gradient")
+    bystander = old.parent / "notes.txt"
+    bystander.write_text("mine")
+    lab.keys["methods"] = ["saliency"]
+    told = lab.run()
+    assert told.exit_code == 0
+    assert old.name in told.output
+    assert "--prune" in told.output
+    listed = stale_in(lab.root)
+    assert f"a/{old.name}" in listed
+    assert all("desc-input_x_gradient_" in name for name in listed)
+    assert len(lineage_in(lab.root)) == 2
+    assert lab.run("--prune").exit_code == 0
+    assert not old.exists()
+    assert (lab.root / "stale" / "a" / old.name).is_file()
+    assert lab.file("a", "liver", "saliency").is_file()
+    assert bystander.is_file()
+    assert stale_in(lab.root) == []
+    assert "earlier configs" not in lab.run().output
+
+
+def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
+    for name in (
+        "a/a_label-liver_desc-saliency_attrmap.nii.gz",
+        "a/a_label-liver_chan-t1_desc-saliency_attrmap.nii.gz",
+        "a/a_label-liver_desc-old_attrmap.json",
+        "a/a_label-gone_desc-saliency_overlay.png",
+        "a/a_label-liver_score-deletion_curves.png",
+        "a/a_label-gone_score-deletion_curves.png",
+        "a/a_liver.mrb",
+        "a/a_gone.mrb",
+        "a/a_desc-prediction_dseg.nii.gz",
+        "a/a_label-liver_desc-prediction_probseg.nii.gz",
+        "a/own_label-liver_desc-old_attrmap.json",
+        "b/b_desc-prediction_dseg.nii.gz",
+        "dissection/units.csv",
+        "stale/a/a_label-liver_desc-old_attrmap.json",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    record = {
+        "units": [{"case": "a", "target": "liver", "method": "saliency"}],
+        "predictions": [{"case": "a"}],
+    }
+    assert find_stale(tmp_path, record) == [
+        "a/a_gone.mrb",
+        "a/a_label-gone_desc-saliency_overlay.png",
+        "a/a_label-gone_score-deletion_curves.png",
+        "a/a_label-liver_desc-old_attrmap.json",
+        "b/b_desc-prediction_dseg.nii.gz",
+    ]
+
+
+def test_a_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    (root / "a").mkdir(parents=True)
+    (tmp_path / "precious").write_text("x")
+    record = {"units": [], "predictions": [], "stale": ["../precious"]}
+    (root / "run.json").write_text(json.dumps(record))
+    assert prune(root) == []
+    assert (tmp_path / "precious").is_file()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"lineage": 3}', '{"lineage": [{"since": 1}]}', "{"])
+def test_a_lineage_of_foreign_content_is_nobodys(tmp_path: Path, content: str) -> None:
+    (tmp_path / NAME).write_text(content)
+    assert lineage_in(tmp_path) == ()
+
+
+def test_where_and_how_do_not_make_another_experiment(quick: None, tmp_path: Path) -> None:
+    keys = small(tmp_path).keys
+    first = config_of(keys)
+    claim(tmp_path, first, anew=False)
+    assert len(claim(tmp_path, config_of({**keys, "device": "cpu"}), anew=False)) == 1
+    edited = config_of({**keys, "seed": 5})
+    assert len(claim(tmp_path, edited, anew=False)) == 2
+    elsewhere = config_of({**keys, "seed": 6})
+    object.__setattr__(elsewhere.document, "path", tmp_path / "x.yaml")
+    with pytest.raises(OutputError, match="a different config"):
+        claim(tmp_path, elsewhere, anew=False)
