@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, cast
 import lazy_loader
 
 from esegeta.errors import suggest
+from esegeta.machine import name_the_user
 
 if TYPE_CHECKING:
     import inspect
 
 __version__ = "0.1.0"
+
+name_the_user()
 
 _attribute_of, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

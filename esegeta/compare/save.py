@@ -28,7 +28,7 @@ from esegeta.report import (
     to_markdown,
     write_csv,
 )
-from esegeta.volume import atomic_path, write_json, write_text
+from esegeta.volume import atomic_path, sweep, write_json, write_text
 
 PACKAGES = ("numpy", "scipy", "matplotlib")
 UNFIT = re.compile(r'[\s/\\:*?"<>|#]')
@@ -62,6 +62,8 @@ def save_study(study: Study, root: Path) -> list[Path]:
             f"{root}: holds {foreign[0]}, which was not written by a comparison",
             hint="name another folder with -o",
         )
+    if root.is_dir():
+        sweep(root)
     earlier = (read_sidecar(root / RECORD) or {}).get("files", [])
     write_json(root / RECORD, {**_record(study), "state": "writing", "files": [*names, *earlier]})
     for name in earlier:

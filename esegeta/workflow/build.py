@@ -31,7 +31,7 @@ from esegeta.workflow.checks import (
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256
-from esegeta.workflow.outputs import check_writable, check_written
+from esegeta.workflow.outputs import check_file_names, check_writable, check_written
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import (
@@ -218,6 +218,7 @@ def experiment_on(basis: Basis) -> Experiment:
     check_targets(config, targets, cases, reading, basis.grids)
     atlases = plan_atlases(config, labels, cases, reading)
     methods, nulls = join_null_competitors(config)
+    check_file_names(config, cases, targets, methods, labels)
     check_writable(basis.root)
     return Experiment(
         **{**vars(basis), "notes": (*basis.notes, *nulls)},

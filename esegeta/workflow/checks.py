@@ -154,7 +154,7 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
     for index, explainer in enumerate(config.methods.values()):
         with blamed_on(config, "methods", index):
             for part in nested(explainer):
-                for name in _layer_names(part):
+                for name in layer_names(part):
                     find_layer(network, name)
                     layers = layers or probe_layers(network, plan, reading)
                     layer = find_listed(network, layers, name)
@@ -163,7 +163,8 @@ def check_layers(config: RunConfig, network: nn.Module, plan: WindowPlan, readin
                         _require_channel(layer, getattr(part, "channel", None))
 
 
-def _layer_names(explainer: Explainer) -> tuple[str, ...]:
+def layer_names(explainer: Explainer) -> tuple[str, ...]:
+    """Return the layers that a method names, if any."""
     layer = getattr(explainer, "layer", None)
     if layer is None:
         return ()

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from esegeta.config import RunConfig
+from esegeta.config.paths import LONGEST_PART
 from esegeta.errors import ConfigError, DataError, OutputError
+from esegeta.explain import Explainer
+from esegeta.model import Labels
+from esegeta.report import CurveFiles, PredictionFiles, TaskFiles
 from esegeta.volume import Case, Reading, require_dicom_output
+from esegeta.workflow.checks import layer_names
+from esegeta.workflow.plans import TargetPlan
+
+COMPONENT = "#999"
+"""What the name of one component of a target ends with, at its longest."""
 
 
 def check_written(config: RunConfig, cases: list[Case], reading: Reading) -> None:
@@ -26,6 +36,52 @@ def check_written(config: RunConfig, cases: list[Case], reading: Reading) -> Non
             raise ConfigError(
                 f"{place}: write: dicom: {case.name}: {error.message}", hint=error.hint
             ) from error
+
+
+def check_file_names(
+    config: RunConfig,
+    cases: Sequence[Case],
+    targets: Sequence[TargetPlan],
+    methods: Mapping[str, Explainer],
+    labels: Labels,
+) -> None:
+    """Refuse names that do not fit together into the name of a file.
+
+    Raises:
+        ConfigError: gives the longest name and its parts.
+    """
+    case = _longest(case.name for case in cases)
+    target = _longest(plan.name + COMPONENT * plan.splits for plan in targets)
+    method = _longest(methods)
+    channel = _longest(config.keys.data.channels or ())
+    layers = [layer for explainer in methods.values() for layer in layer_names(explainer)]
+    files = TaskFiles(Path(), case, target, method)
+    own = PredictionFiles(Path(), case)
+    paths = [
+        files.channel_standard_error(channel),
+        files.layer_map(_longest(layers)),
+        files.member_map(99),
+        CurveFiles(Path(), case, target).of_score(_longest(config.scores)),
+        own.probability(_longest(labels.foreground)),
+    ]
+    name = _longest(path.name for path in paths)
+    length = _num_bytes(name)
+    if length > LONGEST_PART:
+        parts = {"case": case, "target": target, "method": method, "channel": channel}
+        lengths = ", ".join(f"{what} {_num_bytes(part)}" for what, part in parts.items() if part)
+        raise ConfigError(
+            f"{config.document.path}: the name of a file would have {length} bytes, of which file "
+            f"systems take {LONGEST_PART} ({name[:80]}...)",
+            hint=f"shorten names (bytes: {lengths}); `id` names a method",
+        )
+
+
+def _longest(names: Iterable[str]) -> str:
+    return max(names, key=_num_bytes, default="")
+
+
+def _num_bytes(name: str) -> int:
+    return len(os.fsencode(name))
 
 
 def check_writable(root: Path) -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from esegeta.compare import Study, compare_runs, save_study
 from esegeta.errors import OutputError
 from tests.compare.runs import FakeRun, Key
+from tests.temporaries import dead_temporary
 
 METHODS = ("saliency", "ig", "lrp", "random_map")
 SCORES = {
@@ -212,6 +213,13 @@ def test_the_record_counts(saved: Path) -> None:
 
 def small(folder: Path, **more: object) -> Study:
     return compare_runs([fake(1, 1, **more).write(folder)])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_a_killed_comparison_left_is_removed(tmp_path: Path) -> None:
+    left = dead_temporary(tmp_path / "out")
+    save_study(small(tmp_path / "run"), tmp_path / "out")
+    assert not left.exists()
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -17,6 +17,7 @@ VOLATILE = {
     "seconds",  # how long it took
     "peak_memory_mb",  # what it took
     "started",  # when
+    "since",  # the same of a config in the lineage
     "fingerprint",  # hashes the version, and how parts are put together
     "esegeta",  # the version
     "Version",  # the same in dataset_description.json

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from esegeta.errors import OutputError
 from esegeta.report.files import read_sidecar
 from esegeta.report.page.assets import NIIVUE, REPORT, static_text
-from esegeta.volume import write_json, write_text
+from esegeta.volume import sweep, write_json, write_text
 
 PAGE, MANIFEST = "index.html", "report.json"
 SCRIPTS, STYLE, LICENCE = (NIIVUE, REPORT), "report.css", "LICENSE.niivue.txt"
@@ -74,6 +74,8 @@ class FolderSink:
 
     def __post_init__(self) -> None:
         self._earlier = require_room(self.root)
+        if self.root.is_dir():
+            sweep(self.root)
         write_json(self.root / MANIFEST, {"files": self._earlier, "state": "writing"})
 
     def add_volume(self, content: bytes) -> str:
