@@ -118,6 +118,18 @@ class OutputError(EsegetaError):
     """The output cannot be written."""
 
 
+class DiskFullError(OutputError):
+    """There is no space left where results are written.
+
+    Args:
+        message: which file could not be written.
+        hint: what to do.
+        num_finished: tasks that were finished before, and are kept.
+    """
+
+    num_finished = 0
+
+
 MOST_NAMES = 20
 """More names than these are not listed."""
 FEW_NAMES = 5
@@ -180,6 +192,7 @@ WITH_FILES: Mapping[int, str] = {
     errno.ENFILE: "raise the limit of open files: ulimit -n 4096",
 }
 """What the system says of files that is for people to mend, and how."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def told_by_system(error: OSError) -> EsegetaError | None:
@@ -187,7 +200,8 @@ def told_by_system(error: OSError) -> EsegetaError | None:
     if error.errno is None or error.errno not in WITH_FILES:
         return None
     where = "" if error.filename is None else f"{str(error.filename)[:300]}: "
-    return EsegetaError(f"{where}{error.strerror}", hint=WITH_FILES[error.errno])
+    kind = DiskFullError if error.errno in DISK_FULL else EsegetaError
+    return kind(f"{where}{error.strerror}", hint=WITH_FILES[error.errno])
 
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")

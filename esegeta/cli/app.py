@@ -37,11 +37,11 @@ from esegeta.cli.options import (
     Workers,
     policy_of,
 )
-from esegeta.errors import EsegetaError, told_by_system
+from esegeta.errors import DiskFullError, EsegetaError, told_by_system
 from esegeta.stop import Stopped, stopped_by_signals
 
 EXIT_USER = 2
-EXIT_NO_REPORT = 1
+EXIT_NO_REPORT = EXIT_PARTIAL = 1
 
 
 class _Group(TyperGroup):
@@ -51,13 +51,15 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except EsegetaError as error:
-            _say(error)
+            told: EsegetaError | None = error
         except OSError as error:
             told = told_by_system(error)
             if told is None:
                 raise
-            _say(told)
-        return ctx.exit(EXIT_USER)
+        assert told is not None
+        _say(told)
+        is_partial = isinstance(told, DiskFullError) and told.num_finished > 0
+        return ctx.exit(EXIT_PARTIAL if is_partial else EXIT_USER)
 
 
 def _say(error: EsegetaError) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import unicodedata
 from typing import Annotated, Any
 
@@ -22,6 +24,21 @@ HIDDEN = ("Cc", "Cs", "Zl", "Zp")
 characters, separators of lines."""
 
 
+NO_LETTERS = (
+    f'names of files are in "{sys.getfilesystemencoding()}" here, which lacks some of its letters; '
+    "set PYTHONUTF8=1"
+)
+
+
+def can_be_written(text: str) -> bool:
+    """Tell whether the encoding of file names here has all letters of a text."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def hidden_characters(text: str) -> str:
     """Return in words the first control character or lone surrogate of a text, or nothing."""
     if text.isascii() and text.isprintable():
@@ -39,6 +56,8 @@ def fault_of_name(value: str) -> str:
         return f"it cannot be part of a file name: {hidden}"
     if not NAME_PATTERN.match(value):
         return f'"{value}" cannot be part of a file name; use letters, digits, - and .'
+    if not can_be_written(value):
+        return f"{value!a} cannot be part of a file name: {NO_LETTERS}"
     if len(value.encode()) > LONGEST_NAME:
         return f'"{value[:40]}..." is too long for a name; {LONGEST_NAME} bytes are the most'
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from esegeta.config.keys import NO_LETTERS, can_be_written
 from esegeta.errors import DataError
 
 LONGEST_PATH = 4096
@@ -22,6 +23,8 @@ def as_path(text: str) -> Path:
         raise DataError(f"{text!r} is not a path", hint="give the path of a file or a folder")
     if "\0" in text:
         raise DataError(f"{text[:60]!r} is not a path; it holds a NUL character")
+    if not can_be_written(text):
+        raise DataError(f"{text[:60]!a} is not a path here: {NO_LETTERS}")
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:

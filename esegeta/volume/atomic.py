@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from esegeta.errors import OutputError
+from esegeta.errors import DISK_FULL, DiskFullError, OutputError
 from esegeta.stop import signals_held
 
 TEMPORARY = ".tmp-"
@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _to_disk(path.parent)
     except OSError as error:  # a full disk, a vanished folder
-        raise _refusal(path, error) from error
+        raise refusal_to_write(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -63,14 +63,22 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def temporary_name(rest: str) -> str:
+    """Return a name by which `sweep` knows a temporary file of this process.
+
+    Args:
+        rest: what it ends with; without a dash.
+    """
+    return f"{TEMPORARY}{platform.node()}-{os.getpid()}-{rest}"
+
+
 def _new_file(path: Path) -> Path:
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f"{TEMPORARY}{platform.node()}-{os.getpid()}-"
-        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
+        handle, name = tempfile.mkstemp(suffix, temporary_name(""), path.parent)
     except OSError as error:
-        raise _refusal(path.parent, error) from error
+        raise refusal_to_write(path.parent, error) from error
     os.close(handle)
     return Path(name)
 
@@ -118,13 +126,13 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _refusal(path: Path, error: OSError) -> OutputError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+def refusal_to_write(path: Path, error: OSError) -> OutputError:
+    """Return what to say where the system lets nothing be written."""
+    said = f"{path}: cannot write here ({error.strerror or error})"
+    if error.errno in DISK_FULL:
+        return DiskFullError(said, hint="free disk space and run again; finished work is kept")
     return OutputError(
-        f"{path}: cannot write here ({error.strerror or error})",
-        hint="free disk space and run again; finished work is kept"
-        if full
-        else "choose another folder with `output:` or -o, or change its permissions",
+        said, hint="choose another folder with `output:` or -o, or change its permissions"
     )
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from esegeta.config import RunConfig
+from esegeta.errors import DiskFullError, OutputError
 from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
@@ -224,6 +226,8 @@ class Engine:
                     self._run_batch(batch, queue)
         except _FirstFailureError:
             self._desk.note("stopped at the first failure")
+        except DiskFullError as error:
+            return self._cut_short(error, start)
         except Stopped:
             self._write(STOPPED)
             raise
@@ -231,6 +235,22 @@ class Engine:
             self._close()
             outcome = Outcome(self._journal.results(), time.perf_counter() - start)
             self._write(self._state(outcome))
+        return outcome
+
+    def _cut_short(self, error: DiskFullError, start: float) -> Outcome:
+        """End where nothing more can be written: what comes would be computed for nothing.
+
+        Raises:
+            DiskFullError: the error, where no task failed of it.
+        """
+        self._journal.release_reserve()
+        self._desk.note("stopped: there is no space left")
+        with signals_held(), suppress(OutputError):
+            self._write(STOPPED)
+        outcome = Outcome(self._journal.results(), time.perf_counter() - start)
+        if not outcome.failures:
+            error.num_finished = len(outcome.results)
+            raise error
         return outcome
 
     def _num_tasks(self) -> int:
@@ -308,6 +328,8 @@ class Engine:
         except Exception as error:  # as above
             fault = fault_of(error, memory_hint=task.kind.memory_hint)
             self._fail(task, fault, time.perf_counter() - start, queue)
+            if isinstance(error, DiskFullError):
+                raise
             return
         took = time.perf_counter() - start
         self._succeed(Ended(task, "done", seconds=took), content, queue)

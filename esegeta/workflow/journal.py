@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from esegeta.errors import OutputError
-from esegeta.volume import plain_values
+from esegeta.volume import plain_values, refusal_to_write
+from esegeta.workflow.reserve import Reserve
 from esegeta.workflow.task import Ended, Task
 
 NAME = ".journal.jsonl"
@@ -34,17 +34,20 @@ class Journal:
 
     path: Path
     entries: list[Ended] = field(default_factory=list)
-    _file: IO[str] | None = None
+    _file: IO[bytes] | None = None
+    _reserve: Reserve = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reserve = Reserve(self.path.parent)
 
     def __enter__(self) -> Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
+            # Without a buffer: what a full disk refuses is not tried again as the file is closed.
+            self._file = self.path.open("wb", buffering=0)
+            self._reserve.fill()
         except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot write here ({error.strerror or error})",
-                hint="choose another folder with `output:` or -o, or change its permissions",
-            ) from error
+            raise refusal_to_write(self.path, error) from error
         return self
 
     def __exit__(
@@ -53,6 +56,7 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._reserve.release()
         if self._file is not None:
             self._file.close()
 
@@ -67,13 +71,13 @@ class Journal:
     def _write(self, line: Mapping[str, Any]) -> None:
         assert self._file is not None
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self._file.flush()
+            self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot write here ({error.strerror or error})",
-                hint="free disk space and run again; finished work is kept",
-            ) from error
+            raise refusal_to_write(self.path, error) from error
+
+    def release_reserve(self) -> None:
+        """Give back the space that was set aside, so that a full disk takes the last record."""
+        self._reserve.release()
 
     def results(self) -> list[Ended]:
         """Return how tasks ended, steps left out, in the order of tables."""

@@ -4,6 +4,8 @@ import gzip
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.experiments import Lab, esegeta, unet_lab
+from tests.experiments import Lab, unet_lab
 from tests.fuzz.contract import judge
 
 LONG, DEEP = "x" * 300, "[" * 3000 + "]" * 3000
@@ -298,5 +300,33 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     refused(lab, "half a character", "validate", lab.write())
 
 
-def test_methods_are_listed_for_no_reader(tmp_path: Path) -> None:
-    assert esegeta("methods").exit_code == 0
+ENTRY = [sys.executable, "-c", "from esegeta.cli import main; main()"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["methods", "scores"])
+def test_what_is_printed_onto_a_full_disk(command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*ENTRY, command], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"free disk space" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "code"), [({}, 0), ({"PYTHONUTF8": "0"}, 2)])
+def test_a_locale_without_umlauts(more: dict[str, str], code: int, tmp_path: Path) -> None:
+    """Under LC_ALL=C Python takes UTF-8 all the same, unless it is told not to."""
+    lab = unet_lab(tmp_path, shape=(9, 8, 8))
+    lab.keys["name"] = "gr\u00f6\u00dfe"
+    lab.keys["methods"] = ["saliency"]
+    done = subprocess.run(
+        [*ENTRY, "run", str(lab.write())],
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", **more},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (b"set PYTHONUTF8=1" in done.stderr) == bool(code)
+    assert len(list(tmp_path.rglob("*_attrmap.nii.gz"))) == (0 if code else 1)
