@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from esegeta.concepts.cav import Cav
+from esegeta.concepts.examples import ByCase
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -56,6 +57,12 @@ class Slopes:
         """Return D of each concept and each case or component, in the target's unit."""
         return self.along([cav.step for cav in cavs])
 
+    @property
+    def mean(self) -> Float[np.ndarray, " K"]:
+        """The mean slope over cases, of each the mean over its components."""
+        mean: Float[np.ndarray, " K"] = self.by_case(self.values.T).mean(axis=1)
+        return mean
+
     def by_case(self, derivatives: Float[np.ndarray, "*any U"]) -> Float[np.ndarray, "*any C"]:
         """Return the mean over the components of each case."""
         names, places = np.unique(self.cases, return_inverse=True)
@@ -78,6 +85,7 @@ class Tcav:
         null_spread: their standard deviation.
         p: two-sided, that the size is that of a random concept.
         p_rank: the same from ranks alone, never below 1 / (1 + randoms).
+        p_cases: two-sided, that the size is zero on average over cases.
     """
 
     share: float
@@ -89,22 +97,31 @@ class Tcav:
     null_spread: float
     p: float
     p_rank: float
+    p_cases: float
+
+    @property
+    def p_larger(self) -> float:
+        """The larger of `p` and `p_cases`: a finding is more than random, in cases in general."""
+        return max(self.p, self.p_cases)
 
 
 def score_concept(
-    cavs: Sequence[Cav], randoms: Sequence[Cav], slopes: Slopes, *, seed: int
+    cavs: Sequence[Cav], randoms: Sequence[Cav], slopes: Slopes, *, steps: ByCase, seed: int
 ) -> Tcav:
     """Test what a concept does to a target against random concepts in the same places.
 
         t = (size - mean of random sizes) / (their standard deviation * sqrt(1 + 1 / R))
 
     with R - 1 degrees of freedom: the distribution of one more random concept. Drawing the
-    counter-pieces of the concept again and again makes nothing more significant.
+    counter-pieces of the concept again and again makes nothing more significant. A concept is one
+    region in each case, whose pieces are alike, and random pieces are not: the size must also
+    stand out from its own differences between cases.
 
     Args:
         cavs: of the concept, one a draw of counter-pieces.
         randoms: of R random concepts.
         slopes: of two or more cases.
+        steps: of the concept in each of two or more cases.
         seed: of the bootstrap.
     """
     from scipy import stats
@@ -129,6 +146,7 @@ def score_concept(
         null_spread=spread,
         p=float(2 * stats.t.sf(t, count - 1)),
         p_rank=(1 + as_far) / (1 + count),
+        p_cases=min(2 * steps.along(slopes.mean).p_above(abs(size)), 1.0),
     )
 
 
@@ -160,6 +178,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _alignment(cavs: Sequence[Cav], slopes: Slopes) -> float:
     vector = np.mean([cav.vector for cav in cavs], axis=0)
-    slope = slopes.by_case(slopes.values.T).mean(axis=1)
+    slope = slopes.mean
     lengths = float(np.linalg.norm(vector) * np.linalg.norm(slope))
     return float(vector @ slope / lengths) if lengths > 0 else 0.0

@@ -334,7 +334,8 @@ def _row(session: Session, vectors: Vectors, target: str, slopes: Slopes | None,
         why = "only one case has the target: nothing is tested on one case"
         return Row(vectors, target, *counts, refused=why, unit=unit)
     assert vectors.fit is not None
-    tcav = score_concept(vectors.fit.cavs, vectors.randoms, slopes, seed=session.seed)
+    fit = vectors.fit
+    tcav = score_concept(fit.cavs, vectors.randoms, slopes, steps=fit.steps, seed=session.seed)
     return Row(vectors, target, *counts, tcav=tcav, unit=unit)
 
 
@@ -346,7 +347,7 @@ def _adjusted(rows: list[Row]) -> list[Row]:
     done = list(rows)
     for places in families.values():
         known = [rows[place].tcav for place in places]
-        adjusted = holm([float("nan") if one is None else one.p for one in known])
+        adjusted = holm([float("nan") if one is None else one.p_larger for one in known])
         for place, p in zip(places, adjusted, strict=True):
             done[place] = Row(**{**vars(rows[place]), "p_holm": p})
     return done
