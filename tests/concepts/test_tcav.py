@@ -128,7 +128,7 @@ def test_the_figures_of_a_concept_by_hand() -> None:
 
 
 def test_a_case_counts_once_however_many_pieces_it_has() -> None:
-    """With as many pieces in each it is scipy's t test of cases' means, and copies change nothing."""
+    """With as many pieces in each it is the t test of the means of cases; copies change nothing."""
     generator = np.random.default_rng(4)
     values, cases = generator.normal(0.5, 1, size=12), np.repeat([7, 2, 5], 4)
     own = ByCase.of(values, cases)
