@@ -110,12 +110,9 @@ def score_concept(
 ) -> Tcav:
     """Test what a concept does to a target against random concepts in the same places.
 
-        t = (size - mean of random sizes) / (their standard deviation * sqrt(1 + 1 / R))
-
-    with R - 1 degrees of freedom: the distribution of one more random concept. Drawing the
-    counter-pieces of the concept again and again makes nothing more significant. A concept is one
-    region in each case, whose pieces are alike, and random pieces are not: the size must also
-    stand out from its own differences between cases.
+    p is that of one more random size: drawing the counter-pieces of the concept again and again
+    makes nothing more significant. A concept is one region in each case, whose pieces are alike,
+    and random pieces are not: the size must also stand out from its own differences between cases.
 
     Args:
         cavs: of the concept, one a draw of counter-pieces.
@@ -124,17 +121,11 @@ def score_concept(
         steps: of the concept in each of two or more cases.
         seed: of the bootstrap.
     """
-    from scipy import stats
-
     by_case = slopes.by_case(slopes.steps(cavs)).mean(axis=0)
     size = float(by_case.mean())
     null = slopes.by_case(slopes.steps(randoms)).mean(axis=1)
-    mean, spread, count = float(null.mean()), float(null.std(ddof=1)), len(null)
-    distance = abs(size - mean)
-    scale = spread * math.sqrt(1 + 1 / count)
-    # Zero over zero: nothing moves the target, and nothing is found.
-    t = distance / scale if scale > 0 else (math.inf if distance > 0 else 0.0)
-    as_far = int((np.abs(null - mean) >= distance * (1 - 1e-12)).sum())
+    mean = float(null.mean())
+    as_far = int((np.abs(null - mean) >= abs(size - mean) * (1 - 1e-12)).sum())
     low, high = interval_over_cases(by_case, seed=seed)
     return Tcav(
         share=float((slopes.along([cav.vector for cav in cavs]) > 0).mean()),
@@ -143,11 +134,25 @@ def score_concept(
         high=high,
         alignment=_alignment(cavs, slopes),
         null_mean=mean,
-        null_spread=spread,
-        p=float(2 * stats.t.sf(t, count - 1)),
-        p_rank=(1 + as_far) / (1 + count),
+        null_spread=float(null.std(ddof=1)),
+        p=p_of_one_more(size, null),
+        p_rank=(1 + as_far) / (1 + len(null)),
         p_cases=min(2 * steps.along(slopes.mean).p_above(abs(size)), 1.0),
     )
+
+
+def p_of_one_more(value: float, null: Float[np.ndarray, " R"]) -> float:
+    """Return the p, two-sided, that a value is one more of those of R random concepts.
+
+    t = (value - mean) / (standard deviation * sqrt(1 + 1 / R)),   R - 1 degrees of freedom
+    """
+    from scipy import stats
+
+    distance = abs(value - float(null.mean()))
+    scale = float(null.std(ddof=1)) * math.sqrt(1 + 1 / len(null))
+    # Zero over zero: nothing moves the target, and nothing is found.
+    t = distance / scale if scale > 0 else (math.inf if distance > 0 else 0.0)
+    return float(2 * stats.t.sf(t, len(null) - 1))
 
 
 def interval_over_cases(values: Float[np.ndarray, " C"], *, seed: int) -> tuple[float, float]:
