@@ -89,10 +89,11 @@ class Matched:
     def read(cls, session: Session) -> Matched:
         """Read the matched positions of all cases."""
         parts = [kept_sample(session, number) for number in range(len(session.comparison.cases))]
-        sizes = torch.tensor([len(part.strata) for part in parts])
+        slabs = session.comparison.slabs
+        groups = [number * slabs + part.slabs for number, part in enumerate(parts)]
         return cls(
             torch.cat([part.data for part in parts]),
-            torch.arange(len(parts)).repeat_interleave(sizes),
+            torch.cat(groups),
             torch.cat([part.strata for part in parts]),
             torch.cat([part.voxels for part in parts]),
         )
@@ -124,8 +125,8 @@ class Estimator:
 
     @property
     def num_cases(self) -> int:
-        """Number of cases."""
-        return len(self.session.comparison.cases)
+        """Number of cases, or of their slabs."""
+        return len(self.session.comparison.groups)
 
     @property
     def seed(self) -> int:
