@@ -1,6 +1,7 @@
 """YAML experiments: read, checked and resolved."""
 
 from esegeta.config.cases import list_cases
+from esegeta.config.listing import cases_in_folder
 from esegeta.config.parse import RunConfig, blamed_on, config_of, load_config
 from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
@@ -10,6 +11,7 @@ __all__ = [
     "RunConfig",
     "TargetKeys",
     "blamed_on",
+    "cases_in_folder",
     "config_of",
     "list_cases",
     "load_config",

@@ -115,7 +115,7 @@ def vectors_of(desk: Desk) -> list[Vectors]:
         found = [
             _named(session, kept, layer.name, name, number)
             for number, layer in enumerate(session.run.layers)
-            for name in session.run.concepts.names
+            for name in session.run.names
         ]
         if session.run.keys.discover is not None:
             segments = segments_of_all(kept)
@@ -179,7 +179,7 @@ def _named(
 ) -> Vectors:
     parts, levels = [], []
     for one in kept:
-        for group in range(session.run.num_groups):
+        for group in range(session.run.num_groups_of(name)):
             key = f"{name}|{group}"
             if f"{key}|levels" not in one:
                 continue
