@@ -99,7 +99,8 @@ def _held_out_hits(
         cav = fit_cav(positives[~test], others[~test], classifier)
         hits[0, test] = positives[test] @ cav.vector > cav.offset
         hits[1, test] = others[test] @ cav.vector <= cav.offset
-    return hits.mean(axis=0)
+    told: Float[np.ndarray, " N"] = hits.mean(axis=0)
+    return told
 
 
 def folds_of(cases: Int[np.ndarray, " N"]) -> list[Bool[np.ndarray, " N"]]:

@@ -125,7 +125,10 @@ def _shares(parts: Float[np.ndarray, "N M"]) -> Float[np.ndarray, "N M"]:
     usual = parts.mean(axis=0)
     relative = np.divide(parts, usual, out=np.zeros_like(parts), where=usual > 0)
     total = relative.sum(axis=1, keepdims=True)
-    return np.divide(relative, total, out=np.zeros_like(relative), where=total > 0)
+    shares: Float[np.ndarray, "N M"] = np.divide(
+        relative, total, out=np.zeros_like(relative), where=total > 0
+    )
+    return shares
 
 
 def _agreement(groups: Sequence[Int[np.ndarray, " N"]]) -> float:
