@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from benchmarks.job import DissectionJob
-from esegeta.concepts import Cav, Slopes, score_concept
+from esegeta.concepts import ByCase, Cav, Slopes, score_concept
 from esegeta.config import load_config
 from esegeta.explain import Objective, Saliency, layer_slopes
 from esegeta.targets import Everywhere, FrozenTarget, Scene, VoxelTarget
@@ -187,7 +187,9 @@ def tcav(session: Session) -> None:
         for own, null in generator.standard_normal(shape):
             cavs = [Cav(step, 0.0, step) for step in own]
             randoms = [Cav(step, 0.0, step) for step in null]
-            score_concept(cavs, randoms, slopes, seed=0)
+            by_case = generator.standard_normal((len(found), values.shape[1]))
+            steps = ByCase(by_case, np.ones(len(found), dtype=int))
+            score_concept(cavs, randoms, slopes, steps=steps, seed=0)
 
 
 DISSECTIONS: dict[str, Callable[[Session], None]] = {

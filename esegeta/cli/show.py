@@ -253,7 +253,7 @@ def show_concepts(run: ConceptRun) -> None:
     show_grids(run.basis, run.grids)
     show_capability(run.basis)
     print(f"  layers (units): {layers}")
-    named = ", ".join(run.concepts.names) or "none named"
+    named = ", ".join(run.names) or "none named"
     found = f"; {keys.discover.count} to be discovered in each layer" if keys.discover else ""
     print(f"  concepts: {named}{found}")
     print(f"  targets: {', '.join(plan.name for plan in run.targets)}")

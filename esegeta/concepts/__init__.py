@@ -14,16 +14,24 @@ from esegeta.concepts.cav import (
 from esegeta.concepts.completeness import Completeness, Positions, completeness, held_out_dice
 from esegeta.concepts.discovery import Discovered, Method, discover, matched_cosine, nmf_factors
 from esegeta.concepts.errors_apart import Contrast, contrast
-from esegeta.concepts.examples import Examples
+from esegeta.concepts.examples import ByCase, Examples
 from esegeta.concepts.pieces import Pieces, ball, draw_pieces
 from esegeta.concepts.places import LEVELS, Places
 from esegeta.concepts.shapley import EXACT_UP_TO, shapley_values
 from esegeta.concepts.supervoxels import supervoxels
-from esegeta.concepts.tcav import Slopes, Tcav, holm, interval_over_cases, score_concept
+from esegeta.concepts.tcav import (
+    Slopes,
+    Tcav,
+    holm,
+    interval_over_cases,
+    p_of_one_more,
+    score_concept,
+)
 
 __all__ = [
     "EXACT_UP_TO",
     "LEVELS",
+    "ByCase",
     "Cav",
     "Classifier",
     "Completeness",
@@ -52,6 +60,7 @@ __all__ = [
     "matched_cosine",
     "mean_cosine",
     "nmf_factors",
+    "p_of_one_more",
     "random_cavs",
     "score_concept",
     "shapley_values",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from esegeta.concepts.examples import Activations, Examples
+from esegeta.concepts.examples import Activations, ByCase, Examples
 
 Classifier = Literal["logistic", "svm"]
 
@@ -84,12 +84,23 @@ def held_out_accuracy(
         cases: the case of each pair, of which there are two or more.
         classifier: which kind.
     """
+    return float(_held_out_hits(positives, others, cases, classifier).mean())
+
+
+def _held_out_hits(
+    positives: Activations,
+    others: Activations,
+    cases: Int[np.ndarray, " N"],
+    classifier: Classifier,
+) -> Float[np.ndarray, " N"]:
+    """Return how much of each pair is told rightly: 0, a half or 1."""
     hits = np.zeros((2, len(positives)))
     for test in folds_of(cases):
         cav = fit_cav(positives[~test], others[~test], classifier)
         hits[0, test] = positives[test] @ cav.vector > cav.offset
         hits[1, test] = others[test] @ cav.vector <= cav.offset
-    return float(hits.mean())
+    told: Float[np.ndarray, " N"] = hits.mean(axis=0)
+    return told
 
 
 def folds_of(cases: Int[np.ndarray, " N"]) -> list[Bool[np.ndarray, " N"]]:
@@ -105,15 +116,17 @@ class Generalisation:
 
     Args:
         accuracy: balanced, on held-out cases, mean over draws of counter-pieces.
-        p: of the permutation test that it is chance.
+        p: that it is chance: by permutation of pairs or over cases, the larger.
         cosine: mean cosine between the vectors of two draws: 1 where all point the same way.
         cavs: one a draw.
+        steps: from other places to the concept, case by case.
     """
 
     accuracy: float
     p: float
     cosine: float
     cavs: tuple[Cav, ...]
+    steps: ByCase
 
     @property
     def mean(self) -> Cav:
@@ -132,6 +145,8 @@ def generalise(
 
     Under the null a piece and its counter-piece could be swapped: each permutation swaps every
     pair with probability 1/2 and is cross-validated alike, `p = (1 + #{as good}) / (1 + P)`.
+    Swaps take pairs for independent. Pieces of one case are not, so that the accuracies of cases
+    are held against 1/2 as well (`ByCase.p_above`), and the larger p counts.
 
     Args:
         examples: of two or more cases.
@@ -143,14 +158,15 @@ def generalise(
     generator = np.random.default_rng(seed)
     sets = [examples.draw(generator) for _ in range(draws)]
     cavs = tuple(fit_cav(examples.positives, others, classifier) for others in sets)
-    accuracy = float(
-        np.mean(
-            [
-                held_out_accuracy(examples.positives, others, examples.cases, classifier)
-                for others in sets[:JUDGED_DRAWS]
-            ]
-        )
+    hits = np.mean(
+        [
+            _held_out_hits(examples.positives, others, examples.cases, classifier)
+            for others in sets[:JUDGED_DRAWS]
+        ],
+        axis=0,
     )
+    accuracy = float(hits.mean())
+    of_cases = ByCase.of(hits, examples.cases).p_above(accuracy - 0.5)
     as_good = 0
     for turn in range(permutations):
         swap = generator.random(len(examples))[:, None] < 0.5
@@ -158,9 +174,8 @@ def generalise(
         one = np.where(swap, others, examples.positives)
         two = np.where(swap, examples.positives, others)
         as_good += held_out_accuracy(one, two, examples.cases, classifier) >= accuracy - 1e-12
-    return Generalisation(
-        accuracy, (1 + as_good) / (1 + permutations), mean_cosine([c.vector for c in cavs]), cavs
-    )
+    p = max((1 + as_good) / (1 + permutations), of_cases)
+    return Generalisation(accuracy, p, mean_cosine([c.vector for c in cavs]), cavs, examples.steps)
 
 
 def random_cavs(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +30,8 @@ class Discovered:
         strength: how much each supervoxel is of its group: minus its distance from the mean, or
             the part's share.
         centres: what each group looks like in the layer, `M K`.
-        stability: how alike the groups of other seeds are, at most 1: adjusted Rand index, or mean
-            cosine of matched parts.
+        stability: how alike the groups of other seeds are: adjusted Rand index, 1 where they are
+            the same, 0 where they are so by chance.
     """
 
     group: Int[np.ndarray, " N"]
@@ -72,13 +73,17 @@ def discover(
 def nmf_factors(
     activations: Float[np.ndarray, "N K"], count: int, seed: int
 ) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "M K"], float]:
-    """Return W, H and the error of `A ~ W H`, with rows of H of length one."""
+    """Return W, H and the error of `A ~ W H`, with rows of H of length one.
+
+    The start is random: one from singular vectors is the same under every seed, and any result
+    would pass for a stable one.
+    """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stability tells
-        model = NMF(count, init="nndsvda", random_state=seed, max_iter=600, tol=1e-5)
+        model = NMF(count, init="random", random_state=seed, max_iter=600, tol=1e-5)
         parts = model.fit_transform(activations)
     lengths = np.linalg.norm(model.components_, axis=1)
     shapes = model.components_ / np.where(lengths > 0, lengths, 1.0)[:, None]
@@ -87,14 +92,12 @@ def nmf_factors(
 
 def _kmeans(activations: Float[np.ndarray, "N K"], count: int, seed: int) -> Discovered:
     from sklearn.cluster import KMeans
-    from sklearn.metrics import adjusted_rand_score
 
     fits = [
         KMeans(count, n_init=1, random_state=seed + turn).fit(activations) for turn in range(SEEDS)
     ]
     best = min(fits, key=lambda fit: fit.inertia_)
-    pairs = itertools.combinations([fit.labels_ for fit in fits], 2)
-    stability = float(np.mean([adjusted_rand_score(one, two) for one, two in pairs]))
+    stability = _agreement([fit.labels_ for fit in fits])
     distances = np.linalg.norm(activations - best.cluster_centers_[best.labels_], axis=1)
     return Discovered(best.labels_.astype(np.int64), -distances, best.cluster_centers_, stability)
 
@@ -104,20 +107,39 @@ def _nmf(activations: Float[np.ndarray, "N K"], count: int, seed: int) -> Discov
     count = min(count, *split.shape)
     fits = [nmf_factors(split, count, seed + turn) for turn in range(SEEDS)]
     parts, shapes, _ = min(fits, key=lambda fit: fit[2])
-    pairs = itertools.combinations([fit[1] for fit in fits], 2)
-    stability = float(np.mean([matched_cosine(one, two) for one, two in pairs]))
-    # A part that is everywhere says little of where it is about as strong as on average.
-    usual = parts.mean(axis=0)
-    relative = np.divide(parts, usual, out=np.zeros_like(parts), where=usual > 0)
-    total = relative.sum(axis=1, keepdims=True)
-    shares = np.divide(relative, total, out=np.zeros_like(relative), where=total > 0)
+    shares = _shares(parts)
     half = activations.shape[1]
     return Discovered(
         shares.argmax(axis=1),
         shares.max(axis=1),
         shapes[:, :half] - shapes[:, half:],
-        stability,
+        _agreement([_shares(fit[0]).argmax(axis=1) for fit in fits]),
     )
+
+
+def _shares(parts: Float[np.ndarray, "N M"]) -> Float[np.ndarray, "N M"]:
+    """Return how much of each supervoxel each part is, compared with the part's mean.
+
+    A part that is everywhere says little of where it is about as strong as on average.
+    """
+    usual = parts.mean(axis=0)
+    relative = np.divide(parts, usual, out=np.zeros_like(parts), where=usual > 0)
+    total = relative.sum(axis=1, keepdims=True)
+    shares: Float[np.ndarray, "N M"] = np.divide(
+        relative, total, out=np.zeros_like(relative), where=total > 0
+    )
+    return shares
+
+
+def _agreement(groups: Sequence[Int[np.ndarray, " N"]]) -> float:
+    """Return the mean adjusted Rand index of any two groupings.
+
+    Not cosines of parts: those of non-negative parts are near 1 whatever they are.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    pairs = itertools.combinations(groups, 2)
+    return float(np.mean([adjusted_rand_score(one, two) for one, two in pairs]))
 
 
 def matched_cosine(one: Float[np.ndarray, "M K"], two: Float[np.ndarray, "M K"]) -> float:

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from esegeta.concepts.cav import Cav
+from esegeta.concepts.examples import ByCase
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -56,6 +57,12 @@ class Slopes:
         """Return D of each concept and each case or component, in the target's unit."""
         return self.along([cav.step for cav in cavs])
 
+    @property
+    def mean(self) -> Float[np.ndarray, " K"]:
+        """The mean slope over cases, of each the mean over its components."""
+        mean: Float[np.ndarray, " K"] = self.by_case(self.values.T).mean(axis=1)
+        return mean
+
     def by_case(self, derivatives: Float[np.ndarray, "*any U"]) -> Float[np.ndarray, "*any C"]:
         """Return the mean over the components of each case."""
         names, places = np.unique(self.cases, return_inverse=True)
@@ -78,6 +85,7 @@ class Tcav:
         null_spread: their standard deviation.
         p: two-sided, that the size is that of a random concept.
         p_rank: the same from ranks alone, never below 1 / (1 + randoms).
+        p_cases: two-sided, that the size is zero on average over cases.
     """
 
     share: float
@@ -89,35 +97,35 @@ class Tcav:
     null_spread: float
     p: float
     p_rank: float
+    p_cases: float
+
+    @property
+    def p_larger(self) -> float:
+        """The larger of `p` and `p_cases`: a finding is more than random, in cases in general."""
+        return max(self.p, self.p_cases)
 
 
 def score_concept(
-    cavs: Sequence[Cav], randoms: Sequence[Cav], slopes: Slopes, *, seed: int
+    cavs: Sequence[Cav], randoms: Sequence[Cav], slopes: Slopes, *, steps: ByCase, seed: int
 ) -> Tcav:
     """Test what a concept does to a target against random concepts in the same places.
 
-        t = (size - mean of random sizes) / (their standard deviation * sqrt(1 + 1 / R))
-
-    with R - 1 degrees of freedom: the distribution of one more random concept. Drawing the
-    counter-pieces of the concept again and again makes nothing more significant.
+    p is that of one more random size: drawing the counter-pieces of the concept again and again
+    makes nothing more significant. A concept is one region in each case, whose pieces are alike,
+    and random pieces are not: the size must also stand out from its own differences between cases.
 
     Args:
         cavs: of the concept, one a draw of counter-pieces.
         randoms: of R random concepts.
         slopes: of two or more cases.
+        steps: of the concept in each of two or more cases.
         seed: of the bootstrap.
     """
-    from scipy import stats
-
     by_case = slopes.by_case(slopes.steps(cavs)).mean(axis=0)
     size = float(by_case.mean())
     null = slopes.by_case(slopes.steps(randoms)).mean(axis=1)
-    mean, spread, count = float(null.mean()), float(null.std(ddof=1)), len(null)
-    distance = abs(size - mean)
-    scale = spread * math.sqrt(1 + 1 / count)
-    # Zero over zero: nothing moves the target, and nothing is found.
-    t = distance / scale if scale > 0 else (math.inf if distance > 0 else 0.0)
-    as_far = int((np.abs(null - mean) >= distance * (1 - 1e-12)).sum())
+    mean = float(null.mean())
+    as_far = int((np.abs(null - mean) >= abs(size - mean) * (1 - 1e-12)).sum())
     low, high = interval_over_cases(by_case, seed=seed)
     return Tcav(
         share=float((slopes.along([cav.vector for cav in cavs]) > 0).mean()),
@@ -126,10 +134,25 @@ def score_concept(
         high=high,
         alignment=_alignment(cavs, slopes),
         null_mean=mean,
-        null_spread=spread,
-        p=float(2 * stats.t.sf(t, count - 1)),
-        p_rank=(1 + as_far) / (1 + count),
+        null_spread=float(null.std(ddof=1)),
+        p=p_of_one_more(size, null),
+        p_rank=(1 + as_far) / (1 + len(null)),
+        p_cases=min(2 * steps.along(slopes.mean).p_above(abs(size)), 1.0),
     )
+
+
+def p_of_one_more(value: float, null: Float[np.ndarray, " R"]) -> float:
+    """Return the p, two-sided, that a value is one more of those of R random concepts.
+
+    t = (value - mean) / (standard deviation * sqrt(1 + 1 / R)),   R - 1 degrees of freedom
+    """
+    from scipy import stats
+
+    distance = abs(value - float(null.mean()))
+    scale = float(null.std(ddof=1)) * math.sqrt(1 + 1 / len(null))
+    # Zero over zero: nothing moves the target, and nothing is found.
+    t = distance / scale if scale > 0 else (math.inf if distance > 0 else 0.0)
+    return float(2 * stats.t.sf(t, len(null) - 1))
 
 
 def interval_over_cases(values: Float[np.ndarray, " C"], *, seed: int) -> tuple[float, float]:
@@ -160,6 +183,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _alignment(cavs: Sequence[Cav], slopes: Slopes) -> float:
     vector = np.mean([cav.vector for cav in cavs], axis=0)
-    slope = slopes.by_case(slopes.values.T).mean(axis=1)
+    slope = slopes.mean
     lengths = float(np.linalg.norm(vector) * np.linalg.norm(slope))
     return float(vector @ slope / lengths) if lengths > 0 else 0.0

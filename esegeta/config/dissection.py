@@ -24,6 +24,7 @@ KINDS = (
     "mask",
     "boxes",
     "points",
+    "images",
 )
 """Keys that say what a concept is; each has one of them."""
 
@@ -85,6 +86,7 @@ class ConceptBlock(Keys):
     boxes: dict[str, list[Corners]] | None = Field(default=None, min_length=1)
     points: dict[str, list[tuple[float, ...]]] | None = Field(default=None, min_length=1)
     radius_mm: float | None = Field(default=None, gt=0)
+    images: str | None = Field(default=None, min_length=1)
     values: list[int] = Field(default_factory=list)
     category: str = ""
 

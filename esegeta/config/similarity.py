@@ -30,6 +30,7 @@ class SimilarityKeys(Keys):
         default=["cka", "cka_rbf", "svcca", "pwcca", "cca", "pca"], min_length=1
     )
     samples: int = Field(default=20000, ge=100)
+    slabs: int | None = Field(default=None, ge=2)
 
     @field_validator("methods", "other_configs")
     @classmethod

@@ -178,5 +178,6 @@ def draw_letters(axis: Any, letters: Letters, *, points: float = 7) -> None:
         (letters.top, 0.5, 0.98, "center", "top"),
     )
     style = {"fontsize": points, "color": "white", "path_effects": outline, "zorder": 6}
+    style["snap"] = False  # outlines snap to whole pixels, and the foot of an L to none
     for letter, x, y, side, height in spots:
         axis.text(x, y, letter, transform=axis.transAxes, ha=side, va=height, **style)

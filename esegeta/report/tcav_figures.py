@@ -154,14 +154,17 @@ def draw_shares(path: Path, panels: Sequence[ShareBars], title: str) -> None:
     """Write ConceptSHAP as PNG: a panel a layer and target, a bar a concept, end to end."""
     most = max(len(panel.concepts) for panel in panels)
     lines, columns = panel_grid(len(panels), 2)
-    height = 1.0 + (ROW_INCHES * (most + 1) + 0.6) * lines
+    titles = [wrap(panel.title, PANEL_WIDTH_INCHES, 8) for panel in panels]
+    tallest = max(one.count("\n") for one in titles)
+    height = 1.0 + (ROW_INCHES * (most + 1) + 0.6 + 0.15 * tallest) * lines
     width = (NAMES_INCHES + PANEL_WIDTH_INCHES) * columns
     figure = new_figure((width, height))
     axes = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    for axis, panel in zip(axes, panels, strict=False):
+    for axis, panel, heading in zip(axes, panels, titles, strict=False):
         _draw_shares_of(axis, panel)
+        axis.set_title(heading, fontsize=8)
     figure.supxlabel(
         "Dice with the network's own label on held-out cases: dotted from nothing, solid from the "
         "concepts,\ndashed from the whole layer; grey: 95 % of random subspaces",
@@ -184,5 +187,4 @@ def _draw_shares_of(axis: Any, panel: ShareBars) -> None:
     axis.set_xlim(0, 1)
     for value, style in ((panel.nothing, ":"), (panel.dice, "-"), (panel.whole, "--")):
         axis.axvline(value, color=MUTED, linestyle=style, linewidth=1)
-    axis.set_title(wrap(panel.title, PANEL_WIDTH_INCHES + NAMES_INCHES, 8), fontsize=8)
     style_panel(axis, "x")

@@ -51,6 +51,7 @@ from esegeta.similarity.measures import (
     PWCCA,
 )
 from esegeta.similarity.moments import FIELDS, Moments, merged
+from esegeta.similarity.paired import Paired, in_scale, paired_gram_cka
 from esegeta.similarity.positions import (
     OUTSIDE,
     draw_positions,
@@ -76,6 +77,7 @@ __all__ = [
     "CaseGrams",
     "Layout",
     "Moments",
+    "Paired",
     "Plane",
     "Whitened",
     "Whitening",
@@ -90,6 +92,7 @@ __all__ = [
     "gram_hsic",
     "hollow",
     "hollow_hsic",
+    "in_scale",
     "interval",
     "is_still",
     "linear_cka",
@@ -98,6 +101,7 @@ __all__ = [
     "normalised",
     "num_directions",
     "orders_of_cases",
+    "paired_gram_cka",
     "paired_hsic",
     "paired_rows",
     "projection_weighted",

@@ -96,17 +96,19 @@ def projection_weighted(
 
 
 class Whitened:
-    """Layers with their whitenings, so that each is found once for many cross-covariances.
+    """Layers with their whitenings, each found once for all pairs.
 
     Args:
-        moments: moments of all layers.
+        moments: of all layers at the positions of the rows.
+        others: at those that they are paired with, of the columns.
     """
 
-    def __init__(self, moments: Moments) -> None:
+    def __init__(self, moments: Moments, others: Moments) -> None:
         self._moments = moments
         self._columns = moments.layout.columns
-        self._still = is_still(moments).tolist()
-        self._known: dict[float, list[Whitening]] = {}
+        self._still = is_still(moments).tolist(), is_still(others).tolist()
+        self._sides = (moments, others) if others is not moments else (moments,)
+        self._known: dict[float, tuple[list[Whitening], list[Whitening]]] = {}
 
     def cca(self, cross: Float[Tensor, "D D"]) -> Float[Tensor, "L L"]:
         """Return the mean canonical correlation of each pair of layers; see `cca`."""
@@ -139,19 +141,22 @@ class Whitened:
     def _of_pairs(
         self, measure: Callable[[int, int, Whitening, Whitening], float], *, kept: float
     ) -> Tensor:
-        own, still = self._whitenings(kept), self._still
+        own, others = self._whitenings(kept)
         found = torch.full((len(own), len(own)), torch.nan, dtype=torch.float64)
         for row, first in enumerate(own):
-            for column, second in enumerate(own):
+            for column, second in enumerate(others):
                 enough = float(self._moments.count) > first.rank + second.rank
-                if enough and not still[row] and not still[column]:
+                if enough and not self._still[0][row] and not self._still[1][column]:
                     found[row, column] = measure(row, column, first, second)
         return found
 
-    def _whitenings(self, kept: float) -> list[Whitening]:
+    def _whitenings(self, kept: float) -> tuple[list[Whitening], list[Whitening]]:
         if kept not in self._known:
-            second = self._moments.second
-            self._known[kept] = [whitening(second[own, own], kept=kept) for own in self._columns]
+            sides = [
+                [whitening(side.second[own, own], kept=kept) for own in self._columns]
+                for side in self._sides
+            ]
+            self._known[kept] = sides[0], sides[-1]
         return self._known[kept]
 
 
@@ -161,7 +166,7 @@ def cca(moments: Moments) -> Float[Tensor, "L L"]:
     NaN where there are no more positions than directions: any two layers then agree perfectly.
     Source: Raghu et al. 2017, SVCCA, section 2; Kornblith et al. 2019, section 6.
     """
-    return Whitened(moments).cca(moments.second)
+    return Whitened(moments, moments).cca(moments.second)
 
 
 def svcca(moments: Moments) -> Float[Tensor, "L L"]:
@@ -169,12 +174,12 @@ def svcca(moments: Moments) -> Float[Tensor, "L L"]:
 
     Source: Raghu et al. 2017, SVCCA: Singular Vector Canonical Correlation Analysis, section 2.
     """
-    return Whitened(moments).svcca(moments.second)
+    return Whitened(moments, moments).svcca(moments.second)
 
 
 def pwcca(moments: Moments) -> Float[Tensor, "L L"]:
     """Return the weighted mean of each pair of layers; rows say by which layer it is weighted."""
-    return Whitened(moments).pwcca(moments.second)
+    return Whitened(moments, moments).pwcca(moments.second)
 
 
 def num_directions(moments: Moments, *, kept: float = KEPT_VARIANCE) -> list[int]:

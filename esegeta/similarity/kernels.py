@@ -35,10 +35,16 @@ def rbf_grams(data: Float[Tensor, "N D"], layout: Layout) -> Grams:
         rows = data[:, own].double()
         # Not by way of the matrix product: of far-off points that rounds small distances away.
         distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-        width = distances[above].median() if len(rows) > 1 else distances.new_tensor(torch.nan)
+        width = _median(distances[above])
         width = width if width > 0 else torch.full_like(width, torch.nan)
         grams.append(torch.exp(-(distances**2) / (2 * width**2)))
     return torch.stack(grams)
+
+
+def _median(values: Float[Tensor, " M"]) -> Float[Tensor, ""]:
+    """Return the median, of an even number the mean of the two in the middle; NaN of none."""
+    ranked, count = values.sort().values, len(values)
+    return ranked[(count - 1) // 2 : count // 2 + 1].mean()
 
 
 def gram_cka(grams: Grams) -> Float[Tensor, "L L"]:

@@ -15,15 +15,18 @@ def examples(
     cases: int = 6,
     pieces: int = 5,
     counters: int = 8,
+    region: float = 0.0,
 ) -> Examples:
     """Return noise, with `shift` added to some units of the concept's pieces.
 
-    Each case has an offset of its own, which pieces and counter-pieces share.
+    Each case has an offset of its own, which pieces and counter-pieces share; and one of size
+    `region` that the pieces alone share, as those of one region of a smooth map do.
     """
     generator = np.random.default_rng(seed)
     count = cases * pieces
     values = generator.normal(size=(count, counters + 1, units))
     values += 0.5 * generator.normal(size=(cases, 1, units)).repeat(pieces, axis=0)
+    values[:, 0] += region * generator.normal(size=(cases, units)).repeat(pieces, axis=0)
     for unit, amount in (shift or {}).items():
         values[:, 0, unit] += amount
     return Examples(values[:, 0], values[:, 1:], np.arange(count) // pieces)

@@ -41,6 +41,12 @@ def test_groups_are_the_planted_ones_the_largest_first() -> None:
     assert (np.diff(found.strength[found.members(0)]) <= 0).all()
 
 
+def test_parts_of_noise_are_not_stable() -> None:
+    """Nothing is there to be found: other seeds find other parts."""
+    values = np.random.default_rng(0).random(size=(40, 12))
+    assert discover(values, "nmf", count=5, seed=0).stability < 0.7
+
+
 def test_signs_are_told_apart() -> None:
     """Activations of one unit that are as far below zero as above are two concepts, not one."""
     values = np.zeros((40, 3))

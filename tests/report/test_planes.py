@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from esegeta.report.planes import Letters, canonical, letters_of, planes_of
+from esegeta.report.planes import Letters, canonical, draw_letters, letters_of, planes_of
 from esegeta.volume import volume_from_tensor
 
 LETTERS = {
@@ -60,3 +62,16 @@ def test_2d_slices_have_the_letters_of_their_grid() -> None:
 )
 def test_planes_have_an_area(shape: tuple[int, ...], titles: list[str]) -> None:
     assert [plane.title for plane in planes_of(shape)] == titles
+
+
+def test_an_l_keeps_its_foot_wherever_it_falls() -> None:
+    """Left would read as inferior: at some heights the foot was rounded to no pixel at all."""
+    for step in range(6):
+        figure = Figure((2, 2 + 0.013 * (6 + step)), dpi=100, facecolor="black")
+        canvas = FigureCanvasAgg(figure)
+        axis = figure.add_axes((0.01 * (6 + step) / 3, 0.05, 0.9, 0.9))
+        axis.set_axis_off()
+        draw_letters(axis, Letters(right="L"))
+        canvas.draw()
+        columns = np.nonzero(np.asarray(canvas.buffer_rgba())[..., 0] > 90)[1]
+        assert np.ptp(columns) >= 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from esegeta.config.concepts import ConceptsKeys
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor
-from esegeta.volume import Grid
+from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.concepts.shown import find_shown
 from esegeta.workflow.dissect.build import window_of_zeros
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, plan_concepts
 from esegeta.workflow.members import of_member
@@ -39,6 +40,7 @@ class ConceptRun:
         concepts: that are named.
         targets: that may depend on them.
         grids: of each case as the network sees it, by its name.
+        shown: images that show a concept, by its name.
     """
 
     basis: Basis
@@ -47,6 +49,12 @@ class ConceptRun:
     concepts: ConceptPlan
     targets: tuple[TargetPlan, ...]
     grids: Mapping[str, Grid]
+    shown: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the concepts, in the config's order."""
+        return tuple(self.keys.concepts)
 
     @property
     def folder(self) -> Path:
@@ -75,6 +83,10 @@ class ConceptRun:
     def num_groups(self) -> int:
         """Cases, or slabs of cases, that results are tested over."""
         return len(self.basis.cases) * self.slabs
+
+    def num_groups_of(self, concept: str) -> int:
+        """Return what a concept must hold in others of: cases, slabs, or images that show it."""
+        return len(self.shown[concept]) if concept in self.shown else self.num_groups
 
     def slab_axis(self, shape: Shape) -> int:
         """Return the axis along which a case is cut: across the slices, else the last."""
@@ -127,7 +139,8 @@ def build_concepts(
     if keys.errors is not None:
         _require_truth(basis, "errors")
     check_writable(basis.root)
-    run = ConceptRun(basis, keys, layers, concepts, targets, basis.network_grids())
+    shown = find_shown(keys, basis)
+    run = ConceptRun(basis, keys, layers, concepts, targets, basis.network_grids(), shown)
     _check_slabs(run)
     return run
 

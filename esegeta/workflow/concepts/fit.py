@@ -115,7 +115,7 @@ def vectors_of(desk: Desk) -> list[Vectors]:
         found = [
             _named(session, kept, layer.name, name, number)
             for number, layer in enumerate(session.run.layers)
-            for name in session.run.concepts.names
+            for name in session.run.names
         ]
         if session.run.keys.discover is not None:
             segments = segments_of_all(kept)
@@ -179,7 +179,7 @@ def _named(
 ) -> Vectors:
     parts, levels = [], []
     for one in kept:
-        for group in range(session.run.num_groups):
+        for group in range(session.run.num_groups_of(name)):
             key = f"{name}|{group}"
             if f"{key}|levels" not in one:
                 continue
@@ -334,7 +334,8 @@ def _row(session: Session, vectors: Vectors, target: str, slopes: Slopes | None,
         why = "only one case has the target: nothing is tested on one case"
         return Row(vectors, target, *counts, refused=why, unit=unit)
     assert vectors.fit is not None
-    tcav = score_concept(vectors.fit.cavs, vectors.randoms, slopes, seed=session.seed)
+    fit = vectors.fit
+    tcav = score_concept(fit.cavs, vectors.randoms, slopes, steps=fit.steps, seed=session.seed)
     return Row(vectors, target, *counts, tcav=tcav, unit=unit)
 
 
@@ -346,7 +347,7 @@ def _adjusted(rows: list[Row]) -> list[Row]:
     done = list(rows)
     for places in families.values():
         known = [rows[place].tcav for place in places]
-        adjusted = holm([float("nan") if one is None else one.p for one in known])
+        adjusted = holm([float("nan") if one is None else one.p_larger for one in known])
         for place, p in zip(places, adjusted, strict=True):
             done[place] = Row(**{**vars(rows[place]), "p_holm": p})
     return done

@@ -18,8 +18,11 @@ from esegeta.workflow.concepts.session import (
     first_level,
     open_concepts,
 )
+from esegeta.workflow.concepts.shown import ANYWHERE, pool_shown, share_of
 from esegeta.workflow.task import Content, Desk, Task
 
+SHOWN = 2_000_003
+"""Tells draws of patches from those of pieces."""
 COUNTERS = 12
 """Counter-pieces of each piece: sets of them are drawn from these."""
 
@@ -72,8 +75,32 @@ def gather(task: Task, desk: Desk) -> Content:
             found[f"segments|{layer.name}"] = seen.means[first:].float()
         if voxels is not None:
             found[f"positions|{layer.name}"] = seen.samples
+    found |= _shown(session, opened, number)
     keep_tensors(task.record, task.key, found)
     return {}
+
+
+def _shown(session: Session, opened: OpenConcepts, number: int) -> dict[str, Tensor]:
+    """Return what layers see of the images of a concept that this case is compared with."""
+    run, found = session.run, {}
+    for rank, (name, images) in enumerate(run.shown.items()):
+        for place, image in share_of(images, number, len(session.cases)):
+            volume, _ = run.basis.read(image)
+            pooled = pool_shown(
+                run.watched,
+                volume.to(run.basis.device).batch,
+                opened.volume.batch,
+                opened.places.body,
+                run.layers,
+                counters=COUNTERS,
+                room_mb=session.room_mb,
+                generator=session.generator(place, SHOWN + rank),
+            )
+            found[f"{name}|{place}|levels"] = torch.tensor([ANYWHERE])
+            for layer, (own, others) in pooled.items():
+                found[f"{name}|{place}|positives|{layer}"] = own
+                found[f"{name}|{place}|counters|{layer}"] = others
+    return found
 
 
 @dataclass(frozen=True, eq=False)

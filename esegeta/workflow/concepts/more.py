@@ -92,7 +92,7 @@ def errors_of(desk: Desk) -> list[ErrorRow]:
             if plan.keys.label is not None
             for vectors in vectors_of(desk)
         ]
-        adjusted = holm([float("nan") if row.found is None else row.found.p for row in rows])
+        adjusted = holm([float("nan") if row.found is None else row.found.p_larger for row in rows])
         return [
             ErrorRow(**{**vars(row), "p_holm": p}) for row, p in zip(rows, adjusted, strict=True)
         ]
@@ -166,6 +166,11 @@ def _error_row(
     if slopes is None or min(counts) < 2:
         why = f"{counts[0]} false and {counts[1]} true components: a test needs two of either kind"
         return ErrorRow(*place, None, refused=why)
-    derivatives = slopes.steps(vectors.fit.cavs).mean(axis=0)
-    found = contrast(derivatives, is_false, permutations=keys.permutations, seed=session.seed)
+    found = contrast(
+        slopes.steps(vectors.fit.cavs).mean(axis=0),
+        is_false,
+        slopes.steps(vectors.randoms),
+        permutations=keys.permutations,
+        seed=session.seed,
+    )
     return ErrorRow(*place, found)

@@ -164,12 +164,19 @@ def notes_of(desk: Desk) -> list[str]:
     unmatched = {
         one.concept: one.matched.get("the body", 0.0)
         for one in vectors_of(desk)
-        if one.matched.get("the body", 0.0) > 0 and run.keys.counters == "matched"
+        if one.matched.get("the body", 0.0) > 0
+        and run.keys.counters == "matched"
+        and one.concept not in run.shown
     }
     for name, share in unmatched.items():
         notes.append(
             f"{name}: {100 * share:.0f} % of its examples have no other place as deep in the body; "
             "their counter-examples are from anywhere in it, so that the vector may be an address"
+        )
+    for name, images in run.shown.items():
+        notes.append(
+            f"{name}: shown by {len(images)} images, against patches of the cases from anywhere in "
+            "the body: what else differs between these images and the cases is in the vector too"
         )
     if run.keys.counters == "anywhere":
         notes.append("counters: anywhere: a vector may tell places apart, and no concept")

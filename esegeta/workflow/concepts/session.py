@@ -120,6 +120,7 @@ class Session:
                     "prediction": prediction_parts(run.basis, self.inputs(number)),
                     "layers": [layer.name for layer in run.layers],
                     "concepts": run.concepts.fingerprint(case),
+                    "shown": self._shown_prints,
                     "keys": {name: keys[name] for name in names},
                     "targets": [plan.fingerprint(case) for plan in run.targets],
                     "seed": self.seed,
@@ -128,6 +129,13 @@ class Session:
             )
             for number, case in enumerate(self.cases)
         ]
+
+    @cached_property
+    def _shown_prints(self) -> dict[str, list[str]]:
+        return {
+            name: [value for image in images for value in hash_inputs(image).values()]
+            for name, images in self.run.shown.items()
+        }
 
     @cached_property
     def slope_prints(self) -> list[str]:

@@ -119,8 +119,12 @@ def plan_concepts(
     files = {}
     for name, given in keys.concepts.items():
         with blamed_on(basis.config, block, "concepts", name):
+            if given.images is not None:
+                _refuse_images(name, block)
+                continue
             for source in given.sources:
                 if source in keys.concepts:
+                    _require_region(name, source, keys.concepts, block)
                     continue
                 if source not in named:
                     others = [other for other in (*keys.concepts, *named) if other != name]
@@ -166,6 +170,26 @@ def notes_on_labels(keys: DissectionKeys, labels: Labels) -> list[str]:
             values = ", ".join(str(value) for value in foreign)
             notes.append(f"dissection.concepts.{name}: {values} {word} among the labels ({shown})")
     return notes
+
+
+def _refuse_images(name: str, block: Block) -> None:
+    """Refuse concepts that images of their own show, where a region of the cases is asked for."""
+    if block == "dissection":
+        raise ConfigError(
+            f"dissection.concepts.{name}: images show what a concept looks like, and not where it "
+            "is in a case",
+            hint="give each case's region as a `mask` file; `esegeta concepts` takes `images`",
+        )
+
+
+def _require_region(
+    name: str, source: str, blocks: Mapping[str, ConceptBlock], block: Block
+) -> None:
+    if blocks[source].images is not None:
+        raise ConfigError(
+            f'{block}.concepts.{name}: "{source}" is shown by images, and has no place in a case',
+            hint="name a label, or a concept that is a region",
+        )
 
 
 def _refuse_pictures(name: str, side: str, basis: Basis, block: Block) -> None:

@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
 from esegeta.config import RunConfig
 from esegeta.config.similarity import SimilarityKeys
 from esegeta.errors import ConfigError
 from esegeta.similarity import LEAST_CASES, Layout
-from esegeta.volume import Case
+from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_truths
 from esegeta.workflow.outputs import check_writable
@@ -56,6 +60,29 @@ class Comparison:
         return self.basis.cases
 
     @property
+    def slabs(self) -> int:
+        """Parts of each case that are drawn and paired as cases; 1 for all of it."""
+        return self.keys.slabs or 1
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """What is drawn and paired: cases, or the slabs of the first, those of the second, ..."""
+        if self.slabs == 1:
+            return tuple(case.name for case in self.cases)
+        numbers = range(1, self.slabs + 1)
+        return tuple(f"{case.name} slab {number}" for case in self.cases for number in numbers)
+
+    def slabs_of(self, case: Case, where: Int[Tensor, "N A"]) -> Int[Tensor, " N"]:
+        """Return the number of the slab, from 0, that each of some voxels of an image lies in.
+
+        Slabs are of one thickness, across the axis of the image that is the nearest to that along
+        which the first network goes slice by slice, or to the last of its own.
+        """
+        image = self.basis.grids[case.name]
+        axis = slab_axis(self.basis, image, self.networks[0].grids[case.name])
+        return where[:, axis] * self.slabs // image.shape[axis]
+
+    @property
     def folder(self) -> Path:
         """Where the results lie."""
         return self.basis.root / "similarity"
@@ -84,6 +111,20 @@ class Comparison:
     def matched(self, number: int) -> int:
         """Return how many of them go into Gram matrices."""
         return _share(min(MATCHED, self.keys.samples), number, len(self.cases))
+
+
+def slab_axis(basis: Basis, image: Grid, seen: Grid) -> int:
+    """Return the axis of an image across which it is cut into slabs.
+
+    Args:
+        basis: of the first network.
+        image: grid of the image's file.
+        seen: grid of the same as the network sees it.
+    """
+    inference, ndim = basis.config.keys.inference, seen.ndim
+    own = inference.slice_axis if len(inference.window) < ndim else ndim - 1
+    ways = image.affine[:ndim, :ndim] / np.linalg.norm(image.affine[:ndim, :ndim], axis=0)
+    return int(np.abs(seen.affine[:ndim, own] @ ways).argmax())
 
 
 def _share(total: int, number: int, parts: int) -> int:
@@ -165,6 +206,15 @@ def _check_size(comparison: Comparison) -> None:
             f"{len(comparison.places)} layers, but sums over pairs of units may be of {MOST_UNITS}",
             hint="name fewer layers, or compare fewer networks at a time",
         )
+    for case in comparison.cases:
+        image, seen = comparison.basis.grids[case.name], comparison.networks[0].grids[case.name]
+        slices = image.shape[slab_axis(comparison.basis, image, seen)]
+        if slices < comparison.slabs:
+            raise ConfigError(
+                f"{document.place(('similarity', 'slabs'))}: similarity.slabs: {comparison.slabs} "
+                f"slabs of {slices} slices in case {case.name}",
+                hint="ask for fewer slabs",
+            )
     samples, count = comparison.keys.samples, len(comparison.cases)
     if samples < count:
         raise ConfigError(
@@ -175,11 +225,16 @@ def _check_size(comparison: Comparison) -> None:
 
 
 def _notes_on_cases(comparison: Comparison) -> list[str]:
-    count = len(comparison.cases)
+    count = len(comparison.groups)
     if count < LEAST_CASES:
         return [
             "one case: values only; an interval and a test need several cases to draw from and "
-            "to pair anew"
+            "to pair anew, or parts that stand for them: similarity: {slabs: 6}"
+        ]
+    if comparison.slabs > 1:
+        return [
+            f"cases are {comparison.slabs} slabs of each scan: what holds in slabs of one patient "
+            "need not hold in other patients"
         ]
     if count < FEW_CASES:
         return [

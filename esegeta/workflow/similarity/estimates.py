@@ -20,17 +20,15 @@ from esegeta.similarity import (
     CaseGrams,
     Layout,
     Moments,
-    Whitened,
+    Paired,
     biased_linear_cka,
     copies_of_cases,
     gram_cka,
-    gram_hsic,
     hollow,
-    hollow_hsic,
     interval,
     merged,
     orders_of_cases,
-    paired_hsic,
+    paired_gram_cka,
     paired_rows,
     resampled,
     share_reaching,
@@ -89,10 +87,11 @@ class Matched:
     def read(cls, session: Session) -> Matched:
         """Read the matched positions of all cases."""
         parts = [kept_sample(session, number) for number in range(len(session.comparison.cases))]
-        sizes = torch.tensor([len(part.strata) for part in parts])
+        slabs = session.comparison.slabs
+        groups = [number * slabs + part.slabs for number, part in enumerate(parts)]
         return cls(
             torch.cat([part.data for part in parts]),
-            torch.arange(len(parts)).repeat_interleave(sizes),
+            torch.cat(groups),
             torch.cat([part.strata for part in parts]),
             torch.cat([part.voxels for part in parts]),
         )
@@ -124,8 +123,8 @@ class Estimator:
 
     @property
     def num_cases(self) -> int:
-        """Number of cases."""
-        return len(self.session.comparison.cases)
+        """Number of cases, or of their slabs."""
+        return len(self.session.comparison.groups)
 
     @property
     def seed(self) -> int:
@@ -187,34 +186,19 @@ class Estimator:
     def _chance(
         self, methods: Sequence[str], grams: Mapping[str, Tensor]
     ) -> dict[str, tuple[Table, Table]]:
-        """Return mean and p under random orders of cases, at the matched positions.
-
-        Norms and whitenings are those of all matched positions: draws differ in which positions
-        are paired, and in nothing else.
-        """
+        """Return mean and p under random orders of cases, at the matched positions."""
         matched, layout = self.matched, self.layout
         if not methods or len(matched.case) < LEAST_POSITIONS:
             return {}
-        sums = Moments.of(matched.data, layout)
-        whitened = Whitened(sums)
         slow = [name for name in methods if name != CKA]
-        scales = {name: gram_hsic(own, own).diagonal() for name, own in grams.items()}
-        scales = {name: torch.where(own > 0, own, torch.nan).sqrt() for name, own in scales.items()}
-
-        emptied = hollow(grams[CKA_RBF]) if CKA_RBF in methods else sums.second[:0]
+        emptied = hollow(grams[CKA_RBF]) if CKA_RBF in methods else None
 
         def paired(left: Tensor, right: Tensor, some: Sequence[str]) -> dict[str, Table]:
-            hsic, cross = paired_hsic(matched.data[left], matched.data[right], layout)
-            values = {}
-            if CKA in methods:
-                values[CKA] = hsic / torch.outer(scales[CKA], scales[CKA])
-            if CKA_RBF in some:
-                own = emptied
-                pair = own[:, left[:, None], left], own[:, right[:, None], right]
-                values[CKA_RBF] = hollow_hsic(*pair) / torch.outer(scales[CKA_RBF], scales[CKA_RBF])
-            cross = cross * (len(matched.case) / max(len(left), 1))
-            of_cross = {"cca": whitened.cca, "svcca": whitened.svcca, "pwcca": whitened.pwcca}
-            return values | {name: of_cross[name](cross) for name in some if name in of_cross}
+            sides = Paired(matched.data[left], matched.data[right], layout)
+            values = {CKA: sides.cka} if CKA in methods else {}
+            if CKA_RBF in some and emptied is not None:
+                values[CKA_RBF] = paired_gram_cka(emptied, left, right)
+            return values | {name: sides.correlation(name) for name in some if name in CORRELATIONS}
 
         rows = torch.arange(len(matched.case))
         observed = paired(rows, rows, slow)

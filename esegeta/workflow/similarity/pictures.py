@@ -123,7 +123,7 @@ def _scatters(comparison: Comparison, points: Sequence[Mapping[str, Any]]) -> li
 
 def _cases(comparison: Comparison, cases: Sequence[Tensor]) -> list[Path]:
     files = []
-    names = [case.name for case in comparison.cases]
+    names = list(comparison.groups)
     tables = dict(zip(comparison.places, cases, strict=True)) if cases else {}
     for network in comparison.networks if cases else ():
         heats = [

@@ -104,7 +104,7 @@ def _find(session: Session) -> Found:
     comparison, methods = session.comparison, session.comparison.keys.methods
     measures: list[str] = [name for name in methods if name != PCA] or [CKA]
     matched = Matched.read(session)
-    held = [held_strata(session, number) for number in range(len(comparison.cases))]
+    held = [held_strata(session, number) for number in range(len(comparison.groups))]
     present = sorted({stratum for own in held for stratum in own})
     groups = {ALL_LABELS: tuple(present)}
     groups |= {comparison.strata[number]: (number,) for number in present}
@@ -135,7 +135,7 @@ def _find(session: Session) -> Found:
 def _add_cases(result: Found, session: Session, matched: Matched, strata: Sequence[int]) -> None:
     comparison = session.comparison
     means = []
-    for number in range(len(comparison.cases)):
+    for number in range(len(comparison.groups)):
         for stratum in strata:
             means += [
                 (number, stratum, part.mean) for part in kept_moments(session, number, [stratum])
@@ -143,7 +143,7 @@ def _add_cases(result: Found, session: Session, matched: Matched, strata: Sequen
     if PCA in comparison.keys.methods:
         result.points = point_rows(comparison, result.whole, matched, means)
         result.tables["pca.csv"] = (POINT_COLUMNS, result.points)
-    if len(comparison.cases) > 1:
+    if len(comparison.groups) > 1:
         parts = list(Estimator(session, matched, tuple(strata)).parts())
         rows, result.cases = case_rows(comparison, parts)
         result.tables["cases.csv"] = (CASE_COLUMNS, rows)
@@ -185,11 +185,12 @@ def _record(session: Session, found: Found) -> dict[str, Any]:
         "esegeta": __version__,
         "notes": list(dict.fromkeys([*comparison.notes, *found.notes])),
         "networks": [one.describe() for one in comparison.networks],
-        "cases": [case.name for case in comparison.cases],
+        "cases": list(comparison.groups),
+        "slabs": comparison.keys.slabs,
         "labels": [label for label in found.estimates if label != ALL_LABELS],
         "methods": list(comparison.keys.methods),
         "positions": int(found.whole.count),
-        "draws": DRAWS if len(comparison.cases) > 1 else 0,
+        "draws": DRAWS if len(comparison.groups) > 1 else 0,
         "layers": [list(place) for place in comparison.places],
         "tables": {
             name: _numbers(estimate.value) for name, estimate in found.estimates[ALL_LABELS].items()

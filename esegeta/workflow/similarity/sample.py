@@ -33,11 +33,13 @@ class CaseSample:
     Args:
         voxels: matched positions in the flattened image.
         strata: number of the label of each of them.
+        slabs: number of the slab of each of them.
         data: activations of all layers at each of them.
     """
 
     voxels: Tensor
     strata: Tensor
+    slabs: Tensor
     data: Tensor
 
 
@@ -68,12 +70,12 @@ def sample_case(task: Task, desk: Desk) -> Content:
         volume = first if _sees_alike(network, comparison.basis) else image_of(network.basis, case)
         points = points_on(volume.grid, comparison.basis.grids[case.name], where)
         columns.append(_sampled(session.watched(network), network.layers, volume, points))
-    data, label = torch.cat(columns, dim=1), strata[chosen]
+    data, label, slab = torch.cat(columns, dim=1), strata[chosen], comparison.slabs_of(case, where)
     thin = thin_out(label, comparison.matched(number))
-    kept = {"voxels": chosen[thin], "strata": label[thin], "data": data[thin]}
-    for stratum in torch.unique(label).tolist():
-        sums = Moments.of(data[label == stratum], comparison.layout)
-        kept |= {f"{stratum}.{name}": tensor for name, tensor in sums.tensors().items()}
+    kept = {"voxels": chosen[thin], "strata": label[thin], "slabs": slab[thin], "data": data[thin]}
+    for part, stratum in torch.unique(torch.stack([slab, label]), dim=1).T.tolist():
+        sums = Moments.of(data[(slab == part) & (label == stratum)], comparison.layout)
+        kept |= {f"{part}.{stratum}.{name}": tensor for name, tensor in sums.tensors().items()}
     keep_tensors(task.record, task.key, kept)
     return {}
 
@@ -120,25 +122,27 @@ def loads(
         yield load
 
 
-def kept_moments(session: Session, number: int, strata: Sequence[int]) -> Iterator[Moments]:
-    """Yield the sums of a case over each of some labels that it holds."""
+def kept_moments(session: Session, group: int, strata: Sequence[int]) -> Iterator[Moments]:
+    """Yield the sums of a case, or of a slab, over each of some labels that it holds."""
     layout: Layout = session.comparison.layout
+    number, slab = divmod(group, session.comparison.slabs)
     for stratum in strata:
-        names = [f"{stratum}.{name}" for name in FIELDS]
+        names = [f"{slab}.{stratum}.{name}" for name in FIELDS]
         found = _kept(session, number, names)
         if found:
-            yield Moments(layout, **{name: found[f"{stratum}.{name}"] for name in FIELDS})
+            yield Moments(layout, **{name: found[f"{slab}.{stratum}.{name}"] for name in FIELDS})
 
 
-def held_strata(session: Session, number: int) -> list[int]:
-    """Return the numbers of the labels of which a case has positions."""
-    names = [f"{stratum}.count" for stratum in range(len(session.comparison.strata))]
-    return sorted(int(name.split(".")[0]) for name in _kept(session, number, names))
+def held_strata(session: Session, group: int) -> list[int]:
+    """Return the numbers of the labels of which a case, or a slab, has positions."""
+    number, slab = divmod(group, session.comparison.slabs)
+    names = [f"{slab}.{stratum}.count" for stratum in range(len(session.comparison.strata))]
+    return sorted(int(name.split(".")[1]) for name in _kept(session, number, names))
 
 
 def kept_sample(session: Session, number: int) -> CaseSample:
     """Return the matched positions of a case."""
-    return CaseSample(**_kept(session, number, ("voxels", "strata", "data")))
+    return CaseSample(**_kept(session, number, ("voxels", "strata", "slabs", "data")))
 
 
 def _kept(session: Session, number: int, names: Sequence[str]) -> dict[str, Tensor]:

@@ -93,6 +93,7 @@ class Session:
                 "inputs": list(hash_inputs(case).values()),
                 "resample": comparison.basis.config.keys.prediction.resample,
                 "labels": {name: labels.integers(name) for name in labels.all_names},
+                "slabs": comparison.slabs,
                 "quota": (comparison.quota(number), comparison.matched(number), number),
                 "seed": comparison.basis.config.keys.seed,
             }

@@ -99,7 +99,7 @@ def case_rows(
 ) -> tuple[list[dict[str, Any]], list[Tensor]]:
     """Return a row for each layer and pair of cases, and the whole table of each layer."""
     rows, tables = [], []
-    names = [case.name for case in comparison.cases]
+    names = comparison.groups
     for place, (network, layer) in enumerate(comparison.places):
         table = cka_of_cases(parts, place)
         tables.append(table)
@@ -155,7 +155,7 @@ def point_rows(
                     "network": network,
                     "layer": layer,
                     "kind": "position" if number < len(chosen) else "case",
-                    "case": comparison.cases[case].name,
+                    "case": comparison.groups[case],
                     "label": comparison.strata[label],
                     "pc1": point[0],
                     "pc2": point[1],
