@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ def ascend(
         on_step: told of each step.
 
     Raises:
-        ModelError: the picture became NaN or Inf, or no slope reaches it.
+        ModelError: the picture became NaN or Inf, or no slope reached it in any step.
         LayerError: the network has no such layer.
     """
     draws, values = Draws.of(seed), []
@@ -102,24 +103,29 @@ def ascend(
         free = [part + wobble * draws.normal_like(part) for part in free]
     free = [part.requires_grad_(True) for part in free]
     optimizer = torch.optim.Adam(free, lr=recipe.rate)
+    steepest = start.new_zeros(())
     with held_still(subject.network), torch.enable_grad():
         for step in range(recipe.steps):
-            x = parametrisation.decode(free)
-            value = objective(
-                subject.see(recipe.transforms(x, draws, recipe.spacing_mm), objective.layers)
-            )
+            x = _held(parametrisation.decode(free), free, parametrisation, recipe)
+            shown = recipe.transforms(x, draws, recipe.spacing_mm)
+            shown = shown.view_as(shown)  # by which the objective alone has a slope
+            value = objective(subject.see(shown, objective.layers))
             values.append(value.detach().mean())
+            if value.requires_grad:
+                shown.register_hook(partial(_note_steepest, steepest))  # type: ignore[no-untyped-call]
             gain = (value / spread).sum() - _paid(x, free, parametrisation, recipe, draws).sum()
-            if not gain.requires_grad:
-                raise ModelError(
-                    f"no slope of {objective.describe()} reaches the picture",
-                    hint="name a unit that depends on the input",
-                )
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(-gain, inputs=free)
+            if gain.requires_grad:
+                torch.autograd.backward(-gain, inputs=free)
             optimizer.step()
             _project(free, parametrisation, recipe, step)
             on_step()
+    if recipe.steps and not bool(steepest):
+        raise ModelError(
+            f"no slope of {objective.describe()} reaches the picture in any of {recipe.steps} "
+            "steps: it is silent there, or does not depend on the input",
+            hint="start from noise, from a case or from a class mean, or name another unit",
+        )
     with torch.no_grad():
         picture = bounded(parametrisation.decode(free), recipe.bounds)
     if not bool(picture.isfinite().all()):
@@ -144,6 +150,22 @@ def _paid(
         paid = paid + weight * penalty(x, shift=shift)
     effort = parametrisation.effort(free) if recipe.code_weight else None
     return paid if effort is None else paid + recipe.code_weight * effort
+
+
+def _note_steepest(steepest: Tensor, slope: Tensor) -> None:
+    """Keep the largest magnitude of a slope, on its device: no step waits for it."""
+    torch.maximum(steepest, slope.abs().amax().nan_to_num(1.0), out=steepest)
+
+
+def _held(
+    x: Batch, free: Sequence[Tensor], parametrisation: Parametrisation, recipe: Recipe
+) -> Batch:
+    """Return the picture of a code within the bounds that the finished one is brought back to.
+
+    A clipped picture has no code of its own. What leaves the bounds has no slope, so that a code is
+    not rewarded for it.
+    """
+    return x if parametrisation.effort(free) is None else bounded(x, recipe.bounds)
 
 
 @torch.no_grad()

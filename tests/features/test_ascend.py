@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from esegeta.errors import ModelError
 from esegeta.features import (
     Blur,
+    Code,
     Fourier,
     Normed,
     Objective,
     Parametrisation,
+    PcaGenerator,
     PowerNorm,
     Recipe,
     Subject,
@@ -174,6 +176,35 @@ def test_what_no_slope_reaches_is_refused() -> None:
     unit, start = UnitObjective("act", 0), torch.zeros(1, 1, 4, 4)
     with pytest.raises(ModelError, match="no slope of unit 0 of act"):
         ascend(Subject(Deaf()), unit, Voxels(), start, Recipe(1, 0.1, (1.0, 1.0)))
+
+
+@pytest.mark.parametrize("penalties", [(), ((1.0, TotalVariation((1.0, 1.0))),)])
+def test_a_unit_that_is_silent_on_the_start_makes_no_picture(penalties: tuple) -> None:
+    """A picture that nothing moved, or penalties alone, would look like a result."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    nn.init.constant_(network[0].weight, 1.0)
+    nn.init.constant_(network[0].bias, -5.0)
+    recipe = Recipe(3, 0.1, (1.0, 1.0), penalties=penalties)
+    unit, start = UnitObjective("1", 0), torch.randn(1, 1, 4, 4)
+    with pytest.raises(ModelError, match="in any of 3 steps: it is silent there"):
+        ascend(Subject(network), unit, Voxels(), start, recipe)
+    assert ascend(Subject(network), unit, Voxels(), start + 5, recipe).values[-1] > 0
+
+
+def test_a_code_is_not_rewarded_for_what_is_clipped() -> None:
+    axis = torch.linspace(0.5, 1.0, 16).reshape(1, 1, 4, 4)
+    code = Code(PcaGenerator(torch.zeros(1, 4, 4), axis, torch.ones(1)))
+    subject, unit = Subject(Linear(torch.ones(1, 4, 4))), UnitObjective("unit", 0)
+    bounds = (torch.tensor([-1.0]), torch.tensor([1.0]))
+    recipe = Recipe(120, 0.1, (1.0, 1.0), code_weight=0.5, bounds=bounds)
+    made = ascend(subject, unit, code, torch.zeros(1, 1, 4, 4), recipe)
+    value = subject.values(made.picture, unit, batch_size=1, device=torch.device("cpu"))
+    assert made.values[-1] == pytest.approx(float(value), rel=1e-2)
+    # sum min(1, z a) - z^2 / 2 is largest where z equals the sum of a that is below 1 / z.
+    z = torch.linspace(0, 12, 120_001)
+    worth = (z[:, None] * axis.flatten()).clamp(max=1).sum(1) - z.square() / 2
+    best = float((float(z[worth.argmax()]) * axis).clamp(max=1).sum())
+    assert float(value) == pytest.approx(best, rel=1e-2)
 
 
 def test_a_picture_that_is_not_finite_is_refused() -> None:
