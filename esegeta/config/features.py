@@ -45,6 +45,8 @@ class FeatureObjectiveKeys(Keys):
             raise ValueError("direction: must not be all zero")
         if self.combine is not None and not self.combine:
             raise ValueError("combine names no objective; write combine: {NAME: COEFFICIENT}")
+        if self.combine is not None and not any(self.combine.values()):
+            raise ValueError("combine: all coefficients are 0, so there is nothing to maximise")
         return self
 
     @property
