@@ -31,11 +31,16 @@ BOUNDS = (torch.tensor([-1.0]), torch.tensor([1.0]))
 
 
 def made_of(
-    network: nn.Module, parametrisation: Parametrisation, recipe: Recipe, *, at: str = "mean"
+    network: nn.Module,
+    parametrisation: Parametrisation,
+    recipe: Recipe,
+    *,
+    at: str = "mean",
+    side: int = 24,
 ) -> tuple[Tensor, float]:
     unit: Objective = UnitObjective("act", 0, at)  # type: ignore[arg-type]
     ndim = len(recipe.spacing_mm)
-    start = torch.zeros(1, 1, *(24,) * ndim)
+    start = torch.zeros(1, 1, *(side,) * ndim)
     subject = Subject(network)
     picture = ascend(subject, unit, parametrisation, start, recipe, wobble=0.05).picture
     value = subject.values(picture, unit, batch_size=1, device=torch.device("cpu"))
@@ -43,12 +48,13 @@ def made_of(
 
 
 @pytest.mark.parametrize("kind", ["voxels", "fourier"])
-def test_a_blob_detector_shows_its_blob(kind: str) -> None:
-    inner = Voxels() if kind == "voxels" else Fourier((24, 24), (1.0, 1.0))
-    recipe = Recipe(80, 0.1, (1.0, 1.0))
-    picture, _ = made_of(BlobDetector(2), Normed(inner, 1.0), recipe, at="centre")
-    expected = torch.zeros(24, 24)
-    expected[9:16, 9:16] = blob(2)
+def test_a_blob_detector_shows_its_blob(kind: str, ndim: int) -> None:
+    side, spacing = {2: 24, 3: 11}[ndim], (1.0, 1.0, 2.5)[:ndim]
+    inner = Voxels() if kind == "voxels" else Fourier((side,) * ndim, spacing)
+    recipe = Recipe(50, 0.1, spacing)
+    picture, _ = made_of(BlobDetector(ndim), Normed(inner, 1.0), recipe, at="centre", side=side)
+    expected = torch.zeros((side,) * ndim)
+    expected[(slice(side // 2 - 3, side // 2 + 4),) * ndim] = blob(ndim)
     assert float(torch.cosine_similarity(picture.flatten(), expected.flatten(), dim=0)) > 0.99
 
 
