@@ -16,6 +16,7 @@ from tests.experiments import (
     esegeta,
     noise,
     read_json,
+    refused,
     save_image,
     voxels,
     weighted_lab,
@@ -139,6 +140,38 @@ def test_objectives_combine_and_read_directions(tmp_path: Path) -> None:
     # The direction is unit 0 itself, so that one of it is left.
     assert found["less"] == pytest.approx(found["one"], rel=1e-4)
     assert found["toward"] == pytest.approx(found["one"], rel=1e-4)
+
+
+def test_a_concept_of_another_command_is_a_direction(tmp_path: Path) -> None:
+    vectors = {"fat": torch.eye(4)[2], "fat/draws": torch.eye(4)[:2], "bone": torch.eye(4)[3]}
+    tensors = {f"model.0/{name}": vector for name, vector in vectors.items()}
+    save_file({**tensors, "model.1/fat": torch.ones(8)}, tmp_path / "cavs.safetensors")
+    fat = {"layer": "model.0", "direction": "cavs.safetensors", "concept": "fat"}
+    unit = {"name": "unit", "layer": "model.0", "unit": 2}
+    lab = feature_lab(tmp_path, 2, objectives=[fat, unit], steps=1, seeds=1)
+    assert features(lab, "-q").exit_code == 0
+    found = {row["objective"]: row["activation"] for row in rows(lab)}
+    assert list(found) == ["model.0-fat", "unit"]
+    assert float(found["model.0-fat"]) == pytest.approx(float(found["unit"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"concept": "fatt"}, ('no concept "fatt" in layer "model.0"', '"fat"')),
+        ({"concept": "fat", "layer": "model.1"}, ('in layer "model.1"', "its layers are model.0")),
+        ({}, ("cavs.safetensors: holds 2 vectors", "`concept`")),
+        ({"concept": "fat", "direction": [1, 0, 0, 0]}, ("`direction` must name the file",)),
+    ],
+)
+def test_a_concept_that_is_not_there_is_named(
+    keys: dict[str, object], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    tensors = {"model.0/fat": torch.ones(4), "model.0/fat/draws": torch.ones(2, 4)}
+    save_file(tensors, tmp_path / "cavs.safetensors")
+    objective = {"layer": "model.0", "direction": "cavs.safetensors", **keys}
+    lab = feature_lab(tmp_path, 2, objectives=[objective])
+    refused(features(lab), lab, f"{lab.config}:{lab.line_of('- layer:')}: ", *words)
 
 
 def test_a_dream_lies_on_the_grid_of_its_image(tmp_path: Path) -> None:
