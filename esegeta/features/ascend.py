@@ -27,6 +27,9 @@ from esegeta.model import held_still
 Bounds = tuple[Tensor, Tensor]
 """Smallest and largest value of each channel."""
 
+TRIES = 6
+"""How often the noise on a start is doubled where an objective has no slope there."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
@@ -90,7 +93,8 @@ def ascend(
         recipe: how.
         seed: of transformations and noise.
         spread: s.
-        wobble: standard deviation of noise that the first free numbers are given.
+        wobble: standard deviation of noise that the first free numbers are given; more where the
+            objective has no slope there.
         on_step: told of each step.
 
     Raises:
@@ -98,10 +102,8 @@ def ascend(
         LayerError: the network has no such layer.
     """
     draws, values = Draws.of(seed), []
-    free = [part.detach() for part in parametrisation.encode(start)]
-    if wobble:
-        free = [part + wobble * draws.normal_like(part) for part in free]
-    free = [part.requires_grad_(True) for part in free]
+    with held_still(subject.network):
+        free = _first_numbers(subject, objective, parametrisation, start, draws, wobble)
     optimizer = torch.optim.Adam(free, lr=recipe.rate)
     steepest = start.new_zeros(())
     with held_still(subject.network), torch.enable_grad():
@@ -150,6 +152,53 @@ def _paid(
         paid = paid + weight * penalty(x, shift=shift)
     effort = parametrisation.effort(free) if recipe.code_weight else None
     return paid if effort is None else paid + recipe.code_weight * effort
+
+
+def _first_numbers(
+    subject: Subject,
+    objective: Objective,
+    parametrisation: Parametrisation,
+    start: Batch,
+    draws: Draws,
+    wobble: float,
+) -> list[Tensor]:
+    """Return the free numbers of a start with noise, more of it where a unit is silent on less.
+
+    Behind a ReLU there is no slope to follow from where it is zero.
+    """
+    clean = [part.detach() for part in parametrisation.encode(start)]
+    free = clean
+    if wobble:
+        free = [part + wobble * draws.normal_like(part) for part in clean]
+        for more in range(1, TRIES + 1):
+            silent = _is_silent(subject, objective, parametrisation, free)
+            if not bool(silent.any()):
+                break
+            size = wobble * 2**more
+            noisy = [part + size * draws.normal_like(part) for part in clean]
+            free = [
+                torch.where(silent.reshape(-1, *[1] * (part.ndim - 1)), new, part)
+                for new, part in zip(noisy, free, strict=True)
+            ]
+    return [part.requires_grad_(True) for part in free]
+
+
+def _is_silent(
+    subject: Subject,
+    objective: Objective,
+    parametrisation: Parametrisation,
+    free: Sequence[Tensor],
+) -> Tensor:
+    """Return of which pictures of the batch an objective has no slope."""
+    with torch.enable_grad():
+        x = parametrisation.decode(free).detach().requires_grad_(True)
+        value = objective(subject.see(x, objective.layers))
+        if not value.requires_grad:
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        (slope,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
+    if slope is None:
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+    return (slope == 0).flatten(1).all(1)
 
 
 def _note_steepest(steepest: Tensor, slope: Tensor) -> None:

@@ -197,6 +197,19 @@ def test_a_unit_that_is_silent_on_the_start_makes_no_picture(penalties: tuple) -
     assert ascend(Subject(network), unit, Voxels(), start + 5, recipe).values[-1] > 0
 
 
+def test_noise_wakes_a_unit_that_is_silent_on_the_start() -> None:
+    """At 0 and 0.2 about it a ReLU of x - 1 is silent: noise is doubled until it is not."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    nn.init.constant_(network[0].weight, 1.0)
+    nn.init.constant_(network[0].bias, -1.0)
+    recipe, unit = Recipe(1, 0.1, (1.0, 1.0)), UnitObjective("1", 0)
+    start = torch.zeros(3, 1, 3, 3)
+    start[1] = 2.0
+    made = ascend(Subject(network), unit, Voxels(), start, recipe, wobble=0.05).picture
+    assert (made.flatten(1).max(1).values > 1).all()
+    assert torch.allclose(made[1], torch.tensor(2.1), atol=0.3)  # was awake, and is left as it was
+
+
 def test_a_code_is_not_rewarded_for_what_is_clipped() -> None:
     axis = torch.linspace(0.5, 1.0, 16).reshape(1, 1, 4, 4)
     code = Code(PcaGenerator(torch.zeros(1, 4, 4), axis, torch.ones(1)))
