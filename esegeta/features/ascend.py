@@ -195,9 +195,7 @@ def _is_silent(
         value = objective(subject.see(x, objective.layers))
         if not value.requires_grad:
             return torch.ones(len(x), dtype=torch.bool, device=x.device)
-        (slope,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
-    if slope is None:
-        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        (slope,) = torch.autograd.grad(value.sum(), x, allow_unused=True, materialize_grads=True)
     return (slope == 0).flatten(1).all(1)
 
 
