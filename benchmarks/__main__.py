@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import (
     dissection_rows,
     equality_rows,
+    example_rows,
     map_rows,
     picture_rows,
     program_rows,
@@ -54,6 +55,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "dissection": dissection_rows.dissection,
     "similarity": similarity_rows.similarity,
     "pictures": picture_rows.pictures,
+    "examples": example_rows.examples,
     "tcav": dissection_rows.tcav,
     "view": click,
     "equal_nnunet": equality_rows.nnunet,

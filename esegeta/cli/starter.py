@@ -58,6 +58,24 @@ report: true                         # at the end one offline page: results/live
 #   chance: {kind: surrogate, samples: 1000}   # surrogate | exchange | shift | permutation
 #   ablation: false                  # true: how Dice changes without the best units
 #   trails: false                    # true: how units lead to labels
+# features:                          # what a unit or a label wants to see: `esegeta features`
+#   objectives: [{layer: model.1.submodule.0, unit: 3}, {label: liver}]
+#   size: [32, 32, 32]               # of a picture
+#   parametrisation: fourier         # voxels | multiscale | fourier | code
+#   start: mean                      # mean | class_mean | noise | case
+#   prior: none                      # none | l2 | tv | expert | code
+#   steps: 64
+#   seeds: 2
+# inspect:                           # activations and filters of layers: `esegeta inspect`
+#   layers: [model.0, model.1.submodule.0]
+#   channels: 8
+#   weights: true
+# examples:                          # what is typical, and what is not: `esegeta examples`
+#   of: supervoxel                   # case | slice | component | supervoxel
+#   layer: model.1.submodule.0
+#   prototypes: 5
+#   criticisms: 3
+#   surrogate: {kind: tree, depth: 3}
 """
 
 

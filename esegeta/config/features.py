@@ -15,12 +15,17 @@ KINDS = ("layer", "label", "combine")
 
 
 class FeatureObjectiveKeys(Keys):
-    """What a picture is to have much of: a unit, layer, direction or label, or sums of these."""
+    """What a picture is to have much of: a unit, layer, direction or label, or sums of these.
+
+    A direction is numbers, one a unit, or a file; `concept` is whose vector in the layer it is, of
+    the file that `esegeta concepts` leaves.
+    """
 
     name: TargetName | None = None
     layer: str | None = None
     unit: int | None = Field(default=None, ge=0)
     direction: list[float] | str | None = None
+    concept: str | None = None
     label: str | int | None = None
     at: Literal["mean", "centre"] | tuple[int, ...] = "mean"
     combine: dict[str, float] | None = None
@@ -36,6 +41,8 @@ class FeatureObjectiveKeys(Keys):
                 raise ValueError(f"`{key}` needs `layer`: the name of a layer")
         if self.unit is not None and self.direction is not None:
             raise ValueError("give `unit` or `direction`, not both")
+        if self.concept is not None and not isinstance(self.direction, str):
+            raise ValueError("`concept` is one of a file; `direction` must name the file")
         is_one_map = self.label is not None or self.unit is not None or self.direction is not None
         if "at" in self.model_fields_set and not is_one_map:
             raise ValueError("`at` belongs to a unit, a direction or a label")
@@ -45,6 +52,8 @@ class FeatureObjectiveKeys(Keys):
             raise ValueError("direction: must not be all zero")
         if self.combine is not None and not self.combine:
             raise ValueError("combine names no objective; write combine: {NAME: COEFFICIENT}")
+        if self.combine is not None and not any(self.combine.values()):
+            raise ValueError("combine: all coefficients are 0, so there is nothing to maximise")
         return self
 
     @property
@@ -56,8 +65,9 @@ class FeatureObjectiveKeys(Keys):
             return str(self.label)
         if self.combine is not None:
             return "combined"
-        tail = "" if self.unit is None else f"-{self.unit}"
-        return f"{self.layer}{'-direction' if self.direction is not None else tail}"
+        if self.direction is not None:
+            return f"{self.layer}-{self.concept or 'direction'}"
+        return str(self.layer) if self.unit is None else f"{self.layer}-{self.unit}"
 
 
 class BlurKeys(Keys):

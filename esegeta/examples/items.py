@@ -84,7 +84,12 @@ def regions_of(maps: Sequence[LabelMap]) -> tuple[Regions, list[Int[Tensor, " R"
 
 
 def thumbnails(
-    image: Float[Tensor, "*S"], numbers: LabelMap, chosen: Int[Tensor, " R"], axis: int
+    image: Float[Tensor, "*S"],
+    numbers: LabelMap,
+    chosen: Int[Tensor, " R"],
+    axis: int,
+    *,
+    spacing_mm: Sequence[float],
 ) -> tuple[UInt8[Tensor, "R H W"], Bool[Tensor, "R H W"]]:
     """Return a small picture of each item, where most of it is seen, and where it lies in it.
 
@@ -93,14 +98,17 @@ def thumbnails(
         numbers: of the items.
         chosen: which of them.
         axis: that pictures lie along; a 2D image is its own picture.
+        spacing_mm: of the image's voxels: pictures have pixels as long as wide.
     """
+    sides_mm = [mm for at, mm in enumerate(spacing_mm) if image.ndim == 2 or at != axis]
     if image.ndim == 2:
         planes = [0] * len(chosen)
         image, numbers = image[None], numbers[None]
     else:
         image, numbers = image.movedim(axis, 0), numbers.movedim(axis, 0)
         planes = _fullest(numbers, chosen)
-    height, width = image.shape[1:]
+    pairs = zip(image.shape[1:], sides_mm, strict=True)
+    height, width = (length * mm / min(sides_mm) for length, mm in pairs)
     shrink = min(1.0, MOST_SIDE / max(height, width))
     size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     pictures = F.interpolate(image[planes][:, None].float(), size=size, mode="area")[:, 0]

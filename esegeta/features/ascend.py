@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from esegeta.model import held_still
 
 Bounds = tuple[Tensor, Tensor]
 """Smallest and largest value of each channel."""
+
+TRIES = 6
+"""How often the noise on a start is doubled where an objective has no slope there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,37 +93,41 @@ def ascend(
         recipe: how.
         seed: of transformations and noise.
         spread: s.
-        wobble: standard deviation of noise that the first free numbers are given.
+        wobble: standard deviation of noise that the first free numbers are given; more where the
+            objective has no slope there.
         on_step: told of each step.
 
     Raises:
-        ModelError: the picture became NaN or Inf, or no slope reaches it.
+        ModelError: the picture became NaN or Inf, or no slope reached it in any step.
         LayerError: the network has no such layer.
     """
     draws, values = Draws.of(seed), []
-    free = [part.detach() for part in parametrisation.encode(start)]
-    if wobble:
-        free = [part + wobble * draws.normal_like(part) for part in free]
-    free = [part.requires_grad_(True) for part in free]
+    with held_still(subject.network):
+        free = _first_numbers(subject, objective, parametrisation, start, draws, wobble)
     optimizer = torch.optim.Adam(free, lr=recipe.rate)
+    steepest = start.new_zeros(())
     with held_still(subject.network), torch.enable_grad():
         for step in range(recipe.steps):
-            x = parametrisation.decode(free)
-            value = objective(
-                subject.see(recipe.transforms(x, draws, recipe.spacing_mm), objective.layers)
-            )
+            x = _held(parametrisation.decode(free), free, parametrisation, recipe)
+            shown = recipe.transforms(x, draws, recipe.spacing_mm)
+            shown = shown.view_as(shown)  # by which the objective alone has a slope
+            value = objective(subject.see(shown, objective.layers))
             values.append(value.detach().mean())
+            if value.requires_grad:
+                shown.register_hook(partial(_note_steepest, steepest))  # type: ignore[no-untyped-call]
             gain = (value / spread).sum() - _paid(x, free, parametrisation, recipe, draws).sum()
-            if not gain.requires_grad:
-                raise ModelError(
-                    f"no slope of {objective.describe()} reaches the picture",
-                    hint="name a unit that depends on the input",
-                )
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(-gain, inputs=free)
+            if gain.requires_grad:
+                torch.autograd.backward(-gain, inputs=free)
             optimizer.step()
             _project(free, parametrisation, recipe, step)
             on_step()
+    if recipe.steps and not bool(steepest):
+        raise ModelError(
+            f"no slope of {objective.describe()} reaches the picture in any of {recipe.steps} "
+            "steps: it is silent there, or does not depend on the input",
+            hint="start from noise, from a case or from a class mean, or name another unit",
+        )
     with torch.no_grad():
         picture = bounded(parametrisation.decode(free), recipe.bounds)
     if not bool(picture.isfinite().all()):
@@ -144,6 +152,67 @@ def _paid(
         paid = paid + weight * penalty(x, shift=shift)
     effort = parametrisation.effort(free) if recipe.code_weight else None
     return paid if effort is None else paid + recipe.code_weight * effort
+
+
+def _first_numbers(
+    subject: Subject,
+    objective: Objective,
+    parametrisation: Parametrisation,
+    start: Batch,
+    draws: Draws,
+    wobble: float,
+) -> list[Tensor]:
+    """Return the free numbers of a start with noise, more of it where a unit is silent on less.
+
+    Behind a ReLU there is no slope to follow from where it is zero.
+    """
+    clean = [part.detach() for part in parametrisation.encode(start)]
+    free = clean
+    if wobble:
+        free = [part + wobble * draws.normal_like(part) for part in clean]
+        for more in range(1, TRIES + 1):
+            silent = _is_silent(subject, objective, parametrisation, free)
+            if not bool(silent.any()):
+                break
+            size = wobble * 2**more
+            noisy = [part + size * draws.normal_like(part) for part in clean]
+            free = [
+                torch.where(silent.reshape(-1, *[1] * (part.ndim - 1)), new, part)
+                for new, part in zip(noisy, free, strict=True)
+            ]
+    return [part.requires_grad_(True) for part in free]
+
+
+def _is_silent(
+    subject: Subject,
+    objective: Objective,
+    parametrisation: Parametrisation,
+    free: Sequence[Tensor],
+) -> Tensor:
+    """Return of which pictures of the batch an objective has no slope."""
+    with torch.enable_grad():
+        x = parametrisation.decode(free).detach().requires_grad_(True)
+        value = objective(subject.see(x, objective.layers))
+        if not value.requires_grad:
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        (slope,) = torch.autograd.grad(value.sum(), x, allow_unused=True, materialize_grads=True)
+    return (slope == 0).flatten(1).all(1)
+
+
+def _note_steepest(steepest: Tensor, slope: Tensor) -> None:
+    """Keep the largest magnitude of a slope, on its device: no step waits for it."""
+    torch.maximum(steepest, slope.abs().amax().nan_to_num(1.0), out=steepest)
+
+
+def _held(
+    x: Batch, free: Sequence[Tensor], parametrisation: Parametrisation, recipe: Recipe
+) -> Batch:
+    """Return the picture of a code within the bounds that the finished one is brought back to.
+
+    A clipped picture has no code of its own. What leaves the bounds has no slope, so that a code is
+    not rewarded for it.
+    """
+    return x if parametrisation.effort(free) is None else bounded(x, recipe.bounds)
 
 
 @torch.no_grad()

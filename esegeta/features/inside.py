@@ -10,6 +10,8 @@ from torch import Tensor
 
 STILL = 1e-6
 """Of a unit's largest magnitude: what is smaller counts as zero."""
+SAME = 2e-6
+"""Of a unit's largest magnitude: values that differ by less are one value, blended over windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class UnitTotals:
     @property
     def dead(self) -> Tensor:
         """Units that say the same everywhere, in every case."""
-        return self.high <= self.low
+        return self.high - self.low <= SAME * torch.maximum(self.high.abs(), self.low.abs())
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name."""

@@ -247,11 +247,15 @@ class WeightedObjectives(Objective):
 
     def describe(self) -> str:
         """Return the terms with their coefficients."""
-        parts = [
-            f"{factor:g} * ({term.describe()})" if factor != 1 else term.describe()
-            for factor, term in self.terms
-        ]
-        return " + ".join(parts)
+        words = ""
+        for place, (factor, term) in enumerate(self.terms):
+            sign = "-" if factor < 0 else "+"
+            joint = f" {sign} " if place else "-" if factor < 0 else ""
+            shown = term.describe()
+            if isinstance(term, WeightedObjectives):
+                shown = f"({shown})"
+            words += joint + (shown if abs(factor) == 1 else f"{abs(factor):g} * {shown}")
+        return words
 
 
 def taken_at(maps: Float[Tensor, "B *S"], at: At, where: str) -> Scalars:

@@ -20,6 +20,9 @@ from esegeta.axes import Batch, Scalars, Shape
 SMALLEST_SHARE = 1e-6
 """Of the mean variance of the channels: less counts as this much, so that mixing has an inverse."""
 
+NORMED_START = 0.1
+"""Root mean square of the free numbers that a picture of one length starts from."""
+
 
 class Parametrisation(ABC):
     """Free numbers of a picture `B C *S`."""
@@ -134,8 +137,11 @@ class Unmixed(Parametrisation):
 class Normed(Parametrisation):
     """Pictures of one length, |x|_2 = r: x = r y / |y|.
 
+    Only the direction of y counts, and the longer y is, the less a step turns it. It starts short,
+    and so turns well at first and less and less.
+
     Args:
-        inner: of y.
+        inner: of y, linear in its free numbers, or a code.
         norm: r.
     """
 
@@ -143,8 +149,13 @@ class Normed(Parametrisation):
     norm: float
 
     def encode(self, x: Batch) -> list[Tensor]:
-        """Return the free numbers of the picture, whose own length is lost."""
-        return self.inner.encode(x)
+        """Return free numbers of the picture, whose own length is lost; a code keeps its own."""
+        free = self.inner.encode(x)
+        if self.inner.effort(free) is not None:
+            return free
+        squares = torch.stack([part.square().flatten(1).mean(1) for part in free]).mean(0)
+        size = torch.where(squares > 0, squares, 1.0).sqrt()
+        return [NORMED_START * part / size.reshape(-1, *[1] * (part.ndim - 1)) for part in free]
 
     def decode(self, free: Sequence[Tensor]) -> Batch:
         """Return the picture at its length."""

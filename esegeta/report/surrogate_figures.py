@@ -17,6 +17,7 @@ from esegeta.report.style import (
     new_figure,
     save_figure,
     style_panel,
+    wrap,
 )
 from esegeta.volume import atomic_path
 
@@ -55,7 +56,7 @@ def _tree_figure(title: str, surrogate: Surrogate) -> Figure:
         axis.text(x, -depth, text, fontsize=7.5, bbox=box, **CENTRED)
     axis.set_xlim(-0.6, num_leaves - 0.4)
     axis.set_ylim(-levels + 0.5, 0.45)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(wrap(title, size[0], 9), fontsize=9)
     return figure
 
 
@@ -102,5 +103,5 @@ def _weights_figure(title: str, surrogate: Surrogate) -> Figure:
     axis.axvline(0, color=MUTED, linewidth=0.8)
     axis.set_xlabel("weight of one standard deviation", fontsize=8)
     style_panel(axis, "x")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(wrap(title, 6.0, 9), fontsize=9)
     return figure

@@ -26,7 +26,8 @@ from tests.volume.dicom_files import itk_volume, voxels
 
 EQUAL = [name for name in ROWS if name.startswith("equal_")]
 """Rows of the tests' own oracles, which start no process."""
-MEASURED = [name for name in ROWS if name not in ("help", "demo", "view", "pictures", *EQUAL)]
+OWN = ("help", "demo", "view", "pictures", "examples", *EQUAL)
+MEASURED = [name for name in ROWS if name not in OWN]
 
 
 class Recorder(BenchmarkRun):
@@ -93,3 +94,11 @@ def test_pictures_are_measured_against_their_passes(tmp_path: Path) -> None:
     wall, cpu = ROWS["pictures"](bench)
     assert (wall.figure, wall.must, cpu.must) == ("time", 1.2, None)
     assert wall.ratio is not None
+
+
+@pytest.mark.slow
+def test_influence_is_measured_against_its_passes_and_equals_them(tmp_path: Path) -> None:
+    lines = list(ROWS["examples"](BenchmarkRun("cpu", 1, 1, 1, True, tmp_path)))
+    assert [line.must for line in lines] == [1.3, None, None, None, 1e-4]
+    assert lines[-1].verdict == "met"
+    assert all(line.ratio is not None and line.ratio > 0 for line in lines[:-1])

@@ -15,7 +15,7 @@ from rich.console import Console
 from esegeta import __version__
 from esegeta.cli.catalogue import METHOD_FAMILIES, SCORE_FAMILIES, show_method, show_methods
 from esegeta.cli.help_page import parse_help
-from esegeta.cli.starter import STARTER
+from esegeta.cli.starter import STARTER, starter
 from esegeta.config import load_config
 from esegeta.config.dissection import DissectionKeys
 from esegeta.config.lines import parse_yaml
@@ -271,6 +271,21 @@ def test_the_starter_holds_a_dissection_to_uncomment(tmp_path: Path) -> None:
     result = lab.validate()
     assert result.exit_code == 0
     assert "concepts: liver, liver_surface, elsewhere" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_starter_holds_features_inspect_and_examples_to_uncomment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = starter().splitlines()
+    places = [lines.index(f) for f in lines if f.startswith(("# features:", "# dissection:"))]
+    blocks = [line[2:] for line in lines[places[1] :]]
+    Path("esegeta.yaml").write_text("\n".join([*lines[: places[0]], *blocks]), encoding="utf-8")
+    result = esegeta("validate", "esegeta.yaml")
+    assert result.exit_code == 0, result.output
+    for command in ("features", "inspect", "examples"):
+        assert f"valid for `esegeta {command}`" in result.stdout
 
 
 def test_help_of_dissect_says_what_its_options_do() -> None:

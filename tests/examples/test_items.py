@@ -53,7 +53,7 @@ def test_a_thumbnail_is_the_slice_that_holds_most_of_an_item() -> None:
     numbers[2, :3] = 7
     numbers[0, 0, 0] = 7
     numbers[1, 4] = 9
-    pictures, masks = thumbnails(image, numbers, torch.tensor([7, 9]), 0)
+    pictures, masks = thumbnails(image, numbers, torch.tensor([7, 9]), 0, spacing_mm=(3, 1, 1))
     np.testing.assert_array_equal(pictures[0].numpy(), np.full((5, 3), 255))
     assert not pictures[1].any()
     assert torch.equal(masks[0], numbers[2] == 7)
@@ -63,7 +63,7 @@ def test_a_thumbnail_is_the_slice_that_holds_most_of_an_item() -> None:
 def test_large_slices_are_made_small_and_keep_their_grey() -> None:
     image = torch.full((200, 100), 0.5)
     numbers = torch.ones((200, 100), dtype=torch.int64)
-    pictures, masks = thumbnails(image, numbers, torch.tensor([1]), 0)
+    pictures, masks = thumbnails(image, numbers, torch.tensor([1]), 0, spacing_mm=(1, 1))
     assert pictures.shape == (1, 96, 48)
     assert set(pictures.unique().tolist()) == {128}
     assert masks.all()
@@ -73,5 +73,19 @@ def test_a_single_voxel_is_still_seen_in_a_small_picture() -> None:
     for place in range(200):
         numbers = torch.zeros((200, 100), dtype=torch.int64)
         numbers[place, 37] = 1
-        _, masks = thumbnails(torch.zeros((200, 100)), numbers, torch.tensor([1]), 0)
+        image = torch.zeros((200, 100))
+        _, masks = thumbnails(image, numbers, torch.tensor([1]), 0, spacing_mm=(1, 1))
         assert 1 <= int(masks.sum()) <= 4
+
+
+def test_pixels_of_small_pictures_are_as_long_as_wide() -> None:
+    """A coronal slice of 10 x 6 voxels of 1 x 2.5 mm; each row is shown two or three times."""
+    numbers = torch.zeros((10, 4, 6), dtype=torch.int64)
+    numbers[2:4, 1, 3] = 1
+    image = torch.arange(6.0).div(5).expand(10, 4, 6)
+    pictures, masks = thumbnails(image, numbers, torch.tensor([1]), 1, spacing_mm=(1.0, 9.0, 2.5))
+    assert pictures.shape == masks.shape == (1, 10, 15)
+    assert set(pictures[0, 0].tolist()) >= {0, 51, 102, 153, 204, 255}
+    along = masks[0].nonzero()
+    assert along.min(0).values.tolist() == [2, 7]
+    assert along.max(0).values.tolist() == [3, 9]

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from esegeta.errors import ModelError
 from esegeta.features import (
     Blur,
+    Code,
     Fourier,
     Normed,
     Objective,
     Parametrisation,
+    PcaGenerator,
     PowerNorm,
     Recipe,
     Subject,
@@ -29,11 +31,16 @@ BOUNDS = (torch.tensor([-1.0]), torch.tensor([1.0]))
 
 
 def made_of(
-    network: nn.Module, parametrisation: Parametrisation, recipe: Recipe, *, at: str = "mean"
+    network: nn.Module,
+    parametrisation: Parametrisation,
+    recipe: Recipe,
+    *,
+    at: str = "mean",
+    side: int = 24,
 ) -> tuple[Tensor, float]:
     unit: Objective = UnitObjective("act", 0, at)  # type: ignore[arg-type]
     ndim = len(recipe.spacing_mm)
-    start = torch.zeros(1, 1, *(24,) * ndim)
+    start = torch.zeros(1, 1, *(side,) * ndim)
     subject = Subject(network)
     picture = ascend(subject, unit, parametrisation, start, recipe, wobble=0.05).picture
     value = subject.values(picture, unit, batch_size=1, device=torch.device("cpu"))
@@ -41,12 +48,13 @@ def made_of(
 
 
 @pytest.mark.parametrize("kind", ["voxels", "fourier"])
-def test_a_blob_detector_shows_its_blob(kind: str) -> None:
-    inner = Voxels() if kind == "voxels" else Fourier((24, 24), (1.0, 1.0))
-    recipe = Recipe(80, 0.1, (1.0, 1.0))
-    picture, _ = made_of(BlobDetector(2), Normed(inner, 1.0), recipe, at="centre")
-    expected = torch.zeros(24, 24)
-    expected[9:16, 9:16] = blob(2)
+def test_a_blob_detector_shows_its_blob(kind: str, ndim: int) -> None:
+    side, spacing = {2: 24, 3: 11}[ndim], (1.0, 1.0, 2.5)[:ndim]
+    inner = Voxels() if kind == "voxels" else Fourier((side,) * ndim, spacing)
+    recipe = Recipe(50, 0.1, spacing)
+    picture, _ = made_of(BlobDetector(ndim), Normed(inner, 1.0), recipe, at="centre", side=side)
+    expected = torch.zeros((side,) * ndim)
+    expected[(slice(side // 2 - 3, side // 2 + 4),) * ndim] = blob(ndim)
     assert float(torch.cosine_similarity(picture.flatten(), expected.flatten(), dim=0)) > 0.99
 
 
@@ -174,6 +182,48 @@ def test_what_no_slope_reaches_is_refused() -> None:
     unit, start = UnitObjective("act", 0), torch.zeros(1, 1, 4, 4)
     with pytest.raises(ModelError, match="no slope of unit 0 of act"):
         ascend(Subject(Deaf()), unit, Voxels(), start, Recipe(1, 0.1, (1.0, 1.0)))
+
+
+@pytest.mark.parametrize("penalties", [(), ((1.0, TotalVariation((1.0, 1.0))),)])
+def test_a_unit_that_is_silent_on_the_start_makes_no_picture(penalties: tuple) -> None:
+    """A picture that nothing moved, or penalties alone, would look like a result."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    nn.init.constant_(network[0].weight, 1.0)
+    nn.init.constant_(network[0].bias, -5.0)
+    recipe = Recipe(3, 0.1, (1.0, 1.0), penalties=penalties)
+    unit, start = UnitObjective("1", 0), torch.randn(1, 1, 4, 4)
+    with pytest.raises(ModelError, match="in any of 3 steps: it is silent there"):
+        ascend(Subject(network), unit, Voxels(), start, recipe)
+    assert ascend(Subject(network), unit, Voxels(), start + 5, recipe).values[-1] > 0
+
+
+def test_noise_wakes_a_unit_that_is_silent_on_the_start() -> None:
+    """At 0 and 0.2 about it a ReLU of x - 1 is silent: noise is doubled until it is not."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    nn.init.constant_(network[0].weight, 1.0)
+    nn.init.constant_(network[0].bias, -1.0)
+    recipe, unit = Recipe(1, 0.1, (1.0, 1.0)), UnitObjective("1", 0)
+    start = torch.zeros(3, 1, 3, 3)
+    start[1] = 2.0
+    made = ascend(Subject(network), unit, Voxels(), start, recipe, wobble=0.05).picture
+    assert (made.flatten(1).max(1).values > 1).all()
+    assert torch.allclose(made[1], torch.tensor(2.1), atol=0.3)  # was awake, and is left as it was
+
+
+def test_a_code_is_not_rewarded_for_what_is_clipped() -> None:
+    axis = torch.linspace(0.5, 1.0, 16).reshape(1, 1, 4, 4)
+    code = Code(PcaGenerator(torch.zeros(1, 4, 4), axis, torch.ones(1)))
+    subject, unit = Subject(Linear(torch.ones(1, 4, 4))), UnitObjective("unit", 0)
+    bounds = (torch.tensor([-1.0]), torch.tensor([1.0]))
+    recipe = Recipe(120, 0.1, (1.0, 1.0), code_weight=0.5, bounds=bounds)
+    made = ascend(subject, unit, code, torch.zeros(1, 1, 4, 4), recipe)
+    value = subject.values(made.picture, unit, batch_size=1, device=torch.device("cpu"))
+    assert made.values[-1] == pytest.approx(float(value), rel=1e-2)
+    # sum min(1, z a) - z^2 / 2 is largest where z equals the sum of a that is below 1 / z.
+    z = torch.linspace(0, 12, 120_001)
+    worth = (z[:, None] * axis.flatten()).clamp(max=1).sum(1) - z.square() / 2
+    best = float((float(z[worth.argmax()]) * axis).clamp(max=1).sum())
+    assert float(value) == pytest.approx(best, rel=1e-2)
 
 
 def test_a_picture_that_is_not_finite_is_refused() -> None:

@@ -28,6 +28,17 @@ def test_totals_add_up_over_cases() -> None:
         assert totals.by_variance(1) == order[:1]
 
 
+def test_one_value_that_is_rounded_is_one_value() -> None:
+    """Blended over windows, what is 0.3377 everywhere is off by a rounding here and there."""
+    maps = torch.full((2, 9), 0.3377)
+    maps[0, 4] += 1e-7
+    maps[1, 4] += 1e-5
+    assert maps[0].unique().numel() == 2
+    totals = UnitTotals.of(maps)
+    assert totals.dead.tolist() == [True, False]
+    assert totals.by_variance(2) == [1]
+
+
 def test_concentration_goes_from_none_to_one() -> None:
     maps = torch.zeros(3, 10)
     maps[0] = 2.0

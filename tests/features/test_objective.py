@@ -45,7 +45,9 @@ def test_sums_keep_their_coefficients() -> None:
     one, other = UnitObjective("a", 0), LayerObjective("a")
     both = 2 * one - other * 0.5
     assert torch.allclose(both(SEEN), 2 * one(SEEN) - 0.5 * other(SEEN))
-    assert "-1 * (0.5 * (mean square of a))" in both.describe()
+    unit, layer = "unit 0 of a (mean)", "mean square of a"
+    assert both.describe() == f"(2 * {unit}) - (0.5 * {layer})"
+    assert (-one + other).describe() == f"(-{unit}) + {layer}"
     assert (-one + one)(SEEN).abs().max() == 0
     labels = Labels.of({1: "one", 2: "two"}, "softmax", 3)
     assert (one + LabelObjective(labels, "one")).layers == {"a", OUTPUT}

@@ -108,3 +108,16 @@ def test_a_coarse_change_is_one_step_of_few_numbers() -> None:
     assert [tuple(part.shape[2:]) for part in free] == [(8, 8), (4, 4), (2, 2)]
     free[2] += 1
     assert torch.allclose(MultiScale(3).decode(free), torch.ones(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_a_linear_unit_is_found_from_far_away(kind: str, ndim: int) -> None:
+    """Scans are far from zero: a mean patch is long, and the direction of w is none of it."""
+    w = torch.randn(2, *SHAPES[ndim])
+    start = torch.full((1, *w.shape), 5.0) + 0.05 * torch.randn(1, *w.shape)
+    there = Normed(make(kind, ndim, w), 3.0)
+    made = ascend(
+        Subject(Linear(w)), UnitObjective("unit", 0), there, start, Recipe(120, 0.1, SPACING[ndim])
+    )
+    assert float((made.picture[0] * w).sum() / w.norm()) > 0.999 * 3
+    assert torch.allclose(there.decode(there.encode(start)), 3 * start / start.norm(), atol=1e-5)

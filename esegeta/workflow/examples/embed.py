@@ -160,12 +160,12 @@ def pictures_of(
     volume: Volume, numbers: LabelMap, chosen: Tensor, axis: int
 ) -> tuple[Tensor, Tensor]:
     """Return small pictures of items, turned as slices are drawn; of several channels the first."""
-    image, _ = canonical(volume.data[0], volume)
+    image, grid = canonical(volume.data[0], volume)
     turned, _ = canonical(numbers, volume)
     low, high = grey_range(image, spans_shown(volume, 0))
     shown = (torch.from_numpy(np.ascontiguousarray(image)) - low) / (high - low)
     places = torch.from_numpy(np.ascontiguousarray(turned)).round().long()
-    return thumbnails(shown, places, chosen, axis)
+    return thumbnails(shown, places, chosen, axis, spacing_mm=grid.spacing_mm)
 
 
 def _centres_mm(volume: Volume, numbers: LabelMap, chosen: Tensor) -> Tensor:

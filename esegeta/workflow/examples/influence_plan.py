@@ -119,6 +119,12 @@ def _find_checkpoints(config: RunConfig, keys: InfluenceKeys) -> tuple[Path, ...
                 hint="give files of weights, or a pattern such as ckpt/*.safetensors, relative to "
                 "the config",
             )
+        for folder in filter(Path.is_dir, paths):
+            place = config.document.place((*BLOCK, "checkpoints", index))
+            raise ConfigError(
+                f"{place}: examples.influence.checkpoints[{index}]: {folder} is a folder",
+                hint=f"name the files in it: {pattern.rstrip('/')}/*.safetensors",
+            )
         found += sorted(paths, key=_by_numbers)
     for path in found:
         if found.count(path) > 1:

@@ -57,8 +57,8 @@ def _selected(
         place = study.basis.config.document.place(("examples", "prototypes"))
         raise DataError(
             f"{place}: examples.prototypes: {keys.prototypes} prototypes of {count} items "
-            f"({keys.of})",
-            hint="give fewer, or more cases",
+            f"({keys.of}) of at least {keys.min_voxels} voxels",
+            hint="give fewer, more cases, or a smaller examples.min_voxels",
         )
     notes = []
     if count < wanted:

@@ -220,12 +220,15 @@ def _write_dream(
 ) -> list[Path]:
     files, layer = [], job.keys.dream.layer if job.keys.dream else ""
     names = channel_names(job, len(made))
-    for name, data in zip(names, made.cpu(), strict=True):
+    whole = made
+    if place is not None and job.thin is not None:  # one slice was dreamt on, the others stay
+        whole = volume.data.clone()
+        whole.select(job.thin + 1, place).copy_(made)
+    for name, data in zip(names, whole.cpu(), strict=True):
         part = f"_chan-{name}" if len(names) > 1 else ""
-        if place is None:
-            path = folder / f"{volume.name}{part}_dream.nii.gz"
-            write_map(path, data, volume)
-            files.append(path)
+        path = folder / f"{volume.name}{part}_dream.nii.gz"
+        write_map(path, data, volume)
+        files.append(path)
     picture = folder / f"{volume.name}_dream.png"
     real = image[None].cpu()
     with atomic_path(picture) as temporary:

@@ -57,6 +57,11 @@ class Material:
         """Return a parametrisation of channels as the data has them uncorrelated."""
         return Unmixed(inner, *self.unmixing)
 
+    def scaled(self, inner: Parametrisation) -> Unmixed:
+        """Return a parametrisation of channels as they are, each in its standard deviations."""
+        mean, mixing = self.unmixing
+        return Unmixed(inner, mean, (mixing @ mixing).diagonal().sqrt().diag())
+
     def drawing(self, seed: int, device: torch.device) -> Callable[[int], Batch]:
         """Return what draws real patches for a training, on a device."""
         draws, data = Draws.of(seed), self.real.data

@@ -32,6 +32,9 @@ from esegeta.model.file_hash import file_sha256
 from esegeta.workflow.build import Basis
 from esegeta.workflow.checks import prefixed
 
+DIRECTION = "direction"
+"""Name of the tensor of a file of a single vector."""
+
 
 @dataclass(frozen=True, eq=False)
 class PlannedObjective:
@@ -109,7 +112,7 @@ def _plan(
         return PlannedObjective(name, LayerObjective(item.layer), None, parts)
     direction = item.direction
     if isinstance(direction, str):
-        vector, sha = _read_direction(config, direction)
+        vector, sha = _read_direction(config, direction, item)
         parts = {**parts, "sha256": sha}
     else:
         vector = torch.tensor(direction)
@@ -137,33 +140,62 @@ def _combined(
     return PlannedObjective(item.shown_name, WeightedObjectives(terms), label, parts)
 
 
-def _read_direction(config: RunConfig, path: str) -> tuple[Tensor, str]:
+def _read_direction(config: RunConfig, path: str, item: FeatureObjectiveKeys) -> tuple[Tensor, str]:
     """Return the vector in a file, and the file's SHA-256.
 
     Raises:
-        DataError: the file is missing, or holds no single vector of finite numbers.
+        DataError: the file is missing, or holds no such vector of finite numbers.
     """
     file = config.find_file(path)
     if not file.is_file():
         raise MissingFileError(f"{file}: no such file")
     try:
-        found = _only_tensor(file)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        tensors = _tensors_of(file)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise DataError(
             f"{file}: holds no direction ({type(error).__name__}: {error})",
             hint="give a .npy file, or a .safetensors file with the tensor `direction`",
         ) from error
+    found = _chosen(file, tensors, item)
     vector = found.float().flatten()
     if found.ndim == 0 or not bool(vector.isfinite().all()) or not bool(vector.any()):
         raise DataError(f"{file}: is no vector of finite numbers that are not all zero")
     return vector, file_sha256(file)
 
 
-def _only_tensor(file: Path) -> Tensor:
+def _tensors_of(file: Path) -> dict[str, Tensor]:
     if file.suffix == ".npy":
-        return torch.from_numpy(np.load(file, allow_pickle=False)).float()
-    tensors = load_file(file)
-    return next(iter(tensors.values())) if len(tensors) == 1 else tensors["direction"]
+        return {DIRECTION: torch.from_numpy(np.load(file, allow_pickle=False)).float()}
+    return load_file(file)
+
+
+def _chosen(file: Path, tensors: Mapping[str, Tensor], item: FeatureObjectiveKeys) -> Tensor:
+    """Return the only vector of a file, `direction`, or that of a concept in the layer.
+
+    Raises:
+        DataError: the file has no such vector.
+    """
+    if item.concept is not None:
+        key = f"{item.layer}/{item.concept}"
+        if key not in tensors:
+            before = f"{item.layer}/"
+            known = [name[len(before) :] for name in tensors if name.startswith(before)]
+            known = [name for name in known if "/" not in name]
+            layers = sorted({name.partition("/")[0] for name in tensors})
+            raise DataError(
+                f'{file}: has no concept "{item.concept}" in layer "{item.layer}"',
+                hint=suggest(item.concept, known)
+                if known
+                else f"its layers are {', '.join(layers)}",
+            )
+        return tensors[key]
+    if DIRECTION in tensors or len(tensors) == 1:
+        return tensors.get(DIRECTION, next(iter(tensors.values())))
+    raise DataError(
+        f"{file}: holds {len(tensors)} vectors",
+        hint="name the one in `concept`, of a file that `esegeta concepts` has left; or give a "
+        f"file with the tensor `{DIRECTION}`",
+    )
 
 
 def _try_out(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -135,9 +135,10 @@ def _parametrisation(desk: Desk, variant: Variant) -> Parametrisation:
     if variant.parametrisation == "code":
         found = Code(generator_of(desk))
     else:
-        found = _plain(keys, variant, job.spacing_mm)
-        if keys.decorrelate:
-            found = material_of(desk).unmixed(found)
+        plain, material = _plain(keys, variant, job.spacing_mm), material_of(desk)
+        counted = material.unmixed(plain) if keys.decorrelate else material.scaled(plain)
+        # Of pictures of one length no mean is known; every direction is to be as near.
+        found = counted if keys.norm is None else replace(counted, mean=0 * counted.mean)
     return found if keys.norm is None else Normed(found, keys.norm)
 
 
@@ -189,17 +190,21 @@ def _penalties(desk: Desk, variant: Variant) -> tuple[list[tuple[float, Penalty]
 
 
 def _code_weight(desk: Desk) -> float:
-    """Return the weight of |z|^2 / K, over its standard deviation between real patches."""
+    """Return the weight of |z|^2 / K, over its mean over real patches.
+
+    Not over their spread, as of an expert: it is smallest at the mean patch, far below any real
+    one, and their spread is a fraction of that step. It would hold pictures at the mean.
+    """
     job: FeatureJob = desk.job
 
-    def spread() -> float:
+    def typical() -> float:
         generator, device = generator_of(desk), job.basis.device
         with torch.no_grad():
             parts = torch.split(material_of(desk).real.data, 16)
             codes = torch.cat([generator.encode(part.to(device)).cpu() for part in parts])
-        return float(codes.square().mean(1).std()) or 1.0
+        return float(codes.square().mean()) or 1.0
 
-    return job.keys.prior_weight / desk.once("efforts", spread, depth=WHOLE)
+    return job.keys.prior_weight / desk.once("efforts", typical, depth=WHOLE)
 
 
 def _spread(desk: Desk) -> float:

@@ -63,6 +63,12 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
         "'ckpt/*.pt' matches no file",
         "ckpt/*.safetensors",
     ),
+    "folder": (
+        influence(checkpoints=["ckpt"]),
+        "- ckpt",
+        "ckpt is a folder",
+        "ckpt/*.safetensors",
+    ),
     "weights": (influence(checkpoints=["a.nii.gz"]), "checkpoints:", "a.nii.gz", ""),
     "rates": (influence(learning_rates=[0.1]), "learning_rates:", "1 rates for 2", "for each"),
     "target": (influence(test={"targets": ["livr"]}), "- livr", 'no target "livr"', '"liver"'),

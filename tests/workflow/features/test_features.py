@@ -11,7 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.experiments import Lab, esegeta, read_json, voxels, written
+from tests.experiments import (
+    Lab,
+    esegeta,
+    noise,
+    read_json,
+    refused,
+    save_image,
+    voxels,
+    weighted_lab,
+    written,
+)
 from tests.workflow.features.labs import SIZE, feature_lab, features
 
 UNIT = "model-0-1"
@@ -120,15 +130,48 @@ def test_objectives_combine_and_read_directions(tmp_path: Path) -> None:
         {"name": "one", "layer": "model.0", "unit": 0},
         {"label": "liver", "at": "centre"},
         {"name": "toward", "layer": "model.0", "direction": "cav.safetensors"},
-        {"name": "less", "combine": {"one": 1, "toward": -1}},
+        {"name": "less", "combine": {"one": 2, "toward": -1}},
         {"name": "dream", "layer": "model.0"},
     ]
     lab = feature_lab(tmp_path, 2, objectives=objectives, steps=1, seeds=1)
     result = features(lab, "-q")
     assert result.exit_code == 0, result.output
     found = {row["objective"]: float(row["activation"]) for row in rows(lab)}
-    assert found["less"] == pytest.approx(0, abs=1e-6)  # the direction is unit 0 itself
+    # The direction is unit 0 itself, so that one of it is left.
+    assert found["less"] == pytest.approx(found["one"], rel=1e-4)
     assert found["toward"] == pytest.approx(found["one"], rel=1e-4)
+
+
+def test_a_concept_of_another_command_is_a_direction(tmp_path: Path) -> None:
+    vectors = {"fat": torch.eye(4)[2], "fat/draws": torch.eye(4)[:2], "bone": torch.eye(4)[3]}
+    tensors = {f"model.0/{name}": vector for name, vector in vectors.items()}
+    save_file({**tensors, "model.1/fat": torch.ones(8)}, tmp_path / "cavs.safetensors")
+    fat = {"layer": "model.0", "direction": "cavs.safetensors", "concept": "fat"}
+    unit = {"name": "unit", "layer": "model.0", "unit": 2}
+    lab = feature_lab(tmp_path, 2, objectives=[fat, unit], steps=1, seeds=1)
+    assert features(lab, "-q").exit_code == 0
+    found = {row["objective"]: row["activation"] for row in rows(lab)}
+    assert list(found) == ["model.0-fat", "unit"]
+    assert float(found["model.0-fat"]) == pytest.approx(float(found["unit"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"concept": "fatt"}, ('no concept "fatt" in layer "model.0"', '"fat"')),
+        ({"concept": "fat", "layer": "model.1"}, ('in layer "model.1"', "its layers are model.0")),
+        ({}, ("cavs.safetensors: holds 2 vectors", "`concept`")),
+        ({"concept": "fat", "direction": [1, 0, 0, 0]}, ("`direction` must name the file",)),
+    ],
+)
+def test_a_concept_that_is_not_there_is_named(
+    keys: dict[str, object], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    tensors = {"model.0/fat": torch.ones(4), "model.0/fat/draws": torch.ones(2, 4)}
+    save_file(tensors, tmp_path / "cavs.safetensors")
+    objective = {"layer": "model.0", "direction": "cavs.safetensors", **keys}
+    lab = feature_lab(tmp_path, 2, objectives=[objective])
+    refused(features(lab), lab, f"{lab.config}:{lab.line_of('- layer:')}: ", *words)
 
 
 def test_a_dream_lies_on_the_grid_of_its_image(tmp_path: Path) -> None:
@@ -139,6 +182,43 @@ def test_a_dream_lies_on_the_grid_of_its_image(tmp_path: Path) -> None:
     assert one.shape == other.shape
     assert np.allclose(one.affine, other.affine)
     assert not np.allclose(one.get_fdata(), other.get_fdata(), atol=1e-3)
+
+
+def test_a_dream_of_a_2d_network_changes_one_slice_of_a_scan(tmp_path: Path) -> None:
+    lab = feature_lab(tmp_path, 2, dream={"layer": "model.0", "octaves": 1, "steps": 1})
+    shape = (14, 12, 5)
+    for case in lab.keys["data"]["cases"]:
+        save_image(tmp_path / case["image"], noise(shape))
+        del case["label"]
+    lab.keys["inference"]["slice_axis"] = 2
+    assert features(lab, "-q").exit_code == 0
+    before, after = (
+        voxels(path) for path in (tmp_path / "a.nii.gz", lab.root / "features/dream/a_dream.nii.gz")
+    )
+    changed = np.abs(after - before).max((0, 1)) > 1e-3
+    assert changed.tolist() == [False, False, True, False, False]
+
+
+def test_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
+    """Under |x| = 1 the picture is w / |w|, whatever is typical of the cases."""
+    w = torch.randn(2, 1, 6, 5)
+    lab = weighted_lab(tmp_path, w, shape=(14, 12))
+    save_image(tmp_path / "a.nii.gz", 40 * noise((14, 12)) + 200)
+    del lab.keys["targets"], lab.keys["methods"]
+    block = {"objectives": [{"label": "liver"}], "size": [6, 5], "norm": 1, "seeds": 1}
+    for decorrelate in (True, False):
+        lab.keys["features"] = {**block, "decorrelate": decorrelate, "steps": 100, "rate": 0.1}
+        assert features(lab, "-q").exit_code == 0
+        found = load_file(lab.root / "features/liver/picture.safetensors")["seed0"][0, 0]
+        assert float((found * w[1, 0]).sum() / w[1].norm()) > 0.999
+
+
+def test_a_code_leaves_the_mean_patch_for_more_of_a_unit(tmp_path: Path) -> None:
+    """The length of a typical code weighs as one spread of the objective, not as many."""
+    lab = feature_lab(tmp_path, 2, prior="code", seeds=1, steps=60, rate=0.1, patches=40)
+    assert features(lab, "-q").exit_code == 0
+    told = read_json(lab.root / "features" / UNIT / "picture.json")
+    assert told["activation"] > told["largest_real"] or told["percentile"] > 95
 
 
 @pytest.mark.slow

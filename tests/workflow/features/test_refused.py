@@ -25,6 +25,7 @@ BAD_FEATURES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"objectives": [{"layer": "model.0", "direction": [1.0, 2.0]}]}, ("units, and the direc",)),
     ({"objectives": [{"layer": "model.0", "direction": "no.npy"}]}, ("no such file",)),
     ({"objectives": [{"combine": {"x": 1}}]}, ('no objective "x"',)),
+    ({"objectives": [{"label": "liver"}, {"combine": {"liver": 0}}]}, ("all coefficients are 0",)),
     ({"objectives": [{"label": "liver", "layer": "model.0"}]}, ("give one of",)),
     ({"size": [8, 8]}, ("features.size", "give 3 lengths")),
     ({"size": [99, 8, 8]}, ("features.size", "[14, 8, 8]")),
