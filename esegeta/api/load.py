@@ -78,11 +78,9 @@ def load_model(
     """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
     Args:
-        network: module from `B C *window` to logits, or several, each with its weights; that inside
-            a compiled or data parallel one; a TorchScript network or an exported program too.
+        network: module from `B C *S` to logits `B L *S`, or several; TorchScript or exported too.
         window: lengths of the input; two for a 2D network. Outputs may be smaller.
-        labels: name of each label integer, or the integers of each name, such as
-            `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
+        labels: name of each label integer, or the integers of each name: `{"core": [1, 4], ...}`.
         overlap: overlap of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
         activation: `softmax` or `sigmoid`.

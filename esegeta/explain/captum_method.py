@@ -125,7 +125,11 @@ class Captum(Explainer):
         return class_of(self.class_path)
 
     def build(self, function: Callable[[Batch], Scalars]) -> Any:
-        """Return the class on a function, `B C *S` to `B`, with the arguments of `init`."""
+        """Return the class on a function, `B C *S` to `B`, with the arguments of `init`.
+
+        Args:
+            function: from images `B C *S` to a value of each, `B`.
+        """
         return _build(self.kind, function, self.init)
 
     def given_arguments(self) -> dict[str, Any]:

@@ -185,17 +185,28 @@ class Volume:
         return self.data[None]
 
     def to(self, device: torch.device | str) -> Volume:
-        """Return the same volume with its data on `device`."""
+        """Return the same volume with its data on `device`.
+
+        Args:
+            device: such as `cuda:0`.
+        """
         return replace(self, data=self.data.to(device))
 
     def with_data(self, data: Image) -> Volume:
-        """Return a volume on the same grids with other data, whose origin is not known."""
+        """Return a volume on the same grids with other data, whose origin is not known.
+
+        Args:
+            data: image `C *S`, on the same grid.
+        """
         return replace(self, data=data, origin=None)
 
     def flipped(self, axis: int) -> Volume:
         """Return the volume with a spatial axis stored from its other end.
 
         The network sees a mirrored image; each voxel keeps its place in the patient.
+
+        Args:
+            axis: spatial axis, from 0.
         """
         flip = Flip(axis)
         return replace(

@@ -271,6 +271,7 @@ def build_basis(
         output: replaces the config's `output`.
         device: replaces the config's `device`.
         cases: cases of another config, in place of its own.
+        only: cases whose files are looked at; all without it.
     """
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}
