@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from esegeta.axes import Shape
 from esegeta.config import RunConfig, blamed_on
+from esegeta.errors import ConfigError
 from esegeta.explain import Captum, Explainer
 from esegeta.explain.captum_trial import try_arguments
 from esegeta.explain.serving import require_served, takes_gradients
@@ -55,7 +56,8 @@ def check_captum(config: RunConfig, num_channels: int, shape: Callable[[], Shape
     for index, explainer in enumerate(config.methods.values()):
         for part in nested(explainer):
             if isinstance(part, Captum):
-                with blamed_on(config, "methods", index):
+                place = f"methods[{index}]"
+                with blamed_on(config, "methods", index), prefixed(place, ConfigError):
                     try_arguments(part, num_channels, shape())
 
 

@@ -162,7 +162,10 @@ def attributing(kind: str, **arguments: Any) -> dict[str, Any]:
         (attributing("IntegratedGradients", method="gausslegendr"), "gausslegendr"),
         (attributing("IntegratedGradients", n_steps=0), "of at least 1 (found 0)"),
         (attributing("IntegratedGradients", baselines="black"), "IntegratedGradients refuses"),
-        (attributing("Occlusion", sliding_window_shapes=[1, 3, 3]), "with 4 dimensions"),
+        (
+            attributing("Occlusion", sliding_window_shapes=[1, 3, 3]),
+            "methods[0]: captum: Occlusion refuses",
+        ),
         (attributing("Occlusion", sliding_window_shapes=[1, 99, 3, 3]), "cannot exceed input"),
         (attributing("KernelShap", n_samples="many"), "captum: attribute: n_samples: must be"),
         (attributing("Occlusion", sliding_window_shapes=[1, 3, 3, 3], strides=0), "strides: must"),
