@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,20 @@ def test_the_site_is_searched_from_the_disk(site: Path) -> None:
         page.wait_for_selector(".md-search-result__link", timeout=PATIENCE_MS)
         assert "PointingGame" in page.inner_text(".md-search-result")
         assert not [url for url in asked if url.startswith("http")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["limit.md", "index.md#nowhere", "index.md"])
+def test_a_broken_link_ends_the_build(link: str, tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings")
+    for folder in ("scripts", "docs"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "scripts" / "docs", tmp_path / "scripts")
+    shutil.copy(ROOT / "docs" / "iframe-worker.js", tmp_path / "docs")
+    settings, _, _ = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")
+    (tmp_path / "mkdocs.yml").write_text(settings, encoding="utf-8")
+    (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n[there]({link})\n", encoding="utf-8")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(["bash", "scripts/docs"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode == 0) == (link == "index.md"), done.stderr
+    assert link == "index.md" or link.rpartition("#")[2] in done.stderr
