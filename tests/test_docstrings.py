@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import esegeta
 import esegeta.api
@@ -135,7 +136,7 @@ def length_of(text: str) -> int:
 
 
 def test_a_fault_of_each_kind_is_found() -> None:
-    def call(data: torch.Tensor, spacing_mm: float, other: int) -> None:
+    def call(data: Tensor, spacing_mm: float, other: int) -> None:
         """Do.
 
         Args:
