@@ -31,7 +31,12 @@ from collections.abc import Iterable, Mapping
 
 
 class EsegetaError(Exception):
-    """Base of every error that a user can fix; `hint` says how."""
+    """Base of every error that a user can fix; `hint` says how.
+
+    Args:
+        message: what was wrong, and what was found.
+        hint: what to do, or the nearest valid name.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -38,19 +38,18 @@ class Room:
 
 
 FACES = [
-    Room(0.0, 5.6, 6.4, "cli", "esegeta run, dissect, retrain, compare, validate ...", FACE),
-    Room(
-        6.8, 5.6, 6.4, "api", "load_model, load_volume, explain, save: the same in five lines", FACE
-    ),
+    Room(0.0, 5.9, 4.6, "cli", "esegeta run, explain, dissect, concepts, view ...", FACE),
+    Room(4.9, 5.9, 3.6, "view", "the live page: a click, its map", FACE),
+    Room(8.8, 5.9, 4.4, "api", "load_model, load_volume, explain, save", FACE),
 ]
 RUNNING_ROOMS = [
-    Room(0.0, 4.0, 2.0, "config", "YAML -> RunConfig,\nwith line numbers", RUNNING),
+    Room(0.0, 4.3, 2.0, "config", "YAML -> RunConfig,\nwith line numbers", RUNNING),
     Room(
-        2.5, 4.0, 2.4, "workflow", "build: config -> objects;\na command lists its tasks", RUNNING
+        2.5, 4.3, 2.4, "workflow", "build: config -> objects;\na command lists its tasks", RUNNING
     ),
     Room(
         5.4,
-        4.0,
+        4.3,
         3.6,
         "workflow/engine",
         "orders, skips what is finished, isolates\nfailures, hears signals, records",
@@ -58,7 +57,7 @@ RUNNING_ROOMS = [
     ),
     Room(
         9.5,
-        4.0,
+        4.3,
         3.7,
         "workflow/cache, journal, lock",
         "records by fingerprint; a line a task;\none process a folder",
@@ -66,18 +65,31 @@ RUNNING_ROOMS = [
     ),
 ]
 FLOW = [
-    Room(0.0, 2.2, 1.9, "volume", "image + geometry\nVolume C *S", LIBRARY),
-    Room(2.3, 2.2, 1.9, "model", "network, labels;\nhooks.py", LIBRARY),
-    Room(4.6, 2.2, 1.9, "predict", "windows, blend.py;\nPredictor", LIBRARY),
-    Room(6.9, 2.2, 1.9, "targets", "what, over which\nvoxels: R(y)", LIBRARY),
-    Room(9.2, 2.2, 1.9, "explain", "method -> map;\nmeaning.py, cost.py", LIBRARY),
-    Room(11.5, 2.2, 1.7, "score", "how good\nis the map", LIBRARY),
+    Room(0.0, 2.5, 1.9, "volume", "image + geometry\nVolume C *S", LIBRARY),
+    Room(2.3, 2.5, 1.9, "model", "network, labels;\nhooks.py", LIBRARY),
+    Room(4.6, 2.5, 1.9, "predict", "windows, blend.py;\nPredictor", LIBRARY),
+    Room(6.9, 2.5, 1.9, "targets", "what, over which\nvoxels: R(y)", LIBRARY),
+    Room(9.2, 2.5, 1.9, "explain", "method -> map;\nmeaning.py, cost.py", LIBRARY),
+    Room(11.5, 2.5, 1.7, "score", "how good\nis the map", LIBRARY),
 ]
 ANALYSES = [
-    Room(4.6, 0.7, 1.9, "dissection", "units and\nconcepts", LIBRARY),
-    Room(6.9, 0.7, 1.9, "retraining", "ROAR and KAR", LIBRARY),
-    Room(9.2, 0.7, 4.0, "report", "maps and sidecars on the scan's grid,\ntables, figures", DATA),
-    Room(0.0, 0.7, 4.2, "compare", "finished folders -> leaderboards and tests", DATA),
+    Room(0.0, 1.0, 1.9, "dissection", "units and\nconcepts", LIBRARY),
+    Room(2.26, 1.0, 1.9, "similarity", "how alike layers\nand networks are", LIBRARY),
+    Room(4.52, 1.0, 1.9, "concepts", "which concepts a\nlabel depends on", LIBRARY),
+    Room(6.78, 1.0, 1.9, "features", "what a unit\nwants to see", LIBRARY),
+    Room(9.04, 1.0, 1.9, "examples", "which cases taught\nthe network what", LIBRARY),
+    Room(11.3, 1.0, 1.9, "retraining", "ROAR and KAR", LIBRARY),
+]
+RESULTS = [
+    Room(
+        0.0,
+        -0.5,
+        8.0,
+        "report",
+        "maps and sidecars on the scan's grid, tables, figures, pages",
+        DATA,
+    ),
+    Room(8.8, -0.5, 4.4, "compare", "finished folders -> leaderboards and tests", DATA),
 ]
 
 
@@ -105,30 +117,39 @@ def draw_row(axes: Axes, rooms: list[Room]) -> None:
         draw_arrow(axes, (one.x + one.width + 0.03, one.y), (other.x - 0.03, other.y))
 
 
+def draw_bus(axes: Axes, height: float, upper: list[Room], lower: list[Room]) -> None:
+    """Draw a line that boxes above it hand their results to, and boxes below it take them from."""
+    ends = [room.middle for room in (*upper, *lower)]
+    axes.plot([min(ends), max(ends)], [height, height], color="#333333", lw=1)
+    for room in upper:
+        axes.plot([room.middle] * 2, [height, room.y - HEIGHT / 2 - 0.03], color="#333333", lw=1)
+    for room in lower:
+        draw_arrow(axes, (room.middle, height), (room.middle, room.y + HEIGHT / 2 + 0.03))
+
+
 def main() -> None:
     """Draw the picture to the file that is named."""
-    figure = Figure(figsize=(11, 5.2), dpi=110)
+    figure = Figure(figsize=(11, 6.2), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    for room in (*FACES, *RUNNING_ROOMS, *FLOW, *ANALYSES):
+    for room in (*FACES, *RUNNING_ROOMS, *FLOW, *ANALYSES, *RESULTS):
         draw_room(axes, room)
     draw_row(axes, RUNNING_ROOMS)
     draw_row(axes, FLOW)
+    draw_row(axes, RESULTS)
     top, low = HEIGHT / 2 + 0.03, -HEIGHT / 2 - 0.03
-    draw_arrow(axes, (1.0, 5.6 + low), (1.0, 4.0 + top))
-    draw_arrow(axes, (10.0, 5.6 + low), (10.0, 4.9))
-    axes.text(10.1, 4.97, "the same rooms, without files", size=7.2, va="center")
-    draw_arrow(axes, (7.2, 4.0 + low), (7.2, 2.2 + top))
+    draw_arrow(axes, (1.0, FACES[0].y + low), (1.0, RUNNING_ROOMS[0].y + top))
+    draw_row(axes, [FACES[0], FACES[1], FACES[2]])
+    draw_arrow(axes, (10.9, FACES[2].y + low), (10.9, RUNNING_ROOMS[0].y + top))
+    axes.text(11.0, 5.12, "the same rooms, in five lines", size=7.2, va="center")
+    draw_arrow(axes, (7.2, RUNNING_ROOMS[0].y + low), (7.2, FLOW[0].y + top))
     axes.text(
-        7.3, 3.13, "a task calls the library with built objects, never with dictionaries", size=7.2
+        7.3, 3.43, "a task calls the library with built objects, never with dictionaries", size=7.2
     )
-    draw_arrow(axes, (5.55, 2.2 + low), (5.55, 0.7 + top))
-    draw_arrow(axes, (7.85, 2.2 + low), (7.85, 0.7 + top))
-    draw_arrow(axes, (10.15, 2.2 + low), (10.15, 0.7 + top))
-    draw_arrow(axes, (12.35, 2.2 + low), (12.35, 0.7 + top))
-    draw_arrow(axes, (8.82, 0.7), (9.17, 0.7))
-    axes.set_xlim(-0.15, 13.35)
-    axes.set_ylim(0.1, 6.2)
+    draw_bus(axes, 1.76, FLOW[2:5], ANALYSES)
+    draw_bus(axes, 0.26, ANALYSES, RESULTS[:1])
+    axes.set_xlim(-0.15, 13.5)
+    axes.set_ylim(-1.05, 6.5)
     axes.axis("off")
     figure.savefig(Path(sys.argv[1]))
 

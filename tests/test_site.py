@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import esegeta
-import esegeta.api
 from scripts import api_page
 from tests.browser import PATIENCE_MS, started
 
@@ -29,29 +28,6 @@ def test_the_page_of_names_has_all_of_them() -> None:
 def test_the_first_page_leads_to_every_other() -> None:
     linked = re.findall(r"\]\((\w+)\.md", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
     assert set(PAGES) - {"index"} <= set(linked)
-
-
-@pytest.mark.parametrize("name", esegeta.__all__)
-def test_public_names_are_documented(name: str) -> None:
-    item = getattr(esegeta.api, name) if name in esegeta._ROOMS else getattr(esegeta, name)
-    text = inspect.getdoc(item) or ""
-    first = text.partition("\n")[0]
-    assert first.endswith((".", "?")) or text.partition("\n\n")[0].endswith((".", "?")), text
-    if inspect.isfunction(item):
-        assert "Raises:" in text, f"{name} does not say what goes wrong"
-    parameters = list(inspect.signature(item).parameters.values()) if callable(item) else []
-    told = [one for one in parameters if one.name not in ("self", "args", "kwargs")]
-    if told and not (isinstance(item, type) and issubclass(item, Exception)):
-        assert "Args:" in text or inspect.isabstract(item), f"{name} does not say what it takes"
-        missing = [one.name for one in told if not named_in(one.name, item)]
-        assert not missing, f"{name} does not say what {', '.join(missing)} is"
-
-
-def named_in(parameter: str, item: object) -> bool:
-    """Tell whether the docstring of a name, or of what a class derives from, has a parameter."""
-    kinds = item.__mro__ if isinstance(item, type) else [item]
-    texts = [inspect.getdoc(kind) or "" for kind in kinds]
-    return any(re.search(rf"^\s*{parameter}: ", text, re.MULTILINE) for text in texts)
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +66,20 @@ def test_the_site_is_searched_from_the_disk(site: Path) -> None:
         page.wait_for_selector(".md-search-result__link", timeout=PATIENCE_MS)
         assert "PointingGame" in page.inner_text(".md-search-result")
         assert not [url for url in asked if url.startswith("http")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["limit.md", "index.md#nowhere", "index.md"])
+def test_a_broken_link_ends_the_build(link: str, tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings")
+    for folder in ("scripts", "docs"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "scripts" / "docs", tmp_path / "scripts")
+    shutil.copy(ROOT / "docs" / "iframe-worker.js", tmp_path / "docs")
+    settings, _, _ = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")
+    (tmp_path / "mkdocs.yml").write_text(settings, encoding="utf-8")
+    (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n[there]({link})\n", encoding="utf-8")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(["bash", "scripts/docs"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode == 0) == (link == "index.md"), done.stderr
+    assert link == "index.md" or link.rpartition("#")[2] in done.stderr

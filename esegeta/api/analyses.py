@@ -81,7 +81,7 @@ def similarity(
     policy: Policy = KEPT,
     listener: Listener | None = None,
 ) -> Results:
-    """Tell how alike layers, networks and cases are as `esegeta similarity` does.
+    """Measure how alike layers, networks and cases are, as `esegeta similarity` does.
 
     Args:
         config: see `run`.

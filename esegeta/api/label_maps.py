@@ -85,7 +85,7 @@ def load_label_map(
         path: file of label integers on the grid of the volume's file.
         volume: the volume, as `load_volume` returned it.
         orientation: no longer needed; if given, it must be that of the volume.
-        spacing_mm: likewise.
+        spacing_mm: spacing in mm, likewise.
 
     Raises:
         DataError: the values are not integers.

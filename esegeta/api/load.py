@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from esegeta.api.model import SegmentationModel
-from esegeta.errors import ConfigError, suggest
+from esegeta.errors import ConfigError, EsegetaError, suggest
 from esegeta.model import (
     COMPILED_NOTE,
     Activation,
@@ -76,11 +78,9 @@ def load_model(
     """Wrap any segmentation network for explanation, or an ensemble of one architecture.
 
     Args:
-        network: module from `B C *window` to logits, or several, each with its weights; that inside
-            a compiled or data parallel one; a TorchScript network or an exported program too.
+        network: module from `B C *S` to logits `B L *S`, or several; TorchScript or exported too.
         window: lengths of the input; two for a 2D network. Outputs may be smaller.
-        labels: name of each label integer, or the integers of each name, such as
-            `{"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}`.
+        labels: name of each label integer, or the integers of each name: `{"core": [1, 4], ...}`.
         overlap: overlap of neighbouring windows, in [0, 1).
         blend: `gaussian` or `constant`, or `nnunet`, its Gaussian without a floor.
         activation: `softmax` or `sigmoid`.
@@ -107,11 +107,17 @@ def load_model(
         DeviceError: the device is not there.
         ModelError: the network cannot run, or cannot take the window or the weights.
     """
-    if activation not in get_args(Activation):
-        hint = suggest(activation, get_args(Activation))
-        raise ConfigError(f'activation: "{activation}" is not known', hint=hint)
+    for key, word, words in (
+        ("activation", activation, get_args(Activation)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if word not in words:
+            raise ConfigError(f'{key}: "{word}" is not known', hint=suggest(word, words))
+    size = _window_of(window)
+    if batch_size < 1:
+        raise ConfigError(f"batch_size: must be at least 1 (found {batch_size})")
     place = resolve_device(device)
-    several = network if isinstance(network, Sequence) else [network]
+    several = _networks_of(network)
     given = [
         from_program(one, device=place) if isinstance(one, torch.export.ExportedProgram) else one
         for one in several
@@ -123,22 +129,23 @@ def load_model(
     states, said = _load(networks, weights, weights_key)
     notes += said
     passes = list_passes(mirror, max(1, len(states)))
-    plan = WindowPlan(
-        tuple(window),
-        overlap,
-        blend,
-        slice_axis,
-        padding,
-        passes=passes,
-        average=average,
-        positions=positions,
-    )
     signature = convolution_signature(network)
     channels = in_channels or (signature[1] if signature is not None else 1)
     chosen = OutputChoice(output)
-    require_window(network, plan.size, key="window")
-    require_batch(network, batch_size)
-    probe = probe_output(network, plan.size, channels, output=chosen)
+    with _keys_as_arguments():
+        plan = WindowPlan(
+            size,
+            overlap,
+            blend,
+            slice_axis,
+            padding,
+            passes=passes,
+            average=average,
+            positions=positions,
+        )
+        require_window(network, plan.size)
+        require_batch(network, batch_size)
+        probe = probe_output(network, plan.size, channels, output=chosen)
     plan = replace(plan, coverage=probe.coverage)
     found = Labels.of(
         labels,
@@ -167,6 +174,47 @@ def load_model(
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(model, empty, probe.logits)]
     return replace(model, notes=tuple(note for note in notes if note))
+
+
+@contextmanager
+def _keys_as_arguments() -> Iterator[None]:
+    """Name arguments of `load_model` in errors, where the keys of a config are named."""
+    try:
+        yield
+    except EsegetaError as error:
+        words = {
+            "model.args (in_channels, spatial_dims), data.channels": "in_channels",
+            "inference.": "",
+        }
+        for key, argument in words.items():
+            error.message = error.message.replace(key, argument)
+            error.hint = error.hint.replace(key, argument)
+        raise
+
+
+def _window_of(window: object) -> tuple[int, ...]:
+    """Return the lengths of a window, or refuse what is not a list of whole numbers."""
+    lengths = tuple(window) if isinstance(window, Sequence) else ()
+    if not lengths or not all(isinstance(length, Integral) for length in lengths):
+        raise ConfigError(
+            f"window: should be a list of whole numbers (found {window!r})",
+            hint="give one length per axis, such as (64, 64, 64)",
+        )
+    return tuple(int(length) for length in lengths)
+
+
+def _networks_of(given: Any) -> list[nn.Module | torch.export.ExportedProgram]:
+    """Return the networks that are given, or refuse what is none."""
+    several = list(given) if isinstance(given, (list, tuple)) else [given]
+    for one in several:
+        if not isinstance(one, (nn.Module, torch.export.ExportedProgram)):
+            raise ConfigError(
+                f"network: should be a torch.nn.Module (found {one!r})",
+                hint="a folder or a file is loaded by load_nnunet or load_bundle",
+            )
+    if not several:
+        raise ConfigError("network: the list is empty", hint="give at least one network")
+    return several
 
 
 def _load(

@@ -128,7 +128,7 @@ def similarity(
     verify: Verify = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
+    """Measure how alike layers, networks and cases are: CKA, canonical correlations, PCA.
 
     `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
     cannot fix. 2: a config or a file failed that you can fix.

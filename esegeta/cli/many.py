@@ -103,9 +103,9 @@ def submit(
     device: Device = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Run an experiment on a cluster with the controller itself a job; returns at once.
+    """Run an experiment on a cluster, its controller a job of its own; returns at once.
 
-    `esegeta status RESULTS` says how it goes on. Exit code 0: the job was submitted. 2: it was
+    `esegeta status RESULTS` shows its progress. Exit code 0: the job was submitted. 2: it was
     not, for a reason that you can fix.
     """
     from esegeta.errors import ConfigError
@@ -164,9 +164,9 @@ def status(
     results: Results,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how the commands of a folder stand, from files alone.
+    """Report how far the commands of a folder have come, from its files alone.
 
-    Exit code 0: it could be told. 2: there is nothing to tell of.
+    Exit code 0: it is printed. 2: the folder holds no command.
     """
     from esegeta.workflow.spread.status import standings_of
 
@@ -206,9 +206,9 @@ def plan(
         typer.Option("--parts", metavar="N", min=1, help="Parts of the array; by default 16."),
     ] = None,
 ) -> None:
-    """Say what a run takes: tasks, passes, memory and hours. Nothing is written.
+    """Estimate a run: tasks, passes, memory and hours. Nothing is written.
 
-    One batch of windows goes through the network, forth and back, for the hours.
+    For the hours, one batch of windows goes through the network and back.
     """
     from esegeta.config import load_config
     from esegeta.workflow import build_experiment

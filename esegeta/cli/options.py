@@ -71,7 +71,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         metavar="auto|N",
-        help="Share the work among processes of this machine: auto is one a GPU, or a few without.",
+        help="Share the work among processes of this machine; auto: one per GPU, else a few.",
     ),
 ]
 ClusterFile = Annotated[

@@ -19,9 +19,9 @@ class Places:
 
     Args:
         organ: the organ of each voxel, `*S`; zero everywhere where no organs are known.
-        depth_mm: distance to the surface of the body, `*S`.
+        depth_mm: distance in mm to the surface of the body, `*S`.
         body: voxels of the body, `*S`.
-        step_mm: how far apart two depths are that count as different.
+        step_mm: how far apart in mm two depths are that count as different.
     """
 
     organ: Int[Tensor, "*S"]
@@ -44,9 +44,9 @@ class Places:
 
         Args:
             body: its voxels.
-            spacing_mm: of the voxels.
+            spacing_mm: spacing of the voxels, in mm.
             organs: a label map, where there is one.
-            step_mm: how far apart two depths are that count as different.
+            step_mm: how far apart in mm two depths are that count as different.
         """
         if bool(body.all()):
             padded = F.pad(body, (1, 1) * body.ndim)

@@ -23,7 +23,7 @@ def supervoxels(
     Args:
         image: `C *S`.
         body: voxels that are cut up.
-        spacing_mm: of the voxels.
+        spacing_mm: spacing of the voxels, in mm.
         counts: about how many there are to be in the image, for each size.
 
     Source: Achanta et al., SLIC superpixels (PAMI 2012), as in scikit-image.

@@ -74,12 +74,9 @@ def build_all(
                 f"{document.place(within)}: {show_keys(within)}: should be text (found "
                 f"{identity[:60]})"
             )
-        reserved = fault_of_part(identity, "method") if entries is METHOD_ENTRIES else ""
-        if reserved or not identity or re.search(r'[\s/\\:*?"<>|]', identity):
-            raise ConfigError(
-                f'{document.place(place)}: id "{identity}" cannot be part of a file name',
-                hint=reserved,
-            )
+        fault = _fault_of_id(identity, entries)
+        if fault:
+            raise ConfigError(f"{document.place(place)}: {show_keys(place)}: id: {fault}")
         if identity in built:
             raise ConfigError(
                 f"{document.place(place)}: {show_keys(place)}: two entries have the id "
@@ -88,6 +85,14 @@ def build_all(
             )
         built[identity] = work
     return built
+
+
+def _fault_of_id(identity: str, entries: Entries) -> str:
+    """Say why a text cannot be an id, which goes into file names; empty where it can."""
+    fault = fault_of_part(identity, entries.family.word)
+    if not fault and re.search(r"\s", identity):
+        return f'"{identity}" cannot be part of a file name; leave out the spaces'
+    return fault
 
 
 def _as_block(entry: Any, entries: Entries, document: Document, place: Path_) -> Mapping[str, Any]:

@@ -93,7 +93,11 @@ class LabelValues(ConceptRule):
     needs_labels: ClassVar[bool] = True
 
     def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
-        """Return where the label map holds one of the integers."""
+        """Return where the label map holds one of the integers.
+
+        Raises:
+            DataError: the case has no label map.
+        """
         if ground.truth is None:
             raise DataError(
                 f'{ground.volume.name}: concept "{name}" needs a label map, but the case has none',
@@ -110,7 +114,11 @@ class MaskFile(ConceptRule):
     kind: ClassVar[str] = "mask"
 
     def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
-        """Return the mask that was read for the concept."""
+        """Return the mask that was read for the concept.
+
+        Raises:
+            GridError: the mask has another shape than the volume.
+        """
         given = ground.files[name].to(ground.volume.data.device)
         if tuple(given.shape) != ground.volume.grid.shape:
             raise GridError(
@@ -220,7 +228,11 @@ class Half(ConceptRule):
         return () if self.of is None else (self.of,)
 
     def mask(self, name: str, ground: ConceptSources, look: Look) -> Mask:
-        """Return the voxels whose centre is beyond the plane through the image's middle."""
+        """Return the voxels whose centre is beyond the plane through the image's middle.
+
+        Raises:
+            DataError: the image is one voxel thick in that direction.
+        """
         grid = ground.volume.grid
         row, sign = SIDES[self.side]
         offset = np.zeros((1,) * grid.ndim)
@@ -244,7 +256,7 @@ class Edges(ConceptRule):
 
     Args:
         share: share of the image's voxels that count as edges, in 0..1.
-        sigma_mm: width of a Gaussian blur applied first; 0 for none.
+        sigma_mm: width in mm of a Gaussian blur applied first; 0 for none.
         channel: channel of the image, from 0.
     """
 

@@ -44,7 +44,7 @@ class Points(ConceptRule):
 
     Args:
         points: voxels of the image's file, by case.
-        radius_mm: how far around them.
+        radius_mm: how far around them, in mm.
     """
 
     points: Mapping[str, tuple[tuple[float, ...], ...]]
@@ -87,7 +87,7 @@ class Textured(ConceptRule):
 
     Args:
         share: of the body's voxels.
-        sigma_mm: width of the Gaussian neighbourhood; 0 for one voxel's width along each axis.
+        sigma_mm: width in mm of the Gaussian neighbourhood; 0 for one voxel's along each axis.
         channel: of the image, from 0.
     """
 

@@ -19,7 +19,7 @@ class UnitParts:
 
     Args:
         parts: each a range of units of one layer; together, all units of all layers in order.
-        room_mb: memory that the maps or the counts of a part may take up.
+        room_mb: memory in MB that the maps or the counts of a part may take up.
     """
 
     parts: tuple[Units, ...]
@@ -34,7 +34,7 @@ class UnitParts:
         Args:
             layers: the layers, in the order of their units.
             values_of_unit: the largest map of a unit of each layer, in activations.
-            room_mb: memory that the maps of a part may take up.
+            room_mb: memory in MB that the maps of a part may take up.
         """
         found: list[Units] = []
         for layer, num_values in zip(layers, values_of_unit, strict=True):

@@ -37,7 +37,11 @@ class Atlas:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def name_of(self, integer: int) -> str:
-        """Return the name of a region."""
+        """Return the name of a region.
+
+        Args:
+            integer: value of the region in the atlas.
+        """
         return self.names.get(integer, OUTSIDE if integer == 0 else str(integer))
 
 
@@ -66,7 +70,7 @@ class RegionRow:
             of an atlas add up to 1, unless its regions overlap.
         signed_sum: sum of the map over the region's voxels, in the map's unit; where a method
             paints a feature with its worth, each of its n voxels holds 1 / n of it.
-        volume_ml: volume of the region; NaN for pictures, whose pixels have no size.
+        volume_ml: volume of the region in ml; NaN for pictures, whose pixels have no size.
         per_ml: signed sum per ml; NaN where the region is empty, and for pictures.
         magnitude_per_ml: sum of magnitudes per ml, likewise.
     """

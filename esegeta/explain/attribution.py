@@ -33,7 +33,7 @@ class Facts:
     Args:
         seconds: wall clock of the explanation; an even share of it where targets were explained
             together.
-        peak_memory_mb: see `Meter`.
+        peak_memory_mb: see `Meter`, in MB.
         evaluations: number of evaluations of the target or its gradient.
         windows_run: windows that went forward through the network for this target; others may have
             used the same passes.

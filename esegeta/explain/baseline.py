@@ -31,7 +31,7 @@ class Baseline(FiniteParameters):
 
     Args:
         kind: one of these words.
-        sigma_mm: width of the blur.
+        sigma_mm: width of the blur, the standard deviation of a Gaussian in mm.
         file: path of the image, or one per channel; `{case}` stands for the case's name.
         values: the file's image, preprocessed, `C *S`; filled in by the run.
     """
@@ -58,6 +58,9 @@ class Baseline(FiniteParameters):
     def of(self, volume: Volume) -> Image:
         """Return the baseline of a volume, `C *S`.
 
+        Args:
+            volume: image that the baseline takes the place of.
+
         Raises:
             DataError: the file's image has another shape.
         """
@@ -80,11 +83,19 @@ class Baseline(FiniteParameters):
         return self.values.to(data)
 
     def with_values(self, values: Image) -> Baseline:
-        """Return the same baseline with its file's image."""
+        """Return the same baseline with its file's image.
+
+        Args:
+            values: the file's image, `C *S` on the volume's grid.
+        """
         return replace(self, values=values)
 
     def flipped(self, axis: int) -> Baseline:
-        """Return the baseline of the flipped volume; only a file's image is bound to its voxels."""
+        """Return the baseline of the flipped volume; only a file's image is bound to its voxels.
+
+        Args:
+            axis: spatial axis, from 0.
+        """
         if self.values is None:
             return self
         return replace(self, values=self.values.flip(axis + 1))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from esegeta.axes import Batch, Scalars
 from esegeta.errors import ConfigError, suggest
 from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.captum_classes import class_of, is_block, require_init, require_keys
 from esegeta.explain.captum_function import CaptumFunction
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, WORTH, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.explain.perturbation import Features, Partition, parse_features
-from esegeta.own_classes import class_at
 
 MeaningWord = Literal["slope", "magnitude", "contribution", "worth"]
 
@@ -50,25 +51,6 @@ GRADIENTS = ("Saliency", "InputXGradient", "IntegratedGradients", "GradientShap"
 
 COMPLETE = ("IntegratedGradients", "ShapleyValueSampling", "ShapleyValues")
 """Classes whose values add up to the target's change from the baseline."""
-
-INSIDE = {
-    "DeepLift": "deep_lift",
-    "DeepLiftShap": "deep_lift_shap",
-    "LRP": "lrp",
-    "GuidedBackprop": "guided_backprop",
-    "Deconvolution": "deconvolution",
-    "GuidedGradCam": "guided_grad_cam",
-    "LayerGradCam": "grad_cam",
-    "LayerConductance": "layer_conductance",
-    "LayerIntegratedGradients": "layer_integrated_gradients",
-    "LayerGradientXActivation": "layer_gradient_x_activation",
-    "LayerActivation": "layer_activation",
-    "LayerDeepLift": "layer_deep_lift",
-    "LayerGradientShap": "layer_gradient_shap",
-    "InternalInfluence": "internal_influence",
-    "NeuronConductance": "neuron_conductance",
-}
-"""Classes that watch a module while it runs, and the method here that does it over windows."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +101,9 @@ class Captum(Explainer):
                     hint="the target is the config's, and one map is returned",
                 )
         kind = class_of(self.class_path)
-        _require_init(kind, self.init, "init")
+        require_init(kind, self.init, "init")
         filled = {"baselines"} if self.baseline is not None else set()
-        _require_keys(kind.attribute, self.arguments, "attribute", kind.__name__, filled)
+        require_keys(kind.attribute, self.arguments, "attribute", kind.__name__, filled)
         takes = inspect.signature(kind.attribute).parameters
         for key, parameter in (("features", "feature_mask"), ("baseline", "baselines")):
             if getattr(self, key) is not None and parameter not in takes:
@@ -138,9 +120,30 @@ class Captum(Explainer):
         return self.class_path.rpartition(":")[2]
 
     @property
+    def kind(self) -> type[Any]:
+        """The class; see `class_of`."""
+        return class_of(self.class_path)
+
+    def build(self, function: Callable[[Batch], Scalars]) -> Any:
+        """Return the class on a function, `B C *S` to `B`, with the arguments of `init`.
+
+        Args:
+            function: from images `B C *S` to a value of each, `B`.
+        """
+        return _build(self.kind, function, self.init)
+
+    def given_arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `attribute` that do not depend on the image."""
+        given = {key: _as_tuples(value) for key, value in self.arguments.items()}
+        # Copies of a volume are many; Captum would make all of them at once.
+        if "internal_batch_size" in inspect.signature(self.kind.attribute).parameters:
+            given.setdefault("internal_batch_size", 1)
+        return given
+
+    @property
     def _inner(self) -> str:
         """The class whose values the map holds: of a noise tunnel, the one that it smooths."""
-        nested = [value["class"] for value in self.init.values() if _is_block(value)]
+        nested = [value["class"] for value in self.init.values() if is_block(value)]
         return str(nested[0]).rpartition(":")[2] if nested else self.class_name
 
     @property
@@ -176,8 +179,7 @@ class Captum(Explainer):
             warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require")
             torch.manual_seed(self.seed)
             try:
-                method = _build(class_of(self.class_path), function, self.init)
-                found = method.attribute(volume.batch.clone(), **given)
+                found = self.build(function).attribute(volume.batch.clone(), **given)
             except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
                 raise ConfigError(f"captum: {self.class_name}: {error}") from error
         if not isinstance(found, Tensor) or found.shape != volume.batch.shape:
@@ -189,11 +191,7 @@ class Captum(Explainer):
 
     def _given(self, objective: Objective, partition: Partition | None) -> dict[str, Any]:
         volume = objective.volume
-        takes = inspect.signature(class_of(self.class_path).attribute).parameters
-        given = {key: _as_tuples(value) for key, value in self.arguments.items()}
-        # Copies of a volume are many; Captum would make all of them at once.
-        if "internal_batch_size" in takes:
-            given.setdefault("internal_batch_size", 1)
+        given = self.given_arguments()
         if self.baseline is not None:
             given["baselines"] = parse_baseline(self.baseline).of(volume)[None]
         if partition is not None:
@@ -237,40 +235,7 @@ class Captum(Explainer):
         return RawMap(data, delta, delta / change if change else None, more, sharing=sharing)
 
 
-def class_of(path: str) -> type[Any]:
-    """Return a class of Captum's kind that takes a function alone.
-
-    Raises:
-        ConfigError: there is no such class, it is not an attribution, or it watches a module.
-    """
-    from captum.attr import Attribution, FeaturePermutation
-
-    kind = class_at(path, what="captum: class")
-    if not issubclass(kind, Attribution):
-        raise ConfigError(
-            f'captum: class: "{path}" is not an attribution of Captum',
-            hint="such as captum.attr:ShapleyValues",
-        )
-    takes = list(inspect.signature(kind.__init__).parameters)[1:]
-    if not inspect.isfunction(getattr(kind, "attribute", None)):
-        raise ConfigError(f"captum: class: {kind.__name__} is a base class and attributes nothing")
-    if issubclass(kind, FeaturePermutation):
-        raise ConfigError(
-            f"captum: class: {kind.__name__} exchanges features among several images, and here it "
-            "gets one",
-            hint="use FeatureAblation; in Python, model.as_captum takes a batch of images",
-        )
-    if "layer" in takes or takes[:1] == ["model"]:
-        ours = INSIDE.get(kind.__name__)
-        raise ConfigError(
-            f"captum: class: {kind.__name__} watches a module while it runs, and here it runs once "
-            "for each window",
-            hint=f"use {ours}, which does so over all windows" if ours else "",
-        )
-    return kind
-
-
-def _build(kind: type[Any], function: CaptumFunction, init: Mapping[str, Any]) -> Any:
+def _build(kind: type[Any], function: Callable[[Batch], Scalars], init: Mapping[str, Any]) -> Any:
     """Build a class on the function, or on another that is built on the function."""
     given = {
         key: _build(
@@ -278,7 +243,7 @@ def _build(kind: type[Any], function: CaptumFunction, init: Mapping[str, Any]) -
             function,
             {name: item for name, item in value.items() if name != "class"},
         )
-        if _is_block(value)
+        if is_block(value)
         else _as_tuples(value)
         for key, value in init.items()
     }
@@ -286,47 +251,9 @@ def _build(kind: type[Any], function: CaptumFunction, init: Mapping[str, Any]) -
     return kind(**given) if first in given else kind(function, **given)
 
 
-def _is_block(value: Any) -> bool:
-    return isinstance(value, Mapping) and "class" in value
-
-
 def _as_tuples(value: Any) -> Any:
     """Return lists as tuples, which Captum takes for shapes and strides."""
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _require_init(kind: type[Any], init: Mapping[str, Any], block: str) -> None:
-    """Refuse arguments that a class, or one that it is built on, does not take."""
-    takes = list(inspect.signature(kind.__init__).parameters)[1:]
-    filled = {name for name in takes[:1] if name != "attribution_method"}
-    _require_keys(kind.__init__, init, block, kind.__name__, filled)
-    for key, value in init.items():
-        where = f"{block}: {key}"
-        if _is_block(value):
-            inner = {name: item for name, item in value.items() if name != "class"}
-            _require_init(class_of(str(value["class"])), inner, where)
-        elif key == "attribution_method":
-            raise ConfigError(
-                f"captum: {where}: should be a block (found {value!r})",
-                hint='such as {class: "captum.attr:Saliency"}',
-            )
-
-
-def _require_keys(
-    call: Any, given: Mapping[str, Any], block: str, owner: str, filled: set[str]
-) -> None:
-    """Refuse keys that a call does not take, and the lack of one that neither it nor we fill."""
-    parameters = inspect.signature(call).parameters
-    single = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    own = {name: item for name, item in parameters.items() if name not in ("self", "inputs")}
-    for name, item in own.items():
-        if item.kind in single and item.default is item.empty and name not in {*given, *filled}:
-            raise ConfigError(f"captum: {block}: {owner} needs {name}")
-    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
-        return
-    for key in given:
-        if key not in own:
-            raise ConfigError(f"captum: {block}: {owner} takes no {key}", hint=suggest(key, own))
 
 
 def _devices_of(data: Tensor) -> list[torch.device]:

@@ -111,10 +111,19 @@ class Cost:
         at_most: int | None = None,
         not_linear: int | None = None,
     ) -> Cost:
-        """Return the cost of some passes over the same windows; see `Passes` for the arguments.
+        """Return the cost of some passes over the same windows; as of `Passes`.
 
         For a target that is not linear, each gradient but the first takes one more forward pass,
         where `not_linear` does not say otherwise.
+
+        Args:
+            forwards: forward passes.
+            backwards: backward passes.
+            extra_backwards: backward passes that may come on top.
+            over: windows that each pass goes over.
+            per: what the passes are counted per, such as "box"; None for the whole explanation.
+            at_most: largest number of what they are counted per; None for no limit.
+            not_linear: further forward passes for a target that is not linear.
         """
         passes = Passes(forwards, backwards, extra_backwards, over, per, at_most)
         if not_linear is None:

@@ -62,7 +62,7 @@ class RawMap:
         standard_error: standard error of each voxel, `A *S`, where a stochastic method was asked
             for it.
         layer_maps: see `Attribution`.
-        sharing: see `Attribution`.
+        sharing: `A *S`, see `Attribution`.
         ways: see `Attribution`.
     """
 
@@ -122,6 +122,9 @@ class Explainer(FiniteParameters, ABC):
     def require_served(self, predictor: Predictor) -> None:
         """Refuse a predictor that the method cannot explain.
 
+        Args:
+            predictor: model that would be explained.
+
         Raises:
             ModelError: the method, or one that it is built on, needs layers or gradients that the
                 network does not give, and the message names the methods that it can serve.
@@ -133,12 +136,19 @@ class Explainer(FiniteParameters, ABC):
 
     @abstractmethod
     def attribute(self, objective: Objective) -> RawMap:
-        """Compute the map of an objective; call `map_of` from outside."""
+        """Compute the map of an objective; call `map_of` from outside.
+
+        Args:
+            objective: frozen target of the whole windowed prediction, on its volume.
+        """
 
     def map_of(self, objective: Objective) -> RawMap:
         """Compute the map of an objective, seen as the method needs it.
 
         What reads layers or operations watches one pass of a network at a time.
+
+        Args:
+            objective: frozen target of the whole windowed prediction, on its volume.
         """
         return self.attribute(objective.of_passes() if self.traits.needs_hooks else objective)
 
@@ -146,6 +156,9 @@ class Explainer(FiniteParameters, ABC):
         """Compute the maps of several targets at one input.
 
         A method that lets them share forward passes overrides this and says so in its traits.
+
+        Args:
+            objectives: targets of one prediction, on one volume.
         """
         return [self.map_of(objective) for objective in objectives]
 
@@ -178,6 +191,11 @@ class Explainer(FiniteParameters, ABC):
         traits say `together`, its forward passes: then `seconds` of the facts is an even share of
         what the joint work took, `peak_memory_mb` its peak, `evaluations` and `windows_run` are
         what the target needs by itself, and `more.shared_with` counts the other targets.
+
+        Args:
+            predictor: model to explain.
+            volume: the image.
+            targets: what to explain; frozen ones keep their masks.
         """
         require_served(self, predictor.capability)
         scene = Scene(predictor, volume)
@@ -217,7 +235,13 @@ class Explainer(FiniteParameters, ABC):
     def attribution(
         self, objective: Objective, raw: RawMap, facts: Facts | None = None
     ) -> Attribution:
-        """Return what was computed of an objective as a map with its meaning."""
+        """Return what was computed of an objective as a map with its meaning.
+
+        Args:
+            objective: what was explained.
+            raw: map and facts as the method computed them.
+            facts: cost and size of the computation; None where it was not measured.
+        """
         return Attribution(
             data=raw.data.detach().float(),
             meaning=self.meaning,

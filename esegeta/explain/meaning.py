@@ -84,11 +84,19 @@ class Meaning:
         return "magnitude" if self.is_slope else "value"
 
     def unit_for(self, target_unit: str) -> str:
-        """Return the unit of one voxel, given the target's."""
+        """Return the unit of one voxel, given the target's.
+
+        Args:
+            target_unit: unit of the target, such as `logit`.
+        """
         return self.unit.format(target=target_unit)
 
     def readings(self, score: str) -> tuple[str, str]:
-        """Return what values above and below zero say about a score, such as `the liver score`."""
+        """Return what values above and below zero say about a score, such as `the liver score`.
+
+        Args:
+            score: words for the target, such as `the liver score`.
+        """
         return self.above.format(score=score), self.below.format(score=score)
 
     def magnitude(self) -> Meaning:

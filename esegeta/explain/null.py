@@ -64,8 +64,8 @@ class RandomMap(Explainer):
     means nothing.
 
     Args:
-        sigma_mm: width of a Gaussian blur, for a random map as smooth as those of a method; the
-            noise is standard normal again afterwards.
+        sigma_mm: width in mm of a Gaussian blur, for a random map as smooth as those of a method;
+            the noise is standard normal again afterwards.
         seed: random seed for the noise.
 
     Source: the random ranking of Hooker et al., A Benchmark for Interpretability Methods in Deep

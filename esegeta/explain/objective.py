@@ -86,7 +86,13 @@ class Objective:
 
     @classmethod
     def of(cls, predictor: Predictor, target: FrozenTarget, volume: Volume) -> Objective:
-        """Return the objective of a frozen target on a volume, perhaps not the one it froze on."""
+        """Return the objective of a frozen target on a volume, perhaps not the one it froze on.
+
+        Args:
+            predictor: model to explain.
+            target: frozen target.
+            volume: image of the same shape as the one that it froze on.
+        """
         scene = target.scene
         # A target inside the network reads a prediction that ends at its layer.
         predictor = scene.predictor_for(predictor)
@@ -107,7 +113,11 @@ class Objective:
         return self.predictor.windows(self.x)
 
     def at(self, data: Tensor) -> Objective:
-        """Return the same objective seen from another input `C *S`."""
+        """Return the same objective seen from another input `C *S`.
+
+        Args:
+            data: input `C *S`.
+        """
         whole = None if self.whole is None else self.whole.at(data)
         volume = self.volume.with_data(data)
         return replace(self, volume=volume, is_original=False, whole=whole)
@@ -132,6 +142,9 @@ class Objective:
         """Return the windows that the cotangent at this input touches.
 
         A linear target's are the same at every input, and known from its mask.
+
+        Args:
+            cotangent: dR/dy, `1 L *S`, or its form.
         """
         if self.target.is_linear:
             return self.target.touched(self.windows)
@@ -149,7 +162,11 @@ class Objective:
         return _cotangents_together([self])[0]
 
     def cotangent_of(self, run: RunPass) -> AnyCotangent:
-        """Return dR/dy of the prediction that windows of this input make when run like this."""
+        """Return dR/dy of the prediction that windows of this input make when run like this.
+
+        Args:
+            run: how the network is run on windows.
+        """
         if self.apart is None:
             return self.target.cotangent(self.predict(run))
         moment = self.moment(run)
@@ -157,18 +174,30 @@ class Objective:
         return ApartCotangent(slope, self.apart.shares(slope, moment))
 
     def shares(self, cotangent: AnyCotangent) -> CotangentShares | ApartShares:
-        """Return each window's part of a cotangent."""
+        """Return each window's part of a cotangent.
+
+        Args:
+            cotangent: dR/dy, `1 L *S`, or its form.
+        """
         if isinstance(cotangent, ApartCotangent):
             return cotangent.shares
         return self.predictor.shares(self.windows, cotangent)
 
     def moment(self, run: RunPass) -> Moment:
-        """Return what all passes output, where the target looks at it."""
+        """Return what all passes output, where the target looks at it.
+
+        Args:
+            run: how the network is run on windows.
+        """
         assert self.apart is not None
         return self.apart.moment(self.x, run, over=self.target.support)
 
     def predict(self, run: RunPass) -> Logits:
-        """Return the prediction `1 L *S` of windows run like this, where the target looks at it."""
+        """Return the prediction `1 L *S` of windows run like this, where the target looks at it.
+
+        Args:
+            run: how the network is run on windows.
+        """
         if self.apart is not None:
             return self.apart.prediction(self.moment(run))
         predictor, windows, x = self.predictor, self.windows, self.x
@@ -187,16 +216,28 @@ class Objective:
         return values_together([self])[0]
 
     def values(self, inputs: Batch) -> Scalars:
-        """Return the target at each input of a batch `B C *S`."""
+        """Return the target at each input of a batch `B C *S`.
+
+        Args:
+            inputs: images `B C *S` of the volume's shape.
+        """
         return torch.tensor([self.at(data).value() for data in inputs], dtype=torch.float64)
 
     def run(self, crops: Tensor) -> Logits:
-        """Run the network on windows `N C *W`, and count them."""
+        """Run the network on windows `N C *W`, and count them.
+
+        Args:
+            crops: windows `N C *W`.
+        """
         self.tally.windows_run += len(crops)
         return self.predictor.run(crops, self.windows)
 
     def run_pieces(self, pieces: Pieces) -> Logits:
-        """Run windows as they are."""
+        """Run windows as they are.
+
+        Args:
+            pieces: windows and their places.
+        """
         return self.run(pieces.crops)
 
     def pull_back(self) -> Pullback:

@@ -38,7 +38,7 @@ class Recipe:
     Args:
         steps: of Adam.
         rate: length of a step, in standard deviations of the data.
-        spacing_mm: of the picture's voxels.
+        spacing_mm: spacing of the picture's voxels, in mm.
         penalties: lambda and R of each.
         code_weight: lambda of |z|^2 / K, where the free numbers are a code.
         transforms: drawn anew each step.

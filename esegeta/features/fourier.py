@@ -27,7 +27,7 @@ class Fourier(Parametrisation):
 
     Args:
         shape: of the picture, two or three lengths.
-        spacing_mm: of its voxels.
+        spacing_mm: spacing of its voxels, in mm.
         decay: power of the frequency; 0 gives the voxels in other coordinates.
 
     Source: Olah et al. 2017, in 2D for square pixels.
@@ -81,7 +81,7 @@ def high_frequency_share(x: Batch, spacing_mm: Sequence[float]) -> Float[Tensor,
 
     Args:
         x: pictures `B C *S`.
-        spacing_mm: of their voxels.
+        spacing_mm: spacing of their voxels, in mm.
     """
     shape = tuple(x.shape[2:])
     values = (x - x.flatten(2).mean(2).reshape(*x.shape[:2], *[1] * len(shape))).double()

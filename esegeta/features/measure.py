@@ -27,7 +27,7 @@ class RealPatches:
 
     Args:
         data: `N C *S`.
-        spacing_mm: of the voxels.
+        spacing_mm: spacing of the voxels, in mm.
         places: case and first voxel of each along the axes of the case.
         std: of the data's values.
         roughness: total variation of each.
@@ -55,7 +55,7 @@ class RealPatches:
 
         Args:
             data: `N C *S`.
-            spacing_mm: of the voxels.
+            spacing_mm: spacing of the voxels, in mm.
             places: case and first voxel of each.
             box: lengths of a patch along the axes of `places`.
         """

@@ -54,7 +54,7 @@ class TotalVariation(Penalty):
     """sum_a mean |x(p + e_a) - x(p)| / spacing_a, over its mean over real patches.
 
     Args:
-        spacing_mm: of the voxels, so that a coarse axis is not taken for a rough one.
+        spacing_mm: spacing of the voxels in mm, so that a coarse axis is not taken for a rough one.
         scale: what the mean real patch has before it is divided.
 
     Source: Rudin et al. 1992; Mahendran and Vedaldi 2015.

@@ -84,7 +84,7 @@ def turned(x: Batch, angles: Sequence[float], factor: float, spacing_mm: Sequenc
         x: pictures; voxels from outside take the value at the border.
         angles: in radians, in the planes of axes (0, 1), (0, 2), (1, 2), or in the one of 2D.
         factor: by which structures become larger.
-        spacing_mm: of the voxels.
+        spacing_mm: spacing of the voxels, in mm.
     """
     ndim = x.ndim - 2
     turn = torch.eye(ndim, dtype=torch.float64)
@@ -108,7 +108,7 @@ class Blur:
     """Smooths the picture itself every few steps: x <- R(x), a Gaussian.
 
     Args:
-        sigma_mm: its width.
+        sigma_mm: its width, in mm.
         every: steps between two.
 
     Source: Yosinski et al. 2015, whose r_theta this is.

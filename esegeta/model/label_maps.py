@@ -26,7 +26,7 @@ class Segmentation:
     Args:
         labels: what the output channels mean, and how they are decided.
         logits: `1 L *S`, on any grid.
-        voxel_ml: volume of a voxel of that grid.
+        voxel_ml: volume of a voxel of that grid, in ml.
         inside: the voxels that belong to the image, `*S`, where others are padding: nothing is
             predicted there, and postprocessing does not see it.
     """

@@ -36,7 +36,7 @@ class Postprocessing:
 
     Args:
         keep_largest: labels that keep only their largest connected component.
-        min_volume_ml: labels that lose components below a volume.
+        min_volume_ml: labels that lose components below a volume in ml.
         fill_holes: labels whose enclosed holes become theirs, where no other label is predicted.
     """
 
@@ -89,7 +89,7 @@ class Postprocessing:
 
         Args:
             masks: `*S` of all labels but the background.
-            voxel_ml: volume of a voxel.
+            voxel_ml: volume of a voxel, in ml.
             exclusive: whether a voxel has one label at most; then a hole that two labels enclose
                 goes to the first of them.
         """

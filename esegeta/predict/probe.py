@@ -11,7 +11,14 @@ from torch import nn
 
 from esegeta.axes import Batch, Logits, Shape, shape_text
 from esegeta.errors import ModelError, WindowError
-from esegeta.model import FIRST, OutputChoice, held_still, list_layers, require_packages
+from esegeta.model import (
+    FIRST,
+    OutputChoice,
+    convolution_signature,
+    held_still,
+    list_layers,
+    require_packages,
+)
 from esegeta.predict.coverage import Coverage, covered_voxels, layer_extents
 
 MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
@@ -75,12 +82,13 @@ def probe_output(
 
     Raises:
         OutputChoiceError: the network does not return the chosen output.
-        WindowError: the network cannot take the window; the message says which number each length
-            must be a multiple of.
+        WindowError: the network cannot take the window; the message says how many lengths it needs,
+            or which number each must be a multiple of.
         ModelError: the network fails for another reason, such as a package that is missing, or the
             voxels that its output covers cannot be determined.
     """
     probed = _Probed(network, num_channels, output)
+    _require_axes(probed, size, key)
     found, reason = _attempt(probed, size)
     if found is not None and found.positions == size:
         return found
@@ -128,6 +136,29 @@ def empty_window(network: nn.Module, size: Shape, num_channels: int) -> Batch:
     """Return a window of zeros, `1 C *W`, where the network is and as it takes it."""
     parameter = next(network.parameters(), torch.zeros(()))
     return torch.zeros((1, num_channels, *size)).to(parameter)
+
+
+def _require_axes(probed: _Probed, size: Shape, key: str) -> None:
+    """Refuse 2D windows of a 3D network, and the reverse.
+
+    torch takes a 2D window for a 3D one without a batch axis, so one window alone may pass. Of
+    more windows than there are channels it cannot.
+    """
+    signature = convolution_signature(probed.network)
+    if signature is None or signature[0] == len(size):
+        return
+    several = empty_window(probed.network, size, probed.num_channels)
+    several = several.expand(probed.num_channels + 1, *several.shape[1:])
+    try:
+        with torch.no_grad(), held_still(probed.network):
+            probed.network(several)
+    except Exception as error:
+        wanted = signature[0]
+        raise WindowError(
+            f"{key}: {shape_text(size)} has {len(size)} lengths, and the network's first "
+            f"convolution is {wanted}D",
+            hint=f"give {wanted} lengths, such as {[size[0]] * wanted}",
+        ) from error
 
 
 def _attempt(probed: _Probed, size: Shape) -> tuple[Probe | None, str]:

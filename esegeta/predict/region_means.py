@@ -62,7 +62,7 @@ def pool_regions(
         regions: `Regions` or `VoxelLists` of the volume as the network sees it, on the device of
             `x`.
         voxels: where single activations are read, as indices into the flattened volume.
-        room_mb: what maps of units may take up; windows run again for those beyond it.
+        room_mb: memory in MB that maps of units may take up; windows run again for those beyond it.
 
     Returns:
         By the name of the layer, on the device of `x`.

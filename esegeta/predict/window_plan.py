@@ -109,6 +109,9 @@ class WindowPlan:
         """Return the windows over a volume of this spatial shape.
 
         A 2D window over a 3D volume becomes one slice thick along `slice_axis`.
+
+        Raises:
+            ConfigError: the volume has another number of axes than the window.
         """
         overlap = self._overlaps()
         sliced = self.slice_axis if len(shape) == len(self.size) + 1 else None

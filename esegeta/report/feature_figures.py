@@ -67,7 +67,7 @@ def columns_figure(
 
     Args:
         columns: pictures of one shape; real ones have a frame.
-        spacing_mm: of their voxels.
+        spacing_mm: spacing of their voxels, in mm.
         greys: values that are drawn black and white in each channel, the same for all.
         title: of the figure.
     """

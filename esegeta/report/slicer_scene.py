@@ -73,8 +73,8 @@ class SlicerScene:
         images: the channels; the first is shown.
         segmentation: path of a `.seg.nrrd` file.
         maps: the maps; the first is shown over the image.
-        centre_mm: RAS position that the three slices go through.
-        width_mm: width that a slice shows.
+        centre_mm: position in RAS mm that the three slices go through.
+        width_mm: width that a slice shows, in mm.
     """
 
     images: Sequence[SceneImage]

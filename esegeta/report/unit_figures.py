@@ -50,7 +50,7 @@ class Panel:
         image: grey values, or colours along a last axis, as they are drawn, rows upwards.
         unit: the unit's mask.
         concept: the concept's mask.
-        size_mm: size of the slice, to the right and upwards.
+        size_mm: size of the slice in mm, to the right and upwards.
         grey: range of grey values.
         mirrored: whether the patient's right is drawn on the left.
         letters: letters of the patient's sides at the edges.

@@ -57,7 +57,7 @@ class View:
     Args:
         image: grey values, or a picture's colours along a last axis of three.
         grey: values that are drawn black and white.
-        spacing_mm: spacing of the voxels.
+        spacing_mm: spacing of the voxels, in mm.
         voxel: voxel that all planes go through.
         position_mm: position of that voxel in RAS.
         place: that position in words.

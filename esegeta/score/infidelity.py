@@ -76,7 +76,7 @@ class Infidelity(Score):
         noise: standard deviation of a gaussian I, in standard deviations of the image.
         seed: random seed for the perturbations.
         perturbation: a random `square` (a box in 3D), random `supervoxels`, or `gaussian`.
-        side_mm: side of the square.
+        side_mm: side of the square, in mm.
         features: parts to use instead of supervoxels; a random tenth of them is replaced.
         baseline: what replaces boxes and parts: zero, mean, minimum, blur, or an image file.
 

@@ -39,7 +39,11 @@ class _AlongCurve(OverParts):
 
     @abstractmethod
     def removal_orders(self, removal_order: RemovalOrder) -> tuple[Coalitions, Coalitions]:
-        """Return what is left at each step, for the most and the least relevant parts first."""
+        """Return what is left at each step, for the most and the least relevant parts first.
+
+        Args:
+            removal_order: parts of the image in the order of the map.
+        """
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return both areas and their gap, with the curves."""

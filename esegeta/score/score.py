@@ -116,6 +116,9 @@ class ScoreContext:
     def of(cls, attribution: Attribution) -> ScoreContext:
         """Return what a map knows about itself: its network and its method.
 
+        Args:
+            attribution: map that remembers its model and method.
+
         Raises:
             MapError: the map does not know its method.
         """
@@ -127,7 +130,11 @@ class ScoreContext:
         return cls(attribution.target.scene.predictor, attribution.explainer)
 
     def objective(self, attribution: Attribution) -> Objective:
-        """Return the explained objective; its mask stays frozen."""
+        """Return the explained objective; its mask stays frozen.
+
+        Args:
+            attribution: map whose target is meant.
+        """
         return Objective.of(self.predictor, attribution.target, attribution.volume)
 
 
@@ -197,6 +204,11 @@ class Score(FiniteParameters, ABC):
         """Judge a map that is neither zero nor infinite."""
 
     def undefined(self, reason: str, names: Sequence[str] | None = None) -> Judgement:
-        """Return NaN for all metrics, or for those named, with the reason."""
+        """Return NaN for all metrics, or for those named, with the reason.
+
+        Args:
+            reason: why there is no value.
+            names: metrics without a value; all of them by default.
+        """
         wanted = [metric.name for metric in self.metrics] if names is None else names
         return Judgement(dict.fromkeys(wanted, math.nan), dict.fromkeys(wanted, reason))

@@ -77,7 +77,7 @@ def resampled(
     Args:
         parts: makes the moments of each case anew, one by one; they are never all in memory.
         copies: number of copies of each case in each sample.
-        room_mb: memory for samples that are added up side by side.
+        room_mb: memory in MB for samples that are added up side by side.
     """
     first = next(iter(parts()))
     size_mb = first.layout.num_units**2 * BYTES / MB

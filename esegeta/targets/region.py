@@ -34,12 +34,23 @@ class Region(ABC):
         """Return the mask `*S` for logits `1 L *S` (None where the prediction is not needed).
 
         Padding is never in it.
+
+        Args:
+            scene: model, volume and ground truth.
+            logits: `1 L *S`, or None where the prediction is not needed.
+            label: name or integer of the label.
         """
         return scene.within(self.form(scene, logits, label))
 
     @abstractmethod
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return the mask as `mask` does, but padding may be in it."""
+        """Return the mask as `mask` does, but padding may be in it.
+
+        Args:
+            scene: model, volume and ground truth.
+            logits: `1 L *S`, or None where the prediction is not needed.
+            label: name or integer of the label.
+        """
 
     def describe(self) -> str:
         """Return the region in words, with its parameters."""
@@ -156,7 +167,11 @@ class Roi(Region):
     needs_label: ClassVar[bool] = False
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return the given mask."""
+        """Return the given mask.
+
+        Raises:
+            TargetError: the mask has another shape than the volume.
+        """
         if tuple(self.voxels.shape) != scene.volume.grid.shape:
             raise TargetError(
                 f"over: roi: the mask is {tuple(self.voxels.shape)}, "

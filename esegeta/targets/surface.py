@@ -21,8 +21,8 @@ def near_surface(
 
     Args:
         inside: the mask, `*S`.
-        spacing_mm: spacing of the voxels.
-        within_mm: the distance.
+        spacing_mm: spacing of the voxels, in mm.
+        within_mm: the distance, in mm.
         of: the voxels that count, `*S`; towards others a mask has no surface. None for all.
     """
     beside = ~inside if of is None else ~inside & of

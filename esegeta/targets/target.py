@@ -72,11 +72,19 @@ class FrozenTarget:
         return self.coefficients is not None
 
     def value(self, logits: Logits) -> Scalars:
-        """Return the target of each image of a batch of logits."""
+        """Return the target of each image of a batch of logits.
+
+        Args:
+            logits: `B L *S`.
+        """
         return self.function(logits)
 
     def touched(self, windows: Windows) -> list[int]:
-        """Return which windows hold a voxel that the number depends on."""
+        """Return which windows hold a voxel that the number depends on.
+
+        Args:
+            windows: windows over the volume.
+        """
         if windows not in self.known:
             everything = list(range(len(windows)))
             self.known[windows] = (
@@ -85,7 +93,14 @@ class FrozenTarget:
         return self.known[windows]
 
     def cotangent(self, logits: Logits | None) -> Cotangent:
-        """Return dR/dy, `B L *S`; a linear target's is constant, a form, and needs no logits."""
+        """Return dR/dy, `B L *S`; a linear target's is constant, a form, and needs no logits.
+
+        Args:
+            logits: `1 L *S`; None for a linear target.
+
+        Raises:
+            TargetError: the target is not linear, and no logits are given.
+        """
         if isinstance(self.coefficients, LinearForm):
             return self.coefficients
         if self.coefficients is not None:
@@ -95,7 +110,11 @@ class FrozenTarget:
         return self.slope(logits)
 
     def flipped(self, axis: int) -> FrozenTarget:
-        """Return the same target of the flipped volume; its mask is flipped, not formed anew."""
+        """Return the same target of the flipped volume; its mask is flipped, not formed anew.
+
+        Args:
+            axis: spatial axis, from 0.
+        """
         form, support, relabelled = self.coefficients, self.support, self.relabelled
         if isinstance(form, LinearForm):
             form = form.flipped(axis)
@@ -115,7 +134,11 @@ class FrozenTarget:
         )
 
     def slope(self, logits: Logits) -> Logits:
-        """Return dR/dy at these logits, `B L *S`, linear or not."""
+        """Return dR/dy at these logits, `B L *S`, linear or not.
+
+        Args:
+            logits: `B L *S`.
+        """
         y = logits.detach().requires_grad_(True)
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.function(y).sum(), y)
@@ -138,6 +161,9 @@ class Target(ABC):
     @abstractmethod
     def freeze(self, scene: Scene) -> FrozenTarget:
         """Fix the target on a scene.
+
+        Args:
+            scene: model, volume and ground truth.
 
         Raises:
             EmptyTargetError: its mask holds no voxel; the message names the label, the region and
@@ -167,7 +193,11 @@ class Target(ABC):
         return self * other
 
     def weighted(self, weight: float) -> tuple[tuple[float, Target], ...]:
-        """Return the terms of `weight * self`, a sum's terms each by itself."""
+        """Return the terms of `weight * self`, a sum's terms each by itself.
+
+        Args:
+            weight: factor.
+        """
         return ((weight, self),)
 
 

@@ -168,7 +168,11 @@ class UnitTarget(Target):
         return frozenset({UnitReading(self.layer, self.channel)})
 
     def freeze(self, scene: Scene) -> FrozenTarget:
-        """Fix the mask on the whole network's prediction; regions that ignore it cost none."""
+        """Fix the mask on the whole network's prediction; regions that ignore it cost none.
+
+        Raises:
+            EmptyTargetError: the region lies outside the image.
+        """
         read = UnitScene.of(scene, self.readings)
         origin = read.origin
         needed = origin.logits if self.over.follows_prediction else None

@@ -23,7 +23,7 @@ class Case:
         images: one path, or one per channel.
         label: the ground truth, on the same grid, or None.
         expected: the user's own segmentation by the same model, on the same grid, or None.
-        spacing_mm: spacing of the axes of files that hold no spacing (TIFF stacks, .npz).
+        spacing_mm: spacing in mm of the axes of files that hold no spacing (TIFF stacks, .npz).
         series: the series of a DICOM folder, by UID or description: one for all images, or one an
             image; empty where each folder holds one.
     """

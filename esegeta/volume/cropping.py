@@ -38,6 +38,11 @@ class Crop:
     def resolve(self, data: Image, grid: Grid, name: str) -> Cut:
         """Return the box of an image `C *S`.
 
+        Args:
+            data: image `C *S`.
+            grid: its grid.
+            name: the case, for messages.
+
         Raises:
             StepError: nothing is left; the message names the case, the threshold and the image's
                 range.
@@ -92,11 +97,21 @@ class CropOrPad:
         _require_known("crop_or_pad", self.when, (BEFORE_INTENSITY, AFTER_INTENSITY))
 
     def resolve(self, data: Image, grid: Grid, name: str) -> Cut:
-        """Return the box about the centre."""
+        """Return the box about the centre.
+
+        Args:
+            data: image `C *S`.
+            grid: its grid.
+            name: the case, for messages.
+        """
         return self.cut(grid)
 
     def cut(self, grid: Grid) -> Cut:
-        """Return the box about the centre of a grid."""
+        """Return the box about the centre of a grid.
+
+        Args:
+            grid: grid whose centre is kept.
+        """
         require_length("crop_or_pad", self.size, grid.ndim)
         start = tuple(
             old // 2 - new // 2 if new < old else -((new - old) // 2)

@@ -113,7 +113,7 @@ def excerpt_of(
     Args:
         grid: grid of the image.
         mask: voxels that must be visible, such as a segmentation; a large image is cropped to them.
-        margin_mm: kept around it.
+        margin_mm: how much is kept around it, in mm.
         most_voxels: largest number of voxels that are shown.
     """
     whole = tuple(slice(0, length) for length in grid.shape)

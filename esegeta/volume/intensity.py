@@ -87,6 +87,9 @@ class IntensityStep:
     def indices(self, names: Sequence[str]) -> tuple[int, ...]:
         """Return which channels it is for, among those of an image.
 
+        Args:
+            names: names of the image's channels, in order.
+
         Raises:
             ConfigError: the image has no such channel; the nearest name is given.
         """

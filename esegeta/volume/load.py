@@ -166,7 +166,7 @@ def load_volume(
     Args:
         path: one file or DICOM folder, or a list with one per channel.
         orientation: axis codes such as `RAS`; None keeps the file's.
-        spacing_mm: voxel size to resample to; None keeps the file's, also on one axis.
+        spacing_mm: voxel size in mm to resample to; None keeps the file's, also on one axis.
         window_hu: shorthand for `intensity=Intensity("window", low, high)`.
         intensity: a rule such as `zscore`, or steps as a config writes them.
         picture_axes: for pictures: `yx`, rows x columns as torchvision, Pillow and nnU-Net have
@@ -179,7 +179,7 @@ def load_volume(
         crop_or_pad: lengths of the axes, or `{size: ..., value: ..., when: ...}`.
         transpose: order of the axes for the network; the two lists of lengths are in this order.
         channels_axis: the axis of a 4D array that holds the channels; the last by default.
-        file_spacing_mm: spacing of a TIFF stack or .npz that does not state its own.
+        file_spacing_mm: spacing in mm of a TIFF stack or .npz that does not state its own.
         series: series of a DICOM folder with several: UID or description, or a list.
         align: `first` resamples channels on other grids onto that of the first, linearly.
 

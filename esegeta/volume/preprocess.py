@@ -48,7 +48,7 @@ class Preprocess:
 
     Args:
         orientation: axis codes such as `RAS`; None keeps the axes of the file.
-        spacing_mm: voxel size to resample to; None keeps that of the file, also on one axis.
+        spacing_mm: voxel size in mm to resample to; None keeps that of the file, also on one axis.
         intensity: one rule for all channels, or steps.
         order: order of the interpolation between voxels, 0, 1 or 3; see `Respace`.
         separate_axis: whether a coarse axis is resampled by itself; see `Respace`.
@@ -102,11 +102,20 @@ class Preprocess:
     def move(
         self, data: Shaped[Tensor, "C *S"], grid: Grid, *, resampling: Resampling
     ) -> tuple[Tensor, Grid]:
-        """Bring data `C *S` from its own grid onto the network's; grey values stay."""
+        """Bring data `C *S` from its own grid onto the network's; grey values stay.
+
+        Args:
+            data: `C *S` on `grid`.
+            grid: grid of the data.
+            resampling: `linear` or `nearest`.
+        """
         return self.route(grid).move(data, grid, resampling=resampling)
 
     def route(self, grid: Grid) -> Route:
         """Return the way from a grid to the network's, where the grid alone decides it.
+
+        Args:
+            grid: grid of the file.
 
         Raises:
             ConfigError: there is a crop to the foreground, which the image decides.
@@ -117,6 +126,9 @@ class Preprocess:
 
     def network_route(self, volume: Volume) -> Route:
         """Return the way of an image to the network's grid; takes no step that it need not.
+
+        Args:
+            volume: image on the grid of its file.
 
         Raises:
             StepError: the crop leaves nothing of the image.

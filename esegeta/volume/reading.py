@@ -20,7 +20,7 @@ class Layout:
 
     Args:
         channels_axis: the axis of 4D arrays that holds the channels; None for the last.
-        spacing_mm: spacing of files that hold none (TIFF stacks, .npz); others keep their own.
+        spacing_mm: spacing in mm of files that hold none (TIFF stacks, .npz), not of others.
     """
 
     channels_axis: int | None = None

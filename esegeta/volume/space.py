@@ -221,7 +221,7 @@ class Respace(Move):
     with an axis that may be treated separately, as nnU-Net: see `resize`.
 
     Args:
-        spacing_mm: spacing of each axis; None keeps that of the file.
+        spacing_mm: spacing of each axis in mm; None keeps that of the file.
         order: order of the interpolation of grey values; labels take the nearest voxel.
         separate_axis: whether a coarse axis is resampled by itself, order 0; see `coarse_axis`.
     """

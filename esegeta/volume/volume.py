@@ -185,17 +185,28 @@ class Volume:
         return self.data[None]
 
     def to(self, device: torch.device | str) -> Volume:
-        """Return the same volume with its data on `device`."""
+        """Return the same volume with its data on `device`.
+
+        Args:
+            device: such as `cuda:0`.
+        """
         return replace(self, data=self.data.to(device))
 
     def with_data(self, data: Image) -> Volume:
-        """Return a volume on the same grids with other data, whose origin is not known."""
+        """Return a volume on the same grids with other data, whose origin is not known.
+
+        Args:
+            data: image `C *S`, on the same grid.
+        """
         return replace(self, data=data, origin=None)
 
     def flipped(self, axis: int) -> Volume:
         """Return the volume with a spatial axis stored from its other end.
 
         The network sees a mirrored image; each voxel keeps its place in the patient.
+
+        Args:
+            axis: spatial axis, from 0.
         """
         flip = Flip(axis)
         return replace(
@@ -215,35 +226,79 @@ def without_size(name: str, key: str) -> DataError:
 
 
 def volume_from_tensor(
-    data: Float[Tensor, "C *S"],
+    data: Tensor | NDArray[np.generic],
     spacing_mm: Sequence[float] | None = None,
     *,
     affine: np.ndarray | None = None,
     name: str = "case",
-    channels: tuple[str, ...] = (),
+    channels: Sequence[str] = (),
 ) -> Volume:
     """Return a volume from a tensor `C *S` in memory; maps go back to this same grid.
 
     Args:
-        data: `C *S`, in the units that the network takes.
+        data: `C *S`, a tensor or a numpy array of real, finite numbers, as the network takes them.
         spacing_mm: spacing of each spatial axis; 1 mm when neither it nor an affine is given.
         affine: voxel to RAS mm, 4 x 4, instead of `spacing_mm`.
         name: the case.
         channels: a name for each channel.
 
     Raises:
-        DataError: spacing, affine or channels do not fit the tensor.
+        DataError: the data has no channel or no voxel, other than 2 or 3 spatial axes, or a value
+            that is not finite; or spacing, affine or channels do not fit it.
     """
-    shape = tuple(data.shape[1:])
-    if spacing_mm is not None and (len(spacing_mm) != len(shape) or min(spacing_mm) <= 0):
-        raise DataError(
-            f"{name}: spacing_mm: {list(spacing_mm)} does not fit {len(shape)} axes",
-            hint="give a length above 0 for each",
-        )
-    if affine is not None and (np.shape(affine) != (4, 4) or not np.linalg.det(affine)):
-        raise DataError(f"{name}: affine: should be 4 x 4, and have an inverse")
+    values = _real_numbers(torch.as_tensor(data), name)
+    shape = tuple(values.shape[1:])
+    _require_lengths(shape, spacing_mm, affine, name)
     if affine is None:
         grid = grid_of_spacing(shape, spacing_mm or (1.0,) * len(shape))
     else:
         grid = Grid(shape, np.asarray(affine, dtype=np.float64))
-    return Volume(data.float(), grid, Source(grid), name=name, channels=channels)
+    return Volume(values, grid, Source(grid), name=name, channels=tuple(channels))
+
+
+def _real_numbers(data: Tensor, name: str) -> Float[Tensor, "C *S"]:
+    """Return an image as float32, or refuse what no network could be explained on."""
+    if data.ndim not in (3, 4):
+        raise DataError(
+            f"{name}: data: has the shape {tuple(data.shape)}",
+            hint="give `C *S`: channels first, then 2 or 3 spatial axes; data[None] adds a channel",
+        )
+    if data.numel() == 0:
+        raise DataError(f"{name}: data: has the shape {tuple(data.shape)}, so it holds no voxel")
+    if data.is_complex():
+        raise DataError(f"{name}: data: is {data.dtype}, not real numbers", hint="give data.abs()")
+    values = data.detach().float()
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        count = "1 value is" if bad == 1 else f"{bad} values are"
+        raise DataError(
+            f"{name}: data: {count} NaN, infinite or too large for float32",
+            hint="replace them, such as by torch.nan_to_num(data)",
+        )
+    return values
+
+
+def _require_lengths(
+    shape: Sequence[int],
+    spacing_mm: Sequence[float] | None,
+    affine: np.ndarray | None,
+    name: str,
+) -> None:
+    """Refuse a spacing or an affine that does not fit the axes of an image."""
+    if spacing_mm is not None and affine is not None:
+        raise DataError(f"{name}: give spacing_mm or affine, not both")
+    if spacing_mm is not None and (
+        len(spacing_mm) != len(shape) or not all(0 < item < math.inf for item in spacing_mm)
+    ):
+        raise DataError(
+            f"{name}: spacing_mm: {list(spacing_mm)} does not fit {len(shape)} axes",
+            hint="give a length above 0 for each",
+        )
+    if affine is not None and not _has_inverse(affine):
+        raise DataError(f"{name}: affine: should be 4 x 4, and have an inverse")
+
+
+def _has_inverse(affine: np.ndarray) -> bool:
+    if np.shape(affine) != (4, 4) or not np.isfinite(affine).all():
+        return False
+    return bool(np.linalg.det(affine))

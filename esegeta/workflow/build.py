@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esegeta.axes import Shape
 from esegeta.config import RunConfig, as_path, blamed_on, list_cases
 from esegeta.errors import ConfigError
 from esegeta.explain import NULL, EdgeMap, Explainer, RandomMap
@@ -40,7 +41,7 @@ from esegeta.workflow.preprocess import (
     check_steps_fit,
     network_route,
 )
-from esegeta.workflow.serves import check_capability
+from esegeta.workflow.serves import check_capability, check_captum
 
 COMMANDS_OF_BLOCKS = {"dissection": "dissect"}
 """Commands that do the work of a block, where they are not called as the block is."""
@@ -212,6 +213,8 @@ def experiment_on(basis: Basis) -> Experiment:
     check_unit_targets(config, network, plan, reading)
     check_methods(config, cases, reading, basis.grids)
     check_served(config, basis.predictor)
+    if cases:
+        check_captum(config, reading.num_channels, lambda: _shape_of_first(basis, cases))
     check_scores(config, cases, reading, basis.grids)
     check_written(config, cases, reading)
     targets = plan_targets(config, labels, basis.cases)
@@ -227,6 +230,13 @@ def experiment_on(basis: Basis) -> Experiment:
         scores=config.scores,
         atlases=atlases,
     )
+
+
+def _shape_of_first(basis: Basis, cases: Sequence[Case]) -> Shape:
+    """Return the voxels along each axis of the first case's image as the network sees it."""
+    case = cases[0]
+    way = network_route(basis.config, case, basis.grids[case.name], basis.preprocess, basis.reading)
+    return way.onto(basis.grids[case.name]).shape
 
 
 def build_predictions(
@@ -272,6 +282,7 @@ def build_basis(
         output: replaces the config's `output`.
         device: replaces the config's `device`.
         cases: cases of another config, in place of its own.
+        only: cases whose files are looked at; all without it.
     """
     given = {"device": device, "output": str(output) if output is not None else None}
     changes = {key: value for key, value in given.items() if value is not None}

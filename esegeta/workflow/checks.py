@@ -18,6 +18,7 @@ from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
+    EsegetaError,
     LayerError,
     ModelError,
     TargetError,
@@ -172,11 +173,11 @@ def layer_names(explainer: Explainer) -> tuple[str, ...]:
 
 
 @contextmanager
-def prefixed(place: str) -> Iterator[None]:
-    """Begin the message of an error of layers or network with where it was named."""
+def prefixed(place: str, kind: type[EsegetaError] = ModelError) -> Iterator[None]:
+    """Begin the message of an error, by default of layers or network, with where it was named."""
     try:
         yield
-    except ModelError as error:
+    except kind as error:
         error.message = f"{place}: {error.message}"
         raise
 

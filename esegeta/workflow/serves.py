@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from esegeta.axes import Shape
 from esegeta.config import RunConfig, blamed_on
-from esegeta.explain import Explainer
+from esegeta.errors import ConfigError
+from esegeta.explain import Captum, Explainer
+from esegeta.explain.captum_trial import try_arguments
 from esegeta.explain.serving import require_served, takes_gradients
 from esegeta.model import Capability
 from esegeta.predict import Predictor
@@ -35,6 +40,25 @@ def check_capability(config: RunConfig, predictor: Predictor) -> None:
                 elif part.needs_layers:
                     serve = [name for name, other in SCORES.items() if not other.needs_layers]
                     capability.require_hooks(part.name, hint=f"choose from: {', '.join(serve)}")
+
+
+def check_captum(config: RunConfig, num_channels: int, shape: Callable[[], Shape]) -> None:
+    """Refuse classes of Captum that do not take their arguments, tried on a sum over an image.
+
+    Args:
+        config: the config.
+        num_channels: channels of an image.
+        shape: gives the voxels along each axis of an image as the network sees it.
+
+    Raises:
+        ConfigError: a class refuses its arguments.
+    """
+    for index, explainer in enumerate(config.methods.values()):
+        for part in nested(explainer):
+            if isinstance(part, Captum):
+                place = f"methods[{index}]"
+                with blamed_on(config, "methods", index), prefixed(place, ConfigError):
+                    try_arguments(part, num_channels, shape())
 
 
 def check_dissected(config: RunConfig, capability: Capability) -> None:

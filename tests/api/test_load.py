@@ -244,12 +244,26 @@ def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None
     assert torch.isfinite(both.logits(x)).all()
 
 
-def test_an_activation_that_is_not_known_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"activation": "softmx"}, 'activation: "softmx" is not known; did you mean "softmax"?'),
+        ({"precision": "fp8"}, 'precision: "fp8" is not known'),
+        ({"slice_axis": 3}, "^slice_axis: 3 is not 0, 1 or 2"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"window": 4}, "window: should be a list of whole numbers .found 4"),
+        ({"window": (4.5, 4, 4)}, "window: should be a list of whole numbers"),
+        ({"window": (4, 4)}, "^window: 4x4 has 2 lengths, and .* convolution is 3D; give 3"),
+        ({"in_channels": 3}, "check in_channels and window$"),
+        ({"network": "unet.pt"}, "network: should be a torch.nn.Module .found 'unet.pt'"),
+        ({"network": []}, "network: the list is empty"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(given: dict[str, Any], words: str) -> None:
     as_installed = inspect.unwrap(esegeta.load_model)  # without the type checks of tests
-    with pytest.raises(ConfigError, match='activation: "softmx" is not known; did you mean "soft'):
-        as_installed(
-            linear(3), window=(4, 4, 4), labels={1: "one"}, activation="softmx", device="cpu"
-        )
+    usual = {"network": linear(3), "window": (4, 4, 4), "labels": {1: "one"}, "device": "cpu"}
+    with pytest.raises(esegeta.EsegetaError, match=words):
+        as_installed(**{**usual, **given})
 
 
 @pytest.mark.parametrize(
@@ -259,8 +273,35 @@ def test_an_activation_that_is_not_known_is_refused() -> None:
         {"spacing_mm": (1, 1, -1)},
         {"affine": np.eye(3)},
         {"affine": np.zeros((4, 4))},
+        {"affine": np.full((4, 4), np.nan)},
+        {"spacing_mm": (1, 1, np.nan)},
+        {"spacing_mm": (1, 1, 1), "affine": np.eye(4)},
     ],
 )
 def test_a_grid_that_does_not_fit_a_tensor_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=next(iter(given))):
         esegeta.volume_from_tensor(torch.zeros(1, 4, 4, 4), **given)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (torch.zeros(4, 4), "give `C .S`: channels first"),
+        (torch.zeros(1, 1, 4, 4, 4), "give `C .S`: channels first"),
+        (torch.zeros(0, 4, 4), "holds no voxel"),
+        (torch.zeros(1, 4, 0), "holds no voxel"),
+        (torch.zeros(1, 4, 4) / 0, "16 values are NaN, infinite"),
+        (np.array([[[0.0, np.inf]]]), "1 value is NaN, infinite"),
+        (torch.zeros(1, 4, 4, dtype=torch.complex64), "not real numbers"),
+    ],
+)
+def test_a_tensor_that_is_no_image_is_refused(data: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        esegeta.volume_from_tensor(data)
+
+
+def test_an_array_is_an_image_too() -> None:
+    array = np.arange(12, dtype=np.int16).reshape(1, 3, 4)
+    volume = esegeta.volume_from_tensor(array, channels=["ct"])
+    assert volume.channels == ("ct",) and volume.data.dtype == torch.float32
+    np.testing.assert_array_equal(volume.numpy(), array)

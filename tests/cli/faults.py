@@ -88,7 +88,7 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
     "method like a channel": (
         method(name="saliency", id="a_chan-b"),
         "- name: saliency",
-        'id "a_chan-b" cannot be part of a file name',
+        'id: "a_chan-b" cannot be the name of a method',
         "_chan-",
     ),
     "channel like a label": (

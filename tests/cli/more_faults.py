@@ -255,7 +255,7 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
     "empty id": (
         method(name="saliency", id=""),
         "- name: saliency",
-        'id "" cannot be part of a file name',
+        'methods[1]: id: "" cannot be part of a file name',
         "",
     ),
     "two cases of one name": (

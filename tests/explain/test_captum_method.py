@@ -131,6 +131,10 @@ def tunnel_of(inner: Any) -> dict[str, Any]:
     return {"class": "captum.attr:NoiseTunnel", "init": {"attribution_method": inner}}
 
 
+def attributing(kind: str, **arguments: Any) -> dict[str, Any]:
+    return {"class": f"captum.attr:{kind}", "attribute": arguments}
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -154,6 +158,23 @@ def tunnel_of(inner: Any) -> dict[str, Any]:
         ({"class": "captum.attr:NoiseTunnel"}, "NoiseTunnel needs attribution_method"),
         ({"meaning": "slop"}, 'meaning: "slop" is not known'),
         ({"clas": "captum.attr:Saliency"}, 'did you mean "class"?'),
+        (attributing("IntegratedGradients", n_steps="many"), "whole number of at least 1"),
+        (attributing("IntegratedGradients", method="gausslegendr"), "gausslegendr"),
+        (attributing("IntegratedGradients", n_steps=0), "of at least 1 (found 0)"),
+        (attributing("IntegratedGradients", baselines="black"), "IntegratedGradients refuses"),
+        (
+            attributing("Occlusion", sliding_window_shapes=[1, 3, 3]),
+            "methods[0]: captum: Occlusion refuses",
+        ),
+        (attributing("Occlusion", sliding_window_shapes=[1, 99, 3, 3]), "cannot exceed input"),
+        (attributing("KernelShap", n_samples="many"), "captum: attribute: n_samples: must be"),
+        (attributing("Occlusion", sliding_window_shapes=[1, 3, 3, 3], strides=0), "strides: must"),
+        (attributing("Saliency", abs="no"), "abs: should be true or false (found 'no')"),
+        (
+            {**tunnel_of({"class": "captum.attr:Saliency"}), "attribute": {"nt_type": "smoth"}},
+            "NoiseTunnel refuses",
+        ),
+        ({"class": "captum.attr:Lime", "init": {"perturb_func": 3}}, "Lime refuses"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_run(

@@ -74,3 +74,25 @@ def test_one_window_is_enough_where_it_fits(ndim: int) -> None:
     network = Counting(unet(ndim))
     count_outputs(network, (8,) * ndim, 1)
     assert network.windows == 1
+
+
+class Unfolds(torch.nn.Module):
+    """A 2D network whose convolution is 3D: its channels are an axis of space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Conv3d(1, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x[:, None]).mean(dim=2)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_windows_of_other_axes_than_the_network_s_are_refused(num_channels: int) -> None:
+    flat = linear(2, in_channels=num_channels, out_channels=2)
+    solid = linear(3, in_channels=num_channels, out_channels=2)
+    with pytest.raises(WindowError, match=r"8x8x8 has 3 lengths, .* is 2D; give 2 lengths"):
+        count_outputs(flat, (8, 8, 8), num_channels)
+    with pytest.raises(WindowError, match=r"8x8 has 2 lengths, .* is 3D; give 3 lengths"):
+        count_outputs(solid, (8, 8), num_channels)
+    assert count_outputs(Unfolds(), (8, 8), num_channels) == 2

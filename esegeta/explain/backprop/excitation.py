@@ -79,13 +79,25 @@ class ExcitationBackprop(Explainer):
         return RawMap(data, more=self.facts(accounts), warnings=(*propagation.warnings(), *told))
 
     def window_map(self, objective: Objective, propagation: Propagation) -> WindowMap:
-        """Return the map of windows."""
+        """Return the map of windows.
+
+        Args:
+            objective: frozen target on its volume.
+            propagation: what is passed back through the network.
+        """
         return propagation.window_map(objective)
 
     def accounts(
         self, data: Tensor, propagation: Propagation, rules: ExcitationRules, size: float
     ) -> list[Conservation]:
-        """Return the account of the map, whose logits started with a magnitude `size`."""
+        """Return the account of the map, whose logits started with a magnitude `size`.
+
+        Args:
+            data: map `C *S`.
+            propagation: what was passed back through the network.
+            rules: rules by which it was shared out.
+            size: probability that started.
+        """
         ended = float(data.sum(dtype=torch.float64))
         started, arrived = propagation.started / size, propagation.arrived / size
         lost = rules.own.ledger
@@ -94,7 +106,11 @@ class ExcitationBackprop(Explainer):
         return [Conservation("probability", started, ended, 1.0, kept, gone)]
 
     def facts(self, accounts: Sequence[Conservation]) -> dict[str, float]:
-        """Return the probability that started, arrived in the map, and was lost on the way."""
+        """Return the probability that started, arrived in the map, and was lost on the way.
+
+        Args:
+            accounts: what started and what arrived, of each map.
+        """
         (own,) = accounts
         return {
             "mass_in": own.entered,

@@ -122,6 +122,9 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
     Args:
         predictor: the networks over windows.
         volumes: volumes, which are read one at a time; nothing of their size is kept.
+
+    Raises:
+        DataError: there is no volume.
     """
     if predictor.averages_inside:
         predictor = PassesApart(predictor).single

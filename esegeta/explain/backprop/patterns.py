@@ -91,7 +91,13 @@ class PatternNet(Explainer):
             )
 
     def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
-        """Return a warning where the map holds more than images of the given range can."""
+        """Return a warning where the map holds more than images of the given range can.
+
+        Args:
+            objective: what is explained.
+            data: map `C *S`.
+            start: what was passed back from the output.
+        """
         image = objective.volume.data
         span = float(image.max() - image.min())
         most, found = start.weight * span, float(data.abs().max())
@@ -109,7 +115,11 @@ class PatternNet(Explainer):
         return replace(self, patterns=None, fitted=None)
 
     def rules(self, patterns: Patterns) -> Rules:
-        """Return what takes the place of each weight."""
+        """Return what takes the place of each weight.
+
+        Args:
+            patterns: patterns of each layer, learned from cases.
+        """
         return PatternRules(patterns, lambda weight, pattern: pattern, lambda scale: 1 / scale)
 
     def _known(self, objective: Objective) -> Patterns:

@@ -67,7 +67,11 @@ class ConceptDerivative(LayerMethod):
         return Cost.of(1, 1)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
-        """Return the map, the same for all input channels."""
+        """Return the map, the same for all input channels.
+
+        Raises:
+            ConfigError: the vector has another number of units than the layer.
+        """
         total = LayerSum(objective, site)
 
         def along(pieces: Pieces, shares: Tensor) -> Tensor:

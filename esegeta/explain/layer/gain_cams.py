@@ -146,7 +146,11 @@ class AblationCam(LayerMethod):
         return Cost.of(1, per=CHANNEL) + Cost.of(1) + Cost.of(1, over="all")
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
-        """Return the map, the same for all input channels."""
+        """Return the map, the same for all input channels.
+
+        Raises:
+            MapError: the target is zero, so that a fall cannot be a fraction of it.
+        """
         num_units = LayerFields.of(objective, site).num_units
         value = objective.value()
         if value == 0:

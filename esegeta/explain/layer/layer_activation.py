@@ -58,7 +58,12 @@ class LayerActivation(LayerMethod):
         return Cost.of(1, over="all")
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
-        """Return the map, the same for all input channels."""
+        """Return the map, the same for all input channels.
+
+        Raises:
+            LayerError: the layer has no such channel.
+            MapError: the mean over units is rounding error, since they cancel.
+        """
         largest = 0.0
 
         def combine(pieces: Pieces, activation: Tensor) -> Tensor:

@@ -81,7 +81,11 @@ class LayerIntegratedGradients(LayerMethod):
         return Cost.of(self.steps + 5, self.steps, not_linear=6 * self.steps + 3)
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
-        """Return the map and how far it is from adding up."""
+        """Return the map and how far it is from adding up.
+
+        Raises:
+            MapError: the target's change from the baseline overflows.
+        """
         start = parse_baseline(self.baseline).of(objective.volume)
         path = _Path(objective, site, start)
         total = LayerSum(objective, site)

@@ -75,7 +75,12 @@ class LayerMethod(Explainer):
 
     @abstractmethod
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
-        """Return the maps of one layer."""
+        """Return the maps of one layer.
+
+        Args:
+            objective: frozen target on its volume.
+            site: layer that is explained.
+        """
 
     def attribute(self, objective: Objective) -> RawMap:
         """Return the mean over layers of their maps on the image, and each layer's own map."""

@@ -102,11 +102,11 @@ class Features(FiniteParameters):
 
     Args:
         kind: one of these words.
-        side_mm: side of the blocks; each axis is cut into equal parts of about this length.
+        side_mm: side of the blocks in mm; each axis is cut into equal parts of about this length.
         count: approximate number of supervoxels.
         compactness: compactness of supervoxels: small follows edges (0.01), large makes them round
             (1).
-        sigma_mm: width of a Gaussian that smooths the image before supervoxels are made.
+        sigma_mm: width in mm of a Gaussian that smooths the image before supervoxels are made.
         channels: replace all channels of a region `together`, or `each` as a feature of its own.
         file: label map; `{case}` stands for the case's name.
         labels: the file's labels, preprocessed, `*S`; filled in by the run.
@@ -141,6 +141,9 @@ class Features(FiniteParameters):
     def of(self, volume: Volume) -> Partition:
         """Cut a volume.
 
+        Args:
+            volume: image to cut into features.
+
         Raises:
             DataError: the atlas has another shape than the image, or holds no region.
         """
@@ -150,11 +153,19 @@ class Features(FiniteParameters):
         return Partition(labels.to(volume.data.device), names, channels)
 
     def with_labels(self, labels: LabelMap) -> Features:
-        """Return the same features with their file's labels."""
+        """Return the same features with their file's labels.
+
+        Args:
+            labels: integers `*S` on the volume's grid, one for each feature.
+        """
         return replace(self, labels=labels)
 
     def flipped(self, axis: int) -> Features:
-        """Return the features of the flipped volume; only an atlas is bound to its voxels."""
+        """Return the features of the flipped volume; only an atlas is bound to its voxels.
+
+        Args:
+            axis: spatial axis, from 0.
+        """
         return self if self.labels is None else replace(self, labels=self.labels.flip(axis))
 
     def _regions(self, volume: Volume) -> tuple[Tensor, tuple[str, ...]]:

@@ -76,7 +76,11 @@ class Lime(OverFeatures):
         return Cost.of(self.samples)
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the map."""
+        """Return the map.
+
+        Raises:
+            ConfigError: there are too few samples for the features.
+        """
         masked_target = self.masked_target(objective)
         if not masked_target.players:
             return masked_target.map(torch.zeros(0, dtype=torch.float64))

@@ -89,7 +89,11 @@ class MiSuRe(Explainer):
         return self.steps * Cost.of(2, 1, over="region")
 
     def attribute(self, objective: Objective) -> RawMap:
-        """Return the map, one channel for all."""
+        """Return the map, one channel for all.
+
+        Raises:
+            MapError: the baseline alone keeps the Dice, or even the whole image does not.
+        """
         # Whether Dice holds tau decides each step, and voxels lie on the edge of the decision: a
         # sum that is rounded otherwise leads elsewhere. Alone, a window gives the same sum always.
         predictor = replace(objective.predictor, batch_size=1)

@@ -39,7 +39,7 @@ class Rise(Explainer):
         features: None for smooth masks; or features, each kept or replaced as a whole.
         baseline: zero, mean, minimum, blur, or an image file.
         samples: number of masks N.
-        cell_mm: side of a cell of the smooth masks.
+        cell_mm: side in mm of a cell of the smooth masks.
         keep: probability p that a cell or feature is kept.
         seed: random seed for the masks.
         spread: also give the standard error over masks, as for a covariance.

@@ -34,7 +34,7 @@ class HaloProfile(Localisation):
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
         use: `magnitude`, or `positive` values only.
-        bin_mm: width of the curves' bins.
+        bin_mm: width of the curves' bins, in mm.
 
     Source: ours; the coherence check of a map. The distance transform is exact.
     """

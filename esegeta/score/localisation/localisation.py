@@ -105,6 +105,11 @@ class Localisation(Score):
     ) -> Judgement:
         """Return the values for a structure that has an inside and an outside.
 
+        Args:
+            attribution: map to judge.
+            structure: voxels, `*S`, where it should lie.
+            context: what else a score may look at.
+
         Raises:
             UndefinedError: there are none; the message says why.
         """
@@ -184,7 +189,7 @@ class PointingGame(Localisation):
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
         use: `positive` values, or `magnitude`, r = |a|.
-        within_mm: tolerance, between voxels' centres.
+        within_mm: tolerance in mm, between voxels' centres.
 
     Source: Zhang et al., Top-Down Neural Attention by Excitation Backprop, IJCV 2018, the pointing
     game; there the tolerance is 15 pixels, and ties are not mentioned.

@@ -50,7 +50,7 @@ def impute(
     Args:
         x: the image.
         removed: `*S`.
-        spacing_mm: a length per axis.
+        spacing_mm: spacing in mm, a length per axis.
         noise: standard deviation, in standard deviations of the image.
         seed: random seed for the noise.
         tolerance: length of the residual, relative to where the solution starts from zero.

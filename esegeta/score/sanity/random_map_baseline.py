@@ -30,7 +30,7 @@ class RandomMapBaseline(Score):
     Args:
         base: the score that all are judged by; by default `deletion` in 5 steps.
         samples: random maps, at least 2; each costs what the base costs.
-        sigmas_mm: widths of their blurs, taken in turn; 0 is white noise.
+        sigmas_mm: widths of their blurs in mm, taken in turn; 0 is white noise.
         seed: random seed for the noise.
 
     Source: the random ranking of Hooker et al., A Benchmark for Interpretability Methods, 2019; p

@@ -32,7 +32,7 @@ class FeatureJob:
         objectives: what pictures are to have much of.
         grids: of each case as the network sees it, by its name.
         thin: the axis of the cases along which a 2D network goes; None where there is none.
-        spacing_mm: of a picture's voxels.
+        spacing_mm: spacing of a picture's voxels, in mm.
     """
 
     basis: Basis
