@@ -22,7 +22,8 @@ from esegeta.dissection.blocks import Blocks, block_sides, box_of
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CaseChance, Chance, Overlaps, draw_seed
 from esegeta.dissection.fields import Fields
-from esegeta.dissection.tally import ConceptParts, tally
+from esegeta.dissection.tail import least_p, tail_p_values
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 
 LAGS = (1, 2, 4, 8, 16)
 """Distances in voxels at which neighbours are compared."""
@@ -60,6 +61,14 @@ class Surrogates(Chance):
     """
 
     name: ClassVar[str] = "surrogate"
+
+    def p_values(self, observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K"]:
+        """Return p-values that go on beyond the last draw, by the tail of the draws."""
+        return tail_p_values(observed, drawn)
+
+    def least_p(self, num_cases: int) -> float:
+        """Return the smallest p-value that a tail tells."""
+        return least_p(self.samples)
 
     def of_case(self, partition: ConceptParts, space: CaseSpace) -> SurrogateDraws:
         """Begin a case; units of one smoothness share their fields, whatever layer they are of."""
