@@ -32,7 +32,7 @@ LEAST_PAIRS, PAIRS_SHARE = 20, 0.5
 """Neighbours that must lie in the body at a distance: this many, and this share of the mask."""
 
 ALIKE = (0.3, 0.98)
-"""Correlations from which a smoothness is read: below is noise, above nothing can be told."""
+"""Correlations from which a smoothness is read: below is noise, above counts as the largest."""
 
 FINEST_VOX = 0.35
 """Smoothness of a field of single voxels."""
@@ -201,9 +201,10 @@ def smoothness_vox(
             found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
             pairs = torch.bincount(units, minlength=num_units)
             both = torch.bincount(units[keys[found] == wanted], minlength=num_units)
-            rho = correlation_of(both.double() / pairs, share)
+            # A compact lump is more alike than can be told from: as smooth as this at least.
+            rho = correlation_of(both.double() / pairs, share).clamp(max=ALIKE[1])
             width = lag / (2 * (-rho.log()).sqrt()) / ratio
-            told = (pairs >= needed) & (rho > ALIKE[0]) & (rho < ALIKE[1])
+            told = (pairs >= needed) & (rho > ALIKE[0])
             widest = torch.where(told, torch.maximum(widest, width), widest)
     return widest.clamp(max=WIDEST_SHARE * max(shape))
 

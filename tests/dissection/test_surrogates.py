@@ -72,6 +72,17 @@ def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float
     assert (found < 1.5 * width).all()
 
 
+def test_a_lump_at_the_edge_is_wide_and_not_noise(ndim: int) -> None:
+    """Near neighbours are all in it, and far ones out of the body: it counted as single voxels."""
+    body = ellipsoid(SHAPES[ndim])
+    for seed in {2: (53, 113), 3: (39, 114)}[ndim]:
+        field = smooth(np.random.default_rng(seed), SHAPES[ndim], 6.0)
+        field = np.where(body.numpy(), field, field.min())
+        mask = torch.from_numpy(field > np.quantile(field, 0.98))[None]
+        found = smoothness_vox(above_of(mask), 1, SHAPES[ndim], body.flatten(), FLAT[ndim])
+        assert float(found) > 1.9
+
+
 def test_fields_are_as_smooth_along_each_axis_as_they_are_asked_for() -> None:
     """Neighbours at distance h correlate by exp(-h^2 / 4 s^2)."""
     fields = fields_of((1.0, 2.0, 3.0), torch.ones(40, 40, 40, dtype=torch.bool), seed=0)
