@@ -43,10 +43,9 @@ def tail_p_values(observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K
     p = p_values(observed, drawn)
     if len(drawn) < fewest_draws():
         return p
-    parts = zip(
-        drawn.split(UNITS_AT_A_TIME, dim=1), observed.both.split(UNITS_AT_A_TIME), strict=True
-    )
-    tail = torch.cat([_tail(some, both) for some, both in parts])
+    step, both = UNITS_AT_A_TIME, observed.both
+    starts = range(0, len(both), step)
+    tail = torch.cat([_tail(drawn[:, at : at + step], both[at : at + step]) for at in starts])
     return torch.fmin(p, tail).masked_fill(p.isnan(), torch.nan)
 
 

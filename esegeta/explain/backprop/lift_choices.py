@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -193,7 +194,7 @@ class _Peaked(torch.autograd.Function):
 
 
 def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
-    shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
     return tuple(tensor.double().expand(shape) for tensor in tensors)
 
 
