@@ -53,6 +53,7 @@ from esegeta.dissection.quantile import (
     threshold_finder,
 )
 from esegeta.dissection.surrogates import Surrogates
+from esegeta.dissection.tail import tail_p_values
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.dissection.trails import (
@@ -150,6 +151,7 @@ __all__ = [
     "random_sets",
     "rank_of",
     "strongest_trails",
+    "tail_p_values",
     "tally",
     "threshold_finder",
 ]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from esegeta.dissection.chance import p_values, q_values
+from esegeta.dissection.chance import Chance, q_values
 from esegeta.dissection.counts import CaseCounts
 from esegeta.dissection.curves import auroc, best_thresholds, count_at
 from esegeta.dissection.parts import UnitParts
@@ -53,7 +53,7 @@ class Counts:
     p: Float[Tensor, "U K"]
 
     @classmethod
-    def of(cls, cases: Iterable[CaseCounts]) -> Counts:
+    def of(cls, cases: Iterable[CaseCounts], chance: Chance) -> Counts:
         """Add up cases as they come; what is held does not grow with their number."""
         total: OverlapTally | None = None
         sums: dict[str, Tensor] = {}
@@ -73,7 +73,7 @@ class Counts:
                 for fold in range(FOLDS):
                     found[fold] += value * (folds[-1] == fold)
         assert total is not None
-        p = p_values(total, sums.pop("chance"))
+        p = chance.p_values(total, sums.pop("chance"))
         return cls(tally=total, p=p, fold=torch.stack(folds), holders=turns.holders, **sums)
 
     @property

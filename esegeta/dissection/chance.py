@@ -48,6 +48,14 @@ class Chance(ABC):
         """Return D, for this number of cases."""
         return self.samples
 
+    def p_values(self, observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K"]:
+        """Return the p-value of each unit and concept, given the draws of all cases."""
+        return p_values(observed, drawn)
+
+    def least_p(self, num_cases: int) -> float:
+        """Return the smallest p-value that there can be."""
+        return 1 / (self.num_draws(num_cases) + 1)
+
     @abstractmethod
     def of_case(self, partition: ConceptParts, space: CaseSpace) -> CaseChance:
         """Begin a case.

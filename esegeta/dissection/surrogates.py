@@ -22,7 +22,8 @@ from esegeta.dissection.blocks import Blocks, block_sides, box_of
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CaseChance, Chance, Overlaps, draw_seed
 from esegeta.dissection.fields import Fields
-from esegeta.dissection.tally import ConceptParts, tally
+from esegeta.dissection.tail import least_p, tail_p_values
+from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 
 LAGS = (1, 2, 4, 8, 16)
 """Distances in voxels at which neighbours are compared."""
@@ -31,7 +32,7 @@ LEAST_PAIRS, PAIRS_SHARE = 20, 0.5
 """Neighbours that must lie in the body at a distance: this many, and this share of the mask."""
 
 ALIKE = (0.3, 0.98)
-"""Correlations from which a smoothness is read: below is noise, above nothing can be told."""
+"""Correlations from which a smoothness is read: below is noise, above counts as the largest."""
 
 FINEST_VOX = 0.35
 """Smoothness of a field of single voxels."""
@@ -60,6 +61,14 @@ class Surrogates(Chance):
     """
 
     name: ClassVar[str] = "surrogate"
+
+    def p_values(self, observed: OverlapTally, drawn: Overlaps) -> Float[Tensor, "U K"]:
+        """Return p-values that go on beyond the last draw, by the tail of the draws."""
+        return tail_p_values(observed, drawn)
+
+    def least_p(self, num_cases: int) -> float:
+        """Return the smallest p-value that a tail tells."""
+        return least_p(self.samples)
 
     def of_case(self, partition: ConceptParts, space: CaseSpace) -> SurrogateDraws:
         """Begin a case; units of one smoothness share their fields, whatever layer they are of."""
@@ -192,9 +201,10 @@ def smoothness_vox(
             found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
             pairs = torch.bincount(units, minlength=num_units)
             both = torch.bincount(units[keys[found] == wanted], minlength=num_units)
-            rho = correlation_of(both.double() / pairs, share)
+            # A compact lump is more alike than can be told from: as smooth as this at least.
+            rho = correlation_of(both.double() / pairs, share).clamp(max=ALIKE[1])
             width = lag / (2 * (-rho.log()).sqrt()) / ratio
-            told = (pairs >= needed) & (rho > ALIKE[0]) & (rho < ALIKE[1])
+            told = (pairs >= needed) & (rho > ALIKE[0])
             widest = torch.where(told, torch.maximum(widest, width), widest)
     return widest.clamp(max=WIDEST_SHARE * max(shape))
 

@@ -165,11 +165,19 @@ def require_window(network: nn.Module, window: Shape, *, key: str = "inference.w
 
 
 def require_batch(network: nn.Module, batch_size: int, *, key: str = "batch_size") -> None:
-    """Refuse a number of windows at a time that an exported program was not exported for.
+    """Refuse a number of windows at a time that would change what the network says of each.
 
     Raises:
-        ModelError: it takes another number; the message says which.
+        ModelError: an exported program takes another number, or a batch norm without running
+            statistics normalises all windows of a batch together.
     """
+    if batch_size > 1 and _normalises_batches(network):
+        raise ModelError(
+            f"{key}: a batch norm without running statistics normalises the {batch_size} windows "
+            "of a batch together, so that what is predicted for one depends on the others",
+            hint="give 1, by which each window is normalised by itself; or train with "
+            "track_running_stats",
+        )
     capability = capability_of(network)
     if capability.batch not in (None, batch_size):
         raise ModelError(
@@ -178,6 +186,13 @@ def require_batch(network: nn.Module, batch_size: int, *, key: str = "batch_size
             f"{batch_size}",
             hint=f"give {capability.batch}, or export it with a dynamic first axis",
         )
+
+
+def _normalises_batches(network: nn.Module) -> bool:
+    return any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+        for module in network.modules()
+    )
 
 
 def _yes(value: bool) -> str:

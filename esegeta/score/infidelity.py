@@ -68,8 +68,9 @@ class Infidelity(Score):
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of the map's scale: 0 is perfect, 1 useless. For boxes and parts <I, a>
-    is the sum of the map over them, of slopes times the change; a gaussian I needs slopes.
+    The relative one is free of the map's scale: 0 is perfect, 1 useless, as is a map that predicts
+    the opposite: there cos counts as 0. For boxes and parts <I, a> is the sum of the map over them,
+    of slopes times the change; a gaussian I needs slopes.
 
     Args:
         samples: perturbations, at least 2.
@@ -81,7 +82,7 @@ class Infidelity(Score):
         baseline: what replaces boxes and parts: zero, mean, minimum, blur, or an image file.
 
     Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 2019, definition 2.1
-    and section 2.3; beta as in captum's `normalize`. Sums are in float64.
+    and section 2.3; beta as in captum's `normalize`, below 0 too. Sums are in float64.
     """
 
     samples: int = 16
@@ -124,7 +125,7 @@ class Infidelity(Score):
             return self.undefined("the map is zero wherever the image was perturbed")
         product = (foreseen * changes).sum()
         beta = product / energy
-        relative = 1 - product.square() / (energy * force)
+        relative = 1 - product.clamp(min=0).square() / (energy * force)
         values = {
             "infidelity": float((foreseen - changes).square().mean()),
             "infidelity_beta": float((beta * foreseen - changes).square().mean()),

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from esegeta.dissection.above import Above
 from esegeta.dissection.body import CaseSpace
-from esegeta.dissection.chance import Chance, p_values, q_values
+from esegeta.dissection.chance import Chance, q_values
 from esegeta.dissection.exchange import Exchange, Frame, brought
 from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
@@ -137,7 +137,7 @@ def q_of(null: Chance, seed: int, *, planted: int, num_cases: int = 8) -> torch.
         drawn = drawn + overlaps(null, above, partitions[number], 20, space)
     assert isinstance(drawn, torch.Tensor)
     assert total is not None
-    return q_values(p_values(total, drawn))
+    return q_values(null.p_values(total, drawn))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from scipy import ndimage, stats
 from esegeta.dissection.above import Above
 from esegeta.dissection.blocks import Blocks, box_of
 from esegeta.dissection.body import CaseSpace
-from esegeta.dissection.chance import CircularShift, p_values, q_values
+from esegeta.dissection.chance import CircularShift, q_values
 from esegeta.dissection.surrogates import (
     Surrogates,
     correlation_of,
@@ -70,6 +70,17 @@ def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float
     # Never less than it is, by more than the sample tells.
     assert (found > 0.85 * width).all()
     assert (found < 1.5 * width).all()
+
+
+def test_a_lump_at_the_edge_is_wide_and_not_noise(ndim: int) -> None:
+    """Near neighbours are all in it, and far ones out of the body: it counted as single voxels."""
+    body = ellipsoid(SHAPES[ndim])
+    for seed in {2: (53, 113), 3: (39, 114)}[ndim]:
+        field = smooth(np.random.default_rng(seed), SHAPES[ndim], 6.0)
+        field = np.where(body.numpy(), field, field.min())
+        mask = torch.from_numpy(field > np.quantile(field, 0.98))[None]
+        found = smoothness_vox(above_of(mask), 1, SHAPES[ndim], body.flatten(), FLAT[ndim])
+        assert float(found) > 1.9
 
 
 def test_fields_are_as_smooth_along_each_axis_as_they_are_asked_for() -> None:
@@ -243,11 +254,11 @@ def world(
     return torch.from_numpy(np.stack(units)), blobs, body
 
 
-def q_of(kind: type, seed: int, *, width: float, planted: int) -> torch.Tensor:
-    """Return q of 20 units and 5 blobs over four cases."""
+def q_of(kind: type, seed: int, *, width: float, planted: int, num_units: int = 20) -> torch.Tensor:
+    """Return q of units and 5 blobs over four cases."""
     generator = np.random.default_rng(seed)
     null = kind(samples=1000, seed=seed)
-    cases = [world(generator, width, 20, planted) for _ in range(4)]
+    cases = [world(generator, width, num_units, planted) for _ in range(4)]
     everything = torch.stack([units.flatten(1) for units, _, _ in cases], dim=1).flatten(1)
     thresholds = everything.quantile(0.98, dim=1)
     counts: list[OverlapTally] = []
@@ -255,11 +266,11 @@ def q_of(kind: type, seed: int, *, width: float, planted: int) -> torch.Tensor:
     for number, (units, blobs, body) in enumerate(cases):
         above = above_of(units > thresholds[:, None, None, None])
         partition = ConceptParts.of(blobs)
-        counts.append(tally(above, partition, 20))
-        drawn = drawn + overlaps(null, above, partition, 20, space_of(body, number))
+        counts.append(tally(above, partition, num_units))
+        drawn = drawn + overlaps(null, above, partition, num_units, space_of(body, number))
     assert isinstance(drawn, torch.Tensor)
     total = counts[0] + counts[1] + counts[2] + counts[3]
-    return q_values(p_values(total, drawn))
+    return q_values(null.p_values(total, drawn))
 
 
 @pytest.mark.slow
@@ -283,4 +294,15 @@ def test_detectors_are_named_all_the_same() -> None:
         q = q_of(Surrogates, seed, width=2.0, planted=5)
         found += [float(q[unit, unit]) <= 0.05 for unit in range(5)]
         assert (q[5:] > 0.05).double().mean() > 0.98
+    assert np.mean(found) > 0.9
+
+
+@pytest.mark.slow
+def test_a_few_detectors_among_many_units_are_named() -> None:
+    """Of 500 pairs no share of a thousand draws is small enough for five: their tail tells."""
+    found = []
+    for seed in range(3):
+        q = q_of(Surrogates, seed, width=2.0, planted=5, num_units=100)
+        found += [float(q[unit, unit]) <= 0.05 for unit in range(5)]
+        assert (q[5:] > 0.05).double().mean() > 0.995
     assert np.mean(found) > 0.9

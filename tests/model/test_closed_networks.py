@@ -139,6 +139,16 @@ def test_windows_that_a_program_was_not_exported_for_are_refused() -> None:
     require_batch(free, 4)
 
 
+def test_norms_over_the_batch_take_one_window_at_a_time() -> None:
+    """Otherwise what is predicted for a window depends on those beside it in the batch."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
+    require_batch(network, 1)
+    with pytest.raises(ModelError, match="normalises the 4 windows of a batch together"):
+        require_batch(network, 4)
+    for fine in (nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.GroupNorm(1, 2)):
+        require_batch(fine, 4)
+
+
 class Two(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + y

@@ -65,10 +65,20 @@ def test_the_gradient_of_a_linear_network_is_perfect(ndim: int, num_channels: in
     assert found["infidelity_relative"] < 1e-10
     assert found["infidelity"] < 1e-8
     assert found["infidelity_beta"] < 1e-8
-    scaled = scores_of(replace(exact, data=-250 * exact.data), model)
+    scaled = scores_of(replace(exact, data=250 * exact.data), model)
     assert scaled["infidelity_relative"] < 1e-10
     assert scaled["infidelity_beta"] < 1e-8
     assert scaled["infidelity"] > 1
+
+
+def test_a_map_whose_sign_is_flipped_is_useless(ndim: int) -> None:
+    """It foresees the opposite of every change; captum's scale below zero makes it perfect."""
+    model = predictor(linear(ndim, kernel=3), (4,) * ndim)
+    image = volume(SHAPES[ndim])
+    exact = Saliency().explain(model, image, frozen(model, image))
+    flipped = scores_of(replace(exact, data=-exact.data), model)
+    assert flipped["infidelity_relative"] == 1
+    assert flipped["infidelity_beta"] < 1e-8
 
 
 @pairwise(ndim=[2, 3], num_channels=[1, 2], of=["logit", "log_probability"])

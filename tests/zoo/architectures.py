@@ -23,19 +23,19 @@ def dyn_unet(ndim: int = 2, **args: Any) -> nn.Module:
     return from_monai("DynUNet", ndim=ndim, **steps, filters=[4, 6, 8], **args)
 
 
-def nnunet(name: str, **args: Any) -> nn.Module:
+def nnunet(name: str, ndim: int = 2, **args: Any) -> nn.Module:
     architectures = pytest.importorskip("dynamic_network_architectures.architectures.unet")
     common: dict[str, Any] = {
         "input_channels": 1,
         "n_stages": 3,
         "features_per_stage": [4, 6, 8],
-        "conv_op": nn.Conv2d,
+        "conv_op": {2: nn.Conv2d, 3: nn.Conv3d}[ndim],
         "kernel_sizes": 3,
         "strides": [1, 2, 2],
         "num_classes": 2,
         "n_conv_per_stage_decoder": [1, 1],
         "conv_bias": True,
-        "norm_op": nn.InstanceNorm2d,
+        "norm_op": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[ndim],
         "norm_op_kwargs": {"eps": 1e-5, "affine": True},
         "nonlin": nn.LeakyReLU,
         "nonlin_kwargs": {"inplace": True},
@@ -73,9 +73,10 @@ def smp(name: str, encoder: str) -> nn.Module:
     return getattr(models, name)(encoder, encoder_weights=None, in_channels=1, classes=2)
 
 
-def mednext() -> nn.Module:
+def mednext(ndim: int = 2) -> nn.Module:
     return from_monai(
         "MedNeXt",
+        ndim=ndim,
         init_filters=4,
         encoder_expansion_ratio=2,
         decoder_expansion_ratio=2,

@@ -62,9 +62,18 @@ ARCHITECTURES: dict[str, Entry] = {
         partial(made.dyn_unet, deep_supervision=True), "several outputs in training"
     ),
     "AttentionUnet": _two(partial(monai, "AttentionUnet", **LEVELS), "gates: products, sigmoid"),
+    "AttentionUnet 3D": Entry(
+        partial(monai, "AttentionUnet", ndim=3, **LEVELS), (8, 8, 8), "the same in 3D"
+    ),
     "SegResNet": _two(
         partial(monai, "SegResNet", init_filters=8, blocks_down=(1, 1), blocks_up=(1,)),
         "group norm",
+        layer="down_layers.1",
+    ),
+    "SegResNet 3D": Entry(
+        partial(monai, "SegResNet", ndim=3, init_filters=8, blocks_down=(1, 1), blocks_up=(1,)),
+        (8, 8, 8),
+        "the same in 3D",
         layer="down_layers.1",
     ),
     "SegResNetDS": _two(
@@ -72,6 +81,19 @@ ARCHITECTURES: dict[str, Entry] = {
             monai, "SegResNetDS", init_filters=8, blocks_down=(1, 1), blocks_up=(1,), dsdepth=2
         ),
         "several outputs in training",
+    ),
+    "SegResNetDS 3D": Entry(
+        partial(
+            monai,
+            "SegResNetDS",
+            ndim=3,
+            init_filters=8,
+            blocks_down=(1, 1),
+            blocks_up=(1,),
+            dsdepth=2,
+        ),
+        (8, 8, 8),
+        "the same in 3D",
     ),
     "VNet": _two(partial(monai, "VNet", dropout_dim=2), "ELU, dropout", layer="in_tr"),
     "UNETR": Entry(made.unetr, (32, 32), "vision transformer", layer="decoder2"),
@@ -95,6 +117,7 @@ ARCHITECTURES: dict[str, Entry] = {
     ),
     "HighResNet": _two(partial(monai, "HighResNet"), "dilated residual blocks", layer="blocks.0"),
     "MedNeXt": _two(made.mednext, "depthwise convolutions, GELU"),
+    "MedNeXt 3D": Entry(partial(made.mednext, 3), (8, 8, 8), "the same in 3D"),
     "PlainConvUNet": _two(
         partial(made.nnunet, "PlainConvUNet", n_conv_per_stage=[1, 1, 1]),
         "LeakyReLU in place, deep supervision",
@@ -104,6 +127,12 @@ ARCHITECTURES: dict[str, Entry] = {
     "ResidualEncoderUNet": _two(
         partial(made.nnunet, "ResidualEncoderUNet", n_blocks_per_stage=[1, 1, 1]),
         "the same, residual",
+        origin="nnU-Net",
+    ),
+    "ResidualEncoderUNet 3D": Entry(
+        partial(made.nnunet, "ResidualEncoderUNet", 3, n_blocks_per_stage=[1, 1, 1]),
+        (8, 8, 8),
+        "the same in 3D",
         origin="nnU-Net",
     ),
     "smp.Unet": Entry(

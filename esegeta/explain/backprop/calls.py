@@ -154,6 +154,18 @@ CURVES: dict[str, tuple[Call, ...]] = {
     "abs": (torch.abs, Tensor.abs, torch.abs_, Tensor.abs_),
     "erf": (torch.erf, Tensor.erf, torch.erf_, Tensor.erf_),
     "sin": (torch.sin, Tensor.sin, torch.sin_, Tensor.sin_),
+    "tan": (torch.tan, Tensor.tan, torch.tan_, Tensor.tan_),
+    "sinh": (torch.sinh, Tensor.sinh, torch.sinh_, Tensor.sinh_),
+    "cosh": (torch.cosh, Tensor.cosh, torch.cosh_, Tensor.cosh_),
+    "asinh": (torch.asinh, Tensor.asinh, torch.asinh_, Tensor.asinh_),
+    "atan": (torch.atan, Tensor.atan, torch.atan_, Tensor.atan_),
+    "exp2": (torch.exp2, Tensor.exp2, torch.exp2_, Tensor.exp2_),
+    "log2": (torch.log2, Tensor.log2, torch.log2_, Tensor.log2_),
+    "log10": (torch.log10, Tensor.log10, torch.log10_, Tensor.log10_),
+    "erfc": (torch.erfc, Tensor.erfc, torch.erfc_, Tensor.erfc_),
+    "sign": (torch.sign, Tensor.sign, Tensor.sign_),
+    "round": (torch.round, Tensor.round, torch.round_, Tensor.round_),
+    "floor": (torch.floor, Tensor.floor, torch.floor_, Tensor.floor_),
     "cos": (torch.cos, Tensor.cos, torch.cos_, Tensor.cos_),
     "pow": (torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, Tensor.__ipow__),
     "rpow": (Tensor.__rpow__,),
@@ -180,6 +192,10 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
     return value * torch.sigmoid(gate)
 
 
+def _mean(input: Tensor, dim: Any = None, *args: Any, keepdim: bool = False, **rest: Any) -> Tensor:
+    return input.mean() if dim is None else input.mean(dim, keepdim=keepdim)
+
+
 def _opened(function: Call) -> Call:
     """Return a function of `torch.nn.functional` that does not hand itself over once more."""
     known: Any = inspect.unwrap(function)
@@ -201,6 +217,11 @@ MADE_OF_OTHERS: tuple[Call, ...] = (
 SEEN_INTO: dict[Call, Call] = {
     **{function: _opened(function) for function in MADE_OF_OTHERS},
     F.glu: _glu,
+    torch.var_mean: lambda *args, **rest: (torch.var(*args, **rest), _mean(*args, **rest)),
+    torch.std_mean: lambda *args, **rest: (torch.std(*args, **rest), _mean(*args, **rest)),
+    torch.special.softmax: torch.softmax,
+    torch.special.log_softmax: torch.log_softmax,
+    torch.special.logsumexp: torch.logsumexp,
 }
 """Functions made of others, which torch hands over whole: what they call is met one by one."""
 
@@ -240,12 +261,9 @@ class Resolved:
         result: Tensor = self.function(first, *self.args[1:], **self.kwargs)
         return result
 
-    def finish(self, result: Tensor) -> Tensor:
-        """Put the result where the network looks for it."""
-        if self.in_place:
-            written: Tensor = self.input.copy_(result)
-            return written
-        return result
+    def finish(self, result: Any) -> Any:
+        """Put the result where the network looks for it; some functions return several."""
+        return self.input.copy_(result) if self.in_place else result
 
 
 def resolve(function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:

@@ -228,4 +228,7 @@ def completed(found: Lifted, tolerance: float) -> RawMap:
 def _reason(plain: frozenset[str]) -> str:
     if plain:
         return f"without a rule, {', '.join(sorted(plain))} kept its gradient"
-    return "every function had a rule, so that it is rounding: use another baseline"
+    return (
+        "every function had a rule: what is left is rounding, quadrature along a line that turns "
+        "sharply, or a choice that the network makes by comparing values: use another baseline"
+    )

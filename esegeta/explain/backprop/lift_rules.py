@@ -71,23 +71,35 @@ def normalised(
     scale: Tensor | None,
     num_rows: int,
     eps: float,
+    centred: TensorFunction,
 ) -> Tensor:
     """Return a norm of a tensor, whose gradient is the mean of those along the line to it.
 
     Not so for rows that are flat at the baseline: see `_Normalised`.
 
     Args:
-        function: the norm; subtracts the mean of each row and divides by its deviation.
+        function: the norm; divides each row, less its mean perhaps, by its deviation.
         start: the tensor at the baseline.
         end: the tensor at the image.
         scale: the norm's weight, to be multiplied with its output, or None.
         num_rows: number of groups of values that are normalised, each contiguous in the tensor.
         eps: number added to the variance.
+        centred: what of each row `R N` is normalised: `less_mean` of it, or the row `as_it_is`.
     """
     result: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
-        end, function, start, scale, num_rows, eps
+        end, function, start, scale, num_rows, eps, centred
     )
     return result
+
+
+def less_mean(rows: Tensor) -> Tensor:
+    """Return rows less their means."""
+    return rows - rows.mean(dim=1, keepdim=True)
+
+
+def as_it_is(rows: Tensor) -> Tensor:
+    """Return rows: a root mean square norm knows no mean."""
+    return rows
 
 
 def pooled(pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, end: Tensor) -> Tensor:
@@ -103,6 +115,11 @@ def pooled(pool: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, end: 
     """
     result: Tensor = _Pooled.apply(end, pool, start)  # type: ignore[no-untyped-call]
     return result
+
+
+def between(start: Tensor, end: Tensor, node: float) -> Tensor:
+    """Return a point on the line; what does not move may be infinite, as masked attention is."""
+    return torch.where(start == end, end, start.lerp(end, node))
 
 
 def _no_view(output: Tensor) -> Tensor:
@@ -136,7 +153,7 @@ class _AlongLine(torch.autograd.Function):
         kind = ends[0].device.type
         ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         if num_nodes == 1:  # the middle of the line is all that is needed
-            middles = [start.lerp(end, 0.5) for start, end in zip(starts, ends, strict=True)]
+            middles = [between(start, end, 0.5) for start, end in zip(starts, ends, strict=True)]
             ctx.save_for_backward(*middles, *middles)
         else:
             ctx.save_for_backward(*starts, *ends)
@@ -149,7 +166,7 @@ class _AlongLine(torch.autograd.Function):
         wanted = [place for place in range(len(ends)) if ctx.needs_input_grad[3 + place]]
         totals = {place: torch.zeros_like(ends[place]) for place in wanted}
         for node, weight in line_nodes(ctx.num_nodes):
-            points = [start.lerp(end, node) for start, end in zip(starts, ends, strict=True)]
+            points = [between(start, end, node) for start, end in zip(starts, ends, strict=True)]
             leaves = [points[place].requires_grad_(True) for place in wanted]
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 output = ctx.function(*points)
@@ -184,9 +201,10 @@ class _Normalised(torch.autograd.Function):
         scale: Tensor | None,
         num_rows: int,
         eps: float,
+        centred: TensorFunction,
     ) -> Tensor:
         ctx.save_for_backward(start, end)
-        ctx.scale, ctx.num_rows, ctx.eps = scale, num_rows, eps
+        ctx.scale, ctx.num_rows, ctx.eps, ctx.centred = scale, num_rows, eps, centred
         return _no_view(function(end))
 
     @staticmethod
@@ -194,9 +212,7 @@ class _Normalised(torch.autograd.Function):
         start, end = (tensor.float().reshape(ctx.num_rows, -1) for tensor in ctx.saved_tensors)
         scaled = arriving if ctx.scale is None else arriving * ctx.scale
         g = scaled.float().reshape(ctx.num_rows, -1)
-        d = end - start
-        d -= d.mean(dim=1, keepdim=True)
-        u = start - start.mean(dim=1, keepdim=True)
+        d, u = ctx.centred(end - start), ctx.centred(start)
         a, b, c = _row_mean(d, d), _row_mean(u, d), _row_mean(u, u) + ctx.eps
         first, cubed = _variance_integrals(a, b, c, a * ctx.eps)
         by_u, by_d = _row_mean(g, u), _row_mean(g, d)
@@ -206,10 +222,10 @@ class _Normalised(torch.autograd.Function):
         first = torch.where(flat, here.rsqrt(), first)
         of_u = torch.where(flat, 2 * held, by_u * cubed[0] + by_d * cubed[1])
         of_d = torch.where(flat, held, by_u * cubed[1] + by_d * cubed[2])
-        result = (g - g.mean(dim=1, keepdim=True)) * first.to(g)
+        result = ctx.centred(g) * first.to(g)
         result.addcmul_(u, of_u.to(g), value=-1)
         result.addcmul_(d, of_d.to(g), value=-1)
-        return result.reshape(arriving.shape).to(arriving.dtype), None, None, None, None, None
+        return result.reshape(arriving.shape).to(arriving.dtype), *(None,) * 6
 
 
 def _row_mean(left: Tensor, right: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ def _added_up(session: Session) -> AllOverlaps:
             peaks.append(found.peak)
             yield found
 
-    counts = Counts.of(read())
+    counts = Counts.of(read(), session.dissection.chance)
     return AllOverlaps(counts, images, torch.stack(peaks))
 
 

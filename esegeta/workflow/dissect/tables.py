@@ -185,7 +185,7 @@ def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> li
         )
     if dissection.keys.holdout:
         notes += _held_out_notes(dissection, all_counts)
-    smallest = 1 / (dissection.num_draws + 1)
+    smallest = dissection.chance.least_p(len(dissection.grids))
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
         notes.append(f"no p below {smallest:.3g} with {dissection.num_draws} draws: no name")
