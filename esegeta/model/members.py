@@ -42,6 +42,38 @@ def hold(network: nn.Module, state: State) -> None:
                 tensors[key] = wanted
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The tensors that a network holds, and where, found in one walk over its modules.
+
+    Args:
+        modules: all modules.
+        places: each table of parameters or buffers, a name in it, and the tensor there.
+    """
+
+    modules: tuple[nn.Module, ...]
+    places: tuple[tuple[dict[str, Tensor | None], str, Tensor], ...]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Held:
+        """Return what a network holds now."""
+        modules = tuple(network.modules())
+        tables = (own for one in modules for own in (one._parameters, one._buffers))
+        places = [(own, key, one) for own in tables for key, one in own.items() if one is not None]
+        return cls(modules, tuple(places))
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Its parameters; one that modules share comes several times."""
+        return [tensor for _, _, tensor in self.places if isinstance(tensor, nn.Parameter)]
+
+    def put_back(self) -> None:
+        """Let the network hold them again; nothing is copied."""
+        for table, key, tensor in self.places:
+            if key in table and table[key] is not tensor:
+                table[key] = tensor
+
+
 def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[State, ...]:
     """Return the states of all networks, for the first to hold in turn; none for a single network.
 
