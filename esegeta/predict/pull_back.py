@@ -52,6 +52,7 @@ class PullbackSum:
         self, x: Tensor, windows: Windows, shares: CotangentShares, active: frozenset[int]
     ) -> None:
         self._shares = shares
+        self._size = windows.size
         self._active = active
         self._gradient = WindowSum(windows, x, num_images=x.shape[0], num_channels=x.shape[1])
         self._value = torch.zeros(x.shape[0], device=x.device, dtype=torch.float64)
@@ -70,12 +71,21 @@ class PullbackSum:
         touched = [place for place, index in enumerate(pieces.windows) if index in self._active]
         windows = [pieces.windows[place] for place in touched]
         images = [pieces.images[place] for place in touched]
+        if pieces.parts:
+            slope = self._whole(slope, pieces)
         self._gradient.add(
             windows, slope if len(touched) == len(slope) else slope[touched], images=images
         )
         worth = inner(logits.detach(), share).to(self._value.device)
         for place, image in zip(touched, images, strict=True):
             self._value[image] += worth[place]
+
+    def _whole(self, slope: Tensor, pieces: Pieces) -> Tensor:
+        """Return slopes of parts as those of whole windows: beside a part there are none."""
+        whole = slope.new_zeros((*slope.shape[:2], *self._size))
+        for own, part, values in zip(whole, pieces.parts, slope, strict=True):
+            own[(slice(None), *part)] = values
+        return whole
 
     def result(self, windows: Windows) -> Pullback:
         """Return what was gathered."""
