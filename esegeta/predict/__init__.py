@@ -17,6 +17,7 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
+from esegeta.predict.locality import is_watched
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
@@ -82,6 +83,7 @@ __all__ = [
     "cut_by_masks",
     "empty_window",
     "inner",
+    "is_watched",
     "line_nodes",
     "list_passes",
     "pool_regions",
