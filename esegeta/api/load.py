@@ -27,7 +27,7 @@ from esegeta.model import (
     load_members,
     require_batch,
     require_window,
-    resolve_device,
+    resolve_devices,
     to_single,
     without_wrappers,
 )
@@ -35,6 +35,7 @@ from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
     Average,
     Blend,
+    Copies,
     Padding,
     Placing,
     Precision,
@@ -94,7 +95,7 @@ def load_model(
         output: index, key or attribute of the logits, where the network returns several tensors.
         batch_size: number of windows at a time.
         precision: fp32, bf16 or fp16.
-        device: auto, cpu, cuda or cuda:1.
+        device: auto, cpu, cuda or cuda:1; of `cuda:0,cuda:1` each takes a part of the windows.
         in_channels: number of input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
         padding: what windows see outside the image: `zeros`, its `edge`, or `reflect`.
@@ -110,7 +111,7 @@ def load_model(
     if activation not in get_args(Activation):
         hint = suggest(activation, get_args(Activation))
         raise ConfigError(f'activation: "{activation}" is not known', hint=hint)
-    place = resolve_device(device)
+    place, *further = resolve_devices(device)
     several = network if isinstance(network, Sequence) else [network]
     given = [
         from_program(one, device=place) if isinstance(one, torch.export.ExportedProgram) else one
@@ -163,6 +164,7 @@ def load_model(
         output=chosen,
         states=states,
         gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
+        copies=Copies.on(further, network),
     )
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(model, empty, probe.logits)]

@@ -83,7 +83,34 @@ def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
             module.training = flag
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_devices(names: str) -> tuple[torch.device, ...]:
+    """Turn `cuda:0,cuda:1`, or a single one, into devices that exist.
+
+    Raises:
+        DeviceError: one is not there, is named twice, or is left to be found beside others.
+    """
+    words = [word.strip() for word in names.split(",")]
+    if len(words) > 1 and "auto" in words:
+        raise DeviceError(
+            f'device: "auto" among several ({names})', hint="name each: [cuda:0, cuda:1]"
+        )
+    found = tuple(resolve_one(word) for word in words)
+    places = [(one.type, one.index or 0) for one in found]
+    if len(set(places)) < len(places):
+        raise DeviceError(f"device: {names} names a device twice", hint="name each once")
+    return found
+
+
+def resolve_device(names: str) -> torch.device:
+    """Return the first of some devices, which holds volumes and their buffers.
+
+    Raises:
+        DeviceError: see `resolve_devices`.
+    """
+    return resolve_devices(names)[0]
+
+
+def resolve_one(name: str) -> torch.device:
     """Turn auto | cpu | cuda | cuda:1 into a device that exists.
 
     Raises:

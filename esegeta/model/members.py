@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -52,13 +53,15 @@ class Held:
     """
 
     modules: tuple[nn.Module, ...]
-    places: tuple[tuple[dict[str, Tensor | None], str, Tensor], ...]
+    places: tuple[tuple[dict[str, Any], str, Tensor], ...]
 
     @classmethod
     def of(cls, network: nn.Module) -> Held:
         """Return what a network holds now."""
         modules = tuple(network.modules())
-        tables = (own for one in modules for own in (one._parameters, one._buffers))
+        tables: list[dict[str, Any]] = [
+            own for one in modules for own in (one._parameters, one._buffers)
+        ]
         places = [(own, key, one) for own in tables for key, one in own.items() if one is not None]
         return cls(modules, tuple(places))
 

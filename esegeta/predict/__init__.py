@@ -4,6 +4,7 @@ from esegeta.predict.agreement import Agreement, agreement, require_own_integers
 from esegeta.predict.apart import ApartCotangent, ApartShares, Moment, PassesApart, RunPass
 from esegeta.predict.average import average_probabilities, require_graph
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
+from esegeta.predict.copies import Copies
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
 from esegeta.predict.forward import Precision
@@ -44,6 +45,7 @@ __all__ = [
     "Blend",
     "Box",
     "Central",
+    "Copies",
     "Cotangent",
     "CotangentShares",
     "Coverage",

@@ -156,7 +156,8 @@ def _share(box: Box | None, window: Tensor) -> float:
     """Return how much of a window `1 C *W` a box is; all of it for None."""
     if box is None:
         return 1.0
-    return math.prod(side.stop - side.start for side in box) / window[0, 0].numel()
+    voxels: int = math.prod(side.stop - side.start for side in box)
+    return voxels / window[0, 0].numel()
 
 
 def batches(
@@ -260,7 +261,8 @@ def _is_same(reach: Reach, run: Run, like: Tensor) -> bool:
             slice(want.start - side.start, want.stop - side.start)
             for want, side in zip(outputs, part, strict=True)
         )
-        gap = found[(..., *own)] - whole[(..., *outputs)]
+        every = (slice(None), slice(None))
+        gap = found[(*every, *own)] - whole[(*every, *outputs)]
         if not float(gap.abs().max()) <= SAME * scale:
             return False
     return num_parts > 0

@@ -27,7 +27,7 @@ from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
 from esegeta.model import held_still, hold
 from esegeta.predict.average import average_probabilities, require_graph, slopes_of_average
-from esegeta.predict.blend import CotangentShares, WindowBlend, inner
+from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
 from esegeta.predict.cotangent import (
     Cotangent,
     LinearForm,
@@ -35,6 +35,7 @@ from esegeta.predict.cotangent import (
     power_of_two_above,
     support_of,
 )
+from esegeta.predict.devices import Turns
 from esegeta.predict.locality import is_watched, narrow_parts
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
 from esegeta.predict.runner import WindowRunner
@@ -75,7 +76,8 @@ class Predictor(WindowRunner):
 
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
-        return replace(self, network=network, plan=self.plan.of_one_network(), states=())
+        plan = self.plan.of_one_network()
+        return replace(self, network=network, plan=plan, states=(), copies=None)
 
     def __call__(self, x: Batch) -> Logits:
         """Return the blended logits; gradients flow back to `x`."""
@@ -109,9 +111,10 @@ class Predictor(WindowRunner):
         if chosen is None:
             chosen = range(len(windows)) if over is None else windows.touching(over)
         blends = [WindowBlend(windows, x, num_images=len(x)) for _ in range(windows.num_blends)]
-        with torch.no_grad(), held_still(self.network):
-            for pieces in self.pieces(x, windows, chosen):
-                logits = self.run(pieces.crops, windows)
+        with torch.no_grad(), held_still(self.network), Turns(self) as turns:
+            for pieces, logits in turns.do(
+                self.pieces(x, windows, chosen), lambda one, own: one.run(own.crops, windows)
+            ):
                 blend = blends[windows.blend_of(pieces.windows[0])]
                 blend.add(pieces.windows, logits, images=pieces.images)
             return [blend.result() for blend in blends]
@@ -172,17 +175,25 @@ class Predictor(WindowRunner):
             PullbackSum(x, windows, share, frozenset(active))
             for share, active in zip(shares, actives, strict=True)
         ]
+
+        def go_back(one: Predictor, pieces: Pieces) -> list[tuple[PullbackSum, Tensor, Tensor]]:
+            crops = pieces.crops.requires_grad_(True)
+            with torch.enable_grad():
+                logits = one.run(crops, windows)
+            require_graph(logits)
+            wanted = [pull for pull in pulls if pull.wants(pieces)]
+            return [
+                (pull, *pull.go_back(pieces, logits, crops, keep_graph=pull is not wanted[-1]))
+                for pull in wanted
+            ]
+
         active = by_company(actives)
-        with held_still(self.network):
+        with held_still(self.network), Turns(self) as turns:
             parts = self.parts(x, windows, active, cotangents)
-            for pieces in self.pieces(x.detach(), windows, active, parts=parts):
-                crops = pieces.crops.requires_grad_(True)
-                with torch.enable_grad():
-                    logits = self.run(crops, windows)
-                require_graph(logits)
-                wanted = [pull for pull in pulls if pull.wants(pieces)]
-                for pull in wanted:
-                    pull.add(pieces, logits, crops, keep_graph=pull is not wanted[-1])
+            batches = self.pieces(x.detach(), windows, active, parts=parts)
+            for pieces, found in turns.do(batches, go_back):
+                for pull, slope, worth in found:
+                    pull.add(pieces, slope, worth)
         results = [pull.result(windows) for pull in pulls]
         if self.is_sum:
             return results
@@ -213,15 +224,24 @@ class Predictor(WindowRunner):
             torch.zeros((x.shape[0], len(active)), device=x.device, dtype=torch.float64)
             for active in actives
         ]
+
+        def worths(one: Predictor, pieces: Pieces) -> list[Tensor | None]:
+            logits = one.run(pieces.crops, windows)
+            return [
+                None
+                if order.keys().isdisjoint(pieces.windows)
+                else inner(logits, shares.of(pieces, logits.device)).to(x.device)
+                for shares, order in zip(parts, orders, strict=True)
+            ]
+
         active = by_company(actives)
-        with torch.no_grad(), held_still(self.network):
+        with torch.no_grad(), held_still(self.network), Turns(self) as turns:
             narrow = self.parts(x, windows, active, cotangents)
-            for pieces in self.pieces(x, windows, active, parts=narrow):
-                logits = self.run(pieces.crops, windows)
-                for shares, order, found in zip(parts, orders, values, strict=True):
-                    if order.keys().isdisjoint(pieces.windows):
+            batches = self.pieces(x, windows, active, parts=narrow)
+            for pieces, made in turns.do(batches, worths):
+                for order, found, worth in zip(orders, values, made, strict=True):
+                    if worth is None:
                         continue
-                    worth = inner(logits, shares.of(pieces, logits.device)).to(x.device)
                     for place, window in enumerate(pieces.windows):
                         if window in order:
                             found[pieces.images[place], order[window]] = worth[place]
@@ -276,7 +296,7 @@ class Predictor(WindowRunner):
             for window in active
         }
         like = x.new_zeros((1, x.shape[1], *windows.size)).to(self.device_for(x))
-        silent = replace(self, on_windows=None)
+        silent = replace(self, on_windows=None, copies=None)
         return narrow_parts(
             self.network, lambda crops: silent.run(crops, windows), like, looked_at, times
         )

@@ -61,12 +61,18 @@ class PullbackSum:
         """Tell whether the cotangent touches any of these windows."""
         return not self._active.isdisjoint(pieces.windows)
 
-    def add(self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool) -> None:
-        """Go back from the logits of windows to their input."""
+    def go_back(
+        self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Go back from the logits of windows to their input; return their slopes and values."""
         share = self._shares.of(pieces, logits.device)
         (slope,) = torch.autograd.grad(
             logits, crops, share.to(logits.dtype), retain_graph=keep_graph
         )
+        return slope, inner(logits.detach(), share)
+
+    def add(self, pieces: Pieces, slope: Tensor, worth: Tensor) -> None:
+        """Add the slopes and the values of windows."""
         # A window beside the cotangent adds zeros, or NaN where its slopes are infinite.
         touched = [place for place, index in enumerate(pieces.windows) if index in self._active]
         windows = [pieces.windows[place] for place in touched]
@@ -76,7 +82,7 @@ class PullbackSum:
         self._gradient.add(
             windows, slope if len(touched) == len(slope) else slope[touched], images=images
         )
-        worth = inner(logits.detach(), share).to(self._value.device)
+        worth = worth.to(self._value.device)
         for place, image in zip(touched, images, strict=True):
             self._value[image] += worth[place]
 

@@ -27,6 +27,7 @@ from esegeta.model import (
 )
 from esegeta.predict.average import averaged_over_flips
 from esegeta.predict.blend import Pieces
+from esegeta.predict.copies import Copies
 from esegeta.predict.forward import Precision, run_network
 from esegeta.predict.locality import batches
 from esegeta.predict.tiling import Box
@@ -54,6 +55,7 @@ class WindowRunner:
         states: parameters and buffers of each network of an ensemble, which `network` holds in
             turn; none where it is one.
         gradients: whether slopes flow back through the network; see `try_gradients`.
+        copies: copies of the network on further devices, which windows are dealt out to.
     """
 
     network: nn.Module
@@ -65,6 +67,7 @@ class WindowRunner:
     output: OutputChoice = FIRST
     states: tuple[State, ...] = field(default=(), repr=False, compare=False)
     gradients: bool = True
+    copies: Copies | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """One line: the network, its windows and its labels."""
