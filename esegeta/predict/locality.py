@@ -37,7 +37,7 @@ Run = Callable[[Tensor], Tensor]
 SAME = 1e-5
 """Most that outputs of a part may differ from those of the whole, of the largest output."""
 
-PASSES_OF_PROOF = 6
+PASSES_OF_PROOF: float = 6
 """Passes of a whole window that the proof takes, at most."""
 
 SMALL_SHARE = 0.75

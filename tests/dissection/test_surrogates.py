@@ -285,3 +285,10 @@ def test_detectors_are_named_all_the_same() -> None:
         found += [float(q[unit, unit]) <= 0.05 for unit in range(5)]
         assert (q[5:] > 0.05).double().mean() > 0.98
     assert np.mean(found) > 0.9
+
+
+def test_correlations_of_several_distances_are_those_of_each() -> None:
+    share = torch.tensor([0.005, 0.1, 0.4], dtype=torch.float64)
+    both = torch.tensor([[0.1, 0.6, torch.nan], [0.2, 0.9, 1.0], [0.5, 0.4, 0.7]]).double()
+    each = [correlation_of(column, share) for column in both.unbind(dim=1)]
+    assert torch.equal(correlation_of(both, share), torch.stack(each, dim=1))
