@@ -53,13 +53,13 @@ class Held:
     """
 
     modules: tuple[nn.Module, ...]
-    places: tuple[tuple[dict[str, Any], str, Tensor], ...]
+    places: tuple[tuple[Any, str, Tensor], ...]
 
     @classmethod
     def of(cls, network: nn.Module) -> Held:
         """Return what a network holds now."""
         modules = tuple(network.modules())
-        tables: list[dict[str, Any]] = [
+        tables: list[Any] = [  # of dictionaries; scripted modules have something like them
             own for one in modules for own in (one._parameters, one._buffers)
         ]
         places = [(own, key, one) for own in tables for key, one in own.items() if one is not None]
