@@ -27,6 +27,8 @@ class MapJob:
         coalitions: of KernelSHAP, those of none and all included.
         method: of the contender `esegeta_method`.
         score: of the contender `esegeta_score`.
+        network: a key of `setting.NETWORKS`.
+        windows: `parts` where the network's reach allows it, or always `whole`.
     """
 
     contender: str
@@ -43,6 +45,8 @@ class MapJob:
     coalitions: int = 600
     method: str = "saliency"
     score: str = "infidelity"
+    network: str = "unet"
+    windows: str = "parts"
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,24 @@ from benchmarks.feature_contenders import (
 )
 from benchmarks.setting import SEED, Setting, forward_and_back, supervoxels
 from benchmarks.smallest import smallest_method
-from esegeta.explain import FeatureAblation, IntegratedGradients, Occlusion, Saliency
+from esegeta.explain import (
+    Explainer,
+    FeatureAblation,
+    GradCam,
+    GradCamPP,
+    GuidedBackprop,
+    HiResCam,
+    InputXGradient,
+    IntegratedGradients,
+    LayerActivation,
+    LayerGradientXActivation,
+    Occlusion,
+    Saliency,
+    XResCam,
+)
 from esegeta.model import held_still
 from esegeta.predict import active_windows, spot
-from esegeta.targets import Scene
+from esegeta.targets import KeptPasses, Scene
 
 
 def esegeta_saliency(setting: Setting) -> Tensor:
@@ -36,6 +50,37 @@ def esegeta_three_targets(setting: Setting) -> Tensor:
 
 def esegeta_one_target(setting: Setting) -> Tensor:
     return setting.explain_several(1)
+
+
+TEN: tuple[Explainer, ...] = (
+    Saliency(),
+    Saliency(absolute=True),
+    InputXGradient(),
+    GradCam(),
+    GradCamPP(),
+    HiResCam(),
+    XResCam(),
+    LayerGradientXActivation(),
+    LayerActivation(),
+    GuidedBackprop(),
+)
+
+
+def esegeta_ten_methods(setting: Setting) -> Tensor:
+    """Ten methods on one target, as in a run: they share the passes that several need."""
+    return ten_methods(setting, KeptPasses())
+
+
+def esegeta_ten_methods_apart(setting: Setting) -> Tensor:
+    return ten_methods(setting, None)
+
+
+def ten_methods(setting: Setting, kept: KeptPasses | None) -> Tensor:
+    scene = Scene(setting.predictor, setting.volume, kept=kept)
+    target = setting.target.freeze(scene)
+    setting.memory.note("freeze")
+    maps = [method.explain(setting.predictor, setting.volume, target).data for method in TEN]
+    return torch.stack([own / own.abs().max() for own in maps])
 
 
 def esegeta_integrated_gradients(setting: Setting) -> Tensor:

@@ -67,6 +67,48 @@ def overhead(bench: BenchmarkRun) -> Iterator[Line]:
     yield from time_lines(row, ours, other, 1.15)
 
 
+def nnunet(bench: BenchmarkRun) -> Iterator[Line]:
+    """A network of nnU-Net's kind, all of whose norms see the whole window."""
+    side = 64 if bench.quick else 128
+    row = f"saliency {side}^3, target everywhere, nnU-Net's kind, bare network on the same windows"
+    jobs = (bench.job(name, side, 0) for name in ("esegeta_saliency", "bare_network"))
+    ours, other = bench.run(*(replace(job, network="nnunet") for job in jobs))
+    yield from time_lines(row, ours, other, 1.05)
+
+
+def parts(bench: BenchmarkRun) -> Iterator[Line]:
+    """Parts of windows, where the network's reach is proved, against whole windows."""
+    window, side = (48, 96) if bench.quick else (96, 192)
+    small = 64 if bench.quick else 128
+    local = replace(bench.job("esegeta_saliency", side), window=window)
+    for job, row, must in (
+        (local, f"saliency {side}^3, windows {window}^3, local target", 0.6),
+        (
+            replace(bench.job("esegeta_occlusion", small), start=small // 5, box=48),
+            f"occlusion {small}^3, boxes 48^3, local target",
+            0.8,
+        ),
+        (
+            replace(bench.job("esegeta_feature_ablation", small), start=small // 5),
+            f"feature_ablation {small}^3, 200 supervoxels, local target",
+            0.8,
+        ),
+    ):
+        ours, whole = bench.run(job, replace(job, windows="whole"))
+        yield from time_lines(f"{row}, whole windows", ours, whole, must)
+        yield difference_line(f"{row}, whole windows", ours, whole)
+
+
+def ten_methods(bench: BenchmarkRun) -> Iterator[Line]:
+    """Ten methods on one target with the passes that they share, against each by itself."""
+    side = 48 if bench.quick else 96
+    row = f"ten methods {side}^3, target everywhere, each by itself"
+    names = ("esegeta_ten_methods", "esegeta_ten_methods_apart")
+    ours, apart = bench.run(*(bench.job(name, side, 0) for name in names))
+    yield from time_lines(row, ours, apart, 0.7)
+    yield difference_line(row, ours, apart)
+
+
 def flat_memory(bench: BenchmarkRun) -> Iterator[Line]:
     small, large = (64, 128) if bench.quick else (128, 256)
     row = f"saliency {small}^3 -> {large}^3, local target, memory without volume-sized buffers"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from monai.inferers import sliding_window_inference
-from monai.networks.nets import UNet
+from monai.networks.nets import DynUNet, UNet
 from torch import Tensor, nn
 
 from benchmarks.job import MapJob
@@ -129,12 +129,31 @@ def build_network() -> nn.Module:
     return network.eval()
 
 
+def build_nnunet() -> nn.Module:
+    """Return a network of nnU-Net's kind: instance norms, leaky ReLUs, five stages."""
+    network: nn.Module = DynUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=2,
+        kernel_size=[3] * 5,
+        strides=[1, 2, 2, 2, 2],
+        upsample_kernel_size=[2] * 4,
+        filters=[8, 16, 32, 64, 80],
+        norm_name=("INSTANCE", {"affine": True}),
+        act_name=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+    )
+    return network.eval()
+
+
+NETWORKS = {"unet": build_network, "nnunet": build_nnunet}
+
+
 def build_setting(job: MapJob, memory: Memory) -> Setting:
     torch.set_num_threads(job.threads)
     # Same arithmetic for all contenders; TF32 would blur the comparison of maps.
     torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(SEED)
-    network = build_network().to(memory.device)
+    network = NETWORKS[job.network]().to(memory.device)
     return Setting(job, network, torch.randn(1, 1, *job.shape).to(memory.device), memory)
 
 

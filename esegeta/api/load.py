@@ -29,7 +29,7 @@ from esegeta.model import (
     load_members,
     require_batch,
     require_window,
-    resolve_device,
+    resolve_devices,
     to_single,
     without_wrappers,
 )
@@ -37,6 +37,7 @@ from esegeta.model.label_forms import OrderEntry
 from esegeta.predict import (
     Average,
     Blend,
+    Copies,
     Padding,
     Placing,
     Precision,
@@ -94,7 +95,7 @@ def load_model(
         output: index, key or attribute of the logits, where the network returns several tensors.
         batch_size: number of windows at a time.
         precision: fp32, bf16 or fp16.
-        device: auto, cpu, cuda or cuda:1.
+        device: auto, cpu, cuda or cuda:1; of `cuda:0,cuda:1` each takes a part of the windows.
         in_channels: number of input channels, where the first convolution does not tell.
         slice_axis: axis along which a 2D network goes through a volume.
         padding: what windows see outside the image: `zeros`, its `edge`, or `reflect`.
@@ -116,7 +117,7 @@ def load_model(
     size = _window_of(window)
     if batch_size < 1:
         raise ConfigError(f"batch_size: must be at least 1 (found {batch_size})")
-    place = resolve_device(device)
+    place, *further = resolve_devices(device)
     several = _networks_of(network)
     given = [
         from_program(one, device=place) if isinstance(one, torch.export.ExportedProgram) else one
@@ -170,6 +171,7 @@ def load_model(
         output=chosen,
         states=states,
         gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
+        copies=Copies.on(further, network),
     )
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(model, empty, probe.logits)]

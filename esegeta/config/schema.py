@@ -157,6 +157,13 @@ STAND_ALONE = ("dissection", "concepts", "similarity", "features", "inspect", "e
 """Blocks of commands that need no run beside them."""
 
 
+def _device_words(value: Any) -> Any:
+    """Write a list of devices as the word that `--device` takes."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    return value
+
+
 class Config(LabelKeys):
     """A whole experiment; methods and scores are built by their own tables."""
 
@@ -166,7 +173,7 @@ class Config(LabelKeys):
     dtype: MapType = "float32"
     scene: bool = True
     seed: int = Field(default=0, ge=0)
-    device: str = "auto"
+    device: Annotated[str, BeforeValidator(_device_words)] = "auto"
     model: ModelKeys
     data: DataKeys
     inference: InferenceKeys

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.axes import Mask, Shape
@@ -26,16 +28,30 @@ VALUES_AT_A_TIME = 1 << 22
 
 def box_of(body: Mask) -> tuple[slice, ...]:
     """Return the box around a body."""
-    index = body.nonzero()
-    ends = zip(index.amin(dim=0).tolist(), index.amax(dim=0).tolist(), strict=True)
-    return tuple(slice(first, last + 1) for first, last in ends)
+    box: list[slice] = []
+    for axis in range(body.ndim):
+        lines = body.movedim(axis, 0).flatten(1).view(torch.uint8)
+        held = lines.amax(dim=1).nonzero()  # of bytes: `any` of bits takes ten times as long
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(box)
 
 
-def block_sides(widths_vox: tuple[float, ...], body: Mask) -> Shape:
-    """Return the sides of blocks in voxels, for fields of these widths; 1 in small volumes."""
-    if body[box_of(body)].numel() < SMALL_VOXELS:
-        return (1,) * body.ndim
+def block_sides(widths_vox: tuple[float, ...], shape: Shape) -> Shape:
+    """Return the sides of blocks in voxels, for fields of these widths; 1 in small volumes.
+
+    Args:
+        widths_vox: standard deviation of the fields' filter along each axis.
+        shape: shape of the box around the body.
+    """
+    if math.prod(shape) < SMALL_VOXELS:
+        return (1,) * len(shape)
     return tuple(min(max(int(width / BLOCKS_PER_WIDTH), 1), LARGEST_SIDE) for width in widths_vox)
+
+
+def parts_in_box(partition: ConceptParts, body: Mask) -> Int[Tensor, "*B"]:
+    """Return the part of each voxel of the box around a body; one more than all where it is not."""
+    box = box_of(body)
+    return torch.where(body[box], partition.parts.reshape(body.shape)[box], partition.num_parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,45 +60,46 @@ class Blocks:
 
     Args:
         sides: side lengths of a block, in voxels.
-        grid: mask of the blocks in the box around the body that hold any of it.
+        numbers: number of each block in the box around the body, counted from 0; -1 where it
+            holds nothing of the body.
         weights: voxels of the body in each of these.
         concepts: voxels of each concept and the body in each of these.
     """
 
     sides: Shape
-    grid: Bool[Tensor, "*B"]
+    numbers: Int[Tensor, "*B"]
     weights: Float[Tensor, " M"]
     concepts: Float[Tensor, "M K"]
 
     @classmethod
-    def of(cls, partition: ConceptParts, body: Mask, sides: Shape) -> Blocks:
-        """Count the voxels of a body by block."""
-        voxels = body.nonzero()
-        voxels = voxels - voxels.amin(dim=0)
-        side = torch.tensor(sides, device=body.device)
-        places = voxels // side
-        shape = tuple((places.amax(dim=0) + 1).tolist())
-        flat = torch.zeros_like(places[:, 0])
-        for axis, length in enumerate(shape):
-            flat = flat * length + places[:, axis]
-        total = int(torch.tensor(shape).prod())
-        weights = torch.bincount(flat, minlength=total)
+    def of(cls, partition: ConceptParts, box: Int[Tensor, "*S"], sides: Shape) -> Blocks:
+        """Count the voxels of a body by block.
+
+        Args:
+            partition: the partition of the volume by concepts.
+            box: part of each voxel of the box around the body; one more than all parts where
+                there is no body.
+            sides: sides of a block, in voxels.
+        """
+        axes = zip(box.shape, sides, strict=True)
+        shape = tuple(math.ceil(length / side) for length, side in axes)
+        total, columns = math.prod(shape), partition.num_parts + 1
+        # Counting takes as long as what it reads: 32 bits, as long as they can number all counts.
+        kind = torch.int32 if total * columns < 2**31 else torch.int64
+        places = _block_numbers(tuple(box.shape), sides, shape).to(box.device, kind) * columns + box
+        counts = torch.bincount(places.flatten(), minlength=total * columns)
+        counts = counts.reshape(total, columns)[:, :-1]
+        weights = counts.sum(dim=1)
         held = weights > 0
-        parts = partition.parts[body.flatten()].long()
-        columns = [
-            torch.bincount(flat[member[parts]], minlength=total)[held]
-            for member in partition.members.T
-        ]
-        return cls(
-            sides, held.reshape(shape), weights[held].double(), torch.stack(columns, dim=1).double()
-        )
+        numbers = torch.where(held, held.cumsum(dim=0) - 1, -1).reshape(shape)
+        concepts = partition.of_concepts(counts[held])
+        return cls(sides, numbers, weights[held].double(), concepts.double())
 
     def fields(self, widths_vox: tuple[float, ...], *, seed: int) -> Fields:
         """Return fields at the blocks."""
         axes = zip(widths_vox, self.sides, strict=True)
         widths = tuple(width / side for width, side in axes)
-        places = torch.arange(len(self.weights), device=self.grid.device)
-        return Fields(widths, self.grid, places, seed)
+        return Fields(widths, self.numbers, seed)
 
     def enough(self, voxels: int) -> int:
         """Return how many blocks hold that many voxels, whichever blocks they are."""
@@ -113,3 +130,15 @@ class Blocks:
             counts = counts - share[..., None] * self.concepts[some.gather(1, last)]
             found.append(counts.round().long())
         return torch.cat(found)
+
+
+@lru_cache(maxsize=4)
+def _block_numbers(voxels: Shape, sides: Shape, blocks: Shape) -> Int[Tensor, "*S"]:
+    """Return the number of the block that each voxel of a box is in."""
+    numbers = torch.zeros((1,) * len(voxels), dtype=torch.int64)
+    for axis, (length, side) in enumerate(zip(voxels, sides, strict=True)):
+        line = [1] * len(voxels)
+        line[axis] = length
+        places = torch.arange(length) // side * math.prod(blocks[axis + 1 :])
+        numbers = numbers + places.reshape(line)
+    return numbers

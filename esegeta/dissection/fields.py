@@ -47,15 +47,24 @@ class Fields:
 
     Args:
         widths: standard deviation of the filter along each axis, in points.
-        body: the points of the box around the body.
-        places: place of each point of the body: a voxel of the flattened volume, or a block.
+        numbers: place of each point of the box around the body: a voxel of the flattened volume,
+            or a block; -1 where there is no body.
         seed: random seed of the fields.
     """
 
     widths: tuple[float, ...]
-    body: Bool[Tensor, "*B"]
-    places: Int[Tensor, " M"]
+    numbers: Int[Tensor, "*B"]
     seed: int
+
+    @cached_property
+    def body(self) -> Bool[Tensor, "*B"]:
+        """The points of the body."""
+        return self.numbers >= 0
+
+    @cached_property
+    def num_points(self) -> int:
+        """Number of points of the body."""
+        return int(self.body.sum())
 
     def draws(self, count: int, most: int) -> Iterator[Int[Tensor, "D H"]]:
         """Yield the body's places of the largest values, the largest first, field by field.
@@ -75,7 +84,7 @@ class Fields:
                 dim=1,
             )
             shifts = shifts[: count - done].to(field.device)
-            few = CANDIDATES * most * field.numel() < len(self.places) ** 2 / 2
+            few = CANDIDATES * most * field.numel() < self.num_points**2 / 2
             yield (self._largest if few else self._sorted)(field, shifts, most)
 
     @cached_property
@@ -88,7 +97,7 @@ class Fields:
     @cached_property
     def _torus(self) -> Shape:
         """Points along each axis, once round."""
-        axes = zip(self.body.shape, self.widths, strict=True)
+        axes = zip(self.numbers.shape, self.widths, strict=True)
         return tuple(
             next_fast_len(math.ceil(side + PAD_BY * width), real=True) for side, width in axes
         )
@@ -96,13 +105,12 @@ class Fields:
     @cached_property
     def _places(self) -> Int[Tensor, " T"]:
         """The place at each point of the flattened torus; -1 where there is no body."""
-        found = torch.full(self._torus, -1, device=self.body.device)
-        box = found[tuple(slice(side) for side in self.body.shape)]
-        box[self.body] = self.places
+        found = torch.full(self._torus, -1, device=self.numbers.device)
+        found[tuple(slice(side) for side in self.numbers.shape)] = self.numbers
         return found.flatten()
 
     def _field(self, generator: torch.Generator) -> Float[Tensor, "*T"]:
-        noise = torch.randn(self._torus, generator=generator).to(self.body.device)
+        noise = torch.randn(self._torus, generator=generator).to(self.numbers.device)
         spectrum = torch.fft.rfftn(noise)
         for axis, (side, width) in enumerate(zip(self._torus, self.widths, strict=True)):
             last = axis == len(self._torus) - 1
@@ -116,19 +124,20 @@ class Fields:
 
     def _sorted(self, field: Tensor, shifts: Int[Tensor, "D A"], most: int) -> Int[Tensor, "D H"]:
         """Return the places of the largest values of each shift, where the body is small."""
-        places = self.body.nonzero().unbind(1)
+        points = self.body.nonzero().unbind(1)
+        places = self.numbers[self.body]
         # What is moved on by a shift to a voxel came from as far behind it.
         behind, found = torch.tensor(self._torus, device=shifts.device) - shifts, []
-        for some in torch.split(behind, max(VALUES_AT_A_TIME // len(self.places), 1)):
-            values = field.flatten()[self._shifted(places, some)]
-            found.append(self.places[values.topk(most).indices])
+        for some in torch.split(behind, max(VALUES_AT_A_TIME // len(places), 1)):
+            values = field.flatten()[self._shifted(points, some)]
+            found.append(places[values.topk(most).indices])
         return torch.cat(found)
 
     def _largest(self, field: Tensor, shifts: Int[Tensor, "D A"], most: int) -> Int[Tensor, "D H"]:
         """Return the places of the largest values as each shift has them in the body."""
-        device = self.body.device
+        device = self.numbers.device
         result = torch.empty((len(shifts), most), dtype=torch.int64, device=device)
-        share, rows = CANDIDATES * most / len(self.places), torch.arange(len(shifts), device=device)
+        share, rows = CANDIDATES * most / self.num_points, torch.arange(len(shifts), device=device)
         while len(rows):
             # A wide field may have its lumps out of the body: such draws look deeper.
             ranked, short = self._ranked(field, min(share, 1.0)), []
@@ -163,7 +172,7 @@ class Fields:
     def _shifted(self, places: tuple[Tensor, ...], shifts: Int[Tensor, "D A"]) -> Tensor:
         """Return places of the flattened torus, moved on by shifts."""
         num_draws, num_places = len(shifts), len(places[0])
-        flat = torch.zeros((num_draws, num_places), dtype=torch.int64, device=self.body.device)
+        flat = torch.zeros((num_draws, num_places), dtype=torch.int64, device=self.numbers.device)
         for line, shift, place in zip(self._lines, shifts.unbind(1), places, strict=True):
             if num_places < ROW_BY_ROW:
                 flat += line[shift[:, None] + place]
@@ -178,6 +187,6 @@ class Fields:
         lines, step = [], math.prod(self._torus)
         for side in self._torus:
             step //= side
-            line = torch.arange(side, device=self.body.device) * step
+            line = torch.arange(side, device=self.numbers.device) * step
             lines.append(torch.cat([line, line]))
         return lines

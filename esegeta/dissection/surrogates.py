@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from esegeta.axes import Mask, Shape
 from esegeta.dissection.above import Above
-from esegeta.dissection.blocks import Blocks, block_sides, box_of
+from esegeta.dissection.blocks import Blocks, block_sides, box_of, parts_in_box
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CaseChance, Chance, Overlaps, draw_seed
 from esegeta.dissection.fields import Fields
@@ -103,6 +104,7 @@ class SurrogateDraws(CaseChance):
         space: the case.
         body: its voxels that count, in the flattened volume.
         layers: layers added so far.
+        blocks: the body in blocks, by their sides; smoothnesses share them.
     """
 
     chance: Surrogates
@@ -110,6 +112,7 @@ class SurrogateDraws(CaseChance):
     space: CaseSpace
     body: Bool[Tensor, " N"]
     layers: list[MaskedUnits] = field(default_factory=list)
+    blocks: dict[Shape, Blocks] = field(default_factory=dict)
 
     def add(self, above: Above, num_units: int, stride: tuple[float, ...]) -> None:
         """Take in the units of a layer."""
@@ -129,25 +132,36 @@ class SurrogateDraws(CaseChance):
             units = units[sizes[units] > 0]
             if len(units):
                 units = units[sizes[units].argsort()]
-                found = self._drawn(width_vox(grade), ratios, grade, sizes[units])
+                widths = tuple(width_vox(grade) * ratio for ratio in ratios)
+                found = self._drawn(widths, grade, sizes[units])
                 result[:, units.cpu()] += found.cpu()
         return result
 
-    def _drawn(
-        self, width: float, ratios: tuple[float, ...], grade: int, sizes: Int[Tensor, " U"]
-    ) -> Overlaps:
+    def _drawn(self, widths: tuple[float, ...], grade: int, sizes: Int[Tensor, " U"]) -> Overlaps:
         """Return the overlaps of random masks of one smoothness, of ascending sizes."""
-        widths = tuple(width * ratio for ratio in ratios)
         seed = draw_seed(self.chance.seed, self.space.number) * 1009 + grade
-        body = self.body.reshape(self.space.shape)
-        sides = block_sides(widths, body)
+        sides = block_sides(widths, tuple(self._numbers.shape))
         if max(sides) > 1:
-            blocks = Blocks.of(self.partition, body, sides)
+            blocks = self._blocks_of(sides)
             fields = blocks.fields(widths, seed=seed)
             draws = fields.draws(self.chance.samples, blocks.enough(int(sizes[-1])))
             return torch.cat([blocks.overlaps(ranked, sizes) for ranked in draws])
-        draws = fields_of(widths, body, seed=seed).draws(self.chance.samples, int(sizes[-1]))
+        fields = Fields(widths, self._numbers, seed)
+        draws = fields.draws(self.chance.samples, int(sizes[-1]))
         return torch.cat([_overlaps_of_largest(self.partition, one, sizes) for one in draws])
+
+    @cached_property
+    def _numbers(self) -> Int[Tensor, "*B"]:
+        return numbered(self.body.reshape(self.space.shape))
+
+    @cached_property
+    def _parts(self) -> Int[Tensor, "*B"]:
+        return parts_in_box(self.partition, self.body.reshape(self.space.shape))
+
+    def _blocks_of(self, sides: Shape) -> Blocks:
+        if sides not in self.blocks:
+            self.blocks[sides] = Blocks.of(self.partition, self._parts, sides)
+        return self.blocks[sides]
 
     def _alike(self) -> dict[tuple[int, tuple[float, ...]], Int[Tensor, " U"]]:
         """Return the units of each smoothness, and of each shape of it."""
@@ -161,15 +175,11 @@ class SurrogateDraws(CaseChance):
         return {key: torch.cat(units) for key, units in found.items()}
 
 
-def fields_of(widths_vox: Sequence[float], body: Mask, *, seed: int) -> Fields:
-    """Return fields at the voxels of a body.
-
-    Args:
-        widths_vox: standard deviation of the filter along each axis.
-        body: the voxels that they are drawn in.
-        seed: random seed of all draws.
-    """
-    return Fields(tuple(widths_vox), body[box_of(body)], body.flatten().nonzero()[:, 0], seed)
+def numbered(body: Mask) -> Int[Tensor, "*B"]:
+    """Return the index in the flattened volume of each voxel of the box around a body, else -1."""
+    box = box_of(body)
+    index = torch.arange(body.numel(), device=body.device).reshape(body.shape)[box]
+    return torch.where(body[box], index, -1)
 
 
 def smoothness_vox(
@@ -188,8 +198,9 @@ def smoothness_vox(
     needed = (PAIRS_SHARE * sizes).clamp(min=LEAST_PAIRS)
     length = body.numel()
     keys = above.units * length + above.voxels
-    keys = keys.sort().values
-    widest = torch.full((num_units,), FINEST_VOX, dtype=torch.float64, device=body.device)
+    known = keys.sort().values
+    ends = sizes.cumsum(dim=0)
+    distances, pairs, both = [], [], []
     step = length
     for side, ratio in zip(shape, ratios, strict=True):
         step //= side
@@ -197,23 +208,37 @@ def smoothness_vox(
         for lag in (lag for lag in LAGS if lag < side):
             there = above.voxels + lag * step
             counts = (place + lag < side) & body[there.clamp(max=length - 1)]
-            units, wanted = above.units[counts], (above.units * length + there)[counts]
-            found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-            pairs = torch.bincount(units, minlength=num_units)
-            both = torch.bincount(units[keys[found] == wanted], minlength=num_units)
-            # A compact lump is more alike than can be told from: as smooth as this at least.
-            rho = correlation_of(both.double() / pairs, share).clamp(max=ALIKE[1])
-            width = lag / (2 * (-rho.log()).sqrt()) / ratio
-            told = (pairs >= needed) & (rho > ALIKE[0])
-            widest = torch.where(told, torch.maximum(widest, width), widest)
-    return widest.clamp(max=WIDEST_SHARE * max(shape))
+            wanted = keys + lag * step
+            found = known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)]
+            distances.append((lag, ratio))
+            pairs.append(_by_unit(counts, ends))
+            both.append(_by_unit(counts & (found == wanted), ends))
+    widest = torch.full((num_units,), FINEST_VOX, dtype=torch.float64, device=body.device)
+    if not distances:
+        return widest
+    num_pairs = torch.stack(pairs, dim=1)
+    rho = correlation_of(torch.stack(both, dim=1).double() / num_pairs, share)
+    lags, scales = torch.tensor(distances, dtype=torch.float64, device=body.device).unbind(dim=1)
+    told = (num_pairs >= needed[:, None]) & (rho > ALIKE[0])
+    # A compact lump is more alike than can be told from: as smooth as this at least.
+    rho = rho.clamp(max=ALIKE[1])
+    width = torch.where(told, lags / (2 * (-rho.log()).sqrt()) / scales, FINEST_VOX)
+    return torch.maximum(widest, width.amax(dim=1)).clamp(max=WIDEST_SHARE * max(shape))
 
 
-def correlation_of(both: Float[Tensor, " U"], share: Float[Tensor, " U"]) -> Float[Tensor, " U"]:
+def _by_unit(holds: Bool[Tensor, " H"], ends: Int[Tensor, " U"]) -> Int[Tensor, " U"]:
+    """Return how many entries hold for each unit; those of unit u come before `ends[u]`."""
+    before = torch.nn.functional.pad(holds.cumsum(dim=0), (1, 0))[ends]
+    return before.diff(prepend=before.new_zeros(1))
+
+
+def correlation_of(
+    both: Float[Tensor, "U *A"], share: Float[Tensor, " U"]
+) -> Float[Tensor, "U *A"]:
     """Return the correlation of two Gaussian variables, in 0..1, from how often both are large.
 
     Args:
-        both: P(Y > t | X > t); NaN gives 0.
+        both: P(Y > t | X > t), one or several a unit; NaN gives 0.
         share: P(X > t).
     """
     angle = torch.linspace(0, math.pi / 2, 513, dtype=torch.float64, device=both.device)
@@ -223,7 +248,8 @@ def correlation_of(both: Float[Tensor, " U"], share: Float[Tensor, " U"]) -> Flo
     joint = share[:, None] ** 2 + torch.cat(
         [torch.zeros_like(level), torch.cumulative_trapezoid(density, angle)], dim=1
     )
-    place = torch.searchsorted(joint / share[:, None], both.nan_to_num(0.0)[:, None])[:, 0]
+    wanted = both.nan_to_num(0.0).reshape(len(share), -1)
+    place = torch.searchsorted(joint / share[:, None], wanted).reshape(both.shape)
     return angle[place.clamp(max=len(angle) - 1)].sin()
 
 

@@ -15,6 +15,7 @@ at.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,8 +41,9 @@ from esegeta.predict import (
     Windows,
     WindowSum,
     active_windows,
+    is_watched,
 )
-from esegeta.targets import FrozenTarget
+from esegeta.targets import FrozenTarget, KeptPasses
 from esegeta.volume import Volume
 
 AnyCotangent = Cotangent | ApartCotangent
@@ -223,6 +225,25 @@ class Objective:
         """
         return torch.tensor([self.at(data).value() for data in inputs], dtype=torch.float64)
 
+    @property
+    def kept(self) -> KeptPasses | None:
+        """What other methods' passes gave at this input, where it is kept: in a run, by case."""
+        scene, predictor = self.target.scene, self.predictor
+        if scene.kept is None or not self.is_original or scene.predictor is not predictor:
+            return None
+        # What an average over networks holds changes from window to window.
+        if not predictor.is_sum or predictor.states or is_watched(predictor.network):
+            return None
+        tensors = itertools.chain(predictor.network.parameters(), predictor.network.buffers())
+        state = tuple((id(one), one._version) for one in (*tensors, self.volume.data))
+        return scene.kept.of(state)
+
+    def count(self, num_windows: int) -> None:
+        """Count windows that another method has run for this one."""
+        self.tally.windows_run += num_windows
+        if self.predictor.on_windows is not None:
+            self.predictor.on_windows(num_windows)
+
     def run(self, crops: Tensor) -> Logits:
         """Run the network on windows `N C *W`, and count them.
 
@@ -255,18 +276,46 @@ def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
     Each tally counts the windows that its own target needs, as if it had been alone.
     """
     objectives = [objective.whole or objective for objective in objectives]
-    one = objectives[0]
     _require_one_input(objectives)
     cotangents = _cotangents_together(objectives)
     actives = [
         objective.active(cotangent)
         for objective, cotangent in zip(objectives, cotangents, strict=True)
     ]
-    results = one.predictor.pull_back_together(one.x, cotangents, actives=actives)
+    results = _pulled_back(objectives, cotangents, actives)
     for objective, result in zip(objectives, results, strict=True):
         objective.tally.evaluations += 1
         objective.tally.windows_run += result.num_run
     return results
+
+
+def _pulled_back(
+    objectives: Sequence[Objective],
+    cotangents: Sequence[Cotangent],
+    actives: Sequence[Sequence[int]],
+) -> list[Pullback]:
+    """Return the gradient and value of each, those that another method has found among them."""
+    one, kept = objectives[0], objectives[0].kept
+    if kept is None:
+        return one.predictor.pull_back_together(one.x, cotangents, actives=actives)
+    found: dict[int, Pullback] = {}
+    for place, (objective, active) in enumerate(zip(objectives, actives, strict=True)):
+        known = kept.find(("gradient", objective.target), ("value", objective.target))
+        if known is not None:
+            gradient, value = (tensor.clone() for tensor in known)
+            num = len(active)
+            found[place] = Pullback(gradient, value, num, len(one.windows), num)
+            if one.predictor.on_windows is not None:
+                one.predictor.on_windows(num)
+    rest = [place for place in range(len(objectives)) if place not in found]
+    if rest:
+        forms, touched = [cotangents[place] for place in rest], [actives[place] for place in rest]
+        made = one.predictor.pull_back_together(one.x, forms, actives=touched)
+        for place, result in zip(rest, made, strict=True):
+            found[place] = result
+            kept.keep(("gradient", objectives[place].target), result.gradient)
+            kept.keep(("value", objectives[place].target), result.value)
+    return [found[place] for place in range(len(objectives))]
 
 
 def gradients_together(objectives: Sequence[Objective]) -> list[Tensor]:

@@ -3,7 +3,13 @@
 from esegeta.model.bundle import Bundle, open_bundle
 from esegeta.model.capability import Capability, capability_of, require_batch, require_window
 from esegeta.model.checkpointing import without_checkpointing
-from esegeta.model.device import full_float32, held_still, resolve_device, seeded
+from esegeta.model.device import (
+    full_float32,
+    held_still,
+    resolve_device,
+    resolve_devices,
+    seeded,
+)
 from esegeta.model.export import ExportedNetwork, from_program, load_exported
 from esegeta.model.file_hash import file_sha256, hashes_kept_in
 from esegeta.model.hooks import (
@@ -134,6 +140,7 @@ __all__ = [
     "require_packages",
     "require_window",
     "resolve_device",
+    "resolve_devices",
     "run_up_to",
     "seeded",
     "state_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from esegeta.errors import DeviceError
 from esegeta.model.checkpointing import with_any_gradient
-from esegeta.model.members import hold, state_of
+from esegeta.model.members import Held
 
 FULL_FLOAT32 = "ieee"
 
@@ -60,27 +60,57 @@ def held_still(network: nn.Module) -> Iterator[nn.Module]:
     `requires_grad`, and the tensors that the network holds, are as before on leaving, also after
     an exception.
     """
-    own = state_of(network)
+    own = Held.of(network)
     # A frozen TorchScript network has no flag.
-    flagged = (module for module in network.modules() if hasattr(module, "training"))
-    training = [(module, module.training) for module in flagged]
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    flags = [(module, module.training) for module in own.modules if hasattr(module, "training")]
+    learning = [tensor for tensor in own.parameters if tensor.requires_grad]
     try:
-        for module, _ in training:
-            module.training = False
+        _set_flags((module, False) for module, _ in flags)
         for parameter in learning:
             parameter.requires_grad_(False)
         with full_float32(), uncompiled(), with_any_gradient():
             yield network
     finally:
-        hold(network, own)
-        for module, flag in training:
-            module.training = flag
+        own.put_back()
+        _set_flags(flags)
         for parameter in learning:
             parameter.requires_grad_(True)
 
 
-def resolve_device(name: str) -> torch.device:
+def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, flag in flags:
+        if module.training != flag:  # setting an attribute of a module is slow
+            module.training = flag
+
+
+def resolve_devices(names: str) -> tuple[torch.device, ...]:
+    """Turn `cuda:0,cuda:1`, or a single one, into devices that exist.
+
+    Raises:
+        DeviceError: one is not there, is named twice, or is left to be found beside others.
+    """
+    words = [word.strip() for word in names.split(",")]
+    if len(words) > 1 and "auto" in words:
+        raise DeviceError(
+            f'device: "auto" among several ({names})', hint="name each: [cuda:0, cuda:1]"
+        )
+    found = tuple(resolve_one(word) for word in words)
+    places = [(one.type, one.index or 0) for one in found]
+    if len(set(places)) < len(places):
+        raise DeviceError(f"device: {names} names a device twice", hint="name each once")
+    return found
+
+
+def resolve_device(names: str) -> torch.device:
+    """Return the first of some devices, which holds volumes and their buffers.
+
+    Raises:
+        DeviceError: see `resolve_devices`.
+    """
+    return resolve_devices(names)[0]
+
+
+def resolve_one(name: str) -> torch.device:
     """Turn auto | cpu | cuda | cuda:1 into a device that exists.
 
     Raises:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,6 +41,40 @@ def hold(network: nn.Module, state: State) -> None:
             wanted = state.get(_name(name, key))
             if wanted is not None and tensor is not wanted:
                 tensors[key] = wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The tensors that a network holds, and where, found in one walk over its modules.
+
+    Args:
+        modules: all modules.
+        places: each table of parameters or buffers, a name in it, and the tensor there.
+    """
+
+    modules: tuple[nn.Module, ...]
+    places: tuple[tuple[Any, str, Tensor], ...]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Held:
+        """Return what a network holds now."""
+        modules = tuple(network.modules())
+        tables: list[Any] = [  # of dictionaries; scripted modules have something like them
+            own for one in modules for own in (one._parameters, one._buffers)
+        ]
+        places = [(own, key, one) for own in tables for key, one in own.items() if one is not None]
+        return cls(modules, tuple(places))
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Its parameters; one that modules share comes several times."""
+        return [tensor for _, _, tensor in self.places if isinstance(tensor, nn.Parameter)]
+
+    def put_back(self) -> None:
+        """Let the network hold them again; nothing is copied."""
+        for table, key, tensor in self.places:
+            if key in table and table[key] is not tensor:
+                table[key] = tensor
 
 
 def join_members(networks: Sequence[nn.Module], names: Sequence[str]) -> tuple[State, ...]:

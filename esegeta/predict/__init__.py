@@ -4,6 +4,7 @@ from esegeta.predict.agreement import Agreement, agreement, require_own_integers
 from esegeta.predict.apart import ApartCotangent, ApartShares, Moment, PassesApart, RunPass
 from esegeta.predict.average import average_probabilities, require_graph
 from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
+from esegeta.predict.copies import Copies
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
 from esegeta.predict.forward import Precision
@@ -17,6 +18,7 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
+from esegeta.predict.locality import is_watched
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
@@ -43,6 +45,7 @@ __all__ = [
     "Blend",
     "Box",
     "Central",
+    "Copies",
     "Cotangent",
     "CotangentShares",
     "Coverage",
@@ -82,6 +85,7 @@ __all__ = [
     "cut_by_masks",
     "empty_window",
     "inner",
+    "is_watched",
     "line_nodes",
     "list_passes",
     "pool_regions",

@@ -37,6 +37,7 @@ class Pieces:
         windows: index into `Windows.boxes`, for each window.
         boxes: what the same windows see of the padded volume.
         member: the network that sees them, which holds its weights until the next are yielded.
+        parts: the part of each window that is run, as its network sees it; none for the whole.
     """
 
     crops: Tensor
@@ -44,6 +45,7 @@ class Pieces:
     windows: tuple[int, ...]
     boxes: tuple[Box, ...]
     member: int = 0
+    parts: tuple[Box, ...] = ()
 
 
 class WindowSum:
@@ -199,7 +201,11 @@ class CotangentShares:
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""
         places = zip(pieces.images, pieces.windows, strict=True)
-        return torch.stack([self._share(*place) for place in places]).to(device)
+        shares = [self._share(*place) for place in places]
+        if pieces.parts:
+            pairs = zip(shares, pieces.parts, strict=True)
+            shares = [share[(slice(None), *part)] for share, part in pairs]
+        return torch.stack(shares).to(device)
 
     def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
         """Return the share of each of these windows of the first image, divided by `scale`."""

@@ -107,6 +107,9 @@ class LinearForm:
 
     def support(self) -> Bool[Tensor, "*S"]:
         """Return where it is not zero."""
+        if len(self.terms) == 1 and self.terms[0].weights.dtype == torch.bool:
+            only = self.terms[0]
+            return only.weights if only.scale else torch.zeros_like(only.weights)
         found = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
         for channel in self.channels:
             found |= self.plane(channel) != 0
@@ -130,6 +133,17 @@ def power_of_two_above(cotangent: Cotangent) -> float:
     else:
         peak = float(torch.linalg.vector_norm(cotangent, torch.inf))
     return 2.0 ** math.frexp(peak)[1] if peak > 0 else 1.0
+
+
+def support_of(cotangents: Sequence[Cotangent]) -> Bool[Tensor, "*S"]:
+    """Return where any of some cotangents is not zero, in any image."""
+    found = [
+        one.support() if isinstance(one, LinearForm) else one.any(dim=1).any(dim=0)
+        for one in cotangents
+    ]
+    for other in found[1:]:
+        found[0] = found[0] | other
+    return found[0]
 
 
 def active_windows(windows: Windows, cotangent: Cotangent) -> list[int]:

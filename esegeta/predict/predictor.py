@@ -27,10 +27,19 @@ from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
 from esegeta.model import held_still, hold
 from esegeta.predict.average import average_probabilities, require_graph, slopes_of_average
-from esegeta.predict.blend import CotangentShares, WindowBlend, inner
-from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
+from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
+from esegeta.predict.cotangent import (
+    Cotangent,
+    LinearForm,
+    active_windows,
+    power_of_two_above,
+    support_of,
+)
+from esegeta.predict.devices import Turns
+from esegeta.predict.locality import is_watched, narrow_parts
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
 from esegeta.predict.runner import WindowRunner
+from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
 
 
@@ -67,7 +76,8 @@ class Predictor(WindowRunner):
 
     def with_network(self, network: nn.Module) -> Predictor:
         """Return a predictor of another network alone, over the same windows."""
-        return replace(self, network=network, plan=self.plan.of_one_network(), states=())
+        plan = self.plan.of_one_network()
+        return replace(self, network=network, plan=plan, states=(), copies=None)
 
     def __call__(self, x: Batch) -> Logits:
         """Return the blended logits; gradients flow back to `x`."""
@@ -101,9 +111,10 @@ class Predictor(WindowRunner):
         if chosen is None:
             chosen = range(len(windows)) if over is None else windows.touching(over)
         blends = [WindowBlend(windows, x, num_images=len(x)) for _ in range(windows.num_blends)]
-        with torch.no_grad(), held_still(self.network):
-            for pieces in self.pieces(x, windows, chosen):
-                logits = self.run(pieces.crops, windows)
+        with torch.no_grad(), held_still(self.network), Turns(self) as turns:
+            for pieces, logits in turns.do(
+                self.pieces(x, windows, chosen), lambda one, own: one.run(own.crops, windows)
+            ):
                 blend = blends[windows.blend_of(pieces.windows[0])]
                 blend.add(pieces.windows, logits, images=pieces.images)
             return [blend.result() for blend in blends]
@@ -151,32 +162,42 @@ class Predictor(WindowRunner):
         windows = self.windows(x)
         if actives is None:
             actives = [active_windows(windows, cotangent) for cotangent in cotangents]
-        parts: list[Logits] = []
+        apart: list[Logits] = []
         if self.is_sum:
             shares = [self.shares(windows, cotangent) for cotangent in cotangents]
         else:
             touched = by_company(actives)
             if not touched:
                 return [self._nothing(x, windows) for _ in cotangents]
-            parts = list(at or self.predict_apart(x.detach(), chosen=touched))
-            shares = [self._shares_apart(windows, cotangent, parts) for cotangent in cotangents]
+            apart = list(at or self.predict_apart(x.detach(), chosen=touched))
+            shares = [self._shares_apart(windows, cotangent, apart) for cotangent in cotangents]
         pulls = [
             PullbackSum(x, windows, share, frozenset(active))
             for share, active in zip(shares, actives, strict=True)
         ]
-        with held_still(self.network):
-            for pieces in self.pieces(x.detach(), windows, by_company(actives)):
-                crops = pieces.crops.requires_grad_(True)
-                with torch.enable_grad():
-                    logits = self.run(crops, windows)
-                require_graph(logits)
-                wanted = [pull for pull in pulls if pull.wants(pieces)]
-                for pull in wanted:
-                    pull.add(pieces, logits, crops, keep_graph=pull is not wanted[-1])
+
+        def go_back(one: Predictor, pieces: Pieces) -> list[tuple[PullbackSum, Tensor, Tensor]]:
+            crops = pieces.crops.requires_grad_(True)
+            with torch.enable_grad():
+                logits = one.run(crops, windows)
+            require_graph(logits)
+            wanted = [pull for pull in pulls if pull.wants(pieces)]
+            return [
+                (pull, *pull.go_back(pieces, logits, crops, keep_graph=pull is not wanted[-1]))
+                for pull in wanted
+            ]
+
+        active = by_company(actives)
+        with held_still(self.network), Turns(self) as turns:
+            parts = self.parts(x, windows, active, cotangents)
+            batches = self.pieces(x.detach(), windows, active, parts=parts)
+            for pieces, found in turns.do(batches, go_back):
+                for pull, slope, worth in found:
+                    pull.add(pieces, slope, worth)
         results = [pull.result(windows) for pull in pulls]
         if self.is_sum:
             return results
-        y, passes = self.averaged(parts), 2 if at is None else 1
+        y, passes = self.averaged(apart), 2 if at is None else 1
         return [
             replace(result, value=_inner_of(cotangent, y), num_run=passes * result.num_active)
             for result, cotangent in zip(results, cotangents, strict=True)
@@ -203,13 +224,24 @@ class Predictor(WindowRunner):
             torch.zeros((x.shape[0], len(active)), device=x.device, dtype=torch.float64)
             for active in actives
         ]
-        with torch.no_grad(), held_still(self.network):
-            for pieces in self.pieces(x, windows, by_company(actives)):
-                logits = self.run(pieces.crops, windows)
-                for shares, order, found in zip(parts, orders, values, strict=True):
-                    if order.keys().isdisjoint(pieces.windows):
+
+        def worths(one: Predictor, pieces: Pieces) -> list[Tensor | None]:
+            logits = one.run(pieces.crops, windows)
+            return [
+                None
+                if order.keys().isdisjoint(pieces.windows)
+                else inner(logits, shares.of(pieces, logits.device)).to(x.device)
+                for shares, order in zip(parts, orders, strict=True)
+            ]
+
+        active = by_company(actives)
+        with torch.no_grad(), held_still(self.network), Turns(self) as turns:
+            narrow = self.parts(x, windows, active, cotangents)
+            batches = self.pieces(x, windows, active, parts=narrow)
+            for pieces, made in turns.do(batches, worths):
+                for order, found, worth in zip(orders, values, made, strict=True):
+                    if worth is None:
                         continue
-                    worth = inner(logits, shares.of(pieces, logits.device)).to(x.device)
                     for place, window in enumerate(pieces.windows):
                         if window in order:
                             found[pieces.images[place], order[window]] = worth[place]
@@ -231,6 +263,43 @@ class Predictor(WindowRunner):
             )
         scale = power_of_two_above(cotangent) if self.precision == "fp16" else 1.0
         return CotangentShares(windows, cotangent, scale=scale)
+
+    def parts(
+        self,
+        x: Batch,
+        windows: Windows,
+        active: Sequence[int],
+        cotangents: Sequence[Cotangent],
+        *,
+        times: int = 1,
+    ) -> dict[int, Box]:
+        """Return the parts of windows that decide all that cotangents look at, where proved.
+
+        The network must be held still. See `predict.locality` for what is proved and how.
+
+        Args:
+            x: the input, `B C *S`.
+            windows: windows over it.
+            active: windows that are run.
+            cotangents: cotangents of their outputs.
+            times: how often each of these windows will be run, as far as is known.
+        """
+        can = self.is_sum and not self.plan.inner_flips and self.plan.coverage is None
+        if not can or self.precision != "fp32" or not active or is_watched(self.network):
+            return {}
+        wanted = support_of(cotangents)
+        if bool(wanted.all()):
+            return {}
+        padded = windows.pad(wanted)
+        looked_at = {
+            window: windows.turned(padded[windows.boxes[window]][None], window)[0]
+            for window in active
+        }
+        like = x.new_zeros((1, x.shape[1], *windows.size)).to(self.device_for(x))
+        silent = replace(self, on_windows=None, copies=None)
+        return narrow_parts(
+            self.network, lambda crops: silent.run(crops, windows), like, looked_at, times
+        )
 
     def _shares_apart(
         self, windows: Windows, cotangent: Cotangent, parts: Sequence[Logits]

@@ -52,6 +52,7 @@ class PullbackSum:
         self, x: Tensor, windows: Windows, shares: CotangentShares, active: frozenset[int]
     ) -> None:
         self._shares = shares
+        self._size = windows.size
         self._active = active
         self._gradient = WindowSum(windows, x, num_images=x.shape[0], num_channels=x.shape[1])
         self._value = torch.zeros(x.shape[0], device=x.device, dtype=torch.float64)
@@ -60,22 +61,37 @@ class PullbackSum:
         """Tell whether the cotangent touches any of these windows."""
         return not self._active.isdisjoint(pieces.windows)
 
-    def add(self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool) -> None:
-        """Go back from the logits of windows to their input."""
+    def go_back(
+        self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Go back from the logits of windows to their input; return their slopes and values."""
         share = self._shares.of(pieces, logits.device)
         (slope,) = torch.autograd.grad(
             logits, crops, share.to(logits.dtype), retain_graph=keep_graph
         )
+        return slope, inner(logits.detach(), share)
+
+    def add(self, pieces: Pieces, slope: Tensor, worth: Tensor) -> None:
+        """Add the slopes and the values of windows."""
         # A window beside the cotangent adds zeros, or NaN where its slopes are infinite.
         touched = [place for place, index in enumerate(pieces.windows) if index in self._active]
         windows = [pieces.windows[place] for place in touched]
         images = [pieces.images[place] for place in touched]
+        if pieces.parts:
+            slope = self._whole(slope, pieces)
         self._gradient.add(
             windows, slope if len(touched) == len(slope) else slope[touched], images=images
         )
-        worth = inner(logits.detach(), share).to(self._value.device)
+        worth = worth.to(self._value.device)
         for place, image in zip(touched, images, strict=True):
             self._value[image] += worth[place]
+
+    def _whole(self, slope: Tensor, pieces: Pieces) -> Tensor:
+        """Return slopes of parts as those of whole windows: beside a part there are none."""
+        whole = slope.new_zeros((*slope.shape[:2], *self._size))
+        for own, part, values in zip(whole, pieces.parts, slope, strict=True):
+            own[(slice(None), *part)] = values
+        return whole
 
     def result(self, windows: Windows) -> Pullback:
         """Return what was gathered."""

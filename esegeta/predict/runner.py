@@ -6,7 +6,7 @@ What happens to their outputs is up to the predictor.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -27,7 +27,10 @@ from esegeta.model import (
 )
 from esegeta.predict.average import averaged_over_flips
 from esegeta.predict.blend import Pieces
+from esegeta.predict.copies import Copies
 from esegeta.predict.forward import Precision, run_network
+from esegeta.predict.locality import batches
+from esegeta.predict.tiling import Box
 from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Windows
 
@@ -52,6 +55,7 @@ class WindowRunner:
         states: parameters and buffers of each network of an ensemble, which `network` holds in
             turn; none where it is one.
         gradients: whether slopes flow back through the network; see `try_gradients`.
+        copies: copies of the network on further devices, which windows are dealt out to.
     """
 
     network: nn.Module
@@ -63,6 +67,7 @@ class WindowRunner:
     output: OutputChoice = FIRST
     states: tuple[State, ...] = field(default=(), repr=False, compare=False)
     gradients: bool = True
+    copies: Copies | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """One line: the network, its windows and its labels."""
@@ -93,11 +98,19 @@ class WindowRunner:
         """Return the windows that cover an input."""
         return self.plan.lay(tuple(x.shape[2:]))
 
-    def pieces(self, x: Batch, windows: Windows, active: Sequence[int]) -> Iterator[Pieces]:
+    def pieces(
+        self,
+        x: Batch,
+        windows: Windows,
+        active: Sequence[int],
+        *,
+        parts: Mapping[int, Box] | None = None,
+    ) -> Iterator[Pieces]:
         """Cut the given windows of every image of a batch, `batch_size` at a time.
 
         They are in the order given, those of one network of an ensemble after the other, which
-        holds its weights meanwhile.
+        holds its weights meanwhile. Of some only a part may be run: then those of equal size come
+        together, as many as are as large as `batch_size` windows.
         """
         padded = windows.pad_image(x)
         for member, own in itertools.groupby(
@@ -105,13 +118,13 @@ class WindowRunner:
         ):
             chosen = list(own)
             todo = [(image, window) for image in range(x.shape[0]) for window in chosen]
-            for start in range(0, len(todo), self.batch_size):
-                group = todo[start : start + self.batch_size]
+            for group, own_parts in batches(todo, windows.size, parts or {}, self.batch_size):
                 images, indices = zip(*group, strict=True)
-                crops = windows.cut(padded, indices, images=images).to(self.device_for(x))
+                crops = windows.cut(padded, indices, images=images, parts=own_parts)
                 boxes = tuple(windows.boxes[window] for window in indices)
                 self.hold(member)
-                yield Pieces(crops, images, indices, boxes, member)
+                crops = crops.to(self.device_for(x))
+                yield Pieces(crops, images, indices, boxes, member, own_parts)
 
     def hold(self, member: int) -> None:
         """Let the network hold the weights of a member; `held_still` puts its own back."""

@@ -182,20 +182,42 @@ class Windows:
         return Central(self, size)
 
     def cut(
-        self, padded: Tensor, windows: Sequence[int], *, images: Sequence[int] | None = None
+        self,
+        padded: Tensor,
+        windows: Sequence[int],
+        *,
+        images: Sequence[int] | None = None,
+        parts: Sequence[Box] = (),
     ) -> Float[Tensor, "N C *W"]:
         """Return windows of a padded batch `B C *S`, of the first image where none is named.
 
-        They are cut as networks see them: mirrored where their pass is.
+        They are cut as networks see them: mirrored where their pass is. Of each only a part, as
+        its network sees it, where there are parts.
         """
         owners = [0] * len(windows) if images is None else images
         boxes = self.boxes
+        whole = (slice(None),) * len(self.size)
         return torch.stack(
             [
-                self.turned(padded[spot(image, boxes[index])], index)
-                for image, index in zip(owners, windows, strict=True)
+                self.turned(padded[spot(image, boxes[index])], index)[(slice(None), *part)]
+                for image, index, part in zip(
+                    owners, windows, parts or [whole] * len(windows), strict=True
+                )
             ]
         )
+
+    def box_of_part(self, window: int, part: Box | None) -> Box:
+        """Return where a part of a window lies, as its network sees it; all of it for None."""
+        box = self.boxes[window]
+        if part is None:
+            return box
+        found = []
+        for axis, (side, own, length) in enumerate(zip(box, part, self.size, strict=True)):
+            low, high = own.start, own.stop
+            if axis in self.flips(window):
+                low, high = length - high, length - low
+            found.append(slice(side.start + low, side.start + high))
+        return tuple(found)
 
     def put(
         self, total: Tensor, window: int, patch: Tensor, *, weights: Tensor | None = None

@@ -1,5 +1,6 @@
 """Targets: what of a prediction, over which voxels, reduced how."""
 
+from esegeta.targets.kept import KeptPasses
 from esegeta.targets.quantities import QUANTITIES, Quantity
 from esegeta.targets.reading import UnitReading, UnitScene, require_one_layer
 from esegeta.targets.region import (
@@ -36,6 +37,7 @@ __all__ = [
     "FalseNegative",
     "FalsePositive",
     "FrozenTarget",
+    "KeptPasses",
     "Labelled",
     "Otsu",
     "PointRegion",

@@ -12,6 +12,7 @@ from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import ModelError, TargetError
 from esegeta.model import Labels, Segmentation, connected_components
 from esegeta.predict import Predictor, Rule, SourceGrid, probabilities_in
+from esegeta.targets.kept import KeptPasses
 from esegeta.volume import Volume, without_size
 
 
@@ -45,6 +46,8 @@ class Scene:
         truth: the ground truth `*S` on the volume's grid, or None.
         known_logits: the prediction `1 L *S` if it has been made already.
         known_components: components of predicted labels, filled in as they are asked for.
+        kept: what methods' passes over the volume gave, for others on the same targets; None
+            where each runs its own.
     """
 
     predictor: Predictor
@@ -52,6 +55,7 @@ class Scene:
     truth: Tensor | None = None
     known_logits: Tensor | None = field(default=None)
     known_components: dict[str, LabelMap] = field(default_factory=dict, repr=False)
+    kept: KeptPasses | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """One line: the volume, and the network over it."""

@@ -10,7 +10,7 @@ from esegeta.errors import DataError, EsegetaError
 from esegeta.explain import Atlas, OverlappingAtlas
 from esegeta.model import file_sha256, foreign_integers, foreign_note
 from esegeta.report import remove_other_components
-from esegeta.targets import Scene, Target
+from esegeta.targets import KeptPasses, Scene, Target
 from esegeta.volume import Case, Volume, members
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.plans import TargetPlan
@@ -74,7 +74,8 @@ def open_case(desk: Desk, number: int) -> OpenCase:
         desk.note(*notes)
         volume = volume.to(experiment.device)
         known = experiment.known_logits.get(files.name)
-        return OpenCase(experiment, files, Scene(experiment.predictor, volume, truth, known), notes)
+        scene = Scene(experiment.predictor, volume, truth, known, kept=KeptPasses())
+        return OpenCase(experiment, files, scene, notes)
 
     return desk.once("case", read, depth=OF_CASE)
 

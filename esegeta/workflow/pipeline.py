@@ -7,8 +7,8 @@ from pathlib import Path
 
 from esegeta.config import RunConfig, blamed_on
 from esegeta.errors import ConfigError
-from esegeta.model import Labels, LoadedWeights, resolve_device
-from esegeta.predict import Predictor, empty_window, list_passes, probabilities_in
+from esegeta.model import Labels, LoadedWeights, resolve_devices
+from esegeta.predict import Copies, Predictor, empty_window, list_passes, probabilities_in
 from esegeta.report import PredictionFiles
 from esegeta.volume import Preprocess, Reading
 from esegeta.workflow.networks import (
@@ -50,7 +50,7 @@ def build_pipeline(config: RunConfig) -> Pipeline:
     """
     keys = config.keys
     with blamed_on(config, "device"):
-        place = resolve_device(keys.device)
+        place, *further = resolve_devices(keys.device)
     built = build_network(config)
     network = built.network.to(place)
     members = load_ensemble(config, network)
@@ -72,6 +72,7 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         output=chosen_output(config),
         states=states,
         gradients=has_gradients(config, network, plan, reading),
+        copies=Copies.on(further, network),
     )
     window = empty_window(network, plan.size, reading.num_channels)
     outputs = (probe.note, probabilities_in(predictor, window, probe.logits))

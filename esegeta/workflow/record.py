@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from esegeta.explain import parameters_of
+from esegeta.model import resolve_devices
 from esegeta.report import (
     PREDICTIONS,
     PredictionRow,
@@ -167,6 +168,7 @@ def describe_basis(basis: Basis) -> dict[str, Any]:
     from esegeta import __version__
 
     device = basis.device
+    further = [str(one) for one in resolve_devices(basis.config.keys.device)[1:]]
     parameters = sum(p.numel() for p in basis.predictor.network.parameters())
     return {
         "esegeta": __version__,
@@ -177,6 +179,7 @@ def describe_basis(basis: Basis) -> dict[str, Any]:
         "seed": basis.config.keys.seed,
         "device": {
             "type": str(device),
+            **({"further": further} if further else {}),
             "name": _name_of(device),
             "threads": torch.get_num_threads(),
         },

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.dissection.body import find_body
+from esegeta.dissection.body import _commonest, find_body
 
 SHAPES = {2: (40, 30), 3: (20, 18, 16)}
 
@@ -54,3 +54,14 @@ def test_three_slices_are_no_colours() -> None:
 def test_a_picture_that_is_filled_to_its_edges_is_body_throughout(ndim: int) -> None:
     assert find_body(speckle(SHAPES[ndim])[None]).all()
     assert find_body(torch.zeros(1, *SHAPES[ndim])).all()
+
+
+def test_the_commonest_column_is_that_of_a_comparison_of_whole_columns() -> None:
+    """Of equally common ones the lowest, channel by channel."""
+    generator = torch.Generator().manual_seed(0)
+    for channels in (1, 2, 3):
+        voxels = torch.randint(-2, 3, (channels, 40), generator=generator).float()
+        columns, counts = torch.unique(voxels, dim=1, return_counts=True)
+        value, count = _commonest(voxels)
+        assert torch.equal(value, columns[:, int(counts.argmax())])
+        assert count == int(counts.max())

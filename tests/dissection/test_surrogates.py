@@ -10,14 +10,15 @@ import torch
 from scipy import ndimage, stats
 
 from esegeta.dissection.above import Above
-from esegeta.dissection.blocks import Blocks, box_of
+from esegeta.dissection.blocks import Blocks, box_of, parts_in_box
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CircularShift, q_values
+from esegeta.dissection.fields import Fields
 from esegeta.dissection.surrogates import (
     Surrogates,
     correlation_of,
-    fields_of,
     grades_of,
+    numbered,
     smoothness_vox,
     width_vox,
 )
@@ -85,7 +86,7 @@ def test_a_lump_at_the_edge_is_wide_and_not_noise(ndim: int) -> None:
 
 def test_fields_are_as_smooth_along_each_axis_as_they_are_asked_for() -> None:
     """Neighbours at distance h correlate by exp(-h^2 / 4 s^2)."""
-    fields = fields_of((1.0, 2.0, 3.0), torch.ones(40, 40, 40, dtype=torch.bool), seed=0)
+    fields = Fields((1.0, 2.0, 3.0), torch.zeros(40, 40, 40, dtype=torch.int64), 0)
     field = fields._field(torch.Generator().manual_seed(0))
     for axis, width in enumerate((1.0, 2.0, 3.0)):
         found = torch.corrcoef(torch.stack([field, field.roll(2, axis)]).flatten(1))[0, 1]
@@ -96,8 +97,8 @@ def test_anisotropic_layers_have_anisotropic_surrogates(monkeypatch: pytest.Monk
     """A layer that is coarser along one axis is smoother along it, in its units' surrogates too."""
     asked = []
     monkeypatch.setattr(
-        "esegeta.dissection.surrogates.fields_of",
-        lambda widths, body, *, seed: asked.append(widths) or fields_of(widths, body, seed=seed),
+        "esegeta.dissection.surrogates.Fields",
+        lambda widths, numbers, seed: asked.append(widths) or Fields(widths, numbers, seed),
     )
     body = torch.ones(12, 12, 12, dtype=torch.bool)
     masks = torch.from_numpy(smooth(np.random.default_rng(0), (12, 12, 12), 1.0) > 1)[None]
@@ -116,7 +117,7 @@ def test_grades_round_up() -> None:
 def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
     """The masks have the unit's size, lie in the body, and are everywhere in it as often."""
     body = ellipsoid(SHAPES[ndim])
-    fields = fields_of([width_vox(4)] * ndim, body, seed=1)
+    fields = Fields((width_vox(4),) * ndim, numbered(body), 1)
     ranked = torch.cat(list(fields.draws(600, 50)))
     assert ranked.shape == (600, 50)
     assert body.flatten()[ranked].all()
@@ -135,7 +136,7 @@ def test_draws_are_what_sorting_the_whole_field_gives(
     """Few voxels are moved, many are sorted; a body may hold too few of the first at first."""
     monkeypatch.setattr("esegeta.dissection.fields.VALUES_AT_A_TIME", 5000)
     body = ellipsoid((30, 44))
-    fields = fields_of((4.0, 4.0), body, seed=4)
+    fields = Fields((4.0, 4.0), numbered(body), 4)
     generator = torch.Generator().manual_seed(fields.seed)
     field = fields._field(generator)
     shifts = [
@@ -160,10 +161,10 @@ def test_blocks_hold_what_their_voxels_hold(ndim: int) -> None:
     concepts = torch.rand((3, *shape), generator=generator) < 0.3
     partition = ConceptParts.of(list(concepts))
     sides = (2, 3, 1)[:ndim]
-    blocks = Blocks.of(partition, body, sides)
+    blocks = Blocks.of(partition, parts_in_box(partition, body), sides)
     index = body.nonzero()
     voxels = index - index.amin(dim=0)
-    ids = {tuple(one): n for n, one in enumerate(blocks.grid.nonzero().tolist())}
+    ids = {tuple(one): n for n, one in enumerate((blocks.numbers >= 0).nonzero().tolist())}
     of_voxel = [ids[tuple(int(v) // s for v, s in zip(one, sides, strict=True))] for one in voxels]
     own = torch.tensor(of_voxel)
     inside = concepts[:, body]
@@ -210,7 +211,7 @@ def test_overlaps_count_the_ranked_voxels_of_each_unit() -> None:
     for unit in range(3):
         size = int((masks[unit] & body).sum())
         grade = int(grades[unit])
-        fields = fields_of([width_vox(grade)] * 2, body, seed=5 * 1_000_003 * 1009 + grade)
+        fields = Fields((width_vox(grade),) * 2, numbered(body), 5 * 1_000_003 * 1009 + grade)
         most = max(int((masks[u] & body).sum()) for u in range(3) if grades[u] == grades[unit])
         ranked = torch.cat(list(fields.draws(7, most)))[:, :size]
         for place, concept in enumerate(concepts):
@@ -306,3 +307,10 @@ def test_a_few_detectors_among_many_units_are_named() -> None:
         found += [float(q[unit, unit]) <= 0.05 for unit in range(5)]
         assert (q[5:] > 0.05).double().mean() > 0.995
     assert np.mean(found) > 0.9
+
+
+def test_correlations_of_several_distances_are_those_of_each() -> None:
+    share = torch.tensor([0.005, 0.1, 0.4], dtype=torch.float64)
+    both = torch.tensor([[0.1, 0.6, torch.nan], [0.2, 0.9, 1.0], [0.5, 0.4, 0.7]]).double()
+    each = [correlation_of(column, share) for column in both.unbind(dim=1)]
+    assert torch.equal(correlation_of(both, share), torch.stack(each, dim=1))

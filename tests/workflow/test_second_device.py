@@ -7,7 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from esegeta.config import load_config
+from esegeta.errors import ConfigError, DeviceError
+from esegeta.workflow.build import build_experiment
 from tests.experiments import unet_lab, voxels
+
+
+def test_a_list_of_devices_shares_windows_out(tmp_path: Path, second: torch.device) -> None:
+    lab = unet_lab(tmp_path, shape=(9, 8, 8))
+    lab.keys["device"] = ["cpu", str(second)]
+    predictor = build_experiment(load_config(lab.write())).predictor
+    assert predictor.copies is not None
+    (copy,) = predictor.copies.modules
+    assert next(copy.parameters()).device.type == second.type
+    assert next(predictor.network.parameters()).device.type == "cpu"
+    lab.keys["device"] = ["cpu", "cpu"]
+    with pytest.raises(DeviceError, match="twice"):
+        build_experiment(load_config(lab.write()))
+    lab.keys["device"] = []
+    with pytest.raises(ConfigError, match="device"):
+        load_config(lab.write())
 
 
 @pytest.mark.slow

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from esegeta.explain.layer.cut import Site, read, slope_at
+from esegeta.explain.layer.cut import Site
 from esegeta.explain.layer.method import LayerResult
+from esegeta.explain.layer.shared import activation_in, slope_in
 from esegeta.explain.objective import AnyCotangent, Objective
 from esegeta.model import held_still
 from esegeta.predict import (
@@ -115,7 +116,7 @@ def blend_layer(
     positions: WindowBlend | None = None
     with held_still(predictor.network):
         for pieces in predictor.pieces(x, windows, range(len(windows))):
-            _, activation = read(objective, site, pieces.crops)
+            activation = activation_in(objective, site, pieces)
             patches = combine(pieces, activation).to(x)
             if positions is None or voxels is None or grid is None:
                 grid = LayerGrid.of(windows, patches, site.name)
@@ -153,7 +154,7 @@ class LayerFields:
         predictor, windows = objective.predictor, objective.windows
         with held_still(predictor.network):
             pieces = next(predictor.pieces(objective.x, windows, [0]))
-            _, activation = read(objective, site, pieces.crops)
+            activation = activation_in(objective, site, pieces)
         grid = LayerGrid.of(windows, activation, site.name)
         return cls(objective, site, grid, activation.shape[1])
 
@@ -179,7 +180,7 @@ class LayerFields:
         blend = WindowBlend(grid, x)
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, self._own(range(len(windows)))):
-                _, activation = read(objective, self.site, pieces.crops)
+                activation = activation_in(objective, self.site, pieces)
                 patches = activation.index_select(1, units.to(activation.device))
                 blend.add(pieces.windows, patches)
         return self._of_one(blend.result()[0])
@@ -195,7 +196,7 @@ class LayerFields:
         with held_still(predictor.network):
             for pieces in predictor.pieces(x, windows, self._own(objective.active(cotangent))):
                 share = shares.of(pieces, pieces.crops.device)
-                _, slope = slope_at(objective, self.site, pieces.crops, share)
+                _, slope = slope_in(objective, self.site, pieces, share)
                 total.add(pieces.windows, slope.index_select(1, units.to(slope.device)))
         return self._of_one(total.result()[0].mul_(shares.scale))
 

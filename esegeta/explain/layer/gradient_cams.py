@@ -18,8 +18,9 @@ from esegeta.errors import MapError
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields, blend_layer
-from esegeta.explain.layer.cut import Site, slope_at
+from esegeta.explain.layer.cut import Site
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.layer.shared import slope_in
 from esegeta.explain.meaning import CLASS_ACTIVATION, WEIGHTED_BY_POSITION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
@@ -79,7 +80,7 @@ def channel_weights(objective: Objective, site: Site) -> Tensor | None:
     with held_still(predictor.network):
         for pieces in predictor.pieces(objective.x, windows, objective.active(cotangent)):
             share = shares.of(pieces, pieces.crops.device)
-            activation, slope = slope_at(objective, site, pieces.crops, share)
+            activation, slope = slope_in(objective, site, pieces, share)
             shape = (len(windows.passes), slope.shape[1])
             if total is None or size is None:
                 total, size = slope.new_zeros((2, *shape), dtype=torch.float64).unbind()

@@ -12,9 +12,10 @@ from esegeta.errors import ConfigError
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields, LayerSum
-from esegeta.explain.layer.cut import Site, slope_at
+from esegeta.explain.layer.cut import Site
 from esegeta.explain.layer.gradient_cams import GROUP, rectified
 from esegeta.explain.layer.method import LayerMethod, LayerResult
+from esegeta.explain.layer.shared import slope_in
 from esegeta.explain.meaning import (
     CLASS_ACTIVATION,
     CONTRIBUTION,
@@ -171,7 +172,7 @@ def _slope_times_activation(objective: Objective, site: Site, total: LayerSum) -
     """Return the sum over units of slope times activation, gathered in an empty sum."""
 
     def patch_map(pieces: Pieces, share: Tensor) -> Tensor:
-        activation, slope = slope_at(objective, site, pieces.crops, share)
+        activation, slope = slope_in(objective, site, pieces, share)
         return (activation * slope).sum(dim=1, keepdim=True)
 
     total.add_windows(patch_map)

@@ -4,12 +4,16 @@ A linear target is `R = sum_t c_t(x_t)` over active windows, so that an edited i
 
     R(x') - R(x) = sum_t c_t(x'_t) - c_t(x_t)   over the windows that the edit touches,
 
-and edits that look alike to a window share one run of it. Any other target is formed on the
-prediction with the touched windows' part replaced. Both equal brute force to rounding.
+and edits that look alike to a window share one run of it. Where the network is proved to see no
+further than some way, only the part of a window that its target depends on is run. Any other target
+is formed on the prediction with the touched windows' part replaced. All equal brute force to
+rounding.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,7 +25,10 @@ from torch import Tensor
 from esegeta.axes import Logits
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import Box, WindowBlend, inner
+from esegeta.predict import Box, WindowBlend, inner, spot
+
+EDITS_FORESEEN = 10
+"""How often each window is run at least, under one edit or another."""
 
 
 class Edits(ABC):
@@ -37,7 +44,7 @@ class Edits(ABC):
 
     @abstractmethod
     def apply(self, edit: int, crop: Tensor, box: Box) -> None:
-        """Edit a window's crop `C *W` in place; its box is in voxels of the padded volume."""
+        """Edit a crop `C *W` in place; its box is in voxels of the padded volume."""
 
 
 class Run(NamedTuple):
@@ -62,6 +69,9 @@ class EditedTarget:
         self.windows = objective.windows
         self.seen = tuple(objective.target.touched(self.windows))
         self._padded = self.windows.pad_image(objective.x)
+        self.parts: dict[int, Box] = {}
+        if objective.target.is_linear:
+            self.parts = self._parts()
         self._route: _Linear | _Any = _Linear(self) if objective.target.is_linear else _Any(self)
         self.num_evaluations = 1
         objective.tally.evaluations += 1
@@ -100,29 +110,74 @@ class EditedTarget:
         """How many windows would have been run if every edit had been predicted whole."""
         return self.num_evaluations * len(self.windows)
 
-    def run(self, group: Sequence[Run], edits: Edits | None) -> Logits:
-        """Run the network on a few edited windows of one member, and count them."""
-        predictor, windows = self.objective.predictor, self.windows
-        crops = windows.cut(self._padded, [window for window, _ in group])
-        crops = crops.to(predictor.device_for(self._padded))
-        for place, (window, edit) in enumerate(group):
-            if edit is not None and edits is not None:
-                # Edits are of the volume, and know nothing of mirrored passes.
-                crop = windows.turned(crops[place], window)
-                edits.apply(edit, crop, windows.boxes[window])
-                crops[place] = windows.turned(crop, window)
-        predictor.hold(windows.member_of(group[0].window))
-        return self.objective.run(crops)
+    def box_of(self, window: int) -> Box:
+        """Return what the target depends on in a window, in voxels of the padded volume."""
+        return self.windows.box_of_part(window, self.parts.get(window))
 
-    def grouped(self, runs: Iterable[Run]) -> Iterator[list[Run]]:
-        """Yield runs of the same member, a few at a time."""
-        size = self.objective.predictor.batch_size
+    def run(self, runs: Iterable[Run], edits: Edits | None) -> Iterator[tuple[list[Run], Logits]]:
+        """Run the network on edited windows, and count them; yields those of one batch.
+
+        What an edit does not change, because it lies beside the part or the baseline is what was
+        there, comes with the logits of no window.
+        """
         by_member: dict[int, list[Run]] = {}
         for run in runs:
             by_member.setdefault(self.windows.member_of(run.window), []).append(run)
-        for own in by_member.values():
-            for start in range(0, len(own), size):
-                yield own[start : start + size]
+        for member, own in by_member.items():
+            for lengths, same in itertools.groupby(own, key=self._lengths):
+                yield from self._run_alike(member, same, self._num_at_a_time(lengths), edits)
+
+    def _run_alike(
+        self, member: int, runs: Iterable[Run], count: int, edits: Edits | None
+    ) -> Iterator[tuple[list[Run], Logits]]:
+        """Run windows of one member and size."""
+        predictor, batch, crops = self.objective.predictor, [], []
+        for _, own in itertools.groupby(runs, key=lambda run: run.window):
+            before: Tensor | None = None
+            for run in own:
+                crop = self._cut(run, None)
+                if before is None:
+                    before = crop
+                if run.edit is not None and edits is not None:
+                    crop = self._cut(run, edits)
+                    if torch.equal(crop, before):
+                        yield [run], crop.new_zeros((0,))
+                        continue
+                batch.append(run)
+                crops.append(crop)
+                if len(batch) == count:
+                    predictor.hold(member)
+                    yield batch, self.objective.run(torch.stack(crops))
+                    batch, crops = [], []
+        if batch:
+            predictor.hold(member)
+            yield batch, self.objective.run(torch.stack(crops))
+
+    def _cut(self, run: Run, edits: Edits | None) -> Tensor:
+        """Return the part of a window that is run, `C *W` as its network sees it."""
+        box = self.box_of(run.window)
+        crop = self._padded[spot(0, box)].to(self.objective.predictor.device_for(self._padded))
+        if run.edit is not None and edits is not None:
+            # Edits are of the volume, and know nothing of mirrored passes.
+            crop = crop.clone()
+            edits.apply(run.edit, crop, box)
+        return self.windows.turned(crop, run.window)
+
+    def _lengths(self, run: Run) -> tuple[int, ...]:
+        return tuple(side.stop - side.start for side in self.box_of(run.window))
+
+    def _num_at_a_time(self, lengths: Sequence[int]) -> int:
+        """Return how many parts are as large as a batch of windows."""
+        whole = self.objective.predictor.batch_size * self.windows.num_window_voxels
+        return max(whole // math.prod(lengths), 1)
+
+    def _parts(self) -> dict[int, Box]:
+        objective = self.objective
+        cotangents = [objective.target.cotangent(None)]
+        with torch.no_grad(), held_still(objective.predictor.network):
+            return objective.predictor.parts(
+                objective.x, self.windows, self.seen, cotangents, times=EDITS_FORESEEN
+            )
 
 
 class _Linear:
@@ -134,6 +189,7 @@ class _Linear:
         self._shares = objective.predictor.shares(target.windows, objective.target.cotangent(None))
         self._table = torch.zeros(0, dtype=torch.float64, device=objective.x.device)
         self._places: dict[tuple[int, Hashable], int] = {}
+        self._kept: dict[int, Tensor] = {}
 
     def start(self) -> float:
         self._learn([Run(window, None) for window in self._target.seen], None)
@@ -170,12 +226,26 @@ class _Linear:
         # allocator from using that memory again.
         table = self._table.new_zeros(len(self._places))
         table[: len(self._table)] = self._table
-        for group in self._target.grouped(names):
-            logits = self._target.run(group, edits)
-            share = self._shares.at([window for window, _ in group], logits.device)
-            worth = inner(logits, share).to(table) * self._shares.scale
-            table[[self._places[names[run]] for run in group]] = worth
+        unchanged: list[Run] = []
+        for group, logits in self._target.run(names, edits):
+            places = [self._places[names[run]] for run in group]
+            if len(logits):
+                shares = torch.stack([self._share(run.window, logits.device) for run in group])
+                table[places] = inner(logits, shares).to(table) * self._shares.scale
+            else:
+                unchanged += group
+        # What they equal may have been in a later batch than they were found out in.
+        places = [self._places[names[run]] for run in unchanged]
+        table[places] = table[[self._places[run.window, None] for run in unchanged]]
         self._table = table
+
+    def _share(self, window: int, device: torch.device) -> Tensor:
+        """Return the share of a window's part; that of the last window is kept."""
+        if window not in self._kept:
+            share = self._shares.at([window], device)[0]
+            part = self._target.parts.get(window, ())
+            self._kept = {window: share[(slice(None), *part)].contiguous()}
+        return self._kept[window]
 
 
 class _Any:
@@ -240,9 +310,9 @@ class _Any:
             blend.add_weighted([window], logits[None] * blend.weights)
 
         anew = 2 * len(touched) > len(self._target.seen)
-        for group in self._target.grouped(Run(window, edit) for window in touched):
-            after = self._target.run(group, edits).to(objective.x)
-            for (window, _), logits in zip(group, after, strict=True):
+        for group, after in self._target.run((Run(window, edit) for window in touched), edits):
+            for place, (window, _) in enumerate(group):
+                logits = after[place].to(objective.x) if len(after) else self._before(window)
                 add(window, logits if anew else logits - self._before(window))
         if anew:
             for window in self._target.seen:
@@ -257,8 +327,8 @@ class _Any:
         if window not in self._unchanged:
             while len(self._unchanged) >= self.KEPT:
                 self._unchanged.pop(next(iter(self._unchanged)))
-            logits = self._target.run([Run(window, None)], None)[0]
-            self._unchanged[window] = logits.to(self._target.objective.x)
+            ((_, logits),) = self._target.run([Run(window, None)], None)
+            self._unchanged[window] = logits[0].to(self._target.objective.x)
         return self._unchanged[window]
 
 

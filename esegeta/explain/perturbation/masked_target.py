@@ -47,8 +47,11 @@ class MaskedTarget:
         self._baseline = windows.pad_image(baseline[None])
         # Zeros around the image are in no feature; copies of a voxel are in its own.
         self._labels = windows.pad_image(partition.labels + 1) - 1
-        self._held = {window: self._features_in(window) for window in self.target.seen}
-        held = set().union(*(features.tolist() for features in self._held.values()))
+        # What a window holds beside the part that its target depends on changes nothing, but is a
+        # player all the same: which coalitions are drawn must not depend on a shortcut.
+        boxes = windows.boxes
+        held = set().union(*(self._features_in(boxes[one]).tolist() for one in self.target.seen))
+        self._held = {one: self._features_in(self.target.box_of(one)) for one in self.target.seen}
         self.players = sorted(held)
 
     def values(self, coalitions: Coalitions) -> Float64[Tensor, " M"]:
@@ -110,8 +113,8 @@ class MaskedTarget:
             sharing=self.partition.paint(self.partition.sizes).clamp(min=1),
         )
 
-    def _features_in(self, window: int) -> np.ndarray:
-        labels = self._labels[self.target.windows.boxes[window]]
+    def _features_in(self, box: Box) -> np.ndarray:
+        labels = self._labels[box]
         return np.flatnonzero(self.partition.held_by(labels).cpu().numpy())
 
 

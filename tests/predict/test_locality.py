@@ -1,0 +1,170 @@
+"""Parts of windows give what whole windows give, and only where that is proved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esegeta.explain import Occlusion
+from esegeta.model import held_still
+from esegeta.predict import LinearForm, Predictor, Term, WindowPlan, list_passes
+from esegeta.predict.locality import Reach, box_around, is_watched, reach_of
+from esegeta.targets import BoxRegion, VoxelTarget
+from tests.builders import convolution, labels, unet, volume
+from tests.networks import Smooth, Strided
+from tests.oracles import frozen, relative_gap
+
+PROOF = "esegeta.predict.locality.PASSES_OF_PROOF"
+SHAPES = {2: (44, 36), 3: (28, 24, 20)}
+WINDOWS = {2: (24, 20), 3: (16, 16, 12)}
+
+
+class Seen(nn.Module):
+    """Keeps the sizes of the windows that it was given."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(tuple(x.shape[2:]))
+        return self.inner(x)
+
+
+class FromTheStart(nn.Module):
+    """Adds to each voxel how far it is from the beginning of the window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(x.shape[2]).reshape(-1, *[1] * (x.ndim - 3)).to(x)
+
+
+class AboutTheMean(nn.Module):
+    """Subtracts the mean of the window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean()
+
+
+def found_reach(network: nn.Module, size: tuple[int, ...]) -> Reach | None:
+    with held_still(network):
+        return reach_of(network, network, torch.zeros(1, 1, *size))
+
+
+def local(shape: tuple[int, ...], corner: tuple[int, ...]) -> LinearForm:
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[tuple(slice(start, start + 3) for start in corner)] = True
+    return LinearForm((Term(1, mask),), 2, shape, torch.float64)
+
+
+def model_of(network: nn.Module, ndim: int, **keys: object) -> Predictor:
+    plan = WindowPlan(WINDOWS[ndim], overlap=0.5, blend="gaussian", **keys)
+    return Predictor(network.double(), plan, labels(), batch_size=2)
+
+
+def test_the_reach_of_a_network_is_that_of_its_layers(ndim: int) -> None:
+    """By hand: a block of two is seen by the strided layer's own and next place, which fill four;
+    a convolution of three sees one voxel to each side.
+    """
+    size = (16, 12, 20)[:ndim]
+    expected = Reach(size, (2,) * ndim, (1,) * ndim, (2,) * ndim)
+    assert found_reach(Smooth(ndim), size) == expected
+
+
+def test_parts_hold_all_blocks_that_reach_their_outputs() -> None:
+    """Counted block by block."""
+    reach = Reach((48,), (4,), (5,), (7,))
+    for start in range(48):
+        for stop in range(start + 1, 49):
+            (part,) = reach.needed((slice(start, stop),))
+            held = [
+                block for block in range(0, 48, 4) if block - 5 < stop and block + 4 + 7 > start
+            ]
+            assert part.start <= held[0]
+            assert part.stop >= held[-1] + 4
+            assert part.start % 4 == part.stop % 4 == 0
+
+
+@pytest.mark.parametrize("flips", [(), (0,), (0, 1)])
+@pytest.mark.parametrize("corner", [(0, 0, 0), (13, 17, 9), (25, 21, 17)])
+def test_parts_give_the_gradient_and_value_of_whole_windows(
+    ndim: int,
+    corner: tuple[int, ...],
+    flips: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Seen(Smooth(ndim))
+    model = model_of(network, ndim, passes=list_passes(flips))
+    x = torch.randn(1, 1, *SHAPES[ndim], dtype=torch.float64)
+    form = local(SHAPES[ndim], corner[:ndim])
+    monkeypatch.setattr(PROOF, math.inf)
+    whole = model.pull_back(x, form)
+    monkeypatch.setattr(PROOF, 0)
+    model.pull_back(x, form)  # with the proof
+    network.sizes.clear()
+    parts = model.pull_back(x, form)
+    assert WINDOWS[ndim] not in network.sizes
+    assert relative_gap(parts.gradient, whole.gradient) < 1e-12
+    assert float(parts.value) == pytest.approx(float(whole.value), rel=1e-12)
+    active = model.windows(x).touching(form.support())
+    contributions = model.contributions(x, form, active)
+    assert float(contributions.sum()) == pytest.approx(float(whole.value), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["strided", "relu_batch"])
+def test_occlusion_of_parts_is_that_of_whole_windows(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Seen(Strided(2, 2) if kind == "strided" else unet(2, kind))
+    model = Predictor(network, WindowPlan((48, 48), overlap=0.5), labels(), batch_size=2)
+    image = volume((64, 56))
+    target = frozen(model, image, VoxelTarget("one", over=BoxRegion((2, 3), (6, 9))))
+    maps, seen = [], []
+    for passes in (math.inf, 0):
+        monkeypatch.setattr(PROOF, passes)
+        network.sizes.clear()
+        maps.append(Occlusion(box=4).explain(model, image, target).data)
+        seen.append(sum(math.prod(size) for size in network.sizes))
+    assert relative_gap(maps[1], maps[0]) < 1e-5
+    assert seen[1] < 0.6 * seen[0]  # with the proof
+
+
+@pytest.mark.parametrize("kind", ["instance norm", "place", "mean", "too near"])
+def test_parts_are_refused_where_whole_windows_matter(ndim: int, kind: str) -> None:
+    conv = convolution(ndim)(1, 2, 3, padding=1)
+    network: nn.Module = {
+        "instance norm": unet(ndim, "relu_instance"),
+        "place": nn.Sequential(conv, FromTheStart()),
+        "mean": nn.Sequential(AboutTheMean(), conv),
+        "too near": convolution(ndim)(1, 2, 9, padding=4),
+    }[kind]
+    size = (8,) * ndim if kind == "too near" else (16,) * ndim
+    assert found_reach(network.eval(), size) is None
+
+
+def test_what_watches_a_network_sees_whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROOF, 0)
+    network = Seen(Smooth(2))
+    model = model_of(network, 2)
+    x, form = torch.randn(1, 1, *SHAPES[2], dtype=torch.float64), local(SHAPES[2], (13, 17))
+    handle = network.inner.head.register_forward_hook(lambda *_: None)
+    assert is_watched(network)
+    model.pull_back(x, form)
+    assert set(network.sizes) == {WINDOWS[2]}
+    handle.remove()
+    assert not is_watched(network)
+    half = replace(model, network=network.float(), precision="bf16")
+    network.sizes.clear()
+    half.pull_back(x.float(), replace(form, dtype=torch.float32))
+    assert set(network.sizes) == {WINDOWS[2]}
+
+
+def test_the_box_around_a_mask(ndim: int) -> None:
+    mask = torch.zeros((7, 6, 5)[:ndim], dtype=torch.bool)
+    assert box_around(mask) is None
+    mask[(1,) * ndim] = mask[(4, 1, 3)[:ndim]] = True
+    assert box_around(mask) == (slice(1, 5), slice(1, 2), slice(1, 4))[:ndim]
