@@ -85,6 +85,9 @@ def concepts(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Test which human concepts a prediction depends on (TCAV), and whether they suffice.
 
@@ -98,6 +101,8 @@ def concepts(
     from esegeta.workflow import Policy
     from esegeta.workflow.concepts import build_concepts, run_concepts
 
+    origin = origin_of("concepts", config, overrides, output, device)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     built = build_concepts(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         tested = run_concepts(built, listener, Policy(overwrite, fail_fast))
@@ -123,6 +128,9 @@ def similarity(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Tell how alike layers, networks and cases are: CKA, canonical correlations, PCA.
 
@@ -136,6 +144,9 @@ def similarity(
     from esegeta.workflow.similarity import build_comparison, run_comparison
 
     loaded = load_config(configs[0], overrides or [])
+    more = [str(path.absolute()) for path in configs[1:]]
+    origin = origin_of("similarity", configs[0], overrides, output, device, more)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
         compared = run_comparison(comparison, listener, Policy(overwrite, fail_fast))
@@ -160,6 +171,9 @@ def features(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Make pictures of what units, layers and labels want to see, beside real patches.
 
@@ -174,6 +188,8 @@ def features(
     from esegeta.workflow.features import build_features, run_features
 
     config, fit_only = config_of_words(words)
+    origin = origin_of("features", config, overrides, output, device, ["fit"] if fit_only else [])
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     job = build_features(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         policy = Policy(overwrite, fail_fast)
@@ -192,6 +208,9 @@ def inspect(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Look inside a network: activations of layers, their statistics, and filters.
 
@@ -202,6 +221,8 @@ def inspect(
     from esegeta.workflow import Policy
     from esegeta.workflow.inspect import build_inspection, run_inspection
 
+    origin = origin_of("inspect", config, overrides, output, device)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     job = build_inspection(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_inspection(job, listener, Policy(overwrite, fail_fast))
@@ -217,6 +238,9 @@ def examples(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Find which cases speak for a network, which training cases taught it what, and surrogates.
 
@@ -229,6 +253,8 @@ def examples(
     from esegeta.workflow import Policy
     from esegeta.workflow.examples import build_examples, run_examples
 
+    origin = origin_of("examples", config, overrides, output, device)
+    end_if_shared(origin, Ways(part, workers, cluster), fail_fast, overwrite, quiet)
     study = build_examples(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_examples(study, listener, Policy(overwrite, fail_fast))

@@ -58,6 +58,9 @@ class Command:
         places: what the work is cut into where several processes do it, such as cases, with
             about what each costs; the tasks of one place stay together.
         smaller: the same job in less memory, or None where there is no smaller one.
+        judge: tells the exit code from how it ended.
+        forget: removes what an earlier run has left, of a command whose tasks make one result:
+            several processes cannot do it again in the presence of the old one.
     """
 
     root: Path
@@ -72,6 +75,8 @@ class Command:
     take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
     places: Mapping[str, float] = field(default_factory=dict)
     smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
+    judge: Callable[[Outcome], int] = field(default=lambda outcome: outcome.exit_code)
+    forget: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)

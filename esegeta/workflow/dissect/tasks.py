@@ -296,16 +296,24 @@ def dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as the engine sees it; see `run_dissection`."""
     check_ablation(dissection)
     check_trails(dissection)
+    session = Session(dissection, listener)
     return Command(
         root=dissection.basis.root,
         folder=dissection.folder,
-        job=Session(dissection, listener),
+        job=session,
         tasks=list_tasks,
         num_tasks=0,  # told when it is known whether there is anything to do
         write=_write_nothing,
         notes=dissection.basis.notes,
         places=cost_of_cases(dissection.basis),
+        judge=lambda outcome: Dissected(outcome).exit_code,
+        forget=lambda: _forget(session),
     )
+
+
+def _forget(session: Session) -> None:
+    clear(session)
+    (session.dissection.folder / SUMMARY).unlink(missing_ok=True)
 
 
 def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:

@@ -62,6 +62,9 @@ def run_on_cluster(
         command = origin.build(Silence())
         with stopped_by_signals(), locked(root):
             sweep(root)
+            if policy.overwrite and command.forget is not None:
+                command.forget()
+                policy = replace(policy, overwrite=False)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
             known = gather_held(

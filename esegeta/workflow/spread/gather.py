@@ -31,16 +31,18 @@ class Gathered:
         outcome: of the tasks that have ended.
         waiting: names of tasks that have not, as far as they are known.
         places: where these belong.
+        judged: exit code of the outcome, as the command tells it.
     """
 
     outcome: Outcome
     waiting: tuple[str, ...] = ()
     places: frozenset[str] = field(default_factory=frozenset)
+    judged: int = 0
 
     @property
     def exit_code(self) -> int:
         """That of the outcome; 1 where something is still to come."""
-        return self.outcome.exit_code or int(bool(self.waiting))
+        return self.judged or int(bool(self.waiting))
 
 
 class GatheringEngine(Engine):
@@ -184,4 +186,4 @@ def gather_held(
         engine = GatheringEngine(command, listener, journal, lines, state)
         outcome = engine.run()
     places = frozenset(place for place in engine.waiting.values() if place)
-    return Gathered(outcome, tuple(engine.waiting), places)
+    return Gathered(outcome, tuple(engine.waiting), places, command.judge(outcome))

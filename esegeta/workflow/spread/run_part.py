@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from esegeta.config import list_cases
+from esegeta.errors import ConfigError
 from esegeta.model import hashes_kept_in
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import sweep
@@ -32,6 +33,7 @@ def run_part(
             another division; or the folder cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    policy = policy or Policy()
     config = origin.load()
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
@@ -43,6 +45,11 @@ def run_part(
     name = f"{origin.command}-{part.name}"
     with keeping_hashes(folder, part.name):
         command = origin.build(listener, only)
+        if policy.overwrite and command.forget is not None:
+            raise ConfigError(
+                f"--overwrite: one part of `{origin.command}` cannot do again what stands on all",
+                hint=f"remove {command.folder}, and run the parts without it",
+            )
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
@@ -60,7 +67,7 @@ def run_part(
                 num_tasks=expected,
                 deaths=before.deaths,
             ) as journal:
-                engine = PlaceEngine(command, listener, policy or Policy(), journal, own)
+                engine = PlaceEngine(command, listener, policy, journal, own)
                 return engine.run(), command
 
 

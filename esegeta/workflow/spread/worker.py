@@ -68,27 +68,35 @@ class PlaceEngine(Engine):
         """Leave tables to whoever gathers."""
 
     def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
-        own = [task for task in batch if task.place and self._desk.wants(task.place)]
+        own = []
         for task in batch:
             if not task.place and task.is_step:
                 self._pass(task, queue)
-            elif task not in own:
+            elif not self._desk.wants(task.place) or not task.place:
                 self._of_others[task.name] = task
+            elif self._waits(task):
+                self._of_others[task.name] = task
+                self.is_stuck = True
+            else:
+                own.append(task)
         if own:
             super()._run_batch(own, queue)
 
+    def _waits(self, task: Task) -> bool:
+        """Tell whether something that a task needs is to be done by others, and is not yet."""
+        others = [self._of_others[name] for name in task.needs if name in self._of_others]
+        return any(finished(other) is None for other in others)
+
     def _pass(self, task: Task, queue: Queue) -> None:
-        """Go on behind a step that stands on all places, or stop before it."""
-        lacks = any(name in self._faults for name in task.needs) or any(
-            finished(self._of_others[name]) is None
-            for name in task.needs
-            if name in self._of_others
-        )
-        known = None if task.record is None else finished(task)
-        if task.fault or lacks or (task.record is not None and known is None):
+        """Go on behind a step that stands on all places, or stop before it.
+
+        Its record says that it was done; what it stands on is not looked at one by one.
+        """
+        known = None if task.fault else finished(task)
+        if known is None:
             self.is_stuck = True
             return
-        self._follow(task, known or {}, queue)
+        self._follow(task, known, queue)
 
     def _do_batch(self, tasks: Sequence[Task], queue: Queue) -> None:
         deaths = self._own_journal.deaths
