@@ -34,7 +34,7 @@ QUANTILES = (0.0001, 0.005, 0.25, 0.9, 0.9999)
 def run(finder: ThresholdFinder, portions: list[Tensor]) -> Tensor:
     for _ in range(finder.num_passes):
         for portion in portions:
-            finder.add(portion)
+            finder.merge(finder.take(portion))
         finder.end_pass()
     return finder.thresholds()
 

@@ -16,7 +16,7 @@ from esegeta.workflow.build import build_experiment, build_predictions
 from esegeta.workflow.concepts import build_concepts
 from esegeta.workflow.concepts.tasks import concepts_command
 from esegeta.workflow.dissect import build_dissection
-from esegeta.workflow.dissect.tasks import dissection_command
+from esegeta.workflow.dissect.tasks import shared_dissection_command
 from esegeta.workflow.engine import Command
 from esegeta.workflow.examples import build_examples
 from esegeta.workflow.examples.tasks import examples_command
@@ -156,7 +156,7 @@ def _dissect(origin: Origin, listener: Listener, only: Collection[str] | None) -
     dissection = build_dissection(
         origin.load(), layers=origin.names, output=origin.folder, device=origin.device
     )
-    return dissection_command(dissection, listener)
+    return shared_dissection_command(dissection, listener)
 
 
 def _concepts(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:

@@ -54,10 +54,18 @@ def dissect(folder: Path) -> tuple[Lab, tuple[str, ...]]:
     return lab, ("dissect", str(lab.write()))
 
 
-COMMANDS = (concepts, similarity, features, inspect, examples, dissect)
+def dissect_by_bits(folder: Path) -> tuple[Lab, tuple[str, ...]]:
+    """Three passes for thresholds, then overlaps, held-out ones and units switched off."""
+    lab = noisy_lab(folder, cases=3, shape=(8, 8, 8))
+    small = {"memory_mb": 0.02, "chance": {"samples": 1}, "min_iou": 0.0}
+    lab.keys["dissection"].update(small, ablation={"draws": 2})
+    return lab, ("dissect", str(lab.write()))
+
+
+COMMANDS = (concepts, similarity, features, inspect, examples, dissect, dissect_by_bits)
 IN_ROUNDS = (features, dissect)
 """What some of their places do stands on what others have done."""
-ROUNDS = 4
+ROUNDS = 8
 """What parts do stands on what others have done; gathering says whether anything is to come."""
 
 
