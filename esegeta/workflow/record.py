@@ -50,12 +50,17 @@ class Recorder:
         self._head = describe_experiment(experiment)
         self._kept = kept_units(experiment.root)
         self._predictions: Sequence[Ended] = ()
+        self._processes: Sequence[Mapping[str, Any]] = ()
         sizes = (experiment.cases, experiment.targets, experiment.methods)
         self._num_tasks = math.prod(len(one) for one in sizes)  # as far as is known beforehand
 
     def take_predictions(self, predictions: Sequence[Ended]) -> None:
         """Take how the predictions that maps stand on have ended so far."""
         self._predictions = predictions
+
+    def take_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
+        """Take which processes have worked on it: host, device and GPU of each."""
+        self._processes = processes
 
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
@@ -65,6 +70,7 @@ class Recorder:
             self._experiment.root,
             {
                 **self._head,
+                **({"processes": list(self._processes)} if self._processes else {}),
                 "notes": list(notes),
                 "state": state,
                 "num_tasks": self._num_tasks,
