@@ -74,9 +74,9 @@ def test_jobs_leave_what_one_process_leaves_though_one_is_cancelled(
     assert "4 done" in said
     assert_same_results(lab, one)
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 30)
-    at_once = [read.head for read in journals(lab) if read.head][:2]
-    assert len({head["gpu"] for head in at_once}) == len(at_once) == 2, at_once
-    assert {one["gpu"] for one in lab.record()["processes"]} >= {h["gpu"] for h in at_once}
+    listed = {one["job"] for one in lab.record()["processes"]}
+    assert listed == {read.head["job"] for read in journals(lab) if read.head}
+    assert len(listed) >= 2
 
 
 def test_a_case_that_kills_three_jobs_is_failed_by_name(slurm: Slurm, tmp_path: Path) -> None:
