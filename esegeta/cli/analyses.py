@@ -89,6 +89,9 @@ def concepts(
     overwrite: Overwrite = False,
     verify: Verify = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Test which human concepts a prediction depends on (TCAV), and whether they suffice.
 
@@ -101,6 +104,10 @@ def concepts(
     from esegeta.config import load_config
     from esegeta.workflow.concepts import build_concepts, run_concepts
 
+    origin = origin_of("concepts", config, overrides, output, device)
+    end_if_shared(
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
+    )
     built = build_concepts(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         tested = run_concepts(built, listener, policy_of(overwrite, fail_fast, verify))
@@ -127,6 +134,9 @@ def similarity(
     overwrite: Overwrite = False,
     verify: Verify = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Measure how alike layers, networks and cases are: CKA, canonical correlations, PCA.
 
@@ -139,6 +149,11 @@ def similarity(
     from esegeta.workflow.similarity import build_comparison, run_comparison
 
     loaded = load_config(configs[0], overrides or [])
+    more = [str(path.absolute()) for path in configs[1:]]
+    origin = origin_of("similarity", configs[0], overrides, output, device, more)
+    end_if_shared(
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
+    )
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
         compared = run_comparison(comparison, listener, policy_of(overwrite, fail_fast, verify))
@@ -164,6 +179,9 @@ def features(
     overwrite: Overwrite = False,
     verify: Verify = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Make pictures of what units, layers and labels want to see, beside real patches.
 
@@ -177,6 +195,10 @@ def features(
     from esegeta.workflow.features import build_features, run_features
 
     config, fit_only = config_of_words(words)
+    origin = origin_of("features", config, overrides, output, device, ["fit"] if fit_only else [])
+    end_if_shared(
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
+    )
     job = build_features(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         policy = policy_of(overwrite, fail_fast, verify)
@@ -196,6 +218,9 @@ def inspect(
     overwrite: Overwrite = False,
     verify: Verify = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Look inside a network: activations of layers, their statistics, and filters.
 
@@ -205,6 +230,10 @@ def inspect(
     from esegeta.config import load_config
     from esegeta.workflow.inspect import build_inspection, run_inspection
 
+    origin = origin_of("inspect", config, overrides, output, device)
+    end_if_shared(
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
+    )
     job = build_inspection(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_inspection(job, listener, policy_of(overwrite, fail_fast, verify))
@@ -221,6 +250,9 @@ def examples(
     overwrite: Overwrite = False,
     verify: Verify = False,
     quiet: Quiet = False,
+    part: PartOf = None,
+    workers: Workers = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Find which cases speak for a network, which training cases taught it what, and surrogates.
 
@@ -232,6 +264,10 @@ def examples(
     from esegeta.config import load_config
     from esegeta.workflow.examples import build_examples, run_examples
 
+    origin = origin_of("examples", config, overrides, output, device)
+    end_if_shared(
+        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
+    )
     study = build_examples(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_examples(study, listener, policy_of(overwrite, fail_fast, verify))

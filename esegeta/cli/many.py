@@ -132,8 +132,8 @@ def submit(
 def gather(results: Results, quiet: Quiet = False) -> None:
     """Write tables and record from what the parts of a command have done so far.
 
-    Nothing is computed. Exit code 0: all is there and well. 1: a task failed, carries a warning,
-    or is still to come. 2: there is nothing to gather.
+    No task of a part is done; what stands on all of them is. Exit code 0: all is there and well.
+    1: a task failed, carries a warning, or is still to come. 2: there is nothing to gather.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.errors import RunError

@@ -14,12 +14,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Task as BarTask
 from rich.table import Table
+from rich.text import Text
 
 from esegeta.workflow import Ended, Listener, Outcome, Silence
 
@@ -41,7 +44,8 @@ class PlainLines:
         self._done, self._total = 0, 0
         self._name = ""
         self._windows, self._expected = 0, 0
-        self._start = self._last = clock()
+        self._start = self._last = self._first = self._told = clock()
+        self._worked = 0
 
     def note(self, text: str) -> None:
         """Print a note."""
@@ -80,6 +84,27 @@ class PlainLines:
             print(f"    warning: {warning}", flush=True)
         if result.status == "failed":
             print(f"    {result.message}", flush=True)
+        self._worked += result.status != "skipped"
+        self._tell_rate()
+
+    def _tell_rate(self) -> None:
+        """Say how fast tasks end, whoever does them, and how long the others take, now and then."""
+        now = self._clock()
+        if now - self._told < SECONDS_BETWEEN_LINES or not self._worked:
+            return
+        self._told = now
+        a_minute = 60 * self._worked / (now - self._first)
+        left = max(self._total - self._done, 0) / a_minute
+        print(f"    {a_minute:.3g} tasks a minute, about {left:.3g} min left", flush=True)
+
+
+class Rate(ProgressColumn):
+    """How many a minute."""
+
+    def render(self, task: BarTask) -> Text:
+        """Return it as it is shown."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{60 * speed:.3g}/min", style="progress.data.speed")
 
 
 class Bars:
@@ -155,6 +180,7 @@ def listen(*, quiet: bool) -> Iterator[Listener]:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

@@ -125,10 +125,11 @@ def mean_by_case(
     Returns:
         The cases that have a row, and a row for each.
     """
-    names = tuple(dict.fromkeys(cases))
-    places = np.array([names.index(case) for case in cases], dtype=int)
-    means = [values[places == place].mean(axis=0) for place in range(len(names))]
-    return names, np.array(means).reshape(len(names), *values.shape[1:])
+    rows: dict[str, list[int]] = {}
+    for row, case in enumerate(cases):
+        rows.setdefault(case, []).append(row)
+    means = [values[own].mean(axis=0) for own in rows.values()]
+    return tuple(rows), np.array(means).reshape(len(rows), *values.shape[1:])
 
 
 @dataclass(frozen=True)

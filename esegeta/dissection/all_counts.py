@@ -102,11 +102,6 @@ class Counts:
         lost = thresholds.isnan().any(dim=0)
         return torch.where(lost, torch.full_like(thresholds, torch.nan), thresholds)
 
-    def thresholds_of(self, case: int, thresholds: Float[Tensor, "F U K"]) -> Float[Tensor, "U K"]:
-        """Return the thresholds at which the case of this number is judged."""
-        place = self.fold[case].expand(1, *thresholds.shape[1:])
-        return thresholds.gather(0, place)[0]
-
 
 class Turns:
     """Deals cases out to the folds of each concept, as they come."""
@@ -128,6 +123,14 @@ class Turns:
             fold = torch.where(own, dealt % FOLDS, fold)
             self._dealt[kind] = dealt + own
         return fold
+
+
+def thresholds_of_case(
+    thresholds: Float[Tensor, "F U K"], fold: Int[Tensor, " K"]
+) -> Float[Tensor, "U K"]:
+    """Return the thresholds at which a case is judged, by its fold of each concept."""
+    place = fold.expand(1, *thresholds.shape[1:])
+    return thresholds.gather(0, place)[0]
 
 
 def count_held_out(

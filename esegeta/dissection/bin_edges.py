@@ -89,17 +89,33 @@ class Sketch:
         self._taken: list[Tensor] = []
 
     def add(self, values: Float[Tensor, "U N"]) -> None:
-        """Take some activations of a case: one at random of each of equal stretches."""
+        """Take some activations of the next case."""
+        self.merge(self.take(values, len(self._taken)))
+
+    def merge(self, taken: Float[Tensor, "U M"]) -> None:
+        """Take in what `take` has returned of a case."""
+        self._taken.append(taken)
+
+    def taken(self) -> Float[Tensor, "U M"]:
+        """Return what was taken in so far."""
+        return torch.cat(self._taken, dim=1)
+
+    def take(self, values: Float[Tensor, "U N"], case: int) -> Float[Tensor, "U M"]:
+        """Return some activations of a case: one at random of each of equal stretches.
+
+        Args:
+            values: its activations.
+            case: its number, which seeds the choice.
+        """
         num_values = values.shape[1]
         if num_values <= self._share:
-            self._taken.append(values.clone())
-            return
+            return values.clone()
         # Evenly spaced ones would all lie in one plane of a volume whose axes divide the step.
-        generator = torch.Generator().manual_seed(len(self._taken))
+        generator = torch.Generator().manual_seed(case)
         draws = torch.rand(self._share, generator=generator, dtype=torch.float64)
         places = (torch.arange(self._share) + draws) * num_values / self._share
         places = places.long().clamp(max=num_values - 1)
-        self._taken.append(values[:, places.to(values.device)])
+        return values[:, places.to(values.device)]
 
     def bin_edges(self, minimum: Float[Tensor, " U"], maximum: Float[Tensor, " U"]) -> BinEdges:
         """Return the edges.
@@ -108,7 +124,7 @@ class Sketch:
             minimum: smallest activation of each unit.
             maximum: largest activation of each unit.
         """
-        taken = torch.cat(self._taken, dim=1).sort(dim=1).values
+        taken = self.taken().sort(dim=1).values
         last = taken.shape[1] - 1
         lower = torch.arange(1, LOWER + 1, dtype=torch.float64) / (2 * LOWER)
         upper = 1 - 2 ** -torch.linspace(1, OCTAVES, UPPER, dtype=torch.float64)

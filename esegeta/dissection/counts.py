@@ -222,7 +222,7 @@ def _count_image(
         return tally(Above(nothing, nothing), partition, count)
     if counting.image_threshold == "image":
         own = LargestValues(rank_of(values.shape[1], counting.quantile))
-        own.add(values)
+        own.merge(own.take(values))
         low, high = values.aminmax(dim=1)
         thresholds, limits = torch.where(is_dead(low, high), high, own.thresholds()), (low, high)
     # At least T is above the number before it.

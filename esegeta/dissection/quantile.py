@@ -2,12 +2,14 @@
 
 Activations come a case at a time and are not kept. Two ways give the same number to the last bit:
 a buffer of the largest values, one pass over the cases; or histograms of the values' bits, three
-passes in a memory that does not grow with the data.
+passes in a memory that does not grow with the data. What some activations come to can be taken by
+one process and merged by another, in any order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
@@ -54,14 +56,23 @@ class ThresholdFinder(Protocol):
 
     num_passes: int
 
-    def add(self, values: Values) -> None:
-        """Take in the activations of one case, or a part of them."""
+    def take(self, values: Values) -> Tensor:
+        """Return what some activations come to in this pass; nothing is taken in."""
+
+    def merge(self, taken: Tensor) -> None:
+        """Take in what `take` has returned, here or elsewhere, in any order."""
 
     def end_pass(self) -> None:
         """Note that all activations have been seen once more."""
 
     def thresholds(self) -> ThresholdValues:
         """Return the thresholds, after the last pass."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is known between passes."""
+
+    def resume(self, num_passes: int, state: Mapping[str, Tensor]) -> None:
+        """Go on after so many passes from what was known then."""
 
 
 def threshold_finder(num_units: int, rank: int, *, memory_mb: float) -> ThresholdFinder:
@@ -83,12 +94,15 @@ class LargestValues:
         self.rank = rank
         self._kept: Tensor | None = None
 
-    def add(self, values: Values) -> None:
-        """Merge the largest of some values with those that are kept."""
-        largest = _largest(values, self.rank)
+    def take(self, values: Values) -> Float[Tensor, "U K"]:
+        """Return the largest of some values."""
+        return _largest(values, self.rank)
+
+    def merge(self, taken: Float[Tensor, "U K"]) -> None:
+        """Keep the largest of these and of those that are kept."""
         if self._kept is not None:
-            largest = _largest(torch.cat([self._kept, largest], dim=1), self.rank)
-        self._kept = largest
+            taken = _largest(torch.cat([self._kept, taken], dim=1), self.rank)
+        self._kept = taken
 
     def end_pass(self) -> None:
         """One pass is all."""
@@ -97,6 +111,14 @@ class LargestValues:
         """Return the smallest of the values that are kept."""
         assert self._kept is not None and self._kept.shape[1] == self.rank
         return self._kept.amin(dim=1) + 0.0  # no negative zero
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the values that are kept."""
+        return {} if self._kept is None else {"kept": self._kept}
+
+    def resume(self, num_passes: int, state: Mapping[str, Tensor]) -> None:
+        """Keep these."""
+        self._kept = state["kept"]
 
 
 class BitHistograms:
@@ -119,25 +141,27 @@ class BitHistograms:
         self._pass = 0
         self._counts: Tensor | None = None
 
-    def add(self, values: Values) -> None:
+    def take(self, values: Values) -> Int[Tensor, "U D"]:
         """Count some values by the digit that this pass is about."""
         num_units, size = len(self._rank), 1 << DIGITS[self._pass]
-        if self._counts is None:
-            count = num_units * size
-            self._counts = torch.zeros(count, dtype=torch.int64, device=values.device)
         keys = ordered_bits(values) >> sum(DIGITS[self._pass + 1 :])
         first = torch.arange(num_units, dtype=torch.int32, device=values.device)[:, None] * size
         places = (keys & (size - 1)) + first
         shared = (keys >> DIGITS[self._pass]) == self._known.to(values.device)[:, None]
         if self._pass == 0:  # the highest digit has the sign, and nothing is known before it
             places, shared = keys + size // 2 + first, torch.ones_like(shared)
-        self._counts += torch.bincount(places[shared], minlength=self._counts.numel())
+        counts = torch.bincount(places[shared], minlength=num_units * size)
+        return counts.reshape(num_units, size)
+
+    def merge(self, taken: Int[Tensor, "U D"]) -> None:
+        """Add counts up."""
+        self._counts = taken if self._counts is None else self._counts + taken
 
     def end_pass(self) -> None:
         """Find the digit that this pass was about."""
         assert self._counts is not None
         size = 1 << DIGITS[self._pass]
-        digit, rank = _bin_of_rank(self._counts.reshape(-1, size).cpu(), self._rank)
+        digit, rank = _bin_of_rank(self._counts.cpu(), self._rank)
         self._known = digit - size // 2 if self._pass == 0 else self._known * size + digit
         self._rank, self._counts = rank, None
         self._pass += 1
@@ -146,6 +170,15 @@ class BitHistograms:
         """Return the value with the digits that were found."""
         assert self._pass == len(DIGITS)
         return values_of_bits(self._known)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the digits that are known, and the rank among the values that share them."""
+        return {"known": self._known, "rank": self._rank}
+
+    def resume(self, num_passes: int, state: Mapping[str, Tensor]) -> None:
+        """Go on from these."""
+        self._known, self._rank = state["known"].cpu(), state["rank"].cpu()
+        self._pass = num_passes
 
 
 def ordered_bits(values: Float[Tensor, "*any"]) -> Int[Tensor, "*any"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from esegeta.dissection.bin_edges import BinEdges, Sketch
 from esegeta.dissection.curves import centre_voxels, positions_within
-from esegeta.dissection.parts import UnitParts
+from esegeta.dissection.parts import BYTES_OF_FLOAT, MB, UnitParts
 from esegeta.dissection.quantile import ThresholdFinder, rank_of, threshold_finder
 from esegeta.predict import UnitMaps, Units
 
@@ -63,6 +64,8 @@ class ThresholdSearch:
         quantile: share of these above the threshold.
         upsampled: take the quantile of voxels, not of the layer's positions.
         num_cases: number of cases whose maps are added in each pass.
+        kept_mb: disk space for what is taken of all cases before it is merged; unlimited where
+            nothing is kept.
     """
 
     def __init__(
@@ -73,12 +76,17 @@ class ThresholdSearch:
         quantile: float,
         upsampled: bool,
         num_cases: int,
+        kept_mb: float = math.inf,
     ) -> None:
         self._upsampled = upsampled
         self._finders: dict[Units, ThresholdFinder] = {}
         for part in parts.parts:
             rank = rank_of(num_values[part.layer], quantile)
             memory_mb = parts.room_mb * len(part) / parts.num_units
+            # Of each case at most as many values as there are in all, and no more than the rank.
+            most = min(num_values[part.layer], num_cases * rank) * len(part) * BYTES_OF_FLOAT / MB
+            if most > kept_mb * len(part) / parts.num_units:
+                memory_mb = 0.0
             self._finders[part] = threshold_finder(len(part), rank, memory_mb=memory_mb)
         self._sketches = {part: Sketch(num_cases) for part in parts.parts}
         self._lows: dict[Units, Tensor] = {}
@@ -90,27 +98,87 @@ class ThresholdSearch:
     @property
     def num_passes(self) -> int:
         """How often the maps of all cases must be added."""
-        return max(finder.num_passes for finder in self._finders.values())
+        return max(self.passes_of_parts)
 
-    def add(self, maps: UnitMaps) -> None:
+    @property
+    def passes_of_parts(self) -> list[int]:
+        """The same of each part."""
+        return [finder.num_passes for finder in self._finders.values()]
+
+    def add(self, maps: UnitMaps, case: int) -> None:
         """Take in the maps of a part of one case."""
+        self.merge(maps.units, self.take(maps, case))
+
+    def take(self, maps: UnitMaps, case: int) -> dict[str, Tensor]:
+        """Return what the maps of a part of one case come to in this pass; empty for nothing.
+
+        Args:
+            maps: the maps.
+            case: the number of the case.
+        """
         finder = self._finders[maps.units]
         if self._pass >= finder.num_passes:
-            return
+            return {}
         values = self._values(maps)
-        finder.add(values)
+        taken = {"values": finder.take(values)}
+        if self._pass:
+            return taken
+        native = native_values(maps)
+        return {
+            **taken,
+            "sketch": self._sketches[maps.units].take(native, case),
+            "total": native.sum(dim=1).double(),  # by parts of parts: as exact as float32 is
+            "positions": torch.tensor(native.shape[1]),
+            "low": values.amin(dim=1),  # twice as fast as both at once
+            "high": values.amax(dim=1),
+        }
+
+    def merge(self, units: Units, taken: Mapping[str, Tensor]) -> None:
+        """Take in what `take` has returned, case by case in their order: means are sums."""
+        if not taken:
+            return
+        self._finders[units].merge(taken["values"])
         if self._pass:
             return
-        native = native_values(maps)
-        self._sketches[maps.units].add(native)
-        total = native.sum(dim=1).double()  # by parts of parts: as exact as float32 is
-        self._sums[maps.units] = self._sums.get(maps.units, 0) + total
-        self._num_positions[maps.units] = self._num_positions.get(maps.units, 0) + native.shape[1]
-        low, high = values.amin(dim=1), values.amax(dim=1)  # twice as fast as both at once
-        if maps.units in self._lows:
-            low = torch.minimum(low, self._lows[maps.units])
-            high = torch.maximum(high, self._highs[maps.units])
-        self._lows[maps.units], self._highs[maps.units] = low, high
+        self._sketches[units].merge(taken["sketch"])
+        self._sums[units] = self._sums.get(units, 0) + taken["total"]
+        self._num_positions[units] = self._num_positions.get(units, 0) + int(taken["positions"])
+        low, high = taken["low"], taken["high"]
+        if units in self._lows:
+            low = torch.minimum(low, self._lows[units])
+            high = torch.maximum(high, self._highs[units])
+        self._lows[units], self._highs[units] = low, high
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is known between passes, for `resume`."""
+        found: dict[str, Tensor] = {}
+        for place, (part, finder) in enumerate(self._finders.items()):
+            facts = {
+                **finder.state(),
+                "sketch": self._sketches[part].taken(),
+                "total": self._sums[part],
+                "positions": torch.tensor(self._num_positions[part]),
+                "low": self._lows[part],
+                "high": self._highs[part],
+            }
+            found |= {f"{place}.{name}": tensor for name, tensor in facts.items()}
+        return found
+
+    def resume(self, num_passes: int, state: Mapping[str, Tensor]) -> None:
+        """Go on after so many passes, at least one, from what was known then."""
+        for place, (part, finder) in enumerate(self._finders.items()):
+            start = f"{place}."
+            facts = {
+                name.removeprefix(start): tensor
+                for name, tensor in state.items()
+                if name.startswith(start)
+            }
+            finder.resume(num_passes, facts)
+            self._sketches[part].merge(facts["sketch"])
+            self._sums[part] = facts["total"]
+            self._num_positions[part] = int(facts["positions"])
+            self._lows[part], self._highs[part] = facts["low"], facts["high"]
+        self._pass = num_passes
 
     def end_pass(self) -> None:
         """Note that all cases were added once more."""

@@ -70,6 +70,7 @@ def experiment_command(experiment: Experiment, listener: Listener) -> Command:
         notes=experiment.notes,
         close=lambda results, desk: draw_all_curves(experiment, results),
         take_steps=take_steps,
+        take_processes=recorder.take_processes,
         places=cost_of_cases(experiment),
         smaller=with_smaller_batch,
     )

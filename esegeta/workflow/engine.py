@@ -62,10 +62,14 @@ class Command:
         notes: what the user should know before it starts.
         journal: name of its journal.
         take_steps: is told how steps ended, before each writing.
+        take_processes: is told which processes have worked on it, before each writing.
         places: what the work is cut into where several processes do it, such as cases, with
             about what each costs; the tasks of one place stay together.
         smaller: the same job in less memory, or None where there is no smaller one.
         config: config to whose experiment the output folder belongs; None for nobody's.
+        judge: tells the exit code from how it ended.
+        forget: removes what an earlier run has left, of a command whose tasks make one result:
+            several processes cannot do it again in the presence of the old one.
     """
 
     root: Path
@@ -78,8 +82,13 @@ class Command:
     notes: tuple[str, ...] = ()
     journal: str = journals.NAME
     take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
+    take_processes: Callable[[Sequence[Mapping[str, Any]]], None] = field(
+        default=lambda processes: None
+    )
     places: Mapping[str, float] = field(default_factory=dict)
     smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
+    judge: Callable[[Outcome], int] = field(default=lambda outcome: outcome.exit_code)
+    forget: Callable[[], None] | None = None
     config: RunConfig | None = None
 
     def claim(self, policy: Policy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from esegeta.workflow.fingerprint import prediction_parts
 from esegeta.workflow.inside.acts import count_case, show_case, sum_up
 from esegeta.workflow.inside.build import Inspection, build_inspection
 from esegeta.workflow.inside.weigh import weigh
+from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.plans import image_sha256
 from esegeta.workflow.record import describe_basis
 from esegeta.workflow.task import Ended, Kind, Listener, Task
@@ -40,6 +42,11 @@ def run_inspection(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    return run_command(inspection_command(job), listener, policy)
+
+
+def inspection_command(job: Inspection) -> Command:
+    """Return the command as the engine sees it; see `run_inspection`."""
     inputs = {case.name: hash_inputs(case) for case in job.basis.cases}
     tasks = list(list_tasks(job, inputs))
     head, start = describe_basis(job.basis), time.perf_counter()
@@ -58,7 +65,7 @@ def run_inspection(
             },
         )
 
-    command = Command(
+    return Command(
         root=job.basis.root,
         config=job.basis.config,
         folder=job.folder,
@@ -67,8 +74,8 @@ def run_inspection(
         num_tasks=len(tasks),
         write=write,
         notes=job.basis.notes,
+        places=cost_of_cases(job.basis),
     )
-    return run_command(command, listener, policy)
 
 
 def list_tasks(job: Inspection, inputs: Mapping[str, dict[str, str]]) -> Iterator[Task]:
@@ -80,7 +87,7 @@ def list_tasks(job: Inspection, inputs: Mapping[str, dict[str, str]]) -> Iterato
     }
     records = {str(job.folder / "work" / f"{name}.safetensors"): key for name, key in keys.items()}
     counts = [
-        _task(f"{name} / activations", COUNT, key, path, case=place)
+        replace(_task(f"{name} / activations", COUNT, key, path, case=place), place=name)
         for place, (name, key, path) in enumerate(zip(keys, keys.values(), records, strict=True))
     ]
     yield from counts

@@ -75,6 +75,7 @@ class Recorder:
         self._head = describe_experiment(experiment)
         self._kept = kept_units(experiment.root)
         self._predictions: Sequence[Ended] = ()
+        self._processes: Sequence[Mapping[str, Any]] = ()
         sizes = (experiment.cases, experiment.targets, experiment.methods)
         self._num_tasks = math.prod(len(one) for one in sizes)  # as far as is known beforehand
         self._before = {
@@ -85,6 +86,10 @@ class Recorder:
         """Take how the predictions that maps stand on have ended so far."""
         self._predictions = predictions
 
+    def take_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
+        """Take which processes have worked on it: host, device and GPU of each."""
+        self._processes = processes
+
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
         is_final = state in FINAL and STOPPED_EARLY not in notes
@@ -94,6 +99,7 @@ class Recorder:
         root = self._experiment.root
         record = {
             **self._head,
+            **({"processes": list(self._processes)} if self._processes else {}),
             LINEAGE: as_plain(lineage_in(root)),
             "notes": list(notes),
             "state": state,

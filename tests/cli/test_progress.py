@@ -120,6 +120,23 @@ def test_long_work_says_how_far_it_is_now_and_then(capsys: pytest.CaptureFixture
     ]
 
 
+def test_rate_and_time_left_are_said_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = PlainLines(clock)
+    lines.expect(10)
+    task = Task(name="a", kind=Kind(lambda task, desk: {}), key=None)
+    lines.end(Ended(task, "skipped"))  # it took no time, and says nothing of those to come
+    for _ in range(4):
+        clock.now += 15
+        lines.end(Ended(task, "done"))
+    said = [line for line in capsys.readouterr().out.splitlines() if "minute" in line]
+    # By hand: 2 in 30 s with 7 to come, then 4 in 60 s with 5 to come.
+    assert said == [
+        "    4 tasks a minute, about 1.75 min left",
+        "    4 tasks a minute, about 1.25 min left",
+    ]
+
+
 def state(progress: Progress) -> tuple[float, float, float | None]:
     """Return units done, windows done, and windows foreseen."""
     units, windows = progress.tasks

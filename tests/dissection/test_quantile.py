@@ -1,6 +1,7 @@
 """Thresholds: torch.kthvalue to the last bit, whichever way and in whatever portions."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ QUANTILES = (0.0001, 0.005, 0.25, 0.9, 0.9999)
 def run(finder: ThresholdFinder, portions: list[Tensor]) -> Tensor:
     for _ in range(finder.num_passes):
         for portion in portions:
-            finder.add(portion)
+            finder.merge(finder.take(portion))
         finder.end_pass()
     return finder.thresholds()
 
@@ -50,6 +51,26 @@ def test_equals_kthvalue_bit_for_bit(finder: str, draw: str, quantile: float) ->
     expected = values.kthvalue(values.shape[1] - rank + 1, dim=1).values + 0.0
     assert found.dtype == torch.float32
     assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
+
+
+@pytest.mark.parametrize("finder", FINDERS)
+def test_what_others_took_is_merged_in_any_order_between_passes_too(finder: str) -> None:
+    values = DRAWS["all scales"]()
+    rank = rank_of(values.shape[1], 0.25)
+    portions = list(values.split([1, 1500, 7, 1493], dim=1))
+    new = partial(FINDERS[finder], 5, rank)
+    state: dict[str, Tensor] = {}
+    for turn in range(new().num_passes):
+        takers, whole = [new() for _ in portions], new()
+        for one in (*takers, whole) if turn else ():
+            one.resume(turn, state)
+        taken = [one.take(portion) for one, portion in zip(takers, portions, strict=True)]
+        for share in (taken[2], taken[0], taken[3], taken[1]):
+            whole.merge(share)
+        whole.end_pass()
+        state = whole.state()
+    expected = run(new(), portions)
+    assert torch.equal(whole.thresholds().view(torch.int32), expected.view(torch.int32))
 
 
 @pytest.mark.parametrize("quantile", QUANTILES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from esegeta.workflow.concepts import maps, pictures
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.concepts.derive import derive
 from esegeta.workflow.concepts.gather import gather
-from esegeta.workflow.concepts.results import RECORD, record_task, write_results
+from esegeta.workflow.concepts.results import RECORD, discard, record_task, write_results
 from esegeta.workflow.concepts.session import MEMORY_HINT, Session
 from esegeta.workflow.engine import (
     Command,
@@ -21,6 +22,7 @@ from esegeta.workflow.engine import (
     Policy,
     run_command,
 )
+from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 
 STAGE = "concepts"
@@ -64,7 +66,7 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
                 session, number, what, kind, session.record(what, number), prints[number]
             )
             tasks.append(task)
-            yield task
+            yield replace(task, place=session.cases[number].name)
     yield _step("results", RESULTS, [task.name for task in tasks])
 
 
@@ -144,20 +146,36 @@ def run_concepts(
         Stopped: by Ctrl-C or SIGTERM; what is done is kept.
     """
     listener, policy = listener or Silence(), policy or Policy()
-    command = Command(
-        root=run.basis.root,
-        config=run.basis.config,
-        folder=run.folder,
-        job=Session(run, listener),
-        tasks=list_anew if policy.overwrite else list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
-        notes=run.basis.notes,
-    )
+    command = concepts_command(run, listener)
+    if policy.overwrite:
+        command = replace(command, tasks=list_anew)
     outcome = run_command(command, listener, policy)
     if outcome.failures:
         return Tested(outcome)
     return Tested(outcome, read_sidecar(run.folder / RECORD) or {})
+
+
+def concepts_command(run: ConceptRun, listener: Listener) -> Command:
+    """Return the command as the engine sees it; see `run_concepts`."""
+    session = Session(run, listener)
+
+    def forget() -> None:
+        discard(session)
+        shutil.rmtree(session.folder, ignore_errors=True)
+
+    return Command(
+        root=run.basis.root,
+        config=run.basis.config,
+        folder=run.folder,
+        job=session,
+        tasks=list_tasks,
+        num_tasks=0,  # told when it is known whether there is anything to do
+        write=_write_nothing,
+        notes=run.basis.notes,
+        places=cost_of_cases(run.basis),
+        judge=lambda outcome: Tested(outcome).exit_code,
+        forget=forget,
+    )
 
 
 def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:

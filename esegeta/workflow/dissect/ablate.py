@@ -17,7 +17,7 @@ from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import label_dice
 from esegeta.volume import Case, atomic_path
-from esegeta.workflow.cache import fingerprint, keep_tensors
+from esegeta.workflow.cache import fingerprint, keep_json, keep_tensors
 from esegeta.workflow.cases import check_truth
 from esegeta.workflow.dissect.build import Dissection, check_switches
 from esegeta.workflow.dissect.passes import thresholds_of
@@ -70,11 +70,6 @@ class Ablation:
     questions: tuple[Question, ...]
     trials: tuple[Trial, ...]
 
-    @property
-    def parts(self) -> list[str]:
-        """What distinguishes it from others, for fingerprints."""
-        return [repr(trial) for trial in self.trials]
-
 
 def ablate_case(task: Task, desk: Desk) -> Content:
     """Predict a case as it is and with the units of each trial off; keep the Dice of each label.
@@ -84,7 +79,8 @@ def ablate_case(task: Task, desk: Desk) -> Content:
     """
     assert task.record is not None and task.key is not None
     session: Session = desk.job
-    case, trials = session.cases[task.data["case"]], ablation_of(desk).trials
+    case = session.cases[task.data["case"]]
+    trials = [Trial(layer, tuple(units)) for layer, units in task.data["trials"]]
     windows = len(session.dissection.basis.predictor.plan.lay(session.dissection.shapes[case.name]))
     desk.begin(task.name, [task], windows * (1 + len(trials)))
     scores = _dice_of_case(session, case, trials, thresholds_of(desk))
@@ -99,7 +95,7 @@ def write_ablation(task: Task, desk: Desk) -> Content:
     if not ablation.questions:
         found.notes.append("ablation: no unit is named, so none is switched off")
         return {}
-    key = key_of(session, ablation)
+    key = key_of(session, as_values(ablation.trials))
     scores = [
         kept_tensors(record_of(session, number), key)["dice"]
         for number in range(len(session.cases))
@@ -127,9 +123,29 @@ def ablation_of(desk: Desk) -> Ablation:
     return desk.once("ablation", ask, depth=WHOLE)
 
 
-def key_of(session: Session, ablation: Ablation) -> str:
+def as_values(trials: Sequence[Trial]) -> list[Any]:
+    """Return trials as plain values."""
+    return [[trial.layer, list(trial.units)] for trial in trials]
+
+
+def ask_trials(task: Task, desk: Desk) -> Content:
+    """Keep which units are switched off, so that cases can be shared out without the counts."""
+    session: Session = desk.job
+    asked = session.dissection.keys.ablation is not None
+    content = {"trials": as_values(ablation_of(desk).trials) if asked else []}
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content)
+    return content
+
+
+def trials_record(session: Session) -> tuple[Path, str]:
+    """Return where they are kept, and their fingerprint."""
+    return session.folder / "trials.json", fingerprint({"trials of": session.fingerprint})
+
+
+def key_of(session: Session, trials: Sequence[Any]) -> str:
     """Return the fingerprint of what the Dice of each case stands on."""
-    return fingerprint({"all": session.fingerprint, "trials": ablation.parts})
+    return fingerprint({"all": session.fingerprint, "trials": trials})
 
 
 def record_of(session: Session, number: int) -> Path:

@@ -143,14 +143,19 @@ class Dissection:
         threshold = per_image.threshold if per_image is not None else None
         return Counting(self.parts, self.chance, self.keys.quantile, threshold)
 
-    def threshold_search(self) -> ThresholdSearch:
-        """Return what finds the thresholds of all units."""
+    def threshold_search(self, kept_mb: float = math.inf) -> ThresholdSearch:
+        """Return what finds the thresholds of all units.
+
+        Args:
+            kept_mb: disk space for what is kept of cases until it is merged.
+        """
         return ThresholdSearch(
             self.parts,
             {layer.name: self.num_values(layer) for layer in self.layers},
             quantile=self.keys.quantile,
             upsampled=self.keys.upsample == "upsampled",
             num_cases=len(self.shapes),
+            kept_mb=kept_mb,
         )
 
     def units_of(self, layer: str) -> slice:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out
+from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out, thresholds_of_case
 from esegeta.dissection.counts import CaseCounts, count_case
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
+from esegeta.workflow.dissect.session import WHOLE, CaseReading, Session, kept_tensors
 from esegeta.workflow.dissect.tables import ImageTable
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -32,12 +32,16 @@ def add_case(task: Task, desk: Desk) -> Content:
     desk.begin(task.name, [task], session.source.num_windows(case))
     search, reading = _search(desk), session.reading(case)
     if task.data["turn"] == 0:
-        # Concepts and body are not needed yet; made here, the files are read but once.
-        session.partition(number, reading)
-        session.body(number, reading)
+        open_first(session, number, reading)
     for maps in session.source.maps(case, reading.image):
-        search.add(maps)
+        search.add(maps, number)
     return {}
+
+
+def open_first(session: Session, number: int, reading: CaseReading) -> None:
+    """Make concepts and body of a case, which are not needed yet: files are read but once."""
+    session.partition(number, reading)
+    session.body(number, reading)
 
 
 def end_pass(task: Task, desk: Desk) -> Content:
@@ -91,25 +95,6 @@ class AllOverlaps:
     peaks: Tensor
 
 
-@dataclass(eq=False)
-class HeldOut:
-    """Overlaps at thresholds that were chosen on other cases, added up case by case.
-
-    Args:
-        thresholds: the best ones of each fold's other fold.
-        both: voxels in both unit and concept.
-        union: voxels in at least one of them.
-    """
-
-    thresholds: Tensor
-    both: Tensor
-    union: Tensor
-
-    def add(self, both: Tensor, union: Tensor) -> None:
-        """Take in a case."""
-        self.both, self.union = self.both + both, self.union + union
-
-
 def count_overlaps(task: Task, desk: Desk) -> Content:
     """Count a case, and keep its counts.
 
@@ -133,26 +118,31 @@ def count_overlaps(task: Task, desk: Desk) -> Content:
 
 
 def add_up(task: Task, desk: Desk) -> Content:
-    """Add up the counts of all cases."""
-    overlaps_of(desk)
+    """Add up the counts of all cases, and keep at which thresholds each is judged once more."""
+    assert task.record is not None and task.key is not None
+    counts = overlaps_of(desk).counts
+    best = counts.held_out_thresholds(thresholds_of(desk))
+    keep_tensors(task.record, task.key, {"thresholds": best, "fold": counts.fold})
     return {}
 
 
 def count_best(task: Task, desk: Desk) -> Content:
-    """Count a case once more, at the best thresholds of other cases.
+    """Count a case once more, at the best thresholds of other cases, and keep the counts.
 
     Raises:
         EsegetaError: the case cannot be read.
     """
+    assert task.record is not None and task.key is not None
     session: Session = desk.job
     number = task.data["case"]
     case = session.cases[number]
     desk.begin(task.name, [task], session.source.num_windows(case))
-    held_out, reading = _held_out(desk), session.reading(case)
+    best, reading = _best_thresholds(desk), session.reading(case)
     maps = session.source.maps(case, reading.image)
     partition = session.partition(number, reading)
-    chosen = overlaps_of(desk).counts.thresholds_of(number, held_out.thresholds)
-    held_out.add(*count_held_out(session.dissection.parts, chosen, partition, maps))
+    chosen = thresholds_of_case(best["thresholds"], best["fold"][number])
+    both, union = count_held_out(session.dissection.parts, chosen, partition, maps)
+    keep_tensors(task.record, task.key, {"both": both, "union": union})
     return {}
 
 
@@ -169,8 +159,14 @@ def held_out_iou(desk: Desk) -> Tensor:
     """
     if not has_held_out(desk.job):
         return torch.full_like(overlaps_of(desk).counts.p, torch.nan)
-    held_out = _held_out(desk)
-    return held_out.both.double() / held_out.union.double()
+    session: Session = desk.job
+    both = torch.zeros_like(overlaps_of(desk).counts.tally.both)
+    union = torch.zeros_like(both)
+    for number in range(len(session.cases)):
+        found = kept_tensors(best_file(session, number), session.best_print)
+        both += found["both"]
+        union += found["union"]
+    return both.double() / union.double()
 
 
 def has_held_out(session: Session) -> bool:
@@ -198,10 +194,20 @@ def _added_up(session: Session) -> AllOverlaps:
     return AllOverlaps(counts, images, torch.stack(peaks))
 
 
-def _held_out(desk: Desk) -> HeldOut:
-    def start() -> HeldOut:
-        counts = overlaps_of(desk).counts
-        nothing = torch.zeros_like(counts.tally.both)
-        return HeldOut(counts.held_out_thresholds(thresholds_of(desk)), nothing, nothing)
+def best_file(session: Session, number: int) -> Path:
+    """Return where the counts of a case at the best thresholds of others are kept."""
+    return session.folder / "best" / f"{session.cases[number].name}.safetensors"
 
-    return desk.once("held-out overlaps", start, depth=WHOLE)
+
+def best_thresholds_file(session: Session) -> Path:
+    """Return where these thresholds are kept."""
+    return session.folder / "best_thresholds.safetensors"
+
+
+def _best_thresholds(desk: Desk) -> Mapping[str, Tensor]:
+    session: Session = desk.job
+    return desk.once(
+        "best thresholds",
+        lambda: kept_tensors(best_thresholds_file(session), session.best_print),
+        depth=WHOLE,
+    )

@@ -88,14 +88,19 @@ class Session:
     Args:
         dissection: dissection that is done.
         listener: receives the count of windows that went through the network.
+        shares: where what cases come to in the search for thresholds is kept, for another process
+            to merge; None where one process sees all cases.
     """
 
-    def __init__(self, dissection: Dissection, listener: Listener) -> None:
+    def __init__(
+        self, dissection: Dissection, listener: Listener, shares: Path | None = None
+    ) -> None:
         basis = dissection.basis
         predictor = replace(basis.predictor, on_windows=listener.advance)
         self.dissection = replace(dissection, basis=replace(basis, predictor=predictor))
         self.folder = dissection.folder / "work"
         self.source = MapSource(self.dissection, self.folder / "maps")
+        self.shares = shares
         self._start = time.perf_counter()
 
     @property
@@ -178,6 +183,11 @@ class Session:
         keys = self.dissection.keys
         maps = [self.source.fingerprint(case) for case in self.cases]
         return fingerprint({"maps": maps, "quantile": keys.quantile, "upsample": keys.upsample})
+
+    @cached_property
+    def best_print(self) -> str:
+        """The fingerprint of what is counted at the best thresholds of other cases."""
+        return fingerprint({"best of": self.counts_prints})
 
     @cached_property
     def counts_prints(self) -> list[str]:

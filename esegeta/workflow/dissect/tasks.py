@@ -13,7 +13,7 @@ from typing import Any
 
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
-from esegeta.workflow.dissect import ablate, passes, pictures, trail_files
+from esegeta.workflow.dissect import ablate, passes, pictures, shares, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
@@ -59,7 +59,7 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
     if (dissection.folder / SUMMARY).is_file():
         desk.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
     write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name)
-    num_passes = dissection.threshold_search().num_passes
+    num_passes = _num_passes(session)
     first = (num_passes + 1 + passes.has_held_out(session)) * len(session.cases)
     desk.listener.expect(first + _num_foreseen(session) + 1)
     yield from _pass(session, 0, num_passes)
@@ -72,8 +72,16 @@ def _num_foreseen(session: Session) -> int:
     return min(count, keys.figures.images) + (count if keys.ablation else 0) + trails
 
 
+def _num_passes(session: Session) -> int:
+    if session.shares is None:
+        return session.dissection.threshold_search().num_passes
+    return shares.new_search(session).num_passes
+
+
 def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
     """Return a pass over the cases for thresholds, and the step that ends it."""
+    if session.shares is not None:
+        return _shared_pass(session, turn, num_passes)
     record, key = passes.thresholds_file(session), session.thresholds_print
     what = "thresholds" if num_passes == 1 else f"thresholds, pass {turn + 1}"
     cases = [
@@ -83,6 +91,34 @@ def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
     kind = THRESHOLDS if turn + 1 == num_passes else END_PASS
     end = _step(what, kind, _names(cases), record, key, turn=turn, num_passes=num_passes)
     return [*cases, end]
+
+
+def _shared_pass(session: Session, turn: int, num_passes: int) -> list[Task]:
+    """Return the same where several processes share the cases; no case where all is merged."""
+    what = f"thresholds, pass {turn + 1} of {num_passes}"
+    record = shares.pass_file(session, turn, num_passes)
+    key = shares.pass_print(session, turn, num_passes)
+    kind = MERGE_LAST if turn + 1 == num_passes else MERGE
+    end = _step(what, kind, (), record, key, turn=turn, num_passes=num_passes)
+    if finished(end) is not None:
+        return [end]
+    share_key = shares.share_print(session, turn)
+    cases = [
+        replace(
+            _of_case(
+                session,
+                number,
+                what,
+                TAKE,
+                shares.share_file(session, turn, number),
+                share_key,
+                turn=turn,
+            ),
+            place=case.name,
+        )
+        for number, case in enumerate(session.cases)
+    ]
+    return [*cases, replace(end, needs=tuple(_names(cases)))]
 
 
 def _after_pass(task: Task, content: Content | None, desk: Desk) -> list[Task]:
@@ -109,7 +145,8 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
         )
         for number, case in enumerate(session.cases)
     ]
-    return [*counts, _step("overlaps", OVERLAPS, _names(counts))]
+    record = passes.best_thresholds_file(session)
+    return [*counts, _step("overlaps", OVERLAPS, _names(counts), record, session.best_print)]
 
 
 def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Task]:
@@ -117,10 +154,29 @@ def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Tas
     if content is None:
         return [summary_task(session, task.name)]
     best = [
-        _of_case(session, number, "best thresholds", COUNT_BEST)
-        for number in range(len(session.cases) if passes.has_held_out(session) else 0)
+        replace(
+            _of_case(
+                session,
+                number,
+                "best thresholds",
+                COUNT_BEST,
+                passes.best_file(session, number),
+                session.best_print,
+            ),
+            place=case.name,
+        )
+        for number, case in enumerate(session.cases if passes.has_held_out(session) else ())
     ]
-    return [*best, _step("results", RESULTS, _names(best))]
+    step = _step("held-out overlaps", HELD_OUT, _names(best), *ablate.trials_record(session))
+    return [*best, step]
+
+
+def _after_held_out(task: Task, content: Content | None, desk: Desk) -> list[Task]:
+    if content is None:
+        return [summary_task(desk.job, task.name)]
+    if desk.places is None:
+        return [_step("results", RESULTS, [task.name])]
+    return _trials(desk.job, content["trials"])  # what several processes share of the rest
 
 
 def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task]:
@@ -151,14 +207,21 @@ def _pictures(desk: Desk) -> list[Task]:
 
 
 def _ablation(desk: Desk) -> list[Task]:
-    session: Session = desk.job
-    ablation = ablate.ablation_of(desk)
-    key = ablate.key_of(session, ablation)
+    tasks = _trials(desk.job, ablate.as_values(ablate.ablation_of(desk).trials))
+    return [*tasks, _step("ablation", ABLATION, _names(tasks))]
+
+
+def _trials(session: Session, trials: Sequence[Any]) -> list[Task]:
+    """Return a task for each case in which units are switched off; none where nothing is asked."""
+    key = ablate.key_of(session, trials)
     tasks = [
         _of_case(session, number, "ablation", ABLATE, ablate.record_of(session, number), key)
-        for number in range(len(session.cases) if ablation.questions else 0)
+        for number in range(len(session.cases) if trials else 0)
     ]
-    return [*tasks, _step("ablation", ABLATION, _names(tasks))]
+    return [
+        replace(task, data={**task.data, "trials": trials}, place=case.name)
+        for task, case in zip(tasks, session.cases if trials else (), strict=True)
+    ]
 
 
 def _samples(desk: Desk) -> list[Task]:
@@ -241,9 +304,13 @@ def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> 
 ADD = _kind(passes.add_case)
 END_PASS = _kind(passes.end_pass, _after_pass)
 THRESHOLDS = _kind(passes.keep_thresholds, _after_thresholds)
+TAKE = _kind(shares.take_case)
+MERGE = _kind(shares.merge_pass, _after_pass)
+MERGE_LAST = _kind(shares.merge_pass, _after_thresholds)
 COUNT = _kind(passes.count_overlaps)
 OVERLAPS = _kind(passes.add_up, _after_overlaps)
 COUNT_BEST = _kind(passes.count_best)
+HELD_OUT = _kind(ablate.ask_trials, _after_held_out)
 RESULTS = _kind(write_results, _after_results)
 BARS = _kind(pictures.draw_bars)
 PICTURES = _kind(pictures.show_case)
@@ -294,19 +361,36 @@ def run_dissection(
 
 def dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as the engine sees it; see `run_dissection`."""
+    return _command(Session(dissection, listener))
+
+
+def shared_dissection_command(dissection: Dissection, listener: Listener) -> Command:
+    """Return a dissection as several processes see it that share its cases."""
+    return _command(Session(dissection, listener, dissection.folder / "work" / "shares"))
+
+
+def _command(session: Session) -> Command:
+    dissection = session.dissection
     check_ablation(dissection)
     check_trails(dissection)
     return Command(
         root=dissection.basis.root,
         config=dissection.basis.config,
         folder=dissection.folder,
-        job=Session(dissection, listener),
+        job=session,
         tasks=list_tasks,
         num_tasks=0,  # told when it is known whether there is anything to do
         write=_write_nothing,
         notes=dissection.basis.notes,
         places=cost_of_cases(dissection.basis),
+        judge=lambda outcome: Dissected(outcome).exit_code,
+        forget=lambda: _forget(session),
     )
+
+
+def _forget(session: Session) -> None:
+    clear(session)
+    (session.dissection.folder / SUMMARY).unlink(missing_ok=True)
 
 
 def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from esegeta.workflow.examples.record import ExamplesRecorder
 from esegeta.workflow.examples.select import select_items
 from esegeta.workflow.examples.surrogates import describe_case, fit_label
 from esegeta.workflow.fingerprint import prediction_parts
+from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Desk, Kind, Listener, Task
 
 MEMORY_HINT = "lower inference.batch_size, inference.window or retrain.batch_size"
@@ -193,6 +194,7 @@ def _case_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
                 key=prints.items(case),
                 record=units / f"{case.name}_items.safetensors",
                 order=(0, place, 0),
+                place=case.name,
                 data=data,
                 scope=scope,
             )
@@ -203,6 +205,7 @@ def _case_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
                 key=prints.regions(case),
                 record=units / f"{case.name}_regions.json",
                 order=(0, place, 1),
+                place=case.name,
                 data=data,
                 scope=scope,
             )
@@ -248,6 +251,7 @@ def _influence_tasks(plan: InfluencePlan, prints: Fingerprints, units: Any) -> I
             key=prints.checkpoint(plan, number),
             record=units / f"influence_{number}.json",
             data={"number": number},
+            place=f"influence / {path.name}",
             order=(3, number),
         )
     if plan.keys.leave_one_out is None:
@@ -262,6 +266,7 @@ def _influence_tasks(plan: InfluencePlan, prints: Fingerprints, units: Any) -> I
                 key=prints.training(plan, seed, left_out),
                 record=units / f"trained_{file}_seed-{seed}.json",
                 data={"seed": seed, "left_out": left_out},
+                place=f"leave one out / {named} / seed {seed}",
                 order=(4, place, -1 if left_out is None else left_out),
             )
 
@@ -279,10 +284,20 @@ def run_examples(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    return run_command(examples_command(study), listener, policy)
+
+
+def examples_command(study: ExampleStudy) -> Command:
+    """Return the command as the engine sees it; see `run_examples`.
+
+    A place is a case, a checkpoint, or a network that is trained without an example.
+    """
     inputs = hashed(study)
     recorder = ExamplesRecorder(study, inputs)
     tasks = list(list_tasks(study, inputs))
-    command = Command(
+    costs = cost_of_cases(study.basis)
+    of_all = sum(costs.values())  # a checkpoint and a training see many cases
+    return Command(
         root=study.basis.root,
         config=study.basis.config,
         folder=study.root,
@@ -292,5 +307,5 @@ def run_examples(
         write=recorder.write,
         close=recorder.close,
         notes=study.notes,
+        places={task.place: costs.get(task.place, of_all) for task in tasks if task.place},
     )
-    return run_command(command, listener, policy)

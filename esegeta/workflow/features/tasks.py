@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -133,10 +134,19 @@ def run_features(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
+    return run_command(features_command(job, fit_only=fit_only), listener, policy)
+
+
+def features_command(job: FeatureJob, *, fit_only: bool = False) -> Command:
+    """Return the command as the engine sees it; see `run_features`.
+
+    A place is an objective with its pictures, or what is learned first.
+    """
     prints = Fingerprints(job)
     tasks = list(list_fits(job) if fit_only else list_tasks(job, prints))
     recorder = FeatureRecorder(job, prints.inputs, fit_only=fit_only)
-    command = Command(
+    costs = Counter(task.place for task in tasks)
+    return Command(
         root=job.basis.root,
         config=job.basis.config,
         folder=job.folder,
@@ -145,8 +155,8 @@ def run_features(
         num_tasks=sum(not task.is_step for task in tasks),
         write=recorder.write,
         notes=job.basis.notes,
+        places={place: float(count) for place, count in costs.items()},
     )
-    return run_command(command, listener, policy)
 
 
 def list_fits(job: FeatureJob) -> Iterator[Task]:
@@ -186,7 +196,14 @@ def _fit(name: str, kind: Kind, key: str, record: Path) -> Task:
     files = (record.with_suffix(".json"),)
     names = {"objective": "", "picture": name}
     return Task(
-        name=name, kind=kind, key=key, record=record, files=files, data={"names": names}, order=(0,)
+        name=name,
+        kind=kind,
+        key=key,
+        record=record,
+        files=files,
+        data={"names": names},
+        place=name,
+        order=(0,),
     )
 
 
@@ -210,6 +227,7 @@ def _picture(
         },
         needs=tuple(needs),
         scope=(planned.name,),
+        place=planned.name,
         order=(1, place),
     )
 
@@ -226,6 +244,7 @@ def _figure(job: FeatureJob, planned: PlannedObjective, pictures: Sequence[Task]
         data={"objective": place},
         needs=tuple(one.name for one in pictures),
         scope=(planned.name,),
+        place=planned.name,
         is_step=True,
     )
 
@@ -240,6 +259,7 @@ def _dream(job: FeatureJob, prints: Fingerprints) -> Task:
         record=job.folder / "dream" / "dream.json",
         data={"case": name, "names": {"objective": job.keys.dream.layer, "picture": "dream"}},
         scope=("dream",),
+        place="dream",
         order=(2,),
     )
 

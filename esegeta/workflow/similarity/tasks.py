@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
@@ -15,6 +15,7 @@ from esegeta.workflow.engine import (
     Policy,
     run_command,
 )
+from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results
 from esegeta.workflow.similarity.sample import sample_case
@@ -48,19 +49,30 @@ def run_comparison(
         Stopped: by Ctrl-C or SIGTERM; cases that are done are kept.
     """
     listener, policy = listener or Silence(), policy or Policy()
-    command = Command(
-        root=comparison.basis.root,
-        config=comparison.basis.config,
-        folder=comparison.folder,
-        job=Session(comparison, listener),
-        tasks=list_anew if policy.overwrite else list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
-        notes=comparison.notes,
-    )
+    command = comparison_command(comparison, listener)
+    if policy.overwrite:
+        command = replace(command, tasks=list_anew)
     outcome = run_command(command, listener, policy)
     record = None if outcome.failures else read_sidecar(comparison.folder / RECORD)
     return Compared(outcome, record or {})
+
+
+def comparison_command(comparison: Comparison, listener: Listener) -> Command:
+    """Return a comparison as the engine sees it; see `run_comparison`."""
+    session = Session(comparison, listener)
+    return Command(
+        root=comparison.basis.root,
+        config=comparison.basis.config,
+        folder=comparison.folder,
+        job=session,
+        tasks=list_tasks,
+        num_tasks=0,  # told when it is known whether there is anything to do
+        write=_write_nothing,
+        notes=comparison.notes,
+        places=cost_of_cases(comparison.basis),
+        judge=lambda outcome: Compared(outcome).exit_code,
+        forget=lambda: _forget(session),
+    )
 
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
@@ -83,9 +95,13 @@ def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield all tasks, with nothing left of an earlier run."""
     session: Session = desk.job
     if _results(session).fault is None:
-        clear(session)
-        (session.comparison.folder / RECORD).unlink(missing_ok=True)
+        _forget(session)
     yield from list_tasks(desk)
+
+
+def _forget(session: Session) -> None:
+    clear(session)
+    (session.comparison.folder / RECORD).unlink(missing_ok=True)
 
 
 def _cases(session: Session) -> list[Task]:
@@ -96,6 +112,7 @@ def _cases(session: Session) -> list[Task]:
             key=session.sample_prints[number],
             record=session.sample_file(number),
             data={"case": number},
+            place=case.name,
         )
         for number, case in enumerate(session.comparison.cases)
     ]

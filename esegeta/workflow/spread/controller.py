@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ def run_on_cluster(
         with stopped_by_signals(), locked(root):
             command.claim(policy)
             sweep(root)
+            if policy.overwrite and command.forget is not None:
+                command.forget()
+                policy = replace(policy, overwrite=False)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
             known = gather_held(
@@ -81,7 +85,7 @@ def run_on_cluster(
             start = time.perf_counter()
             try:
                 if places:
-                    with handing_out(keys, folder, order, config.keys.name) as hands:
+                    with handing_out(keys, folder, order, config.keys.name, listener) as hands:
                         _in_rounds(hands, command, folder, places, listener, policy, known)
             except BaseException:
                 with signals_held():
@@ -125,7 +129,7 @@ def _in_rounds(
 
 @contextmanager
 def handing_out(
-    keys: ClusterKeys, folder: SharedFolder, order: Order, name: str
+    keys: ClusterKeys, folder: SharedFolder, order: Order, name: str, listener: Listener
 ) -> Iterator[Hands]:
     """Yield what hands places to workers; these end with the block."""
     if keys.kind == "address":
@@ -139,6 +143,8 @@ def handing_out(
         Client(cluster, security=security, set_as_default=False) as client,
     ):
         client.register_plugin(LetGo())
+        if find_spec("bokeh") is not None:  # Dask draws with it
+            listener.note(f"dashboard, on this machine alone: {cluster.dashboard_link}")
         yield Hands(client, replace(order, log=keys.kind == "local"), folder)
 
 
@@ -223,7 +229,9 @@ class Hands:
             if answer.refusal is not None:
                 message, hint = answer.refusal
                 raise OutputError(message, hint=hint)
-            return False
+            if answer.full is not None:
+                self._send_away(answer.worker, OutputError(answer.full[0], hint=answer.full[1]))
+            return answer.full is not None
         if future.status in ("cancelled", "lost"):
             return True
         error = future.exception()
@@ -242,6 +250,14 @@ class Hands:
             hint=f"look into their logs in {self.folder.logs}; is the memory that a worker gets "
             "enough for the network?",
         )
+
+    def _send_away(self, worker: str, error: OutputError) -> None:
+        """Let a worker go whose disk is full; the error is raised where none is left."""
+        if worker not in self.client.nthreads():
+            return
+        self.client.retire_workers([worker])
+        if not self.client.nthreads():
+            raise error
 
     def _look_into(self, address: str) -> bool:
         """Count what a dead worker was at; return whether it had begun to work at all."""

@@ -53,10 +53,14 @@ class Answer:
     Args:
         place: which.
         refusal: message and hint where the worker cannot work at all.
+        full: the same where its disk is full; others may have room.
+        worker: its address.
     """
 
     place: str
     refusal: tuple[str, str] | None = None
+    full: tuple[str, str] | None = None
+    worker: str = ""
 
 
 @dataclass(eq=False)
@@ -90,7 +94,10 @@ def do_place(order: Order, place: str, deaths: Mapping[str, int]) -> Answer:
     engine = PlaceEngine(
         bench.command, Silence(), policy, bench.journal, frozenset({place}), bench.desk
     )
-    engine.run()
+    try:
+        engine.run()
+    except OutputError as error:
+        return Answer(place, full=(error.message, error.hint), worker=str(get_worker().address))
     bench.journal.entries.clear()
     return Answer(place)
 

@@ -6,6 +6,7 @@ places: that has one writer, and this is it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from esegeta.report.contents import Check
 from esegeta.stop import stopped_by_signals
+from esegeta.volume import write_text
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
 from esegeta.workflow.journal import Journal
@@ -32,16 +34,18 @@ class Gathered:
         outcome: of the tasks that have ended.
         waiting: names of tasks that have not, as far as they are known.
         places: where these belong.
+        judged: exit code of the outcome, as the command tells it.
     """
 
     outcome: Outcome
     waiting: tuple[str, ...] = ()
     places: frozenset[str] = field(default_factory=frozenset)
+    judged: int = 0
 
     @property
     def exit_code(self) -> int:
         """That of the outcome; 1 where something is still to come."""
-        return self.outcome.exit_code or int(bool(self.waiting))
+        return self.judged or int(bool(self.waiting))
 
 
 class GatheringEngine(Engine):
@@ -101,7 +105,7 @@ class GatheringEngine(Engine):
         return None if fault is None else Ended(task, "failed", fault=fault)
 
     def _ended(self, task: Task) -> Ended | None:
-        line = self._lines.get((task.name, task.key))
+        line = self._lines.pop((task.name, task.key), None)  # each is asked for once
         if line is not None and (line["status"] == "failed" or self._believes(task)):
             return ended_from(line, task)
         known = finished(task, self._check or "quick")
@@ -140,6 +144,24 @@ def lines_in(folder: SharedFolder, whole: Path) -> Lines:
             if before is None or before["status"] == "failed" or line["status"] == "done":
                 found[place] = line
     return found
+
+
+WHO = ("process", "host", "device", "gpu", "job", "pid", "started")
+"""What the record of a command tells of a process."""
+
+
+def keep_processes(folder: SharedFolder) -> list[dict[str, Any]]:
+    """Return who has worked on a command, now or before; journals of the past are gone."""
+    path = folder.path / "processes.jsonl"
+    known = {json.dumps(line, sort_keys=True): line for line in lines_of(path)}
+    for journal in folder.journals:
+        head = next((line for line in lines_of(journal) if "process" in line), None)
+        if head is not None:
+            own = {name: head.get(name, "") for name in WHO}
+            known.setdefault(json.dumps(own, sort_keys=True), own)
+    if known:
+        write_text(path, "".join(f"{line}\n" for line in known))
+    return list(known.values())
 
 
 def _placed(fault: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
@@ -187,9 +209,10 @@ def gather_held(
         state: what the command's record is to say.
         check: how finished tasks are checked against their files; None believes the journals.
     """
+    command.take_processes(keep_processes(folder))
     lines = take(lines_in(folder, command.folder / command.journal))
     with Journal(command.folder / command.journal) as journal:
         engine = GatheringEngine(command, listener, journal, lines, state, check)
         outcome = engine.run()
     places = frozenset(place for place in engine.waiting.values() if place)
-    return Gathered(outcome, tuple(engine.waiting), places)
+    return Gathered(outcome, tuple(engine.waiting), places, command.judge(outcome))

@@ -13,12 +13,21 @@ from esegeta.model import file_sha256
 from esegeta.volume import write_json
 from esegeta.workflow.attribute import experiment_command
 from esegeta.workflow.build import build_experiment, build_predictions
+from esegeta.workflow.concepts import build_concepts
+from esegeta.workflow.concepts.tasks import concepts_command
 from esegeta.workflow.dissect import build_dissection
-from esegeta.workflow.dissect.tasks import dissection_command
+from esegeta.workflow.dissect.tasks import shared_dissection_command
 from esegeta.workflow.engine import Command
+from esegeta.workflow.examples import build_examples
+from esegeta.workflow.examples.tasks import examples_command
+from esegeta.workflow.features import build_features
+from esegeta.workflow.features.tasks import features_command
+from esegeta.workflow.inspect import build_inspection, inspection_command
 from esegeta.workflow.predict import predictions_command
 from esegeta.workflow.retrain import build_retraining
 from esegeta.workflow.retrain.tasks import retraining_command
+from esegeta.workflow.similarity import build_comparison
+from esegeta.workflow.similarity.tasks import comparison_command
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.task import Listener
 
@@ -28,12 +37,13 @@ class Origin:
     """A command line, as far as it decides what is done.
 
     Args:
-        command: run, predict, retrain or dissect.
+        command: its name, such as run.
         config: absolute path of the config.
         overrides: of `--set`.
         output: of `-o`, absolute.
         device: of `--device`.
-        names: labels whose probabilities are written, or layers to dissect.
+        names: labels whose probabilities are written, layers to dissect, further configs whose
+            networks are compared, or the word `fit`.
         config_sha256: of the config as it was.
     """
 
@@ -146,7 +156,33 @@ def _dissect(origin: Origin, listener: Listener, only: Collection[str] | None) -
     dissection = build_dissection(
         origin.load(), layers=origin.names, output=origin.folder, device=origin.device
     )
-    return dissection_command(dissection, listener)
+    return shared_dissection_command(dissection, listener)
+
+
+def _concepts(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    run = build_concepts(origin.load(), output=origin.folder, device=origin.device)
+    return concepts_command(run, listener)
+
+
+def _similarity(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    more = [Path(name) for name in origin.names]
+    comparison = build_comparison(origin.load(), more, output=origin.folder, device=origin.device)
+    return comparison_command(comparison, listener)
+
+
+def _features(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    job = build_features(origin.load(), output=origin.folder, device=origin.device)
+    return features_command(job, fit_only=bool(origin.names))
+
+
+def _inspect(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    job = build_inspection(origin.load(), output=origin.folder, device=origin.device)
+    return inspection_command(job)
+
+
+def _examples(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:
+    study = build_examples(origin.load(), output=origin.folder, device=origin.device)
+    return examples_command(study)
 
 
 Builder = Callable[[Origin, Listener, Collection[str] | None], Command]
@@ -155,6 +191,11 @@ BUILDERS: Mapping[str, Builder] = {
     "predict": _predict,
     "retrain": _retrain,
     "dissect": _dissect,
+    "concepts": _concepts,
+    "similarity": _similarity,
+    "features": _features,
+    "inspect": _inspect,
+    "examples": _examples,
 }
 """How commands are built; those of cases look at some of them only."""
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.task import Ended, Fault, Status, Task
 
@@ -46,6 +48,7 @@ class OwnJournal(Journal):
                 "pid": os.getpid(),
                 "job": os.environ.get("SLURM_JOB_ID", ""),
                 "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+                "device": own_device(),
                 "log": own_log(),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "num_tasks": self.num_tasks,
@@ -66,6 +69,13 @@ class OwnJournal(Journal):
     def finish(self, state: str) -> None:
         """Note that the process has come to its end."""
         self._write({"state": state, "at": round(time.time(), 3)})
+
+
+def own_device() -> str:
+    """Return what this process computes on: its GPU by name, or its processor."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return platform.processor() or platform.machine()
 
 
 def own_log() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from esegeta.config import list_cases
+from esegeta.errors import ConfigError
 from esegeta.model import hashes_kept_in
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import sweep
@@ -44,6 +45,11 @@ def run_part(
     name = f"{origin.command}-{part.name}"
     with keeping_hashes(folder, part.name):
         command = origin.build(listener, only)
+        if policy.overwrite and command.forget is not None:
+            raise ConfigError(
+                f"--overwrite: one part of `{origin.command}` cannot do again what stands on all",
+                hint=f"remove {command.folder}, and run the parts without it",
+            )
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):
             command.claim(policy)
             origin.save(folder)

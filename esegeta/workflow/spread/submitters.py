@@ -214,25 +214,10 @@ def batch_cluster(
     require_program(keys.kind, program)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    prologue = [
-        *keys.prologue,
-        f"export OMP_NUM_THREADS={keys.cpus_per_worker}",
-        *([] if keys.scratch is None else [f"mkdir -p {keys.scratch}"]),
-    ]
     cluster = getattr(dask_jobqueue, class_name)(
-        cores=keys.cpus_per_worker,
-        processes=keys.tasks_per_gpu,
-        memory=f"{keys.memory_gb:g}GiB",
-        job_name=f"esegeta-{name}",
-        python=sys.executable,
-        local_directory=keys.scratch or "/tmp",
-        log_directory=str(logs),
-        job_script_prologue=prologue,
-        death_timeout=60,
         security=security,
         scheduler_options=_scheduler_options(security, None),
-        # A thread a worker: what runs at a time is one task.
-        worker_extra_args=["--nthreads", "1", "--no-dashboard"],
+        **job_settings(keys, logs, name),
         **job_options(keys),
     )
     try:
@@ -243,6 +228,28 @@ def batch_cluster(
         cluster.close()
         raise
     return cluster
+
+
+def job_settings(keys: ClusterKeys, logs: Path, name: str) -> dict[str, Any]:
+    """Return what a job is, whatever batch system runs it."""
+    prologue = [
+        *keys.prologue,
+        f"export OMP_NUM_THREADS={keys.cpus_per_worker}",
+        *([] if keys.scratch is None else [f"mkdir -p {keys.scratch}"]),
+    ]
+    return {
+        "cores": keys.cpus_per_worker,
+        "processes": keys.tasks_per_gpu,
+        "memory": f"{keys.memory_gb:g}GiB",
+        "job_name": f"esegeta-{name}",
+        "python": sys.executable,
+        "local_directory": keys.scratch or "/tmp",
+        "log_directory": str(logs),
+        "job_script_prologue": prologue,
+        "death_timeout": 60,
+        # A thread a worker: what runs at a time is one task.
+        "worker_extra_args": ["--nthreads", "1", "--no-dashboard"],
+    }
 
 
 def job_options(keys: ClusterKeys) -> dict[str, Any]:

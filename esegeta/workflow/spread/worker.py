@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
+import platform
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
-from esegeta.errors import is_out_of_memory
+from esegeta.errors import OutputError, is_out_of_memory
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal
 from esegeta.workflow.task import Content, Desk, Fault, Listener, Task
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk is full, a quota is reached, or a file may not grow further."""
 
 
 class PlaceEngine(Engine):
@@ -45,6 +52,7 @@ class PlaceEngine(Engine):
             self._desk = desk
         self._own_journal = journal
         self._of_others: dict[str, Task] = {}
+        self._full: OutputError | None = None
         self.is_stuck = False
 
     def run(self) -> Outcome:
@@ -55,6 +63,11 @@ class PlaceEngine(Engine):
             self._own_journal.drop()
             self._own_journal.finish("stopped")
             raise
+        except _FullDiskError as full:
+            with suppress(OutputError):  # its journal may lie there too
+                self._own_journal.drop()
+                self._own_journal.finish("disk full")
+            raise full.error from full
         self._own_journal.finish("waiting" if self.is_stuck else outcome.state)
         return outcome
 
@@ -68,27 +81,35 @@ class PlaceEngine(Engine):
         """Leave tables to whoever gathers."""
 
     def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
-        own = [task for task in batch if task.place and self._desk.wants(task.place)]
+        own = []
         for task in batch:
             if not task.place and task.is_step:
                 self._pass(task, queue)
-            elif task not in own:
+            elif not self._desk.wants(task.place) or not task.place:
                 self._of_others[task.name] = task
+            elif self._waits(task):
+                self._of_others[task.name] = task
+                self.is_stuck = True
+            else:
+                own.append(task)
         if own:
             super()._run_batch(own, queue)
 
+    def _waits(self, task: Task) -> bool:
+        """Tell whether something that a task needs is to be done by others, and is not yet."""
+        others = [self._of_others[name] for name in task.needs if name in self._of_others]
+        return any(finished(other) is None for other in others)
+
     def _pass(self, task: Task, queue: Queue) -> None:
-        """Go on behind a step that stands on all places, or stop before it."""
-        lacks = any(name in self._faults for name in task.needs) or any(
-            finished(self._of_others[name]) is None
-            for name in task.needs
-            if name in self._of_others
-        )
-        known = None if task.record is None else finished(task)
-        if task.fault or lacks or (task.record is not None and known is None):
+        """Go on behind a step that stands on all places, or stop before it.
+
+        Its record says that it was done; what it stands on is not looked at one by one.
+        """
+        known = None if task.fault else finished(task)
+        if known is None:
             self.is_stuck = True
             return
-        self._follow(task, known or {}, queue)
+        self._follow(task, known, queue)
 
     def _do_batch(self, tasks: Sequence[Task], queue: Queue) -> None:
         deaths = self._own_journal.deaths
@@ -102,10 +123,16 @@ class PlaceEngine(Engine):
             if batch:
                 super()._do_batch(batch, queue)
 
+    def _fail(self, task: Task, fault: Fault, seconds: float, queue: Queue) -> None:
+        if self._full is not None:  # no fault of the task: another worker may have room
+            raise _FullDiskError(self._full)
+        super()._fail(task, fault, seconds, queue)
+
     def _share(self, tasks: Sequence[Task]) -> None:
         try:
             super()._share(tasks)
         except Exception as error:
+            self._full = full_disk(error)
             if not is_out_of_memory(error):
                 raise
             _free_memory()  # each task tries by itself
@@ -114,6 +141,7 @@ class PlaceEngine(Engine):
         try:
             return super()._work(task)
         except Exception as error:
+            self._full = full_disk(error)
             smaller = self._command.smaller(self._desk.job) if is_out_of_memory(error) else None
             if smaller is None:
                 raise
@@ -122,6 +150,28 @@ class PlaceEngine(Engine):
         desk = Desk(smaller, self._desk.listener, self._desk.notes, self._desk.places)
         desk.enter(task.scope)
         return task.kind.do(task, desk)
+
+
+class _FullDiskError(Exception):
+    """This process can write no more."""
+
+    def __init__(self, error: OutputError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def full_disk(error: BaseException | None) -> OutputError | None:
+    """Return what to say where an error, or what caused it, is a disk that takes no more."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        # Tensors are written by Rust, which has the number in its words.
+        if number in NO_ROOM or any(f"os error {one})" in str(error) for one in NO_ROOM):
+            return OutputError(
+                f"{platform.node()}: cannot write any more ({os.strerror(number or errno.ENOSPC)})",
+                hint="free disk space and run again; finished work is kept",
+            )
+        error = error.__cause__
+    return None
 
 
 def _free_memory() -> None:

@@ -59,7 +59,8 @@ def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert dissected.exit_code == 0 and dissected.summary["trails"]
     names = [task.name for task in seen]
     assert len(names) == len(set(names))
-    steps = ("thresholds", "overlaps", "results", "bars", "figures", "ablation", "nodes", "trails")
+    steps = ("thresholds", "overlaps", "held-out overlaps", "results", "bars", "figures")
+    steps += ("ablation", "nodes", "trails")
     assert tuple(task.name for task in seen if task.is_step) == steps
     assert names[-1] == "summary"
     assert [pickle.loads(pickle.dumps(task)) for task in seen] == seen

@@ -130,6 +130,62 @@ class TestSubmitters:
         assert found["lsf"]["walltime"] == "26:30"
         assert found["htcondor"]["job_extra_directives"]["request_gpus"] == "2"
 
+    def test_a_job_script_says_it_in_the_words_of_each_batch_system(self, tmp_path: Path) -> None:
+        """These jobs were written by dask-jobqueue; none but Slurm can be asked whether it runs."""
+        import dask_jobqueue
+
+        from esegeta.workflow.spread.submitters import SUBMITTERS, job_options, job_settings
+
+        given = {
+            "workers": 2,
+            "gpus_per_worker": 2,
+            "cpus_per_worker": 4,
+            "memory_gb": 32,
+            "queue": "gpu",
+            "account": "lab",
+            "options": ["+x=1"],
+            "prologue": ["module load cuda"],
+            "scratch": "$TMPDIR",
+        }
+        words = {
+            "slurm": (
+                "#SBATCH -p gpu",
+                "#SBATCH -A lab",
+                "#SBATCH --cpus-per-task=4",
+                "#SBATCH --mem=32G",
+                "#SBATCH -t 04:00:00",
+                "#SBATCH --gres=gpu:2",
+            ),
+            "pbs": (
+                "#PBS -q gpu",
+                "#PBS -A lab",
+                "#PBS -l walltime=04:00:00",
+                "#PBS -l select=1:ncpus=4:ngpus=2:mem=32gb",
+            ),
+            "sge": ("#$ -q gpu", "#$ -P lab", "#$ -l h_vmem=32G,gpu=2", "#$ -l h_rt=04:00:00"),
+            "lsf": (
+                "#BSUB -q gpu",
+                '#BSUB -P "lab"',
+                "#BSUB -n 4",
+                "#BSUB -W 04:00",
+                "#BSUB -gpu num=2",
+            ),
+            "htcondor": ("request_gpus = 2", "accounting_group = lab"),
+        }
+        for kind, (class_name, _) in SUBMITTERS.items():
+            keys = ClusterKeys(kind=kind, **given)
+            job = getattr(dask_jobqueue, class_name).job_cls(
+                "tcp://127.0.0.1:1",
+                name="worker",
+                **job_settings(keys, tmp_path, "study"),
+                **job_options(keys),
+            )
+            script = job.job_script()
+            for line in (*words[kind], "module load cuda", "export OMP_NUM_THREADS=4"):
+                assert line in script, (kind, line, script)
+            assert "--nthreads 1" in script and "$TMPDIR" in script
+            assert "x=1" in script.replace("x = 1", "x=1")
+
     @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf", "htcondor"])
     def test_no_batch_system_on_path_is_said(
         self, lab: Lab, kind: str, monkeypatch: pytest.MonkeyPatch

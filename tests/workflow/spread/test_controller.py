@@ -76,6 +76,20 @@ def test_a_disk_that_is_full_on_one_worker_is_another_workers_chance(tmp_path: P
         found._is_to_be_done_again("a", full)
 
 
+def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Path) -> None:
+    from esegeta.workflow.spread.distant import Answer
+
+    found = hands(tmp_path)
+    answer = Answer("a", full=("cannot write any more", "free space"), worker=ADDRESS)
+    future = SimpleNamespace(status="finished", result=lambda: answer)
+    found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
+    assert found._is_to_be_done_again("a", future)
+    found.client.retire_workers.assert_called_once_with([ADDRESS])
+    found.client.nthreads.side_effect = [{ADDRESS: 1}, {}]
+    with pytest.raises(OutputError, match="cannot write any more"):
+        found._is_to_be_done_again("a", future)
+
+
 def test_a_bug_is_shown(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         hands(tmp_path)._is_to_be_done_again("a", failed_with(ZeroDivisionError()))

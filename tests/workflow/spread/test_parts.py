@@ -1,5 +1,6 @@
 """A command in parts: which places are whose, and that together they do what one process does."""
 
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, gather
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal, read_journal
 from esegeta.workflow.spread.parts import Part, keep_shares, kept_shares, share_out
-from esegeta.workflow.spread.worker import PlaceEngine
+from esegeta.workflow.spread.worker import PlaceEngine, full_disk
 from esegeta.workflow.task import Content, Desk, Kind, Silence, Task
 from tests.workflow.tasks import Job, Tables, command, number_task, user_error
 
@@ -171,6 +172,39 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(
     (ended,) = do_part(whole, {"place 0"}).entries
     assert ended.status == status
     assert status == "failed" or ended.content == {"batch": 2}
+
+
+def fill_disk(task: Task, desk: Desk) -> Content:
+    raise OutputError("cannot write here", hint="choose another") from OSError(errno.ENOSPC, "full")
+
+
+def test_a_full_disk_is_no_fault_of_the_task(tmp_path: Path) -> None:
+    task = number_task(tmp_path, 0, kind=Kind(fill_disk), place="place 0")
+    whole = command(tmp_path, [task], Job(), Tables())
+    with pytest.raises(OutputError, match="cannot write any more"):
+        do_part(whole, {"place 0"})
+    read = read_journal(SharedFolder(tmp_path, "run").journal("one"))
+    assert (read.lines, read.begun, read.state) == ([], (), "disk full")
+    assert together(whole).waiting == ("number 0",)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EDQUOT, "quota"), RuntimeError("I/O error: No space left (os error 28)")],
+)
+def test_a_full_disk_is_known_by_its_number(error: Exception) -> None:
+    assert full_disk(error) is not None
+    assert full_disk(OSError(errno.EACCES, "denied")) is None
+
+
+def test_what_needs_the_work_of_another_part_waits_for_it(tmp_path: Path) -> None:
+    first = number_task(tmp_path, 0, place="place 0")
+    second = number_task(tmp_path, 1, place="place 1", needs=(first.name,))
+    third = number_task(tmp_path, 2, place="place 1", needs=(second.name,))
+    whole = command(tmp_path, [first, second, third], Job(), Tables())
+    assert do_part(whole, {"place 1"}).entries == []
+    do_part(whole, {"place 0"})
+    assert [one.name for one in do_part(whole, {"place 1"}).entries] == ["number 1", "number 2"]
 
 
 def test_parts_of_one_division_hold_a_folder_together_and_nothing_else(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""Dissections, retrainings and predictions in parts leave what one process leaves."""
+"""Retrainings and predictions in parts leave what one process leaves."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.experiments import Lab, esegeta, unet_lab
-from tests.workflow.dissect.planted import noisy_lab
 from tests.workflow.retrain.tasks import small_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
@@ -27,20 +26,6 @@ def in_two(lab: Lab, command: str) -> None:
     for number in (1, 2):
         result = esegeta(command, lab.write(), "--part", f"{number}/2")
         assert result.exit_code in (0, 1), result.output
-
-
-def test_a_dissection_counts_in_parts(tmp_path: Path) -> None:
-    lab = noisy_lab(tmp_path, cases=3, shape=(8, 8, 8))
-    one = alone(lab, "dissect")
-    in_two(lab, "dissect")  # nothing yet: thresholds stand on all cases
-    counts = lab.root / "dissection" / "work" / "counts"
-    assert not counts.exists()
-    assert esegeta("gather", lab.root).exit_code == 1  # they are found; counts are to come
-    assert not counts.exists()
-    in_two(lab, "dissect")
-    assert len(list(counts.iterdir())) == 3
-    assert esegeta("gather", lab.root).exit_code == 0
-    assert tables(lab.root / "dissection") == tables(one / "dissection")
 
 
 def test_networks_are_retrained_in_parts(tmp_path: Path) -> None:
