@@ -31,6 +31,7 @@ from esegeta.predict.blend import CotangentShares, WindowBlend, inner
 from esegeta.predict.cotangent import Cotangent, LinearForm, active_windows, power_of_two_above
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
 from esegeta.predict.runner import WindowRunner
+from esegeta.predict.slabs import TakeSlab, run_slabs, slab_axis
 from esegeta.predict.windows import Windows
 
 
@@ -106,7 +107,21 @@ class Predictor(WindowRunner):
                 logits = self.run(pieces.crops, windows)
                 blend = blends[windows.blend_of(pieces.windows[0])]
                 blend.add(pieces.windows, logits, images=pieces.images)
+                # Otherwise they would lie beside those of the next windows.
+                del logits
             return [blend.result() for blend in blends]
+
+    def each_slab(self, x: Batch, take: TakeSlab, *, chosen: Sequence[int] | None = None) -> None:
+        """Predict an image slab by slab: no more of it is held than one window is thick.
+
+        Args:
+            x: the image, `1 C *S`.
+            take: is given each slab, in the order of its planes; `averaged` makes logits of it.
+            chosen: windows that are run; planes that none of them covers are left out.
+        """
+        windows = self.windows(x)
+        chosen = range(len(windows)) if chosen is None else chosen
+        run_slabs(self, x, take, chosen=chosen, axis=slab_axis(windows))
 
     def averaged(self, parts: Sequence[Logits]) -> Logits:
         """Return the prediction, given those of `predict_apart`."""
@@ -173,6 +188,8 @@ class Predictor(WindowRunner):
                 wanted = [pull for pull in pulls if pull.wants(pieces)]
                 for pull in wanted:
                     pull.add(pieces, logits, crops, keep_graph=pull is not wanted[-1])
+                # Otherwise they would lie beside those of the next windows.
+                del logits, crops
         results = [pull.result(windows) for pull in pulls]
         if self.is_sum:
             return results
@@ -209,7 +226,8 @@ class Predictor(WindowRunner):
                 for shares, order, found in zip(parts, orders, values, strict=True):
                     if order.keys().isdisjoint(pieces.windows):
                         continue
-                    worth = inner(logits, shares.of(pieces, logits.device)).to(x.device)
+                    share = shares.of_channels(pieces, logits.device)
+                    worth = inner(shares.read(logits), share).to(x.device)
                     for place, window in enumerate(pieces.windows):
                         if window in order:
                             found[pieces.images[place], order[window]] = worth[place]

@@ -62,10 +62,9 @@ class PullbackSum:
 
     def add(self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool) -> None:
         """Go back from the logits of windows to their input."""
-        share = self._shares.of(pieces, logits.device)
-        (slope,) = torch.autograd.grad(
-            logits, crops, share.to(logits.dtype), retain_graph=keep_graph
-        )
+        share = self._shares.of_channels(pieces, logits.device)
+        read = self._shares.read(logits)
+        (slope,) = torch.autograd.grad(read, crops, share.to(read.dtype), retain_graph=keep_graph)
         # A window beside the cotangent adds zeros, or NaN where its slopes are infinite.
         touched = [place for place, index in enumerate(pieces.windows) if index in self._active]
         windows = [pieces.windows[place] for place in touched]
@@ -73,7 +72,7 @@ class PullbackSum:
         self._gradient.add(
             windows, slope if len(touched) == len(slope) else slope[touched], images=images
         )
-        worth = inner(logits.detach(), share).to(self._value.device)
+        worth = inner(read.detach(), share).to(self._value.device)
         for place, image in zip(touched, images, strict=True):
             self._value[image] += worth[place]
 

@@ -28,7 +28,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from esegeta.axes import Field, LabelMap, Logits, Mask
-from esegeta.model import Labels, Segmentation
+from esegeta.model import DecidedByLogits, Labels, Segmentation
 from esegeta.volume import (
     Grid,
     Respace,
@@ -141,7 +141,8 @@ class SourceGrid:
     def _decided(self) -> Segmentation:
         """The prediction decided on the network's grid."""
         volume = self.volume
-        return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
+        decided = DecidedByLogits(self.labels, self.logits)
+        return Segmentation(decided, volume.voxel_volume_ml, volume.inside)
 
     @cached_property
     def _is_decided_before(self) -> bool:

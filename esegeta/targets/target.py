@@ -301,7 +301,7 @@ def what_was_removed(label: str | int, scene: Scene) -> str | None:
     steps = scene.labels.postprocessing
     if not steps or scene.labels.is_background(label):
         return None
-    predicted = scene.within(scene.labels.predicted(scene.logits, label)[0])
+    predicted = scene.within(scene.prediction.decided.predicted(label))
     kept = scene.predicted(label)
     total, removed = int(predicted.sum()), int((predicted & ~kept).sum())
     if not removed:

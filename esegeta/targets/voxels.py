@@ -59,10 +59,8 @@ class VoxelTarget(Target):
         quantity = QUANTITIES[self.of]
         channels = scene.labels.channels(self.label)
         live = self.live and self.over.follows_prediction
-        needed = scene.logits if self.over.follows_prediction else None
-        if live:
-            # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
-            needed = scene.logits.detach()
+        # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
+        needed = scene.logits.detach() if live else None
         mask = self.over.mask(scene, needed, self.label)
         over = self.over.describe()
         # Nothing is removed from a live mask, so that nothing is said of it.
@@ -171,8 +169,7 @@ class UnitTarget(Target):
         """Fix the mask on the whole network's prediction; regions that ignore it cost none."""
         read = UnitScene.of(scene, self.readings)
         origin = read.origin
-        needed = origin.logits if self.over.follows_prediction else None
-        mask = self.over.mask(origin, needed, "" if self.label is None else self.label)
+        mask = self.over.mask(origin, None, "" if self.label is None else self.label)
         if self.label is not None:
             require_voxels(mask, self.label, self.over.describe(), origin)
         elif not bool(mask.any()):

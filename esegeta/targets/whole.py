@@ -77,7 +77,7 @@ class DiceTarget(Target):
             reference = scene.truth_of(self.label, "of: dice")
             domain = domain & scene.valid("of: dice")
         else:
-            reference = Predicted().mask(scene, scene.logits, self.label)
+            reference = Predicted().mask(scene, None, self.label)
         require_voxels(reference & domain, self.label, f"{self.reference} (dice)", scene)
         weights = (reference & domain).to(scene.volume.data.dtype)
         size = weights.double().sum()
@@ -141,6 +141,6 @@ class VolumeTarget(Target):
 
 
 def _domain(over: Region, scene: Scene, label: str | int) -> Tensor:
-    mask = over.mask(scene, scene.logits if over.follows_prediction else None, label)
+    mask = over.mask(scene, None, label)
     require_voxels(mask, label, over.describe(), scene)
     return mask
