@@ -17,7 +17,7 @@ from esegeta.errors import ModelError
 from esegeta.model import Decided, DecidedByLogits, Decisions
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.probabilities import Extent, doubt_of
-from esegeta.predict.slabs import Slab
+from esegeta.predict.slabs import Slab, slab_axis
 from esegeta.predict.tiling import Box
 
 TakePart = Callable[[Logits, Box], None]
@@ -40,6 +40,7 @@ class Prediction:
         self._predictor, self._x, self._name = predictor, x, name
         self._known = known
         self._extent: Extent | None = None
+        self._decisions: Decisions | None = None
 
     @property
     def is_held(self) -> bool:
@@ -55,6 +56,11 @@ class Prediction:
     def shape(self) -> tuple[int, ...]:
         """`*S`."""
         return tuple(self._x.shape[2:])
+
+    @property
+    def axis(self) -> int:
+        """The axis across which parts lie, in the order of their planes."""
+        return slab_axis(self._predictor.windows(self._x))
 
     @property
     def logits(self) -> Logits:
@@ -85,6 +91,7 @@ class Prediction:
         doubtful: list[int] = []
         total = 0
         extent = Extent()
+        first = None if self._decisions is not None else self._new_decisions()
 
         def take_slab(slab: Slab) -> None:
             nonlocal total
@@ -95,26 +102,35 @@ class Prediction:
             extent.join(part)
             if not part.is_finite:
                 doubtful.append(int((~logits.isfinite()).sum()))
-            if not doubtful:
-                take(logits, slab.box)
+            if doubtful:
+                return
+            if first is not None:
+                first.take(logits, slab.box)
+            take(logits, slab.box)
 
         self._predictor.each_slab(self._x, take_slab)
         if doubtful:
             raise not_finite(self._name, sum(doubtful), total)
         self._extent = extent
+        # Whatever the first pass is made for, what it decides is kept.
+        self._decisions = self._decisions or first
 
-    @cached_property
+    @property
     def decided(self) -> Decided:
         """What the prediction decides about each voxel, before postprocessing."""
-        labels = self._predictor.labels
-        if self.is_held:
-            return DecidedByLogits(labels, self.logits)
-        decisions = Decisions(labels, self.shape, self._x.device, self.each_part)
-        self.each_part(decisions.take)
-        return decisions
+        if self._decisions is None and self.is_held:
+            return DecidedByLogits(self._predictor.labels, self.logits)
+        if self._decisions is None:
+            self.each_part(lambda logits, box: None)
+        assert self._decisions is not None  # each pass makes them
+        return self._decisions
+
+    def _new_decisions(self) -> Decisions:
+        labels, device = self._predictor.labels, self._x.device
+        return Decisions(labels, self.shape, device, self.each_part)
 
     def gathered(self, field: Callable[[Logits], Tensor]) -> Tensor:
-        """Return one number of each voxel, `*S`, given a function from logits `1 L *P` to `*P`."""
+        """Return numbers of each voxel, `... *S`; `field` makes `... *P` of logits `1 L *P`."""
         if self.is_held:
             return field(self.logits)
         found: Tensor | None = None
@@ -123,8 +139,8 @@ class Prediction:
             nonlocal found
             part = field(logits)
             if found is None:
-                found = part.new_zeros(self.shape)
-            found[box] = part
+                found = part.new_zeros((*part.shape[: part.ndim - len(box)], *self.shape))
+            found[(..., *box)] = part
 
         self.each_part(take)
         assert found is not None  # a volume has a plane

@@ -110,7 +110,7 @@ class Scene:
             rule: what is interpolated on the way there.
         """
         self._require_sizes()
-        return SourceGrid(self.logits, self.volume, self.labels, rule)
+        return SourceGrid(self.prediction, self.volume, self.labels, rule)
 
     def _require_sizes(self) -> None:
         smallest = self.labels.postprocessing.min_volume_ml
