@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import (
     dissection_rows,
     equality_rows,
+    label_rows,
     map_rows,
     picture_rows,
     program_rows,
@@ -48,6 +49,9 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "feature_ablation": map_rows.feature_ablation,
     "kernel_shap": map_rows.kernel_shap,
     "method_memory": map_rows.method_memory,
+    "many_labels": label_rows.many_labels,
+    "many_labels_large": label_rows.many_labels_large,
+    "two_labels": label_rows.two_labels,
     "curve": score_rows.curve,
     "sensitivity": score_rows.sensitivity,
     "score_memory": score_rows.score_memory,

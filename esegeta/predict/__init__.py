@@ -28,6 +28,7 @@ from esegeta.predict.pull_back import Pullback
 from esegeta.predict.quadrature import line_nodes
 from esegeta.predict.region_means import LayerRegions, pool_regions
 from esegeta.predict.regions import Averaging, Regions, VoxelLists, cut_by_masks
+from esegeta.predict.rolling import Curved, pull_back_rolling
 from esegeta.predict.slabs import Slab
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
@@ -48,6 +49,7 @@ __all__ = [
     "Cotangent",
     "CotangentShares",
     "Coverage",
+    "Curved",
     "LayerGrid",
     "LayerRegions",
     "LinearForm",
@@ -92,6 +94,7 @@ __all__ = [
     "pool_regions",
     "probabilities_in",
     "probe_output",
+    "pull_back_rolling",
     "read_layers",
     "read_windows",
     "require_graph",

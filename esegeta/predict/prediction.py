@@ -140,7 +140,7 @@ class Prediction:
             part = field(logits)
             if found is None:
                 found = part.new_zeros((*part.shape[: part.ndim - len(box)], *self.shape))
-            found[(..., *box)] = part
+            found[(slice(None),) * (part.ndim - len(box)) + box] = part
 
         self.each_part(take)
         assert found is not None  # a volume has a plane
