@@ -25,7 +25,7 @@ def pull_back_by_slabs(objectives: Sequence[Objective]) -> list[Pullback]:
     for objective in objectives:
         sums = sums_of(objective)
         weights = sums.weights(None if sums.is_linear else totals[id(objective)])
-        slope = partial(sums.slope, weights=weights)
+        slope = partial(sums.write_slope, weights=weights)
         curved.append(Curved(slope, objective.target.touched(objective.windows)))
     return pull_back_rolling(one.predictor, one.x, curved)
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from esegeta.axes import Batch, Logits
 from esegeta.model import held_still
 from esegeta.predict.average import require_graph, slopes_of_average
-from esegeta.predict.blend import Pieces, WindowSum, inner
+from esegeta.predict.blend import Pieces, WindowSum
 from esegeta.predict.cotangent import power_of_two_above
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.pull_back import Pullback, by_company
@@ -26,8 +28,8 @@ from esegeta.predict.slabs import Slab, rows_of, slab_axis
 from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
 
-SlopeOf = Callable[[Logits, Box], Logits]
-"""From the prediction of a box, `1 L *P`, to dR/dy there."""
+SlopeOf = Callable[[Logits, Box, Tensor], None]
+"""Given the prediction of a box, `1 L *P`, writes dR/dy there into a tensor of that shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ def pull_back_rolling(predictor: Predictor, x: Batch, targets: Sequence[Curved])
     """Return the gradient of each target by the input; windows share passes.
 
     Every window that a target may depend on goes forward twice, and back where its slope is not
-    zero everywhere.
+    zero everywhere. The `value` of the results is not known: NaN.
 
     Args:
         predictor: the network over windows.
@@ -95,15 +97,42 @@ class _Rolling:
         predictor, x = self._predictor, self._x
         with held_still(predictor.network):
             for pieces in predictor.pieces(x.detach(), self._windows, row):
+                wanted = [pull for pull in self._pulls if pull.wants(pieces)]
+                shares = [_LateShare() for _ in wanted]
                 crops = pieces.crops.requires_grad_(True)
                 with torch.enable_grad():
                     logits = predictor.run(crops, self._windows)
-                require_graph(logits)
-                wanted = [pull for pull in self._pulls if pull.wants(pieces)]
-                for pull in wanted:
-                    pull.add(pieces, logits, crops, slabs, keep_graph=pull is not wanted[-1])
-                # Otherwise they would lie beside those of the next windows.
-                del logits, crops
+                    require_graph(logits)
+                    roots = [_Root.apply(logits, share) for share in shares]  # type: ignore[no-untyped-call]
+                like = torch.empty((0,), dtype=logits.dtype, device=logits.device)
+                shape = logits.shape
+                # What goes back follows from y alone: they need not lie beside it.
+                del logits
+                for pull, share, root in zip(wanted, shares, roots, strict=True):
+                    share.value = pull.share(pieces, shape, slabs).to(like)
+                    pull.add(pieces, share, root, crops, keep_graph=pull is not wanted[-1])
+                    share.value = None
+                del crops, roots, root
+
+
+class _LateShare:
+    """What goes back from the logits of a few windows, known only after they are gone."""
+
+    value: Tensor | None = None
+
+
+class _Root(torch.autograd.Function):
+    """The end of a graph that takes what goes back from elsewhere, and holds no logits."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, share: _LateShare) -> Tensor:
+        ctx.share = share
+        return logits.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, None]:
+        return ctx.share.value, None
 
 
 class _Pull:
@@ -114,7 +143,6 @@ class _Pull:
         self._touched = frozenset(target.touched)
         self._active: set[int] = set()
         self._gradient = WindowSum(windows, x, num_images=1, num_channels=x.shape[1])
-        self._value = torch.zeros(1, device=x.device, dtype=torch.float64)
         self._weights = windows.importance(x.device, x.dtype)
         self._coverage = windows.coverage(x.device, x.dtype)
 
@@ -122,42 +150,36 @@ class _Pull:
         """Tell whether the target may depend on any of these windows."""
         return not self._touched.isdisjoint(pieces.windows)
 
-    def add(
-        self,
-        pieces: Pieces,
-        logits: Tensor,
-        crops: Tensor,
-        slabs: Sequence[Slab],
-        *,
-        keep_graph: bool,
-    ) -> None:
-        """Go back from the logits of windows to their input."""
-        share = torch.zeros(logits.shape, dtype=self._weights.dtype, device=self._weights.device)
+    def share(self, pieces: Pieces, shape: Sequence[int], slabs: Sequence[Slab]) -> Tensor:
+        """Return the shares `N L *O` of windows; 0 where the target does not depend on one."""
+        share = torch.zeros(shape, dtype=self._weights.dtype, device=self._weights.device)
         for place, window in enumerate(pieces.windows):
             if window in self._touched:
                 self._fill(share[place], window, slabs)
-        kept = [place for place in range(len(share)) if bool(share[place].any())]
+        return share
+
+    def add(
+        self, pieces: Pieces, share: _LateShare, root: Tensor, crops: Tensor, *, keep_graph: bool
+    ) -> None:
+        """Go back from the logits of windows to their input."""
+        assert share.value is not None  # it is known by now
+        kept = [place for place, own in enumerate(share.value) if bool(own.any())]
         if not kept:
             return
-        scale = power_of_two_above(share) if self._predictor.precision == "fp16" else 1.0
-        share = share.div_(scale).to(logits.device)
-        (slope,) = torch.autograd.grad(
-            logits, crops, share.to(logits.dtype), retain_graph=keep_graph
-        )
-        worth = inner(logits.detach(), share).to(self._value.device)
-        for place in kept:
-            self._value[0] += worth[place] * scale
-            self._active.add(pieces.windows[place])
+        scale = power_of_two_above(share.value) if self._predictor.precision == "fp16" else 1.0
+        share.value /= scale
+        (slope,) = torch.autograd.grad(root, crops, retain_graph=keep_graph)
+        windows = [pieces.windows[place] for place in kept]
+        self._active.update(windows)
         own = slope if len(kept) == len(slope) else slope[kept]
-        self._gradient.add(
-            [pieces.windows[place] for place in kept], own.mul_(scale) if scale != 1 else own
-        )
+        self._gradient.add(windows, own.mul_(scale) if scale != 1 else own)
 
     def result(self) -> Pullback:
         """Return what was gathered."""
         gradient = self._gradient.result().contiguous()
+        unknown = torch.full((1,), torch.nan, dtype=torch.float64, device=gradient.device)
         num_active, num_touched = len(self._active), len(self._touched)
-        return Pullback(gradient, self._value, num_active, len(self._windows), 2 * num_touched)
+        return Pullback(gradient, unknown, num_active, len(self._windows), 2 * num_touched)
 
     def _fill(self, share: Tensor, window: int, slabs: Sequence[Slab]) -> None:
         """Write the share `L *O` of a window, as its network sees it, over zeros."""
@@ -168,19 +190,19 @@ class _Pull:
             if found is not None:
                 inside, within, of_slab = found
                 parts = [part[(slice(None), slice(None), *of_slab)] for part in slab.parts]
-                own = self._slope_of(parts, inside, windows.blend_of(window))
-                share[(slice(None), *within)] = own
+                own = share[(slice(None), *within)][None]
+                self._write_slope(parts, inside, windows.blend_of(window), own)
         share *= self._weights / self._coverage[box]
         if windows.flips(window):
             share.copy_(windows.turned(share, window))
 
-    def _slope_of(self, parts: Sequence[Logits], box: Box, blend: int) -> Tensor:
-        """Return dR/dy `L *P` by the blend that a window is of."""
+    def _write_slope(self, parts: Sequence[Logits], box: Box, blend: int, into: Tensor) -> None:
+        """Write dR/dy `1 L *P` by the blend that a window is of."""
         predictor = self._predictor
-        slope = self._target.slope(predictor.averaged(parts), box)
+        self._target.slope(predictor.averaged(parts), box, into)
         if len(parts) > 1:
-            slope = slopes_of_average(parts, predictor.labels.activation, slope)[blend]
-        return slope[0]
+            slopes = slopes_of_average(parts, predictor.labels.activation, into)
+            into.copy_(slopes[blend])
 
 
 def _overlap(windows: Windows, box: Box, slab: Slab) -> tuple[Box, Box, Box] | None:

@@ -26,7 +26,7 @@ Totals = Float64[Tensor, "B M"]
 EVERYTHING: Box = (slice(None),)
 """All voxels."""
 
-SLOPE_VALUES = 1 << 22
+SLOPE_VALUES = 1 << 20
 """How many logits have their slopes formed at a time."""
 
 
@@ -60,20 +60,18 @@ class Sums:
             (slope,) = torch.autograd.grad(self.outcome(leaf).sum(), leaf)
         return slope
 
-    def slope(self, logits: Logits, box: Box, weights: Totals) -> Logits:
-        """Return dR/dy of a box, `B L *P`, given dF/ds; a few planes of it at a time."""
+    def write_slope(self, logits: Logits, box: Box, into: Tensor, *, weights: Totals) -> None:
+        """Write dR/dy of a box, `B L *P`, given dF/ds; a few planes of it at a time."""
         first = box[0]
         plane = max(1, logits[:, :, :1].numel())
         thickness = max(1, SLOPE_VALUES // plane)
-        found = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for start in range(0, logits.shape[2], thickness):
             y = logits[:, :, start : start + thickness].detach().requires_grad_(True)
             here = slice(first.start + start, first.start + start + y.shape[2])
             with torch.enable_grad():
                 worth = (self.part(y, (here, *box[1:])) * weights.to(y.device)).sum()
                 (own,) = torch.autograd.grad(worth, y)
-            found[:, :, start : start + thickness] = own
-        return found
+            into[:, :, start : start + thickness] = own
 
     def flipped(self, axis: int, length: int) -> Sums:
         """Return the same target of logits whose spatial axis is stored from its other end.
