@@ -35,6 +35,7 @@ from esegeta.workflow.outputs import check_writable, check_written
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import blamed_on_steps, check_steps_fit, network_route
+from esegeta.workflow.room import fitted
 from esegeta.workflow.serves import check_capability
 
 COMMANDS_OF_BLOCKS = {"dissection": "dissect"}
@@ -275,7 +276,7 @@ def build_basis(
         with blamed_on(config, "data", "cases", index):
             grids[case.name] = check_case_fits(case, reading, keys, plan)
         check_steps_fit(config, case.name, grids[case.name])
-    return Basis(
+    basis = Basis(
         config=config,
         predictor=built.predictor,
         reading=reading,
@@ -288,3 +289,4 @@ def build_basis(
         code_sha256=code_sha256(config, network),
         notes=built.notes,
     )
+    return fitted(basis)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 
-import torch
-
-from esegeta.errors import is_out_of_memory
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal
-from esegeta.workflow.task import Content, Desk, Fault, Listener, Task
+from esegeta.workflow.task import Desk, Fault, Listener, Task
 
 
 class PlaceEngine(Engine):
@@ -101,33 +97,6 @@ class PlaceEngine(Engine):
         for batch in (together, *([task] for task in rest if task not in together)):
             if batch:
                 super()._do_batch(batch, queue)
-
-    def _share(self, tasks: Sequence[Task]) -> None:
-        try:
-            super()._share(tasks)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            _free_memory()  # each task tries by itself
-
-    def _work(self, task: Task) -> Content:
-        try:
-            return super()._work(task)
-        except Exception as error:
-            smaller = self._command.smaller(self._desk.job) if is_out_of_memory(error) else None
-            if smaller is None:
-                raise
-        _free_memory()
-        self._desk.note(f"{task.name}: out of memory; tried once more with half the batch")
-        desk = Desk(smaller, self._desk.listener, self._desk.notes, self._desk.places)
-        desk.enter(task.scope)
-        return task.kind.do(task, desk)
-
-
-def _free_memory() -> None:
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 def _killer(deaths: int) -> Fault:
