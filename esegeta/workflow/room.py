@@ -112,21 +112,19 @@ def fitted(basis: Basis) -> Basis:
         size = fixed or max(1, min(most, room.batch_within(limit)))
         notes.append(f"inference.batch_size: auto: {size} windows at a time ({room.words()})")
         basis = replace(basis, predictor=replace(predictor, batch_size=size))
-    require_room(basis)
+        room = replace(room, batch=size)
+    _require_room(basis, room)
     return replace(basis, notes=(*basis.notes, *notes))
 
 
-def require_room(basis: Basis) -> None:
+def _require_room(basis: Basis, room: Room) -> None:
     """Refuse what does not stay within `memory_gb`.
 
     Raises:
         ConfigError: it takes more; says about how much.
     """
     keys = basis.config.keys.inference
-    if keys.memory_gb is None:
-        return
-    room = room_of(basis)
-    if room.peak <= keys.memory_gb * GB:
+    if keys.memory_gb is None or room.peak <= keys.memory_gb * GB:
         return
     fits = room.batch_within(keys.memory_gb * GB)
     smaller = f"batch_size: {fits} fits" if fits else "take a smaller window, or precision: bf16"
