@@ -84,4 +84,41 @@ class SimilarityJob:
     threads: int = 2
 
 
-Job = MapJob | DissectionJob | SimilarityJob
+@dataclass(frozen=True)
+class LabelJob:
+    """One contender of a row about networks of many outputs.
+
+    Args:
+        contender: `saliency`, `bare_window` or `bare_windows`.
+        side: side of the volume, in voxels.
+        window: side of a window.
+        outputs: output channels of the network.
+        of: what is explained: `logit`, `probability`, `margin`, `entropy` or `dice`.
+        over: over which voxels: `predicted`, or a `box` in the middle.
+        labels: labels that the target is the sum of.
+        targets: targets that are explained, together.
+        overlap: overlap of windows.
+        cases: volumes that are explained, one after the other.
+        active: windows that the target touches, of `bare_windows`; all where None.
+        device: device that holds the network and the volume.
+        threads: threads of torch, on the CPU.
+        batch_size: windows that go through the network at a time.
+    """
+
+    contender: str
+    side: int
+    window: int
+    outputs: int
+    of: str = "logit"
+    over: str = "predicted"
+    labels: int = 1
+    targets: int = 1
+    overlap: float = 0.5
+    cases: int = 1
+    active: int | None = None
+    device: str = "cpu"
+    threads: int = 2
+    batch_size: int = 1
+
+
+Job = MapJob | DissectionJob | SimilarityJob | LabelJob

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.job import DissectionJob, Job, MapJob, SimilarityJob
+from benchmarks.job import DissectionJob, Job, LabelJob, MapJob, SimilarityJob
 from benchmarks.table import Line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +17,7 @@ PROCESSES: dict[type[Job], str] = {
     MapJob: "benchmarks.map_process",
     DissectionJob: "benchmarks.dissection_process",
     SimilarityJob: "benchmarks.similarity_process",
+    LabelJob: "benchmarks.label_process",
 }
 
 

@@ -111,11 +111,11 @@ def supervoxels(setting: Setting) -> Features:
     return Features("supervoxels", count=setting.job.features, compactness=1.0)
 
 
-def build_network() -> nn.Module:
+def build_network(num_outputs: int = 2) -> nn.Module:
     network: nn.Module = UNet(
         spatial_dims=3,
         in_channels=1,
-        out_channels=2,
+        out_channels=num_outputs,
         channels=(16, 32, 64, 128),
         strides=(2, 2, 2),
         norm="BATCH",

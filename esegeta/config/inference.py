@@ -22,7 +22,8 @@ class InferenceKeys(Keys):
     overlap: Fraction | tuple[Fraction, ...] = 0.5
     blend: Literal["gaussian", "constant", "nnunet"] = "gaussian"
     positions: Literal["fixed", "even"] = "fixed"
-    batch_size: int = Field(default=1, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    memory_gb: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     slice_axis: Literal[0, 1, 2] = 2
     padding: Literal["zeros", "edge", "reflect"] = "zeros"

@@ -222,7 +222,7 @@ class Explainer(FiniteParameters, ABC):
             self.require_served(objective.predictor)
         with measure(volume.data.device) as meter:
             # Counted first: afterwards it would come on top of what the map and the heap hold.
-            nums_active = [len(item.active(item.cotangent())) for item in objectives]
+            nums_active = [item.num_active for item in objectives]
             several = len(objectives) > 1
             raws = self.attribute_together(objectives) if several else [self.map_of(objectives[0])]
             for raw in raws:

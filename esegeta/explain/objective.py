@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Batch, Logits, Scalars
+from esegeta.explain.by_slabs import pull_back_by_slabs, sums_of, totals_together
 from esegeta.model import held_still
 from esegeta.predict import (
     ApartCotangent,
@@ -157,6 +158,22 @@ class Objective:
         found = active_windows(windows, cotangent.slope)
         return sorted(found, key=lambda window: (window % windows.num_places, window))
 
+    @property
+    def rolls(self) -> bool:
+        """Whether the target's slope is formed slab by slab: it is curved, and y is not held."""
+        if self.target.is_linear or self.target.sums is None or self.whole is not None:
+            return False
+        if self.is_original:
+            return not self.target.scene.prediction.is_held
+        return not self.predictor.holds(self.windows.shape)
+
+    @property
+    def num_active(self) -> int:
+        """How many windows the target touches; at most, where its slope is not held."""
+        if self.rolls:
+            return len(self.target.touched(self.windows))
+        return len(self.active(self.cotangent()))
+
     def cotangent(self) -> AnyCotangent:
         """Return dR/dy at this input: a linear form, `1 L *S`, or that with each pass's share."""
         if self.apart is not None:
@@ -277,12 +294,24 @@ def pull_back_together(objectives: Sequence[Objective]) -> list[Pullback]:
     """
     objectives = [objective.whole or objective for objective in objectives]
     _require_one_input(objectives)
+    rolling = [objective for objective in objectives if objective.rolls]
+    if rolling:
+        others = [objective for objective in objectives if not objective.rolls]
+        found = dict(
+            zip(map(id, rolling), _tallied(rolling, pull_back_by_slabs(rolling)), strict=True)
+        )
+        rest = pull_back_together(others) if others else []
+        found |= zip(map(id, others), rest, strict=True)
+        return [found[id(objective)] for objective in objectives]
     cotangents = _cotangents_together(objectives)
     actives = [
         objective.active(cotangent)
         for objective, cotangent in zip(objectives, cotangents, strict=True)
     ]
-    results = _pulled_back(objectives, cotangents, actives)
+    return _tallied(objectives, _pulled_back(objectives, cotangents, actives))
+
+
+def _tallied(objectives: Sequence[Objective], results: list[Pullback]) -> list[Pullback]:
     for objective, result in zip(objectives, results, strict=True):
         objective.tally.evaluations += 1
         objective.tally.windows_run += result.num_run
@@ -327,12 +356,16 @@ def values_together(objectives: Sequence[Objective]) -> list[float]:
     """Return the value of each target at one input; they share forward passes."""
     _require_one_input(objectives)
     parts = iter(_linear_values([item for item in objectives if item.target.is_linear]))
-    curved = [item for item in objectives if not item.target.is_linear]
+    rolling = [item for item in objectives if item.rolls]
+    totals = totals_together(rolling)
+    curved = [item for item in objectives if not item.target.is_linear and not item.rolls]
     logits = _logits_together(curved) if curved else None
     values = []
     for objective in objectives:
         objective.tally.evaluations += 1
-        if logits is None or objective.target.is_linear:
+        if id(objective) in totals:
+            values.append(float(sums_of(objective).outcome(totals[id(objective)])[0]))
+        elif logits is None or objective.target.is_linear:
             values.append(next(parts))
         else:
             values.append(float(objective.target.value(logits)[0]))

@@ -3,6 +3,7 @@
 from esegeta.model.bundle import Bundle, open_bundle
 from esegeta.model.capability import Capability, capability_of, require_batch, require_window
 from esegeta.model.checkpointing import without_checkpointing
+from esegeta.model.decisions import Decided, DecidedByLogits, Decisions
 from esegeta.model.device import (
     full_float32,
     held_still,
@@ -83,6 +84,9 @@ __all__ = [
     "Bundle",
     "Capability",
     "Change",
+    "Decided",
+    "DecidedByLogits",
+    "Decisions",
     "ExportedNetwork",
     "Labels",
     "LabelsGiven",

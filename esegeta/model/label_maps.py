@@ -8,8 +8,9 @@ from functools import cached_property
 
 import torch
 
-from esegeta.axes import LabelMap, Logits, Mask
+from esegeta.axes import LabelMap, Mask
 from esegeta.errors import DataError
+from esegeta.model.decisions import Decided
 from esegeta.model.labels import Labels
 
 MOST_COUNTED = 1 << 20
@@ -24,28 +25,31 @@ class Segmentation:
     """A prediction decided: the mask of each label and the label map, after postprocessing.
 
     Args:
-        labels: what the output channels mean, and how they are decided.
-        logits: `1 L *S`, on any grid.
+        decided: decisions about each voxel by itself, on any grid.
         voxel_ml: volume of a voxel of that grid, in ml.
         inside: the voxels that belong to the image, `*S`, where others are padding: nothing is
             predicted there, and postprocessing does not see it.
     """
 
-    labels: Labels
-    logits: Logits
+    decided: Decided
     voxel_ml: float
     inside: Mask | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """What the output channels mean, and how they are decided."""
+        return self.decided.labels
 
     def mask(self, label: str | int) -> Mask:
         """Return where a label is predicted, `*S`."""
         if self._refined is None or self.labels.is_background(label):
-            return self._within(self.labels.predicted(self.logits, label)[0])
+            return self._within(self.decided.predicted(label))
         return self._refined[self.labels.name(label)]
 
     @property
     def label_map(self) -> LabelMap:
         """The integer that each voxel is painted with, `*S`, 0 where there is no label."""
-        found = self.labels.label_map(self.logits, self._refined)[0]
+        found = self.decided.label_map(self._refined)
         return found if self.inside is None else found.masked_fill(~self.inside, 0)
 
     def _within(self, mask: Mask) -> Mask:
@@ -57,8 +61,7 @@ class Segmentation:
         steps = self.labels.postprocessing
         if not steps:
             return None
-        found = self.labels.masks(self.logits).items()
-        masks = {name: self._within(mask[0]) for name, mask in found}
+        masks = {name: self._within(mask) for name, mask in self.decided.masks().items()}
         exclusive = not self.labels.may_overlap
         return steps.refine(masks, voxel_ml=self.voxel_ml, exclusive=exclusive)
 

@@ -22,6 +22,7 @@ from esegeta.predict.locality import is_watched
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
+from esegeta.predict.prediction import Prediction, mean_over
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
@@ -29,6 +30,8 @@ from esegeta.predict.pull_back import Pullback
 from esegeta.predict.quadrature import line_nodes
 from esegeta.predict.region_means import LayerRegions, pool_regions
 from esegeta.predict.regions import Averaging, Regions, VoxelLists, cut_by_masks
+from esegeta.predict.rolling import Curved, pull_back_rolling
+from esegeta.predict.slabs import Slab
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
@@ -49,6 +52,7 @@ __all__ = [
     "Cotangent",
     "CotangentShares",
     "Coverage",
+    "Curved",
     "LayerGrid",
     "LayerRegions",
     "LinearForm",
@@ -60,12 +64,14 @@ __all__ = [
     "Placing",
     "Positions",
     "Precision",
+    "Prediction",
     "Predictor",
     "Probe",
     "Pullback",
     "Regions",
     "Rule",
     "RunPass",
+    "Slab",
     "SourceGrid",
     "Term",
     "UnitMaps",
@@ -88,9 +94,11 @@ __all__ = [
     "is_watched",
     "line_nodes",
     "list_passes",
+    "mean_over",
     "pool_regions",
     "probabilities_in",
     "probe_output",
+    "pull_back_rolling",
     "read_layers",
     "read_windows",
     "require_graph",

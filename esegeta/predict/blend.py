@@ -198,6 +198,38 @@ class CotangentShares:
         self._weights = windows.importance(like.device, like.dtype)
         self._coverage = windows.coverage(like.device, like.dtype)
 
+    @property
+    def channels(self) -> list[int] | None:
+        """Output channels that have shares; None where all of them may."""
+        form = self._padded[0]
+        return form.channels if isinstance(form, LinearForm) else None
+
+    def read(self, logits: Tensor) -> Tensor:
+        """Return the logits `N K *W` of the output channels that have shares; differentiable."""
+        channels = self.channels
+        if channels is None:
+            return logits
+        if channels == list(range(channels[0], channels[-1] + 1)):
+            return logits.narrow(1, channels[0], len(channels))
+        return logits[:, channels]
+
+    def of_channels(self, pieces: Pieces, device: torch.device) -> Tensor:
+        """Return the shares `N K *W` of the output channels that have any, divided by `scale`.
+
+        The others' zeros, which may take a hundred times the memory, are not made.
+        """
+        form = self._padded[0]
+        if not isinstance(form, LinearForm):
+            return self.of(pieces, device)
+        shares = []
+        for window in pieces.windows:
+            share = form.crop_channels(self._boxes[window]) * self._weight(window)
+            shares.append(self._windows.turned(share, window))
+        if pieces.parts:
+            pairs = zip(shares, pieces.parts, strict=True)
+            shares = [share[(slice(None), *part)] for share, part in pairs]
+        return (shares[0][None] if len(shares) == 1 else torch.stack(shares)).to(device)
+
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""
         places = zip(pieces.images, pieces.windows, strict=True)
@@ -213,9 +245,13 @@ class CotangentShares:
 
     def _share(self, image: int, window: int) -> Tensor:
         box = self._boxes[window]
-        part = self._part(self._padded[self._windows.blend_of(window)], image, box)
-        share = part * (self._weights / self._coverage[box] / self.scale)
+        padded = self._padded[self._windows.blend_of(window)]
+        part, is_own = self._part(padded, image, box), isinstance(padded, LinearForm)
+        share = part.mul_(self._weight(window)) if is_own else part * self._weight(window)
         return self._windows.turned(share, window)
+
+    def _weight(self, window: int) -> Tensor:
+        return self._weights / self._coverage[self._boxes[window]] / self.scale
 
     def _part(self, padded: Cotangent, image: int, box: Box) -> Tensor:
         if isinstance(padded, LinearForm):

@@ -83,10 +83,19 @@ class LinearForm:
 
     def crop(self, box: Box) -> Float[Tensor, "L *W"]:
         """Return the numbers of a box."""
+        own = self.crop_channels(box)
+        numbers = own.new_zeros((self.num_outputs, *own.shape[1:]))
+        numbers[self.channels] = own
+        return numbers
+
+    def crop_channels(self, box: Box) -> Float[Tensor, "K *W"]:
+        """Return the numbers of a box for those output channels alone that have a term."""
+        places = {channel: place for place, channel in enumerate(self.channels)}
         size = self.terms[0].weights[box].shape
-        numbers = torch.zeros((self.num_outputs, *size), dtype=self.dtype, device=self.device)
+        numbers = torch.zeros((len(places), *size), dtype=self.dtype, device=self.device)
         for term in self.terms:
-            numbers[term.channel].add_(term.weights[box].to(self.dtype), alpha=term.scale)
+            own = numbers[places[term.channel]]
+            own.add_(term.weights[box].to(self.dtype), alpha=term.scale)
         return numbers
 
     def plane(self, channel: int) -> Float[Tensor, "*S"]:

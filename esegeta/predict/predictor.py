@@ -39,6 +39,7 @@ from esegeta.predict.devices import Turns
 from esegeta.predict.locality import is_watched, narrow_parts
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
 from esegeta.predict.runner import WindowRunner
+from esegeta.predict.slabs import TakeSlab, run_slabs, slab_axis
 from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
 
@@ -117,7 +118,21 @@ class Predictor(WindowRunner):
             ):
                 blend = blends[windows.blend_of(pieces.windows[0])]
                 blend.add(pieces.windows, logits, images=pieces.images)
+                # Otherwise they would lie beside those of the next windows.
+                del logits
             return [blend.result() for blend in blends]
+
+    def each_slab(self, x: Batch, take: TakeSlab, *, chosen: Sequence[int] | None = None) -> None:
+        """Predict an image slab by slab: no more of it is held than one window is thick.
+
+        Args:
+            x: the image, `1 C *S`.
+            take: is given each slab, in the order of its planes; `averaged` makes logits of it.
+            chosen: windows that are run; planes that none of them covers are left out.
+        """
+        windows = self.windows(x)
+        chosen = range(len(windows)) if chosen is None else chosen
+        run_slabs(self, x, take, chosen=chosen, axis=slab_axis(windows))
 
     def averaged(self, parts: Sequence[Logits]) -> Logits:
         """Return the prediction, given those of `predict_apart`."""
@@ -225,12 +240,18 @@ class Predictor(WindowRunner):
             for active in actives
         ]
 
+        def worth_of(logits: Logits, shares: CotangentShares, pieces: Pieces) -> Tensor:
+            share = shares.of_channels(pieces, logits.device)
+            return inner(shares.read(logits), share).to(x.device)
+
         def worths(one: Predictor, pieces: Pieces) -> list[Tensor | None]:
             logits = one.run(pieces.crops, windows)
             return [
                 None
                 if order.keys().isdisjoint(pieces.windows)
-                else inner(logits, shares.of(pieces, logits.device)).to(x.device)
+                else inner(shares.read(logits), shares.of_channels(pieces, logits.device)).to(
+                    x.device
+                )
                 for shares, order in zip(parts, orders, strict=True)
             ]
 

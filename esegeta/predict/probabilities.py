@@ -6,6 +6,7 @@ probability, and with a sigmoid every predicted voxel, would be wrong without an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,7 +39,66 @@ def probabilities_in(predictor: Predictor, x: Batch, logits: Float[Tensor, "B L 
     Returns:
         A sentence for the user; empty where they are logits.
     """
-    if not could_be_probabilities(logits):
+    extent = Extent()
+    extent.take(logits)
+    return doubt_of(predictor, x, extent)
+
+
+class Extent:
+    """What is known of the values of a prediction, taken part by part.
+
+    Args:
+        count: number of values.
+        low: the lowest of them; NaN or infinite where one is.
+        high: the highest of them, likewise.
+        is_inside: whether any lies between 0 and 1.
+        adds_up: whether they sum to 1 over the channels everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low, self.high = math.inf, -math.inf
+        self.is_inside = False
+        self.adds_up = True
+
+    def take(self, logits: Float[Tensor, "B L *O"]) -> None:
+        """Add the values of a part."""
+        part = Extent()
+        part.count = logits.numel()
+        part.low, part.high = (float(value) for value in torch.aminmax(logits.detach()))
+        if part.in_range:
+            part.is_inside = bool(((logits > 0) & (logits < 1)).any())
+            part.adds_up = adds_up(logits)
+        self.join(part)
+
+    def join(self, other: Extent) -> None:
+        """Add the values of another part."""
+        # Neither min nor max passes on a NaN that comes second.
+        self.low = other.low if math.isnan(other.low) else min(self.low, other.low)
+        self.high = other.high if math.isnan(other.high) else max(self.high, other.high)
+        self.count += other.count
+        self.is_inside |= other.is_inside
+        self.adds_up &= other.adds_up
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def in_range(self) -> bool:
+        """Whether all values lie in 0..1, to rounding."""
+        return self.low >= -SLACK and self.high <= 1 + SLACK
+
+    @property
+    def could_be_probabilities(self) -> bool:
+        """Whether all values lie in 0..1, some of them inside, and are enough to say so."""
+        return self.count >= FEWEST and self.in_range and self.is_inside
+
+
+def doubt_of(predictor: Predictor, x: Batch, extent: Extent) -> str:
+    """Return the warning of `probabilities_in`, given what is known of the prediction's values."""
+    if not extent.could_be_probabilities:
         return ""
     silent = replace(predictor, on_windows=None)
     windows = silent.windows(x)
@@ -46,14 +106,7 @@ def probabilities_in(predictor: Predictor, x: Batch, logits: Float[Tensor, "B L 
     with torch.no_grad(), held_still(silent.network):
         if not stay_probabilities(lambda noise: silent.run(noise, windows), crop):
             return ""
-    return describe_probabilities(logits, predictor.labels.activation)
-
-
-def could_be_probabilities(values: Tensor) -> bool:
-    """Tell whether all values lie in 0..1, some of them inside, and are enough to say so."""
-    if values.numel() < FEWEST or not _in_range(values):
-        return False
-    return bool(((values > 0) & (values < 1)).any())
+    return describe_probabilities(predictor.labels.activation, adds_up=extent.adds_up)
 
 
 def stay_probabilities(run: Callable[[Tensor], Tensor], like: Batch) -> bool:
@@ -73,16 +126,20 @@ def stay_probabilities(run: Callable[[Tensor], Tensor], like: Batch) -> bool:
     return bool(finite) and all(_in_range(output) for output in finite)
 
 
-def describe_probabilities(values: Logits, activation: Activation) -> str:
+def describe_probabilities(activation: Activation, *, adds_up: bool) -> str:
     """Return the sentence for the user."""
-    sums = values.float().sum(dim=1)
-    adds_up = values.shape[1] > 1 and bool(((sums - 1).abs() <= SUM_SLACK).all())
     what = "all lie between 0 and 1" + (" and sum to 1 over the channels" if adds_up else "")
     return (
         f"the network's output looks like probabilities, not logits: its values {what}, so that "
         f"`activation: {activation}` is applied to them a second time; remove the final "
         f"{'softmax' if adds_up else 'activation'} of the network"
     )
+
+
+def adds_up(values: Logits) -> bool:
+    """Tell whether values of several channels sum to 1 over them everywhere."""
+    sums = values.float().sum(dim=1)
+    return values.shape[1] > 1 and bool(((sums - 1).abs() <= SUM_SLACK).all())
 
 
 def _in_range(values: Tensor) -> bool:

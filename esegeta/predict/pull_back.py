@@ -65,11 +65,10 @@ class PullbackSum:
         self, pieces: Pieces, logits: Tensor, crops: Tensor, *, keep_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """Go back from the logits of windows to their input; return their slopes and values."""
-        share = self._shares.of(pieces, logits.device)
-        (slope,) = torch.autograd.grad(
-            logits, crops, share.to(logits.dtype), retain_graph=keep_graph
-        )
-        return slope, inner(logits.detach(), share)
+        share = self._shares.of_channels(pieces, logits.device)
+        read = self._shares.read(logits)
+        (slope,) = torch.autograd.grad(read, crops, share.to(read.dtype), retain_graph=keep_graph)
+        return slope, inner(read.detach(), share)
 
     def add(self, pieces: Pieces, slope: Tensor, worth: Tensor) -> None:
         """Add the slopes and the values of windows."""

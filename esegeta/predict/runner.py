@@ -6,6 +6,7 @@ What happens to their outputs is up to the predictor.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -37,6 +38,11 @@ from esegeta.predict.windows import Windows
 MOST_NAMES = 8
 """Most labels that a line about a network names."""
 
+FLOAT32 = 4
+MB = 2**20
+HELD_MB = 256.0
+"""Predictions up to this size are held; larger ones are made slab by slab."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WindowRunner:
@@ -56,6 +62,7 @@ class WindowRunner:
             turn; none where it is one.
         gradients: whether slopes flow back through the network; see `try_gradients`.
         copies: copies of the network on further devices, which windows are dealt out to.
+        held_mb: largest prediction of a whole volume that is held, in MB.
     """
 
     network: nn.Module
@@ -68,6 +75,7 @@ class WindowRunner:
     states: tuple[State, ...] = field(default=(), repr=False, compare=False)
     gradients: bool = True
     copies: Copies | None = field(default=None, repr=False, compare=False)
+    held_mb: float = HELD_MB
 
     def __repr__(self) -> str:
         """One line: the network, its windows and its labels."""
@@ -93,6 +101,10 @@ class WindowRunner:
     def capability(self) -> Capability:
         """What can be done with the network."""
         return replace(capability_of(self.network), gradients=self.gradients)
+
+    def holds(self, shape: Sequence[int]) -> bool:
+        """Tell whether the prediction of a volume `*S` is held, not made slab by slab."""
+        return self.labels.num_outputs * math.prod(shape) * FLOAT32 <= self.held_mb * MB
 
     def windows(self, x: Batch) -> Windows:
         """Return the windows that cover an input."""

@@ -28,7 +28,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from esegeta.axes import Field, LabelMap, Logits, Mask
-from esegeta.model import Labels, Segmentation
+from esegeta.model import Decided, DecidedByLogits, Labels, Segmentation
+from esegeta.predict.prediction import Prediction
+from esegeta.predict.source_planes import PlaneReader, Planes, PlanesAlong
 from esegeta.volume import (
     Grid,
     Respace,
@@ -42,7 +44,10 @@ from esegeta.volume import (
 )
 
 Rule = Literal["logits", "probabilities", "labels"]
-Decide = Callable[[Logits, slice], Tensor]
+PlanesIndex = tuple[slice, ...]
+"""Which planes of the image, as an index of its voxels."""
+
+Decide = Callable[[Logits, PlanesIndex], Tensor]
 """From logits `1 L *S` to `1 K *S`, given the planes of the image that they lie on."""
 
 SLAB_VALUES = 1 << 23
@@ -62,13 +67,13 @@ class SourceGrid:
     No more than a slab of all output channels is ever held on that grid.
 
     Args:
-        logits: `1 L *S` on the volume's grid.
+        logits: `1 L *S` on the volume's grid, or what makes them.
         volume: the image, with the grid that it came from.
         labels: what the output channels mean.
         rule: what is interpolated.
     """
 
-    logits: Logits
+    logits: Logits | Prediction
     volume: Volume
     labels: Labels
     rule: Rule = "logits"
@@ -82,7 +87,7 @@ class SourceGrid:
         if refined is None:
             return self._read(lambda logits, _: self.labels.label_map(logits)[:, None])[0]
 
-        def paint(logits: Logits, planes: slice) -> Tensor:
+        def paint(logits: Logits, planes: PlanesIndex) -> Tensor:
             masks = {name: mask[planes] for name, mask in refined.items()}
             return self.labels.label_map(logits, masks)[:, None]
 
@@ -112,7 +117,7 @@ class SourceGrid:
         source = replace(self, rule=rule)
         for group in self._groups(names):
 
-            def decide(logits: Logits, _: slice, group: Sequence[str] = group) -> Tensor:
+            def decide(logits: Logits, _: PlanesIndex, group: Sequence[str] = group) -> Tensor:
                 found = [self.labels.probability_of(logits, name) for name in group]
                 return torch.stack(found, dim=1).float()
 
@@ -122,7 +127,7 @@ class SourceGrid:
         """Yield where labels are predicted on the image's grid, before postprocessing."""
         for group in self._groups(self.labels.foreground):
 
-            def decide(logits: Logits, _: slice, group: Sequence[str] = group) -> Tensor:
+            def decide(logits: Logits, _: PlanesIndex, group: Sequence[str] = group) -> Tensor:
                 found = [self.labels.predicted(logits, name) for name in group]
                 return torch.stack(found, dim=1)
 
@@ -141,7 +146,13 @@ class SourceGrid:
     def _decided(self) -> Segmentation:
         """The prediction decided on the network's grid."""
         volume = self.volume
-        return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
+        return Segmentation(self._decisions, volume.voxel_volume_ml, volume.inside)
+
+    @property
+    def _decisions(self) -> Decided:
+        if isinstance(self.logits, Prediction):
+            return self.logits.decided
+        return DecidedByLogits(self.labels, self.logits)
 
     @cached_property
     def _is_decided_before(self) -> bool:
@@ -160,23 +171,63 @@ class SourceGrid:
     def _read(self, decide: Decide) -> Shaped[Tensor, "K *T"]:
         """Return what is wanted for each voxel of the image, 0 where the network saw nothing."""
         if not is_interpolated(self.volume):
-            return self._put_back(decide(self.logits, slice(None))[0])
+            return self._put_back(self._gathered(decide))
         seen = seen_on_source(self.volume)
         found: Tensor | None = None
-        for planes, moved in self._nearest() if self.rule == "labels" else self._between():
-            part = decide(moved[None], planes)[0]
+
+        def put(moved: Logits, planes: PlanesIndex) -> None:
+            nonlocal found
+            part = decide(moved, planes)[0]
             if seen is not None:
                 part = part.masked_fill(~seen[planes].to(part.device), 0)
             if found is None:
                 found = part.new_zeros((len(part), *self._onto.shape))
-            found[:, planes] = part
+            found[(slice(None), *planes)] = part
+
+        along = self._along()
+        if along is not None:
+            self._slab_by_slab(along, put)
+        else:
+            for planes, moved in self._nearest() if self.rule == "labels" else self._between():
+                put(moved[None], (planes,))
         assert found is not None  # a grid has a plane
         return found
 
+    def _gathered(self, decide: Decide) -> Shaped[Tensor, "K *S"]:
+        """Return what is wanted for each voxel of the network's grid."""
+        if not isinstance(self.logits, Prediction):
+            return decide(self.logits, ())[0]
+        return self.logits.gathered(lambda logits: decide(logits, ())[0])
+
+    def _along(self) -> PlanesAlong | None:
+        """Return the planes of the image as slabs of the prediction come; None: all is held."""
+        if not isinstance(self.logits, Prediction) or self.logits.is_held or self.rule == "labels":
+            return None
+        return PlanesAlong.of(self.volume.grid, self._onto, self.logits.axis)
+
+    def _slab_by_slab(self, along: PlanesAlong, put: Callable[[Logits, PlanesIndex], None]) -> None:
+        """Interpolate slabs of the prediction as they come."""
+        assert isinstance(self.logits, Prediction)
+        plane = math.prod(self._onto.shape) // self._onto.shape[along.along]
+        thickness = max(1, SLAB_VALUES // (self.labels.num_outputs * plane))
+
+        def do(group: Planes, logits: Tensor) -> None:
+            grid = _planes_of(self.volume.grid, along.axis, group.read)
+            onto = _planes_of(self._onto, along.along, group.onto)
+            values, grid = reorient_like(logits[0], grid, onto)
+            values, grid = self._nearest_slices(values, grid, onto)
+            put(self._interpolated(values, grid, onto)[None], along.index(group.onto))
+
+        self.logits.each_part(PlaneReader(along, thickness, do).take)
+
+    @property
+    def _whole(self) -> Logits:
+        return self.logits.logits if isinstance(self.logits, Prediction) else self.logits
+
     def _between(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slabs of the image, and the logits interpolated on them, `L *T`."""
-        values, grid = reorient_like(self.logits[0], self.volume.grid, self._onto)
-        values, grid = self._nearest_slices(values, grid)
+        values, grid = reorient_like(self._whole[0], self.volume.grid, self._onto)
+        values, grid = self._nearest_slices(values, grid, self._onto)
         for planes, onto in self._slabs():
             box = _box_around(onto, grid)
             near = values[(slice(None), *box)]
@@ -188,21 +239,21 @@ class SourceGrid:
         Deciding by these gives the nearest voxel's decision, since each voxel is decided by itself.
         """
         shape = self.volume.grid.shape
-        places = torch.arange(math.prod(shape), device=self.logits.device).reshape(1, *shape)
+        places = torch.arange(math.prod(shape), device=self._whole.device).reshape(1, *shape)
         nearest = resample(places, self.volume.grid, self._onto, resampling="nearest")[0]
-        values = self.logits[0].flatten(1)
+        values = self._whole[0].flatten(1)
         for planes, _ in self._slabs():
             yield planes, values[:, nearest[planes]]
 
-    def _nearest_slices(self, values: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+    def _nearest_slices(self, values: Tensor, grid: Grid, onto: Grid) -> tuple[Tensor, Grid]:
         """Take the nearest slice at each of the image's along the axis that is taken separately."""
         moves = (move for move in self.volume.route.moves if isinstance(move, Respace))
         separate = next((move.separate_axis for move in moves), False)
-        axis = coarse_axis(grid, self._onto.spacing_mm, separate)
+        axis = coarse_axis(grid, onto.spacing_mm, separate)
         if axis is None:
             return values, grid
-        step, start = _change_between(self._onto, grid)[axis, [axis, -1]]
-        index = start + step * np.arange(self._onto.shape[axis])
+        step, start = _change_between(onto, grid)[axis, [axis, -1]]
+        index = start + step * np.arange(onto.shape[axis])
         nearest = np.floor(index + 0.5 + ROUNDING).clip(0, grid.shape[axis] - 1).astype(np.int64)
         places = torch.from_numpy(nearest).to(values.device)
         change = np.eye(4)
@@ -222,7 +273,7 @@ class SourceGrid:
 
     def _slabs(self) -> Iterator[tuple[slice, Grid]]:
         num_planes, *plane = self._onto.shape
-        thickness = max(1, SLAB_VALUES // (self.logits.shape[1] * math.prod(plane)))
+        thickness = max(1, SLAB_VALUES // (self.labels.num_outputs * math.prod(plane)))
         for start in range(0, num_planes, thickness):
             planes = slice(start, min(start + thickness, num_planes))
             yield planes, _cropped(self._onto, (planes, *(slice(0, side) for side in plane)))
@@ -236,6 +287,12 @@ def _cropped(grid: Grid, box: Sequence[slice]) -> Grid:
     shift = np.eye(4)
     shift[: grid.ndim, 3] = [part.start for part in box]
     return Grid(tuple(part.stop - part.start for part in box), grid.affine @ shift)
+
+
+def _planes_of(grid: Grid, axis: int, planes: slice) -> Grid:
+    box = [slice(0, length) for length in grid.shape]
+    box[axis] = planes
+    return _cropped(grid, box)
 
 
 def _change_between(onto: Grid, grid: Grid) -> np.ndarray:

@@ -21,6 +21,7 @@ from esegeta.targets.region import (
     voxels_in_box,
 )
 from esegeta.targets.scene import Scene
+from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.surface import distance_to, distance_tolerance_mm, near_surface
 from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
 from esegeta.targets.voxels import UnitTarget, VoxelTarget, split_components
@@ -47,7 +48,9 @@ __all__ = [
     "Region",
     "Roi",
     "Scene",
+    "Sums",
     "Target",
+    "Totals",
     "UnitReading",
     "UnitScene",
     "UnitTarget",

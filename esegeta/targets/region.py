@@ -31,7 +31,7 @@ class Region(ABC):
     needs_label: ClassVar[bool] = True
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
-        """Return the mask `*S` for logits `1 L *S` (None where the prediction is not needed).
+        """Return the mask `*S` for logits `1 L *S`; None stands for the scene's own prediction.
 
         Padding is never in it.
 
@@ -65,9 +65,9 @@ class Predicted(Region):
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return where the label has the largest logit (softmax), or p above its threshold."""
-        if logits is scene.logits:
+        if logits is None or scene.prediction.is_own(logits):
             return scene.predicted(label)
-        return scene.labels.predicted(_given(logits), label)[0]
+        return scene.labels.predicted(logits, label)[0]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Component(Region):
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the component of this rank; empty when there are fewer."""
-        if logits is scene.logits:
+        if logits is None or scene.prediction.is_own(logits):
             return scene.components(label) == self.rank
         return connected_components(Predicted().mask(scene, logits, label)) == self.rank
 
@@ -241,8 +241,11 @@ class Otsu(Region):
 
         Source: Otsu, IEEE Trans. SMC 9 (1979), equation 18; 256 bins over the map's range.
         """
-        given = _given(logits)
-        map_ = scene.labels.probability_of(given, label)[0]
+
+        def probability(logits: Logits) -> Tensor:
+            return scene.labels.probability_of(logits, label)[0]
+
+        map_ = scene.prediction.gathered(probability) if logits is None else probability(logits)
         inside = scene.volume.inside
         return map_ > otsu_threshold(map_ if inside is None else map_[inside])
 
@@ -329,12 +332,6 @@ def _source_index(grid: Grid, source: Grid, axis: int) -> np.ndarray:
             shape = [length if place == own else 1 for place in range(grid.ndim)]
             index = index + turn[axis, own] * np.arange(length).reshape(shape)
     return index
-
-
-def _given(logits: Logits | None) -> Logits:
-    if logits is None:
-        raise TargetError("this region needs the prediction")
-    return logits
 
 
 REGIONS: dict[str, Region] = {

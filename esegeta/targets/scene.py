@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import LabelMap, Logits, Mask
-from esegeta.errors import ModelError, TargetError
+from esegeta.errors import TargetError
 from esegeta.model import Labels, Segmentation, connected_components
-from esegeta.predict import Predictor, Rule, SourceGrid, probabilities_in
+from esegeta.predict import Prediction, Predictor, Rule, SourceGrid
 from esegeta.targets.kept import KeptPasses
 from esegeta.volume import Volume, without_size
 
@@ -62,35 +62,30 @@ class Scene:
         return f"<Scene of {self.volume!r} with {self.predictor!r}>"
 
     @cached_property
+    def prediction(self) -> Prediction:
+        """The blended prediction of the unperturbed volume, whole or slab by slab."""
+        volume = self.volume
+        return Prediction(self.predictor, volume.batch, volume.name, self.known_logits)
+
+    @property
     def logits(self) -> Logits:
-        """The blended logits of the unperturbed volume, `1 L *S`.
+        """The blended logits of the unperturbed volume, `1 L *S`; they are held from now on.
 
         Raises:
             ModelError: they are not finite.
         """
-        if self.known_logits is not None:
-            return self.known_logits
-        logits = self.predictor.logits(self.volume.batch)
-        finite = logits.isfinite()
-        if not bool(finite.all()):
-            raise ModelError(
-                f"{self.volume.name}: {int((~finite).sum())} of {logits.numel()} logits of the "
-                "prediction are NaN or Inf",
-                hint="use precision: fp32, and check the weights and the intensities",
-            )
-        return logits
+        return self.prediction.logits
 
-    @cached_property
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the prediction shows that a reader of any map must know."""
-        text = probabilities_in(self.predictor, self.volume.batch, self.logits)
+        text = self.prediction.warning
         return (text,) if text else ()
 
     @property
     def known_warnings(self) -> tuple[str, ...]:
         """The warnings, or none where the prediction has not been needed."""
-        is_known = self.known_logits is not None or "logits" in vars(self)
-        return self.warnings if is_known else ()
+        return self.warnings if self.prediction.is_known else ()
 
     def components(self, label: str | int) -> LabelMap:
         """Return the connected components of a predicted label, largest first; found once."""
@@ -104,7 +99,8 @@ class Scene:
         """The labels decided from the prediction, after postprocessing."""
         self._require_sizes()
         volume = self.volume
-        return Segmentation(self.labels, self.logits, volume.voxel_volume_ml, volume.inside)
+        decided = self.prediction.decided
+        return Segmentation(decided, volume.voxel_volume_ml, volume.inside)
 
     def within(self, mask: Mask) -> Mask:
         """Return a mask without the padding of preprocessing, which is not part of the image."""
@@ -118,7 +114,7 @@ class Scene:
             rule: what is interpolated on the way there.
         """
         self._require_sizes()
-        return SourceGrid(self.logits, self.volume, self.labels, rule)
+        return SourceGrid(self.prediction, self.volume, self.labels, rule)
 
     def _require_sizes(self) -> None:
         smallest = self.labels.postprocessing.min_volume_ml

@@ -19,6 +19,7 @@ from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.predict import Cotangent, LinearForm, Windows, add_forms
 from esegeta.targets.reading import UnitReading, require_one_layer, scene_of
 from esegeta.targets.scene import Scene
+from esegeta.targets.sums import Sums, Totals, joined
 
 Reduce = Literal["sum", "mean"]
 
@@ -43,6 +44,8 @@ class FrozenTarget:
         relabelled: makes the same target of another label, over the same voxels; None where the
             target is not about one label.
         plain: what the number is, for a reader unfamiliar with logits.
+        sums: the same number as a function of sums over voxels; None where it is not one.
+        known_totals: those sums on the unperturbed volume, filled in when they are asked for.
     """
 
     function: Callable[[Logits], Scalars]
@@ -57,6 +60,8 @@ class FrozenTarget:
     label: str | int | None = None
     relabelled: Callable[[str | int], FrozenTarget] | None = None
     plain: str = "the target"
+    sums: Sums | None = None
+    known_totals: list[Totals] = field(default_factory=list, repr=False)
 
     def __repr__(self) -> str:
         """One line: the number, its unit, the case and how many voxels it is formed over."""
@@ -127,7 +132,9 @@ class FrozenTarget:
             scene=self.scene.flipped(axis),
             coefficients=form,
             support=None if support is None else support.flip(axis),
+            sums=None if self.sums is None else self.sums.flipped(axis, self.mask.shape[axis]),
             known={},
+            known_totals=[],
             relabelled=(
                 None if relabelled is None else lambda label: relabelled(label).flipped(axis)
             ),
@@ -231,15 +238,21 @@ class WeightedSum(Target):
         ]
         linear = add_forms(forms) if len(forms) == len(parts) else None
 
-        def value(logits: Logits) -> Scalars:
-            values = torch.stack([weight * part.value(logits) for weight, part in parts])
-            return values.sum(dim=0)
+        def add(values: Sequence[Scalars]) -> Scalars:
+            weighted = [weight * own for (weight, _), own in zip(parts, values, strict=True)]
+            return torch.stack(weighted).sum(dim=0)
 
+        def value(logits: Logits) -> Scalars:
+            return add([part.value(logits) for _, part in parts])
+
+        sums = joined([part.sums for _, part in parts], add, is_linear=True)
         units = dict.fromkeys(part.unit for _, part in parts)
         support = _union([part.support for _, part in parts])
         unit = " + ".join(units)
         facts = {"parts": {part.description: part.facts for _, part in parts}}
-        return FrozenTarget(value, mask, unit, self.describe(), scene, linear, support, facts)
+        return FrozenTarget(
+            value, mask, unit, self.describe(), scene, linear, support, facts, sums=sums
+        )
 
     def describe(self) -> str:
         """Return the parts with their coefficients."""
@@ -266,6 +279,10 @@ class Product(Target):
         """Freeze both factors on the scene."""
         scene = scene_of(self.readings, scene)
         left, right = self.left.freeze(scene), self.right.freeze(scene)
+
+        def multiply(values: Sequence[Scalars]) -> Scalars:
+            return values[0] * values[1]
+
         return FrozenTarget(
             lambda logits: left.value(logits) * right.value(logits),
             left.mask | right.mask,
@@ -274,6 +291,7 @@ class Product(Target):
             scene,
             support=_union([left.support, right.support]),
             facts={"parts": {part.description: part.facts for part in (left, right)}},
+            sums=joined([left.sums, right.sums], multiply, is_linear=False),
         )
 
     def describe(self) -> str:
@@ -331,7 +349,7 @@ def what_was_removed(label: str | int, scene: Scene) -> str | None:
     steps = scene.labels.postprocessing
     if not steps or scene.labels.is_background(label):
         return None
-    predicted = scene.within(scene.labels.predicted(scene.logits, label)[0])
+    predicted = scene.within(scene.prediction.decided.predicted(label))
     kept = scene.predicted(label)
     total, removed = int(predicted.sum()), int((predicted & ~kept).sum())
     if not removed:

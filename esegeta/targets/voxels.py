@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from esegeta.axes import Logits, Mask, Scalars
+from esegeta.axes import Field, Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError, suggest
-from esegeta.predict import LinearForm, Term
+from esegeta.predict import Box, LinearForm, Term
 from esegeta.targets.quantities import QUANTITIES, Quantity
 from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Component, Everywhere, Predicted, Region, Roi
 from esegeta.targets.scene import Scene, measure_components
+from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.target import (
     FrozenTarget,
     Reduce,
@@ -59,22 +60,22 @@ class VoxelTarget(Target):
         quantity = QUANTITIES[self.of]
         channels = scene.labels.channels(self.label)
         live = self.live and self.over.follows_prediction
-        needed = scene.logits if self.over.follows_prediction else None
-        if live:
-            # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
-            needed = scene.logits.detach()
+        # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
+        needed = scene.logits.detach() if live else None
         mask = self.over.mask(scene, needed, self.label)
         over = self.over.describe()
         # Nothing is removed from a live mask, so that nothing is said of it.
         require_voxels(mask, self.label, f"{over}, live" if live else over, scene)
 
-        def value(logits: Logits) -> Scalars:
-            values = quantity.field(logits, scene.labels, self.label)
-            masks = self._live_masks(scene, logits) if live else mask.expand_as(values)
-            return reduce_over(values, masks, self.reduce)
+        def field(logits: Logits) -> Field:
+            return quantity.field(logits, scene.labels, self.label)
 
+        def live_value(logits: Logits) -> Scalars:
+            return reduce_over(field(logits), self._live_masks(scene, logits), self.reduce)
+
+        sums = sums_over(mask, field, self.reduce)
         return FrozenTarget(
-            value,
+            live_value if live else sums.value,
             mask,
             self._unit(quantity),
             self.describe(),
@@ -85,6 +86,7 @@ class VoxelTarget(Target):
             label=self.label,
             relabelled=lambda label: self._of_label(label, mask).freeze(scene),
             plain=quantity.plain.format(label=label_in_words(scene, self.label)),
+            sums=None if live else sums,
         )
 
     def _of_label(self, label: str | int, mask: Mask) -> VoxelTarget:
@@ -121,12 +123,30 @@ class VoxelTarget(Target):
 
 def reduce_over(values: Tensor, masks: Tensor, reduce: Reduce) -> Scalars:
     """Return the sum or mean of `B *S` over masks of the same shape, float64 `B`."""
-    kept = torch.where(masks, values, torch.zeros_like(values)).flatten(1)
-    total = kept.sum(dim=1, dtype=torch.float64)
+    total = _sum_over(values, masks)
     if reduce == "sum":
         return total
     # A live mask may empty itself under a perturbation: nothing is left to score, so zero.
     return total / masks.flatten(1).sum(dim=1).clamp(min=1)
+
+
+def sums_over(mask: Mask, field: Callable[[Logits], Field], reduce: Reduce) -> Sums:
+    """Return the sum or mean over a mask `*S` of one number a voxel, `B *P` of logits `B L *P`."""
+    count = int(mask.sum())
+
+    def part(logits: Logits, box: Box) -> Totals:
+        values = field(logits)
+        return _sum_over(values, mask[box].expand_as(values))[:, None]
+
+    def outcome(totals: Totals) -> Scalars:
+        return totals[:, 0] if reduce == "sum" else totals[:, 0] / max(count, 1)
+
+    return Sums(part, outcome)
+
+
+def _sum_over(values: Field, masks: Tensor) -> Scalars:
+    kept = torch.where(masks, values, torch.zeros_like(values)).flatten(1)
+    return kept.sum(dim=1, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -175,8 +195,7 @@ class UnitTarget(Target):
         """
         read = UnitScene.of(scene, self.readings)
         origin = read.origin
-        needed = origin.logits if self.over.follows_prediction else None
-        mask = self.over.mask(origin, needed, "" if self.label is None else self.label)
+        mask = self.over.mask(origin, None, "" if self.label is None else self.label)
         if self.label is not None:
             require_voxels(mask, self.label, self.over.describe(), origin)
         elif not bool(mask.any()):
@@ -186,9 +205,7 @@ class UnitTarget(Target):
             )
         place = read.channels.index(self.channel)
 
-        def value(maps: Logits) -> Scalars:
-            return reduce_over(maps[:, place], mask.expand_as(maps[:, place]), self.reduce)
-
+        sums = sums_over(mask, lambda maps: maps[:, place], self.reduce)
         scale = 1 / int(mask.sum()) if self.reduce == "mean" else 1.0
         form = LinearForm(
             (Term(place, mask, scale),),
@@ -198,7 +215,7 @@ class UnitTarget(Target):
         )
         facts = {**self.facts, "layer": self.layer, "channel": self.channel}
         return FrozenTarget(
-            value,
+            sums.value,
             mask,
             "activation x voxels" if self.reduce == "sum" else "activation",
             self.describe(),
@@ -207,6 +224,7 @@ class UnitTarget(Target):
             mask,
             {**facts, "voxels": int(mask.sum())},
             plain=f"the activation of unit {self.channel} of {self.layer}",
+            sums=sums,
         )
 
     def describe(self) -> str:

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from esegeta.axes import LabelMap, Logits, Mask, Scalars
 from esegeta.model import Labels
+from esegeta.predict import Box
 from esegeta.targets.region import Everywhere, Predicted, Region
 from esegeta.targets.scene import Scene
+from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.target import FrozenTarget, Target, label_in_words, require_voxels
 from esegeta.volume import without_size
 
@@ -77,24 +80,29 @@ class DiceTarget(Target):
             reference = scene.truth_of(self.label, "of: dice")
             domain = domain & scene.valid("of: dice")
         else:
-            reference = Predicted().mask(scene, scene.logits, self.label)
+            reference = Predicted().mask(scene, None, self.label)
         require_voxels(reference & domain, self.label, f"{self.reference} (dice)", scene)
         weights = (reference & domain).to(scene.volume.data.dtype)
         size = weights.double().sum()
 
-        def value(logits: Logits) -> Scalars:
-            p = scene.labels.probability_of(logits, self.label) * domain
-            overlap = (p * weights).flatten(1).double().sum(dim=1)
-            return 2 * overlap / (p.flatten(1).double().sum(dim=1) + size)
+        def part(logits: Logits, box: Box) -> Totals:
+            p = scene.labels.probability_of(logits, self.label) * domain[box]
+            overlap = (p * weights[box]).flatten(1).double().sum(dim=1)
+            return torch.stack([overlap, p.flatten(1).double().sum(dim=1)], dim=1)
 
+        def outcome(totals: Totals) -> Scalars:
+            return 2 * totals[:, 0] / (totals[:, 1] + size.to(totals.device))
+
+        sums = Sums(part, outcome, 2, is_linear=False)
         return FrozenTarget(
-            value,
+            sums.value,
             reference & domain,
             "Dice",
             self.describe(),
             scene,
             label=self.label,
             plain=f"the Dice of {label_in_words(scene, self.label)}",
+            sums=sums,
         )
 
     def describe(self) -> str:
@@ -126,13 +134,21 @@ class VolumeTarget(Target):
         domain = _domain(self.over, scene, self.label)
         voxel_ml = scene.volume.voxel_volume_ml
 
-        def value(logits: Logits) -> Scalars:
-            p = scene.labels.probability_of(logits, self.label) * domain
-            return p.flatten(1).double().sum(dim=1) * voxel_ml
+        def part(logits: Logits, box: Box) -> Totals:
+            p = scene.labels.probability_of(logits, self.label) * domain[box]
+            return p.flatten(1).double().sum(dim=1)[:, None]
 
+        sums = Sums(part, lambda totals: totals[:, 0] * voxel_ml)
         plain = f"the predicted volume of {label_in_words(scene, self.label)}"
         return FrozenTarget(
-            value, domain, "ml", self.describe(), scene, label=self.label, plain=plain
+            sums.value,
+            domain,
+            "ml",
+            self.describe(),
+            scene,
+            label=self.label,
+            plain=plain,
+            sums=sums,
         )
 
     def describe(self) -> str:
@@ -141,6 +157,6 @@ class VolumeTarget(Target):
 
 
 def _domain(over: Region, scene: Scene, label: str | int) -> Tensor:
-    mask = over.mask(scene, scene.logits if over.follows_prediction else None, label)
+    mask = over.mask(scene, None, label)
     require_voxels(mask, label, over.describe(), scene)
     return mask

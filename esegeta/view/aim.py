@@ -164,7 +164,7 @@ class Aimer:
 
     def _errors(self, kind: str, label: str) -> LabelMap:
         if (kind, label) not in self._parts:
-            mask = REGIONS[kind].mask(self.scene, self.scene.logits, label)
+            mask = REGIONS[kind].mask(self.scene, None, label)
             self._parts[kind, label] = connected_components(mask)
         return self._parts[kind, label]
 

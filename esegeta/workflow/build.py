@@ -41,6 +41,7 @@ from esegeta.workflow.preprocess import (
     check_steps_fit,
     network_route,
 )
+from esegeta.workflow.room import fitted
 from esegeta.workflow.serves import check_capability, check_captum
 
 COMMANDS_OF_BLOCKS = {"dissection": "dissect"}
@@ -300,7 +301,7 @@ def build_basis(
         if built.preprocess.crop is None:  # else voxels would be read
             route = network_route(config, case, grids[case.name], built.preprocess, reading)
             check_size_for_network(config, case.name, route.onto(grids[case.name]), reading)
-    return Basis(
+    basis = Basis(
         config=config,
         predictor=built.predictor,
         reading=reading,
@@ -313,3 +314,4 @@ def build_basis(
         code_sha256=code_sha256(config, network),
         notes=built.notes,
     )
+    return fitted(basis)

@@ -7,6 +7,7 @@ and then, to the command's tables.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from esegeta.config import RunConfig
-from esegeta.errors import DiskFullError, OutputError
+from esegeta.errors import DiskFullError, OutputError, is_out_of_memory
 from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
@@ -318,8 +321,14 @@ class Engine:
 
     def _share(self, tasks: Sequence[Task]) -> None:
         prepare = tasks[0].kind.prepare
-        if prepare is not None:
+        if prepare is None:
+            return
+        try:
             prepare(tasks, self._desk)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            free_memory()  # each task tries by itself
 
     def _recall(self, task: Task, known: Content, queue: Queue) -> None:
         """Skip a finished task, after its record was brought up to date."""
@@ -344,7 +353,19 @@ class Engine:
         self._succeed(Ended(task, "done", seconds=took), content, queue)
 
     def _work(self, task: Task) -> Content:
-        return task.kind.do(task, self._desk)
+        """Do a task; where memory runs out, it and all that follow take half the batch."""
+        while True:
+            try:
+                return task.kind.do(task, self._desk)
+            except Exception as error:
+                job = self._desk.job
+                smaller = self._command.smaller(job) if is_out_of_memory(error) else None
+                if smaller is None:
+                    raise
+            # Outside of `except`: the error holds what was in use when memory ran out.
+            self._desk = self._desk.with_job(smaller)
+            free_memory()
+            self._desk.note(f"{task.name}: out of memory; from here on with half the batch")
 
     def _succeed(self, ended: Ended, content: Content, queue: Queue) -> None:
         task = ended.task
@@ -381,6 +402,13 @@ class Engine:
         results = self._journal.results()
         self._command.take_steps(self._journal.steps())
         self._pace.write(lambda: self._command.write(results, state, self._desk.notes))
+
+
+def free_memory() -> None:
+    """Give back what nothing holds any more."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 class Queue:

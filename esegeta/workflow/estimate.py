@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from esegeta.model import held_still
 from esegeta.predict import Predictor, empty_window
 from esegeta.volume import Grid
 from esegeta.workflow.build import Basis, Experiment
+from esegeta.workflow.room import slab_bytes
 
 FLOAT32 = 4
 MB = 2**20
 BUFFERS = 3
 """Of the logits' size, at a time: the prediction, the slope of the target, and the blend."""
+
+SLABS = 1.5
+"""Of a prediction that is not held, at a time, where the target is not linear."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Memory:
         parameters: parameters of the network, or of the networks of an ensemble.
         activations: activations that a batch of windows keeps for its backward pass, or that pass
             forward; measured with one window. None where they are hidden, as in TorchScript.
-        volume: image, map, and buffers of the prediction's size, of the largest case.
+        volume: image, map, and what is held of the prediction, of the largest case.
     """
 
     parameters: float
@@ -59,25 +64,26 @@ def memory_of(basis: Basis, grids: Mapping[str, Grid]) -> Memory:
     num_channels = basis.reading.num_channels
     own = sum(t.numel() * t.element_size() for t in predictor.network.state_dict().values())
     others = sum(t.numel() * t.element_size() for state in predictor.states for t in state.values())
-    one, num_outputs = _one_window(predictor, num_channels)
-    largest = max((_size(grid.shape) for grid in grids.values()), default=0)
-    values = largest * (2 * num_channels + BUFFERS * num_outputs)
+    one = _one_window(predictor, num_channels)
+    volume = 0.0
+    for grid in grids.values():
+        beside = BUFFERS if predictor.holds(grid.shape) else SLABS
+        images = 2 * num_channels * math.prod(grid.shape) * FLOAT32
+        volume = max(volume, images + beside * slab_bytes(predictor, grid.shape))
     return Memory(
         (own + others) / MB,
         None if one is None else one * predictor.batch_size / MB,
-        values * FLOAT32 / MB,
+        volume / MB,
     )
 
 
-def _one_window(predictor: Predictor, num_channels: int) -> tuple[float | None, int]:
-    """Return the bytes that one window keeps for its backward pass, and the number of outputs."""
+def _one_window(predictor: Predictor, num_channels: int) -> float | None:
+    """Return the bytes that one window keeps for its backward pass; None where they are hidden."""
     network = predictor.network
     window = empty_window(network, predictor.plan.size, num_channels)
     with held_still(network), torch.enable_grad(), _kept() as sizes:
-        found = predictor.output.of(network(window.requires_grad_(predictor.gradients)))
-    outputs = 1 if found is None else found.shape[1]
-    is_open = predictor.capability.hooks
-    return (float(sum(sizes.values())) if is_open else None), outputs
+        network(window.requires_grad_(predictor.gradients))
+    return float(sum(sizes.values())) if predictor.capability.hooks else None
 
 
 @contextmanager
@@ -95,13 +101,6 @@ def _kept() -> Iterator[dict[int, int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield sizes
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
 
 
 def passes_of(experiment: Experiment, grids: Mapping[str, Grid]) -> list[str]:

@@ -78,6 +78,8 @@ def check_fixed_shape(config: RunConfig, network: nn.Module) -> None:
     keys = config.keys.inference
     with blamed_on(config, "inference", "window"):
         require_window(network, keys.window)
+    if keys.batch_size == "auto":
+        return
     with blamed_on(config, "inference", "batch_size"):
         require_batch(network, keys.batch_size, key="inference.batch_size")
 

@@ -259,13 +259,19 @@ def expected_windows(
         predictor, is_linear = PassesApart(predictor).single, False
     windows = predictor.windows(x)
     touched = [frozenset(target.touched(windows)) for target in targets]
+    # A prediction that is not held is made again for the gradient of a target that is not linear.
+    held = all(target.scene.prediction.is_held for target in targets)
+    takes_gradients_of_slabs = (
+        not is_linear and not held and any(one.backwards for one in explainer.cost.passes)
+    )
     if explainer.traits.together:
         touched = [frozenset().union(*touched)]
     counts = [
         explainer.cost.windows(len(some), len(windows), is_linear=is_linear) for some in touched
     ]
     known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    again = sum(len(some) for some in touched) if takes_gradients_of_slabs else 0
+    return sum(known) + again if len(known) == len(counts) else None
 
 
 @dataclass(frozen=True)

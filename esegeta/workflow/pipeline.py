@@ -67,7 +67,8 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         network,
         plan,
         labels,
-        keys.inference.batch_size,
+        # What `auto` comes to depends on the cases, which are not looked at here.
+        1 if keys.inference.batch_size == "auto" else keys.inference.batch_size,
         keys.inference.precision,
         output=chosen_output(config),
         states=states,

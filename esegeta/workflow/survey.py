@@ -52,8 +52,9 @@ class Survey:
 
     @property
     def known_logits(self) -> dict[str, Tensor]:
-        """The prediction, so that it need not be made again."""
-        return {self.case: self.scene.logits}
+        """The prediction, so that it need not be made again; none where it is too large to hold."""
+        prediction = self.scene.prediction
+        return {self.case: prediction.logits} if prediction.is_held else {}
 
     def size_words(self, label: str) -> str:
         """Return the size of a label in words: ml, or voxels of what has no size."""

@@ -6,7 +6,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
@@ -244,6 +244,10 @@ class Desk:
         for known in (self._made, self._failed):
             for place in [place for place in known if place[0] != scope[: len(place[0])]]:
                 del known[place]
+
+    def with_job(self, job: Any) -> Desk:
+        """Return the same desk for another job; what was made for the old one is dropped."""
+        return replace(self, job=job, _made={}, _failed={})
 
     def once(self, name: Hashable, make: Callable[[], Result], *, depth: int) -> Result:
         """Return what was made under a name in the outer `depth` levels of the scope, or make it.

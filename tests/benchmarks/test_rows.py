@@ -11,12 +11,13 @@ import torch
 from benchmarks import (
     dissection_contenders,
     equality_rows,
+    label_process,
     map_process,
     program_rows,
     similarity_contenders,
 )
 from benchmarks.__main__ import ROWS
-from benchmarks.job import DissectionJob, Job, MapJob, SimilarityJob
+from benchmarks.job import DissectionJob, Job, LabelJob, MapJob, SimilarityJob
 from benchmarks.run import BenchmarkRun, Result
 from benchmarks.smallest import smallest_method, smallest_score
 from esegeta.explain import EXPLAINERS
@@ -39,6 +40,7 @@ class Recorder(BenchmarkRun):
             MapJob: map_process.CONTENDERS,
             DissectionJob: dissection_contenders.DISSECTIONS,
             SimilarityJob: similarity_contenders.SIDES,
+            LabelJob: label_process.CONTENDERS,
         }
         for job in jobs:
             assert job.contender in known[type(job)]
@@ -58,7 +60,11 @@ def test_every_row_has_its_contenders(
         lines = list(ROWS[name](recorder))
         assert lines
         assert any(line.ratio is not None and line.ratio > 0 for line in lines)
-    asked = {*map_process.CONTENDERS, *dissection_contenders.DISSECTIONS}
+    asked = {
+        *map_process.CONTENDERS,
+        *dissection_contenders.DISSECTIONS,
+        *label_process.CONTENDERS,
+    }
     assert asked <= set(recorder.notes)
 
 

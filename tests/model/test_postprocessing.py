@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from esegeta.errors import ConfigError
-from esegeta.model import Labels, Postprocessing, Segmentation, connected_components
+from esegeta.model import (
+    DecidedByLogits,
+    Labels,
+    Postprocessing,
+    Segmentation,
+    connected_components,
+)
 from tests.builders import SHAPES
 
 NAMES = ["liver", "lesion"]
@@ -151,7 +157,7 @@ def test_a_segmentation_is_painted_of_the_masks_after_all_steps() -> None:
     given = {1: "liver", 2: "lesion"}
     steps = {"keep_largest": ["liver"], "fill_holes": ["lesion"]}
     labels = Labels.of(given, "sigmoid", 2, postprocessing=steps)
-    found = Segmentation(labels, y, voxel_ml=1.0)
+    found = Segmentation(DecidedByLogits(labels, y), voxel_ml=1.0)
     expected = np.where(inner, 2, np.where(outer, 1, 0))
     expected[4, 4] = 2
     np.testing.assert_array_equal(found.label_map.numpy(), expected)
@@ -171,7 +177,7 @@ def test_a_filled_hole_of_softmax_is_painted() -> None:
     y[0, 0][~(outer | inner)] = 5.0
     y[0, 1][outer], y[0, 2][inner] = 5.0, 5.0
     labels = Labels.of({1: "a", 2: "b"}, "softmax", 3, postprocessing={"fill_holes": True})
-    found = Segmentation(labels, y, voxel_ml=1.0).label_map
+    found = Segmentation(DecidedByLogits(labels, y), voxel_ml=1.0).label_map
     assert int(found[4, 4]) == 1
     assert int(found[0, 0]) == 0
 

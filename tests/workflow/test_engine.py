@@ -267,3 +267,28 @@ def test_the_desk_remembers_failures_too(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, tasks, job)
     assert job.done == ["tried"]
     assert len(outcome.failures) == 3
+
+
+def fill_memory(task: Task, desk: Desk) -> Content:
+    if desk.job.room > 2:
+        raise MemoryError
+    desk.once("made", object, depth=0)
+    return {"room": desk.job.room}
+
+
+def test_out_of_memory_halves_the_batch_of_all_that_follows(tmp_path: Path) -> None:
+    class Sized(Job):
+        room = 8
+
+    def halved(job: Sized) -> Sized:
+        smaller = Sized()
+        smaller.room = job.room // 2
+        return smaller
+
+    tasks = [number_task(tmp_path, number, kind=Kind(fill_memory)) for number in range(2)]
+    tables = Tables()
+    whole = replace(command(tmp_path, tasks, Sized(), tables), smaller=halved)
+    outcome = run_command(whole)
+    assert [ended.content["room"] for ended in outcome.results] == [2, 2]
+    notes = tables.written[-1][2]
+    assert notes == ["number 0: out of memory; from here on with half the batch"]

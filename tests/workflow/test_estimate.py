@@ -51,3 +51,14 @@ def test_validate_prints_it(tmp_path: Path) -> None:
     text = lab_of(tmp_path).validate().output
     assert "  passes: saliency: 1 F + 1 B; at most" in text
     assert "  memory: about " in text
+
+
+def test_of_a_large_prediction_slabs_are_counted(tmp_path: Path) -> None:
+    experiment = build_experiment(load_config(lab_of(tmp_path).write()))
+    grids = experiment.network_grids()
+    held = memory_of(experiment, grids)
+    predictor = replace(experiment.predictor, held_mb=0)
+    slabs = memory_of(replace(experiment, predictor=predictor), grids)
+    length, *plane = SHAPE  # windows are 8 voxels long
+    assert slabs.volume * MB == pytest.approx(4 * plane[0] * plane[1] * (2 * length + 1.5 * 8 * 2))
+    assert held.volume * MB == pytest.approx(4 * length * plane[0] * plane[1] * (2 + 3 * 2))

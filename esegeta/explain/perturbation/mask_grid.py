@@ -152,6 +152,8 @@ def value_and_gradient(objective: Objective) -> tuple[float, Image]:
     if target.is_linear:
         result = objective.pull_back()
         return float(result.value[0]), result.gradient[0]
+    if objective.rolls:
+        return objective.value(), objective.gradient()
     logits = objective.logits()
     cotangent = target.cotangent(logits)
     active = objective.active(cotangent)

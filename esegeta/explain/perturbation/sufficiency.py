@@ -49,7 +49,7 @@ class LabelDice:
                 "Dice to keep",
                 hint="explain a target with a `label`, not a combination of targets",
             )
-        predicted = scene.labels.predicted(scene.logits, target.label)[0]
+        predicted = scene.prediction.decided.predicted(target.label)
         # What postprocessing takes off or fills is of no network: it can be neither kept nor lost.
         untouched = scene.within(predicted) == scene.predicted(target.label)
         domain = scene.within((~predicted | target.mask) & untouched)

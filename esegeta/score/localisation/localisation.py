@@ -167,7 +167,7 @@ def _voxels(target: FrozenTarget, against: Against) -> tuple[Structure, str]:
     if label is None:
         raise UndefinedError("the target is not about one label; `against: target` needs none")
     if against == "prediction":
-        mask = Predicted().mask(scene, scene.logits, label)
+        mask = Predicted().mask(scene, None, label)
         return Structure(mask, scene.volume.inside), f'the prediction of "{label}"'
     if scene.truth is None:
         raise UndefinedError("the case has no ground truth")

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
+from esegeta.axes import Logits
 from esegeta.errors import ConfigError
 from esegeta.explain import Attribution
+from esegeta.predict import mean_over
 from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.score.similarity import (
     Comparison,
@@ -108,9 +113,11 @@ def rivals_of(target: FrozenTarget, count: int) -> list[str]:
     own = labels.name(target.label)
     others = [name for name in labels.named if name != own]
     if len(others) > count:
-        logits = target.scene.logits
-        means = {
-            name: float(labels.logit_of(logits, name)[0][target.mask].mean()) for name in others
-        }
+
+        def own_logits(logits: Logits) -> Tensor:
+            return torch.stack([labels.logit_of(logits, name)[0] for name in others])
+
+        found = mean_over(target.scene.prediction, target.mask, own_logits)
+        means = dict(zip(others, found.tolist(), strict=True))
         others = sorted(others, key=lambda name: -means[name])[:count]
     return others

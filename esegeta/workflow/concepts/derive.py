@@ -112,7 +112,7 @@ def _parts(
             f'concepts.slabs: the target "{plan.name}" cannot be cut into slabs',
             hint="name a label, or a target over the voxels of one",
         )
-    mask = target.over.mask(opened.scene, opened.scene.logits, target.label)
+    mask = target.over.mask(opened.scene, None, target.label)
     for group, slab in slabs:
         if plan.splits:
             if bool(slab.flatten()[_centre(mask)]):

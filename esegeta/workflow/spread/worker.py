@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
 
-import torch
-
-from esegeta.errors import OutputError, is_out_of_memory
+from esegeta.errors import OutputError
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
 from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
@@ -133,23 +130,14 @@ class PlaceEngine(Engine):
             super()._share(tasks)
         except Exception as error:
             self._full = full_disk(error)
-            if not is_out_of_memory(error):
-                raise
-            _free_memory()  # each task tries by itself
+            raise
 
     def _work(self, task: Task) -> Content:
         try:
             return super()._work(task)
         except Exception as error:
             self._full = full_disk(error)
-            smaller = self._command.smaller(self._desk.job) if is_out_of_memory(error) else None
-            if smaller is None:
-                raise
-        _free_memory()
-        self._desk.note(f"{task.name}: out of memory; tried once more with half the batch")
-        desk = Desk(smaller, self._desk.listener, self._desk.notes, self._desk.places)
-        desk.enter(task.scope)
-        return task.kind.do(task, desk)
+            raise
 
 
 class _FullDiskError(Exception):
@@ -172,12 +160,6 @@ def full_disk(error: BaseException | None) -> OutputError | None:
             )
         error = error.__cause__
     return None
-
-
-def _free_memory() -> None:
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 def _killer(deaths: int) -> Fault:

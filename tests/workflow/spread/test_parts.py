@@ -162,16 +162,19 @@ def fill_memory(task: Task, desk: Desk) -> Content:
     return {"batch": desk.job}
 
 
-@pytest.mark.parametrize(("batch", "status"), [(4, "done"), (8, "failed")])
-def test_out_of_memory_is_tried_once_more_with_half_the_batch(
-    tmp_path: Path, batch: int, status: str
+@pytest.mark.parametrize(("least", "status"), [(1, "done"), (4, "failed")])
+def test_out_of_memory_is_tried_again_with_half_the_batch(
+    tmp_path: Path, least: int, status: str
 ) -> None:
-    task = number_task(tmp_path, 0, kind=Kind(fill_memory), place="place 0")
-    whole = replace(command(tmp_path, [task], Job(), Tables()), job=batch)
-    whole = replace(whole, smaller=lambda size: size // 2 if size > 1 else None)
-    (ended,) = do_part(whole, {"place 0"}).entries
-    assert ended.status == status
-    assert status == "failed" or ended.content == {"batch": 2}
+    tasks = [
+        number_task(tmp_path, number, kind=Kind(fill_memory), place="place 0")
+        for number in range(2)
+    ]
+    whole = replace(command(tmp_path, tasks, Job(), Tables()), job=8)
+    whole = replace(whole, smaller=lambda size: size // 2 if size > least else None)
+    for ended in do_part(whole, {"place 0"}).entries:
+        assert ended.status == status
+        assert status == "failed" or ended.content == {"batch": 2}
 
 
 def fill_disk(task: Task, desk: Desk) -> Content:

@@ -1,0 +1,201 @@
+"""The blended prediction a slab at a time: no more of it is held than one window is thick.
+
+    y[planes] = sum_t w_t * net(x_t) / sum_t w_t     as soon as no further window adds to the planes
+
+Windows go through the network in the order of their position along one axis. Before a window is
+added that starts further on, the planes before it are complete: they are handed on, and dropped.
+So L outputs of a volume of N planes take the memory of L outputs of W planes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esegeta.axes import Batch, Logits
+from esegeta.model import held_still
+from esegeta.predict.blend import Pieces
+from esegeta.predict.runner import WindowRunner
+from esegeta.predict.tiling import Box
+from esegeta.predict.windows import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Some planes of a volume with their prediction.
+
+    Args:
+        axis: the axis of the volume across which the planes lie.
+        planes: which planes, of the volume's.
+        parts: logits of the planes, `1 L *P`, of each network whose probabilities are averaged,
+            otherwise of one; views of buffers that are used again when `take` returns.
+        box: the planes as a box of the volume.
+    """
+
+    axis: int
+    planes: slice
+    parts: tuple[Logits, ...]
+    box: Box
+
+
+TakeSlab = Callable[[Slab], None]
+"""What is done with a slab; it must copy what it wants to keep of the logits."""
+
+
+def slab_axis(windows: Windows) -> int:
+    """Return the axis across which a slab as thick as a window's output is smallest."""
+    shares = [o / n for o, n in zip(windows.output, windows.padded_shape, strict=True)]
+    return shares.index(min(shares))
+
+
+def run_slabs(
+    runner: WindowRunner, x: Batch, take: TakeSlab, *, chosen: Sequence[int], axis: int
+) -> None:
+    """Predict an image slab by slab; planes that no chosen window covers are left out.
+
+    Args:
+        runner: the network over windows.
+        x: the image, `1 C *S`.
+        take: is given each slab, in the order of its planes.
+        chosen: windows that are run; what others would add is missing.
+        axis: the axis across which slabs lie.
+    """
+    windows = runner.windows(x)
+    starts = [box[axis].start for box in windows.outputs.boxes]
+    blends = [_SlabBlend(windows, x, axis) for _ in range(windows.num_blends)]
+
+    def hand_on(next_start: int | None) -> None:
+        # Sub-slabs of all blends are the same planes: a row of windows is of all networks.
+        ready = [blend.complete(next_start) for blend in blends]
+        if ready[0] is not None:
+            parts = tuple(part for part in ready if part is not None)
+            slab = _in_volume(windows, axis, blends[0].first, parts)
+            if slab is not None:
+                take(slab)
+        for blend in blends:
+            blend.move_to(next_start)
+
+    with torch.no_grad(), held_still(runner.network):
+        for pieces in _pieces_by_row(runner, x, windows, chosen, starts):
+            if starts[pieces.windows[0]] != blends[0].first:
+                # Before the network runs, so that its output does not lie beside what is handed on.
+                hand_on(starts[pieces.windows[0]])
+            logits = runner.run(pieces.crops, windows)
+            for window, patch in zip(pieces.windows, logits, strict=True):
+                if starts[window] != blends[0].first:
+                    hand_on(starts[window])
+                blends[windows.blend_of(window)].add(window, patch)
+            # Otherwise they would lie beside those of the next windows.
+            del logits, patch
+        hand_on(None)
+
+
+def rows_of(chosen: Sequence[int], starts: Sequence[int]) -> list[list[int]]:
+    """Return windows by their position along the axis, ascending; in each row as they came."""
+    ordered = sorted(chosen, key=lambda window: starts[window])
+    return [list(row) for _, row in itertools.groupby(ordered, key=lambda window: starts[window])]
+
+
+def _pieces_by_row(
+    runner: WindowRunner,
+    x: Batch,
+    windows: Windows,
+    chosen: Sequence[int],
+    starts: Sequence[int],
+) -> Iterator[Pieces]:
+    rows = rows_of(chosen, starts)
+    if len({windows.member_of(window) for window in chosen}) > 1:
+        # All networks of a row before the next: each takes its weights once a row.
+        for row in rows:
+            yield from runner.pieces(x, windows, row)
+    else:
+        yield from runner.pieces(x, windows, [window for row in rows for window in row])
+
+
+class _SlabBlend:
+    """The blend of windows on the planes that the latest row of them covers.
+
+    Args:
+        windows: over the volume.
+        like: tensor whose device and dtype the buffer is to have.
+        axis: the axis across which slabs lie.
+    """
+
+    def __init__(self, windows: Windows, like: Tensor, axis: int) -> None:
+        self.first: int | None = None
+        self._windows, self._like, self._axis = windows, like, axis
+        self._lattice = windows.outputs
+        self._weights = windows.importance(like.device, like.dtype)
+        self._thickness = windows.output[axis]
+        self._buffer: Tensor | None = None
+
+    def add(self, window: int, patch: Tensor) -> None:
+        """Add the patch `L *O` of a window that starts where the buffer does."""
+        if self._buffer is None:
+            shape = list(self._lattice.extent)
+            shape[self._axis] = self._thickness
+            self._buffer = self._like.new_zeros((len(patch), *shape))
+        box = list(self._lattice.boxes[window])
+        box[self._axis] = slice(0, self._thickness)
+        patch = self._windows.turned(patch.detach().to(self._buffer), window)
+        self._buffer[(slice(None), *box)].addcmul_(patch, self._weights)
+
+    def complete(self, next_start: int | None) -> Tensor | None:
+        """Return the planes that end before the next row, blended; None before the first row."""
+        if self._buffer is None or self.first is None:
+            return None
+        planes = self._buffer.narrow(self._axis + 1, 0, self._num_complete(next_start))
+        box = [slice(None)] * len(self._lattice.extent)
+        box[self._axis] = slice(self.first, self.first + planes.shape[self._axis + 1])
+        planes /= self._lattice.coverage(planes.device, planes.dtype)[tuple(box)]
+        return planes[None]
+
+    def move_to(self, next_start: int | None) -> None:
+        """Drop what is complete, and make room for the next row."""
+        if self._buffer is not None:
+            if next_start is None:
+                self._buffer = None
+            else:
+                self._shift(self._num_complete(next_start))
+        self.first = next_start
+
+    def _num_complete(self, next_start: int | None) -> int:
+        if next_start is None or self.first is None:
+            return self._thickness
+        return min(next_start - self.first, self._thickness)
+
+    def _shift(self, step: int) -> None:
+        assert self._buffer is not None
+        along, kept = self._axis + 1, self._thickness - step
+        # In pieces that do not overlap where they come from.
+        for start in range(0, kept, step):
+            count = min(step, kept - start)
+            later = self._buffer.narrow(along, start + step, count)
+            self._buffer.narrow(along, start, count).copy_(later)
+        self._buffer.narrow(along, kept, step).zero_()
+
+
+def _in_volume(
+    windows: Windows, axis: int, first: int | None, parts: tuple[Tensor, ...]
+) -> Slab | None:
+    """Return planes of the padded volume without its padding; None where they lie on it."""
+    assert first is not None
+    before, length = windows.padding[axis][0], windows.shape[axis]
+    start = max(first - before, 0)
+    stop = min(first - before + parts[0].shape[axis + 2], length)
+    if stop <= start:
+        return None
+    inner = [
+        slice(pad[0], pad[0] + n) for pad, n in zip(windows.padding, windows.shape, strict=True)
+    ]
+    inner[axis] = slice(start + before - first, stop + before - first)
+    box = tuple(
+        slice(start, stop) if place == axis else slice(0, n)
+        for place, n in enumerate(windows.shape)
+    )
+    cut = tuple(part[(slice(None), slice(None), *inner)] for part in parts)
+    return Slab(axis, slice(start, stop), cut, box)

@@ -1,0 +1,58 @@
+"""How much memory is free, and how much the process holds: of the device, or of the host."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
+LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+"""What a container may use and does use, of both versions of control groups."""
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the memory that is free where the network runs; infinite where it cannot be told."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    known = [_meminfo_bytes("MemAvailable"), *(_left_bytes(*paths) for paths in LIMITS)]
+    return min((value for value in known if value is not None), default=float("inf"))
+
+
+def held_bytes(device: torch.device) -> float:
+    """Return the memory that the process holds by now: torch's on a device, else all of it."""
+    if device.type == "cuda":
+        return float(torch.cuda.memory_reserved(device))
+    try:
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _meminfo_bytes(key: str) -> float | None:
+    try:
+        lines = MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    found = (float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+    return next(found, None)
+
+
+def _left_bytes(limit: Path, used: Path) -> float | None:
+    try:
+        return float(limit.read_text()) - float(used.read_text())
+    except (OSError, ValueError):  # "max" is no limit
+        return None
