@@ -88,11 +88,13 @@ class Study:
 def lines(study: Study) -> list[str]:
     """Return the reckoning as rows of a table."""
     rows = [("a case: prediction", str(study.num_windows), "")]
-    rows += [(f"a case: {name}", *map(str, study.passes(name))) for name in METHODS]
+    for name in METHODS:
+        there, back = study.passes(name)
+        rows.append((f"a case: {name}", str(there), str(back)))
     forward, backward = study.all_passes()
     rows.append(("a case", str(forward), str(backward)))
-    total = f"{study.cases * forward:.3g}", f"{study.cases * backward:.3g}"
-    rows.append((f"{study.cases} cases", *total))
+    times = study.cases
+    rows.append((f"{times} cases", f"{times * forward:.3g}", f"{times * backward:.3g}"))
     table = ["| | windows forward | windows back |", "| --- | --- | --- |"]
     table += ["| " + " | ".join(row) + " |" for row in rows]
     maps_tb = study.num_maps * study.file_voxels * BYTES_A_VOXEL / 1e12
