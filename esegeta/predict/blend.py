@@ -209,9 +209,10 @@ class CotangentShares:
         channels = self.channels
         if channels is None:
             return logits
-        if channels == list(range(channels[0], channels[-1] + 1)):
-            return logits.narrow(1, channels[0], len(channels))
-        return logits[:, channels]
+        with torch.enable_grad():  # also in the middle of another function's forward pass
+            if channels == list(range(channels[0], channels[-1] + 1)):
+                return logits.narrow(1, channels[0], len(channels))
+            return logits[:, channels]
 
     def of_channels(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the shares `N K *W` of the output channels that have any, divided by `scale`.
