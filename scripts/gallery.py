@@ -12,6 +12,7 @@ says what that means. Maps without sign go from violet to yellow.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import sys
@@ -148,11 +149,15 @@ def outline_of(run: Path, sidecar: dict[str, Any], shape: tuple[int, ...]) -> np
     # Components are numbered after their target's name: lesion#1.
     name = str(sidecar["target_name"]).partition("#")[0]
     label = next((item["label"] for item in targets if item.get("name") == name), name)
-    integers = {str(word): int(number) for number, word in config["labels"].items()}
-    integers |= {number: int(number) for number in config["labels"]}
+    segmentation = PredictionFiles(run, sidecar["case"]).segmentation
+    # The table beside it has what each label is painted as, of several integers, too.
+    with segmentation.with_name(segmentation.name.replace(".nii.gz", ".tsv")).open() as file:
+        painted = list(csv.DictReader(file, delimiter="\t"))
+    integers = {row["name"]: int(row["index"]) for row in painted}
+    integers |= {row["index"]: int(row["index"]) for row in painted}
     if str(label) not in integers:
         return np.zeros(shape, dtype=bool)
-    labels, _ = read(PredictionFiles(run, sidecar["case"]).segmentation)
+    labels, _ = read(segmentation)
     outline: np.ndarray = labels == integers[str(label)]
     return outline
 

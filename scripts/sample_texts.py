@@ -75,11 +75,18 @@ Bytes can differ after a rebuild with another version of zlib; the voxels do not
   patient and no MRI**. Four channels (`t1`, `t1ce`, `t2`, `flair`) and tumours of nested regions,
   with the integers of BraTS: 1 necrosis, 2 oedema, 4 enhancing; the core is 1 and 4, the whole
   tumour 1, 2 and 4.
+- `tof_phantom/`: **phantoms of time-of-flight MR angiograms, drawn by
+  `scripts/make_tof_phantom.py`; no patient and no MRI**. A tree of vessels by Murray's law with
+  inflow loss, in tissue from `mni_t1/`, and false friends: bright fat, calcification-like blobs.
+  Each of the twelve cases is there twice, with and without its fat. Labels: 1 wide vessels, 2 thin
+  ones (below 1.5 mm), 3 fat, 4 calcification-like blobs; masks of thin vessels, and of those up to
+  5 mm from fat.
 - `models/`: demonstration networks that **overfit the one volume they were trained on**,
   `ct_torso/` (`ct_*`), `mni_t1/` (`t1_*`) or `synthetic_tumour/` (`tumour_*`, by
   `scripts/train_region_model.py`), or `nnunet/`, on `ct_torso/` and as nnU-Net v2 leaves it
   (`scripts/make_nnunet_sample.py`); **not for clinical use**. The card beside each
-  one tells how it was trained and what it reaches.
+  one tells how it was trained and what it reaches. `vessel_*` were trained on phantoms that are not
+  shipped (`scripts/train_vessel_models.py`), `vessel_unet_shortcut` with wrong labels on purpose.
   `ct_bundle/` has the configs of `ct_unet3d` as a MONAI bundle; its weights are those beside it.
 
 All volumes are stored in RAS orientation.
@@ -95,6 +102,21 @@ DRAWN = "drawn by `scripts/synthetic_tumour.py`"
 TRAINED_TUMOUR = "trained on `synthetic_tumour/` by `scripts/train_region_model.py`"
 NNUNET = "trained on `ct_torso/` by `scripts/make_nnunet_sample.py`"
 NNUNET_FOLDER = "models/nnunet/Dataset001_Torso/nnUNetTrainer__nnUNetPlans__2d"
+PHANTOM = "drawn by `scripts/make_tof_phantom.py`"
+PHANTOM_FILES = {
+    "": "phantom, int16",
+    "_without_fat": "the same without fat, int16",
+    "_labels": "labels 0-4, uint8",
+    "_thin": "thin vessels, uint8",
+    "_thin_near_fat": "thin vessels near fat, uint8",
+}
+TRAINED_VESSEL = "trained on phantoms by `scripts/train_vessel_models.py`"
+VESSEL_MODELS = {
+    "vessel_unet": "U-Net",
+    "vessel_unet_ds": "U-Net with deep supervision",
+    "vessel_attention_unet": "Attention U-Net",
+    "vessel_unet_shortcut": "U-Net that was taught a false friend",
+}
 BUNDLED = "written by `scripts/make_bundle.py`"
 TRAINED_T1 = "trained on `mni_t1/` by `scripts/train_demo_models.py`"
 FILES = {
@@ -117,6 +139,16 @@ FILES = {
         for channel in CHANNELS
     },
     "synthetic_tumour/synthetic_tumour_labels.nii.gz": ("labels 0-4, uint8", DRAWN, "Apache-2.0"),
+    **{
+        f"tof_phantom/tof{number:02d}{ending}.nii.gz": (content, PHANTOM, "MNI notice")
+        for number in range(1, 13)
+        for ending, content in PHANTOM_FILES.items()
+    },
+    **{
+        f"models/{name}.pt": (f"{title}, weights", TRAINED_VESSEL, "MNI notice")
+        for name, title in VESSEL_MODELS.items()
+    },
+    **{f"models/{name}.md": ("model card", TRAINED_VESSEL, "-") for name in VESSEL_MODELS},
     "models/ct_unet3d.safetensors": ("3D U-Net weights", TRAINED, "Apache-2.0, as its data"),
     "models/ct_unet3d.md": ("model card", TRAINED, "-"),
     "models/ct_unet2d.safetensors": ("2D U-Net weights", TRAINED, "Apache-2.0, as its data"),

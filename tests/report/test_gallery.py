@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -99,3 +100,16 @@ def test_what_is_not_there_is_said(gallery: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").unlink()
     with pytest.raises(SystemExit, match="the image is not here"):
         gallery.draw_gallery(lab.root, tmp_path, case=None, target=None)
+
+
+def test_a_label_of_several_integers_has_its_outline(gallery: ModuleType, tmp_path: Path) -> None:
+    keys = {"labels": {"vessel": [1, 2]}, "targets": [{"name": "thin", "label": "vessel"}]}
+    (tmp_path / "run.json").write_text(json.dumps({"config": keys}))
+    (tmp_path / "p1").mkdir()
+    painted = np.zeros((4, 3, 2), np.uint8)
+    painted[1:3, 1] = 1
+    save_image(tmp_path / "p1" / "p1_desc-prediction_dseg.nii.gz", painted, np.eye(4))
+    table = tmp_path / "p1" / "p1_desc-prediction_dseg.tsv"
+    table.write_text("index\tname\tcolor\n0\tbackground\t#000000\n1\tvessel\t#e69f00\n")
+    found = gallery.outline_of(tmp_path, {"target_name": "thin", "case": "p1"}, painted.shape)
+    assert np.array_equal(found, painted == 1)
