@@ -21,6 +21,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     ├── RunError            a run's folder that cannot be read, or runs that cannot be compared
     ├── DeviceError         a device that is not there
     └── OutputError         a folder that cannot be written
+        └── DiskFullError       ... because no space is left
 """
 
 from __future__ import annotations

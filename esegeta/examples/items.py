@@ -98,7 +98,7 @@ def thumbnails(
         numbers: of the items.
         chosen: which of them.
         axis: that pictures lie along; a 2D image is its own picture.
-        spacing_mm: of the image's voxels: pictures have pixels as long as wide.
+        spacing_mm: size in mm of the image's voxels: pictures have pixels as long as wide.
     """
     sides_mm = [mm for at, mm in enumerate(spacing_mm) if image.ndim == 2 or at != axis]
     if image.ndim == 2:

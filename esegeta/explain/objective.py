@@ -256,7 +256,11 @@ class Objective:
         return scene.kept.of(state)
 
     def count(self, num_windows: int) -> None:
-        """Count windows that another method has run for this one."""
+        """Count windows that another method has run for this one.
+
+        Args:
+            num_windows: how many.
+        """
         self.tally.windows_run += num_windows
         if self.predictor.on_windows is not None:
             self.predictor.on_windows(num_windows)

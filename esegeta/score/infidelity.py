@@ -68,9 +68,8 @@ class Infidelity(Score):
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of the map's scale: 0 is perfect, 1 useless, as is a map that predicts
-    the opposite: there cos counts as 0. For boxes and parts <I, a> is the sum of the map over them,
-    of slopes times the change; a gaussian I needs slopes.
+    The relative one is free of scale: 0 is perfect, 1 useless or the opposite (cos below 0 counts
+    as 0). For boxes and parts <I, a> sums the map, of slopes times the change; gaussian: slopes.
 
     Args:
         samples: perturbations, at least 2.

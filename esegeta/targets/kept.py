@@ -18,7 +18,7 @@ class KeptPasses:
     They are of one state of the network and its input: those of another are forgotten.
 
     Args:
-        room_mb: memory that they may take.
+        room_mb: memory that they may take, in MB.
     """
 
     room_mb: float = KEPT_MB

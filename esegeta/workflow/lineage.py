@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,30 +22,41 @@ ELSEWHERE = ("output", "device", "report", "cluster")
 """Keys that decide where and how an experiment is run, not what it is."""
 
 
+SAME = ("config_file", "from_results", "config_sha256")
+"""Any of these tells that two configs are of one experiment."""
+
+
 @dataclass(frozen=True)
 class Edition:
     """A config as it was when a command ran it.
 
     Args:
         config_file: the config's path.
+        from_results: the same path, as it leads there from the folder of results.
         config_sha256: hash of its keys, but for those of where and how.
         since: when a command first ran it here.
     """
 
     config_file: str
+    from_results: str
     config_sha256: str
     since: str
 
     @classmethod
-    def of(cls, config: RunConfig) -> Edition:
-        """Return the edition that a config is now."""
+    def of(cls, config: RunConfig, root: Path) -> Edition:
+        """Return the edition that a config is now, for a folder of results."""
         keys = {key: value for key, value in config.resolved().items() if key not in ELSEWHERE}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(str(config.document.path.resolve()), fingerprint(keys), now)
+        path = config.document.path.resolve()
+        return cls(str(path), os.path.relpath(path, root.resolve()), fingerprint(keys), now)
 
     def is_of(self, other: Edition) -> bool:
-        """Tell whether two editions are of one experiment: one file, or the same content."""
-        return self.config_file == other.config_file or self.config_sha256 == other.config_sha256
+        """Tell whether two editions are of one experiment.
+
+        That is one file, moved together with the results or not, or the same content.
+        """
+        same = (getattr(self, name) == getattr(other, name) for name in SAME)
+        return any(same)
 
 
 def claim(root: Path, config: RunConfig, *, anew: bool) -> tuple[Edition, ...]:
@@ -58,7 +70,7 @@ def claim(root: Path, config: RunConfig, *, anew: bool) -> tuple[Edition, ...]:
     Raises:
         OutputError: the folder belongs to a different experiment.
     """
-    before, edition = lineage_in(root), Edition.of(config)
+    before, edition = lineage_in(root), Edition.of(config, root)
     if before and not edition.is_of(before[-1]):
         if not anew:
             raise _foreign(root, config, before[-1])
@@ -86,7 +98,7 @@ def as_plain(lineage: Iterable[Edition]) -> list[dict[str, str]]:
 
 
 def _edition(told: Any) -> Edition | None:
-    names = ("config_file", "config_sha256", "since")
+    names = [one.name for one in fields(Edition)]
     if not isinstance(told, Mapping) or not all(isinstance(told.get(n), str) for n in names):
         return None
     return Edition(*(told[name] for name in names))

@@ -34,7 +34,14 @@ def test_the_tree_of_a_run(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
-    top = {"run.json", "scores.csv", "dataset_description.json", ".bidsignore", ".journal.jsonl"}
+    top = {
+        "run.json",
+        "scores.csv",
+        "dataset_description.json",
+        ".bidsignore",
+        ".journal.jsonl",
+        ".experiment.json",
+    }
     endings = ("nii.gz", "tsv", "json", "label", "lut", "ctbl")
     prediction = {f"a/a_desc-prediction_dseg.{ending}" for ending in endings}
     tasks = {

@@ -24,7 +24,13 @@ def test_a_prediction_without_targets_and_methods(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lab.segmentation("b"), positive(1))
     found = {str(path.relative_to(lab.root)) for path in lab.root.rglob("*") if path.is_file()}
     assert found == {
-        *("run.json", "predictions.csv", "dataset_description.json", ".bidsignore"),
+        *(
+            "run.json",
+            "predictions.csv",
+            "dataset_description.json",
+            ".bidsignore",
+            ".experiment.json",
+        ),
         ".predict.journal.jsonl",
         *(f"{case}/{case}_desc-prediction_{ending}" for case in "ab" for ending in FILES),
     }
