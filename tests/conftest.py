@@ -22,6 +22,12 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proof that parts of windows are enough: for tests that count passes of tiny networks."""
+    monkeypatch.setattr("esegeta.predict.locality.PASSES_OF_PROOF", float("inf"))
+
+
 @pytest.fixture(params=[2, 3], ids=["2d", "3d"])
 def ndim(request: pytest.FixtureRequest) -> int:
     """Number of spatial axes: the test runs for both."""

@@ -14,6 +14,8 @@ from tests.networks import Counting
 from tests.oracles import disguised, with_coefficients
 from tests.pairwise import pairwise
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 KNOWN_COST = [method for method in ALL if ROWS[method].cost.is_known]
 SHARED_EVALUATIONS = {"kernel_shap", "lime", "rise"}
 """Methods that run a window once for all coalitions that look the same in it."""

@@ -23,6 +23,8 @@ from tests.networks import Counting, Smooth, symmetric
 from tests.oracles import disguised, frozen, relative_gap, with_coefficients
 from tests.predict.averaged import averaging
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 TOLERANCE = 1e-4
 LEARN = rows_backprop.FITTED
 """Methods that learn something from what each network sees."""

@@ -42,6 +42,8 @@ from tests.networks import Counting, Smooth
 from tests.oracles import everywhere, frozen, gradient_of, relative_gap, with_coefficients
 from tests.predict.averaged import averaging, mean_of
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 SHAPES = {2: (8, 16), 3: (8, 8, 16)}
 SMALL = {2: (6, 4), 3: (4, 6, 3)}
 PATHS_OF_LOGITS = {"deep_lift", "deep_lift_shap", "layer_deep_lift"}

@@ -17,6 +17,8 @@ from tests.builders import predictor, volume
 from tests.networks import Counting, Smooth
 from tests.oracles import frozen, monai_prediction, relative_gap, with_coefficients
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 BOX = {2: (slice(4, 8), slice(8, 12)), 3: (slice(4, 8), slice(8, 12), slice(0, 4))}
 SHAPE = {2: (28, 24), 3: (28, 24, 8)}
 

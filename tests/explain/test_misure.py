@@ -19,6 +19,8 @@ from tests.builders import SHAPES, predictor, scene, unet, volume
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, monai_prediction, relative_gap
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 
 class Bright(nn.Module):
     """Predicts "one" where the image, averaged over `reach` along an axis, exceeds a half."""

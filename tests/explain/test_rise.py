@@ -17,6 +17,8 @@ from tests.builders import linear, predictor, unet, volume
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, linear_weights, monai_prediction, relative_gap
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 SHAPES = {2: (13, 5), 3: (9, 11, 5)}
 BLURRED = Baseline("blur", sigma_mm=2.0)
 

@@ -25,6 +25,8 @@ from tests.oracles import (
     with_coefficients,
 )
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 TOLERANCE = 2e-5
 
 TARGETS: dict[str, Target] = {

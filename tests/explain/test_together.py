@@ -25,6 +25,8 @@ from tests.builders import SHAPES, predictor, unet, volume
 from tests.networks import Counting
 from tests.oracles import everywhere, gradient_of, monai_prediction, relative_gap
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 TOGETHER = [
     Saliency(),
     Saliency(absolute=True),

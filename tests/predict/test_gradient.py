@@ -15,6 +15,8 @@ from tests.builders import SHAPES, labels, pointwise, predictor, unet
 from tests.networks import Counting, Smooth
 from tests.oracles import gradient_of, monai_prediction, relative_gap
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 TOLERANCE = 1e-5
 
 CASES = {

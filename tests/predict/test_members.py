@@ -30,6 +30,8 @@ from tests.oracles import state_of as all_of
 from tests.predict.averaged import Mirrored, averaging, mean_of, slow_average
 from tests.predict.valid import covering, slow_prediction
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 TOLERANCE = 1e-5
 SHAPES = {2: [(13, 11), (5, 13)], 3: [(9, 11, 7), (5, 3, 9)]}
 

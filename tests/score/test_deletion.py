@@ -44,6 +44,8 @@ from tests.score.brute_force import (
     value_of,
 )
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 
 @dataclass(frozen=True)
 class SaliencyPerHounsfield(Saliency):

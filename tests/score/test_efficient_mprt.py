@@ -18,6 +18,8 @@ from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.networks import Counting
 from tests.oracles import frozen
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 
 def judged(model: object, explainer: Explainer, **options: int) -> Judgement:
     ndim = len(model.plan.size)

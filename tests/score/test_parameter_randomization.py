@@ -41,6 +41,8 @@ from tests.networks import Counting
 from tests.oracles import frozen, state_of, with_coefficients
 from tests.test_shipped_models import opened
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 FIGURES = [metric.name for metric in ParameterRandomization.metrics]
 
 

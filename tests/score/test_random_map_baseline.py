@@ -27,6 +27,8 @@ from tests.builders import SHAPES, affine_of, linear, predictor, unet, volume
 from tests.networks import Counting
 from tests.oracles import frozen
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 
 @dataclass(frozen=True)
 class First(Score):

@@ -30,6 +30,8 @@ from tests.contracts.explainers import ROWS
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, gradient_of, monai_prediction
 
+pytestmark = pytest.mark.usefixtures("whole_windows")
+
 
 def score_of(
     attribution: Attribution, model: Predictor, explainer: Explainer, **options: float
