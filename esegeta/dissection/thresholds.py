@@ -64,8 +64,8 @@ class ThresholdSearch:
         quantile: share of these above the threshold.
         upsampled: take the quantile of voxels, not of the layer's positions.
         num_cases: number of cases whose maps are added in each pass.
-        kept_mb: disk space in MB for what is taken of all cases before it is merged; unlimited where
-            nothing is kept.
+        kept_mb: disk space in MB for what is taken of all cases before it is merged; unlimited
+            where nothing is kept.
     """
 
     def __init__(
