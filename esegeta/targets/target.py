@@ -45,8 +45,7 @@ class FrozenTarget:
             target is not about one label.
         plain: what the number is, for a reader unfamiliar with logits.
         sums: the same number as a function of sums over voxels; None where it is not one.
-        known_totals: those sums on the unperturbed volume, one number each, filled in when they
-            are asked for.
+        known_totals: those sums `T` on the unperturbed volume, filled in when they are asked for.
     """
 
     function: Callable[[Logits], Scalars]

@@ -20,7 +20,7 @@ from esegeta.explain.cost import measure
 from esegeta.model import held_still
 from esegeta.predict import Predictor, empty_window
 from esegeta.predict.slabs import slab_axis
-from esegeta.workflow.free_memory import free_bytes, held_bytes
+from esegeta.workflow.free_memory import free_bytes, held_bytes, release_heap
 
 if TYPE_CHECKING:
     from esegeta.workflow.build import Basis
@@ -160,6 +160,7 @@ def window_bytes(predictor: Predictor, num_channels: int) -> float:
     window = empty_window(network, plan.size, num_channels)
     device = window.device
     logits = predictor.labels.num_outputs * math.prod(plan.size) * FLOAT32
+    release_heap()
     before = held_bytes(device)
     try:
         with measure(device) as meter, held_still(network), torch.enable_grad():

@@ -126,6 +126,7 @@ def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
         "blend": "gaussian",
         "positions": "fixed",
         "batch_size": 1,
+        "memory_gb": None,
         "precision": "fp32",
         "slice_axis": 2,
         "padding": "zeros",
