@@ -45,7 +45,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Without a buffer: what a full disk refuses is not tried again as the file is closed.
             self._file = self.path.open("wb", buffering=0)
-            self._reserve.fill()
+            self._set_aside()
         except OSError as error:
             raise refusal_to_write(self.path, error) from error
         return self
@@ -59,6 +59,9 @@ class Journal:
         self._reserve.release()
         if self._file is not None:
             self._file.close()
+
+    def _set_aside(self) -> None:
+        self._reserve.fill()
 
     def begin(self, tasks: Sequence[Task]) -> None:
         """Take which tasks are about to be done; nobody asks, where there is one process."""

@@ -57,6 +57,9 @@ class OwnJournal(Journal):
         )
         return self
 
+    def _set_aside(self) -> None:
+        """Set nothing aside: the record is for whoever gathers."""
+
     def begin(self, tasks: Sequence[Task]) -> None:
         """Note what is about to be done: should it kill this process, the next one knows."""
         self._write({"begin": [task.name for task in tasks], "at": round(time.time(), 3)})
