@@ -22,7 +22,7 @@ LASTING = (".csv", ".gz", ".safetensors", ".png", ".graphml")
 
 def concepts(folder: Path) -> tuple[Lab, tuple[str, ...]]:
     lab = planted_lab(folder)
-    lab.keys["concepts"]["randoms"] = 5
+    lab.keys["concepts"]["randoms"] = 30
     return lab, ("concepts", str(lab.write()))
 
 
