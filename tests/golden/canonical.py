@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ def _content(path: Path, folder: str) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         tensors = {key: _array(value) for key, value in sorted(load_file(path).items())}
         return {"kind": "safetensors", "tensors": tensors}
+    if path.suffix == ".mrb":  # a zip, which also holds when its members were written
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+        return {"kind": "zip", "members": hashes}
     return {"kind": "bytes", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
