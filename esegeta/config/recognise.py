@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.config.lines import read_yaml
+from esegeta.config.paths import as_path
 from esegeta.errors import ConfigError, ModelError, suggest
 from esegeta.model.bundle import CONFIGS
 from esegeta.model.checkpoint import archive_kind
@@ -65,7 +66,11 @@ def recognise(path: Path) -> Recognised:
         ModelError: nothing is there, or nothing that is known; says what was found, which
             kinds there are, and the file that each needs.
     """
-    path = path.expanduser()
+    path = as_path(str(path))
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise ModelError(
+            f"{path}: a device or a pipe, and no network", hint="name a file or a folder"
+        )
     if not path.exists():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ModelError(

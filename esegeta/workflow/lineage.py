@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def claim(root: Path, config: RunConfig, *, anew: bool) -> tuple[Edition, ...]:
             raise _foreign(root, config, before[-1])
         before = ()
     if before and before[-1].config_sha256 == edition.config_sha256:
-        edition, before = before[-1], before[:-1]
+        edition, before = replace(edition, since=before[-1].since), before[:-1]
     lineage = (*before, edition)
     content = {"name": config.keys.name, LINEAGE: as_plain(lineage)}
     if read_sidecar(root / NAME) != content:

@@ -42,6 +42,7 @@ def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
     moved = lab.config.rename(lab.config.with_name("moved.yaml"))
     assert esegeta("run", moved).exit_code == 0
     assert len(lineage_in(lab.root)) == 1
+    assert esegeta("run", moved, "--set", "seed=9").exit_code == 0  # it goes on from there
 
 
 def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from esegeta.config import RunConfig, load_config
 from esegeta.errors import ConfigError, OutputError
 from esegeta.model import file_sha256
+from esegeta.plain_json import parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.attribute import experiment_command
 from esegeta.workflow.build import build_experiment, build_predictions
@@ -124,7 +124,7 @@ class Origin:
             OutputError: it cannot be read.
         """
         try:
-            content = json.loads(folder.origin.read_bytes())
+            content = parse_json(folder.origin.read_bytes())
             lists = {name: tuple(content[name]) for name in ("overrides", "names")}
             return cls(**{**content, **lists})
         except (OSError, ValueError, TypeError, KeyError) as error:

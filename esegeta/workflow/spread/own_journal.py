@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from esegeta.plain_json import parse_json
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.task import Ended, Fault, Status, Task
 
@@ -144,7 +144,7 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8") as stream:
             for text in stream:
                 try:
-                    yield json.loads(text)
+                    yield parse_json(text)
                 except ValueError:
                     continue
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from esegeta.errors import ConfigError
+from esegeta.plain_json import parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.spread.folder import SharedFolder
 
@@ -75,7 +76,7 @@ def share_out(places: Mapping[str, float], count: int) -> dict[str, int]:
 def kept_shares(folder: SharedFolder, names: list[str], count: int) -> dict[str, int] | None:
     """Return the division that was written down, or None where there is none of these places."""
     try:
-        content = json.loads(folder.shares(count).read_bytes())
+        content = parse_json(folder.shares(count).read_bytes())
         if content["places_sha256"] == _print_of(names):
             shares: dict[str, int] = content["parts"]
             return shares

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from esegeta.plain_json import parse_json
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import ended_from
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
@@ -39,7 +39,7 @@ class Tail:
                     if not text.endswith(b"\n"):
                         break  # it is being written
                     self._read[path.name] = self._read.get(path.name, 0) + len(text)
-                    yield json.loads(text)
+                    yield parse_json(text)
 
 
 def _done_elsewhere(task: Task, desk: Desk) -> Content:

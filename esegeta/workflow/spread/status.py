@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import RunError
+from esegeta.plain_json import parse_json
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
@@ -191,7 +191,7 @@ def _rate(reads: Sequence[JournalRead]) -> float | None:
 
 def _number(path: Path, key: str) -> int | None:
     try:
-        value = json.loads(path.read_bytes())[key]
+        value = parse_json(path.read_bytes())[key]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return value if isinstance(value, int) else None
