@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esegeta.workflow.engine import Command, run_command
+from esegeta.workflow.command import Command
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import gather
 from esegeta.workflow.spread.own_journal import OwnJournal

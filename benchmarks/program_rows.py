@@ -13,7 +13,8 @@ from benchmarks.run import ROOT, BenchmarkRun
 from benchmarks.table import Line
 from esegeta.volume import write_json
 from esegeta.workflow.cache import finished, keep_json
-from esegeta.workflow.engine import Command, run_command
+from esegeta.workflow.command import Command
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
 
 HELP_RUNS = 5

@@ -179,6 +179,7 @@ def or_else(hint: str, other: str) -> str:
     return f"{hint}, or {other}"
 
 
+FREE_SPACE = "free disk space and run again; finished work is kept"
 WITH_FILES: Mapping[int, str] = {
     errno.EACCES: "check the permissions of the file and its folders",
     errno.EPERM: "check the permissions of the file and its folders",
@@ -187,8 +188,8 @@ WITH_FILES: Mapping[int, str] = {
     errno.EISDIR: "a folder lies where a file should be",
     errno.ENAMETOOLONG: "use shorter names",
     errno.ELOOP: "links lead in a circle",
-    errno.ENOSPC: "free disk space and run again; finished work is kept",
-    errno.EDQUOT: "free disk space and run again; finished work is kept",
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
     errno.EFBIG: "choose another folder with `output:` or -o",
     errno.EROFS: "choose another folder with `output:` or -o",
     errno.EIO: "the disk or its connection fails",

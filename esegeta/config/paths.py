@@ -33,15 +33,16 @@ def as_path(text: str) -> Path:
             f'{text}: there is no user "{user.removeprefix("~")}" here',
             hint="write the folder itself in place of ~",
         ) from error
-    longest = max(map(_num_bytes, path.parts), default=0)
-    if longest > LONGEST_PART or _num_bytes(str(path)) > LONGEST_PATH:
-        what = f"a name of {longest}" if longest > LONGEST_PART else f"{_num_bytes(str(path))}"
+    longest = max(map(num_bytes, path.parts), default=0)
+    if longest > LONGEST_PART or num_bytes(str(path)) > LONGEST_PATH:
+        what = f"a name of {longest}" if longest > LONGEST_PART else f"{num_bytes(str(path))}"
         most = LONGEST_PART if longest > LONGEST_PART else LONGEST_PATH
         raise DataError(f"{text[:60]}...: {what} bytes is more than the {most} of any path")
     return path
 
 
-def _num_bytes(text: str) -> int:
+def num_bytes(text: str) -> int:
+    """Return how long a name is where files are."""
     return len(os.fsencode(text))
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from esegeta.errors import DISK_FULL, DiskFullError, OutputError
+from esegeta.errors import DISK_FULL, FREE_SPACE, DiskFullError, OutputError
 from esegeta.stop import signals_held
 
 TEMPORARY = ".tmp-"
@@ -130,7 +130,7 @@ def refusal_to_write(path: Path, error: OSError) -> OutputError:
     """Return what to say where the system lets nothing be written."""
     said = f"{path}: cannot write here ({error.strerror or error})"
     if error.errno in DISK_FULL:
-        return DiskFullError(said, hint="free disk space and run again; finished work is kept")
+        return DiskFullError(said, hint=FREE_SPACE)
     return OutputError(
         said, hint="choose another folder with `output:` or -o, or change its permissions"
     )

@@ -8,7 +8,7 @@ from esegeta.workflow.build import (
     build_experiment,
     build_predictions,
 )
-from esegeta.workflow.engine import EXIT_USER, Outcome, Policy
+from esegeta.workflow.command import EXIT_USER, Outcome, Policy
 from esegeta.workflow.networks import build_network, construct_network, probe_network
 from esegeta.workflow.predict import run_predictions
 from esegeta.workflow.task import Ended, Listener, Silence

@@ -14,8 +14,9 @@ from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import find_components
 from esegeta.workflow.chance import nulls_first
+from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.curves import draw_all_curves
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
 from esegeta.workflow.placing import cost_of_cases, placed, with_smaller_batch

@@ -10,171 +10,22 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
 
-from esegeta.config import RunConfig
 from esegeta.errors import DiskFullError, OutputError, is_out_of_memory
-from esegeta.report.contents import Check
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import sweep
-from esegeta.workflow import journal as journals
 from esegeta.workflow.cache import finished
+from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.journal import Journal, Pace
-from esegeta.workflow.lineage import claim
 from esegeta.workflow.lock import locked
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Listener, Silence, Task, fault_of
 
 RUNNING, STOPPED = "running", "stopped"
-EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How a command treats what is there and what fails.
-
-    Args:
-        overwrite: whether to do finished tasks again.
-        fail_fast: whether to stop at the first failure.
-        check: how the files of finished tasks are checked to be those that were written.
-    """
-
-    overwrite: bool = False
-    fail_fast: bool = False
-    check: Check = "quick"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """A command as the engine sees it.
-
-    Args:
-        root: output folder, held for this process while the command runs.
-        folder: folder in it for the command's own results and its journal.
-        job: data that all tasks share.
-        tasks: lists them, each before those that need it; drawn as the work goes on.
-        num_tasks: number of tasks without steps, as far as it is known beforehand.
-        write: writes tables and record from how tasks ended, given what the command's state is:
-            running, stopped, complete, incomplete or failed.
-        close: comes after the last task and before the last writing; for figures over everything.
-        notes: what the user should know before it starts.
-        journal: name of its journal.
-        take_steps: is told how steps ended, before each writing.
-        take_processes: is told which processes have worked on it, before each writing.
-        places: what the work is cut into where several processes do it, such as cases, with
-            about what each costs; the tasks of one place stay together.
-        smaller: the same job in less memory, or None where there is no smaller one.
-        config: config to whose experiment the output folder belongs; None for nobody's.
-        judge: tells the exit code from how it ended.
-        forget: removes what an earlier run has left, of a command whose tasks make one result:
-            several processes cannot do it again in the presence of the old one.
-    """
-
-    root: Path
-    folder: Path
-    job: Any
-    tasks: Callable[[Desk], Iterable[Task]]
-    num_tasks: int
-    write: Callable[[Sequence[Ended], str, Sequence[str]], None]
-    close: Callable[[Sequence[Ended], Desk], None] = field(default=lambda ended, desk: None)
-    notes: tuple[str, ...] = ()
-    journal: str = journals.NAME
-    take_steps: Callable[[Sequence[Ended]], None] = field(default=lambda ended: None)
-    take_processes: Callable[[Sequence[Mapping[str, Any]]], None] = field(
-        default=lambda processes: None
-    )
-    places: Mapping[str, float] = field(default_factory=dict)
-    smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
-    judge: Callable[[Outcome], int] = field(default=lambda outcome: outcome.exit_code)
-    forget: Callable[[], None] | None = None
-    config: RunConfig | None = None
-
-    def claim(self, policy: Policy) -> None:
-        """Make sure that the output folder is this experiment's, and enter its config there.
-
-        Raises:
-            OutputError: it belongs to a different experiment, which the policy does not replace.
-        """
-        if self.config is not None:
-            claim(self.root, self.config, anew=policy.overwrite)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended.
-
-    Args:
-        results: results of its tasks, without steps, in the order of tables.
-        seconds: wall-clock time.
-    """
-
-    results: Sequence[Ended]
-    seconds: float = 0.0
-
-    @property
-    def failures(self) -> list[Ended]:
-        """Tasks that failed."""
-        return [ended for ended in self.results if ended.status == "failed"]
-
-    @property
-    def warned(self) -> list[Ended]:
-        """Tasks whose result carries a warning."""
-        return [ended for ended in self.results if ended.warnings]
-
-    @property
-    def exit_code(self) -> int:
-        """0 when all is well; 2 when what the user gave let no task succeed; else 1.
-
-        A verdict on a result, such as that a random map does as well, is not a fault of the run.
-        """
-        if not self.failures:
-            doubtful = any(set(ended.warnings) - set(ended.verdicts) for ended in self.warned)
-            return EXIT_SOME_FAILED if doubtful else EXIT_OK
-        none_succeeded = len(self.failures) == len(self.results)
-        if none_succeeded and not any(ended.is_bug for ended in self.failures):
-            return EXIT_USER
-        return EXIT_SOME_FAILED
-
-    @property
-    def state(self) -> str:
-        """What the command's record says when it has come to its end."""
-        if self.exit_code == EXIT_USER:
-            return "failed"
-        return "incomplete" if self.failures else "complete"
-
-
-@dataclass(frozen=True)
-class OneResult:
-    """How a command ended whose tasks make one result: a part of them is of no use by itself.
-
-    Args:
-        outcome: outcome of its tasks, that of the result last.
-    """
-
-    outcome: Outcome
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.outcome.seconds
-
-    @property
-    def exit_code(self) -> int:
-        """0 when it is finished; 2 when what the user gave kept it from that; else 1."""
-        failures = self.outcome.failures
-        if not failures:
-            return EXIT_OK
-        return EXIT_SOME_FAILED if any(ended.is_bug for ended in failures) else EXIT_USER
 
 
 class _FirstFailureError(Exception):

@@ -11,7 +11,8 @@ from typing import Any
 from esegeta.volume import write_json
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import prediction_parts
 from esegeta.workflow.inside.acts import count_case, show_case, sum_up
 from esegeta.workflow.inside.build import Inspection, build_inspection

@@ -20,7 +20,7 @@ from esegeta.model import Capability
 from esegeta.report import TaskFiles
 from esegeta.workflow.attribute import run_experiment
 from esegeta.workflow.build import Experiment, build_basis, experiment_on
-from esegeta.workflow.engine import Outcome, Policy
+from esegeta.workflow.command import Outcome, Policy
 from esegeta.workflow.survey import FOLLOWS_PREDICTION, Survey, expected_seconds, survey
 from esegeta.workflow.task import Listener, Silence
 

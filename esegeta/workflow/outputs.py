@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from esegeta.config import RunConfig
-from esegeta.config.paths import LONGEST_PART
+from esegeta.config.paths import LONGEST_PART, num_bytes
 from esegeta.errors import ConfigError, DataError, OutputError
 from esegeta.explain import Explainer
 from esegeta.model import Labels
@@ -65,10 +65,10 @@ def check_file_names(
         own.probability(_longest(labels.foreground)),
     ]
     name = _longest(path.name for path in paths)
-    length = _num_bytes(name)
+    length = num_bytes(name)
     if length > LONGEST_PART:
         parts = {"case": case, "target": target, "method": method, "channel": channel}
-        lengths = ", ".join(f"{what} {_num_bytes(part)}" for what, part in parts.items() if part)
+        lengths = ", ".join(f"{what} {num_bytes(part)}" for what, part in parts.items() if part)
         raise ConfigError(
             f"{config.document.path}: the name of a file would have {length} bytes, of which file "
             f"systems take {LONGEST_PART} ({name[:80]}...)",
@@ -77,11 +77,7 @@ def check_file_names(
 
 
 def _longest(names: Iterable[str]) -> str:
-    return max(names, key=_num_bytes, default="")
-
-
-def _num_bytes(name: str) -> int:
-    return len(os.fsencode(name))
+    return max(names, key=num_bytes, default="")
 
 
 def check_writable(root: Path) -> None:

@@ -26,7 +26,8 @@ from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import provenance, segmentation_parts
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.placing import cost_of_cases, with_smaller_batch

@@ -8,7 +8,7 @@ from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.engine import Command
+from esegeta.workflow.command import Command
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from esegeta.workflow import engine
 from esegeta.workflow.cache import finished
-from esegeta.workflow.engine import Policy, run_command
+from esegeta.workflow.command import Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.journal import NAME, Pace
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Silence, Task
 from tests.workflow.tasks import (

@@ -10,18 +10,14 @@ from typing import Any
 
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
+from esegeta.workflow.command import Command, OneResult, Policy
 from esegeta.workflow.concepts import maps, pictures
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.concepts.derive import derive
 from esegeta.workflow.concepts.gather import gather
 from esegeta.workflow.concepts.results import RECORD, discard, record_task, write_results
 from esegeta.workflow.concepts.session import MEMORY_HINT, Session
-from esegeta.workflow.engine import (
-    Command,
-    OneResult,
-    Policy,
-    run_command,
-)
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 

@@ -13,18 +13,14 @@ from typing import Any
 
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
+from esegeta.workflow.command import Command, OneResult, Policy
 from esegeta.workflow.dissect import ablate, passes, pictures, shares, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
 from esegeta.workflow.dissect.session import MEMORY_HINT, Session
 from esegeta.workflow.dissect.trail_files import check_trails
-from esegeta.workflow.engine import (
-    Command,
-    OneResult,
-    Policy,
-    run_command,
-)
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
 

@@ -10,7 +10,8 @@ from esegeta.model import file_sha256
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.embed import embed_case
 from esegeta.workflow.examples.influence_plan import InfluencePlan

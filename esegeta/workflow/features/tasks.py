@@ -10,7 +10,8 @@ from typing import Any
 
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.features import draw, fits
 from esegeta.workflow.features.build import FeatureJob, file_part
 from esegeta.workflow.features.objectives import PlannedObjective

@@ -17,7 +17,8 @@ from esegeta.retraining import REFERENCE, Stream, Training, seed_of
 from esegeta.retraining.samples import EMPTY, UNTOUCHED, rank_voxels
 from esegeta.workflow.cache import fingerprint, keep_json
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.engine import Command, Outcome, Policy, run_command
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import map_parts, prediction_parts
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.retrain.material import Material, map_cases, read_material

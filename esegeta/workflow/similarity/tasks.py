@@ -9,12 +9,8 @@ from typing import Any
 from esegeta.errors import EsegetaError
 from esegeta.report import read_sidecar, write_dataset_files
 from esegeta.workflow.cache import finished
-from esegeta.workflow.engine import (
-    Command,
-    OneResult,
-    Policy,
-    run_command,
-)
+from esegeta.workflow.command import Command, OneResult, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results

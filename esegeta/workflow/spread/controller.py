@@ -24,7 +24,7 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import OutputError
 from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
-from esegeta.workflow.engine import Command, Policy
+from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import locked
 from esegeta.workflow.spread.distant import Answer, LetGo, Order, do_place, journal_name
 from esegeta.workflow.spread.folder import SharedFolder

@@ -16,7 +16,7 @@ from pathlib import Path
 from distributed import WorkerPlugin, get_worker
 
 from esegeta.errors import EsegetaError, OutputError
-from esegeta.workflow.engine import Command, Policy
+from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.origin import OF_CASES, Origin
 from esegeta.workflow.spread.own_journal import OwnJournal

@@ -16,7 +16,8 @@ from esegeta.report.contents import Check
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import write_text
 from esegeta.workflow.cache import finished
-from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
 from esegeta.workflow.spread.folder import SharedFolder

@@ -13,11 +13,11 @@ from esegeta.plain_json import parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.attribute import experiment_command
 from esegeta.workflow.build import build_experiment, build_predictions
+from esegeta.workflow.command import Command
 from esegeta.workflow.concepts import build_concepts
 from esegeta.workflow.concepts.tasks import concepts_command
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.tasks import shared_dissection_command
-from esegeta.workflow.engine import Command
 from esegeta.workflow.examples import build_examples
 from esegeta.workflow.examples.tasks import examples_command
 from esegeta.workflow.features import build_features

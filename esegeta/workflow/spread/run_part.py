@@ -10,7 +10,7 @@ from esegeta.errors import ConfigError
 from esegeta.model import hashes_kept_in
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import sweep
-from esegeta.workflow.engine import Command, Outcome, Policy
+from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.lock import shared
 from esegeta.workflow.spread.folder import HIDDEN, SharedFolder
 from esegeta.workflow.spread.hashes import HashFolder

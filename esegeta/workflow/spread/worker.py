@@ -8,14 +8,15 @@ import platform
 from collections.abc import Sequence
 from contextlib import suppress
 
-from esegeta.errors import OutputError
+from esegeta.errors import DISK_FULL, FREE_SPACE, OutputError
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
-from esegeta.workflow.engine import Command, Engine, Outcome, Policy, Queue
+from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal
 from esegeta.workflow.task import Content, Desk, Fault, Listener, Task
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (*DISK_FULL, errno.EFBIG)
 """A disk is full, a quota is reached, or a file may not grow further."""
 
 
@@ -156,7 +157,7 @@ def full_disk(error: BaseException | None) -> OutputError | None:
         if number in NO_ROOM or any(f"os error {one})" in str(error) for one in NO_ROOM):
             return OutputError(
                 f"{platform.node()}: cannot write any more ({os.strerror(number or errno.ENOSPC)})",
-                hint="free disk space and run again; finished work is kept",
+                hint=FREE_SPACE,
             )
         error = error.__cause__
     return None

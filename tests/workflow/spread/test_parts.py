@@ -11,7 +11,8 @@ import pytest
 
 from esegeta.errors import ConfigError, OutputError
 from esegeta.stop import Stopped
-from esegeta.workflow.engine import Command, Policy, run_command
+from esegeta.workflow.command import Command, Policy
+from esegeta.workflow.engine import run_command
 from esegeta.workflow.lock import SHARED, STALE_S, Holder, locked, shared
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, gather
