@@ -6,7 +6,8 @@ Digits behind a leading zero (`001`) are text: they number patients, and would l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ MOST_DIGITS = 400
 """Digits of a number; the largest that any key takes has 20."""
 TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 """What a value may be: what JSON knows too."""
+NODES = {"seq": yaml.SequenceNode, "map": yaml.MappingNode}
+"""What tags of blocks stand before; all others stand before scalars."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,9 +47,11 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._level = 0
+        self._deepest = 0
         self._size = 0
         self._repeated = 0
         self._sizes: dict[str, int] = {}
+        self._depths: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a value, or the one that an alias stands for, which counts once more."""
@@ -54,15 +59,18 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             self._count_alias(event)
             return super().compose_node(parent, index)
-        if self._level > MOST_LEVELS:
-            raise _refusal(f"more than {MOST_LEVELS} brackets or blocks within each other", event)
+        self._require_shallow(self._level, event)
         before, self._level = self._size, self._level + 1
+        outside, self._deepest = self._deepest, self._level
         node = super().compose_node(parent, index)
         self._level -= 1
+        depth = self._deepest - self._level
+        self._deepest = max(outside, self._deepest)
         length = len(event.value) if isinstance(event, yaml.ScalarEvent) else 0
         self._size += 1 + length // 100
         if getattr(event, "anchor", None):
             self._sizes[event.anchor] = self._size - before
+            self._depths[event.anchor] = depth
         if node is not None:
             _require_plain(node, event)
         return node
@@ -76,6 +84,12 @@ class _Loader(yaml.SafeLoader):
         self._repeated += self._sizes[event.anchor]
         if self._repeated > MOST_REPEATED:
             raise _refusal(f"aliases repeat more than {MOST_REPEATED} values", event)
+        self._deepest = max(self._deepest, self._level + self._depths[event.anchor])
+        self._require_shallow(self._deepest - 1, event)
+
+    def _require_shallow(self, level: int, event: Any) -> None:
+        if level > MOST_LEVELS:
+            raise _refusal(f"more than {MOST_LEVELS} brackets or blocks within each other", event)
 
 
 def _refusal(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -107,6 +121,8 @@ def _require_plain(node: yaml.Node, event: Any) -> None:
     if kind not in TAGS:
         shown = node.tag if kind == node.tag else f"!!{kind}"
         raise _refusal(f"the tag {shown} is not known; leave it out", event)
+    if not isinstance(node, NODES.get(kind, yaml.ScalarNode)):
+        raise _refusal(f"the value is not what its tag !!{kind} says", event)
     if not isinstance(node, yaml.ScalarNode) or kind == "str":
         return
     forms = [form for first in _FORMS.values() for tag, form in first if tag == node.tag]
@@ -200,25 +216,39 @@ def read_yaml(path: Path) -> Document:
     return parse_yaml(text.replace("\r\n", "\n").replace("\r", "\n"), path)
 
 
+@contextmanager
+def _loading(text: str) -> Iterator[_Loader]:
+    """Give a loader of some text; numbers that PyYAML itself cannot take are faults of the text.
+
+    Those are the code of a character above U+10FFFF and the version in `%YAML`, of any length.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+    """
+    loader = _Loader(text)
+    try:
+        yield loader
+    except (ValueError, OverflowError) as error:
+        told = "a character or a version with a number that is too large"
+        raise yaml.MarkedYAMLError(problem=told, problem_mark=loader.get_mark()) from error
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
 def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text; see `read_yaml`."""
+    lines: dict[Path_, int] = {}
     try:
-        loader = _Loader(text)
-    except yaml.YAMLError as error:  # characters that YAML does not allow
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    try:
-        node = loader.get_single_node()
-        lines: dict[Path_, int] = {}
-        if node is not None:
-            _note_lines(node, (), lines, lambda node: f"{path}:{node.start_mark.line + 1}")
-        content = loader.construct_document(node) if node is not None else None
+        with _loading(text) as loader:
+            node = loader.get_single_node()
+            if node is not None:
+                _note_lines(node, (), lines, lambda node: f"{path}:{node.start_mark.line + 1}")
+            content = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    finally:
-        loader.dispose()
+        raise ConfigError(f"{path}: not YAML: {error}") from error  # letters that it does not allow
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
     return Document(path, _without_sharing(content), lines)
@@ -236,10 +266,12 @@ def _without_sharing(value: Any) -> Any:
 def parse_value(text: str, keys: Path_, option: str) -> Any:
     """Parse as YAML the value that an option of the command line gives to a path of keys."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is not None:
+        with _loading(text) as loader:
+            node = loader.get_single_node()
+            if node is None:
+                return None
             _note_lines(node, keys, {}, lambda node: option)
-        return yaml.load(text, Loader=_Loader)
+            return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f'{option}: "{text}" is not a YAML value ({error.problem})') from error
     except yaml.YAMLError as error:
