@@ -9,6 +9,7 @@ from typing import Any
 
 from esegeta.errors import OutputError, suggest
 from esegeta.plain_json import parse_json
+from esegeta.report import name_in_cell
 
 RECORDS = ("run.json", "retrain.json", "compare.json", "summary.json")
 """Names of the commands' records; the first one present is the folder's own."""
@@ -76,4 +77,5 @@ class Results:
                 f'{self.folder}: no table "{name}"', hint=suggest(name, sorted(tables))
             )
         with tables[name].open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            header, *rows = list(csv.reader(file)) or [[]]
+        return [dict(zip(header, map(name_in_cell, row), strict=False)) for row in rows]

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from esegeta.cli.help_page import console_for_tables
+from esegeta.report import name_in_cell
 from esegeta.workflow.concepts import Tested
 
 MOST_ROWS = 40
@@ -23,7 +24,7 @@ def show_tested(tested: Tested, folder: Path) -> None:
         "concept", "layer", "target", "TCAV", "size", "p (Holm)", box=None, pad_edge=False
     )
     for row in rows[:MOST_ROWS]:
-        names = [escape(row[name]) for name in ("concept", "layer", "target")]
+        names = [escape(name_in_cell(row[name])) for name in ("concept", "layer", "target")]
         if row["refused"]:
             table.add_row(*names, "", "", f"refused: {escape(row['refused'])}")
             continue

@@ -2,6 +2,7 @@
 
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
 from esegeta.report.concept_figures import draw_concepts, draw_effects
+from esegeta.report.cells import name_in_cell
 from esegeta.report.csv_tables import (
     ABLATION_COLUMNS,
     IMAGE_COLUMNS,
@@ -129,6 +130,7 @@ __all__ = [
     "draw_unit",
     "escape",
     "grey_range",
+    "name_in_cell",
     "number_text",
     "p_text",
     "panels_of",

@@ -13,6 +13,7 @@ from typing import Any
 from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
+from esegeta.report.cells import name_in_cell, safe_again, safe_cell
 from esegeta.volume import write_text
 
 REGIONS = "regions.csv"
@@ -143,7 +144,7 @@ def write_csv(
 ) -> None:
     """Write a CSV file: numbers in full, `nan` where one is undefined, truths as 1 and 0.
 
-    Names that a spreadsheet would take for a formula stand behind an apostrophe.
+    Names that a spreadsheet would take for a formula stand behind an apostrophe; see `safe_cell`.
 
     Args:
         path: path of the file to write.
@@ -153,15 +154,10 @@ def write_csv(
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_text(column) for column in columns])
     writer.writerows([_text(value) for value in row] for row in rows)
-    writer.writerows(kept)
+    writer.writerows([safe_again(cell) for cell in row] for row in kept)
     write_text(path, stream.getvalue())
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How cells begin that programs run, or whose rest they do."""
-QUOTED = "'"
 
 
 def rows_of_others(
@@ -285,7 +281,7 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def _score_row(fields: Sequence[str], place: str) -> ScoreRow:
     if len(fields) != len(SCORE_COLUMNS):
         raise RunError(f"{place}: has {len(fields)} fields instead of {len(SCORE_COLUMNS)}")
-    case, target, method, score = (_name_in(field) for field in fields[:4])
+    case, target, method, score = (name_in_cell(field) for field in fields[:4])
     text, better = fields[4:]
     try:
         value = float(text)
@@ -303,14 +299,9 @@ def _text(value: CellValue) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return QUOTED + value
+    if isinstance(value, str):
+        return safe_cell(value)
     return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def _name_in(text: str) -> str:
-    """Return a name as it was before it was made safe."""
-    return text[1:] if text[:1] == QUOTED and text[1:].startswith(FORMULA) else text
 
 
 def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:

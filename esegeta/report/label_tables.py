@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from esegeta.model import Labels
+from esegeta.report.cells import safe_cell
 from esegeta.report.files import PredictionFiles
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import write_text
@@ -81,8 +82,9 @@ def write_label_tables(files: PredictionFiles, rows: list[LabelRow]) -> None:
 
 
 def bids_table(rows: list[LabelRow]) -> str:
-    """Return a table with tabs: index, name, color."""
-    lines = [("index", "name", "color"), *((str(r.index), r.name, r.colour) for r in rows)]
+    """Return a table with tabs, which spreadsheets open too: index, name, color."""
+    lines = [("index", "name", "color")]
+    lines += [(str(row.index), safe_cell(row.name), row.colour) for row in rows]
     return "".join("\t".join(line) + "\n" for line in lines)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esegeta.compare.pages.runs import ReportRun
-from esegeta.report import read_sidecar
+from esegeta.report import name_in_cell, read_sidecar
 from esegeta.report.page import Section, Sink, TableEntry
 
 FOLDERS = {
@@ -77,7 +77,7 @@ def _table(path: Path) -> TableEntry | None:
     if len(rows) < 2:
         return None
     note = "" if len(rows) - 1 <= MOST_ROWS else f"first {MOST_ROWS} of {len(rows) - 1} rows"
-    body = tuple(map(tuple, rows[1 : MOST_ROWS + 1]))
+    body = tuple(tuple(map(name_in_cell, row)) for row in rows[1 : MOST_ROWS + 1])
     return TableEntry(path.name, tuple(rows[0]), body, note)
 
 

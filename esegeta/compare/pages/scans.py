@@ -16,7 +16,7 @@ from scipy import ndimage
 from esegeta.compare.pages.runs import ReportRun
 from esegeta.errors import EsegetaError
 from esegeta.model import file_sha256
-from esegeta.report import PredictionFiles
+from esegeta.report import PredictionFiles, name_in_cell
 from esegeta.report.page import CaseEntry, Scan, ShownLabel, Sink
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
@@ -241,7 +241,7 @@ def _labels_of(run: ReportRun, name: str, labels: np.ndarray) -> tuple[ShownLabe
     for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
         index, colour = row.get("index") or "", row.get("color") or ""
         if index.lstrip("-").isdigit() and len(colour) == 7:
-            known[int(index)] = (row.get("name") or index, colour)
+            known[int(index)] = (name_in_cell(row.get("name") or index), colour)
     found = [int(value) for value in np.unique(labels) if value != 0]
     return tuple(
         ShownLabel(

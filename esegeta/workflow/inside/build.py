@@ -11,6 +11,7 @@ from esegeta.config.inspect import InspectKeys
 from esegeta.errors import ConfigError, LayerError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor, empty_window
+from esegeta.report.cells import name_in_cell
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.checks import prefixed
@@ -134,7 +135,9 @@ def named_units(path: Path) -> list[NamedUnit]:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = [
-        NamedUnit(row["layer"], int(row["unit"]), row["concept"], float(row["iou"]))
+        NamedUnit(
+            row["layer"], int(row["unit"]), name_in_cell(row["concept"]), float(row["iou"])
+        )
         for row in rows
         if row["named"] == "1"
     ]
