@@ -66,6 +66,7 @@ from esegeta.model.network import (
 from esegeta.model.nnunet import build_nnunet_network
 from esegeta.model.output import FIRST, OutputChoice, first_tensor
 from esegeta.model.pickled import load_pickled_network
+from esegeta.model.plain_tensors import require_finite_parameters
 from esegeta.model.postprocessing import Postprocessing, connected_components
 from esegeta.model.single import to_single
 from esegeta.model.torchscript import load_torchscript
@@ -140,6 +141,7 @@ __all__ = [
     "read_once",
     "read_state",
     "require_batch",
+    "require_finite_parameters",
     "require_map",
     "require_packages",
     "require_window",

@@ -20,6 +20,13 @@ from esegeta.errors import WeightsError, WeightsKeyError, some_of, suggest
 from esegeta.model.checkpoint import PassedArray, read_checkpoint
 from esegeta.model.network import COMPILED, without_wrappers
 from esegeta.model.places import holds_arrays, is_in, places, states, under
+from esegeta.model.plain_tensors import (
+    fault_of_values,
+    is_shaped,
+    oddity_of,
+    shape_of,
+    shown_form,
+)
 
 PREFIXES = ("module.", f"{COMPILED}.", "model.", "net.", "network.")
 """Prefixes of all keys of a wrapped network's weights, in any order."""
@@ -192,9 +199,9 @@ class _Fit:
         """Return in words which tensors are of another shape than the network's."""
         pairs = [(known, self.state[own]) for own, known in self.keys.items() if known in expected]
         return [
-            f"{known} is {_shape(value)}, the network's is {_shape(expected[known])}"
+            f"{known} is {shown_form(value)}, the network's is {shape_of(expected[known])}"
             for known, value in pairs
-            if _shape(value) != _shape(expected[known])
+            if not is_shaped(value, expected[known])
         ]
 
 
@@ -236,10 +243,6 @@ def _without_compiled(key: str) -> str:
     return _INSIDE.sub(r"\1", key) if COMPILED in key else key
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
-
-
 def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsError:
     found = list(fit.keys.values())
     missing = [key for key in expected if key not in set(found)]
@@ -269,7 +272,7 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
 
 
 def _require_plain_numbers(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that a network could only take by losing what they are.
+    """Refuse tensors that a network could only take by losing what they are, or could not use.
 
     Raises:
         WeightsError: names the first few, and what they are.
@@ -277,28 +280,23 @@ def _require_plain_numbers(path: Path, fit: _Fit, expected: Mapping[str, Tensor]
     odd = [
         f"{known} is {what}"
         for own, known in fit.keys.items()
-        if (what := _oddity(fit.state[own], expected[known]))
+        if (what := oddity_of(fit.state[own], expected[known]))
     ]
     if odd:
         raise WeightsError(
             f"{path}: the weights are not plain numbers of the network's kind: {some_of(odd)}",
             hint="save dense tensors of floating point numbers: {key: value.to_dense().float()}",
         )
-
-
-def _oddity(value: Tensor, wanted: Tensor) -> str:
-    """Return in words what keeps a tensor from being taken as it is; empty where nothing does."""
-    if value.is_meta:
-        return "a meta tensor, without values"
-    if value.is_quantized:
-        return "quantised"
-    if value.layout is not torch.strided:
-        return f"sparse ({str(value.layout).removeprefix('torch.')})"
-    if value.is_complex() and not wanted.is_complex():
-        return "complex"
-    if wanted.is_floating_point() and not value.is_floating_point() and not value.is_complex():
-        return str(value.dtype).removeprefix("torch.")
-    return ""
+    infinite = [
+        f"{known}: {what}"
+        for own, known in fit.keys.items()
+        if (what := fault_of_values(fit.state[own], expected[known]))
+    ]
+    if infinite:
+        raise WeightsError(
+            f"{path}: the weights hold what is not a finite number: {some_of(infinite)}",
+            hint="take a checkpoint from before the training diverged",
+        )
 
 
 def _is_array_of(fit: _Fit, key: str) -> bool:
@@ -311,11 +309,11 @@ def _that_fits_inside(fit: _Fit, expected: Mapping[str, Tensor]) -> str:
     """Return the key of what fits among other entries, such as `state_dict.model`, or nothing."""
     for first in dict.fromkeys(own.partition(".")[0] for own in fit.state):
         inside = {
-            own.removeprefix(f"{first}."): _shape(value)
+            own.removeprefix(f"{first}."): shape_of(value)
             for own, value in fit.state.items()
             if is_in(own, first)
         }
-        if inside == {key: _shape(value) for key, value in expected.items()}:
+        if inside == {key: shape_of(value) for key, value in expected.items()}:
             return f"{fit.name}.{first}".lstrip(".")
     return ""
 

@@ -1,8 +1,8 @@
 """Files that people open: maps, sidecars, pictures, tables."""
 
 from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
-from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.cells import name_in_cell
+from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.csv_tables import (
     ABLATION_COLUMNS,
     IMAGE_COLUMNS,

@@ -8,7 +8,7 @@ QUOTE = "'"
 
 
 def safe_cell(name: str) -> str:
-    """Return a name as a cell: behind an apostrophe where it would be run, or taken for one that is.
+    """Return a name as a cell: behind an apostrophe where it would be run.
 
     `name_in_cell` is the way back.
     """

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from esegeta.config import RunConfig, blamed_on
 from esegeta.errors import ConfigError
-from esegeta.model import Labels, LoadedWeights, resolve_devices
+from esegeta.model import (
+    Labels,
+    LoadedWeights,
+    require_finite_parameters,
+    resolve_devices,
+)
 from esegeta.predict import Copies, Predictor, empty_window, list_passes, probabilities_in
 from esegeta.report import PredictionFiles
 from esegeta.volume import Preprocess, Reading
@@ -52,6 +57,9 @@ def build_pipeline(config: RunConfig) -> Pipeline:
     with blamed_on(config, "device"):
         place, *further = resolve_devices(keys.device)
     built = build_network(config)
+    if built.loaded is None:  # else looked at when they were loaded
+        with blamed_on(config, "model"):
+            require_finite_parameters(built.network)
     network = built.network.to(place)
     members = load_ensemble(config, network)
     states = () if members is None else members.states

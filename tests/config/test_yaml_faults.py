@@ -29,12 +29,12 @@ def test_a_fault_has_its_line(what: str) -> None:
 @pytest.mark.parametrize("what", FAULTS)
 def test_a_fault_of_an_option_names_it(what: str) -> None:
     text, _ = FAULTS[what]
-    with pytest.raises(ConfigError, match="^--set b=: "):
+    with pytest.raises(ConfigError, match=r"^--set b=: "):
         parse_value(text, ("b",), "--set b=")
 
 
 def test_a_version_of_no_end() -> None:
-    with pytest.raises(ConfigError, match="^x.yaml:1: not YAML: "):
+    with pytest.raises(ConfigError, match=r"^x\.yaml:1: not YAML: "):
         parse_yaml(f"%YAML 1.{NINES}\n---\na: 1\n", Path("x.yaml"))
 
 
