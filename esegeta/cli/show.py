@@ -204,16 +204,19 @@ def show_checked(config: RunConfig, *, device: str | None) -> None:
     study = None if keys.examples is None else build_examples(config, device=device)
     features = None if keys.features is None else build_features(config, device=device)
     inspection = None if keys.inspect is None else build_inspection(config, device=device)
+    alone = (dissection, concepts, similarity, study, features, inspection)
+    basis = next((one.basis for one in alone if one is not None), None)
+    if basis is not None:
+        check_whole_cases(basis.config, basis.cases, basis.reading)
     if not keys.missing_of_run or not keys.stands_alone:
         experiment = build_experiment(config, device=device)
-        check_whole_cases(config, experiment.cases, experiment.reading)
+        if basis is None:
+            check_whole_cases(config, experiment.cases, experiment.reading)
         retraining = None if keys.retrain is None else build_retraining(experiment)
         show_experiment(experiment)
         if retraining is not None:
             show_retraining(retraining)
     if dissection is not None:
-        basis = dissection.basis
-        check_whole_cases(basis.config, basis.cases, basis.reading)
         show_dissection(dissection)
     if similarity is not None:
         show_comparison(similarity)

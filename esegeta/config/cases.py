@@ -11,7 +11,7 @@ from esegeta.config.bids import cases_in_bids
 from esegeta.config.data import CaseKeys
 from esegeta.config.datalist import DELIMITERS, read_datalist, read_table
 from esegeta.config.globbing import find_all
-from esegeta.config.keys import fault_of_name
+from esegeta.config.keys import fault_of_name, twins_in
 from esegeta.config.listing import (
     cases_in_folder,
     cases_of_paths,
@@ -52,6 +52,10 @@ def list_cases(config: RunConfig) -> list[Case]:
         raise ConfigError(
             f'{place}: data.cases: two cases have the name "{repeated[0]}"',
             hint="give each case a `name` of its own",
+        )
+    if twins := twins_in(case.name for case in cases):
+        raise ConfigError(
+            f"{place}: data.cases: {twins}", hint="give each case a `name` of its own"
         )
     for case in cases:
         if fault := fault_of_name(case.name):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esegeta.config.dissection import ConceptKeys, OnOrOff, layer_names
-from esegeta.config.keys import Keys, Name
+from esegeta.config.keys import Keys, Name, NoTwins
 from esegeta.config.targets import TargetKeys
 
 LEAST_RANDOMS = 30
@@ -48,7 +48,7 @@ class ConceptsKeys(Keys):
     """Which concepts a target depends on, by layer, tested against random ones."""
 
     layers: Annotated[str | list[str], BeforeValidator(layer_names)]
-    concepts: dict[Name, ConceptKeys] = Field(default_factory=dict)
+    concepts: Annotated[dict[Name, ConceptKeys], NoTwins] = Field(default_factory=dict)
     targets: list[str | TargetKeys] = Field(min_length=1)
     randoms: int = 30
     discover: Annotated[DiscoverKeys | None, OnOrOff] = None

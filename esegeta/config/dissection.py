@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from esegeta.config.keys import Keys, Name
+from esegeta.config.keys import Keys, Name, NoTwins
 from esegeta.errors import suggest
 from esegeta.model import ALL_LAYERS
 
@@ -226,7 +226,7 @@ class DissectionKeys(Keys):
     """Which units of which layers are which concepts."""
 
     layers: Annotated[str | list[str], BeforeValidator(layer_names)]
-    concepts: dict[Name, ConceptKeys] = Field(min_length=1)
+    concepts: Annotated[dict[Name, ConceptKeys], NoTwins] = Field(min_length=1)
     categories: dict[str, list[str]] = Field(default_factory=dict)
     member: int | None = Field(default=None, ge=1)
     quantile: Annotated[float, AfterValidator(_share)] = 0.005

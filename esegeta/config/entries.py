@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from esegeta.config.config_errors import config_error, show_keys
 from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_
+from esegeta.config.numbers import checked_as
 from esegeta.errors import ConfigError, EsegetaError, suggest
 from esegeta.explain import METHOD, METHODS, key_of
 from esegeta.own_classes import Family
@@ -141,9 +142,7 @@ def build_entry(
                 f"{MOST_OF_ANYTHING} (found {value})"
             )
     try:
-        return TypeAdapter(kind).validate_python(
-            {fields[key].name: value for key, value in parameters.items()}
-        )
+        return checked_as(kind, {fields[key].name: value for key, value in parameters.items()})
     except ValidationError as error:
         text = config_error(error, document, kind, place)
         for key, item in fields.items():

@@ -13,6 +13,8 @@ MOST_FOLDERS = 100_000
 """Folders that `**` looks through; more are no data set, but a disk."""
 OF_THE_SYSTEM = ("/proc", "/sys", "/dev")
 """Folders of Linux that hold no files; what lies in them is endless."""
+SHARED_MEMORY = "/dev/shm"
+"""Holds files, as any folder does."""
 ANY_DEPTH = "**"
 
 
@@ -60,8 +62,14 @@ def _folders_below(tops: Sequence[Path], pattern: str) -> Iterator[Path]:
             yield inside
 
 
+def system_folder(path: Path) -> str:
+    """Return the folder of the system that a path leads into, or nothing."""
+    real = path.resolve()
+    if real.is_relative_to(SHARED_MEMORY):
+        return ""
+    return next((top for top in OF_THE_SYSTEM if real.is_relative_to(top)), "")
+
+
 def _refuse_system(path: str, pattern: str) -> None:
-    real = Path(path).resolve()
-    system = next((top for top in OF_THE_SYSTEM if real.is_relative_to(top)), None)
-    if system is not None:
+    if system := system_folder(Path(path)):
         raise DataError(f"{pattern!r} leads into {system}, which holds no images")

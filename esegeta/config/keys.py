@@ -6,9 +6,21 @@ import os
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
+from pydantic_core import core_schema
+
+from esegeta.config.numbers import plain_numbers
 
 NAME_PATTERN = re.compile(r"^[^\s/\\:*?\"<>|.][^/\\:*?\"<>|]*$")
 
@@ -19,9 +31,16 @@ FILE_NAME_KEYS = ("_label-", "_chan-", "_desc-", "_stat-", "_layer-", "_member-"
 LONGEST_NAME = 200
 """Bytes of a name; file systems take 255, of a name with all its parts."""
 
-HIDDEN = ("Cc", "Cs", "Zl", "Zp")
+HIDDEN = ("Cc", "Cs", "Zl", "Zp", "Cf")
 """Characters that break lines, tables and terminals, or that no file can hold: controls, halves of
-characters, separators of lines."""
+characters, separators of lines; and those that turn or hide what is read: marks of direction,
+letters without width."""
+JOINERS = "\u200c\u200d"
+"""Without width too, but part of words in Persian and Hindi, and of pictures: no names of files."""
+WITHOUT_INK = re.compile(
+    f"[{JOINERS}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f]"
+)
+"""Letters that nobody sees in a name, and that make two of one look."""
 
 
 NO_LETTERS = (
@@ -44,16 +63,51 @@ def hidden_characters(text: str) -> str:
     if text.isascii() and text.isprintable():
         return ""
     for letter in text:
-        if unicodedata.category(letter) in HIDDEN:
-            name = "half a character" if unicodedata.category(letter) == "Cs" else "a control"
+        kind = unicodedata.category(letter)
+        if kind in HIDDEN and letter not in JOINERS:
+            name = {"Cs": "half a character", "Cf": "an invisible character"}.get(kind, "a control")
             return f"{name}, U+{ord(letter):04X}, in {text[:60]!a}"
     return ""
+
+
+def looks(name: str) -> str:
+    """Return what a name is on systems that do not tell letters apart by case or by accents' codes.
+
+    Two names of one look would be one file there.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def twins_in(names: Iterable[str]) -> str:
+    """Return in words the first two of some names that look the same, or nothing."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(looks(name), name)
+        if other != name:
+            return (
+                f'"{other}" and "{name}" differ only in case or accents, and would be one file on '
+                "systems that do not tell them apart"
+            )
+    return ""
+
+
+def _without_twins(value: Any) -> Any:
+    if twins := twins_in(value):
+        raise ValueError(twins)
+    return value
+
+
+NoTwins = AfterValidator(_without_twins)
+"""Refuses names that go into files and of which two look alike."""
 
 
 def fault_of_name(value: str) -> str:
     """Say why a text cannot be part of a file name; empty where it can."""
     if hidden := hidden_characters(value):
         return f"it cannot be part of a file name: {hidden}"
+    if unseen := WITHOUT_INK.search(value):
+        where = f"U+{ord(unseen.group()):04X}, in {value[:60]!a}"
+        return f"it cannot be part of a file name: an invisible character, {where}"
     if not NAME_PATTERN.match(value):
         return f'"{value}" cannot be part of a file name; use letters, digits, - and .'
     if not can_be_written(value):
@@ -128,6 +182,14 @@ class Keys(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Return the block's checks, those of numbers among them; pydantic calls this."""
+        checked: core_schema.CoreSchema = plain_numbers(handler(source))
+        return checked
 
     @model_validator(mode="before")
     @classmethod

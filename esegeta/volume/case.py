@@ -8,7 +8,13 @@ from typing import Any
 
 from esegeta.errors import DataError, GridError
 from esegeta.volume.alignment import require_same_grid
-from esegeta.volume.files import read_header, read_label_header, require_whole_file
+from esegeta.volume.files import (
+    num_bytes_of,
+    read_header,
+    read_label_header,
+    require_numbers,
+    require_whole_file,
+)
 from esegeta.volume.grid import Grid
 from esegeta.volume.kinds import kind_of
 from esegeta.volume.reading import Reading
@@ -99,14 +105,27 @@ def check_case(case: Case, reading: Reading) -> Grid:
     return grid
 
 
-def check_whole(case: Case, reading: Reading) -> None:
-    """Refuse images of a case that can be seen to be torn without much work.
+def check_whole(case: Case, reading: Reading, *, most_bytes: int) -> int:
+    """Refuse images of a case that are torn or not finite, as far as that takes little work.
+
+    Args:
+        case: the case.
+        reading: how its files are read.
+        most_bytes: files up to so many bytes together are read whole.
+
+    Returns:
+        How many of these bytes are left.
 
     Raises:
-        DataError: one is torn.
+        DataError: one is torn, or holds NaN or Inf.
     """
     for path, one in zip(case.images, case.readings(reading), strict=True):
         require_whole_file(path, one)
+        length = num_bytes_of(path)
+        if length <= most_bytes:
+            require_numbers(path, one)
+            most_bytes -= length
+    return most_bytes
 
 
 def _require_use_of_spacing(case: Case) -> None:

@@ -15,7 +15,15 @@ from esegeta.volume.grid import Grid
 from esegeta.volume.itk import open_itk
 from esegeta.volume.kinds import is_picture, kind_of
 from esegeta.volume.limits import require_size
-from esegeta.volume.nifti import affine_of, header_bytes, open_nifti, read_array, require_whole
+from esegeta.volume.members import members
+from esegeta.volume.nifti import (
+    affine_of,
+    header_bytes,
+    holds_integers,
+    open_nifti,
+    read_array,
+    require_whole,
+)
 from esegeta.volume.picture import (
     label_channels,
     picture_channels,
@@ -27,6 +35,7 @@ from esegeta.volume.reading import Reading
 from esegeta.volume.segmentation import completed, open_segmentation
 from esegeta.volume.stacks import open_stack
 from esegeta.volume.stored import Axes, Stored
+from esegeta.volume.volume import Source
 
 SMALL_PICTURE = 1 << 22
 """Bytes of a picture that is read whole beforehand."""
@@ -101,6 +110,39 @@ def require_whole_file(path: Path, reading: Reading) -> None:
         _opened(path, reading, "image").check()
 
 
+def num_bytes_of(path: Path) -> int:
+    """Return how long the files of an image are together."""
+    return sum(file.stat().st_size for file in members(path))
+
+
+def require_numbers(path: Path, reading: Reading) -> None:
+    """Read an image, and refuse what is torn or not finite; pictures were read before.
+
+    Raises:
+        DataError: it is torn, or holds NaN or Inf that are not read as zero.
+    """
+    if is_picture(path):
+        return
+    stored = _opened(path, reading, "image")
+    if stored.is_integer:
+        return
+    file = _volume_file(stored, path, reading)
+    if file.array.dtype.kind == "f" and not reading.nan_to_zero:
+        bad = ~np.isfinite(file.array)
+        if bad.any():
+            raise not_finite(bad, path, Source(file.grid, file.header, (path,)))
+
+
+def not_finite(bad: np.ndarray, path: Path, source: Source) -> DataError:
+    """Return the error of an image in which some values, `C *S`, are not finite."""
+    channel, *index = (int(place) for place in np.argwhere(bad)[0])
+    return DataError(
+        f"{path}: {int(bad.sum())} voxels are NaN or Inf, the first at "
+        f"{source.describe_place(index)} of channel {channel}",
+        hint="fix the image, or allow it with `data: {nan: zero}`",
+    )
+
+
 def _sized(path: Path, reading: Reading) -> Grid:
     grid = picture_grid(path, reading.picture_axes)
     require_size(grid.shape, str(path), reading.max_voxels)
@@ -144,6 +186,7 @@ def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:
                 lambda: read_array(image, path),
                 header_bytes(image),
                 check=lambda: require_whole(image, path),
+                is_integer=holds_integers(image),
             )
 
 

@@ -17,7 +17,7 @@ from esegeta.errors import DataError
 from esegeta.volume.alignment import require_same_grid, turn_onto
 from esegeta.volume.case import Case, check_case
 from esegeta.volume.cropping import Crop, CropOrPad, crop_of, crop_or_pad_of
-from esegeta.volume.files import ImageFile, as_floats, read_file, read_header
+from esegeta.volume.files import ImageFile, as_floats, not_finite, read_file, read_header
 from esegeta.volume.grid import Grid
 from esegeta.volume.intensity import Intensity, IntensityStep, intensity_of
 from esegeta.volume.kinds import is_picture
@@ -234,10 +234,5 @@ def _finite(data: Tensor, case: Case, source: Source) -> Tensor:
         return data
     if source.nan_to_zero:
         return torch.where(bad, torch.zeros_like(data), data)
-    channel, *index = (int(value) for value in bad.nonzero()[0])
-    path = case.images[min(channel, len(case.images) - 1)]
-    raise DataError(
-        f"{path}: {int(bad.sum())} voxels are NaN or Inf, the first at "
-        f"{source.describe_place(index)} of channel {channel}",
-        hint="fix the image, or allow it with `data: {nan: zero}`",
-    )
+    path = case.images[min(int(bad.nonzero()[0, 0]), len(case.images) - 1)]
+    raise not_finite(bad.numpy(), path, source)

@@ -34,6 +34,7 @@ CHUNK_BYTES = 1 << 20
 READ_BEFOREHAND = 1 << 26
 """Bytes of a gzip file of several parts that is read to its end before a run."""
 GZIP_MAGIC = b"\x1f\x8b"
+HEADER_OF_PAIR = ".hdr"
 SCANNER = 1
 """NIfTI's code of the scanner's own space."""
 
@@ -106,7 +107,7 @@ def _num_bytes(header: Any) -> int:
 
 
 def require_whole(image: Any, path: Path) -> None:
-    """Refuse a single file that is shorter than its header says, or far longer when unpacked.
+    """Refuse a file that is shorter than its header says, or far longer when unpacked.
 
     A gzip file ends with the length of what it holds, modulo 2^32. Where that is another, it may
     consist of several parts, which only reading it to the end can tell; that is done of small ones.
@@ -114,10 +115,12 @@ def require_whole(image: Any, path: Path) -> None:
     Raises:
         DataError: it is damaged.
     """
-    if path.suffix.lower() in PAIR or not path.is_file():
+    if not path.is_file():
         return
     promised = _promised_bytes(image)
     try:
+        if path.suffix.lower() == HEADER_OF_PAIR:
+            path = partner_of(path) or path
         if not is_gzip(path):
             if path.stat().st_size < promised:
                 raise EOFError(f"it has {path.stat().st_size} of {promised} bytes")
@@ -135,6 +138,12 @@ def _promised_bytes(image: Any) -> int:
     """Return how long an open file is by its header; nibabel keeps the offset elsewhere then."""
     count = math.prod(int(length) for length in image.shape)
     return int(image.dataobj.offset) + count * int(image.get_data_dtype().itemsize)
+
+
+def holds_integers(image: Any) -> bool:
+    """Tell whether the numbers of an open file are integers, which no factor changes."""
+    scale = image.dataobj.slope, image.dataobj.inter
+    return image.get_data_dtype().kind in "iu" and scale == (1.0, 0.0)
 
 
 def is_gzip(path: Path) -> bool:

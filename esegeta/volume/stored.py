@@ -26,6 +26,7 @@ class Stored:
         header: the NIfTI header as it stands in the file.
         channels_axis: the axis of channels where the format says so.
         check: refuses what can be seen to be torn without reading the array.
+        is_integer: whether its numbers are integers as they are stored; they are all finite.
     """
 
     shape: Shape
@@ -34,6 +35,7 @@ class Stored:
     header: bytes | None = None
     channels_axis: int | None = None
     check: Callable[[], None] = lambda: None
+    is_integer: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from esegeta.workflow.checks import (
     check_targets,
     check_truths,
     check_unit_targets,
+    require_some_whole,
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256
@@ -301,6 +302,8 @@ def build_basis(
         if built.preprocess.crop is None:  # else voxels would be read
             route = network_route(config, case, grids[case.name], built.preprocess, reading)
             check_size_for_network(config, case.name, route.onto(grids[case.name]), reading)
+    if only is None:
+        require_some_whole(config, cases, reading)
     basis = Basis(
         config=config,
         predictor=built.predictor,

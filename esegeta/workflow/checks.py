@@ -18,6 +18,7 @@ from esegeta.config.schema import Config
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import (
     ConfigError,
+    DataError,
     EsegetaError,
     LayerError,
     ModelError,
@@ -57,6 +58,10 @@ LENGTHS = ("box", "box_mm", "stride", "stride_mm", "cell", "cell_mm")
 """Parameters of methods that are one length, or one per axis."""
 
 
+IMAGE_BYTES_READ = 1 << 27
+"""Bytes of images that are read before a run: seconds, for any number of cases."""
+
+
 def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan) -> Grid:
     """Check by its headers that a case fits network, preprocessing and windows; return its grid."""
     grid = check_case(case, reading)
@@ -77,10 +82,33 @@ def check_case_fits(case: Case, reading: Reading, keys: Config, plan: WindowPlan
 
 
 def check_whole_cases(config: RunConfig, cases: list[Case], reading: Reading) -> None:
-    """Refuse torn images, as far as that can be seen without much work; a run fails that case."""
+    """Refuse images that are torn or not finite, as far as that takes little work.
+
+    A run fails that case, and goes on with the others.
+    """
+    left = IMAGE_BYTES_READ
     for index, case in enumerate(cases):
         with blamed_on(config, "data", "cases", index):
-            check_whole(case, reading)
+            left = check_whole(case, reading, most_bytes=left)
+
+
+def require_some_whole(config: RunConfig, cases: list[Case], reading: Reading) -> None:
+    """Refuse cases of which none can be read; the first that can ends the search.
+
+    Raises:
+        DataError: what is wrong with the first.
+    """
+    first: DataError | None = None
+    for index, case in enumerate(cases):
+        try:
+            with blamed_on(config, "data", "cases", index):
+                check_whole(case, reading, most_bytes=IMAGE_BYTES_READ)
+        except DataError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 def check_expected(

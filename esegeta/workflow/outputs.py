@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from esegeta.config import RunConfig
-from esegeta.config.paths import LONGEST_PART, num_bytes
+from esegeta.config.globbing import system_folder
+from esegeta.config.keys import twins_in
+from esegeta.config.paths import LONGEST_PART, is_there, num_bytes
 from esegeta.errors import ConfigError, DataError, OutputError
 from esegeta.explain import Explainer
 from esegeta.model import Labels
@@ -45,11 +47,21 @@ def check_file_names(
     methods: Mapping[str, Explainer],
     labels: Labels,
 ) -> None:
-    """Refuse names that do not fit together into the name of a file.
+    """Refuse names that do not fit together into the name of a file, or of which two look alike.
 
     Raises:
-        ConfigError: gives the longest name and its parts.
+        ConfigError: gives the longest name and its parts, or the two.
     """
+    named = {
+        "targets": [plan.name for plan in targets],
+        "methods": [*methods],
+        "scores": [*config.scores],
+        "data.channels": [*(config.keys.data.channels or ())],
+    }
+    for key, names in named.items():
+        if twins := twins_in(names):
+            at = config.document.place(tuple(key.split(".")))
+            raise ConfigError(f"{at}: {key}: {twins}", hint="give one of them another name or `id`")
     case = _longest(case.name for case in cases)
     target = _longest(plan.name + COMPONENT * plan.splits for plan in targets)
     method = _longest(methods)
@@ -81,12 +93,29 @@ def _longest(names: Iterable[str]) -> str:
 
 
 def check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before hours of work; leaves nothing."""
+    """Refuse an output folder that cannot be written, before hours of work; leaves nothing.
+
+    Raises:
+        OutputError: says which folder on the way to it does not let it be.
+    """
     existing = root
-    while not existing.exists() and existing != existing.parent:
+    while not is_there(existing) and existing != existing.parent and not existing.is_symlink():
         existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    if fault := _fault_of_folder(existing):
         raise OutputError(
-            f"{root}: cannot be written ({existing} is not a folder that you may write to)",
+            f"{root}: cannot be written ({existing} {fault})",
             hint="choose another folder with `output:` or -o",
         )
+
+
+def _fault_of_folder(folder: Path) -> str:
+    """Say why nothing can be written into what is there; root may write where nothing lasts."""
+    if folder.is_symlink() and not folder.exists():
+        return "is a link that leads nowhere"
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return "is not a folder that you may write to"
+    if system := system_folder(folder):
+        return f"is part of {system}, where no files are kept"
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "lies on a disk that is read-only"
+    return ""

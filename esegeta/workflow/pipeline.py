@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esegeta.config import RunConfig, blamed_on
+from esegeta.config.keys import looks
 from esegeta.errors import ConfigError
 from esegeta.model import (
     Labels,
@@ -104,7 +105,7 @@ def _check_mask_files(labels: Labels) -> None:
     """Refuse two labels whose masks would be written to one file."""
     files: dict[str, str] = {}
     for name in labels.foreground if labels.may_overlap else ():
-        file = PredictionFiles(Path(), "").mask(name).name
+        file = looks(PredictionFiles(Path(), "").mask(name).name)
         if file in files:
             raise ConfigError(
                 f'labels: the masks of "{files[file]}" and "{name}" would have the same file',

@@ -135,9 +135,7 @@ def named_units(path: Path) -> list[NamedUnit]:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = [
-        NamedUnit(
-            row["layer"], int(row["unit"]), name_in_cell(row["concept"]), float(row["iou"])
-        )
+        NamedUnit(row["layer"], int(row["unit"]), name_in_cell(row["concept"]), float(row["iou"]))
         for row in rows
         if row["named"] == "1"
     ]

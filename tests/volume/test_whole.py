@@ -1,0 +1,57 @@
+"""Images that are torn or not finite are refused before a run, whatever their format."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from esegeta.errors import DataError
+from esegeta.volume import Case, Reading, check_whole
+
+SHAPE = (5, 4, 6)
+READING = Reading(1, 3)
+
+
+def written(folder: Path, name: str, array: np.ndarray) -> Path:
+    """Write an image, and return the file of its voxels."""
+    path = folder / name
+    if name.endswith((".nii", ".nii.gz")):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    elif name.endswith("a.hdr"):
+        nib.save(nib.Nifti1Pair(array, np.eye(4)), path)
+    elif name.endswith(".npz"):
+        np.savez(path, image=array, affine=np.eye(4))
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(path), name.startswith("packed"))
+    others = [one for one in folder.iterdir() if one != path]
+    return others[0] if others else path
+
+
+FORMATS = ("a.nii", "a.nii.gz", "a.hdr", "a.nrrd", "packed.nrrd", "a.nhdr", "a.mha", "a.mhd")
+PACKED = ("packed.mha", "packed.mhd", "a.npz")
+
+
+@pytest.mark.parametrize("name", (*FORMATS, *PACKED))
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_an_image_that_was_cut(name: str, dtype: type, tmp_path: Path) -> None:
+    body = written(tmp_path, name, np.arange(120).reshape(SHAPE).astype(dtype))
+    case = Case("a", (tmp_path / name,))
+    assert check_whole(case, READING, most_bytes=1 << 20) < 1 << 20
+    body.write_bytes(body.read_bytes()[:-20])
+    with pytest.raises(DataError, match=str(tmp_path)):
+        check_whole(case, READING, most_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.npz"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_that_is_not_finite(name: str, value: float, tmp_path: Path) -> None:
+    array = np.zeros(SHAPE, np.float32)
+    array[1, 2, 3] = value
+    written(tmp_path, name, array)
+    case = Case("a", (tmp_path / name,))
+    with pytest.raises(DataError, match="1 voxels are NaN or Inf"):
+        check_whole(case, READING, most_bytes=1 << 20)
+    check_whole(case, Reading(1, 3, nan_to_zero=True), most_bytes=1 << 20)
+    assert check_whole(case, READING, most_bytes=10) == 10  # it is longer, and its turn will come
