@@ -232,7 +232,7 @@ def _loading(text: str) -> Iterator[_Loader]:
         told = "a character or a version with a number that is too large"
         raise yaml.MarkedYAMLError(problem=told, problem_mark=loader.get_mark()) from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def parse_yaml(text: str, path: Path) -> Document:

@@ -37,7 +37,7 @@ def plain_numbers(schema: Any) -> Any:
         return schema
     check = CHECKS.get(_kind_of(schema))
     if check is not None:
-        return core_schema.no_info_before_validator_function(check, schema)  # type: ignore[arg-type]
+        return core_schema.no_info_before_validator_function(check, schema)
     return {key: one if key in UNTOUCHED else plain_numbers(one) for key, one in schema.items()}
 
 

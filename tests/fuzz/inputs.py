@@ -10,6 +10,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.experiments import Lab, unet_lab
+from tests.fuzz.blocks import BLOCKS as BLOCKS_BESIDE
+from tests.fuzz.blocks import block, write_truth
 from tests.fuzz.values import EVERY, PATHS, TEXTS, any_value
 
 Change = Callable[[Lab, Random], list[str]]
@@ -188,6 +191,18 @@ def _quantised() -> torch.Tensor:
         return torch.quantize_per_tensor(torch.ones(SHAPE), 0.1, 0, torch.qint8)
 
 
+def _ragged() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+def _rows() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.ones(4, 27).to_sparse_csr()
+
+
 ODD_STATES: Mapping[str, Callable[[], Any]] = {
     "int keys": lambda: {1: torch.ones(2), 2: torch.ones(1)},
     "tuple keys": lambda: {("a", 1): torch.ones(2)},
@@ -199,6 +214,14 @@ ODD_STATES: Mapping[str, Callable[[], Any]] = {
     "bool": lambda: {KEY: torch.ones(SHAPE, dtype=torch.bool)},
     "quantised": lambda: {KEY: _quantised()},
     "nan": lambda: {KEY: torch.full(SHAPE, float("nan"))},
+    "huge": lambda: {KEY: torch.full(SHAPE, 1e300, dtype=torch.float64)},
+    "ragged": lambda: {KEY: _ragged()},
+    "csr": lambda: {KEY: _rows()},
+    "float8": lambda: {KEY: torch.ones(SHAPE).to(torch.float8_e5m2)},
+    "expanded": lambda: {KEY: torch.ones(1).expand(SHAPE)},
+    "view of one number": lambda: {KEY: torch.ones(1).expand(*[2**12] * 5)},
+    "empty": lambda: {KEY: torch.ones(0, 1, 3, 3, 3)},
+    "number in a tensor's place": lambda: {KEY: 3.0},
     "nested": lambda: {"a": {"b": {"c": [{"d": torch.ones(1)}]}}},
     "tensor": lambda: torch.ones(3),
     "list": lambda: [torch.ones(3)],
@@ -293,17 +316,18 @@ def results(lab: Lab, random: Random) -> list[str]:
 
 
 FAMILIES: Mapping[str, tuple[Change, int]] = {
-    "config": (config, 34),
-    "option": (option, 18),
-    "method": (method, 10),
+    "config": (config, 24),
+    "option": (option, 12),
+    "method": (method, 8),
     "names": (names, 8),
     "bytes": (bytes_of, 6),
     "image": (image, 8),
     "weights": (weights, 8),
     "datalist": (datalist, 4),
     "results": (results, 4),
+    **{name: (partial(block, name), 3) for name in BLOCKS_BESIDE},
 }
-"""What makes inputs, and how often of a hundred."""
+"""What makes inputs, and how often compared with each other."""
 
 
 def family_of(random: Random) -> str:
@@ -314,4 +338,6 @@ def family_of(random: Random) -> str:
 
 def template(folder: Path) -> Lab:
     """Return the experiment that works."""
-    return unet_lab(folder, shape=(9, 8, 8))
+    lab = unet_lab(folder, shape=(9, 8, 8))
+    write_truth(lab)
+    return lab

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.experiments import quick
+from tests.fuzz.blocks import BLOCKS, given
 from tests.fuzz.campaign import run_campaign
-from tests.fuzz.inputs import FAMILIES
+from tests.fuzz.inputs import FAMILIES, template
 
 __all__ = ["quick"]
 
@@ -26,3 +27,12 @@ def test_a_thousand_inputs_keep_the_contract(quick: None, tmp_path: Path) -> Non
     found, ends = run_campaign(SEED, range(NUM_FAST, NUM_ALL), tmp_path)
     assert not found, "\n\n".join(map(str, found))
     assert {family for family, _ in ends} == set(FAMILIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_are_valid_before_they_are_changed(name: str, quick: None, tmp_path: Path) -> None:
+    lab = template(tmp_path)
+    given(lab, name)
+    result = lab.validate()
+    assert result.exit_code == 0, result.output

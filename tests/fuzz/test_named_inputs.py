@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.experiments import Lab, unet_lab
+from tests.experiments import Lab, esegeta, unet_lab
+from tests.fuzz.blocks import given
 from tests.fuzz.contract import judge
+from tests.fuzz.inputs import template
 
 LONG, DEEP = "x" * 300, "[" * 3000 + "]" * 3000
 BOMB = "\n".join(
@@ -169,6 +171,39 @@ def png(width: int, height: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + data
+
+
+SLOW = pytest.mark.slow
+BLOCKS_BESIDE = {
+    "patch of 10^9": ("retrain", "patch=[1000000000, 8, 8]", "max_voxels"),
+    "batch of 10^9": ("retrain", "batch_size=1000000000", "max_voxels"),
+    "a label that names no file": ("concepts", "targets=[a/b]", "concepts.targets[0]: "),
+    "text of truth": ("similarity", "slabs=true", "whole number"),
+}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=[SLOW] * (key[0] == "retrain"))
+        for what, key in BLOCKS_BESIDE.items()
+    ],
+)
+def test_a_key_of_a_block_is_refused(what: str, tmp_path: Path) -> None:
+    block, option, words = BLOCKS_BESIDE[what]
+    lab = template(tmp_path)
+    given(lab, block)
+    refused(lab, words, "validate", lab.write(), "--set", f"{block}.{option}")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["pretrained_url: file:///etc/passwd", "pretrained: http://x"]
+)
+def test_an_argument_that_would_be_fetched(arguments: str, tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path)
+    key = arguments.partition(":")[0]
+    lab.keys["model"]["args"][key] = arguments.partition(": ")[2]
+    refused(lab, "allow_download", "validate", lab.write())
 
 
 IMAGES = {
@@ -330,3 +365,21 @@ def test_a_locale_without_umlauts(more: dict[str, str], code: int, tmp_path: Pat
     assert b"Traceback" not in done.stderr
     assert (b"set PYTHONUTF8=1" in done.stderr) == bool(code)
     assert len(list(tmp_path.rglob("*_attrmap.nii.gz"))) == (0 if code else 1)
+
+
+def test_a_config_behind_a_linked_folder(tmp_path: Path) -> None:
+    """What stands beside the config is found; what could be two files is not guessed."""
+    real, around = tmp_path / "real" / "inner", tmp_path / "around"
+    real.mkdir(parents=True)
+    around.mkdir()
+    lab = unet_lab(real, shape=(9, 8, 8))
+    lab.write()
+    (around / "link").symlink_to(real)
+    assert esegeta("validate", around / "link" / "tiny.yaml").exit_code == 0
+    for folder in (around, real.parent):
+        (folder / "b.nii.gz").write_bytes((real / "a.nii.gz").read_bytes())
+    lab.keys["data"]["cases"][0]["image"] = "../b.nii.gz"
+    lab.write()
+    refused(lab, "could be", "validate", around / "link" / "tiny.yaml")
+    (around / "b.nii.gz").unlink()
+    assert esegeta("validate", around / "link" / "tiny.yaml").exit_code == 0

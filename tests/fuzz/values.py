@@ -20,6 +20,7 @@ TAGS = (
     *("!!int foo", "!!int ''", "!!float ''", "!!bool x", "!!null x", "!!timestamp x"),
     *("!!binary aGk=", "!!set {a}", "!!omap [a: 1]", "!!python/object:os.system x", "!x y"),
     *("!!timestamp 2001-99-99", "!!str {a: 1}", "!!seq {a: 1}", "!!map [a]", "!!merge x"),
+    *("!!int [1]", "!!map", "!!seq a", "!!float {}"),
 )
 SHAPES = (
     *("&a [*a]", "&a {b: *a}", "*nowhere", "{[1]: 2}", "{1: a, '+1': b}", "[", "{", "'", '"'),
@@ -28,10 +29,19 @@ SHAPES = (
 TEXTS = (
     *(LONG, '"a\\tb"', '"a\\nb"', '"a\\0b"', '"a\\ud800b"', '"a\\x7fb"', '"a\\u202eb"', "é" * 120),
     *("=1+1", "+x", "-x", "'@x'", "../x", "/", ".", "..", "a/b", "C:\\x", "a#1", "a_desc-b"),
+    *('"\\U00110000"', '"\\UFFFFFFFF"', '"\\u200b"', '"a\\u200db"', "A", "Liver", "=1+cmd"),
     *("'*'", "'[a-'", "'**'", "CON", "' '", '"\\u2028"', "😀", "ﬁ"),
 )
 PATHS = (
-    *("~nosuchuser/x", "/dev/zero", "/dev/null", "/proc/**/x", "/proc/self/mem", "'**/**/x'"),
+    *(
+        "~nosuchuser/x",
+        "/proc/x",
+        "/dev/zero",
+        "/dev/null",
+        "/proc/**/x",
+        "/proc/self/mem",
+        "'**/**/x'",
+    ),
     *("/".join(["y" * 200] * 30), LONG + ".nii.gz", "http://x.invalid/y", "''", "tiny.yaml"),
     *("w.safetensors", "a.nii.gz", "a.nii.gz/x", "nowhere/*.nii.gz", "'{case}.nii.gz'", "."),
 )

@@ -12,6 +12,7 @@ import torch
 from esegeta.axes import Mask, Shape
 from esegeta.config import RunConfig, TargetKeys, blamed_on
 from esegeta.config.concepts import ConceptsKeys
+from esegeta.config.keys import fault_of_part
 from esegeta.errors import ConfigError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor
@@ -146,13 +147,23 @@ def build_concepts(
 
 
 def _with_targets(config: RunConfig, keys: ConceptsKeys) -> RunConfig:
-    """Return a config whose targets hold those that `concepts.targets` makes up itself."""
+    """Return a config whose targets hold those that `concepts.targets` makes up itself.
+
+    Raises:
+        ConfigError: a label cannot name a target, for it cannot be part of a file name.
+    """
     known = {target.shown_name for target in config.keys.targets}
     more = []
-    for target in keys.targets:
+    for index, target in enumerate(keys.targets):
         if isinstance(target, TargetKeys):
             more.append(target)
         elif target not in known:
+            if fault := fault_of_part(target, "target"):
+                raise ConfigError(
+                    f"{config.document.place((BLOCK, 'targets', index))}: {BLOCK}.targets[{index}]:"
+                    f" {fault}",
+                    hint="give the target a `name` beside its `label`",
+                )
             more.append(TargetKeys(name=target, label=target))
     return replace(
         config, keys=config.keys.model_copy(update={"targets": [*config.keys.targets, *more]})

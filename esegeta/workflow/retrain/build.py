@@ -18,6 +18,7 @@ from esegeta.retraining import Training
 from esegeta.retraining.recipe import Recipe
 from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.retraining.summary import MEAN
+from esegeta.volume import require_size
 from esegeta.workflow import Experiment, construct_network
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
@@ -185,6 +186,9 @@ def _try_out(experiment: Experiment, recipe: Recipe) -> None:
     network, other = (construct_network(config, seed=seed) for seed in (0, 1))
     output = experiment.predictor.output
     with blamed_on(config, "retrain", "patch"):
+        most = experiment.reading.max_voxels
+        require_size(recipe.patch, "retrain.patch", most)
+        require_size((recipe.batch_size, *recipe.patch), "a batch of retrain.patch", most)
         count_outputs(network, recipe.patch, num_channels, output=output, key="retrain.patch")
     weights = zip(network.parameters(), other.parameters(), strict=True)
     if all(bool(torch.equal(one, two)) for one, two in weights):
