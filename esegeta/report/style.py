@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import textwrap
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,12 +83,28 @@ def png_of(figure: Figure, *, dpi: int = DPI) -> bytes:
 
 
 def has_comment(path: Path, comment: str) -> bool:
-    """Tell whether there is a PNG that was written with this comment, in ASCII."""
+    """Tell whether there is a whole PNG that was written with this comment, in ASCII."""
     try:
-        with path.open("rb") as stream:
-            return comment.encode() in stream.read(COMMENT_WITHIN_BYTES)
+        content = path.read_bytes()
     except OSError:
         return False
+    return comment.encode() in content[:COMMENT_WITHIN_BYTES] and _is_whole(content)
+
+
+def _is_whole(content: bytes) -> bool:
+    """Tell whether each chunk of a PNG is as its checksum says, to the one that ends it."""
+    place = 8
+    while len(content) >= place + 12:
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 8 + length
+        if len(content) < end + 4:
+            return False
+        if zlib.crc32(content[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+            return False
+        if content[place + 4 : place + 8] == b"IEND":
+            return end + 4 == len(content)
+        place = end + 4
+    return False
 
 
 def save_cropped(path: Path, figure: Figure) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from esegeta.errors import OutputError
 from esegeta.explain import Explainer, parameters_of
-from esegeta.report import PredictionFiles, read_sidecar, write_dataset_files, write_record
+from esegeta.report import read_sidecar, write_dataset_files, write_record
 from esegeta.targets import Scene
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.cache import finished
 from esegeta.workflow.cases import OF_CASE, OpenCase
 from esegeta.workflow.predict import prediction_task
 from esegeta.workflow.record import (
@@ -20,7 +21,7 @@ from esegeta.workflow.record import (
     described,
     write_tables,
 )
-from esegeta.workflow.task import Desk, Ended, Silence, Task
+from esegeta.workflow.task import Desk, Ended, Silence
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def _new_record(experiment: Experiment) -> dict[str, Any]:
 def _with_prediction(experiment: Experiment, scene: Scene, number: int) -> Ended:
     """Write the prediction unless it is there and of the same fingerprint."""
     task = prediction_task(experiment, number)
-    if _is_finished(task, experiment):
+    if finished(task) is not None:
         return Ended(task, "skipped")
     desk = Desk(experiment, Silence())
     desk.enter(task.scope)
@@ -120,9 +121,3 @@ def _with_prediction(experiment: Experiment, scene: Scene, number: int) -> Ended
     desk.once("case", lambda: case, depth=OF_CASE)
     content = task.kind.do(task, desk)
     return Ended(task, "done", warnings=tuple(content["warnings"]), content=content)
-
-
-def _is_finished(task: Task, experiment: Experiment) -> bool:
-    files = PredictionFiles(experiment.root, task.data["names"]["case"])
-    sidecar = read_sidecar(files.sidecar) or {}
-    return sidecar.get("fingerprint") == task.key and files.segmentation.is_file()

@@ -29,6 +29,7 @@ from esegeta.report import (
     save_attribution,
     save_scores,
 )
+from esegeta.report.contents import CONTENTS, contents_of, sealed
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
@@ -187,7 +188,9 @@ def renew_map(task: Task, content: Content, desk: Desk) -> Content:
     replace_strip(
         files.overlay, [*content.get("warnings", ()), *others], [*renewed["warnings"], *others]
     )
-    write_json(files.sidecar, renewed)
+    pictures = [files.overlay] if files.overlay.is_file() else []
+    contents = {**content[CONTENTS], **contents_of(pictures, files.sidecar)}
+    write_json(files.sidecar, sealed({**renewed, CONTENTS: contents}))
     return renewed
 
 

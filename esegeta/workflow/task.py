@@ -17,6 +17,7 @@ from esegeta.errors import (
     is_out_of_memory,
     told_by_system,
 )
+from esegeta.report.contents import Check
 from esegeta.volume import ReadingWarning
 
 Status = Literal["done", "skipped", "failed"]
@@ -224,12 +225,14 @@ class Desk:
         job: what all tasks of the command share, built from the config.
         listener: is told how the work goes on.
         places: those whose tasks are done here; None for all.
+        check: how the files of finished tasks are checked.
     """
 
     job: Any
     listener: Listener
     notes: list[str] = field(default_factory=list)
     places: frozenset[str] | None = None
+    check: Check = "quick"
     _scope: Scope = ()
     _made: dict[tuple[Scope, Hashable], Any] = field(default_factory=dict)
     _failed: dict[tuple[Scope, Hashable], Exception] = field(default_factory=dict)

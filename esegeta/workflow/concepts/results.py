@@ -18,8 +18,8 @@ from esegeta.errors import EsegetaError
 from esegeta.report import read_sidecar, write_rows
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
-from esegeta.volume import atomic_path, write_json
-from esegeta.workflow.cache import MARK
+from esegeta.volume import atomic_path
+from esegeta.workflow.cache import keep_json
 from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, Session, as_json
@@ -120,7 +120,6 @@ def write_record(task: Task, desk: Desk) -> Content:
     content = {
         "name": run.basis.config.keys.name,
         "esegeta": __version__,
-        MARK: task.key,
         "cases": [run.group_name(number) for number in range(run.num_groups)],
         "slabs": run.keys.slabs,
         "level": run.keys.level,
@@ -141,8 +140,8 @@ def write_record(task: Task, desk: Desk) -> Content:
         "weights_sha256": run.basis.weights_sha256,
         "code_sha256": run.basis.code_sha256,
     }
-    assert task.record is not None
-    write_json(task.record, content)
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content, written(desk).files)
     shutil.rmtree(session.folder, ignore_errors=True)
     desk.note(*notes)
     return content

@@ -16,8 +16,7 @@ from esegeta.report import (
     write_rows,
     write_units,
 )
-from esegeta.volume import write_json
-from esegeta.workflow.cache import MARK
+from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
 from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, Session
@@ -126,7 +125,6 @@ def write_summary(task: Task, desk: Desk) -> Content:
     content = {
         "name": dissection.basis.config.keys.name,
         "esegeta": __version__,
-        MARK: task.key,
         **summary,
         "files": [str(path.relative_to(dissection.folder)) for path in found.files],
         "seconds": round(session.seconds, 3),
@@ -134,8 +132,8 @@ def write_summary(task: Task, desk: Desk) -> Content:
         "weights_sha256": dissection.basis.weights_sha256,
         "code_sha256": dissection.basis.code_sha256,
     }
-    assert task.record is not None
-    write_json(task.record, content)
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content, found.files)
     clear(session)
     desk.note(*summary["notes"])
     return content

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from esegeta.report import read_sidecar, write_rows
 from esegeta.similarity import CKA, CKA_RBF, PCA, Moments, is_still
-from esegeta.volume import write_json
-from esegeta.workflow.cache import FILES, MARK
+from esegeta.workflow.cache import FILES, keep_json
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import DRAWS, Estimate, Estimator, Matched
 from esegeta.workflow.similarity.pictures import draw_pictures
@@ -75,11 +74,10 @@ def write_results(task: Task, desk: Desk) -> Content:
     files += draw_pictures(comparison, found.estimates, found.points, found.cases)
     content = {
         **_record(session, found),
-        MARK: task.key,
         FILES: [str(path.relative_to(comparison.folder)) for path in files],
         "seconds": round(session.seconds, 3),
     }
-    write_json(task.record, content)
+    keep_json(task.record, task.key, content, files)
     clear(session)
     desk.note(*found.notes)
     return content

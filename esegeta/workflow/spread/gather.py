@@ -70,7 +70,7 @@ class GatheringEngine(Engine):
         state: str | None = None,
         check: Check | None = None,
     ) -> None:
-        super().__init__(command, listener, Policy(), journal)
+        super().__init__(command, listener, Policy(check=check or "quick"), journal)
         self._lines = lines
         self._ends_as = state
         self._check = check
