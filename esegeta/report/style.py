@@ -19,6 +19,7 @@ FINE_DPI = 130
 
 BACKGROUND = "white"
 COMMENT_WITHIN_BYTES = 2048
+COMMENT = b"tEXtComment\0"
 CROP_INCHES = 0.15
 """Margin around figures that are cut to what is in them."""
 
@@ -91,18 +92,33 @@ def has_comment(path: Path, comment: str) -> bool:
     return comment.encode() in content[:COMMENT_WITHIN_BYTES] and _is_whole(content)
 
 
+def comment_of(path: Path) -> str:
+    """Return the comment of a PNG that `save_figure` has written, or nothing."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(COMMENT_WITHIN_BYTES)
+    except OSError:
+        return ""
+    place = head.find(COMMENT)
+    if place < 4:
+        return ""
+    length: int = struct.unpack_from(">I", head, place - 4)[0]
+    return head[place + len(COMMENT) : place + 4 + length].decode("ascii", "replace")
+
+
 def _is_whole(content: bytes) -> bool:
     """Tell whether each chunk of a PNG is as its checksum says, to the one that ends it."""
     place = 8
     while len(content) >= place + 12:
-        (length,) = struct.unpack_from(">I", content, place)
+        length: int = struct.unpack_from(">I", content, place)[0]
         end = place + 8 + length
         if len(content) < end + 4:
             return False
-        if zlib.crc32(content[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+        told: int = struct.unpack_from(">I", content, end)[0]
+        if zlib.crc32(content[place + 4 : end]) != told:
             return False
         if content[place + 4 : place + 8] == b"IEND":
-            return end + 4 == len(content)
+            return len(content) == end + 4
         place = end + 4
     return False
 

@@ -23,13 +23,13 @@ from esegeta.report import (
     PredictionFiles,
     ScoreRow,
     TaskFiles,
-    read_sidecar,
     remove_attribution,
     replace_strip,
     save_attribution,
     save_scores,
 )
 from esegeta.report.contents import CONTENTS, contents_of, sealed
+from esegeta.report.shapes import PredictionTold, read_told
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
@@ -146,7 +146,7 @@ def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
 
 def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
     """Return the warnings of the prediction that the maps of a case explain."""
-    sidecar = read_sidecar(PredictionFiles(experiment.root, case).sidecar) or {}
+    sidecar = read_told(PredictionFiles(experiment.root, case).sidecar, PredictionTold) or {}
     return tuple(str(text) for text in sidecar.get("warnings", ()))
 
 

@@ -1,4 +1,4 @@
-"""Every file of a command is answered for: by a record that lists it, or it is written each time."""
+"""Every file of a command is in the list of a record, or it is written anew each time."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from esegeta.errors import EsegetaError
-from esegeta.report import read_sidecar, write_rows
+from esegeta.report import write_rows
 from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
 from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
@@ -86,9 +87,9 @@ def file_part(text: str) -> str:
 def discard(session: Session) -> None:
     """Remove the results of an earlier run, the record first: they would look like these."""
     folder, root = session.run.folder, session.run.basis.root
-    record = read_sidecar(folder / RECORD) or {}
+    record = read_told(folder / RECORD, NotesTold) or {}
     (folder / RECORD).unlink(missing_ok=True)
-    for name in record.get("files", []):
+    for name in record.get("files") or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(root.resolve()):
             path.unlink(missing_ok=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from esegeta.errors import EsegetaError
 from esegeta.report import (
     IMAGE_COLUMNS,
-    read_sidecar,
     write_concepts,
     write_pairs,
     write_rows,
     write_units,
 )
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
@@ -72,9 +72,9 @@ def written(desk: Desk) -> Written:
 
 def discard(folder: Path) -> None:
     """Remove the results of an earlier run, the summary first: they would look like these."""
-    summary = read_sidecar(folder / SUMMARY)
+    summary = read_told(folder / SUMMARY, NotesTold)
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (summary or {}).get("files", []):
+    for name in (summary or {}).get("files") or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)

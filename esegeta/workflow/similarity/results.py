@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.report import read_sidecar, write_rows
+from esegeta.report import write_rows
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.similarity import CKA, CKA_RBF, PCA, Moments, is_still
 from esegeta.workflow.cache import FILES, keep_json
 from esegeta.workflow.similarity.build import Comparison
@@ -90,9 +91,9 @@ def clear(session: Session) -> None:
 
 def discard(folder: Path) -> None:
     """Remove the results of an earlier comparison, the record first: they would look like these."""
-    record = read_sidecar(folder / RECORD)
+    record = read_told(folder / RECORD, NotesTold)
     (folder / RECORD).unlink(missing_ok=True)
-    for name in (record or {}).get(FILES, []):
+    for name in (record or {}).get(FILES) or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
