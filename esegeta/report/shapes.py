@@ -6,10 +6,11 @@ not, and nobody looks further into it. Fields that nobody reads may hold anythin
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from esegeta.errors import RunError
 from esegeta.plain_json import parse_json
@@ -249,6 +250,13 @@ class ProcessTold(Told):
     started: str = ""
     num_tasks: int = 0
     deaths: dict[str, int] = {}
+
+    @field_validator("started")
+    @classmethod
+    def _when(cls, value: str) -> str:
+        if value:
+            datetime.fromisoformat(value)
+        return value
 
 
 def misfit(content: object, shape: type[Told]) -> str | None:

@@ -29,7 +29,7 @@ from esegeta.report import (
     save_scores,
 )
 from esegeta.report.contents import CONTENTS, contents_of, sealed
-from esegeta.report.shapes import PredictionTold, read_told
+from esegeta.report.shapes import MapTold, PredictionTold, read_told
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
@@ -204,7 +204,14 @@ def discard_map(task: Task, desk: Desk) -> None:
     remove_attribution(files_of(task, desk.job))
 
 
-MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps, renew=renew_map)
+MAP = Kind(
+    make_map,
+    recall=recall_map,
+    discard=discard_map,
+    prepare=prepare_maps,
+    renew=renew_map,
+    told=MapTold,
+)
 
 
 def _announce(

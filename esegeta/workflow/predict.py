@@ -21,7 +21,7 @@ from esegeta.report import (
     write_predictions,
     write_record,
 )
-from esegeta.report.shapes import RunTold, read_told
+from esegeta.report.shapes import PredictionTold, RunTold, read_told
 from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
@@ -169,7 +169,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
     return content
 
 
-PREDICTION = Kind(predict_case)
+PREDICTION = Kind(predict_case, told=PredictionTold)
 
 
 def _compared(

@@ -18,6 +18,7 @@ from esegeta.errors import (
     told_by_system,
 )
 from esegeta.report.contents import Check
+from esegeta.report.shapes import Told
 from esegeta.volume import ReadingWarning
 
 Status = Literal["done", "skipped", "failed"]
@@ -57,6 +58,7 @@ class Kind:
         renew: is handed what the record of a finished task holds, and brings up to date what does
             not decide its result, such as warnings of what it stands on.
         holds: keys that a JSON record must hold to count.
+        told: what the content of a journal's line must be, where one process reads another's.
         memory_hint: advice on what to lower when memory runs out.
     """
 
@@ -67,6 +69,7 @@ class Kind:
     prepare: Callable[[Sequence[Task], Desk], None] | None = None
     renew: Callable[[Task, Content, Desk], Content] | None = None
     holds: tuple[str, ...] = ()
+    told: type[Told] = Told
     memory_hint: str = "lower inference.batch_size or inference.window, or use precision: bf16"
 
 
