@@ -286,7 +286,7 @@ def require_told(path: Path, shape: type[Told]) -> dict[str, Any]:
     """
     content, problem = _read(path, shape)
     if content is None or problem is not None:
-        raise RunError(f"{path}: {problem}", hint="run the command again that wrote it")
+        raise RunError(f"{path}: {problem}", hint="run the command that wrote it again")
     return content
 
 

@@ -17,7 +17,15 @@ from esegeta.config.lines import Document
 from esegeta.errors import EsegetaError, RunError
 from esegeta.explain import NULL
 from esegeta.report import TaskFiles, read_record, read_scores
-from esegeta.report.shapes import MapTold, NotesTold, foreign_in, read_told, require_told
+from esegeta.report.shapes import (
+    MapTold,
+    NotesTold,
+    RunTold,
+    foreign_in,
+    misfit,
+    read_told,
+    require_told,
+)
 from esegeta.volume import Case
 
 RECORDS = (
@@ -179,7 +187,9 @@ def _read(path: Path) -> RunFolder:
         for part, name in RECORDS:
             if (path / part / name).is_file():
                 record = require_told(path / part / name, NotesTold)
-                return RunFolder(path, {**record, "units": []}, ())
+                # Of another command: under the same keys may stand what is not a run's.
+                alike = {k: v for k, v in record.items() if misfit({k: v}, RunTold) is None}
+                return RunFolder(path, {**alike, "units": []}, ())
     record = read_record(path)
     has_scores = (path / "scores.csv").is_file()
     return RunFolder(path, record, tuple(read_scores(path)) if has_scores else ())
