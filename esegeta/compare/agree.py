@@ -7,7 +7,8 @@ from pathlib import Path
 
 from esegeta.compare.folder import RunFolder, owners_of
 from esegeta.errors import RunError
-from esegeta.report import PredictionFiles, read_sidecar
+from esegeta.report import PredictionFiles
+from esegeta.report.shapes import PredictionTold, read_told
 
 ABSENT = "not there"
 
@@ -137,7 +138,7 @@ def _other_images(folders: Iterable[RunFolder]) -> Iterator[tuple[str, RunFolder
 
 
 def _inputs_sha256(root: Path, case: str) -> set[str]:
-    sidecar = read_sidecar(PredictionFiles(root, case).sidecar) or {}
+    sidecar = read_told(PredictionFiles(root, case).sidecar, PredictionTold) or {}
     inputs = sidecar.get("inputs_sha256")
     return {str(value) for value in inputs.values()} if isinstance(inputs, dict) else set()
 

@@ -18,7 +18,8 @@ from esegeta.compare.agree import (
 from esegeta.compare.folder import RunFolder, family_of, kind_of_metric, quality_of
 from esegeta.errors import RunError
 from esegeta.explain import NULL
-from esegeta.report import ScoreRow, TaskFiles, read_sidecar
+from esegeta.report import ScoreRow, TaskFiles
+from esegeta.report.shapes import MapTold, read_told
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def find_undefined(models: Mapping[str, Sequence[RunFolder]]) -> Iterator[Undefi
                     continue
                 path = TaskFiles(folder.path, row.case, row.target, row.method).sidecar
                 if path not in reasons:
-                    given = (read_sidecar(path) or {}).get("score_reasons")
+                    given = (read_told(path, MapTold) or {}).get("score_reasons")
                     reasons[path] = given if isinstance(given, dict) else {}
                 reason = "infinite" if row.value is not None else "no reason given"
                 reason = str(reasons[path].get(row.score) or reason)

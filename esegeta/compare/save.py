@@ -23,11 +23,11 @@ from esegeta.report import (
     draw_boxes,
     draw_heat_map,
     draw_rank_diagram,
-    read_sidecar,
     to_latex,
     to_markdown,
     write_csv,
 )
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.volume import atomic_path, sweep, write_json, write_text
 
 PACKAGES = ("numpy", "scipy", "matplotlib")
@@ -64,7 +64,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
         )
     if root.is_dir():
         sweep(root)
-    earlier = (read_sidecar(root / RECORD) or {}).get("files", [])
+    earlier = (read_told(root / RECORD, NotesTold) or {}).get("files") or []
     write_json(root / RECORD, {**_record(study), "state": "writing", "files": [*names, *earlier]})
     for name in earlier:
         if name not in names and Path(str(name)).name == name:

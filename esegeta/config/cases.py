@@ -20,6 +20,7 @@ from esegeta.config.listing import (
 )
 from esegeta.config.parse import RunConfig, blamed_on
 from esegeta.config.paths import as_path, is_there
+from esegeta.config.reserved import fault_of_folder
 from esegeta.errors import ConfigError, DataError
 from esegeta.volume import Case, foreign_suffix, holds_dicom, image_stem
 
@@ -58,7 +59,7 @@ def list_cases(config: RunConfig) -> list[Case]:
             f"{place}: data.cases: {twins}", hint="give each case a `name` of its own"
         )
     for case in cases:
-        if fault := fault_of_name(case.name):
+        if fault := fault_of_name(case.name) or fault_of_folder(case.name):
             raise ConfigError(f"{place}: data.cases: {fault}", hint="give the case a `name`")
     series = config.keys.data.series
     if series is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from esegeta.errors import RunError, suggest
 from esegeta.plain_json import parse_json
+from esegeta.report.shapes import RunTold, require_told
 from esegeta.volume import write_json, write_text
 
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
@@ -215,14 +216,6 @@ class PredictionFiles:
         return self.root / self.case / f"{self.case}{label}_desc-prediction_{ending}"
 
 
-PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
-    "config": dict,
-    "methods": dict,
-    "scores": dict,
-    "units": list,
-}
-"""Parts of a run's record, and what they are."""
-
 PREDICT = "predict"
 """The command that a record names which is of predictions alone."""
 
@@ -302,14 +295,7 @@ def read_record(root: Path) -> dict[str, Any]:
             f"{root}: not a run (run.json is missing)",
             hint=f"it contains runs: {' '.join(inside)}" if inside else hint,
         )
-    record = read_sidecar(path)
-    if record is None:
-        raise RunError(f"{path}: cannot be read as JSON", hint="run the experiment again")
-    for key, kind in PARTS.items():
-        if not isinstance(record.get(key, kind()), (kind, type(None))):
-            raise RunError(
-                f"{path}: `{key}` is not what a run writes there", hint="run the experiment again"
-            )
+    record = require_told(path, RunTold)
     if record.get("command") == PREDICT:
         raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
     return record

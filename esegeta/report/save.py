@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.explain import Attribution, By, LayerMap, MemberMaps, RegionRow, map_on_file
 from esegeta.predict import Rule, SourceGrid
-from esegeta.report.contents import CONTENTS, contents_of
+from esegeta.report.contents import CONTENTS, contents_of, sealed
 from esegeta.report.dicom import write_object_of_labels, write_object_of_map
 from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside
 from esegeta.report.label_tables import label_rows, shown_colours, write_label_tables
@@ -25,6 +25,7 @@ from esegeta.volume import (
     atomic_path,
     describe_way_back,
     display_of,
+    noting_written,
     store,
     write_json,
     write_map_on_grid,
@@ -103,17 +104,18 @@ def save_attribution(
         "files": [path.name for path in (*beside, files.map)],
         **provenance,
     }
-    _draw(files, attribution, regions, doubts, view)
-    for path, item in maps.items():
-        write_map_on_source(path, item.array, source, item.header)
-    for path, layer in layers.items():
-        _write_layer(path, layer, attribution.volume, last.header)
-    for path, item in objects.items():
-        write_object_of_map(path, item, source, attribution.method)
+    with noting_written() as written:
+        _draw(files, attribution, regions, doubts, view)
+        for path, item in maps.items():
+            write_map_on_source(path, item.array, source, item.header)
+        for path, layer in layers.items():
+            _write_layer(path, layer, attribution.volume, last.header)
+        for path, item in objects.items():
+            write_object_of_map(path, item, source, attribution.method)
     with atomic_path(files.map) as staged:
         write_map_on_source(staged, last.array, source, last.header)
-        contents = contents_of(beside, **{files.map.name: staged})
-        write_json(files.sidecar, {**notes, CONTENTS: contents})
+        contents = contents_of(written, files.sidecar, **{files.map.name: staged})
+        write_json(files.sidecar, sealed({**notes, CONTENTS: contents}))
 
 
 def save_scores(
@@ -132,20 +134,19 @@ def save_scores(
         doubts: what scores say against the map.
     """
     remove_attribution(files)
-    write_json(
-        files.sidecar,
-        {
-            **attribution.describe(),
-            "target_name": files.target,
-            "method_id": files.method,
-            "case": files.case,
-            "channels": list(attribution.volume.channels),
-            "doubts": list(doubts),
-            "map": "not written (write: scores)",
-            "files": [],
-            **provenance,
-        },
-    )
+    notes = {
+        **attribution.describe(),
+        "target_name": files.target,
+        "method_id": files.method,
+        "case": files.case,
+        "channels": list(attribution.volume.channels),
+        "doubts": list(doubts),
+        "map": "not written (write: scores)",
+        "files": [],
+        **provenance,
+        CONTENTS: {},
+    }
+    write_json(files.sidecar, sealed(notes))
 
 
 def _draw(
@@ -245,17 +246,18 @@ def save_prediction(
     remove_prediction(files)
     labels, volume = source.labels, source.volume
     colours = colours or {}
-    write_label_tables(files, label_rows(labels, colours))
     masks, counts = {}, {}
-    for name, mask in source.masks():
-        counts[name] = int(mask.sum())
-        if labels.may_overlap:
-            masks[name] = files.mask(name)
-            write_source_labels(masks[name], mask.long(), volume.source)
-    for name, values in source.probabilities(probabilities):
-        write_source_map(files.probability(name), values, volume.source)
-    if "dicom" in write:
-        write_object_of_labels(files.dicom, source, shown_colours(labels, colours))
+    with noting_written() as written:
+        write_label_tables(files, label_rows(labels, colours))
+        for name, mask in source.masks():
+            counts[name] = int(mask.sum())
+            if labels.may_overlap:
+                masks[name] = files.mask(name)
+                write_source_labels(masks[name], mask.long(), volume.source)
+        for name, values in source.probabilities(probabilities):
+            write_source_map(files.probability(name), values, volume.source)
+        if "dicom" in write:
+            write_object_of_labels(files.dicom, source, shown_colours(labels, colours))
     beside = [*masks.values(), *(files.probability(name) for name in probabilities)]
     beside += [files.dicom] if "dicom" in write else []
     volumes = {name: count * volume.source.voxel_volume_ml for name, count in counts.items()}
@@ -273,8 +275,8 @@ def save_prediction(
     }
     with atomic_path(files.segmentation) as staged:
         write_source_labels(staged, source.label_map, volume.source)
-        contents = contents_of(beside, **{files.segmentation.name: staged})
-        write_json(files.sidecar, {**notes, CONTENTS: contents})
+        contents = contents_of(written, files.sidecar, **{files.segmentation.name: staged})
+        write_json(files.sidecar, sealed({**notes, CONTENTS: contents}))
 
 
 def remove_prediction(files: PredictionFiles) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import textwrap
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ FINE_DPI = 130
 
 BACKGROUND = "white"
 COMMENT_WITHIN_BYTES = 2048
+COMMENT = b"tEXtComment\0"
 CROP_INCHES = 0.15
 """Margin around figures that are cut to what is in them."""
 
@@ -81,12 +84,43 @@ def png_of(figure: Figure, *, dpi: int = DPI) -> bytes:
 
 
 def has_comment(path: Path, comment: str) -> bool:
-    """Tell whether there is a PNG that was written with this comment, in ASCII."""
+    """Tell whether there is a whole PNG that was written with this comment, in ASCII."""
     try:
-        with path.open("rb") as stream:
-            return comment.encode() in stream.read(COMMENT_WITHIN_BYTES)
+        content = path.read_bytes()
     except OSError:
         return False
+    return comment.encode() in content[:COMMENT_WITHIN_BYTES] and _is_whole(content)
+
+
+def comment_of(path: Path) -> str:
+    """Return the comment of a PNG that `save_figure` has written, or nothing."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(COMMENT_WITHIN_BYTES)
+    except OSError:
+        return ""
+    place = head.find(COMMENT)
+    if place < 4:
+        return ""
+    length: int = struct.unpack_from(">I", head, place - 4)[0]
+    return head[place + len(COMMENT) : place + 4 + length].decode("ascii", "replace")
+
+
+def _is_whole(content: bytes) -> bool:
+    """Tell whether each chunk of a PNG is as its checksum says, to the one that ends it."""
+    place = 8
+    while len(content) >= place + 12:
+        length: int = struct.unpack_from(">I", content, place)[0]
+        end = place + 8 + length
+        if len(content) < end + 4:
+            return False
+        told: int = struct.unpack_from(">I", content, end)[0]
+        if zlib.crc32(content[place + 4 : end]) != told:
+            return False
+        if content[place + 4 : place + 8] == b"IEND":
+            return len(content) == end + 4
+        place = end + 4
+    return False
 
 
 def save_cropped(path: Path, figure: Figure) -> None:

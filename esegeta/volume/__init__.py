@@ -4,12 +4,14 @@ from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.atomic import (
     atomic_path,
     is_alive,
+    noting_written,
     plain_values,
     refusal_to_write,
     sweep,
     temporary_name,
     write_json,
     write_text,
+    written_so_far,
 )
 from esegeta.volume.carried import (
     carry_path,
@@ -146,6 +148,7 @@ __all__ = [
     "members",
     "names_image",
     "not_supported",
+    "noting_written",
     "on_source",
     "padding_sum",
     "plain_values",
@@ -181,4 +184,5 @@ __all__ = [
     "write_source_labels",
     "write_source_map",
     "write_text",
+    "written_so_far",
 ]

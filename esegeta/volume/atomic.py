@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ from esegeta.stop import signals_held
 
 TEMPORARY = ".tmp-"
 WRITER = re.compile(r"^\.tmp-(?P<node>.*)-(?P<pid>\d+)-[^-]*$")
+_LISTS: ContextVar[tuple[list[Path], ...]] = ContextVar("lists of written files", default=())
+"""Of those who want to know what is written, the innermost last."""
+
+
+@contextmanager
+def noting_written() -> Iterator[list[Path]]:
+    """List the files that appear meanwhile, so that whoever answers for them forgets none."""
+    noted: list[Path] = []
+    token = _LISTS.set((*_LISTS.get(), noted))
+    try:
+        yield noted
+    finally:
+        _LISTS.reset(token)
+
+
+def written_so_far() -> tuple[Path, ...]:
+    """Return the files that the innermost list holds and that are there; none without a list."""
+    noted = [path for innermost in _LISTS.get()[-1:] for path in innermost]
+    return tuple(path for path in dict.fromkeys(noted) if path.is_file())
 
 
 @contextmanager
@@ -41,6 +61,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _to_disk(temporary)
         temporary.replace(path)
         _to_disk(path.parent)
+        for noted in _LISTS.get():
+            noted.append(path)
     except OSError as error:  # a full disk, a vanished folder
         raise refusal_to_write(path, error) from error
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from esegeta.plain_json import parse_json
-from esegeta.report.contents import Check, is_intact
-from esegeta.volume import atomic_path, write_json
+from esegeta.report.contents import (
+    CONTENTS,
+    Check,
+    contents_of,
+    from_record,
+    is_intact,
+    is_sealed,
+    sealed,
+)
+from esegeta.volume import atomic_path, write_json, written_so_far
 from esegeta.workflow.task import Content, Task
 
 MARK = "fingerprint"
@@ -33,35 +41,46 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 def finished(task: Task, check: Check = "quick") -> Content | None:
     """Return what the record of a finished task holds, or None where the task must be done.
 
-    It is finished where the record is of its key and all files are there, and are as the record
-    says. Of tensors nothing is read but the key: the content is empty.
+    It is finished where the record is of its key and as it was written, and all files are there
+    and as the record says. Of tensors only the header is read: the content is empty.
     """
     if task.record is None or task.key is None:
         return None
-    if not all(file.is_file() for file in task.files):
-        return None
+    needed = {from_record(file, task.record) for file in task.files}
     if task.record.suffix == TENSORS:
-        return {} if _key_of_tensors(task.record) == task.key else None
-    content = read_json(task.record, task.key)
-    if content is None or not all(name in content for name in task.kind.holds):
+        content = _header_of_tensors(task.record, task.key)
+    else:
+        content = read_json(task.record, task.key)
+        if content is None or not all(name in content for name in task.kind.holds):
+            return None
+        needed |= set(content.get(FILES, ()))
+    if content is None or not is_intact(task.record, content, check, needed=needed):
         return None
-    there = all((task.record.parent / str(name)).is_file() for name in content.get(FILES, ()))
-    return content if there and is_intact(task.record, content, check) else None
+    return {} if task.record.suffix == TENSORS else content
 
 
 def read_json(path: Path, key: str) -> dict[str, Any] | None:
-    """Return the content of a JSON record, or None where none has this fingerprint."""
+    """Return the content of a JSON record; None where none has this fingerprint, or its seal."""
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     matches = isinstance(content, dict) and content.get(MARK) == key
-    return content if matches else None
+    return content if matches and is_sealed(content) else None
 
 
-def keep_json(path: Path, key: str, content: Mapping[str, Any]) -> None:
-    """Write a JSON record with its fingerprint, whole or not at all."""
-    write_json(path, {MARK: key, **content})
+def keep_json(path: Path, key: str, content: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
+    """Write a JSON record with its fingerprint, whole or not at all.
+
+    Args:
+        path: path of the record.
+        key: fingerprint of the record.
+        content: what it holds.
+        files: files that belong to it, besides those that the task at work has written so far.
+    """
+    named = [path.parent / str(name) for name in content.get(FILES, ())]
+    contents = contents_of([*named, *files, *written_so_far()], path)
+    write_json(path, sealed({MARK: key, **content, CONTENTS: contents}))
 
 
 def read_tensors(
@@ -84,16 +103,24 @@ def read_tensors(
         return None
 
 
-def keep_tensors(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
-    """Write a record of tensors with its fingerprint, whole or not at all."""
+def keep_tensors(
+    path: Path, key: str, tensors: Mapping[str, Tensor], files: Iterable[Path] = ()
+) -> None:
+    """Write a record of tensors with its fingerprint, whole or not at all; see `keep_json`.
+
+    Only the files that are named belong to it: what a task keeps to go on with may go.
+    """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contents = json.dumps(contents_of(files, path))
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, metadata={MARK: key})
+        save_file(whole, temporary, metadata={MARK: key, CONTENTS: contents})
 
 
-def _key_of_tensors(path: Path) -> str | None:
+def _header_of_tensors(path: Path, key: str) -> dict[str, Any] | None:
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get(MARK)
-    except (OSError, SafetensorError):
+            header = file.metadata() or {}
+        contents = parse_json(header.get(CONTENTS, "{}"))
+    except (OSError, ValueError, SafetensorError):
         return None
+    return {CONTENTS: contents} if header.get(MARK) == key else None

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from esegeta.explain import NULL, Explainer
-from esegeta.report import TaskFiles, number_text, read_sidecar
+from esegeta.report import TaskFiles, number_text
+from esegeta.report.shapes import MapTold, read_told
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.workflow.build import Experiment
 
@@ -65,7 +66,8 @@ def _beaten_by_one(
         return
     files = TaskFiles(experiment.root, names["case"], names["target"], rivals[0])
     theirs = {
-        row["score"]: row["value"] for row in (read_sidecar(files.sidecar) or {}).get("scores", [])
+        row["score"]: row["value"]
+        for row in (read_told(files.sidecar, MapTold) or {}).get("scores", [])
     }
     for identity, score in experiment.scores.items():
         if score.family != FAITHFULNESS:

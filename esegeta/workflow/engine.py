@@ -18,7 +18,7 @@ import torch
 
 from esegeta.errors import DiskFullError, OutputError, is_out_of_memory
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
-from esegeta.volume import sweep
+from esegeta.volume import noting_written, sweep
 from esegeta.workflow.cache import finished
 from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.journal import Journal, Pace
@@ -72,7 +72,7 @@ class Engine:
         self._command = command
         self._policy = policy
         self._journal = journal
-        self._desk = Desk(command.job, listener, places=places)
+        self._desk = Desk(command.job, listener, places=places, check=policy.check)
         self._pace = Pace()
         self._faults: dict[str, Fault] = {}
 
@@ -207,7 +207,8 @@ class Engine:
         """Do a task; where memory runs out, it and all that follow take half the batch."""
         while True:
             try:
-                return task.kind.do(task, self._desk)
+                with noting_written():
+                    return task.kind.do(task, self._desk)
             except Exception as error:
                 job = self._desk.job
                 smaller = self._command.smaller(job) if is_out_of_memory(error) else None

@@ -8,9 +8,11 @@ from typing import Any
 
 from esegeta.errors import OutputError
 from esegeta.explain import Explainer, parameters_of
-from esegeta.report import PredictionFiles, read_sidecar, write_dataset_files, write_record
+from esegeta.report import write_dataset_files, write_record
+from esegeta.report.shapes import RunTold, read_told
 from esegeta.targets import Scene
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.cache import finished
 from esegeta.workflow.cases import OF_CASE, OpenCase
 from esegeta.workflow.predict import prediction_task
 from esegeta.workflow.record import (
@@ -20,7 +22,7 @@ from esegeta.workflow.record import (
     described,
     write_tables,
 )
-from esegeta.workflow.task import Desk, Ended, Silence, Task
+from esegeta.workflow.task import Desk, Ended, Silence
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ def require_same_network(experiment: Experiment) -> None:
     Raises:
         OutputError: run.json names other weights.
     """
-    record = read_sidecar(experiment.root / RECORD) or {}
+    record = read_told(experiment.root / RECORD, RunTold) or {}
     known = record.get("weights_sha256")
     if record and known != experiment.weights_sha256:
         raise OutputError(
@@ -86,16 +88,20 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
         "warnings": list(kept.warnings),
         KEPT_BY: kept.kept_by,
     }
-    record = read_sidecar(experiment.root / RECORD) or _new_record(experiment)
+    record = read_told(experiment.root / RECORD, RunTold) or _new_record(experiment)
     names = ("case", "target", "method")
-    others = [one for one in record["units"] if any(one.get(key) != unit[key] for key in names)]
+    units = record.get("units") or []
+    others = [one for one in units if any(one.get(key) != unit[key] for key in names)]
     predictions = record.get("predictions") or []
     is_new = all(one.get("case") != unit["case"] for one in predictions)
     write_record(
         experiment.root,
         {
             **record,
-            "methods": {kept.method: parameters_of(kept.explainer), **record["methods"]},
+            "methods": {
+                kept.method: parameters_of(kept.explainer),
+                **(record.get("methods") or {}),
+            },
             "inputs_sha256": {**(record.get("inputs_sha256") or {}), **task.data["inputs"]},
             "units": [*others, unit],
             "predictions": [*predictions, *([described(prediction)] if is_new else [])],
@@ -112,7 +118,7 @@ def _new_record(experiment: Experiment) -> dict[str, Any]:
 def _with_prediction(experiment: Experiment, scene: Scene, number: int) -> Ended:
     """Write the prediction unless it is there and of the same fingerprint."""
     task = prediction_task(experiment, number)
-    if _is_finished(task, experiment):
+    if finished(task) is not None:
         return Ended(task, "skipped")
     desk = Desk(experiment, Silence())
     desk.enter(task.scope)
@@ -120,9 +126,3 @@ def _with_prediction(experiment: Experiment, scene: Scene, number: int) -> Ended
     desk.once("case", lambda: case, depth=OF_CASE)
     content = task.kind.do(task, desk)
     return Ended(task, "done", warnings=tuple(content["warnings"]), content=content)
-
-
-def _is_finished(task: Task, experiment: Experiment) -> bool:
-    files = PredictionFiles(experiment.root, task.data["names"]["case"])
-    sidecar = read_sidecar(files.sidecar) or {}
-    return sidecar.get("fingerprint") == task.key and files.segmentation.is_file()

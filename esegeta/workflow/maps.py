@@ -23,12 +23,13 @@ from esegeta.report import (
     PredictionFiles,
     ScoreRow,
     TaskFiles,
-    read_sidecar,
     remove_attribution,
     replace_strip,
     save_attribution,
     save_scores,
 )
+from esegeta.report.contents import CONTENTS, contents_of, sealed
+from esegeta.report.shapes import MapTold, PredictionTold, read_told
 from esegeta.score import RandomMapBaseline, Score, ScoreCache, ScoreContext
 from esegeta.targets import FrozenTarget, UnitScene
 from esegeta.volume import write_json
@@ -145,7 +146,7 @@ def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
 
 def doubts_of_prediction(experiment: Experiment, case: str) -> tuple[str, ...]:
     """Return the warnings of the prediction that the maps of a case explain."""
-    sidecar = read_sidecar(PredictionFiles(experiment.root, case).sidecar) or {}
+    sidecar = read_told(PredictionFiles(experiment.root, case).sidecar, PredictionTold) or {}
     return tuple(str(text) for text in sidecar.get("warnings", ()))
 
 
@@ -187,7 +188,9 @@ def renew_map(task: Task, content: Content, desk: Desk) -> Content:
     replace_strip(
         files.overlay, [*content.get("warnings", ()), *others], [*renewed["warnings"], *others]
     )
-    write_json(files.sidecar, renewed)
+    pictures = [files.overlay] if files.overlay.is_file() else []
+    contents = {**content[CONTENTS], **contents_of(pictures, files.sidecar)}
+    write_json(files.sidecar, sealed({**renewed, CONTENTS: contents}))
     return renewed
 
 
@@ -201,7 +204,14 @@ def discard_map(task: Task, desk: Desk) -> None:
     remove_attribution(files_of(task, desk.job))
 
 
-MAP = Kind(make_map, recall=recall_map, discard=discard_map, prepare=prepare_maps, renew=renew_map)
+MAP = Kind(
+    make_map,
+    recall=recall_map,
+    discard=discard_map,
+    prepare=prepare_maps,
+    renew=renew_map,
+    told=MapTold,
+)
 
 
 def _announce(

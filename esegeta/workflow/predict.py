@@ -16,12 +16,12 @@ from esegeta.predict import Agreement, SourceGrid, agreement
 from esegeta.report import (
     PREDICT,
     PredictionFiles,
-    read_sidecar,
     save_prediction,
     write_dataset_files,
     write_predictions,
     write_record,
 )
+from esegeta.report.shapes import PredictionTold, RunTold, read_told
 from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
@@ -169,7 +169,7 @@ def predict_case(task: Task, desk: Desk) -> Content:
     return content
 
 
-PREDICTION = Kind(predict_case)
+PREDICTION = Kind(predict_case, told=PredictionTold)
 
 
 def _compared(
@@ -222,7 +222,7 @@ class PredictionRecorder:
         """Write table and record as things stand."""
         write_predictions(self._root, prediction_rows(results))
         found = describe_predictions(results)
-        record = read_sidecar(self._root / "run.json")
+        record = read_told(self._root / "run.json", RunTold)
         if record is not None and record.get("command") != PREDICT:
             write_record(self._root, {**record, "predictions": found})
             return

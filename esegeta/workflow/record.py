@@ -18,7 +18,6 @@ from esegeta.model import resolve_devices
 from esegeta.report import (
     PREDICTIONS,
     PredictionRow,
-    read_sidecar,
     region_row,
     remove_regions,
     write_curves,
@@ -38,6 +37,7 @@ from esegeta.report.csv_tables import (
     read_rows,
     rows_of_others,
 )
+from esegeta.report.shapes import RunTold, read_told
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.maps import scored_before
@@ -269,12 +269,11 @@ def described(ended: Ended) -> dict[str, Any]:
 
 def kept_units(root: Path) -> list[dict[str, Any]]:
     """Return what run.json says of maps that were kept, whose files are there."""
-    record = read_sidecar(root / RECORD) or {}
-    units = record.get("units")
+    record = read_told(root / RECORD, RunTold) or {}
     return [
         dict(unit)
-        for unit in (units if isinstance(units, list) else ())
-        if isinstance(unit, Mapping) and unit.get(KEPT_BY) and _is_there(root, unit)
+        for unit in record.get("units") or ()
+        if {KEPT_BY, "case", "target", "method"} <= set(unit) and _is_there(root, unit)
     ]
 
 

@@ -18,12 +18,12 @@ from esegeta.report import (
     SceneMap,
     SlicerScene,
     TaskFiles,
-    read_sidecar,
     scene_file,
     scene_key,
     shown_colours,
     write_scene,
 )
+from esegeta.report.shapes import MapTold, read_told
 from esegeta.volume import (
     Segment,
     Volume,
@@ -108,7 +108,7 @@ def _scene_of(desk: Desk, case: OpenCase, files: Sequence[TaskFiles], folder: Pa
     write_segments(segmentation, _segments(case), source.grid)
     maps, places = [], []
     for one in files:
-        display = (read_sidecar(one.sidecar) or {}).get("display", {})
+        display = (read_told(one.sidecar, MapTold) or {}).get("display", {})
         high = float(display.get("high") or 1.0)
         maps.append(SceneMap(one.method, one.map, high, display.get("negative") is not None))
         places.append(display.get("position_mm"))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import TaskFiles, read_sidecar, write_record
+from esegeta.report import TaskFiles, read_sidecar, scene_key, write_record
+from esegeta.report.contents import CONTENTS, is_sealed
 from esegeta.report.files import CURVES_ENDING, ENDINGS, scene_file
+from esegeta.report.shapes import RunTold, read_told
+from esegeta.report.style import comment_of
 from esegeta.workflow.lock import locked
 
 FOLDER = "stale"
 """Where they are moved, below the run's folder."""
 STALE = "stale"
 """The key of run.json under which they stand."""
+PRINT = re.compile(r"[0-9a-f]{64}")
+"""What figures of curves and scenes bear: the fingerprint of what they show."""
 OF_TASK = re.compile(rf"label-.+_desc-.+_({ENDINGS.pattern})")
 OF_PREDICTION = re.compile(r"(label-.+_)?desc-prediction_(dseg|mask|probseg)\.[a-z.]+")
 OF_TARGET = re.compile(rf"label-.+_score-.+{re.escape(CURVES_ENDING)}|.+\.mrb")
@@ -23,24 +28,51 @@ OF_TARGET = re.compile(rf"label-.+_score-.+{re.escape(CURVES_ENDING)}|.+\.mrb")
 def find_stale(root: Path, record: Mapping[str, Any]) -> list[str]:
     """Return the files of cases that no task of a record accounts for, relative to the root.
 
-    Only files that a run writes count: what else lies in the folder of a case is left alone.
+    Only files that a run has written count: what else lies there, even under such a name, is left
+    alone.
 
     Args:
         root: the run's folder.
         record: content of run.json.
     """
     methods: dict[str, dict[str, list[str]]] = {}
-    for unit in record.get("units", ()):
-        targets = methods.setdefault(str(unit["case"]), {})
-        targets.setdefault(str(unit["target"]), []).append(str(unit["method"]))
-    cases = {str(one["case"]) for one in record.get("predictions", ())} | set(methods)
+    for unit in record.get("units") or ():
+        case, target, method = (str(unit.get(key)) for key in ("case", "target", "method"))
+        methods.setdefault(case, {}).setdefault(target, []).append(method)
+    cases = {str(one.get("case")) for one in record.get("predictions") or ()} | set(methods)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != FOLDER)
     return [
         f"{folder.name}/{name}"
         for folder in folders
-        for name in sorted(_written_in(folder))
-        if folder.name not in cases or not _is_known(folder, name, methods.get(folder.name, {}))
+        for name in _own(
+            folder,
+            [
+                name
+                for name in sorted(_written_in(folder))
+                if folder.name not in cases
+                or not _is_known(folder, name, methods.get(folder.name, {}))
+            ],
+        )
     ]
+
+
+def _own(case: Path, names: Sequence[str]) -> list[str]:
+    """Return those of some files that a run has written, and nobody else under such a name.
+
+    They are in the list of a sealed sidecar, or bear the mark of a figure or scene of a run.
+    """
+    listed: set[str] = set()
+    for path in case.glob("*.json") if names else ():
+        content = read_sidecar(path) or {}
+        if isinstance(content.get(CONTENTS), dict) and is_sealed(content):
+            listed |= {path.name, *content[CONTENTS]}
+    return [name for name in names if name in listed or _is_marked(case / name)]
+
+
+def _is_marked(path: Path) -> bool:
+    if path.suffix == ".mrb":
+        return PRINT.fullmatch(scene_key(path)) is not None
+    return path.name.endswith(CURVES_ENDING) and PRINT.fullmatch(comment_of(path)) is not None
 
 
 def _written_in(case: Path) -> Iterator[str]:
@@ -71,8 +103,7 @@ def _is_known(case: Path, name: str, targets: Mapping[str, Collection[str]]) -> 
 
 def stale_in(root: Path) -> list[str]:
     """Return what the record of a run lists as stale."""
-    listed = (read_sidecar(root / "run.json") or {}).get(STALE)
-    return [str(name) for name in listed] if isinstance(listed, list) else []
+    return (read_told(root / "run.json", RunTold) or {}).get(STALE) or []
 
 
 def prune(root: Path) -> list[str]:
@@ -84,7 +115,9 @@ def prune(root: Path) -> list[str]:
         OutputError: another process holds the folder, or it cannot be written.
     """
     with locked(root):
-        record = read_sidecar(root / "run.json") or {}
+        record = read_told(root / "run.json", RunTold)
+        if record is None:
+            return []
         moved = [name for name in find_stale(root, record) if name in stale_in(root)]
         for name in moved:
             target = root / FOLDER / name

@@ -17,6 +17,8 @@ from esegeta.errors import (
     is_out_of_memory,
     told_by_system,
 )
+from esegeta.report.contents import Check
+from esegeta.report.shapes import Told
 from esegeta.volume import ReadingWarning
 
 Status = Literal["done", "skipped", "failed"]
@@ -56,6 +58,7 @@ class Kind:
         renew: is handed what the record of a finished task holds, and brings up to date what does
             not decide its result, such as warnings of what it stands on.
         holds: keys that a JSON record must hold to count.
+        told: what the content of a journal's line must be, where one process reads another's.
         memory_hint: advice on what to lower when memory runs out.
     """
 
@@ -66,6 +69,7 @@ class Kind:
     prepare: Callable[[Sequence[Task], Desk], None] | None = None
     renew: Callable[[Task, Content, Desk], Content] | None = None
     holds: tuple[str, ...] = ()
+    told: type[Told] = Told
     memory_hint: str = "lower inference.batch_size or inference.window, or use precision: bf16"
 
 
@@ -224,12 +228,14 @@ class Desk:
         job: what all tasks of the command share, built from the config.
         listener: is told how the work goes on.
         places: those whose tasks are done here; None for all.
+        check: how the files of finished tasks are checked.
     """
 
     job: Any
     listener: Listener
     notes: list[str] = field(default_factory=list)
     places: frozenset[str] | None = None
+    check: Check = "quick"
     _scope: Scope = ()
     _made: dict[tuple[Scope, Hashable], Any] = field(default_factory=dict)
     _failed: dict[tuple[Scope, Hashable], Exception] = field(default_factory=dict)

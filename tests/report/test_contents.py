@@ -11,7 +11,7 @@ from esegeta.report.contents import CONTENTS, contents_of, is_intact
 @pytest.fixture
 def sidecar(tmp_path: Path) -> tuple[Path, dict[str, object]]:
     (tmp_path / "a.nii.gz").write_bytes(b"voxels of a map")
-    content = {CONTENTS: contents_of([tmp_path / "a.nii.gz"])}
+    content = {CONTENTS: contents_of([tmp_path / "a.nii.gz"], tmp_path / "a.json")}
     path = tmp_path / "a.json"
     path.write_text("{}")
     return path, content
@@ -20,7 +20,7 @@ def sidecar(tmp_path: Path) -> tuple[Path, dict[str, object]]:
 def test_lengths_and_hashes_are_those_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     (tmp_path / ".tmp-b").write_bytes(b"")
-    found = contents_of([tmp_path / "a"], b=tmp_path / ".tmp-b")
+    found = contents_of([tmp_path / "a"], tmp_path / "a.json", b=tmp_path / ".tmp-b")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert found["a"] == {"bytes": 3, "sha256": sha256}
     assert found["b"]["bytes"] == 0

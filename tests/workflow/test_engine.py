@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from esegeta.volume import write_text
 from esegeta.workflow import engine
 from esegeta.workflow.cache import finished
 from esegeta.workflow.command import Policy
@@ -21,6 +22,7 @@ from tests.workflow.tasks import (
     journal_lines,
     number_task,
     user_error,
+    write_number,
 )
 
 
@@ -59,11 +61,18 @@ def test_what_another_key_left_is_done_again(tmp_path: Path) -> None:
 
 def test_a_record_whose_files_are_gone_does_not_count(tmp_path: Path) -> None:
     job, file = Job(), tmp_path / "beside"
-    task = replace(number_task(tmp_path, 0), files=(file,))
+
+    def write_two(task: Task, desk: Desk) -> Content:
+        write_text(file, "two")
+        return write_number(task, desk)
+
+    task = number_task(tmp_path, 0, files=(file,), kind=replace(NUMBER, do=write_two))
     run(tmp_path, [task], job)
+    assert finished(task) is not None
+    file.unlink()
     assert finished(task) is None
     file.touch()
-    assert finished(task) is not None
+    assert finished(task) is None
 
 
 def test_overwrite_does_all_again(tmp_path: Path) -> None:

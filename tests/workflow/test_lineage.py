@@ -1,14 +1,19 @@
 """A folder of results belongs to one experiment; what its config no longer makes is told."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from esegeta.config import config_of
+from esegeta.config.reserved import FILES, FOLDERS
 from esegeta.errors import OutputError
+from esegeta.report.contents import sealed
+from esegeta.report.files import NOT_OF_BIDS
+from esegeta.report.style import new_figure, save_figure
 from esegeta.workflow.lineage import NAME, claim, lineage_in
-from esegeta.workflow.stale import find_stale, prune, stale_in
+from esegeta.workflow.stale import FOLDER, find_stale, prune, stale_in
 from tests.experiments import Lab, esegeta, pointwise_lab, quick
 
 __all__ = ["quick"]
@@ -92,6 +97,22 @@ def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
+    for folder, names in {
+        "a": [
+            "a_label-liver_chan-t1_desc-saliency_attrmap.nii.gz",
+            "a_label-gone_desc-saliency_overlay.png",
+        ],
+        "b": ["b_desc-prediction_dseg.nii.gz"],
+    }.items():
+        own = {name: {"bytes": 1, "sha256": ""} for name in names}
+        sidecar = tmp_path / folder / f"{folder}_label-liver_desc-old_attrmap.json"
+        sidecar.write_text(json.dumps(sealed({"contents": own})))
+    print_of = "0" * 64
+    for name in ("liver", "gone"):
+        curves = tmp_path / "a" / f"a_label-{name}_score-deletion_curves.png"
+        save_figure(curves, new_figure((1, 1)), comment=print_of)
+        with zipfile.ZipFile(tmp_path / "a" / f"a_{name}.mrb", "w") as scene:
+            scene.comment = print_of.encode()
     record = {
         "units": [{"case": "a", "target": "liver", "method": "saliency"}],
         "predictions": [{"case": "a"}],
@@ -102,7 +123,53 @@ def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
         "a/a_label-gone_score-deletion_curves.png",
         "a/a_label-liver_desc-old_attrmap.json",
         "b/b_desc-prediction_dseg.nii.gz",
+        "b/b_label-liver_desc-old_attrmap.json",
     ]
+
+
+def test_files_that_are_only_named_like_a_run_s_stay(quick: None, tmp_path: Path) -> None:
+    """Copies, results of other tools and whole folders that no record speaks of are the user's."""
+    lab = small(tmp_path)
+    assert lab.run().exit_code == 0
+    mine = [
+        lab.root / case / name
+        for case in ("a", "mine")
+        for name in (
+            f"{case}_label-liver_desc-mine_attrmap.nii.gz",
+            f"{case}_label-liver_desc-mine_attrmap.json",
+            f"{case}_label-lung_desc-prediction_mask.nii.gz",
+            f"{case}_label-lung_score-deletion_curves.png",
+            f"{case}_lung.mrb",
+        )
+    ]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    assert lab.run("--prune").exit_code == 0
+    assert all(path.is_file() for path in mine)
+    assert not (lab.root / "stale").exists()
+
+
+@pytest.mark.parametrize("name", ["stale", "Dissection", "report", "scores.csv"])
+def test_a_case_cannot_be_called_like_a_part_of_the_results(
+    name: str, quick: None, tmp_path: Path
+) -> None:
+    lab = small(tmp_path)
+    lab.keys["data"]["cases"][0]["name"] = name
+    refused = lab.run()
+    assert refused.exit_code == 2
+    assert f'a case cannot be called "{name}"' in refused.output
+    assert f"{lab.config.name}:{lab.line_of('cases')}" in refused.output
+    assert not lab.root.exists()
+
+
+def test_all_parts_of_the_results_are_reserved(quick: None, tmp_path: Path) -> None:
+    lab = small(tmp_path)
+    assert lab.run().exit_code == 0
+    made = {path.name for path in lab.root.iterdir() if not path.name.startswith(".")}
+    assert made - {"a"} <= FILES
+    folders = {name.rstrip("/") for name in NOT_OF_BIDS if name.endswith("/")}
+    assert folders | {FOLDER} | {"retrain"} == FOLDERS
 
 
 def test_a_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def write_report(paths: Sequence[Path], output: Path, *, single_file: bool = Fal
         runs=[record_of(run) for run in runs],
         methods=methods_to_cite(runs),
         scores=scores_to_cite(runs),
-        notes=list(_states(runs)),
+        notes=[*_states(runs), *(text for run in runs for text in run.foreign.values())],
     )
     return write_page(content, sink)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esegeta.compare.pages.runs import ReportRun
-from esegeta.report import name_in_cell, read_sidecar
+from esegeta.report import name_in_cell
 from esegeta.report.page import Section, Sink, TableEntry
+from esegeta.report.shapes import NotesTold, foreign_in, read_told
 
 FOLDERS = {
     "dissection": "Dissection",
@@ -49,8 +50,9 @@ def sections_of(run: ReportRun, sink: Sink) -> Iterator[Section]:
 
 
 def _section(folder: Path, title: str, sink: Sink) -> Section:
-    records = [read_sidecar(folder / name) or {} for name in RECORDS]
-    notes = [str(note) for record in records for note in record.get("notes") or ()]
+    records = [read_told(folder / name, NotesTold) or {} for name in RECORDS]
+    notes = [note for record in records for note in record.get("notes") or ()]
+    notes += [text for name in RECORDS if (text := foreign_in(folder / name, NotesTold))]
     paths = sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_size)
     tables = [table for table in map(_table, paths) if table is not None]
     pictures = sorted(folder.rglob("*.png"), key=_picture_order)

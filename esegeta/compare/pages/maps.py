@@ -96,7 +96,8 @@ def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: S
     }
     sidecar = run.sidecars.get(key)
     if sidecar is None:
-        message = str(run.tasks[key].get("message") or "its files are not there")
+        message = str(run.tasks[key].get("message") or "")
+        message = message or run.foreign.get(key) or "its files are not there"
         return MapEntry(**known, failure=message)
     files = run.files(key)
     layers, faults = _layers_of(files, sidecar, ground, sink)

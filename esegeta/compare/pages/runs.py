@@ -16,7 +16,16 @@ from esegeta.config.data import DataKeys
 from esegeta.config.lines import Document
 from esegeta.errors import EsegetaError, RunError
 from esegeta.explain import NULL
-from esegeta.report import TaskFiles, read_record, read_scores, read_sidecar
+from esegeta.report import TaskFiles, read_record, read_scores
+from esegeta.report.shapes import (
+    MapTold,
+    NotesTold,
+    RunTold,
+    foreign_in,
+    misfit,
+    read_told,
+    require_told,
+)
 from esegeta.volume import Case
 
 RECORDS = (
@@ -107,10 +116,17 @@ class ReportRun:
         found: dict[TaskKey, Mapping[str, Any]] = {}
         for key, task in self.tasks.items():
             files = self.files(key)
-            sidecar = read_sidecar(files.sidecar)
+            sidecar = read_told(files.sidecar, MapTold)
             if task.get("status") != "failed" and sidecar is not None and files.map.is_file():
                 found[key] = sidecar
         return found
+
+    @cached_property
+    def foreign(self) -> dict[TaskKey, str]:
+        """What is wrong with the sidecars of maps that are there and cannot be shown."""
+        sidecars = {key: self.files(key).sidecar for key in self.tasks if key not in self.sidecars}
+        told = {key: foreign_in(path, MapTold) for key, path in sidecars.items()}
+        return {key: text for key, text in told.items() if text is not None}
 
     def is_null(self, method: str) -> bool:
         """Tell whether a method knows nothing about the network."""
@@ -169,9 +185,11 @@ def _expanded(path: Path) -> list[Path]:
 def _read(path: Path) -> RunFolder:
     if not (path / "run.json").is_file():
         for part, name in RECORDS:
-            record = read_sidecar(path / part / name)
-            if record is not None:
-                return RunFolder(path, {**record, "units": []}, ())
+            if (path / part / name).is_file():
+                record = require_told(path / part / name, NotesTold)
+                # Of another command: under the same keys may stand what is not a run's.
+                alike = {k: v for k, v in record.items() if misfit({k: v}, RunTold) is None}
+                return RunFolder(path, {**alike, "units": []}, ())
     record = read_record(path)
     has_scores = (path / "scores.csv").is_file()
     return RunFolder(path, record, tuple(read_scores(path)) if has_scores else ())

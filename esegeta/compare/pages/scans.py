@@ -213,8 +213,10 @@ def window_of(intensity: object) -> tuple[float, float] | None:
         ct = step.get("ct")
         if pair is None and isinstance(ct, Mapping):
             pair = ct.get("clip")
-        if isinstance(pair, Sequence) and len(pair) == 2 and pair[0] is not None:
-            return float(pair[0]), float(pair[1])
+        if isinstance(pair, Sequence) and len(pair) == 2:
+            low, high = pair
+            if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+                return float(low), float(high)
     return None
 
 

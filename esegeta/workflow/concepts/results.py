@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 from esegeta.errors import EsegetaError
-from esegeta.report import read_sidecar, write_rows
+from esegeta.report import write_rows
 from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
-from esegeta.volume import atomic_path, write_json
-from esegeta.workflow.cache import MARK
+from esegeta.volume import atomic_path
+from esegeta.workflow.cache import keep_json
 from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, Session, as_json
@@ -86,9 +87,9 @@ def file_part(text: str) -> str:
 def discard(session: Session) -> None:
     """Remove the results of an earlier run, the record first: they would look like these."""
     folder, root = session.run.folder, session.run.basis.root
-    record = read_sidecar(folder / RECORD) or {}
+    record = read_told(folder / RECORD, NotesTold) or {}
     (folder / RECORD).unlink(missing_ok=True)
-    for name in record.get("files", []):
+    for name in record.get("files") or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(root.resolve()):
             path.unlink(missing_ok=True)
@@ -120,7 +121,6 @@ def write_record(task: Task, desk: Desk) -> Content:
     content = {
         "name": run.basis.config.keys.name,
         "esegeta": __version__,
-        MARK: task.key,
         "cases": [run.group_name(number) for number in range(run.num_groups)],
         "slabs": run.keys.slabs,
         "level": run.keys.level,
@@ -141,8 +141,8 @@ def write_record(task: Task, desk: Desk) -> Content:
         "weights_sha256": run.basis.weights_sha256,
         "code_sha256": run.basis.code_sha256,
     }
-    assert task.record is not None
-    write_json(task.record, content)
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content, written(desk).files)
     shutil.rmtree(session.folder, ignore_errors=True)
     desk.note(*notes)
     return content

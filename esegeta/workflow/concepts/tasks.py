@@ -27,8 +27,9 @@ Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand; of finished work, only its record."""
+    _write_dataset(desk.job)
     whole = record_task(desk.job)
-    if whole.fault is not None or finished(whole) is not None:
+    if whole.fault is not None or finished(whole, desk.check) is not None:
         desk.listener.expect(1)
         yield whole
         return
@@ -37,6 +38,7 @@ def list_tasks(desk: Desk) -> Iterator[Task]:
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand, all of them to be done."""
+    _write_dataset(desk.job)
     whole = record_task(desk.job)
     if whole.fault is not None:
         desk.listener.expect(1)
@@ -45,12 +47,16 @@ def list_anew(desk: Desk) -> Iterator[Task]:
     yield from _first_tasks(desk)
 
 
+def _write_dataset(session: Session) -> None:
+    basis = session.run.basis
+    write_dataset_files(basis.root, basis.config.keys.name)
+
+
 def _first_tasks(desk: Desk) -> Iterator[Task]:
     session: Session = desk.job
     run = session.run
     if (run.folder / RECORD).is_file():
         desk.note(f"the results in {run.folder} are replaced once the new ones are ready")
-    write_dataset_files(run.basis.root, run.basis.config.keys.name)
     desk.listener.expect(2 * len(session.cases) + 1)
     tasks = []
     for number in range(len(session.cases)):

@@ -10,14 +10,13 @@ from pathlib import Path
 from esegeta.errors import EsegetaError
 from esegeta.report import (
     IMAGE_COLUMNS,
-    read_sidecar,
     write_concepts,
     write_pairs,
     write_rows,
     write_units,
 )
-from esegeta.volume import write_json
-from esegeta.workflow.cache import MARK
+from esegeta.report.shapes import NotesTold, read_told
+from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
 from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, Session
@@ -73,9 +72,9 @@ def written(desk: Desk) -> Written:
 
 def discard(folder: Path) -> None:
     """Remove the results of an earlier run, the summary first: they would look like these."""
-    summary = read_sidecar(folder / SUMMARY)
+    summary = read_told(folder / SUMMARY, NotesTold)
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (summary or {}).get("files", []):
+    for name in (summary or {}).get("files") or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
@@ -126,7 +125,6 @@ def write_summary(task: Task, desk: Desk) -> Content:
     content = {
         "name": dissection.basis.config.keys.name,
         "esegeta": __version__,
-        MARK: task.key,
         **summary,
         "files": [str(path.relative_to(dissection.folder)) for path in found.files],
         "seconds": round(session.seconds, 3),
@@ -134,8 +132,8 @@ def write_summary(task: Task, desk: Desk) -> Content:
         "weights_sha256": dissection.basis.weights_sha256,
         "code_sha256": dissection.basis.code_sha256,
     }
-    assert task.record is not None
-    write_json(task.record, content)
+    assert task.record is not None and task.key is not None
+    keep_json(task.record, task.key, content, found.files)
     clear(session)
     desk.note(*summary["notes"])
     return content

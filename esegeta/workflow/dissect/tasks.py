@@ -30,8 +30,9 @@ Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand; of a finished dissection, only its summary."""
+    _write_dataset(desk.job)
     whole = summary_task(desk.job)
-    if whole.fault is None and finished(whole) is None:
+    if whole.fault is None and finished(whole, desk.check) is None:
         yield from _first_tasks(desk)
         return
     desk.listener.expect(1)
@@ -40,6 +41,7 @@ def list_tasks(desk: Desk) -> Iterator[Task]:
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand, with nothing left of an earlier run."""
+    _write_dataset(desk.job)
     whole = summary_task(desk.job)
     if whole.fault is None:
         clear(desk.job)
@@ -49,12 +51,16 @@ def list_anew(desk: Desk) -> Iterator[Task]:
     yield whole
 
 
+def _write_dataset(session: Session) -> None:
+    basis = session.dissection.basis
+    write_dataset_files(basis.root, basis.config.keys.name)
+
+
 def _first_tasks(desk: Desk) -> Iterator[Task]:
     session: Session = desk.job
     dissection = session.dissection
     if (dissection.folder / SUMMARY).is_file():
         desk.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
-    write_dataset_files(dissection.basis.root, dissection.basis.config.keys.name)
     num_passes = _num_passes(session)
     first = (num_passes + 1 + passes.has_held_out(session)) * len(session.cases)
     desk.listener.expect(first + _num_foreseen(session) + 1)

@@ -14,11 +14,11 @@ from esegeta.report import (
     draw_influence,
     draw_left_out,
     draw_self_influence,
-    read_sidecar,
     remove_influence,
     write_dataset_files,
     write_examples_table,
 )
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.volume import write_json
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
@@ -44,7 +44,7 @@ class ExamplesRecorder:
     def __init__(self, study: ExampleStudy, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._study = study
         self._path = study.root / "examples.json"
-        self._earlier = (read_sidecar(self._path) or {}).get("notes", [])
+        self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
         self._start = time.perf_counter()
         self._head = {
             **describe_basis(study.basis),

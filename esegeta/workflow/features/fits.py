@@ -140,8 +140,9 @@ def _state(task: Task) -> dict[str, torch.Tensor]:
 
 def _keep(task: Task, learned: Expert | Generator, content: dict[str, Any]) -> None:
     assert task.record is not None and task.key is not None
-    write_json(task.record.with_suffix(".json"), content)
-    keep_tensors(task.record, task.key, learned.state())
+    beside = task.record.with_suffix(".json")
+    write_json(beside, content)
+    keep_tensors(task.record, task.key, learned.state(), [beside])
 
 
 def expert_costs(expert: Expert, material: Material, device: torch.device) -> Scalars:

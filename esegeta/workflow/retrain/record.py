@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from esegeta.explain import parameters_of
-from esegeta.report import draw_retraining, read_sidecar, write_dice, write_dice_points
+from esegeta.report import draw_retraining, write_dice, write_dice_points
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import write_json
@@ -28,7 +29,7 @@ class RetrainingRecorder:
     def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._retraining = retraining
         self._path = retraining.root / "retrain.json"
-        self._earlier = (read_sidecar(self._path) or {}).get("notes", [])
+        self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
         self._start = time.perf_counter()
         keys = retraining.keys
         self._head = {

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.report import read_sidecar, write_rows
+from esegeta.report import write_rows
+from esegeta.report.shapes import NotesTold, read_told
 from esegeta.similarity import CKA, CKA_RBF, PCA, Moments, is_still
-from esegeta.volume import write_json
-from esegeta.workflow.cache import FILES, MARK
+from esegeta.workflow.cache import FILES, keep_json
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import DRAWS, Estimate, Estimator, Matched
 from esegeta.workflow.similarity.pictures import draw_pictures
@@ -75,11 +75,10 @@ def write_results(task: Task, desk: Desk) -> Content:
     files += draw_pictures(comparison, found.estimates, found.points, found.cases)
     content = {
         **_record(session, found),
-        MARK: task.key,
         FILES: [str(path.relative_to(comparison.folder)) for path in files],
         "seconds": round(session.seconds, 3),
     }
-    write_json(task.record, content)
+    keep_json(task.record, task.key, content, files)
     clear(session)
     desk.note(*found.notes)
     return content
@@ -92,9 +91,9 @@ def clear(session: Session) -> None:
 
 def discard(folder: Path) -> None:
     """Remove the results of an earlier comparison, the record first: they would look like these."""
-    record = read_sidecar(folder / RECORD)
+    record = read_told(folder / RECORD, NotesTold)
     (folder / RECORD).unlink(missing_ok=True)
-    for name in (record or {}).get(FILES, []):
+    for name in (record or {}).get(FILES) or []:
         path = (folder / str(name)).resolve()
         if path.is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)

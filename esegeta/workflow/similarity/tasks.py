@@ -74,10 +74,9 @@ def comparison_command(comparison: Comparison, listener: Listener) -> Command:
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield a task per case, and that of the results; for a finished comparison only the latter."""
     session: Session = desk.job
-    end = _results(session)
-    if end.fault is None and finished(end) is None:
-        comparison = session.comparison
-        write_dataset_files(comparison.basis.root, comparison.basis.config.keys.name)
+    end, basis = _results(session), session.comparison.basis
+    write_dataset_files(basis.root, basis.config.keys.name)
+    if end.fault is None and finished(end, desk.check) is None:
         tasks = _cases(session)
         desk.listener.expect(len(tasks) + 1)
         yield from tasks

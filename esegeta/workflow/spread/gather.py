@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.report.contents import Check
+from esegeta.report.shapes import misfit
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import write_text
 from esegeta.workflow.cache import finished
@@ -70,7 +71,7 @@ class GatheringEngine(Engine):
         state: str | None = None,
         check: Check | None = None,
     ) -> None:
-        super().__init__(command, listener, Policy(), journal)
+        super().__init__(command, listener, Policy(check=check or "quick"), journal)
         self._lines = lines
         self._ends_as = state
         self._check = check
@@ -107,6 +108,8 @@ class GatheringEngine(Engine):
 
     def _ended(self, task: Task) -> Ended | None:
         line = self._lines.pop((task.name, task.key), None)  # each is asked for once
+        if line is not None and misfit(line["content"], task.kind.told) is not None:
+            line = None
         if line is not None and (line["status"] == "failed" or self._believes(task)):
             return ended_from(line, task)
         known = finished(task, self._check or "quick")

@@ -15,9 +15,25 @@ from typing import Any
 import torch
 
 from esegeta.plain_json import parse_json
+from esegeta.report.shapes import (
+    BegunTold,
+    EndedTold,
+    ProcessTold,
+    StateTold,
+    Told,
+    misfit,
+)
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.task import Ended, Fault, Status, Task
 
+LINES: Mapping[str, type[Told]] = {
+    "task": EndedTold,
+    "begin": BegunTold,
+    "dropped": Told,
+    "state": StateTold,
+    "process": ProcessTold,
+}
+"""The lines of a journal, by a key that tells them apart."""
 MOST_DEATHS = 3
 """A task that has killed so many processes is not tried again."""
 
@@ -139,16 +155,29 @@ def read_journal(path: Path) -> JournalRead:
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal as plain values, without one that has no end."""
+    """Yield the lines of a journal as plain values, without those that no process has written.
+
+    The last line of one that was killed may have no end.
+    """
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8", errors="replace") as stream:
             for text in stream:
-                try:
-                    yield parse_json(text)
-                except ValueError:
-                    continue
+                line = line_in(text)
+                if line is not None:
+                    yield line
     except FileNotFoundError:
         return
+
+
+def line_in(text: str | bytes) -> dict[str, Any] | None:
+    """Return a line of a journal; None where it is not what a process writes there."""
+    try:
+        line = parse_json(text)
+    except ValueError:
+        return None
+    named = line if isinstance(line, dict) else {}
+    shape = next((shape for key, shape in LINES.items() if key in named), None)
+    return named if shape is not None and misfit(named, shape) is None else None
 
 
 def ended_from(line: Mapping[str, Any], task: Task) -> Ended:

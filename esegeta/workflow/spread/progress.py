@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from esegeta.plain_json import parse_json
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import ended_from
+from esegeta.workflow.spread.own_journal import ended_from, line_in
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
 
 
@@ -39,7 +38,9 @@ class Tail:
                     if not text.endswith(b"\n"):
                         break  # it is being written
                     self._read[path.name] = self._read.get(path.name, 0) + len(text)
-                    yield parse_json(text)
+                    line = line_in(text)
+                    if line is not None:
+                        yield line
 
 
 def _done_elsewhere(task: Task, desk: Desk) -> Content:

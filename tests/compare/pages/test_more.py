@@ -86,7 +86,9 @@ def test_what_other_commands_left_has_a_part_of_the_page(tmp_path: Path) -> None
 def test_a_dissection_alone_is_a_report_too(tmp_path: Path) -> None:
     folder = tmp_path / "units" / "dissection"
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text('{"config": {"name": "units"}, "notes": ["a note"]}')
+    (folder / "summary.json").write_text(
+        '{"config": {"name": "units"}, "notes": ["a note"], "scores": 5, "methods": ["cka"]}'
+    )
     (folder / "units.csv").write_text("unit,iou\n0,0.5\n")
     page = Page(write_report([tmp_path / "units"], tmp_path / "out"))
     assert page.one("title").text == "units – esegeta"

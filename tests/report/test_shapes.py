@@ -1,0 +1,74 @@
+"""One schema for all who read records: a foreign field is told by name, and never followed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esegeta.errors import RunError
+from esegeta.report.shapes import (
+    MapTold,
+    NotesTold,
+    RunTold,
+    foreign_in,
+    misfit,
+    read_told,
+    require_told,
+)
+from esegeta.workflow.spread.own_journal import line_in
+
+FOREIGN: list[tuple[Any, dict[str, Any], str]] = [
+    (MapTold, {"files": 3}, "files"),
+    (MapTold, {"warnings": None}, "warnings"),
+    (MapTold, {"warnings": [5]}, "warnings.0"),
+    (MapTold, {"curves": [{"score": "s"}]}, "curves.0.curve"),
+    (MapTold, {"scores": 5}, "scores"),
+    (MapTold, {"facts": {"seconds": "x"}}, "facts.seconds"),
+    (MapTold, {"display": {"position_mm": [1, 2]}}, "display.position_mm"),
+    (MapTold, {"grid": []}, "grid"),
+    (RunTold, {"units": [{"warnings": 5}]}, "units.0.warnings"),
+    (RunTold, {"config": {"data": 5}}, "config.data"),
+    (NotesTold, {"files": 5}, "files"),
+]
+
+
+@pytest.mark.parametrize(("shape", "content", "place"), FOREIGN)
+def test_what_is_foreign_is_named(
+    shape: Any, content: dict[str, Any], place: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(content))
+    assert str(misfit(content, shape)).startswith(f"`{place}` is not what belongs there")
+    assert read_told(path, shape) is None
+    assert f"{path}: passed over: `{place}`" in str(foreign_in(path, shape))
+    with pytest.raises(RunError, match=r"record\.json: `") as caught:
+        require_told(path, shape)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "{", "[" * 5000, '"x"'])
+def test_what_is_no_object_is_no_record(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    assert read_told(path, NotesTold) is None
+    assert "cannot be read as JSON" in str(foreign_in(path, NotesTold))
+    assert foreign_in(tmp_path / "none.json", NotesTold) is None
+
+
+def test_what_a_later_version_adds_is_allowed() -> None:
+    assert misfit({"scores": [], "new": 5, "facts": {"seconds": 1, "new": []}}, MapTold) is None
+
+
+def test_lines_of_journals_that_no_process_has_written_are_left_out() -> None:
+    ended = {"task": "t", "key": None, "status": "done", "seconds": 1, "warnings": []}
+    assert line_in(json.dumps({**ended, "content": {}})) is not None
+    assert line_in(json.dumps({"process": "part 1/2", "started": "2026-01-01T00:00:00"}))
+    for foreign in (
+        {**ended, "content": 5},
+        {**ended, "content": {}, "status": "odd"},
+        {"begin": 5, "at": 0.0},
+        {"process": "p", "started": "x"},
+        {"other": 1},
+    ):
+        assert line_in(json.dumps(foreign)) is None
