@@ -11,8 +11,8 @@ from esegeta.model import held_still
 from esegeta.predict import empty_window
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.estimate import Memory, memory_of, passes_of
-from esegeta.workflow.placing import cost_of_cases
-from esegeta.workflow.spread.parts import share_out
+from esegeta.workflow.placing import cost_of_cases, pieces_of_cases
+from esegeta.workflow.spread.parts import longest, lots_of
 
 REPEATS = 3
 HOUR_S = 3600.0
@@ -85,12 +85,12 @@ def forecast_of(experiment: Experiment, parts: int | None = None) -> Forecast:
     forward_s, backward_s = _seconds_a_window(experiment)
     hours = (forwards * forward_s + backwards * backward_s) / HOUR_S
     costs = cost_of_cases(experiment)
-    shares = []
-    for number in () if parts is None else (parts,):
-        loads = dict.fromkeys(range(1, number + 1), 0.0)
-        for name, part in share_out(costs, number).items():
-            loads[part] += costs[name]
-        shares.append((number, max(loads.values()) / max(sum(loads.values()), 1e-9)))
+    pieces = pieces_of_cases(experiment)
+    total = max(sum(costs.values()), 1e-9)
+    shares = [
+        (number, longest(lots_of(costs, pieces, number), number) / total)
+        for number in (() if parts is None else (parts,))
+    ]
     return Forecast(
         len(experiment.cases),
         len(experiment.cases) * num_targets * len(experiment.methods),
