@@ -10,6 +10,7 @@ import torch
 from esegeta.model import held_still
 from esegeta.predict import empty_window
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.command import Command
 from esegeta.workflow.estimate import Memory, memory_of, passes_of
 from esegeta.workflow.placing import cost_of_cases, pieces_of_cases
 from esegeta.workflow.spread.parts import longest, lots_of
@@ -102,6 +103,24 @@ def forecast_of(experiment: Experiment, parts: int | None = None) -> Forecast:
         tuple(passes_of(experiment, grids)),
         tuple(shares),
     )
+
+
+def shares_of_places(command: Command, parts: int | None = None) -> list[str]:
+    """Return lines on what any command takes: its tasks, and what they are cut into.
+
+    Args:
+        command: what is to be done.
+        parts: also say what share of everything the dearest of so many parts has.
+    """
+    lines = [
+        f"{command.num_tasks} tasks known beforehand",
+        f"{len(command.places)} places, each of which goes to one process",
+    ]
+    if parts is not None:
+        total = max(sum(command.places.values()), 1e-9)
+        share = longest(lots_of(command.places, command.pieces, parts), parts) / total
+        lines.append(f"  {parts} parts: the dearest of them has {100 * share:.3g} % of the work")
+    return lines
 
 
 def _seconds_a_window(experiment: Experiment) -> tuple[float, float]:

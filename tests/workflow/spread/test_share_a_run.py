@@ -160,6 +160,23 @@ def test_a_script_for_slurm_asks_for_what_the_block_says(tmp_path: Path) -> None
     assert not lab.root.exists()
 
 
+def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    script = esegeta("plan", lab.write(), "--sbatch", "--command", "dissect").stdout
+    assert f"srun esegeta dissect {lab.config} -o" in script
+    assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
+    said = esegeta("plan", lab.write(), "--command", "predict", "--parts", "2").stdout
+    assert "1 tasks known beforehand" in said and "1 places" in said
+    assert "2 parts: the dearest of them has 100 % of the work" in said
+    assert not lab.root.exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "submit"])
+def test_a_command_that_is_none_is_refused(tmp_path: Path, command: str) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    refused(esegeta(command, lab.write(), "--command", "disect"), lab, 'did you mean "dissect"')
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [("gather", "no parts of a command lie here"), ("status", "nothing was run here")],
@@ -174,6 +191,12 @@ def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: 
 def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
     lab = small_lab(tmp_path, cases=1)
     refused(lab.run("--part", part), lab, "--part")
+
+
+@pytest.mark.parametrize("other", ["--workers", "--cluster"])
+def test_a_part_is_not_shared_by_workers(tmp_path: Path, other: str) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    refused(lab.run("--part", "1/2", other, "2"), lab, f"--part and {other}: give one of them")
 
 
 def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
