@@ -39,6 +39,13 @@ def click(bench: BenchmarkRun) -> Iterator[Line]:
     yield from view_rows.click(bench)
 
 
+def workers(bench: BenchmarkRun) -> Iterator[Line]:
+    # As above.
+    from benchmarks import cluster_rows
+
+    yield from cluster_rows.workers(bench)
+
+
 ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "saliency_local": map_rows.saliency_local,
     "saliency_everywhere": map_rows.saliency_everywhere,
@@ -71,6 +78,7 @@ ROWS: dict[str, Callable[[BenchmarkRun], Iterator[Line]]] = {
     "equal_formats": equality_rows.formats,
     "help": program_rows.help_time,
     "resume": program_rows.resume,
+    "workers": workers,
     "demo": program_rows.demo,
 }
 

@@ -22,6 +22,9 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
 PATIENCE_S = 30
 NUM_GPUS = 4
+EXPIRE_S = 8
+"""A job that is requeued waits for its old credentials to end: for two minutes if nothing is said.
+"""
 
 SLURM_CONF = """\
 ClusterName=tests
@@ -29,7 +32,7 @@ SlurmctldHost={node}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire={expire_s}
 CredType=cred/munge
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
@@ -158,7 +161,12 @@ def write_settings(folder: Path) -> None:
     key.chmod(0o400)
     folder.chmod(0o755)
     text = SLURM_CONF.format(
-        node=node, folder=folder, ports=free_ports(2), user=user(), gpus=NUM_GPUS
+        node=node,
+        folder=folder,
+        ports=free_ports(2),
+        user=user(),
+        gpus=NUM_GPUS,
+        expire_s=EXPIRE_S,
     )
     (folder / "slurm.conf").write_text(text)
     files = f"{folder}/gpu[0-{NUM_GPUS - 1}]"

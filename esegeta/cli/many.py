@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esegeta.cli.options import ClusterFile, ConfigPath, Device, Output, Overrides, Quiet
+from esegeta.cli.options import (
+    ClusterFile,
+    ConfigPath,
+    Device,
+    OfCommand,
+    Output,
+    Overrides,
+    Quiet,
+)
 
 if TYPE_CHECKING:
     from esegeta.config.cluster import ClusterKeys
@@ -34,6 +42,7 @@ def in_several(
     from esegeta.workflow.spread.asked import asked_cluster
 
     if ways.part is not None:
+        ways.require_part_alone()
         return _do_part(origin, ways.part, policy, quiet=quiet)
     keys = asked_cluster(origin.load(), ways.workers, ways.cluster)
     if keys is None:
@@ -54,6 +63,21 @@ class Ways:
     part: str | None = None
     workers: str | None = None
     cluster: str | None = None
+
+    def require_part_alone(self) -> None:
+        """Refuse workers for a part.
+
+        Raises:
+            ConfigError: the command line asks for both.
+        """
+        from esegeta.errors import ConfigError
+
+        other = "--workers" if self.workers is not None else "--cluster"
+        if self.workers is not None or self.cluster is not None:
+            raise ConfigError(
+                f"--part and {other}: give one of them",
+                hint="a part is done by one process; workers share all of the command",
+            )
 
 
 def _do_part(origin: Origin, part: str, policy: Policy, *, quiet: bool) -> int:
@@ -102,20 +126,23 @@ def submit(
     overrides: Overrides = None,
     device: Device = None,
     cluster: ClusterFile = None,
+    command: OfCommand = "run",
 ) -> None:
     """Run an experiment on a cluster, its controller a job of its own; returns at once.
 
-    `esegeta status RESULTS` shows its progress. Exit code 0: the job was submitted. 2: it was
-    not, for a reason that you can fix.
+    With `--command dissect`, say, another command than `run` does. `esegeta status RESULTS`
+    shows its progress. Exit code 0: the job was submitted. 2: it was not, for a reason that you
+    can fix.
     """
     from esegeta.errors import ConfigError
     from esegeta.workflow import Silence
     from esegeta.workflow.spread.asked import asked_cluster, require_dask
 
+    name = known_command(command)
     require_dask()
     from esegeta.workflow.spread.submit import submit as submit_controller
 
-    origin = origin_of("run", config, overrides, output, device)
+    origin = origin_of(name, config, overrides, output, device)
     loaded = origin.load()
     keys = asked_cluster(loaded, None, cluster)
     if keys is None:
@@ -205,20 +232,27 @@ def plan(
         int | None,
         typer.Option("--parts", metavar="N", min=1, help="Parts of the array; by default 16."),
     ] = None,
+    command: OfCommand = "run",
 ) -> None:
     """Estimate a run: tasks, passes, memory and hours. Nothing is written.
 
-    For the hours, one batch of windows goes through the network and back.
+    For the hours, one batch of windows goes through the network and back. Of another command,
+    which `--command` names, the tasks are counted that are known beforehand.
     """
     from esegeta.config import load_config
-    from esegeta.workflow import build_experiment
+    from esegeta.workflow import Silence, build_experiment
     from esegeta.workflow.spread.batch_script import array_script
-    from esegeta.workflow.spread.forecast import forecast_of
+    from esegeta.workflow.spread.forecast import forecast_of, shares_of_places
 
-    origin = origin_of("run", config, overrides, output, device)
+    origin = origin_of(known_command(command), config, overrides, output, device)
     if sbatch:
         loaded = load_config(config, overrides or [])
         print(array_script(origin, loaded, parts), end="")
+        return
+    if command != "run":
+        built = origin.build(Silence())
+        for line in shares_of_places(built, parts):
+            print(line)
         return
     experiment = build_experiment(
         load_config(config, overrides or []), output=output, device=device
@@ -233,6 +267,20 @@ def _duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def known_command(name: str) -> str:
+    """Return the name of a command that several processes can do.
+
+    Raises:
+        ConfigError: there is no such command.
+    """
+    from esegeta.errors import ConfigError, suggest
+    from esegeta.workflow.spread.origin import BUILDERS
+
+    if name not in BUILDERS:
+        raise ConfigError(f'--command: found "{name}"', hint=suggest(name, BUILDERS))
+    return name
 
 
 def end_if_shared(origin: Origin, ways: Ways, policy: Policy, quiet: bool) -> None:

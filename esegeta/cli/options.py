@@ -74,6 +74,14 @@ Workers = Annotated[
         help="Share the work among processes of this machine; auto: one per GPU, else a few.",
     ),
 ]
+OfCommand = Annotated[
+    str,
+    typer.Option(
+        "--command",
+        metavar="NAME",
+        help="run, predict, dissect, concepts, similarity, features, inspect, examples or retrain.",
+    ),
+]
 ClusterFile = Annotated[
     str | None,
     typer.Option(

@@ -35,11 +35,12 @@ class ClusterKeys(Keys):
         """How many workers; None where the machine tells."""
         return self.workers if isinstance(self.workers, int) else None
 
-    @field_validator("workers")
+    @field_validator("workers", mode="before")
     @classmethod
-    def _one_at_least(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"must be at least 1, or auto (found {value})")
+    def _one_at_least(cls, value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not is_number and value != "auto":
+            raise ValueError(f"must be a whole number, at least 1, or auto (found {value!r})")
         return value
 
     @field_validator("walltime")

@@ -19,7 +19,13 @@ from esegeta.workflow.curves import draw_all_curves
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import task_parts
 from esegeta.workflow.maps import MAP
-from esegeta.workflow.placing import cost_of_cases, placed, with_smaller_batch
+from esegeta.workflow.placing import (
+    cost_of_cases,
+    piece_of,
+    pieces_of_cases,
+    placed,
+    with_smaller_batch,
+)
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
@@ -73,6 +79,7 @@ def experiment_command(experiment: Experiment, listener: Listener) -> Command:
         take_steps=take_steps,
         take_processes=recorder.take_processes,
         places=cost_of_cases(experiment),
+        pieces=pieces_of_cases(experiment),
         smaller=with_smaller_batch,
     )
 
@@ -83,16 +90,29 @@ def list_tasks(desk: Desk) -> Iterator[Task]:
     if desk.places is None:  # else they are written by whoever gathers
         write_dataset_files(experiment.root, experiment.config.keys.name)
     for number, case in enumerate(experiment.cases):
-        if desk.wants(case.name):
-            yield from placed(_tasks_of_case(experiment, number), case.name)
+        plans = _plans_here(experiment, case.name, desk)
+        if plans:
+            place = case.name
+            if not desk.wants(place):  # but some of its targets: each who has some predicts it
+                place = piece_of(place, plans[0].name)
+            yield from placed(_tasks_of_case(experiment, number, plans), place)
 
 
-def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
+def _plans_here(experiment: Experiment, case: str, desk: Desk) -> list[TargetPlan]:
+    """Return the targets of a case whose maps are made here."""
+    if desk.wants(case):
+        return list(experiment.targets)
+    return [plan for plan in experiment.targets if desk.wants(piece_of(case, plan.name))]
+
+
+def _tasks_of_case(
+    experiment: Experiment, number: int, plans: Sequence[TargetPlan]
+) -> Iterator[Task]:
     case = experiment.cases[number]
     step = prediction_task(experiment, number)
     yield step
-    if not any(plan.splits for plan in experiment.targets):
-        yield from _maps(experiment, step, {})
+    if not any(plan.splits for plan in plans):
+        yield from _maps(experiment, step, plans, {})
         return
     yield replace(
         step,
@@ -104,18 +124,22 @@ def _tasks_of_case(experiment: Experiment, number: int) -> Iterator[Task]:
     )
 
 
-def _maps(experiment: Experiment, step: Task, found: Content) -> Iterator[Task]:
+def _maps(
+    experiment: Experiment, step: Task, plans: Sequence[TargetPlan], found: Content
+) -> Iterator[Task]:
     """Yield the maps of a case: a few targets at a time, which share passes, method by method.
 
     Args:
         experiment: experiment that they belong to.
         step: step of the same case that they need.
+        plans: targets that are explained here.
         found: targets and faults of split entries, as the prediction revealed them.
     """
     faults: Content = found.get("faults", {})
     aims = [
         (plan, name, (place, rank))
         for place, plan in enumerate(experiment.targets)
+        if plan in plans
         for rank, name in enumerate(found.get("targets", {}).get(plan.name, [plan.name]))
     ]
     for group in _in_groups(aim for aim in aims if aim[0].name not in faults):
@@ -170,9 +194,10 @@ def _maps_of_components(task: Task, content: Content | None, desk: Desk) -> list
     """Return the maps of a case whose components were looked for, or of the entries themselves."""
     experiment: Experiment = desk.job
     found = content or {}
-    extra = sum(len(names) - 1 for names in found.get("targets", {}).values())
-    desk.listener.expect(extra * len(experiment.methods))
-    return list(placed(_maps(experiment, task, found), task.place))
+    plans = _plans_here(experiment, task.data["names"]["case"], desk)
+    own = [found.get("targets", {}).get(plan.name, [plan.name]) for plan in plans]
+    desk.listener.expect(sum(len(names) - 1 for names in own) * len(experiment.methods))
+    return list(placed(_maps(experiment, task, plans, found), task.place))
 
 
 COMPONENTS = Kind(find_components, follow=_maps_of_components)

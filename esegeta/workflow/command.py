@@ -50,6 +50,8 @@ class Command:
         take_processes: is told which processes have worked on it, before each writing.
         places: what the work is cut into where several processes do it, such as cases, with
             about what each costs; the tasks of one place stay together.
+        pieces: by place, what it may be split into where it is more than one process's share,
+            such as a case into its targets; a desk may be asked for these names too.
         smaller: the same job in less memory, or None where there is no smaller one.
         config: config to whose experiment the output folder belongs; None for nobody's.
         judge: tells the exit code from how it ended.
@@ -71,6 +73,7 @@ class Command:
         default=lambda processes: None
     )
     places: Mapping[str, float] = field(default_factory=dict)
+    pieces: Mapping[str, Sequence[str]] = field(default_factory=dict)
     smaller: Callable[[Any], Any | None] = field(default=lambda job: None)
     judge: Callable[[Outcome], int] = field(default=lambda outcome: outcome.exit_code)
     forget: Callable[[], None] | None = None

@@ -15,6 +15,19 @@ def placed(tasks: Iterable[Task], place: str) -> Iterator[Task]:
     return (replace(task, place=place) for task in tasks)
 
 
+def piece_of(case: str, target: str) -> str:
+    """Return what the maps of one target of a case are called where a case is split."""
+    return f"{case} / {target}"
+
+
+def pieces_of_cases(experiment: Experiment) -> dict[str, list[str]]:
+    """Return the pieces that each case may be split into: one a target of the config."""
+    return {
+        case.name: [piece_of(case.name, plan.name) for plan in experiment.targets]
+        for case in experiment.cases
+    }
+
+
 def cost_of_cases(basis: Basis) -> dict[str, float]:
     """Return about what each case costs, by its name: its windows' volume as the network sees it.
 

@@ -11,7 +11,7 @@ DEFAULT_PARTS = 16
 
 SCRIPT = """\
 #!/bin/bash
-# Made by `esegeta plan {config} --sbatch`; edit it, then: sbatch THIS_FILE
+# Made by `esegeta plan {config} --sbatch{chosen}`; edit it, then: sbatch THIS_FILE
 #SBATCH --job-name={name}
 #SBATCH --array=1-{parts}
 #SBATCH --ntasks=1
@@ -55,6 +55,7 @@ def array_script(origin: Origin, config: RunConfig, parts: int | None = None) ->
     gpus = 1 if block is None else block.gpus_per_worker
     return SCRIPT.format(
         config=origin.config,
+        chosen="" if origin.command == "run" else f" --command {origin.command}",
         name=config.keys.name,
         parts=count,
         cpus=4 if block is None else block.cpus_per_worker,

@@ -26,15 +26,16 @@ from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import locked
-from esegeta.workflow.spread.distant import Answer, LetGo, Order, do_place, journal_name
+from esegeta.workflow.spread.distant import Answer, LetGo, Order, do_places, journal_name
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, Lines, gather_held
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_journal import read_journal
+from esegeta.workflow.spread.parts import Lot, lots_of
 from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
-from esegeta.workflow.spread.submitters import cluster_of
+from esegeta.workflow.spread.submitters import cluster_of, num_workers_of
 from esegeta.workflow.spread.tls import own_certificates
 from esegeta.workflow.task import Listener, Silence
 
@@ -120,7 +121,9 @@ def _in_rounds(
     gathered = known
     while places:
         waited_for = gathered.waiting
-        is_over = hands.do(places, command.places, listener, policy)
+        costs = {name: command.places.get(name, 0.0) for name in places}
+        lots = lots_of(costs, command.pieces, hands.num_workers)
+        is_over = hands.do(lots, listener, policy)
         gathered = gather_held(command, folder, Silence())
         if is_over or gathered.waiting == waited_for:
             break
@@ -135,7 +138,7 @@ def handing_out(
     if keys.kind == "address":
         with Client(keys.address, set_as_default=False) as client:
             client.register_plugin(LetGo())
-            yield Hands(client, order, folder)
+            yield Hands(client, order, folder, max(1, len(client.nthreads())))
         return
     with (
         own_certificates(folder.path / "tls") as security,
@@ -145,7 +148,8 @@ def handing_out(
         client.register_plugin(LetGo())
         if find_spec("bokeh") is not None:  # Dask draws with it
             listener.note(f"dashboard, on this machine alone: {cluster.dashboard_link}")
-        yield Hands(client, replace(order, log=keys.kind == "local"), folder)
+        order = replace(order, log=keys.kind == "local")
+        yield Hands(client, order, folder, num_workers_of(keys))
 
 
 @dataclass(eq=False)
@@ -156,11 +160,13 @@ class Hands:
         client: of the scheduler.
         order: what all workers are told.
         folder: where their journals lie.
+        num_workers: how many there are when all have come.
     """
 
     client: Client
     order: Order
     folder: SharedFolder
+    num_workers: int = 1
     _deaths: Counter[str] = field(default_factory=Counter)
     _losses: Counter[str] = field(default_factory=Counter)
     _seen_dead: set[str] = field(default_factory=set)
@@ -169,21 +175,20 @@ class Hands:
 
     def do(
         self,
-        places: Collection[str],
-        costs: Any,
+        lots: Collection[Lot],
         listener: Listener,
         policy: Policy,
     ) -> bool:
-        """Have places done, the dearest first; return whether to stop at a failure.
+        """Have lots done, in their order; return whether to stop at a failure.
 
         Raises:
             OutputError: workers cannot work.
         """
         tail = Tail(self.folder)
         futures = {}
-        for name in sorted(places, key=lambda name: (-costs.get(name, 0.0), name)):
-            future = self._submit(name)
-            futures[future.key] = (name, future)
+        for lot in lots:
+            future = self._submit(lot)
+            futures[future.key] = (lot, future)
         while futures:
             if self._look(tail, listener) and policy.fail_fast:
                 self.client.cancel([future for _, future in futures.values()], force=True)
@@ -192,23 +197,23 @@ class Hands:
                 key = self._ended.get(timeout=LOOK_S)
             except queue.Empty:
                 continue
-            name, future = futures.pop(key)
-            if self._is_to_be_done_again(name, future):
-                again = self._submit(name)
-                futures[again.key] = (name, again)
+            lot, future = futures.pop(key)
+            if self._is_to_be_done_again(str(lot), future):
+                again = self._submit(lot)
+                futures[again.key] = (lot, again)
             del future  # the scheduler forgets it
         self._look(tail, listener)
         return False
 
-    def _submit(self, place: str) -> Any:
+    def _submit(self, lot: Lot) -> Any:
         self._attempts += 1
         future = self.client.submit(
-            do_place,
+            do_places,
             self.order,
-            place,
+            sorted(lot.names),
             dict(self._deaths),
             # Keys of one group each: else a worker's death is blamed on all that share a name.
-            key=("place", place, self._attempts),
+            key=("place", str(lot), self._attempts),
             pure=False,
             priority=-self._attempts,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,16 +48,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says of a place.
+    """What a worker says of what it was handed.
 
     Args:
-        place: which.
         refusal: message and hint where the worker cannot work at all.
         full: the same where its disk is full; others may have room.
         worker: its address.
     """
 
-    place: str
     refusal: tuple[str, str] | None = None
     full: tuple[str, str] | None = None
     worker: str = ""
@@ -77,29 +75,29 @@ class Bench:
 _BENCHES: dict[str, Bench] = {}
 
 
-def do_place(order: Order, place: str, deaths: Mapping[str, int]) -> Answer:
-    """Do the tasks of a place that are not finished.
+def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -> Answer:
+    """Do the tasks of a place, or of pieces of one, that are not finished.
 
     Args:
         order: what all workers are told.
-        place: which.
-        deaths: how many workers each task of it has killed.
+        names: of the place or its pieces.
+        deaths: how many workers each task of them has killed.
     """
     try:
         bench = _bench(order)
     except EsegetaError as error:
-        return Answer(place, (error.message, error.hint))
+        return Answer((error.message, error.hint))
     bench.journal.deaths = deaths
     policy = replace(order.policy, fail_fast=False)  # the controller stops all
     engine = PlaceEngine(
-        bench.command, Silence(), policy, bench.journal, frozenset({place}), bench.desk
+        bench.command, Silence(), policy, bench.journal, frozenset(names), bench.desk
     )
     try:
         engine.run()
     except OutputError as error:
-        return Answer(place, full=(error.message, error.hint), worker=str(get_worker().address))
+        return Answer(full=(error.message, error.hint), worker=str(get_worker().address))
     bench.journal.entries.clear()
-    return Answer(place)
+    return Answer()
 
 
 class LetGo(WorkerPlugin):  # type: ignore[misc]

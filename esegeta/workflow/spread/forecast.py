@@ -10,9 +10,10 @@ import torch
 from esegeta.model import held_still
 from esegeta.predict import empty_window
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.command import Command
 from esegeta.workflow.estimate import Memory, memory_of, passes_of
-from esegeta.workflow.placing import cost_of_cases
-from esegeta.workflow.spread.parts import share_out
+from esegeta.workflow.placing import cost_of_cases, pieces_of_cases
+from esegeta.workflow.spread.parts import longest, lots_of
 
 REPEATS = 3
 HOUR_S = 3600.0
@@ -85,12 +86,12 @@ def forecast_of(experiment: Experiment, parts: int | None = None) -> Forecast:
     forward_s, backward_s = _seconds_a_window(experiment)
     hours = (forwards * forward_s + backwards * backward_s) / HOUR_S
     costs = cost_of_cases(experiment)
-    shares = []
-    for number in () if parts is None else (parts,):
-        loads = dict.fromkeys(range(1, number + 1), 0.0)
-        for name, part in share_out(costs, number).items():
-            loads[part] += costs[name]
-        shares.append((number, max(loads.values()) / max(sum(loads.values()), 1e-9)))
+    pieces = pieces_of_cases(experiment)
+    total = max(sum(costs.values()), 1e-9)
+    shares = [
+        (number, longest(lots_of(costs, pieces, number), number) / total)
+        for number in (() if parts is None else (parts,))
+    ]
     return Forecast(
         len(experiment.cases),
         len(experiment.cases) * num_targets * len(experiment.methods),
@@ -102,6 +103,24 @@ def forecast_of(experiment: Experiment, parts: int | None = None) -> Forecast:
         tuple(passes_of(experiment, grids)),
         tuple(shares),
     )
+
+
+def shares_of_places(command: Command, parts: int | None = None) -> list[str]:
+    """Return lines on what any command takes: its tasks, and what they are cut into.
+
+    Args:
+        command: what is to be done.
+        parts: also say what share of everything the dearest of so many parts has.
+    """
+    lines = [
+        f"{command.num_tasks} tasks known beforehand",
+        f"{len(command.places)} places, each of which goes to one process",
+    ]
+    if parts is not None:
+        total = max(sum(command.places.values()), 1e-9)
+        share = longest(lots_of(command.places, command.pieces, parts), parts) / total
+        lines.append(f"  {parts} parts: the dearest of them has {100 * share:.3g} % of the work")
+    return lines
 
 
 def _seconds_a_window(experiment: Experiment) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from esegeta.config import list_cases
+from esegeta.config import RunConfig, list_cases
 from esegeta.errors import ConfigError
 from esegeta.model import hashes_kept_in
 from esegeta.stop import stopped_by_signals
@@ -16,7 +16,7 @@ from esegeta.workflow.spread.folder import HIDDEN, SharedFolder
 from esegeta.workflow.spread.hashes import HashFolder
 from esegeta.workflow.spread.origin import OF_CASES, Origin
 from esegeta.workflow.spread.own_journal import OwnJournal, read_journal
-from esegeta.workflow.spread.parts import Part, keep_shares, kept_shares
+from esegeta.workflow.spread.parts import Lot, Part, keep_shares, kept_shares, lots_of
 from esegeta.workflow.spread.status import keep_expected
 from esegeta.workflow.spread.worker import PlaceEngine
 from esegeta.workflow.task import Listener
@@ -38,10 +38,10 @@ def run_part(
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
     origin = origin.fixed(config)
-    only: Collection[str] | None = None
+    marks, own, only = _marks(config), None, None
     if origin.command in OF_CASES:
-        shares = kept_shares(folder, [case.name for case in list_cases(config)], part.count)
-        only = None if shares is None else _own(shares, part)
+        own = _own(kept_shares(folder, marks, part.count), part)
+        only = None if own is None else {lot.place for lot in own}
     name = f"{origin.command}-{part.name}"
     with keeping_hashes(folder, part.name):
         command = origin.build(listener, only)
@@ -54,26 +54,43 @@ def run_part(
             command.claim(policy)
             origin.save(folder)
             keep_expected(folder, command.num_tasks)
-            if only is None:
-                only = _own(keep_shares(folder, command.places, part.count), part)
-            own = frozenset(only)
+            if own is None:
+                marks = marks if origin.command in OF_CASES else list(command.places)
+                lots = lots_of(command.places, command.pieces, part.count)
+                own = _own(keep_shares(folder, marks, lots, part.count), part) or []
             # Of the whole folder, parts would list what others are writing to.
-            for name in own if origin.command in OF_CASES else ():
-                sweep(root / name)
+            for lot in own if origin.command in OF_CASES else ():
+                if not lot.pieces:
+                    sweep(root / lot.place)
             before = read_journal(folder.journal(f"part-{part.name}"))
-            expected = command.num_tasks * len(own) // max(1, len(command.places))
             with OwnJournal(
                 folder.journal(f"part-{part.name}"),
                 name=f"part {part}",
-                num_tasks=expected,
+                num_tasks=_num_tasks(command, own),
                 deaths=before.deaths,
             ) as journal:
-                engine = PlaceEngine(command, listener, policy, journal, own)
+                names = frozenset(name for lot in own for name in lot.names)
+                engine = PlaceEngine(command, listener, policy, journal, names)
                 return engine.run(), command
 
 
-def _own(shares: dict[str, int], part: Part) -> list[str]:
-    return [name for name, number in shares.items() if number == part.number]
+def _marks(config: RunConfig) -> list[str]:
+    """Return what tells the cases of a config, and the targets that split them, from others."""
+    targets = [f"target {keys.model_dump_json()}" for keys in config.keys.targets]
+    return [*(f"case {case.name}" for case in list_cases(config)), *targets]
+
+
+def _own(shares: dict[Lot, int] | None, part: Part) -> list[Lot] | None:
+    if shares is None:
+        return None
+    return [lot for lot, number in shares.items() if number == part.number]
+
+
+def _num_tasks(command: Command, own: Collection[Lot]) -> int:
+    """Return how many tasks lots have, as far as that is known beforehand."""
+    each = command.num_tasks / max(1, len(command.places))
+    shares = [len(lot.pieces) / len(command.pieces[lot.place]) if lot.pieces else 1 for lot in own]
+    return round(each * sum(shares))
 
 
 @contextmanager

@@ -81,6 +81,15 @@ def cluster_of(
                 cluster.close(timeout=CLOSING_S)
 
 
+def num_workers_of(keys: ClusterKeys) -> int:
+    """Return how many processes work when all have come; those of an address can be counted."""
+    if keys.kind == "local":
+        return num_local_workers(keys, len(visible_gpus()), os.cpu_count() or 1)
+    if keys.kind == "allocation":
+        return int(os.environ.get("SLURM_NTASKS") or os.environ.get("SLURM_NNODES") or 1)
+    return (keys.num_workers or 1) * keys.tasks_per_gpu
+
+
 def num_local_workers(keys: ClusterKeys, num_gpus: int, num_cpus: int) -> int:
     """Return how many processes: as many as are asked for, one a GPU, or a few without any."""
     if keys.num_workers is not None:

@@ -34,14 +34,16 @@ from torch import nn
 
 
 class Deadly(nn.Module):
-    def __init__(self, pause_s=0.0, full=None):
+    def __init__(self, pause_s=0.0, full=None, hurry=None):
         super().__init__()
         self.head = nn.Conv3d(1, 2, 1)
         self.pause_s = pause_s
         self.full = full
+        self.hurry = hurry
 
     def forward(self, x):
-        time.sleep(self.pause_s)
+        if not self.hurry or not Path(self.hurry).exists():
+            time.sleep(self.pause_s)
         # Zeros are what whoever builds it tries it out with: the controller among them.
         if self.full and x.any() and not Path(self.full).exists():
             Path(self.full).touch()

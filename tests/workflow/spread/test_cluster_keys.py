@@ -22,7 +22,10 @@ def lab(tmp_path: Path) -> Lab:
     [
         ({"kind": "slrum"}, "cluster.kind"),
         ({"kind": "local", "wrokers": 2}, 'did you mean "workers"?'),
-        ({"kind": "local", "workers": 0}, "must be at least 1, or auto"),
+        ({"kind": "local", "workers": 0}, "at least 1, or auto (found 0)"),
+        ({"kind": "local", "workers": "x"}, "at least 1, or auto (found 'x')"),
+        ({"kind": "local", "workers": 1.5}, "at least 1, or auto (found 1.5)"),
+        ({"kind": "local", "workers": True}, "at least 1, or auto (found True)"),
         ({"kind": "slurm"}, "needs `workers`"),
         ({"kind": "slurm", "workers": 1, "walltime": "4 hours"}, '"4 hours" is not a time'),
         ({"kind": "slurm", "workers": 1, "walltime": "00:00:00"}, "is not a time"),

@@ -80,7 +80,7 @@ def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Pat
     from esegeta.workflow.spread.distant import Answer
 
     found = hands(tmp_path)
-    answer = Answer("a", full=("cannot write any more", "free space"), worker=ADDRESS)
+    answer = Answer(full=("cannot write any more", "free space"), worker=ADDRESS)
     future = SimpleNamespace(status="finished", result=lambda: answer)
     found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
     assert found._is_to_be_done_again("a", future)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.own_journal import lines_of, read_journal
 from tests.experiments import Lab, esegeta, refused, unet_lab
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -36,6 +38,64 @@ def test_parts_leave_the_tables_of_one_process(tmp_path: Path) -> None:
     assert (standing["done"], standing["waiting"]) == (len(theirs["units"]), 0)
     assert not standing["running"] and not standing["failed"]
     assert "skipped" in lab.run().stdout
+
+
+@pytest.mark.slow
+def test_a_case_that_is_more_than_a_part_is_split_by_target(tmp_path: Path) -> None:
+    lab = split_lab(small_lab(tmp_path, cases=1))
+    one = esegeta("run", lab.write(), "-o", tmp_path / "one")
+    alone = tmp_path / "one" / "tiny"
+    for number in (3, 1, 3, 2):  # one of them twice
+        assert lab.run("--part", f"{number}/3").exit_code == one.exit_code
+        done = {path.name for path in (lab.root / "a").glob("*_attrmap.nii.gz")}
+        assert len(done) > 0
+    heads = [read_journal(path).head for path in SharedFolder(lab.root, "run").journals]
+    assert [head["num_tasks"] for head in heads] == [2, 2, 2]
+    shares = [
+        {line["task"] for line in read_journal(path).lines if not line.get("step")}
+        for path in SharedFolder(lab.root, "run").journals
+    ]
+    assert sum(map(len, shares)) == len(set.union(*shares)) and all(shares)
+    assert esegeta("gather", lab.root).exit_code == one.exit_code
+    same_results(lab, alone)
+
+
+def split_lab(lab: Lab) -> Lab:
+    """Return an experiment whose case has three targets, one of which has components."""
+    lab.keys["methods"] = ["saliency", "occlusion"]
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    lab.keys["targets"] += [
+        {"name": "parts", "label": "liver", "over": "component", "component": "each"},
+        {"name": "corner", "label": "liver", "box": [[0, 0, 0], [4, 4, 4]]},
+    ]
+    return lab
+
+
+def same_results(lab: Lab, alone: Path) -> None:
+    """Assert that all that is left is what one process leaves, byte for byte."""
+    assert (lab.root / "scores.csv").read_bytes() == (alone / "scores.csv").read_bytes()
+    maps = list(alone.glob("*/*.nii.gz"))
+    assert len(maps) > 6
+    for path in maps:
+        assert (lab.root / path.relative_to(alone)).read_bytes() == path.read_bytes()
+    assert [unit["target"] for unit in lab.record()["units"]] == [
+        unit["target"] for unit in json.loads((alone / "run.json").read_text())["units"]
+    ]
+
+
+@pytest.mark.slow
+def test_workers_share_a_case_and_an_equal_number_of_cases_stays_whole(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("dask_jobqueue")
+    lab = split_lab(small_lab(tmp_path, cases=1))
+    one = esegeta("run", lab.write(), "-o", tmp_path / "one")
+    assert lab.run("--workers", "2").exit_code == one.exit_code
+    same_results(lab, tmp_path / "one" / "tiny")
+    begun = [
+        {name for line in lines_of(path) for name in line.get("begin", ()) if " / " in name}
+        for path in SharedFolder(lab.root, "run").journals
+    ]
+    assert len(begun) == 2 and all(begun) and not set.intersection(*begun)
 
 
 @pytest.mark.slow
@@ -100,6 +160,23 @@ def test_a_script_for_slurm_asks_for_what_the_block_says(tmp_path: Path) -> None
     assert not lab.root.exists()
 
 
+def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    script = esegeta("plan", lab.write(), "--sbatch", "--command", "dissect").stdout
+    assert f"srun esegeta dissect {lab.config} -o" in script
+    assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
+    said = esegeta("plan", lab.write(), "--command", "predict", "--parts", "2").stdout
+    assert "1 tasks known beforehand" in said and "1 places" in said
+    assert "2 parts: the dearest of them has 100 % of the work" in said
+    assert not lab.root.exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "submit"])
+def test_a_command_that_is_none_is_refused(tmp_path: Path, command: str) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    refused(esegeta(command, lab.write(), "--command", "disect"), lab, 'did you mean "dissect"')
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [("gather", "no parts of a command lie here"), ("status", "nothing was run here")],
@@ -114,6 +191,12 @@ def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: 
 def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
     lab = small_lab(tmp_path, cases=1)
     refused(lab.run("--part", part), lab, "--part")
+
+
+@pytest.mark.parametrize("other", ["--workers", "--cluster"])
+def test_a_part_is_not_shared_by_workers(tmp_path: Path, other: str) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    refused(lab.run("--part", "1/2", other, "2"), lab, f"--part and {other}: give one of them")
 
 
 def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
