@@ -34,8 +34,7 @@ Generator = np.random.Generator
 def body_of(shape: tuple[int, ...]) -> Array:
     """Return an ellipsoid of some 20,000 voxels."""
     axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij")
-    inside: Array = sum((axis / 0.85) ** 2 for axis in axes) < 1
-    return inside
+    return np.asarray(np.sum([(axis / 0.85) ** 2 for axis in axes], axis=0) < 1)
 
 
 def smooth(generator: Generator, width: float) -> Array:
@@ -46,7 +45,7 @@ def smooth(generator: Generator, width: float) -> Array:
 
 def skewed(generator: Generator, width: float) -> Array:
     """Return a log-normal field, which has peaks."""
-    return np.exp(1.5 * smooth(generator, width))
+    return np.asarray(np.exp(1.5 * smooth(generator, width)))
 
 
 def uneven(generator: Generator, width: float) -> Array:

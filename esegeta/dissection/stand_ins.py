@@ -58,7 +58,7 @@ class StandIns:
             covered: the part of a window that the layer covers.
         """
         patch = tuple(own.shape)
-        where, voxel = self.place.positions(covered, patch).unique(return_inverse=True)
+        where, voxel = torch.unique(self.place.positions(covered, patch), return_inverse=True)
         grade, widths = self._smoothness(activation, covered)
         key = (grade, patch)
         if key not in self.known:
