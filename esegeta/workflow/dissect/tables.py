@@ -240,8 +240,8 @@ def _small_body_notes(dissection: Dissection, all_counts: Counts) -> list[str]:
         return []
     return [
         f"q cannot be {dissection.keys.q_value:g} for {', '.join(found)}, whatever a unit marks: "
-        "the cases hold too few independent pieces, and chance overlaps as much as there can be that "
-        "often; take more cases, or another quantile"
+        "the cases hold too few independent pieces, and chance overlaps as much as there can be "
+        "that often; take more cases, or another quantile"
     ]
 
 
