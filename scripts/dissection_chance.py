@@ -68,7 +68,7 @@ def ball(body: Array, centre: Array, radius: float) -> Array:
     """Return the voxels of a body near a place."""
     grid = np.moveaxis(np.indices(body.shape), 0, -1)
     near = ((grid - centre) ** 2).sum(axis=-1) < radius**2
-    return np.logical_and(near, body)
+    return np.asarray(np.logical_and(near, body))
 
 
 def blobs(generator: Generator, body: Array, count: int = 5) -> list[Array]:
