@@ -52,6 +52,7 @@ from esegeta.dissection.quantile import (
     rank_of,
     threshold_finder,
 )
+from esegeta.dissection.stand_ins import StandIns
 from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tail import tail_p_values
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
@@ -111,6 +112,7 @@ __all__ = [
     "Points",
     "Side",
     "Sketch",
+    "StandIns",
     "Surrogates",
     "Textured",
     "ThresholdFinder",

@@ -40,6 +40,7 @@ class Counts:
         fold: the fold of each concept that a case is in.
         holders: number of cases that hold each concept.
         p: p-value of each unit and concept against chance.
+        least_p: p-value that each pair would have if one lay in the other.
     """
 
     tally: OverlapTally
@@ -51,6 +52,7 @@ class Counts:
     fold: Int[Tensor, "N K"]
     holders: Int[Tensor, " K"]
     p: Float[Tensor, "U K"]
+    least_p: Float[Tensor, "U K"]
 
     @classmethod
     def of(cls, cases: Iterable[CaseCounts], chance: Chance) -> Counts:
@@ -73,13 +75,20 @@ class Counts:
                 for fold in range(FOLDS):
                     found[fold] += value * (folds[-1] == fold)
         assert total is not None
-        p = chance.p_values(total, sums.pop("chance"))
-        return cls(tally=total, p=p, fold=torch.stack(folds), holders=turns.holders, **sums)
+        drawn = sums.pop("chance")
+        p, least = chance.p_values(total, drawn), chance.p_values(total.most, drawn)
+        dealt = {"fold": torch.stack(folds), "holders": turns.holders}
+        return cls(tally=total, p=p, least_p=least, **dealt, **sums)
 
     @property
     def q(self) -> Float[Tensor, "U K"]:
         """Benjamini-Hochberg over all units and concepts."""
         return q_values(self.p)
+
+    @property
+    def least_q(self) -> Float[Tensor, "U K"]:
+        """The smallest q that each pair could have, if every pair overlapped as much as it can."""
+        return q_values(self.least_p)
 
     @property
     def auroc(self) -> Float[Tensor, "U K"]:

@@ -75,17 +75,30 @@ class Fields:
         """
         generator = torch.Generator().manual_seed(self.seed)
         for done in range(0, count, self.draws_of_a_field):
-            field = self._field(generator)
-            shifts = torch.stack(
-                [
-                    torch.randint(side, (self.draws_of_a_field,), generator=generator)
-                    for side in self._torus
-                ],
-                dim=1,
-            )
+            field, shifts = self._next(generator)
             shifts = shifts[: count - done].to(field.device)
             few = CANDIDATES * most * field.numel() < self.num_points**2 / 2
             yield (self._largest if few else self._sorted)(field, shifts, most)
+
+    def values(self, count: int, points: Int[Tensor, "P A"]) -> Float[Tensor, "D P"]:
+        """Return the values of `count` draws at points of the box around the body."""
+        generator = torch.Generator().manual_seed(self.seed)
+        found = []
+        for done in range(0, count, self.draws_of_a_field):
+            field, shifts = self._next(generator)
+            some = shifts[: count - done].to(field.device)
+            behind = torch.tensor(self._torus, device=field.device) - some
+            found.append(field.flatten()[self._shifted(points.unbind(1), behind)])
+        return torch.cat(found)
+
+    def _next(self, generator: torch.Generator) -> tuple[Float[Tensor, "*T"], Int[Tensor, "D A"]]:
+        """Return another field, and the shift of each of its draws."""
+        field = self._field(generator)
+        shifts = [
+            torch.randint(side, (self.draws_of_a_field,), generator=generator)
+            for side in self._torus
+        ]
+        return field, torch.stack(shifts, dim=1)
 
     @cached_property
     def draws_of_a_field(self) -> int:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from esegeta.axes import Mask, Shape
+from esegeta.dissection.chance import draw_seed
 from esegeta.predict import Windows
 
 
@@ -29,12 +30,12 @@ class Covered:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Voxels of one window, and where they go in each draw of chance.
+    """Voxels of one window, and where shifts of chance move them.
 
     Voxels lie in the body, not in padding or air, and where the network puts out something. A draw
     shifts all of them alike within that part of the window, round and round: neighbours stay
-    neighbours, so that chance knows how smooth units are. Those that leave the body are left out of
-    the draw, so that a unit gains nothing by being silent in air.
+    neighbours. Those that leave the body are left out of the draw, so that a unit gains nothing by
+    being silent in air.
 
     Args:
         window: number of the window among those of the case.
@@ -43,6 +44,7 @@ class Places:
         first: the first voxel of the part of the window where voxels are drawn.
         shape: shape of that part.
         body: mask of the voxels of that part that belong to the body.
+        seed: random seed of what else is drawn in this window.
     """
 
     window: int
@@ -51,6 +53,13 @@ class Places:
     first: Shape
     shape: Shape
     body: Bool[Tensor, "*R"]
+    seed: int = 0
+
+    def all_positions(self, covered: Covered, patch: Shape) -> Int[Tensor, "*R"]:
+        """Return which of a layer's flattened positions each voxel of the part lies in."""
+        axes = [torch.arange(length) for length in self.shape]
+        grid = torch.stack(torch.meshgrid(axes, indexing="ij"), dim=-1)
+        return _flat(grid + torch.tensor(self.first), covered, patch)
 
     def positions(self, covered: Covered, patch: Shape) -> Int[Tensor, " P"]:
         """Return which of a layer's flattened positions each voxel lies in.
@@ -102,7 +111,7 @@ def draw_places(
     chosen = [all_windows[at] for at in order.sort().values.tolist()]
     count = math.ceil(samples / len(chosen))
     places: dict[str, list[Places]] = {}
-    for name, window in chosen:
+    for number, (name, window) in enumerate(chosen):
         first, shape = _inner(layouts[name], window)
         body = torch.ones(shape, dtype=torch.bool)
         if bodies is not None:
@@ -120,6 +129,7 @@ def draw_places(
                 first,
                 shape,
                 body,
+                draw_seed(seed, number),
             )
         )
     return places

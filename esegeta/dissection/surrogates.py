@@ -118,7 +118,7 @@ class SurrogateDraws(CaseChance):
         """Take in the units of a layer."""
         inside = _kept(above, self.body)
         outside = tally(_kept(above, ~self.body), self.partition, num_units).both
-        ratios = _ratios(stride)
+        ratios = stride_ratios(stride)
         widths = smoothness_vox(inside, num_units, self.space.shape, self.body, ratios)
         found = MaskedUnits(outside, inside.counts(num_units), grades_of(widths), ratios)
         self.layers.append(found)
@@ -188,6 +188,8 @@ def smoothness_vox(
     shape: Shape,
     body: Bool[Tensor, " N"],
     ratios: Sequence[float],
+    *,
+    widest_share: float = WIDEST_SHARE,
 ) -> Float[Tensor, " U"]:
     """Return how smooth a Gaussian field is whose mask would be as lumpy as each unit's.
 
@@ -223,7 +225,7 @@ def smoothness_vox(
     # A compact lump is more alike than can be told from: as smooth as this at least.
     rho = rho.clamp(max=ALIKE[1])
     width = torch.where(told, lags / (2 * (-rho.log()).sqrt()) / scales, FINEST_VOX)
-    return torch.maximum(widest, width.amax(dim=1)).clamp(max=WIDEST_SHARE * max(shape))
+    return torch.maximum(widest, width.amax(dim=1)).clamp(max=widest_share * max(shape))
 
 
 def _by_unit(holds: Bool[Tensor, " H"], ends: Int[Tensor, " U"]) -> Int[Tensor, " U"]:
@@ -264,7 +266,8 @@ def width_vox(grade: int) -> float:
     return float(FINEST_VOX * 2 ** (grade / STEPS_PER_DOUBLING))
 
 
-def _ratios(stride: tuple[float, ...]) -> tuple[float, ...]:
+def stride_ratios(stride: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the ratios of a layer's strides to their mean."""
     mean = math.prod(stride) ** (1 / len(stride))
     return tuple(round(one / mean, 6) for one in stride)
 

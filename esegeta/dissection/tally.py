@@ -8,7 +8,7 @@ All counts are int64, so that they are right beyond the 2^24 voxels where float3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -122,6 +122,12 @@ class OverlapTally:
     def union(self) -> Int[Tensor, "U K"]:
         """Voxels of either."""
         return self.units[:, None] + self.concepts[None] - self.both
+
+    @property
+    def most(self) -> OverlapTally:
+        """The same sizes, with as many voxels in both as there can be."""
+        both = torch.minimum(self.units[:, None], self.concepts[None])
+        return replace(self, both=both)
 
     def iou(self) -> Ratios:
         """Return |M and C| / |M or C|; NaN where both are empty."""

@@ -314,3 +314,19 @@ def test_correlations_of_several_distances_are_those_of_each() -> None:
     both = torch.tensor([[0.1, 0.6, torch.nan], [0.2, 0.9, 1.0], [0.5, 0.4, 0.7]]).double()
     each = [correlation_of(column, share) for column in both.unbind(dim=1)]
     assert torch.equal(correlation_of(both, share), torch.stack(each, dim=1))
+
+
+def test_the_smallest_p_of_a_small_body_is_the_share_of_draws_in_the_same_place() -> None:
+    """Of a unit that marks its concept and nothing else: where there is no room, so does chance."""
+    body = torch.ones(15, 12, dtype=torch.bool)
+    concept = torch.zeros(15, 12, dtype=torch.bool)
+    concept[1:5, 2:10] = True
+    partition, above = ConceptParts.of([concept]), above_of(concept[None])
+    null = Surrogates(samples=99)
+    found = overlaps(null, above, partition, 1, space_of(body))
+    observed = tally(above, partition, 1)
+    nothing = OverlapTally(observed.both * 0, observed.units, observed.concepts, body.numel())
+    assert int(nothing.most.both) == int(concept.sum())
+    reached = int((found >= int(concept.sum())).sum())
+    assert float(null.p_values(nothing.most, found)) == (1 + reached) / 100
+    assert float(null.p_values(nothing, found)) == 1

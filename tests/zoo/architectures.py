@@ -60,11 +60,17 @@ def torchvision(name: str) -> nn.Module:
     need_torchvision()
     from torchvision.models import segmentation
 
-    network = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=2)
+    return Grey(
+        awake(getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=2))
+    )
+
+
+def awake(network: nn.Module) -> nn.Module:
+    """Draw larger weights: of a deep network, untrained ones let nothing but rounding through."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):  # untrained ones let nothing but rounding through
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_in")
-    return Grey(network)
+    return network
 
 
 def smp(name: str, encoder: str) -> nn.Module:
@@ -87,15 +93,17 @@ def mednext(ndim: int = 2) -> nn.Module:
     )
 
 
-def flexible_unet() -> nn.Module:
-    return from_monai("FlexibleUNet", backbone="efficientnet-b0", decoder_channels=(16, 8, 8, 4, 4))
+def flexible_unet(ndim: int = 2) -> nn.Module:
+    tiny = {"backbone": "efficientnet-b0", "decoder_channels": (16, 8, 8, 4, 4)}
+    network = from_monai("FlexibleUNet", ndim=ndim, **tiny)
+    return network if ndim == 2 else awake(network)
 
 
-def unetr(ndim: int = 2) -> nn.Module:
+def unetr(img_size: tuple[int, ...] = (32, 32)) -> nn.Module:
     return from_monai(
         "UNETR",
-        ndim=ndim,
-        img_size=(32,) * ndim,
+        ndim=len(img_size),
+        img_size=img_size,
         feature_size=4,
         hidden_size=12,
         mlp_dim=16,
@@ -114,5 +122,7 @@ def basic_unet(ndim: int = 2) -> nn.Module:
     return from_monai("BasicUNet", ndim=ndim, features=(4, 4, 4, 6, 6, 4))
 
 
-def basic_unet_plus_plus() -> nn.Module:
-    return from_monai("BasicUNetPlusPlus", features=(4, 4, 4, 6, 6, 4), deep_supervision=True)
+def basic_unet_plus_plus(ndim: int = 2) -> nn.Module:
+    # With these it predicts both labels, untrained.
+    widths = {2: (4, 4, 4, 6, 6, 4), 3: (4, 4, 6, 6, 8, 4)}[ndim]
+    return from_monai("BasicUNetPlusPlus", ndim=ndim, features=widths, deep_supervision=True)

@@ -20,12 +20,28 @@ EXPECTED: dict[str, dict[str, str]] = {
         "layer_integrated_gradients": "warned: path",
         "meaningful_perturbation": "warned: mask",
     },
+    "BasicUNet 3D": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "excitation_backprop": "refused: nothing",
+        "pattern_net": "warned: signals",
+        "layer_integrated_gradients": "warned: path",
+        "misure": "refused: dice",
+    },
     "BasicUNet++": {
         "integrated_gradients": "warned: path",
         "gradient_shap": "warned: path",
         "neuron_conductance": "warned: path",
         "layer_integrated_gradients": "warned: path",
         "misure": "refused: dice",
+    },
+    "BasicUNet++ 3D": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "layer_integrated_gradients": "warned: path",
+        "meaningful_perturbation": "warned: mask",
     },
     "DynUNet": {
         "integrated_gradients": "warned: path",
@@ -47,6 +63,13 @@ EXPECTED: dict[str, dict[str, str]] = {
         "integrated_gradients": "warned: path",
         "gradient_shap": "warned: path",
         "neuron_conductance": "warned: path",
+        "layer_integrated_gradients": "warned: path",
+    },
+    "DynUNet 3D, deep supervision": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "pattern_net": "warned: signals",
         "layer_integrated_gradients": "warned: path",
     },
     "AttentionUnet": {
@@ -104,6 +127,12 @@ EXPECTED: dict[str, dict[str, str]] = {
         "pattern_attribution": "warned: signals",
         "misure": "refused: dice",
     },
+    "VNet 3D": {
+        "gradient_shap": "warned: path",
+        "pattern_net": "refused: float32",
+        "layer_conductance": "warned: path",
+        "misure": "refused: dice",
+    },
     "UNETR": {
         "integrated_gradients": "warned: path",
         "gradient_shap": "warned: path",
@@ -111,11 +140,23 @@ EXPECTED: dict[str, dict[str, str]] = {
         "pattern_net": "warned: signals",
         "meaningful_perturbation": "warned: mask",
     },
+    "UNETR 3D": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "pattern_net": "warned: signals",
+        "misure": "refused: dice",
+    },
     "SwinUNETR": {
         "gradient_shap": "warned: path",
         "neuron_conductance": "warned: path",
         "pattern_net": "warned: signals",
         "meaningful_perturbation": "warned: mask",
+    },
+    "SwinUNETR 3D": {
+        "gradient_shap": "warned: path",
+        "pattern_net": "warned: signals",
+        "misure": "refused: dice",
     },
     "SwinUNETR, checkpointed": {
         "gradient_shap": "warned: path",
@@ -129,10 +170,20 @@ EXPECTED: dict[str, dict[str, str]] = {
         "meaningful_perturbation": "warned: mask",
         "misure": "refused: dice",
     },
+    "FlexibleUNet 3D": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "pattern_net": "refused: float32",
+    },
     "HighResNet": {
         "gradient_shap": "warned: path",
         "pattern_net": "warned: signals",
         "misure": "refused: dice",
+    },
+    "HighResNet 3D": {
+        "gradient_shap": "warned: path",
+        "pattern_net": "warned: signals",
     },
     "MedNeXt": {
         "integrated_gradients": "warned: path",
@@ -156,6 +207,13 @@ EXPECTED: dict[str, dict[str, str]] = {
         "neuron_conductance": "warned: path",
         "excitation_backprop": "refused: nothing",
         "layer_integrated_gradients": "warned: path",
+    },
+    "PlainConvUNet 3D": {
+        "integrated_gradients": "warned: path",
+        "gradient_shap": "warned: path",
+        "neuron_conductance": "warned: path",
+        "layer_integrated_gradients": "warned: path",
+        "meaningful_perturbation": "warned: mask",
     },
     "ResidualEncoderUNet": {
         "integrated_gradients": "warned: path",

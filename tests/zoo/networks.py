@@ -49,17 +49,23 @@ def _two(make: Callable[..., nn.Module], words: str, **more: object) -> Entry:
 
 
 monai = made.from_monai
+FLAT = (16, 16, 32)  # an instance norm at a sixteenth of it still has two positions
 LEVELS = {"channels": (4, 8), "strides": (2,)}
 
 ARCHITECTURES: dict[str, Entry] = {
     "UNet": _two(partial(monai, "UNet", **LEVELS, num_res_units=1, norm="batch"), "residual units"),
     "UNet 3D": Entry(partial(monai, "UNet", ndim=3, **LEVELS), (8, 8, 8), "instance norm, PReLU"),
     "BasicUNet": Entry(made.basic_unet, (32, 32), "instance norm, five levels"),
+    "BasicUNet 3D": Entry(partial(made.basic_unet, 3), FLAT, "the same in 3D", sign=-1.0),
     "BasicUNet++": Entry(made.basic_unet_plus_plus, (32, 32), "nested; a list of four outputs"),
+    "BasicUNet++ 3D": Entry(partial(made.basic_unet_plus_plus, 3), FLAT, "the same in 3D"),
     "DynUNet": _two(made.dyn_unet, "instance norm behind convolutions without bias"),
     "DynUNet 3D": Entry(partial(made.dyn_unet, 3), (8, 8, 8), "the same in 3D"),
     "DynUNet, deep supervision": _two(
         partial(made.dyn_unet, deep_supervision=True), "several outputs in training"
+    ),
+    "DynUNet 3D, deep supervision": Entry(
+        partial(made.dyn_unet, 3, deep_supervision=True), (8, 8, 8), "the same in 3D"
     ),
     "AttentionUnet": _two(partial(monai, "AttentionUnet", **LEVELS), "gates: products, sigmoid"),
     "AttentionUnet 3D": Entry(
@@ -96,9 +102,14 @@ ARCHITECTURES: dict[str, Entry] = {
         "the same in 3D",
     ),
     "VNet": _two(partial(monai, "VNet", dropout_dim=2), "ELU, dropout", layer="in_tr"),
+    "VNet 3D": Entry(partial(monai, "VNet", ndim=3), (16, 16, 16), "the same in 3D", layer="in_tr"),
     "UNETR": Entry(made.unetr, (32, 32), "vision transformer", layer="decoder2"),
+    "UNETR 3D": Entry(partial(made.unetr, FLAT), FLAT, "the same in 3D", layer="decoder2"),
     "SwinUNETR": Entry(
         made.swin_unetr, (32, 32), "shifted windows, LayerNorm", layer="decoder1", sign=-1.0
+    ),
+    "SwinUNETR 3D": Entry(
+        partial(made.swin_unetr, 3), (32, 32, 32), "the same in 3D", layer="decoder1", sign=-1.0
     ),
     "SwinUNETR, checkpointed": Entry(
         partial(made.swin_unetr, use_checkpoint=True),
@@ -115,12 +126,33 @@ ARCHITECTURES: dict[str, Entry] = {
         sign=-1.0,
         apart=("guided_backprop", "deconvolution"),  # the sigmoid of its gates is no module
     ),
+    "FlexibleUNet 3D": Entry(
+        partial(made.flexible_unet, 3),
+        (32, 32, 32),
+        "the same in 3D",
+        layer="decoder.blocks.4",
+        sign=-1.0,
+        apart=("guided_backprop", "deconvolution"),
+    ),
     "HighResNet": _two(partial(monai, "HighResNet"), "dilated residual blocks", layer="blocks.0"),
+    "HighResNet 3D": Entry(
+        partial(monai, "HighResNet", ndim=3, acti_type="prelu"),
+        (8, 8, 8),
+        "the same in 3D, PReLU",
+        layer="blocks.0",
+    ),
     "MedNeXt": _two(made.mednext, "depthwise convolutions, GELU"),
     "MedNeXt 3D": Entry(partial(made.mednext, 3), (8, 8, 8), "the same in 3D"),
     "PlainConvUNet": _two(
         partial(made.nnunet, "PlainConvUNet", n_conv_per_stage=[1, 1, 1]),
         "LeakyReLU in place, deep supervision",
+        sign=-1.0,
+        origin="nnU-Net",
+    ),
+    "PlainConvUNet 3D": Entry(
+        partial(made.nnunet, "PlainConvUNet", 3, n_conv_per_stage=[1, 1, 1]),
+        (8, 8, 8),
+        "the same in 3D",
         sign=-1.0,
         origin="nnU-Net",
     ),

@@ -35,8 +35,8 @@ REASONS: dict[str, tuple[str, str]] = {
         "a mean over a layer that a norm behind or before it makes zero",
     ),
     "dice": (
-        "the baseline alone keeps Dice|no mask smaller than",
-        "an untrained network, whose prediction does not need the image",
+        "the baseline alone keeps Dice|no mask smaller than|no voxel of label .* predicted",
+        "an untrained network, whose prediction does not need the image or does not hold the label",
     ),
     "mask": (
         "the mask is no better than|the target is higher on the baseline",

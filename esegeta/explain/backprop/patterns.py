@@ -48,7 +48,9 @@ class PatternNet(Explainer):
     name: ClassVar[str] = "pattern_net"
     traits: ClassVar[Traits] = Traits("backprop", needs_hooks=True)
     meaning: ClassVar[Meaning] = SIGNAL
-    zero_hint: ClassVar[str] = "no layer's output varies with its input on these volumes"
+    zero_hint: ClassVar[str] = (
+        "on these volumes no operation's output varies with its input where it is active"
+    )
 
     @property
     def cost(self) -> Cost:

@@ -59,7 +59,9 @@ class GradientShap(Explainer):
     name: ClassVar[str] = "gradient_shap"
     traits: ClassVar[Traits] = Traits("gradient", stochastic=True)
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = "is the image equal to its baselines? choose other `baselines`"
+    zero_hint: ClassVar[str] = (
+        "no draw has a slope; is the image equal to its baselines? choose other `baselines`"
+    )
 
     def __post_init__(self) -> None:
         parsed = tuple(parse_baseline(baseline) for baseline in self.baselines)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.dissection import Bins, TrailEdge, TrailNode
+from esegeta.dissection import Bins, Exchange, StandIns, Surrogates, TrailEdge, TrailNode
 from esegeta.dissection.places import Covered, Places
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
@@ -127,12 +128,9 @@ class Influences:
         def take(pieces: Pieces, own: Sequence[Places], read: Reader) -> Taken:
             drawn, changes = [], []
             whole = read(pieces, {})
+            draw = self._chance(own)
             for node in views.sources:
-                units = whole[node.layer][:, list(node.units)]
-                shifted = self._shifted(units, node.layer, own)
-                codes = views.bins[node].codes(views.scales[node].activation(shifted))
-                stay = torch.cat([item.stay() for item in own], dim=-1)
-                drawn.append(codes.masked_fill(~stay, -1).to(torch.int8))
+                drawn.append(draw(views, node, whole[node.layer]).to(torch.int8))
                 changed = self._changed(pieces, read, whole, node, unit_thresholds)
                 for target in (target for source, target in pairs if source is node):
                     chosen = list(target.units)
@@ -142,6 +140,35 @@ class Influences:
             return {"drawn": torch.stack(drawn), "changes": torch.stack(changes)}
 
         return joined([take(*batch) for batch in self._batches(case)])
+
+    def _chance(self, own: Sequence[Places]) -> Callable[[NodeViews, TrailNode, Tensor], Tensor]:
+        """Return what draws a node's codes `D P` of windows as they could as well have been."""
+        dissection = self._session.dissection
+        if dissection.keys.chance.kind not in (Surrogates.name, Exchange.name):
+            return partial(self._moved, own)
+        keys = dissection.keys.trails
+        assert keys is not None
+        return partial(self._stood_in, [StandIns(item, keys.permutations) for item in own])
+
+    def _moved(
+        self, own: Sequence[Places], views: NodeViews, node: TrailNode, outputs: Tensor
+    ) -> Tensor:
+        """Return the codes at shifted places; -1 at those that leave the body."""
+        shifted = self._shifted(outputs[:, list(node.units)], node.layer, own)
+        codes = views.bins[node].codes(views.scales[node].activation(shifted))
+        stay = torch.cat([item.stay() for item in own], dim=-1)
+        return codes.masked_fill(~stay, -1)
+
+    def _stood_in(
+        self, chances: Sequence[StandIns], views: NodeViews, node: TrailNode, outputs: Tensor
+    ) -> Tensor:
+        """Return the codes by random fields that are as smooth as the node in each window."""
+        covered, found = self._covered(node.layer), []
+        for chance, values in zip(chances, outputs[:, list(node.units)], strict=True):
+            activation = views.scales[node].activation(values.cpu())
+            codes = views.bins[node].codes(activation)
+            found.append(chance.codes(codes, activation, covered))
+        return torch.cat(found, dim=-1)
 
     def _batches(self, case: Case) -> Iterator[tuple[Pieces, list[Places], Reader]]:
         """Yield a case's sampled windows, a batch at a time, their places and what reads them."""

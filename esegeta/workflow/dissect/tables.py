@@ -189,7 +189,9 @@ def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> li
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
         notes.append(f"no p below {smallest:.3g} with {dissection.num_draws} draws: no name")
-    elif _is_held_back(dissection, results, smallest):
+    else:
+        notes += _small_body_notes(dissection, all_counts)
+    if smallest <= dissection.keys.q_value and _is_held_back(dissection, results, smallest):
         share = smallest / dissection.keys.q_value
         notes.append(
             f"with {dissection.num_draws} draws, q reaches {dissection.keys.q_value:g} only if "
@@ -223,6 +225,23 @@ def _ceiling_notes(dissection: Dissection, results: Results, all_counts: Counts)
     return [
         f"with quantile {dissection.keys.quantile:g} and min_iou {min_iou:g} no unit can be named "
         f"for {', '.join(beyond)}; raise quantile or lower min_iou"
+    ]
+
+
+def _small_body_notes(dissection: Dissection, all_counts: Counts) -> list[str]:
+    """Say for which concepts q cannot be small, even of a unit that marks nothing else."""
+    least_q, least_p = all_counts.least_q, all_counts.least_p
+    found = []
+    for column, name in enumerate(dissection.concepts.names):
+        known = ~least_p[:, column].isnan()
+        if bool(known.any()) and float(least_q[known, column].min()) > dissection.keys.q_value:
+            found.append(f"{name} (p at least {float(least_p[known, column].min()):.2g})")
+    if not found:
+        return []
+    return [
+        f"q cannot be {dissection.keys.q_value:g} for {', '.join(found)}, whatever a unit marks: "
+        "the cases hold too few independent pieces, and chance overlaps as much as there can be "
+        "that often; take more cases, or another quantile"
     ]
 
 

@@ -278,3 +278,18 @@ def test_switching_to_the_mean_keeps_less_than_nothing_off(tmp_path: Path) -> No
     assert esegeta("dissect", lab.write()).exit_code == 0
     rows = {row["label"]: float(row["change"]) for row in table(lab, "ablation.csv")}
     assert rows == {"label1": 0, "label2": -1, "label3": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cases", "told"), [(1, True), (6, False)])
+def test_a_body_of_few_pieces_is_said_to_allow_no_small_q(
+    cases: int, told: bool, tmp_path: Path
+) -> None:
+    lab = planted_lab(tmp_path, shape=(15, 12), cases=cases)
+    result = esegeta("dissect", lab.write())
+    assert result.exit_code == 0, result.output
+    (pair,) = [row for (_, *ends), row in pairs(lab).items() if ends == [0, "c1"]]
+    assert pair["iou"] == 1
+    note = f"q cannot be 0.05 for c1 (p at least {pair['p']:.2g})"
+    assert (note in result.output) is told
+    assert (pair["q"] > 0.05) is told
