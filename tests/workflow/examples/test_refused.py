@@ -60,6 +60,18 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
         "1000000000 supervoxels of a, which has ",
         "fewer",
     ),
+    "least of slices": (
+        block(of="slice", min_voxels=12 * 11 + 1),
+        "min_voxels: 133",
+        "no slice has 133 voxels; the largest, a slice of a, has 132",
+        "at most 132",
+    ),
+    "slices": (
+        block(of="slice", prototypes=37),
+        "prototypes: 37",
+        "37 prototypes of 36 slices",
+        "at most 36",
+    ),
     "none": (block(prototypes=0), "prototypes: 0", "examples.prototypes: ", "1"),
     "kind": (block(surrogate={"kind": "three"}), "kind: three", '"three"', '"tree"'),
     "depth": (
