@@ -220,6 +220,11 @@ class FeatureKeys(Keys):
                 raise ValueError(f"`{key}` belongs to start: {start}, not start: {self.start}")
         if self.norm is not None and "clip" in given and self.clip:
             raise ValueError("pictures of one `norm` are not clipped; leave out clip: true")
+        if self.jitter_voxels >= min(self.size):
+            raise ValueError(
+                f"jitter_voxels: {self.jitter_voxels} shifts a picture of {min(self.size)} voxels "
+                f"around more than once; give at most {min(self.size) - 1}"
+            )
         if len(set(self.compare)) < len(self.compare):
             raise ValueError("compare: a name is listed twice")
         names = [item.shown_name for item in self.objectives]

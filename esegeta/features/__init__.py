@@ -5,7 +5,7 @@ from esegeta.features.dream import Dream, tiles_of
 from esegeta.features.experts import Denoiser, Expert, PatchMixture, cut_patches
 from esegeta.features.filters import Filters, find_filters
 from esegeta.features.fourier import Fourier, frequencies, high_frequency_share, octaves
-from esegeta.features.generators import Code, Generator, PcaGenerator, Vae, VaeGenerator
+from esegeta.features.generators import Code, Directions, Generator, PcaGenerator, Vae, VaeGenerator
 from esegeta.features.inside import UnitTotals
 from esegeta.features.measure import (
     Measured,
@@ -35,7 +35,7 @@ from esegeta.features.parametrisation import (
 )
 from esegeta.features.penalties import ExpertCost, Penalty, PowerNorm, TotalVariation, scaled_to
 from esegeta.features.subject import Subject
-from esegeta.features.transforms import Blur, Draws, Transforms, turned
+from esegeta.features.transforms import Blur, Draws, Transforms, best_shift, shifted, turned
 
 __all__ = [
     "Ascent",
@@ -45,6 +45,7 @@ __all__ = [
     "Code",
     "Denoiser",
     "DirectionObjective",
+    "Directions",
     "DiversityObjective",
     "Draws",
     "Dream",
@@ -77,6 +78,7 @@ __all__ = [
     "Voxels",
     "WeightedObjectives",
     "ascend",
+    "best_shift",
     "bounded",
     "cut_patches",
     "distances_between",
@@ -88,6 +90,7 @@ __all__ = [
     "mixing_of",
     "octaves",
     "scaled_to",
+    "shifted",
     "stability",
     "tiles_of",
     "turned",

@@ -21,7 +21,7 @@ from esegeta.features.objective import Objective
 from esegeta.features.parametrisation import Parametrisation
 from esegeta.features.penalties import Penalty
 from esegeta.features.subject import Subject
-from esegeta.features.transforms import Blur, Draws, Transforms
+from esegeta.features.transforms import Blur, Draws, Transforms, best_shift, shifted
 from esegeta.model import held_still
 
 Bounds = tuple[Tensor, Tensor]
@@ -29,6 +29,9 @@ Bounds = tuple[Tensor, Tensor]
 
 TRIES = 6
 """How often the noise on a start is doubled where an objective has no slope there."""
+
+SETTLING = 4
+"""One part in so many of the steps, the last ones, is made at one shift instead of a drawn one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,10 @@ def ascend(
 ) -> Ascent:
     """Make a picture that has much of an objective.
 
+    A layer with strides sees a jittered picture now at one, now at another of its phases, 8 of them
+    in 3D for a stride of 2, and the picture may suit any but its own. So the last quarter of the
+    steps is made at the shift that has most of the objective, by which the picture is moved.
+
     Args:
         subject: the network.
         objective: a.
@@ -106,10 +113,14 @@ def ascend(
         free = _first_numbers(subject, objective, parametrisation, start, draws, wobble)
     optimizer = torch.optim.Adam(free, lr=recipe.rate)
     steepest = start.new_zeros(())
+    shift: list[int] | None = None
     with held_still(subject.network), torch.enable_grad():
         for step in range(recipe.steps):
             x = _held(parametrisation.decode(free), free, parametrisation, recipe)
-            shown = recipe.transforms(x, draws, recipe.spacing_mm)
+            if step == recipe.steps - recipe.steps // SETTLING:
+                of_code = parametrisation.effort(free) is not None
+                shift = _settled(x.detach(), subject, objective, recipe, of_code=of_code)
+            shown = recipe.transforms(x, draws, recipe.spacing_mm, shift=shift)
             shown = shown.view_as(shown)  # by which the objective alone has a slope
             value = objective(subject.see(shown, objective.layers))
             values.append(value.detach().mean())
@@ -130,6 +141,7 @@ def ascend(
         )
     with torch.no_grad():
         picture = bounded(parametrisation.decode(free), recipe.bounds)
+        picture = picture if shift is None else shifted(picture, shift)
     if not bool(picture.isfinite().all()):
         raise ModelError(
             f"the picture of {objective.describe()} became NaN or Inf",
@@ -137,6 +149,27 @@ def ascend(
         )
     history: list[float] = torch.stack(values).tolist() if values else []
     return Ascent(picture.detach(), history)
+
+
+def _settled(
+    x: Batch,
+    subject: Subject,
+    objective: Objective,
+    recipe: Recipe,
+    *,
+    of_code: bool,
+) -> list[int] | None:
+    """Return the shift that the last steps are made at; None where pictures are not jittered.
+
+    A shifted picture has no code of its own: a code settles where it is.
+    """
+    reach = recipe.transforms.jitter_voxels
+    if not reach:
+        return None
+    if of_code:
+        return [0] * (x.ndim - 2)
+    with torch.no_grad():
+        return best_shift(x, reach, lambda y: objective(subject.see(y, objective.layers)).sum())
 
 
 def _paid(

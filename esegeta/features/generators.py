@@ -90,6 +90,18 @@ class PcaGenerator(Generator):
         """Return the code of the projection."""
         return (x - self.mean).flatten(1) @ self.axes.flatten(1).T / self.scales
 
+    def directions(self) -> Directions:
+        """Return the directions of its pictures, those that only endless codes reach, too."""
+        flat = self.axes.flatten(1).double()
+        mean = self.mean.flatten().double()
+        rest = mean - flat.T @ (flat @ mean)
+        rest = rest - flat.T @ (flat @ rest)  # once more, for what rounding left of the axes
+        length = torch.linalg.vector_norm(rest)
+        parts = [flat]
+        if bool(length > SMALLEST_PART * torch.linalg.vector_norm(mean)):
+            parts.append((rest / length)[None])
+        return Directions(torch.cat(parts).to(self.axes).reshape(-1, *self.mean.shape))
+
     def state(self) -> dict[str, Tensor]:
         """Return mean, axes and scales."""
         return {"mean": self.mean, "axes": self.axes, "scales": self.scales}
@@ -263,3 +275,27 @@ class Code(Parametrisation):
     def effort(self, free: Sequence[Tensor]) -> Scalars | None:
         """Return |z|^2 / K."""
         return free[0].square().mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Directions(Parametrisation):
+    """The linear span of mean and components of a generator: x = sum_k c_k q_k.
+
+    Pictures of one length, m + V z over its length, have the directions of this span. A code gets
+    to them by ever smaller turns where the mean is long, and along components of small spread
+    hardly ever; here all of them are as near.
+
+    Args:
+        axes: q_k, orthonormal, `K C *S`.
+    """
+
+    axes: Tensor = field(repr=False)
+
+    def encode(self, x: Batch) -> list[Tensor]:
+        """Return the numbers of the projection."""
+        return [x.flatten(1) @ self.axes.flatten(1).T]
+
+    def decode(self, free: Sequence[Tensor]) -> Batch:
+        """Return the sum."""
+        found: Tensor = torch.tensordot(free[0], self.axes, dims=1)
+        return found

@@ -20,6 +20,9 @@ from esegeta.axes import Batch, Scalars, Shape
 SMALLEST_SHARE = 1e-6
 """Of the mean variance of the channels: less counts as this much, so that mixing has an inverse."""
 
+LEAST_SPREAD = 0.1
+"""Of the largest spread of the channels, where pictures have one length."""
+
 NORMED_START = 0.1
 """Root mean square of the free numbers that a picture of one length starts from."""
 
@@ -116,6 +119,16 @@ class Unmixed(Parametrisation):
     inner: Parametrisation
     mean: Float[Tensor, " C"] = field(repr=False)
     mixing: Float[Tensor, "C C"] = field(repr=False)
+
+    def of_directions(self) -> Unmixed:
+        """Return it for pictures of one length: of their directions none is typical.
+
+        m is 0, and the least spread of A at least a tenth of its largest: from channels whose
+        spreads differ by a factor of 300, 256 steps got as near to w / |w| as a cosine of .99.
+        """
+        roots, vectors = torch.linalg.eigh(self.mixing.double().cpu())
+        nearer = (vectors * roots.clamp(min=LEAST_SPREAD * float(roots.max()))) @ vectors.T
+        return Unmixed(self.inner, 0 * self.mean, nearer.to(self.mixing))
 
     def encode(self, x: Batch) -> list[Tensor]:
         """Return the free numbers of A^-1 (x - m)."""

@@ -6,7 +6,7 @@ A picture whose activation survives that holds no pattern of single voxels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -49,8 +49,8 @@ class Transforms:
     """Random transformations, drawn anew each step.
 
     Args:
-        jitter_voxels: largest shift along each axis; what leaves at one border comes in at the
-            other.
+        jitter_voxels: largest shift along each axis, each as likely; what leaves at one border
+            comes in at the other.
         rotate_degrees: largest turn about each axis.
         scale: largest part by which lengths change, such as 0.1.
 
@@ -61,12 +61,19 @@ class Transforms:
     rotate_degrees: float = 0.0
     scale: float = 0.0
 
-    def __call__(self, x: Batch, draws: Draws, spacing_mm: Sequence[float]) -> Batch:
-        """Return the batch transformed, all pictures alike; differentiable."""
+    def __call__(
+        self,
+        x: Batch,
+        draws: Draws,
+        spacing_mm: Sequence[float],
+        *,
+        shift: Sequence[int] | None = None,
+    ) -> Batch:
+        """Return the batch transformed, all pictures alike, `shift` not drawn; differentiable."""
         ndim = x.ndim - 2
         if self.jitter_voxels:
-            shifts = draws.integers(-self.jitter_voxels, self.jitter_voxels, ndim)
-            x = torch.roll(x, shifts, dims=tuple(range(2, 2 + ndim)))
+            drawn = draws.integers(-self.jitter_voxels, self.jitter_voxels, ndim)
+            x = shifted(x, drawn if shift is None else shift)
         if self.rotate_degrees or self.scale:
             angles = [
                 math.radians(draws.between(-self.rotate_degrees, self.rotate_degrees))
@@ -75,6 +82,28 @@ class Transforms:
             factor = 1 + draws.between(-self.scale, self.scale)
             x = turned(x, angles, factor, spacing_mm)
         return x
+
+
+def shifted(x: Batch, shift: Sequence[int]) -> Batch:
+    """Return pictures shifted along each axis; what leaves at one border comes in at the other."""
+    return torch.roll(x, tuple(shift), dims=tuple(range(2, x.ndim)))
+
+
+def best_shift(x: Batch, reach: int, worth: Callable[[Batch], Tensor]) -> list[int]:
+    """Return the shift of at most `reach` voxels by which a batch gains most, found axis by axis.
+
+    Args:
+        x: pictures, all shifted alike.
+        reach: in voxels.
+        worth: of the shifted batch, one number; of equals the shortest shift is taken.
+    """
+    shift = [0] * (x.ndim - 2)
+    lengths = sorted(range(-reach, reach + 1), key=abs)
+    for axis in range(len(shift)):
+        tried = [[*shift[:axis], length, *shift[axis + 1 :]] for length in lengths]
+        worths = torch.stack([worth(shifted(x, one)) for one in tried])
+        shift = tried[int(worths.nan_to_num(-torch.inf).argmax())]
+    return shift
 
 
 def turned(x: Batch, angles: Sequence[float], factor: float, spacing_mm: Sequence[float]) -> Batch:

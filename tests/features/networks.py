@@ -32,13 +32,27 @@ def blob(ndim: int, side: int = 7) -> Tensor:
     return found - found.mean()
 
 
-class BlobDetector(nn.Module):
-    """A strided convolution with a blob, and grain that no blob has; then a ReLU."""
+def pattern(kind: str, ndim: int, side: int = 7) -> Tensor:
+    """Return a blob, an edge or a ring of mean zero."""
+    if kind == "blob":
+        return blob(ndim, side)
+    places = torch.arange(side, dtype=torch.float32) - side // 2
+    grids = torch.meshgrid(*[places] * ndim, indexing="ij")
+    radius = torch.stack([grid.square() for grid in grids]).sum(0).sqrt()
+    edge = torch.tanh(grids[0]) * torch.exp(-0.5 * (radius / 2) ** 2)
+    found = edge if kind == "edge" else torch.exp(-0.5 * ((radius - 2) / 0.9) ** 2)
+    return found - found.mean()
 
-    def __init__(self, ndim: int, grain: float = 0.0, stride: int = 1) -> None:
+
+class BlobDetector(nn.Module):
+    """A strided convolution with a blob, or another pattern, and grain; then a ReLU."""
+
+    def __init__(
+        self, ndim: int, grain: float = 0.0, stride: int = 1, *, kind: str = "blob", seed: int = 0
+    ) -> None:
         super().__init__()
-        kernel = blob(ndim)
-        noise = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(0))
+        kernel = pattern(kind, ndim)
+        noise = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(seed))
         self.conv = convolution(ndim)(1, 1, 7, stride=stride, padding=3, bias=False)
         self.conv.weight.data[0, 0] = kernel / kernel.norm() + grain * noise / noise.norm()
         self.act = nn.ReLU()

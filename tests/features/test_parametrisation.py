@@ -72,6 +72,43 @@ def test_free_numbers_are_the_picture(kind: str, ndim: int) -> None:
     assert torch.allclose(there.decode(there.encode(x)), x, atol=1e-5)
 
 
+FAR_AWAY = 4.0
+"""Mean of the data, in its standard deviations."""
+
+
+def data_far_away(ndim: int) -> tuple[torch.Tensor, PcaGenerator, Unmixed]:
+    """Return a unit, a generator that has it as its least component, and unlike channels."""
+    w = torch.randn(2, *SHAPES[ndim])
+    others = torch.randn(w.numel(), 11)
+    axes = torch.linalg.qr(torch.cat([w.flatten()[:, None], others], dim=1))[0].T
+    mean = torch.full(w.shape, FAR_AWAY)
+    generator = PcaGenerator(mean, axes.reshape(-1, *w.shape), torch.logspace(-2, 0, 12))
+    channels = torch.randn(2, 4000) * torch.tensor([[1.0], [300.0]]) + FAR_AWAY
+    return w, generator, Unmixed(Voxels(), *mixing_of(channels))
+
+
+def test_a_linear_unit_is_found_where_the_data_is_far_from_zero(ndim: int) -> None:
+    """A code alone came to a cosine of 0.1, and channels 300 times as wide as others to 0.99."""
+    w, generator, unmixed = data_far_away(ndim)
+    start = torch.full((1, *w.shape), FAR_AWAY)
+    subject, unit = Subject(Linear(w)), UnitObjective("unit", 0)
+    for kind, steps in ((generator.directions(), 100), (unmixed.of_directions(), 200)):
+        recipe = Recipe(steps, 10 / steps, SPACING[ndim])
+        made = ascend(subject, unit, Normed(kind, 1.0), start, recipe).picture
+        assert float((made[0] * w).sum() / w.norm()) > 0.999
+
+
+def test_directions_are_the_span_of_mean_and_components(ndim: int) -> None:
+    _, generator, _ = data_far_away(ndim)
+    found = generator.directions()
+    flat = found.axes.flatten(1)
+    assert torch.allclose(flat @ flat.T, torch.eye(13), atol=1e-5)
+    x = 3 * generator.decode(torch.randn(2, 12))
+    assert torch.allclose(found.decode(found.encode(x)), x, atol=1e-4)
+    without = PcaGenerator(2 * generator.axes[0], generator.axes, generator.scales)
+    assert len(without.directions().axes) == 12
+
+
 def test_waves_fall_with_their_frequency_in_mm(ndim: int) -> None:
     """As many cycles over 2.5 times the length are a lower frequency, and move farther."""
     scale = Fourier(SHAPES[ndim], SPACING[ndim]).scale.double()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from esegeta.features import Blur, Draws, Transforms, turned
+from esegeta.features import Blur, Draws, Transforms, best_shift, turned
 
 
 def test_jitter_rolls_by_the_draws(ndim: int) -> None:
@@ -18,6 +18,17 @@ def test_jitter_rolls_by_the_draws(ndim: int) -> None:
     shifts = Draws.of(3).integers(-2, 2, ndim)
     assert torch.equal(found, torch.roll(x, shifts, dims=tuple(range(2, 2 + ndim))))
     assert Transforms()(x, Draws.of(0), (1.0,) * ndim) is x
+
+
+def test_the_best_shift_is_found_axis_by_axis(ndim: int) -> None:
+    """A slope up to a known place; where all shifts are worth the same, none is made."""
+    middle, away = torch.zeros(1, 1, *(9,) * ndim), [2, -1, 3][:ndim]
+    middle[(0, 0, *[4] * ndim)] = 1.0
+    grids = torch.meshgrid(*[torch.arange(9.0)] * ndim, indexing="ij")
+    far = torch.stack([(grid - 4 - n).abs() for grid, n in zip(grids, away, strict=True)]).sum(0)
+    assert best_shift(middle, 3, lambda y: -(y * far).sum()) == away
+    assert best_shift(middle, 2, lambda y: -(y * far).sum()) == [min(n, 2) for n in away]
+    assert best_shift(middle, 3, lambda y: y.new_zeros(())) == [0] * ndim
 
 
 def test_a_quarter_turn_is_exact(ndim: int) -> None:

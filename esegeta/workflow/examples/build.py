@@ -14,6 +14,7 @@ from esegeta.predict import PassesApart, Predictor, empty_window
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_truths
 from esegeta.workflow.examples.influence_plan import InfluencePlan, plan_influence
+from esegeta.workflow.examples.item_sizes import check_sizes
 from esegeta.workflow.outputs import check_writable
 
 ALL, ERRORS = "all", "errors"
@@ -113,6 +114,7 @@ def build_examples(
     _check_names(config, basis)
     layer = None if keys.layer is None else _find_layer(basis, keys.layer)
     _check_items(basis, keys)
+    check_sizes(basis, keys)
     _check_surrogate(basis, keys)
     influence = None if keys.influence is None else _plan(basis, keys.influence)
     check_writable(basis.root)

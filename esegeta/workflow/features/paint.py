@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from esegeta.features import (
     MultiScale,
     Normed,
     Parametrisation,
+    PcaGenerator,
     Penalty,
     PowerNorm,
     Recipe,
@@ -133,12 +134,18 @@ def _parametrisation(desk: Desk, variant: Variant) -> Parametrisation:
     keys = job.keys
     found: Parametrisation
     if variant.parametrisation == "code":
-        found = Code(generator_of(desk))
+        generator = generator_of(desk)
+        found = Code(generator)
+        if (
+            keys.norm is not None
+            and variant.prior != "code"
+            and isinstance(generator, PcaGenerator)
+        ):
+            found = generator.directions()  # the length of no code is weighed
     else:
         plain, material = _plain(keys, variant, job.spacing_mm), material_of(desk)
         counted = material.unmixed(plain) if keys.decorrelate else material.scaled(plain)
-        # Of pictures of one length no mean is known; every direction is to be as near.
-        found = counted if keys.norm is None else replace(counted, mean=0 * counted.mean)
+        found = counted if keys.norm is None else counted.of_directions()
     return found if keys.norm is None else Normed(found, keys.norm)
 
 

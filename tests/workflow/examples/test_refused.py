@@ -48,6 +48,30 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "layer": (block(layer="haed"), "layer: haed", '"haed" is not in the network', '"head"'),
     "no layer": (block(layer=None), "examples:", "`prototypes` needs a `layer`", ""),
     "prototypes": (block(prototypes=9), "prototypes: 9", "9 prototypes of 4 cases", "at most 4"),
+    "least of cases": (
+        block(min_voxels=10**9),
+        "min_voxels: 1000000000",
+        "no case has 1000000000 voxels; the largest, all of a, has ",
+        "at most ",
+    ),
+    "supervoxels": (
+        block(of="supervoxel", supervoxels=10**9),
+        "supervoxels: 1000000000",
+        "1000000000 supervoxels of a, which has ",
+        "fewer",
+    ),
+    "least of slices": (
+        block(of="slice", min_voxels=12 * 11 + 1),
+        "min_voxels: 133",
+        "no slice has 133 voxels; the largest, a slice of a, has 132",
+        "at most 132",
+    ),
+    "slices": (
+        block(of="slice", prototypes=37),
+        "prototypes: 37",
+        "37 prototypes of 36 slices",
+        "at most 36",
+    ),
     "none": (block(prototypes=0), "prototypes: 0", "examples.prototypes: ", "1"),
     "kind": (block(surrogate={"kind": "three"}), "kind: three", '"three"', '"tree"'),
     "depth": (

@@ -213,6 +213,21 @@ def test_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
         assert float((found * w[1, 0]).sum() / w[1].norm()) > 0.999
 
 
+def test_a_linear_unit_is_found_by_a_code_of_scans_far_from_zero(tmp_path: Path) -> None:
+    """As many components as voxels have every direction."""
+    w = torch.randn(2, 1, 4, 3)
+    lab = weighted_lab(tmp_path, w, shape=(14, 12))
+    save_image(tmp_path / "a.nii.gz", noise((14, 12)) + 4)
+    del lab.keys["targets"], lab.keys["methods"]
+    lab.keys["features"] = {
+        **{"objectives": [{"label": "liver"}], "size": [4, 3], "norm": 1, "seeds": 1},
+        **{"parametrisation": "code", "patches": 60, "steps": 100, "rate": 0.1},
+    }
+    assert features(lab, "-q").exit_code == 0
+    found = load_file(lab.root / "features/liver/picture.safetensors")["seed0"][0, 0]
+    assert float((found * w[1, 0]).sum() / w[1].norm()) > 0.999
+
+
 def test_a_code_leaves_the_mean_patch_for_more_of_a_unit(tmp_path: Path) -> None:
     """The length of a typical code weighs as one spread of the objective, not as many."""
     lab = feature_lab(tmp_path, 2, prior="code", seeds=1, steps=60, rate=0.1, patches=40)

@@ -38,6 +38,7 @@ BAD_FEATURES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"start": "case", "start_case": "z"}, ("features.start_case", 'no case "z"')),
     ({"start": "class_mean", "start_label": "lver"}, ("lver", "liver")),
     ({"norm": 1, "clip": True}, ("norm", "clip")),
+    ({"jitter_voxels": 1000}, ("jitter_voxels: 1000", "at most")),
     ({"expert": {"kind": "denoiser", "patch": 3}}, ("`patch` belongs to kind: mixture",)),
     ({"prior": "expert", "expert": {"patch": 9}}, ("features.expert.patch", "at most 8")),
     ({"generator": {"kind": "pca", "iterations": 3}}, ("`iterations` belongs to kind: vae",)),
