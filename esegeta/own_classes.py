@@ -14,9 +14,10 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
-from esegeta.errors import ConfigError, suggest
+from esegeta.errors import ConfigError, EsegetaError, suggest
 
 Kind = TypeVar("Kind")
 
@@ -86,30 +87,50 @@ def class_at(path: str, folder: Path | None = None, *, what: str = "class") -> t
     Raises:
         ConfigError: the module or class does not exist.
     """
-    module_name, _, class_name = path.partition(":")
-    if not module_name or not class_name:
-        raise ConfigError(f'{what}: "{path}" names no class', hint='write "package.module:Class"')
-    if folder is not None:
-        make_importable(folder)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        place = "" if folder is None else f"put it beside the config ({folder}) or "
-        raise ConfigError(
-            f'{what}: no module "{module_name}" ({error})', hint=f"{place}install it"
-        ) from error
-    except Exception as error:  # foreign code, which may raise anything
-        raise ConfigError(
-            f'{what}: importing "{module_name}" fails: {type(error).__name__}: {error}',
-            hint=f"fix the module; `python -c 'import {module_name}'` shows where",
-        ) from error
-    classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
+    module, class_name = module_at(path, folder, what=what, refusal=ConfigError)
+    classes = classes_of(module)
     if class_name not in classes:
         raise ConfigError(
-            f'{what}: module {module_name} has no class "{class_name}"',
+            f'{what}: module {module.__name__} has no class "{class_name}"',
             hint=suggest(class_name, classes),
         )
     return classes[class_name]
+
+
+def module_at(
+    path: str, folder: Path | None, *, what: str, refusal: type[EsegetaError]
+) -> tuple[ModuleType, str]:
+    """Import the module of `package.module:Class`, and return it with the name behind the colon.
+
+    Args:
+        path: module and class, with a colon between them.
+        folder: folder searched for the module before the installed packages.
+        what: key that named it, for messages.
+        refusal: error that is raised where there is no such module, or its import fails; what was
+            raised there is its cause.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not module_name or not class_name:
+        raise refusal(f'{what}: "{path}" names no class', hint='write "package.module:Class"')
+    if folder is not None:
+        make_importable(folder)
+    try:
+        return importlib.import_module(module_name), class_name
+    except ModuleNotFoundError as error:
+        place = "" if folder is None else f"put it beside the config ({folder}) or "
+        raise refusal(
+            f'{what}: no module "{module_name}" ({error})', hint=f"{place}install it"
+        ) from error
+    except Exception as error:  # foreign code, which may raise anything
+        raise refusal(
+            f'{what}: importing "{module_name}" fails: {type(error).__name__}: {error}',
+            hint=f"fix the module; `python -c 'import {module_name}'` shows where",
+        ) from error
+
+
+def classes_of(module: ModuleType) -> dict[str, type[Any]]:
+    """Return the classes that a module knows, by name."""
+    return {name: item for name, item in vars(module).items() if isinstance(item, type)}
 
 
 class Announced(Mapping[str, type[Kind]]):

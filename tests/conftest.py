@@ -5,6 +5,7 @@ import tests.typecheck
 # Before anything imports the package: its annotations become checks.
 tests.typecheck.install("esegeta")
 
+import gc  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -15,6 +16,12 @@ from tests import second_device  # noqa: E402
 torch.set_num_threads(1)
 
 PRETRAINED = Path(__file__).parents[1] / "../shared/models"
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over modules and thousands of collected tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -84,6 +84,7 @@ def test_each_name_is_listed_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_room_with_the_name_of_a_command_is_both() -> None:
     assert {"compare", "predict", "report"} <= esegeta._ROOMS
     lines = [

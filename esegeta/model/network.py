@@ -5,7 +5,6 @@ A class is code: importing it runs it. Weights are data and are loaded elsewhere
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ from esegeta.model.export import ExportedNetwork
 from esegeta.model.hooks import run_up_to
 from esegeta.model.inspection import no_map
 from esegeta.model.torchscript import script_convolution
-from esegeta.own_classes import make_importable
+from esegeta.own_classes import classes_of, module_at
 
 REFUSALS = (
     AssertionError,
@@ -112,32 +111,20 @@ def build_module_network(
     Raises:
         ModelError: there is no such module or class, or it cannot be built.
     """
-    module_name, _, class_name = class_path.partition(":")
-    if not module_name or not class_name:
-        raise ModelError(
-            f'model.class: "{class_path}" names no class', hint='write "package.module:Class"'
-        )
-    make_importable(folder)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if error.name and package != module_name.partition(".")[0]:
-            raise _missing_package(f'model.class: module "{module_name}"', package) from error
-        raise ModelError(
-            f'model.class: no module "{module_name}" ({error})',
-            hint=f"put it beside the config ({folder}) or install it",
-        ) from error
-    except Exception as error:
-        raise ModelError(
-            f'model.class: importing "{module_name}" fails: {type(error).__name__}: {error}',
-            hint=f"fix the module; `python -c 'import {module_name}'` shows where",
-        ) from error
-    classes = {name: item for name, item in vars(module).items() if isinstance(item, type)}
+        module, class_name = module_at(class_path, folder, what="model.class", refusal=ModelError)
+    except ModelError as refused:
+        error, module_name = refused.__cause__, class_path.partition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            package = error.name.partition(".")[0]
+            if package != module_name.partition(".")[0]:
+                raise _missing_package(f'model.class: module "{module_name}"', package) from error
+        raise
+    classes = classes_of(module)
     makers: dict[str, Make] = {**classes, **_functions_of(module)}
     if class_name not in makers:
         raise ModelError(
-            f'model.class: module {module_name} has no class "{class_name}"',
+            f'model.class: module {module.__name__} has no class "{class_name}"',
             hint=suggest(class_name, classes or makers),
         )
     return _construct(makers[class_name], f"model.class {class_path}", args, fetch)

@@ -37,6 +37,7 @@ from esegeta.report.files import (
     write_dataset_files,
     write_record,
 )
+from esegeta.report.grey import grey_range
 from esegeta.report.influence_figures import (
     InfluencePanel,
     LeftOutPanel,
@@ -47,7 +48,7 @@ from esegeta.report.influence_figures import (
 )
 from esegeta.report.label_tables import shown_colours
 from esegeta.report.overlay import draw_overlay
-from esegeta.report.planes import canonical, grey_range, spans_shown
+from esegeta.report.planes import canonical, spans_shown
 from esegeta.report.rank_figures import HeatMap, RankDiagram, draw_heat_map, draw_rank_diagram
 from esegeta.report.region_figures import draw_regions
 from esegeta.report.retraining import (

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from esegeta.report.grey import grey_range
 from esegeta.report.planes import (
     canonical,
     canonical_image,
     draw_slice,
     frame_slice,
-    grey_range,
     placed,
     planes_of,
     size_of,

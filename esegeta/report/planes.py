@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,6 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from esegeta.volume import Grid, Span, Volume, reorient_like
-
-GREY_PERCENTILES = (1.0, 99.0)
-"""Percentiles of the grey values that are drawn black and white."""
 
 
 @dataclass(frozen=True)
@@ -125,20 +121,6 @@ def size_of(
 ) -> tuple[float, float]:
     """Return width and height in mm of a slice of this shape, rows first."""
     return spacing_mm[plane.horizontal] * shape[1], spacing_mm[plane.vertical] * shape[0]
-
-
-def grey_range(image: np.ndarray, spans: Sequence[Span | None] = ()) -> tuple[float, float]:
-    """Return the grey values that are drawn black and white; they are never the same.
-
-    Args:
-        image: grey values or colours.
-        spans: ranges in which preprocessing leaves the channels that are drawn; where they are
-            unknown or differ, percentiles of the image are used instead.
-    """
-    if spans and spans[0] is not None and all(span == spans[0] for span in spans):
-        return spans[0]
-    low, high = (float(edge) for edge in np.percentile(image, GREY_PERCENTILES))
-    return low, max(high, low + 1e-6)
 
 
 def spans_shown(volume: Volume, channel: int) -> tuple[Span | None, ...]:

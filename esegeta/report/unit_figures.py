@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from esegeta.axes import Mask
+from esegeta.report.grey import grey_range
 from esegeta.report.outlines import Line, draw_outline
 from esegeta.report.planes import (
     Letters,
@@ -21,7 +22,6 @@ from esegeta.report.planes import (
     draw_letters,
     draw_slice,
     frame_slice,
-    grey_range,
     letters_of,
     planes_of,
     size_of,

@@ -11,13 +11,13 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.explain import Attribution
 from esegeta.model import connected_components
+from esegeta.report.grey import grey_range
 from esegeta.report.outlines import Line
 from esegeta.report.planes import (
     Letters,
     Plane,
     canonical,
     canonical_image,
-    grey_range,
     letters_of,
     planes_of,
     size_of,

@@ -10,6 +10,7 @@ import numpy as np
 from esegeta.compare.pages.scans import window_of
 from esegeta.config import RunConfig
 from esegeta.predict import SourceGrid
+from esegeta.report import grey_range
 from esegeta.report.label_tables import label_rows
 from esegeta.report.page import CaseEntry, Scan, ShownLabel
 from esegeta.volume import (
@@ -21,9 +22,6 @@ from esegeta.volume import (
     label_copy,
     scan_copy,
 )
-
-LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
-"""Percentiles between which a scan is shown where the config has no window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +91,10 @@ def _scans(
     window = window_of(config.resolved()["data"]["preprocess"].get("intensity"))
     scans = []
     for number, (name, array) in enumerate(zip(scan.channels, arrays, strict=True)):
-        low, high = window or _usual(array)
+        low, high = grey_range(array, (window,))
         volumes[f"scan{number}"] = scan_copy(view.mean(array), grid)
         scans.append(Scan(name, f"scan{number}", low, high))
     return tuple(scans)
-
-
-def _usual(array: np.ndarray) -> tuple[float, float]:
-    values = array[array != array.min()]
-    if not values.size:
-        return float(array.min()), float(array.min()) + 1.0
-    low, high = (float(value) for value in np.percentile(values, (LOW_PERCENT, HIGH_PERCENT)))
-    return low, high if high > low else low + 1.0
 
 
 def _focus(label_map: np.ndarray, grid: Grid) -> tuple[float, float, float]:

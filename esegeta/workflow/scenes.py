@@ -18,6 +18,7 @@ from esegeta.report import (
     SceneMap,
     SlicerScene,
     TaskFiles,
+    grey_range,
     scene_file,
     scene_key,
     shown_colours,
@@ -38,9 +39,6 @@ from esegeta.workflow.cases import OF_CASE, OpenCase, open_case
 from esegeta.workflow.task import Content, Desk, Kind, Task
 
 NIFTI = (".nii", ".nii.gz")
-
-GREY_PERCENTILES = (1.0, 99.0)
-"""Percentiles of the image drawn black and white where preprocessing does not say."""
 
 LEAST_WIDTH_MM = 1.0
 
@@ -132,10 +130,9 @@ def _images(desk: Desk, case: OpenCase, folder: Path) -> Iterator[SceneImage]:
         if not (own and path.name.endswith(NIFTI)):
             path = folder / f"{case.files.name}_chan-{place}.nii.gz"
             write_source_map(path, data, raw.source)
-        window = case.experiment.preprocess.grey_window
-        low, high = window or np.percentile(data.numpy(), GREY_PERCENTILES).tolist()
+        low, high = grey_range(data.numpy(), (case.experiment.preprocess.grey_window,))
         name = case.files.name if raw.num_channels == 1 else channel
-        yield SceneImage(name, path, low, max(high, low + 1e-6))
+        yield SceneImage(name, path, low, high)
 
 
 def _segments(case: OpenCase) -> Iterator[Segment]:

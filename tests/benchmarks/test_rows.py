@@ -95,6 +95,7 @@ def test_every_method_and_score_has_a_cheapest_form() -> None:
     assert all(type(smallest_score(name)) is type(make()) for name, make in SCORES.items())
 
 
+@pytest.mark.slow
 def test_pictures_are_measured_against_their_passes(tmp_path: Path) -> None:
     bench = BenchmarkRun("cpu", 1, 1, 1, True, tmp_path)
     wall, cpu = ROWS["pictures"](bench)

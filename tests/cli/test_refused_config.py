@@ -19,18 +19,19 @@ PLACED = {
 }
 
 
-@pytest.mark.parametrize("command", ["run", "validate"])
 @pytest.mark.parametrize("fault", PLACED)
-def test_a_fault_is_placed_by_file_and_line(fault: str, command: str, tmp_path: Path) -> None:
+def test_a_fault_is_placed_by_file_and_line(fault: str, tmp_path: Path) -> None:
     change, text, what, hint = PLACED[fault]
     one_output = fault == "softmax of one output"
     weight, bias = ([[1.0]], [0.0]) if one_output else ([[0.0], [1.0]], [0.0, 0.0])
     lab = pointwise_lab(tmp_path, weight, bias, cases=2)
     change(lab.keys)
-    result = esegeta(command, lab.write())
+    config = lab.write()
     place = f"{lab.config}:{lab.line_of(text)}: " if text else ""
-    refused(result, lab, place, what, hint)
-    assert len(result.stderr.splitlines()) == 1
+    for command in ("run", "validate"):
+        result = esegeta(command, config)
+        refused(result, lab, place, what, hint)
+        assert len(result.stderr.splitlines()) == 1, command
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")

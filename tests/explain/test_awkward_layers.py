@@ -16,6 +16,7 @@ from tests.builders import convolution, predictor, volume
 from tests.contracts import rows_backprop as backprop
 from tests.contracts.rows_layer import ROWS
 from tests.oracles import frozen, state_of
+from tests.pairwise import pairwise
 
 METHODS: dict[str, Any] = {
     **ROWS,
@@ -42,8 +43,7 @@ def at(name: str, layer: str) -> Explainer:
     return replace(METHODS[name], layer=layer)
 
 
-@pytest.mark.parametrize("norm", ["spectral", "weight"])
-@pytest.mark.parametrize("name", METHODS)
+@pairwise(name=list(METHODS), norm=["spectral", "weight"], ndim=[2, 3])
 def test_the_default_layer_of_a_parametrized_network_is_that_of_the_plain_one(
     name: str, norm: str, ndim: int
 ) -> None:
@@ -76,14 +76,15 @@ def test_the_first_tensor_of_a_bundle_is_the_layers_activation(kind: str, ndim: 
         assert torch.equal(found, explained(at(name, "mark"), network, ndim)), name
 
 
-@pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_activation_checkpointing_changes_no_map(name: str, use_reentrant: bool) -> None:
+def test_activation_checkpointing_changes_no_map(name: str) -> None:
     ndim = 2  # the blocks that are run twice know no number of axes
     for layer in CHECKPOINTED:
         method = at(name, layer)
-        found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
-        assert torch.equal(found, explained(method, Tower(ndim), ndim)), layer
+        expected = explained(method, Tower(ndim), ndim)
+        for use_reentrant in (False, True):
+            found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
+            assert torch.equal(found, expected), (layer, use_reentrant)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])

@@ -64,8 +64,7 @@ def test_gradients_and_values_are_the_same(of: str) -> None:
     assert not slabs[2].scene.prediction.is_held
 
 
-@pytest.mark.parametrize("of", ["probability", "dice"])
-@pytest.mark.parametrize("kind", ["mirrored", "averaged"])
+@pytest.mark.parametrize(("kind", "of"), [("mirrored", "dice"), ("averaged", "probability")])
 def test_mirrored_networks_of_an_ensemble(kind: str, of: str) -> None:
     whole, slabs = both(of, kind)
     one, other = (Objective.of(*parts[:1], parts[2], parts[1]) for parts in (whole, slabs))

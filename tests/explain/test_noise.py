@@ -166,6 +166,7 @@ def test_noise_tunnel_is_each_of_its_kinds(kind: str, base: Explainer) -> None:
     assert found.data.shape == (1, *SHAPES[2])
 
 
+@pytest.mark.parametrize("case", ["live"], indirect=True)
 @pytest.mark.parametrize("method", [SmoothGrad, SmoothGradSquared, VarGrad])
 def test_the_standard_error_in_closed_form(case: Case, method: type) -> None:
     """Of the mean: std / sqrt(n). Of the variance: by the fourth moment, from all maps at once."""

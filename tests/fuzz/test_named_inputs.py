@@ -109,7 +109,17 @@ def refused(lab: Lab, words: str, *command: Any) -> str:
     return verdict.said
 
 
-@pytest.mark.parametrize("what", VALUES)
+LONG_REFUSED = "100000 units"
+"""It is built until there are too many layers, for some seconds."""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=pytest.mark.slow) if what == LONG_REFUSED else what
+        for what in VALUES
+    ],
+)
 def test_a_value_is_refused_with_its_place(what: str, tmp_path: Path) -> None:
     key, text, words = VALUES[what]
     lab = unet_lab(tmp_path, shape=(9, 8, 8))

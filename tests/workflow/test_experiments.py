@@ -244,28 +244,27 @@ def test_a_baseline_of_one_file_a_channel(tmp_path: Path) -> None:
     assert "1 done, 0 skipped" in lab.run().stdout
 
 
-@pytest.mark.parametrize(
-    ("override", "key", "expected"),
-    [
-        ("methods.0.absolute=true", ("methods", "saliency", "absolute"), True),
-        ("methods[1].steps=2", ("methods", "integrated_gradients", "steps"), 2),
-        ("inference.overlap=2.5e-1", ("config", "inference", "overlap"), 0.25),
-        ("inference.window.1=4", ("config", "inference", "window"), [8, 4, 8]),
-        ("data.preprocess.orientation=LPS", ("config", "data", "preprocess", "orientation"), "LPS"),
-        ("labels.1=spleen", ("config", "labels"), {"1": "spleen"}),
-        ("targets.0.reduce=mean", ("config", "targets", 0, "reduce"), "mean"),
-        ("name=tiny", ("config", "name"), "tiny"),
-        ("seed=0x10", ("seed",), 16),
-    ],
-)
-def test_overrides_reach_every_key(
-    override: str, key: tuple[str | int, ...], expected: object, tmp_path: Path
-) -> None:
+OVERRIDES: list[tuple[str, tuple[str | int, ...], object]] = [
+    ("methods.0.absolute=true", ("methods", "saliency", "absolute"), True),
+    ("methods[1].steps=2", ("methods", "integrated_gradients", "steps"), 2),
+    ("inference.overlap=2.5e-1", ("config", "inference", "overlap"), 0.25),
+    ("inference.window.1=4", ("config", "inference", "window"), [8, 4, 8]),
+    ("data.preprocess.orientation=LPS", ("config", "data", "preprocess", "orientation"), "LPS"),
+    ("labels.1=spleen", ("config", "labels"), {"1": "spleen"}),
+    ("targets.0.reduce=mean", ("config", "targets", 0, "reduce"), "mean"),
+    ("name=tiny", ("config", "name"), "tiny"),
+    ("seed=0x10", ("seed",), 16),
+]
+
+
+def test_overrides_reach_every_key(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"name": "liver", "label": 1, "over": "all"}]
     lab.keys["methods"] = ["saliency", "integrated_gradients"]
-    lab.run("--set", override, "--set", "methods.1.baseline=zero", "--device", "cpu", "-q")
-    value = lab.record()
-    for part in key:
-        value = value[part]
-    assert value == expected
+    told = [part for override, _, _ in OVERRIDES for part in ("--set", override)]
+    lab.run(*told, "--set", "methods.1.baseline=zero", "--device", "cpu", "-q")
+    for override, key, expected in OVERRIDES:
+        value = lab.record()
+        for part in key:
+            value = value[part]
+        assert value == expected, override

@@ -16,7 +16,7 @@ from scipy import ndimage
 from esegeta.compare.pages.runs import ReportRun
 from esegeta.errors import EsegetaError
 from esegeta.model import file_sha256
-from esegeta.report import PredictionFiles, name_in_cell
+from esegeta.report import PredictionFiles, grey_range, name_in_cell
 from esegeta.report.page import CaseEntry, Scan, ShownLabel, Sink
 from esegeta.report.style import LABEL_COLOURS
 from esegeta.volume import (
@@ -33,9 +33,6 @@ from esegeta.volume import (
     read_written,
     scan_copy,
 )
-
-LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
-"""Percentiles between which a scan is shown where the config has no window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +194,7 @@ def _scans_of(
     window = window_of(run.config_of("data", "preprocess", "intensity"))
     scans = []
     for name, array in zip(volume.channels, arrays, strict=True):
-        low, high = window or _usual(array)
+        low, high = grey_range(array, (window,))
         copy = sink.add_volume(scan_copy(view.mean(array), grid))
         scans.append(Scan(name, copy, low, high))
     return tuple(scans)
@@ -218,14 +215,6 @@ def window_of(intensity: object) -> tuple[float, float] | None:
             if isinstance(low, (int, float)) and isinstance(high, (int, float)):
                 return float(low), float(high)
     return None
-
-
-def _usual(array: np.ndarray) -> tuple[float, float]:
-    values = array[array != array.min()]
-    if not values.size:
-        return float(array.min()), float(array.min()) + 1.0
-    low, high = np.percentile(values, (LOW_PERCENT, HIGH_PERCENT))
-    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def _black(grid: Grid, sink: Sink) -> tuple[Scan, ...]:

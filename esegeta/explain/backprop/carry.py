@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from esegeta.explain.backprop.functions import MAP_NODES, PLAIN_NODES
 from esegeta.explain.backprop.operations import CallPlace
+from esegeta.explain.graph import nodes_behind
 
 Spread = Callable[[Sequence[Tensor], Tensor], Sequence[Tensor | None]]
 """From what was kept and the output's relevance to the relevance of each input."""
@@ -121,7 +122,9 @@ def _mark_last(logits: Tensor, kinds: tuple[str, ...]) -> bool:
             marked.append(note)
         return note.kind in kinds
 
-    for _ in _walk(logits, goes_on):
+    for _ in nodes_behind(
+        logits.grad_fn, lambda node: node.next_functions if goes_on(node) else ()
+    ):
         pass
     return bool(marked)
 
@@ -142,24 +145,8 @@ def is_gate(tensor: Tensor) -> bool:
 
 def nodes_without_rule(logits: Tensor) -> list[str]:
     """Return the names of torch's functions that relevance went through as a plain gradient."""
-    names = {
-        _plain_name(node) for node in _walk(logits, lambda node: True) if note_of(node) is None
-    }
+    names = {_plain_name(node) for node in nodes_behind(logits.grad_fn) if note_of(node) is None}
     return sorted(names - PLAIN_NODES)
-
-
-def _walk(logits: Tensor, goes_on: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yield the nodes behind the logits, each once, on from those where it goes on."""
-    waiting: list[Any] = [logits.grad_fn]
-    seen: set[Any] = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if goes_on(node):
-            waiting.extend(parent for parent, _ in node.next_functions)
 
 
 def _plain_name(node: Any) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.explain.layer.cut import Site, nodes_behind
+from esegeta.explain.graph import nodes_behind
+from esegeta.explain.layer.cut import Site
 from esegeta.explain.objective import Objective
 from esegeta.model import cut_at, held_still
 
@@ -38,7 +39,9 @@ def goes_around(logits: Tensor, image: Tensor, layer: Tensor | None = None) -> b
         layer: its output in the same graph; None where the graph was cut there.
     """
     closed = None if layer is None else (layer.grad_fn, layer.output_nr)
-    behind = nodes_behind(logits.grad_fn, closed)
+    behind = nodes_behind(
+        logits.grad_fn, lambda node: [edge for edge in node.next_functions if edge != closed]
+    )
     return any(getattr(node, "variable", None) is image for node in behind)
 
 

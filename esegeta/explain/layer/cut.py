@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from esegeta.axes import Logits, Shape
 from esegeta.errors import LayerError
+from esegeta.explain.graph import nodes_behind
 from esegeta.explain.objective import Objective
 from esegeta.model import (
     Change,
@@ -85,24 +85,6 @@ def deepest_name(objective: Objective) -> str:
     used = [layer for layer in layers if nodes.get(layer.name) in behind]
     has_maps = any(layer.name and layer.is_spatial for layer in used)
     return deepest_layer(used if has_maps else layers).name
-
-
-def nodes_behind(last: object, closed: object = None) -> Iterator[Any]:
-    """Yield the nodes of a graph from its last one back to its leaves, each once.
-
-    Args:
-        last: node.
-        closed: an edge that is not taken: a node and the number of its output.
-    """
-    waiting: list[Any] = [last]
-    seen: set[Any] = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        waiting.extend(edge[0] for edge in node.next_functions if edge != closed)
 
 
 def read(
