@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from esegeta.dissection.where import places_above, places_where
 from esegeta.predict import LayerGrid, Positions
 
 VOXELS_AT_A_TIME = 1 << 21
@@ -87,15 +88,14 @@ def find_above(maps: Positions, grid: LayerGrid, thresholds: Float[Tensor, " K"]
         thresholds: one per unit; the comparison is strict.
     """
     axes = tuple(AxisCells.of(grid, axis, maps.dtype, maps.device) for axis in range(maps.ndim - 1))
-    column = thresholds.reshape(-1, *[1] * len(axes))
     if not any(cells.interpolates for cells in axes):
-        units, voxels = (grid.to_voxels(maps) > column).flatten(1).nonzero().unbind(1)
+        units, voxels = places_above(grid.to_voxels(maps).flatten(1), thresholds)
         return Above(units, voxels)
-    peaks = maps
+    corners = maps
     for axis, cells in enumerate(axes, start=1):
         if cells.interpolates and maps.shape[axis] > 1:
-            peaks = _larger_neighbour(peaks, axis)
-    found = (peaks > column).nonzero()
+            corners = _larger_neighbour(corners, axis)
+    found = torch.stack(places_above(corners, thresholds), dim=1)
     per_cell = 1
     for cells in axes:
         per_cell *= cells.voxels.shape[1]
@@ -145,7 +145,7 @@ def _above_in_cells(
             values = torch.lerp(lower, upper, weights)
         valid = valid & (cells.voxels[cell] >= 0).reshape(line)
     column = thresholds[units].reshape(-1, *[1] * len(axes))
-    row, *offsets = ((values > column) & valid).nonzero().unbind(1)
+    row, *offsets = places_where((values > column) & valid)
     voxels = torch.zeros_like(row)
     for cells, cell, offset, length in zip(axes, places, offsets, shape, strict=True):
         voxels = voxels * length + cells.voxels[cell[row], offset]

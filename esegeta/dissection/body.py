@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +60,8 @@ def find_body(image: Image) -> Mask:
 
 def _empty_background(image: Image) -> Mask | None:
     """Return the voxels of the value that two opposite faces share, or None where none do."""
-    for face in _faces(image[0]):
-        voxels = image[:, face]
+    for axis in range(1, image.ndim):
+        voxels = _faces(image, axis)
         value, count = _commonest(voxels)
         if count >= EMPTY_SHARE * voxels.shape[1]:
             empty: Mask = (image == value.reshape(-1, *[1] * (image.ndim - 1))).all(dim=0)
@@ -91,14 +91,11 @@ def _dark_background(image: Image) -> Mask | None:
     if np.ptp(values) == 0:
         return None
     dark = grey <= float(threshold_otsu(values.ravel()))  # three slices are not colours
-    shares = [float(dark[face].double().mean()) for face in _faces(grey)]
+    shares = [float(_faces(dark[None], axis).double().mean()) for axis in range(1, image.ndim)]
     return dark if max(shares) >= DARK_SHARE else None
 
 
-def _faces(grey: Tensor) -> Iterator[Mask]:
-    """Yield the two faces at the ends of each axis; a scan may cut the body at those of one."""
-    for axis in range(grey.ndim):
-        face = torch.zeros_like(grey, dtype=torch.bool)
-        for end in (0, -1):
-            face.select(axis, end).fill_(True)
-        yield face
+def _faces(data: Tensor, axis: int) -> Tensor:
+    """Return both faces `C N` at the ends of an axis; a scan may cut the body at those of one."""
+    ends = (0, -1) if data.shape[axis] > 1 else (0,)
+    return torch.cat([data.select(axis, end).flatten(1) for end in ends], dim=1)

@@ -19,6 +19,7 @@ from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.quantile import LargestValues, rank_of
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 from esegeta.dissection.thresholds import Thresholds, inner_positions, is_dead
+from esegeta.dissection.where import peaks, places_above
 from esegeta.predict import UnitMaps
 
 TIE = 1e-6
@@ -143,7 +144,7 @@ def _count_part(
     thresholds = unit_thresholds.threshold[own].to(device)
     box, centres = inner_positions(maps)
     values = positions_within(maps.data, box)
-    peak, place = values.max(dim=1)
+    peak, place = peaks(values)
     above = partition.within(find_above(maps.data, maps.grid, thresholds))
     voxels = tally(above, partition, count)
     drawing.add(above, count, maps.grid.stride)
@@ -177,7 +178,10 @@ def _count_part(
 def _count_positions(values: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
     """Return how many positions of each unit exceed its threshold, and how many are at it."""
     slack = TIE * thresholds.abs()
-    units, places = (values >= (thresholds - slack)[:, None]).nonzero().unbind(1)  # few
+    bound = thresholds - slack
+    # At least the bound is above the number before it.
+    below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
+    units, places = places_above(values, below)  # few
     beyond = values[units, places] - thresholds[units]
     tied = beyond.abs() <= slack[units]
     count = len(thresholds)

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 from esegeta.axes import Shape
+from esegeta.dissection.where import places_above
 
 FEWEST_OF_A_FIELD, MOST_OF_A_FIELD = 25, 100
 """Draws that are taken from one field, each shifted at random: more where it has many lumps."""
@@ -172,8 +174,8 @@ class Fields:
             level = -math.inf
         else:
             some = field.flatten()[:: max(field.numel() // SAMPLE, 1)]
-            level = float(some.kthvalue(max(int((1 - share) * len(some)), 1)).values)
-        places = (field > level).nonzero().unbind(1)
+            level = _ascending(some, max(int((1 - share) * len(some)), 1))
+        places = places_above(field[None], field.new_full((1,), level))[1:]
         order = field[places].argsort(descending=True, stable=True)
         return tuple(place[order] for place in places)
 
@@ -203,3 +205,10 @@ class Fields:
             line = torch.arange(side, device=self.numbers.device) * step
             lines.append(torch.cat([line, line]))
         return lines
+
+
+def _ascending(values: Float[Tensor, " N"], rank: int) -> float:
+    """Return the value of a rank, counted from the smallest, which has rank 1."""
+    if values.device.type != "cpu":
+        return float(values.kthvalue(rank).values)
+    return float(np.partition(values.numpy(), rank - 1)[rank - 1])

@@ -8,7 +8,7 @@ taken as the unit's mask has there, the largest ones; what the mask has outside 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -40,6 +40,12 @@ FINEST_VOX = 0.35
 
 WIDEST_SHARE = 0.25
 """Share of the volume's longest side; a smoother field would have no room to vary."""
+
+PAIRS_AT_A_TIME = 1 << 20
+"""Voxels of masks, times distances, that are looked at together."""
+
+TABLE_BYTES = 1 << 24
+"""Largest table of all units' voxels: faster than a search among those of their masks."""
 
 STEPS_PER_DOUBLING = 2
 """Smoothness is rounded up to this many classes between a length and twice that length."""
@@ -196,30 +202,19 @@ def smoothness_vox(
     In voxels, along an axis of the layer's mean stride: standard deviation of the filter.
     """
     sizes = above.counts(num_units)
-    share = sizes.double() / body.sum()
-    needed = (PAIRS_SHARE * sizes).clamp(min=LEAST_PAIRS)
-    length = body.numel()
-    keys = above.units * length + above.voxels
-    known = keys.sort().values
-    ends = sizes.cumsum(dim=0)
-    distances, pairs, both = [], [], []
-    step = length
-    for side, ratio in zip(shape, ratios, strict=True):
-        step //= side
-        place = above.voxels // step % side
-        for lag in (lag for lag in LAGS if lag < side):
-            there = above.voxels + lag * step
-            counts = (place + lag < side) & body[there.clamp(max=length - 1)]
-            wanted = keys + lag * step
-            found = known[torch.searchsorted(known, wanted).clamp(max=len(known) - 1)]
-            distances.append((lag, ratio))
-            pairs.append(_by_unit(counts, ends))
-            both.append(_by_unit(counts & (found == wanted), ends))
+    distances = [
+        (lag, ratio)
+        for side, ratio in zip(shape, ratios, strict=True)
+        for lag in LAGS
+        if lag < side
+    ]
     widest = torch.full((num_units,), FINEST_VOX, dtype=torch.float64, device=body.device)
     if not distances:
         return widest
-    num_pairs = torch.stack(pairs, dim=1)
-    rho = correlation_of(torch.stack(both, dim=1).double() / num_pairs, share)
+    share = sizes.double() / body.sum()
+    needed = (PAIRS_SHARE * sizes).clamp(min=LEAST_PAIRS)
+    num_pairs, both = neighbours(above, sizes, shape, body)
+    rho = correlation_of(both.double() / num_pairs, share)
     lags, scales = torch.tensor(distances, dtype=torch.float64, device=body.device).unbind(dim=1)
     told = (num_pairs >= needed[:, None]) & (rho > ALIKE[0])
     # A compact lump is more alike than can be told from: as smooth as this at least.
@@ -228,10 +223,52 @@ def smoothness_vox(
     return torch.maximum(widest, width.amax(dim=1)).clamp(max=widest_share * max(shape))
 
 
-def _by_unit(holds: Bool[Tensor, " H"], ends: Int[Tensor, " U"]) -> Int[Tensor, " U"]:
+def neighbours(
+    above: Above, sizes: Int[Tensor, " U"], shape: Shape, body: Bool[Tensor, " N"]
+) -> tuple[Int[Tensor, "U A"], Int[Tensor, "U A"]]:
+    """Return how many voxels of masks have a neighbour in the body, and in the mask too.
+
+    Along each axis, at each of the distances that are shorter than it, in this order.
+
+    Args:
+        above: voxels of the masks.
+        sizes: how many each of the units has.
+        shape: shape of the volume.
+        body: voxels that count as neighbours, in the flattened volume.
+    """
+    length, step = body.numel(), body.numel()
+    keys, ends = above.units * length + above.voxels, sizes.cumsum(dim=0)
+    holds = _membership(keys, len(sizes) * length)
+    pairs, both = [], []
+    for side in shape:
+        step //= side
+        lags = torch.tensor([lag for lag in LAGS if lag < side], device=body.device)
+        place = above.voxels // step % side
+        for some in torch.split(lags, max(PAIRS_AT_A_TIME // max(len(keys), 1), 1)):
+            moved = some[:, None] * step
+            # Beyond the last voxel of a line is another line: such neighbours do not count.
+            counts = place + some[:, None] < side
+            counts &= body[(above.voxels + moved).clamp_(max=length - 1)]
+            pairs.append(_by_unit(counts, ends))
+            both.append(_by_unit(counts & holds(keys + moved), ends))
+    return torch.cat(pairs).T.contiguous(), torch.cat(both).T.contiguous()
+
+
+def _membership(keys: Int[Tensor, " H"], length: int) -> Callable[[Tensor], Tensor]:
+    """Return what tells which numbers are among some keys from 0 to a length."""
+    if length <= TABLE_BYTES:
+        table = torch.zeros(length, dtype=torch.bool, device=keys.device)
+        table[keys] = True
+        return lambda wanted: table[wanted.clamp(max=length - 1)]
+    known = keys.sort().values
+    last = len(known) - 1
+    return lambda wanted: known[torch.searchsorted(known, wanted).clamp(max=last)] == wanted
+
+
+def _by_unit(holds: Bool[Tensor, "A H"], ends: Int[Tensor, " U"]) -> Int[Tensor, "A U"]:
     """Return how many entries hold for each unit; those of unit u come before `ends[u]`."""
-    before = torch.nn.functional.pad(holds.cumsum(dim=0), (1, 0))[ends]
-    return before.diff(prepend=before.new_zeros(1))
+    before = torch.nn.functional.pad(holds.cumsum(dim=1), (1, 0))[:, ends]
+    return before.diff(dim=1, prepend=before.new_zeros(len(before), 1))
 
 
 def correlation_of(

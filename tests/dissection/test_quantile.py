@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from esegeta.dissection.quantile import (
+    FEW,
+    LONG,
     BitHistograms,
     LargestValues,
     ThresholdFinder,
@@ -51,6 +53,24 @@ def test_equals_kthvalue_bit_for_bit(finder: str, draw: str, quantile: float) ->
     expected = values.kthvalue(values.shape[1] - rank + 1, dim=1).values + 0.0
     assert found.dtype == torch.float32
     assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
+
+
+LONG_DRAWS = {
+    "normal": lambda: torch.randn(2, LONG),
+    "relu": lambda: (torch.randn(2, LONG) - 2.7).relu(),
+    "constant": lambda: torch.full((2, LONG), -3.7),
+    "largest where no sample is": lambda: (torch.arange(2 * LONG).reshape(2, -1) % 8 > 0).float(),
+    "the sample is all there is": lambda: (torch.arange(2 * LONG).reshape(2, -1) % 8 == 0).float(),
+    "a lump": lambda: torch.arange(2.0 * LONG).reshape(2, -1) / LONG,
+}
+
+
+@pytest.mark.parametrize("rank", [1, 37, LONG // FEW])
+@pytest.mark.parametrize("draw", LONG_DRAWS)
+def test_the_largest_of_many_are_those_of_a_sort(draw: str, rank: int) -> None:
+    values = LONG_DRAWS[draw]()
+    found = LargestValues(rank).take(values).sort(dim=1).values
+    assert torch.equal(found, values.sort(dim=1).values[:, -rank:])
 
 
 @pytest.mark.parametrize("finder", FINDERS)

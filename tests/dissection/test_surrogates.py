@@ -18,6 +18,7 @@ from esegeta.dissection.surrogates import (
     Surrogates,
     correlation_of,
     grades_of,
+    neighbours,
     numbered,
     smoothness_vox,
     width_vox,
@@ -71,6 +72,30 @@ def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float
     # Never less than it is, by more than the sample tells.
     assert (found > 0.85 * width).all()
     assert (found < 1.5 * width).all()
+
+
+@pytest.mark.parametrize("table", [0, 1 << 24])
+@pytest.mark.parametrize("at_a_time", [1, 1 << 20])
+def test_neighbours_are_those_that_lie_in_the_body_and_the_mask(
+    ndim: int, table: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted by shifting whole masks; voxels at the end of a line have none on the next one."""
+    monkeypatch.setattr("esegeta.dissection.surrogates.TABLE_BYTES", table)
+    monkeypatch.setattr("esegeta.dissection.surrogates.PAIRS_AT_A_TIME", at_a_time)
+    shape = {2: (19, 7), 3: (9, 6, 5)}[ndim]
+    body, masks = torch.rand(shape) < 0.8, torch.rand(3, *shape) < 0.4
+    masks[1] = False
+    above = above_of(masks)
+    pairs, both = neighbours(above, above.counts(3), shape, body.flatten())
+    expected = []
+    for axis, side in enumerate(shape):
+        for lag in (lag for lag in (1, 2, 4, 8, 16) if lag < side):
+            here = masks.narrow(axis + 1, 0, side - lag)
+            there = body.narrow(axis, lag, side - lag)
+            twice = here & masks.narrow(axis + 1, lag, side - lag)
+            expected.append([(own & there).flatten(1).sum(dim=1) for own in (here, twice)])
+    assert torch.equal(pairs, torch.stack([one for one, _ in expected], dim=1))
+    assert torch.equal(both, torch.stack([two for _, two in expected], dim=1))
 
 
 def test_a_lump_at_the_edge_is_wide_and_not_noise(ndim: int) -> None:

@@ -1,0 +1,37 @@
+"""Where activations exceed a level: what torch finds, in its order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esegeta.dissection.where import peaks, places_above, places_where
+
+
+@pytest.mark.parametrize("shape", [(40,), (3, 17), (2, 5, 4, 3)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+def test_places_are_those_of_torch_in_its_order(shape: tuple[int, ...], share: float) -> None:
+    mask = torch.rand(shape) < share
+    found = places_where(mask)
+    assert len(found) == len(shape)
+    for own, expected in zip(found, mask.nonzero().unbind(1), strict=True):
+        assert own.dtype == torch.int64
+        assert torch.equal(own, expected)
+
+
+def test_what_equals_its_level_is_not_above_it() -> None:
+    values = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
+    units, places = places_above(values, torch.tensor([1.0, 2.0]))
+    assert units.tolist() == [0, 1]
+    assert places.tolist() == [2, 0]
+
+
+def test_a_mask_that_is_not_contiguous_is_read_in_the_order_of_its_axes() -> None:
+    mask = (torch.rand(6, 5) < 0.3).T
+    assert torch.equal(torch.stack(places_where(mask), dim=1), mask.nonzero())
+
+
+def test_the_first_of_equal_peaks_is_the_place() -> None:
+    found, places = peaks(torch.tensor([[1.0, 4.0, 4.0], [-2.0, -3.0, -2.0]]))
+    assert found.tolist() == [4.0, -2.0]
+    assert places.tolist() == [1, 0]
