@@ -25,7 +25,7 @@ from esegeta.volume import Volume
 from esegeta.workflow import Silence
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.passes import held_out_iou
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.session import DissectionSession
 from esegeta.workflow.dissect.tasks import list_tasks
 from esegeta.workflow.task import Desk
 
@@ -116,32 +116,32 @@ def write_experiment(job: DissectionJob, folder: Path) -> Path:
     return path
 
 
-def build(job: DissectionJob, folder: Path) -> Session:
+def build(job: DissectionJob, folder: Path) -> DissectionSession:
     """Build a dissection of 31 units."""
     dissection = build_dissection(load_config(write_experiment(job, folder)))
     counts = LAYERS[job.ndim]
     layers = tuple(replace(layer, num_units=counts[layer.name]) for layer in dissection.layers)
-    return Session(replace(dissection, layers=layers), Silence())
+    return DissectionSession(replace(dissection, layers=layers), Silence())
 
 
-def forward(session: Session) -> None:
+def forward(session: DissectionSession) -> None:
     """Predict every case, which must be read for that."""
     for case in session.cases:
         session.dissection.basis.predictor.logits(session.reading(case).image())
 
 
-def dissect(session: Session) -> None:
+def dissect(session: DissectionSession) -> None:
     """Find thresholds, and count overlaps."""
     do_tasks(session, "overlaps")
 
 
-def dissect_all(session: Session) -> None:
+def dissect_all(session: DissectionSession) -> None:
     """Do all but tables and pictures."""
     desk = do_tasks(session, f"{session.cases[-1].name} / dissection / best thresholds")
     held_out_iou(desk)
 
 
-def do_tasks(session: Session, last: str) -> Desk:
+def do_tasks(session: DissectionSession, last: str) -> Desk:
     """Do the tasks of a dissection one after the other, up to one."""
     desk = Desk(session, Silence())
     tasks = deque(list_tasks(desk))
@@ -155,7 +155,7 @@ def do_tasks(session: Session, last: str) -> Desk:
     raise KeyError(last)
 
 
-def bone_targets(session: Session) -> Iterator[tuple[Volume, FrozenTarget]]:
+def bone_targets(session: DissectionSession) -> Iterator[tuple[Volume, FrozenTarget]]:
     """Yield each case with the sum of its bone logits, for which all of it goes back."""
     basis = session.dissection.basis
     for case in session.cases:
@@ -164,13 +164,13 @@ def bone_targets(session: Session) -> Iterator[tuple[Volume, FrozenTarget]]:
         yield volume, target.freeze(Scene(basis.predictor, volume))
 
 
-def saliency(session: Session) -> None:
+def saliency(session: DissectionSession) -> None:
     """Make one saliency a case."""
     for volume, target in bone_targets(session):
         Saliency().explain(session.dissection.basis.predictor, volume, target)
 
 
-def tcav(session: Session) -> None:
+def tcav(session: DissectionSession) -> None:
     """Test five concepts in three layers, whose vectors are there already."""
     layers = session.dissection.layers[:TCAV_LAYERS]
     names = [layer.name for layer in layers]
@@ -192,7 +192,7 @@ def tcav(session: Session) -> None:
             score_concept(cavs, randoms, slopes, steps=steps, seed=0)
 
 
-DISSECTIONS: dict[str, Callable[[Session], None]] = {
+DISSECTIONS: dict[str, Callable[[DissectionSession], None]] = {
     "forward": forward,
     "saliency": saliency,
     "tcav": tcav,

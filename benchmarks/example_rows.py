@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from benchmarks.measure import synchronize
 from benchmarks.run import BenchmarkRun
 from benchmarks.table import Line
-from esegeta.examples import Example, Question, influence_at
+from esegeta.examples import Example, InfluenceQuery, influence_at
 from esegeta.model import Labels
 from esegeta.predict import Predictor, WindowPlan
 from esegeta.targets import Everywhere, FrozenTarget, Scene, VoxelTarget
@@ -77,7 +77,7 @@ class _Study:
             Example(str(place), image.cpu(), truth.cpu(), None, windows)
             for place, (image, truth) in enumerate(pairs)
         ]
-        self.question = Question("it", self.images[:1], self._frozen(self.images[0]))
+        self.question = InfluenceQuery("it", self.images[:1], self._frozen(self.images[0]))
 
     def trace(self) -> Tensor:
         """Return our influence of each image."""

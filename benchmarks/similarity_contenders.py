@@ -18,7 +18,7 @@ from esegeta.similarity import linear_cka, merged
 from esegeta.workflow import Silence
 from esegeta.workflow.similarity import build_comparison
 from esegeta.workflow.similarity.estimates import Estimator, Matched
-from esegeta.workflow.similarity.session import Session
+from esegeta.workflow.similarity.session import SimilaritySession
 from esegeta.workflow.similarity.strata import image_of
 from esegeta.workflow.similarity.tasks import list_tasks
 from esegeta.workflow.task import Desk
@@ -33,17 +33,17 @@ LAYERS = (
 )
 
 
-def build(job: SimilarityJob, folder: Path) -> Session:
+def build(job: SimilarityJob, folder: Path) -> SimilaritySession:
     """Build a comparison of six layers."""
     path = write_experiment(DissectionJob("forward", 3, job.cases, job.threads), folder)
     keys = yaml.safe_load(path.read_text())
     del keys["dissection"]
     keys["similarity"] = {"layers": list(LAYERS), "methods": ["cka"], "samples": job.samples}
     path.write_text(yaml.safe_dump(keys))
-    return Session(build_comparison(load_config(path)), Silence())
+    return SimilaritySession(build_comparison(load_config(path)), Silence())
 
 
-def forward(session: Session) -> None:
+def forward(session: SimilaritySession) -> None:
     """Read every case, and send it through both networks."""
     for case in session.comparison.cases:
         image = image_of(session.comparison.basis, case).batch
@@ -51,7 +51,7 @@ def forward(session: Session) -> None:
             network.basis.predictor.logits(image)
 
 
-def cka(session: Session) -> None:
+def cka(session: SimilaritySession) -> None:
     """Do the task of every case, and put their sums together: the CKA of all pairs of layers."""
     desk = Desk(session, Silence())
     for task in list_tasks(desk):
@@ -62,4 +62,4 @@ def cka(session: Session) -> None:
     linear_cka(merged(Estimator(session, matched, strata).parts()))
 
 
-SIDES: dict[str, Callable[[Session], None]] = {"forward": forward, "cka": cka}
+SIDES: dict[str, Callable[[SimilaritySession], None]] = {"forward": forward, "cka": cka}

@@ -2,7 +2,7 @@
 
 from esegeta.compare.findings import testing_sentence
 from esegeta.compare.leaderboard import (
-    Standing,
+    CompetitorRank,
     held_up_by_random,
     nulls_sentence,
     num_ranked_scores,
@@ -12,8 +12,8 @@ from esegeta.compare.save import save_study
 from esegeta.compare.study import ScoreResult, Study, compare_runs
 
 __all__ = [
+    "CompetitorRank",
     "ScoreResult",
-    "Standing",
     "Study",
     "compare_runs",
     "held_up_by_random",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from esegeta.compare.significance import Paired
+from esegeta.compare.significance import PairedScores
 from esegeta.compare.study import ScoreResult, Study
 
 Record = tuple[str | int | float | None, ...]
@@ -105,7 +105,7 @@ def correlations(study: Study) -> Iterator[Record]:
         yield (*names, one.num_tasks, one.rho, one.num_groups, one.rho_within, same)
 
 
-def _test(score: ScoreResult, pair: Paired) -> Record:
+def _test(score: ScoreResult, pair: PairedScores) -> Record:
     outcome = pair.outcome
     return (
         score.kind.name,

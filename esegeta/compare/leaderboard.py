@@ -19,7 +19,7 @@ RANDOM = "random_map"
 
 
 @dataclass(frozen=True)
-class Standing:
+class CompetitorRank:
     """A competitor over all ranked scores.
 
     Args:
@@ -36,7 +36,7 @@ class Standing:
     overall: float
 
 
-def standings(study: Study) -> list[Standing]:
+def standings(study: Study) -> list[CompetitorRank]:
     """Return where each competitor stands, the best first; those without a rank come last."""
     found = [_standing(study, competitor) for competitor in study.merged.competitors]
     return sorted(found, key=lambda one: (math.isnan(one.overall), one.overall))
@@ -66,7 +66,7 @@ def held_up_by_random(study: Study) -> set[tuple[ScoreColumn, Competitor]]:
     }
 
 
-def _standing(study: Study, competitor: Competitor) -> Standing:
+def _standing(study: Study, competitor: Competitor) -> CompetitorRank:
     ranks: dict[str, dict[str, list[float]]] = {}
     for score in study.scores:
         mean_rank = score.mean_ranks.get(competitor)
@@ -79,7 +79,7 @@ def _standing(study: Study, competitor: Competitor) -> Standing:
     }
     overall = float(np.mean(list(by_family.values()))) if by_family else math.nan
     num_scores = sum(len(some) for qualities in ranks.values() for some in qualities.values())
-    return Standing(competitor, by_family, num_scores, overall)
+    return CompetitorRank(competitor, by_family, num_scores, overall)
 
 
 def _not_better(score: ScoreResult) -> Iterator[Competitor]:
@@ -122,7 +122,7 @@ def leaderboard(study: Study) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def ranks_table(study: Study, order: Sequence[Standing]) -> Table:
+def ranks_table(study: Study, order: Sequence[CompetitorRank]) -> Table:
     """Return the mean ranks of competitors by family and over all."""
     families = [
         family for family in study.families if any(family in one.by_family for one in order)

@@ -129,7 +129,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedScores:
     """Two competitors on one score.
 
     Args:
@@ -168,7 +168,7 @@ def competitor_pairs(competitors: Sequence[Competitor]) -> Iterator[tuple[Compet
     yield from between
 
 
-def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Paired:
+def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> PairedScores:
     """Test two competitors on the cases that both have a value for.
 
     Differences are averaged over the targets of a case, since targets of one case are not
@@ -182,10 +182,10 @@ def compare_pair(table: ScoreTable, first: Competitor, second: Competitor) -> Pa
     middle = float(np.median(differences)) if len(differences) else float("nan")
     gain = float(np.median(gains)) if len(gains) else float("nan")
     outcome = signed_rank(gains) if len(gains) >= FEWEST_CASES else None
-    return Paired(first, second, len(gains), num_left_out, middle, gain, outcome)
+    return PairedScores(first, second, len(gains), num_left_out, middle, gain, outcome)
 
 
-def compare_pairs(table: ScoreTable) -> tuple[Paired, ...]:
+def compare_pairs(table: ScoreTable) -> tuple[PairedScores, ...]:
     """Test all pairs of a score; its tests are one family of Holm's.
 
     Scores where neither high nor low is better, or that follow the map's scale, are not tested.

@@ -18,7 +18,7 @@ from esegeta.compare.score_table import (
     summarize,
     tabulate,
 )
-from esegeta.compare.significance import Difference, Paired, compare_pairs, find_difference
+from esegeta.compare.significance import Difference, PairedScores, compare_pairs, find_difference
 from esegeta.errors import RunError
 
 
@@ -37,7 +37,7 @@ class ScoreResult:
     table: ScoreTable
     summaries: Mapping[Competitor, Summary]
     ranking: Ranking
-    pairs: tuple[Paired, ...]
+    pairs: tuple[PairedScores, ...]
     difference: Difference | str
 
     @property

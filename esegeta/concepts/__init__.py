@@ -11,12 +11,17 @@ from esegeta.concepts.cav import (
     mean_cosine,
     random_cavs,
 )
-from esegeta.concepts.completeness import Completeness, Positions, completeness, held_out_dice
+from esegeta.concepts.completeness import (
+    ConceptCompleteness,
+    Positions,
+    completeness,
+    held_out_dice,
+)
 from esegeta.concepts.discovery import Discovered, Method, discover, matched_cosine, nmf_factors
 from esegeta.concepts.errors_apart import Contrast, contrast
 from esegeta.concepts.examples import ByCase, Examples
-from esegeta.concepts.pieces import Pieces, ball, draw_pieces
-from esegeta.concepts.places import LEVELS, Places
+from esegeta.concepts.pieces import ConceptPieces, ball, draw_pieces
+from esegeta.concepts.places import LEVELS, MatchingCriteria
 from esegeta.concepts.shapley import EXACT_UP_TO, shapley_values
 from esegeta.concepts.supervoxels import supervoxels
 from esegeta.concepts.tcav import (
@@ -34,14 +39,14 @@ __all__ = [
     "ByCase",
     "Cav",
     "Classifier",
-    "Completeness",
+    "ConceptCompleteness",
+    "ConceptPieces",
     "Contrast",
     "Discovered",
     "Examples",
     "Generalisation",
+    "MatchingCriteria",
     "Method",
-    "Pieces",
-    "Places",
     "Positions",
     "Slopes",
     "Tcav",

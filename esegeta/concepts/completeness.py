@@ -41,7 +41,7 @@ class Positions:
 
 
 @dataclass(frozen=True, eq=False)
-class Completeness:
+class ConceptCompleteness:
     """What concepts recover of a label that a layer's activations recover.
 
     Args:
@@ -93,7 +93,7 @@ def held_out_dice(positions: Positions, vectors: Vectors) -> float:
 
 def completeness(
     positions: Positions, vectors: Vectors, *, randoms: int, samples: int, seed: int
-) -> Completeness:
+) -> ConceptCompleteness:
     """Return how much of a label's Dice is recovered from a set of concepts, and by which of them.
 
     Args:
@@ -124,7 +124,7 @@ def completeness(
         ]
     )
     room = whole - nothing
-    return Completeness(
+    return ConceptCompleteness(
         dice,
         whole,
         nothing,

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.axes import Mask, Shape
-from esegeta.concepts.places import LEVELS, Places
+from esegeta.concepts.places import LEVELS, MatchingCriteria
 from esegeta.predict import VoxelLists
 
 TRIES = 6
@@ -28,7 +28,7 @@ SPREAD_OVER = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class ConceptPieces:
     """Pieces of a concept in a case, and their counter-pieces.
 
     Args:
@@ -62,14 +62,14 @@ def ball(radius_mm: float, spacing_mm: tuple[float, ...]) -> Int[Tensor, "M D"]:
 
 def draw_pieces(
     mask: Mask,
-    places: Places,
+    places: MatchingCriteria,
     steps: Int[Tensor, "M D"],
     *,
     count: int,
     counters: int,
     matched: int,
     generator: torch.Generator,
-) -> Pieces:
+) -> ConceptPieces:
     """Draw pieces of a region, and counter-pieces of each.
 
     A piece that has no two counter-pieces anywhere is left out.
@@ -101,7 +101,7 @@ def draw_pieces(
         kept.append(centre)
     nothing = centres.new_zeros(0)
     none = VoxelLists(nothing, nothing, 0)
-    return Pieces(
+    return ConceptPieces(
         VoxelLists.of([none, *positives]),
         VoxelLists.of([none, *others]),
         torch.tensor(levels, dtype=torch.int64),
@@ -113,7 +113,7 @@ def _counters(
     centre: int,
     steps: Tensor,
     free: Tensor,
-    places: Places,
+    places: MatchingCriteria,
     count: int,
     matched: int,
     shape: Shape,

@@ -14,7 +14,7 @@ from esegeta.targets import distance_to
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class MatchingCriteria:
     """What counter-examples are matched for.
 
     Args:
@@ -37,7 +37,7 @@ class Places:
         *,
         organs: LabelMap | None = None,
         step_mm: float,
-    ) -> Places:
+    ) -> MatchingCriteria:
         """Return the places of a volume's voxels.
 
         Where the body fills the image, the surface is that of the image.

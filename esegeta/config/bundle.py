@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.config.bundle_output import (
-    Decisions,
+    BundleDecisions,
     formats,
     inference_keys,
     input_names,
@@ -23,7 +23,7 @@ from esegeta.config.bundle_steps import Steps, UnmappedError
 from esegeta.config.lines import Document, Path_
 from esegeta.config.paths import find_beside
 from esegeta.errors import ConfigError, EsegetaError, ModelError
-from esegeta.model.bundle import Bundle, Part, open_bundle
+from esegeta.model.bundle import Bundle, BundleComponent, open_bundle
 
 IMAGE = "image"
 """The key under which bundles read images."""
@@ -129,7 +129,7 @@ def _steps(bundle: Bundle, ndim: int, channels: int, *, is_given: bool) -> Steps
     return steps
 
 
-def _image_keys(parts: list[Part]) -> dict[str, int]:
+def _image_keys(parts: list[BundleComponent]) -> dict[str, int]:
     """Return the dictionary keys that the image is read under, with the channel of each."""
     for part in parts:
         if part.name == "ConcatItems":
@@ -139,7 +139,7 @@ def _image_keys(parts: list[Part]) -> dict[str, int]:
     return {keys[0] if keys and IMAGE not in keys else IMAGE: 0}
 
 
-def _keys_of(part: Part) -> list[str]:
+def _keys_of(part: BundleComponent) -> list[str]:
     keys = part.args.get("keys", [])
     return [keys] if isinstance(keys, str) else [str(key) for key in keys]
 
@@ -152,7 +152,7 @@ def _inference(
     inferer = bundle.section("inferer")
     size = steps.keys.get("crop_or_pad", {}).get("size")
     keys: dict[str, Any] = {}
-    if isinstance(inferer, Part):
+    if isinstance(inferer, BundleComponent):
         try:
             keys = inference_keys(inferer, ndim=ndim, size=size)
         except UnmappedError as fault:
@@ -167,8 +167,8 @@ def _inference(
     return keys
 
 
-def _decisions(bundle: Bundle, names: Mapping[int, str], is_given: bool) -> Decisions:
-    decisions = Decisions(names)
+def _decisions(bundle: Bundle, names: Mapping[int, str], is_given: bool) -> BundleDecisions:
+    decisions = BundleDecisions(names)
     for part in _transforms(bundle, "postprocessing", may_lack=True):
         decisions.take(part)
     if not is_given:
@@ -176,7 +176,9 @@ def _decisions(bundle: Bundle, names: Mapping[int, str], is_given: bool) -> Deci
     return decisions
 
 
-def _transforms(bundle: Bundle, section: str, *, may_lack: bool = False) -> Iterator[Part]:
+def _transforms(
+    bundle: Bundle, section: str, *, may_lack: bool = False
+) -> Iterator[BundleComponent]:
     """Yield the transforms of a section, those of a `Compose` one by one."""
     found = bundle.section(section)
     if found is None and may_lack:
@@ -187,7 +189,7 @@ def _transforms(bundle: Bundle, section: str, *, may_lack: bool = False) -> Iter
             hint="give data.preprocess in the config, which stands in for it",
         )
     for item in _flat(found):
-        if not isinstance(item, Part):
+        if not isinstance(item, BundleComponent):
             raise ModelError(
                 f"{bundle.config}: {section}: {type(item).__name__} is not a transform with a "
                 "`_target_`, so what it does cannot be read",
@@ -200,7 +202,7 @@ def _flat(found: Any) -> Iterator[Any]:
     if isinstance(found, (list, tuple)):
         for item in found:
             yield from _flat(item)
-    elif isinstance(found, Part) and found.name == "Compose":
+    elif isinstance(found, BundleComponent) and found.name == "Compose":
         yield from _flat(found.args.get("transforms") or [])
     else:
         yield found
@@ -224,7 +226,7 @@ def _instead(section: str) -> str:
 def _dimensions(bundle: Bundle) -> tuple[int, int]:
     """Return the spatial axes of the network and its input channels, as the bundle says them."""
     network = bundle.section("network_def")
-    args = network.args if isinstance(network, Part) else {}
+    args = network.args if isinstance(network, BundleComponent) else {}
     image = next(iter(formats(bundle.metadata, "inputs")), {})
     shape = image.get("spatial_shape") or []
     ndim = args.get("spatial_dims") or args.get("dimensions") or len(shape) or 3

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from esegeta.config.bundle_steps import Args, UnmappedError
 from esegeta.errors import ModelError
-from esegeta.model.bundle import Part
+from esegeta.model.bundle import BundleComponent
 
 PADDINGS = {"constant": "zeros", "replicate": "edge", "reflect": "reflect"}
 """MONAI's word for what windows see outside of an image, and ours."""
@@ -20,7 +20,9 @@ QUIET = (
 """Arguments of a sliding window that do not change the result."""
 
 
-def inference_keys(inferer: Part, *, ndim: int, size: Sequence[int] | None) -> dict[str, Any]:
+def inference_keys(
+    inferer: BundleComponent, *, ndim: int, size: Sequence[int] | None
+) -> dict[str, Any]:
     """Return the keys of `inference` that an inferer stands for.
 
     Args:
@@ -79,7 +81,7 @@ NO_DECISION = (
 """Transforms after a network that decide nothing."""
 
 
-class Decisions:
+class BundleDecisions:
     """How a bundle turns outputs into a label map, gathered from its transforms.
 
     Args:
@@ -92,7 +94,7 @@ class Decisions:
         self.unmapped: list[str] = []
         self._is_decided = False
 
-    def take(self, part: Part) -> None:
+    def take(self, part: BundleComponent) -> None:
         """Take a transform."""
         try:
             if part.name in NO_DECISION and part.is_monai:
@@ -157,7 +159,7 @@ class Decisions:
             raise UnmappedError(f"applied_labels: {unknown[0]} has no name; give `postprocessing`")
         return [self._names[number] for number in numbers]
 
-    _takes: ClassVar[Mapping[str, Callable[[Decisions, Args], None]]] = {
+    _takes: ClassVar[Mapping[str, Callable[[BundleDecisions, Args], None]]] = {
         "Activations": _activate,
         "AsDiscrete": _decide,
         "Invert": _invert,

@@ -21,7 +21,7 @@ from esegeta.config.bundle_steps import (
     Take,
     UnmappedError,
 )
-from esegeta.model.bundle import Part
+from esegeta.model.bundle import BundleComponent
 
 IGNORED = (
     *("LoadImage", "EnsureChannelFirst", "EnsureType", "CastToType", "ToTensor", "ToDevice"),
@@ -31,7 +31,9 @@ IGNORED = (
 """Transforms that leave the image as it is, or that reading it does already."""
 
 
-def take(steps: Steps, part: Part, channels: list[int] | None, *, place: int = 0) -> None:
+def take(
+    steps: Steps, part: BundleComponent, channels: list[int] | None, *, place: int = 0
+) -> None:
     """Take a transform of the image, or of some of its channels.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from esegeta.model.bundle import Part
+from esegeta.model.bundle import BundleComponent
 
 BEFORE, AFTER = "before_resampling", "after_resampling"
 ORIENT, CROP_BEFORE, STEPS_BEFORE, SPACE, CROP_AFTER, STEPS_AFTER, SIZE_AFTER = range(7)
@@ -81,7 +81,7 @@ class Args:
         place: place of the image, where an argument has a value for each key.
     """
 
-    def __init__(self, part: Part, place: int = 0) -> None:
+    def __init__(self, part: BundleComponent, place: int = 0) -> None:
         self._place = place
         self._args = {
             key: value for key, value in part.args.items() if key not in ("keys", "lazy", "dtype")

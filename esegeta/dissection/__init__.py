@@ -35,7 +35,7 @@ from esegeta.dissection.curves import (
 from esegeta.dissection.drawn import Boxes, Bright, Points, Textured
 from esegeta.dissection.exchange import FEWEST_CASES, Exchange, Frame, brought
 from esegeta.dissection.findings import (
-    Bar,
+    NamingCriteria,
     UnitConceptPair,
     UnitFinding,
     best_pair,
@@ -77,7 +77,6 @@ __all__ = [
     "RESOLUTION",
     "SIDES",
     "Above",
-    "Bar",
     "BinEdges",
     "Bins",
     "BitHistograms",
@@ -105,6 +104,7 @@ __all__ = [
     "LabelValues",
     "LargestValues",
     "MaskFile",
+    "NamingCriteria",
     "NodeScale",
     "OverlapTally",
     "Permutation",

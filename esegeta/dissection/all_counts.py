@@ -59,7 +59,7 @@ class Counts:
         """Add up cases as they come; what is held does not grow with their number."""
         total: OverlapTally | None = None
         sums: dict[str, Tensor] = {}
-        turns, folds = Turns(), []
+        turns, folds = FoldDealer(), []
         for case in cases:
             total = case.tally if total is None else total + case.tally
             for name in ("positions", "above", "ties", "chance"):
@@ -112,7 +112,7 @@ class Counts:
         return torch.where(lost, torch.full_like(thresholds, torch.nan), thresholds)
 
 
-class Turns:
+class FoldDealer:
     """Deals cases out to the folds of each concept, as they come."""
 
     def __init__(self) -> None:

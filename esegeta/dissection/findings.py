@@ -88,7 +88,7 @@ class UnitFinding:
 
 
 @dataclass(frozen=True)
-class Bar:
+class NamingCriteria:
     """What a unit must pass to be named.
 
     Args:
@@ -133,7 +133,9 @@ def pairs_of(
     ]
 
 
-def best_pair(pairs: Sequence[UnitConceptPair], bar: Bar) -> tuple[UnitConceptPair, bool]:
+def best_pair(
+    pairs: Sequence[UnitConceptPair], bar: NamingCriteria
+) -> tuple[UnitConceptPair, bool]:
     """Return the pair that a unit goes by, and whether it earns the unit a name."""
     passing = [pair for pair in pairs if bar.passed_by(pair)]
     best = max(passing or pairs, key=lambda pair: -1.0 if math.isnan(pair.iou) else pair.iou)

@@ -25,7 +25,7 @@ from esegeta.examples.gradients import (
     window_slopes,
     zeros,
 )
-from esegeta.examples.influence import Question
+from esegeta.examples.influence import InfluenceQuery
 from esegeta.predict import Predictor
 
 DAMPING = 0.1
@@ -110,7 +110,7 @@ class CurvedInfluence:
 
 def curved_at(
     predictor: Predictor,
-    questions: Sequence[Question],
+    questions: Sequence[InfluenceQuery],
     examples: Sequence[Example],
     loss: Loss,
     layers: Collection[str],

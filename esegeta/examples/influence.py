@@ -29,7 +29,7 @@ from esegeta.targets import FrozenTarget
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class InfluenceQuery:
     """A target of a test image.
 
     Args:
@@ -81,7 +81,7 @@ class CheckpointInfluence:
 
 def influence_at(
     predictor: Predictor,
-    questions: Sequence[Question],
+    questions: Sequence[InfluenceQuery],
     examples: Sequence[Example],
     loss: Loss,
 ) -> CheckpointInfluence:

@@ -26,7 +26,7 @@ SLABS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class SurrogateData:
     """What a surrogate learns from.
 
     Args:
@@ -83,7 +83,7 @@ class Surrogate:
     weights: tuple[float, ...]
 
 
-def measure_fidelity(table: Table, kind: SurrogateKind, depth: int) -> Fidelity:
+def measure_fidelity(table: SurrogateData, kind: SurrogateKind, depth: int) -> Fidelity:
     """Return how well surrogates predict each group from all others.
 
     Args:
@@ -115,7 +115,7 @@ def measure_fidelity(table: Table, kind: SurrogateKind, depth: int) -> Fidelity:
     )
 
 
-def fit_surrogate(table: Table, kind: SurrogateKind, depth: int) -> Surrogate:
+def fit_surrogate(table: SurrogateData, kind: SurrogateKind, depth: int) -> Surrogate:
     """Fit a surrogate on all regions.
 
     A tree's leaves hold 2 regions and 1 % of them at least, and both answers weigh the same. A
@@ -130,7 +130,7 @@ def fit_surrogate(table: Table, kind: SurrogateKind, depth: int) -> Surrogate:
 
 
 def _predict(
-    table: Table, kind: SurrogateKind, depth: int, fitted: np.ndarray, held: np.ndarray
+    table: SurrogateData, kind: SurrogateKind, depth: int, fitted: np.ndarray, held: np.ndarray
 ) -> np.ndarray:
     answers = table.answers[fitted]
     if np.ptp(answers) == 0:
@@ -139,7 +139,7 @@ def _predict(
     return predicted
 
 
-def _fitted(table: Table, kind: SurrogateKind, depth: int, chosen: np.ndarray) -> Any:
+def _fitted(table: SurrogateData, kind: SurrogateKind, depth: int, chosen: np.ndarray) -> Any:
     values, answers = table.values[chosen], table.answers[chosen]
     is_presence = table.question == "presence"
     made = _tree(depth, len(answers), is_presence) if kind == "tree" else None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from esegeta.axes import Batch, Scalars
 from esegeta.errors import ModelError
-from esegeta.features.objective import Objective
+from esegeta.features.objective import PictureObjective
 from esegeta.features.parametrisation import Parametrisation
 from esegeta.features.penalties import Penalty
 from esegeta.features.subject import Subject
@@ -76,7 +76,7 @@ class Ascent:
 
 def ascend(
     subject: Subject,
-    objective: Objective,
+    objective: PictureObjective,
     parametrisation: Parametrisation,
     start: Batch,
     recipe: Recipe,
@@ -154,7 +154,7 @@ def ascend(
 def _settled(
     x: Batch,
     subject: Subject,
-    objective: Objective,
+    objective: PictureObjective,
     recipe: Recipe,
     *,
     of_code: bool,
@@ -189,7 +189,7 @@ def _paid(
 
 def _first_numbers(
     subject: Subject,
-    objective: Objective,
+    objective: PictureObjective,
     parametrisation: Parametrisation,
     start: Batch,
     draws: Draws,
@@ -218,7 +218,7 @@ def _first_numbers(
 
 def _is_silent(
     subject: Subject,
-    objective: Objective,
+    objective: PictureObjective,
     parametrisation: Parametrisation,
     free: Sequence[Tensor],
 ) -> Tensor:

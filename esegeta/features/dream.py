@@ -13,7 +13,7 @@ from torch import Tensor
 from esegeta.axes import Batch, Image, Shape
 from esegeta.features.ascend import Bounds, bounded
 from esegeta.features.fourier import octaves
-from esegeta.features.objective import Objective
+from esegeta.features.objective import PictureObjective
 from esegeta.features.subject import Subject
 from esegeta.features.transforms import Draws
 from esegeta.model import held_still
@@ -47,7 +47,7 @@ class Dream:
     def __call__(
         self,
         subject: Subject,
-        objective: Objective,
+        objective: PictureObjective,
         image: Image,
         *,
         seed: int = 0,
@@ -88,7 +88,7 @@ class Dream:
     def _slope(
         self,
         subject: Subject,
-        objective: Objective,
+        objective: PictureObjective,
         x: Batch,
         draws: Draws,
         on_tiles: Callable[[int], object],

@@ -23,7 +23,7 @@ At = Literal["mean", "centre"] | tuple[int, ...]
 """Over which positions of a map: all, the middle one, or the one of this index."""
 
 
-class Objective(ABC):
+class PictureObjective(ABC):
     """One number a picture, to be made large; objectives combine with + - *."""
 
     @property
@@ -39,23 +39,23 @@ class Objective(ABC):
     def describe(self) -> str:
         """Return it in words."""
 
-    def __add__(self, other: Objective) -> Objective:
+    def __add__(self, other: PictureObjective) -> PictureObjective:
         return WeightedObjectives(((1.0, self), (1.0, other)))
 
-    def __sub__(self, other: Objective) -> Objective:
+    def __sub__(self, other: PictureObjective) -> PictureObjective:
         return WeightedObjectives(((1.0, self), (-1.0, other)))
 
-    def __mul__(self, factor: float) -> Objective:
+    def __mul__(self, factor: float) -> PictureObjective:
         return WeightedObjectives(((float(factor), self),))
 
     __rmul__ = __mul__
 
-    def __neg__(self) -> Objective:
+    def __neg__(self) -> PictureObjective:
         return self * -1.0
 
 
 @dataclass(frozen=True)
-class UnitObjective(Objective):
+class UnitObjective(PictureObjective):
     """The activation of a unit: its mean over the map, or at one position.
 
     Args:
@@ -93,7 +93,7 @@ class UnitObjective(Objective):
 
 
 @dataclass(frozen=True)
-class LayerObjective(Objective):
+class LayerObjective(PictureObjective):
     """DeepDream: the mean square of all activations of a layer, mean_{u,p} a_u(p)^2.
 
     Args:
@@ -119,7 +119,7 @@ class LayerObjective(Objective):
 
 
 @dataclass(frozen=True)
-class LabelObjective(Objective):
+class LabelObjective(PictureObjective):
     """The logit of a label: its mean over the picture, or at one voxel.
 
     Args:
@@ -147,7 +147,7 @@ class LabelObjective(Objective):
 
 
 @dataclass(frozen=True, eq=False)
-class DirectionObjective(Objective):
+class DirectionObjective(PictureObjective):
     """How far a layer goes in a direction, such as a concept's: mean_p <a(p), v / |v|>.
 
     Args:
@@ -192,7 +192,7 @@ class DirectionObjective(Objective):
 
 
 @dataclass(frozen=True)
-class DiversityObjective(Objective):
+class DiversityObjective(PictureObjective):
     """How unlike the pictures of a batch are, in what a layer makes of them.
 
         d_i = -mean_{j != i} cos(G_i, G_j),    G = A A^T,  A the units by positions
@@ -230,10 +230,10 @@ class DiversityObjective(Objective):
 
 
 @dataclass(frozen=True)
-class WeightedObjectives(Objective):
+class WeightedObjectives(PictureObjective):
     """A sum of objectives, each times a coefficient."""
 
-    terms: tuple[tuple[float, Objective], ...]
+    terms: tuple[tuple[float, PictureObjective], ...]
 
     @property
     def layers(self) -> frozenset[str]:

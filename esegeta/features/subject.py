@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.axes import Batch, Scalars
-from esegeta.features.objective import Objective
+from esegeta.features.objective import PictureObjective
 from esegeta.model import FIRST, OutputChoice, held_still, run_up_to, tap
 from esegeta.predict import OUTPUT, Coverage, Precision
 from esegeta.predict.forward import run_network
@@ -46,7 +46,7 @@ class Subject:
         return {**{name: read[name].to(x.dtype) for name in inner}, OUTPUT: logits}
 
     def values(
-        self, x: Batch, objective: Objective, *, batch_size: int, device: torch.device
+        self, x: Batch, objective: PictureObjective, *, batch_size: int, device: torch.device
     ) -> Scalars:
         """Return an objective's number for each of many pictures, without a graph, on the host.
 

@@ -30,7 +30,7 @@ NETWORKS = ("network_def", "network")
 
 
 @dataclass(frozen=True)
-class Part:
+class BundleComponent:
     """One component of a bundle's config, with its arguments resolved and nothing built.
 
     Args:
@@ -194,7 +194,11 @@ def _parts(content: Any) -> Any:
         args = {key: _parts(value) for key, value in content.resolve_args().items()}
         target = str(content.get_config()["_target_"])
         # A disabled component is one that does nothing.
-        return None if content.is_disabled() else Part(*_named(target), args, _is_monai(target))
+        return (
+            None
+            if content.is_disabled()
+            else BundleComponent(*_named(target), args, _is_monai(target))
+        )
     if isinstance(content, dict):
         return {key: _parts(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

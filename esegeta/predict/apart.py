@@ -80,7 +80,7 @@ class PassesApart:
             run: a pass over windows of it.
             over: voxels `*S` where the prediction is wanted; None for all.
         """
-        around = _Layout(self.single.windows(x))
+        around = _PassLayout(self.single.windows(x))
         places = around.places
         if over is not None:
             boxes = {window % around.flat.num_places for window in around.flat.touching(over)}
@@ -100,7 +100,7 @@ class PassesApart:
         The network holds each member's weights in turn, and must be held still meanwhile.
         """
         windows = self.single.windows(x)
-        around = _Layout(windows)
+        around = _PassLayout(windows)
         todo = [window for key in sorted(places) for window in around.windows_at(key)]
         held: list[Tensor] = []
         for pieces in self.single.pieces(x, windows, todo):
@@ -153,7 +153,7 @@ class ApartShares:
         self._apart = apart
         self._moments = moments
         self._windows = apart.single.windows(moments[0].x)
-        self._around = _Layout(self._windows)
+        self._around = _PassLayout(self._windows)
         slopes = self._through([moment.parts for moment in moments], slope)
         half = apart.whole.precision == "fp16"
         self.scale = max(power_of_two_above(own) for own in slopes) if half else 1.0
@@ -200,7 +200,7 @@ class ApartShares:
         return slopes_on_the_line(points[0], points[1], activation, slope)
 
 
-class _Layout:
+class _PassLayout:
     """Where windows of single passes lie: the network, box and flip of each.
 
     Args:

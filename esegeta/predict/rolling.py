@@ -73,7 +73,7 @@ class _Rolling:
         self._rows = rows_of(by_company([target.touched for target in targets]), starts)
         before = windows.padding[self._axis][0]
         self._starts = [starts[row[0]] - before for row in self._rows]
-        self._pulls = [_Pull(predictor, x, windows, target) for target in targets]
+        self._pulls = [_TargetGradient(predictor, x, windows, target) for target in targets]
 
     def take(self, slab: Slab) -> None:
         """Let the rows of windows go back whose planes are complete, and keep what others need."""
@@ -135,7 +135,7 @@ class _Root(torch.autograd.Function):
         return ctx.share.value, None
 
 
-class _Pull:
+class _TargetGradient:
     """The gradient of one target, as it is gathered from windows."""
 
     def __init__(self, predictor: Predictor, x: Batch, windows: Windows, target: Curved) -> None:

@@ -149,7 +149,7 @@ def _node_text(node: TrailNode) -> str:
 
 def _draw_edges(
     axis: Any,
-    board: Board,
+    board: BoxLayout,
     edges: Sequence[TrailEdge],
     trails: Mapping[str, Sequence[Trail]],
 ) -> None:
@@ -184,7 +184,7 @@ def _draw_edge(axis: Any, curve: Curve, edge: TrailEdge, colour: str, alpha: flo
     axis.add_patch(arrow)
 
 
-def _draw_node(axis: Any, node: TrailNode, board: Board, text: str) -> None:
+def _draw_node(axis: Any, node: TrailNode, board: BoxLayout, text: str) -> None:
     x, y = board.spots[node]
     box = FancyBboxPatch(
         (x - BOX_INCHES / 2, y - board.box_height / 2),
@@ -228,7 +228,7 @@ def _facts_of_edge(edge: TrailEdge) -> dict[str, str | int | float | bool]:
 
 
 @dataclass(frozen=True)
-class Board:
+class BoxLayout:
     """Boxes of one size in columns, in inches from the lower left corner.
 
     Args:
@@ -261,7 +261,7 @@ class Board:
         return [own[0] - beyond, *between, own[-1] + beyond]
 
 
-def lay_board(nodes: Sequence[TrailNode], box_height: float) -> Board:
+def lay_board(nodes: Sequence[TrailNode], box_height: float) -> BoxLayout:
     """Return where each node is drawn: layers from left to right, nodes from above.
 
     Args:
@@ -280,10 +280,12 @@ def lay_board(nodes: Sequence[TrailNode], box_height: float) -> Board:
         for place, node in enumerate(own):
             up = num_rows - (place + 0.5) * num_rows / len(own)
             spots[node] = ((column + 0.5) * COLUMN_INCHES, up * row + LANE_INCHES / 2)
-    return Board(spots, list(layers.values()), box_height, num_rows)
+    return BoxLayout(spots, list(layers.values()), box_height, num_rows)
 
 
-def routes(board: Board, edges: Sequence[TrailEdge]) -> dict[tuple[TrailNode, TrailNode], Curve]:
+def routes(
+    board: BoxLayout, edges: Sequence[TrailEdge]
+) -> dict[tuple[TrailNode, TrailNode], Curve]:
     """Return the curve of each edge, from the right side of a box to the left side of another.
 
     An edge that skips layers passes their columns in the lane that is nearest to the straight
@@ -312,7 +314,7 @@ def routes(board: Board, edges: Sequence[TrailEdge]) -> dict[tuple[TrailNode, Tr
     return {(edge.source, edge.target): _curve(board, edge, heights[edge]) for edge in edges}
 
 
-def _curve(board: Board, edge: TrailEdge, heights: Mapping[int, float]) -> Curve:
+def _curve(board: BoxLayout, edge: TrailEdge, heights: Mapping[int, float]) -> Curve:
     """Return level lines along columns with bends between them."""
     half = BOX_INCHES / 2
     (left, low), (right, high) = board.spots[edge.source], board.spots[edge.target]

@@ -3,8 +3,8 @@
 from esegeta.retraining.intervals import Interval, crossed_interval
 from esegeta.retraining.left_out import patches_without
 from esegeta.retraining.recipe import (
-    Recipe,
     Schedule,
+    TrainingRecipe,
     loss_classes,
     optimizer_classes,
 )
@@ -48,7 +48,6 @@ __all__ = [
     "MapRank",
     "PatchSampler",
     "Patches",
-    "Recipe",
     "Removal",
     "RemovalMode",
     "Sample",
@@ -56,6 +55,7 @@ __all__ = [
     "Spot",
     "Stream",
     "Training",
+    "TrainingRecipe",
     "crossed_interval",
     "fold_dice",
     "importance_of",

@@ -18,7 +18,7 @@ Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class TrainingRecipe:
     """How a network is trained.
 
     Args:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from esegeta.axes import Batch, Logits
 from esegeta.errors import ModelError, OutputChoiceError, is_out_of_memory
 from esegeta.model import FIRST, OutputChoice
-from esegeta.retraining.recipe import Recipe
+from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.retraining.samples import REFERENCE, UNTOUCHED, Patches, Removal
 
 
@@ -75,7 +75,7 @@ class Training:
 def train_network(
     network: nn.Module,
     patches: Patches,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     *,
     output: OutputChoice = FIRST,
     on_patches: Callable[[int], None],

@@ -182,7 +182,7 @@ INCOMPARABLE = "a map is the same everywhere, or too small to be compared"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MapSimilarity:
     """How similar the map is to another one.
 
     Args:
@@ -202,7 +202,7 @@ def compare_maps(
     explain: Callable[[], Attribution],
     *,
     measures: Mapping[str, Measure],
-) -> Comparison:
+) -> MapSimilarity:
     """Compare a map with another; a missing map is reported, not an error.
 
     Args:
@@ -214,19 +214,19 @@ def compare_maps(
     try:
         found = explain().data
     except EsegetaError as error:
-        return Comparison(other, dict.fromkeys(measures, math.nan), error.message)
+        return MapSimilarity(other, dict.fromkeys(measures, math.nan), error.message)
     spacing_mm = attribution.volume.grid.spacing_mm
     values = {name: like(attribution.data, found, spacing_mm) for name, like in measures.items()}
-    return Comparison(other, values)
+    return MapSimilarity(other, values)
 
 
-def known(comparisons: Sequence[Comparison], measure: str) -> list[float]:
+def known(comparisons: Sequence[MapSimilarity], measure: str) -> list[float]:
     """Return the similarities that are defined."""
     values = [comparison.similarities[measure] for comparison in comparisons]
     return [value for value in values if not math.isnan(value)]
 
 
-def left_out(comparisons: Sequence[Comparison], measure: str) -> str:
+def left_out(comparisons: Sequence[MapSimilarity], measure: str) -> str:
     """Say which comparisons are undefined, and why; empty where none is."""
     missing = [item for item in comparisons if math.isnan(item.similarities[measure])]
     words = "; ".join(f"{item.other}: {item.failure or INCOMPARABLE}" for item in missing)

@@ -9,7 +9,7 @@ from esegeta.similarity.alignment import (
     paired_hsic,
     unbiased_hsic,
 )
-from esegeta.similarity.cases import Plane, cka_of_cases
+from esegeta.similarity.cases import PrincipalPlane, cka_of_cases
 from esegeta.similarity.chance import (
     LEAST_CASES,
     copies_of_cases,
@@ -39,7 +39,7 @@ from esegeta.similarity.kernels import (
     linear_grams,
     rbf_grams,
 )
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 from esegeta.similarity.measures import (
     CKA,
     CKA_RBF,
@@ -75,10 +75,10 @@ __all__ = [
     "PCA",
     "PWCCA",
     "CaseGrams",
-    "Layout",
     "Moments",
     "Paired",
-    "Plane",
+    "PrincipalPlane",
+    "UnitLayout",
     "Whitened",
     "Whitening",
     "biased_linear_cka",

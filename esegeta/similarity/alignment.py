@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 from esegeta.similarity.moments import Moments
 
 LEAST_POSITIONS = 4
@@ -45,7 +45,7 @@ def unbiased_hsic(moments: Moments) -> Float[Tensor, "L L"]:
 
 
 def paired_hsic(
-    left: Float[Tensor, "N D"], right: Float[Tensor, "N D"], layout: Layout
+    left: Float[Tensor, "N D"], right: Float[Tensor, "N D"], layout: UnitLayout
 ) -> tuple[Float[Tensor, "L L"], Float[Tensor, "D D"]]:
     """Return HSIC_1 of layers at some positions with layers at the positions paired with them.
 

@@ -30,7 +30,7 @@ def cka_of_cases(parts: Sequence[Moments], layer: int) -> Float[Tensor, "C C"]:
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class PrincipalPlane:
     """The directions in which a layer varies most.
 
     Args:
@@ -44,7 +44,7 @@ class Plane:
     shares: Float[Tensor, " A"]
 
     @classmethod
-    def of(cls, moments: Moments, layer: int) -> Plane:
+    def of(cls, moments: Moments, layer: int) -> PrincipalPlane:
         """Return the plane of a layer; each axis points where its largest entry is positive."""
         own = moments.layout.columns[layer]
         values, vectors = torch.linalg.eigh(moments.second[own, own])

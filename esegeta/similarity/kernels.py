@@ -9,19 +9,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from esegeta.similarity.alignment import LEAST_POSITIONS, normalised
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 
 Grams = Float[Tensor, "L N N"]
 
 
-def linear_grams(data: Float[Tensor, "N D"], layout: Layout) -> Grams:
+def linear_grams(data: Float[Tensor, "N D"], layout: UnitLayout) -> Grams:
     """Return the Gram matrix of each layer with the linear kernel, about the mean."""
     rows = data.double()
     rows = rows - rows.mean(dim=0)
     return torch.stack([rows[:, own] @ rows[:, own].T for own in layout.columns])
 
 
-def rbf_grams(data: Float[Tensor, "N D"], layout: Layout) -> Grams:
+def rbf_grams(data: Float[Tensor, "N D"], layout: UnitLayout) -> Grams:
     """Return the Gram matrix of each layer with a Gaussian kernel as wide as the median distance.
 
         k(x, x') = exp(-|x - x'|^2 / (2 s^2)),   s the median of |x_i - x_j| over i < j

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Layout:
+class UnitLayout:
     """The units of several layers, side by side.
 
     Args:
@@ -54,6 +54,6 @@ class Layout:
         return self.sums(self.sums(table).T).T
 
     @staticmethod
-    def of(parts: Sequence[Float[Tensor, "N _"]]) -> Layout:
+    def of(parts: Sequence[Float[Tensor, "N _"]]) -> UnitLayout:
         """Return the layout of tables of positions by units that are put side by side."""
-        return Layout(tuple(int(part.shape[1]) for part in parts))
+        return UnitLayout(tuple(int(part.shape[1]) for part in parts))

@@ -10,11 +10,11 @@ from torch import Tensor
 from esegeta.similarity.alignment import linear_cka
 from esegeta.similarity.correlation import cca, pwcca, svcca
 from esegeta.similarity.kernels import linear_grams, rbf_grams
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 from esegeta.similarity.moments import Moments
 
 OfMoments = Callable[[Moments], Float[Tensor, "L L"]]
-OfSample = Callable[[Float[Tensor, "N D"], Layout], Float[Tensor, "L N N"]]
+OfSample = Callable[[Float[Tensor, "N D"], UnitLayout], Float[Tensor, "L N N"]]
 
 CKA, CKA_RBF, PCA, PWCCA = "cka", "cka_rbf", "pca", "pwcca"
 

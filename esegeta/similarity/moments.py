@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 
 ROWS_AT_A_TIME = 1 << 15
 FIELDS = ("count", "mean", "second", "third", "fourth")
@@ -36,7 +36,7 @@ class Moments:
         fourth: sums over pairs of squared lengths.
     """
 
-    layout: Layout
+    layout: UnitLayout
     count: Float[Tensor, ""]
     mean: Float[Tensor, " D"]
     second: Float[Tensor, "D D"]
@@ -44,7 +44,7 @@ class Moments:
     fourth: Float[Tensor, "L L"]
 
     @classmethod
-    def of(cls, data: Float[Tensor, "N D"], layout: Layout) -> Moments:
+    def of(cls, data: Float[Tensor, "N D"], layout: UnitLayout) -> Moments:
         """Return the moments of activations at positions, summed in float64."""
         total = cls.nothing(layout, data.device)
         for rows in torch.split(data, ROWS_AT_A_TIME):
@@ -52,7 +52,7 @@ class Moments:
         return total
 
     @classmethod
-    def nothing(cls, layout: Layout, device: torch.device | str = "cpu") -> Moments:
+    def nothing(cls, layout: UnitLayout, device: torch.device | str = "cpu") -> Moments:
         """Return the moments of no position."""
         num_units, num_layers = layout.num_units, layout.num_layers
         zeros = torch.zeros((num_units, num_units), dtype=torch.float64, device=device)
@@ -66,7 +66,7 @@ class Moments:
         )
 
     @classmethod
-    def _of_rows(cls, rows: Float[Tensor, "N D"], layout: Layout) -> Moments:
+    def _of_rows(cls, rows: Float[Tensor, "N D"], layout: UnitLayout) -> Moments:
         mean = rows.mean(dim=0)
         rows = rows - mean
         lengths = rows.square() @ layout.members.to(rows)  # sums over columns would crawl

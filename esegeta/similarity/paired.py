@@ -15,7 +15,7 @@ from torch import Tensor
 from esegeta.similarity.alignment import paired_hsic, unbiased_hsic
 from esegeta.similarity.correlation import Whitened
 from esegeta.similarity.kernels import Grams, hollow_hsic
-from esegeta.similarity.layout import Layout
+from esegeta.similarity.layout import UnitLayout
 from esegeta.similarity.moments import Moments
 
 
@@ -29,7 +29,7 @@ class Paired:
     """
 
     def __init__(
-        self, left: Float[Tensor, "N D"], right: Float[Tensor, "N D"], layout: Layout
+        self, left: Float[Tensor, "N D"], right: Float[Tensor, "N D"], layout: UnitLayout
     ) -> None:
         self._hsic, self._cross = paired_hsic(left, right, layout)
         self._left, self._right = Moments.of(left, layout), Moments.of(right, layout)

@@ -13,7 +13,7 @@ from esegeta.explain import EXPLAINERS, Attribution, By, Explainer, map_on_file
 from esegeta.explain.serving import methods_that_serve
 from esegeta.explain.source_map import default_by, kept_of
 from esegeta.report import TaskFiles, save_attribution
-from esegeta.report.page import Layer, MapEntry
+from esegeta.report.page import MapEntry, MapVolume
 from esegeta.targets import FrozenTarget, Scene
 from esegeta.view.aim import Aim, Aimer
 from esegeta.view.answers import Answer, Answers
@@ -170,7 +170,7 @@ class Session:
 
     def _layers(
         self, attribution: Attribution, answer: str
-    ) -> tuple[tuple[Layer, ...], dict[str, bytes]]:
+    ) -> tuple[tuple[MapVolume, ...], dict[str, bytes]]:
         """Return the sum over channels and, of several, each channel's map, with their copies."""
         by = self.experiment.config.keys.maps.by
         data, unit, copy = attribution.data, attribution.unit, self._copier.copy
@@ -188,7 +188,7 @@ class Session:
             made = copy(part, is_signed=attribution.meaning.is_signed)
             volumes[identity] = made.content
             shown = (made.low, made.high, made.peak, made.is_signed)
-            layers.append(Layer(words, identity, unit, *shown))
+            layers.append(MapVolume(words, identity, unit, *shown))
         return tuple(layers), volumes
 
     def _entry(
@@ -197,7 +197,7 @@ class Session:
         aim: Aim,
         method: str,
         attribution: Attribution,
-        layers: tuple[Layer, ...],
+        layers: tuple[MapVolume, ...],
     ) -> MapEntry:
         target: FrozenTarget = attribution.target
         meaning, facts = attribution.meaning, attribution.facts

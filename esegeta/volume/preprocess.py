@@ -34,7 +34,7 @@ from esegeta.volume.intensity_rules import Clip, Ct, Span, Window
 from esegeta.volume.resampling import Resampling, SeparateAxis
 from esegeta.volume.route import Route
 from esegeta.volume.space import Move, Orient, Respace, Transpose
-from esegeta.volume.volume import Origin, Volume
+from esegeta.volume.volume import Provenance, Volume
 
 UNCHANGED = Intensity()
 Stage = Move | Crop | CropOrPad | dict[int, IntensityStep]
@@ -96,7 +96,7 @@ class Preprocess:
             route=route,
             spans=self._spans(volume),
             # Of an image that was preprocessed before, this chain is but a part of the way.
-            origin=None if before or volume.origin else Origin(volume.data.cpu(), self),
+            origin=None if before or volume.origin else Provenance(volume.data.cpu(), self),
         )
 
     def move(

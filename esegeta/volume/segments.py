@@ -50,7 +50,7 @@ def write_segments(path: Path, segments: Iterable[Segment], grid: Grid) -> None:
             f"{path}: a .seg.nrrd holds volumes, but the grid has {grid.ndim} axes",
             hint="write the label map instead",
         )
-    layers: list[_Layer] = []
+    layers: list[_SegmentGroup] = []
     lines: list[str] = []
     for number, segment in enumerate(segments):
         place = _put(segment.mask, layers, grid)
@@ -70,20 +70,20 @@ def write_segments(path: Path, segments: Iterable[Segment], grid: Grid) -> None:
 
 
 @dataclass
-class _Layer:
+class _SegmentGroup:
     """Segments that share no voxel: integers `*S`, and how many segments they stand for."""
 
     values: np.ndarray
     num_segments: int = 0
 
 
-def _put(mask: Mask, layers: list[_Layer], grid: Grid) -> int:
+def _put(mask: Mask, layers: list[_SegmentGroup], grid: Grid) -> int:
     """Put a mask into the first layer that has room for it; return the number of the layer."""
     own = mask.detach().cpu().numpy()
     free = (place for place, layer in enumerate(layers) if not layer.values[own].any())
     place = next(free, len(layers))
     if place == len(layers):
-        layers.append(_Layer(np.zeros(grid.shape, dtype=np.uint16)))
+        layers.append(_SegmentGroup(np.zeros(grid.shape, dtype=np.uint16)))
     layers[place].num_segments += 1
     layers[place].values[own] = layers[place].num_segments
     return place

@@ -85,7 +85,7 @@ def _lengths(grid: Grid) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class Provenance:
     """What an image was before preprocessing, and what was done to it.
 
     Args:
@@ -120,7 +120,7 @@ class Volume:
     channels: tuple[str, ...] = field(default=())
     route: Route = field(default=Route())
     spans: tuple[Span | None, ...] = ()
-    origin: Origin | None = field(default=None, repr=False)
+    origin: Provenance | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """One line: which case, how many channels, and where its voxels lie."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.concepts import Pieces, Places, ball, draw_pieces
+from esegeta.concepts import ConceptPieces, MatchingCriteria, ball, draw_pieces
 
 SPACING = {2: (1.0, 2.0), 3: (1.0, 2.0, 1.5)}
 SHAPE = {2: (20, 18), 3: (12, 10, 9)}
@@ -19,12 +19,16 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def everywhere(ndim: int, organs: torch.Tensor | None = None, step_mm: float = 3.0) -> Places:
+def everywhere(
+    ndim: int, organs: torch.Tensor | None = None, step_mm: float = 3.0
+) -> MatchingCriteria:
     body = torch.ones(SHAPE[ndim], dtype=torch.bool)
-    return Places.of(body, SPACING[ndim], organs=organs, step_mm=step_mm)
+    return MatchingCriteria.of(body, SPACING[ndim], organs=organs, step_mm=step_mm)
 
 
-def drawn(mask: torch.Tensor, places: Places, radius_mm: float = 2.0, matched: int = 0) -> Pieces:
+def drawn(
+    mask: torch.Tensor, places: MatchingCriteria, radius_mm: float = 2.0, matched: int = 0
+) -> ConceptPieces:
     steps = ball(radius_mm, SPACING[mask.ndim])
     return draw_pieces(
         mask, places, steps, count=6, counters=4, matched=matched, generator=generator()
@@ -61,7 +65,7 @@ def test_counter_pieces_have_the_shape_of_their_piece() -> None:
     mask = torch.zeros(30, 30, dtype=torch.bool)
     mask[14:16, 10:21] = True
     body = torch.ones_like(mask)
-    places = Places.of(body, (1.0, 1.0), step_mm=100.0)
+    places = MatchingCriteria.of(body, (1.0, 1.0), step_mm=100.0)
     found = draw_pieces(
         mask, places, ball(2.0, (1.0, 1.0)), count=3, counters=4, matched=0, generator=generator()
     )
@@ -115,7 +119,7 @@ def test_depth_is_the_distance_to_the_bodys_surface(ndim: int, whole: bool) -> N
     body = torch.ones(SHAPE[ndim], dtype=torch.bool)
     if not whole:
         body[:3] = False
-    places = Places.of(body, SPACING[ndim], step_mm=1.0)
+    places = MatchingCriteria.of(body, SPACING[ndim], step_mm=1.0)
     spacing = np.array(SPACING[ndim])
     # The surface of a body that fills its image is just outside of the image.
     bounds = [range(-1, n + 1) for n in SHAPE[ndim]] if whole else [range(n) for n in SHAPE[ndim]]
@@ -136,7 +140,7 @@ def test_pieces_that_reach_inwards_have_counter_pieces_that_do_so_too() -> None:
     """The mean depth of counter-pieces is their piece's, though their centres only come near."""
     mask = torch.zeros(40, 40, dtype=torch.bool)
     mask[8:18, 9:19] = True
-    places = Places.of(torch.ones_like(mask), (1.0, 1.0), step_mm=4.0)
+    places = MatchingCriteria.of(torch.ones_like(mask), (1.0, 1.0), step_mm=4.0)
     found = draw_pieces(
         mask, places, ball(4.0, (1.0, 1.0)), count=4, counters=6, matched=0, generator=generator()
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esegeta.dissection.all_counts import Turns
+from esegeta.dissection.all_counts import FoldDealer
 
 
 @pytest.mark.parametrize("holders", ["ac", "bd", "ad", "abc", "abcd"])
 def test_holders_take_turns_and_so_do_the_others(holders: str) -> None:
     """Every other case of all of them would put a and c into one fold."""
-    turns = Turns()
+    turns = FoldDealer()
     folds = {name: int(turns.next(torch.tensor([name in holders]))[0]) for name in "abcd"}
     others = [name for name in "abcd" if name not in holders]
     for group in (holders, others):
@@ -20,7 +20,7 @@ def test_holders_take_turns_and_so_do_the_others(holders: str) -> None:
 
 
 def test_each_concept_has_folds_of_its_own() -> None:
-    turns = Turns()
+    turns = FoldDealer()
     rows = [[True, True], [False, True], [True, True]]
     folds = torch.stack([turns.next(torch.tensor(row)) for row in rows])
     assert folds.tolist() == [[0, 0], [0, 1], [1, 0]]

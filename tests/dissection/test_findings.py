@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from esegeta.dissection import (
-    Bar,
     Concept,
     LabelValues,
+    NamingCriteria,
     UnitConceptPair,
     UnitFinding,
     best_pair,
@@ -18,7 +18,7 @@ from esegeta.dissection import (
     pairs_of,
 )
 
-BAR = Bar(min_iou=0.1, q_value=0.05)
+BAR = NamingCriteria(min_iou=0.1, q_value=0.05)
 
 
 def pair(

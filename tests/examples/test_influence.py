@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from esegeta.errors import ModelError
 from esegeta.examples import (
     Example,
-    Question,
+    InfluenceQuery,
     curvature_of,
     curved_influence,
     influence_at,
@@ -48,11 +48,11 @@ def make_example(name: str, ndim: int, *, seed: int, window: tuple[int, ...]) ->
     )
 
 
-def target_and_volume(predictor: object, ndim: int, target: Target) -> Question:
+def target_and_volume(predictor: object, ndim: int, target: Target) -> InfluenceQuery:
     volume = builders.volume(builders.SHAPES[ndim], seed=7)
     truth = (volume.data[0] > 0.5).long()
     frozen = target.freeze(Scene(predictor, volume, truth))
-    return Question("case / one", volume.batch, frozen)
+    return InfluenceQuery("case / one", volume.batch, frozen)
 
 
 def autograd(value: Tensor, module: nn.Module) -> dict[str, Tensor]:
@@ -187,7 +187,9 @@ def test_training_on_an_example_moves_the_target_as_it_says() -> None:
     example = make_example("z", 2, seed=1, window=(8, 8))
     example = Example("z", example.image.double(), example.truth, None, example.windows)
     scene = Scene(predictor, volume, known_logits=predictor.logits(volume.batch.double()).float())
-    question = Question("q", volume.batch.double(), VoxelTarget("one", "margin").freeze(scene))
+    question = InfluenceQuery(
+        "q", volume.batch.double(), VoxelTarget("one", "margin").freeze(scene)
+    )
     found = influence_at(predictor, [question], [example], loss)
     rate = 1e-5
     with learning(model) as parameters:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from esegeta.examples import (
-    Table,
+    SurrogateData,
     describe_regions,
     fit_surrogate,
     measure_fidelity,
@@ -18,9 +18,9 @@ from esegeta.volume import volume_from_tensor
 NAMES = ("brightness", "volume_ml", "depth_mm", "noise")
 
 
-def table(question: str, answers: np.ndarray, values: np.ndarray) -> Table:
+def table(question: str, answers: np.ndarray, values: np.ndarray) -> SurrogateData:
     groups = np.arange(len(answers)) % 4
-    return Table(NAMES, values, answers.astype(float), groups, question)
+    return SurrogateData(NAMES, values, answers.astype(float), groups, question)
 
 
 def values_of(count: int = 120) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_fidelity_is_of_what_was_held_out() -> None:
     # Every group has a rule of its own: what is learned of the others is wrong on it.
     values = np.tile(np.linspace(0, 1, 40)[:, None], (2, 4))
     answers = np.concatenate([values[:40, 0] > 0.5, values[:40, 0] <= 0.5])
-    found = Table(NAMES, values, answers.astype(float), np.repeat([0, 1], 40), "presence")
+    found = SurrogateData(NAMES, values, answers.astype(float), np.repeat([0, 1], 40), "presence")
     assert measure_fidelity(found, "tree", 2).value == pytest.approx(-1.0, abs=0.1)
 
 

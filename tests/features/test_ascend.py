@@ -12,9 +12,9 @@ from esegeta.features import (
     Code,
     Fourier,
     Normed,
-    Objective,
     Parametrisation,
     PcaGenerator,
+    PictureObjective,
     PowerNorm,
     Recipe,
     Subject,
@@ -39,7 +39,7 @@ def made_of(
     side: int = 24,
     seed: int = 0,
 ) -> tuple[Tensor, float]:
-    unit: Objective = UnitObjective("act", 0, at)  # type: ignore[arg-type]
+    unit: PictureObjective = UnitObjective("act", 0, at)  # type: ignore[arg-type]
     ndim = len(recipe.spacing_mm)
     start = torch.zeros(1, 1, *(side,) * ndim)
     subject = Subject(network)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esegeta.examples import Table, fit_surrogate
+from esegeta.examples import SurrogateData, fit_surrogate
 from esegeta.report import LeftOutPanel, Tile, draw_left_out
 from esegeta.report.example_tiles import tiles_figure
 from esegeta.report.surrogate_figures import _tree_figure
@@ -32,7 +32,7 @@ def test_a_tile_shows_the_patients_right_on_the_left() -> None:
 def test_a_tree_is_drawn_with_its_rule_and_counts() -> None:
     values = np.linspace(0, 1, 40)[:, None]
     answers = (values[:, 0] > 0.5).astype(float)
-    table = Table(("volume_ml",), values, answers, np.arange(40) % 2, "presence")
+    table = SurrogateData(("volume_ml",), values, answers, np.arange(40) % 2, "presence")
     figure = _tree_figure("title", fit_surrogate(table, "tree", 3))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "volume_ml\n≤ 0.5 ?\n40 regions" in texts

@@ -10,7 +10,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from esegeta.predict import WindowPlan
-from esegeta.retraining.recipe import Recipe
+from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.retraining.samples import (
     Patches,
     PatchSampler,
@@ -69,7 +69,7 @@ def test_padding_moves_no_network(activation: str) -> None:
     labels = replace(labels_of(1), activation=activation)
     softmax = activation == "softmax"
     loss = DiceCELoss(to_onehot_y=softmax, softmax=softmax, sigmoid=not softmax)
-    recipe = Recipe("DiceCELoss", {}, "SGD", {}, "constant", 1, 1, SHAPE, labels)
+    recipe = TrainingRecipe("DiceCELoss", {}, "SGD", {}, "constant", 1, 1, SHAPE, labels)
     one = padded_sample()
     logits = torch.randn(1, 2, *SHAPE, requires_grad=True)
     inside = one.inside[None]  # type: ignore[index]

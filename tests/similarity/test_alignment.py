@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from esegeta.similarity import (
-    Layout,
     Moments,
+    UnitLayout,
     biased_linear_cka,
     gram_hsic,
     linear_cka,
@@ -27,7 +27,7 @@ def noise(rows: int, columns: int, seed: int = 0) -> Tensor:
 
 
 def cka_of(*layers: Tensor) -> Tensor:
-    return linear_cka(Moments.of(torch.cat(layers, dim=1), Layout.of(layers)))
+    return linear_cka(Moments.of(torch.cat(layers, dim=1), UnitLayout.of(layers)))
 
 
 def hsic_of_quadruples(x: Tensor, y: Tensor) -> float:
@@ -43,7 +43,7 @@ def hsic_of_quadruples(x: Tensor, y: Tensor) -> float:
 def test_hsic_is_the_mean_over_quadruples() -> None:
     x, y = noise(7, 3) + 4, noise(7, 2, seed=1) - 2
     y[:, 0] += x[:, 0]
-    found = unbiased_hsic(Moments.of(torch.cat([x, y], dim=1), Layout((3, 2))))
+    found = unbiased_hsic(Moments.of(torch.cat([x, y], dim=1), UnitLayout((3, 2))))
     for row, first in enumerate((x, y)):
         for column, second in enumerate((x, y)):
             assert found[row, column] == pytest.approx(hsic_of_quadruples(first, second), rel=1e-9)
@@ -63,7 +63,7 @@ def test_turns_and_factors_leave_it_as_it_is() -> None:
 def test_independent_layers_of_many_units_are_alike_to_the_biased_one_only() -> None:
     """20 volumes of 1000 units: there is no telling them from any others by the biased one."""
     data = torch.cat([noise(20, 1000), noise(20, 1000, seed=1)], dim=1)
-    moments = Moments.of(data, Layout((1000, 1000)))
+    moments = Moments.of(data, UnitLayout((1000, 1000)))
     assert biased_linear_cka(moments)[0, 1] > 0.97
     assert abs(float(linear_cka(moments)[0, 1])) < 0.05
 
@@ -85,7 +85,7 @@ def test_too_few_positions_have_no_value() -> None:
 
 
 def test_positions_paired_anew() -> None:
-    x, layout = noise(15, 7) + 3, Layout((4, 3))
+    x, layout = noise(15, 7) + 3, UnitLayout((4, 3))
     left, right = torch.arange(12), torch.randperm(15, generator=torch.Generator().manual_seed(3))
     right = right[:12]
     found, cross = paired_hsic(x[left], x[right], layout)

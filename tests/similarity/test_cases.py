@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from esegeta.similarity import Layout, Moments, Plane, cka_of_cases
+from esegeta.similarity import Moments, PrincipalPlane, UnitLayout, cka_of_cases
 from tests.similarity.test_alignment import cka_of, noise
 
-LAYOUT = Layout((6, 5))
+LAYOUT = UnitLayout((6, 5))
 
 
 def test_the_plane_is_that_of_sklearn() -> None:
     data = noise(80, 11) @ noise(11, 11, seed=1) + 3
     own = LAYOUT.columns[1]
     model = PCA(2).fit(data[:, own].numpy())
-    plane = Plane.of(Moments.of(data, LAYOUT), 1)
+    plane = PrincipalPlane.of(Moments.of(data, LAYOUT), 1)
     found = plane.coordinates(data[:, own]).numpy()
     expected = model.transform(data[:, own].numpy())
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-9)
@@ -25,7 +25,7 @@ def test_the_plane_is_that_of_sklearn() -> None:
 
 def test_a_layer_of_one_unit_has_a_flat_plane() -> None:
     data = noise(20, 1)
-    plane = Plane.of(Moments.of(data, Layout((1,))), 0)
+    plane = PrincipalPlane.of(Moments.of(data, UnitLayout((1,))), 0)
     found = plane.coordinates(data)
     assert found[:, 1].abs().max() == 0 and plane.shares.tolist() == pytest.approx([1])
 
@@ -41,5 +41,5 @@ def test_units_are_what_cases_have_in_common() -> None:
 
 
 def test_cases_of_few_units_have_no_value() -> None:
-    parts = [Moments.of(noise(40, 3, seed), Layout((3,))) for seed in (0, 1)]
+    parts = [Moments.of(noise(40, 3, seed), UnitLayout((3,))) for seed in (0, 1)]
     assert cka_of_cases(parts, 0).isnan().all()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from esegeta.similarity import (
-    Layout,
     Moments,
+    UnitLayout,
     copies_of_cases,
     gram_cka,
     interval,
@@ -47,7 +47,7 @@ def test_p_is_the_share_of_draws_that_reach_it() -> None:
 
 def p_of(seed: int, related: float) -> float:
     """Return p of two layers over six cases whose values are those of their case and noise."""
-    layout, count = Layout((2, 2)), 8
+    layout, count = UnitLayout((2, 2)), 8
     case = torch.arange(6).repeat_interleave(count)
     x, y = noise(6, 2, seed)[case], noise(6, 2, seed + 500)[case]
     data = torch.cat([x, y + related * x], dim=1) + 0.3 * noise(len(case), 4, seed + 900)
@@ -70,7 +70,7 @@ def test_cases_are_what_is_drawn_and_not_positions() -> None:
 
 
 def test_drawn_cases_are_copies() -> None:
-    layout = Layout((3, 2))
+    layout = UnitLayout((3, 2))
     parts = [noise(n, 5, n) + n for n in (9, 14, 7)]
     copies = torch.tensor([[1, 1, 1], [2, 0, 1], [0, 3, 0]]).double()
 

@@ -13,8 +13,8 @@ from sklearn.cross_decomposition import CCA
 from torch import Tensor
 
 from esegeta.similarity import (
-    Layout,
     Moments,
+    UnitLayout,
     canonical_correlations,
     cca,
     num_directions,
@@ -26,7 +26,7 @@ from tests.similarity.test_alignment import noise
 
 
 def moments_of(*layers: Tensor) -> Moments:
-    return Moments.of(torch.cat(layers, dim=1), Layout.of(layers))
+    return Moments.of(torch.cat(layers, dim=1), UnitLayout.of(layers))
 
 
 def related(rows: int = 200) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
 
-from esegeta.similarity import CaseGrams, Layout, gram_cka, linear_grams, rbf_grams
+from esegeta.similarity import CaseGrams, UnitLayout, gram_cka, linear_grams, rbf_grams
 from tests.similarity.test_alignment import hsic_of_quadruples, noise
 
-LAYOUT = Layout((3, 2))
+LAYOUT = UnitLayout((3, 2))
 
 
 def test_the_gaussian_kernel_is_as_wide_as_the_median_distance() -> None:
@@ -35,7 +35,7 @@ def test_cka_of_gram_matrices_is_that_over_quadruples() -> None:
 def test_turns_and_factors_leave_it_as_it_is() -> None:
     x = noise(25, 3)
     turned = 4 * x @ torch.linalg.qr(noise(3, 3, seed=2)).Q
-    found = gram_cka(rbf_grams(torch.cat([x, turned], dim=1), Layout((3, 3))))
+    found = gram_cka(rbf_grams(torch.cat([x, turned], dim=1), UnitLayout((3, 3))))
     assert found[0, 1] == pytest.approx(1, abs=1e-10)
 
 

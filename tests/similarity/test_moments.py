@@ -9,8 +9,8 @@ from torch import Tensor
 
 from esegeta.similarity import (
     FIELDS,
-    Layout,
     Moments,
+    UnitLayout,
     biased_linear_cka,
     gram_cka,
     linear_cka,
@@ -18,7 +18,7 @@ from esegeta.similarity import (
     merged,
 )
 
-LAYOUT = Layout((3, 5, 1))
+LAYOUT = UnitLayout((3, 5, 1))
 
 
 def activations(rows: int = 60, *, offset: float = 0.0) -> Tensor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from esegeta.similarity import (
-    Layout,
     Moments,
     Paired,
+    UnitLayout,
     cca,
     gram_cka,
     hollow,
@@ -22,7 +22,7 @@ from esegeta.similarity import (
 )
 from tests.similarity.test_correlation import noise
 
-LAYOUT = Layout((5, 3))
+LAYOUT = UnitLayout((5, 3))
 
 
 def sides() -> tuple[torch.Tensor, torch.Tensor]:

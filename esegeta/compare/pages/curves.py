@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from esegeta.compare.pages.runs import ReportRun, TaskKey
-from esegeta.report.page import Chart, Line
+from esegeta.report.page import Chart, ChartLine
 from esegeta.report.page.charts import num_of
 
 CUMULATIVE = "halo_cumulative"
@@ -40,12 +40,12 @@ def charts_of(run: ReportRun) -> Iterator[Chart]:
         )
 
 
-def _line(run: ReportRun, key: TaskKey, row: Mapping[str, Any], end: float) -> Line:
+def _line(run: ReportRun, key: TaskKey, row: Mapping[str, Any], end: float) -> ChartLine:
     x = list(range(len(row["x"]))) if row.get("ticks") else [float(value) for value in row["x"]]
     # JSON has no NaN.
     y = [math.nan if value is None else float(value) for value in row["y"]]
     points = [(a, b) for a, b in zip(x, y, strict=True) if a <= end]
-    return Line(
+    return ChartLine(
         name=key[2],
         x=tuple(a for a, _ in points),
         y=tuple(b for _, b in points),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from esegeta.compare.pages.runs import ReportRun, TaskKey
-from esegeta.compare.pages.scans import Ground
+from esegeta.compare.pages.scans import Underlay
 from esegeta.errors import EsegetaError
 from esegeta.report import PredictionFiles, TaskFiles
-from esegeta.report.page import Bar, Layer, MapEntry, Sink
+from esegeta.report.page import Bar, MapEntry, MapVolume, Sink
 from esegeta.volume import Grid, display_of, map_copy, read_written
 
 DUST = 0.02
@@ -39,7 +39,7 @@ class Focus:
     """
 
     run: ReportRun
-    ground: Ground
+    ground: Underlay
     _known: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _outlines: dict[int, str] = field(default_factory=dict)
 
@@ -84,7 +84,7 @@ class Focus:
         return labels.get(str(label), 0)
 
 
-def show_map(run: ReportRun, key: TaskKey, ground: Ground, focus: Focus, sink: Sink) -> MapEntry:
+def show_map(run: ReportRun, key: TaskKey, ground: Underlay, focus: Focus, sink: Sink) -> MapEntry:
     """Put a map on the page, or the reason why there is none."""
     _, target, method = key
     known: dict[str, Any] = {
@@ -151,8 +151,8 @@ def _texts(sidecar: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _layers_of(
-    files: TaskFiles, sidecar: Mapping[str, Any], ground: Ground, sink: Sink
-) -> tuple[list[Layer], list[str]]:
+    files: TaskFiles, sidecar: Mapping[str, Any], ground: Underlay, sink: Sink
+) -> tuple[list[MapVolume], list[str]]:
     """Return the sum over channels first, then what else lies beside it."""
     named = [files.map, *(files.map.parent / str(name) for name in sidecar.get("files") or ())]
     layers, faults = [], []
@@ -167,8 +167,8 @@ def _layers_of(
 
 
 def _layer_of(
-    path: Path, sidecar: Mapping[str, Any], ground: Ground, sink: Sink, *, is_map: bool
-) -> Layer:
+    path: Path, sidecar: Mapping[str, Any], ground: Underlay, sink: Sink, *, is_map: bool
+) -> MapVolume:
     array, grid = read_written(path)
     low, high = display_range(array)
     display = sidecar.get("display")
@@ -177,7 +177,7 @@ def _layer_of(
         low = float(display["low"]) if _positive(display.get("low")) else DUST * high
     copy = map_copy(*_shown(array, grid, ground), high)
     notes = (sidecar.get("layer_maps") or {}).get(path.name, {})
-    return Layer(
+    return MapVolume(
         name=_name_of(path, sidecar),
         volume=sink.add_volume(copy),
         unit=str(notes.get("unit") or sidecar.get("unit", "")),
@@ -194,7 +194,7 @@ def display_range(array: np.ndarray) -> tuple[float, float]:
     return DUST * high, high
 
 
-def _shown(array: np.ndarray, grid: Grid, ground: Ground) -> tuple[np.ndarray, Grid]:
+def _shown(array: np.ndarray, grid: Grid, ground: Underlay) -> tuple[np.ndarray, Grid]:
     """Return the part of a map that is shown; a layer on a grid of its own is shown whole."""
     if grid.shape != ground.grid.shape:
         return array, grid

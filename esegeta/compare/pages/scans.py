@@ -36,7 +36,7 @@ from esegeta.volume import (
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class Underlay:
     """What the maps of a case are shown on.
 
     Args:
@@ -76,7 +76,7 @@ class Ground:
         return self.grid.to_mm(voxels[int(away.sum(axis=1).argmin())].tolist())
 
 
-def show_case(run: ReportRun, name: str, sink: Sink) -> Ground | None:
+def show_case(run: ReportRun, name: str, sink: Sink) -> Underlay | None:
     """Put a case's scan and segmentation on the page; None where there is nothing to show."""
     notes: list[str] = []
     sidecar = next((one for key, one in run.sidecars.items() if key[0] == name), None)
@@ -106,7 +106,7 @@ def show_case(run: ReportRun, name: str, sink: Sink) -> Ground | None:
         has_sides=volume is None or not volume.source.is_picture,
         notes=tuple(notes),
     )
-    return Ground(entry, grid, view, labels)
+    return Underlay(entry, grid, view, labels)
 
 
 def _grid_of(

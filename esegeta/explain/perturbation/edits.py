@@ -72,7 +72,9 @@ class EditedTarget:
         self.parts: dict[int, Box] = {}
         if objective.target.is_linear:
             self.parts = self._parts()
-        self._route: _Linear | _Any = _Linear(self) if objective.target.is_linear else _Any(self)
+        self._route: _ContributionTable | _Any = (
+            _ContributionTable(self) if objective.target.is_linear else _Any(self)
+        )
         self.num_evaluations = 1
         objective.tally.evaluations += 1
 
@@ -180,7 +182,7 @@ class EditedTarget:
             )
 
 
-class _Linear:
+class _ContributionTable:
     """Each window's contributions `c_t`, by key, in one growing table on the input's device."""
 
     def __init__(self, target: EditedTarget) -> None:

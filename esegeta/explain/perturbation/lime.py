@@ -107,13 +107,13 @@ class Lime(OverFeatures):
             more |= confidence(self.samples - len(masked_target.players) - 1)
         return masked_target.map(fit.values, errors=errors, more=more)
 
-    def _fit(self, coalitions: Tensor, values: Tensor, weights: Tensor) -> Fit:
+    def _fit(self, coalitions: Tensor, values: Tensor, weights: Tensor) -> LinearFit:
         return fit_linear(
             coalitions, values, weights=weights, regression=self.regression, alpha=self.alpha
         )
 
 
-class Fit(NamedTuple):
+class LinearFit(NamedTuple):
     """A linear model of a masked target: the players' values, the rest, and how well it fits."""
 
     values: Tensor
@@ -137,7 +137,7 @@ def fit_linear(
     weights: Float64[Tensor, " M"],
     regression: Regression,
     alpha: float,
-) -> Fit:
+) -> LinearFit:
     """Fit a weighted linear model with an intercept.
 
     Ridge minimises `sum w (v - a_0 - a.z)^2 + alpha |a|^2`; lasso `sum w (...)^2 / (2 sum w) +
@@ -149,7 +149,7 @@ def fit_linear(
     mean = np.average(v, weights=w)
     variance = float(np.average((v - mean) ** 2, weights=w))
     if variance == 0:  # nothing to explain, and nothing that the penalty could be scaled by
-        return Fit(torch.zeros(z.shape[1], dtype=torch.float64), float(mean), 0.0)
+        return LinearFit(torch.zeros(z.shape[1], dtype=torch.float64), float(mean), 0.0)
     scale = math.sqrt(variance)
     model = (
         Ridge(alpha=alpha)
@@ -159,4 +159,4 @@ def fit_linear(
     model.fit(z, (v - mean) / scale, sample_weight=w)
     found = torch.from_numpy(np.asarray(model.coef_, dtype=np.float64) * scale)
     r2 = float(model.score(z, (v - mean) / scale, sample_weight=w))
-    return Fit(found, float(model.intercept_ * scale + mean), r2)
+    return LinearFit(found, float(model.intercept_ * scale + mean), r2)

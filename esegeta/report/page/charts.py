@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from esegeta.report.page.content import Chart, Line
+from esegeta.report.page.content import Chart, ChartLine
 
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 78, 12, 10, 44
@@ -92,7 +92,7 @@ def chart_svg(chart: Chart, names: Sequence[str]) -> Markup:
     return head + Markup("").join(parts) + words + Markup("</svg>")
 
 
-def dash_of(line: Line, place: int) -> str:
+def dash_of(line: ChartLine, place: int) -> str:
     """Return the dashes of a line: those of its place, or of methods that know nothing."""
     return f"n{place % 2}" if line.dashed else str(place // NUM_COLOURS % NUM_DASHES)
 

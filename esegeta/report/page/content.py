@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Layer:
+class MapVolume:
     """One volume of a map.
 
     Args:
@@ -69,7 +69,7 @@ class MapEntry:
     case: str
     target: str
     method: str
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[MapVolume, ...] = ()
     label: int = 0
     outline: str = ""
     focus: tuple[float, ...] = ()
@@ -166,7 +166,7 @@ class ScoreHead:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line of a chart; the note stands behind its name in the legend."""
 
     name: str
@@ -195,7 +195,7 @@ class Chart:
     title: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     ticks: tuple[str, ...] = ()
 
 

@@ -21,7 +21,7 @@ VOLUME_ELEMENT = "volume-"
 
 
 @dataclass(frozen=True)
-class Frame:
+class PageFrame:
     """The parts of a page that depend on where its files lie.
 
     Args:
@@ -53,7 +53,7 @@ class Sink(Protocol):
     def add_picture(self, path: Path) -> str:
         """Take a PNG; return the source of an <img>, or nothing where the file is missing."""
 
-    def frame(self) -> Frame:
+    def frame(self) -> PageFrame:
         """Return what the page needs to know."""
 
     def close(self, page: str) -> Path:
@@ -97,13 +97,13 @@ class FolderSink:
         self._files.append(name)
         return name
 
-    def frame(self) -> Frame:
+    def frame(self) -> PageFrame:
         """Return a page that takes scripts, styles and pictures from its own folder only."""
         for name in (*SCRIPTS, STYLE, LICENCE):
             self._write(f"static/{name}", static_text(name))
         policy = policy_of("'self'", "'self'", "'self' data:")
         sources = tuple(f"static/{name}" for name in SCRIPTS)
-        return Frame(policy, sources=sources, style_source=f"static/{STYLE}")
+        return PageFrame(policy, sources=sources, style_source=f"static/{STYLE}")
 
     def close(self, page: str) -> Path:
         """Write the page, last of all, and remove what only an earlier report had."""
@@ -146,11 +146,11 @@ class PageSink:
             return ""
         return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
-    def frame(self) -> Frame:
+    def frame(self) -> PageFrame:
         """Return a page that runs no other scripts than these two, by their hashes."""
         scripts, style = tuple(map(static_text, SCRIPTS)), static_text(STYLE)
         policy = policy_of(_hashes(scripts), _hashes([style]), "data:")
-        return Frame(
+        return PageFrame(
             policy,
             scripts=scripts,
             style=style,

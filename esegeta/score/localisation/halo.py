@@ -69,7 +69,7 @@ class HaloProfile(Localisation):
         reasons = {}
         if math.isnan(values["halo_distance_mm"]):
             reasons["halo_distance_mm"] = "the map holds nothing outside of the structure"
-        bins = _Bins.of(distance, self.bin_mm)
+        bins = _DistanceBins.of(distance, self.bin_mm)
         volume = attribution.volume
         if volume.source.is_picture:
             return Judgement(values, reasons, bins.curves(share, 1.0, ("pixels", "pixel")))
@@ -77,7 +77,7 @@ class HaloProfile(Localisation):
 
 
 @dataclass(frozen=True, eq=False)
-class _Bins:
+class _DistanceBins:
     """Signed distances in bins, none of which straddles the surface.
 
     Args:
@@ -93,7 +93,7 @@ class _Bins:
     width_mm: float
 
     @classmethod
-    def of(cls, distance: Float64[Tensor, " N"], width_mm: float) -> _Bins:
+    def of(cls, distance: Float64[Tensor, " N"], width_mm: float) -> _DistanceBins:
         """Return bins (0, w], (w, 2w], ... outside, and their mirrors inside."""
         steps = ((distance.abs() - TOUCHES_MM) / width_mm).ceil().clamp(min=1).long()
         signed = torch.where(distance < 0, -steps, steps - 1)

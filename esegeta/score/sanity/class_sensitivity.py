@@ -17,7 +17,7 @@ from esegeta.explain import Attribution
 from esegeta.predict import mean_over
 from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.score.similarity import (
-    Comparison,
+    MapSimilarity,
     Measure,
     compare_maps,
     cosine_similarity,
@@ -88,7 +88,7 @@ class ClassSensitivity(Score):
         ]
         return self._summary(comparisons)
 
-    def _summary(self, comparisons: list[Comparison]) -> Judgement:
+    def _summary(self, comparisons: list[MapSimilarity]) -> Judgement:
         values: dict[str, float] = {}
         reasons: dict[str, str] = {}
         curves = []

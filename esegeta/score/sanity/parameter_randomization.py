@@ -18,7 +18,7 @@ from esegeta.explain import Attribution
 from esegeta.score.sanity.weights import RandomWeights, WeightLayer, evenly
 from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 from esegeta.score.similarity import (
-    Comparison,
+    MapSimilarity,
     Measure,
     compare_maps,
     hog,
@@ -104,7 +104,7 @@ class ParameterRandomization(Score):
             return self.undefined(error.message)
         places = evenly(range(len(weights.layers)), self.max_layers)
         trials = Trials(attribution, context, weights)
-        runs: dict[LayerOrder, list[Comparison]] = {"cascading": [], "independent": []}
+        runs: dict[LayerOrder, list[MapSimilarity]] = {"cascading": [], "independent": []}
         if self.modes != "independent":
             runs["cascading"] = [trials.of(weights.layers[: place + 1]) for place in places]
         if self.modes != "cascading":
@@ -112,7 +112,7 @@ class ParameterRandomization(Score):
         return self._summary(runs, tuple(place + 1.0 for place in places))
 
     def _summary(
-        self, runs: dict[LayerOrder, list[Comparison]], places: tuple[float, ...]
+        self, runs: dict[LayerOrder, list[MapSimilarity]], places: tuple[float, ...]
     ) -> Judgement:
         values: dict[str, float] = {}
         reasons: dict[str, str] = {}
@@ -148,9 +148,9 @@ class Trials:
     attribution: Attribution
     context: ScoreContext
     weights: RandomWeights
-    tried: dict[tuple[str, ...], Comparison] = field(default_factory=dict)
+    tried: dict[tuple[str, ...], MapSimilarity] = field(default_factory=dict)
 
-    def of(self, layers: Sequence[WeightLayer]) -> Comparison:
+    def of(self, layers: Sequence[WeightLayer]) -> MapSimilarity:
         """Compare with the map of a network whose weights are random in these layers."""
         names = tuple(layer.name for layer in layers)
         if names not in self.tried:

@@ -20,7 +20,7 @@ from esegeta.targets import (
 )
 from esegeta.workflow.cache import keep_tensors
 from esegeta.workflow.concepts.gather import slabs_of
-from esegeta.workflow.concepts.session import OpenConcepts, Session, open_concepts
+from esegeta.workflow.concepts.session import ConceptSession, OpenConcepts, open_concepts
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -52,7 +52,7 @@ def derive(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read, or a layer has no part in the output.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     number = task.data["case"]
     opened = open_concepts(desk, number)
     run = session.run
@@ -76,7 +76,9 @@ def derive(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def _units(session: Session, desk: Desk, opened: OpenConcepts, number: int) -> Iterator[Unit]:
+def _units(
+    session: ConceptSession, desk: Desk, opened: OpenConcepts, number: int
+) -> Iterator[Unit]:
     run = session.run
     for plan in run.targets:
         try:
@@ -100,7 +102,7 @@ def _units(session: Session, desk: Desk, opened: OpenConcepts, number: int) -> I
 
 
 def _parts(
-    session: Session, opened: OpenConcepts, number: int, plan: TargetPlan, target: Target
+    session: ConceptSession, opened: OpenConcepts, number: int, plan: TargetPlan, target: Target
 ) -> Iterator[tuple[int, Target]]:
     """Yield a target as it is, or its part in each slab; a component is of its centre's slab."""
     slabs = slabs_of(session, opened, number)
@@ -125,7 +127,7 @@ def _parts(
 
 
 def _error_units(
-    session: Session, opened: OpenConcepts, number: int, plan: TargetPlan, label: str | int
+    session: ConceptSession, opened: OpenConcepts, number: int, plan: TargetPlan, label: str | int
 ) -> Iterator[Unit]:
     """Yield the largest components of a predicted label, each by its mean logit."""
     errors = session.run.keys.errors

@@ -24,7 +24,7 @@ from esegeta.concepts import (
     score_concept,
 )
 from esegeta.errors import DataError
-from esegeta.workflow.concepts.session import WHOLE, Session
+from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.task import Desk
 
 NAMED, DISCOVERED = "named", "discovered"
@@ -107,7 +107,7 @@ def vectors_of(desk: Desk) -> list[Vectors]:
     Raises:
         DataError: a named concept has no voxel in any case.
     """
-    session: Session = desk.job
+    session: ConceptSession = desk.job
 
     def fit() -> list[Vectors]:
         kept = [session.kept("regions", number) for number in range(len(session.cases))]
@@ -128,7 +128,7 @@ def vectors_of(desk: Desk) -> list[Vectors]:
 
 def rows_of(desk: Desk) -> list[Row]:
     """Return what every concept does to every target, once slopes are taken."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
 
     def test() -> list[Row]:
         kept = [session.kept("slopes", number) for number in range(len(session.cases))]
@@ -163,7 +163,7 @@ def segments_of_all(kept: list[dict[str, Tensor]]) -> AllSegments:
     )
 
 
-def _require_voxels(session: Session, kept: list[dict[str, Tensor]]) -> None:
+def _require_voxels(session: ConceptSession, kept: list[dict[str, Tensor]]) -> None:
     for name in session.run.concepts.names:
         if not any(int(one[f"{name}|voxels"]) for one in kept):
             place = session.run.basis.config.document.place(("concepts", "concepts", name))
@@ -175,7 +175,7 @@ def _require_voxels(session: Session, kept: list[dict[str, Tensor]]) -> None:
 
 
 def _named(
-    session: Session, kept: list[dict[str, Tensor]], layer: str, name: str, number: int
+    session: ConceptSession, kept: list[dict[str, Tensor]], layer: str, name: str, number: int
 ) -> Vectors:
     parts, levels = [], []
     for one in kept:
@@ -202,7 +202,7 @@ def _named(
 
 
 def _discovered(
-    session: Session,
+    session: ConceptSession,
     kept: list[dict[str, Tensor]],
     layer: str,
     segments: AllSegments,
@@ -288,7 +288,7 @@ def _against_others(
     return Examples(np.stack(positives), np.stack(counters), np.array(cases)), matched, kept
 
 
-def _fitted(session: Session, vectors: Vectors, examples: Examples, number: int) -> Vectors:
+def _fitted(session: ConceptSession, vectors: Vectors, examples: Examples, number: int) -> Vectors:
     keys = session.run.keys
     facts = {**vars(vectors), "num_cases": examples.num_cases}
     if examples.num_cases < 2:
@@ -324,7 +324,9 @@ def _unit_of(kept: list[dict[str, Tensor]], target: str) -> str:
     return "" if found is None else bytes(found.tolist()).decode()
 
 
-def _row(session: Session, vectors: Vectors, target: str, slopes: Slopes | None, unit: str) -> Row:
+def _row(
+    session: ConceptSession, vectors: Vectors, target: str, slopes: Slopes | None, unit: str
+) -> Row:
     if slopes is None:
         return Row(vectors, target, 0, 0, refused="no case has the target")
     counts = (len(slopes.values), slopes.num_cases)

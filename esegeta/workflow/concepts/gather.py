@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Mask
-from esegeta.concepts import Pieces, ball, draw_pieces, supervoxels
+from esegeta.concepts import ConceptPieces, ball, draw_pieces, supervoxels
 from esegeta.errors import TargetError
 from esegeta.predict import VoxelLists, pool_regions
 from esegeta.workflow.cache import keep_tensors
 from esegeta.workflow.concepts.session import (
+    ConceptSession,
     OpenConcepts,
-    Session,
     first_level,
     open_concepts,
 )
@@ -34,7 +34,7 @@ def gather(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     number = task.data["case"]
     opened = open_concepts(desk, number)
     run = session.run
@@ -80,7 +80,7 @@ def gather(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def _shown(session: Session, opened: OpenConcepts, number: int) -> dict[str, Tensor]:
+def _shown(session: ConceptSession, opened: OpenConcepts, number: int) -> dict[str, Tensor]:
     """Return what layers see of the images of a concept that this case is compared with."""
     run, found = session.run, {}
     for rank, (name, images) in enumerate(run.shown.items()):
@@ -115,10 +115,10 @@ class NamedPieces:
 
     concept: str
     group: int
-    pieces: Pieces
+    pieces: ConceptPieces
 
 
-def slabs_of(session: Session, opened: OpenConcepts, number: int) -> list[tuple[int, Mask]]:
+def slabs_of(session: ConceptSession, opened: OpenConcepts, number: int) -> list[tuple[int, Mask]]:
     """Return the groups of a case: numbers and voxels; one of all voxels where it is not cut."""
     run, body = session.run, opened.places.body
     shape = tuple(body.shape)
@@ -130,7 +130,9 @@ def slabs_of(session: Session, opened: OpenConcepts, number: int) -> list[tuple[
     ]
 
 
-def _pieces_of_case(session: Session, opened: OpenConcepts, number: int) -> list[NamedPieces]:
+def _pieces_of_case(
+    session: ConceptSession, opened: OpenConcepts, number: int
+) -> list[NamedPieces]:
     keys, spacing_mm = session.run.keys, opened.volume.grid.spacing_mm
     steps = ball(keys.piece_mm if keys.pool == "mean" else 0.0, spacing_mm)
     found = []
@@ -152,7 +154,7 @@ def _pieces_of_case(session: Session, opened: OpenConcepts, number: int) -> list
     return found
 
 
-def segments_of(session: Session, opened: OpenConcepts) -> list[Tensor]:
+def segments_of(session: ConceptSession, opened: OpenConcepts) -> list[Tensor]:
     """Return the maps of supervoxels of a case, one a scale."""
     discover = session.run.keys.discover
     assert discover is not None
@@ -162,7 +164,7 @@ def segments_of(session: Session, opened: OpenConcepts) -> list[Tensor]:
 
 
 def _segments(
-    session: Session, opened: OpenConcepts, number: int, found: dict[str, Tensor]
+    session: ConceptSession, opened: OpenConcepts, number: int, found: dict[str, Tensor]
 ) -> VoxelLists:
     """Return the supervoxels of a case as lists of voxels, and keep where they lie."""
     body = opened.places.body
@@ -198,7 +200,7 @@ def _segments(
 
 
 def _positions(
-    session: Session, opened: OpenConcepts, number: int, found: dict[str, Tensor]
+    session: ConceptSession, opened: OpenConcepts, number: int, found: dict[str, Tensor]
 ) -> Tensor | None:
     """Draw voxels of the body inside and outside of each target's label, and keep what they are."""
     shap = session.run.keys.shap

@@ -11,7 +11,7 @@ from esegeta.score import ScoreCache, ScoreContext
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.concepts.fit import NAMED, Row, rows_of
 from esegeta.workflow.concepts.results import file_part, written
-from esegeta.workflow.concepts.session import OF_CASE, Session, open_concepts
+from esegeta.workflow.concepts.session import OF_CASE, ConceptSession, open_concepts
 from esegeta.workflow.concepts.tables import is_significant
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.maps import doubts_of_scores, score_map
@@ -21,7 +21,7 @@ from esegeta.workflow.task import Content, Desk, Task
 
 def mapped_rows(desk: Desk) -> list[int]:
     """Return which rows are mapped: of named concepts that hold, or all that are tested."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     wanted = session.run.keys.maps
     return [
         place
@@ -46,7 +46,7 @@ def make_map(task: Task, desk: Desk) -> Content:
     Raises:
         EsegetaError: the case cannot be read.
     """
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     number, place = task.data["case"], task.data["row"]
     row, opened = rows_of(desk)[place], open_concepts(desk, number)
     experiment = session.run.experiment

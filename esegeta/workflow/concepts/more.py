@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from esegeta.concepts import Completeness, Contrast, Positions, completeness, contrast, holm
+from esegeta.concepts import ConceptCompleteness, Contrast, Positions, completeness, contrast, holm
 from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, slopes_of, vectors_of
-from esegeta.workflow.concepts.session import WHOLE, Session
+from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.task import Desk
 
 
@@ -30,7 +30,7 @@ class Shares:
     target: str
     kind: str
     concepts: tuple[str, ...]
-    found: Completeness | None
+    found: ConceptCompleteness | None
     refused: str = ""
 
 
@@ -61,7 +61,7 @@ class ErrorRow:
 
 def shares_of(desk: Desk) -> list[Shares]:
     """Return ConceptSHAP of all layers and targets; nothing where it is not asked for."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
 
     def work() -> list[Shares]:
         if session.run.keys.shap is None:
@@ -80,7 +80,7 @@ def shares_of(desk: Desk) -> list[Shares]:
 
 def errors_of(desk: Desk) -> list[ErrorRow]:
     """Return which concepts tell false components from true ones; nothing where it is not asked."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
 
     def work() -> list[ErrorRow]:
         if session.run.keys.errors is None:
@@ -101,7 +101,7 @@ def errors_of(desk: Desk) -> list[ErrorRow]:
 
 
 def _shares(
-    session: Session,
+    session: ConceptSession,
     kept: list[dict[str, Tensor]],
     layer: str,
     target: str,
@@ -151,7 +151,7 @@ def _positions(kept: list[dict[str, Tensor]], layer: str, target: str) -> Positi
 
 
 def _error_row(
-    session: Session, kept: list[dict[str, Tensor]], vectors: Vectors, target: str
+    session: ConceptSession, kept: list[dict[str, Tensor]], vectors: Vectors, target: str
 ) -> ErrorRow:
     keys = session.run.keys.errors
     assert keys is not None

@@ -12,7 +12,7 @@ from esegeta.volume import atomic_path
 from esegeta.workflow.concepts.fit import DISCOVERED, Vectors, segments_of_all, vectors_of
 from esegeta.workflow.concepts.gather import segments_of
 from esegeta.workflow.concepts.results import file_part, written
-from esegeta.workflow.concepts.session import WHOLE, Session, open_concepts
+from esegeta.workflow.concepts.session import WHOLE, ConceptSession, open_concepts
 from esegeta.workflow.task import Content, Desk, Task
 
 SHOWN = 3
@@ -20,7 +20,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class DrawnSupervoxels:
     """Which supervoxels are drawn.
 
     Args:
@@ -34,15 +34,15 @@ class Chosen:
     panels: dict[tuple[int, int], list[Panel]] = field(default_factory=dict)
 
 
-def chosen_examples(desk: Desk) -> Chosen:
+def chosen_examples(desk: Desk) -> DrawnSupervoxels:
     """Return which supervoxels are drawn, from as many cases as there are."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
 
-    def choose() -> Chosen:
+    def choose() -> DrawnSupervoxels:
         kept = [session.kept("regions", number) for number in range(len(session.cases))]
         found = vectors_of(desk)
         if not any(one.kind == DISCOVERED for one in found):
-            return Chosen({}, [])
+            return DrawnSupervoxels({}, [])
         segments = segments_of_all(kept)
         rows = {
             place: _from_many_groups(one, segments.places[:, 0])
@@ -50,7 +50,7 @@ def chosen_examples(desk: Desk) -> Chosen:
             if one.kind == DISCOVERED and one.members
         }
         cases = sorted({int(segments.case[row]) for own in rows.values() for row in own})
-        return Chosen(rows, cases)
+        return DrawnSupervoxels(rows, cases)
 
     return desk.once("examples", choose, depth=WHOLE)
 
@@ -61,7 +61,7 @@ def show_case(task: Task, desk: Desk) -> Content:
     Raises:
         EsegetaError: the case cannot be read.
     """
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     number, chosen = task.data["case"], chosen_examples(desk)
     opened = open_concepts(desk, number)
     desk.begin(task.name, [task])
@@ -89,7 +89,7 @@ def show_case(task: Task, desk: Desk) -> Content:
 
 def draw_examples(task: Task, desk: Desk) -> Content:
     """Draw the figure of each discovered concept."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     chosen = chosen_examples(desk)
     for place, rows in chosen.rows.items():
         one = vectors_of(desk)[place]

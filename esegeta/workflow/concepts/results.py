@@ -23,7 +23,7 @@ from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
-from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, Session, as_json
+from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, ConceptSession, as_json
 from esegeta.workflow.concepts.tables import (
     DISCOVERED_COLUMNS,
     ERROR_COLUMNS,
@@ -41,20 +41,20 @@ RECORD = "concepts.json"
 
 
 @dataclass(eq=False)
-class Written:
+class ConceptsWritten:
     """What tasks have written so far, in the order in which it is listed."""
 
     files: list[Path] = field(default_factory=list)
 
 
-def written(desk: Desk) -> Written:
+def written(desk: Desk) -> ConceptsWritten:
     """Return what tasks have written so far."""
-    return desk.once("written", Written, depth=WHOLE)
+    return desk.once("written", ConceptsWritten, depth=WHOLE)
 
 
 def write_results(task: Task, desk: Desk) -> Content:
     """Fit, test, and write tables, vectors and figures in place of what another run has left."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     rows = rows_of(desk)
     shares, errors = shares_of(desk), errors_of(desk)
     folder = session.run.folder
@@ -84,7 +84,7 @@ def file_part(text: str) -> str:
     return re.sub(rf"{UNFIT_FOR_FILES.pattern}+", "-", text)
 
 
-def discard(session: Session) -> None:
+def discard(session: ConceptSession) -> None:
     """Remove the results of an earlier run, the record first: they would look like these."""
     folder, root = session.run.folder, session.run.basis.root
     record = read_told(folder / RECORD, NotesTold) or {}
@@ -95,7 +95,7 @@ def discard(session: Session) -> None:
             path.unlink(missing_ok=True)
 
 
-def record_task(session: Session, *needs: str) -> Task:
+def record_task(session: ConceptSession, *needs: str) -> Task:
     """Return the task that ends the command.
 
     Args:
@@ -115,7 +115,7 @@ def write_record(task: Task, desk: Desk) -> Content:
     """Write the record, and remove what was kept to go on with."""
     from esegeta import __version__
 
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     run = session.run
     notes = notes_of(desk)
     content = {
@@ -150,7 +150,7 @@ def write_record(task: Task, desk: Desk) -> Content:
 
 def notes_of(desk: Desk) -> list[str]:
     """Return what a reader of the tables must know."""
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     run, rows = session.run, rows_of(desk)
     notes = []
     if run.slabs > 1:
@@ -251,7 +251,7 @@ def _shares_record(own: Shares) -> Mapping[str, Any]:
 
 
 def _draw(
-    session: Session, rows: Sequence[Row], shares: Sequence[Shares], desk: Desk
+    session: ConceptSession, rows: Sequence[Row], shares: Sequence[Shares], desk: Desk
 ) -> list[Path]:
     files = []
     name, level = session.run.basis.config.keys.name, session.run.keys.level

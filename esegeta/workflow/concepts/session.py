@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Mask
-from esegeta.concepts import LEVELS, Places
+from esegeta.concepts import LEVELS, MatchingCriteria
 from esegeta.dissection import ConceptSources, concept_masks, find_body
 from esegeta.errors import OutputError
 from esegeta.targets import Scene
@@ -47,7 +47,7 @@ class OpenConcepts:
     ground: ConceptSources
     scene: Scene
     masks: Mapping[str, Mask]
-    places: Places
+    places: MatchingCriteria
 
     @property
     def volume(self) -> Volume:
@@ -55,7 +55,7 @@ class OpenConcepts:
         return self.ground.volume
 
 
-class Session:
+class ConceptSession:
     """What the tasks work on.
 
     Args:
@@ -176,7 +176,7 @@ def open_concepts(desk: Desk, number: int) -> OpenConcepts:
     """
 
     def read() -> OpenConcepts:
-        session: Session = desk.job
+        session: ConceptSession = desk.job
         run, case = session.run, session.cases[number]
         plan, device = run.concepts, run.basis.device
         ground = plan.ground(case)
@@ -189,7 +189,7 @@ def open_concepts(desk: Desk, number: int) -> OpenConcepts:
         body = body if inside is None else body & inside.to(device)
         made = concept_masks(plan.concepts, ground, helpers=plan.helpers)
         masks = {name: mask & body for name, mask in zip(plan.names, made, strict=True)}
-        places = Places.of(
+        places = MatchingCriteria.of(
             body,
             volume.grid.spacing_mm,
             organs=None if truth is None else truth.to(device),
@@ -200,7 +200,7 @@ def open_concepts(desk: Desk, number: int) -> OpenConcepts:
     return desk.once("case", read, depth=OF_CASE)
 
 
-def first_level(session: Session) -> int:
+def first_level(session: ConceptSession) -> int:
     """Return what counter-pieces are matched for at best, an index into `LEVELS`."""
     return 0 if session.run.keys.counters == "matched" else len(LEVELS) - 1
 

@@ -16,7 +16,7 @@ from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.concepts.derive import derive
 from esegeta.workflow.concepts.gather import gather
 from esegeta.workflow.concepts.results import RECORD, discard, record_task, write_results
-from esegeta.workflow.concepts.session import MEMORY_HINT, Session
+from esegeta.workflow.concepts.session import MEMORY_HINT, ConceptSession
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
@@ -47,13 +47,13 @@ def list_anew(desk: Desk) -> Iterator[Task]:
     yield from _first_tasks(desk)
 
 
-def _write_dataset(session: Session) -> None:
+def _write_dataset(session: ConceptSession) -> None:
     basis = session.run.basis
     write_dataset_files(basis.root, basis.config.keys.name)
 
 
 def _first_tasks(desk: Desk) -> Iterator[Task]:
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     run = session.run
     if (run.folder / RECORD).is_file():
         desk.note(f"the results in {run.folder} are replaced once the new ones are ready")
@@ -73,7 +73,7 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
 
 
 def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task]:
-    session: Session = desk.job
+    session: ConceptSession = desk.job
     if content is None:
         return [record_task(session, task.name)]
     rows, examples = maps.mapped_rows(desk), pictures.chosen_examples(desk)
@@ -88,7 +88,7 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
 
 
 def _of_case(
-    session: Session,
+    session: ConceptSession,
     number: int,
     what: str,
     kind: Kind,
@@ -159,7 +159,7 @@ def run_concepts(
 
 def concepts_command(run: ConceptRun, listener: Listener) -> Command:
     """Return the command as the engine sees it; see `run_concepts`."""
-    session = Session(run, listener)
+    session = ConceptSession(run, listener)
 
     def forget() -> None:
         discard(session)

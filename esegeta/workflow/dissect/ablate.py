@@ -22,8 +22,8 @@ from esegeta.workflow.cases import check_truth
 from esegeta.workflow.dissect.build import Dissection, check_switches
 from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
-from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
-from esegeta.workflow.dissect.tables import Results
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
+from esegeta.workflow.dissect.tables import UnitResults
 from esegeta.workflow.task import Content, Desk, Task
 
 
@@ -41,7 +41,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Question:
+class AblatedUnits:
     """The best units of a concept in a layer, and the random ones that they are compared with."""
 
     concept: str
@@ -50,10 +50,10 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AblationEffect:
     """What a question came to, for one label."""
 
-    question: Question
+    question: AblatedUnits
     label: str
     effect: Effect
 
@@ -67,7 +67,7 @@ class Ablation:
         trials: trials of all questions, each once.
     """
 
-    questions: tuple[Question, ...]
+    questions: tuple[AblatedUnits, ...]
     trials: tuple[Trial, ...]
 
 
@@ -78,7 +78,7 @@ def ablate_case(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     case = session.cases[task.data["case"]]
     trials = [Trial(layer, tuple(units)) for layer, units in task.data["trials"]]
     windows = len(session.dissection.basis.predictor.plan.lay(session.dissection.shapes[case.name]))
@@ -90,7 +90,7 @@ def ablate_case(task: Task, desk: Desk) -> Content:
 
 def write_ablation(task: Task, desk: Desk) -> Content:
     """Tell whether the best units of each concept matter; write the table and the figure."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     ablation, found = ablation_of(desk), written(desk)
     if not ablation.questions:
         found.notes.append("ablation: no unit is named, so none is switched off")
@@ -130,7 +130,7 @@ def as_values(trials: Sequence[Trial]) -> list[Any]:
 
 def ask_trials(task: Task, desk: Desk) -> Content:
     """Keep which units are switched off, so that cases can be shared out without the counts."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     asked = session.dissection.keys.ablation is not None
     content = {"trials": as_values(ablation_of(desk).trials) if asked else []}
     assert task.record is not None and task.key is not None
@@ -138,22 +138,22 @@ def ask_trials(task: Task, desk: Desk) -> Content:
     return content
 
 
-def trials_record(session: Session) -> tuple[Path, str]:
+def trials_record(session: DissectionSession) -> tuple[Path, str]:
     """Return where they are kept, and their fingerprint."""
     return session.folder / "trials.json", fingerprint({"trials of": session.fingerprint})
 
 
-def key_of(session: Session, trials: Sequence[Any]) -> str:
+def key_of(session: DissectionSession, trials: Sequence[Any]) -> str:
     """Return the fingerprint of what the Dice of each case stands on."""
     return fingerprint({"all": session.fingerprint, "trials": trials})
 
 
-def record_of(session: Session, number: int) -> Path:
+def record_of(session: DissectionSession, number: int) -> Path:
     """Return where the Dice of a case is kept."""
     return session.folder / "ablation" / f"{session.cases[number].name}.safetensors"
 
 
-def _notes(session: Session, questions: Sequence[Question]) -> list[str]:
+def _notes(session: DissectionSession, questions: Sequence[AblatedUnits]) -> list[str]:
     keys = session.dissection.keys.ablation
     assert keys is not None
     few = {
@@ -168,7 +168,7 @@ def _notes(session: Session, questions: Sequence[Question]) -> list[str]:
     ]
 
 
-def questions_of(session: Session, results: Results) -> list[Question]:
+def questions_of(session: DissectionSession, results: UnitResults) -> list[AblatedUnits]:
     """Return which units are switched off: the best of each concept and layer that is asked for."""
     dissection = session.dissection
     keys = dissection.keys.ablation
@@ -184,12 +184,12 @@ def questions_of(session: Session, results: Results) -> list[Question]:
             seed = dissection.basis.config.keys.seed + number
             sets = random_sets(layer.num_units, units, keys.draws, seed)
             others = tuple(Trial(layer.name, some) for some in sets)
-            questions.append(Question(concept, Trial(layer.name, units), others))
+            questions.append(AblatedUnits(concept, Trial(layer.name, units), others))
     return questions
 
 
 def _dice_of_case(
-    session: Session, case: Case, trials: Sequence[Trial], unit_thresholds: Thresholds
+    session: DissectionSession, case: Case, trials: Sequence[Trial], unit_thresholds: Thresholds
 ) -> Float[Tensor, "T L"]:
     """Return the Dice of each label: of the network as it is, then of each trial."""
     basis = session.dissection.basis
@@ -213,7 +213,9 @@ def _dice_of_case(
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _held_at(session: Session, trial: Trial, unit_thresholds: Thresholds) -> Tensor | None:
+def _held_at(
+    session: DissectionSession, trial: Trial, unit_thresholds: Thresholds
+) -> Tensor | None:
     keys = session.dissection.keys.ablation
     assert keys is not None
     if keys.to == "zero":
@@ -223,11 +225,11 @@ def _held_at(session: Session, trial: Trial, unit_thresholds: Thresholds) -> Ten
 
 
 def _answers(
-    session: Session,
-    questions: Sequence[Question],
+    session: DissectionSession,
+    questions: Sequence[AblatedUnits],
     trials: Sequence[Trial],
     scores: Float[Tensor, "N T L"],
-) -> list[Answer]:
+) -> list[AblationEffect]:
     places = {trial: place for place, trial in enumerate(trials, start=1)}
     labels = session.dissection.basis.predictor.labels
     seed = session.dissection.basis.config.keys.seed
@@ -239,11 +241,11 @@ def _answers(
             effect = effect_of(
                 dice[:, 0], dice[:, places[question.best]], dice[:, others].T, seed=seed
             )
-            answers.append(Answer(question, name, effect))
+            answers.append(AblationEffect(question, name, effect))
     return answers
 
 
-def _row(answer: Answer) -> dict[str, Any]:
+def _row(answer: AblationEffect) -> dict[str, Any]:
     question = answer.question
     return {
         "layer": question.best.layer,
@@ -255,7 +257,7 @@ def _row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _cell(answer: Answer) -> tuple[str, str, Effect]:
+def _cell(answer: AblationEffect) -> tuple[str, str, Effect]:
     question = answer.question
     units = ", ".join(str(unit) for unit in question.best.units)
     return f"{question.best.layer} [{units}]\n{question.concept}", answer.label, answer.effect

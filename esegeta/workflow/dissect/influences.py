@@ -18,7 +18,7 @@ from esegeta.dissection.trails import NodeScale, adjust_edges, direct_effect
 from esegeta.model import held_still, switched_off
 from esegeta.predict import OUTPUT, Pieces, read_windows
 from esegeta.volume import Case
-from esegeta.workflow.dissect.session import Session
+from esegeta.workflow.dissect.session import DissectionSession
 
 Outputs = dict[str, Tensor]
 """What layers and the network put out for the same windows."""
@@ -92,7 +92,7 @@ class Influences:
     """
 
     def __init__(
-        self, session: Session, places: dict[str, list[Places]], layers: Sequence[str]
+        self, session: DissectionSession, places: dict[str, list[Places]], layers: Sequence[str]
     ) -> None:
         self._session = session
         self.places = places

@@ -13,7 +13,7 @@ from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out, thresho
 from esegeta.dissection.counts import CaseCounts, count_case
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
 from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.dissect.session import WHOLE, CaseReading, Session, kept_tensors
+from esegeta.workflow.dissect.session import WHOLE, CaseReading, DissectionSession, kept_tensors
 from esegeta.workflow.dissect.tables import ImageTable
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -26,7 +26,7 @@ def add_case(task: Task, desk: Desk) -> Content:
     Raises:
         EsegetaError: the case cannot be read.
     """
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     number = task.data["case"]
     case = session.cases[number]
     desk.begin(task.name, [task], session.source.num_windows(case))
@@ -38,7 +38,7 @@ def add_case(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def open_first(session: Session, number: int, reading: CaseReading) -> None:
+def open_first(session: DissectionSession, number: int, reading: CaseReading) -> None:
     """Make concepts and body of a case, which are not needed yet: files are read but once."""
     session.partition(number, reading)
     session.body(number, reading)
@@ -62,7 +62,7 @@ def keep_thresholds(task: Task, desk: Desk) -> Content:
 
 def thresholds_of(desk: Desk) -> Thresholds:
     """Return the thresholds of all units, once they are found."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
 
     def read() -> Thresholds:
         return Thresholds(**kept_tensors(thresholds_file(session), session.thresholds_print))
@@ -70,13 +70,13 @@ def thresholds_of(desk: Desk) -> Thresholds:
     return desk.once("thresholds", read, depth=WHOLE)
 
 
-def thresholds_file(session: Session) -> Path:
+def thresholds_file(session: DissectionSession) -> Path:
     """Return where thresholds are kept."""
     return session.folder / "thresholds.safetensors"
 
 
 def _search(desk: Desk) -> ThresholdSearch:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     return desk.once(SEARCH, session.dissection.threshold_search, depth=WHOLE)
 
 
@@ -102,7 +102,7 @@ def count_overlaps(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     number = task.data["case"]
     case = session.cases[number]
     desk.begin(task.name, [task], session.source.num_windows(case))
@@ -133,7 +133,7 @@ def count_best(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     number = task.data["case"]
     case = session.cases[number]
     desk.begin(task.name, [task], session.source.num_windows(case))
@@ -159,7 +159,7 @@ def held_out_iou(desk: Desk) -> Tensor:
     """
     if not has_held_out(desk.job):
         return torch.full_like(overlaps_of(desk).counts.p, torch.nan)
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     both = torch.zeros_like(overlaps_of(desk).counts.tally.both)
     union = torch.zeros_like(both)
     for number in range(len(session.cases)):
@@ -169,17 +169,17 @@ def held_out_iou(desk: Desk) -> Tensor:
     return both.double() / union.double()
 
 
-def has_held_out(session: Session) -> bool:
+def has_held_out(session: DissectionSession) -> bool:
     """Tell whether thresholds are chosen on other cases."""
     return session.dissection.keys.holdout and len(session.cases) >= FOLDS
 
 
-def counts_file(session: Session, number: int) -> Path:
+def counts_file(session: DissectionSession, number: int) -> Path:
     """Return where the counts of a case are kept."""
     return session.folder / "counts" / f"{session.cases[number].name}.safetensors"
 
 
-def _added_up(session: Session) -> AllOverlaps:
+def _added_up(session: DissectionSession) -> AllOverlaps:
     images, peaks = ImageTable(session.dissection), []
 
     def read() -> Iterator[CaseCounts]:
@@ -194,18 +194,18 @@ def _added_up(session: Session) -> AllOverlaps:
     return AllOverlaps(counts, images, torch.stack(peaks))
 
 
-def best_file(session: Session, number: int) -> Path:
+def best_file(session: DissectionSession, number: int) -> Path:
     """Return where the counts of a case at the best thresholds of others are kept."""
     return session.folder / "best" / f"{session.cases[number].name}.safetensors"
 
 
-def best_thresholds_file(session: Session) -> Path:
+def best_thresholds_file(session: DissectionSession) -> Path:
     """Return where these thresholds are kept."""
     return session.folder / "best_thresholds.safetensors"
 
 
 def _best_thresholds(desk: Desk) -> Mapping[str, Tensor]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     return desk.once(
         "best thresholds",
         lambda: kept_tensors(best_thresholds_file(session), session.best_print),

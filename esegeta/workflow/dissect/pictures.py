@@ -17,8 +17,8 @@ from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
 from esegeta.workflow.dissect.passes import overlaps_of, thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
-from esegeta.workflow.dissect.session import WHOLE, Session
-from esegeta.workflow.dissect.tables import Results
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession
+from esegeta.workflow.dissect.tables import UnitResults
 from esegeta.workflow.task import Content, Desk, Task
 
 UnitKey = tuple[str, int]
@@ -28,7 +28,7 @@ UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ShownCases:
     """What is shown of which case.
 
     Args:
@@ -46,7 +46,7 @@ class Chosen:
 
 def draw_bars(task: Task, desk: Desk) -> Content:
     """Draw the bars of concepts."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     written(desk).files.append(_draw_bars(session, found_results(desk)))
     return {}
 
@@ -57,7 +57,7 @@ def show_case(task: Task, desk: Desk) -> Content:
     Raises:
         EsegetaError: the case cannot be read.
     """
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     dissection, number = session.dissection, task.data["case"]
     case, chosen, results = session.cases[number], chosen_pictures(desk), found_results(desk)
     desk.begin(task.name, [task], session.source.num_windows(case))
@@ -81,7 +81,7 @@ def show_case(task: Task, desk: Desk) -> Content:
 
 def draw_figures(task: Task, desk: Desk) -> Content:
     """Draw the figure of each named unit."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     chosen = chosen_pictures(desk)
     for finding in found_results(desk).named:
         panels = chosen.panels[_key(finding)]
@@ -91,11 +91,11 @@ def draw_figures(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def chosen_pictures(desk: Desk) -> Chosen:
+def chosen_pictures(desk: Desk) -> ShownCases:
     """Return what is shown of which case, once all is counted."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
 
-    def choose() -> Chosen:
+    def choose() -> ShownCases:
         results = found_results(desk)
         shown = _images_by_unit(session, results, overlaps_of(desk).peaks)
         masked = _masked(session, results)
@@ -104,12 +104,14 @@ def chosen_pictures(desk: Desk) -> Chosen:
             for number, case in enumerate(session.cases)
             if case.name in masked or any(number in order for order in shown.values())
         ]
-        return Chosen(shown, masked, cases)
+        return ShownCases(shown, masked, cases)
 
     return desk.once("pictures", choose, depth=WHOLE)
 
 
-def _images_by_unit(session: Session, results: Results, peaks: Tensor) -> dict[UnitKey, list[int]]:
+def _images_by_unit(
+    session: DissectionSession, results: UnitResults, peaks: Tensor
+) -> dict[UnitKey, list[int]]:
     """Return the numbers of the cases that activate each named unit most, in descending order."""
     dissection = session.dissection
     found = {}
@@ -120,7 +122,7 @@ def _images_by_unit(session: Session, results: Results, peaks: Tensor) -> dict[U
     return found
 
 
-def _masked(session: Session, results: Results) -> dict[str, set[UnitKey]]:
+def _masked(session: DissectionSession, results: UnitResults) -> dict[str, set[UnitKey]]:
     """Return the units whose masks are written, by case: the best of each concept and layer."""
     keys, names = session.dissection.keys.figures, [case.name for case in session.cases]
     chosen = keys.masks if isinstance(keys.masks, list) else names[:1]
@@ -136,7 +138,10 @@ def _masked(session: Session, results: Results) -> dict[str, set[UnitKey]]:
 
 
 def _unit_masks(
-    session: Session, case: Case, findings: Sequence[UnitFinding], unit_thresholds: Thresholds
+    session: DissectionSession,
+    case: Case,
+    findings: Sequence[UnitFinding],
+    unit_thresholds: Thresholds,
 ) -> list[tuple[UnitFinding, Tensor]]:
     """Return the masks of some units in a case."""
     dissection, shape = session.dissection, session.dissection.shapes[case.name]
@@ -155,7 +160,7 @@ def _unit_masks(
 
 
 def _channel_shown(
-    session: Session, finding: UnitFinding, volume: Volume, mask: Tensor, concept: Tensor
+    session: DissectionSession, finding: UnitFinding, volume: Volume, mask: Tensor, concept: Tensor
 ) -> int:
     """Return the channel that tells best what a unit marks: that of edges where it is for edges."""
     rules = {concept.name: concept.rule for concept in session.dissection.concepts.concepts}
@@ -166,7 +171,7 @@ def _channel_shown(
 
 
 def _write_mask(
-    session: Session, case: Case, finding: UnitFinding, mask: Tensor, volume: Volume
+    session: DissectionSession, case: Case, finding: UnitFinding, mask: Tensor, volume: Volume
 ) -> Path:
     name = (
         f"{case.name}_layer-{_part(finding.layer)}_unit-{finding.unit}"
@@ -177,7 +182,9 @@ def _write_mask(
     return path
 
 
-def _draw_figure(session: Session, finding: UnitFinding, rows: Sequence[Sequence[Panel]]) -> Path:
+def _draw_figure(
+    session: DissectionSession, finding: UnitFinding, rows: Sequence[Sequence[Panel]]
+) -> Path:
     best = finding.best
     name = f"layer-{_part(finding.layer)}_unit-{finding.unit}_desc-{_part(best.concept)}.png"
     path = session.dissection.folder / "figures" / name
@@ -192,7 +199,7 @@ def _draw_figure(session: Session, finding: UnitFinding, rows: Sequence[Sequence
     return path
 
 
-def _draw_bars(session: Session, results: Results) -> Path:
+def _draw_bars(session: DissectionSession, results: UnitResults) -> Path:
     dissection = session.dissection
     counts = {}
     for layer in dissection.layers:

@@ -19,15 +19,15 @@ from esegeta.report.shapes import NotesTold, read_told
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
-from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, Session
-from esegeta.workflow.dissect.tables import Results, results_of, summary_of
+from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, DissectionSession
+from esegeta.workflow.dissect.tables import UnitResults, results_of, summary_of
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
 SUMMARY = "summary.json"
 
 
 @dataclass(eq=False)
-class Written:
+class DissectionWritten:
     """What tasks have written and found so far, for the summary.
 
     Args:
@@ -43,7 +43,7 @@ class Written:
 
 def write_results(task: Task, desk: Desk) -> Content:
     """Write the tables, in place of what another run has left."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     results = found_results(desk)
     discard(session.dissection.folder)
     files = _write_tables(session.dissection, results, overlaps_of(desk))
@@ -51,11 +51,11 @@ def write_results(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def found_results(desk: Desk) -> Results:
+def found_results(desk: Desk) -> UnitResults:
     """Return what is reported of every unit, once all is counted."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
 
-    def find() -> Results:
+    def find() -> UnitResults:
         overlaps = overlaps_of(desk)
         results = results_of(
             session.dissection, thresholds_of(desk), overlaps.counts, held_out_iou(desk)
@@ -65,9 +65,9 @@ def found_results(desk: Desk) -> Results:
     return desk.once("results", find, depth=WHOLE)
 
 
-def written(desk: Desk) -> Written:
+def written(desk: Desk) -> DissectionWritten:
     """Return what tasks have written so far."""
-    return desk.once("written", Written, depth=WHOLE)
+    return desk.once("written", DissectionWritten, depth=WHOLE)
 
 
 def discard(folder: Path) -> None:
@@ -80,7 +80,9 @@ def discard(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_tables(dissection: Dissection, results: Results, overlaps: AllOverlaps) -> list[Path]:
+def _write_tables(
+    dissection: Dissection, results: UnitResults, overlaps: AllOverlaps
+) -> list[Path]:
     folder, tally = dissection.folder, overlaps.counts.tally
     files = [folder / name for name in ("units.csv", "pairs.csv", "concepts.csv")]
     flat = [pair for pairs in results.pairs for pair in pairs]
@@ -96,7 +98,7 @@ def _write_tables(dissection: Dissection, results: Results, overlaps: AllOverlap
     return files
 
 
-def summary_task(session: Session, *needs: str) -> Task:
+def summary_task(session: DissectionSession, *needs: str) -> Task:
     """Return the task that ends a dissection.
 
     Args:
@@ -116,7 +118,7 @@ def write_summary(task: Task, desk: Desk) -> Content:
     """Write the summary, and remove what was kept to go on with."""
     from esegeta import __version__
 
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     dissection, found = session.dissection, written(desk)
     summary = summary_of(dissection, found_results(desk), overlaps_of(desk).counts)
     summary["notes"] += found.notes
@@ -144,7 +146,7 @@ def recall_nothing(content: Content) -> Content:
     return {}
 
 
-def clear(session: Session) -> None:
+def clear(session: DissectionSession) -> None:
     """Remove what was kept."""
     shutil.rmtree(session.folder, ignore_errors=True)
 

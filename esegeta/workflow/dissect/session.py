@@ -82,7 +82,7 @@ class CaseReading:
         return concept_masks(plan.concepts, self.ground, helpers=plan.helpers)
 
 
-class Session:
+class DissectionSession:
     """What the tasks of a dissection work on; files are hashed once.
 
     Args:

@@ -16,7 +16,7 @@ from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.predict import Units
 from esegeta.workflow.cache import fingerprint, keep_tensors
 from esegeta.workflow.dissect.passes import open_first, thresholds_file
-from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
 from esegeta.workflow.task import Content, Desk, Task
 
 LEAST_MB = 64.0
@@ -30,7 +30,7 @@ def take_case(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     number, turn = task.data["case"], task.data["turn"]
     case = session.cases[number]
     desk.begin(task.name, [task], session.source.num_windows(case))
@@ -49,7 +49,7 @@ def take_case(task: Task, desk: Desk) -> Content:
 def merge_pass(task: Task, desk: Desk) -> Content:
     """Merge what all cases come to in a pass; keep what is known after it, or the thresholds."""
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     turn, device = task.data["turn"], session.dissection.basis.device
     search = _search_after(session, turn)
     for number in range(len(session.cases)):
@@ -66,37 +66,37 @@ def merge_pass(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def new_search(session: Session) -> ThresholdSearch:
+def new_search(session: DissectionSession) -> ThresholdSearch:
     """Return a search at its beginning."""
     room_mb = max(float(session.dissection.keys.disk_mb), LEAST_MB)
     return session.dissection.threshold_search(room_mb)
 
 
-def share_file(session: Session, turn: int, number: int) -> Path:
+def share_file(session: DissectionSession, turn: int, number: int) -> Path:
     """Return where the share of a case in a pass is kept."""
     assert session.shares is not None
     return session.shares / f"pass-{turn + 1}" / f"{session.cases[number].name}.safetensors"
 
 
-def share_print(session: Session, turn: int) -> str:
+def share_print(session: DissectionSession, turn: int) -> str:
     """Return the fingerprint of the shares of a pass."""
     how = new_search(session).passes_of_parts
     return fingerprint({"thresholds": session.thresholds_print, "passes": how, "turn": turn})
 
 
-def pass_file(session: Session, turn: int, num_passes: int) -> Path:
+def pass_file(session: DissectionSession, turn: int, num_passes: int) -> Path:
     """Return where what is known after a pass is kept: in the end, the thresholds."""
     assert session.shares is not None
     last = turn + 1 == num_passes
     return thresholds_file(session) if last else session.shares / f"pass-{turn + 1}.safetensors"
 
 
-def pass_print(session: Session, turn: int, num_passes: int) -> str:
+def pass_print(session: DissectionSession, turn: int, num_passes: int) -> str:
     """Return its fingerprint."""
     return session.thresholds_print if turn + 1 == num_passes else share_print(session, turn)
 
 
-def _search_after(session: Session, num_passes: int) -> ThresholdSearch:
+def _search_after(session: DissectionSession, num_passes: int) -> ThresholdSearch:
     search = new_search(session)
     if num_passes:
         before = num_passes - 1

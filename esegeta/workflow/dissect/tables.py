@@ -9,7 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from esegeta.dissection import Bar, UnitConceptPair, UnitFinding, best_pair, detectors, pairs_of
+from esegeta.dissection import (
+    NamingCriteria,
+    UnitConceptPair,
+    UnitFinding,
+    best_pair,
+    detectors,
+    pairs_of,
+)
 from esegeta.dissection.all_counts import Counts
 from esegeta.dissection.counts import CaseCounts
 from esegeta.dissection.thresholds import Thresholds
@@ -17,7 +24,7 @@ from esegeta.workflow.dissect.build import Dissection
 
 
 @dataclass(frozen=True)
-class Results:
+class UnitResults:
     """All pairs of unit and concept, and what each unit goes by."""
 
     pairs: list[list[UnitConceptPair]]
@@ -31,7 +38,7 @@ class Results:
 
 def results_of(
     dissection: Dissection, unit_thresholds: Thresholds, all_counts: Counts, held_out: Tensor
-) -> Results:
+) -> UnitResults:
     """Return what is reported of every unit."""
     tally = all_counts.tally
     measures = {
@@ -46,7 +53,7 @@ def results_of(
     }
     layers = [(layer.name, layer.num_units) for layer in dissection.layers]
     pairs = pairs_of(layers, dissection.concepts.concepts, measures)
-    bar = Bar(dissection.keys.min_iou, dissection.keys.q_value)
+    bar = NamingCriteria(dissection.keys.min_iou, dissection.keys.q_value)
     findings = []
     for row, own in enumerate(pairs):
         best, named = best_pair(own, bar)
@@ -63,7 +70,7 @@ def results_of(
                 maximum=float(unit_thresholds.maximum[row]),
             )
         )
-    return Results(pairs, findings)
+    return UnitResults(pairs, findings)
 
 
 class ImageTable:
@@ -116,7 +123,7 @@ class ImageTable:
                 yield layer.name, unit
 
 
-def summary_of(dissection: Dissection, results: Results, all_counts: Counts) -> dict[str, Any]:
+def summary_of(dissection: Dissection, results: UnitResults, all_counts: Counts) -> dict[str, Any]:
     """Return the summary: detectors of each layer, concepts, and what should be known."""
     keys = dissection.keys
     layers: dict[str, Any] = {}
@@ -155,7 +162,7 @@ def summary_of(dissection: Dissection, results: Results, all_counts: Counts) -> 
     }
 
 
-def notes_of(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:
+def notes_of(dissection: Dissection, results: UnitResults, all_counts: Counts) -> list[str]:
     """Return what a reader of the tables must know."""
     notes = []
     count = dissection.num_units
@@ -207,7 +214,7 @@ def _more_draws(dissection: Dissection) -> str:
     return "take more cases" if all_are_taken else "raise chance.samples"
 
 
-def _ceiling_notes(dissection: Dissection, results: Results, all_counts: Counts) -> list[str]:
+def _ceiling_notes(dissection: Dissection, results: UnitResults, all_counts: Counts) -> list[str]:
     """Say for which concepts no unit can be named, however well it detects them."""
     min_iou, count = dissection.keys.min_iou, all_counts.tally.num_voxels
     highest = {
@@ -245,7 +252,7 @@ def _small_body_notes(dissection: Dissection, all_counts: Counts) -> list[str]:
     ]
 
 
-def _is_held_back(dissection: Dissection, results: Results, smallest: float) -> bool:
+def _is_held_back(dissection: Dissection, results: UnitResults, smallest: float) -> bool:
     """Whether a pair is beyond every draw and lacks a name only for want of more draws."""
     keys = dissection.keys
     return any(

@@ -18,7 +18,7 @@ from esegeta.workflow.dissect import ablate, passes, pictures, shares, trail_fil
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
-from esegeta.workflow.dissect.session import MEMORY_HINT, Session
+from esegeta.workflow.dissect.session import MEMORY_HINT, DissectionSession
 from esegeta.workflow.dissect.trail_files import check_trails
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.placing import cost_of_cases
@@ -51,13 +51,13 @@ def list_anew(desk: Desk) -> Iterator[Task]:
     yield whole
 
 
-def _write_dataset(session: Session) -> None:
+def _write_dataset(session: DissectionSession) -> None:
     basis = session.dissection.basis
     write_dataset_files(basis.root, basis.config.keys.name)
 
 
 def _first_tasks(desk: Desk) -> Iterator[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     dissection = session.dissection
     if (dissection.folder / SUMMARY).is_file():
         desk.note(f"the dissection in {dissection.folder} is replaced once this one is ready")
@@ -67,20 +67,20 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
     yield from _pass(session, 0, num_passes)
 
 
-def _num_foreseen(session: Session) -> int:
+def _num_foreseen(session: DissectionSession) -> int:
     """Return how many tasks stand on results, as far as can be told before there are any."""
     keys, count = session.dissection.keys, len(session.cases)
     trails = 2 * min(count, keys.trails.windows) if keys.trails else 0
     return min(count, keys.figures.images) + (count if keys.ablation else 0) + trails
 
 
-def _num_passes(session: Session) -> int:
+def _num_passes(session: DissectionSession) -> int:
     if session.shares is None:
         return session.dissection.threshold_search().num_passes
     return shares.new_search(session).num_passes
 
 
-def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
+def _pass(session: DissectionSession, turn: int, num_passes: int) -> list[Task]:
     """Return a pass over the cases for thresholds, and the step that ends it."""
     if session.shares is not None:
         return _shared_pass(session, turn, num_passes)
@@ -95,7 +95,7 @@ def _pass(session: Session, turn: int, num_passes: int) -> list[Task]:
     return [*cases, end]
 
 
-def _shared_pass(session: Session, turn: int, num_passes: int) -> list[Task]:
+def _shared_pass(session: DissectionSession, turn: int, num_passes: int) -> list[Task]:
     """Return the same where several processes share the cases; no case where all is merged."""
     what = f"thresholds, pass {turn + 1} of {num_passes}"
     record = shares.pass_file(session, turn, num_passes)
@@ -130,7 +130,7 @@ def _after_pass(task: Task, content: Content | None, desk: Desk) -> list[Task]:
 
 
 def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     if content is None:
         return [summary_task(session, task.name)]
     counts = [
@@ -152,7 +152,7 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
 
 
 def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     if content is None:
         return [summary_task(session, task.name)]
     best = [
@@ -182,7 +182,7 @@ def _after_held_out(task: Task, content: Content | None, desk: Desk) -> list[Tas
 
 
 def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     if content is None:
         return [summary_task(session, task.name)]
     keys = session.dissection.keys
@@ -200,7 +200,7 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
 
 
 def _pictures(desk: Desk) -> list[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     shown = [
         _of_case(session, number, "pictures", PICTURES)
         for number in pictures.chosen_pictures(desk).cases
@@ -213,7 +213,7 @@ def _ablation(desk: Desk) -> list[Task]:
     return [*tasks, _step("ablation", ABLATION, _names(tasks))]
 
 
-def _trials(session: Session, trials: Sequence[Any]) -> list[Task]:
+def _trials(session: DissectionSession, trials: Sequence[Any]) -> list[Task]:
     """Return a task for each case in which units are switched off; none where nothing is asked."""
     key = ablate.key_of(session, trials)
     tasks = [
@@ -243,7 +243,7 @@ def _after_nodes(task: Task, content: Content | None, desk: Desk) -> list[Task]:
 
 
 def _of_trails(desk: Desk, what: str, kind: Kind) -> list[Task]:
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     key = trail_files.key_of(desk, what)
     return [
         _of_case(
@@ -259,7 +259,7 @@ def _of_trails(desk: Desk, what: str, kind: Kind) -> list[Task]:
 
 
 def _of_case(
-    session: Session,
+    session: DissectionSession,
     number: int,
     what: str,
     kind: Kind,
@@ -363,15 +363,15 @@ def run_dissection(
 
 def dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as the engine sees it; see `run_dissection`."""
-    return _command(Session(dissection, listener))
+    return _command(DissectionSession(dissection, listener))
 
 
 def shared_dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as several processes see it that share its cases."""
-    return _command(Session(dissection, listener, dissection.folder / "work" / "shares"))
+    return _command(DissectionSession(dissection, listener, dissection.folder / "work" / "shares"))
 
 
-def _command(session: Session) -> Command:
+def _command(session: DissectionSession) -> Command:
     dissection = session.dissection
     check_ablation(dissection)
     check_trails(dissection)
@@ -390,7 +390,7 @@ def _command(session: Session) -> Command:
     )
 
 
-def _forget(session: Session) -> None:
+def _forget(session: DissectionSession) -> None:
     clear(session)
     (session.dissection.folder / SUMMARY).unlink(missing_ok=True)
 

@@ -30,8 +30,8 @@ from esegeta.workflow.dissect.build import (
 from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
 from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results, written
-from esegeta.workflow.dissect.session import WHOLE, Session, kept_tensors
-from esegeta.workflow.dissect.tables import Results
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
+from esegeta.workflow.dissect.tables import UnitResults
 from esegeta.workflow.task import Content, Desk, Task
 
 TRAILS_OF_LABEL = 5
@@ -71,7 +71,7 @@ def take_influences(task: Task, desk: Desk) -> Content:
 
 def write_trails(task: Task, desk: Desk) -> Content:
     """Find who influences whom, and the trails to each label; write graph and picture."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     dissection, views = session.dissection, views_of(desk)
     keys, nodes, places = dissection.keys.trails, views.nodes, influences_of(desk).places
     assert keys is not None
@@ -102,7 +102,7 @@ def write_trails(task: Task, desk: Desk) -> Content:
 
 def influences_of(desk: Desk) -> Influences:
     """Return the passes over sampled windows."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
 
     def draw() -> Influences:
         dissection = session.dissection
@@ -129,7 +129,7 @@ def influences_of(desk: Desk) -> Influences:
 
 def views_of(desk: Desk) -> NodeViews:
     """Return the nodes and how they are seen, once samples are taken."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
 
     def form() -> NodeViews:
         samples = _kept(desk, "samples")
@@ -142,12 +142,12 @@ def views_of(desk: Desk) -> NodeViews:
 
 def sampled_cases(desk: Desk) -> list[int]:
     """Return the numbers of the cases that windows are sampled of."""
-    session: Session = desk.job
+    session: DissectionSession = desk.job
     places = influences_of(desk).places
     return [number for number, case in enumerate(session.cases) if case.name in places]
 
 
-def record_of(session: Session, what: str, number: int) -> Path:
+def record_of(session: DissectionSession, what: str, number: int) -> Path:
     """Return where samples or influences of a case are kept."""
     return session.folder / "trails" / what / f"{session.cases[number].name}.safetensors"
 
@@ -183,7 +183,7 @@ def layers_in_order(dissection: Dissection) -> list[str]:
 
 
 def nodes_of(
-    dissection: Dissection, results: Results, layers: Sequence[str], samples: dict[str, Tensor]
+    dissection: Dissection, results: UnitResults, layers: Sequence[str], samples: dict[str, Tensor]
 ) -> list[TrailNode]:
     """Return the nodes: clusters of the living units of layers, as they run, then the logits."""
     keys = dissection.keys.trails
@@ -232,7 +232,7 @@ def check_trails(dissection: Dissection) -> None:
         )
 
 
-def _concept_of(units: Sequence[int], results: Results, layer: str) -> str:
+def _concept_of(units: Sequence[int], results: UnitResults, layer: str) -> str:
     """Return what most of the named units are named for; of several, that of the best IoU."""
     named = [item for item in results.named if item.layer == layer and item.unit in units]
     counts = Counter(item.best.concept for item in named)
@@ -277,7 +277,7 @@ def _content(
 
 
 def _facts(
-    session: Session, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
+    session: DissectionSession, places: dict[str, list[Places]], pairs: Sequence[TrailEdge]
 ) -> dict[str, Any]:
     keys = session.dissection.keys.trails
     assert keys is not None
@@ -295,7 +295,10 @@ def _facts(
 
 
 def _notes(
-    session: Session, pairs: Sequence[TrailEdge], trails: dict[str, list[Trail]], samples: int
+    session: DissectionSession,
+    pairs: Sequence[TrailEdge],
+    trails: dict[str, list[Trail]],
+    samples: int,
 ) -> list[str]:
     keys = session.dissection.keys.trails
     assert keys is not None

@@ -15,7 +15,7 @@ from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, EsegetaError, WeightsError, suggest
 from esegeta.examples import is_within, last_module
 from esegeta.model import load_weights, seeded
-from esegeta.retraining.recipe import Recipe
+from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, construct_network
 from esegeta.workflow.checks import check_case_fits, check_targets, check_truths
@@ -49,7 +49,7 @@ class InfluencePlan:
     targets: tuple[TargetPlan, ...]
     training: Basis
     layers: tuple[str, ...]
-    recipe: Recipe
+    recipe: TrainingRecipe
 
     @property
     def example_names(self) -> list[str]:

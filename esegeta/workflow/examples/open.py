@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from esegeta.examples import Example, Question
+from esegeta.examples import Example, InfluenceQuery
 from esegeta.predict import Predictor, WindowPlan
 from esegeta.retraining import Sample, slab_axis, slab_boxes, whole_box
 from esegeta.targets import Scene
@@ -40,14 +40,14 @@ def open_scene(desk: Desk, number: int) -> Scene:
     return desk.once(("scene", number), read, depth=OF_CASE)
 
 
-def questions_of(desk: Desk) -> list[Question]:
+def questions_of(desk: Desk) -> list[InfluenceQuery]:
     """Return the targets of all test cases, frozen on the config's network.
 
     Raises:
         EsegetaError: a case cannot be read, or holds no voxel of a target's region.
     """
 
-    def freeze() -> list[Question]:
+    def freeze() -> list[InfluenceQuery]:
         study: ExampleStudy = desk.job
         plan = _plan(study)
         found = []
@@ -56,7 +56,9 @@ def questions_of(desk: Desk) -> list[Question]:
             for target in plan.targets:
                 for name, one in target.targets(scene, case, study.basis.preprocess).items():
                     frozen = one.freeze(scene)
-                    found.append(Question(f"{case.name} / {name}", scene.volume.batch, frozen))
+                    found.append(
+                        InfluenceQuery(f"{case.name} / {name}", scene.volume.batch, frozen)
+                    )
         return found
 
     return desk.once("questions", freeze, depth=OF_ALL)

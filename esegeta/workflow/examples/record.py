@@ -241,7 +241,7 @@ def _self_influence(plan: InfluencePlan, traced: Sequence[Content]) -> dict[str,
     return trace([one["self"] for one in traced], plan.rates)
 
 
-class LeftOut:
+class LeaveOneOut:
     """What leaving each example out did, by question and example.
 
     Args:
@@ -259,7 +259,7 @@ class LeftOut:
         self.estimates = estimates
 
 
-def left_out_of(plan: InfluencePlan, results: Sequence[Ended]) -> LeftOut | None:
+def left_out_of(plan: InfluencePlan, results: Sequence[Ended]) -> LeaveOneOut | None:
     """Return what leaving examples out did; None until every network is trained."""
     block = plan.keys.leave_one_out
     if block is None:
@@ -294,14 +294,14 @@ def left_out_of(plan: InfluencePlan, results: Sequence[Ended]) -> LeftOut | None
         }
         for method in METHODS
     }
-    return LeftOut(changes, estimates)
+    return LeaveOneOut(changes, estimates)
 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _left_out_rows(left: LeftOut, found: Mapping[tuple[str, str], ByExample]) -> Iterator[Row]:
+def _left_out_rows(left: LeaveOneOut, found: Mapping[tuple[str, str], ByExample]) -> Iterator[Row]:
     for question, by_name in left.changes.items():
         for name, values in by_name.items():
             yield [
@@ -313,7 +313,7 @@ def _left_out_rows(left: LeftOut, found: Mapping[tuple[str, str], ByExample]) ->
 
 
 def _left_out_panels(
-    plan: InfluencePlan, left: LeftOut, found: Mapping[tuple[str, str], ByExample]
+    plan: InfluencePlan, left: LeaveOneOut, found: Mapping[tuple[str, str], ByExample]
 ) -> list[LeftOutPanel]:
     """Return each comparison of an estimate with what was measured: ours, then the given ones."""
     panels = []

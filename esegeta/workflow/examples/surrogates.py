@@ -13,7 +13,7 @@ from esegeta.axes import LabelMap, Mask
 from esegeta.dissection import find_body
 from esegeta.examples import (
     Fidelity,
-    Table,
+    SurrogateData,
     describe_regions,
     fit_surrogate,
     measure_fidelity,
@@ -175,7 +175,9 @@ def _read(records: Mapping[int, Any]) -> dict[int, Any]:
     return found
 
 
-def _table(study: ExampleStudy, tables: Mapping[int, Any], label: str) -> tuple[Table, list[str]]:
+def _table(
+    study: ExampleStudy, tables: Mapping[int, Any], label: str
+) -> tuple[SurrogateData, list[str]]:
     """Return the regions of all cases; those of a single one are grouped by where they lie."""
     notes: list[str] = []
     parts = [(case, one[label]) for case, one in tables.items() if one[label]["answers"]]
@@ -186,7 +188,7 @@ def _table(study: ExampleStudy, tables: Mapping[int, Any], label: str) -> tuple[
     groups = [np.full(len(one), case) for (case, _), one in zip(parts, answers, strict=True)]
     is_dice = study.surrogate_of == "component"
     empty = np.zeros((0, len(names)))
-    table = Table(
+    table = SurrogateData(
         tuple(names),
         np.concatenate(values) if values else empty,
         np.concatenate(answers) if answers else np.zeros(0),
@@ -196,7 +198,7 @@ def _table(study: ExampleStudy, tables: Mapping[int, Any], label: str) -> tuple[
     if len(parts) == 1 and len(table.answers):
         axis = next((name for name in reversed(names) if "_to_" in name), names[0])
         along = table.values[:, names.index(axis)]
-        grouped = Table(
+        grouped = SurrogateData(
             table.features, table.values, table.answers, slab_groups(along.tolist()), table.question
         )
         notes.append(
@@ -207,7 +209,7 @@ def _table(study: ExampleStudy, tables: Mapping[int, Any], label: str) -> tuple[
     return table, notes
 
 
-def _too_little(table: Table) -> str:
+def _too_little(table: SurrogateData) -> str:
     count = len(table.answers)
     if count < FEWEST:
         return f"{count} regions are fewer than {FEWEST}"
@@ -223,7 +225,7 @@ def _held_out(study: ExampleStudy) -> str:
     return "parts of the case" if len(study.basis.cases) == 1 else "cases"
 
 
-def _told(fidelity: Fidelity, table: Table, *, drawn: bool) -> dict[str, Any]:
+def _told(fidelity: Fidelity, table: SurrogateData, *, drawn: bool) -> dict[str, Any]:
     return {
         "question": table.question,
         "fidelity": fidelity.value,
@@ -236,7 +238,7 @@ def _told(fidelity: Fidelity, table: Table, *, drawn: bool) -> dict[str, Any]:
     }
 
 
-def _title(study: ExampleStudy, label: str, fidelity: Fidelity, table: Table) -> str:
+def _title(study: ExampleStudy, label: str, fidelity: Fidelity, table: SurrogateData) -> str:
     what = "predicted presence in supervoxels" if table.question == "presence" else "Dice"
     how = "sensitivity + specificity - 1" if table.question == "presence" else "R²"
     return (

@@ -48,7 +48,7 @@ DESCRIBE = _kind(describe_case, "tables")
 FIT = _kind(fit_label, "label", "drawn")
 
 
-class Fingerprints:
+class ExampleFingerprints:
     """What decides each result.
 
     Args:
@@ -176,7 +176,7 @@ def list_tasks(study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> Ite
         study: what is done.
         inputs: see `hashed`.
     """
-    prints = Fingerprints(study, inputs)
+    prints = ExampleFingerprints(study, inputs)
     units = study.root / "units"
     yield from _case_tasks(study, prints)
     yield from _group_tasks(study, prints)
@@ -184,7 +184,7 @@ def list_tasks(study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> Ite
         yield from _influence_tasks(study.influence, prints, units)
 
 
-def _case_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
+def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Task]:
     units = study.root / "units"
     for place, case in enumerate(study.basis.cases):
         data, scope = {"case": place}, (case.name,)
@@ -212,7 +212,7 @@ def _case_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
             )
 
 
-def _group_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
+def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Task]:
     units, cases = study.root / "units", study.basis.cases
     for place, group in enumerate(study.groups if study.layer is not None else ()):
         records = {
@@ -244,7 +244,9 @@ def _group_tasks(study: ExampleStudy, prints: Fingerprints) -> Iterator[Task]:
         )
 
 
-def _influence_tasks(plan: InfluencePlan, prints: Fingerprints, units: Any) -> Iterator[Task]:
+def _influence_tasks(
+    plan: InfluencePlan, prints: ExampleFingerprints, units: Any
+) -> Iterator[Task]:
     for number, path in enumerate(plan.checkpoints):
         yield Task(
             name=f"influence / {path.name}",

@@ -22,7 +22,7 @@ from esegeta.features import (
     DiversityObjective,
     LabelObjective,
     LayerObjective,
-    Objective,
+    PictureObjective,
     Subject,
     UnitObjective,
     WeightedObjectives,
@@ -48,7 +48,7 @@ class PlannedObjective:
     """
 
     name: str
-    objective: Objective
+    objective: PictureObjective
     label: str | None
     parts: Mapping[str, Any]
 
@@ -80,7 +80,9 @@ def plan_objectives(
     return tuple(found.values())
 
 
-def with_diversity(objective: Objective, keys: FeatureKeys, spread: float) -> Objective:
+def with_diversity(
+    objective: PictureObjective, keys: FeatureKeys, spread: float
+) -> PictureObjective:
     """Return an objective whose pictures are to differ, where the config asks for that."""
     if keys.diversity is None:
         return objective
@@ -199,7 +201,7 @@ def _chosen(file: Path, tensors: Mapping[str, Tensor], item: FeatureObjectiveKey
 
 
 def _try_out(
-    objective: Objective,
+    objective: PictureObjective,
     item: FeatureObjectiveKeys,
     basis: Basis,
     subject: Subject,

@@ -40,7 +40,7 @@ OF_A_PICTURE = (
 """Keys that decide a picture, whichever way it is made."""
 
 
-class Fingerprints:
+class PictureFingerprints:
     """Fingerprints of what is learned and made.
 
     Args:
@@ -143,7 +143,7 @@ def features_command(job: FeatureJob, *, fit_only: bool = False) -> Command:
 
     A place is an objective with its pictures, or what is learned first.
     """
-    prints = Fingerprints(job)
+    prints = PictureFingerprints(job)
     tasks = list(list_fits(job) if fit_only else list_tasks(job, prints))
     recorder = FeatureRecorder(job, prints.inputs, fit_only=fit_only)
     costs = Counter(task.place for task in tasks)
@@ -166,7 +166,7 @@ def list_fits(job: FeatureJob) -> Iterator[Task]:
     yield generator_task(job)
 
 
-def list_tasks(job: FeatureJob, prints: Fingerprints) -> Iterator[Task]:
+def list_tasks(job: FeatureJob, prints: PictureFingerprints) -> Iterator[Task]:
     """Yield what is needed of those, and a task for every picture and figure."""
     keys = job.keys
     if keys.needs_expert:
@@ -184,13 +184,13 @@ def list_tasks(job: FeatureJob, prints: Fingerprints) -> Iterator[Task]:
 def expert_task(job: FeatureJob) -> Task:
     """Return the task that fits the expert."""
     record = job.folder / "fit" / f"expert_{job.keys.expert.kind}.safetensors"
-    return _fit("fit / expert", FIT_EXPERT, Fingerprints(job).expert, record)
+    return _fit("fit / expert", FIT_EXPERT, PictureFingerprints(job).expert, record)
 
 
 def generator_task(job: FeatureJob) -> Task:
     """Return the task that fits the generator."""
     record = job.folder / "fit" / f"generator_{job.keys.generator.kind}.safetensors"
-    return _fit("fit / generator", FIT_GENERATOR, Fingerprints(job).generator, record)
+    return _fit("fit / generator", FIT_GENERATOR, PictureFingerprints(job).generator, record)
 
 
 def _fit(name: str, kind: Kind, key: str, record: Path) -> Task:
@@ -209,7 +209,7 @@ def _fit(name: str, kind: Kind, key: str, record: Path) -> Task:
 
 
 def _picture(
-    job: FeatureJob, prints: Fingerprints, planned: PlannedObjective, variant: Variant
+    job: FeatureJob, prints: PictureFingerprints, planned: PlannedObjective, variant: Variant
 ) -> Task:
     needs = ["fit / expert"] if variant.prior == "expert" else []
     needs += ["fit / generator"] if variant.parametrisation == "code" else []
@@ -250,7 +250,7 @@ def _figure(job: FeatureJob, planned: PlannedObjective, pictures: Sequence[Task]
     )
 
 
-def _dream(job: FeatureJob, prints: Fingerprints) -> Task:
+def _dream(job: FeatureJob, prints: PictureFingerprints) -> Task:
     assert job.keys.dream is not None
     name = job.keys.dream.case or job.basis.cases[0].name
     return Task(

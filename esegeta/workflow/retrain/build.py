@@ -15,7 +15,7 @@ from esegeta.explain import Baseline, Explainer, RandomMap
 from esegeta.model import seeded
 from esegeta.predict import WindowPlan, count_outputs
 from esegeta.retraining import Training
-from esegeta.retraining.recipe import Recipe
+from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.retraining.samples import EMPTY, REFERENCE, UNTOUCHED, Removal
 from esegeta.retraining.summary import MEAN
 from esegeta.volume import require_size
@@ -46,7 +46,7 @@ class Retraining:
     target: TargetPlan
     methods: Mapping[str, Explainer]
     random: str
-    recipe: Recipe
+    recipe: TrainingRecipe
 
     @property
     def root(self) -> Path:
@@ -181,7 +181,7 @@ def _with_random(experiment: Experiment) -> tuple[dict[str, Explainer], str]:
     return {**methods, RANDOM: RandomMap(seed=experiment.config.keys.seed)}, RANDOM
 
 
-def _try_out(experiment: Experiment, recipe: Recipe) -> None:
+def _try_out(experiment: Experiment, recipe: TrainingRecipe) -> None:
     config, num_channels = experiment.config, experiment.reading.num_channels
     network, other = (construct_network(config, seed=seed) for seed in (0, 1))
     output = experiment.predictor.output

@@ -27,7 +27,7 @@ from esegeta.workflow.retrain.build import Retraining
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingData:
     """What a retraining works on, in the memory of the host.
 
     Args:
@@ -50,7 +50,7 @@ class Material:
         return train, [sample for sample in self.samples if sample.place % folds == fold]
 
 
-def read_material(retraining: Retraining) -> Material:
+def read_material(retraining: Retraining) -> TrainingData:
     """Read all cases, and cut a single one into slabs.
 
     Raises:
@@ -81,11 +81,11 @@ def read_material(retraining: Retraining) -> Material:
         )
     labels = experiment.predictor.labels
     samples = make_samples(volumes, truths, retraining.baseline, labels, boxes)
-    material = Material(volumes, truths, samples, names, ())
-    return Material(volumes, truths, samples, names, (*notes, *_gaps(retraining, material)))
+    material = TrainingData(volumes, truths, samples, names, ())
+    return TrainingData(volumes, truths, samples, names, (*notes, *_gaps(retraining, material)))
 
 
-def _gaps(retraining: Retraining, material: Material) -> list[str]:
+def _gaps(retraining: Retraining, material: TrainingData) -> list[str]:
     """Say which labels a fold cannot learn, or cannot be tested for."""
     labels = retraining.experiment.predictor.labels
     found = []
@@ -100,7 +100,7 @@ def _gaps(retraining: Retraining, material: Material) -> list[str]:
 
 
 def map_cases(
-    retraining: Retraining, method: str, material: Material, listener: Listener
+    retraining: Retraining, method: str, material: TrainingData, listener: Listener
 ) -> list[Tensor]:
     """Return how much each voxel of each case matters to a method, in the host's memory.
 
@@ -133,7 +133,7 @@ def _for_case(explainer: Explainer, place: int) -> Explainer:
 
 
 def _freeze(
-    retraining: Retraining, predictor: Predictor, place: int, material: Material
+    retraining: Retraining, predictor: Predictor, place: int, material: TrainingData
 ) -> FrozenTarget:
     experiment = retraining.experiment
     volume = material.volumes[place].to(experiment.device)

@@ -13,7 +13,7 @@ from esegeta.config import RunConfig, blamed_on
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, is_out_of_memory, suggest
 from esegeta.model import FIRST, Labels, OutputChoice
-from esegeta.retraining import Recipe, loss_classes, optimizer_classes, train_logits
+from esegeta.retraining import TrainingRecipe, loss_classes, optimizer_classes, train_logits
 
 Made = TypeVar("Made")
 
@@ -27,7 +27,7 @@ LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
 """What a loss is told of the activation, where its signature has these arguments."""
 
 
-def plan_recipe(config: RunConfig, keys: RetrainKeys, labels: Labels) -> Recipe:
+def plan_recipe(config: RunConfig, keys: RetrainKeys, labels: Labels) -> TrainingRecipe:
     """Turn the keys into a recipe whose arguments the loss and the optimizer accept.
 
     Raises:
@@ -51,7 +51,7 @@ def plan_recipe(config: RunConfig, keys: RetrainKeys, labels: Labels) -> Recipe:
             hint=f"give {len(window)} lengths",
         )
     defaults = LOSS_DEFAULTS[labels.activation]
-    return Recipe(
+    return TrainingRecipe(
         loss=keys.loss,
         loss_args={
             **{key: value for key, value in defaults.items() if key in known},
@@ -84,7 +84,7 @@ def _check_names(
 
 
 def rehearse(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     network: nn.Module,
     num_channels: int,
     config: RunConfig,

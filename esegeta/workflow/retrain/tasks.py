@@ -21,13 +21,13 @@ from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import map_parts, prediction_parts
 from esegeta.workflow.retrain.build import Retraining
-from esegeta.workflow.retrain.material import Material, map_cases, read_material
+from esegeta.workflow.retrain.material import TrainingData, map_cases, read_material
 from esegeta.workflow.retrain.record import RetrainingRecorder, recall_training
 from esegeta.workflow.retrain.trainer import Trainer
 from esegeta.workflow.task import Content, Desk, Kind, Listener, Task
 
 
-class Fingerprints:
+class TrainingFingerprints:
     """Fingerprints of the trainings of a retraining.
 
     Untouched and empty images do not depend on the trained network, its target and its methods:
@@ -132,7 +132,7 @@ def list_tasks(retraining: Retraining, inputs: Mapping[str, dict[str, str]]) -> 
         retraining: retraining that is done.
         inputs: SHA-256 of every file of each case, by case and path.
     """
-    prints = Fingerprints(retraining, inputs)
+    prints = TrainingFingerprints(retraining, inputs)
     for place, training in enumerate(retraining.trainings()):
         yield Task(
             name=training.name,
@@ -178,7 +178,7 @@ def discard_training(task: Task, desk: Desk) -> None:
     task.record.unlink(missing_ok=True)
 
 
-def rank_samples(material: Material, maps: Sequence[Tensor], seed: int) -> list[Tensor]:
+def rank_samples(material: TrainingData, maps: Sequence[Tensor], seed: int) -> list[Tensor]:
     """Return the ranking of each sample's voxels; without maps, any order."""
     if not maps:
         return [torch.arange(sample.truth.numel()) for sample in material.samples]
@@ -200,7 +200,7 @@ TRAINING = Kind(
 )
 
 
-def _material(desk: Desk) -> Material:
+def _material(desk: Desk) -> TrainingData:
     return desk.once("material", lambda: read_material(desk.job), depth=OF_ALL)
 
 

@@ -17,7 +17,7 @@ from esegeta.retraining.summary import fold_dice, sample_dice
 from esegeta.retraining.train import train_network
 from esegeta.workflow.networks import construct_network
 from esegeta.workflow.retrain.build import Retraining
-from esegeta.workflow.retrain.material import Material
+from esegeta.workflow.retrain.material import TrainingData
 from esegeta.workflow.task import Content, Listener
 
 
@@ -32,7 +32,7 @@ class Trainer:
     """
 
     retraining: Retraining
-    material: Material
+    material: TrainingData
     orders: Sequence[Tensor]
 
     def result(self, training: Training, listener: Listener) -> Content:

@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.config import RunConfig
 from esegeta.config.similarity import SimilarityKeys
 from esegeta.errors import ConfigError
-from esegeta.similarity import LEAST_CASES, Layout
+from esegeta.similarity import LEAST_CASES, UnitLayout
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.checks import check_truths
@@ -93,9 +93,9 @@ class Comparison:
         return [(one.name, layer.name) for one in self.networks for layer in one.layers]
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> UnitLayout:
         """The units of all layers, in the order of `places`."""
-        return Layout(tuple(layer.num_units for one in self.networks for layer in one.layers))
+        return UnitLayout(tuple(layer.num_units for one in self.networks for layer in one.layers))
 
     @cached_property
     def strata(self) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from esegeta.similarity import (
     LEAST_POSITIONS,
     LINEAR,
     CaseGrams,
-    Layout,
     Moments,
     Paired,
+    UnitLayout,
     biased_linear_cka,
     copies_of_cases,
     gram_cka,
@@ -34,7 +34,7 @@ from esegeta.similarity import (
     share_reaching,
 )
 from esegeta.workflow.similarity.sample import kept_moments, kept_sample
-from esegeta.workflow.similarity.session import Session
+from esegeta.workflow.similarity.session import SimilaritySession
 
 DRAWS = 200
 """Bootstrap samples of cases, and random orders of them."""
@@ -84,7 +84,7 @@ class Matched:
     voxel: Int[Tensor, " N"]
 
     @classmethod
-    def read(cls, session: Session) -> Matched:
+    def read(cls, session: SimilaritySession) -> Matched:
         """Read the matched positions of all cases."""
         parts = [kept_sample(session, number) for number in range(len(session.comparison.cases))]
         slabs = session.comparison.slabs
@@ -112,12 +112,12 @@ class Estimator:
         strata: numbers of the labels.
     """
 
-    session: Session
+    session: SimilaritySession
     matched: Matched
     strata: tuple[int, ...]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> UnitLayout:
         """The layout of the units of all layers."""
         return self.session.comparison.layout
 

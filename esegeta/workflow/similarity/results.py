@@ -19,7 +19,7 @@ from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import DRAWS, Estimate, Estimator, Matched
 from esegeta.workflow.similarity.pictures import draw_pictures
 from esegeta.workflow.similarity.sample import held_strata, kept_moments
-from esegeta.workflow.similarity.session import Session
+from esegeta.workflow.similarity.session import SimilaritySession
 from esegeta.workflow.similarity.tables import (
     ALL_LABELS,
     CASE_COLUMNS,
@@ -63,7 +63,7 @@ class Found:
 def write_results(task: Task, desk: Desk) -> Content:
     """Write tables, figures and the record, in place of what another comparison has left."""
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: SimilaritySession = desk.job
     comparison = session.comparison
     desk.begin(task.name, [task])
     found = _find(session)
@@ -84,7 +84,7 @@ def write_results(task: Task, desk: Desk) -> Content:
     return content
 
 
-def clear(session: Session) -> None:
+def clear(session: SimilaritySession) -> None:
     """Remove what was kept to go on with."""
     shutil.rmtree(session.folder, ignore_errors=True)
 
@@ -99,7 +99,7 @@ def discard(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _find(session: Session) -> Found:
+def _find(session: SimilaritySession) -> Found:
     comparison, methods = session.comparison, session.comparison.keys.methods
     measures: list[str] = [name for name in methods if name != PCA] or [CKA]
     matched = Matched.read(session)
@@ -131,7 +131,9 @@ def _find(session: Session) -> Found:
     return result
 
 
-def _add_cases(result: Found, session: Session, matched: Matched, strata: Sequence[int]) -> None:
+def _add_cases(
+    result: Found, session: SimilaritySession, matched: Matched, strata: Sequence[int]
+) -> None:
     comparison = session.comparison
     means = []
     for number in range(len(comparison.groups)):
@@ -174,7 +176,7 @@ def _notes(comparison: Comparison, found: Found) -> list[str]:
     return notes
 
 
-def _record(session: Session, found: Found) -> dict[str, Any]:
+def _record(session: SimilaritySession, found: Found) -> dict[str, Any]:
     from esegeta import __version__
 
     comparison = session.comparison

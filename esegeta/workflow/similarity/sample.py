@@ -12,12 +12,12 @@ from torch import Tensor
 from esegeta.errors import DataError
 from esegeta.model import UnitLayer
 from esegeta.predict import LayerGrid, Predictor, Units, blend_units
-from esegeta.similarity import FIELDS, Layout, Moments, draw_positions, thin_out, values_at
+from esegeta.similarity import FIELDS, Moments, UnitLayout, draw_positions, thin_out, values_at
 from esegeta.volume import Volume
 from esegeta.workflow import Basis
 from esegeta.workflow.cache import keep_tensors, read_tensors
 from esegeta.workflow.similarity.networks import ComparedNetwork
-from esegeta.workflow.similarity.session import Session
+from esegeta.workflow.similarity.session import SimilaritySession
 from esegeta.workflow.similarity.strata import image_of, points_on, strata_of
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -50,7 +50,7 @@ def sample_case(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read, or there is nothing of it to sample.
     """
     assert task.record is not None and task.key is not None
-    session: Session = desk.job
+    session: SimilaritySession = desk.job
     comparison, number = session.comparison, task.data["case"]
     case = comparison.cases[number]
     desk.begin(task.name, [task], sum(_num_windows(one, case.name) for one in comparison.networks))
@@ -122,9 +122,11 @@ def loads(
         yield load
 
 
-def kept_moments(session: Session, group: int, strata: Sequence[int]) -> Iterator[Moments]:
+def kept_moments(
+    session: SimilaritySession, group: int, strata: Sequence[int]
+) -> Iterator[Moments]:
     """Yield the sums of a case, or of a slab, over each of some labels that it holds."""
-    layout: Layout = session.comparison.layout
+    layout: UnitLayout = session.comparison.layout
     number, slab = divmod(group, session.comparison.slabs)
     for stratum in strata:
         names = [f"{slab}.{stratum}.{name}" for name in FIELDS]
@@ -133,19 +135,19 @@ def kept_moments(session: Session, group: int, strata: Sequence[int]) -> Iterato
             yield Moments(layout, **{name: found[f"{slab}.{stratum}.{name}"] for name in FIELDS})
 
 
-def held_strata(session: Session, group: int) -> list[int]:
+def held_strata(session: SimilaritySession, group: int) -> list[int]:
     """Return the numbers of the labels of which a case, or a slab, has positions."""
     number, slab = divmod(group, session.comparison.slabs)
     names = [f"{slab}.{stratum}.count" for stratum in range(len(session.comparison.strata))]
     return sorted(int(name.split(".")[1]) for name in _kept(session, number, names))
 
 
-def kept_sample(session: Session, number: int) -> CaseSample:
+def kept_sample(session: SimilaritySession, number: int) -> CaseSample:
     """Return the matched positions of a case."""
     return CaseSample(**_kept(session, number, ("voxels", "strata", "slabs", "data")))
 
 
-def _kept(session: Session, number: int, names: Sequence[str]) -> dict[str, Tensor]:
+def _kept(session: SimilaritySession, number: int, names: Sequence[str]) -> dict[str, Tensor]:
     path, key = session.sample_file(number), session.sample_prints[number]
     found = read_tensors(path, key, only=names)
     if found is None:

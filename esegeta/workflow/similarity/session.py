@@ -20,7 +20,7 @@ from esegeta.workflow.task import Listener
 MEMORY_HINT = "lower inference.batch_size, inference.window or similarity.samples"
 
 
-class Session:
+class SimilaritySession:
     """What the tasks of a comparison work on; files are hashed once.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.similarity import PWCCA, Moments, Plane, cka_of_cases, evenly, num_directions
+from esegeta.similarity import PWCCA, Moments, PrincipalPlane, cka_of_cases, evenly, num_directions
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import Estimate, Matched
 
@@ -146,7 +146,7 @@ def point_rows(
     data = torch.cat([matched.data[chosen].double(), *(mean[None] for _, _, mean in means)])
     rows: list[dict[str, Any]] = []
     for place, (network, layer) in enumerate(comparison.places):
-        plane = Plane.of(whole, place)
+        plane = PrincipalPlane.of(whole, place)
         points = plane.coordinates(data[:, comparison.layout.columns[place]]).tolist()
         shares = [*plane.shares.tolist(), 0.0][:2]
         for number, (case, label, point) in enumerate(zip(cases, labels, points, strict=True)):

@@ -15,7 +15,7 @@ from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results
 from esegeta.workflow.similarity.sample import sample_case
-from esegeta.workflow.similarity.session import MEMORY_HINT, Session
+from esegeta.workflow.similarity.session import MEMORY_HINT, SimilaritySession
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 STAGE = "similarity"
@@ -55,7 +55,7 @@ def run_comparison(
 
 def comparison_command(comparison: Comparison, listener: Listener) -> Command:
     """Return a comparison as the engine sees it; see `run_comparison`."""
-    session = Session(comparison, listener)
+    session = SimilaritySession(comparison, listener)
     return Command(
         root=comparison.basis.root,
         config=comparison.basis.config,
@@ -73,7 +73,7 @@ def comparison_command(comparison: Comparison, listener: Listener) -> Command:
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield a task per case, and that of the results; for a finished comparison only the latter."""
-    session: Session = desk.job
+    session: SimilaritySession = desk.job
     end, basis = _results(session), session.comparison.basis
     write_dataset_files(basis.root, basis.config.keys.name)
     if end.fault is None and finished(end, desk.check) is None:
@@ -88,18 +88,18 @@ def list_tasks(desk: Desk) -> Iterator[Task]:
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield all tasks, with nothing left of an earlier run."""
-    session: Session = desk.job
+    session: SimilaritySession = desk.job
     if _results(session).fault is None:
         _forget(session)
     yield from list_tasks(desk)
 
 
-def _forget(session: Session) -> None:
+def _forget(session: SimilaritySession) -> None:
     clear(session)
     (session.comparison.folder / RECORD).unlink(missing_ok=True)
 
 
-def _cases(session: Session) -> list[Task]:
+def _cases(session: SimilaritySession) -> list[Task]:
     return [
         Task(
             name=f"{case.name} / {STAGE}",
@@ -113,7 +113,7 @@ def _cases(session: Session) -> list[Task]:
     ]
 
 
-def _results(session: Session, *needs: str) -> Task:
+def _results(session: SimilaritySession, *needs: str) -> Task:
     key, fault = None, None
     try:
         key = session.fingerprint

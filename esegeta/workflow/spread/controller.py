@@ -26,7 +26,7 @@ from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import locked
-from esegeta.workflow.spread.distant import Answer, LetGo, Order, do_places, journal_name
+from esegeta.workflow.spread.distant import LetGo, Order, WorkerReply, do_places, journal_name
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, Lines, gather_held
 from esegeta.workflow.spread.origin import Origin
@@ -230,7 +230,7 @@ class Hands:
 
     def _is_to_be_done_again(self, place: str, future: Any) -> bool:
         if future.status == "finished":
-            answer: Answer = future.result()
+            answer: WorkerReply = future.result()
             if answer.refusal is not None:
                 message, hint = answer.refusal
                 raise OutputError(message, hint=hint)

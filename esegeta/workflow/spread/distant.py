@@ -47,7 +47,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerReply:
     """What a worker says of what it was handed.
 
     Args:
@@ -75,7 +75,7 @@ class Bench:
 _BENCHES: dict[str, Bench] = {}
 
 
-def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -> Answer:
+def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -> WorkerReply:
     """Do the tasks of a place, or of pieces of one, that are not finished.
 
     Args:
@@ -86,7 +86,7 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
     try:
         bench = _bench(order)
     except EsegetaError as error:
-        return Answer((error.message, error.hint))
+        return WorkerReply((error.message, error.hint))
     bench.journal.deaths = deaths
     policy = replace(order.policy, fail_fast=False)  # the controller stops all
     engine = PlaceEngine(
@@ -95,9 +95,9 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
     try:
         engine.run()
     except OutputError as error:
-        return Answer(full=(error.message, error.hint), worker=str(get_worker().address))
+        return WorkerReply(full=(error.message, error.hint), worker=str(get_worker().address))
     bench.journal.entries.clear()
-    return Answer()
+    return WorkerReply()
 
 
 class LetGo(WorkerPlugin):  # type: ignore[misc]

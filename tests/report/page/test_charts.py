@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from esegeta.report.page import Chart, Line
+from esegeta.report.page import Chart, ChartLine
 from esegeta.report.page.charts import chart_svg, num_of, short_text
 
 
-def chart(*lines: Line, **more: object) -> Chart:
+def chart(*lines: ChartLine, **more: object) -> Chart:
     return Chart("c", "liver", "deletion", "removed [%]", "score", lines, **more)  # type: ignore[arg-type]
 
 
@@ -23,7 +23,9 @@ def points(svg: str, name: str) -> list[tuple[float, float]]:
 
 def test_values_stand_where_the_ticks_say() -> None:
     svg = str(
-        chart_svg(chart(Line("a", (0, 50, 100), (0, 1, 4)), Line("b", (0, 100), (2, 2))), "ab")
+        chart_svg(
+            chart(ChartLine("a", (0, 50, 100), (0, 1, 4)), ChartLine("b", (0, 100), (2, 2))), "ab"
+        )
     )
     ticks = re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="middle">([\d.]+)<', svg)
     across = {float(text): float(x) for x, text in ticks}
@@ -38,20 +40,22 @@ def test_values_stand_where_the_ticks_say() -> None:
 
 
 def test_what_is_undefined_is_left_out() -> None:
-    svg = str(chart_svg(chart(Line("a", (0, 1, 2), (1, math.nan, 3))), ["a"]))
+    svg = str(chart_svg(chart(ChartLine("a", (0, 1, 2), (1, math.nan, 3))), ["a"]))
     assert len(points(svg, "a")) == 2
-    assert "undefined everywhere" in chart_svg(chart(Line("a", (0,), (math.nan,))), ["a"])
+    assert "undefined everywhere" in chart_svg(chart(ChartLine("a", (0,), (math.nan,))), ["a"])
 
 
 def test_names_are_escaped() -> None:
-    svg = str(chart_svg(chart(Line('<b>"&', (0, 1), (0, 1))), ['<b>"&']))
+    svg = str(chart_svg(chart(ChartLine('<b>"&', (0, 1), (0, 1))), ['<b>"&']))
     assert "<b>" not in svg
     assert "&lt;b&gt;&#34;&amp;" in svg
 
 
 def test_a_colour_is_a_method_s_own_in_all_charts() -> None:
     names = [f"m{number}" for number in range(8)]
-    svg = str(chart_svg(chart(Line("m7", (0, 1), (0, 1)), Line("m1", (0, 1), (1, 0))), names))
+    svg = str(
+        chart_svg(chart(ChartLine("m7", (0, 1), (0, 1)), ChartLine("m1", (0, 1), (1, 0))), names)
+    )
     assert 'class="line c1 d1" data-series="m7"' in svg
     assert 'class="line c1 d0" data-series="m1"' in svg
 

@@ -13,7 +13,7 @@ from esegeta.config import load_config
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, ModelError
 from esegeta.model import Labels
-from esegeta.retraining.recipe import Recipe
+from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
 from tests.builders import convolution
 from tests.workflow.retrain.tasks import small_task
@@ -23,7 +23,7 @@ SPARSE = Labels(THREE, "softmax", 4)
 OVERLAPPING = Labels(THREE, "sigmoid", 3)
 
 
-def recipe(tmp_path: Path, labels: Labels, **keys: Any) -> Recipe:
+def recipe(tmp_path: Path, labels: Labels, **keys: Any) -> TrainingRecipe:
     config = load_config(small_task(tmp_path).write())
     return plan_recipe(config, RetrainKeys(**keys), labels)
 

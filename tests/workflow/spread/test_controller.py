@@ -77,10 +77,10 @@ def test_a_disk_that_is_full_on_one_worker_is_another_workers_chance(tmp_path: P
 
 
 def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Path) -> None:
-    from esegeta.workflow.spread.distant import Answer
+    from esegeta.workflow.spread.distant import WorkerReply
 
     found = hands(tmp_path)
-    answer = Answer(full=("cannot write any more", "free space"), worker=ADDRESS)
+    answer = WorkerReply(full=("cannot write any more", "free space"), worker=ADDRESS)
     future = SimpleNamespace(status="finished", result=lambda: answer)
     found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
     assert found._is_to_be_done_again("a", future)
