@@ -27,6 +27,7 @@ from esegeta.report.text_tables import number_text
 
 PANELS_A_ROW = 2
 PANEL_INCHES = (4.4, 3.3)
+LEGEND_LINE_INCHES = 0.18
 MOST_LETTERS = 20
 PATTERNS = ("-", "--", "-.", ":")
 """Taken in turn once the colours are used up, and by null competitors."""
@@ -71,7 +72,9 @@ def curves_figure(rows: Sequence[CurveRow], nulls: Collection[str], title: str) 
     num_rows, num_columns = panel_grid(len(panels), PANELS_A_ROW)
     names = 0.8 + 0.075 * (max(len(name) for name in looks) + 8)
     width = (PANEL_INCHES[0] + names) * num_columns
-    figure = new_figure((width, PANEL_INCHES[1] * num_rows + 0.6))
+    # A legend that is taller than its panel would squeeze the panel and be cut.
+    height = max(PANEL_INCHES[1], LEGEND_LINE_INCHES * (len(looks) + 2))
+    figure = new_figure((width, height * num_rows + 0.6))
     axes = figure.subplots(num_rows, num_columns, squeeze=False).flatten()
     end = end_of_mass([row for row in rows if row.method not in nulls] or rows)
     for axis, ((curve, x_label, y_label), lines) in zip(axes, panels.items(), strict=False):

@@ -39,6 +39,21 @@ def test_all_methods_are_on_one_axis_and_nulls_are_grey_in_italics() -> None:
     assert "null" not in curves_figure(rows[:1], (), "t").get_suptitle()
 
 
+def test_the_legend_of_many_methods_lies_within_the_figure_beside_panels_of_full_height() -> None:
+    rows = [
+        curve(f"method_{number}", (1.0, 0.5, 0.0), name)
+        for number in range(30)
+        for name in ("most first", "least first")
+    ]
+    figure = curves_figure(rows, (), "a: t, deletion")
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        legend = axis.get_legend().get_window_extent()
+        assert 0 <= legend.y0 and legend.y1 <= figure.bbox.height
+        assert legend.x1 <= figure.bbox.width
+        assert axis.bbox.height > 0.5 * figure.bbox.height
+
+
 def test_areas_are_those_of_shares_only() -> None:
     assert area_under(curve("m", (1.0, 0.5))) == 0.75
     assert area_under(curve("m", (1.0, 0.5), x_label="parts removed, n")) is None
