@@ -46,6 +46,9 @@ FIGURES = {
     "relevance_mass": "relevance in vessels (higher)",
     "parameter_randomization": "randomised weights (lower)",
 }
+TARGETS = ("vessels", "thin", "false_positives", "missed")
+BY_TARGET = "deletion_gap"
+"""Figure that is shown for each target by itself."""
 NULL = ("random_map", "edge_map")
 KNOWN = "known_answer"
 
@@ -147,12 +150,14 @@ def shortcut_table(results: Path) -> str:
     return table(columns, [rows[place] for place in np.argsort(order)[::-1]])
 
 
-def values_by_case(run: Path, figure: str) -> dict[str, dict[str, float]]:
+def values_by_case(
+    run: Path, figure: str, targets: Sequence[str] = TARGETS
+) -> dict[str, dict[str, float]]:
     """Return a score's figure by method and case, the mean over targets that have it."""
     collected: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in read_rows(run / "scores.csv"):
         value = float(row["value"])
-        if row["score"] == figure and not math.isnan(value):
+        if row["score"] == figure and row["target"] in targets and not math.isnan(value):
             collected[row["method"], row["case"]].append(value)
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for (method, case), values in collected.items():
@@ -163,12 +168,24 @@ def values_by_case(run: Path, figure: str) -> dict[str, dict[str, float]]:
 def score_table(results: Path, figure: str) -> str:
     """Return one figure of all methods on the three networks."""
     found = {title: values_by_case(results / run, figure) for title, run in RUNS.items()}
+    return _methods_table(FIGURES[figure], found)
+
+
+def targets_table(results: Path) -> str:
+    """Return one figure of all methods on the U-Net, target by target."""
+    run = results / RUNS["U-Net"]
+    found = {target: values_by_case(run, BY_TARGET, [target]) for target in TARGETS}
+    return _methods_table(f"{FIGURES[BY_TARGET]}, U-Net", found)
+
+
+def _methods_table(title: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Return a row a method and a column for each network or target."""
     methods = list(next(iter(found.values())))
     rows = []
     for method in methods:
         cells = [_cell(values.get(method, {}), len(methods)) for values in found.values()]
         rows.append([f"*{method}*" if method in NULL else method, *cells])
-    return table([FIGURES[figure], *found], rows)
+    return table([title, *found], rows)
 
 
 def _cell(values: Mapping[str, float], looks: int) -> str:
@@ -207,6 +224,7 @@ def main() -> None:
         tables["shortcut"] = shortcut_table(options.results)
     if all((options.results / run / "scores.csv").is_file() for run in RUNS.values()):
         tables |= {figure: score_table(options.results, figure) for figure in FIGURES}
+        tables["by_target"] = targets_table(options.results)
     print("\n".join(fill(options.page, tables)))
 
 
