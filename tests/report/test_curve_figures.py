@@ -49,7 +49,7 @@ def test_the_legend_of_many_methods_lies_within_the_figure_beside_panels_of_full
     figure.draw_without_rendering()
     for axis in figure.axes:
         legend = axis.get_legend().get_window_extent()
-        assert 0 <= legend.y0 and legend.y1 <= figure.bbox.height
+        assert legend.y0 >= 0 and legend.y1 <= figure.bbox.height
         assert legend.x1 <= figure.bbox.width
         assert axis.bbox.height > 0.5 * figure.bbox.height
 
