@@ -88,9 +88,8 @@ def ascend(
 ) -> Ascent:
     """Make a picture that has much of an objective.
 
-    A layer with strides sees a jittered picture now at one, now at another of its phases, 8 of them
-    in 3D for a stride of 2, and the picture may suit any but its own. So the last quarter of the
-    steps is made at the shift that has most of the objective, by which the picture is moved.
+    A layer with strides sees a jittered picture at any of its phases, which it then suits: the last
+    quarter of the steps is made at the one shift that has most, by which the picture is moved.
 
     Args:
         subject: the network.

@@ -238,6 +238,15 @@ class StateTold(Told):
     state: str
 
 
+class HashTold(Told):
+    """A line of a file of hashes: what a file of this size and time holds."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
 class ProcessTold(Told):
     """A line of a journal: who writes it."""
 

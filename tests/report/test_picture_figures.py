@@ -53,8 +53,8 @@ def seen(axis, place: int) -> np.ndarray:
 
 
 def in_range(values: np.ndarray) -> np.ndarray:
-    """Scale by the 1st and 99th percentile over all colours."""
-    low, high = np.percentile(values, (1.0, 99.0))
+    """Scale by the 1st and 99th percentile, over all colours, of what is above the smallest."""
+    low, high = np.percentile(values[values > values.min()], (1.0, 99.0))
     return np.clip((values - low) / (high - low), 0, 1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from esegeta.report.shapes import HashTold
 from esegeta.workflow.spread.own_journal import lines_of
 
 SETTLED_NS = 2_000_000_000
@@ -30,7 +31,7 @@ class HashFolder:
 
     def __post_init__(self) -> None:
         for file in sorted(self.path.glob("*.jsonl")):
-            for line in lines_of(file):
+            for line in lines_of(file, {"sha256": HashTold}):
                 self._known[line["path"]] = (line["size"], line["mtime_ns"], line["sha256"])
 
     def find(self, path: Path, state: tuple[int, int]) -> str | None:

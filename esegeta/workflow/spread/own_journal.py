@@ -154,7 +154,7 @@ def read_journal(path: Path) -> JournalRead:
     return found
 
 
-def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+def lines_of(path: Path, shapes: Mapping[str, type[Told]] = LINES) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal as plain values, without those that no process has written.
 
     The last line of one that was killed may have no end.
@@ -162,21 +162,21 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             for text in stream:
-                line = line_in(text)
+                line = line_in(text, shapes)
                 if line is not None:
                     yield line
     except FileNotFoundError:
         return
 
 
-def line_in(text: str | bytes) -> dict[str, Any] | None:
+def line_in(text: str | bytes, shapes: Mapping[str, type[Told]] = LINES) -> dict[str, Any] | None:
     """Return a line of a journal; None where it is not what a process writes there."""
     try:
         line = parse_json(text)
     except ValueError:
         return None
     named = line if isinstance(line, dict) else {}
-    shape = next((shape for key, shape in LINES.items() if key in named), None)
+    shape = next((shape for key, shape in shapes.items() if key in named), None)
     return named if shape is not None and misfit(named, shape) is None else None
 
 

@@ -37,6 +37,18 @@ def test_what_one_process_has_hashed_no_other_reads(tmp_path: Path, image: Path)
         assert file_sha256(image) == known
 
 
+@pytest.mark.parametrize("line", ["[", "[1]", '{"sha256": 5}', '{"task": "a"}', '{"path": "a"}'])
+def test_lines_that_no_process_has_written_are_left_out(
+    tmp_path: Path, image: Path, line: str
+) -> None:
+    (tmp_path / "hashes").mkdir()
+    (tmp_path / "hashes" / "first.jsonl").write_text(f"{line}\n")
+    book = opened(tmp_path, "second")
+    with hashes_kept_in(book):
+        assert file_sha256(image) == hashlib.sha256(b"voxels").hexdigest()
+    book.close()
+
+
 @pytest.mark.parametrize("change", ["size", "time"])
 def test_a_file_that_has_changed_is_read_again(tmp_path: Path, image: Path, change: str) -> None:
     book = opened(tmp_path, "first")
