@@ -30,6 +30,8 @@ MARK = "fingerprint"
 FILES = "files"
 """The key under which a JSON record names the files that belong to it, beside it."""
 TENSORS = ".safetensors"
+RECORD = "record"
+"""The only entry of a tensor file's header: of several, the file's bytes would vary in order."""
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -48,7 +50,7 @@ def finished(task: Task, check: Check = "quick") -> Content | None:
         return None
     needed = {from_record(file, task.record) for file in task.files}
     if task.record.suffix == TENSORS:
-        content = _header_of_tensors(task.record, task.key)
+        content = _told_of_tensors(task.record, task.key)
     else:
         content = read_json(task.record, task.key)
         if content is None or not all(name in content for name in task.kind.holds):
@@ -95,11 +97,11 @@ def read_tensors(
     """
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get(MARK) != key:
+            if header_of_tensors(file.metadata()).get(MARK) != key:
                 return None
             names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
             return {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError):
+    except (OSError, ValueError, SafetensorError):
         return None
 
 
@@ -111,16 +113,21 @@ def keep_tensors(
     Only the files that are named belong to it: what a task keeps to go on with may go.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    contents = json.dumps(contents_of(files, path))
+    header = json.dumps({MARK: key, CONTENTS: contents_of(files, path)})
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, metadata={MARK: key, CONTENTS: contents})
+        save_file(whole, temporary, metadata={RECORD: header})
 
 
-def _header_of_tensors(path: Path, key: str) -> dict[str, Any] | None:
+def header_of_tensors(entries: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what the header of a tensor file says as a record; nothing where it is none."""
+    header = parse_json((entries or {}).get(RECORD, "{}"))
+    return header if isinstance(header, dict) else {}
+
+
+def _told_of_tensors(path: Path, key: str) -> dict[str, Any] | None:
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        contents = parse_json(header.get(CONTENTS, "{}"))
+            header = header_of_tensors(file.metadata())
     except (OSError, ValueError, SafetensorError):
         return None
-    return {CONTENTS: contents} if header.get(MARK) == key else None
+    return header if header.get(MARK) == key else None

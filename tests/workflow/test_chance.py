@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from esegeta.report.contents import sealed
 from tests.experiments import Lab, unet_lab
 
 DELETION = {"name": "deletion", "features": {"kind": "blocks", "side_mm": 6}, "steps": 3}
@@ -31,7 +32,7 @@ def let_random_have(lab: Lab, value: float) -> None:
     sidecar = json.loads(path.read_text())
     for row in sidecar["scores"]:
         row["value"] = value if row["score"] == "deletion" else row["value"]
-    path.write_text(json.dumps(sidecar))
+    path.write_text(json.dumps(sealed(sidecar)))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from esegeta.report.contents import CONTENTS, is_sealed, sealed
-from esegeta.workflow.cache import finished, keep_json, keep_tensors
+from esegeta.workflow.cache import finished, header_of_tensors, keep_json, keep_tensors
 from esegeta.workflow.task import Desk, Kind, Task
 from tests.experiments import Lab, esegeta, pointwise_lab, quick
 from tests.workflow.concepts.planted import planted_lab
@@ -35,9 +35,9 @@ def records(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
     for path in root.rglob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = header_of_tensors(file.metadata())
         if CONTENTS in header:
-            yield path, {CONTENTS: json.loads(header[CONTENTS])}
+            yield path, header
 
 
 def unlisted(root: Path) -> set[Path]:
