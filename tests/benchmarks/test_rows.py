@@ -27,7 +27,7 @@ from tests.volume.dicom_files import itk_volume, voxels
 
 EQUAL = [name for name in ROWS if name.startswith("equal_")]
 """Rows of the tests' own oracles, which start no process."""
-OWN = ("help", "demo", "view", "pictures", "examples", *EQUAL)
+OWN = ("help", "demo", "view", "pictures", "examples", "workers", *EQUAL)
 MEASURED = [name for name in ROWS if name not in OWN]
 
 
