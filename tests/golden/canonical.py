@@ -20,6 +20,7 @@ VOLATILE = {
     "started",  # when
     "since",  # the same of a config in the lineage
     "fingerprint",  # hashes the version, and how parts are put together
+    "seal",  # hashes all the others
     "esegeta",  # the version
     "Version",  # the same in dataset_description.json
     "versions",  # of Python and of libraries
