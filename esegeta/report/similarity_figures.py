@@ -34,6 +34,7 @@ MOST_PANELS = 24
 MOST_NAMED = 40
 """A table of more layers names only some of them."""
 DASHES = ("-", "--", ":", "-.")
+LEGEND_LINE_INCHES = 0.16
 MARKS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -155,7 +156,8 @@ def curves_figure(networks: Sequence[str], paths: Sequence[LayerPath], title: st
         title: title of the figure.
     """
     width = max(4.5, 1.0 + 0.9 * len(networks))
-    figure = new_figure((width + 2.2, 3.6))
+    # A legend of many layers would be cut by a figure that is lower.
+    figure = new_figure((width + 2.2, max(3.6, 0.4 + LEGEND_LINE_INCHES * len(paths))))
     axis = figure.add_subplot()
     for place, path in enumerate(paths):
         turn, colour = divmod(place, len(LINE_COLOURS))
@@ -174,7 +176,7 @@ def curves_figure(networks: Sequence[str], paths: Sequence[LayerPath], title: st
     axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.03)
     style_panel(axis, "y")
     figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    figure.suptitle(wrap(title, width + 1.8, 9), fontsize=9)
+    axis.set_title(wrap(title, width - 0.5, 9), fontsize=9)
     return figure
 
 

@@ -52,6 +52,19 @@ def test_a_curve_leaves_out_networks_without_the_layer() -> None:
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["e1", "e2", "e3"]
 
 
+def test_the_legend_of_many_layers_lies_within_the_figure_and_beside_the_title() -> None:
+    point = (0.5, 0.4, 0.6)
+    paths = [LayerPath(f"model.1.submodule.{n}", [point, point]) for n in range(40)]
+    figure = curves_figure(
+        ["e1", "e2"], paths, "a run of some name: cka with the same layer of others"
+    )
+    figure.draw_without_rendering()
+    (legend,), (axis,) = figure.legends, figure.axes
+    box = legend.get_window_extent()
+    assert box.y0 >= 0 and box.y1 <= figure.bbox.height and box.x1 <= figure.bbox.width
+    assert not box.overlaps(axis.title.get_window_extent())
+
+
 def test_only_labels_that_are_there_are_explained() -> None:
     row = {"pc1": 1.0, "pc2": 2.0, "share1": 0.7, "share2": 0.2}
     rows = [{**row, "kind": kind, "label": "liver"} for kind in ("position", "case")]
