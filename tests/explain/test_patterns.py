@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from esegeta.errors import DataError, MapError, ModelError
@@ -238,6 +239,28 @@ def test_patterns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     short = replace(known, values={"linear.0": known.values["linear.0"]})
     with pytest.raises(ModelError, match="no operation linear"):
         PatternNet(fitted=short).explain(model, image, frozen(model, image))
+
+
+def test_the_same_patterns_are_the_same_bytes(tmp_path: Path) -> None:
+    """Of a header with two entries the order is drawn anew each time."""
+    known = Patterns({"linear.0": torch.ones(2)}, "0a1b", ("one", "two"))
+    written = {known.save(tmp_path / f"{k}.safetensors").read_bytes() for k in range(16)}
+    assert len(written) == 1
+    assert Patterns.load(tmp_path / "0.safetensors").fitted_on == ("one", "two")
+
+
+def test_only_headers_that_tell_of_patterns_are_read(tmp_path: Path) -> None:
+    path, values = tmp_path / "patterns.safetensors", {"linear.0": torch.ones(2)}
+    save_file(values, path, {"network": "0a1b", "fitted_on": "one\ntwo"})  # of an earlier version
+    known = Patterns.load(path)
+    assert (known.network_sha256, known.fitted_on) == ("0a1b", ("one", "two"))
+    for header in ({}, {"patterns": "[]"}, {"patterns": "{}"}):
+        save_file(values, path, header)
+        with pytest.raises(DataError, match="holds no patterns"):
+            Patterns.load(path)
+    save_file(values, path, {"patterns": "{"})
+    with pytest.raises(DataError, match="cannot be read"):
+        Patterns.load(path)
 
 
 def test_what_was_learned_from_a_network_can_be_left_behind() -> None:

@@ -13,7 +13,8 @@ concatenation, should too, but does not: the pattern knows nothing of its negati
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,12 @@ from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation
 from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
 from esegeta.model import held_still, network_sha256
+from esegeta.plain_json import parse_json
 from esegeta.predict import PassesApart, Predictor
 from esegeta.volume import Volume, atomic_path
 
-SEPARATOR = "\n"
+ORIGIN = "patterns"
+"""The only entry of a file's header: of several, the file's bytes would vary in order."""
 
 MEMBER = "member_"
 
@@ -66,9 +69,9 @@ class Patterns:
 
         file = Path(path)
         plain = {key: value.detach().cpu().contiguous() for key, value in self.values.items()}
-        metadata = {"network": self.network_sha256, "fitted_on": SEPARATOR.join(self.fitted_on)}
+        origin = json.dumps({"network": self.network_sha256, "fitted_on": self.fitted_on})
         with atomic_path(file) as temporary:
-            save_file(plain, temporary, metadata)
+            save_file(plain, temporary, {ORIGIN: origin})
         return file
 
     @classmethod
@@ -82,16 +85,16 @@ class Patterns:
 
         try:
             with safe_open(path, "pt") as file:
-                known = file.metadata() or {}
+                origin = _origin(file.metadata() or {})
                 values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise DataError(
                 f"patterns: {path}: cannot be read ({error})",
                 hint="leave `patterns` out to fit them, or name a file that a run wrote",
             ) from error
-        if "network" not in known:
+        if origin is None:
             raise DataError(f"patterns: {path}: holds no patterns", hint="a run writes such files")
-        return cls(values, known["network"], tuple(known["fitted_on"].split(SEPARATOR)))
+        return cls(values, *origin)
 
     def of_member(self, number: int) -> Patterns:
         """Return the patterns of one network of an ensemble, counted from 0."""
@@ -149,6 +152,21 @@ def fit_patterns(predictor: Predictor, volumes: Iterable[Volume]) -> Patterns:
         for key, value in rules.patterns().items()
     }
     return Patterns(values, _weights_sha256(predictor), tuple(names))
+
+
+def _origin(header: Mapping[str, str]) -> tuple[str, tuple[str, ...]] | None:
+    """Return network and volumes of patterns, by a file's header; None where it is of no patterns.
+
+    Files were written with an entry for each of the two once, and are read still.
+    """
+    if ORIGIN not in header:
+        network, names = header.get("network"), header.get("fitted_on", "").split("\n")
+    else:
+        told = parse_json(header[ORIGIN])
+        if not isinstance(told, dict):
+            return None
+        network, names = told.get("network"), told.get("fitted_on", ())
+    return None if network is None else (str(network), tuple(map(str, names)))
 
 
 def _prefix(member: int) -> str:
