@@ -7,17 +7,14 @@ The networks overfit one volume on purpose; they only serve to show the explanat
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from demo_recipes import RECIPES, SAMPLES, Recipe, Sample
+from demo_recipes import RECIPES, Recipe, Sample
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
@@ -35,8 +32,8 @@ from monai.transforms import (
 )
 from monai.utils import set_determinism
 from safetensors.torch import save_file
+from training_command import read_options
 
-MODELS = SAMPLES / "models"
 SEED = 0
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-4
@@ -255,25 +252,10 @@ def run(recipe: Recipe, iterations: int, folder: Path) -> None:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"from {', '.join(RECIPES)}")
-    parser.add_argument("--iterations", type=int, help="fewer, to try the script out")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
-    parser.add_argument("--out", type=Path, default=MODELS, help="where to write (%(default)s)")
-    options = parser.parse_args()
-    if options.iterations and options.out == MODELS:
-        parser.error("--iterations needs --out: a trial must not replace the shipped models")
-    unknown = set(options.models) - set(RECIPES)
-    if unknown:
-        parser.error(f"unknown model: {', '.join(sorted(unknown))}")
-    torch.set_num_threads(options.threads)
-    for name in options.models or RECIPES:
-        iterations = options.iterations or RECIPES[name].iterations
-        run(RECIPES[name], iterations, options.out)
-    if options.out == MODELS:
-        # The README lists the sha256 of the weights and the cards.
-        make_samples = Path(__file__).with_name("make_samples.py")
-        subprocess.run([sys.executable, make_samples, "--readme"], check=True)
+    options = read_options(__doc__, RECIPES)
+    for name in options.models:
+        run(RECIPES[name], options.iterations or RECIPES[name].iterations, options.out)
+    options.list_in_readme()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,8 @@ About a minute on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -24,8 +20,8 @@ from monai.networks.nets import UNet
 from monai.utils import set_determinism
 from safetensors.torch import save_file
 from synthetic_tumour import CHANNELS
+from training_command import SAMPLES, read_options
 
-SAMPLES = Path(__file__).resolve().parent.parent / "data_samples"
 NAME = "tumour_unet3d"
 REGIONS = {"whole": (1, 2, 4), "core": (1, 4), "enhancing": (4,)}
 ARGS = {
@@ -160,14 +156,7 @@ def dice_per_region(net: UNet, image: torch.Tensor, regions: torch.Tensor) -> di
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--iterations", type=int, help="fewer, to try the script out")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
-    parser.add_argument("--out", type=Path, default=SAMPLES / "models", help="where to write")
-    options = parser.parse_args()
-    if options.iterations and options.out == SAMPLES / "models":
-        parser.error("--iterations needs --out: a trial must not replace the shipped model")
-    torch.set_num_threads(options.threads)
+    options = read_options(__doc__, [NAME])
     iterations = options.iterations or ITERATIONS
     image, regions = load_sample()
     start = time.perf_counter()
@@ -193,15 +182,12 @@ def main() -> None:
         rate=LEARNING_RATE,
         seed=SEED,
         seconds=seconds,
-        threads=options.threads,
+        threads=torch.get_num_threads(),
         torch=torch.__version__.split("+")[0],
         table="\n".join(f"| {name} | {score:.3f} |" for name, score in scores.items()),
     )
     (options.out / f"{NAME}.md").write_text(card, encoding="utf-8")
-    if options.out == SAMPLES / "models":
-        # The README lists the sha256 of the weights and the card.
-        make_samples = Path(__file__).with_name("make_samples.py")
-        subprocess.run([sys.executable, make_samples, "--readme"], check=True)
+    options.list_in_readme()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ are held out, and the Dice in the model cards is theirs. A minute or two each on
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +25,10 @@ from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.networks.nets import AttentionUnet, DynUNet
 from monai.utils import set_determinism
-from tof_phantom import LABELS, NEAR_FAT_MM, SAMPLES, THIN_MM, Phantom, make_phantom
+from tof_phantom import LABELS, NEAR_FAT_MM, THIN_MM, Phantom, make_phantom
 from torch import Tensor, nn
+from training_command import read_options
 
-MODELS = SAMPLES / "models"
 NUM_PHANTOMS = 48
 FIRST_SEED = 1000
 """Of the phantoms to train on; those of the cases are far below."""
@@ -304,25 +301,11 @@ def run(recipe: Recipe, phantoms: Sequence[Phantom], iterations: int, folder: Pa
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"from {', '.join(RECIPES)}")
-    parser.add_argument("--iterations", type=int, help="fewer, to try the script out")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
-    parser.add_argument("--out", type=Path, default=MODELS, help="where to write (%(default)s)")
-    options = parser.parse_args()
-    if options.iterations and options.out == MODELS:
-        parser.error("--iterations needs --out: a trial must not replace the shipped models")
-    unknown = set(options.models) - set(RECIPES)
-    if unknown:
-        parser.error(f"unknown model: {', '.join(sorted(unknown))}")
-    torch.set_num_threads(options.threads)
+    options = read_options(__doc__, RECIPES)
     phantoms = [make_phantom(FIRST_SEED + number) for number in range(NUM_PHANTOMS)]
-    for name in options.models or RECIPES:
+    for name in options.models:
         run(RECIPES[name], phantoms, options.iterations or ITERATIONS, options.out)
-    if options.out == MODELS:
-        # The README lists the sha256 of the weights and the cards.
-        make_samples = Path(__file__).with_name("make_samples.py")
-        subprocess.run([sys.executable, make_samples, "--readme"], check=True)
+    options.list_in_readme()
 
 
 if __name__ == "__main__":
