@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from esegeta.explain.backprop.carry import mark_last
 from esegeta.explain.backprop.lrp import LrpRules
-from esegeta.explain.backprop.relevance import Carrier, Rules
+from esegeta.explain.backprop.relevance import Carrier
+from esegeta.explain.backprop.rule_set import Rules
 from esegeta.explain.backprop.rules import Settings, one_rule
 from esegeta.model import held_still
 from esegeta.predict import Predictor

@@ -55,19 +55,24 @@ Share = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def excites(matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
-    result = torch.zeros_like(x)
-    for row, one in zip(matrix, given, strict=True):
-        parts = x.clamp(min=0) * row.clamp(min=0)
-        if parts.sum() > 0:
-            result += parts / parts.sum() * one
-    return result
+    parts = x.clamp(min=0) * matrix.clamp(min=0)
+    return shares(parts, parts.sum(dim=1)).T @ given
 
 
 def contributes(matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
-    result = torch.zeros_like(x)
-    for row, total, one in zip(matrix, y, given, strict=True):
-        result += row * x / total * one
-    return result
+    return shares(matrix * x, y).T @ given
+
+
+def shares(parts: Tensor, totals: Tensor) -> Tensor:
+    """Return the parts of each row as fractions of its total; nothing where that is nothing."""
+    none = totals[:, None] == 0
+    return torch.where(none, 0.0, parts / torch.where(none, 1.0, totals[:, None]))
+
+
+def matrix_of(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the outputs' slopes by the inputs, `outputs inputs`."""
+    slopes = torch.autograd.functional.jacobian(function, x, vectorize=True)
+    return slopes.reshape(-1, x.numel())
 
 
 class Backwards:
@@ -77,8 +82,7 @@ class Backwards:
         self.share = share
 
     def layer(self, layer: Callable[[Tensor], Tensor], x: Tensor, given: Tensor) -> Tensor:
-        matrix = torch.autograd.functional.jacobian(layer, x).reshape(given.numel(), x.numel())
-        return self.by(matrix, x, layer(x), given)
+        return self.by(matrix_of(layer, x), x, layer(x), given)
 
     def by(self, matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
         found = self.share(matrix, x.flatten(), y.flatten(), given.flatten())
@@ -131,8 +135,8 @@ def written_out(net: Block, x: Tensor, start: Tensor, share: Share) -> Tensor:
     on_normed = back.layer(lambda t: as_tokens(net.reduce(as_map(t))), normed, on_reduced)
     on_tokens = on_tokens + back.norm(net.norm, tokens, on_normed)
     lifted = x - x.amin() if share is excites else x
-    matrix = torch.autograd.functional.jacobian(lambda t: as_tokens(net.embed(t)), x)
-    return back.by(matrix.reshape(tokens.numel(), x.numel()), lifted, tokens, on_tokens)
+    matrix = matrix_of(lambda t: as_tokens(net.embed(t)), x)
+    return back.by(matrix, lifted, tokens, on_tokens)
 
 
 @pytest.mark.parametrize("kind", ["excitation_backprop", "lrp"])

@@ -22,7 +22,8 @@ from esegeta.explain.backprop.calls import Call, call_with, first_of
 from esegeta.explain.backprop.calls import CallRule as Interception
 from esegeta.explain.backprop.carry import Note, carry
 from esegeta.explain.backprop.functions import SOFTMAXES
-from esegeta.explain.backprop.relevance import Carrier, Rules
+from esegeta.explain.backprop.relevance import Carrier
+from esegeta.explain.backprop.rule_set import Rules
 from esegeta.explain.backprop.sharing import Settings, divide
 
 

@@ -199,7 +199,8 @@ def _mean(input: Tensor, dim: Any = None, *args: Any, keepdim: bool = False, **r
 def _opened(function: Call) -> Call:
     """Return a function of `torch.nn.functional` that does not hand itself over once more."""
     known: Any = inspect.unwrap(function)
-    ours = {**known.__globals__, "has_torch_function": _no, "has_torch_function_unary": _no}
+    names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    ours = {**known.__globals__, **dict.fromkeys(names, _no)}
     opened = FunctionType(known.__code__, ours, known.__name__, known.__defaults__)
     opened.__kwdefaults__ = known.__kwdefaults__
     return opened
@@ -212,6 +213,7 @@ def _no(*tensors: Any) -> bool:
 MADE_OF_OTHERS: tuple[Call, ...] = (
     F.multi_head_attention_forward,
     *(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d),
+    *(F.normalize, F.local_response_norm),
 )
 
 SEEN_INTO: dict[Call, Call] = {

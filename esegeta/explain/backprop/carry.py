@@ -19,17 +19,29 @@ Spread = Callable[[Sequence[Tensor], Tensor], Sequence[Tensor | None]]
 """From what was kept and the output's relevance to the relevance of each input."""
 
 
+Kind = Literal[
+    "linear", "sum", "map", "activation", "gate", "divisor", "softmax", "product", "scale"
+]
+
+
 @dataclass
 class Note:
     """What a node of the graph is, for those who walk it.
 
     Args:
-        kind: kind of the operation.
+        kind: kind of the operation; a divisor is one over something, or a vector's norm; a scale
+            is a product with a constant.
         place: place of the operation in the network.
+        averages: whether it is a mean of its input.
     """
 
-    kind: Literal["linear", "sum", "map", "activation", "gate", "softmax", "product"]
+    kind: Kind
     place: CallPlace = field(default_factory=CallPlace)
+    averages: bool = False
+
+
+GATES: tuple[Kind, ...] = ("gate", "divisor")
+"""What decides how much of something else goes on, the most certain last."""
 
 
 def carry(
@@ -106,7 +118,7 @@ def mark_last(logits: Tensor) -> None:
     those before that activation.
     """
     if not _mark_last(logits, ("sum", "map")):
-        _mark_last(logits, ("sum", "map", "activation", "gate"))
+        _mark_last(logits, ("sum", "map", "activation", *GATES))
 
 
 def _mark_last(logits: Tensor, kinds: tuple[str, ...]) -> bool:
@@ -129,18 +141,35 @@ def _mark_last(logits: Tensor, kinds: tuple[str, ...]) -> bool:
     return bool(marked)
 
 
-def is_gate(tensor: Tensor) -> bool:
-    """Tell whether a tensor is the output of a gate, perhaps reshaped or resampled since."""
+def gate_of(tensor: Tensor) -> Kind | None:
+    """Return which kind of gate a tensor is the output of, perhaps reshaped or scaled since."""
     node: Any = tensor.grad_fn
     while node is not None:
         note = note_of(node)
-        if note is not None and note.kind in ("gate", "activation", "linear", "softmax", "product"):
-            return note.kind == "gate"
+        if note is not None and note.kind in GATES:
+            return note.kind
+        if note is not None and note.kind not in ("sum", "map", "scale"):
+            return None
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if len(parents) != 1:
-            return False
+            return None
         node = parents[0]
-    return False
+    return None
+
+
+def is_mean_of(tensor: Tensor, whole: Tensor) -> bool:
+    """Tell whether a tensor is the mean of another, perhaps reshaped since."""
+    node: Any = tensor.grad_fn
+    while node is not None and note_of(node) is None and _plain_name(node) in PLAIN_NODES:
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        node = parents[0] if len(parents) == 1 else None
+    note = None if node is None else note_of(node)
+    if note is None or not note.averages:
+        return False
+    ((source, number),) = ((one, at) for one, at in node.next_functions if one is not None)
+    if whole.grad_fn is None:
+        return getattr(source, "variable", None) is whole
+    return source is whole.grad_fn and number == whole.output_nr
 
 
 def nodes_without_rule(logits: Tensor) -> list[str]:

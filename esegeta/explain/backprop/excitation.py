@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.explain.backprop.conservation import Conservation
 from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import Rules, SumCall
+from esegeta.explain.backprop.rule_set import Rules, SumCall
 from esegeta.explain.backprop.sharing import BiasShare, Settings, share_map, share_out
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits

@@ -13,31 +13,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from esegeta.explain.backprop.calls import ACTIVATIONS as ACTIVATIONS_BY_NAME
+from esegeta.explain.backprop.calls import CURVES
+
 Function = Callable[..., Any]
+
+_GATES = ("sigmoid", "expit", "hardsigmoid", "tanh")
+_DIVISORS = ("rsqrt", "reciprocal", "rdiv")
+_NO_RULE = ("pow", "rpow", "sign", "round", "floor")
+_BY_NAME = {**ACTIVATIONS_BY_NAME, **CURVES}
+_HANDING_ON = [name for name in _BY_NAME if name not in (*_GATES, *_DIVISORS, *_NO_RULE)]
 
 SOFTMAXES: tuple[Function, ...] = (F.softmax, torch.softmax, Tensor.softmax)
 
 GATES: tuple[Function, ...] = (
-    *(torch.sigmoid, torch.sigmoid_, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_),
-    *(F.hardsigmoid, *SOFTMAXES),
-    *(torch.tanh, torch.tanh_, F.tanh, Tensor.tanh, Tensor.tanh_),
+    *SOFTMAXES,
+    *(F.sigmoid, F.tanh),
+    *(spelling for name in _GATES for spelling in _BY_NAME[name]),
 )
-"""Activations whose output, multiplied with something, decides how much of that goes on."""
+"""Functions whose output, multiplied with something, decides how much of that goes on."""
+
+DIVISORS: tuple[Function, ...] = tuple(spelling for name in _DIVISORS for spelling in CURVES[name])
+"""One over something."""
 
 ACTIVATIONS: tuple[Function, ...] = (
-    *(F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6),
-    *(F.leaky_relu, F.leaky_relu_, F.prelu, torch.prelu, Tensor.prelu, F.rrelu, F.rrelu_),
-    *(F.elu, F.elu_, F.selu, F.selu_, torch.selu, torch.selu_, F.celu, F.celu_),
-    *(torch.celu, torch.celu_, F.gelu, F.silu, F.mish, F.hardswish, F.hardtanh, F.hardtanh_),
-    *(F.softplus, F.softsign, F.softshrink, F.hardshrink, F.tanhshrink, F.logsigmoid),
-    *(F.threshold, F.log_softmax, torch.log_softmax, Tensor.log_softmax),
-    *(torch.clamp, Tensor.clamp, Tensor.clamp_, Tensor.clip, torch.clip),
-    *(torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, torch.square, Tensor.square),
-    *(torch.exp, Tensor.exp, torch.log, Tensor.log, torch.sqrt, Tensor.sqrt),
-    *(torch.abs, Tensor.abs, torch.sin, torch.cos, torch.erf, torch.neg, Tensor.neg),
-    *(torch.nan_to_num, Tensor.nan_to_num),
+    *(spelling for name in _HANDING_ON for spelling in _BY_NAME[name]),
+    *(F.log_softmax, torch.log_softmax, Tensor.log_softmax),
+    *(torch.neg, Tensor.neg, Tensor.neg_, Tensor.__neg__, torch.nan_to_num, Tensor.nan_to_num),
 )
-"""Functions of one value each."""
+"""Other functions of one value each that are continuous."""
+
+POWERS: tuple[Function, ...] = CURVES["pow"]
+"""Powers, whose exponent says whether they are divisors."""
+
+SIZES: tuple[Function, ...] = (
+    *(torch.norm, Tensor.norm, torch.linalg.norm, torch.linalg.vector_norm),
+)
+"""Norms of vectors: they grow as their argument does."""
 
 SUMS: dict[Function, tuple[float, float]] = {
     **dict.fromkeys(
@@ -76,6 +88,8 @@ LINEAR_MAPS: tuple[Function, ...] = (
     *(torch.mean, Tensor.mean, torch.sum, Tensor.sum),
 )
 """Weighted sums whose weights are not learned."""
+
+MEANS: tuple[Function, ...] = (torch.mean, Tensor.mean)
 
 IN_PLACE = ("__iadd__", "__isub__", "__imul__", "__itruediv__")
 

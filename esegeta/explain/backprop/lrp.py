@@ -19,7 +19,8 @@ from esegeta.explain.backprop.attention import AttentionCarrier, GivenRules
 from esegeta.explain.backprop.conservation import Conservation
 from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import Carrier, SumCall
+from esegeta.explain.backprop.relevance import Carrier
+from esegeta.explain.backprop.rule_set import SumCall
 from esegeta.explain.backprop.rules import (
     COMPOSITES,
     RULES,

@@ -214,6 +214,16 @@ def freeze_layer_norm(x: Tensor, given: Mapping[str, Any]) -> FrozenNorm:
     return FrozenNorm(mean, sigma, *_affine(given), channel_axis=axis)
 
 
+def freeze_rms_norm(x: Tensor, given: Mapping[str, Any]) -> FrozenNorm:
+    """Freeze a root mean square norm: each position by itself, and no mean is subtracted."""
+    axes = tuple(range(x.ndim - len(given["normalized_shape"]), x.ndim))
+    eps = given.get("eps")
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    sigma = (x.square().mean(dim=axes, keepdim=True) + eps).sqrt()
+    axis = -1 if len(axes) == 1 else None
+    return FrozenNorm(torch.zeros_like(sigma), sigma, *_affine(given), channel_axis=axis)
+
+
 def _per_channel(mean: Tensor, variance: Tensor, given: Mapping[str, Any]) -> FrozenNorm:
     sigma = (variance.float() + given.get("eps", 1e-5)).sqrt()
     return FrozenNorm(mean.float(), sigma, *_affine(given), channel_axis=1)
@@ -235,6 +245,7 @@ NORMS: dict[Callable[..., Tensor], tuple[Freeze, tuple[str, ...]]] = {
     F.batch_norm: (freeze_batch_norm, (*_STATISTICS, "training", "momentum", "eps")),
     F.instance_norm: (freeze_instance_norm, (*_STATISTICS, "use_input_stats", "momentum", "eps")),
     F.group_norm: (freeze_group_norm, ("input", "num_groups", "weight", "bias", "eps")),
+    F.rms_norm: (freeze_rms_norm, ("input", "normalized_shape", "weight", "eps")),
     F.layer_norm: (freeze_layer_norm, ("input", "normalized_shape", "weight", "bias", "eps")),
 }
 """Functions that normalise, how each is frozen, and the names of their arguments."""

@@ -26,7 +26,8 @@ from torch import Tensor
 from esegeta.errors import DataError, ModelError
 from esegeta.explain.backprop.operations import LinearCall
 from esegeta.explain.backprop.propagation import Propagation
-from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
+from esegeta.explain.backprop.relevance import LayerCarrier
+from esegeta.explain.backprop.rule_set import Rules, SumCall
 from esegeta.model import held_still, network_sha256
 from esegeta.plain_json import parse_json
 from esegeta.predict import PassesApart, Predictor

@@ -13,7 +13,8 @@ from esegeta.errors import MapError, ModelError
 from esegeta.explain.backprop.operations import LinearCall, along
 from esegeta.explain.backprop.pattern_fit import Patterns, fit_patterns
 from esegeta.explain.backprop.propagation import Propagation, scale_of
-from esegeta.explain.backprop.relevance import LayerCarrier, Rules, SumCall
+from esegeta.explain.backprop.relevance import LayerCarrier
+from esegeta.explain.backprop.rule_set import Rules, SumCall
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SIGNAL, Meaning

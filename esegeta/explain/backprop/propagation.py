@@ -9,7 +9,8 @@ from torch import Tensor
 
 from esegeta.errors import ModelError
 from esegeta.explain.backprop.carry import mark_last, nodes_without_rule
-from esegeta.explain.backprop.relevance import Carrier, Rules
+from esegeta.explain.backprop.relevance import Carrier
+from esegeta.explain.backprop.rule_set import Rules
 from esegeta.explain.objective import Objective, WindowMap
 from esegeta.predict import Pieces
 
