@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from esegeta.cli.handed_on import subject_of
 from esegeta.cli.many import Ways, end_if_shared, origin_of
 from esegeta.cli.options import (
     ClusterFile,
@@ -66,7 +67,7 @@ def dissect(
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
     loaded = load_config(config, overrides or [])
-    names = [name.strip() for text in layers or [] for name in text.split(",")]
+    config, names = subject_of({"config": config, "layers": layers})
     origin = origin_of("dissect", config, overrides, output, device, names)
     policy = policy_of(overwrite, fail_fast, verify)
     end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
@@ -149,8 +150,8 @@ def similarity(
     from esegeta.workflow.similarity import build_comparison, run_comparison
 
     loaded = load_config(configs[0], overrides or [])
-    more = [str(path.absolute()) for path in configs[1:]]
-    origin = origin_of("similarity", configs[0], overrides, output, device, more)
+    first, more = subject_of({"configs": configs})
+    origin = origin_of("similarity", first, overrides, output, device, more)
     end_if_shared(
         origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
     )
@@ -190,19 +191,19 @@ def features(
     those of `run`.
     """
     from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show_features import config_of_words, show_pictures
+    from esegeta.cli.show_features import show_pictures
     from esegeta.config import load_config
     from esegeta.workflow.features import build_features, run_features
 
-    config, fit_only = config_of_words(words)
-    origin = origin_of("features", config, overrides, output, device, ["fit"] if fit_only else [])
+    config, fit = subject_of({"words": words})
+    origin = origin_of("features", config, overrides, output, device, fit)
     end_if_shared(
         origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
     )
     job = build_features(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         policy = policy_of(overwrite, fail_fast, verify)
-        outcome = run_features(job, listener, policy, fit_only=fit_only)
+        outcome = run_features(job, listener, policy, fit_only=bool(fit))
     if not quiet:
         show_pictures(outcome)
     show_outcome(outcome, job.folder, quiet=quiet)

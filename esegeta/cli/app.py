@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from esegeta.cli.analyses import concepts, dissect, examples, features, inspect, similarity
 from esegeta.cli.from_model import explain, init, view
+from esegeta.cli.handed_on import WRAPPER, subject_of
 from esegeta.cli.many import (
     Ways,
     end_if_shared,
@@ -179,16 +179,13 @@ def predict(
     from esegeta.config import load_config
     from esegeta.workflow import build_predictions, run_predictions
 
-    origin = origin_of("predict", config, overrides, output, device)
-    ways = Ways(part, workers, cluster)
+    loaded = load_config(config, overrides or [])
+    config, names = subject_of({"config": config, "probabilities": probabilities})
+    origin = origin_of("predict", config, overrides, output, device, names)
     policy = policy_of(overwrite, fail_fast, verify)
-    if not probabilities:
-        end_if_shared(origin, ways, policy, quiet)
-    experiment = build_predictions(
-        load_config(config, overrides or []), output=output, device=device
-    )
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
+    experiment = build_predictions(loaded, output=output, device=device)
     written = experiment.predictor.labels.foreground if probabilities else ()
-    end_if_shared(replace(origin, names=tuple(written)), ways, policy, quiet)
     with listen(quiet=quiet) as listener:
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
     if not quiet:
@@ -343,8 +340,8 @@ def layers(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 app.command()(init)
-app.command()(plan)
-app.command()(submit)
+app.command(context_settings=WRAPPER)(plan)
+app.command(context_settings=WRAPPER)(submit)
 app.command()(gather)
 app.command()(status)
 

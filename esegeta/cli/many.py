@@ -12,7 +12,6 @@ import typer
 
 from esegeta.cli.options import (
     ClusterFile,
-    ConfigPath,
     Device,
     OfCommand,
     Output,
@@ -25,6 +24,14 @@ if TYPE_CHECKING:
     from esegeta.workflow import Policy
     from esegeta.workflow.spread.origin import Origin
 
+HandedOnWords = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG [OPTIONS OF THE COMMAND]...",
+        help="A YAML experiment, and what the command takes besides, such as --fail-fast, or "
+        "--layers NAME of `dissect`.",
+    ),
+]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="The folder <output>/<name>.")]
 
 
@@ -121,7 +128,7 @@ def origin_of(
 
 
 def submit(
-    config: ConfigPath,
+    words: HandedOnWords,
     output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
@@ -130,29 +137,31 @@ def submit(
 ) -> None:
     """Run an experiment on a cluster, its controller a job of its own; returns at once.
 
-    With `--command dissect`, say, another command than `run` does. `esegeta status RESULTS`
-    shows its progress. Exit code 0: the job was submitted. 2: it was not, for a reason that you
-    can fix.
+    With `--command dissect`, say, another command than `run` does; its options are handed on to
+    it. `esegeta status RESULTS` shows its progress. Exit code 0: the job was submitted. 2: it was
+    not, for a reason that you can fix.
     """
+    from esegeta.cli.handed_on import handed_on
     from esegeta.errors import ConfigError
     from esegeta.workflow import Silence
     from esegeta.workflow.spread.asked import asked_cluster, require_dask
 
-    name = known_command(command)
+    known_command(command)
     require_dask()
     from esegeta.workflow.spread.submit import submit as submit_controller
 
-    origin = origin_of(name, config, overrides, output, device)
+    asked = handed_on(command, words, output=output, overrides=overrides, device=device)
+    origin = asked.origin
     loaded = origin.load()
     keys = asked_cluster(loaded, None, cluster)
     if keys is None:
         raise ConfigError(
-            f"{config}: no cluster is asked for",
+            f"{origin.config}: no cluster is asked for",
             hint="give a block `cluster`, or a file of its keys with --cluster",
         )
     origin.build(Silence())  # whatever is wrong with it is said now, and not by a job
-    said = submit_controller(origin, loaded, keys, None if cluster is None else Path(cluster))
-    print(said)
+    file = None if cluster is None else Path(cluster)
+    print(submit_controller(origin, loaded, keys, file, asked.words))
     print(f"esegeta status {origin.root(loaded)} says how it goes on")
 
 
@@ -220,7 +229,7 @@ def status(
 
 
 def plan(
-    config: ConfigPath,
+    words: HandedOnWords,
     output: Output = None,
     overrides: Overrides = None,
     device: Device = None,
@@ -237,26 +246,25 @@ def plan(
     """Estimate a run: tasks, passes, memory and hours. Nothing is written.
 
     For the hours, one batch of windows goes through the network and back. Of another command,
-    which `--command` names, the tasks are counted that are known beforehand.
+    which `--command` names, the tasks are counted that are known beforehand. Options of the
+    command itself are handed on to it.
     """
-    from esegeta.config import load_config
+    from esegeta.cli.handed_on import handed_on
     from esegeta.workflow import Silence, build_experiment
     from esegeta.workflow.spread.batch_script import array_script
     from esegeta.workflow.spread.forecast import forecast_of, shares_of_places
 
-    origin = origin_of(known_command(command), config, overrides, output, device)
+    asked = handed_on(command, words, output=output, overrides=overrides, device=device)
+    origin = asked.origin
     if sbatch:
-        loaded = load_config(config, overrides or [])
-        print(array_script(origin, loaded, parts), end="")
+        print(array_script(origin, origin.load(), parts, asked.words), end="")
         return
     if command != "run":
         built = origin.build(Silence())
         for line in shares_of_places(built, parts):
             print(line)
         return
-    experiment = build_experiment(
-        load_config(config, overrides or []), output=output, device=device
-    )
+    experiment = build_experiment(origin.load(), output=output, device=device)
     for line in forecast_of(experiment, parts).lines():
         print(line)
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from esegeta.config.keys import Keys
 
 Kind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
+ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 
 
@@ -22,8 +23,8 @@ class ClusterKeys(Keys):
     cpus_per_worker: int = Field(default=4, ge=1)
     memory_gb: float = Field(default=16.0, gt=0)
     walltime: str = "04:00:00"
-    queue: str | None = None
-    account: str | None = None
+    queue: str | None = Field(default=None, min_length=1)
+    account: str | None = Field(default=None, min_length=1)
     options: list[str] = Field(default_factory=list)
     prologue: list[str] = Field(default_factory=list)
     scratch: str | None = None
@@ -58,7 +59,20 @@ class ClusterKeys(Keys):
     @classmethod
     def _in_quotes(cls, value: Any) -> Any:
         if isinstance(value, (int, float)):  # YAML reads 4:00:00 as a number in base 60
-            raise ValueError(f'give it in quotes, such as "04:00:00" (found {value})')
+            raise ValueError(
+                f"{value} is not a time; give hours, minutes and seconds, and give it in quotes, "
+                'such as "04:00:00"'
+            )
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _with_protocol(cls, value: str | None) -> str | None:
+        if value is not None and ADDRESS.fullmatch(value) is None:
+            raise ValueError(
+                f'"{value}" is not an address; give protocol, host and port, such as '
+                '"tcp://node7:8786"'
+            )
         return value
 
     @model_validator(mode="before")

@@ -249,8 +249,14 @@ def parse_yaml(text: str, path: Path) -> Document:
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error  # letters that it does not allow
+    if content is None:
+        raise ConfigError(f"{path}: the file is empty", hint="write keys, such as `name: value`")
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
+        found = "a list" if isinstance(content, list) else f"the value {str(content)[:60]!r}"
+        raise ConfigError(
+            f"{path}:{lines.get((), 1)}: should be keys with values, as in `name: value` "
+            f"(found {found})"
+        )
     return Document(path, _without_sharing(content), lines)
 
 

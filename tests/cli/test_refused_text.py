@@ -14,8 +14,13 @@ TEXTS = {
     "key that is a mapping": ("name: tiny\noutput: {{case}}\n", ":2: not YAML"),
     "control characters": ("name: \x00\n", ": not YAML"),
     "python object": ("name: !!python/object:os.system {}\n", ":1: not YAML"),
-    "list": ("- name: tiny\n", "a config is a mapping of keys, not list"),
-    "empty": ("", "a config is a mapping of keys"),
+    "list": (
+        "- name: tiny\n",
+        ":1: should be keys with values, as in `name: value` (found a",
+    ),
+    "scalar": ("3\n", ":1: should be keys with values, as in `name: value` (found the value '3')"),
+    "empty": ("", ": the file is empty"),
+    "comments alone": ("# nothing yet\n", ": the file is empty"),
     "not text": (b"\xff\xfe\x00\xd8", "cannot be read as text"),
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -15,6 +18,7 @@ from esegeta.config.lines import read_yaml
 from esegeta.errors import ConfigError
 
 NEEDED = ("distributed", "dask_jobqueue", "cryptography")
+BLOCK = "cluster"
 ALLOCATION: Literal["allocation"] = "allocation"
 """Of `--cluster`: the nodes of the allocation that this process runs in are the workers."""
 
@@ -49,12 +53,18 @@ def cluster_in(path: Path) -> ClusterKeys:
     """
     document = read_yaml(path)
     content = document.content
-    if isinstance(content, dict) and set(content) == {"cluster"}:
-        content = content["cluster"]
+    prefix: tuple[str, ...] = ()
+    if set(content) == {BLOCK}:
+        content, prefix = content[BLOCK], (BLOCK,)
+    if not content:
+        raise ConfigError(
+            f"{document.place(prefix)}: no keys of `cluster`",
+            hint="give at least kind, and workers for a batch system",
+        )
     try:
         return ClusterKeys.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(config_error(error, document, ClusterKeys)) from error
+        raise ConfigError(config_error(error, document, ClusterKeys, prefix)) from error
 
 
 def _number(text: str) -> int | Literal["auto"]:
@@ -78,3 +88,8 @@ def require_dask() -> None:
             hint="pip install 'esegeta[cluster]'; or do it in parts, with --part, which needs "
             "nothing more",
         )
+    if threading.current_thread() is threading.main_thread():
+        # As it is imported, dask-jobqueue lets Ctrl-C end the process with exit code 0.
+        handler = signal.getsignal(signal.SIGINT)
+        importlib.import_module("dask_jobqueue")
+        signal.signal(signal.SIGINT, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from esegeta.config import RunConfig
 from esegeta.workflow.spread.origin import Origin
@@ -18,7 +19,7 @@ SCRIPT = """\
 #SBATCH --cpus-per-task={cpus}
 #SBATCH --mem={memory_gb:g}G
 #SBATCH --time={walltime}
-{gpus}{queue}{account}{options}#SBATCH --requeue
+{gpus}{queue}{account}{options}#SBATCH {requeue}
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@60
 #SBATCH --output=%x-%A_%a.log
@@ -34,24 +35,28 @@ srun esegeta {command} {arguments} --part "$SLURM_ARRAY_TASK_ID/{parts}"
 """
 
 
-def array_script(origin: Origin, config: RunConfig, parts: int | None = None) -> str:
+def array_script(
+    origin: Origin, config: RunConfig, parts: int | None = None, words: Sequence[str] = ()
+) -> str:
     """Return a job script for Slurm that runs a command in parts.
 
     Args:
         origin: what is run.
         config: its config; a block `cluster` fills in what the batch system is asked for.
         parts: how many; by default the block's workers, or 16.
+        words: further options of the command, as they stand on a command line.
     """
     block = config.keys.cluster
     workers = None if block is None else block.num_workers
     count = parts or workers or DEFAULT_PARTS
     root = origin.root(config)
-    arguments = [shlex.quote(origin.config)]
+    arguments = [shlex.quote(word) for word in origin.subject]
     for override in origin.overrides:
         arguments += ["--set", shlex.quote(override)]
     arguments += ["-o", shlex.quote(str(root.parent))]
     if origin.device is not None:
         arguments += ["--device", origin.device]
+    arguments += [shlex.quote(word) for word in words]
     gpus = 1 if block is None else block.gpus_per_worker
     return SCRIPT.format(
         config=origin.config,
@@ -67,7 +72,13 @@ def array_script(origin: Origin, config: RunConfig, parts: int | None = None) ->
         options="".join(f"#SBATCH {option}\n" for option in (block.options if block else ())),
         prologue="".join(f"{line}\n" for line in (block.prologue if block else ())),
         command=origin.command,
+        requeue=requeue_of(words),
         arguments=" ".join(arguments),
         root=shlex.quote(str(root)),
         gather=shlex.quote(f"esegeta gather {shlex.quote(str(root))}"),
     )
+
+
+def requeue_of(words: Sequence[str]) -> str:
+    """Return whether Slurm may start a job again: not where it would begin from the start."""
+    return "--no-requeue" if "--overwrite" in words else "--requeue"

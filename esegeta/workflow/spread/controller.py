@@ -26,16 +26,18 @@ from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import locked
+from esegeta.workflow.spread.able import require_cluster
 from esegeta.workflow.spread.distant import LetGo, Order, WorkerReply, do_places, journal_name
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, Lines, gather_held
 from esegeta.workflow.spread.origin import Origin
+from esegeta.workflow.spread.own_gpus import num_workers_of
 from esegeta.workflow.spread.own_journal import read_journal
 from esegeta.workflow.spread.parts import Lot, lots_of
 from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
-from esegeta.workflow.spread.submitters import cluster_of, num_workers_of
+from esegeta.workflow.spread.submitters import cluster_of
 from esegeta.workflow.spread.tls import own_certificates
 from esegeta.workflow.task import Listener, Silence
 
@@ -57,6 +59,7 @@ def run_on_cluster(
     """
     policy = policy or Policy()
     config = origin.load()
+    require_cluster(keys, config.keys.name)
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
     origin = origin.fixed(config)

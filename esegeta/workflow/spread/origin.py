@@ -42,8 +42,8 @@ class Origin:
         overrides: of `--set`.
         output: of `-o`, absolute.
         device: of `--device`.
-        names: labels whose probabilities are written, layers to dissect, further configs whose
-            networks are compared, or the word `fit`.
+        names: layers to dissect, further configs whose networks are compared, or the words
+            `probabilities` and `fit`.
         config_sha256: of the config as it was.
     """
 
@@ -112,6 +112,13 @@ class Origin:
         """
         return BUILDERS[self.command](self, listener, only)
 
+    @property
+    def subject(self) -> list[str]:
+        """What its command line is about: the config, with what belongs before and behind it."""
+        if self.command == "features":
+            return [*self.names, self.config]
+        return [self.config, *(self.names if self.command == "similarity" else ())]
+
     def save(self, folder: SharedFolder) -> None:
         """Write it down for those who gather."""
         write_json(folder.origin, asdict(self))
@@ -144,7 +151,8 @@ def _predict(origin: Origin, listener: Listener, only: Collection[str] | None) -
     experiment = build_predictions(
         origin.load(), output=origin.folder, device=origin.device, only=only
     )
-    return predictions_command(experiment, listener, origin.names)
+    written = experiment.predictor.labels.foreground if origin.names else ()
+    return predictions_command(experiment, listener, written)
 
 
 def _retrain(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from esegeta.config import RunConfig
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.volume import write_text
+from esegeta.workflow.spread.able import require_accepted, require_cluster
 from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.jobs import SUBMITTERS, hours_and_minutes
 from esegeta.workflow.spread.origin import Origin
-from esegeta.workflow.spread.submitters import SUBMITTERS, require_program
 
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "slurm": (
@@ -24,7 +25,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "#SBATCH --mem=4G",
         "#SBATCH --output={log}",
         "#SBATCH --open-mode=append",
-        "#SBATCH --requeue",
+        "#SBATCH {requeue}",
         "#SBATCH --time={walltime}",
         "#SBATCH --signal=B:TERM@60",
         "#SBATCH --partition={queue}",
@@ -35,7 +36,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "#PBS -l select=1:ncpus=1:mem=4gb",
         "#PBS -j oe",
         "#PBS -o {log}",
-        "#PBS -r y",
+        "#PBS {requeue}",
         "#PBS -l walltime={walltime}",
         "#PBS -q {queue}",
         "#PBS -A {account}",
@@ -44,7 +45,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "#$ -N {name}",
         "#$ -j y",
         "#$ -o {log}",
-        "#$ -r y",
+        "#$ {requeue}",
         "#$ -l h_rt={walltime}",
         "#$ -q {queue}",
         "#$ -P {account}",
@@ -53,7 +54,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
         "#BSUB -J {name}",
         "#BSUB -n 1",
         "#BSUB -o {log}",
-        "#BSUB -r",
+        "#BSUB {requeue}",
         "#BSUB -W {walltime}",
         "#BSUB -q {queue}",
         "#BSUB -P {account}",
@@ -62,8 +63,21 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
 """Lines of a job script by batch system; those of what is not given are left out."""
 
 
+REQUEUED: Mapping[str, tuple[str, str]] = {
+    "slurm": ("--requeue", "--no-requeue"),
+    "pbs": ("-r y", "-r n"),
+    "sge": ("-r y", "-r n"),
+    "lsf": ("-r", "-rn"),
+}
+"""How a batch system is told that it may start a job again, and that it may not."""
+
+
 def controller_script(
-    origin: Origin, config: RunConfig, keys: ClusterKeys, cluster_file: Path | None
+    origin: Origin,
+    config: RunConfig,
+    keys: ClusterKeys,
+    cluster_file: Path | None,
+    options: Sequence[str] = (),
 ) -> str:
     """Return the job script of a controller.
 
@@ -72,6 +86,7 @@ def controller_script(
         config: its config.
         keys: the cluster that it asks for workers.
         cluster_file: the file with these keys; None where the config has them.
+        options: further ones of the command, as they stand on a command line.
 
     Raises:
         ConfigError: this batch system takes no script.
@@ -84,13 +99,16 @@ def controller_script(
         )
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
-    walltime = keys.walltime if keys.kind != "lsf" else keys.walltime.rpartition(":")[0]
+    walltime = keys.walltime if keys.kind != "lsf" else hours_and_minutes(keys.walltime)
+    again, never = REQUEUED[keys.kind]
     values = {
         "name": f"esegeta-{config.keys.name}-controller",
         "log": str(folder.logs / "controller.log"),
         "walltime": walltime,
         "queue": keys.queue,
         "account": keys.account,
+        # Started again, it would do again what it has done.
+        "requeue": never if "--overwrite" in options else again,
     }
     given = {key: value for key, value in values.items() if value}
     lines = ["#!/bin/bash"]
@@ -99,11 +117,12 @@ def controller_script(
         if key is None or key in given:
             lines.append(line.format(**given))
     words = [sys.executable, "-c", "from esegeta.cli import main; main()", origin.command]
-    words += [origin.config, "-o", str(root.parent)]
+    words += [*origin.subject, "-o", str(root.parent)]
     for override in origin.overrides:
         words += ["--set", override]
     if origin.device is not None:
         words += ["--device", origin.device]
+    words += options
     if cluster_file is not None:
         words += ["--cluster", str(cluster_file.absolute())]
     lines += ["set -u", f"cd {shlex.quote(str(Path.cwd()))}", *keys.prologue]
@@ -111,15 +130,22 @@ def controller_script(
     return "\n".join(lines) + "\n"
 
 
-def submit(origin: Origin, config: RunConfig, keys: ClusterKeys, cluster_file: Path | None) -> str:
+def submit(
+    origin: Origin,
+    config: RunConfig,
+    keys: ClusterKeys,
+    cluster_file: Path | None,
+    options: Sequence[str] = (),
+) -> str:
     """Submit a controller; return what the batch system says.
 
     Raises:
-        ConfigError: the batch system is not there, or refuses it; in its own words.
+        ConfigError: the batch system is not there, or refuses it or its workers; in its own words.
     """
-    script = controller_script(origin, config, keys, cluster_file)
+    script = controller_script(origin, config, keys, cluster_file, options)
+    require_cluster(keys, config.keys.name)
+    require_accepted(keys.kind, script)
     program = SUBMITTERS[keys.kind][1]
-    require_program(keys.kind, program)
     folder = SharedFolder(origin.root(config), origin.command)
     folder.logs.mkdir(parents=True, exist_ok=True)
     path = folder.path / "controller.sh"

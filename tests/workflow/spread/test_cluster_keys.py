@@ -1,5 +1,7 @@
 """The block `cluster`: what is refused, what a batch system is asked for, who gets which GPU."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,12 @@ def lab(tmp_path: Path) -> Lab:
         ({"kind": "address"}, "needs `address`"),
         ({"kind": "local", "gpus_per_worker": -1}, "cluster.gpus_per_worker"),
         ({"kind": "local", "memory_gb": 0}, "cluster.memory_gb"),
+        ({"kind": "slurm", "workers": 1, "walltime": "4:00"}, '"4:00" is not a time'),
+        ({"kind": "slurm", "workers": 1, "walltime": -1}, "-1 is not a time"),
+        ({"kind": "slurm", "workers": 1, "queue": ""}, "cluster.queue"),
+        ({"kind": "slurm", "workers": 1, "options": "--x"}, "should be a list"),
+        ({"address": "node7:8786"}, '"node7:8786" is not an address'),
+        ({"address": "tcp://node7"}, '"tcp://node7" is not an address'),
     ],
     ids=str,
 )
@@ -58,8 +66,15 @@ def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{kind: slurm, wrokers: 3}", "slurm.yaml:1"), (None, "slurm.yaml")],
-    ids=["a key that is none", "no file"],
+    [
+        ("{kind: slurm, wrokers: 3}", 'slurm.yaml:1: wrokers: unknown key; did you mean "workers"'),
+        ("cluster:\n  kind: slurm\n  workers: -1", "slurm.yaml:3: cluster.workers: must be"),
+        ("- kind: slurm", "slurm.yaml:1: should be keys with values"),
+        ("", "slurm.yaml: the file is empty"),
+        ("cluster:\n", "slurm.yaml:1: no keys of `cluster`"),
+        (None, "slurm.yaml: no such config file"),
+    ],
+    ids=["a key that is none", "below its name", "a list", "empty", "no keys", "no file"],
 )
 def test_a_file_that_is_none_is_refused(lab: Lab, text: str | None, words: str) -> None:
     path = lab.folder / "slurm.yaml"
@@ -77,6 +92,16 @@ def test_without_dask_the_line_that_installs_it_is_said(
 ) -> None:
     monkeypatch.setattr(asked, "find_spec", lambda name: None)
     refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
+
+
+@pytest.mark.slow
+def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    for name in [name for name in sys.modules if name.split(".")[0] == "dask_jobqueue"]:
+        monkeypatch.delitem(sys.modules, name)
+    before = signal.getsignal(signal.SIGINT)
+    asked.require_dask()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
@@ -114,7 +139,7 @@ class TestSubmitters:
         pytest.importorskip("dask_jobqueue")
 
     def test_a_batch_system_is_asked_in_its_own_words(self) -> None:
-        from esegeta.workflow.spread.submitters import SUBMITTERS, job_options
+        from esegeta.workflow.spread.jobs import SUBMITTERS, job_options
 
         given = {
             "workers": 2,
@@ -137,7 +162,7 @@ class TestSubmitters:
         """These jobs were written by dask-jobqueue; none but Slurm can be asked whether it runs."""
         import dask_jobqueue
 
-        from esegeta.workflow.spread.submitters import SUBMITTERS, job_options, job_settings
+        from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 
         given = {
             "workers": 2,
@@ -193,14 +218,14 @@ class TestSubmitters:
     def test_no_batch_system_on_path_is_said(
         self, lab: Lab, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from esegeta.workflow.spread import submitters
+        from esegeta.workflow.spread import able
 
-        monkeypatch.setattr(submitters.shutil, "which", lambda name: None)
+        monkeypatch.setattr(able.shutil, "which", lambda name: None)
         with pytest.raises(ConfigError, match=f"kind: {kind}: there is no `"):
-            submitters.require_program(kind, submitters.SUBMITTERS[kind][1])
+            able.require_program(kind, able.SUBMITTERS[kind][1])
 
     def test_each_local_worker_has_gpus_of_its_own(self) -> None:
-        from esegeta.workflow.spread.submitters import gpus_of, num_local_workers
+        from esegeta.workflow.spread.own_gpus import gpus_of, num_local_workers
 
         keys = ClusterKeys(kind="local")
         gpus = ["0", "1", "2", "3"]

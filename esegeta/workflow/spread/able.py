@@ -1,0 +1,88 @@
+"""Whether the workers that are asked for can be had: found out before anything is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import dask_jobqueue
+
+from esegeta.config.cluster import ClusterKeys
+from esegeta.errors import ConfigError
+from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
+from esegeta.workflow.spread.own_gpus import gpus_of, num_workers_of, visible_gpus
+
+
+def require_cluster(keys: ClusterKeys, name: str) -> None:
+    """Refuse workers that cannot be had.
+
+    Args:
+        keys: what is asked for.
+        name: of the run, by which jobs are called.
+
+    Raises:
+        ConfigError: there are not so many GPUs, this is no allocation, or the batch system is not
+            there or refuses such jobs.
+    """
+    if keys.kind == "local":
+        gpus_of(num_workers_of(keys) - 1, keys, visible_gpus())
+    elif keys.kind == "allocation":
+        require_allocation()
+    elif keys.kind in SUBMITTERS:
+        class_name, program = SUBMITTERS[keys.kind]
+        require_program(keys.kind, program)
+        job = getattr(dask_jobqueue, class_name).job_cls(
+            "tls://127.0.0.1:1",  # of no scheduler: the script is only shown
+            name="worker",
+            **job_settings(keys, None, name),
+            **job_options(keys),
+        )
+        require_accepted(keys.kind, job.job_script())
+
+
+def require_allocation() -> None:
+    """Refuse to take the nodes of an allocation where there is none.
+
+    Raises:
+        ConfigError: this process runs in none.
+    """
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise ConfigError(
+            "--cluster allocation: this is not inside a Slurm allocation",
+            hint="call it in a script for sbatch, or in salloc; or give a file with the keys of "
+            "`cluster`",
+        )
+    require_program("allocation", "srun")
+
+
+def require_program(kind: str, program: str) -> None:
+    """Refuse a batch system whose program is not there.
+
+    Raises:
+        ConfigError: it is not on PATH.
+    """
+    if shutil.which(program) is None:
+        raise ConfigError(
+            f"cluster.kind: {kind}: there is no `{program}` on PATH",
+            hint="start this on a machine from which jobs can be submitted, or use kind: local",
+        )
+
+
+def require_accepted(kind: str, script: str) -> None:
+    """Refuse what the batch system would refuse, in its own words; only Slurm can be asked.
+
+    Raises:
+        ConfigError: the queue does not exist, say, or has no such GPUs.
+    """
+    if kind != "slurm":
+        return
+    found = subprocess.run(
+        ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        words = found.stderr.strip() or found.stdout.strip()
+        raise ConfigError(
+            f"cluster: Slurm refuses such a job: {words}",
+            hint="`sinfo` lists partitions; change queue, account, options or what a worker gets",
+        )
