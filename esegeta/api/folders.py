@@ -10,6 +10,7 @@ from esegeta.api.model import OwnImages, SegmentationModel
 from esegeta.config.folders import config_of_model
 from esegeta.predict import Precision
 from esegeta.workflow.pipeline import build_pipeline
+from esegeta.workflow.room import fitted_alone
 
 
 def load_nnunet(
@@ -20,7 +21,7 @@ def load_nnunet(
     checkpoint: str | None = None,
     mirror: Sequence[int] | None = None,
     overlap: float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
     precision: Precision | None = None,
     device: str = "auto",
 ) -> SegmentationModel:
@@ -33,7 +34,7 @@ def load_nnunet(
         checkpoint: file in each fold; `checkpoint_final.pth` by default.
         mirror: axes to mirror; by default those of training. `()` saves a pass for each mirroring.
         overlap: overlap of neighbouring windows; a half by default, as in nnU-Net.
-        batch_size: number of windows at a time.
+        batch_size: number of windows at a time; `auto`: as many as fit into free memory.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
 
@@ -58,7 +59,7 @@ def load_bundle(
     weights: str | Path | None = None,
     window: Sequence[int] | None = None,
     overlap: float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
     precision: Precision | None = None,
     device: str = "auto",
 ) -> SegmentationModel:
@@ -69,7 +70,7 @@ def load_bundle(
         weights: file of weights, instead of those in `models`.
         window: lengths of the window, instead of the bundle's.
         overlap: overlap of neighbouring windows, likewise.
-        batch_size: number of windows at a time, likewise.
+        batch_size: number of windows at a time, likewise, or `auto` for as many as fit.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1.
 
@@ -92,7 +93,10 @@ def _load(
     config = config_of_model(model, called=called, inference=inference, device=device)
     built = build_pipeline(config)
     rule = config.keys.prediction.resample
-    known = vars(built.predictor)
+    predictor, notes = built.predictor, built.notes
+    if config.keys.inference.batch_size == "auto":
+        predictor, fits = fitted_alone(predictor, built.reading.num_channels)
+        notes = (*notes, fits)
     return SegmentationModel(
-        **known, notes=built.notes, images=OwnImages(built.reading, built.preprocess, rule)
+        **vars(predictor), notes=notes, images=OwnImages(built.reading, built.preprocess, rule)
     )

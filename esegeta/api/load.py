@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -49,6 +49,9 @@ from esegeta.predict import (
     require_same_function,
     try_gradients,
 )
+from esegeta.workflow.room import fitted_alone
+
+AUTO = "auto"
 
 
 def load_model(
@@ -66,7 +69,7 @@ def load_model(
     weights: str | Path | Sequence[str | Path] | None = None,
     weights_key: str | None = None,
     output: int | str | None = None,
-    batch_size: int = 1,
+    batch_size: int | Literal["auto"] = 1,
     precision: Precision = "fp32",
     device: str = "auto",
     in_channels: int | None = None,
@@ -93,7 +96,7 @@ def load_model(
         weights: safetensors or checkpoint to load first; several for an ensemble of folds.
         weights_key: key of the weights in the checkpoint, such as `ema.state`.
         output: index, key or attribute of the logits, where the network returns several tensors.
-        batch_size: number of windows at a time.
+        batch_size: number of windows at a time; `auto`: as many as fit into the memory that is free.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1; of `cuda:0,cuda:1` each takes a part of the windows.
         in_channels: number of input channels, where the first convolution does not tell.
@@ -115,8 +118,7 @@ def load_model(
         if word not in words:
             raise ConfigError(f'{key}: "{word}" is not known', hint=suggest(word, words))
     size = _window_of(window)
-    if batch_size < 1:
-        raise ConfigError(f"batch_size: must be at least 1 (found {batch_size})")
+    at_a_time = _batch_of(batch_size)
     place, *further = resolve_devices(device)
     several = _networks_of(network)
     given = [
@@ -145,7 +147,8 @@ def load_model(
             positions=positions,
         )
         require_window(network, plan.size)
-        require_batch(network, batch_size)
+        if batch_size != AUTO:
+            require_batch(network, at_a_time)
         probe = probe_output(network, plan.size, channels, output=chosen)
     plan = replace(plan, coverage=probe.coverage)
     found = Labels.of(
@@ -166,13 +169,16 @@ def load_model(
         network,
         plan,
         found,
-        batch_size,
+        at_a_time,
         precision,
         output=chosen,
         states=states,
         gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
         copies=Copies.on(further, network),
     )
+    if batch_size == AUTO:
+        model, fits = fitted_alone(model, channels)
+        notes.append(fits)
     empty = empty_window(network, plan.size, channels)
     notes += [probe.note, probabilities_in(model, empty, probe.logits)]
     return replace(model, notes=tuple(note for note in notes if note))
@@ -192,6 +198,20 @@ def _keys_as_arguments() -> Iterator[None]:
             error.message = error.message.replace(key, argument)
             error.hint = error.hint.replace(key, argument)
         raise
+
+
+def _batch_of(given: object) -> int:
+    """Return how many windows go at a time, 1 for `auto` until that is found; or refuse it."""
+    if given == AUTO:
+        return 1
+    if not isinstance(given, Integral) or isinstance(given, bool):
+        raise ConfigError(
+            f"batch_size: should be a whole number or auto (found {given!r})",
+            hint='give a number of windows, such as 2, or "auto"',
+        )
+    if given < 1:
+        raise ConfigError(f"batch_size: must be at least 1 (found {given})")
+    return int(given)
 
 
 def _window_of(window: object) -> tuple[int, ...]:

@@ -1,7 +1,13 @@
 """Networks, their weights, labels and layers."""
 
 from esegeta.model.bundle import Bundle, open_bundle
-from esegeta.model.capability import Capability, capability_of, require_batch, require_window
+from esegeta.model.capability import (
+    Capability,
+    capability_of,
+    only_batch,
+    require_batch,
+    require_window,
+)
 from esegeta.model.checkpointing import without_checkpointing
 from esegeta.model.decisions import Decided, DecidedByLogits, Decisions
 from esegeta.model.device import (
@@ -136,6 +142,7 @@ __all__ = [
     "network_sha256",
     "on_input",
     "on_output",
+    "only_batch",
     "open_bundle",
     "present_integers",
     "read_once",

@@ -188,6 +188,11 @@ def require_batch(network: nn.Module, batch_size: int, *, key: str = "batch_size
         )
 
 
+def only_batch(network: nn.Module) -> int | None:
+    """Return the one number of windows at a time that a network may be given; None for any."""
+    return 1 if _normalises_batches(network) else capability_of(network).batch
+
+
 def _normalises_batches(network: nn.Module) -> bool:
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None

@@ -232,6 +232,12 @@ class BegunTold(Told):
     at: float
 
 
+class NoteTold(Told):
+    """A line of a journal: what the record of the whole is to say."""
+
+    note: str
+
+
 class StateTold(Told):
     """A line of a journal: how the process ended."""
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from esegeta.model import only_batch
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.task import Task
 
@@ -44,9 +45,12 @@ def cost_of_cases(basis: Basis) -> dict[str, float]:
 
 
 def with_smaller_batch(experiment: Experiment) -> Experiment | None:
-    """Return an experiment that takes half as many windows at a time; None where one is all."""
+    """Return an experiment that takes half as many windows at a time.
+
+    None where one is all, or where the network takes no other number.
+    """
     size = experiment.predictor.batch_size
-    if size < 2:
+    if size < 2 or only_batch(experiment.predictor.network) is not None:
         return None
     predictor = replace(experiment.predictor, batch_size=size // 2)
     return replace(experiment, predictor=predictor)

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from esegeta.config import blamed_on
 from esegeta.errors import ConfigError, is_out_of_memory
 from esegeta.explain.cost import measure
-from esegeta.model import held_still
+from esegeta.model import held_still, only_batch
 from esegeta.predict import Predictor, empty_window
 from esegeta.predict.slabs import slab_axis
 from esegeta.workflow.free_memory import free_bytes, held_bytes, release_heap
 
 if TYPE_CHECKING:
     from esegeta.workflow.build import Basis
+
+OfAnyKind = TypeVar("OfAnyKind", bound=Predictor)
 
 GB = 1e9
 MIB = 2**20
@@ -104,17 +106,42 @@ def fitted(basis: Basis) -> Basis:
         _limit_device(basis.device, keys.memory_gb * GB)
     basis = replace(basis, predictor=predictor)
     room = room_of(basis)
-    fixed = basis.capability.batch
     if keys.batch_size == "auto":
         limit = room.held + SHARE * free_bytes(basis.device)
         limit = limit if keys.memory_gb is None else min(limit, keys.memory_gb * GB)
-        most = MOST.get(basis.device.type, MOST["other"])
-        size = fixed or max(1, min(most, room.batch_within(limit)))
-        notes.append(f"inference.batch_size: auto: {size} windows at a time ({room.words()})")
-        basis = replace(basis, predictor=replace(predictor, batch_size=size))
-        room = replace(room, batch=size)
+        room = replace(room, batch=_batch_of(predictor, room, limit, basis.device))
+        notes.append(f"inference.batch_size: {_auto_words(room)}")
+        basis = replace(basis, predictor=replace(predictor, batch_size=room.batch))
     _require_room(basis, room)
     return replace(basis, notes=(*basis.notes, *notes))
+
+
+def fitted_alone(predictor: OfAnyKind, num_channels: int) -> tuple[OfAnyKind, str]:
+    """Return a predictor whose batch size fits into what is free now, and a note on it.
+
+    No image is known yet: of volumes nothing is reckoned, of a prediction the most that is held.
+
+    Args:
+        predictor: model, with any batch size.
+        num_channels: channels of its input.
+    """
+    device = empty_window(predictor.network, predictor.plan.size, num_channels).device
+    window = window_bytes(predictor, num_channels)
+    room = Room(held_bytes(device), 0.0, predictor.held_mb * MIB, window, 1)
+    limit = room.held + SHARE * free_bytes(device)
+    room = replace(room, batch=_batch_of(predictor, room, limit, device))
+    return replace(predictor, batch_size=room.batch), f"batch_size: {_auto_words(room)}"
+
+
+def _batch_of(predictor: Predictor, room: Room, limit: float, device: torch.device) -> int:
+    """Return how many windows go at a time: as many as fit, unless the network takes one number."""
+    most = MOST.get(device.type, MOST["other"])
+    return only_batch(predictor.network) or max(1, min(most, room.batch_within(limit)))
+
+
+def _auto_words(room: Room) -> str:
+    windows = "window" if room.batch == 1 else "windows"
+    return f"auto: {room.batch} {windows} at a time ({room.words()})"
 
 
 def _require_room(basis: Basis, room: Room) -> None:

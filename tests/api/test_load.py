@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import esegeta
 from esegeta.errors import ConfigError, DataError, ModelError, WeightsError, WindowError
+from esegeta.workflow import room
 from tests.api.thresholding import SHAPE
 from tests.builders import linear, unet, volume
 
@@ -244,6 +245,30 @@ def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None
     assert torch.isfinite(both.logits(x)).all()
 
 
+@pytest.mark.parametrize(("free", "size"), [(0.0, 1), (375.5e6, 3), (1e12, 4)])
+def test_auto_takes_as_many_windows_as_fit(
+    monkeypatch: pytest.MonkeyPatch, free: float, size: int
+) -> None:
+    """Of 375.5 MB four fifths are 300.4; beside the 268.4 of a whole prediction, three of 10 fit."""
+    monkeypatch.setattr(room, "free_bytes", lambda device: free)
+    monkeypatch.setattr(room, "window_bytes", lambda predictor, channels: 10e6)
+    given = {"window": (8, 8), "labels": {1: "one"}, "device": "cpu"}
+    model = esegeta.load_model(unet(2), batch_size="auto", **given)
+    assert model.batch_size == size
+    assert [note for note in model.notes if note.startswith(f"batch_size: auto: {size} window")]
+    x = torch.randn(1, 1, 20, 12)
+    expected = esegeta.load_model(unet(2), batch_size=size, **given)
+    assert torch.equal(model.logits(x), expected.logits(x))
+
+
+def test_auto_gives_a_network_the_one_number_that_it_takes() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
+    model = esegeta.load_model(
+        network, window=(8, 8), labels={1: "one"}, device="cpu", batch_size="auto"
+    )
+    assert model.batch_size == 1
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -251,6 +276,8 @@ def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None
         ({"precision": "fp8"}, 'precision: "fp8" is not known'),
         ({"slice_axis": 3}, "^slice_axis: 3 is not 0, 1 or 2"),
         ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"batch_size": "all"}, "batch_size: should be a whole number or auto .found 'all'"),
+        ({"batch_size": 2.5}, "batch_size: should be a whole number or auto"),
         ({"window": 4}, "window: should be a list of whole numbers .found 4"),
         ({"window": (4.5, 4, 4)}, "window: should be a list of whole numbers"),
         ({"window": (4, 4)}, "^window: 4x4 has 2 lengths, and .* convolution is 3D; give 3"),

@@ -16,6 +16,7 @@ from esegeta.model import (
     load_exported,
     load_pickled_network,
     load_torchscript,
+    only_batch,
     require_batch,
     require_window,
     tap,
@@ -137,6 +138,7 @@ def test_windows_that_a_program_was_not_exported_for_are_refused() -> None:
         require_batch(program, 4)
     free = from_program(exported(nn.Conv3d(1, 2, 1), (2, 1, 8, 8, 4), dynamic=(0,)))
     require_batch(free, 4)
+    assert (only_batch(program), only_batch(free)) == (1, None)
 
 
 def test_norms_over_the_batch_take_one_window_at_a_time() -> None:
@@ -147,6 +149,8 @@ def test_norms_over_the_batch_take_one_window_at_a_time() -> None:
         require_batch(network, 4)
     for fine in (nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.GroupNorm(1, 2)):
         require_batch(fine, 4)
+        assert only_batch(fine) is None
+    assert only_batch(network) == 1
 
 
 class Two(nn.Module):

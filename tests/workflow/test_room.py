@@ -14,8 +14,10 @@ from esegeta.config import load_config
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
 from esegeta.workflow import build_experiment
+from esegeta.workflow import placing
 from esegeta.workflow import room as module
 from esegeta.workflow.free_memory import free_bytes, held_bytes
+from esegeta.workflow.placing import with_smaller_batch
 from esegeta.workflow.room import GB, Room, room_of, window_bytes
 from tests.builders import predictor
 from tests.experiments import Lab, unet_lab
@@ -47,6 +49,19 @@ def test_auto_takes_what_is_free(
     experiment = build_experiment(load_config(lab_of(tmp_path, batch_size="auto").write()))
     assert experiment.predictor.batch_size == size
     assert any(note.startswith(f"inference.batch_size: auto: {size} ") for note in experiment.notes)
+
+
+def test_auto_and_running_out_of_memory_leave_the_one_number_that_a_network_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "only_batch", lambda network: 2)
+    experiment = build_experiment(load_config(lab_of(tmp_path, batch_size="auto").write()))
+    assert experiment.predictor.batch_size == 2
+    halved = with_smaller_batch(experiment)
+    assert halved is not None
+    assert halved.predictor.batch_size == 1
+    monkeypatch.setattr(placing, "only_batch", lambda network: 2)
+    assert with_smaller_batch(experiment) is None
 
 
 def test_auto_is_said_in_the_record(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
         engine.run()
     except OutputError as error:
         return WorkerReply(full=(error.message, error.hint), worker=str(get_worker().address))
+    finally:
+        bench.desk = engine.desk  # with half the batch, where memory ran out
     bench.journal.entries.clear()
     return WorkerReply()
 

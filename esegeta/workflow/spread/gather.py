@@ -60,6 +60,7 @@ class GatheringEngine(Engine):
         lines: of the journals of all processes, by name and key of the task.
         state: what the command's record says at the end; as things stand without it.
         check: how finished tasks are checked against their files; None believes the journals.
+        notes: what processes said.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class GatheringEngine(Engine):
         lines: Lines,
         state: str | None = None,
         check: Check | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(command, listener, Policy(check=check or "quick"), journal)
+        self._desk.note(*notes)
         self._lines = lines
         self._ends_as = state
         self._check = check
@@ -150,6 +153,18 @@ def lines_in(folder: SharedFolder, whole: Path) -> Lines:
     return found
 
 
+def notes_in(folder: SharedFolder) -> list[str]:
+    """Return what processes said for the record of the whole, and which of them."""
+    found = []
+    for path in folder.journals:
+        who = ""
+        for line in lines_of(path):
+            who = line["process"] if "process" in line else who
+            if "note" in line:
+                found.append(f"{who}: {line['note']}")
+    return found
+
+
 WHO = ("process", "host", "device", "gpu", "job", "pid", "started")
 """What the record of a command tells of a process."""
 
@@ -216,7 +231,8 @@ def gather_held(
     command.take_processes(keep_processes(folder))
     lines = take(lines_in(folder, command.folder / command.journal))
     with Journal(command.folder / command.journal) as journal:
-        engine = GatheringEngine(command, listener, journal, lines, state, check)
+        notes = notes_in(folder)
+        engine = GatheringEngine(command, listener, journal, lines, state, check, notes)
         outcome = engine.run()
     places = frozenset(place for place in engine.waiting.values() if place)
     return Gathered(outcome, tuple(engine.waiting), places, command.judge(outcome))

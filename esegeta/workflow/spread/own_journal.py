@@ -18,6 +18,7 @@ from esegeta.plain_json import parse_json
 from esegeta.report.shapes import (
     BegunTold,
     EndedTold,
+    NoteTold,
     ProcessTold,
     StateTold,
     Told,
@@ -30,6 +31,7 @@ LINES: Mapping[str, type[Told]] = {
     "task": EndedTold,
     "begin": BegunTold,
     "dropped": Told,
+    "note": NoteTold,
     "state": StateTold,
     "process": ProcessTold,
 }
@@ -84,6 +86,10 @@ class OwnJournal(Journal):
         """Note that what was begun is let go, and that it is not to blame."""
         if self._file is not None and not self._file.closed:
             self._write({"dropped": True})
+
+    def say(self, text: str) -> None:
+        """Say something for the record of the whole command."""
+        self._write({"note": text})
 
     def finish(self, state: str) -> None:
         """Note that the process has come to its end."""

@@ -53,6 +53,11 @@ class PlaceEngine(Engine):
         self._full: OutputError | None = None
         self.is_stuck = False
 
+    @property
+    def desk(self) -> Desk:
+        """Where its tasks found what they need: for the next engine of the same command."""
+        return self._desk
+
     def run(self) -> Outcome:
         """Do what is its own; what it lets go on a signal is noted to be innocent."""
         try:
@@ -125,6 +130,10 @@ class PlaceEngine(Engine):
         if self._full is not None:  # no fault of the task: another worker may have room
             raise _FullDiskError(self._full)
         super()._fail(task, fault, seconds, queue)
+
+    def _say(self, text: str) -> None:
+        super()._say(text)
+        self._own_journal.say(text)
 
     def _share(self, tasks: Sequence[Task]) -> None:
         try:

@@ -214,11 +214,16 @@ def test_out_of_memory_is_tried_again_with_half_the_batch(
         number_task(tmp_path, number, kind=Kind(fill_memory), place="place 0")
         for number in range(2)
     ]
-    whole = replace(command(tmp_path, tasks, Job(), Tables()), job=8)
+    tables = Tables()
+    whole = replace(command(tmp_path, tasks, Job(), tables), job=8)
     whole = replace(whole, smaller=lambda size: size // 2 if size > least else None)
     for ended in do_part(whole, {"place 0"}).entries:
         assert ended.status == status
         assert status == "failed" or ended.content == {"batch": 2}
+    together(whole)
+    said = {note.split(";")[0] for note in tables.written[-1][2]}
+    # Of one that fails all the same, the batch is halved once: the next finds it as it is.
+    assert said == {"one: number 0: out of memory"}
 
 
 def fill_disk(task: Task, desk: Desk) -> Content:
