@@ -21,6 +21,9 @@ BaselineKind = Literal["zero", "mean", "minimum", "blur", "file"]
 
 KERNEL_RADIUS_SIGMAS = 4.0
 
+SAME_AS_BASELINE = "is the image equal to its baseline? choose another `baseline`"
+"""Why the map of a change from a baseline may be zero everywhere."""
+
 
 @dataclass(frozen=True)
 class Baseline(FiniteParameters):

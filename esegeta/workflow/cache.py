@@ -50,15 +50,14 @@ def finished(task: Task, check: Check = "quick") -> Content | None:
         return None
     needed = {from_record(file, task.record) for file in task.files}
     if task.record.suffix == TENSORS:
-        content = _told_of_tensors(task.record, task.key)
-    else:
-        content = read_json(task.record, task.key)
-        if content is None or not all(name in content for name in task.kind.holds):
-            return None
-        needed |= set(content.get(FILES, ()))
-    if content is None or not is_intact(task.record, content, check, needed=needed):
+        header = _told_of_tensors(task.record, task.key)
+        is_whole = header is not None and is_intact(task.record, header, check, needed=needed)
+        return {} if is_whole else None
+    content = read_json(task.record, task.key)
+    if content is None or not all(name in content for name in task.kind.holds):
         return None
-    return {} if task.record.suffix == TENSORS else content
+    needed |= set(content.get(FILES, ()))
+    return content if is_intact(task.record, content, check, needed=needed) else None
 
 
 def read_json(path: Path, key: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.axes import Image, Logits
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain.backprop.lift import functions_without_rule, lift
-from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.baseline import SAME_AS_BASELINE, Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
@@ -51,7 +51,7 @@ class DeepLift(Explainer):
     name: ClassVar[str] = "deep_lift"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, complete=True, needs_hooks=True)
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
+    zero_hint: ClassVar[str] = SAME_AS_BASELINE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", parse_baseline(self.baseline))

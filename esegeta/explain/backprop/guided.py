@@ -29,6 +29,10 @@ Notify = Callable[[], None]
 Activate = Callable[[Resolved, Notify], Tensor]
 
 
+NOTHING_POSITIVE = "nothing positive reaches the input; saliency keeps both signs"
+"""Why a map of positive gradients may be zero everywhere."""
+
+
 @dataclass(frozen=True)
 class GuidedBackprop(Explainer):
     """The gradient, with only positive gradients passing back through each activation.
@@ -50,7 +54,7 @@ class GuidedBackprop(Explainer):
     name: ClassVar[str] = "guided_backprop"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
     meaning: ClassVar[Meaning] = GUIDED_SLOPE
-    zero_hint: ClassVar[str] = "nothing positive reaches the input; saliency keeps both signs"
+    zero_hint: ClassVar[str] = NOTHING_POSITIVE
 
     @property
     def cost(self) -> Cost:
@@ -79,7 +83,7 @@ class Deconvolution(Explainer):
     name: ClassVar[str] = "deconvolution"
     traits: ClassVar[Traits] = Traits("backprop", additive=True, needs_hooks=True)
     meaning: ClassVar[Meaning] = DRAWN_PATTERN
-    zero_hint: ClassVar[str] = "nothing positive reaches the input; saliency keeps both signs"
+    zero_hint: ClassVar[str] = NOTHING_POSITIVE
 
     @property
     def cost(self) -> Cost:

@@ -14,7 +14,7 @@ from torch import Tensor
 from esegeta.axes import Image
 from esegeta.errors import ConfigError, LayerError, MapError
 from esegeta.explain.attribution import Way
-from esegeta.explain.baseline import Baseline, parse_baseline
+from esegeta.explain.baseline import SAME_AS_BASELINE, Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.layer.bypass import NOT_CHECKED, completeness, goes_around
@@ -59,7 +59,7 @@ class IntegratedGradients(Explainer):
     name: ClassVar[str] = "integrated_gradients"
     traits: ClassVar[Traits] = Traits("gradient", additive=True, complete=True, together=True)
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = "is the image equal to its baseline? choose another `baseline`"
+    zero_hint: ClassVar[str] = SAME_AS_BASELINE
 
     def __post_init__(self) -> None:
         if self.steps < 1:

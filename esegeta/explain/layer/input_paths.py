@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -11,45 +11,20 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Image
-from esegeta.errors import ConfigError
-from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.bypass import checked
 from esegeta.explain.layer.cut import Site, read, slope_at
+from esegeta.explain.layer.from_baseline import LayerPath, Node, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, INFLUENCE, Meaning
 from esegeta.explain.objective import AnyCotangent, Objective
 from esegeta.predict import Pieces, line_nodes
 
-Node = tuple[float, float]
-"""A place on a path, 0 at the baseline and 1 at the image, and its weight in a mean over it."""
-
-
-def legs(
-    objective: Objective, nodes: Sequence[Node], cotangent_at: Callable[[float], AnyCotangent]
-) -> Iterator[tuple[Sequence[Node], AnyCotangent]]:
-    """Yield nodes of a path with the cotangent that holds at all of them.
-
-    A linear target has one, so that each batch of windows can go through all nodes before the
-    next; any other has one at each node, of the whole prediction there.
-    """
-    if objective.target.is_linear:
-        yield nodes, objective.cotangent()
-        return
-    for node in nodes:
-        yield [node], cotangent_at(node[0])
-
-
-def crops_of(objective: Objective, data: Image, pieces: Pieces) -> Tensor:
-    """Return the same windows of another image of the volume's shape, `N C *W`."""
-    padded = objective.windows.pad_image(data[None])
-    return objective.windows.cut(padded, pieces.windows).to(pieces.crops.device)
-
 
 @dataclass(frozen=True)
-class InternalInfluence(LayerMethod):
+class InternalInfluence(LayerPath):
     """The mean gradient with respect to a layer's activations, from a baseline to the image.
 
         a = sum_k integral_0^1 dR/dA_k (x' + alpha (x - x')) dalpha
@@ -68,9 +43,6 @@ class InternalInfluence(LayerMethod):
     definition 1, with captum's distribution of interest: uniform on the path.
     """
 
-    steps: int = 32
-    baseline: Baseline | str = "blur"
-
     name: ClassVar[str] = "internal_influence"
     traits: ClassVar[Traits] = Traits(
         "layer",
@@ -80,13 +52,7 @@ class InternalInfluence(LayerMethod):
         by_channel=False,
     )
     meaning: ClassVar[Meaning] = INFLUENCE
-    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise ConfigError(f"{self.name}: steps: {self.steps} must be at least 1")
-        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
+    zero_hint: ClassVar[str] = LayerMethod.zero_hint
 
     @property
     def cost_of_layer(self) -> Cost:
@@ -95,7 +61,7 @@ class InternalInfluence(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
-        start = parse_baseline(self.baseline).of(objective.volume)
+        start = self.start(objective)
 
         def cotangent_at(node: float) -> AnyCotangent:
             return objective.at(torch.lerp(start, objective.volume.data, node)).cotangent()
@@ -126,7 +92,7 @@ def _mean_slope(
 
 
 @dataclass(frozen=True)
-class LayerConductance(LayerMethod):
+class LayerConductance(LayerPath):
     """The part of integrated gradients that flows through each position of a layer.
 
         a = sum_k integral_0^1 dR/dA_k (x_alpha) * dA_k(x_alpha)/dalpha dalpha
@@ -147,8 +113,6 @@ class LayerConductance(LayerMethod):
     at the left end of each interval, an error of order 1/steps; here it is the mean of both ends.
     """
 
-    steps: int = 32
-    baseline: Baseline | str = "blur"
     tolerance: float = 0.05
 
     name: ClassVar[str] = "layer_conductance"
@@ -156,16 +120,6 @@ class LayerConductance(LayerMethod):
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = (
-        "is the layer's output the same for image and baseline? choose another `baseline` or "
-        "`layer`"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise ConfigError(f"{self.name}: steps: {self.steps} must be at least 1")
-        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
     def cost_of_layer(self) -> Cost:
@@ -175,7 +129,7 @@ class LayerConductance(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map and how far it is from the change of the target."""
-        start = parse_baseline(self.baseline).of(objective.volume)
+        start = self.start(objective)
         total = LayerSum(objective, site)
         if objective.target.is_linear:
             total.add_windows(partial(self._all_intervals, objective, site, start))

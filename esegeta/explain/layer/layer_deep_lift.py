@@ -16,7 +16,7 @@ from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.bypass import checked
 from esegeta.explain.layer.cut import Site, no_part, spatial
-from esegeta.explain.layer.input_paths import crops_of
+from esegeta.explain.layer.from_baseline import SAME_AT_BASELINE, crops_of
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import Objective
@@ -52,10 +52,7 @@ class LayerDeepLift(LayerMethod):
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = (
-        "is the layer's output the same for image and baseline? choose another `baseline` or "
-        "`layer`"
-    )
+    zero_hint: ClassVar[str] = SAME_AT_BASELINE
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ from esegeta.explain.layer.cut import (
     slope_at,
     value_changed,
 )
-from esegeta.explain.layer.input_paths import Node, crops_of, legs
+from esegeta.explain.layer.from_baseline import LayerPath, Node, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import AnyCotangent, Objective
@@ -36,7 +36,7 @@ from esegeta.predict import Pieces, line_nodes
 
 
 @dataclass(frozen=True)
-class LayerIntegratedGradients(LayerMethod):
+class LayerIntegratedGradients(LayerPath):
     """The gradient along the straight path of a layer's activations, times their change.
 
         a = sum_k (A_k - A'_k) * integral_0^1 dR/dA_k (A' + alpha (A - A')) dalpha,   A' = A(x')
@@ -55,8 +55,6 @@ class LayerIntegratedGradients(LayerMethod):
     LayerIntegratedGradients; units are summed here.
     """
 
-    steps: int = 32
-    baseline: Baseline | str = "blur"
     tolerance: float = 0.05
 
     name: ClassVar[str] = "layer_integrated_gradients"
@@ -64,16 +62,6 @@ class LayerIntegratedGradients(LayerMethod):
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = (
-        "is the layer's output the same for image and baseline? choose another `baseline` or "
-        "`layer`"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise ConfigError(f"{self.name}: steps: {self.steps} must be at least 1")
-        object.__setattr__(self, "baseline", parse_baseline(self.baseline))
 
     @property
     def cost_of_layer(self) -> Cost:
@@ -86,7 +74,7 @@ class LayerIntegratedGradients(LayerMethod):
         Raises:
             MapError: the target's change from the baseline overflows.
         """
-        start = parse_baseline(self.baseline).of(objective.volume)
+        start = self.start(objective)
         path = _Path(objective, site, start)
         total = LayerSum(objective, site)
         for nodes, cotangent in legs(objective, line_nodes(self.steps), path.cotangent):

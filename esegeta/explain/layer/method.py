@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -51,6 +51,8 @@ class LayerMethod(Explainer):
     """
 
     layer: str | tuple[str, ...] | None = None
+
+    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     def __post_init__(self) -> None:
         if self.layer is None or isinstance(self.layer, str):

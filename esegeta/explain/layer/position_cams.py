@@ -52,7 +52,6 @@ class HiResCam(LayerMethod):
         by_channel=False,
     )
     meaning: ClassVar[Meaning] = LAYER_SLOPE_TIMES_ACTIVATION
-    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     @property
     def cost_of_layer(self) -> Cost:
@@ -156,7 +155,6 @@ class LayerGradientXActivation(LayerMethod):
         "layer", additive=True, needs_hooks=True, needs_layer=True, by_channel=False
     )
     meaning: ClassVar[Meaning] = CONTRIBUTION
-    zero_hint: ClassVar[str] = "the target does not depend on this layer; choose another `layer`"
 
     @property
     def cost_of_layer(self) -> Cost:
