@@ -15,11 +15,11 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.fft import next_fast_len
+from scipy import fft
 from torch import Tensor
 
 from esegeta.axes import Shape
-from esegeta.dissection.where import places_above
+from esegeta.dissection.where import flat_places_above, largest_first, largest_of_rows
 
 FEWEST_OF_A_FIELD, MOST_OF_A_FIELD = 25, 100
 """Draws that are taken from one field, each shifted at random: more where it has many lumps."""
@@ -32,15 +32,21 @@ PAD_BY = 3
 CANDIDATES = 1.4
 """How many more of a field's voxels than a mask's share are ranked at first."""
 
-SAMPLE = 1 << 16
+SAMPLE = 1 << 13
 """Values sampled to estimate how large the largest ones are."""
 
 DEEPER = 3
 """How many times more are ranked for draws that find too few of them in the body."""
 
-ROW_BY_ROW = 1 << 13
+ROW_BY_ROW = 256
+"""Candidates from which a look-up for each draw by itself takes less time than one for all."""
+
+LONG_ROW = 1 << 13
 
 VALUES_AT_A_TIME = 1 << 18
+
+TABLE_POINTS = 1 << 22
+"""Points of a table of the torus twice round, which spares draws the way round: 16 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +120,7 @@ class Fields:
         """Points along each axis, once round."""
         axes = zip(self.numbers.shape, self.widths, strict=True)
         return tuple(
-            next_fast_len(math.ceil(side + PAD_BY * width), real=True) for side, width in axes
+            fft.next_fast_len(math.ceil(side + PAD_BY * width), real=True) for side, width in axes
         )
 
     @cached_property
@@ -125,17 +131,30 @@ class Fields:
         return found.flatten()
 
     def _field(self, generator: torch.Generator) -> Float[Tensor, "*T"]:
-        noise = torch.randn(self._torus, generator=generator).to(self.numbers.device)
-        spectrum = torch.fft.rfftn(noise)
+        noise = torch.randn(self._torus, generator=generator)
+        if self.numbers.device.type == "cpu":
+            # The threads of torch's transform cost many times what sides like these take.
+            spectrum = np.asarray(fft.rfftn(noise.numpy()))
+            for damping in self._dampings:
+                spectrum *= damping.numpy()
+            return torch.from_numpy(fft.irfftn(spectrum, s=self._torus, overwrite_x=True))
+        transformed = torch.fft.rfftn(noise.to(self.numbers.device))
+        for damping in self._dampings:
+            transformed.mul_(damping.to(transformed.device))
+        field: Tensor = torch.fft.irfftn(transformed, s=self._torus)
+        return field
+
+    @cached_property
+    def _dampings(self) -> list[Tensor]:
+        """What the filter leaves of each frequency along each axis."""
+        found = []
         for axis, (side, width) in enumerate(zip(self._torus, self.widths, strict=True)):
             last = axis == len(self._torus) - 1
             frequency = torch.fft.rfftfreq(side) if last else torch.fft.fftfreq(side)
-            damping = torch.exp(-2 * (math.pi * width * frequency) ** 2)
             line = [1] * len(self._torus)
             line[axis] = -1
-            spectrum.mul_(damping.reshape(line).to(spectrum.device))
-        field: Tensor = torch.fft.irfftn(spectrum, s=self._torus)
-        return field
+            found.append(torch.exp(-2 * (math.pi * width * frequency) ** 2).reshape(line))
+        return found
 
     def _sorted(self, field: Tensor, shifts: Int[Tensor, "D A"], most: int) -> Int[Tensor, "D H"]:
         """Return the places of the largest values of each shift, where the body is small."""
@@ -145,8 +164,8 @@ class Fields:
         behind, found = torch.tensor(self._torus, device=shifts.device) - shifts, []
         for some in torch.split(behind, max(VALUES_AT_A_TIME // len(places), 1)):
             values = field.flatten()[self._shifted(points, some)]
-            found.append(places[values.topk(most).indices])
-        return torch.cat(found)
+            found.append(places.index_select(0, largest_of_rows(values, most).flatten()))
+        return torch.cat(found).reshape(-1, most)
 
     def _largest(self, field: Tensor, shifts: Int[Tensor, "D A"], most: int) -> Int[Tensor, "D H"]:
         """Return the places of the largest values as each shift has them in the body."""
@@ -156,40 +175,61 @@ class Fields:
         while len(rows):
             # A wide field may have its lumps out of the body: such draws look deeper.
             ranked, short = self._ranked(field, min(share, 1.0)), []
-            for some in torch.split(rows, max(VALUES_AT_A_TIME // ranked[0].numel(), 1)):
-                found = self._moved(ranked, shifts[some])
-                inside = found >= 0
-                order = inside.cumsum(dim=1, dtype=torch.int32)
-                enough = order[:, -1] >= most
-                kept = inside & (order <= most) & enough[:, None]
-                result[some[enough]] = found[kept].reshape(-1, most)
+            for some in torch.split(rows, max(VALUES_AT_A_TIME // len(ranked), 1)):
+                found, enough = first_inside(self._moved(ranked, shifts[some]), most)
+                result[some[enough]] = found
                 short.append(some[~enough])
             rows = torch.cat(short)
             share *= DEEPER
         return result
 
-    def _ranked(self, field: Tensor, share: float) -> tuple[Tensor, ...]:
-        """Return where about this share of a field's voxels is largest, the largest first."""
+    def _ranked(self, field: Tensor, share: float) -> Int[Tensor, " C"]:
+        """Return where about this share of a field's values is largest, the largest first."""
+        values = field.flatten()
         if share >= 1:
             level = -math.inf
         else:
-            some = field.flatten()[:: max(field.numel() // SAMPLE, 1)]
+            some = values[:: max(len(values) // SAMPLE, 1)]
             level = _ascending(some, max(int((1 - share) * len(some)), 1))
-        places = places_above(field[None], field.new_full((1,), level))[1:]
-        order = field[places].argsort(descending=True, stable=True)
-        return tuple(place[order] for place in places)
+        return largest_first(values, flat_places_above(values, level))
 
-    def _moved(self, ranked: tuple[Tensor, ...], shifts: Int[Tensor, "D A"]) -> Int[Tensor, "D C"]:
+    def _moved(self, ranked: Int[Tensor, " C"], shifts: Int[Tensor, "D A"]) -> Int[Tensor, "D C"]:
         """Return the places of ranked points, as shifts have them; -1 for no body."""
-        flat = self._shifted(ranked, shifts)
-        return self._places.index_select(0, flat.flatten()).reshape(flat.shape)
+        if self._twice_round is None:
+            flat = self._shifted(torch.unravel_index(ranked, self._torus), shifts)
+            return self._places.index_select(0, flat.flatten()).reshape(flat.shape)
+        table, steps, once = self._twice_round
+        starts, places = (shifts * steps).sum(dim=1), once.index_select(0, ranked)
+        if len(ranked) < ROW_BY_ROW or self.numbers.device.type != "cpu":
+            flat = starts[:, None] + places
+            return table.index_select(0, flat.flatten()).reshape(flat.shape)
+        found = table.new_empty((len(shifts), len(ranked)))
+        for row, start in zip(found, starts.tolist(), strict=True):
+            torch.index_select(table[start:], 0, places, out=row)
+        return found
+
+    @cached_property
+    def _twice_round(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The place at each point twice round the torus; None where that is too large a table.
+
+        With it the steps along its axes, and where it has each point of the torus.
+        """
+        shape = tuple(2 * side for side in self._torus)
+        if math.prod(shape) > TABLE_POINTS or int(self.numbers.max()) >= 2**31:
+            return None
+        device = self.numbers.device
+        table = self._places.reshape(self._torus).int().repeat((2,) * len(shape)).flatten()
+        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        points = torch.arange(math.prod(shape), device=device).reshape(shape)
+        once = points[tuple(slice(side) for side in self._torus)].flatten()
+        return table, torch.tensor(steps, device=device), once
 
     def _shifted(self, places: tuple[Tensor, ...], shifts: Int[Tensor, "D A"]) -> Tensor:
         """Return places of the flattened torus, moved on by shifts."""
         num_draws, num_places = len(shifts), len(places[0])
         flat = torch.zeros((num_draws, num_places), dtype=torch.int64, device=self.numbers.device)
         for line, shift, place in zip(self._lines, shifts.unbind(1), places, strict=True):
-            if num_places < ROW_BY_ROW:
+            if num_places < LONG_ROW:
                 flat += line[shift[:, None] + place]
             else:  # twice as fast, where a row is long
                 for row, start in enumerate(shift.tolist()):
@@ -205,6 +245,25 @@ class Fields:
             line = torch.arange(side, device=self.numbers.device) * step
             lines.append(torch.cat([line, line]))
         return lines
+
+
+def first_inside(
+    places: Int[Tensor, "D C"], most: int
+) -> tuple[Int[Tensor, "E H"], Bool[Tensor, " D"]]:
+    """Return the first places of each row that are not -1, for rows that have enough, and which do.
+
+    Args:
+        places: places by row.
+        most: how many are wanted of each row, H.
+    """
+    flat, device = places.flatten(), places.device
+    inside = flat_places_above(flat, -1)
+    ends = torch.arange(len(places) + 1, device=device) * places.shape[1]
+    first = torch.searchsorted(inside, ends)
+    enough = first.diff() >= most
+    wanted = first[:-1][enough][:, None] + torch.arange(most, device=device)
+    found = flat.index_select(0, inside.index_select(0, wanted.flatten()))
+    return found.reshape(wanted.shape).long(), enough
 
 
 def _ascending(values: Float[Tensor, " N"], rank: int) -> float:

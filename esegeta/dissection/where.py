@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from esegeta.dissection.quantile import ordered_bits
+
 
 def places_where(mask: Bool[Tensor, "*any"]) -> tuple[Int[Tensor, " H"], ...]:
     """Return the indices along each axis where a mask holds, in ascending order.
@@ -36,6 +38,35 @@ def places_above(
     if values.device.type != "cpu":
         return places_where(values > column)
     return places_where(torch.from_numpy(values.detach().numpy() > column.numpy()))
+
+
+def flat_places_above(values: Float[Tensor, " N"] | Int[Tensor, " N"], level: float) -> Tensor:
+    """Return the indices of values above a level, in ascending order."""
+    if values.device.type != "cpu":
+        return (values > level).nonzero()[:, 0]
+    data = values.detach().numpy()
+    return torch.from_numpy(np.flatnonzero(data > data.dtype.type(level)))
+
+
+def largest_first(values: Float[Tensor, " N"], places: Int[Tensor, " C"]) -> Int[Tensor, " C"]:
+    """Return places in the order of their values, the largest first; of equal ones the first."""
+    chosen = values.index_select(0, places)
+    return places[largest_of_rows(chosen[None], len(places))[0]]
+
+
+def largest_of_rows(values: Float[Tensor, "D N"], count: int) -> Int[Tensor, "D H"]:
+    """Return the places of so many values of each row, the largest first; of equal ones the first.
+
+    On a CPU value and place are sorted as one integer, several times as fast as `topk`.
+    """
+    if values.device.type != "cpu":
+        return values.argsort(dim=1, descending=True, stable=True)[:, :count]
+    keys = ordered_bits(-values).numpy().astype(np.int64) << 32
+    keys |= np.arange(values.shape[1])
+    if count < values.shape[1]:
+        keys = np.partition(keys, count - 1, axis=1)[:, :count]
+    keys.sort(axis=1)
+    return torch.from_numpy(keys & 0xFFFFFFFF)
 
 
 def peaks(values: Float[Tensor, "U N"]) -> tuple[Float[Tensor, " U"], Int[Tensor, " U"]]:

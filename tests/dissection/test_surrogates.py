@@ -118,6 +118,21 @@ def test_fields_are_as_smooth_along_each_axis_as_they_are_asked_for() -> None:
         assert float(found) == pytest.approx(math.exp(-(2**2) / (4 * width**2)), abs=0.06)
 
 
+@pytest.mark.parametrize("shape", [(31, 17), (9, 12, 7)])
+def test_a_field_is_white_noise_through_a_gaussian_filter(shape: tuple[int, ...]) -> None:
+    """By the whole spectrum in float64, which damps exp(-2 (pi s f)^2) along each axis."""
+    widths = (1.0, 2.0, 0.5)[: len(shape)]
+    fields = Fields(widths, torch.zeros(shape, dtype=torch.int64), 0)
+    field = fields._field(torch.Generator().manual_seed(3))
+    noise = torch.randn(field.shape, generator=torch.Generator().manual_seed(3)).double()
+    spectrum = torch.fft.fftn(noise)
+    axes = [torch.fft.fftfreq(side, dtype=torch.float64) for side in field.shape]
+    for width, frequency in zip(widths, torch.meshgrid(*axes, indexing="ij"), strict=True):
+        spectrum = spectrum * torch.exp(-2 * (math.pi * width * frequency) ** 2)
+    expected = torch.fft.ifftn(spectrum).real
+    assert torch.allclose(field.double(), expected, rtol=0, atol=1e-6)
+
+
 def test_anisotropic_layers_have_anisotropic_surrogates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer that is coarser along one axis is smoother along it, in its units' surrogates too."""
     asked = []
@@ -154,12 +169,15 @@ def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
     assert abs(float(shares.mean()) - expected) < 4 * float(shares.std()) / math.sqrt(600 / 5)
 
 
-@pytest.mark.parametrize("most", [20, 600])
+@pytest.mark.parametrize("table", [0, 1 << 22], ids=["lines", "table"])
+@pytest.mark.parametrize(("most", "row"), [(20, 256), (20, 1), (600, 256)])
 def test_draws_are_what_sorting_the_whole_field_gives(
-    most: int, monkeypatch: pytest.MonkeyPatch
+    most: int, row: int, table: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few voxels are moved, many are sorted; a body may hold too few of the first at first."""
     monkeypatch.setattr("esegeta.dissection.fields.VALUES_AT_A_TIME", 5000)
+    monkeypatch.setattr("esegeta.dissection.fields.TABLE_POINTS", table)
+    monkeypatch.setattr("esegeta.dissection.fields.ROW_BY_ROW", row)
     body = ellipsoid((30, 44))
     fields = Fields((4.0, 4.0), numbered(body), 4)
     generator = torch.Generator().manual_seed(fields.seed)
@@ -169,13 +187,13 @@ def test_draws_are_what_sorting_the_whole_field_gives(
     ]
     found = next(iter(fields.draws(6, most)))
     assert found.shape == (6, most)
-    for row, (down, along) in zip(found, zip(*shifts, strict=True), strict=False):
+    for drawn, (down, along) in zip(found, zip(*shifts, strict=True), strict=False):
         moved = torch.zeros(30, 44)
         height, width = fields.body.shape
         moved[box_of(body)] = field.roll((int(down), int(along)), (0, 1))[:height, :width]
         values = torch.where(body, moved, -math.inf).flatten()
         expected = values.sort(descending=True).values[:most]
-        assert torch.equal(values[row], expected)
+        assert torch.equal(values[drawn], expected)
 
 
 def test_blocks_hold_what_their_voxels_hold(ndim: int) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esegeta.dissection.where import peaks, places_above, places_where
+from esegeta.dissection.where import (
+    flat_places_above,
+    largest_first,
+    largest_of_rows,
+    peaks,
+    places_above,
+    places_where,
+)
 
 
 @pytest.mark.parametrize("shape", [(40,), (3, 17), (2, 5, 4, 3)])
@@ -35,3 +42,20 @@ def test_the_first_of_equal_peaks_is_the_place() -> None:
     found, places = peaks(torch.tensor([[1.0, 4.0, 4.0], [-2.0, -3.0, -2.0]]))
     assert found.tolist() == [4.0, -2.0]
     assert places.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_the_largest_of_rows_are_those_of_a_stable_sort(count: int) -> None:
+    """Of negative, infinite and equal values, too; both zeros are equal."""
+    values = torch.randn(5, 40).mul(2).round()
+    values[0, :3] = torch.tensor([torch.inf, -torch.inf, -0.0])
+    expected = values.argsort(dim=1, descending=True, stable=True)[:, :count]
+    assert torch.equal(largest_of_rows(values, count), expected)
+
+
+def test_places_come_in_the_order_of_their_values() -> None:
+    values = torch.tensor([0.5, 3.0, -1.0, 3.0, 2.0])
+    places = flat_places_above(values, 0.5)
+    assert places.tolist() == [1, 3, 4]
+    assert largest_first(values, places).tolist() == [1, 3, 4]
+    assert largest_first(values, torch.tensor([2, 4, 3])).tolist() == [3, 4, 2]
