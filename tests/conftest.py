@@ -6,16 +6,23 @@ import tests.typecheck
 tests.typecheck.install("esegeta")
 
 import gc  # noqa: E402
+import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests import second_device  # noqa: E402
+from tests import order, second_device  # noqa: E402
 
 torch.set_num_threads(1)
 
 PRETRAINED = Path(__file__).parents[1] / "../shared/models"
+
+
+@pytest.hookimpl(trylast=True)  # those that are asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process begin with slow tests: the short ones are left to even out the end."""
+    items[:] = order.dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.torso import lay_out
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
 
@@ -59,8 +61,7 @@ def test_every_cell_of_the_tutorial_runs(
     runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ipyniivue", reason="the extra `notebook` is not installed")
-    for name in ("data_samples", "configs"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     shown = list(runner.run_cells(runner.read_notebook(NOTEBOOK), {"__name__": "tutorial"}))
     assert len(shown) == sum(cell["cell_type"] == "code" for cell in cells())

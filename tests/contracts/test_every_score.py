@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import replace
+from functools import cache, cached_property
 from typing import Any, get_args
 
 import pytest
@@ -102,14 +103,33 @@ def meeting(turn: int, names: list[str] = ALL) -> list[tuple[str, str]]:
     return [(KINDS[(place + turn) % len(KINDS)], name) for place, name in enumerate(names)]
 
 
+class Judged(Case):
+    """A case with a map of it, which is made once."""
+
+    @cached_property
+    def map(self) -> Attribution:
+        """Of the explainer that the scores judge, with a ground truth beside it."""
+        return EXPLAINER.explain(self.model, self.volume, with_truth(self.target))
+
+
+def make_case(kind: str) -> Judged:
+    """Return three labels beside the background: some scores ask about the other labels."""
+    return Judged(**vars(CaseKind(int(kind[0]), "relu_batch", int(kind[3]), num_outputs=4).make()))
+
+
+kept_case = cache(make_case)
+
+
 @pytest.fixture(params=KINDS[:2])
-def case(request: pytest.FixtureRequest) -> Case:
-    """Three labels beside the background: some scores ask about the other labels."""
+def case(request: pytest.FixtureRequest) -> Judged:
+    """A case that many tests share: none of them changes anything in it."""
+    return kept_case(request.param)
+
+
+@pytest.fixture
+def own_case(request: pytest.FixtureRequest) -> Judged:
+    """A case of a test that trains its network or breaks it."""
     return make_case(request.param)
-
-
-def make_case(kind: str) -> Case:
-    return CaseKind(int(kind[0]), "relu_batch", int(kind[3]), num_outputs=4).make()
 
 
 FLIPS = {"dice_drop": 5e-3}
@@ -124,10 +144,6 @@ def with_truth(target: FrozenTarget) -> FrozenTarget:
     truth = torch.zeros(target.mask.shape, dtype=torch.long)
     truth[tuple(slice(2, 7) for _ in truth.shape)] = 1
     return replace(target, scene=replace(target.scene, truth=truth))
-
-
-def explained(case: Case) -> Attribution:
-    return EXPLAINER.explain(case.model, case.volume, with_truth(case.target))
 
 
 def figures(score: Score, attribution: Attribution, case: Case) -> dict[str, float]:
@@ -170,8 +186,8 @@ def test_documents_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> None:
-    found = figures(ROWS[name], explained(case), case)
+def test_gives_each_of_its_figures_within_its_range(case: Judged, name: str) -> None:
+    found = figures(ROWS[name], case.map, case)
     assert list(found) == [metric.name for metric in SCORES[name].metrics]
     for metric in SCORES[name].metrics:
         value = found[metric.name]
@@ -181,9 +197,9 @@ def test_gives_each_of_its_figures_within_its_range(case: Case, name: str) -> No
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(0), indirect=["case"])
-def test_curves_can_be_drawn(case: Case, name: str) -> None:
+def test_curves_can_be_drawn(case: Judged, name: str) -> None:
     context = ScoreContext(case.model, EXPLAINER)
-    curves = ROWS[name].judge(explained(case), context).curves
+    curves = ROWS[name].judge(case.map, context).curves
     assert len({curve.name for curve in curves}) == len(curves)
     for curve in curves:
         assert curve.x_label
@@ -196,8 +212,8 @@ def test_curves_can_be_drawn(case: Case, name: str) -> None:
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(1), indirect=["case"])
-def test_the_same_again_and_another_under_another_seed(case: Case, name: str) -> None:
-    attribution = explained(case)
+def test_the_same_again_and_another_under_another_seed(case: Judged, name: str) -> None:
+    attribution = case.map
     first = figures(ROWS[name], attribution, case)
     torch.manual_seed(99)
     assert figures(ROWS[name], attribution, case) == first
@@ -210,8 +226,8 @@ def test_the_same_again_and_another_under_another_seed(case: Case, name: str) ->
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(2), indirect=["case"])
-def test_batch_size_does_not_matter(case: Case, name: str) -> None:
-    attribution = explained(case)
+def test_batch_size_does_not_matter(case: Judged, name: str) -> None:
+    attribution = case.map
     one, three = (
         figures(ROWS[name], attribution, replace(case, model=replace(case.model, batch_size=size)))
         for size in (1, 3)
@@ -233,7 +249,7 @@ class Scaled(InputXGradient):
 @pytest.mark.parametrize("name", ALL)
 def test_the_unit_of_the_map_decides_only_what_is_never_ranked(name: str) -> None:
     """x 100 and x 1e-3: a figure without a scale is the same, one with a scale is not."""
-    case = make_case("2d-2ch")
+    case = kept_case("2d-2ch")
     target, score = with_truth(case.target), ROWS[name]
 
     def found(factor: float) -> dict[str, float]:
@@ -251,16 +267,16 @@ def test_the_unit_of_the_map_decides_only_what_is_never_ranked(name: str) -> Non
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(3), indirect=["case"])
-def test_both_routes_agree(case: Case, name: str) -> None:
-    attribution = explained(case)
+def test_both_routes_agree(case: Judged, name: str) -> None:
+    attribution = case.map
     other = replace(attribution, target=disguised(attribution.target))
     expected = figures(ROWS[name], attribution, case)
     assert figures(ROWS[name], other, case) == close_to(expected, ROWS[name], rel=1e-3)
 
 
-@pytest.mark.parametrize(("case", "name"), meeting(0), indirect=["case"])
-def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> None:
-    attribution = explained(case)
+@pytest.mark.parametrize(("own_case", "name"), meeting(0), indirect=["own_case"])
+def test_leaves_map_image_and_network_as_they_were(own_case: Judged, name: str) -> None:
+    case, attribution = own_case, own_case.map
     network = case.network.train()
     before = state_of(network)
     map_, image = attribution.data.clone(), case.volume.data.clone()
@@ -271,8 +287,8 @@ def test_leaves_map_image_and_network_as_they_were(case: Case, name: str) -> Non
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(1), indirect=["case"])
-def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
-    attribution = explained(case)
+def test_runs_the_network_only_where_it_must(case: Judged, name: str) -> None:
+    attribution = case.map
     windows_run: list[int] = []  # also by copies of the network
     figures(
         ROWS[name],
@@ -283,9 +299,11 @@ def test_runs_the_network_only_where_it_must(case: Case, name: str) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 3])
-@pytest.mark.parametrize(("case", "name"), meeting(0, RUN_THE_NETWORK), indirect=["case"])
-def test_leaves_the_network_as_it_was_after_an_exception(case: Case, name: str, nth: int) -> None:
-    attribution = explained(case)
+@pytest.mark.parametrize(("own_case", "name"), meeting(0, RUN_THE_NETWORK), indirect=["own_case"])
+def test_leaves_the_network_as_it_was_after_an_exception(
+    own_case: Judged, name: str, nth: int
+) -> None:
+    case, attribution = own_case, own_case.map
     network = Failing(case.network.train(), nth)
     before = state_of(network)
     broken = replace(case, model=replace(case.model, network=network))
@@ -295,15 +313,15 @@ def test_leaves_the_network_as_it_was_after_an_exception(case: Case, name: str, 
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(2), indirect=["case"])
-def test_a_map_of_zeros_is_refused(case: Case, name: str) -> None:
-    attribution = explained(case)
+def test_a_map_of_zeros_is_refused(case: Judged, name: str) -> None:
+    attribution = case.map
     empty = replace(attribution, data=torch.zeros_like(attribution.data))
     with pytest.raises(MapError, match=f"{name}: the map is zero everywhere"):
         figures(ROWS[name], empty, case)
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(3), indirect=["case"])
-def test_scores_maps_of_voxels_too(case: Case, name: str) -> None:
+def test_scores_maps_of_voxels_too(case: Judged, name: str) -> None:
     attribution = GradCam().explain(case.model, case.volume, with_truth(case.target))
     found = ROWS[name].judge(attribution, ScoreContext(case.model, GradCam()))
     # Only a mean over a curve may have a value and leave something out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ import torch
 from monai.networks.nets import UNet
 
 import esegeta
-from esegeta.explain import Explainer, Features, IntegratedGradients, RandomMap, Saliency
+from esegeta.explain import (
+    Attribution,
+    Explainer,
+    Features,
+    IntegratedGradients,
+    RandomMap,
+    Saliency,
+)
 from esegeta.score import (
     Completeness,
     Deletion,
@@ -24,7 +32,7 @@ from esegeta.score import (
     ScoreContext,
     SensitivityN,
 )
-from esegeta.targets import FrozenTarget, Scene, VoxelTarget
+from esegeta.targets import Scene, VoxelTarget
 from esegeta.volume import volume_from_tensor
 
 pytestmark = pytest.mark.slow
@@ -62,16 +70,18 @@ class Ward:
         self.volume = volume_from_tensor(crop, spacing_mm=whole.grid.spacing_mm)
         self.scene = Scene(self.model, self.volume)
         self.cache = ScoreCache()
+        self.spleen = VoxelTarget("spleen").freeze(self.scene)
 
-    def target(self, label: str) -> FrozenTarget:
-        return VoxelTarget(label).freeze(self.scene)
+    @cache  # noqa: B019  (as long as the module's tests)
+    def map_of(self, explainer: Explainer, label: str) -> Attribution:
+        """Return a map of a label; several scores judge the same ones."""
+        return explainer.explain(self.model, self.volume, VoxelTarget(label).freeze(self.scene))
 
-    def figures(
-        self, explainer: Explainer, made_for: FrozenTarget, judged: FrozenTarget, score: Score
-    ) -> Mapping[str, float]:
-        map_ = explainer.explain(self.model, self.volume, made_for)
+    @cache  # noqa: B019
+    def figures(self, explainer: Explainer, made_for: str, score: Score) -> Mapping[str, float]:
+        """Return how well a map made for some label explains the spleen."""
         context = ScoreContext(self.model, explainer, self.cache)
-        return score.score(replace(map_, target=judged), context)
+        return score.score(replace(self.map_of(explainer, made_for), target=self.spleen), context)
 
 
 @pytest.fixture(scope="module")
@@ -79,29 +89,20 @@ def ward() -> Ward:
     return Ward()
 
 
-@pytest.fixture(scope="module")
-def spleen(ward: Ward) -> FrozenTarget:
-    return ward.target("spleen")
-
-
 @pytest.mark.parametrize("score", JUDGED, ids=lambda score: score.name)
-def test_the_map_of_the_wrong_label_is_worse(
-    ward: Ward, spleen: FrozenTarget, score: Score
-) -> None:
+def test_the_map_of_the_wrong_label_is_worse(ward: Ward, score: Score) -> None:
     gradients = IntegratedGradients(steps=8, baseline="mean")
-    right = ward.figures(gradients, spleen, spleen, score)
-    wrong = ward.figures(gradients, ward.target("liver"), spleen, score)
+    right = ward.figures(gradients, "spleen", score)
+    wrong = ward.figures(gradients, "liver", score)
     first = score.metrics[-1 if score.name == "infidelity" else 0]
     sign = 1 if first.better == "higher" else -1
     assert sign * (right[first.name] - wrong[first.name]) > 0.005
 
 
-def test_the_slopes_of_the_wrong_label_foresee_noise_worse(
-    ward: Ward, spleen: FrozenTarget
-) -> None:
+def test_the_slopes_of_the_wrong_label_foresee_noise_worse(ward: Ward) -> None:
     score = Infidelity(perturbation="gaussian", noise=0.02, samples=12)
-    right = ward.figures(Saliency(), spleen, spleen, score)
-    wrong = ward.figures(Saliency(), ward.target("liver"), spleen, score)
+    right = ward.figures(Saliency(), "spleen", score)
+    wrong = ward.figures(Saliency(), "liver", score)
     assert right["infidelity_relative"] < wrong["infidelity_relative"] - 0.1
 
 
@@ -109,14 +110,12 @@ def test_the_slopes_of_the_wrong_label_foresee_noise_worse(
 @pytest.mark.parametrize(
     "method", [Saliency(), IntegratedGradients(steps=8, baseline="mean")], ids=lambda m: m.name
 )
-def test_random_maps_never_beat_gradients(
-    ward: Ward, spleen: FrozenTarget, score: Score, method: Explainer
-) -> None:
+def test_random_maps_never_beat_gradients(ward: Ward, score: Score, method: Explainer) -> None:
     metric = score.metrics[0]
     sign = 1 if metric.better == "higher" else -1
-    value = ward.figures(method, spleen, spleen, score)[metric.name]
+    value = ward.figures(method, "spleen", score)[metric.name]
     for seed in range(4):
         null = RandomMap(sigma_mm=5.0 * (seed % 2), seed=seed)
-        found = ward.figures(null, spleen, spleen, score)[metric.name]
+        found = ward.figures(null, "spleen", score)[metric.name]
         assert sign * (value - found) > 0
         assert torch.isfinite(torch.tensor(found))
