@@ -6,7 +6,6 @@ from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.csv_tables import (
     ABLATION_COLUMNS,
     IMAGE_COLUMNS,
-    PREDICTIONS,
     CurveRow,
     PredictionRow,
     ScoreRow,
@@ -89,7 +88,6 @@ __all__ = [
     "LABEL_COLOURS",
     "PREAMBLE",
     "PREDICT",
-    "PREDICTIONS",
     "BoxPage",
     "BoxPanel",
     "Cell",

@@ -14,9 +14,9 @@ from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
 from esegeta.report.cells import name_in_cell, safe_again, safe_cell
+from esegeta.results_folder import CURVES_TABLE, PREDICTIONS_TABLE, REGIONS_TABLE, SCORES_TABLE
 from esegeta.volume import write_text
 
-REGIONS = "regions.csv"
 REGION_COLUMNS = (
     "case",
     "target",
@@ -30,15 +30,12 @@ REGION_COLUMNS = (
     "per_ml",
     "magnitude_per_ml",
 )
-SCORES = "scores.csv"
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
 DIRECTIONS = ("lower", "higher", "none")
 """Which value of a score is better; `none` where it describes a map and does not judge it."""
 
-CURVES = "curves.csv"
 CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 
-PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("case", "label", "dice", "num_voxels_expected", "num_voxels_predicted")
 
 CellValue = str | int | float | None
@@ -190,7 +187,7 @@ def write_scores(root: Path, rows: Iterable[ScoreRow], kept: Iterable[Sequence[s
         )
         for row in rows
     )
-    write_csv(root / SCORES, SCORE_COLUMNS, lines, kept)
+    write_csv(root / SCORES_TABLE, SCORE_COLUMNS, lines, kept)
 
 
 def write_regions(
@@ -206,12 +203,12 @@ def write_regions(
         )
         for case, target, method, row in rows
     )
-    write_csv(root / REGIONS, REGION_COLUMNS, lines, kept)
+    write_csv(root / REGIONS_TABLE, REGION_COLUMNS, lines, kept)
 
 
 def remove_regions(root: Path) -> None:
     """Remove the table of an earlier run that aggregated its maps, where this one does not."""
-    (root / REGIONS).unlink(missing_ok=True)
+    (root / REGIONS_TABLE).unlink(missing_ok=True)
 
 
 def region_row(values: Mapping[str, Any]) -> RegionRow:
@@ -230,9 +227,9 @@ def write_curves(root: Path, rows: Iterable[CurveRow], kept: Sequence[Sequence[s
         for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
     ]
     if points or kept:
-        write_csv(root / CURVES, CURVE_COLUMNS, points, kept)
+        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, points, kept)
     else:
-        (root / CURVES).unlink(missing_ok=True)
+        (root / CURVES_TABLE).unlink(missing_ok=True)
 
 
 def write_predictions(
@@ -243,7 +240,7 @@ def write_predictions(
         (row.case, row.label, row.dice, row.num_voxels_expected, row.num_voxels_predicted)
         for row in rows
     )
-    write_csv(root / PREDICTIONS, PREDICTION_COLUMNS, lines, kept)
+    write_csv(root / PREDICTIONS_TABLE, PREDICTION_COLUMNS, lines, kept)
 
 
 def read_scores(root: Path) -> list[ScoreRow]:
@@ -252,7 +249,7 @@ def read_scores(root: Path) -> list[ScoreRow]:
     Raises:
         RunError: the file is missing, or a line is not as `write_scores` writes it.
     """
-    path = root / SCORES
+    path = root / SCORES_TABLE
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

@@ -19,6 +19,7 @@ from esegeta.report import write_rows
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.report.shapes import NotesTold, read_told
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
+from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
@@ -37,7 +38,7 @@ from esegeta.workflow.concepts.tables import (
 )
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
-RECORD = "concepts.json"
+RECORD = ANALYSES["concepts"]
 
 
 @dataclass(eq=False)

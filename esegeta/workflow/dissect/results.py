@@ -16,6 +16,7 @@ from esegeta.report import (
     write_units,
 )
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import ANALYSES
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
@@ -23,7 +24,7 @@ from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, DissectionSessi
 from esegeta.workflow.dissect.tables import UnitResults, results_of, summary_of
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
-SUMMARY = "summary.json"
+SUMMARY = ANALYSES["dissection"]
 
 
 @dataclass(eq=False)
