@@ -36,6 +36,7 @@ from esegeta.workflow.concepts.tables import (
     share_rows,
     tcav_row,
 )
+from esegeta.workflow.one_result import recall_nothing
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
 RECORD = ANALYSES["concepts"]
@@ -316,11 +317,6 @@ def _relative(path: Path, folder: Path) -> str:
     if path.is_relative_to(folder):
         return str(path.relative_to(folder))
     return str(Path("..") / path.relative_to(folder.parent))
-
-
-def recall_nothing(content: Content) -> Content:
-    """Leave the content to the record."""
-    return {}
 
 
 SUMMARIZE = Kind(write_record, recall=recall_nothing, memory_hint=MEMORY_HINT)
