@@ -1,4 +1,4 @@
-"""CSV tables of a run and of a dissection, one record per line."""
+"""CSV tables of a run, one record per line; how any table is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
 from esegeta.report.cells import name_in_cell, safe_again, safe_cell
@@ -39,59 +38,6 @@ CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 PREDICTION_COLUMNS = ("case", "label", "dice", "num_voxels_expected", "num_voxels_predicted")
 
 CellValue = str | int | float | None
-
-UNIT_COLUMNS = (
-    "layer",
-    "unit",
-    "concept",
-    "category",
-    "iou",
-    "ceiling",
-    "best_threshold_iou",
-    "p",
-    "q",
-    "threshold",
-    "named",
-    "dice",
-    "auroc",
-    "information_quality",
-    "share_above",
-    "mask_share",
-    "ties",
-    "dead",
-    "minimum",
-    "maximum",
-    "images",
-    "images_detected",
-)
-PAIR_COLUMNS = tuple(UnitConceptPair.__dataclass_fields__)
-CONCEPT_COLUMNS = (
-    "concept",
-    "category",
-    "layer",
-    "detectors",
-    "best_unit",
-    "best_iou",
-    "best_q",
-    "voxels",
-    "share",
-)
-ABLATION_COLUMNS = (
-    "layer",
-    "concept",
-    "units",
-    "label",
-    "dice",
-    "change",
-    "random_change",
-    "effect",
-    "low",
-    "high",
-    "p",
-    "draws",
-    "cases",
-)
-IMAGE_COLUMNS = ("case", "layer", "unit", "concept", "iou", "dice", "detected")
 
 
 @dataclass(frozen=True)
@@ -299,58 +245,6 @@ def _text(value: CellValue) -> str:
     if isinstance(value, str):
         return safe_cell(value)
     return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
-    """Write units.csv: one line per unit, with the concept that fits it best, if any does."""
-    rows = []
-    for finding in findings:
-        row = {**vars(finding.best), **vars(finding)}
-        if not finding.best.iou > 0:  # all concepts fit it equally, not at all
-            row.update(concept="", category="")
-        rows.append(row)
-    write_rows(path, UNIT_COLUMNS, rows)
-
-
-def write_pairs(path: Path, pairs: Iterable[UnitConceptPair]) -> None:
-    """Write pairs.csv: one line per unit and concept."""
-    write_rows(path, PAIR_COLUMNS, [vars(pair) for pair in pairs])
-
-
-def write_concepts(
-    path: Path,
-    findings: Sequence[UnitFinding],
-    pairs: Sequence[UnitConceptPair],
-    voxels: Mapping[str, tuple[int, float]],
-) -> None:
-    """Write concepts.csv: one line per concept and layer, with the unit that fits it best.
-
-    Args:
-        path: path of the table.
-        findings: findings of all units.
-        pairs: pairs of all units and concepts.
-        voxels: number and share of the voxels of each concept, over all cases.
-    """
-    rows = []
-    for concept in dict.fromkeys(pair.concept for pair in pairs):
-        for layer in dict.fromkeys(pair.layer for pair in pairs):
-            own = [pair for pair in pairs if (pair.concept, pair.layer) == (concept, layer)]
-            best = max(own, key=lambda pair: pair.iou if pair.iou == pair.iou else -1.0)
-            number, share = voxels[concept]
-            rows.append(
-                {
-                    "concept": concept,
-                    "category": best.category,
-                    "layer": layer,
-                    "detectors": len(detectors(findings, layer).get(concept, [])),
-                    "best_unit": best.unit,
-                    "best_iou": best.iou,
-                    "best_q": best.q,
-                    "voxels": number,
-                    "share": share,
-                }
-            )
-    write_rows(path, CONCEPT_COLUMNS, rows)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
