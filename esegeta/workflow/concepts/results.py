@@ -22,8 +22,9 @@ from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_si
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
+from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
+from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, ConceptSession, as_json
 from esegeta.workflow.concepts.tables import (
     DISCOVERED_COLUMNS,
