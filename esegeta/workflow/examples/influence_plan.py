@@ -18,7 +18,8 @@ from esegeta.model import load_weights, seeded
 from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, construct_network
-from esegeta.workflow.checks import check_case_fits, check_targets, check_truths
+from esegeta.workflow.case_checks import check_case_fits, check_truths
+from esegeta.workflow.checks import check_targets
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import check_steps_fit
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
