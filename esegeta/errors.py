@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import re
 from collections.abc import Iterable, Mapping
 
 
@@ -200,6 +202,16 @@ WITH_FILES: Mapping[int, str] = {
 }
 """What the system says of files that is for people to mend, and how."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""What libraries in Rust, such as that of tensors, say in place of the number of an OSError."""
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Return what the system said of a file, by whoever passed it on; None of all else."""
+    if isinstance(error, OSError):
+        return error
+    said = IN_WORDS.search(str(error))
+    return None if said is None else OSError(int(said[1]), os.strerror(int(said[1])))
 
 
 def told_by_system(error: OSError) -> EsegetaError | None:

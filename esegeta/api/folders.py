@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from esegeta.api.model import OwnImages, SegmentationModel
-from esegeta.config.folders import config_of_model
+from esegeta.config.model_alone import config_of_model
 from esegeta.predict import Precision
 from esegeta.workflow.pipeline import build_pipeline
 from esegeta.workflow.room import fitted_alone

@@ -10,8 +10,9 @@ from typing import Any
 from esegeta.errors import OutputError, suggest
 from esegeta.plain_json import parse_json
 from esegeta.report import name_in_cell
+from esegeta.results_folder import COMPARISON_RECORD, PARTS, RUN_RECORD, SCORES_TABLE
 
-RECORDS = ("run.json", "retrain.json", "compare.json", "summary.json")
+RECORDS = (RUN_RECORD, COMPARISON_RECORD, *PARTS.values())
 """Names of the commands' records; the first one present is the folder's own."""
 
 
@@ -60,7 +61,7 @@ class Results:
     @property
     def scores(self) -> list[dict[str, str]]:
         """The rows of scores.csv, by column; none where nothing was scored."""
-        return self.table("scores") if (self.folder / "scores.csv").exists() else []
+        return self.table("scores") if (self.folder / SCORES_TABLE).exists() else []
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a table by column, such as of `scores`, `regions` or `units`.

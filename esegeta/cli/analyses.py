@@ -106,12 +106,11 @@ def concepts(
     from esegeta.workflow.concepts import build_concepts, run_concepts
 
     origin = origin_of("concepts", config, overrides, output, device)
-    end_if_shared(
-        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
-    )
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     built = build_concepts(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        tested = run_concepts(built, listener, policy_of(overwrite, fail_fast, verify))
+        tested = run_concepts(built, listener, policy)
     if tested.outcome.failures:
         show_outcome(tested.outcome, built.folder, quiet=quiet)
     elif not quiet:
@@ -152,12 +151,11 @@ def similarity(
     loaded = load_config(configs[0], overrides or [])
     first, more = subject_of({"configs": configs})
     origin = origin_of("similarity", first, overrides, output, device, more)
-    end_if_shared(
-        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
-    )
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
-        compared = run_comparison(comparison, listener, policy_of(overwrite, fail_fast, verify))
+        compared = run_comparison(comparison, listener, policy)
     if compared.outcome.failures:
         show_outcome(compared.outcome, comparison.folder, quiet=quiet)
     elif not quiet:
@@ -197,12 +195,10 @@ def features(
 
     config, fit = subject_of({"words": words})
     origin = origin_of("features", config, overrides, output, device, fit)
-    end_if_shared(
-        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
-    )
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     job = build_features(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        policy = policy_of(overwrite, fail_fast, verify)
         outcome = run_features(job, listener, policy, fit_only=bool(fit))
     if not quiet:
         show_pictures(outcome)
@@ -232,12 +228,11 @@ def inspect(
     from esegeta.workflow.inspect import build_inspection, run_inspection
 
     origin = origin_of("inspect", config, overrides, output, device)
-    end_if_shared(
-        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
-    )
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     job = build_inspection(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_inspection(job, listener, policy_of(overwrite, fail_fast, verify))
+        outcome = run_inspection(job, listener, policy)
     show_outcome(outcome, job.folder, quiet=quiet)
     raise typer.Exit(outcome.exit_code)
 
@@ -266,12 +261,11 @@ def examples(
     from esegeta.workflow.examples import build_examples, run_examples
 
     origin = origin_of("examples", config, overrides, output, device)
-    end_if_shared(
-        origin, Ways(part, workers, cluster), policy_of(overwrite, fail_fast, verify), quiet
-    )
+    policy = policy_of(overwrite, fail_fast, verify)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
     study = build_examples(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
-        outcome = run_examples(study, listener, policy_of(overwrite, fail_fast, verify))
+        outcome = run_examples(study, listener, policy)
     if not quiet:
         show_found(outcome)
     show_outcome(outcome, study.root, quiet=quiet)

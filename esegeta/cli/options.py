@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from esegeta.workflow import Policy
 
+EXIT_PARTIAL, EXIT_USER = 1, 2
+"""Exit codes: a part is missing; nothing succeeded, for a reason that the user can fix."""
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML experiment.")]
 Overrides = Annotated[
     list[str] | None,

@@ -24,6 +24,7 @@ from rich.progress import Task as BarTask
 from rich.table import Table
 from rich.text import Text
 
+from esegeta.results_folder import RUN_RECORD, STALE
 from esegeta.workflow import Ended, Listener, Outcome, Silence
 
 MOST_STALE = 10
@@ -224,7 +225,7 @@ def show_stale(root: Path, *, prune: bool, quiet: bool) -> None:
     if prune:
         moved = stale.prune(root)
         if moved and not quiet:
-            print(f"{_files(moved)} of earlier configs moved to {root / stale.FOLDER}")
+            print(f"{_files(moved)} of earlier configs moved to {root / STALE}")
         return
     left = stale.stale_in(root)
     if left and not quiet:
@@ -232,7 +233,7 @@ def show_stale(root: Path, *, prune: bool, quiet: bool) -> None:
         for name in left[:MOST_STALE]:
             print(f"  {name}")
         if len(left) > MOST_STALE:
-            print(f"  and {len(left) - MOST_STALE} more, listed in {root / 'run.json'}")
+            print(f"  and {len(left) - MOST_STALE} more, listed in {root / RUN_RECORD}")
 
 
 def _files(names: Sequence[str]) -> str:

@@ -35,7 +35,8 @@ from esegeta.workflow import (
     build_predictions,
     probe_network,
 )
-from esegeta.workflow.checks import check_whole_cases, probe_layers
+from esegeta.workflow.case_checks import check_whole_cases
+from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.concepts import ConceptRun, build_concepts
 from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of

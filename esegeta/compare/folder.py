@@ -11,9 +11,10 @@ from typing import Any
 
 from esegeta.errors import RunError
 from esegeta.report import ScoreRow, read_record, read_scores
+from esegeta.results_folder import COMPARISON_RECORD, RUN_RECORD, SCORES_TABLE
 from esegeta.score import SCORES, Metric, Score
 
-RECORD = "compare.json"
+RECORD = COMPARISON_RECORD
 """What a study writes about itself."""
 
 NOT_OF_THE_MODEL = ("weights", "batch_size")
@@ -142,7 +143,7 @@ def read_run_folder(path: Path) -> RunFolder:
         RunError: the folder is missing, holds no run or none with scores, or cannot be read.
     """
     record = read_record(path)
-    has_table = (path / "scores.csv").is_file()
+    has_table = (path / SCORES_TABLE).is_file()
     if not has_table and record.get("scores") and record.get("state") == "running":
         return RunFolder(path, record, ())  # stopped before its first task
     rows = tuple(read_scores(path)) if has_table or record.get("scores") else ()
@@ -163,7 +164,7 @@ def read_run_folder(path: Path) -> RunFolder:
 
 def is_comparison(path: Path) -> bool:
     """Tell whether a folder holds what a study wrote, and no run."""
-    return (path / RECORD).is_file() and not (path / "run.json").exists()
+    return (path / RECORD).is_file() and not (path / RUN_RECORD).exists()
 
 
 def flatten(key: str, value: Any) -> dict[str, str]:

@@ -28,6 +28,7 @@ from esegeta.report import (
     write_csv,
 )
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import RUN_RECORD, SCORES_TABLE
 from esegeta.volume import atomic_path, sweep, write_json, write_text
 
 PACKAGES = ("numpy", "scipy", "matplotlib")
@@ -49,7 +50,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
         OutputError: the folder belongs to a run, holds other files of these names, or cannot be
             written.
     """
-    if (root / "run.json").exists():
+    if (root / RUN_RECORD).exists():
         raise OutputError(
             f"{root}: is the folder of a run; its scores.csv would be overwritten",
             hint="name another folder with -o",
@@ -79,7 +80,7 @@ def save_study(study: Study, root: Path) -> list[Path]:
 def _writers(study: Study) -> dict[str, Writer]:
     """Return how each file is written, by name."""
     writers: dict[str, Writer] = {
-        "scores.csv": lambda path: write_csv(path, csv_tables.SCORES, csv_tables.scores(study)),
+        SCORES_TABLE: lambda path: write_csv(path, csv_tables.SCORES, csv_tables.scores(study)),
         "summary.csv": lambda path: write_csv(path, csv_tables.SUMMARY, csv_tables.summary(study)),
         "ranks.csv": lambda path: write_csv(path, csv_tables.RANKS, csv_tables.ranks(study)),
         "tests.csv": lambda path: write_csv(path, csv_tables.TESTS, csv_tables.tests(study)),

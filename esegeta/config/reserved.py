@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-FOLDERS = frozenset(
-    {
-        "stale",
-        "dissection",
-        "concepts",
-        "similarity",
-        "examples",
-        "features",
-        "inspect",
-        "retrain",
-        "report",
-    }
-)
-FILES = frozenset(
-    {
-        "run.json",
-        "scores.csv",
-        "curves.csv",
-        "regions.csv",
-        "predictions.csv",
-        "dataset_description.json",
-    }
-)
+from esegeta.results_folder import DATASET, PARTS, REPORT, RUN_RECORD, STALE, TABLES
+
+FOLDERS = frozenset({*PARTS, REPORT, STALE})
+FILES = frozenset({RUN_RECORD, DATASET, *TABLES})
 
 
 def fault_of_folder(name: str) -> str:

@@ -23,6 +23,7 @@ from esegeta.config.similarity import SimilarityKeys
 from esegeta.config.targets import TargetKeys
 from esegeta.errors import suggest
 from esegeta.explain import By
+from esegeta.results_folder import ANALYSES
 from esegeta.retraining import MapRank, RemovalMode, Schedule, loss_classes, optimizer_classes
 from esegeta.volume import MapType, WrittenFormat
 
@@ -153,10 +154,6 @@ def _one_of(name: str, known: Mapping[str, Any], where: str) -> str:
     return name
 
 
-STAND_ALONE = ("dissection", "concepts", "similarity", "features", "inspect", "examples")
-"""Blocks of commands that need no run beside them."""
-
-
 def _device_words(value: Any) -> Any:
     """Write a list of devices as the word that `--device` takes."""
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
@@ -216,7 +213,7 @@ class Config(LabelKeys):
     @property
     def stands_alone(self) -> list[str]:
         """Blocks that are given and need no run beside them."""
-        return [key for key in STAND_ALONE if getattr(self, key) is not None]
+        return [key for key in ANALYSES if getattr(self, key) is not None]
 
     @property
     def least_dice(self) -> float:

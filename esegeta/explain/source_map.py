@@ -32,6 +32,7 @@ from esegeta.volume import (
 )
 
 By = Literal["adjoint", "interpolation"]
+WAYS: tuple[By, ...] = get_args(By)
 Kept = Literal["slope", "sum", "height"]
 """What can be kept of a map on another grid."""
 
@@ -51,10 +52,10 @@ def kept_of(meaning: Meaning) -> Kept:
 
 
 def _known(by: str) -> By:
-    for way in get_args(By):
+    for way in WAYS:
         if by == way:
-            return way  # type: ignore[no-any-return]
-    raise ConfigError(f'by: "{by}" is not known', hint=suggest(by, get_args(By)))
+            return way
+    raise ConfigError(f'by: "{by}" is not known', hint=suggest(by, WAYS))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,24 +4,18 @@ from esegeta.report.boxes import BoxPage, BoxPanel, draw_boxes
 from esegeta.report.cells import name_in_cell
 from esegeta.report.concept_figures import draw_concepts, draw_effects
 from esegeta.report.csv_tables import (
-    ABLATION_COLUMNS,
-    IMAGE_COLUMNS,
-    PREDICTIONS,
     CurveRow,
     PredictionRow,
     ScoreRow,
     read_scores,
     region_row,
     remove_regions,
-    write_concepts,
     write_csv,
     write_curves,
-    write_pairs,
     write_predictions,
     write_regions,
     write_rows,
     write_scores,
-    write_units,
 )
 from esegeta.report.curve_figures import draw_curves, shows_curves
 from esegeta.report.example_tables import EXAMPLE_COLUMNS, write_examples_table
@@ -79,6 +73,13 @@ from esegeta.report.text_tables import (
 )
 from esegeta.report.trails import draw_trails, write_graphml
 from esegeta.report.unit_figures import Panel, draw_unit, panels_of, telling_channel
+from esegeta.report.unit_tables import (
+    ABLATION_COLUMNS,
+    IMAGE_COLUMNS,
+    write_concepts,
+    write_pairs,
+    write_units,
+)
 from esegeta.report.warning_strip import replace_strip
 from esegeta.retraining import DicePoint, DiceRow
 
@@ -89,7 +90,6 @@ __all__ = [
     "LABEL_COLOURS",
     "PREAMBLE",
     "PREDICT",
-    "PREDICTIONS",
     "BoxPage",
     "BoxPanel",
     "Cell",

@@ -1,4 +1,4 @@
-"""CSV tables of a run and of a dissection, one record per line."""
+"""CSV tables of a run, one record per line; how any table is written."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esegeta.dissection import UnitConceptPair, UnitFinding, detectors
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
 from esegeta.report.cells import name_in_cell, safe_again, safe_cell
+from esegeta.results_folder import CURVES_TABLE, PREDICTIONS_TABLE, REGIONS_TABLE, SCORES_TABLE
 from esegeta.volume import write_text
 
-REGIONS = "regions.csv"
 REGION_COLUMNS = (
     "case",
     "target",
@@ -30,71 +29,15 @@ REGION_COLUMNS = (
     "per_ml",
     "magnitude_per_ml",
 )
-SCORES = "scores.csv"
 SCORE_COLUMNS = ("case", "target", "method", "score", "value", "better")
 DIRECTIONS = ("lower", "higher", "none")
 """Which value of a score is better; `none` where it describes a map and does not judge it."""
 
-CURVES = "curves.csv"
 CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 
-PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("case", "label", "dice", "num_voxels_expected", "num_voxels_predicted")
 
 CellValue = str | int | float | None
-
-UNIT_COLUMNS = (
-    "layer",
-    "unit",
-    "concept",
-    "category",
-    "iou",
-    "ceiling",
-    "best_threshold_iou",
-    "p",
-    "q",
-    "threshold",
-    "named",
-    "dice",
-    "auroc",
-    "information_quality",
-    "share_above",
-    "mask_share",
-    "ties",
-    "dead",
-    "minimum",
-    "maximum",
-    "images",
-    "images_detected",
-)
-PAIR_COLUMNS = tuple(UnitConceptPair.__dataclass_fields__)
-CONCEPT_COLUMNS = (
-    "concept",
-    "category",
-    "layer",
-    "detectors",
-    "best_unit",
-    "best_iou",
-    "best_q",
-    "voxels",
-    "share",
-)
-ABLATION_COLUMNS = (
-    "layer",
-    "concept",
-    "units",
-    "label",
-    "dice",
-    "change",
-    "random_change",
-    "effect",
-    "low",
-    "high",
-    "p",
-    "draws",
-    "cases",
-)
-IMAGE_COLUMNS = ("case", "layer", "unit", "concept", "iou", "dice", "detected")
 
 
 @dataclass(frozen=True)
@@ -190,7 +133,7 @@ def write_scores(root: Path, rows: Iterable[ScoreRow], kept: Iterable[Sequence[s
         )
         for row in rows
     )
-    write_csv(root / SCORES, SCORE_COLUMNS, lines, kept)
+    write_csv(root / SCORES_TABLE, SCORE_COLUMNS, lines, kept)
 
 
 def write_regions(
@@ -206,12 +149,12 @@ def write_regions(
         )
         for case, target, method, row in rows
     )
-    write_csv(root / REGIONS, REGION_COLUMNS, lines, kept)
+    write_csv(root / REGIONS_TABLE, REGION_COLUMNS, lines, kept)
 
 
 def remove_regions(root: Path) -> None:
     """Remove the table of an earlier run that aggregated its maps, where this one does not."""
-    (root / REGIONS).unlink(missing_ok=True)
+    (root / REGIONS_TABLE).unlink(missing_ok=True)
 
 
 def region_row(values: Mapping[str, Any]) -> RegionRow:
@@ -230,9 +173,9 @@ def write_curves(root: Path, rows: Iterable[CurveRow], kept: Sequence[Sequence[s
         for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
     ]
     if points or kept:
-        write_csv(root / CURVES, CURVE_COLUMNS, points, kept)
+        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, points, kept)
     else:
-        (root / CURVES).unlink(missing_ok=True)
+        (root / CURVES_TABLE).unlink(missing_ok=True)
 
 
 def write_predictions(
@@ -243,7 +186,7 @@ def write_predictions(
         (row.case, row.label, row.dice, row.num_voxels_expected, row.num_voxels_predicted)
         for row in rows
     )
-    write_csv(root / PREDICTIONS, PREDICTION_COLUMNS, lines, kept)
+    write_csv(root / PREDICTIONS_TABLE, PREDICTION_COLUMNS, lines, kept)
 
 
 def read_scores(root: Path) -> list[ScoreRow]:
@@ -252,7 +195,7 @@ def read_scores(root: Path) -> list[ScoreRow]:
     Raises:
         RunError: the file is missing, or a line is not as `write_scores` writes it.
     """
-    path = root / SCORES
+    path = root / SCORES_TABLE
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -302,58 +245,6 @@ def _text(value: CellValue) -> str:
     if isinstance(value, str):
         return safe_cell(value)
     return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def write_units(path: Path, findings: Iterable[UnitFinding]) -> None:
-    """Write units.csv: one line per unit, with the concept that fits it best, if any does."""
-    rows = []
-    for finding in findings:
-        row = {**vars(finding.best), **vars(finding)}
-        if not finding.best.iou > 0:  # all concepts fit it equally, not at all
-            row.update(concept="", category="")
-        rows.append(row)
-    write_rows(path, UNIT_COLUMNS, rows)
-
-
-def write_pairs(path: Path, pairs: Iterable[UnitConceptPair]) -> None:
-    """Write pairs.csv: one line per unit and concept."""
-    write_rows(path, PAIR_COLUMNS, [vars(pair) for pair in pairs])
-
-
-def write_concepts(
-    path: Path,
-    findings: Sequence[UnitFinding],
-    pairs: Sequence[UnitConceptPair],
-    voxels: Mapping[str, tuple[int, float]],
-) -> None:
-    """Write concepts.csv: one line per concept and layer, with the unit that fits it best.
-
-    Args:
-        path: path of the table.
-        findings: findings of all units.
-        pairs: pairs of all units and concepts.
-        voxels: number and share of the voxels of each concept, over all cases.
-    """
-    rows = []
-    for concept in dict.fromkeys(pair.concept for pair in pairs):
-        for layer in dict.fromkeys(pair.layer for pair in pairs):
-            own = [pair for pair in pairs if (pair.concept, pair.layer) == (concept, layer)]
-            best = max(own, key=lambda pair: pair.iou if pair.iou == pair.iou else -1.0)
-            number, share = voxels[concept]
-            rows.append(
-                {
-                    "concept": concept,
-                    "category": best.category,
-                    "layer": layer,
-                    "detectors": len(detectors(findings, layer).get(concept, [])),
-                    "best_unit": best.unit,
-                    "best_iou": best.iou,
-                    "best_q": best.q,
-                    "voxels": number,
-                    "share": share,
-                }
-            )
-    write_rows(path, CONCEPT_COLUMNS, rows)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

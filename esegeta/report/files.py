@@ -11,6 +11,7 @@ from typing import Any
 from esegeta.errors import RunError, suggest
 from esegeta.plain_json import parse_json
 from esegeta.report.shapes import RunTold, require_told
+from esegeta.results_folder import ANALYSES, DATASET, REPORT, RUN_RECORD, TABLES
 from esegeta.volume import write_json, write_text
 
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
@@ -220,11 +221,8 @@ PREDICT = "predict"
 """The command that a record names which is of predictions alone."""
 
 NOT_OF_BIDS = (
-    "run.json",
-    "scores.csv",
-    "regions.csv",
-    "curves.csv",
-    "predictions.csv",
+    RUN_RECORD,
+    *TABLES,
     "retrain/",
     "*_attrmap.*",
     "*_layermap.*",
@@ -236,13 +234,8 @@ NOT_OF_BIDS = (
     "*_dseg.ctbl",
     "*.mrb",
     "*_dseg.dcm",
-    "dissection/",
-    "concepts/",
-    "similarity/",
-    "examples/",
-    "features/",
-    "inspect/",
-    "report/",
+    *(f"{name}/" for name in ANALYSES),
+    f"{REPORT}/",
 )
 """What the BIDS validator ignores."""
 
@@ -252,7 +245,7 @@ def write_dataset_files(root: Path, name: str) -> None:
     from esegeta import __version__
 
     write_json(
-        root / "dataset_description.json",
+        root / DATASET,
         {
             "Name": name,
             "BIDSVersion": "1.10.0",
@@ -265,7 +258,7 @@ def write_dataset_files(root: Path, name: str) -> None:
 
 def write_record(root: Path, record: Mapping[str, Any]) -> None:
     """Write run.json."""
-    write_json(root / "run.json", record)
+    write_json(root / RUN_RECORD, record)
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | None:
@@ -284,12 +277,12 @@ def read_record(root: Path) -> dict[str, Any]:
         RunError: the folder is missing, holds no run or no readable record, or holds only
             predictions.
     """
-    path = root / "run.json"
+    path = root / RUN_RECORD
     if not root.is_dir():
         siblings = sorted(other.name for other in root.parent.glob("*") if other.is_dir())
         raise RunError(f"{root}: no such folder", hint=suggest(root.name, siblings))
     if not path.is_file():
-        inside = sorted(str(found.parent) for found in root.glob("*/run.json"))
+        inside = sorted(str(found.parent) for found in root.glob(f"*/{RUN_RECORD}"))
         hint = "`esegeta run` leaves run.json in <output>/<name>"
         raise RunError(
             f"{root}: not a run (run.json is missing)",

@@ -1,5 +1,6 @@
 """Targets: what of a prediction, over which voxels, reduced how."""
 
+from esegeta.targets.frozen import FrozenTarget
 from esegeta.targets.kept import KeptPasses
 from esegeta.targets.quantities import QUANTITIES, Quantity
 from esegeta.targets.reading import UnitReading, UnitScene, require_one_layer
@@ -23,7 +24,7 @@ from esegeta.targets.region import (
 from esegeta.targets.scene import Scene
 from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.surface import distance_to, distance_tolerance_mm, near_surface
-from esegeta.targets.target import FrozenTarget, Product, Target, WeightedSum
+from esegeta.targets.target import Product, Target, WeightedSum
 from esegeta.targets.voxels import UnitTarget, VoxelTarget, split_components
 from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice
 

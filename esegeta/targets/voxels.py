@@ -12,19 +12,14 @@ from torch import Tensor
 from esegeta.axes import Field, Logits, Mask, Scalars
 from esegeta.errors import EmptyTargetError, TargetError, suggest
 from esegeta.predict import Box, LinearForm, Term
+from esegeta.targets.empty import require_voxels, what_was_removed
+from esegeta.targets.frozen import FrozenTarget, label_in_words
 from esegeta.targets.quantities import QUANTITIES, Quantity
 from esegeta.targets.reading import UnitReading, UnitScene
 from esegeta.targets.region import Component, Everywhere, Predicted, Region, Roi
 from esegeta.targets.scene import Scene, measure_components
 from esegeta.targets.sums import Sums, Totals
-from esegeta.targets.target import (
-    FrozenTarget,
-    Reduce,
-    Target,
-    label_in_words,
-    require_voxels,
-    what_was_removed,
-)
+from esegeta.targets.target import Reduce, Target
 from esegeta.volume import Volume, without_size
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Logits, Mask, Scalars
 from esegeta.model import Labels
 from esegeta.predict import Box
+from esegeta.targets.empty import require_voxels
+from esegeta.targets.frozen import FrozenTarget, label_in_words
 from esegeta.targets.region import Everywhere, Predicted, Region
 from esegeta.targets.scene import Scene
 from esegeta.targets.sums import Sums, Totals
-from esegeta.targets.target import FrozenTarget, Target, label_in_words, require_voxels
+from esegeta.targets.target import Target
 from esegeta.volume import without_size
 
 Reference = Literal["label", "predicted"]

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from esegeta.errors import DISK_FULL, FREE_SPACE, DiskFullError, OutputError
+from esegeta.errors import DISK_FULL, FREE_SPACE, DiskFullError, OutputError, system_error
 from esegeta.stop import signals_held
 
 TEMPORARY = ".tmp-"
@@ -63,8 +63,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _to_disk(path.parent)
         for noted in _LISTS.get():
             noted.append(path)
-    except OSError as error:  # a full disk, a vanished folder
-        raise refusal_to_write(path, error) from error
+    except Exception as error:
+        told = system_error(error)  # of a full disk, a vanished folder
+        if told is None:
+            raise
+        raise refusal_to_write(path, told) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -19,17 +19,19 @@ from esegeta.predict import Predictor
 from esegeta.score import RandomMapBaseline, Score
 from esegeta.volume import Case, Grid, Preprocess, Reading, Route, Volume, read_case
 from esegeta.workflow.atlases import AtlasPlan, plan_atlases
-from esegeta.workflow.checks import (
+from esegeta.workflow.case_checks import (
     check_case_fits,
     check_expected,
+    check_truths,
+    require_some_whole,
+)
+from esegeta.workflow.checks import (
     check_layers,
     check_methods,
     check_scores,
     check_served,
     check_targets,
-    check_truths,
     check_unit_targets,
-    require_some_whole,
 )
 from esegeta.workflow.kinds import capability_in
 from esegeta.workflow.networks import code_sha256, weights_sha256

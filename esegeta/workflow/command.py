@@ -131,32 +131,3 @@ class Outcome:
         if self.exit_code == EXIT_USER:
             return "failed"
         return "incomplete" if self.failures else "complete"
-
-
-@dataclass(frozen=True)
-class OneResult:
-    """How a command ended whose tasks make one result: a part of them is of no use by itself.
-
-    Args:
-        outcome: outcome of its tasks, that of the result last.
-    """
-
-    outcome: Outcome
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.outcome.seconds
-
-    @property
-    def exit_code(self) -> int:
-        """0 when it is finished; 2 when what the user gave kept it from that; else 1."""
-        failures = self.outcome.failures
-        if not failures:
-            return EXIT_OK
-        return EXIT_SOME_FAILED if any(ended.is_bug for ended in failures) else EXIT_USER

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
@@ -54,7 +55,7 @@ def inspection_command(job: Inspection) -> Command:
 
     def write(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         write_json(
-            job.folder / "inspect.json",
+            job.folder / ANALYSES["inspect"],
             {
                 **head,
                 "command": "inspect",

@@ -10,6 +10,7 @@ from esegeta.errors import OutputError
 from esegeta.explain import Explainer, parameters_of
 from esegeta.report import write_dataset_files, write_record
 from esegeta.report.shapes import RunTold, read_told
+from esegeta.results_folder import RUN_RECORD
 from esegeta.targets import Scene
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import finished
@@ -17,7 +18,6 @@ from esegeta.workflow.cases import OF_CASE, OpenCase
 from esegeta.workflow.predict import prediction_task
 from esegeta.workflow.record import (
     KEPT_BY,
-    RECORD,
     describe_experiment,
     described,
     write_tables,
@@ -54,7 +54,7 @@ def require_same_network(experiment: Experiment) -> None:
     Raises:
         OutputError: run.json names other weights.
     """
-    record = read_told(experiment.root / RECORD, RunTold) or {}
+    record = read_told(experiment.root / RUN_RECORD, RunTold) or {}
     known = record.get("weights_sha256")
     if record and known != experiment.weights_sha256:
         raise OutputError(
@@ -88,7 +88,7 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
         "warnings": list(kept.warnings),
         KEPT_BY: kept.kept_by,
     }
-    record = read_told(experiment.root / RECORD, RunTold) or _new_record(experiment)
+    record = read_told(experiment.root / RUN_RECORD, RunTold) or _new_record(experiment)
     names = ("case", "target", "method")
     units = record.get("units") or []
     others = [one for one in units if any(one.get(key) != unit[key] for key in names)]

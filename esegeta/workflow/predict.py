@@ -22,6 +22,7 @@ from esegeta.report import (
     write_record,
 )
 from esegeta.report.shapes import PredictionTold, RunTold, read_told
+from esegeta.results_folder import RUN_RECORD
 from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
@@ -222,7 +223,7 @@ class PredictionRecorder:
         """Write table and record as things stand."""
         write_predictions(self._root, prediction_rows(results))
         found = describe_predictions(results)
-        record = read_told(self._root / "run.json", RunTold)
+        record = read_told(self._root / RUN_RECORD, RunTold)
         if record is not None and record.get("command") != PREDICT:
             write_record(self._root, {**record, "predictions": found})
             return

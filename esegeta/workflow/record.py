@@ -16,7 +16,6 @@ import torch
 from esegeta.explain import parameters_of
 from esegeta.model import resolve_devices
 from esegeta.report import (
-    PREDICTIONS,
     PredictionRow,
     region_row,
     remove_regions,
@@ -28,31 +27,34 @@ from esegeta.report import (
 )
 from esegeta.report.csv_tables import (
     CURVE_COLUMNS,
-    CURVES,
     PREDICTION_COLUMNS,
     REGION_COLUMNS,
-    REGIONS,
     SCORE_COLUMNS,
-    SCORES,
     read_rows,
     rows_of_others,
 )
 from esegeta.report.shapes import RunTold, read_told
+from esegeta.results_folder import (
+    CURVES_TABLE,
+    PREDICTIONS_TABLE,
+    REGIONS_TABLE,
+    RUN_RECORD,
+    SCORES_TABLE,
+)
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.maps import scored_before
-from esegeta.workflow.stale import STALE, find_stale
+from esegeta.workflow.stale import LISTED, find_stale
 from esegeta.workflow.task import Ended
 
-RECORD = "run.json"
 KEPT_BY = "kept_by"
 """Stands in the record of a map that no config lists."""
 
 TABLES: Mapping[str, Sequence[str]] = {
-    SCORES: SCORE_COLUMNS,
-    CURVES: CURVE_COLUMNS,
-    REGIONS: REGION_COLUMNS,
-    PREDICTIONS: PREDICTION_COLUMNS,
+    SCORES_TABLE: SCORE_COLUMNS,
+    CURVES_TABLE: CURVE_COLUMNS,
+    REGIONS_TABLE: REGION_COLUMNS,
+    PREDICTIONS_TABLE: PREDICTION_COLUMNS,
 }
 FINAL = ("complete", "incomplete", "failed")
 """States in which every task has ended."""
@@ -109,7 +111,7 @@ class Recorder:
             "units": [*map(described, results), *self._kept_beside(results)],
             "predictions": describe_predictions(self._predictions),
         }
-        write_record(root, {**record, STALE: find_stale(root, record) if is_final else []})
+        write_record(root, {**record, LISTED: find_stale(root, record) if is_final else []})
 
     def _kept_beside(self, results: Sequence[Ended]) -> list[dict[str, Any]]:
         """Return the maps that were kept one by one and that this run does not make."""
@@ -137,9 +139,11 @@ def write_tables(experiment: Experiment, results: Sequence[Ended], before: Rows)
     kept = {name: rows_of_others(rows, ended) for name, rows in before.items()}
     scored = [scored_before(ended.content) for ended in results]
     rows = [row for one in scored for row in one.rows]
-    write_scores(experiment.root, rows, kept.get(SCORES, ()))
+    write_scores(experiment.root, rows, kept.get(SCORES_TABLE, ()))
     write_curves(
-        experiment.root, [curve for one in scored for curve in one.curves], kept.get(CURVES, ())
+        experiment.root,
+        [curve for one in scored for curve in one.curves],
+        kept.get(CURVES_TABLE, ()),
     )
     if experiment.atlases is None:
         remove_regions(experiment.root)
@@ -152,7 +156,7 @@ def write_tables(experiment: Experiment, results: Sequence[Ended], before: Rows)
             for names in [ended.task.data["names"]]
             for row in ended.content.get("regions", ())
         ],
-        kept.get(REGIONS, ()),
+        kept.get(REGIONS_TABLE, ()),
     )
 
 
@@ -241,8 +245,10 @@ def prediction_rows(results: Sequence[Ended]) -> list[PredictionRow]:
 def _write_predictions(experiment: Experiment, results: Sequence[Ended], before: Rows) -> None:
     """Write predictions.csv where something is expected, or `esegeta predict` has left one."""
     wanted = any(case.expected is not None for case in experiment.cases)
-    if wanted or (experiment.root / PREDICTIONS).is_file():
-        kept = rows_of_others(before.get(PREDICTIONS, ()), {_names_of(one) for one in results})
+    if wanted or (experiment.root / PREDICTIONS_TABLE).is_file():
+        kept = rows_of_others(
+            before.get(PREDICTIONS_TABLE, ()), {_names_of(one) for one in results}
+        )
         write_predictions(experiment.root, prediction_rows(results), kept)
 
 
@@ -269,7 +275,7 @@ def described(ended: Ended) -> dict[str, Any]:
 
 def kept_units(root: Path) -> list[dict[str, Any]]:
     """Return what run.json says of maps that were kept, whose files are there."""
-    record = read_told(root / RECORD, RunTold) or {}
+    record = read_told(root / RUN_RECORD, RunTold) or {}
     return [
         dict(unit)
         for unit in record.get("units") or ()

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esegeta.results_folder import RUN_RECORD
 from esegeta.volume import temporary_name
 
 RESERVE_BYTES = 128 * 1024
@@ -31,7 +32,7 @@ class Reserve:
         Raises:
             OSError: there is not even this much.
         """
-        record = self.folder / "run.json"
+        record = self.folder / RUN_RECORD
         num_bytes = RESERVE_BYTES + 2 * (record.stat().st_size if record.is_file() else 0)
         self._path = self.folder / temporary_name("reserve")
         try:

@@ -12,11 +12,10 @@ from esegeta.report.contents import CONTENTS, is_sealed
 from esegeta.report.files import CURVES_ENDING, ENDINGS, scene_file
 from esegeta.report.shapes import RunTold, read_told
 from esegeta.report.style import comment_of
+from esegeta.results_folder import RUN_RECORD, STALE
 from esegeta.workflow.lock import locked
 
-FOLDER = "stale"
-"""Where they are moved, below the run's folder."""
-STALE = "stale"
+LISTED = "stale"
 """The key of run.json under which they stand."""
 PRINT = re.compile(r"[0-9a-f]{64}")
 """What figures of curves and scenes bear: the fingerprint of what they show."""
@@ -40,7 +39,7 @@ def find_stale(root: Path, record: Mapping[str, Any]) -> list[str]:
         case, target, method = (str(unit.get(key)) for key in ("case", "target", "method"))
         methods.setdefault(case, {}).setdefault(target, []).append(method)
     cases = {str(one.get("case")) for one in record.get("predictions") or ()} | set(methods)
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != FOLDER)
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != STALE)
     return [
         f"{folder.name}/{name}"
         for folder in folders
@@ -103,7 +102,7 @@ def _is_known(case: Path, name: str, targets: Mapping[str, Collection[str]]) -> 
 
 def stale_in(root: Path) -> list[str]:
     """Return what the record of a run lists as stale."""
-    return (read_told(root / "run.json", RunTold) or {}).get(STALE) or []
+    return (read_told(root / RUN_RECORD, RunTold) or {}).get(LISTED) or []
 
 
 def prune(root: Path) -> list[str]:
@@ -115,15 +114,15 @@ def prune(root: Path) -> list[str]:
         OutputError: another process holds the folder, or it cannot be written.
     """
     with locked(root):
-        record = read_told(root / "run.json", RunTold)
+        record = read_told(root / RUN_RECORD, RunTold)
         if record is None:
             return []
         moved = [name for name in find_stale(root, record) if name in stale_in(root)]
         for name in moved:
-            target = root / FOLDER / name
+            target = root / STALE / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (root / name).replace(target)
             if not any((root / name).parent.iterdir()):
                 (root / name).parent.rmdir()
-        write_record(root, {**record, STALE: []})
+        write_record(root, {**record, LISTED: []})
     return moved

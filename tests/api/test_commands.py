@@ -10,6 +10,7 @@ import pytest
 import esegeta
 from esegeta.api import Results
 from esegeta.errors import ConfigError, OutputError, RunError
+from esegeta.results_folder import COMPARISON_RECORD, PARTS, RUN_RECORD
 from tests.experiments import Lab, quick, save_image, unet_lab, voxels
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -71,6 +72,12 @@ def test_predict_compare_and_report(lab: Lab, tmp_path: Path) -> None:
     assert page == tmp_path / "page" / "index.html" and page.is_file()
     with pytest.raises(RunError, match="no such folder"):
         esegeta.compare(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [RUN_RECORD, COMPARISON_RECORD, *PARTS.values()])
+def test_the_record_of_every_command_is_found(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"by": "it"}')
+    assert Results(tmp_path).record == {"by": "it"}
 
 
 def test_an_empty_folder_has_no_record(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from esegeta.explain import (
     Objective,
     Saliency,
 )
-from esegeta.explain.objective import gradients_together, values_together
+from esegeta.explain.together import gradients_together, values_together
 from esegeta.predict import Predictor, active_windows
 from esegeta.targets import BoxRegion, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
 from esegeta.volume import Volume

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from esegeta.errors import OutputError
+from esegeta.errors import DiskFullError, OutputError
 from esegeta.stop import Stopped, stopped_by_signals
 from esegeta.volume import atomic_path, sweep, write_json, write_map, write_text
 from tests.builders import volume
@@ -151,6 +151,14 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_known_when_rust_says_it(tmp_path: Path) -> None:
+    """Tensors are written by a library whose errors are no OSErrors."""
+    with pytest.raises(DiskFullError, match="No space left"), atomic_path(tmp_path / "a.txt"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="no fault of a disk"), atomic_path(tmp_path / "a.txt"):
+        raise RuntimeError("no fault of a disk")
 
 
 def test_a_signal_in_the_making_leaves_no_temporary_file(

@@ -12,8 +12,9 @@ from esegeta.errors import OutputError
 from esegeta.report.contents import sealed
 from esegeta.report.files import NOT_OF_BIDS
 from esegeta.report.style import new_figure, save_figure
+from esegeta.results_folder import STALE
 from esegeta.workflow.lineage import NAME, claim, lineage_in
-from esegeta.workflow.stale import FOLDER, find_stale, prune, stale_in
+from esegeta.workflow.stale import find_stale, prune, stale_in
 from tests.experiments import Lab, esegeta, pointwise_lab, quick
 
 __all__ = ["quick"]
@@ -169,7 +170,7 @@ def test_all_parts_of_the_results_are_reserved(quick: None, tmp_path: Path) -> N
     made = {path.name for path in lab.root.iterdir() if not path.name.startswith(".")}
     assert made - {"a"} <= FILES
     folders = {name.rstrip("/") for name in NOT_OF_BIDS if name.endswith("/")}
-    assert folders | {FOLDER} | {"retrain"} == FOLDERS
+    assert folders | {STALE} == FOLDERS
 
 
 def test_a_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:

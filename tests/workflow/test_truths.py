@@ -33,7 +33,7 @@ def test_as_many_are_read_as_is_cheap(tmp_path: Path, monkeypatch: pytest.Monkey
     truth_of(lab, 2, 255, "wrong.nii.gz")
     refused(lab.validate(), lab, "c: ", "wrong.nii.gz", "0, 255")
     voxels_each = voxels(tmp_path / "a.nii.gz").size
-    monkeypatch.setattr("esegeta.workflow.checks.VOXELS_READ", 2 * voxels_each - 1)
+    monkeypatch.setattr("esegeta.workflow.case_checks.VOXELS_READ", 2 * voxels_each - 1)
     assert lab.validate().exit_code == 0
     # The first is always read.
     truth_of(lab, 0, 255, "first.nii.gz")

@@ -13,14 +13,15 @@ from esegeta.compare.pages.runs import ReportRun, read_runs
 from esegeta.compare.pages.scans import show_case
 from esegeta.compare.pages.score_lines import score_heads, score_lines
 from esegeta.report.page import CaseEntry, Content, MapEntry, Sink, sink_for, write_page
+from esegeta.results_folder import REPORT
 
 
 def report_place(paths: Sequence[Path]) -> Path:
     """Return the default folder of a report: inside its run, or beside its runs."""
     if len(paths) == 1:
-        return paths[0] / "report"
+        return paths[0] / REPORT
     parents = {path.resolve().parent for path in paths}
-    return (paths[0].parent if len(parents) == 1 else Path("results")) / "report"
+    return (paths[0].parent if len(parents) == 1 else Path("results")) / REPORT
 
 
 def write_report(paths: Sequence[Path], output: Path, *, single_file: bool = False) -> Path:

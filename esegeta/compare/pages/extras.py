@@ -12,6 +12,7 @@ from esegeta.compare.pages.runs import ReportRun
 from esegeta.report import name_in_cell
 from esegeta.report.page import Section, Sink, TableEntry
 from esegeta.report.shapes import NotesTold, foreign_in, read_told
+from esegeta.results_folder import PARTS, PREDICTIONS_TABLE
 
 FOLDERS = {
     "dissection": "Dissection",
@@ -24,23 +25,13 @@ FOLDERS = {
 }
 """Folders that get a part of the page, and the title of that part."""
 
-RECORDS = (
-    "summary.json",
-    "retrain.json",
-    "concepts.json",
-    "features.json",
-    "similarity.json",
-    "examples.json",
-    "inspect.json",
-)
 MOST_ROWS, MOST_PICTURES = 200, 40
-PREDICTIONS = "predictions.csv"
 
 
 def sections_of(run: ReportRun, sink: Sink) -> Iterator[Section]:
     """Yield a part of the page for each folder that is there."""
     before = f"{run.shown_name}: " if run.shown_name else ""
-    compared = _table(run.root / PREDICTIONS)
+    compared = _table(run.root / PREDICTIONS_TABLE)
     if compared is not None:
         yield Section(f"{before}Prediction", tables=(compared,))
     for name, title in FOLDERS.items():
@@ -50,9 +41,9 @@ def sections_of(run: ReportRun, sink: Sink) -> Iterator[Section]:
 
 
 def _section(folder: Path, title: str, sink: Sink) -> Section:
-    records = [read_told(folder / name, NotesTold) or {} for name in RECORDS]
-    notes = [note for record in records for note in record.get("notes") or ()]
-    notes += [text for name in RECORDS if (text := foreign_in(folder / name, NotesTold))]
+    record = folder / PARTS[folder.name]
+    notes = list((read_told(record, NotesTold) or {}).get("notes") or ())
+    notes += [text] if (text := foreign_in(record, NotesTold)) else []
     paths = sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_size)
     tables = [table for table in map(_table, paths) if table is not None]
     pictures = sorted(folder.rglob("*.png"), key=_picture_order)

@@ -26,18 +26,8 @@ from esegeta.report.shapes import (
     read_told,
     require_told,
 )
+from esegeta.results_folder import PARTS, RUN_RECORD, SCORES_TABLE
 from esegeta.volume import Case
-
-RECORDS = (
-    ("dissection", "summary.json"),
-    ("concepts", "concepts.json"),
-    ("similarity", "similarity.json"),
-    ("features", "features.json"),
-    ("inspect", "inspect.json"),
-    ("examples", "examples.json"),
-    ("retrain", "retrain.json"),
-)
-"""Folders and records of commands that may stand alone."""
 
 TaskKey = tuple[str, str, str]
 """Case, target, method."""
@@ -174,24 +164,24 @@ def read_runs(paths: Sequence[Path]) -> list[ReportRun]:
 
 
 def _expanded(path: Path) -> list[Path]:
-    if (path / "run.json").is_file() or any(
-        (path / part / name).is_file() for part, name in RECORDS
+    if (path / RUN_RECORD).is_file() or any(
+        (path / part / name).is_file() for part, name in PARTS.items()
     ):
         return [path]
-    inside = sorted(found.parent for found in path.glob("*/run.json"))
+    inside = sorted(found.parent for found in path.glob(f"*/{RUN_RECORD}"))
     return inside or ([] if is_comparison(path) else [path])
 
 
 def _read(path: Path) -> RunFolder:
-    if not (path / "run.json").is_file():
-        for part, name in RECORDS:
+    if not (path / RUN_RECORD).is_file():
+        for part, name in PARTS.items():
             if (path / part / name).is_file():
                 record = require_told(path / part / name, NotesTold)
                 # Of another command: under the same keys may stand what is not a run's.
                 alike = {k: v for k, v in record.items() if misfit({k: v}, RunTold) is None}
                 return RunFolder(path, {**alike, "units": []}, ())
     record = read_record(path)
-    has_scores = (path / "scores.csv").is_file()
+    has_scores = (path / SCORES_TABLE).is_file()
     return RunFolder(path, record, tuple(read_scores(path)) if has_scores else ())
 
 

@@ -27,10 +27,9 @@ from esegeta.explain.layer.cut import (
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
 from esegeta.explain.objective import (
     Objective,
-    gradients_together,
     sum_over_windows,
-    values_together,
 )
+from esegeta.explain.together import gradients_together, values_together
 from esegeta.model import read_once
 from esegeta.predict import Pieces
 

@@ -12,7 +12,8 @@ from esegeta.explain.attribution import Way
 from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits
 from esegeta.explain.meaning import CONTRIBUTION, SLOPE, Meaning
-from esegeta.explain.objective import Objective, gradients_together
+from esegeta.explain.objective import Objective
+from esegeta.explain.together import gradients_together
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from esegeta.axes import Logits, Shape
 from esegeta.errors import LayerError
@@ -62,8 +63,8 @@ def deepest_name(objective: Objective) -> str:
     predictor, windows = objective.predictor, objective.windows
     network = predictor.network
     piece = next(predictor.pieces(objective.x, windows, [0]))
-    nodes: dict[str, object] = {}
-    ends: list[object] = []
+    nodes: dict[str, Node | None] = {}
+    ends: list[Node | None] = []
 
     def note(run: LayerRun) -> object:
         tensor, result = run.tensor, None

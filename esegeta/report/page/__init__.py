@@ -1,6 +1,6 @@
 """The report: one offline page over maps, scores and the record of what was run."""
 
-from esegeta.report.page.content import (
+from esegeta.report.page.entries import (
     Bar,
     CaseEntry,
     Chart,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from esegeta.report.page.content import Chart, ChartLine
+from esegeta.report.page.entries import Chart, ChartLine
 
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 78, 12, 10, 44

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from esegeta.report.page.assets import NIIVUE, REPORT
-from esegeta.report.page.content import CaseEntry, Content, MapEntry
+from esegeta.report.page.entries import CaseEntry, Content, MapEntry
 from esegeta.report.page.sinks import json_text
 from esegeta.report.page.write import page_environment
 

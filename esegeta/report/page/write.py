@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from esegeta.report.page.charts import chart_svg, dash_of, num_of, series_names, short_text
-from esegeta.report.page.content import Content, MapEntry
+from esegeta.report.page.entries import Content, MapEntry
 from esegeta.report.page.sinks import Sink, json_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from esegeta.concepts import ConceptCompleteness, Contrast, Positions, completeness, contrast, holm
-from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, slopes_of, vectors_of
+from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, vectors_of
+from esegeta.workflow.concepts.rows import slopes_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.task import Desk
 

@@ -19,10 +19,12 @@ from esegeta.report import write_rows
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.report.shapes import NotesTold, read_told
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
+from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.concepts.fit import Row, Vectors, rows_of, vectors_of
+from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
+from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, ConceptSession, as_json
 from esegeta.workflow.concepts.tables import (
     DISCOVERED_COLUMNS,
@@ -35,9 +37,10 @@ from esegeta.workflow.concepts.tables import (
     share_rows,
     tcav_row,
 )
+from esegeta.workflow.one_result import recall_nothing
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
-RECORD = "concepts.json"
+RECORD = ANALYSES["concepts"]
 
 
 @dataclass(eq=False)
@@ -315,11 +318,6 @@ def _relative(path: Path, folder: Path) -> str:
     if path.is_relative_to(folder):
         return str(path.relative_to(folder))
     return str(Path("..") / path.relative_to(folder.parent))
-
-
-def recall_nothing(content: Content) -> Content:
-    """Leave the content to the record."""
-    return {}
 
 
 SUMMARIZE = Kind(write_record, recall=recall_nothing, memory_hint=MEMORY_HINT)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from esegeta.workflow.concepts.fit import DISCOVERED, Row
+from esegeta.workflow.concepts.fit import DISCOVERED
 from esegeta.workflow.concepts.more import ErrorRow, Shares
+from esegeta.workflow.concepts.rows import Row
 
 TCAV_COLUMNS = (
     "concept",

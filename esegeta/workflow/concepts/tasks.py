@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import read_sidecar, write_dataset_files
-from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, OneResult, Policy
+from esegeta.report import read_sidecar
+from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.concepts import maps, pictures
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.concepts.derive import derive
@@ -18,8 +17,9 @@ from esegeta.workflow.concepts.gather import gather
 from esegeta.workflow.concepts.results import RECORD, discard, record_task, write_results
 from esegeta.workflow.concepts.session import MEMORY_HINT, ConceptSession
 from esegeta.workflow.engine import run_command
+from esegeta.workflow.one_result import OneResult, list_missing, list_parts, write_nothing
 from esegeta.workflow.placing import cost_of_cases
-from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "concepts"
 Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
@@ -27,29 +27,12 @@ Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand; of finished work, only its record."""
-    _write_dataset(desk.job)
-    whole = record_task(desk.job)
-    if whole.fault is not None or finished(whole, desk.check) is not None:
-        desk.listener.expect(1)
-        yield whole
-        return
-    yield from _first_tasks(desk)
+    yield from list_missing(desk, desk.job.run.basis, record_task(desk.job), _first_tasks)
 
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand, all of them to be done."""
-    _write_dataset(desk.job)
-    whole = record_task(desk.job)
-    if whole.fault is not None:
-        desk.listener.expect(1)
-        yield whole
-        return
-    yield from _first_tasks(desk)
-
-
-def _write_dataset(session: ConceptSession) -> None:
-    basis = session.run.basis
-    write_dataset_files(basis.root, basis.config.keys.name)
+    yield from list_parts(desk, desk.job.run.basis, record_task(desk.job), _first_tasks)
 
 
 def _first_tasks(desk: Desk) -> Iterator[Task]:
@@ -172,13 +155,9 @@ def concepts_command(run: ConceptRun, listener: Listener) -> Command:
         job=session,
         tasks=list_tasks,
         num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
+        write=write_nothing,
         notes=run.basis.notes,
         places=cost_of_cases(run.basis),
         judge=lambda outcome: Tested(outcome).exit_code,
         forget=forget,
     )
-
-
-def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
-    """Leave tables to tasks: before all cases are gathered there is nothing to tell."""

@@ -16,14 +16,16 @@ from esegeta.report import (
     write_units,
 )
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import ANALYSES
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
 from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults, results_of, summary_of
+from esegeta.workflow.one_result import recall_nothing
 from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
 
-SUMMARY = "summary.json"
+SUMMARY = ANALYSES["dissection"]
 
 
 @dataclass(eq=False)
@@ -139,11 +141,6 @@ def write_summary(task: Task, desk: Desk) -> Content:
     clear(session)
     desk.note(*summary["notes"])
     return content
-
-
-def recall_nothing(content: Content) -> Content:
-    """Leave the content to the record."""
-    return {}
 
 
 def clear(session: DissectionSession) -> None:

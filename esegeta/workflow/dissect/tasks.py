@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import read_sidecar, write_dataset_files
+from esegeta.report import read_sidecar
 from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, OneResult, Policy
+from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.dissect import ablate, passes, pictures, shares, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
@@ -21,8 +21,9 @@ from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write
 from esegeta.workflow.dissect.session import MEMORY_HINT, DissectionSession
 from esegeta.workflow.dissect.trail_files import check_trails
 from esegeta.workflow.engine import run_command
+from esegeta.workflow.one_result import OneResult, list_missing, list_parts, write_nothing
 from esegeta.workflow.placing import cost_of_cases
-from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
 Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
@@ -30,30 +31,17 @@ Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand; of a finished dissection, only its summary."""
-    _write_dataset(desk.job)
-    whole = summary_task(desk.job)
-    if whole.fault is None and finished(whole, desk.check) is None:
-        yield from _first_tasks(desk)
-        return
-    desk.listener.expect(1)
-    yield whole
+    yield from list_missing(desk, desk.job.dissection.basis, summary_task(desk.job), _first_tasks)
 
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield the tasks that are known beforehand, with nothing left of an earlier run."""
-    _write_dataset(desk.job)
-    whole = summary_task(desk.job)
-    if whole.fault is None:
+
+    def cleared(desk: Desk) -> Iterator[Task]:
         clear(desk.job)
         yield from _first_tasks(desk)
-        return
-    desk.listener.expect(1)
-    yield whole
 
-
-def _write_dataset(session: DissectionSession) -> None:
-    basis = session.dissection.basis
-    write_dataset_files(basis.root, basis.config.keys.name)
+    yield from list_parts(desk, desk.job.dissection.basis, summary_task(desk.job), cleared)
 
 
 def _first_tasks(desk: Desk) -> Iterator[Task]:
@@ -382,7 +370,7 @@ def _command(session: DissectionSession) -> Command:
         job=session,
         tasks=list_tasks,
         num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
+        write=write_nothing,
         notes=dissection.basis.notes,
         places=cost_of_cases(dissection.basis),
         judge=lambda outcome: Dissected(outcome).exit_code,
@@ -393,7 +381,3 @@ def _command(session: DissectionSession) -> Command:
 def _forget(session: DissectionSession) -> None:
     clear(session)
     (session.dissection.folder / SUMMARY).unlink(missing_ok=True)
-
-
-def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
-    """Leave tables to tasks: before all cases are counted there is nothing to tell."""

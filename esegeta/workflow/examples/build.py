@@ -12,7 +12,7 @@ from esegeta.examples.items import ItemKind
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor, empty_window
 from esegeta.workflow import Basis, build_basis
-from esegeta.workflow.checks import check_truths
+from esegeta.workflow.case_checks import check_truths
 from esegeta.workflow.examples.influence_plan import InfluencePlan, plan_influence
 from esegeta.workflow.examples.item_sizes import check_sizes
 from esegeta.workflow.outputs import check_writable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.config.examples import InfluenceKeys
@@ -18,10 +19,15 @@ from esegeta.model import load_weights, seeded
 from esegeta.retraining.recipe import TrainingRecipe
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, construct_network
-from esegeta.workflow.checks import check_case_fits, check_targets, check_truths
+from esegeta.workflow.case_checks import check_case_fits, check_truths
+from esegeta.workflow.checks import check_targets
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.preprocess import check_steps_fit
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
+
+PlacePath = tuple[str | int, ...]
+"""Keys and indices that lead to a value of a config."""
+Value = TypeVar("Value")
 
 BLOCK = ("examples", "influence")
 CASES = (*BLOCK, "training", "cases")
@@ -221,7 +227,7 @@ def _moved(document: Document) -> Document:
     """Return a document in which the training cases stand where `data.cases` does."""
     size = len(CASES)
 
-    def move(known: dict[tuple[str | int, ...], object]) -> dict[tuple[str | int, ...], object]:
+    def move(known: Mapping[PlacePath, Value]) -> dict[PlacePath, Value]:
         kept = {at: value for at, value in known.items() if at[:2] != ("data", "cases")}
         moved = {
             ("data", "cases", *at[size:]): value
@@ -230,8 +236,8 @@ def _moved(document: Document) -> Document:
         }
         return {**kept, **moved}
 
-    lines, options = move(dict(document.lines)), move(dict(document.options))
-    return Document(document.path, document.content, lines, options)  # type: ignore[arg-type]
+    lines, options = move(document.lines), move(document.options)
+    return Document(document.path, document.content, lines, options)
 
 
 def _layers(basis: Basis, keys: InfluenceKeys) -> tuple[str, ...]:

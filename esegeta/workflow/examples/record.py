@@ -19,6 +19,7 @@ from esegeta.report import (
     write_examples_table,
 )
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
@@ -43,7 +44,7 @@ class ExamplesRecorder:
 
     def __init__(self, study: ExampleStudy, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._study = study
-        self._path = study.root / "examples.json"
+        self._path = study.root / ANALYSES["examples"]
         self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
         self._start = time.perf_counter()
         self._head = {

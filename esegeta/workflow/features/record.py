@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from esegeta.report import write_rows
+from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.features.build import FeatureJob
 from esegeta.workflow.record import describe_basis
@@ -70,7 +71,7 @@ class FeatureRecorder:
             rows = [_row(ended) for ended in results if "activation" in ended.content]
             write_rows(folder / "features.csv", COLUMNS, rows)
         write_json(
-            folder / ("fit/fit.json" if self._fit_only else "features.json"),
+            folder / ("fit/fit.json" if self._fit_only else ANALYSES["features"]),
             {
                 **self._head,
                 "notes": list(notes),

@@ -10,6 +10,7 @@ from typing import Any
 from esegeta.explain import parameters_of
 from esegeta.report import draw_retraining, write_dice, write_dice_points
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import PARTS
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import write_json
@@ -28,7 +29,7 @@ class RetrainingRecorder:
 
     def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._retraining = retraining
-        self._path = retraining.root / "retrain.json"
+        self._path = retraining.root / PARTS["retrain"]
         self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
         self._start = time.perf_counter()
         keys = retraining.keys

@@ -17,7 +17,7 @@ from esegeta.errors import ConfigError
 from esegeta.similarity import LEAST_CASES, UnitLayout
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
-from esegeta.workflow.checks import check_truths
+from esegeta.workflow.case_checks import check_truths
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.similarity.networks import (
     UNTRAINED,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from esegeta.report import write_rows
 from esegeta.report.shapes import NotesTold, read_told
+from esegeta.results_folder import ANALYSES
 from esegeta.similarity import CKA, CKA_RBF, PCA, Moments, is_still
 from esegeta.workflow.cache import FILES, keep_json
 from esegeta.workflow.similarity.build import Comparison
@@ -33,7 +34,7 @@ from esegeta.workflow.similarity.tables import (
 )
 from esegeta.workflow.task import Content, Desk, Task
 
-RECORD = "similarity.json"
+RECORD = ANALYSES["similarity"]
 PAIRS = "similarity.csv"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from esegeta.errors import DataError
 from esegeta.model import UnitLayer
-from esegeta.predict import LayerGrid, Predictor, Units, blend_units
+from esegeta.predict import LayerGrid, Predictor, Units, Windows, blend_units
 from esegeta.similarity import FIELDS, Moments, UnitLayout, draw_positions, thin_out, values_at
 from esegeta.volume import Volume
 from esegeta.workflow import Basis
@@ -159,6 +159,6 @@ def _num_windows(network: ComparedNetwork, case: str) -> int:
     return len(network.basis.predictor.plan.lay(network.grids[case].shape))
 
 
-def _num_positions(windows: object, layer: UnitLayer) -> int:
+def _num_positions(windows: Windows, layer: UnitLayer) -> int:
     empty = torch.zeros((1, 1, *layer.patch))
-    return math.prod(LayerGrid.of(windows, empty, layer.name).shape)  # type: ignore[arg-type]
+    return math.prod(LayerGrid.of(windows, empty, layer.name).shape)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
-from esegeta.report import read_sidecar, write_dataset_files
-from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, OneResult, Policy
+from esegeta.report import read_sidecar
+from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.engine import run_command
+from esegeta.workflow.one_result import (
+    OneResult,
+    list_missing,
+    list_parts,
+    recall_nothing,
+    write_nothing,
+)
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results
 from esegeta.workflow.similarity.sample import sample_case
 from esegeta.workflow.similarity.session import MEMORY_HINT, SimilaritySession
-from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Desk, Fault, Kind, Listener, Silence, Task
 
 STAGE = "similarity"
 
@@ -63,7 +69,7 @@ def comparison_command(comparison: Comparison, listener: Listener) -> Command:
         job=session,
         tasks=list_tasks,
         num_tasks=0,  # told when it is known whether there is anything to do
-        write=_write_nothing,
+        write=write_nothing,
         notes=comparison.notes,
         places=cost_of_cases(comparison.basis),
         judge=lambda outcome: Compared(outcome).exit_code,
@@ -74,24 +80,26 @@ def comparison_command(comparison: Comparison, listener: Listener) -> Command:
 def list_tasks(desk: Desk) -> Iterator[Task]:
     """Yield a task per case, and that of the results; for a finished comparison only the latter."""
     session: SimilaritySession = desk.job
-    end, basis = _results(session), session.comparison.basis
-    write_dataset_files(basis.root, basis.config.keys.name)
-    if end.fault is None and finished(end, desk.check) is None:
-        tasks = _cases(session)
-        desk.listener.expect(len(tasks) + 1)
-        yield from tasks
-        yield _results(session, *(task.name for task in tasks))
-        return
-    desk.listener.expect(1)
-    yield end
+    yield from list_missing(desk, session.comparison.basis, _results(session), _all_tasks)
 
 
 def list_anew(desk: Desk) -> Iterator[Task]:
     """Yield all tasks, with nothing left of an earlier run."""
     session: SimilaritySession = desk.job
-    if _results(session).fault is None:
+
+    def cleared(desk: Desk) -> Iterator[Task]:
         _forget(session)
-    yield from list_tasks(desk)
+        yield from _all_tasks(desk)
+
+    yield from list_parts(desk, session.comparison.basis, _results(session), cleared)
+
+
+def _all_tasks(desk: Desk) -> Iterator[Task]:
+    session: SimilaritySession = desk.job
+    tasks = _cases(session)
+    desk.listener.expect(len(tasks) + 1)
+    yield from tasks
+    yield _results(session, *(task.name for task in tasks))
 
 
 def _forget(session: SimilaritySession) -> None:
@@ -129,15 +137,6 @@ def _results(session: SimilaritySession, *needs: str) -> Task:
         needs=needs,
         fault=fault,
     )
-
-
-def recall_nothing(content: Content) -> Content:
-    """Leave the content to the record."""
-    return {}
-
-
-def _write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
-    """Leave tables to the last task: until all cases are there, there is nothing to write."""
 
 
 SAMPLE = Kind(sample_case, memory_hint=MEMORY_HINT)

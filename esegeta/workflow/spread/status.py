@@ -12,6 +12,7 @@ from typing import Any
 
 from esegeta.errors import RunError
 from esegeta.plain_json import parse_json
+from esegeta.results_folder import RUN_RECORD
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
@@ -124,7 +125,7 @@ def _alone(root: Path) -> list[Standing]:
     path = root / journals.NAME
     if not path.is_file():
         return []
-    return [_standing("run", [read_journal(path)], _number(root / "run.json", "num_tasks"), root)]
+    return [_standing("run", [read_journal(path)], _number(root / RUN_RECORD, "num_tasks"), root)]
 
 
 def _standing(

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from contextlib import suppress
 
-from esegeta.errors import DISK_FULL, FREE_SPACE, OutputError
+from esegeta.errors import DISK_FULL, FREE_SPACE, DiskFullError, OutputError, system_error
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
 from esegeta.workflow.command import Command, Outcome, Policy
@@ -50,7 +50,7 @@ class PlaceEngine(Engine):
             self._desk = desk
         self._own_journal = journal
         self._of_others: dict[str, Task] = {}
-        self._full: OutputError | None = None
+        self._full: DiskFullError | None = None
         self.is_stuck = False
 
     @property
@@ -66,13 +66,15 @@ class PlaceEngine(Engine):
             self._own_journal.drop()
             self._own_journal.finish("stopped")
             raise
-        except _FullDiskError as full:
-            with suppress(OutputError):  # its journal may lie there too
-                self._own_journal.drop()
-                self._own_journal.finish("disk full")
-            raise full.error from full
         self._own_journal.finish("waiting" if self.is_stuck else outcome.state)
         return outcome
+
+    def _cut_short(self, error: DiskFullError, start: float) -> Outcome:
+        """End without a fault of any task: another process may have room."""
+        with suppress(OutputError):  # its journal may lie there too
+            self._own_journal.drop()
+            self._own_journal.finish("disk full")
+        raise error
 
     def _num_tasks(self) -> int:
         return self._own_journal.num_tasks
@@ -127,8 +129,8 @@ class PlaceEngine(Engine):
                 super()._do_batch(batch, queue)
 
     def _fail(self, task: Task, fault: Fault, seconds: float, queue: Queue) -> None:
-        if self._full is not None:  # no fault of the task: another worker may have room
-            raise _FullDiskError(self._full)
+        if self._full is not None:
+            raise self._full
         super()._fail(task, fault, seconds, queue)
 
     def _say(self, text: str) -> None:
@@ -150,24 +152,13 @@ class PlaceEngine(Engine):
             raise
 
 
-class _FullDiskError(Exception):
-    """This process can write no more."""
-
-    def __init__(self, error: OutputError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def full_disk(error: BaseException | None) -> OutputError | None:
+def full_disk(error: BaseException | None) -> DiskFullError | None:
     """Return what to say where an error, or what caused it, is a disk that takes no more."""
     while error is not None:
-        number = error.errno if isinstance(error, OSError) else None
-        # Tensors are written by Rust, which has the number in its words.
-        if number in NO_ROOM or any(f"os error {one})" in str(error) for one in NO_ROOM):
-            return OutputError(
-                f"{platform.node()}: cannot write any more ({os.strerror(number or errno.ENOSPC)})",
-                hint=FREE_SPACE,
-            )
+        told = system_error(error)
+        if told is not None and told.errno in NO_ROOM:
+            said = f"{platform.node()}: cannot write any more ({os.strerror(told.errno)})"
+            return DiskFullError(said, hint=FREE_SPACE)
         error = error.__cause__
     return None
 

@@ -1,4 +1,4 @@
-"""Configs that name only a trained model: what the folders of other tools stand for."""
+"""The config of a trained model alone, without cases, targets and methods."""
 
 from __future__ import annotations
 
