@@ -48,6 +48,9 @@ VALUES_AT_A_TIME = 1 << 18
 TABLE_POINTS = 1 << 22
 """Points of a table of the torus twice round, which spares draws the way round: 16 MB."""
 
+Table = tuple[Int[Tensor, " W"], Int[Tensor, " A"], Int[Tensor, " T"]]
+"""The place at each point twice round a torus, the steps along its axes, and its points in it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fields:
@@ -82,11 +85,15 @@ class Fields:
             most: places H.
         """
         generator = torch.Generator().manual_seed(self.seed)
+        # A table takes as long as some draws without one.
+        table = self._twice_round if count * most > math.prod(self._torus) else None
         for done in range(0, count, self.draws_of_a_field):
             field, shifts = self._next(generator)
             shifts = shifts[: count - done].to(field.device)
-            few = CANDIDATES * most * field.numel() < self.num_points**2 / 2
-            yield (self._largest if few else self._sorted)(field, shifts, most)
+            if CANDIDATES * most * field.numel() < self.num_points**2 / 2:
+                yield self._largest(field, shifts, most, table)
+            else:
+                yield self._sorted(field, shifts, most)
 
     def values(self, count: int, points: Int[Tensor, "P A"]) -> Float[Tensor, "D P"]:
         """Return the values of `count` draws at points of the box around the body."""
@@ -167,7 +174,9 @@ class Fields:
             found.append(places.index_select(0, largest_of_rows(values, most).flatten()))
         return torch.cat(found).reshape(-1, most)
 
-    def _largest(self, field: Tensor, shifts: Int[Tensor, "D A"], most: int) -> Int[Tensor, "D H"]:
+    def _largest(
+        self, field: Tensor, shifts: Int[Tensor, "D A"], most: int, table: Table | None
+    ) -> Int[Tensor, "D H"]:
         """Return the places of the largest values as each shift has them in the body."""
         device = self.numbers.device
         result = torch.empty((len(shifts), most), dtype=torch.int64, device=device)
@@ -176,7 +185,7 @@ class Fields:
             # A wide field may have its lumps out of the body: such draws look deeper.
             ranked, short = self._ranked(field, min(share, 1.0)), []
             for some in torch.split(rows, max(VALUES_AT_A_TIME // len(ranked), 1)):
-                found, enough = first_inside(self._moved(ranked, shifts[some]), most)
+                found, enough = first_inside(self._moved(ranked, shifts[some], table), most)
                 result[some[enough]] = found
                 short.append(some[~enough])
             rows = torch.cat(short)
@@ -193,27 +202,26 @@ class Fields:
             level = _ascending(some, max(int((1 - share) * len(some)), 1))
         return largest_first(values, flat_places_above(values, level))
 
-    def _moved(self, ranked: Int[Tensor, " C"], shifts: Int[Tensor, "D A"]) -> Int[Tensor, "D C"]:
+    def _moved(
+        self, ranked: Int[Tensor, " C"], shifts: Int[Tensor, "D A"], table: Table | None
+    ) -> Int[Tensor, "D C"]:
         """Return the places of ranked points, as shifts have them; -1 for no body."""
-        if self._twice_round is None:
-            flat = self._shifted(torch.unravel_index(ranked, self._torus), shifts)
+        if table is None:
+            flat = self._shifted(_along_axes(ranked, self._torus), shifts)
             return self._places.index_select(0, flat.flatten()).reshape(flat.shape)
-        table, steps, once = self._twice_round
+        twice, steps, once = table
         starts, places = (shifts * steps).sum(dim=1), once.index_select(0, ranked)
         if len(ranked) < ROW_BY_ROW or self.numbers.device.type != "cpu":
             flat = starts[:, None] + places
-            return table.index_select(0, flat.flatten()).reshape(flat.shape)
-        found = table.new_empty((len(shifts), len(ranked)))
+            return twice.index_select(0, flat.flatten()).reshape(flat.shape)
+        found = twice.new_empty((len(shifts), len(ranked)))
         for row, start in zip(found, starts.tolist(), strict=True):
-            torch.index_select(table[start:], 0, places, out=row)
+            torch.index_select(twice[start:], 0, places, out=row)
         return found
 
     @cached_property
-    def _twice_round(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """The place at each point twice round the torus; None where that is too large a table.
-
-        With it the steps along its axes, and where it has each point of the torus.
-        """
+    def _twice_round(self) -> Table | None:
+        """The places twice round the torus; None where that is too large a table."""
         shape = tuple(2 * side for side in self._torus)
         if math.prod(shape) > TABLE_POINTS or int(self.numbers.max()) >= 2**31:
             return None
@@ -264,6 +272,15 @@ def first_inside(
     wanted = first[:-1][enough][:, None] + torch.arange(most, device=device)
     found = flat.index_select(0, inside.index_select(0, wanted.flatten()))
     return found.reshape(wanted.shape).long(), enough
+
+
+def _along_axes(places: Int[Tensor, " C"], shape: Shape) -> tuple[Tensor, ...]:
+    """Return flat places along each axis; `torch.unravel_index` loads a library for a second."""
+    found = []
+    for side in reversed(shape):
+        found.append(places % side)
+        places = places.div(side, rounding_mode="floor")
+    return tuple(reversed(found))
 
 
 def _ascending(values: Float[Tensor, " N"], rank: int) -> float:

@@ -88,6 +88,9 @@ def threshold_finder(num_units: int, rank: int, *, memory_mb: float) -> Threshol
 class LargestValues:
     """Keeps the k largest values of each unit; one pass.
 
+    Once there are k, only what exceeds the smallest of them can join, and waits until it is half
+    as much as is kept: of many cases each is looked through, and few are sorted out.
+
     Args:
         rank: k, counted from 1.
     """
@@ -97,32 +100,50 @@ class LargestValues:
     def __init__(self, rank: int) -> None:
         self.rank = rank
         self._kept: Tensor | None = None
+        self._level: Tensor | None = None
+        self._waiting: list[Tensor] = []
 
     def take(self, values: Values) -> Float[Tensor, "U K"]:
-        """Return the largest of some values."""
+        """Return the largest of some values; -Inf fills up where fewer can be of use."""
+        if self._level is not None:
+            values = _exceeding(values, self._level)
         return _largest(values, self.rank)
 
     def merge(self, taken: Float[Tensor, "U K"]) -> None:
         """Keep the largest of these and of those that are kept."""
-        if self._kept is not None:
-            taken = _largest(torch.cat([self._kept, taken], dim=1), self.rank)
-        self._kept = taken
+        if self._level is not None:
+            taken = _exceeding(taken, self._level)
+        self._waiting.append(taken)
+        if self._level is None or sum(one.shape[1] for one in self._waiting) > self.rank // 2:
+            self._join()
 
     def end_pass(self) -> None:
         """One pass is all."""
 
     def thresholds(self) -> ThresholdValues:
         """Return the smallest of the values that are kept."""
+        self._join()
         assert self._kept is not None and self._kept.shape[1] == self.rank
         return self._kept.amin(dim=1) + 0.0  # no negative zero
 
     def state(self) -> dict[str, Tensor]:
         """Return the values that are kept."""
+        self._join()
         return {} if self._kept is None else {"kept": self._kept}
 
     def resume(self, num_passes: int, state: Mapping[str, Tensor]) -> None:
         """Keep these."""
-        self._kept = state["kept"]
+        self._kept, self._level, self._waiting = state["kept"], None, []
+
+    def _join(self) -> None:
+        """Let those that wait join those that are kept."""
+        if not self._waiting:
+            return
+        known = [] if self._kept is None else [self._kept]
+        self._kept = _largest(torch.cat([*known, *self._waiting], dim=1), self.rank)
+        self._waiting = []
+        if self._kept.shape[1] == self.rank:
+            self._level = self._kept.amin(dim=1)
 
 
 class BitHistograms:
@@ -195,6 +216,25 @@ def values_of_bits(keys: Int[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Undo `ordered_bits`."""
     bits = keys.to(torch.int32)
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+
+
+def _exceeding(values: Values, level: ThresholdValues) -> Float[Tensor, "U M"]:
+    """Return the values of each unit above a level; -Inf behind those of units with fewer."""
+    if values.device.type != "cpu":
+        above = ~(values <= level[:, None])
+        counts = above.sum(dim=1)
+        places = torch.arange(int(counts.max()), device=values.device)
+        found = values.new_full((len(values), len(places)), -math.inf)
+        found[places < counts[:, None]] = values[above]
+        return found
+    # On a CPU NumPy compares and picks several times as fast.
+    data = values.numpy()
+    chosen = ~(data <= level.numpy()[:, None])
+    lengths = np.count_nonzero(chosen, axis=1)
+    width = lengths.max()
+    result = np.full((len(data), width), -np.inf, data.dtype)
+    result[np.arange(width) < lengths[:, None]] = data[chosen]
+    return torch.from_numpy(result)
 
 
 def _largest(values: Values, count: int) -> Float[Tensor, "U K"]:

@@ -55,6 +55,21 @@ def test_equals_kthvalue_bit_for_bit(finder: str, draw: str, quantile: float) ->
     assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
 
 
+@pytest.mark.parametrize("rank", [1, 2, 37, 400])
+def test_of_many_portions_few_are_looked_at_twice(rank: int) -> None:
+    """Units whose values come in other orders; ties, infinities and what is not a number join."""
+    values = torch.stack(
+        [torch.randn(3000).sort().values, torch.randn(3000), torch.randn(3000).round()]
+    )
+    values[1, 5], values[1, 2900], values[2] = math.inf, -math.inf, values[2].flip(0)
+    portions = list(values.split(40, dim=1))
+    found = run(LargestValues(rank), portions)
+    assert torch.equal(found, values.sort(dim=1).values[:, -rank] + 0.0)
+    values[0, 2990] = math.nan
+    (first, *_) = run(LargestValues(1), portions)
+    assert first.isnan()
+
+
 LONG_DRAWS = {
     "normal": lambda: torch.randn(2, LONG),
     "relu": lambda: (torch.randn(2, LONG) - 2.7).relu(),

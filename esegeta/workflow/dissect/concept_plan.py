@@ -33,6 +33,7 @@ from esegeta.model import Labels
 from esegeta.volume import Case, check_case, image_stem, is_image, is_picture, read_label_map
 from esegeta.workflow import Basis
 from esegeta.workflow.plans import image_sha256
+from esegeta.workflow.preprocess import blamed_on_steps
 
 CASE = "{case}"
 """What stands for the case's name in the path of a mask."""
@@ -71,8 +72,12 @@ class ConceptPlan:
     def ground(self, case: Case) -> ConceptSources:
         """Read what the concepts of a case are made from."""
         basis = self.basis
-        files = replace(case, label=case.label if self.needs_labels else None)
-        volume, truth = basis.read(files)
+        volume, _ = basis.read(replace(case, label=None))
+        truth = None
+        if self.needs_labels and case.label is not None:
+            # Its header was checked before the run, and is once more as the map is read.
+            with blamed_on_steps(basis.config):
+                truth = read_label_map(case.label, volume)
         volume = volume.to(basis.device)
         masks = {
             name: read_label_map(self.mask_file(name, case), volume, basis.preprocess)

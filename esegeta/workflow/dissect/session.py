@@ -25,14 +25,17 @@ from esegeta.dissection import (
 )
 from esegeta.errors import OutputError
 from esegeta.volume import Case
-from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
+from esegeta.workflow.cache import fingerprint, read_tensors
 from esegeta.workflow.dissect.build import Dissection
+from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 from esegeta.workflow.dissect.source import MapSource
 from esegeta.workflow.plans import image_sha256
 from esegeta.workflow.task import Listener
 
 WHOLE = 0
 """How deep in the scope the desk remembers what is of the whole dissection."""
+BYTE = 256
+"""So many parts can be told apart by a byte."""
 MEMORY_HINT = "lower inference.batch_size, inference.window or dissection.memory_mb"
 
 
@@ -101,6 +104,7 @@ class DissectionSession:
         self.folder = dissection.folder / "work"
         self.source = MapSource(self.dissection, self.folder / "maps")
         self.shares = shares
+        self._last: tuple[int, dict[str, Tensor]] | None = None
         self._start = time.perf_counter()
 
     @property
@@ -119,37 +123,44 @@ class DissectionSession:
 
     def partition(self, number: int, reading: CaseReading) -> ConceptParts:
         """Return the parts that concepts cut a case into: kept, or made of its files."""
-        path = self.folder / "parts" / f"{reading.case.name}.safetensors"
-        key = self._concepts_prints[number]
-        found = read_tensors(path, key)
-        if found is not None:
-            device = self.dissection.basis.device
-            return ConceptParts(**{name: value.to(device) for name, value in found.items()})
-        partition = ConceptParts.of(reading.masks(), reading.known())
-        keep_tensors(
-            path,
-            key,
-            {
-                "parts": partition.parts,
-                "members": partition.members,
-                "counted": partition.counted,
-            },
+        found, device = self._space(number, reading), self.dissection.basis.device
+        return ConceptParts(
+            found["parts"].to(device, torch.int32),
+            found["members"].to(device),
+            found["counted"].to(device),
         )
-        return partition
 
     def body(self, number: int, reading: CaseReading) -> Tensor:
         """Return the voxels of a case that chance keeps to, flattened: kept, or found anew."""
         device = self.dissection.basis.device
-        if self.dissection.keys.chance.kind not in (Surrogates.name, Exchange.name):
+        if not self._keeps_to_body:
             shape = self.dissection.shapes[reading.case.name]
             return torch.ones(math.prod(shape), dtype=torch.bool, device=device)
-        path = self.folder / "body" / f"{reading.case.name}.safetensors"
-        key = self.source.fingerprint(reading.case)
-        found = read_tensors(path, key)
+        return self._space(number, reading)["body"].to(device)
+
+    @property
+    def _keeps_to_body(self) -> bool:
+        return self.dissection.keys.chance.kind in (Surrogates.name, Exchange.name)
+
+    def _space(self, number: int, reading: CaseReading) -> dict[str, Tensor]:
+        """Return parts and body of a case: those asked for last, kept on disk, or made anew."""
+        if self._last is not None and self._last[0] == number:
+            return self._last[1]
+        path = self.folder / "parts" / f"{reading.case.name}.safetensors"
+        key = self._concepts_prints[number]
+        found = read_scratch(path, key)
         if found is None:
-            found = {"body": find_body(reading.image()[0]).flatten()}
-            keep_tensors(path, key, found)
-        return found["body"].to(device)
+            made = ConceptParts.of(reading.masks(), reading.known())
+            found = {
+                "parts": made.parts.to(torch.uint8) if made.num_parts <= BYTE else made.parts,
+                "members": made.members,
+                "counted": made.counted,
+            }
+            if self._keeps_to_body:
+                found["body"] = find_body(reading.image()[0]).flatten()
+            keep_scratch(path, key, found)
+        self._last = (number, found)
+        return found
 
     def concepts_of(self, number: int) -> list[Callable[[], ConceptParts]]:
         """Return what reads the concepts of each case on the grid of one, if chance asks for it."""

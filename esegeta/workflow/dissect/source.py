@@ -10,9 +10,10 @@ from esegeta.axes import Batch
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB
 from esegeta.predict import UnitMaps, Units, blend_units
 from esegeta.volume import Case
-from esegeta.workflow.cache import fingerprint, keep_tensors, read_tensors
+from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.dissect.build import Dissection
+from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 from esegeta.workflow.fingerprint import prediction_parts
 
 
@@ -63,7 +64,7 @@ class MapSource:
         key = self.fingerprint(case)
         for number, load in enumerate(self._loads):
             path = self._folder / case.name / f"{number}.safetensors"
-            found = read_tensors(path, key)
+            found = read_scratch(path, key)
             if found is not None:
                 self._count(path)
                 for units in load:
@@ -73,7 +74,7 @@ class MapSource:
                 continue
             made = blend_units(dissection.watched, image(), load)
             if self._fits(made):
-                keep_tensors(path, key, {_name(item.units): item.data for item in made})
+                keep_scratch(path, key, {_name(item.units): item.data for item in made})
                 self._count(path)
             yield from (replace(item, image=dissection.images[case.name]) for item in made)
 
