@@ -6,6 +6,7 @@ own. Four GPUs are files. Whether it can be had is decided by starting it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
@@ -22,6 +23,8 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
 PATIENCE_S = 30
 NUM_GPUS = 4
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
 EXPIRE_S = 8
 """A job that is requeued waits for its old credentials to end: for two minutes if nothing is said.
 """
@@ -96,6 +99,11 @@ class Slurm:
             time.sleep(0.2)
 
 
+def end_with_parent() -> None:
+    """Ask the system to end this process with the one that started it, however that one ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def user() -> str:
     """Return the name of whoever runs the tests."""
     import pwd
@@ -124,7 +132,12 @@ def running_slurm() -> Iterator[Slurm]:
             with (folder / f"{Path(command[0]).name}.out").open("wb") as said:
                 started.append(
                     subprocess.Popen(
-                        command, stdout=said, stderr=said, start_new_session=True, cwd=folder
+                        command,
+                        stdout=said,
+                        stderr=said,
+                        start_new_session=True,
+                        cwd=folder,
+                        preexec_fn=end_with_parent,
                     )
                 )
             time.sleep(0.3)
