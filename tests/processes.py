@@ -37,10 +37,3 @@ def stop_once(there: Callable[[], bool], process: subprocess.Popen[str], number:
         time.sleep(0.005)
     process.send_signal(number)
     return process.communicate(timeout=PATIENCE_S)[1]
-
-
-def finish(command: str, config: Path) -> None:
-    """Run a command in a process of its own to its end, which is to be a good one."""
-    with started(command, config) as process:
-        said = process.communicate(timeout=PATIENCE_S)[1]
-    assert process.returncode == 0, said

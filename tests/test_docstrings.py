@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-import pytest
 from torch import Tensor
 
 import esegeta
@@ -20,6 +19,7 @@ import esegeta.api
 import esegeta.errors
 from esegeta.explain import METHODS
 from esegeta.score import SCORES
+from tests.each import for_each
 
 LINES = 20
 """Lines of a docstring; where many arguments are listed, a line each and these beside them."""
@@ -156,7 +156,7 @@ def test_a_fault_of_each_kind_is_found() -> None:
     assert not list(faults({"data": "Tensor"}, {"data": "image `C *S`."}))
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@for_each(PUBLIC)
 def test_public_names_say_what_they_take(name: str) -> None:
     item = PUBLIC[name]
     text = inspect.getdoc(item) or ""
@@ -169,10 +169,8 @@ def test_public_names_say_what_they_take(name: str) -> None:
         assert "Raises:" in text
 
 
-@pytest.mark.parametrize(
-    ("call", "above"), [pytest.param(*rest, id=where) for where, *rest in METHODS_OF_PUBLIC]
-)
-def test_their_methods_say_what_they_take(call: Any, above: list[Any]) -> None:
+@for_each(METHODS_OF_PUBLIC, called=lambda case: case[0])
+def test_their_methods_say_what_they_take(where: str, call: Any, above: list[Any]) -> None:
     assert inspect.getdoc(call)
     assert list(faults(taken(call), told([call, *above]))) == []
 
@@ -197,7 +195,7 @@ def test_what_a_call_raises_is_said() -> None:
     assert [where for where, call in silent.items() if raised(call)] == []
 
 
-@pytest.mark.parametrize("kind", METHODS_OF_TABLES, ids=lambda kind: kind.name)
+@for_each(METHODS_OF_TABLES)
 def test_methods_and_scores_name_their_source(kind: type[Any]) -> None:
     text = inspect.getdoc(kind) or ""
     source = re.search(r"^Source: (.+(?:\n.+)*)", text, re.MULTILINE)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import esegeta
+from tests.each import for_each
 
 
 def test_every_public_name_resolves() -> None:
@@ -26,7 +27,7 @@ def rooms() -> list[str]:
     return [module.name for module in found if module.ispkg]
 
 
-@pytest.mark.parametrize("room", rooms())
+@for_each(rooms())
 def test_a_room_has_every_name_that_it_lists(room: str) -> None:
     module = importlib.import_module(room)
     missing = [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)]

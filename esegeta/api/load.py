@@ -204,7 +204,7 @@ def _batch_of(given: object) -> int:
     """Return how many windows go at a time, 1 for `auto` until that is found; or refuse it."""
     if given == AUTO:
         return 1
-    if not isinstance(given, Integral) or isinstance(given, bool):
+    if isinstance(given, bool) or not isinstance(given, Integral):
         raise ConfigError(
             f"batch_size: should be a whole number or auto (found {given!r})",
             hint='give a number of windows, such as 2, or "auto"',

@@ -27,6 +27,7 @@ from tests.contracts.explainers import (
     with_trait,
 )
 from tests.contracts.rows import FEW_CASES, Case, CaseKind, assert_documented, covering, make_case
+from tests.each import for_each
 from tests.networks import Failing, Smooth, symmetric
 from tests.oracles import disguised, frozen, relative_gap, state_of, with_coefficients
 
@@ -91,7 +92,7 @@ def test_every_method_has_a_row_of_its_own_class() -> None:
         assert kind.name == name
 
 
-@pytest.mark.parametrize("method", ALL)
+@for_each(ALL)
 def test_documents_itself(method: str) -> None:
     assert_documented(EXPLAINERS[method])
     assert str(ROWS[method].cost)

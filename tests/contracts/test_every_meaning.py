@@ -42,6 +42,7 @@ from tests.contracts.claims import (
 )
 from tests.contracts.explainers import ROWS
 from tests.contracts.rows import CaseKind, make_case
+from tests.each import for_each
 
 CLAIMS: dict[str, Callable[[Explainer], None]] = {
     "saliency": is_the_slope,
@@ -131,7 +132,7 @@ def test_the_meaning_is_that_of_the_parameters(variant: str) -> None:
 INSTANCES = {**ROWS, **{name: explainer for name, (explainer, _) in VARIANTS.items()}}
 
 
-@pytest.mark.parametrize("name", INSTANCES)
+@for_each(INSTANCES)
 def test_texts_fit_the_meaning(name: str) -> None:
     explainer = INSTANCES[name]
     meaning = explainer.meaning
@@ -181,7 +182,7 @@ CONFIGURED: list[Explainer] = [
 ]
 
 
-@pytest.mark.parametrize("method", CONFIGURED, ids=lambda method: method.name)
+@for_each(CONFIGURED)
 def test_what_has_no_sign_is_no_slope(method: Explainer) -> None:
     """A magnitude times a change of the input foresees nothing, though its base's slope does."""
     assert method.meaning.is_signed or not method.meaning.is_slope

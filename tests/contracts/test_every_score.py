@@ -44,6 +44,7 @@ from esegeta.score import (
 from esegeta.score.score import Better
 from esegeta.targets import FrozenTarget
 from tests.contracts.rows import Case, CaseKind, assert_documented
+from tests.each import for_each
 from tests.networks import Failing
 from tests.oracles import disguised, state_of
 
@@ -176,7 +177,7 @@ def test_no_two_scores_give_a_figure_of_one_name() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", ALL)
+@for_each(ALL)
 def test_documents_itself(name: str) -> None:
     assert_documented(SCORES[name])
     assert SCORES[name]() == SCORES[name]()  # usable without a parameter

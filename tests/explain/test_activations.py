@@ -20,6 +20,7 @@ from esegeta.explain.backprop.calls import (
     resolve,
     spelled,
 )
+from tests.each import for_each
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "prelu": (torch.tensor([0.3]),),
@@ -65,7 +66,7 @@ def caught(run: Call) -> list[Resolved]:
     return found
 
 
-@pytest.mark.parametrize(("name", "place"), SPELLINGS)
+@for_each(SPELLINGS)
 def test_a_spelling_is_seen_and_resolved(name: str, place: int) -> None:
     spelling = TABLE[name][place]
     x = torch.rand(3, 1, 5) + 0.2

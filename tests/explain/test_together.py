@@ -22,6 +22,7 @@ from esegeta.predict import Predictor, active_windows
 from esegeta.targets import BoxRegion, FrozenTarget, Scene, Target, UnitTarget, VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, predictor, unet, volume
+from tests.each import for_each
 from tests.networks import Counting
 from tests.oracles import everywhere, gradient_of, monai_prediction, relative_gap
 
@@ -139,7 +140,7 @@ def test_other_methods_explain_one_after_the_other() -> None:
         assert "shared_with" not in one.facts.more
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@for_each(EXPLAINERS)
 def test_the_trait_says_who_shares(name: str) -> None:
     kind = EXPLAINERS[name]
     overrides = kind.attribute_together is not Explainer.attribute_together

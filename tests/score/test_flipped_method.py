@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import get_type_hints
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -20,12 +19,13 @@ from esegeta.explain import (
 )
 from esegeta.score.robustness import flipped_method
 from tests.contracts.explainers import ROWS
+from tests.each import for_each
 
 VALUES = torch.randn(2, 3, 4)
 FILE = Baseline(file="given.nii.gz").with_values(VALUES)
 
 
-@pytest.mark.parametrize("method", ROWS)
+@for_each(ROWS)
 def test_methods_without_files_stay_as_they_are(method: str) -> None:
     assert flipped_method(ROWS[method], 0) == ROWS[method]
 
@@ -57,7 +57,7 @@ def test_files_of_nested_methods_are_flipped() -> None:
     assert torch.equal(flipped.base.baseline.values, VALUES.flip(1))
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@for_each(EXPLAINERS)
 def test_no_method_holds_voxels_of_its_own(method: str) -> None:
     """Whoever gives a method a tensor must say here how it is flipped."""
     hints = get_type_hints(EXPLAINERS[method])

@@ -27,6 +27,7 @@ from esegeta.targets import VoxelTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
 from tests.contracts.explainers import ROWS
+from tests.each import for_each
 from tests.networks import Counting
 from tests.oracles import everywhere, frozen, gradient_of, monai_prediction
 
@@ -201,7 +202,7 @@ def test_a_map_is_not_kept_by_having_been_scored() -> None:
     assert kept() is None
 
 
-@pytest.mark.parametrize("method", ROWS)
+@for_each(ROWS)
 def test_every_method_can_be_told_from_others(method: str) -> None:
     """What was worked out for one is found again by the method itself."""
     assert hash(ROWS[method]) == hash(replace(ROWS[method]))

@@ -161,6 +161,35 @@ def test_a_full_disk_is_known_when_rust_says_it(tmp_path: Path) -> None:
         raise RuntimeError("no fault of a disk")
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "a.txt", list[tuple[int, bool]]()
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, path.exists()))
+    )
+    write_text(path, "new")
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_disk_that_cannot_sync_is_written_all_the_same(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    path = tmp_path / "a.txt"
+    if code == errno.EIO:  # it can, and failed
+        with pytest.raises(OutputError):
+            write_text(path, "new")
+        assert list(tmp_path.iterdir()) == []
+    else:
+        write_text(path, "new")
+        assert path.read_text() == "new"
+
+
 def test_a_signal_in_the_making_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

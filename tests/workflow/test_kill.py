@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.experiments import unet_lab
-from tests.processes import finish, started, stop_once
+from tests.experiments import esegeta, unet_lab
+from tests.processes import started, stop_once
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_a_killed_run_leaves_no_torn_file_and_is_finished_by_the_next(
         assert (lab.root / name[0] / name.replace(".nii.gz", ".json")).is_file()
     assert lab.record()["state"] == "running"
 
-    finish("run", config)
+    assert esegeta("run", config).exit_code == 0
     after = lab.maps()
     assert len(after) == 16
     assert {name: after[name] for name in before} == before

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from esegeta.workflow import lock
-from tests.experiments import Lab, pointwise_lab, read_json, unet_lab, written
-from tests.processes import PATIENCE_S, finish, started, stop_once
+from tests.experiments import Lab, esegeta, pointwise_lab, read_json, unet_lab, written
+from tests.processes import PATIENCE_S, started, stop_once
 from tests.workflow.dissect.planted import noisy_lab
 from tests.workflow.retrain.tasks import small_task
 
@@ -30,7 +30,7 @@ def maps_lab(folder: Path) -> Lab:
 
 
 def trainings_lab(folder: Path) -> Lab:
-    return small_task(folder, iterations=200, seeds=list(range(6)))
+    return small_task(folder, iterations=60, seeds=list(range(5)))
 
 
 def dissection_lab(folder: Path) -> Lab:
@@ -90,7 +90,7 @@ def test_a_stopped_command_is_finished_by_the_next(
     if kept.record:
         assert read_json(lab.root / kept.record)["state"] == "stopped"
 
-    finish(command, config)
+    assert esegeta(command, config).exit_code == 0
     assert_whole(lab.root)
     if kept.record:
         record = read_json(lab.root / kept.record)

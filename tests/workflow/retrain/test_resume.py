@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from esegeta.explain import InputXGradient
-from tests.experiments import noise, save_image
-from tests.processes import finish, started, stop_once
+from tests.experiments import esegeta, noise, save_image
+from tests.processes import started, stop_once
 from tests.workflow.retrain.tasks import SIDES, RetrainLab, small_task
 
 NUM_UNITS = 12
@@ -191,7 +191,7 @@ def test_a_killed_study_is_finished_by_the_next(count: int, tmp_path: Path) -> N
     for name in before:
         json.loads((lab.retrain_folder / "units" / name).read_text())
     assert lab.retrain_record()["state"] == "running"
-    finish("retrain", config)
+    assert esegeta("retrain", config).exit_code == 0
     after = lab.units()
     assert len(after) == NUM_UNITS
     assert {name: after[name] for name in before} == before
