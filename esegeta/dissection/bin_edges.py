@@ -9,6 +9,7 @@ both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -65,10 +66,11 @@ class BinEdges:
         upper = _upper_half(values - self.centre[:, None])
         first = torch.arange(len(values), dtype=torch.int32, device=values.device)[:, None] * BINS
         places = upper.add_(first).reshape(-1)
-        return self._table().reshape(-1).index_select(0, places).reshape(values.shape)
+        return self._table.reshape(-1).index_select(0, places).reshape(values.shape)
 
+    @cached_property
     def _table(self) -> UInt8[Tensor, "U V"]:
-        """Return the bin of each unit by the upper bits of a difference."""
+        """The bin of each unit by the upper bits of a difference."""
         steps = torch.zeros(
             (len(self.offsets), BINS + 1), dtype=torch.uint8, device=self.offsets.device
         )

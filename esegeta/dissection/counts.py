@@ -151,7 +151,7 @@ def _count_part(
     centres = centres.to(device)
     inside, everything = _count_bins(
         values,
-        unit_thresholds.bin_edges.of_units(own, device),
+        unit_thresholds.edges_of(own, device),
         partition,
         centres,
         counting.parts.room_mb,
@@ -199,7 +199,9 @@ def _count_bins(
     inside, everything = [], []
     for first in range(0, len(values), step):
         rows = slice(first, first + step)
-        bins = bin_edges.of_units(rows, values.device).bins(values[rows])
+        whole = step >= len(values)
+        some = bin_edges if whole else bin_edges.of_units(rows, values.device)
+        bins = some.bins(values[rows])
         counts = histograms(bins, bin_edges.num_bins, parts, partition.num_parts)
         own = partition.of_concepts(counts.flatten(0, 1))
         inside.append(own.reshape(*counts.shape[:2], -1))

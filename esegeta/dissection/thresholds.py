@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from esegeta.dissection.bin_edges import BinEdges, Sketch
+from esegeta.dissection.bin_edges import BINS, BinEdges, Sketch
 from esegeta.dissection.curves import centre_voxels, positions_within
 from esegeta.dissection.parts import BYTES_OF_FLOAT, MB, UnitParts
 from esegeta.dissection.quantile import ThresholdFinder, rank_of, threshold_finder
@@ -18,6 +19,9 @@ from esegeta.predict import UnitMaps, Units
 
 DEAD = 1e-5
 """A unit that changes by no more than this part of itself is constant but for rounded blends."""
+
+TABLE_BYTES = 1 << 25
+"""Tables of bins stay from case to case up to this: those of 512 units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +48,23 @@ class Thresholds:
         """Return the fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    @property
+    @cached_property
     def bin_edges(self) -> BinEdges:
         """Where activations are cut into bins."""
         return BinEdges(self.centre, self.offsets)
+
+    def edges_of(self, rows: slice, device: torch.device) -> BinEdges:
+        """Return the edges of some units: the same for each case, as far as tables may stay."""
+        if len(self.centre) * BINS > TABLE_BYTES:
+            return self.bin_edges.of_units(rows, device)
+        key = (rows.start, rows.stop, device)
+        if key not in self._asked:
+            self._asked[key] = self.bin_edges.of_units(rows, device)
+        return self._asked[key]
+
+    @cached_property
+    def _asked(self) -> dict[tuple[int, int, torch.device], BinEdges]:
+        return {}
 
     @property
     def dead(self) -> Bool[Tensor, " U"]:
