@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +24,22 @@ from esegeta.cli.options import (
     Workers,
     policy_of,
 )
+
+if TYPE_CHECKING:
+    from esegeta.workflow.one_result import OneResult
+
+
+def _end(
+    found: OneResult, folder: Path, show: Callable[[Any, Path], None], *, quiet: bool
+) -> NoReturn:
+    """Print what a command of one result has found, or what failed, and exit with its code."""
+    from esegeta.cli.progress import show_outcome
+
+    if found.outcome.failures:
+        show_outcome(found.outcome, folder, quiet=quiet)
+    elif not quiet:
+        show(found, folder)
+    raise typer.Exit(found.exit_code)
 
 
 def dissect(
@@ -61,7 +78,7 @@ def dissect(
     Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
     failed that you can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.progress import listen
     from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
     from esegeta.workflow.dissect import build_dissection, run_dissection
@@ -74,11 +91,7 @@ def dissect(
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, policy)
-    if dissected.outcome.failures:
-        show_outcome(dissected.outcome, dissection.folder, quiet=quiet)
-    elif not quiet:
-        show_dissected(dissected, dissection.folder)
-    raise typer.Exit(dissected.exit_code)
+    _end(dissected, dissection.folder, show_dissected, quiet=quiet)
 
 
 def concepts(
@@ -100,7 +113,7 @@ def concepts(
     all is well. 1: something failed that you cannot fix. 2: a config or a file failed that you
     can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.progress import listen
     from esegeta.cli.show_concepts import show_tested
     from esegeta.config import load_config
     from esegeta.workflow.concepts import build_concepts, run_concepts
@@ -111,11 +124,7 @@ def concepts(
     built = build_concepts(load_config(config, overrides or []), output=output, device=device)
     with listen(quiet=quiet) as listener:
         tested = run_concepts(built, listener, policy)
-    if tested.outcome.failures:
-        show_outcome(tested.outcome, built.folder, quiet=quiet)
-    elif not quiet:
-        show_tested(tested, built.folder)
-    raise typer.Exit(tested.exit_code)
+    _end(tested, built.folder, show_tested, quiet=quiet)
 
 
 def similarity(
@@ -143,7 +152,7 @@ def similarity(
     `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
     cannot fix. 2: a config or a file failed that you can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.progress import listen
     from esegeta.cli.show_similarity import show_compared
     from esegeta.config import load_config
     from esegeta.workflow.similarity import build_comparison, run_comparison
@@ -156,11 +165,7 @@ def similarity(
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
         compared = run_comparison(comparison, listener, policy)
-    if compared.outcome.failures:
-        show_outcome(compared.outcome, comparison.folder, quiet=quiet)
-    elif not quiet:
-        show_compared(compared, comparison.folder)
-    raise typer.Exit(compared.exit_code)
+    _end(compared, comparison.folder, show_compared, quiet=quiet)
 
 
 def features(

@@ -89,16 +89,19 @@ def has_comment(path: Path, comment: str) -> bool:
         content = path.read_bytes()
     except OSError:
         return False
-    return comment.encode() in content[:COMMENT_WITHIN_BYTES] and _is_whole(content)
+    return _comment_in(content[:COMMENT_WITHIN_BYTES]) == comment and _is_whole(content)
 
 
 def comment_of(path: Path) -> str:
     """Return the comment of a PNG that `save_figure` has written, or nothing."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(COMMENT_WITHIN_BYTES)
+            return _comment_in(stream.read(COMMENT_WITHIN_BYTES))
     except OSError:
         return ""
+
+
+def _comment_in(head: bytes) -> str:
     place = head.find(COMMENT)
     if place < 4:
         return ""

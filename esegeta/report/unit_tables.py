@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -100,18 +101,24 @@ def write_concepts(
         pairs: pairs of all units and concepts.
         voxels: number and share of the voxels of each concept, over all cases.
     """
+    own: dict[tuple[str, str], list[UnitConceptPair]] = {}
+    for pair in pairs:
+        own.setdefault((pair.concept, pair.layer), []).append(pair)
+    layers = dict.fromkeys(pair.layer for pair in pairs)
+    named = {layer: detectors(findings, layer) for layer in layers}
     rows = []
     for concept in dict.fromkeys(pair.concept for pair in pairs):
-        for layer in dict.fromkeys(pair.layer for pair in pairs):
-            own = [pair for pair in pairs if (pair.concept, pair.layer) == (concept, layer)]
-            best = max(own, key=lambda pair: pair.iou if pair.iou == pair.iou else -1.0)
-            number, share = voxels[concept]
+        number, share = voxels[concept]
+        for layer in layers:
+            best = max(
+                own[concept, layer], key=lambda pair: -1.0 if math.isnan(pair.iou) else pair.iou
+            )
             rows.append(
                 {
                     "concept": concept,
                     "category": best.category,
                     "layer": layer,
-                    "detectors": len(detectors(findings, layer).get(concept, [])),
+                    "detectors": len(named[layer].get(concept, [])),
                     "best_unit": best.unit,
                     "best_iou": best.iou,
                     "best_q": best.q,

@@ -7,20 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from esegeta.compare.pages.scans import window_of
+from esegeta.compare.pages.scans import scans_of
 from esegeta.config import RunConfig
 from esegeta.predict import SourceGrid
-from esegeta.report import grey_range
 from esegeta.report.label_tables import label_rows
-from esegeta.report.page import CaseEntry, Scan, ShownLabel
+from esegeta.report.page import CaseEntry, ShownLabel
 from esegeta.volume import (
     Excerpt,
     Grid,
     Volume,
-    colour_copy,
     excerpt_of,
     label_copy,
-    scan_copy,
 )
 
 
@@ -56,7 +53,14 @@ def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
     view = excerpt_of(grid, label_map != 0)
     shown = view.grid(grid)
     volumes: dict[str, bytes] = {}
-    scans = _scans(scan, view, shown, config, volumes)
+
+    def add(copy: bytes) -> str:
+        identity = f"scan{len(volumes)}"
+        volumes[identity] = copy
+        return identity
+
+    intensity = config.resolved()["data"]["preprocess"].get("intensity")
+    scans = scans_of(scan, view, shown, intensity, add)
     volumes["labels"] = label_copy(view.nearest(label_map), shown)
     outlines: dict[str, str] = {}
     for name, mask in source.masks() if labels.may_overlap else ():
@@ -79,22 +83,6 @@ def lay_ground(scan: Volume, source: SourceGrid, config: RunConfig) -> Ground:
         notes=(view.note,) if view.note else (),
     )
     return Ground(entry, view, outlines, _focus(label_map, grid), volumes)
-
-
-def _scans(
-    scan: Volume, view: Excerpt, grid: Grid, config: RunConfig, volumes: dict[str, bytes]
-) -> tuple[Scan, ...]:
-    arrays = scan.data.numpy()
-    if scan.is_colour:
-        volumes["scan0"] = colour_copy(np.stack([view.mean(array) for array in arrays]), grid)
-        return (Scan("picture", "scan0", 0, 255, True),)
-    window = window_of(config.resolved()["data"]["preprocess"].get("intensity"))
-    scans = []
-    for number, (name, array) in enumerate(zip(scan.channels, arrays, strict=True)):
-        low, high = grey_range(array, (window,))
-        volumes[f"scan{number}"] = scan_copy(view.mean(array), grid)
-        scans.append(Scan(name, f"scan{number}", low, high))
-    return tuple(scans)
 
 
 def _focus(label_map: np.ndarray, grid: Grid) -> tuple[float, float, float]:

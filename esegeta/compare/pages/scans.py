@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,11 @@ def show_case(run: ReportRun, name: str, sink: Sink) -> Underlay | None:
     if view.note:
         notes.append(view.note)
     shown = view.grid(grid)
-    scans = _black(shown, sink) if volume is None else _scans_of(run, volume, view, shown, sink)
+    if volume is None:
+        scans = _black(shown, sink)
+    else:
+        intensity = run.config_of("data", "preprocess", "intensity")
+        scans = scans_of(volume, view, shown, intensity, sink.add_volume)
     entry = CaseEntry(
         id=run.case_id(name),
         run=run.shown_name,
@@ -184,19 +188,27 @@ def _reading_of(run: ReportRun, sidecar: Mapping[str, Any]) -> Reading:
     )
 
 
-def _scans_of(
-    run: ReportRun, volume: Volume, view: Excerpt, grid: Grid, sink: Sink
+def scans_of(
+    volume: Volume, view: Excerpt, grid: Grid, intensity: object, add: Callable[[bytes], str]
 ) -> tuple[Scan, ...]:
+    """Return the channels of an image as the page shows them, a picture as one.
+
+    Args:
+        volume: the image, as its file holds it.
+        view: part of it that is shown.
+        grid: grid of that part.
+        intensity: intensity steps of the config, which may hold a window.
+        add: takes a copy, and returns the id by which the page finds it.
+    """
     arrays = volume.data.numpy()
     if volume.is_colour:
         shown = np.stack([view.mean(array) for array in arrays])
-        return (Scan("picture", sink.add_volume(colour_copy(shown, grid)), 0, 255, True),)
-    window = window_of(run.config_of("data", "preprocess", "intensity"))
+        return (Scan("picture", add(colour_copy(shown, grid)), 0, 255, True),)
+    window = window_of(intensity)
     scans = []
     for name, array in zip(volume.channels, arrays, strict=True):
         low, high = grey_range(array, (window,))
-        copy = sink.add_volume(scan_copy(view.mean(array), grid))
-        scans.append(Scan(name, copy, low, high))
+        scans.append(Scan(name, add(scan_copy(view.mean(array), grid)), low, high))
     return tuple(scans)
 
 
