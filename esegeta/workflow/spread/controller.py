@@ -234,6 +234,7 @@ class Hands:
     def _is_to_be_done_again(self, place: str, future: Any) -> bool:
         if future.status == "finished":
             answer: WorkerReply = future.result()
+            future.release()  # a worker that is let go would look for somebody to keep it
             if answer.refusal is not None:
                 message, hint = answer.refusal
                 raise OutputError(message, hint=hint)
@@ -261,10 +262,16 @@ class Hands:
 
     def _send_away(self, worker: str, error: OutputError) -> None:
         """Let a worker go whose disk is full; the error is raised where none is left."""
-        if worker not in self.client.nthreads():
+        workers = self.client.nthreads()
+        if worker not in workers:
             return
-        self.client.retire_workers([worker])
-        if not self.client.nthreads():
+        for _ in range(MOST_LOSSES):
+            self.client.retire_workers([worker])
+            workers = self.client.nthreads()
+            if worker not in workers:
+                break
+            time.sleep(LOOK_S)  # its last answer is not forgotten yet, and it is the only worker
+        if not workers:
             raise error
 
     def _look_into(self, address: str) -> bool:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,12 +34,13 @@ from torch import nn
 
 
 class Deadly(nn.Module):
-    def __init__(self, pause_s=0.0, full=None, hurry=None):
+    def __init__(self, pause_s=0.0, full=None, hurry=None, starved=None):
         super().__init__()
         self.head = nn.Conv3d(1, 2, 1)
         self.pause_s = pause_s
         self.full = full
         self.hurry = hurry
+        self.starved = starved
 
     def forward(self, x):
         if not self.hurry or not Path(self.hurry).exists():
@@ -48,6 +49,10 @@ class Deadly(nn.Module):
         if self.full and x.any() and not Path(self.full).exists():
             Path(self.full).touch()
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file of this process may grow
+        if x.min() < -100:
+            with open(self.starved, "a") as file:
+                file.write("x")  # a letter each time
+            raise torch.OutOfMemoryError("out of memory")
         if x.max() > 100:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.head(x)
@@ -74,6 +79,14 @@ def faulty_lab(folder: Path, *, cases: int, pause_s: float = 0.05) -> Lab:
 def poison(lab: Lab, case: str) -> None:
     """Let the image of a case kill whoever predicts it."""
     save_image(lab.folder / f"{case}.nii.gz", noise(SHAPE) + 1000)
+
+
+def starve(lab: Lab, case: str) -> Path:
+    """Let memory run out whenever the image of a case is shown; return where that is noted."""
+    save_image(lab.folder / f"{case}.nii.gz", noise(SHAPE) - 1000)
+    lab.keys["model"]["args"]["starved"] = str(lab.folder / "starved")
+    lab.keys["inference"]["batch_size"] = 2
+    return lab.folder / "starved"
 
 
 def journals(lab: Lab) -> list[JournalRead]:
@@ -105,10 +118,17 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def alone(lab: Lab) -> Path:
-    """Run the same by one process, without a pause, into another folder; return that."""
+def alone(lab: Lab, without: Collection[str] = ()) -> Path:
+    """Run the same by one process, without a pause, into another folder; return that.
+
+    Args:
+        lab: the experiment.
+        without: cases that are left out.
+    """
     config = lab.folder / "alone.yaml"
     keys = {name: value for name, value in lab.keys.items() if name != "cluster"}
+    cases = [case for case in keys["data"]["cases"] if case["name"] not in without]
+    keys["data"] = {**keys["data"], "cases": cases}
     keys["model"] = {**keys["model"], "args": {"pause_s": 0.0}}
     config.write_text(yaml.safe_dump(keys, sort_keys=False), encoding="utf-8")
     assert esegeta("run", config, "-o", lab.folder / "alone").exit_code in (0, 1)
@@ -116,6 +136,13 @@ def alone(lab: Lab) -> Path:
 
 
 def assert_same_results(lab: Lab, alone: Path) -> None:
+    """Assert that tables, maps and state are those of one process, byte for byte."""
+    assert_same_maps(lab, alone)
+    theirs = json.loads((alone / "run.json").read_text())
+    assert lab.record()["state"] == theirs["state"]
+
+
+def assert_same_maps(lab: Lab, alone: Path) -> None:
     """Assert that tables and maps are those of one process, byte for byte."""
     for name in ("scores.csv", "curves.csv"):
         if (alone / name).exists():
@@ -124,8 +151,6 @@ def assert_same_results(lab: Lab, alone: Path) -> None:
     assert maps
     for path in maps:
         assert (lab.root / path.relative_to(alone)).read_bytes() == path.read_bytes()
-    theirs = json.loads((alone / "run.json").read_text())
-    assert lab.record()["state"] == theirs["state"]
     assert lab.leftovers() == []
 
 

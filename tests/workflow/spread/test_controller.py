@@ -81,13 +81,26 @@ def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Pat
 
     found = hands(tmp_path)
     answer = WorkerReply(full=("cannot write any more", "free space"), worker=ADDRESS)
-    future = SimpleNamespace(status="finished", result=lambda: answer)
+    future = SimpleNamespace(status="finished", result=lambda: answer, release=lambda: None)
     found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
     assert found._is_to_be_done_again("a", future)
     found.client.retire_workers.assert_called_once_with([ADDRESS])
     found.client.nthreads.side_effect = [{ADDRESS: 1}, {}]
     with pytest.raises(OutputError, match="cannot write any more"):
         found._is_to_be_done_again("a", future)
+
+
+def test_a_worker_that_keeps_its_last_answer_is_asked_again_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the only other worker has just been cancelled, nobody can take the answer."""
+    from esegeta.workflow.spread import controller
+
+    monkeypatch.setattr(controller, "LOOK_S", 0.0)
+    found = hands(tmp_path)
+    found.client.nthreads.side_effect = [{ADDRESS: 1}, {ADDRESS: 1}, {"tls://new": 1}]
+    found._send_away(ADDRESS, OutputError("cannot write any more", hint="free space"))
+    assert found.client.retire_workers.call_count == 2
 
 
 def test_a_bug_is_shown(tmp_path: Path) -> None:

@@ -13,11 +13,9 @@ from tests.workflow.spread.faulty import (
     alone,
     assert_same_results,
     at_work,
-    failures,
     faulty_lab,
     kill,
     pids,
-    poison,
     wait_for,
 )
 
@@ -39,35 +37,6 @@ def test_workers_leave_what_one_process_leaves_though_one_is_killed(tmp_path: Pa
     assert process.returncode in (0, 1), wrong
     assert "4 done" in said
     assert_same_results(lab, one)
-
-
-def test_a_disk_that_is_full_on_one_worker_costs_that_worker_and_no_task(tmp_path: Path) -> None:
-    lab = faulty_lab(tmp_path, cases=3)
-    one = alone(lab)
-    lab.keys["model"]["args"]["full"] = str(tmp_path / "full")
-    lab.keys["cluster"] = TWO
-    result = lab.run()
-    assert result.exit_code in (0, 1), result.output
-    assert (tmp_path / "full").exists()
-    assert "3 done, 0 skipped, 0 failed" in result.stdout or "0 failed" in result.stdout
-    assert_same_results(lab, one)
-    assert len(lab.record()["processes"]) == 2
-    assert all(one["host"] and one["device"] for one in lab.record()["processes"])
-
-
-def test_a_case_that_kills_three_workers_is_failed_by_name_and_others_are_done(
-    tmp_path: Path,
-) -> None:
-    lab = faulty_lab(tmp_path, cases=3, pause_s=0.0)
-    poison(lab, "b")
-    lab.keys["cluster"] = TWO
-    with started("run", lab.write()) as process:
-        said, wrong = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1, wrong
-    assert "2 done, 0 skipped, 1 failed" in said
-    ((case, message),) = failures(lab)
-    assert case == "b"
-    assert "killed the process that worked on it 3 times" in message
 
 
 def test_a_controller_that_is_stopped_or_killed_takes_its_workers_along_and_the_next_goes_on(

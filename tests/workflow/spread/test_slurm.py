@@ -1,24 +1,36 @@
 """A real Slurm of one node: jobs that are killed, cancelled and preempted, and what is left."""
 
+import os
+import random
 import re
+import shutil
 import signal
+import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.experiments import Lab, esegeta
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.own_journal import lines_of
+from tests.experiments import Lab, esegeta, refused
 from tests.processes import PATIENCE_S, started
 from tests.slurm import NoSlurmError, Slurm, running_slurm
 from tests.workflow.spread.faulty import (
     alone,
+    assert_same_maps,
     assert_same_results,
     at_work,
     failures,
     faulty_lab,
     journals,
+    kill,
     poison,
+    starve,
     wait_for,
 )
 
@@ -61,32 +73,97 @@ def slurm_lab(folder: Path, cases: int, pause_s: float = 0.1, **changes: object)
     return lab
 
 
-def test_jobs_leave_what_one_process_leaves_though_one_is_cancelled(
-    slurm: Slurm, tmp_path: Path
-) -> None:
-    lab = slurm_lab(tmp_path, cases=4)
-    one = alone(lab)
+def test_one_run_outlives_every_fault_of_its_workers(slurm: Slurm, tmp_path: Path) -> None:
+    """A case that kills, one that has not memory enough, a full disk, a cancelled job, a rival."""
+    lab = slurm_lab(tmp_path, cases=7)
+    poison(lab, "b")
+    starved = starve(lab, "c")
+    one = alone(lab, without="bc")
+    lab.keys["model"]["args"]["full"] = str(tmp_path / "full")
     with started("run", lab.write()) as process:
         wait_for(lambda: at_work(lab), "a job is at work")
+        rival = lab.run()
+        assert rival.exit_code == 2
+        assert f"process {process.pid}" in rival.stderr
         slurm.call("scancel", slurm.jobs("RUNNING")[0])
-        said, wrong = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode in (0, 1), wrong
-    assert "4 done" in said
-    assert_same_results(lab, one)
+        said, wrong = process.communicate(timeout=2 * PATIENCE_S)
+    assert process.returncode == 1, wrong
+    assert "5 done, 0 skipped, 2 failed" in said
+    told = dict(failures(lab))
+    assert told.keys() == {"b", "c"}
+    assert "killed the process that worked on it 3 times" in told["b"]
+    assert "out of memory" in told["c"]
+    assert len(starved.read_text()) >= 2, "it is tried again with half the batch"
+    assert (tmp_path / "full").exists()
+    assert_same_maps(lab, one)
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 30)
     listed = {one["job"] for one in lab.record()["processes"]}
-    assert listed == {read.head["job"] for read in journals(lab) if read.head}
-    assert listed  # one job may do all before the other has begun
+    assert listed >= {read.head["job"] for read in journals(lab) if read.head}
+    assert len(listed) >= 2, "a cancelled job was replaced"
 
 
-def test_a_case_that_kills_three_jobs_is_failed_by_name(slurm: Slurm, tmp_path: Path) -> None:
-    lab = slurm_lab(tmp_path, cases=3, pause_s=0.0)
-    poison(lab, "a")
+NUM_TASKS, NUM_WORKERS, NUM_KILLS = 40, 4, 10
+MOST_OF_ONE = 2
+"""Whoever is killed three times is taken for a killer, and rightly so."""
+
+
+def forty_cases(folder: Path) -> Lab:
+    """Return a lab of forty cases with four images, a map each, for four jobs of a GPU each."""
+    lab = slurm_lab(folder, cases=4, pause_s=0.15, workers=NUM_WORKERS)
+    lab.keys["scores"] = []
+    lab.keys["data"]["cases"] = [
+        {"name": f"n{number:02}", "image": f"{'abcd'[number % 4]}.nii.gz"}
+        for number in range(NUM_TASKS)
+    ]
+    return lab
+
+
+def test_ten_random_kills_lose_nothing_and_each_job_has_its_own_gpu(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = forty_cases(tmp_path)
+    one = alone(lab)
+    dice = random.Random(3)
+    killed: Counter[str] = Counter()
     with started("run", lab.write()) as process:
-        said, wrong = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1, wrong
-    assert "2 done, 0 skipped, 1 failed" in said
-    assert [case for case, _ in failures(lab)] == ["a"]
+        end = time.monotonic() + 2 * PATIENCE_S
+        while killed.total() < NUM_KILLS and process.poll() is None:
+            assert time.monotonic() < end, f"killed only {killed.total()}"
+            time.sleep(dice.uniform(0.05, 0.4))
+            busy = [
+                read
+                for read in journals(lab)
+                if read.begun
+                and not read.state
+                and Path(f"/proc/{read.head['pid']}").exists()
+                and all(killed[case_of(name)] < MOST_OF_ONE for name in read.begun)
+            ]
+            if busy:
+                victim = dice.choice(busy)
+                kill(int(victim.head["pid"]))
+                killed[case_of(victim.begun[0])] += 1
+        said, wrong = process.communicate(timeout=2 * PATIENCE_S)
+    assert process.returncode in (0, 1), wrong
+    assert "0 failed" in said, said
+    assert killed.total() == NUM_KILLS
+    assert_same_results(lab, one)
+    begun: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for path in SharedFolder(lab.root, "run").journals:
+        for line in lines_of(path):
+            begun.update(line.get("begin", ()))
+            done.update([line["task"]] if line.get("status") == "done" else [])
+    assert len(done) == 2 * NUM_TASKS  # of each case its prediction and its map
+    assert set(done.values()) == {1}, "what was finished is done once"
+    assert begun.total() <= 2 * NUM_TASKS + NUM_KILLS, "at most what was in flight is begun again"
+    gpus = {(read.head["job"], read.head["gpu"]) for read in journals(lab)}
+    jobs, numbers = {job for job, _ in gpus}, {gpu for _, gpu in gpus}
+    assert len(gpus) == len(jobs) == len(numbers) > 1, gpus  # none has two, and no two have one
+    assert numbers <= set("0123")
+
+
+def case_of(task: str) -> str:
+    return task.split(" / ")[0]
 
 
 def test_jobs_of_a_killed_controller_end_and_the_next_run_goes_on(
@@ -172,15 +249,20 @@ def test_a_part_that_reaches_its_walltime_goes_on_when_it_is_requeued(
     assert_same_results(lab, one)
 
 
-def test_a_controller_that_is_a_job_itself(slurm: Slurm, tmp_path: Path) -> None:
-    lab = slurm_lab(tmp_path, cases=2)
+def test_a_controller_that_is_a_job_itself_with_two_on_one_gpu(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=4, pause_s=0.3, workers=1, tasks_per_gpu=2)
     one = alone(lab)
     said = esegeta("submit", lab.write()).stdout
     assert re.search(r"Submitted batch job \d+", said)
     wait_for(lambda: not slurm.jobs(), "the controller and its jobs end")
     log = (lab.root / ".cluster" / "run" / "logs" / "controller.log").read_text()
-    assert "2 done" in log, log
+    assert "4 done" in log, log
     assert_same_results(lab, one)
+    workers = lab.record()["processes"]
+    assert len(workers) <= 2
+    assert len({worker["gpu"] for worker in workers}) == 1, "both share the one GPU of their job"
 
 
 def test_the_nodes_of_an_allocation_are_the_workers(slurm: Slurm, tmp_path: Path) -> None:
@@ -199,7 +281,38 @@ def test_a_queue_that_does_not_exist_is_refused_in_the_words_of_slurm(
     slurm: Slurm, tmp_path: Path
 ) -> None:
     lab = slurm_lab(tmp_path, cases=1, queue="nosuch")
-    result = lab.run()
-    assert result.exit_code == 2
-    assert "invalid partition specified: nosuch" in result.stderr
+    refused(lab.run(), lab, "invalid partition specified: nosuch")
+    refused(esegeta("submit", lab.config), lab, "invalid partition specified: nosuch")
+    lab.keys["cluster"].update(queue="low", gpus_per_worker=5)
+    refused(lab.run(), lab, "Slurm refuses such a job: ", "node configuration is not available")
     assert slurm.jobs() == []
+
+
+OWN_SLURM = """\
+import time
+from tests.slurm import running_slurm
+with running_slurm() as slurm:
+    print(slurm.folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_nothing_of_a_slurm_outlives_whoever_started_it(slurm: Slurm) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
+    call = [sys.executable, "-c", OWN_SLURM]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        folder = process.stdout.readline().strip()
+        assert len(processes_of(folder)) == 3
+        process.kill()
+    wait_for(lambda: not processes_of(folder), "its daemons end", 30)
+    shutil.rmtree(folder)
+
+
+def processes_of(folder: str) -> list[Path]:
+    """Return the processes whose command line names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path] if folder in path.read_text(errors="replace") else []
+    return found
