@@ -40,3 +40,15 @@ Shape = tuple[int, ...]
 def shape_text(shape: Shape) -> str:
     """Return a shape as people write it, such as 64x64x32."""
     return "x".join(str(length) for length in shape)
+
+
+def along_axes(places: Int[Tensor, " N"], shape: Shape) -> tuple[Int[Tensor, " N"], ...]:
+    """Return places in a flattened volume along each of its axes.
+
+    Equal to `torch.unravel_index`, which loads a library for symbols first.
+    """
+    found = []
+    for length in reversed(shape):
+        found.append(places % length)
+        places = places.div(length, rounding_mode="floor")
+    return tuple(reversed(found))

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from esegeta.axes import Mask, Shape
+from esegeta.axes import Mask, Shape, along_axes
 from esegeta.concepts.places import LEVELS, MatchingCriteria
 from esegeta.predict import VoxelLists
 
@@ -156,7 +156,7 @@ def _moved(
     centres: Int[Tensor, " P"], steps: Int[Tensor, "M D"], shape: Shape
 ) -> tuple[Int[Tensor, "P M"], Tensor]:
     """Return the voxels at some steps from each centre, and which of them are in the volume."""
-    places = torch.stack(torch.unravel_index(centres, shape), dim=1)
+    places = torch.stack(along_axes(centres, shape), dim=1)
     voxels = places[:, None] + steps[None]
     lengths = torch.tensor(shape, device=centres.device)
     is_in = ((voxels >= 0) & (voxels < lengths)).all(dim=-1)
@@ -175,7 +175,7 @@ def _far_apart(mask: Mask, count: int, generator: torch.Generator) -> Int[Tensor
     some = torch.randperm(len(inside), generator=generator)[:SPREAD_OVER].to(inside.device)
     inside = inside[some]
     places: Float[Tensor, "N D"] = torch.stack(
-        torch.unravel_index(inside, tuple(mask.shape)), dim=1
+        along_axes(inside, tuple(mask.shape)), dim=1
     ).double()
     chosen = [0]
     nearest = (places - places[0]).square().sum(dim=1)

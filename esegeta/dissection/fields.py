@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import fft
 from torch import Tensor
 
-from esegeta.axes import Shape
+from esegeta.axes import Shape, along_axes
 from esegeta.dissection.where import flat_places_above, largest_first, largest_of_rows
 
 FEWEST_OF_A_FIELD, MOST_OF_A_FIELD = 25, 100
@@ -207,7 +207,7 @@ class Fields:
     ) -> Int[Tensor, "D C"]:
         """Return the places of ranked points, as shifts have them; -1 for no body."""
         if table is None:
-            flat = self._shifted(_along_axes(ranked, self._torus), shifts)
+            flat = self._shifted(along_axes(ranked, self._torus), shifts)
             return self._places.index_select(0, flat.flatten()).reshape(flat.shape)
         twice, steps, once = table
         starts, places = (shifts * steps).sum(dim=1), once.index_select(0, ranked)
@@ -272,15 +272,6 @@ def first_inside(
     wanted = first[:-1][enough][:, None] + torch.arange(most, device=device)
     found = flat.index_select(0, inside.index_select(0, wanted.flatten()))
     return found.reshape(wanted.shape).long(), enough
-
-
-def _along_axes(places: Int[Tensor, " C"], shape: Shape) -> tuple[Tensor, ...]:
-    """Return flat places along each axis; `torch.unravel_index` loads a library for a second."""
-    found = []
-    for side in reversed(shape):
-        found.append(places % side)
-        places = places.div(side, rounding_mode="floor")
-    return tuple(reversed(found))
 
 
 def _ascending(values: Float[Tensor, " N"], rank: int) -> float:

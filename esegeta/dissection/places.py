@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from esegeta.axes import Mask, Shape
+from esegeta.axes import Mask, Shape, along_axes
 from esegeta.dissection.chance import draw_seed
 from esegeta.predict import Windows
 
@@ -119,7 +119,7 @@ def draw_places(
             body = own if bool(own.any()) else body
         inside = body.flatten().nonzero()[:, 0]
         flat = inside[torch.randperm(len(inside), generator=generator)[:count]]
-        within = torch.stack(torch.unravel_index(flat, shape), dim=1)
+        within = torch.stack(along_axes(flat, shape), dim=1)
         shifts = [torch.randint(n, (permutations,), generator=generator) for n in shape]
         places.setdefault(name, []).append(
             Places(

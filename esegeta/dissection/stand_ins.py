@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from esegeta.axes import Shape
+from esegeta.axes import Shape, along_axes
 from esegeta.dissection.above import Above
 from esegeta.dissection.fields import Fields
 from esegeta.dissection.places import Covered, Places
@@ -97,7 +97,7 @@ class StandIns:
     ) -> Int[Tensor, "D Q"]:
         """Return the ranks of some positions of a layer in each draw."""
         steps = tuple(max(int(width / POINTS_PER_WIDTH), 1) for width in widths)
-        points = torch.stack(torch.unravel_index(where, patch), dim=1) // torch.tensor(steps)
+        points = torch.stack(along_axes(where, patch), dim=1) // torch.tensor(steps)
         shape = tuple(math.ceil(n / step) for n, step in zip(patch, steps, strict=True))
         fine = tuple(width / step for width, step in zip(widths, steps, strict=True))
         fields = Fields(fine, torch.zeros(shape, dtype=torch.int64), seed)

@@ -37,7 +37,8 @@ FOREIGN = {
 
 def suffix_of(name: str, suffixes: tuple[str, ...]) -> str:
     """Return the longest of some suffixes that a name ends with, in any case; else nothing."""
-    found = [suffix for suffix in suffixes if name.lower().endswith(suffix)]
+    low = name.lower()
+    found = [suffix for suffix in suffixes if low.endswith(suffix)]
     return max(found, key=len, default="")
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from esegeta.axes import Batch, Shape
+from esegeta.axes import Batch, Shape, along_axes
 from esegeta.concepts import LEVELS
 from esegeta.config import blamed_on, cases_in_folder
 from esegeta.config.concepts import ConceptsKeys
@@ -97,7 +97,7 @@ def pool_shown(
     size = tuple(min(pair) for pair in zip(image.shape[2:], case.shape[2:], strict=True))
     inside = body.flatten().nonzero()[:, 0].cpu()
     drawn = inside[torch.randint(len(inside), (counters,), generator=generator)]
-    centres = torch.stack(torch.unravel_index(drawn, tuple(body.shape)), dim=1).tolist()
+    centres = torch.stack(along_axes(drawn, tuple(body.shape)), dim=1).tolist()
     patches = [image, *(_patch(case, centre, size) for centre in centres)]
     rows: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     for patch in patches:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from esegeta.axes import along_axes
 from esegeta.errors import DataError
 from esegeta.model import UnitLayer
 from esegeta.predict import LayerGrid, Predictor, Units, Windows, blend_units
@@ -64,7 +65,7 @@ def sample_case(task: Task, desk: Desk) -> Content:
             "within what every network sees",
             hint="check orientation, crop and intensities of each config's preprocessing",
         )
-    where = torch.stack(torch.unravel_index(chosen, comparison.basis.grids[case.name].shape), dim=1)
+    where = torch.stack(along_axes(chosen, comparison.basis.grids[case.name].shape), dim=1)
     columns = []
     for network in comparison.networks:
         volume = first if _sees_alike(network, comparison.basis) else image_of(network.basis, case)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from esegeta.axes import Mask
+from esegeta.axes import Mask, along_axes
 from esegeta.dissection import find_body
 from esegeta.similarity import OUTSIDE
 from esegeta.targets import Scene
@@ -46,7 +46,7 @@ def strata_of(comparison: Comparison, case: Case, volume: Volume) -> Int[Tensor,
     strata, body = strata.flatten(), find_body(volume.data).cpu()
     seen = [network.grids[case.name] for network in comparison.networks]
     for some in torch.split(torch.arange(len(strata)), VOXELS_AT_A_TIME):
-        voxels = torch.stack(torch.unravel_index(some, grid.shape), dim=1)
+        voxels = torch.stack(along_axes(some, grid.shape), dim=1)
         sampled = _is_body(body, volume.grid, points_on(volume.grid, grid, voxels))
         for own in seen:
             sampled &= within(points_on(own, grid, voxels), own)
