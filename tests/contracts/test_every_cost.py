@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
 from esegeta.explain import NULL
 from tests.contracts.explainers import ALL, ROWS, mostly_in_2d
-from tests.contracts.rows import FEW_CASES, make_case
+from tests.contracts.rows import FEW_CASES, Case, make_case
 from tests.networks import Counting
 from tests.oracles import disguised, with_coefficients
 
@@ -22,10 +23,20 @@ LOOK_FOR_A_BYPASS = {"layer_conductance", "layer_deep_lift"}
 """Methods whose maps add up only where nothing goes around the layer."""
 
 
+@cache
+def counted(ndim: int) -> Case:
+    return FEW_CASES[ndim - 2].make()
+
+
+@cache
+def foreseen_for() -> Case:
+    return make_case(2, 1, shape=(20, 22))
+
+
 @pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize(("ndim", "method"), mostly_in_2d(ALL))
 def test_counts_the_windows_that_it_ran(ndim: int, method: str, linear: bool) -> None:
-    case = FEW_CASES[ndim - 2].make()
+    case = counted(ndim)
     network = Counting(case.network)
     model = replace(case.model, network=network)
     target = case.target if linear else disguised(case.target)
@@ -41,7 +52,7 @@ def test_counts_the_windows_that_it_ran(ndim: int, method: str, linear: bool) ->
 @pytest.mark.parametrize("method", KNOWN_COST)
 def test_the_foreseen_windows_are_those_that_run(method: str, linear: bool) -> None:
     """A corner of the volume is the target: active windows and all windows are told apart."""
-    case, explainer = make_case(2, 1, shape=(20, 22)), ROWS[method]
+    case, explainer = foreseen_for(), ROWS[method]
     weights = torch.zeros_like(case.target.scene.logits[0])
     weights[1, :6, :6] = 1
     target = with_coefficients(case.target, weights)

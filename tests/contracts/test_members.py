@@ -6,7 +6,8 @@ mirror. Whatever is a sum is the mean of the members' maps of the same target.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from esegeta.explain import Explainer
 from esegeta.model import copied_state, state_of
 from esegeta.predict import Predictor, list_passes
 from esegeta.targets import FrozenTarget
+from esegeta.volume import Volume
 from tests.builders import predictor, unet, volume
 from tests.contracts import rows_backprop, rows_perturbation
 from tests.contracts.explainers import ALL, ROWS, mostly_in_2d, with_trait
@@ -51,11 +53,21 @@ def by_turns(*averages: str) -> list[tuple[int, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("ndim", "method", "average"), by_turns("logits", "probabilities"))
-def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -> None:
+@dataclass(frozen=True)
+class Two:
+    """Two predictors of one function, and the same target over each; shared by tests."""
+
+    image: Volume
+    ensemble: Predictor
+    plain: Predictor
+    of_ensemble: FrozenTarget
+    of_plain: FrozenTarget
+
+
+@cache
+def doubled(ndim: int, average: str) -> Two:
+    """Return a network twice and once."""
     case = make_case(ndim, 1, shape=(10, 9, 6)[:ndim])
-    ensemble = twice(case.model, average)
-    explainer = of(method)
     target = case.target
     if average == "probabilities":
         # Logits of probabilities are those of the network less what all of them have in common,
@@ -64,10 +76,16 @@ def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -
         assert isinstance(weights, torch.Tensor)
         weights = weights + torch.tensor([1.0, -1.0]).reshape(2, *[1] * ndim)
         target = with_coefficients(case.target, weights - weights.mean(dim=0))
-    found = explainer.explain(ensemble, case.volume, target)
     # An ensemble's mean of probabilities is not linear, which is another route of some methods.
     alone = target if average == "logits" else disguised(target)
-    expected = explainer.explain(case.model, case.volume, alone)
+    return Two(case.volume, twice(case.model, average), case.model, target, alone)
+
+
+@pytest.mark.parametrize(("ndim", "method", "average"), by_turns("logits", "probabilities"))
+def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -> None:
+    two, explainer = doubled(ndim, average), of(method)
+    found = explainer.explain(two.ensemble, two.image, two.of_ensemble)
+    expected = explainer.explain(two.plain, two.image, two.of_plain)
     assert found.facts.more["passes_per_window"] == 2
     assert found.facts.num_windows == 2 * expected.facts.num_windows
     assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
@@ -75,8 +93,9 @@ def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -
         assert relative_gap(one.data, other.data) < TOLERANCE
 
 
-@pytest.mark.parametrize(("ndim", "method", "average"), by_turns("probabilities", "logits"))
-def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) -> None:
+@cache
+def mirrored(ndim: int, average: str) -> Two:
+    """Return a network that commutes with flips, over mirrored windows and over plain ones."""
     shape = (12, 9, 6)[:ndim]
     image = volume(shape)
     plain = predictor(symmetric(ndim), (8, 6, 6)[:ndim])
@@ -85,14 +104,17 @@ def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) ->
     if average == "probabilities":
         weights -= weights.mean(dim=0)
     targets = [with_coefficients(frozen(one, image), weights) for one in (model, plain)]
-    explainer = of(method, "0")
-    found, expected = (
-        explainer.explain(one, image, target)
-        for one, target in zip((model, plain), targets, strict=True)
-    )
+    return Two(image, model, plain, *targets)
+
+
+@pytest.mark.parametrize(("ndim", "method", "average"), by_turns("probabilities", "logits"))
+def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) -> None:
+    two, explainer = mirrored(ndim, average), of(method, "0")
+    found = explainer.explain(two.ensemble, two.image, two.of_ensemble)
     assert found.data.isfinite().all()
     if method in LEARN:  # they learn from mirrored windows too, which are other images
         return
+    expected = explainer.explain(two.plain, two.image, two.of_plain)
     assert relative_gap(found.data, expected.data) < 10 * TOLERANCE
     for one, other in zip(found.layer_maps, expected.layer_maps, strict=True):
         assert relative_gap(one.data, other.data) < TOLERANCE

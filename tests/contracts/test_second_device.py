@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -28,8 +29,9 @@ FEW = ("saliency", "gradient_shap", "lrp", "occlusion", "hires_cam")
 MEASURED = {"seconds", "peak_memory_mb"}
 
 
+@cache
 def case_of(ndim: int, num_outputs: int) -> Case:
-    """Return a small case: one channel in 2D, two in 3D."""
+    """Return a small case, which tests share: one channel in 2D, two in 3D."""
     norm = "prelu_batch" if ndim == 2 else "relu_instance"
     return CaseKind(ndim, norm, ndim - 1, num_outputs=num_outputs).make(shape=SHAPES[ndim])
 
