@@ -166,6 +166,17 @@ def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) ->
     assert relative_gap(other, found) < 10 * TOLERANCE
 
 
+@pytest.mark.parametrize("method", ALL)
+def test_a_network_has_its_own_weights_again_when_another_member_was_explained(method: str) -> None:
+    model, target = mixed(2)
+    own = state_of(model.network)
+    learning = {name: tensor.requires_grad for name, tensor in own.items()}
+    ROWS[method].explain(model.members()[1], target.scene.volume, target)
+    now = state_of(model.network)
+    assert [name for name in own if now[name] is not own[name]] == []
+    assert {name: tensor.requires_grad for name, tensor in now.items()} == learning
+
+
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 @pytest.mark.parametrize(
     ("ndim", "method"), mostly_in_2d(with_trait("complete")), indirect=["ndim"]

@@ -62,7 +62,6 @@ def deepest_name(objective: Objective) -> str:
     """
     predictor, windows = objective.predictor, objective.windows
     network = predictor.network
-    piece = next(predictor.pieces(objective.x, windows, [0]))
     nodes: dict[str, Node | None] = {}
     ends: list[Node | None] = []
 
@@ -76,6 +75,7 @@ def deepest_name(objective: Objective) -> str:
         return result
 
     def run() -> None:
+        piece = next(predictor.pieces(objective.x, windows, [0]))
         with torch.enable_grad():
             logits = objective.run(piece.crops[:1].detach().requires_grad_(True))
         ends.append(logits.grad_fn)
