@@ -96,7 +96,7 @@ def load_model(
         weights: safetensors or checkpoint to load first; several for an ensemble of folds.
         weights_key: key of the weights in the checkpoint, such as `ema.state`.
         output: index, key or attribute of the logits, where the network returns several tensors.
-        batch_size: number of windows at a time; `auto`: as many as fit into the memory that is free.
+        batch_size: number of windows at a time; `auto`: as many as fit into free memory.
         precision: fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:1; of `cuda:0,cuda:1` each takes a part of the windows.
         in_channels: number of input channels, where the first convolution does not tell.
@@ -204,7 +204,7 @@ def _batch_of(given: object) -> int:
     """Return how many windows go at a time, 1 for `auto` until that is found; or refuse it."""
     if given == AUTO:
         return 1
-    if not isinstance(given, Integral) or isinstance(given, bool):
+    if isinstance(given, bool) or not isinstance(given, Integral):
         raise ConfigError(
             f"batch_size: should be a whole number or auto (found {given!r})",
             hint='give a number of windows, such as 2, or "auto"',

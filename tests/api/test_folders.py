@@ -70,9 +70,7 @@ def test_mirroring_may_be_left_out(tmp_path: Path) -> None:
     assert len(esegeta.load_nnunet(folder, mirror=(), device="cpu").plan.passes) == 1
 
 
-def test_as_many_windows_at_a_time_as_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_many_windows_at_a_time_as_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esegeta.workflow.room.free_bytes", lambda device: 1e12)
     write_bundle(tmp_path / "bundle")
     model = esegeta.load_bundle(tmp_path / "bundle", device="cpu", batch_size="auto")

@@ -13,8 +13,7 @@ from torch import nn
 from esegeta.config import load_config
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
-from esegeta.workflow import build_experiment
-from esegeta.workflow import placing
+from esegeta.workflow import build_experiment, placing
 from esegeta.workflow import room as module
 from esegeta.workflow.free_memory import free_bytes, held_bytes
 from esegeta.workflow.placing import with_smaller_batch

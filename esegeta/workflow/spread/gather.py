@@ -159,7 +159,7 @@ def notes_in(folder: SharedFolder) -> list[str]:
     for path in folder.journals:
         who = ""
         for line in lines_of(path):
-            who = line["process"] if "process" in line else who
+            who = line.get("process", who)
             if "note" in line:
                 found.append(f"{who}: {line['note']}")
     return found
