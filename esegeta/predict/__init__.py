@@ -18,7 +18,7 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
-from esegeta.predict.locality import is_watched
+from esegeta.predict.locality import box_around, is_watched
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
@@ -87,6 +87,7 @@ __all__ = [
     "agreement",
     "average_probabilities",
     "blend_units",
+    "box_around",
     "count_outputs",
     "cut_by_masks",
     "empty_window",

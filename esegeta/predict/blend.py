@@ -222,14 +222,19 @@ class CotangentShares:
         form = self._padded[0]
         if not isinstance(form, LinearForm):
             return self.of(pieces, device)
-        shares = []
-        for window in pieces.windows:
-            share = form.crop_channels(self._boxes[window]) * self._weight(window)
-            shares.append(self._windows.turned(share, window))
+        shares = [self.of_window(window) for window in pieces.windows]
         if pieces.parts:
             pairs = zip(shares, pieces.parts, strict=True)
             shares = [share[(slice(None), *part)] for share, part in pairs]
         return (shares[0][None] if len(shares) == 1 else torch.stack(shares)).to(device)
+
+    def of_window(self, window: int) -> Float[Tensor, "K *W"]:
+        """Return the share of a window of the first image, likewise."""
+        form = self._padded[0]
+        if not isinstance(form, LinearForm):
+            return self._share(0, window)
+        share = form.crop_channels(self._boxes[window]) * self._weight(window)
+        return self._windows.turned(share, window)
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window of each image, `N L *W`, divided by `scale`."""

@@ -78,6 +78,15 @@ class Reach:
             part.append(slice(max(first * step, 0), min(end * step, length)))
         return tuple(part)
 
+    def reached(self, inputs: Box) -> Box:
+        """Return the outputs of a window that depend on some of its inputs."""
+        part = []
+        axes = zip(inputs, self.size, self.step, self.before, self.after, strict=True)
+        for side, length, step, before, after in axes:
+            start, stop = side.start // step * step, -(-side.stop // step) * step
+            part.append(slice(max(start - before, 0), min(stop + after, length)))
+        return tuple(part)
+
 
 def box_around(mask: Bool[Tensor, "*W"]) -> Box | None:
     """Return the box around a mask, or None where it is empty."""
@@ -120,6 +129,21 @@ def reach_of(network: nn.Module, run: Run, like: Float[Tensor, "N C *W"]) -> Rea
     return found
 
 
+def worthwhile_reach(
+    network: nn.Module, run: Run, like: Float[Tensor, "1 C *W"], saved: Callable[[], float]
+) -> Reach | None:
+    """Return the reach where it is known, or may save more passes than its proof takes.
+
+    Args:
+        network: the network, held still.
+        run: runs it on windows.
+        like: a window, for its shape, device and dtype.
+        saved: counts the passes of a whole window that it may save, where that matters.
+    """
+    is_known, reach = known_reach(network, tuple(like.shape[1:]))
+    return reach if is_known or saved() < PASSES_OF_PROOF else reach_of(network, run, like)
+
+
 def narrow_parts(
     network: nn.Module,
     run: Run,
@@ -139,13 +163,11 @@ def narrow_parts(
         times: how often each window will be run.
     """
     boxes = {window: box_around(mask) for window, mask in wanted.items()}
-    shape = tuple(like.shape[1:])
-    is_known, reach = known_reach(network, shape)
-    if not is_known:
-        room = sum(1 - _share(box, like) for box in boxes.values())
-        if times * room < PASSES_OF_PROOF:
-            return {}
-        reach = reach_of(network, run, like)
+
+    def saved() -> float:
+        return times * sum(1 - _share(box, like) for box in boxes.values())
+
+    reach = worthwhile_reach(network, run, like, saved)
     if reach is None:
         return {}
     parts = {window: reach.needed(box) for window, box in boxes.items() if box is not None}

@@ -33,19 +33,16 @@ from esegeta.predict.cotangent import (
     LinearForm,
     active_windows,
     power_of_two_above,
-    support_of,
 )
 from esegeta.predict.devices import Turns
-from esegeta.predict.locality import is_watched, narrow_parts
+from esegeta.predict.part_runner import PartRunner
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
-from esegeta.predict.runner import WindowRunner
 from esegeta.predict.slabs import TakeSlab, run_slabs, slab_axis
-from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Predictor(WindowRunner):
+class Predictor(PartRunner):
     """A segmentation network over volumes of any size, window by window.
 
     Calling it maps `B C *S` to logits `B L *S`; the call is differentiable by its input, and
@@ -53,18 +50,8 @@ class Predictor(WindowRunner):
     stay on the input's device, windows go to the network's. It leaves the network as it was:
     no hook, gradient, or changed train flag, also after an exception.
 
-    Its fields are those of `WindowRunner`.
+    Its fields are those of `predict.runner.WindowRunner`.
     """
-
-    @property
-    def is_sum(self) -> bool:
-        """Whether the prediction is a sum over windows; a mean of probabilities is not."""
-        return self.plan.average == "logits" or self.plan.num_members == 1
-
-    @property
-    def averages_inside(self) -> bool:
-        """Whether a window is more than one run of a network: the mean of probabilities."""
-        return not self.is_sum or bool(self.plan.inner_flips)
 
     def members(self) -> list[Predictor]:
         """Return each network by itself, mirrored as it is; or each mirrored pass of a network."""
@@ -284,43 +271,6 @@ class Predictor(WindowRunner):
             )
         scale = power_of_two_above(cotangent) if self.precision == "fp16" else 1.0
         return CotangentShares(windows, cotangent, scale=scale)
-
-    def parts(
-        self,
-        x: Batch,
-        windows: Windows,
-        active: Sequence[int],
-        cotangents: Sequence[Cotangent],
-        *,
-        times: int = 1,
-    ) -> dict[int, Box]:
-        """Return the parts of windows that decide all that cotangents look at, where proved.
-
-        The network must be held still. See `predict.locality` for what is proved and how.
-
-        Args:
-            x: the input, `B C *S`.
-            windows: windows over it.
-            active: windows that are run.
-            cotangents: cotangents of their outputs.
-            times: how often each of these windows will be run, as far as is known.
-        """
-        can = self.is_sum and not self.plan.inner_flips and self.plan.coverage is None
-        if not can or self.precision != "fp32" or not active or is_watched(self.network):
-            return {}
-        wanted = support_of(cotangents)
-        if bool(wanted.all()):
-            return {}
-        padded = windows.pad(wanted)
-        looked_at = {
-            window: windows.turned(padded[windows.boxes[window]][None], window)[0]
-            for window in active
-        }
-        like = x.new_zeros((1, x.shape[1], *windows.size)).to(self.device_for(x))
-        silent = replace(self, on_windows=None, copies=None)
-        return narrow_parts(
-            self.network, lambda crops: silent.run(crops, windows), like, looked_at, times
-        )
 
     def _shares_apart(
         self, windows: Windows, cotangent: Cotangent, parts: Sequence[Logits]

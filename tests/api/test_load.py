@@ -249,7 +249,7 @@ def test_a_network_of_another_precision_is_converted(dtype: torch.dtype) -> None
 def test_auto_takes_as_many_windows_as_fit(
     monkeypatch: pytest.MonkeyPatch, free: float, size: int
 ) -> None:
-    """Of 375.5 MB four fifths are 300.4; beside a whole prediction of 268.4, three of 10 fit."""
+    """Four fifths of 375.5 MB are 300.4; beside 268.4 for a prediction three of 10 fit."""
     monkeypatch.setattr(room, "free_bytes", lambda device: free)
     monkeypatch.setattr(room, "window_bytes", lambda predictor, channels: 10e6)
     given = {"window": (8, 8), "labels": {1: "one"}, "device": "cpu"}

@@ -16,7 +16,7 @@ from esegeta.predict.locality import Reach, box_around, is_watched, reach_of
 from esegeta.targets import BoxRegion, VoxelTarget
 from tests.builders import convolution, labels, unet, volume
 from tests.networks import Smooth, Strided
-from tests.oracles import frozen, relative_gap
+from tests.oracles import everywhere, frozen, relative_gap
 
 PROOF = "esegeta.predict.locality.PASSES_OF_PROOF"
 SHAPES = {2: (44, 36), 3: (28, 24, 20)}
@@ -131,6 +131,37 @@ def test_occlusion_of_parts_is_that_of_whole_windows(
         seen.append(sum(math.prod(size) for size in network.sizes))
     assert relative_gap(maps[1], maps[0]) < 1e-5
     assert seen[1] < 0.6 * seen[0]  # with the proof
+
+
+@pytest.mark.parametrize("flips", [(), (0, 1)])
+def test_only_what_an_occlusion_changes_is_run_where_the_target_is_everywhere(
+    flips: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Seen(Strided(2, 2))
+    plan = WindowPlan((48, 48), overlap=0.5, passes=list_passes(flips))
+    model = Predictor(network, plan, labels(), batch_size=2)
+    image = volume((64, 56))
+    target = frozen(model, image, everywhere())
+    maps, seen = [], []
+    for passes in (math.inf, 0):
+        monkeypatch.setattr(PROOF, passes)
+        Occlusion(box=8).explain(model, image, target)  # with the proof
+        network.sizes.clear()
+        maps.append(Occlusion(box=8).explain(model, image, target).data)
+        seen.append(sum(math.prod(size) for size in network.sizes))
+    assert relative_gap(maps[1], maps[0]) < 1e-5
+    assert seen[1] < 0.6 * seen[0]
+
+
+def test_an_edit_reaches_the_outputs_that_depend_on_it() -> None:
+    """Counted block by block: each holds 4 inputs, and reaches 5 back and 7 on."""
+    reach = Reach((48,), (4,), (5,), (7,))
+    for start in range(48):
+        for stop in range(start + 1, 49):
+            (part,) = reach.reached((slice(start, stop),))
+            blocks = range(start // 4 * 4, stop, 4)
+            held = {one for block in blocks for one in range(block - 5, block + 4 + 7)}
+            assert set(range(part.start, part.stop)) == held & set(range(48))
 
 
 @pytest.mark.parametrize("kind", ["instance norm", "place", "mean", "too near"])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.edited import Edits
+from esegeta.explain.perturbation.edits import EditedTarget
 from esegeta.model import held_still
 from esegeta.predict import Predictor, Pullback
 from tests.oracles import monai_prediction

@@ -1,7 +1,8 @@
 """Methods that replace parts of the image and see how the target moves."""
 
 from esegeta.explain.explainer import Explainer
-from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.edited import Edits
+from esegeta.explain.perturbation.edits import EditedTarget
 from esegeta.explain.perturbation.features import Features, Partition, parse_features
 from esegeta.explain.perturbation.kernel_shap import KernelShap, solve_kernel_shap
 from esegeta.explain.perturbation.lime import Lime

@@ -5,18 +5,16 @@ A linear target is `R = sum_t c_t(x_t)` over active windows, so that an edited i
     R(x') - R(x) = sum_t c_t(x'_t) - c_t(x_t)   over the windows that the edit touches,
 
 and edits that look alike to a window share one run of it. Where the network is proved to see no
-further than some way, only the part of a window that its target depends on is run. Any other target
-is formed on the prediction with the touched windows' part replaced. All equal brute force to
-rounding.
+further than some way, only that part of a window is run in which an edit changes what the target
+looks at. Any other target is formed on the prediction with the touched windows' part replaced. All
+equal brute force to rounding.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float64
@@ -24,34 +22,13 @@ from torch import Tensor
 
 from esegeta.axes import Logits
 from esegeta.explain.objective import Objective
+from esegeta.explain.perturbation.contribution_table import ContributionTable
+from esegeta.explain.perturbation.edited import Edits, Run
 from esegeta.model import held_still
-from esegeta.predict import Box, WindowBlend, inner, spot
+from esegeta.predict import Box, WindowBlend, box_around, spot
 
 EDITS_FORESEEN = 10
 """How often each window is run at least, under one edit or another."""
-
-
-class Edits(ABC):
-    """Edited copies of one image, as windows see them."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Return how many there are."""
-
-    @abstractmethod
-    def touching(self, window: int) -> Mapping[int, Hashable]:
-        """Return which edits change a window, each with a key: equal keys, equal crops."""
-
-    @abstractmethod
-    def apply(self, edit: int, crop: Tensor, box: Box) -> None:
-        """Edit a crop `C *W` in place; its box is in voxels of the padded volume."""
-
-
-class Run(NamedTuple):
-    """One window to be run, under an edit or, for None, as it is."""
-
-    window: int
-    edit: int | None
 
 
 class EditedTarget:
@@ -72,8 +49,8 @@ class EditedTarget:
         self.parts: dict[int, Box] = {}
         if objective.target.is_linear:
             self.parts = self._parts()
-        self._route: _ContributionTable | _Any = (
-            _ContributionTable(self) if objective.target.is_linear else _Any(self)
+        self._route: ContributionTable | _Any = (
+            ContributionTable(self) if objective.target.is_linear else _Any(self)
         )
         self.num_evaluations = 1
         objective.tally.evaluations += 1
@@ -116,6 +93,15 @@ class EditedTarget:
         """Return what the target depends on in a window, in voxels of the padded volume."""
         return self.windows.box_of_part(window, self.parts.get(window))
 
+    def part_of(self, window: int) -> Box:
+        """Return what the target depends on in a window, as its network sees it."""
+        return self.parts.get(window) or tuple(slice(0, length) for length in self.windows.size)
+
+    @property
+    def num_outputs(self) -> int:
+        """Output channels of the network."""
+        return self.objective.predictor.labels.num_outputs
+
     def run(self, runs: Iterable[Run], edits: Edits | None) -> Iterator[tuple[list[Run], Logits]]:
         """Run the network on edited windows, and count them; yields those of one batch.
 
@@ -126,7 +112,7 @@ class EditedTarget:
         for run in runs:
             by_member.setdefault(self.windows.member_of(run.window), []).append(run)
         for member, own in by_member.items():
-            for lengths, same in itertools.groupby(own, key=self._lengths):
+            for lengths, same in itertools.groupby(own, key=self._lengths_of):
                 yield from self._run_alike(member, same, self._num_at_a_time(lengths), edits)
 
     def _run_alike(
@@ -155,9 +141,49 @@ class EditedTarget:
             predictor.hold(member)
             yield batch, self.objective.run(torch.stack(crops))
 
-    def _cut(self, run: Run, edits: Edits | None) -> Tensor:
+    def run_parts(
+        self, boxes: Mapping[Run, Box], edits: Edits | None
+    ) -> Iterator[tuple[list[Run], Logits]]:
+        """Run a part of each edited window, those of equal size together, and count them.
+
+        Args:
+            boxes: the part of each, in voxels of its window as its network sees it.
+            edits: edits that the runs are of.
+        """
+
+        def alike(run: Run) -> tuple[int, tuple[int, ...]]:
+            return self.windows.member_of(run.window), _lengths(boxes[run])
+
+        for (member, lengths), own in itertools.groupby(sorted(boxes, key=alike), key=alike):
+            runs = list(own)
+            num_batches = -(-len(runs) // self._num_at_a_time(lengths))
+            step = -(-len(runs) // num_batches)  # even ones: a single window is slow on a CPU
+            for start in range(0, len(runs), step):
+                group = runs[start : start + step]
+                crops = torch.stack([self._cut(run, edits, boxes[run]) for run in group])
+                self.objective.predictor.hold(member)
+                yield group, self.objective.run(crops)
+
+    def edited_boxes(self, runs: Iterable[Run], edits: Edits) -> dict[Run, Box]:
+        """Return the box around what an edit changes of its window, as the network sees it.
+
+        Runs that are changed nowhere are left out.
+        """
+        found: dict[Run, Box] = {}
+        for window, own in itertools.groupby(runs, key=lambda run: run.window):
+            before, start = self._cut(Run(window, None), None), self.part_of(window)
+            for run in own:
+                box = box_around((self._cut(run, edits) != before).any(dim=0))
+                if box is not None:
+                    found[run] = tuple(
+                        slice(low.start + side.start, low.start + side.stop)
+                        for low, side in zip(start, box, strict=True)
+                    )
+        return found
+
+    def _cut(self, run: Run, edits: Edits | None, part: Box | None = None) -> Tensor:
         """Return the part of a window that is run, `C *W` as its network sees it."""
-        box = self.box_of(run.window)
+        box = self.windows.box_of_part(run.window, part or self.parts.get(run.window))
         crop = self._padded[spot(0, box)].to(self.objective.predictor.device_for(self._padded))
         if run.edit is not None and edits is not None:
             # Edits are of the volume, and know nothing of mirrored passes.
@@ -165,8 +191,8 @@ class EditedTarget:
             edits.apply(run.edit, crop, box)
         return self.windows.turned(crop, run.window)
 
-    def _lengths(self, run: Run) -> tuple[int, ...]:
-        return tuple(side.stop - side.start for side in self.box_of(run.window))
+    def _lengths_of(self, run: Run) -> tuple[int, ...]:
+        return _lengths(self.part_of(run.window))
 
     def _num_at_a_time(self, lengths: Sequence[int]) -> int:
         """Return how many parts are as large as a batch of windows."""
@@ -180,74 +206,6 @@ class EditedTarget:
             return objective.predictor.parts(
                 objective.x, self.windows, self.seen, cotangents, times=EDITS_FORESEEN
             )
-
-
-class _ContributionTable:
-    """Each window's contributions `c_t`, by key, in one growing table on the input's device."""
-
-    def __init__(self, target: EditedTarget) -> None:
-        self._target = target
-        objective = target.objective
-        self._shares = objective.predictor.shares(target.windows, objective.target.cotangent(None))
-        self._table = torch.zeros(0, dtype=torch.float64, device=objective.x.device)
-        self._places: dict[tuple[int, Hashable], int] = {}
-        self._kept: dict[int, Tensor] = {}
-
-    def start(self) -> float:
-        self._learn([Run(window, None) for window in self._target.seen], None)
-        worth = [self._places[window, None] for window in self._target.seen]
-        return float(self._table[worth].sum())
-
-    def changes(self, edits: Edits) -> Tensor:
-        touching = {window: edits.touching(window) for window in self._target.seen}
-        self._learn(_runs(touching), edits, touching)
-        total = self._table.new_zeros(len(edits))
-        for window, keys in touching.items():
-            if keys:
-                worth = self._table[[self._places[window, key] for key in keys.values()]]
-                total[list(keys)] += worth - self._table[self._places[window, None]]
-        return total
-
-    def _learn(
-        self,
-        runs: Iterable[Run],
-        edits: Edits | None,
-        touching: Mapping[int, Mapping[int, Hashable]] | None = None,
-    ) -> None:
-        """Run what is not known yet, windows of many edits in one batch."""
-        names: dict[Run, tuple[int, Hashable]] = {}
-        for run in runs:
-            name = (
-                run.window,
-                None if run.edit is None or touching is None else touching[run.window][run.edit],
-            )
-            if name not in self._places:
-                self._places[name] = len(self._places)
-                names[run] = name
-        # One table at once: small tensors kept between the networks' large ones would keep the
-        # allocator from using that memory again.
-        table = self._table.new_zeros(len(self._places))
-        table[: len(self._table)] = self._table
-        unchanged: list[Run] = []
-        for group, logits in self._target.run(names, edits):
-            places = [self._places[names[run]] for run in group]
-            if len(logits):
-                shares = torch.stack([self._share(run.window, logits.device) for run in group])
-                table[places] = inner(logits, shares).to(table) * self._shares.scale
-            else:
-                unchanged += group
-        # What they equal may have been in a later batch than they were found out in.
-        places = [self._places[names[run]] for run in unchanged]
-        table[places] = table[[self._places[run.window, None] for run in unchanged]]
-        self._table = table
-
-    def _share(self, window: int, device: torch.device) -> Tensor:
-        """Return the share of a window's part; that of the last window is kept."""
-        if window not in self._kept:
-            share = self._shares.at([window], device)[0]
-            part = self._target.parts.get(window, ())
-            self._kept = {window: share[(slice(None), *part)].contiguous()}
-        return self._kept[window]
 
 
 class _Any:
@@ -334,8 +292,5 @@ class _Any:
         return self._unchanged[window]
 
 
-def _runs(touching: Mapping[int, Mapping[int, Hashable]]) -> Iterator[Run]:
-    for window, keys in touching.items():
-        if keys:
-            yield Run(window, None)
-            yield from (Run(window, edit) for edit in keys)
+def _lengths(box: Box) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in box)

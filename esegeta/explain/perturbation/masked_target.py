@@ -21,7 +21,8 @@ from esegeta.axes import Image, Logits
 from esegeta.explain.baseline import Baseline, parse_baseline
 from esegeta.explain.explainer import Explainer, RawMap
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.edited import Edits
+from esegeta.explain.perturbation.edits import EditedTarget
 from esegeta.explain.perturbation.features import Features, Partition, parse_features
 from esegeta.predict import Box, spot
 

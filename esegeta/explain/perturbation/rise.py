@@ -18,7 +18,8 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap, Traits, generator_for
 from esegeta.explain.meaning import WORTH, Meaning
 from esegeta.explain.objective import Objective
-from esegeta.explain.perturbation.edits import EditedTarget, Edits
+from esegeta.explain.perturbation.edited import Edits
+from esegeta.explain.perturbation.edits import EditedTarget
 from esegeta.explain.perturbation.features import Features, parse_features
 from esegeta.explain.perturbation.masked_target import MaskedTarget
 from esegeta.explain.standard_error import confidence
