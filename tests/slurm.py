@@ -23,6 +23,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
 PATIENCE_S = 30
 NUM_GPUS = 4
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 EXPIRE_S = 8
@@ -168,7 +169,8 @@ def write_settings(folder: Path) -> None:
     for name in ("state", "spool"):
         (folder / name).mkdir()
     for number in range(NUM_GPUS):
-        (folder / f"gpu{number}").touch()
+        # Of plain files Slurm counts GPUs, but tells no job which is its own.
+        (folder / f"gpu{number}").symlink_to(DEVICES[number])
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
