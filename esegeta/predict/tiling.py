@@ -27,6 +27,8 @@ Box = tuple[slice, ...]
 
 SIGMA_SCALE = 0.125
 """Standard deviation of the Gaussian, in lengths of the window."""
+FLOOR = 1e-3
+"""Least weight of the Gaussian about the middle."""
 
 
 def spot(image: int, box: Box) -> tuple[Any, ...]:
@@ -73,12 +75,24 @@ def importance_of(size: Shape, blend: Blend, device: torch.device, dtype: torch.
     """
     if blend == "nnunet":
         return _gaussian_without_floor(size).to(device=device, dtype=dtype)
-    from monai.data.utils import compute_importance_map
+    if blend == "constant":
+        return torch.ones(size, device=device, dtype=dtype)
+    return _gaussian(size, device).to(dtype)
 
-    weights: Tensor = compute_importance_map(
-        size, mode=blend, sigma_scale=SIGMA_SCALE, device=device, dtype=dtype
-    )
-    return weights
+
+def _gaussian(size: Shape, device: torch.device) -> Tensor:
+    """Return the product of a Gaussian along each axis, at least `FLOOR`, in float32.
+
+    The same bits as MONAI's, whose import takes longer than many a prediction.
+    Source: monai.data.utils.compute_importance_map.
+    """
+    weights = torch.ones((), device=device)
+    for length in size:
+        middle = (length - 1) / 2
+        distance = torch.arange(-middle, middle + 1, dtype=torch.float32, device=device)
+        along = torch.exp(distance**2 / (-2 * (SIGMA_SCALE * length) ** 2))
+        weights = weights[..., None] * along
+    return weights.clamp(min=max(float(weights.min()), FLOOR))
 
 
 def _gaussian_without_floor(size: Shape) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from monai.data.utils import compute_importance_map
 
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
@@ -88,3 +89,11 @@ def test_words_that_are_not_known_are_refused(key: str, word: str, nearest: str)
         ConfigError, match=f'{key}: "{word}" is not known; did you mean "{nearest}"'
     ):
         plan.__post_init__()
+
+
+@pytest.mark.parametrize("size", [(1, 64), (7, 20), (96, 64, 3), (17, 16, 5), (160, 128)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_weights_of_a_window_are_those_of_monai(size: Shape, dtype: torch.dtype) -> None:
+    for blend in ("gaussian", "constant"):
+        theirs = compute_importance_map(size, mode=blend, sigma_scale=0.125, dtype=dtype)
+        assert torch.equal(importance_of(size, blend, CPU, dtype), theirs)
