@@ -25,6 +25,7 @@ class InferenceKeys(Keys):
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     memory_gb: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     slice_axis: Literal[0, 1, 2] = 2
     padding: Literal["zeros", "edge", "reflect"] = "zeros"
     mirror: Annotated[tuple[int, ...], BeforeValidator(_list_of_axes)] = ()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from esegeta.axes import Batch, Scalars
 from esegeta.features.objective import PictureObjective
 from esegeta.model import FIRST, OutputChoice, held_still, run_up_to, tap
-from esegeta.predict import OUTPUT, Coverage, Precision
+from esegeta.predict import OUTPUT, Coverage, MemoryFormat, Precision
 from esegeta.predict.forward import run_network
 
 
@@ -24,12 +24,14 @@ class Subject:
         output: which of several tensors that it returns the logits are.
         coverage: which voxels its output covers; None for all, one position a voxel.
         precision: of the network's own arithmetic.
+        memory_format: how its activations lie in memory.
     """
 
     network: nn.Module
     output: OutputChoice = FIRST
     coverage: Coverage | None = None
     precision: Precision = "fp32"
+    memory_format: MemoryFormat = "contiguous"
 
     def see(self, x: Batch, layers: Collection[str]) -> dict[str, Tensor]:
         """Return outputs of layers by name in their graph; the network runs no further than needed.
@@ -65,5 +67,10 @@ class Subject:
 
     def _run(self, x: Batch) -> Tensor:
         return run_network(
-            self.network, x, choice=self.output, coverage=self.coverage, precision=self.precision
+            self.network,
+            x,
+            choice=self.output,
+            coverage=self.coverage,
+            precision=self.precision,
+            memory_format=self.memory_format,
         )

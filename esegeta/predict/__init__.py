@@ -7,7 +7,7 @@ from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSu
 from esegeta.predict.copies import Copies
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
-from esegeta.predict.forward import Precision
+from esegeta.predict.forward import MemoryFormat, Precision
 from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
 from esegeta.predict.layer_outputs import (
     OUTPUT,
@@ -56,6 +56,7 @@ __all__ = [
     "LayerGrid",
     "LayerRegions",
     "LinearForm",
+    "MemoryFormat",
     "Moment",
     "Padding",
     "Pass",

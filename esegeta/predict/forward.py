@@ -13,6 +13,7 @@ from esegeta.model import OutputChoice
 from esegeta.predict.coverage import Coverage
 
 Precision = Literal["fp32", "bf16", "fp16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
 
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,6 +25,7 @@ def run_network(
     choice: OutputChoice,
     coverage: Coverage | None,
     precision: Precision,
+    memory_format: MemoryFormat = "contiguous",
 ) -> Tensor:
     """Return a network's logits `N L *O` of the voxels that its output covers, differentiable.
 
@@ -34,12 +36,13 @@ def run_network(
         coverage: voxels of a window that they cover; None where a position is a voxel.
         precision: precision of the network's own arithmetic; the result has the dtype of the
             inputs.
+        memory_format: how the network's activations lie in memory, which changes rounding alone.
 
     Raises:
         ModelError: the network returned no tensor, or one of a shape other than the window's.
     """
     with _autocast(inputs.device, precision):
-        output = choice.of(network(inputs))
+        output = choice.of(network(_laid_out(inputs, memory_format)))
     if output is None:
         raise ModelError(
             "the network returned no tensor",
@@ -56,6 +59,14 @@ def run_network(
         )
     # Autocast's half precision ends with the network: blending and sums are in full.
     return output.to(inputs.dtype)
+
+
+def _laid_out(inputs: Tensor, memory_format: MemoryFormat) -> Tensor:
+    """Lay out the inputs of a network; its layers keep the layout of what they are given."""
+    if memory_format == "contiguous":
+        return inputs
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return inputs.contiguous(memory_format=formats[inputs.ndim])
 
 
 def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -29,7 +29,7 @@ from esegeta.model import (
 from esegeta.predict.average import averaged_over_flips
 from esegeta.predict.blend import Pieces
 from esegeta.predict.copies import Copies
-from esegeta.predict.forward import Precision, run_network
+from esegeta.predict.forward import MemoryFormat, Precision, run_network
 from esegeta.predict.locality import batches
 from esegeta.predict.tiling import Box
 from esegeta.predict.window_plan import WindowPlan
@@ -63,6 +63,7 @@ class WindowRunner:
         gradients: whether slopes flow back through the network; see `try_gradients`.
         copies: copies of the network on further devices, which windows are dealt out to.
         held_mb: largest prediction of a whole volume that is held, in MB.
+        memory_format: how activations lie in memory: `channels_last` is faster for some networks.
     """
 
     network: nn.Module
@@ -76,6 +77,7 @@ class WindowRunner:
     gradients: bool = True
     copies: Copies | None = field(default=None, repr=False, compare=False)
     held_mb: float = HELD_MB
+    memory_format: MemoryFormat = "contiguous"
 
     def __repr__(self) -> str:
         """One line: the network, its windows and its labels."""
@@ -168,6 +170,7 @@ class WindowRunner:
             choice=self.output,
             coverage=self.plan.coverage,
             precision=self.precision,
+            memory_format=self.memory_format,
         )
 
     def device_for(self, x: Tensor) -> torch.device:

@@ -83,6 +83,7 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         states=states,
         gradients=has_gradients(config, network, plan, reading),
         copies=Copies.on(further, network),
+        memory_format=keys.inference.memory_format,
     )
     window = empty_window(network, plan.size, reading.num_channels)
     outputs = (probe.note, probabilities_in(predictor, window, probe.logits))

@@ -107,7 +107,13 @@ def build_features(
         probe = probe_output(
             predictor.network, keys.size, channels, output=predictor.output, key="features.size"
         )
-    subject = Subject(predictor.network, predictor.output, probe.coverage, predictor.precision)
+    subject = Subject(
+        predictor.network,
+        predictor.output,
+        probe.coverage,
+        predictor.precision,
+        predictor.memory_format,
+    )
     zeros = empty_window(predictor.network, keys.size, channels)
     objectives = plan_objectives(config, keys, basis, subject, zeros)
     spacing = _spacing(grids, thin)
