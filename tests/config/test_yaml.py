@@ -128,6 +128,7 @@ def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
         "batch_size": 1,
         "memory_gb": None,
         "precision": "fp32",
+        "memory_format": "contiguous",
         "slice_axis": 2,
         "padding": "zeros",
         "mirror": [],
