@@ -220,6 +220,17 @@ def test_sampling_comes_as_close_as_its_errors_say(antithetic: bool) -> None:
     assert 0.6 < float(ratio.sqrt()) < 1.5
 
 
+@pytest.mark.parametrize(("samples", "warned"), [(16, 1), (62, 1), (64, 0)])
+def test_errors_of_few_orders_carry_a_warning(samples: int, warned: int) -> None:
+    model, image = predictor(unet(2), (8, 8), batch_size=16), volume((8, 8))
+    method = ShapleyValueSampling(Features("blocks", side_mm=4.0), "zero", samples=samples)
+    target = frozen(model, image)
+    assert method.explain(model, image, target).warnings == ()
+    found = replace(method, spread=True).explain(model, image, target)
+    assert len(found.warnings) == warned
+    assert all("64 or more" in text for text in found.warnings)
+
+
 @pytest.mark.slow
 def test_more_coalitions_come_closer() -> None:
     model, image = predictor(unet(2), (8, 8), batch_size=16), volume((12, 8))
