@@ -56,6 +56,16 @@ def box_falls(objective: Objective, boxes: Sequence[Box], baseline: Image) -> Fl
     return falls_of_target(objective, patches, baseline).cpu()
 
 
+ROUNDING = 1e-6
+"""Misses smaller than this part of the changes are those of float32 maps, and count as none."""
+
+
+def _above_rounding(squares: Float64[Tensor, " M"], changes: Float64[Tensor, " M"]) -> float:
+    """Return the mean of squared misses; 0 where rounding explains them, by which maps differ."""
+    missed = float(squares.mean())
+    return missed if missed > ROUNDING**2 * float(changes.square().mean()) else 0.0
+
+
 Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
 """What the map predicts for each perturbation, and how far the target fell."""
 
@@ -127,7 +137,7 @@ class Infidelity(Score):
         relative = 1 - product.clamp(min=0).square() / (energy * force)
         values = {
             "infidelity": float((foreseen - changes).square().mean()),
-            "infidelity_beta": float((beta * foreseen - changes).square().mean()),
+            "infidelity_beta": _above_rounding((beta * foreseen - changes).square(), changes),
             "infidelity_relative": float(relative.clamp(0, 1)),
         }
         reason = "the target never changed: there was nothing to predict"

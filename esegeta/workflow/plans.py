@@ -64,7 +64,7 @@ class TargetPlan:
     @property
     def wants_truth(self) -> bool:
         """Whether the ground truth of a case decides which voxels it is about."""
-        return any(_wants_truth(plan.keys) for plan in (self, *self.parts.values()))
+        return _wants_truth(self.keys) or any(part.wants_truth for part in self.parts.values())
 
     @property
     def splits(self) -> bool:

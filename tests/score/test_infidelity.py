@@ -184,3 +184,17 @@ def test_a_target_that_never_changes_has_no_relative_infidelity() -> None:
     found = scores_of(still, model)
     assert found["infidelity_relative"] != found["infidelity_relative"]
     assert found["infidelity"] > 0
+
+
+def test_maps_equal_up_to_a_factor_have_the_same_beta_even_where_it_is_perfect() -> None:
+    """Boxes as large as the image foretell alike: what is left is rounding, 0 against 8e-31."""
+    model, image = predictor(linear(3, kernel=3)), volume((6, 7, 5))
+    attribution = Saliency().explain(model, image, frozen(model, image))
+    context = ScoreContext(model, Saliency())
+    found = {
+        Infidelity(samples=4).score(replace(attribution, data=attribution.data * factor), context)[
+            "infidelity_beta"
+        ]
+        for factor in (1.0, 1e-3, 3.0, 7.0, 100.0, -1.0)
+    }
+    assert found == {0.0}

@@ -21,6 +21,7 @@ from esegeta.retraining.summary import MEAN
 from esegeta.volume import require_size
 from esegeta.workflow import Experiment, construct_network
 from esegeta.workflow.plans import TargetPlan
+from esegeta.workflow.retrain.leaks import leak_of_target, leaks_of_methods
 from esegeta.workflow.retrain.plan import plan_recipe, rehearse
 from esegeta.workflow.serves import check_retrained
 
@@ -75,14 +76,11 @@ class Retraining:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know before it starts."""
-        if not self.target.wants_truth:
-            return self.experiment.notes
-        leak = (
-            f'target "{self.target.name}" looks at the ground truth, and so do the maps that rank '
-            "the voxels of held-out images: what is kept or removed gives the label away, and Dice "
-            "may rise by that alone; take a target over predicted voxels"
+        told = (
+            leak_of_target(self.target, self.experiment),
+            *leaks_of_methods(self.methods, self.experiment),
         )
-        return (*self.experiment.notes, leak)
+        return (*self.experiment.notes, *filter(None, told))
 
     def trainings(self) -> list[Training]:
         """Return every network to train: references, then method by method."""

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,3 +314,36 @@ def test_targets_over_the_ground_truth_are_said_to_give_it_away(over: str, tmp_p
     built = build_retraining(build_experiment(load_config(lab.write())))
     told = [note for note in built.notes if "gives the label away" in note]
     assert len(told) == (over != "predicted")
+
+
+def leaks_told(lab: RetrainLab) -> list[str]:
+    built = build_retraining(build_experiment(load_config(lab.write())))
+    return [note for note in built.notes if "gives the label away" in note]
+
+
+def test_a_combination_of_combinations_gives_the_label_away_too(tmp_path: Path) -> None:
+    lab = small_task(tmp_path)
+    (plain,) = lab.keys["targets"]
+    lab.keys["targets"] = [
+        {**plain, "name": "missed", "over": "false_negative"},
+        {"name": "inner", "combine": {"missed": 1.0}},
+        {"name": "outer", "combine": {"inner": 0.5}},
+    ]
+    lab.keys["retrain"]["target"] = "outer"
+    assert len(leaks_told(lab)) == 1
+
+
+def test_a_ground_truth_by_another_name_gives_the_label_away(tmp_path: Path) -> None:
+    """A mask to look at, and the features of a method, may be the label file or a copy of it."""
+    lab = small_task(tmp_path)
+    for case in lab.keys["data"]["cases"]:
+        shutil.copy(lab.folder / case["label"], lab.folder / f"{case['name']}_mask.nii.gz")
+    (plain,) = lab.keys["targets"]
+    lab.keys["targets"] = [{**plain, "over": "roi", "roi": "{case}_mask.nii.gz"}]
+    (of_target,) = leaks_told(lab)
+    assert of_target.startswith("target ")
+    lab.keys["targets"] = [plain]
+    features = {"kind": "atlas", "file": "{case}_label.nii.gz"}
+    lab.keys["methods"] = ["saliency", {"name": "feature_ablation", "features": features}]
+    (of_method,) = leaks_told(lab)
+    assert of_method.startswith('method "feature_ablation" ')
