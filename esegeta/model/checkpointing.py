@@ -19,6 +19,9 @@ REENTRANT = "CheckpointFunction"
 AROUND = "_checkpoint_without_reentrant_generator"
 """What it goes through step by step otherwise: once before the block runs, once after."""
 
+_STACKS: dict[str, list[Any]] = {}
+"""What stands under each name of torch's, below all that took its place and has not left yet."""
+
 
 @contextmanager
 def without_checkpointing() -> Iterator[None]:
@@ -68,10 +71,13 @@ def _around_nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 @contextmanager
 def _exchanged(name: str, instead: Any) -> Iterator[None]:
     # Networks hold the function `checkpoint` under names of their own, so that it stays what it
-    # is, and what it calls is exchanged.
-    own = getattr(of_torch, name)
+    # is, and what it calls is exchanged. Who comes first need not go last: threads overlap, and a
+    # generator that nobody finishes leaves when it is collected.
+    stack = _STACKS.setdefault(name, [getattr(of_torch, name)])
+    stack.append(instead)
     setattr(of_torch, name, instead)
     try:
         yield
     finally:
-        setattr(of_torch, name, own)
+        stack.remove(instead)
+        setattr(of_torch, name, stack[-1])

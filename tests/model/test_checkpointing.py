@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import checkpoint as of_torch
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from esegeta.model import held_still, without_checkpointing
@@ -47,6 +48,18 @@ CALLS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
         nn.Sequential(block, nn.Identity(), nn.Identity()), 2, x, use_reentrant=True
     ),
 }
+
+
+def test_who_comes_first_need_not_go_last() -> None:
+    block = Counted()
+    first, last = without_checkpointing(), with_any_gradient()
+    first.__enter__()
+    last.__enter__()
+    first.__exit__(None, None, None)
+    assert runs_of(block, CALLS["reentrant"], nullcontext()) == 2
+    last.__exit__(None, None, None)
+    assert runs_of(block, CALLS["not reentrant"], nullcontext()) == 2
+    assert of_torch.CheckpointFunction.__name__ == "CheckpointFunction"
 
 
 @pytest.mark.parametrize("kind", CALLS)

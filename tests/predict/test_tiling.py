@@ -9,6 +9,7 @@ import pytest
 import torch
 from monai.data.utils import compute_importance_map
 
+from esegeta.axes import Shape
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
 from esegeta.predict.tiling import importance_of, starts_along

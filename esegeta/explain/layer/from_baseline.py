@@ -25,7 +25,7 @@ SAME_AT_BASELINE = (
 
 
 @dataclass(frozen=True)
-class LayerPath(LayerMethod):
+class FromBaseline(LayerMethod):
     """A method that goes from a baseline to the image in steps.
 
     Args:

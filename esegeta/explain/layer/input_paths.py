@@ -16,7 +16,7 @@ from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerSum
 from esegeta.explain.layer.bypass import checked
 from esegeta.explain.layer.cut import Site, read, slope_at
-from esegeta.explain.layer.from_baseline import LayerPath, Node, crops_of, legs
+from esegeta.explain.layer.from_baseline import FromBaseline, Node, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, INFLUENCE, Meaning
 from esegeta.explain.objective import AnyCotangent, Objective
@@ -24,7 +24,7 @@ from esegeta.predict import Pieces, line_nodes
 
 
 @dataclass(frozen=True)
-class InternalInfluence(LayerPath):
+class InternalInfluence(FromBaseline):
     """The mean gradient with respect to a layer's activations, from a baseline to the image.
 
         a = sum_k integral_0^1 dR/dA_k (x' + alpha (x - x')) dalpha
@@ -92,7 +92,7 @@ def _mean_slope(
 
 
 @dataclass(frozen=True)
-class LayerConductance(LayerPath):
+class LayerConductance(FromBaseline):
     """The part of integrated gradients that flows through each position of a layer.
 
         a = sum_k integral_0^1 dR/dA_k (x_alpha) * dA_k(x_alpha)/dalpha dalpha

@@ -26,7 +26,7 @@ from esegeta.explain.layer.cut import (
     slope_at,
     value_changed,
 )
-from esegeta.explain.layer.from_baseline import LayerPath, Node, crops_of, legs
+from esegeta.explain.layer.from_baseline import FromBaseline, Node, crops_of, legs
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import CONTRIBUTION, Meaning
 from esegeta.explain.objective import AnyCotangent, Objective
@@ -36,7 +36,7 @@ from esegeta.predict import Pieces, line_nodes
 
 
 @dataclass(frozen=True)
-class LayerIntegratedGradients(LayerPath):
+class LayerIntegratedGradients(FromBaseline):
     """The gradient along the straight path of a layer's activations, times their change.
 
         a = sum_k (A_k - A'_k) * integral_0^1 dR/dA_k (A' + alpha (A - A')) dalpha,   A' = A(x')
