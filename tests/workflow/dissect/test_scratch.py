@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from esegeta.errors import OutputError
+from esegeta.errors import DiskFullError, OutputError
+from esegeta.workflow.dissect import scratch
 from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 
 KEPT = {
@@ -43,3 +45,15 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write here"):
         keep_scratch(tmp_path / "file" / "a.safetensors", "key", KEPT)
+
+
+def test_a_full_disk_is_known_by_what_the_tensors_library_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(scratch, "save_file", full)
+    with pytest.raises(DiskFullError, match="No space left"):
+        keep_scratch(tmp_path / "a.safetensors", "key", {"x": torch.zeros(3)})
+    assert not list(tmp_path.iterdir())
