@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -108,11 +108,20 @@ def _new_file(path: Path) -> Path:
     return Path(name)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files under a folder whose writer, a process of this host, is dead."""
+def sweep(folder: Path, ended: Collection[tuple[str, int]] = ()) -> None:
+    """Remove the temporary files under a folder whose writer is dead.
+
+    Args:
+        folder: folder to look through.
+        ended: hosts and process numbers that are known to have ended; those of this host are
+            asked after.
+    """
     for path in folder.rglob(f"{TEMPORARY}*"):
         found = WRITER.match(path.name)
-        if found and found["node"] == platform.node() and not is_alive(int(found["pid"])):
+        if found is None:
+            continue
+        node, pid = found["node"], int(found["pid"])
+        if (node, pid) in ended or (node == platform.node() and not is_alive(pid)):
             path.unlink(missing_ok=True)
 
 

@@ -145,6 +145,11 @@ def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -
         assert mine.exists()
     assert not left.exists()
     assert all(path.exists() for path in kept)
+    pid = int(left.name.split("-")[-2])
+    sweep(tmp_path, {("elsewhere", pid + 1), ("nowhere", pid)})
+    assert all(path.exists() for path in kept)
+    sweep(tmp_path, {("elsewhere", pid)})
+    assert [path.exists() for path in kept] == [True, False, True]
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:

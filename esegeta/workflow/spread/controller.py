@@ -29,7 +29,7 @@ from esegeta.workflow.lock import locked
 from esegeta.workflow.spread.able import require_cluster
 from esegeta.workflow.spread.distant import LetGo, Order, WorkerReply, do_places, journal_name
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.gather import Gathered, Lines, gather_held
+from esegeta.workflow.spread.gather import Gathered, Lines, gather_held, processes_of
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_gpus import num_workers_of
 from esegeta.workflow.spread.own_journal import read_journal
@@ -37,7 +37,8 @@ from esegeta.workflow.spread.parts import Lot, lots_of
 from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
-from esegeta.workflow.spread.submitters import cluster_of
+from esegeta.workflow.spread.submitters import Supply, cluster_of
+from esegeta.workflow.spread.supply import EndlessSupply
 from esegeta.workflow.spread.tls import own_certificates
 from esegeta.workflow.task import Listener, Silence
 
@@ -91,6 +92,8 @@ def run_on_cluster(
                 if places:
                     with handing_out(keys, folder, order, config.keys.name, listener) as hands:
                         _in_rounds(hands, command, folder, places, listener, policy, known)
+                    if hands.has_lost_some:
+                        sweep(root, processes_of(folder))
             except BaseException:
                 with signals_held():
                     gather_held(command, folder, Silence(), state="stopped")
@@ -145,14 +148,14 @@ def handing_out(
         return
     with (
         own_certificates(folder.path / "tls") as security,
-        cluster_of(keys, security, folder.path, name) as cluster,
+        cluster_of(keys, security, folder, name) as (cluster, supply),
         Client(cluster, security=security, set_as_default=False) as client,
     ):
         client.register_plugin(LetGo())
         if find_spec("bokeh") is not None:  # Dask draws with it
             listener.note(f"dashboard, on this machine alone: {cluster.dashboard_link}")
         order = replace(order, log=keys.kind == "local")
-        yield Hands(client, order, folder, num_workers_of(keys))
+        yield Hands(client, order, folder, num_workers_of(keys), supply)
 
 
 @dataclass(eq=False)
@@ -164,17 +167,21 @@ class Hands:
         order: what all workers are told.
         folder: where their journals lie.
         num_workers: how many there are when all have come.
+        supply: looks whether there are any, and whether more will come.
     """
 
     client: Client
     order: Order
     folder: SharedFolder
     num_workers: int = 1
+    supply: Supply = field(default_factory=EndlessSupply)
     _deaths: Counter[str] = field(default_factory=Counter)
     _losses: Counter[str] = field(default_factory=Counter)
     _seen_dead: set[str] = field(default_factory=set)
     _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     _attempts: int = 0
+    has_lost_some: bool = field(default=False, init=False)
+    """Whether a worker has gone while it was at work: it may have been writing."""
 
     def do(
         self,
@@ -196,6 +203,7 @@ class Hands:
             if self._look(tail, listener) and policy.fail_fast:
                 self.client.cancel([future for _, future in futures.values()], force=True)
                 return True
+            self.supply.look()
             try:
                 key = self._ended.get(timeout=LOOK_S)
             except queue.Empty:
@@ -241,6 +249,7 @@ class Hands:
             if answer.full is not None:
                 self._send_away(answer.worker, OutputError(answer.full[0], hint=answer.full[1]))
             return answer.full is not None
+        self.has_lost_some = True
         if future.status in ("cancelled", "lost"):
             return True
         error = future.exception()

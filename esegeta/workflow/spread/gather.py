@@ -183,6 +183,11 @@ def keep_processes(folder: SharedFolder) -> list[dict[str, Any]]:
     return list(known.values())
 
 
+def processes_of(folder: SharedFolder) -> set[tuple[str, int]]:
+    """Return host and number of every process that has worked on a command."""
+    return {(str(one["host"]), int(one["pid"])) for one in keep_processes(folder) if one["pid"]}
+
+
 def _placed(fault: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
     """Return a fault that says where it happened."""
     where = [f"{head['process']} on {head['host']}"]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,15 @@ from distributed import Nanny, Scheduler, SpecCluster
 from distributed.security import Security
 
 from esegeta.config.cluster import ClusterKeys
+from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 from esegeta.workflow.spread.own_gpus import gpus_of, num_local_workers, visible_gpus
+from esegeta.workflow.spread.supply import (
+    AllocationSupply,
+    BatchSupply,
+    EndlessSupply,
+    listed_jobs,
+)
 
 HOST = "127.0.0.1"
 CLOSING_S = 20
@@ -39,29 +47,35 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
+Supply = BatchSupply | AllocationSupply | EndlessSupply
+
+
 @contextmanager
 def cluster_of(
-    keys: ClusterKeys, security: Security, folder: Path, name: str
-) -> Iterator[SpecCluster]:
-    """Yield a running cluster; its workers end with it.
+    keys: ClusterKeys, security: Security, folder: SharedFolder, name: str
+) -> Iterator[tuple[SpecCluster, Supply]]:
+    """Yield a running cluster, and what looks after its workers; they end with it.
 
     Args:
         keys: what is asked for.
         security: of its ports.
-        folder: hidden one of the run, for logs.
+        folder: of the run, for logs.
         name: of the run, by which jobs are called.
     """
     with dask.config.set(SETTINGS):
         if keys.kind == "allocation":
-            with allocated_cluster(security, folder) as allocated:
+            with allocated_cluster(security, folder.logs) as allocated:
                 yield allocated
             return
+        supply: Supply
         if keys.kind == "local":
             cluster: Any = local_cluster(keys, security)
+            supply = EndlessSupply()
         else:
-            cluster = batch_cluster(keys, security, folder, name)
+            cluster = batch_cluster(keys, security, folder.logs, name)
+            supply = BatchSupply(cluster, folder.logs, partial(listed_jobs, keys.kind))
         try:
-            yield cluster
+            yield cluster, supply
         finally:
             with suppress(TimeoutError):  # what was done is on disk, however workers end
                 cluster.close(timeout=CLOSING_S)
@@ -99,10 +113,11 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
 
 
 @contextmanager
-def allocated_cluster(security: Security, folder: Path) -> Iterator[SpecCluster]:
+def allocated_cluster(
+    security: Security, logs: Path
+) -> Iterator[tuple[SpecCluster, AllocationSupply]]:
     """Yield a cluster whose workers are the tasks of the allocation that this process runs in."""
     scheduler = {"cls": Scheduler, "options": _scheduler_options(security, None)}
-    logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with SpecCluster(
         workers={}, scheduler=scheduler, security=security, silence_logs="CRITICAL"
@@ -122,7 +137,7 @@ def allocated_cluster(security: Security, folder: Path) -> Iterator[SpecCluster]
         ]
         with subprocess.Popen(command) as process:
             try:
-                yield cluster
+                yield cluster, AllocationSupply(process, logs)
             finally:
                 process.terminate()
 
@@ -142,11 +157,10 @@ def _scratch(keys: ClusterKeys) -> str:
 
 
 def batch_cluster(
-    keys: ClusterKeys, security: Security, folder: Path, name: str
+    keys: ClusterKeys, security: Security, logs: Path, name: str
 ) -> dask_jobqueue.JobQueueCluster:
     """Return jobs of a batch system, a worker a job; jobs that are lost are submitted again."""
     class_name, _ = SUBMITTERS[keys.kind]
-    logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     cluster = getattr(dask_jobqueue, class_name)(
         security=security,

@@ -1,76 +1,37 @@
 """A real Slurm of one node: jobs that are killed, cancelled and preempted, and what is left."""
 
-import os
 import random
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import lines_of
-from tests.experiments import Lab, esegeta, refused
+from tests.experiments import Lab, esegeta
 from tests.processes import PATIENCE_S, started
-from tests.slurm import NoSlurmError, Slurm, running_slurm
+from tests.slurm import Slurm
 from tests.workflow.spread.faulty import (
     alone,
     assert_same_maps,
     assert_same_results,
     at_work,
     failures,
-    faulty_lab,
     journals,
     kill,
     poison,
     starve,
     wait_for,
 )
+from tests.workflow.spread.on_slurm import slurm_lab
 
 pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
 pytestmark = pytest.mark.slow
-
-TWO_JOBS = {
-    "kind": "slurm",
-    "workers": 2,
-    "gpus_per_worker": 1,
-    "cpus_per_worker": 1,
-    "memory_gb": 4,
-    "walltime": "00:30:00",
-    "queue": "low",
-    "options": ["--requeue"],
-}
-
-
-@pytest.fixture(scope="module")
-def one_node() -> Iterator[Slurm]:
-    """A Slurm for all tests of this file."""
-    try:
-        with running_slurm() as slurm:
-            yield slurm
-    except NoSlurmError as error:
-        pytest.skip(f"no Slurm here: {error}")
-
-
-@pytest.fixture
-def slurm(one_node: Slurm) -> Iterator[Slurm]:
-    """The same without a job."""
-    yield one_node
-    one_node.cancel_all()
-
-
-def slurm_lab(folder: Path, cases: int, pause_s: float = 0.1, **changes: object) -> Lab:
-    lab = faulty_lab(folder, cases=cases, pause_s=pause_s)
-    lab.keys["cluster"] = {**TWO_JOBS, **changes}
-    return lab
 
 
 def test_one_run_outlives_every_fault_of_its_workers(slurm: Slurm, tmp_path: Path) -> None:
@@ -203,6 +164,28 @@ def test_a_preempted_job_comes_back_and_nothing_is_lost(slurm: Slurm, tmp_path: 
     assert_same_results(lab, one)
 
 
+def test_what_a_lost_node_had_in_hand_is_done_when_it_is_back(slurm: Slurm, tmp_path: Path) -> None:
+    lab = slurm_lab(tmp_path, cases=4, pause_s=0.3)
+    one = alone(lab)
+    (node,) = slurm.call("sinfo", "-h", "-o", "%n").split()
+    with started("run", lab.write()) as process:
+        wait_for(lambda: at_work(lab) and lab.maps(), "a job has done something")
+        try:
+            for pid in at_work(lab):  # nobody on a lost node says good-bye
+                kill(pid)
+            slurm.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+            wait_for(lambda: not slurm.jobs("RUNNING", "COMPLETING"), "its jobs are given up")
+            lost = journals(lab)
+        finally:
+            # It may be back already: its daemon has only to be heard of again.
+            slurm.call("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        said, wrong = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, 1), wrong
+    assert "0 failed" in said, said
+    assert any(read.begun and not read.state for read in lost), "something was lost in midst of it"
+    assert_same_results(lab, one)
+
+
 def submit_array(slurm: Slurm, lab: Lab) -> str:
     """Submit the script that `plan` prints; return the number of the array."""
     folder = lab.folder
@@ -282,44 +265,3 @@ def test_the_nodes_of_an_allocation_are_the_workers(slurm: Slurm, tmp_path: Path
     wait_for(lambda: not slurm.jobs(), "the allocation ends")
     assert "3 done" in (tmp_path / "log").read_text(), (tmp_path / "log").read_text()
     assert_same_results(lab, one)
-
-
-def test_a_queue_that_does_not_exist_is_refused_in_the_words_of_slurm(
-    slurm: Slurm, tmp_path: Path
-) -> None:
-    lab = slurm_lab(tmp_path, cases=1, queue="nosuch")
-    refused(lab.run(), lab, "invalid partition specified: nosuch")
-    refused(esegeta("submit", lab.config), lab, "invalid partition specified: nosuch")
-    lab.keys["cluster"].update(queue="low", gpus_per_worker=5)
-    refused(lab.run(), lab, "Slurm refuses such a job: ", "node configuration is not available")
-    assert slurm.jobs() == []
-
-
-OWN_SLURM = """\
-import time
-from tests.slurm import running_slurm
-with running_slurm() as slurm:
-    print(slurm.folder, flush=True)
-    time.sleep(60)
-"""
-
-
-def test_nothing_of_a_slurm_outlives_whoever_started_it(slurm: Slurm) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
-    call = [sys.executable, "-c", OWN_SLURM]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        folder = process.stdout.readline().strip()
-        assert len(processes_of(folder)) == 3
-        process.kill()
-    wait_for(lambda: not processes_of(folder), "its daemons end", 30)
-    shutil.rmtree(folder)
-
-
-def processes_of(folder: str) -> list[Path]:
-    """Return the processes whose command line names a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            found += [path] if folder in path.read_text(errors="replace") else []
-    return found

@@ -1,0 +1,205 @@
+"""Jobs of a batch system that end before their worker has come; there is no batch system here."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esegeta.errors import OutputError
+from esegeta.workflow.spread.supply import (
+    LISTINGS,
+    MOST_AT_FIRST,
+    MOST_IN_A_ROW,
+    AllocationSupply,
+    BatchSupply,
+    listed_jobs,
+)
+
+
+class FakeJob:
+    def __init__(self, number: int) -> None:
+        self.job_id = f"{number}.server"
+        self.is_closed = False
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeCluster:
+    """Jobs that are submitted until there are enough, as Dask's are."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.submitted = 0
+        self.workers: dict[str, FakeJob] = {}
+        self.worker_spec: dict[str, Any] = {}
+        self.scheduler_info: dict[str, Any] = {"workers": {}}
+        self.fill()
+
+    def fill(self) -> None:
+        while len(self.workers) < self.count:
+            name = f"jobs-{self.submitted}"
+            self.submitted += 1
+            self.workers[name] = FakeJob(self.submitted)
+            self.worker_spec[name] = {}
+
+    def sync(self, function: Any, *args: Any) -> None:
+        asyncio.run(function(*args))
+        self.fill()
+
+    def arrive(self, name: str) -> None:
+        self.scheduler_info["workers"][f"tls://{name}"] = {"name": name}
+
+    def leave(self, name: str) -> None:
+        del self.scheduler_info["workers"][f"tls://{name}"]
+
+
+class Watched:
+    """A supply whose clock goes on by an hour at each look, and what the batch system lists."""
+
+    def __init__(self, logs: Path, count: int = 1) -> None:
+        self.cluster = FakeCluster(count)
+        self.listed: set[str] | None = set()
+        self.num_asked = 0
+        self.now = 0.0
+        self.supply = BatchSupply(self.cluster, logs, self._list, lambda: self.now)
+
+    def _list(self) -> set[str] | None:
+        self.num_asked += 1
+        return self.listed
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.now += 3600
+            self.supply.look()
+
+
+def test_a_job_that_is_listed_is_waited_for(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    seen.listed = {"1", "77"}
+    seen.look(100)
+    assert seen.cluster.submitted == 1
+
+
+def test_where_the_batch_system_does_not_answer_nothing_is_given_up(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    seen.listed = None
+    seen.look(100)
+    assert seen.cluster.submitted == 1
+
+
+def test_a_job_that_is_gone_twice_is_replaced_and_then_given_up(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    first = seen.cluster.workers["jobs-0"]
+    seen.look()
+    assert seen.cluster.submitted == 1, "it may just have been submitted"
+    seen.look()
+    assert seen.cluster.submitted == 2
+    assert first.is_closed
+    assert seen.cluster.worker_spec.keys() == {"jobs-1"}
+    (tmp_path / "esegeta-3.err").write_text("one\nno such module\n\n")
+    with pytest.raises(OutputError, match=r"3 jobs ended .* ends with: no such module") as raised:
+        seen.look(2 * MOST_AT_FIRST)
+    assert "on a disk that all machines share" in str(raised.value)
+
+
+def test_without_a_log_the_folder_is_named(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    with pytest.raises(OutputError, match=f"job 3.server left no log in {tmp_path}"):
+        seen.look(2 * MOST_AT_FIRST)
+
+
+def test_a_worker_that_was_there_is_replaced_without_blame(tmp_path: Path) -> None:
+    seen = Watched(tmp_path, count=2)
+    seen.listed = {"1", "2"}
+    for name in ("jobs-0", "jobs-1"):
+        seen.cluster.arrive(name)
+    seen.look()
+    assert seen.num_asked == 0, "nobody is missing"
+    for number in range(2, 30):  # one node after the other is lost
+        lost, new = f"jobs-{number - 1}", f"jobs-{number}"
+        seen.cluster.leave(lost)
+        seen.listed = {"1"}
+        seen.look(2)
+        assert new in seen.cluster.workers
+        seen.cluster.arrive(new)
+        seen.listed = {"1", str(number + 1)}
+        seen.look()
+
+
+def test_a_bad_node_is_not_fed_for_ever_while_others_work(tmp_path: Path) -> None:
+    seen = Watched(tmp_path, count=2)
+    seen.cluster.arrive("jobs-0")
+    seen.look(5 * MOST_IN_A_ROW)
+    assert seen.cluster.submitted == 1 + MOST_IN_A_ROW
+    seen.cluster.leave("jobs-0")
+    with pytest.raises(OutputError, match="jobs ended before"):
+        seen.look()
+
+
+def test_one_worker_of_a_job_of_several_is_enough(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    seen.cluster.arrive("jobs-0-1")
+    seen.look(10)
+    assert seen.num_asked == 0
+
+
+def test_the_batch_system_is_asked_twice_as_seldom_each_time(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    seen.listed = {"1"}
+    for _ in range(3600):
+        seen.now += 1
+        seen.supply.look()
+    assert 60 <= seen.num_asked <= 65
+
+
+ANSWERS = {
+    "slurm": ["12", "13"],
+    "pbs": ["12.server.domain", "13.server.domain"],
+    "sge": ["job-ID  prior   name", "-------", "  12 0.55 dask  me  r", "  13 0.55 dask  me  qw"],
+    "lsf": ["12", "13"],
+    "htcondor": ["12 0", "13 0"],
+}
+
+
+def program(folder: Path, name: str, lines: Sequence[str], code: int = 0, error: str = "") -> None:
+    said = "\n".join([*lines, ""])
+    path = folder / name
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\necho '{error}' >&2\nexit {code}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("kind", sorted(LISTINGS))
+def test_jobs_are_read_from_what_each_batch_system_prints(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    name = LISTINGS[kind][0]
+    program(tmp_path, name, ANSWERS[kind])
+    assert listed_jobs(kind) == {"12", "13"}
+    program(tmp_path, name, [])
+    assert listed_jobs(kind) == set()
+    program(tmp_path, name, [], 255, "No unfinished job found")
+    assert listed_jobs(kind) == set()
+    program(tmp_path, name, [], 1, "cannot connect to the server")
+    assert listed_jobs(kind) is None
+
+
+def test_a_batch_system_that_is_not_there_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert listed_jobs("slurm") is None
+
+
+def test_an_allocation_whose_srun_has_ended_is_given_up(tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE) as process:
+        supply = AllocationSupply(process, tmp_path)
+        supply.look()
+        process.communicate(b"go\n")
+        with pytest.raises(OutputError, match="srun ended, with exit code 7"):
+            supply.look()
