@@ -67,6 +67,7 @@ def layer_of(model: esegeta.SegmentationModel) -> str:
     return next(layer.name for layer in layers if layer.kind.startswith("Conv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrap", "method"),
     [

@@ -97,6 +97,7 @@ def test_scores_are_the_runs_with_the_model_in_front(saved: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_summary(saved: Path) -> None:
     rows = rows_of(saved / "summary.csv")
     expected = "model method score n n_nan median q1 q3 mean_rank better n_cases"

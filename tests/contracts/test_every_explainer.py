@@ -279,6 +279,7 @@ def test_flipped_volumes_have_flipped_maps(ndim: int, method: str) -> None:
         assert relative_gap(found.flip(axes), expected) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ALL)
 def test_a_2d_network_over_slices(method: str) -> None:
     """Slices do not know of each other: each slice's map is the map of that slice alone."""

@@ -81,6 +81,7 @@ def doubled(ndim: int, average: str) -> Two:
     return Two(case.volume, twice(case.model, average), case.model, target, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method", "average"), by_turns("logits", "probabilities"))
 def test_a_network_twice_is_that_network(ndim: int, method: str, average: str) -> None:
     two, explainer = doubled(ndim, average), of(method)
@@ -107,6 +108,7 @@ def mirrored(ndim: int, average: str) -> Two:
     return Two(image, model, plain, *targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method", "average"), by_turns("probabilities", "logits"))
 def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) -> None:
     two, explainer = mirrored(ndim, average), of(method, "0")

@@ -12,6 +12,7 @@ from tests.contracts.rows import make_case
 from tests.oracles import relative_gap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method"), mostly_in_2d(ALL))
 def test_a_map_does_not_depend_on_how_activations_lie_in_memory(ndim: int, method: str) -> None:
     case = make_case(ndim, 1, shape=(10, 9, 6)[:ndim])

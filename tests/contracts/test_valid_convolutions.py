@@ -58,6 +58,7 @@ def few(method: str) -> Explainer:
 TILED = mostly_in_2d([name for name in ALL if name not in rows_backprop.FITTED])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method"), TILED)
 def test_tiled_is_whole(ndim: int, method: str) -> None:
     shape, padding = SHAPES[ndim], PADDING[ndim]

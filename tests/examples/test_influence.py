@@ -202,6 +202,7 @@ def test_training_on_an_example_moves_the_target_as_it_says() -> None:
     assert (after - before) / rate == pytest.approx(found.pulls["q"]["z"].total, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_mislabelled_examples_have_the_largest_self_influence() -> None:
     # Bright is label 1; in two of ten examples it is the other way round.
     model = builders.linear(2, kernel=3)

@@ -50,6 +50,7 @@ def both(of: str, kind: str = "plain") -> list[tuple[Predictor, Volume, FrozenTa
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", TARGETS)
 def test_gradients_and_values_are_the_same(of: str) -> None:
     whole, slabs = both(of)
@@ -64,6 +65,7 @@ def test_gradients_and_values_are_the_same(of: str) -> None:
     assert not slabs[2].scene.prediction.is_held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "of"), [("mirrored", "dice"), ("averaged", "probability")])
 def test_mirrored_networks_of_an_ensemble(kind: str, of: str) -> None:
     whole, slabs = both(of, kind)

@@ -15,6 +15,7 @@ SEED = 20
 NUM_FAST, NUM_ALL = 60, 1000
 
 
+@pytest.mark.slow
 def test_a_few_inputs_keep_the_contract(quick: None, tmp_path: Path) -> None:
     found, ends = run_campaign(SEED, range(NUM_FAST), tmp_path)
     assert not found, "\n\n".join(map(str, found))

@@ -104,6 +104,7 @@ RESIDUAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, RESIDUAL], ids=["plain", "residual"])
 def test_old_plans_are_read_as_nnunet_reads_them(changes: dict[str, Any]) -> None:
     module = pytest.importorskip("nnunetv2.utilities.plans_handling.plans_handler")

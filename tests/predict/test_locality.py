@@ -133,6 +133,7 @@ def test_occlusion_of_parts_is_that_of_whole_windows(
     assert seen[1] < 0.6 * seen[0]  # with the proof
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flips", [(), (0, 1)])
 def test_only_what_an_occlusion_changes_is_run_where_the_target_is_everywhere(
     flips: tuple[int, ...], monkeypatch: pytest.MonkeyPatch

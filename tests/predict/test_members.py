@@ -289,6 +289,7 @@ def test_too_few_networks_for_a_plan_are_refused(ndim: int) -> None:
         Predictor(unet(ndim), plan, labels())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["traced", "exported"])
 def test_networks_that_are_no_code_any_more(ndim: int, kind: str) -> None:
     """Their parameters are put in place as those of modules are."""

@@ -47,6 +47,7 @@ def both(volume: Volume, known: Labels, rule: Any) -> tuple[SourceGrid, SourceGr
     return Scene(model, volume).on_source(rule), slabs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
 @pytest.mark.parametrize("kind", ["plain", "turned", "not interpolated"])
 @pytest.mark.parametrize("labels", KNOWN)

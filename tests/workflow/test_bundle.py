@@ -185,6 +185,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ENDS)
 def test_the_label_map_is_the_one_that_the_bundle_would_save(end: str, tmp_path: Path) -> None:
     config = inference(postprocessing={"_target_": "Compose", "transforms": ENDS[end]})

@@ -198,6 +198,7 @@ def test_a_missing_crop(lab: Lab) -> None:
     assert dice(lab, FAILED) < 0.98
 
 
+@pytest.mark.slow
 def test_a_crop_too_many(lab: Lab) -> None:
     x = in_a_frame()
     save_image(lab.folder / "a.nii.gz", x)
@@ -294,6 +295,7 @@ class Heads(nn.Module):
 '''
 
 
+@pytest.mark.slow
 def test_another_output_of_the_network(lab: Lab) -> None:
     (lab.folder / "heads_of_pipeline.py").write_text(HEADS, encoding="utf-8")
     first, second = unet(3, seed=1), load(lab)

@@ -70,6 +70,7 @@ def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
     assert sidecar["target_facts"] == {"layer": "head", "channel": 1, "voxels": voxels}
 
 
+@pytest.mark.slow
 def test_another_channel_of_a_layer_is_another_task(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[3.0], [2.0]], [0.0, 0.0])
     lab.keys["targets"] = [{"name": "u", "of": "unit", "layer": "head", "channel": 1}]
@@ -174,6 +175,7 @@ def test_baseline_files_in_a_list(tmp_path: Path) -> None:
     assert "1 done, 1 skipped" in lab.run().stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [None, "LPS"])
 def test_an_atlas_of_each_case(orientation: str | None, tmp_path: Path) -> None:
     """Voxels of a region hold twice its sum; those in none hold zero."""

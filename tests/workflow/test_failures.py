@@ -171,6 +171,7 @@ def test_a_bug_in_all_tasks_is_not_the_users_fault(
     assert threshold_lab(tmp_path, cases=1).run().exit_code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")]
 )

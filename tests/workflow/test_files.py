@@ -179,6 +179,7 @@ def test_a_rounded_label_map_is_a_note_of_the_run(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lab.map("a", "t", "input_x_gradient") != 0, truth != 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["label", "roi", "atlas"])
 def test_nan_in_a_label_map(reader: str, tmp_path: Path) -> None:
     lab = lab_of(tmp_path)

@@ -195,6 +195,7 @@ def test_a_mirrored_file_of_the_same_patient_has_the_mirrored_map(
     np.testing.assert_array_equal(np.flip(lab.segmentation("b"), axis), lab.segmentation("a"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slice_axis", [0, 1, 2])
 def test_a_2d_network_goes_through_a_volume_in_slices(slice_axis: int, tmp_path: Path) -> None:
     lengths = [length for axis, length in enumerate(SHAPE) if axis != slice_axis]

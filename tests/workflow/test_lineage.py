@@ -51,6 +51,7 @@ def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
     assert esegeta("run", moved, "--set", "seed=9").exit_code == 0  # it goes on from there
 
 
+@pytest.mark.slow
 def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(
     quick: None, tmp_path: Path
 ) -> None:

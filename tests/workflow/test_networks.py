@@ -50,6 +50,7 @@ def net_lab(folder: Path, name: str = "Net", **args: object) -> Lab:
 SAID = "the network's output looks like probabilities, not logits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("end", ["softmax", "sigmoid"])
 def test_probabilities_are_said_before_and_of_every_map(

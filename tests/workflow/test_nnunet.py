@@ -231,6 +231,7 @@ def test_gradient_is_that_of_nnunets_network(trained: Any, tmp_path: Path) -> No
     assert torch.allclose(ours.grad, own.grad, rtol=1e-5, atol=1e-6 * float(own.grad.abs().max()))
 
 
+@pytest.mark.slow
 def test_shipped_folder_segments_the_sample() -> None:
     root = Path(__file__).parents[2]
     experiment = build(root / "configs" / "nnunet.yaml")

@@ -254,6 +254,7 @@ def test_the_segmentation_holds_the_integers_of_the_config(tmp_path: Path) -> No
     np.testing.assert_allclose(lab.map("a", "4", "saliency"), 4.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_maps(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     bump = {"name": "smoothgrad", "samples": 2, "base": "input_x_gradient"}

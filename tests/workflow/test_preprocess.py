@@ -49,6 +49,7 @@ def boxed_lab(folder: Path, *methods: Any) -> tuple[Lab, np.ndarray]:
     return lab, on_file
 
 
+@pytest.mark.slow
 def test_a_linear_network_gives_its_weights_back_and_0_where_it_saw_nothing(
     tmp_path: Path,
 ) -> None:

@@ -108,6 +108,7 @@ def test_targets_are_over_the_voxels_that_numpy_counts(
     assert (masks["core"] & ~known).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_regions_csv_is_of_the_masks_themselves(done: Lab, model: Trained, case: str) -> None:
     rows = {
@@ -148,6 +149,7 @@ def test_sums_of_a_shapley_map_are_its_shapley_values(done: Lab, case: str) -> N
     assert shares == pytest.approx(list(sizes / sizes.sum()), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_scores_know_nothing_of_ignored_voxels(done: Lab, model: Trained, case: str) -> None:
     curves = [

@@ -89,6 +89,7 @@ def test_first_filters_are_in_units_of_the_image(tmp_path: Path) -> None:
     assert [row["layer"] for row in table if row["in_image"] == "1"] == layers_on_image(job)
 
 
+@pytest.mark.slow
 def test_a_second_device_sees_the_same(tmp_path: Path, second: torch.device) -> None:
     lab = inspect_lab(tmp_path, 2)
     found = []

@@ -17,6 +17,7 @@ def lab(ndim: int, activation: str, tmp_path: Path) -> RetrainLab:
     return half_task(tmp_path, ndim=ndim, activation=activation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "activation"), [(2, "sigmoid"), (3, "softmax")], indirect=True)
 def test_roar_and_kar_tell_a_true_map_from_chance(lab: RetrainLab) -> None:
     result = lab.retrain("-q")

@@ -31,6 +31,7 @@ def unbiased_cka(x: Array, y: Array) -> float:
     return hsic(k, m) / float(np.sqrt(hsic(k, k) * hsic(m, m)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (14, 11)), (3, (9, 11, 7))], ids=["2d", "3d"])
 def test_cka_is_that_of_all_voxels(ndim: int, shape: tuple[int, ...], tmp_path: Path) -> None:
     """Over several windows that overlap, each label by itself, all cases together."""
