@@ -45,6 +45,14 @@ def test_names_are_looked_up_without_importing_what_they_name() -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+@pytest.mark.slow
+def test_images_of_nifti_are_explained_without_itk_in_memory() -> None:
+    done = in_python(
+        "import sys, esegeta.explain, esegeta.workflow; print('SimpleITK' in sys.modules)"
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
     done = in_python("import esegeta; esegeta.Salience")
     assert done.returncode == 1

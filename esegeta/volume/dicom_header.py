@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from esegeta.errors import DataError
 from esegeta.volume.itk import itk_faults
@@ -116,8 +116,10 @@ def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
     )
 
 
-def dicom_reader(path: Path) -> sitk.ImageFileReader:
+def dicom_reader(path: Path) -> Any:
     """Return ITK's reader of a DICOM file."""
+    import SimpleITK as sitk  # see esegeta.volume.itk
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import SimpleITK as sitk
 
 from esegeta.errors import DataError, MissingFileError
 from esegeta.volume.formats import require_image_file, suffix_of
@@ -44,6 +43,8 @@ def open_itk(path: Path, channels_axis: int | None = None) -> Stored:
         MissingFileError: there is no such file, or none of its voxels.
         DataError: it cannot be read, or holds no real numbers.
     """
+    import SimpleITK as sitk  # 90 MB, which whoever reads NIfTI alone does not need
+
     require_image_file(path)
     for file in data_files(path):
         if not file.is_file():
@@ -86,6 +87,8 @@ def open_itk(path: Path, channels_axis: int | None = None) -> Stored:
 
 def array_of(image: Any) -> np.ndarray:
     """Return the voxels of an ITK image with its axes in their order: x, y, z, components."""
+    import SimpleITK as sitk  # as above
+
     array: np.ndarray = sitk.GetArrayFromImage(image)
     ndim = image.GetDimension()
     return np.transpose(array, (*reversed(range(ndim)), *range(ndim, array.ndim)))

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import SimpleITK as sitk
 from PIL import Image
 
 from esegeta.errors import DataError
@@ -170,6 +169,8 @@ def _decoded(content: bytes) -> np.ndarray:
 
 
 def _with_itk(path: Path) -> np.ndarray:
+    import SimpleITK as sitk  # see esegeta.volume.itk
+
     with itk_quiet():
         array: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     return array

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from PIL import Image, ImageSequence
 
 from esegeta.axes import Shape
@@ -136,6 +135,8 @@ def _with_pillow(path: Path) -> np.ndarray:
 
 
 def _with_itk(path: Path) -> np.ndarray:
+    import SimpleITK as sitk  # see esegeta.volume.itk
+
     with itk_faults(path):
         return array_of(sitk.ReadImage(str(path)))
 
