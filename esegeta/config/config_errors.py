@@ -25,6 +25,29 @@ WRONG_BRANCH = {
 }
 """Errors of branches of a union that the value was never meant for, and what they expect."""
 
+IN_WORDS = {
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be finite",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+"""What a value must be, by pydantic's kind of error and its numbers."""
+
+BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+
 _FOUND = re.compile(r"\(found [^()]*\)$")
 """End of messages that already say what was found."""
 
@@ -36,8 +59,11 @@ def config_error(error: ValidationError, document: Document, model: Any, prefix:
         place: Path_ = (*prefix, *_without_types(problem["loc"], document, prefix))
         problems.append((place, problem))
     specific = [place for place, problem in problems if problem["type"] not in WRONG_BRANCH]
+    beyond = {place for place, problem in problems if problem["type"] in BOUNDS}
     kept = []
     for place, problem in problems:
+        if problem["type"] == "literal_error" and place in beyond:
+            continue  # a number is no misspelt word
         text = _word(problem, place, model, prefix)
         if problem["type"] in WRONG_BRANCH:
             if any(other[: len(place)] == place for other in specific):
@@ -64,6 +90,10 @@ def _word(problem: Any, place: Path_, model: Any, prefix: Path_) -> str:
         hint = suggest(problem["input"], choices) if choices else problem["msg"]
         return f'"{problem["input"]}" is not known; {hint}'
     message: str = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in IN_WORDS:
+        numbers = problem.get("ctx", {})
+        is_empty = numbers.get("min_length") == 1
+        message = "must not be empty" if is_empty else IN_WORDS[problem["type"]].format(**numbers)
     if _FOUND.search(message):
         return message
     return f"{message} (found {_brief(problem['input'])})"

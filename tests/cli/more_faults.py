@@ -137,7 +137,7 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
         target(name="x", of="unit", layer="head", channel=-1),
         "channel:",
         "targets[1].channel: ",
-        "greater than or equal to 0",
+        "must be at least 0 (found",
     ),
     "unit of an unknown layer": (
         target(name="x", of="unit", layer="haed", channel=0),

@@ -48,6 +48,27 @@ def test_what_is_a_number_stays_one(lab: Lab) -> None:
     assert loaded.keys.cluster is not None and loaded.keys.cluster.workers == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("inference.overlap=1.5", "inference.overlap: must be less than 1 (found 1.5)"),
+        ("inference.overlap=-0.1", "inference.overlap: must be at least 0 (found -0.1)"),
+        ("inference.memory_gb=0", "inference.memory_gb: must be greater than 0 (found 0)"),
+        ("inference.batch_size=0", "inference.batch_size: must be at least 1 (found 0)"),
+        ("inference.batch_size=auot", 'batch_size: "auot" is not known; did you mean "auto"?'),
+        ("seed=1.5", "seed: must be a whole number (found 1.5)"),
+        ("report=maybe", "report: must be true or false (found 'maybe')"),
+        ("targets=[]", "targets: must not be empty (found [])"),
+        ("cluster={gpus_per_worker: -1}", "gpus_per_worker: must be at least 0 (found -1)"),
+    ],
+)
+def test_a_bound_is_told_in_plain_words_and_once(option: str, told: str, lab: Lab) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(lab.write(), [option])
+    (line,) = str(raised.value).splitlines()
+    assert line.endswith(told)
+
+
 UNSEEN = ("\u202e", "\u200b", "\u2066", "\u200f", "\ufeff", "\u00ad", "\u2060", "\U000e0041")
 ONLY_IN_NAMES = ("\u200c", "\u200d", "\ufe0f", "\u3164", "\u2800", "\u034f")
 
