@@ -7,11 +7,15 @@ import shutil
 import subprocess
 
 import dask_jobqueue
+from distributed import Client
 
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 from esegeta.workflow.spread.own_gpus import gpus_of, num_workers_of, visible_gpus
+
+PATIENCE_S = 10
+"""How long a scheduler may take to answer."""
 
 
 def require_cluster(keys: ClusterKeys, name: str) -> None:
@@ -22,13 +26,15 @@ def require_cluster(keys: ClusterKeys, name: str) -> None:
         name: of the run, by which jobs are called.
 
     Raises:
-        ConfigError: there are not so many GPUs, this is no allocation, or the batch system is not
-            there or refuses such jobs.
+        ConfigError: there are not so many GPUs, this is no allocation, no scheduler answers, or
+            the batch system is not there or refuses such jobs.
     """
     if keys.kind == "local":
         gpus_of(num_workers_of(keys) - 1, keys, visible_gpus())
     elif keys.kind == "allocation":
         require_allocation()
+    elif keys.kind == "address":
+        require_scheduler(str(keys.address))
     elif keys.kind in SUBMITTERS:
         class_name, program = SUBMITTERS[keys.kind]
         require_program(keys.kind, program)
@@ -54,6 +60,23 @@ def require_allocation() -> None:
             "`cluster`",
         )
     require_program("allocation", "srun")
+
+
+def require_scheduler(address: str) -> None:
+    """Refuse an address at which no Dask scheduler answers.
+
+    Raises:
+        ConfigError: nobody is there, or it speaks another protocol.
+    """
+    try:
+        with Client(address, timeout=f"{PATIENCE_S}s", set_as_default=False):
+            return
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"cluster.address: no Dask scheduler answers at {address}: {error}",
+            hint="start one with `dask scheduler`; check host, port and, for tls://, "
+            "distributed.comm.tls in Dask's own config",
+        ) from error
 
 
 def require_program(kind: str, program: str) -> None:

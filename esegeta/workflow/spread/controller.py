@@ -38,7 +38,7 @@ from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
 from esegeta.workflow.spread.submitters import Supply, cluster_of
-from esegeta.workflow.spread.supply import EndlessSupply
+from esegeta.workflow.spread.supply import EndlessSupply, SchedulerSupply
 from esegeta.workflow.spread.tls import own_certificates
 from esegeta.workflow.task import Listener, Silence
 
@@ -144,7 +144,11 @@ def handing_out(
     if keys.kind == "address":
         with Client(keys.address, set_as_default=False) as client:
             client.register_plugin(LetGo())
-            yield Hands(client, order, folder, max(1, len(client.nthreads())))
+            count = len(client.nthreads())
+            if count == 0:
+                listener.note(f"no worker is connected to {keys.address} yet; waiting for one")
+            theirs = SchedulerSupply(client, str(keys.address))
+            yield Hands(client, order, folder, max(1, count), theirs)
         return
     with (
         own_certificates(folder.path / "tls") as security,

@@ -29,6 +29,7 @@ from esegeta.workflow.spread.supply import (
     AllocationSupply,
     BatchSupply,
     EndlessSupply,
+    SchedulerSupply,
     listed_jobs,
 )
 
@@ -47,7 +48,7 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
-Supply = BatchSupply | AllocationSupply | EndlessSupply
+Supply = BatchSupply | AllocationSupply | SchedulerSupply | EndlessSupply
 
 
 @contextmanager

@@ -167,8 +167,33 @@ class AllocationSupply:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class SchedulerSupply:
+    """Looks whether somebody else's scheduler is there; its workers are not ours to start.
+
+    Args:
+        client: of the scheduler; closed once it could not be reached again.
+        address: where it is.
+    """
+
+    client: Any
+    address: str
+
+    def look(self) -> None:
+        """Do nothing while it is there.
+
+        Raises:
+            OutputError: it has gone.
+        """
+        if self.client.status in ("closing", "closed"):
+            raise OutputError(
+                f"the Dask scheduler at {self.address} has gone before all was done",
+                hint="start it again and run the same command: what is finished is kept",
+            )
+
+
 class EndlessSupply:
-    """Workers that are started again by themselves, or by somebody else."""
+    """Workers that are started again by themselves."""
 
     def look(self) -> None:
         """Do nothing."""

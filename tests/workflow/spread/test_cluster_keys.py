@@ -12,6 +12,7 @@ from esegeta.errors import ConfigError
 from esegeta.workflow.spread import asked
 from esegeta.workflow.spread.pinned import own_gpus
 from tests.experiments import Lab, esegeta, refused, unet_lab
+from tests.slurm import free_ports
 
 
 @pytest.fixture
@@ -102,6 +103,20 @@ def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.Monk
     before = signal.getsignal(signal.SIGINT)
     asked.require_dask()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_an_address_where_nobody_answers(
+    protocol: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr("esegeta.workflow.spread.able.PATIENCE_S", 1)
+    (port,) = free_ports(1)
+    address = f"{protocol}://127.0.0.1:{port}"
+    lab.keys["cluster"] = {"address": address}
+    refused(lab.run(), lab, f"no Dask scheduler answers at {address}", "dask scheduler")
 
 
 @pytest.mark.slow

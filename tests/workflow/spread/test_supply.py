@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from esegeta.workflow.spread.supply import (
     MOST_IN_A_ROW,
     AllocationSupply,
     BatchSupply,
+    SchedulerSupply,
     listed_jobs,
 )
 
@@ -203,3 +205,13 @@ def test_an_allocation_whose_srun_has_ended_is_given_up(tmp_path: Path) -> None:
         process.communicate(b"go\n")
         with pytest.raises(OutputError, match="srun ended, with exit code 7"):
             supply.look()
+
+
+def test_a_scheduler_that_has_gone_is_not_waited_for() -> None:
+    client = SimpleNamespace(status="running")
+    supply = SchedulerSupply(client, "tcp://node7:8786")
+    for client.status in ("running", "connecting"):  # it may come back
+        supply.look()
+    client.status = "closed"
+    with pytest.raises(OutputError, match="the Dask scheduler at tcp://node7:8786 has gone"):
+        supply.look()
