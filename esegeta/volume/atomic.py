@@ -53,24 +53,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        with signals_held():  # until it is known here, nobody could remove it
-            temporary = _new_file(path)
-        yield temporary
-        # mkstemp makes private files; results are as readable as any other file of the user.
-        temporary.chmod(0o666 & ~_umask())
-        _to_disk(temporary)
-        temporary.replace(path)
-        _to_disk(path.parent)
-        for noted in _LISTS.get():
-            noted.append(path)
-    except Exception as error:
-        told = system_error(error)  # of a full disk, a vanished folder
-        if told is None:
-            raise
-        raise refusal_to_write(path, told) from error
+        with output_faults(path):
+            with signals_held():  # until it is known here, nobody could remove it
+                temporary = _new_file(path)
+            yield temporary
+            # mkstemp makes private files; results are as readable as any other file of the user.
+            temporary.chmod(0o666 & ~_umask())
+            _to_disk(temporary)
+            temporary.replace(path)
+            _to_disk(path.parent)
+            for noted in _LISTS.get():
+                noted.append(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_faults(path: Path) -> Iterator[None]:
+    """Say of what the system refuses, a full disk or a vanished folder, which file it was for.
+
+    Raises:
+        OutputError: the system refused to write, in whichever library's words.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = system_error(error)
+        if told is None:
+            raise
+        raise refusal_to_write(path, told) from error
 
 
 def _to_disk(path: Path) -> None:

@@ -17,8 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from esegeta.errors import system_error
-from esegeta.volume import refusal_to_write, temporary_name
+from esegeta.volume import output_faults, temporary_name
 from esegeta.workflow.cache import MARK, RECORD, header_of_tensors
 
 SUM = "sum"
@@ -35,14 +34,10 @@ def keep_scratch(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
     header = json.dumps({MARK: key, SUM: _sum(whole)})
     temporary = path.with_name(temporary_name(f"scratch{path.suffix}"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(whole, temporary, metadata={RECORD: header})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # tensors' library has errors of its own
-        told = system_error(error)
-        if told is None:
-            raise
-        raise refusal_to_write(path, told) from error
+        with output_faults(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(whole, temporary, metadata={RECORD: header})
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
