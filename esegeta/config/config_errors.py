@@ -41,12 +41,14 @@ IN_WORDS = {
     "bool_parsing": "must be true or false",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} values",
+    "too_long": "must have at most {max_length} values",
 }
 """What a value must be, by pydantic's kind of error and its numbers."""
 
 BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+
+_ONE = re.compile(r"\b1 (character|value)s")
 
 _FOUND = re.compile(r"\(found [^()]*\)$")
 """End of messages that already say what was found."""
@@ -92,8 +94,8 @@ def _word(problem: Any, place: Path_, model: Any, prefix: Path_) -> str:
     message: str = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in IN_WORDS:
         numbers = problem.get("ctx", {})
-        is_empty = numbers.get("min_length") == 1
-        message = "must not be empty" if is_empty else IN_WORDS[problem["type"]].format(**numbers)
+        message = IN_WORDS[problem["type"]].format(**numbers)
+        message = _ONE.sub(r"1 \1", message)
     if _FOUND.search(message):
         return message
     return f"{message} (found {_brief(problem['input'])})"

@@ -58,7 +58,7 @@ def test_what_is_a_number_stays_one(lab: Lab) -> None:
         ("inference.batch_size=auot", 'batch_size: "auot" is not known; did you mean "auto"?'),
         ("seed=1.5", "seed: must be a whole number (found 1.5)"),
         ("report=maybe", "report: must be true or false (found 'maybe')"),
-        ("targets=[]", "targets: must not be empty (found [])"),
+        ("targets=[]", "targets: must have at least 1 value (found [])"),
         ("cluster={gpus_per_worker: -1}", "gpus_per_worker: must be at least 0 (found -1)"),
     ],
 )

@@ -21,7 +21,7 @@ KEYS: dict[str, tuple[Change, str, str, str]] = {
     "unknown mode": (block(modes=["raor"]), "- raor", 'retrain.modes[0]: "raor"', "roar"),
     "no mode": (block(modes=[]), "modes:", "retrain.modes: ", "at least 1"),
     "twice": (block(seeds=[4, 4]), "seeds:", "retrain.seeds: 4 is listed twice", ""),
-    "fraction": (block(fractions=[0.5, 1.5]), "- 1.5", "retrain.fractions[1]: ", "equal to 1"),
+    "fraction": (block(fractions=[0.5, 1.5]), "- 1.5", "retrain.fractions[1]: ", "at most 1"),
     "baseline": (block(baseline="maen"), "baseline:", 'retrain.baseline: "maen"', '"mean"'),
     "width": (
         block(baseline={"kind": "mean", "sigma_mm": 3}),
@@ -34,7 +34,7 @@ KEYS: dict[str, tuple[Change, str, str, str]] = {
     "base class": (block(optimizer="Optimizer"), "optimizer: ", 'no "Optimizer"', ""),
     "rank": (block(rank_by="magnitud"), "rank_by", '"magnitud" is not known', '"magnitude"'),
     "schedule": (block(schedule="cosin"), "schedule", '"cosin" is not known', '"cosine"'),
-    "folds": (block(folds=1), "folds: 1", "retrain.folds: ", "equal to 2"),
+    "folds": (block(folds=1), "folds: 1", "retrain.folds: ", "at least 2"),
     "patch": (block(patch=8), "patch: 8", "retrain.patch: give a list", "[96, 96]"),
 }
 
