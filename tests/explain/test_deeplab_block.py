@@ -9,17 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain import ExcitationBackprop, LayerwiseRelevance
-from tests.builders import predictor, randomise_norms, volume
-from tests.explain.test_segformer_block import (
+from tests.builders import randomise_norms
+from tests.explain.layer_matrices import (
+    KINDS,
     Backwards,
     Share,
-    contributes,
+    assert_written_out,
     excites,
     matrix_of,
     shares,
 )
-from tests.oracles import frozen, relative_gap, with_coefficients
 
 SHAPE, WIDTH = (8, 8), 3
 
@@ -128,26 +127,10 @@ def written_out(net: Block, x: Tensor, start: Tensor, share: Share) -> Tensor:
     return back.resampled(lambda t: F.avg_pool2d(t, 2), x, on_halved)
 
 
-@pytest.mark.parametrize("kind", ["excitation_backprop", "lrp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_pyramid_of_dilations_written_out(kind: str) -> None:
     network = randomise_norms(Block()).eval()
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.bias.data += 0.5  # units that live
-    model = predictor(network, SHAPE, overlap=0.0, blend="constant")
-    image = volume(SHAPE)
-    coefficients = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1)) - 0.3
-    target = with_coefficients(frozen(model, image), coefficients)
-    with torch.no_grad():
-        logits = network(image.batch)[0]
-    if kind == "lrp":
-        method = LayerwiseRelevance(rule="epsilon", epsilon=1e-9)
-        start, share = coefficients * logits, contributes
-    else:
-        method, share = ExcitationBackprop(), excites
-        start = coefficients / coefficients.abs().sum()
-    found = method.explain(model, image, target).data
-    with torch.no_grad():
-        expected = written_out(network, image.batch, start[None], share)[0]
-    assert float(expected.abs().max()) > 0
-    assert relative_gap(found, expected) < 1e-3
+    assert_written_out(network, SHAPE, kind, written_out)

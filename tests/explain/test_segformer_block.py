@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain import ExcitationBackprop, LayerwiseRelevance
-from tests.builders import predictor, randomise_norms, volume
-from tests.oracles import frozen, relative_gap, with_coefficients
+from tests.builders import randomise_norms
+from tests.explain.layer_matrices import (
+    KINDS,
+    Backwards,
+    Share,
+    assert_written_out,
+    excites,
+    matrix_of,
+)
 
 SHAPE, WIDTH = (8, 4), 3
 GRID = (4, 2)
@@ -50,59 +54,6 @@ class Block(nn.Module):
         return self.head(as_map(tokens + self.narrow(F.gelu(hidden))))
 
 
-Share = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""From a matrix without its bias, inputs, outputs with it, and what these have, to the inputs'."""
-
-
-def excites(matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
-    parts = x.clamp(min=0) * matrix.clamp(min=0)
-    return shares(parts, parts.sum(dim=1)).T @ given
-
-
-def contributes(matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
-    return shares(matrix * x, y).T @ given
-
-
-def shares(parts: Tensor, totals: Tensor) -> Tensor:
-    """Return the parts of each row as fractions of its total; nothing where that is nothing."""
-    none = totals[:, None] == 0
-    return torch.where(none, 0.0, parts / torch.where(none, 1.0, totals[:, None]))
-
-
-def matrix_of(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the outputs' slopes by the inputs, `outputs inputs`."""
-    slopes = torch.autograd.functional.jacobian(function, x, vectorize=True)
-    return slopes.reshape(-1, x.numel())
-
-
-class Backwards:
-    """What goes back through a layer, by its matrix at an input."""
-
-    def __init__(self, share: Share) -> None:
-        self.share = share
-
-    def layer(self, layer: Callable[[Tensor], Tensor], x: Tensor, given: Tensor) -> Tensor:
-        return self.by(matrix_of(layer, x), x, layer(x), given)
-
-    def by(self, matrix: Tensor, x: Tensor, y: Tensor, given: Tensor) -> Tensor:
-        found = self.share(matrix, x.flatten(), y.flatten(), given.flatten())
-        return found.reshape(x.shape)
-
-    def norm(self, norm: nn.LayerNorm, x: Tensor, given: Tensor) -> Tensor:
-        """Of a norm whose mean and deviation are numbers: one input an output."""
-        if self.share is excites:
-            return given
-        sigma = (x.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
-        return norm.weight * x / sigma / norm(x) * given
-
-    def total(self, left: Tensor, right: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        if self.share is excites:
-            left, right = left.clamp(min=0), right.clamp(min=0)
-        whole = left + right
-        ratio = torch.where(whole == 0, 0.0, given / torch.where(whole == 0, 1.0, whole))
-        return left * ratio, right * ratio
-
-
 def written_out(net: Block, x: Tensor, start: Tensor, share: Share) -> Tensor:
     """Return what arrives at the image, from the logits' share or relevance."""
     back = Backwards(share)
@@ -139,23 +90,6 @@ def written_out(net: Block, x: Tensor, start: Tensor, share: Share) -> Tensor:
     return back.by(matrix, lifted, tokens, on_tokens)
 
 
-@pytest.mark.parametrize("kind", ["excitation_backprop", "lrp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_block_of_segformer_written_out(kind: str) -> None:
-    network = randomise_norms(Block()).eval()
-    model = predictor(network, SHAPE, overlap=0.0, blend="constant")
-    image = volume(SHAPE)
-    coefficients = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1)) - 0.3
-    target = with_coefficients(frozen(model, image), coefficients)
-    with torch.no_grad():
-        logits = network(image.batch)[0]
-    if kind == "lrp":
-        method = LayerwiseRelevance(rule="epsilon", epsilon=1e-9)
-        start, share = coefficients * logits, contributes
-    else:
-        method, share = ExcitationBackprop(), excites
-        start = coefficients / coefficients.abs().sum()
-    found = method.explain(model, image, target).data
-    with torch.no_grad():
-        expected = written_out(network, image.batch, start[None], share)[0]
-    assert float(expected.abs().max()) > 0
-    assert relative_gap(found, expected) < 1e-3
+    assert_written_out(randomise_norms(Block()).eval(), SHAPE, kind, written_out)
