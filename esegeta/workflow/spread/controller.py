@@ -27,7 +27,14 @@ from esegeta.volume import sweep, write_text
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import locked
 from esegeta.workflow.spread.able import require_cluster
-from esegeta.workflow.spread.distant import LetGo, Order, WorkerReply, do_places, journal_name
+from esegeta.workflow.spread.distant import (
+    LetGo,
+    NoRoomError,
+    Order,
+    WorkerReply,
+    do_places,
+    journal_name,
+)
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, Lines, gather_held, processes_of
 from esegeta.workflow.spread.origin import Origin
@@ -46,6 +53,8 @@ LOOK_S = 0.5
 """How often journals are looked into for progress."""
 MOST_LOSSES = 10
 """A place whose workers die so often before they begin a task is given up."""
+MOST_FULL = 3
+"""Workers whose disks are full, one after the other, before further ones are not waited for."""
 
 
 def run_on_cluster(
@@ -184,6 +193,7 @@ class Hands:
     _seen_dead: set[str] = field(default_factory=set)
     _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     _attempts: int = 0
+    _full: set[str] = field(default_factory=set)
     has_lost_some: bool = field(default=False, init=False)
     """Whether a worker has gone while it was at work: it may have been writing."""
 
@@ -250,41 +260,36 @@ class Hands:
             if answer.refusal is not None:
                 message, hint = answer.refusal
                 raise OutputError(message, hint=hint)
-            if answer.full is not None:
-                self._send_away(answer.worker, OutputError(answer.full[0], hint=answer.full[1]))
-            return answer.full is not None
+            self._full.clear()
+            return False
+        error: Any = future.exception() if future.status == "error" else None
+        if isinstance(error, NoRoomError):
+            self._send_away(error)
+            return True
         self.has_lost_some = True
         if future.status in ("cancelled", "lost"):
             return True
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            if self._look_into(error.last_worker.address):
-                return True
-        elif not isinstance(error, OutputError):  # a full disk, say, which others may not have
+        if not isinstance(error, KilledWorker):
             raise error
+        if self._look_into(error.last_worker.address):
+            return True
         self._losses[place] += 1
         if self._losses[place] < MOST_LOSSES:
             return True
-        if isinstance(error, OutputError):
-            raise error
         raise OutputError(
             f"{place}: {MOST_LOSSES} workers died before they began anything of it",
             hint=f"look into their logs in {self.folder.logs}; is the memory that a worker gets "
             "enough for the network?",
         )
 
-    def _send_away(self, worker: str, error: OutputError) -> None:
-        """Let a worker go whose disk is full; the error is raised where none is left."""
-        workers = self.client.nthreads()
-        if worker not in workers:
-            return
-        for _ in range(MOST_LOSSES):
-            self.client.retire_workers([worker])
-            workers = self.client.nthreads()
-            if worker not in workers:
-                break
-            time.sleep(LOOK_S)  # its last answer is not forgotten yet, and it is the only worker
-        if not workers:
+    def _send_away(self, error: NoRoomError) -> None:
+        """Let a worker go whose disk is full; the error is raised where none is left to try."""
+        self._full.add(error.worker)
+        if error.worker in self.client.nthreads():
+            self.client.retire_workers([error.worker])
+        left = self.client.nthreads().keys() - self._full
+        are_more_to_come = self.supply.brings_more and len(self._full) < MOST_FULL
+        if len(self._full) >= self.num_workers + MOST_FULL or not (left or are_more_to_come):
             raise error
 
     def _look_into(self, address: str) -> bool:

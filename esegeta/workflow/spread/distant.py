@@ -52,13 +52,25 @@ class WorkerReply:
 
     Args:
         refusal: message and hint where the worker cannot work at all.
-        full: the same where its disk is full; others may have room.
-        worker: its address.
     """
 
     refusal: tuple[str, str] | None = None
-    full: tuple[str, str] | None = None
-    worker: str = ""
+
+
+class NoRoomError(OutputError):
+    """A worker cannot write any more; others may have room.
+
+    It is raised, not replied: the only worker cannot be let go while it holds a reply.
+
+    Args:
+        message: what was wrong, and where.
+        hint: what to do.
+        worker: its address.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", worker: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.worker = worker
 
 
 @dataclass(eq=False)
@@ -82,6 +94,9 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
         order: what all workers are told.
         names: of the place or its pieces.
         deaths: how many workers each task of them has killed.
+
+    Raises:
+        NoRoomError: the disk of this worker is full.
     """
     try:
         bench = _bench(order)
@@ -95,7 +110,8 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
     try:
         engine.run()
     except OutputError as error:
-        return WorkerReply(full=(error.message, error.hint), worker=str(get_worker().address))
+        worker = str(get_worker().address)
+        raise NoRoomError(error.message, hint=error.hint, worker=worker) from error
     finally:
         bench.desk = engine.desk  # with half the batch, where memory ran out
     bench.journal.entries.clear()

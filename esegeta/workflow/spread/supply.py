@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from esegeta.errors import OutputError
 
@@ -71,6 +71,9 @@ class BatchSupply:
         listed: returns the numbers of jobs that have not ended, or None.
         clock: tells seconds.
     """
+
+    brings_more: ClassVar = True
+    """Whether others come in the place of workers that are let go."""
 
     cluster: Any
     logs: Path
@@ -151,6 +154,8 @@ class AllocationSupply:
         logs: where they leave their logs.
     """
 
+    brings_more: ClassVar = False
+
     process: subprocess.Popen[bytes]
     logs: Path
 
@@ -176,6 +181,8 @@ class SchedulerSupply:
         address: where it is.
     """
 
+    brings_more: ClassVar = False
+
     client: Any
     address: str
 
@@ -193,7 +200,9 @@ class SchedulerSupply:
 
 
 class EndlessSupply:
-    """Workers that are started again by themselves."""
+    """Workers that are started again by themselves where they die, not where they are let go."""
+
+    brings_more: ClassVar = False
 
     def look(self) -> None:
         """Do nothing."""

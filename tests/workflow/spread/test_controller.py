@@ -1,5 +1,6 @@
 """What the controller makes of workers that die, fail or do not see its folder; no cluster yet."""
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,41 +67,72 @@ def test_a_place_whose_workers_never_begin_is_given_up(tmp_path: Path) -> None:
         found._is_to_be_done_again("a", killed())
 
 
-def test_a_disk_that_is_full_on_one_worker_is_another_workers_chance(tmp_path: Path) -> None:
-    from esegeta.workflow.spread.controller import MOST_LOSSES
+def full(worker: str = ADDRESS) -> Any:
+    from esegeta.workflow.spread.distant import NoRoomError
 
-    found, full = hands(tmp_path), failed_with(OutputError("cannot write here", hint="free space"))
-    for _ in range(MOST_LOSSES - 1):
-        assert found._is_to_be_done_again("a", full)
-    with pytest.raises(OutputError, match="cannot write here"):
-        found._is_to_be_done_again("a", full)
+    return failed_with(NoRoomError("cannot write any more", hint="free space", worker=worker))
+
+
+def succeeded() -> Any:
+    from esegeta.workflow.spread.distant import WorkerReply
+
+    return SimpleNamespace(status="finished", result=WorkerReply, release=lambda: None)
 
 
 def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Path) -> None:
-    from esegeta.workflow.spread.distant import WorkerReply
-
     found = hands(tmp_path)
-    answer = WorkerReply(full=("cannot write any more", "free space"), worker=ADDRESS)
-    future = SimpleNamespace(status="finished", result=lambda: answer, release=lambda: None)
     found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
-    assert found._is_to_be_done_again("a", future)
+    assert found._is_to_be_done_again("a", full())
     found.client.retire_workers.assert_called_once_with([ADDRESS])
-    found.client.nthreads.side_effect = [{ADDRESS: 1}, {}]
+    found.client.nthreads.side_effect = [{"tls://other": 1}, {}]
     with pytest.raises(OutputError, match="cannot write any more"):
-        found._is_to_be_done_again("a", future)
+        found._is_to_be_done_again("a", full("tls://other"))
 
 
-def test_a_worker_that_keeps_its_last_answer_is_asked_again_to_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the only other worker has just been cancelled, nobody can take the answer."""
-    from esegeta.workflow.spread import controller
-
-    monkeypatch.setattr(controller, "LOOK_S", 0.0)
+def test_a_worker_that_could_not_go_yet_counts_as_gone(tmp_path: Path) -> None:
+    """One that holds the last answer, and nobody else to give it to, stays for a while."""
     found = hands(tmp_path)
-    found.client.nthreads.side_effect = [{ADDRESS: 1}, {ADDRESS: 1}, {"tls://new": 1}]
-    found._send_away(ADDRESS, OutputError("cannot write any more", hint="free space"))
-    assert found.client.retire_workers.call_count == 2
+    found.client.nthreads.return_value = {ADDRESS: 1}
+    with pytest.raises(OutputError, match="cannot write any more"):
+        found._is_to_be_done_again("a", full())
+
+
+def test_full_disks_one_after_the_other_end_a_run_to_which_more_workers_come(
+    tmp_path: Path,
+) -> None:
+    """A cancelled job leaves nobody for a moment, which is no reason to end; full disks are."""
+    from esegeta.workflow.spread.controller import MOST_FULL
+
+    found = hands(tmp_path)
+    found.supply = Mock(brings_more=True)
+    found.client.nthreads.return_value = {}
+    for number in range(MOST_FULL - 1):
+        assert found._is_to_be_done_again("a", full(f"tls://{number}"))
+        assert found._is_to_be_done_again("a", full(f"tls://{number}")), "it is the same one"
+    assert not found._is_to_be_done_again("a", succeeded())
+    for number in range(MOST_FULL - 1):
+        assert found._is_to_be_done_again("a", full(f"tls://{number}"))
+    with pytest.raises(OutputError, match="cannot write any more"):
+        found._is_to_be_done_again("a", full("tls://last"))
+
+
+def test_full_disks_of_all_who_come_end_a_run_however_many_come(tmp_path: Path) -> None:
+    from esegeta.workflow.spread.controller import MOST_FULL
+
+    found = hands(tmp_path)
+    found.supply = Mock(brings_more=True)
+    found.client.nthreads.return_value = {"tls://other": 1}
+    for number in range(found.num_workers + MOST_FULL - 1):
+        assert found._is_to_be_done_again("a", full(f"tls://{number}"))
+    with pytest.raises(OutputError, match="cannot write any more"):
+        found._is_to_be_done_again("a", full("tls://last"))
+
+
+def test_what_a_full_disk_is_told_with_travels_whole() -> None:
+    from esegeta.workflow.spread.distant import NoRoomError
+
+    told = pickle.loads(pickle.dumps(NoRoomError("full", hint="free space", worker=ADDRESS)))
+    assert (told.message, told.hint, told.worker) == ("full", "free space", ADDRESS)
 
 
 def test_a_bug_is_shown(tmp_path: Path) -> None:

@@ -63,6 +63,18 @@ def test_one_run_outlives_every_fault_of_its_workers(slurm: Slurm, tmp_path: Pat
     assert len(listed) >= 2, "a cancelled job was replaced"
 
 
+def test_the_only_job_is_replaced_where_its_disk_is_full(slurm: Slurm, tmp_path: Path) -> None:
+    """For a while there is no worker at all."""
+    lab = slurm_lab(tmp_path, cases=3, workers=1)
+    one = alone(lab)
+    lab.keys["model"]["args"]["full"] = str(tmp_path / "full")
+    result = lab.run()
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "full").exists()
+    assert_same_maps(lab, one)
+    assert len({read.head["job"] for read in journals(lab)}) == 2
+
+
 NUM_TASKS, NUM_WORKERS, NUM_KILLS = 40, 4, 10
 MOST_OF_ONE = 2
 """Whoever is killed three times is taken for a killer, and rightly so."""
