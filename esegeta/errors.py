@@ -13,6 +13,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     │   │   └── WeightsKeyError    ... or not under the key that was given
     │   ├── LayerError      a layer that the network does not have
     │   ├── OutputChoiceError   an output that the network does not return
+    │   ├── ResultsKeyError     a folder of results that has not what a key asks of it
     │   └── WindowError     a window that the network cannot take
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
@@ -48,6 +49,13 @@ class EsegetaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+def name_differently(error: EsegetaError, key: str, name: str) -> None:
+    """Let an error call a key by another name; paths and longer words that hold it stay."""
+    found = re.compile(rf"(?<![\w./\\-]){re.escape(key)}(?![\w/\\-])")
+    error.message = found.sub(lambda _: name, error.message)
+    error.hint = found.sub(lambda _: name, error.hint)
 
 
 class ConfigError(EsegetaError):
@@ -92,6 +100,14 @@ class LayerError(ModelError):
 
 class OutputChoiceError(ModelError):
     """An output that was chosen is not among those that the network returns."""
+
+
+class ResultsKeyError(ModelError):
+    """A folder of results has not what a key of `model` asks of it; `key` is which."""
+
+    def __init__(self, message: str, *, hint: str = "", key: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
 
 
 class WindowError(ModelError):

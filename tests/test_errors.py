@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from esegeta import errors
-from esegeta.errors import EsegetaError, or_else, suggest
+from esegeta.errors import EsegetaError, name_differently, or_else, suggest
 
 
 def test_every_error_derives_from_the_base_and_is_documented() -> None:
@@ -68,3 +68,13 @@ def test_of_many_names_only_the_least_unlike_are_listed() -> None:
         "choose from: z, bz, model.0.submodule.conv, model.1."
     ) and text.endswith(", and 94 more")
     assert text.count("model.") == 3
+
+
+def test_a_key_is_called_by_another_name_and_paths_stay() -> None:
+    error = EsegetaError(
+        "inference.window: too small for /my/inference.window/net.py",
+        hint="give `inference.window` more than in inference.window_a.yaml",
+    )
+    name_differently(error, "inference.window", "window")
+    assert error.message == "window: too small for /my/inference.window/net.py"
+    assert error.hint == "give `window` more than in inference.window_a.yaml"

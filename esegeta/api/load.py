@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from esegeta.api.model import SegmentationModel
-from esegeta.errors import ConfigError, EsegetaError, suggest
+from esegeta.errors import ConfigError, EsegetaError, name_differently, suggest
 from esegeta.model import (
     COMPILED_NOTE,
     Activation,
@@ -28,6 +29,7 @@ from esegeta.model import (
     join_members,
     load_members,
     require_batch,
+    require_finite_parameters,
     require_window,
     resolve_devices,
     to_single,
@@ -190,13 +192,10 @@ def _keys_as_arguments() -> Iterator[None]:
     try:
         yield
     except EsegetaError as error:
-        words = {
-            "model.args (in_channels, spatial_dims), data.channels": "in_channels",
-            "inference.": "",
-        }
-        for key, argument in words.items():
-            error.message = error.message.replace(key, argument)
-            error.hint = error.hint.replace(key, argument)
+        channels = "model.args (in_channels, spatial_dims), data.channels"
+        name_differently(error, channels, "in_channels")
+        for argument in inspect.signature(load_model).parameters:
+            name_differently(error, f"inference.{argument}", argument)
         raise
 
 
@@ -246,6 +245,8 @@ def _load(
 ) -> tuple[tuple[State, ...], list[str]]:
     """Load weights; return the states of an ensemble's networks, and notes for the user."""
     if weights is None:
+        for network in networks:  # others are looked at when they are loaded
+            require_finite_parameters(network)
         return join_members(networks, _names(networks)), []
     files = [weights] if isinstance(weights, (str, Path)) else list(weights)
     if not files:

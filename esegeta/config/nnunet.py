@@ -16,7 +16,7 @@ from esegeta.config.keys import fault_of_part
 from esegeta.config.lines import Document, Path_
 from esegeta.config.nnunet_preprocess import preprocess_of
 from esegeta.config.paths import find_beside
-from esegeta.errors import ConfigError, EsegetaError, ModelError
+from esegeta.errors import ConfigError, EsegetaError, ModelError, ResultsKeyError
 from esegeta.model.nnunet_architecture import nnunet_architecture
 from esegeta.model.nnunet_results import FINAL, NnunetResults, read_nnunet_results
 
@@ -149,15 +149,9 @@ def _choice(document: Document, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _blamed(error: EsegetaError, model: Mapping[str, Any]) -> Path_:
-    """Return the key that a message is about: what it names in its own words, or the path."""
-    for key, words in (
-        ("folds", r"no fold_|holds no fold"),
-        ("checkpoint", r"no such checkpoint"),
-        ("configuration", r'configuration "'),
-    ):
-        if key in model and re.search(words, error.message):
-            return ("model", key)
-    return ("model", "path")
+    """Return the key that an error is about where it is given; else the path."""
+    key = error.key if isinstance(error, ResultsKeyError) else "path"
+    return ("model", key if key in model else "path")
 
 
 def _find(document: Document, path: str) -> Path:

@@ -13,6 +13,8 @@ from esegeta.axes import LabelMap, Mask
 from esegeta.targets import distance_to
 from esegeta.volume import Volume
 
+DISTANCE_UNITS = ("mm", "px")
+"""Of volumes, and of pictures, which have no size."""
 PLACES = ("left_to_right", "posterior_to_anterior", "inferior_to_superior")
 """Along the axes of RAS, from 0 at one side of the body to 1 at the other."""
 
@@ -63,7 +65,7 @@ def describe_regions(
         1.0 if picture else volume.voxel_volume_ml
     )
     found |= _places(volume, mean, body)
-    unit = "px" if picture else "mm"
+    unit = DISTANCE_UNITS[picture]
     spacing = (1.0,) * volume.ndim if picture else volume.grid.spacing_mm
     farthest = float(np.linalg.norm(np.multiply(volume.grid.shape, spacing)))
     outside = {f"depth_{unit}": ~body} if bool((~body).any()) else {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from esegeta.errors import ModelError, some_of, suggest
+from esegeta.errors import ModelError, ResultsKeyError, some_of, suggest
 from esegeta.model.checkpoint import read_checkpoint
 from esegeta.plain_json import parse_json
 
@@ -77,9 +77,10 @@ def read_nnunet_results(
     trained = args.get("configuration") if isinstance(args, Mapping) else None
     name = configuration or trained or folder.name.rpartition(PARTS)[2]
     if trained is not None and name != trained:
-        raise ModelError(
+        raise ResultsKeyError(
             f'{checkpoints[0]}: was trained as configuration "{trained}", not "{name}"',
             hint=f"write configuration: {trained}, or name the folder of {name}",
+            key="configuration",
         )
     resolved = _resolve(plans, name, folder / "plans.json")
     _refuse_cascade(resolved, name, folder)
@@ -126,9 +127,10 @@ def _find_folder(path: Path, configuration: str | None) -> Path:
     names = [_configuration_of(folder) for folder in found]
     wanted = [folder for folder in found if configuration in (None, _configuration_of(folder))]
     if not wanted:
-        raise ModelError(
+        raise ResultsKeyError(
             f'{path}: no results of configuration "{configuration}"',
             hint=suggest(configuration, names),
+            key="configuration",
         )
     if len(wanted) > 1:
         shown = ", ".join(str(folder.relative_to(path)) for folder in wanted)
@@ -165,8 +167,10 @@ def _find_checkpoints(
 ) -> tuple[Path, ...]:
     there = {path.name.removeprefix("fold_"): path for path in folder.glob("fold_*")}
     if not there:
-        raise ModelError(
-            f"{folder}: holds no fold", hint=f"its weights lie in fold_0/{FINAL} and so on"
+        raise ResultsKeyError(
+            f"{folder}: holds no fold",
+            hint=f"its weights lie in fold_0/{FINAL} and so on",
+            key="folds",
         )
     if folds == "all":
         with_it = [fold for fold, path in there.items() if (path / checkpoint).is_file()]
@@ -176,13 +180,16 @@ def _find_checkpoints(
         chosen = [str(fold) for fold in folds]
     for fold in chosen:
         if fold not in there:
-            raise ModelError(f"{folder}: no fold_{fold}", hint=suggest(fold, sorted(there)))
+            raise ResultsKeyError(
+                f"{folder}: no fold_{fold}", hint=suggest(fold, sorted(there)), key="folds"
+            )
     paths = tuple(there[fold] / checkpoint for fold in chosen)
     for path in paths:
         if not path.is_file():
-            raise ModelError(
+            raise ResultsKeyError(
                 f"{path}: no such checkpoint",
                 hint=_suggest_files(checkpoint, path.parent.glob("*.pth")),
+                key="checkpoint",
             )
     return paths
 
@@ -214,9 +221,15 @@ def _resolve(plans: Mapping[str, Any], name: str, where: Path) -> Mapping[str, A
     visited: list[str] = []
     while name:
         if name not in known:
-            raise ModelError(f'{where}: no configuration "{name}"', hint=suggest(name, known))
+            raise ResultsKeyError(
+                f'{where}: no configuration "{name}"',
+                hint=suggest(name, known),
+                key="configuration",
+            )
         if name in visited:
-            raise ModelError(f'{where}: configuration "{name}" inherits from itself')
+            raise ResultsKeyError(
+                f'{where}: configuration "{name}" inherits from itself', key="configuration"
+            )
         visited.append(name)
         resolved = {**known[name], **resolved}
         name = known[name].get("inherits_from", "")
@@ -226,9 +239,10 @@ def _resolve(plans: Mapping[str, Any], name: str, where: Path) -> Mapping[str, A
 def _refuse_cascade(configuration: Mapping[str, Any], name: str, folder: Path) -> None:
     previous = configuration.get("previous_stage")
     if previous:
-        raise ModelError(
+        raise ResultsKeyError(
             f'{folder}: configuration "{name}" is the second stage of a cascade: beside the image '
             f'it takes the segmentation of "{previous}", one channel a label, which esegeta does '
             "not compute",
             hint=f"explain configuration {previous}, or 3d_fullres",
+            key="configuration",
         )

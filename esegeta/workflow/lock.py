@@ -62,6 +62,18 @@ class Holder:
         restarts = int(restart) if restart.isdigit() else 0
         return cls(platform.node(), pid, _born(pid), now, job, restarts)
 
+    @classmethod
+    def told_by(cls, content: bytes) -> Holder | None:
+        """Return the holder that a file tells of; None where that is not what one writes."""
+        try:
+            told = parse_json(content)
+        except ValueError:
+            return None
+        like = vars(cls("", 0))
+        named = told if isinstance(told, dict) else {}
+        is_sound = all(type(value) is type(like.get(name)) for name, value in named.items())
+        return cls(**named) if is_sound and {"host", "pid"} <= named.keys() else None
+
     def may_be_alive(self, untouched_s: float) -> bool:
         """Tell whether it may still be at work.
 
@@ -204,16 +216,13 @@ def _refusal(folder: Path, path: Path, holder: Holder | None) -> OutputError:
 
 def _holder(handle: int) -> Holder | None:
     """Return who wrote the file; None where it is new, or was cut off by a crash."""
-    try:
-        return Holder(**parse_json(os.pread(handle, 4096, 0)))
-    except (ValueError, TypeError):
-        return None
+    return Holder.told_by(os.pread(handle, 4096, 0))
 
 
 def _holder_in(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Holder.told_by(path.read_bytes())
+    except OSError:
         return None
 
 

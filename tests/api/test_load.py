@@ -50,6 +50,25 @@ def test_weights_are_loaded_first(tmp_path: Path) -> None:
     torch.testing.assert_close(model.logits(x), trained(x).detach())
 
 
+class Particular(nn.Module):
+    """A network that refuses its input, with words of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError("see my_pkg/inference.py and configs/inference.json")
+
+
+def test_words_of_a_network_stay_as_they_are() -> None:
+    with pytest.raises(ModelError, match=r"my_pkg/inference\.py and configs/inference\.json"):
+        esegeta.load_model(Particular(), window=(8, 8), labels={1: "liver"}, device="cpu")
+
+
+def test_a_network_of_diverged_training_is_refused() -> None:
+    network = unet(2)
+    next(network.parameters()).data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        esegeta.load_model(network, window=(8, 8), labels={1: "liver"}, device="cpu")
+
+
 class TwoHeads(nn.Module):
     """A network that returns its input twice, and the other way round."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from esegeta.errors import OutputError
-from esegeta.workflow.lock import NAME, Holder, locked
+from esegeta.workflow.lock import NAME, SHARED, Holder, living, locked
 
 HOLD = """
 import sys
@@ -88,9 +88,16 @@ def test_of_another_host_nobody_can_tell(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("text", ["", '{"host": "nod', "[1, 2]", '{"no": 1}'])
+DAMAGED = ["", '{"host": "nod', "[1, 2]", '{"no": 1}', '{"host": "a", "pid": "x"}', "[" * 5000]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_torn_file_holds_nobody(text: str, tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(text)
+    part = tmp_path / SHARED / "part"
+    part.parent.mkdir(parents=True)
+    part.write_text(text)
+    assert living(tmp_path) == []
     with locked(tmp_path):
         assert Holder(**json.loads((tmp_path / NAME).read_text())).pid == os.getpid()
 

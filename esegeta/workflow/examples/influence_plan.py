@@ -13,7 +13,13 @@ from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.config.examples import InfluenceKeys
 from esegeta.config.lines import Document
 from esegeta.config.schema import RetrainKeys
-from esegeta.errors import ConfigError, EsegetaError, WeightsError, suggest
+from esegeta.errors import (
+    ConfigError,
+    EsegetaError,
+    WeightsError,
+    name_differently,
+    suggest,
+)
 from esegeta.examples import is_within, last_module
 from esegeta.model import load_weights, seeded
 from esegeta.retraining.recipe import TrainingRecipe
@@ -200,8 +206,7 @@ def _training_basis(basis: Basis, keys: InfluenceKeys) -> Basis:
         labels = basis.predictor.labels
         check_truths(config, labels, cases, basis.reading, grids)
     except EsegetaError as error:
-        error.message = error.message.replace("data.cases", ".".join(CASES))
-        error.hint = (error.hint or "").replace("data.cases", ".".join(CASES))
+        name_differently(error, "data.cases", ".".join(CASES))
         raise
     return replace(basis, config=config, cases=cases, grids=grids, known_logits={})
 

@@ -19,6 +19,7 @@ from esegeta.examples import (
     measure_fidelity,
     slab_groups,
 )
+from esegeta.examples.descriptors import DISTANCE_UNITS
 from esegeta.model import connected_components
 from esegeta.report import draw_surrogate
 from esegeta.targets import Scene
@@ -123,7 +124,7 @@ def _plain(columns: Mapping[str, np.ndarray], answers: list[float], label: str) 
     kept = {
         name: values.tolist()
         for name, values in columns.items()
-        if not name.startswith(f"to_{label}_")
+        if name not in {f"to_{label}_{unit}" for unit in DISTANCE_UNITS}
     }
     return {"columns": kept, "answers": answers}
 
