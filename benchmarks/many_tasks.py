@@ -63,8 +63,7 @@ def study(root: Path, count: int) -> Command:
     for journal in journals:
         journal.__exit__(None, None, None)
     folder.origin.write_text("{}")
-    keep_expected(folder, count)
-    return Command(
+    command = Command(
         root=root,
         folder=root,
         job=None,
@@ -72,6 +71,8 @@ def study(root: Path, count: int) -> Command:
         num_tasks=count,
         write=_write_table,
     )
+    keep_expected(folder, command)
+    return command
 
 
 def _write_table(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,7 +159,9 @@ def submit(
             f"{origin.config}: no cluster is asked for",
             hint="give a block `cluster`, or a file of its keys with --cluster",
         )
-    origin.build(Silence())  # whatever is wrong with it is said now, and not by a job
+    # Whatever is wrong with it is said now, and not by a job; on the processor, for the machine
+    # from which jobs are submitted need not have the jobs' GPU.
+    replace(origin, device="cpu").build(Silence())
     file = None if cluster is None else Path(cluster)
     print(submit_controller(origin, loaded, keys, file, asked.words))
     print(f"esegeta status {origin.root(loaded)} says how it goes on")
@@ -175,7 +177,7 @@ def gather(results: Results, quiet: Quiet = False) -> None:
     from esegeta.errors import RunError
     from esegeta.workflow.spread.folder import commands_in
     from esegeta.workflow.spread.gather import gather as gather_all
-    from esegeta.workflow.spread.origin import Origin
+    from esegeta.workflow.spread.origin import Origin, require_here
     from esegeta.workflow.spread.run_part import keeping_hashes
 
     folders = commands_in(results.absolute())
@@ -188,10 +190,13 @@ def gather(results: Results, quiet: Quiet = False) -> None:
     for folder in folders:
         with keeping_hashes(folder, "gather"), listen(quiet=True) as listener:
             command = Origin.read(folder).build(listener)
+            require_here(command.root, folder.root)
             gathered = gather_all(command, folder, listener)
         show_outcome(gathered.outcome, command.folder, quiet=quiet)
         if gathered.waiting:
-            typer.echo(f"{folder.command}: {len(gathered.waiting)} tasks are still to come")
+            count = gathered.num_to_come
+            more = f"{count} task{'s' * (count != 1)}" if count else "something"
+            typer.echo(f"{folder.command}: {more} still to come")
         exit_code = max(exit_code, gathered.exit_code)
     raise typer.Exit(exit_code)
 
@@ -239,7 +244,9 @@ def plan(
     ] = False,
     parts: Annotated[
         int | None,
-        typer.Option("--parts", metavar="N", min=1, help="Parts of the array; by default 16."),
+        typer.Option(
+            "--parts", metavar="N", min=1, max=10_000, help="Parts of the array; by default 16."
+        ),
     ] = None,
     command: OfCommand = "run",
 ) -> None:
@@ -257,6 +264,7 @@ def plan(
     asked = handed_on(command, words, output=output, overrides=overrides, device=device)
     origin = asked.origin
     if sbatch:
+        replace(origin, device="cpu").build(Silence())  # as of `submit`
         print(array_script(origin, origin.load(), parts, asked.words), end="")
         return
     if command != "run":

@@ -11,6 +11,9 @@ from esegeta.config.keys import Keys
 
 Kind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
 ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
+SCRATCH = re.compile(r"(?:\$\w+|\$\{\w+\}|[\w./~+@%,:=-])+")
+MOST = 10_000
+"""Of anything that is counted here: more is a mistake, and nobody's machine."""
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 
 
@@ -19,9 +22,9 @@ class ClusterKeys(Keys):
 
     kind: Kind = "local"
     workers: int | Literal["auto"] = Field(default="auto")
-    gpus_per_worker: int = Field(default=1, ge=0)
-    cpus_per_worker: int = Field(default=4, ge=1)
-    memory_gb: float = Field(default=16.0, gt=0)
+    gpus_per_worker: int = Field(default=1, ge=0, le=MOST)
+    cpus_per_worker: int = Field(default=4, ge=1, le=MOST)
+    memory_gb: float = Field(default=16.0, ge=0.1, le=1e6)
     walltime: str = "04:00:00"
     queue: str | None = Field(default=None, min_length=1)
     account: str | None = Field(default=None, min_length=1)
@@ -29,7 +32,7 @@ class ClusterKeys(Keys):
     prologue: list[str] = Field(default_factory=list)
     scratch: str | None = None
     address: str | None = None
-    tasks_per_gpu: int = Field(default=1, ge=1)
+    tasks_per_gpu: int = Field(default=1, ge=1, le=MOST)
 
     @property
     def num_workers(self) -> int | None:
@@ -42,6 +45,18 @@ class ClusterKeys(Keys):
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not is_number and value != "auto":
             raise ValueError(f"must be a whole number, at least 1, or auto (found {value!r})")
+        if is_number and value > MOST:
+            raise ValueError(f"must be at most {MOST} (found {value})")
+        return value
+
+    @field_validator("scratch")
+    @classmethod
+    def _a_path(cls, value: str | None) -> str | None:
+        if value is not None and (not value or SCRATCH.fullmatch(value) is None):
+            raise ValueError(
+                f'"{value}" is not a path; give one without spaces, in which $NAME stands for a '
+                "variable of the node, such as $TMPDIR"
+            )
         return value
 
     @field_validator("walltime")

@@ -224,6 +224,12 @@ class EndedTold(Told):
     step: bool = False
     fault: FaultTold | None = None
 
+    @model_validator(mode="after")
+    def _failures_have_a_reason(self) -> EndedTold:
+        if (self.status == "failed") != (self.fault is not None):
+            raise ValueError("a task that failed has a fault, and no other one has")
+        return self
+
 
 class BegunTold(Told):
     """A line of a journal: which tasks are about to be done."""
@@ -253,6 +259,18 @@ class HashTold(Told):
     sha256: str
 
 
+class OriginTold(Told):
+    """What a command that several processes share was started from."""
+
+    command: str
+    config: str
+    overrides: list[str]
+    output: str
+    device: str | None
+    names: list[str]
+    config_sha256: str
+
+
 class ProcessTold(Told):
     """A line of a journal: who writes it."""
 
@@ -265,6 +283,7 @@ class ProcessTold(Told):
     started: str = ""
     num_tasks: int = 0
     deaths: dict[str, int] = {}
+    origin: str = ""
 
     @field_validator("started")
     @classmethod

@@ -165,7 +165,7 @@ def is_alive(pid: int) -> bool:
     """Tell whether a process of this host is alive."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # it is there, and belongs to somebody else
         return True

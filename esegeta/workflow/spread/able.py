@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import dask_jobqueue
 from distributed import Client
@@ -18,16 +19,17 @@ PATIENCE_S = 10
 """How long a scheduler may take to answer."""
 
 
-def require_cluster(keys: ClusterKeys, name: str) -> None:
+def require_cluster(keys: ClusterKeys, name: str, logs: Path) -> None:
     """Refuse workers that cannot be had.
 
     Args:
         keys: what is asked for.
         name: of the run, by which jobs are called.
+        logs: the folder for what jobs print; nothing is written there.
 
     Raises:
         ConfigError: there are not so many GPUs, this is no allocation, no scheduler answers, or
-            the batch system is not there or refuses such jobs.
+            the batch system is not there, refuses such jobs, or cannot write to that folder.
     """
     if keys.kind == "local":
         gpus_of(num_workers_of(keys) - 1, keys, visible_gpus())
@@ -38,6 +40,11 @@ def require_cluster(keys: ClusterKeys, name: str) -> None:
     elif keys.kind in SUBMITTERS:
         class_name, program = SUBMITTERS[keys.kind]
         require_program(keys.kind, program)
+        if any(letter.isspace() for letter in str(logs)):
+            raise ConfigError(
+                f"{logs}: job scripts cannot name a folder with a space in its path",
+                hint="choose another output folder with `output:` or -o",
+            )
         job = getattr(dask_jobqueue, class_name).job_cls(
             "tls://127.0.0.1:1",  # of no scheduler: the script is only shown
             name="worker",
@@ -104,8 +111,8 @@ def require_accepted(kind: str, script: str) -> None:
         ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False
     )
     if found.returncode:
-        words = found.stderr.strip() or found.stdout.strip()
-        raise ConfigError(
-            f"cluster: Slurm refuses such a job: {words}",
-            hint="`sinfo` lists partitions; change queue, account, options or what a worker gets",
-        )
+        words = " ".join((found.stderr.strip() or found.stdout).split())
+        hint = "`sinfo` lists partitions; change queue, account, options or what a worker gets"
+        if "contact slurm controller" in words.lower():
+            hint = "`sinfo` tells whether Slurm is up; try again once it is"
+        raise ConfigError(f"cluster: Slurm refuses such a job: {words}", hint=hint)

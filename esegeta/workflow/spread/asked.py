@@ -15,6 +15,7 @@ from esegeta.config import RunConfig
 from esegeta.config.cluster import ClusterKeys
 from esegeta.config.config_errors import config_error
 from esegeta.config.lines import read_yaml
+from esegeta.config.values import refuse_unfit_values
 from esegeta.errors import ConfigError
 
 NEEDED = ("distributed", "dask_jobqueue", "cryptography")
@@ -42,6 +43,12 @@ def asked_cluster(
         return config.keys.cluster
     if cluster == ALLOCATION:
         return ClusterKeys(kind=ALLOCATION)
+    if not Path(cluster).is_file():
+        raise ConfigError(
+            f'--cluster: there is no file "{cluster}"',
+            hint="give a YAML file with the keys of `cluster`, such as kind: slurm and workers: 8, "
+            f"or the word {ALLOCATION}",
+        )
     return cluster_in(Path(cluster))
 
 
@@ -52,6 +59,7 @@ def cluster_in(path: Path) -> ClusterKeys:
         ConfigError: with file and line.
     """
     document = read_yaml(path)
+    refuse_unfit_values(document)
     content = document.content
     prefix: tuple[str, ...] = ()
     if set(content) == {BLOCK}:
@@ -70,7 +78,7 @@ def cluster_in(path: Path) -> ClusterKeys:
 def _number(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
     return int(text)
 

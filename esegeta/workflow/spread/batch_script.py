@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from esegeta.config import RunConfig
+from esegeta.errors import ConfigError
+from esegeta.workflow.spread.jobs import SUBMITTERS
 from esegeta.workflow.spread.origin import Origin
 
 DEFAULT_PARTS = 16
@@ -45,8 +47,19 @@ def array_script(
         config: its config; a block `cluster` fills in what the batch system is asked for.
         parts: how many; by default the block's workers, or 16.
         words: further options of the command, as they stand on a command line.
+
+    Raises:
+        ConfigError: the block is for another batch system.
     """
     block = config.keys.cluster
+    if block is not None and block.kind in SUBMITTERS and block.kind != "slurm":
+        raise ConfigError(
+            f"{config.document.place(('cluster', 'kind'))}: cluster.kind: {block.kind}: the array "
+            "script is for Slurm",
+            hint="use `submit`, or write a script of your own around --part",
+        )
+    if block is not None and block.kind != "slurm":
+        block = None  # of this machine, say: nothing of it is meant for Slurm
     workers = None if block is None else block.num_workers
     count = parts or workers or DEFAULT_PARTS
     root = origin.root(config)

@@ -69,12 +69,13 @@ def run_on_cluster(
     """
     policy = policy or Policy()
     config = origin.load()
-    require_cluster(keys, config.keys.name)
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
+    require_cluster(keys, config.keys.name, folder.logs)
     origin = origin.fixed(config)
     with keeping_hashes(folder, "controller"):
         command = origin.build(Silence())
+        command = replace(command, notes=(*command.notes, *own_lines(keys)))
         with stopped_by_signals(), locked(root):
             command.claim(policy)
             sweep(root)
@@ -82,7 +83,7 @@ def run_on_cluster(
                 command.forget()
                 policy = replace(policy, overwrite=False)
             origin.save(folder)
-            keep_expected(folder, command.num_tasks)
+            keep_expected(folder, command)
             known = gather_held(
                 command,
                 folder,
@@ -105,11 +106,18 @@ def run_on_cluster(
                         sweep(root, processes_of(folder))
             except BaseException:
                 with signals_held():
+                    sweep(root, processes_of(folder))
                     gather_held(command, folder, Silence(), state="stopped")
                 raise
             gathered = gather_held(command, folder, Silence())
             outcome = replace(gathered.outcome, seconds=time.perf_counter() - start)
             return replace(gathered, outcome=outcome), command
+
+
+def own_lines(keys: ClusterKeys) -> list[str]:
+    """Return a note where a cluster's block holds lines that jobs run: they are code."""
+    given = [f"`{name}`" for name in ("prologue", "options") if getattr(keys, name)]
+    return [f"cluster: every job runs its lines of {' and '.join(given)}"] if given else []
 
 
 def before(lines: Lines, policy: Policy) -> Lines:
@@ -216,6 +224,7 @@ class Hands:
         while futures:
             if self._look(tail, listener) and policy.fail_fast:
                 self.client.cancel([future for _, future in futures.values()], force=True)
+                self.has_lost_some = True
                 return True
             self.supply.look()
             try:

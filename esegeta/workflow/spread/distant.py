@@ -154,7 +154,12 @@ def _set_up(order: Order) -> Bench:
     only = () if order.origin.command in OF_CASES else None
     command = order.origin.build(Silence(), only)
     worker = str(get_worker().name)
-    journal = OwnJournal(folder.journal(name), name=f"worker {worker}", address=address)
+    journal = OwnJournal(
+        folder.journal(name),
+        name=f"worker {worker}",
+        address=address,
+        origin=order.origin.sha256,
+    )
     stack.enter_context(journal)
     return Bench(order, command, journal, Desk(command.job, Silence()), stack)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HIDDEN = ".cluster"
 
@@ -47,6 +51,11 @@ class SharedFolder:
     def logs(self) -> Path:
         """What workers print."""
         return self.path / "logs"
+
+
+def sha256_of(origin: Mapping[str, Any]) -> str:
+    """Return what tells the origin of a command from others."""
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
 
 
 def commands_in(root: Path) -> list[SharedFolder]:

@@ -36,12 +36,14 @@ class Gathered:
         outcome: of the tasks that have ended.
         waiting: names of tasks that have not, as far as they are known.
         places: where these belong.
+        num_to_come: how many of them are no steps.
         judged: exit code of the outcome, as the command tells it.
     """
 
     outcome: Outcome
     waiting: tuple[str, ...] = ()
     places: frozenset[str] = field(default_factory=frozenset)
+    num_to_come: int = 0
     judged: int = 0
 
     @property
@@ -79,6 +81,7 @@ class GatheringEngine(Engine):
         self._ends_as = state
         self._check = check
         self.waiting: dict[str, str] = {}
+        self.num_to_come = 0
 
     def _state(self, outcome: Outcome) -> str:
         if self._ends_as is not None:
@@ -90,7 +93,7 @@ class GatheringEngine(Engine):
             if task.place:
                 self._take_in(task, queue)
             elif any(name in self.waiting for name in task.needs):
-                self.waiting[task.name] = ""
+                self._wait_for(task)
             else:
                 super()._run_batch([task], queue)
 
@@ -103,7 +106,11 @@ class GatheringEngine(Engine):
             if task.is_step or ended.fault is None:
                 self._follow(task, None if ended.fault else ended.content, queue)
         elif not (task.is_step and task.record is None and task.kind.follow is None):
-            self.waiting[task.name] = task.place
+            self._wait_for(task)
+
+    def _wait_for(self, task: Task) -> None:
+        self.waiting[task.name] = task.place
+        self.num_to_come += not task.is_step
 
     def _fallen(self, task: Task) -> Ended | None:
         fault = self._fault_before(task)
@@ -240,4 +247,5 @@ def gather_held(
         engine = GatheringEngine(command, listener, journal, lines, state, check, notes)
         outcome = engine.run()
     places = frozenset(place for place in engine.waiting.values() if place)
-    return Gathered(outcome, tuple(engine.waiting), places, command.judge(outcome))
+    waiting = tuple(engine.waiting)
+    return Gathered(outcome, waiting, places, engine.num_to_come, command.judge(outcome))

@@ -10,6 +10,7 @@ from esegeta.config import RunConfig, load_config
 from esegeta.errors import ConfigError, OutputError
 from esegeta.model import file_sha256
 from esegeta.plain_json import parse_json
+from esegeta.report.shapes import OriginTold, misfit
 from esegeta.volume import write_json
 from esegeta.workflow.attribute import experiment_command
 from esegeta.workflow.build import build_experiment, build_predictions
@@ -28,7 +29,7 @@ from esegeta.workflow.retrain import build_retraining
 from esegeta.workflow.retrain.tasks import retraining_command
 from esegeta.workflow.similarity import build_comparison
 from esegeta.workflow.similarity.tasks import comparison_command
-from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.folder import SharedFolder, sha256_of
 from esegeta.workflow.task import Listener
 
 
@@ -87,6 +88,11 @@ class Origin:
         return load_config(path, self.overrides)
 
     @property
+    def sha256(self) -> str:
+        """What tells it from others."""
+        return sha256_of(asdict(self))
+
+    @property
     def folder(self) -> Path | None:
         """Where results go, where that was said."""
         return None if self.output is None else Path(self.output)
@@ -128,16 +134,38 @@ class Origin:
         """Read what was written down.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: it cannot be read, or tells of another folder.
         """
         try:
             content = parse_json(folder.origin.read_bytes())
+            if misfit(content, OriginTold) is not None or content["command"] != folder.command:
+                raise ValueError
             lists = {name: tuple(content[name]) for name in ("overrides", "names")}
-            return cls(**{**content, **lists})
+            found = cls(**{**content, **lists})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise OutputError(
                 f"{folder.origin}: cannot be read", hint="run a part of the command again"
             ) from error
+        require_here(Path(found.output or "") / folder.root.name, folder.root)
+        return found
+
+
+def require_here(meant: Path, here: Path) -> None:
+    """Refuse a folder of results that was moved or copied: its command would write elsewhere.
+
+    Args:
+        meant: where its command writes to.
+        here: where it is.
+
+    Raises:
+        OutputError: these are two folders.
+    """
+    if meant.resolve() != here.resolve() and not (meant.exists() and meant.samefile(here)):
+        raise OutputError(
+            f"{here}: its command was started for {meant}, and would write there",
+            hint="gather there, or move the folder back; or run a part of the command again "
+            f"with -o {here.parent}",
+        )
 
 
 def _run(origin: Origin, listener: Listener, only: Collection[str] | None) -> Command:

@@ -10,6 +10,8 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 
 MOST_CPU_WORKERS = 4
+MOST_A_CPU = 8
+"""Processes of this machine for each of its CPUs; more only wait for each other."""
 
 
 def num_workers_of(keys: ClusterKeys) -> int:
@@ -22,8 +24,18 @@ def num_workers_of(keys: ClusterKeys) -> int:
 
 
 def num_local_workers(keys: ClusterKeys, num_gpus: int, num_cpus: int) -> int:
-    """Return how many processes: as many as are asked for, one a GPU, or a few without any."""
+    """Return how many processes: as many as are asked for, one a GPU, or a few without any.
+
+    Raises:
+        ConfigError: many more than the machine has CPUs.
+    """
     if keys.num_workers is not None:
+        most = max(MOST_A_CPU * num_cpus, num_gpus * keys.tasks_per_gpu)
+        if keys.num_workers > most:
+            raise ConfigError(
+                f"workers: {keys.num_workers} on a machine with {num_cpus} CPUs",
+                hint=f"give at most {most}, or auto",
+            )
         return keys.num_workers
     if num_gpus:
         return max(1, num_gpus // max(1, keys.gpus_per_worker)) * keys.tasks_per_gpu

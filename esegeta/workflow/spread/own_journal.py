@@ -49,12 +49,14 @@ class OwnJournal(Journal):
         address: where a scheduler reaches it.
         num_tasks: how many there are for it, as far as is known.
         deaths: how many processes each task has killed before.
+        origin: SHA-256 of what the command was started from.
     """
 
     name: str = ""
     address: str = ""
     num_tasks: int = 0
     deaths: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
 
     def __enter__(self) -> OwnJournal:
         super().__enter__()
@@ -71,6 +73,7 @@ class OwnJournal(Journal):
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "num_tasks": self.num_tasks,
                 "deaths": dict(self.deaths),
+                "origin": self.origin,
             }
         )
         return self

@@ -16,6 +16,7 @@ from esegeta.plain_json import parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.spread.folder import SharedFolder
 
+MOST_PARTS = 10_000
 PART = re.compile(r"\s*(-?\d+)\s*/\s*(-?\d+)\s*")
 
 
@@ -43,7 +44,11 @@ class Part:
             raise ConfigError(f'--part: found "{text}"', hint="give it as 3/16: the third of 16")
         number, count = (int(one) for one in found.groups())
         if count < 1:
-            raise ConfigError(f"--part: {count} parts", hint="there must be at least 1")
+            raise ConfigError(f"--part: the number of parts must be at least 1 (found {count})")
+        if count > MOST_PARTS:
+            raise ConfigError(
+                f"--part: the number of parts must be at most {MOST_PARTS} (found {count})"
+            )
         if not 1 <= number <= count:
             raise ConfigError(
                 f"--part: there is no part {number} of {count}",

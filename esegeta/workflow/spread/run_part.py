@@ -53,7 +53,7 @@ def run_part(
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):
             command.claim(policy)
             origin.save(folder)
-            keep_expected(folder, command.num_tasks)
+            keep_expected(folder, command)
             if own is None:
                 marks = marks if origin.command in OF_CASES else list(command.places)
                 lots = lots_of(command.places, command.pieces, part.count)
@@ -68,6 +68,7 @@ def run_part(
                 name=f"part {part}",
                 num_tasks=_num_tasks(command, own),
                 deaths=before.deaths,
+                origin=origin.sha256,
             ) as journal:
                 names = frozenset(name for lot in own for name in lot.names)
                 engine = PlaceEngine(command, listener, policy, journal, names)

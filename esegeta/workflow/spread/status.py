@@ -16,7 +16,8 @@ from esegeta.results_folder import RUN_RECORD
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
-from esegeta.workflow.spread.folder import SharedFolder, commands_in
+from esegeta.workflow.command import Command
+from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
 from esegeta.workflow.spread.own_journal import JournalRead, read_journal
 
 
@@ -89,9 +90,14 @@ class Standing:
         return asdict(self)
 
 
-def keep_expected(folder: SharedFolder, num_tasks: int) -> None:
-    """Write down how many tasks a command has, for `status`."""
-    write_json(folder.path / "expected.json", {"num_tasks": num_tasks})
+EXPECTED = "expected.json"
+
+
+def keep_expected(folder: SharedFolder, command: Command) -> None:
+    """Write down how many tasks a command has and where its own journal is, for `status`."""
+    whole = (command.folder / command.journal).relative_to(folder.root)
+    content = {"num_tasks": command.num_tasks, "journal": str(whole)}
+    write_json(folder.path / EXPECTED, content)
 
 
 def standings_of(root: Path) -> list[Standing]:
@@ -115,9 +121,22 @@ def standings_of(root: Path) -> list[Standing]:
 
 
 def _shared(folder: SharedFolder) -> Standing:
+    origin = _told(folder.origin)
+    known = ("", sha256_of(origin))
     reads = [read_journal(path) for path in folder.journals]
-    expected = _number(folder.path / "expected.json", "num_tasks")
-    return _standing(folder.command, reads, expected, folder.root)
+    current = [read for read in reads if not origin or read.head.get("origin", "") in known]
+    told = _told(folder.path / EXPECTED)
+    # What earlier runs finished stands there; of another config, where parts of one lie beside it.
+    gathered = [] if len(current) < len(reads) else _gathered(folder.root, told.get("journal"))
+    expected = told.get("num_tasks")
+    return _standing(folder.command, current, expected, folder.root, gathered)
+
+
+def _gathered(root: Path, name: object) -> list[JournalRead]:
+    """Return the journal of the whole command, as it was gathered last; none of another folder."""
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        return []
+    return [read_journal(root / name)]
 
 
 def _alone(root: Path) -> list[Standing]:
@@ -125,15 +144,21 @@ def _alone(root: Path) -> list[Standing]:
     path = root / journals.NAME
     if not path.is_file():
         return []
-    return [_standing("run", [read_journal(path)], _number(root / RUN_RECORD, "num_tasks"), root)]
+    expected = _told(root / RUN_RECORD).get("num_tasks")
+    return [_standing("run", [read_journal(path)], expected, root)]
 
 
 def _standing(
-    command: str, reads: Sequence[JournalRead], expected: int | None, root: Path
+    command: str,
+    reads: Sequence[JournalRead],
+    expected: object,
+    root: Path,
+    gathered: Sequence[JournalRead] = (),
 ) -> Standing:
+    """Return how a command stands by its journals; those that were gathered tell no rate."""
     statuses: dict[str, str] = {}
     failures: dict[str, Failed] = {}
-    for read in reads:
+    for read in (*gathered, *reads):
         for line in read.lines:
             name = line["task"]
             if line.get("step") or statuses.get(name) in ("done", "skipped"):
@@ -146,7 +171,7 @@ def _standing(
     done = len(statuses) - len(failed)
     running = tuple(one for read in reads for one in _running(read, root))
     waiting = None
-    if expected:
+    if isinstance(expected, int) and expected:
         shown = sum(one.task not in statuses for one in running)
         waiting = max(0, expected - len(statuses) - shown)
     rate = _rate(reads)
@@ -190,9 +215,10 @@ def _rate(reads: Sequence[JournalRead]) -> float | None:
     return count / seconds
 
 
-def _number(path: Path, key: str) -> int | None:
+def _told(path: Path) -> dict[str, Any]:
+    """Return what a file tells; nothing where it is not there, or holds no object."""
     try:
-        value = parse_json(path.read_bytes())[key]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return value if isinstance(value, int) else None
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -143,10 +143,10 @@ def submit(
         ConfigError: the batch system is not there, or refuses it or its workers; in its own words.
     """
     script = controller_script(origin, config, keys, cluster_file, options)
-    require_cluster(keys, config.keys.name)
+    folder = SharedFolder(origin.root(config), origin.command)
+    require_cluster(keys, config.keys.name, folder.logs)
     require_accepted(keys.kind, script)
     program = SUBMITTERS[keys.kind][1]
-    folder = SharedFolder(origin.root(config), origin.command)
     folder.logs.mkdir(parents=True, exist_ok=True)
     path = folder.path / "controller.sh"
     write_text(path, script)
@@ -154,7 +154,7 @@ def submit(
     command = [program] if keys.kind == "lsf" else [program, str(path)]
     found = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if found.returncode:
-        words = found.stderr.strip() or found.stdout.strip()
+        words = " ".join((found.stderr.strip() or found.stdout).split())
         raise ConfigError(
             f"cluster: `{program}` refuses the controller's job: {words}",
             hint="change queue, account or walltime",

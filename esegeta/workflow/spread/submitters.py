@@ -18,7 +18,9 @@ from typing import Any
 
 import dask
 import dask_jobqueue
+from dask_jobqueue.core import Job
 from distributed import Nanny, Scheduler, SpecCluster
+from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
 
 from esegeta.config.cluster import ClusterKeys
@@ -157,13 +159,38 @@ def _scratch(keys: ClusterKeys) -> str:
     return os.path.expandvars(keys.scratch) if keys.scratch else tempfile.gettempdir()
 
 
+def remembering_refusals(kind: type[Job]) -> type[Job]:
+    """Return jobs that keep the words with which the batch system refuses them, as `refusal`.
+
+    Dask would print them, and neither submit the job again nor tell anybody that it is missing.
+    """
+
+    class RememberingJob(kind):  # type: ignore[misc]
+        refusal = ""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except (RuntimeError, ValueError, OSError) as error:
+                self.refusal = " ".join(str(error).rpartition("stderr:")[2].split())
+                await ProcessInterface.start(self)
+
+        async def close(self) -> None:
+            await super().close()
+            await ProcessInterface.close(self)  # else Dask takes a job that it holds for running
+
+    return RememberingJob
+
+
 def batch_cluster(
     keys: ClusterKeys, security: Security, logs: Path, name: str
 ) -> dask_jobqueue.JobQueueCluster:
     """Return jobs of a batch system, a worker a job; jobs that are lost are submitted again."""
     class_name, _ = SUBMITTERS[keys.kind]
     logs.mkdir(parents=True, exist_ok=True)
-    cluster = getattr(dask_jobqueue, class_name)(
+    kind = getattr(dask_jobqueue, class_name)
+    cluster = kind(
+        job_cls=remembering_refusals(kind.job_cls),
         security=security,
         scheduler_options=_scheduler_options(security, None),
         **job_settings(keys, logs, name),

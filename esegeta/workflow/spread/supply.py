@@ -82,6 +82,7 @@ class BatchSupply:
     _arrived: set[str] = field(default_factory=set)
     _missed: set[str] = field(default_factory=set)
     _barren: list[str] = field(default_factory=list)
+    _refusal: str = ""
     _pause_s: float = SHORTEST_S
     _last: float = field(default=-float("inf"))
 
@@ -95,7 +96,9 @@ class BatchSupply:
         if now - self._last < self._pause_s:
             return
         self._last = now
-        jobs = {str(name): str(job.job_id) for name, job in dict(self.cluster.workers).items()}
+        there = {str(name): job for name, job in dict(self.cluster.workers).items()}
+        jobs = {name: str(job.job_id) for name, job in there.items()}
+        refused = {name: job.refusal for name, job in there.items() if job.refusal}
         here = self._at_hand(jobs)
         if here - self._arrived:
             self._arrived |= here
@@ -104,8 +107,11 @@ class BatchSupply:
         listed = self.listed() if without else None
         gone = set() if listed is None else {n for n in without if number_of(jobs[n]) not in listed}
         lost, self._missed = gone & self._missed, gone - self._missed  # seen to be gone twice
-        self._pause_s = SHORTEST_S if gone else min(2 * self._pause_s, LONGEST_S)
+        self._pause_s = SHORTEST_S if gone or refused else min(2 * self._pause_s, LONGEST_S)
         self._barren += sorted(jobs[name] for name in lost - self._arrived)
+        self._barren += ["" for _ in refused]  # they have no number
+        self._refusal = next(iter(refused.values()), self._refusal)
+        lost |= refused.keys()
         most = MOST_IN_A_ROW if self._arrived else MOST_AT_FIRST
         if len(self._barren) >= most:
             if not here:
@@ -131,6 +137,12 @@ class BatchSupply:
 
     def _given_up(self) -> OutputError:
         number = self._barren[-1]
+        if not number:
+            return OutputError(
+                f"the batch system refused jobs until none was left: {self._refusal}",
+                hint="run the same command again once it takes jobs, or change the keys of "
+                "`cluster`; what is finished is kept",
+            )
         logs = sorted(self.logs.glob(f"*{number_of(number)}*"))
         lines = logs[-1].read_text(errors="replace").split("\n") if logs else []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")

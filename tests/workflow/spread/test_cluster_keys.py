@@ -44,6 +44,11 @@ def lab(tmp_path: Path) -> Lab:
         ({"kind": "slurm", "workers": 1, "options": "--x"}, "should be a list"),
         ({"address": "node7:8786"}, '"node7:8786" is not an address'),
         ({"address": "tcp://node7"}, '"tcp://node7" is not an address'),
+        ({"kind": "local", "workers": 10**11}, "must be at most 10000"),
+        ({"kind": "slurm", "workers": 1, "tasks_per_gpu": 10**10}, "cluster.tasks_per_gpu"),
+        ({"kind": "slurm", "workers": 1, "memory_gb": 1e-10}, "cluster.memory_gb"),
+        ({"kind": "slurm", "workers": 1, "scratch": "$(touch /tmp/x)/tmp"}, "is not a path"),
+        ({"kind": "slurm", "workers": 1, "scratch": "/tmp/my files"}, "is not a path"),
     ],
     ids=str,
 )
@@ -73,15 +78,32 @@ def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None
         ("- kind: slurm", "slurm.yaml:1: should be keys with values"),
         ("", "slurm.yaml: the file is empty"),
         ("cluster:\n", "slurm.yaml:1: no keys of `cluster`"),
-        (None, "slurm.yaml: no such config file"),
+        ('kind: slurm\nqueue: "low\\ntouch x"', "slurm.yaml:2: queue: must be plain text"),
+        (None, "--cluster: there is no file"),
     ],
-    ids=["a key that is none", "below its name", "a list", "empty", "no keys", "no file"],
+    ids=["a key that is none", "below its name", "a list", "empty", "no keys", "lines", "no file"],
 )
 def test_a_file_that_is_none_is_refused(lab: Lab, text: str | None, words: str) -> None:
     path = lab.folder / "slurm.yaml"
     if text is not None:
         path.write_text(text)
     refused(lab.run("--cluster", path), lab, words)
+
+
+def test_many_more_workers_than_the_machine_has_cpus_are_refused(lab: Lab) -> None:
+    pytest.importorskip("dask_jobqueue")
+    refused(lab.run("--workers", "9999"), lab, "workers: 9999 on a machine with", "give at most")
+
+
+def test_a_kind_is_not_a_file(lab: Lab) -> None:
+    refused(lab.run("--cluster", "slurm"), lab, 'there is no file "slurm"', "kind: slurm")
+    refused(lab.run("--cluster", ""), lab, 'there is no file ""')
+    refused(lab.run("--workers", "\N{SUPERSCRIPT TWO}"), lab, "must be at least 1, or auto")
+
+
+def test_scratch_is_a_path_with_variables() -> None:
+    for scratch in ("$TMPDIR", "/local/${SLURM_JOB_ID}/x", "~/scratch-2"):
+        assert ClusterKeys(scratch=scratch).scratch == scratch
 
 
 def test_workers_and_a_cluster_are_not_asked_for_at_once(lab: Lab) -> None:

@@ -92,7 +92,13 @@ def test_a_division_that_was_written_down_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("0/4", "no part 0"), ("5/4", "no part 5"), ("1/0", "0 parts"), ("x", 'found "x"')],
+    [
+        ("0/4", "no part 0"),
+        ("5/4", "no part 5"),
+        ("1/0", r"at least 1 \(found 0\)"),
+        (f"1/{10**26}", "at most 10000"),
+        ("x", 'found "x"'),
+    ],
 )
 def test_a_part_that_is_none_is_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -93,3 +93,38 @@ def processes_of(folder: str) -> list[Path]:
         with suppress(OSError):
             found += [path] if folder in path.read_text(errors="replace") else []
     return found
+
+
+REFUSING = """\
+#!/bin/sh
+for word in "$@"; do [ "$word" = --test-only ] && exec {sbatch} "$@"; done
+echo "sbatch: error: AssocMaxSubmitJobLimit" >&2
+exit 1
+"""
+
+
+def test_a_submission_that_is_refused_after_its_test_is_given_up_in_the_words_of_slurm(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of jobs, say, which `--test-only` knows nothing of."""
+    lab = slurm_lab(tmp_path, cases=1)
+    program = tmp_path / "bin" / "sbatch"
+    program.parent.mkdir()
+    program.write_text(REFUSING.format(sbatch=shutil.which("sbatch")))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    done = lab.run()
+    assert done.exit_code == 2, done.stderr
+    assert "sbatch: error: AssocMaxSubmitJobLimit" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert lab.record()["state"] == "stopped"
+
+
+def test_a_folder_with_a_space_is_refused_for_jobs(slurm: Slurm, tmp_path: Path) -> None:
+    lab = slurm_lab(tmp_path, cases=1)
+    lab.keys["output"] = str(tmp_path / "my out")
+    lab.write()
+    for done in (lab.run(), esegeta("submit", lab.config)):
+        assert done.exit_code == 2
+        assert "a space in its path" in " ".join(done.stderr.split())
+    assert not (tmp_path / "my out").exists()

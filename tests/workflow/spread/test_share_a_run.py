@@ -162,6 +162,7 @@ def test_a_script_for_slurm_asks_for_what_the_block_says(tmp_path: Path) -> None
 
 def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=1)
+    lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
     script = esegeta("plan", lab.write(), "--sbatch", "--command", "dissect").stdout
     assert f"srun esegeta dissect {lab.config} -o" in script
     assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
@@ -209,3 +210,27 @@ def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
     (one,) = json.loads(esegeta("status", tmp_path, "--json").stdout)
     assert (one["done"], one["waiting"]) == (1, 3)
     assert one["failed"][0]["message"] == "it is wrong; mend it"
+
+
+def test_a_renamed_folder_is_not_gathered_elsewhere(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path)
+    assert lab.run("--part", "1/2").exit_code == 0
+    moved = lab.root.rename(lab.root.parent / "other")
+    done = esegeta("gather", moved)
+    assert done.exit_code == 2
+    assert "was started for" in done.stderr
+    assert not lab.root.exists()
+
+
+def test_an_array_is_checked_before_its_script_is_printed(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path)
+    lab.write()
+    done = esegeta("plan", lab.config, "--command", "concepts", "--sbatch")
+    assert done.exit_code == 2
+    assert "concepts" in done.stderr
+    lab.keys["cluster"] = {"kind": "pbs", "workers": 2, "queue": "workq"}
+    lab.write()
+    done = esegeta("plan", lab.config, "--sbatch")
+    assert done.exit_code == 2
+    assert "cluster.kind: pbs: the array script is for Slurm" in " ".join(done.stderr.split())
+    assert not lab.root.exists()

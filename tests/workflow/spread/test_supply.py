@@ -24,11 +24,18 @@ from esegeta.workflow.spread.supply import (
 
 class FakeJob:
     def __init__(self, number: int) -> None:
-        self.job_id = f"{number}.server"
+        self.job_id: str | None = f"{number}.server"
+        self.refusal = ""
         self.is_closed = False
 
     async def close(self) -> None:
         self.is_closed = True
+
+
+class RefusedJob(FakeJob):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.job_id, self.refusal = None, f"limit reached: {number}"
 
 
 class FakeCluster:
@@ -39,6 +46,7 @@ class FakeCluster:
         self.submitted = 0
         self.workers: dict[str, FakeJob] = {}
         self.worker_spec: dict[str, Any] = {}
+        self.kind: type[FakeJob] = FakeJob
         self.scheduler_info: dict[str, Any] = {"workers": {}}
         self.fill()
 
@@ -46,7 +54,7 @@ class FakeCluster:
         while len(self.workers) < self.count:
             name = f"jobs-{self.submitted}"
             self.submitted += 1
-            self.workers[name] = FakeJob(self.submitted)
+            self.workers[name] = self.kind(self.submitted)
             self.worker_spec[name] = {}
 
     def sync(self, function: Any, *args: Any) -> None:
@@ -107,6 +115,29 @@ def test_a_job_that_is_gone_twice_is_replaced_and_then_given_up(tmp_path: Path) 
     with pytest.raises(OutputError, match=r"3 jobs ended .* ends with: no such module") as raised:
         seen.look(2 * MOST_AT_FIRST)
     assert "on a disk that all machines share" in str(raised.value)
+
+
+def test_jobs_that_are_refused_are_given_up_in_the_words_of_the_batch_system(
+    tmp_path: Path,
+) -> None:
+    seen = Watched(tmp_path)
+    seen.cluster.kind = RefusedJob
+    seen.look(2)  # the first was taken, and is gone
+    assert seen.cluster.submitted == 2
+    with pytest.raises(OutputError, match=r"refused jobs until none was left: limit reached: 3"):
+        seen.look(MOST_AT_FIRST)
+
+
+def test_a_job_that_is_refused_once_is_submitted_again(tmp_path: Path) -> None:
+    seen = Watched(tmp_path)
+    seen.cluster.kind = RefusedJob
+    seen.look(2)
+    seen.cluster.kind = FakeJob
+    seen.look()
+    assert seen.cluster.submitted == 3
+    seen.listed = {"3"}
+    seen.look(20)
+    assert seen.cluster.submitted == 3
 
 
 def test_without_a_log_the_folder_is_named(tmp_path: Path) -> None:

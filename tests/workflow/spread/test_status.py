@@ -1,0 +1,104 @@
+"""How a command stands by its files: what was finished before counts, another config's does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from esegeta.errors import OutputError
+from esegeta.workflow.command import Command, Policy
+from esegeta.workflow.spread.folder import SharedFolder, sha256_of
+from esegeta.workflow.spread.gather import gather
+from esegeta.workflow.spread.origin import Origin
+from esegeta.workflow.spread.own_journal import OwnJournal, lines_of
+from esegeta.workflow.spread.status import Standing, keep_expected, standings_of
+from esegeta.workflow.spread.worker import PlaceEngine
+from esegeta.workflow.task import Silence
+from tests.workflow.tasks import Job, Tables, command, number_task
+
+PLACES = frozenset({"a", "b"})
+
+
+def study(root: Path) -> tuple[Command, SharedFolder, Origin]:
+    """Return a command of three tasks at two places, and where it was started from."""
+    tasks = [number_task(root, number, place="ab"[number % 2]) for number in range(3)]
+    whole = command(root, tasks, Job(), Tables())
+    folder = SharedFolder(root, "run")
+    origin = Origin("run", str(root / "c.yaml"), output=str(root.parent))
+    folder.path.mkdir(parents=True)
+    origin.save(folder)
+    keep_expected(folder, whole)
+    return whole, folder, origin
+
+
+def do(whole: Command, folder: SharedFolder, origin: Origin, places: frozenset[str]) -> None:
+    name = "-".join(sorted(places))
+    with OwnJournal(folder.journal(name), name=name, origin=origin.sha256) as journal:
+        PlaceEngine(whole, Silence(), Policy(), journal, places).run()
+
+
+def standing(root: Path) -> Standing:
+    (found,) = standings_of(root)
+    return found
+
+
+def test_what_earlier_runs_finished_is_done(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, frozenset("a"))
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (2, 1)
+    gather(whole, folder)
+    for path in folder.journals:  # as a controller does that takes the run up again
+        path.unlink()
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (2, 1)
+    do(whole, folder, origin, frozenset("b"))
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (3, 0)
+
+
+def test_what_another_config_did_is_not_done(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, PLACES)
+    gather(whole, folder)
+    assert standing(whole.root).done == 3
+    changed = Origin("run", origin.config, ("seed=1",), output=origin.output)
+    changed.save(folder)
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (0, 3)
+    do(whole, folder, changed, frozenset("a"))
+    assert standing(whole.root).done == 2
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other.jsonl", 5, None])
+def test_only_a_journal_of_the_folder_is_read(name: object, tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, frozenset("a"))
+    (folder.path / "expected.json").write_text(json.dumps({"num_tasks": 3, "journal": name}))
+    assert standing(whole.root).done == 2
+
+
+def test_a_line_of_a_failure_without_a_reason_is_nobodys(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, frozenset("a"))
+    path = folder.journals[0]
+    told = next(line for line in lines_of(path) if "task" in line)
+    told |= {"task": "number 1", "status": "failed"}
+    head = {"process": "part", "host": "", "pid": 10**20}
+    with path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in (told, {**told, "fault": None}, head))
+    assert standing(whole.root).failed == ()
+
+
+def test_the_origin_of_a_moved_folder_is_refused(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    assert Origin.read(folder) == origin
+    assert origin.sha256 == sha256_of(json.loads(folder.origin.read_text()))
+    (tmp_path / "moved").mkdir()
+    moved = whole.root.rename(tmp_path / "moved" / "out")
+    with pytest.raises(OutputError, match="was started for"):
+        Origin.read(SharedFolder(moved, "run"))
+
+
+@pytest.mark.parametrize("change", [{"command": "nosuch"}, {"config": 5}, {"names": "x"}])
+def test_an_origin_that_is_none_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    _, folder, _ = study(tmp_path / "out")
+    folder.origin.write_text(json.dumps({**json.loads(folder.origin.read_text()), **change}))
+    with pytest.raises(OutputError, match="cannot be read"):
+        Origin.read(folder)
