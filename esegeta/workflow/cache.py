@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from esegeta.errors import OutputError
 from esegeta.plain_json import parse_json
 from esegeta.report.contents import (
     CONTENTS,
@@ -102,6 +103,21 @@ def read_tensors(
             return {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, SafetensorError):
         return None
+
+
+def kept_tensors(path: Path, key: str, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Return the tensors that an earlier task has kept; see `read_tensors`.
+
+    Raises:
+        OutputError: they are gone.
+    """
+    found = read_tensors(path, key, only=only)
+    if found is None:
+        raise OutputError(
+            f"{path}: cannot be read, though it was written before",
+            hint="was it removed or changed meanwhile? run again: finished work is kept",
+        )
+    return found
 
 
 def keep_tensors(

@@ -16,9 +16,10 @@ from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_c
 from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
 from esegeta.workflow.dissect.passes import overlaps_of, thresholds_of
-from esegeta.workflow.dissect.results import found_results, written
+from esegeta.workflow.dissect.results import found_results
 from esegeta.workflow.dissect.session import WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults
+from esegeta.workflow.one_result import written
 from esegeta.workflow.task import Content, Desk, Task
 
 UnitKey = tuple[str, int]
