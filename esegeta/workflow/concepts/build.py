@@ -20,8 +20,8 @@ from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.concepts.shown import find_shown
-from esegeta.workflow.dissect.build import window_of_zeros
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, plan_concepts
+from esegeta.workflow.dissect.layers import window_of_zeros
 from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.plans import TargetPlan, plan_targets

@@ -19,7 +19,8 @@ from esegeta.targets import label_dice
 from esegeta.volume import Case, atomic_path
 from esegeta.workflow.cache import fingerprint, keep_json, keep_tensors, kept_tensors
 from esegeta.workflow.cases import check_truth
-from esegeta.workflow.dissect.build import Dissection, check_switches
+from esegeta.workflow.dissect.build import Dissection
+from esegeta.workflow.dissect.layers import check_switches
 from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results
 from esegeta.workflow.dissect.session import WHOLE, DissectionSession
@@ -275,4 +276,4 @@ def check_ablation(dissection: Dissection) -> None:
         return
     names = [layer.name for layer in dissection.layers]
     wanted = [name for name in names if keys.layers == "all" or name in keys.layers]
-    check_switches(dissection, wanted, "ablation")
+    check_switches(dissection.basis, wanted, "ablation")

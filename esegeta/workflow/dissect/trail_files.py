@@ -20,14 +20,9 @@ from esegeta.predict import OUTPUT
 from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
 from esegeta.workflow.cache import fingerprint, keep_tensors, kept_tensors
-from esegeta.workflow.dissect.build import (
-    Dissection,
-    check_switches,
-    enough_mb,
-    show_mb,
-    window_of_zeros,
-)
+from esegeta.workflow.dissect.build import Dissection, enough_mb, show_mb
 from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
+from esegeta.workflow.dissect.layers import check_switches, window_of_zeros
 from esegeta.workflow.dissect.passes import thresholds_of
 from esegeta.workflow.dissect.results import found_results
 from esegeta.workflow.dissect.session import WHOLE, DissectionSession
@@ -217,7 +212,7 @@ def check_trails(dissection: Dissection) -> None:
     if keys is None:
         return
     place = dissection.basis.config.document.place(("dissection", "trails"))
-    check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
+    check_switches(dissection.basis, [layer.name for layer in dissection.layers], "trails")
     num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
     num_targets = num_nodes + len(dissection.basis.predictor.labels.foreground)
     per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)
