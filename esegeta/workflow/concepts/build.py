@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from esegeta.axes import Mask, Shape
-from esegeta.config import RunConfig, TargetKeys, blamed_on
+from esegeta.config import RunConfig, TargetKeys, blamed_on, required_block
 from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.keys import fault_of_part
 from esegeta.errors import ConfigError, suggest
@@ -122,13 +122,13 @@ def build_concepts(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers, concepts or targets.
     """
-    keys = config.keys.concepts
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: there is no `concepts` to test",
-            hint="give it layers, concepts and targets: concepts: {layers: [model.1], "
-            "concepts: {bone: 4}, targets: [liver]}",
-        )
+    keys = required_block(
+        config,
+        "concepts",
+        config.keys.concepts,
+        hint="give it layers, concepts and targets: concepts: {layers: [model.1], "
+        "concepts: {bone: 4}, targets: [liver]}",
+    )
     config = _with_targets(config, keys)
     basis = of_member(build_basis(config, output=output, device=device), keys.member, BLOCK)
     check_concepts(config, basis.capability)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from esegeta.axes import Shape
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.dissection import DissectionKeys
 from esegeta.dissection import (
     CHANCES,
@@ -188,12 +188,12 @@ def build_dissection(
         EsegetaError: the first thing found wrong with files, network, layers or concepts.
     """
     config = with_layers(config, layers) if layers else config
-    keys = config.keys.dissection
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: the block `dissection` is missing",
-            hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
-        )
+    keys = required_block(
+        config,
+        "dissection",
+        config.keys.dissection,
+        hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "dissection")
     check_dissected(config, basis.capability)
     notes = notes_on_labels(keys, basis.predictor.labels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esegeta.axes import Shape, shape_text
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.features import FeatureKeys
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.features import Subject
@@ -88,13 +88,13 @@ def build_features(
     Raises:
         EsegetaError: the first thing found wrong with files, network, size, objectives or cases.
     """
-    keys = config.keys.features
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `features` block",
-            hint="such as features: {objectives: [{label: liver}], size: [48, 48, 48]}; "
-            "docs/features.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "features",
+        config.keys.features,
+        hint="such as features: {objectives: [{label: liver}], size: [48, 48, 48]}; "
+        "docs/features.md has the keys",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "features")
     predictor = basis.predictor
     with blamed_on(config, "features"):

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.inspect import InspectKeys
 from esegeta.errors import ConfigError, LayerError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
@@ -66,12 +66,12 @@ def build_inspection(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers, channels or cases.
     """
-    keys = config.keys.inspect
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `inspect` block",
-            hint="such as inspect: {layers: all, channels: 16}; docs/features.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "inspect",
+        config.keys.inspect,
+        hint="such as inspect: {layers: all, channels: 16}; docs/features.md has the keys",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "inspect")
     predictor = basis.predictor
     with blamed_on(config, "inspect"):
