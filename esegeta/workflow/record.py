@@ -274,6 +274,21 @@ def described(ended: Ended) -> dict[str, Any]:
     }
 
 
+def described_by_name(ended: Ended) -> dict[str, Any]:
+    """Return how a task ended that has no names of its own, as plain values."""
+    return {"task": ended.name, **ending(ended)}
+
+
+def ending(ended: Ended) -> dict[str, Any]:
+    """Return how a task ended, without its names and its warnings."""
+    return {
+        "status": ended.status,
+        "seconds": round(ended.seconds, 3),
+        "message": ended.message,
+        **({"traceback": ended.traceback} if ended.traceback else {}),
+    }
+
+
 def kept_entries(root: Path) -> list[dict[str, Any]]:
     """Return what run.json says of maps that were kept, whose files are there."""
     record = read_told(root / RUN_RECORD, RunTold) or {}

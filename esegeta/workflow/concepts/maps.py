@@ -7,10 +7,10 @@ from typing import Any
 from esegeta.errors import EsegetaError
 from esegeta.explain import ConceptDerivative
 from esegeta.report import TaskFiles, save_attribution
+from esegeta.report.files import file_part
 from esegeta.score import ScoreCache, ScoreContext
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.concepts.fit import NAMED
-from esegeta.workflow.concepts.results import file_part
 from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import OF_CASE, ConceptSession, open_concepts
 from esegeta.workflow.concepts.tables import is_significant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from esegeta.report import write_rows
-from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.files import file_part
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
@@ -64,11 +63,6 @@ def write_results(task: Task, desk: Desk) -> Content:
         files.append(folder / "discovered.csv")
     files += _draw(session, rows, shares, desk)
     return {}
-
-
-def file_part(text: str) -> str:
-    """Return a name as it stands in file names."""
-    return re.sub(rf"{UNFIT_FOR_FILES.pattern}+", "-", text)
 
 
 def record_task(session: ConceptSession, *needs: str) -> Task:

@@ -12,7 +12,7 @@ from esegeta.config.features import FeatureKeys
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.features import Subject
 from esegeta.predict import empty_window, probe_output
-from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.files import hyphenated
 from esegeta.volume import Grid
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.features.objectives import PlannedObjective, plan_objectives
@@ -180,7 +180,7 @@ def _check_names(config: RunConfig, job: FeatureJob) -> None:
         )
     files: dict[str, str] = {}
     for item in job.objectives:
-        file = file_part(item.name)
+        file = hyphenated(item.name)
         if file in files:
             raise ConfigError(
                 f"{config.document.place(('features', 'objectives'))}: features.objectives: "
@@ -222,8 +222,3 @@ def _notes(job: FeatureJob) -> list[str]:
         f"features: the voxels of the cases differ in size; pictures count as {mine} mm, those of "
         "the first, and real patches are compared voxel by voxel: give preprocess.spacing_mm"
     ]
-
-
-def file_part(name: str) -> str:
-    """Return a name as a part of file names."""
-    return UNFIT_FOR_FILES.sub("-", name)

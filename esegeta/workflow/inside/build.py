@@ -12,7 +12,6 @@ from esegeta.errors import ConfigError, LayerError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor, empty_window
 from esegeta.report.cells import name_in_cell
-from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.checks import prefixed
 from esegeta.workflow.members import of_member
@@ -140,8 +139,3 @@ def named_units(path: Path) -> list[NamedUnit]:
         if row["named"] == "1"
     ]
     return sorted(found, key=lambda one: -one.iou)
-
-
-def file_part(name: str) -> str:
-    """Return a name as a part of file names."""
-    return UNFIT_FOR_FILES.sub("-", name)
