@@ -26,7 +26,7 @@ from esegeta.workflow import Silence
 from esegeta.workflow.dissect import build_dissection
 from esegeta.workflow.dissect.passes import held_out_iou
 from esegeta.workflow.dissect.session import DissectionSession
-from esegeta.workflow.dissect.tasks import list_tasks
+from esegeta.workflow.dissect.tasks import first_tasks
 from esegeta.workflow.task import Desk
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,7 +144,7 @@ def dissect_all(session: DissectionSession) -> None:
 def do_tasks(session: DissectionSession, last: str) -> Desk:
     """Do the tasks of a dissection one after the other, up to one."""
     desk = Desk(session, Silence())
-    tasks = deque(list_tasks(desk))
+    tasks = deque(first_tasks(desk))
     while tasks:
         task = tasks.popleft()
         content = task.kind.do(task, desk)

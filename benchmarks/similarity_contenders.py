@@ -20,7 +20,7 @@ from esegeta.workflow.similarity import build_comparison
 from esegeta.workflow.similarity.estimates import Estimator, Matched
 from esegeta.workflow.similarity.session import SimilaritySession
 from esegeta.workflow.similarity.strata import image_of
-from esegeta.workflow.similarity.tasks import list_tasks
+from esegeta.workflow.similarity.tasks import all_tasks
 from esegeta.workflow.task import Desk
 
 LAYERS = (
@@ -54,7 +54,7 @@ def forward(session: SimilaritySession) -> None:
 def cka(session: SimilaritySession) -> None:
     """Do the task of every case, and put their sums together: the CKA of all pairs of layers."""
     desk = Desk(session, Silence())
-    for task in list_tasks(desk):
+    for task in all_tasks(desk):
         if task.name != "results":
             task.kind.do(task, desk)
     matched = Matched.read(session)

@@ -36,6 +36,9 @@ LabelMap = Int[Tensor, "*S"]
 Shape = tuple[int, ...]
 """Lengths of the spatial axes, in voxels."""
 
+Corners = tuple[tuple[int, ...], tuple[int, ...]]
+"""First voxel of a box, and one past the last."""
+
 
 def shape_text(shape: Shape) -> str:
     """Return a shape as people write it, such as 64x64x32."""

@@ -46,7 +46,7 @@ HOW_TO_READ = f"""\
   logits, grow with the model's logits; relative ones compare. What a model predicts differs too:
   a target over the prediction covers other voxels on another model.
 - **Not ranked or tested**: figures that follow the scale of the map. Values that differ by rounding
-  (1e-6 of the larger) are ties. Scores of one quality count as one in mean ranks.
+  (1e-6 of the larger) are ties. Scores of one aspect count as one in mean ranks.
 - **A dagger** marks a method that does not beat the random map of its model on a faithfulness
   score, in the median over cases of the paired differences; it is not a test.
 - **Correlations** are over tasks, which are not independent: they have no p-values. Two scores also

@@ -209,10 +209,10 @@ def family_of(metric: str, names: Mapping[str, str]) -> str:
     return families.pop() if families else OTHER
 
 
-def quality_of(metric: str, names: Mapping[str, str]) -> str:
-    """Return which quality a line of scores.csv judges: its score's, or its own where unknown."""
+def aspect_of(metric: str, names: Mapping[str, str]) -> str:
+    """Return which aspect a line of scores.csv judges: its score's, or its own where unknown."""
     found = _score_and_metric(metric, names)
-    return metric if found is None else found[0].quality()
+    return metric if found is None else found[0].aspect()
 
 
 def kind_of_metric(metric: str, names: Mapping[str, str]) -> Metric | None:

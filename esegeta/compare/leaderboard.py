@@ -24,8 +24,8 @@ class CompetitorRank:
 
     Args:
         competitor: the competitor.
-        by_family: mean of its mean ranks over the ranked scores of each quality, and of these over
-            the qualities of each family.
+        by_family: mean of its mean ranks over the ranked scores of each aspect, and of these over
+            the aspects of each family.
         num_scores: number of scores on which it is ranked.
         overall: mean over families, so that large families count once; NaN if unranked.
     """
@@ -72,13 +72,13 @@ def _standing(study: Study, competitor: Competitor) -> CompetitorRank:
         mean_rank = score.mean_ranks.get(competitor)
         if mean_rank is not None:
             of_family = ranks.setdefault(score.kind.family, {})
-            of_family.setdefault(score.kind.quality or score.kind.name, []).append(mean_rank)
+            of_family.setdefault(score.kind.aspect or score.kind.name, []).append(mean_rank)
     by_family = {
-        family: float(np.mean([np.mean(some) for some in qualities.values()]))
-        for family, qualities in ranks.items()
+        family: float(np.mean([np.mean(some) for some in aspects.values()]))
+        for family, aspects in ranks.items()
     }
     overall = float(np.mean(list(by_family.values()))) if by_family else math.nan
-    num_scores = sum(len(some) for qualities in ranks.values() for some in qualities.values())
+    num_scores = sum(len(some) for aspects in ranks.values() for some in aspects.values())
     return CompetitorRank(competitor, by_family, num_scores, overall)
 
 
@@ -221,7 +221,7 @@ def _head(study: Study) -> str:
 
 def _ranks_note(study: Study) -> str:
     counted = (
-        "scores of one quality count as one, each quality the same within its family, and each "
+        "scores of one aspect count as one, each aspect the same within its family, and each "
         "family the same overall"
     )
     single = _is_of_one_case(ranked_scores(study))

@@ -15,7 +15,7 @@ from esegeta.compare.agree import (
     require_same_scores,
     require_same_targets,
 )
-from esegeta.compare.folder import RunFolder, family_of, kind_of_metric, quality_of
+from esegeta.compare.folder import RunFolder, aspect_of, family_of, kind_of_metric
 from esegeta.errors import RunError
 from esegeta.explain import NULL
 from esegeta.report import ScoreRow, TaskFiles
@@ -108,7 +108,7 @@ class ScoreColumn:
         name: its name, as in scores.csv.
         better: lower, higher or none.
         family: family of scores, by the question they answer.
-        quality: quality that it judges; several columns of one quality count as one.
+        aspect: aspect that it judges; several columns of one aspect count as one.
         scale_free: whether it stays the same for a multiple of the map; see `Metric`.
         span: width of its range; 0 where unbounded.
     """
@@ -116,7 +116,7 @@ class ScoreColumn:
     name: str
     better: str
     family: str
-    quality: str = ""
+    aspect: str = ""
     scale_free: bool = True
     span: float = 0.0
 
@@ -253,7 +253,7 @@ def _kind(row: ScoreRow, folder: RunFolder) -> ScoreColumn:
         row.score,
         row.better,
         family_of(row.score, names),
-        quality_of(row.score, names),
+        aspect_of(row.score, names),
         known is None or known.scale_free,
         span if math.isfinite(span) else 0.0,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from esegeta.axes import Corners
 from esegeta.config.keys import Keys, Name, NoTwins
 from esegeta.errors import suggest
 from esegeta.model import ALL_LAYERS
@@ -58,10 +59,6 @@ def _short_form(value: Any) -> Any:
     if isinstance(value, dict) and "masks" in value and "mask" not in value:
         return {"mask" if key == "masks" else key: item for key, item in value.items()}
     return value
-
-
-Corners = tuple[tuple[int, ...], tuple[int, ...]]
-"""First voxel of a box, and one past the last."""
 
 
 class ConceptBlock(Keys):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -76,6 +76,26 @@ def blamed_on(config: RunConfig, *place: str | int) -> Iterator[None]:
             raise
         told.message = f"{config.document.place(place)}: {told.message}"
         raise told from error
+
+
+Block = TypeVar("Block")
+
+
+def required_block(config: RunConfig, name: str, block: Block | None, *, hint: str) -> Block:
+    """Return a block of a config that a command cannot do without.
+
+    Args:
+        config: the checked config.
+        name: what the block is called.
+        block: its keys, or None where the config has none.
+        hint: how to write one.
+
+    Raises:
+        ConfigError: the config has none.
+    """
+    if block is None:
+        raise ConfigError(f"{config.document.path}: has no block `{name}`", hint=hint)
+    return block
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -9,13 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from esegeta.axes import Mask
+from esegeta.axes import Corners, Mask
 from esegeta.dissection.body import find_body
 from esegeta.dissection.concept import ConceptRule, ConceptSources, Look
 from esegeta.dissection.quantile import rank_of
 from esegeta.targets import distance_to, distance_tolerance_mm, voxel_at, voxels_in_box
-
-Corners = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)

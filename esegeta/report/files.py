@@ -17,6 +17,8 @@ from esegeta.volume import write_json, write_text
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
 
+RUN_OF_UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
+
 ENDINGS = re.compile(
     r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.(nii\.gz|dcm)|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
 )
@@ -24,6 +26,19 @@ ENDINGS = re.compile(
 
 
 CURVES_ENDING = "_curves.png"
+
+
+def file_part(name: str) -> str:
+    """Return a name as it stands in names of files, one hyphen for all that is unfit in a row.
+
+    Names that only differ there are the same then; see `hyphenated`.
+    """
+    return RUN_OF_UNFIT.sub("-", name)
+
+
+def hyphenated(name: str) -> str:
+    """Return a name as it stands in names of files, a hyphen for each that is unfit."""
+    return UNFIT_FOR_FILES.sub("-", name)
 
 
 def dicom_beside(path: Path) -> Path:
@@ -96,7 +111,7 @@ class TaskFiles:
 
     def layer_map(self, layer: str) -> Path:
         """The map of a layer on the layer's own grid."""
-        part = UNFIT_FOR_FILES.sub("-", layer) or "network"
+        part = hyphenated(layer) or "network"
         return self._file("", f"layer-{part}_layermap.nii.gz")
 
     def owns(self, name: str) -> bool:
@@ -210,7 +225,7 @@ class PredictionFiles:
         return self._beside("", f"dseg.{suffix}")
 
     def _of_label(self, label: str, suffix: str) -> Path:
-        part = UNFIT_FOR_FILES.sub("-", label).replace("#", "-")
+        part = hyphenated(label).replace("#", "-")
         return self._beside(f"_label-{part}", f"{suffix}.nii.gz")
 
     def _beside(self, label: str, ending: str) -> Path:

@@ -202,7 +202,7 @@ def _notes_beside_the_map(files: TaskFiles, attribution: Attribution, by: By) ->
 
 
 def remove_attribution(files: TaskFiles) -> None:
-    """Remove the files of a unit, the map first."""
+    """Remove the files of a task, the map first."""
     others = [path for path in files.map.parent.glob("*") if files.owns(path.name)]
     for path in (files.map, *others, files.sidecar):
         path.unlink(missing_ok=True)

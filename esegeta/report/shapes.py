@@ -133,7 +133,7 @@ class PredictionTold(Told):
     inputs_sha256: Texts = {}
 
 
-class UnitTold(Told):
+class TaskTold(Told):
     """How a task of a run ended."""
 
     case: str = ""
@@ -196,8 +196,8 @@ class RunTold(NotesTold):
     command: str | None = None
     methods: dict[str, Values] | None = None
     scores: dict[str, Values] | None = None
-    units: list[UnitTold] | None = None
-    predictions: list[UnitTold] | None = None
+    units: list[TaskTold] | None = None
+    predictions: list[TaskTold] | None = None
     stale: list[str] | None = None
 
 

@@ -97,8 +97,8 @@ class SensitivityMax(Sensitivity):
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_max", "lower"),)
 
     @classmethod
-    def quality(cls) -> str:
-        """Return the quality that the largest and the mean change share."""
+    def aspect(cls) -> str:
+        """Return the aspect that the largest and the mean change share."""
         return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
@@ -131,8 +131,8 @@ class SensitivityAvg(Sensitivity):
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_avg", "lower"),)
 
     @classmethod
-    def quality(cls) -> str:
-        """Return the quality that the largest and the mean change share."""
+    def aspect(cls) -> str:
+        """Return the aspect that the largest and the mean change share."""
         return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:

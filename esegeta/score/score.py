@@ -155,10 +155,10 @@ class Score(FiniteParameters, ABC):
     metrics: ClassVar[tuple[Metric, ...]]
 
     @classmethod
-    def quality(cls) -> str:
-        """Return what the score's figures judge; in mean ranks each quality counts once.
+    def aspect(cls) -> str:
+        """Return which aspect of maps the score judges; in mean ranks each aspect counts once.
 
-        The figures of a score are aspects of one quality. Scores that share one override this.
+        All figures of a score judge one aspect. Scores that share one override this.
         """
         return cls.name
 

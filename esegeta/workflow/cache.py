@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from esegeta.errors import OutputError
 from esegeta.plain_json import parse_json
 from esegeta.report.contents import (
     CONTENTS,
@@ -50,8 +51,8 @@ def finished(task: Task, check: Check = "quick") -> Content | None:
         return None
     needed = {from_record(file, task.record) for file in task.files}
     if task.record.suffix == TENSORS:
-        header = _told_of_tensors(task.record, task.key)
-        is_whole = header is not None and is_intact(task.record, header, check, needed=needed)
+        found = tensors_with_header(task.record, task.key, only=())
+        is_whole = found is not None and is_intact(task.record, found[0], check, needed=needed)
         return {} if is_whole else None
     content = read_json(task.record, task.key)
     if content is None or not all(name in content for name in task.kind.holds):
@@ -94,14 +95,23 @@ def read_tensors(
         key: fingerprint of the record.
         only: names of the tensors to read; None for all.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            if header_of_tensors(file.metadata()).get(MARK) != key:
-                return None
-            names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
-            return {name: file.get_tensor(name) for name in names}
-    except (OSError, ValueError, SafetensorError):
-        return None
+    found = tensors_with_header(path, key, only=only)
+    return None if found is None else found[1]
+
+
+def kept_tensors(path: Path, key: str, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Return the tensors that an earlier task has kept; see `read_tensors`.
+
+    Raises:
+        OutputError: they are gone.
+    """
+    found = read_tensors(path, key, only=only)
+    if found is None:
+        raise OutputError(
+            f"{path}: cannot be read, though it was written before",
+            hint="was it removed or changed meanwhile? run again: finished work is kept",
+        )
+    return found
 
 
 def keep_tensors(
@@ -111,10 +121,19 @@ def keep_tensors(
 
     Only the files that are named belong to it: what a task keeps to go on with may go.
     """
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps({MARK: key, CONTENTS: contents_of(files, path)})
+    header = {MARK: key, CONTENTS: contents_of(files, path)}
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, metadata={RECORD: header})
+        save_with_header(temporary, header, on_host(tensors))
+
+
+def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as they can be written."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def save_with_header(path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write tensors on the host, and plain values before them, to a file that nobody reads yet."""
+    save_file(tensors, path, metadata={RECORD: json.dumps(header)})
 
 
 def header_of_tensors(entries: Mapping[str, str] | None) -> dict[str, Any]:
@@ -123,10 +142,16 @@ def header_of_tensors(entries: Mapping[str, str] | None) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def _told_of_tensors(path: Path, key: str) -> dict[str, Any] | None:
+def tensors_with_header(
+    path: Path, key: str, *, only: Collection[str] | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Return what the header of a tensor file says, and its tensors; see `read_tensors`."""
     try:
         with safe_open(path, framework="pt") as file:
             header = header_of_tensors(file.metadata())
+            if header.get(MARK) != key:
+                return None
+            names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
+            return header, {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, SafetensorError):
         return None
-    return header if header.get(MARK) == key else None

@@ -20,7 +20,7 @@ from esegeta.workflow.inside.build import Inspection, build_inspection
 from esegeta.workflow.inside.weigh import weigh
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.plans import image_sha256
-from esegeta.workflow.record import describe_basis
+from esegeta.workflow.record import describe_basis, described_by_name
 from esegeta.workflow.task import Ended, Kind, Listener, Task
 
 __all__ = ["Inspection", "build_inspection", "run_inspection"]
@@ -63,7 +63,7 @@ def inspection_command(job: Inspection) -> Command:
                 "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - start, 3),
-                "units": [_described(ended) for ended in results],
+                "units": [described_by_name(ended) for ended in results],
             },
         )
 
@@ -115,13 +115,3 @@ def _task(
     name: str, kind: Kind, key: str, record: str, needs: tuple[str, ...] = (), **data: Any
 ) -> Task:
     return Task(name=name, kind=kind, key=key, record=Path(record), data=data, needs=needs)
-
-
-def _described(ended: Ended) -> dict[str, Any]:
-    return {
-        "task": ended.name,
-        "status": ended.status,
-        "seconds": round(ended.seconds, 3),
-        "message": ended.message,
-        **({"traceback": ended.traceback} if ended.traceback else {}),
-    }

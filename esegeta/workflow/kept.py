@@ -78,7 +78,7 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
     """
     prediction = _with_prediction(experiment, scene, kept.case)
     task = prediction.task
-    unit = {
+    entry = {
         "case": task.data["names"]["case"],
         "target": kept.target,
         "method": kept.method,
@@ -90,10 +90,10 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
     }
     record = read_told(experiment.root / RUN_RECORD, RunTold) or _new_record(experiment)
     names = ("case", "target", "method")
-    units = record.get("units") or []
-    others = [one for one in units if any(one.get(key) != unit[key] for key in names)]
+    tasks = record.get("units") or []
+    others = [one for one in tasks if any(one.get(key) != entry[key] for key in names)]
     predictions = record.get("predictions") or []
-    is_new = all(one.get("case") != unit["case"] for one in predictions)
+    is_new = all(one.get("case") != entry["case"] for one in predictions)
     write_record(
         experiment.root,
         {
@@ -103,7 +103,7 @@ def add_to_record(experiment: Experiment, scene: Scene, kept: KeptMap) -> None:
                 **(record.get("methods") or {}),
             },
             "inputs_sha256": {**(record.get("inputs_sha256") or {}), **task.data["inputs"]},
-            "units": [*others, unit],
+            "units": [*others, entry],
             "predictions": [*predictions, *([described(prediction)] if is_new else [])],
         },
     )

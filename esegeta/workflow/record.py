@@ -75,7 +75,7 @@ class Recorder:
         self._experiment = experiment
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
-        self._kept = kept_units(experiment.root)
+        self._kept = kept_entries(experiment.root)
         self._predictions: Sequence[Ended] = ()
         self._processes: Sequence[Mapping[str, Any]] = ()
         sizes = (experiment.cases, experiment.targets, experiment.methods)
@@ -108,6 +108,7 @@ class Recorder:
             "num_tasks": self._num_tasks,
             "seconds": round(time.perf_counter() - self._start, 3),
             "inputs_sha256": inputs_sha256([*self._predictions, *results]),
+            # its tasks, under a key that whoever reads run.json relies on
             "units": [*map(described, results), *self._kept_beside(results)],
             "predictions": describe_predictions(self._predictions),
         }
@@ -117,9 +118,9 @@ class Recorder:
         """Return the maps that were kept one by one and that this run does not make."""
         made = [tuple(ended.task.data["names"].values()) for ended in results]
         return [
-            unit
-            for unit in self._kept
-            if (unit["case"], unit["target"], unit["method"]) not in made
+            entry
+            for entry in self._kept
+            if (entry["case"], entry["target"], entry["method"]) not in made
         ]
 
 
@@ -273,16 +274,31 @@ def described(ended: Ended) -> dict[str, Any]:
     }
 
 
-def kept_units(root: Path) -> list[dict[str, Any]]:
+def described_by_name(ended: Ended) -> dict[str, Any]:
+    """Return how a task ended that has no names of its own, as plain values."""
+    return {"task": ended.name, **ending(ended)}
+
+
+def ending(ended: Ended) -> dict[str, Any]:
+    """Return how a task ended, without its names and its warnings."""
+    return {
+        "status": ended.status,
+        "seconds": round(ended.seconds, 3),
+        "message": ended.message,
+        **({"traceback": ended.traceback} if ended.traceback else {}),
+    }
+
+
+def kept_entries(root: Path) -> list[dict[str, Any]]:
     """Return what run.json says of maps that were kept, whose files are there."""
     record = read_told(root / RUN_RECORD, RunTold) or {}
     return [
-        dict(unit)
-        for unit in record.get("units") or ()
-        if {KEPT_BY, "case", "target", "method"} <= set(unit) and _is_there(root, unit)
+        dict(entry)
+        for entry in record.get("units") or ()
+        if {KEPT_BY, "case", "target", "method"} <= set(entry) and _is_there(root, entry)
     ]
 
 
-def _is_there(root: Path, unit: Mapping[str, Any]) -> bool:
-    name = f"{unit.get('case')}_label-{unit.get('target')}_desc-{unit.get('method')}_attrmap"
-    return (root / str(unit.get("case")) / f"{name}.nii.gz").is_file()
+def _is_there(root: Path, entry: Mapping[str, Any]) -> bool:
+    name = f"{entry.get('case')}_label-{entry.get('target')}_desc-{entry.get('method')}_attrmap"
+    return (root / str(entry.get("case")) / f"{name}.nii.gz").is_file()

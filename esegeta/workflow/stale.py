@@ -35,8 +35,8 @@ def find_stale(root: Path, record: Mapping[str, Any]) -> list[str]:
         record: content of run.json.
     """
     methods: dict[str, dict[str, list[str]]] = {}
-    for unit in record.get("units") or ():
-        case, target, method = (str(unit.get(key)) for key in ("case", "target", "method"))
+    for task in record.get("units") or ():
+        case, target, method = (str(task.get(key)) for key in ("case", "target", "method"))
         methods.setdefault(case, {}).setdefault(target, []).append(method)
     cases = {str(one.get("case")) for one in record.get("predictions") or ()} | set(methods)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != STALE)

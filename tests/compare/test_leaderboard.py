@@ -182,7 +182,7 @@ def test_one_competitor_has_values_and_no_ranks(tmp_path: Path) -> None:
     assert table.rows == ((Cell("a"), Cell("2 [1.5, 2.5]")),)
 
 
-def test_one_quality_counts_once(tmp_path: Path) -> None:
+def test_one_aspect_counts_once(tmp_path: Path) -> None:
     """a leads on three figures of deletion, b on the two of infidelity that are ranked."""
     wins, losses = {"a": [1.0, 1.0], "b": [2.0, 2.0]}, {"a": [2.0, 2.0], "b": [1.0, 1.0]}
     scores = {
@@ -194,7 +194,7 @@ def test_one_quality_counts_once(tmp_path: Path) -> None:
     assert found["a"].num_scores == 5
 
 
-def test_two_settings_of_one_score_are_one_quality(tmp_path: Path) -> None:
+def test_two_settings_of_one_score_are_one_aspect(tmp_path: Path) -> None:
     values = {"a": [1.0, 1.0], "b": [2.0, 2.0]}
     turned = {"a": [2.0, 2.0], "b": [1.0, 1.0]}
     scores = {"deletion": values, "blurred.deletion": values, "sensitivity_n": turned}

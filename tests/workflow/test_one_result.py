@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from esegeta.volume import write_json
 from esegeta.workflow.build import Basis
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.one_result import list_missing, list_parts
+from esegeta.workflow.one_result import discard, list_missing, list_parts
 from esegeta.workflow.task import Desk, Fault, Silence, Task
 from tests.workflow.tasks import Job, number_task
 
@@ -52,3 +53,20 @@ def test_what_leads_to_a_result(
         assert [task.name for task in tasks] == names
         assert counter.expected == len(names)
         assert (tmp_path / "dataset_description.json").is_file()
+
+
+def test_of_what_a_record_names_only_files_in_reach_are_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "concepts"
+    (folder / "inner").mkdir(parents=True)
+    own, beside, beyond = folder / "a.csv", tmp_path / "run" / "b.nii", tmp_path / "c.txt"
+    for path in (own, beside, beyond):
+        path.write_text("")
+    names = ["a.csv", "gone.csv", "inner", ".", "../b.nii", "../../c.txt", str(beyond)]
+    record = folder / "concepts.json"
+    write_json(record, {"files": names})
+    discard(record, folder)
+    assert not record.exists() and not own.exists()
+    assert beside.exists() and beyond.exists() and (folder / "inner").is_dir()
+    write_json(record, {"files": names})
+    discard(record, tmp_path / "run")
+    assert not beside.exists() and beyond.exists()

@@ -71,12 +71,12 @@ class ExcitationBackprop(Explainer):
         size = start.size * scale_of(objective)
         if size > 0:
             data = data / size
-        accounts = self.accounts(data, propagation, rules, start.size or 1.0)
+        conserved = self.conservation(data, propagation, rules, start.size or 1.0)
         remedies = {AROUND: "choose a window no larger than the image, so that no zeros are added"}
         if self.unexcited == "lose":
             remedies[LOST] = "`unexcited: spread` hands it on evenly"
-        told = [text for one in accounts for text in one.warnings(self.tolerance, remedies)]
-        return RawMap(data, more=self.facts(accounts), warnings=(*propagation.warnings(), *told))
+        told = [text for one in conserved for text in one.warnings(self.tolerance, remedies)]
+        return RawMap(data, more=self.facts(conserved), warnings=(*propagation.warnings(), *told))
 
     def window_map(self, objective: Objective, propagation: Propagation) -> WindowMap:
         """Return the map of windows.
@@ -87,10 +87,10 @@ class ExcitationBackprop(Explainer):
         """
         return propagation.window_map(objective)
 
-    def accounts(
+    def conservation(
         self, data: Tensor, propagation: Propagation, rules: ExcitationRules, size: float
     ) -> list[Conservation]:
-        """Return the account of the map, whose logits started with a magnitude `size`.
+        """Return how well the map conserves what its logits started with, of magnitude `size`.
 
         Args:
             data: map `C *S`.
@@ -105,13 +105,13 @@ class ExcitationBackprop(Explainer):
         gone = lost.size("in_rules") / size
         return [Conservation("probability", started, ended, 1.0, kept, gone)]
 
-    def facts(self, accounts: Sequence[Conservation]) -> dict[str, float]:
+    def facts(self, conserved: Sequence[Conservation]) -> dict[str, float]:
         """Return the probability that started, arrived in the map, and was lost on the way.
 
         Args:
-            accounts: what started and what arrived, of each map.
+            conserved: what started and what arrived, of each map.
         """
-        (own,) = accounts
+        (own,) = conserved
         return {
             "mass_in": own.entered,
             "mass_out": own.left,
@@ -170,26 +170,26 @@ class ContrastiveExcitationBackprop(ExcitationBackprop):
 
         return window_map
 
-    def accounts(
+    def conservation(
         self, data: Tensor, propagation: Propagation, rules: ExcitationRules, size: float
     ) -> list[Conservation]:
-        """Return the accounts of the target's map and of its opposite's, padding included."""
+        """Return the same of the map of the target and of its opposite, padding included."""
         started = propagation.started / size
-        accounts = []
+        conserved = []
         for given, arrived, words in (
             (rules.own, propagation.arrived, "the map of the target alone"),
             (rules.dual, rules.dual_arrived, "the map of its opposite"),
         ):
             kept = {LOST: given.ledger.total("in_rules") / size}
             gone = given.ledger.size("in_rules") / size
-            accounts.append(
+            conserved.append(
                 Conservation("probability", started, arrived / size, 1.0, kept, gone, words)
             )
-        return accounts
+        return conserved
 
-    def facts(self, accounts: Sequence[Conservation]) -> dict[str, float]:
+    def facts(self, conserved: Sequence[Conservation]) -> dict[str, float]:
         """Return the probability of both maps that started and was lost on the way."""
-        own, dual = accounts
+        own, dual = conserved
         return {
             "mass_in": own.entered,
             "mass_lost": own.entered - own.left,

@@ -138,20 +138,20 @@ class LayerwiseRelevance(Explainer):
         carrier = Carrier if self.attention == "values" else AttentionCarrier
         propagation = Propagation(LrpRules(self.chosen(), given), torch.mul, carrier)
         data = sum_over_windows(objective, propagation.window_map(objective))
-        account = self._account(data, propagation, given.ledger, scale_of(objective))
+        conserved = self._conservation(data, propagation, given.ledger, scale_of(objective))
         size = propagation.started_size * scale_of(objective)
         facts = {
-            "relevance_in": account.entered,
-            "relevance_out": account.left,
-            "conservation_gap": account.gap,
+            "relevance_in": conserved.entered,
+            "relevance_out": conserved.left,
+            "conservation_gap": conserved.gap,
             "amplification": float(data.abs().sum(dtype=torch.float64)) / max(size, 1e-30),
-            "kept_by_biases": account.kept[BIASES],
-            "kept_by_constants": account.kept[CONSTANTS],
-            "kept_by_softmax": account.kept[SOFTMAX],
-            "fell_on_padding": account.kept[AROUND],
-            "unaccounted": account.kept[IN_RULES] + account.kept[ELSEWHERE],
+            "kept_by_biases": conserved.kept[BIASES],
+            "kept_by_constants": conserved.kept[CONSTANTS],
+            "kept_by_softmax": conserved.kept[SOFTMAX],
+            "fell_on_padding": conserved.kept[AROUND],
+            "unaccounted": conserved.kept[IN_RULES] + conserved.kept[ELSEWHERE],
         }
-        told = account.warnings(self.tolerance, self._remedies())
+        told = conserved.warnings(self.tolerance, self._remedies())
         told += self._amplified(facts["amplification"])
         return RawMap(data, more=facts, warnings=(*propagation.warnings(), *told))
 
@@ -165,7 +165,7 @@ class LayerwiseRelevance(Explainer):
             "keeps them small",
         )
 
-    def _account(
+    def _conservation(
         self, data: Tensor, propagation: Propagation, ledger: Ledger, scale: float
     ) -> Conservation:
         """Return what went in, came out, and stayed on the way."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from esegeta.axes import Mask, Shape
-from esegeta.config import RunConfig, TargetKeys, blamed_on
+from esegeta.config import RunConfig, TargetKeys, blamed_on, required_block
 from esegeta.config.concepts import ConceptsKeys
 from esegeta.config.keys import fault_of_part
 from esegeta.errors import ConfigError, suggest
@@ -20,8 +20,8 @@ from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.concepts.shown import find_shown
-from esegeta.workflow.dissect.build import window_of_zeros
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, plan_concepts
+from esegeta.workflow.dissect.layers import window_of_zeros
 from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.plans import TargetPlan, plan_targets
@@ -122,13 +122,13 @@ def build_concepts(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers, concepts or targets.
     """
-    keys = config.keys.concepts
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: there is no `concepts` to test",
-            hint="give it layers, concepts and targets: concepts: {layers: [model.1], "
-            "concepts: {bone: 4}, targets: [liver]}",
-        )
+    keys = required_block(
+        config,
+        "concepts",
+        config.keys.concepts,
+        hint="give it layers, concepts and targets: concepts: {layers: [model.1], "
+        "concepts: {bone: 4}, targets: [liver]}",
+    )
     config = _with_targets(config, keys)
     basis = of_member(build_basis(config, output=output, device=device), keys.member, BLOCK)
     check_concepts(config, basis.capability)

@@ -7,15 +7,16 @@ from typing import Any
 from esegeta.errors import EsegetaError
 from esegeta.explain import ConceptDerivative
 from esegeta.report import TaskFiles, save_attribution
+from esegeta.report.files import file_part
 from esegeta.score import ScoreCache, ScoreContext
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.concepts.fit import NAMED
-from esegeta.workflow.concepts.results import file_part, written
 from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import OF_CASE, ConceptSession, open_concepts
 from esegeta.workflow.concepts.tables import is_significant
 from esegeta.workflow.fingerprint import provenance
 from esegeta.workflow.maps import doubts_of_scores, score_map
+from esegeta.workflow.one_result import written
 from esegeta.workflow.prepared import with_files
 from esegeta.workflow.task import Content, Desk, Task
 

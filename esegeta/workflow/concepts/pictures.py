@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from esegeta.report import Panel, draw_unit, panels_of
+from esegeta.report.files import file_part
 from esegeta.volume import atomic_path
 from esegeta.workflow.concepts.fit import DISCOVERED, Vectors, segments_of_all, vectors_of
 from esegeta.workflow.concepts.gather import segments_of
-from esegeta.workflow.concepts.results import file_part, written
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession, open_concepts
+from esegeta.workflow.one_result import written
 from esegeta.workflow.task import Content, Desk, Task
 
 SHOWN = 3

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +11,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from esegeta.errors import EsegetaError
 from esegeta.report import write_rows
-from esegeta.report.files import UNFIT_FOR_FILES
-from esegeta.report.shapes import NotesTold, read_told
+from esegeta.report.files import file_part
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
@@ -25,7 +20,7 @@ from esegeta.workflow.cache import keep_json
 from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
 from esegeta.workflow.concepts.rows import Row, rows_of
-from esegeta.workflow.concepts.session import MEMORY_HINT, WHOLE, ConceptSession, as_json
+from esegeta.workflow.concepts.session import MEMORY_HINT, ConceptSession, as_json
 from esegeta.workflow.concepts.tables import (
     DISCOVERED_COLUMNS,
     ERROR_COLUMNS,
@@ -37,22 +32,10 @@ from esegeta.workflow.concepts.tables import (
     share_rows,
     tcav_row,
 )
-from esegeta.workflow.one_result import recall_nothing
-from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
+from esegeta.workflow.one_result import clear, discard, last_task, recall_nothing, written
+from esegeta.workflow.task import Content, Desk, Kind, Task
 
 RECORD = ANALYSES["concepts"]
-
-
-@dataclass(eq=False)
-class ConceptsWritten:
-    """What tasks have written so far, in the order in which it is listed."""
-
-    files: list[Path] = field(default_factory=list)
-
-
-def written(desk: Desk) -> ConceptsWritten:
-    """Return what tasks have written so far."""
-    return desk.once("written", ConceptsWritten, depth=WHOLE)
 
 
 def write_results(task: Task, desk: Desk) -> Content:
@@ -61,7 +44,7 @@ def write_results(task: Task, desk: Desk) -> Content:
     rows = rows_of(desk)
     shares, errors = shares_of(desk), errors_of(desk)
     folder = session.run.folder
-    discard(session)
+    discard(folder / RECORD, session.run.basis.root)  # maps lie with their cases
     folder.mkdir(parents=True, exist_ok=True)
     files = written(desk).files
     level = session.run.keys.level
@@ -82,22 +65,6 @@ def write_results(task: Task, desk: Desk) -> Content:
     return {}
 
 
-def file_part(text: str) -> str:
-    """Return a name as it stands in file names."""
-    return re.sub(rf"{UNFIT_FOR_FILES.pattern}+", "-", text)
-
-
-def discard(session: ConceptSession) -> None:
-    """Remove the results of an earlier run, the record first: they would look like these."""
-    folder, root = session.run.folder, session.run.basis.root
-    record = read_told(folder / RECORD, NotesTold) or {}
-    (folder / RECORD).unlink(missing_ok=True)
-    for name in record.get("files") or []:
-        path = (folder / str(name)).resolve()
-        if path.is_relative_to(root.resolve()):
-            path.unlink(missing_ok=True)
-
-
 def record_task(session: ConceptSession, *needs: str) -> Task:
     """Return the task that ends the command.
 
@@ -105,13 +72,8 @@ def record_task(session: ConceptSession, *needs: str) -> Task:
         session: of the command.
         needs: names of tasks without which there is nothing to record.
     """
-    key, fault = None, None
-    try:
-        key = session.fingerprint
-    except EsegetaError as error:
-        fault = Fault(str(error))
     record = session.run.folder / RECORD
-    return Task(name="summary", kind=SUMMARIZE, key=key, record=record, needs=needs, fault=fault)
+    return last_task("summary", SUMMARIZE, record, lambda: session.fingerprint, needs=needs)
 
 
 def write_record(task: Task, desk: Desk) -> Content:
@@ -146,7 +108,7 @@ def write_record(task: Task, desk: Desk) -> Content:
     }
     assert task.record is not None and task.key is not None
     keep_json(task.record, task.key, content, written(desk).files)
-    shutil.rmtree(session.folder, ignore_errors=True)
+    clear(session.folder)
     desk.note(*notes)
     return content
 

@@ -16,10 +16,9 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.concepts import LEVELS, MatchingCriteria
 from esegeta.dissection import ConceptSources, concept_masks, find_body
-from esegeta.errors import OutputError
 from esegeta.targets import Scene
 from esegeta.volume import Case, Volume
-from esegeta.workflow.cache import fingerprint, read_tensors
+from esegeta.workflow.cache import fingerprint, kept_tensors
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.fingerprint import prediction_parts
@@ -158,14 +157,7 @@ class ConceptSession:
             OutputError: they are gone.
         """
         prints = self.slope_prints if what == "slopes" else self.case_prints
-        path = self.record(what, number)
-        found = read_tensors(path, prints[number])
-        if found is None:
-            raise OutputError(
-                f"{path}: cannot be read, though it was written before",
-                hint="was it removed or changed meanwhile? run again: finished work is kept",
-            )
-        return found
+        return kept_tensors(self.record(what, number), prints[number])
 
 
 def open_concepts(desk: Desk, number: int) -> OpenConcepts:

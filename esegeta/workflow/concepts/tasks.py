@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import read_sidecar
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.concepts import maps, pictures
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.concepts.derive import derive
 from esegeta.workflow.concepts.gather import gather
-from esegeta.workflow.concepts.results import RECORD, discard, record_task, write_results
+from esegeta.workflow.concepts.results import RECORD, record_task, write_results
 from esegeta.workflow.concepts.session import MEMORY_HINT, ConceptSession
-from esegeta.workflow.engine import run_command
-from esegeta.workflow.one_result import OneResult, list_missing, list_parts, write_nothing
-from esegeta.workflow.placing import cost_of_cases
+from esegeta.workflow.one_result import OneResult, ResultPlan, result_command, run_result
 from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "concepts"
-Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
-
-
-def list_tasks(desk: Desk) -> Iterator[Task]:
-    """Yield the tasks that are known beforehand; of finished work, only its record."""
-    yield from list_missing(desk, desk.job.run.basis, record_task(desk.job), _first_tasks)
-
-
-def list_anew(desk: Desk) -> Iterator[Task]:
-    """Yield the tasks that are known beforehand, all of them to be done."""
-    yield from list_parts(desk, desk.job.run.basis, record_task(desk.job), _first_tasks)
 
 
 def _first_tasks(desk: Desk) -> Iterator[Task]:
@@ -94,13 +80,10 @@ def _step(name: str, kind: Kind, needs: Iterable[str]) -> Task:
     return Task(name=name, kind=kind, key=None, needs=tuple(needs), is_step=True)
 
 
-def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> Kind:
-    return Kind(do, follow=follow, memory_hint=MEMORY_HINT)
-
-
+_kind = partial(Kind, memory_hint=MEMORY_HINT)
 GATHER = _kind(gather)
 DERIVE = _kind(derive)
-RESULTS = _kind(write_results, _after_results)
+RESULTS = _kind(write_results, follow=_after_results)
 MAP = _kind(maps.make_map)
 EXAMPLES = _kind(pictures.show_case)
 FIGURES = _kind(pictures.draw_examples)
@@ -130,34 +113,24 @@ def run_concepts(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM; what is done is kept.
     """
-    listener, policy = listener or Silence(), policy or Policy()
-    command = concepts_command(run, listener)
-    if policy.overwrite:
-        command = replace(command, tasks=list_anew)
-    outcome = run_command(command, listener, policy)
-    if outcome.failures:
-        return Tested(outcome)
-    return Tested(outcome, read_sidecar(run.folder / RECORD) or {})
+    listener = listener or Silence()
+    return Tested(*run_result(_plan(run, listener), listener, policy))
 
 
 def concepts_command(run: ConceptRun, listener: Listener) -> Command:
     """Return the command as the engine sees it; see `run_concepts`."""
+    return result_command(_plan(run, listener))
+
+
+def _plan(run: ConceptRun, listener: Listener) -> ResultPlan:
     session = ConceptSession(run, listener)
-
-    def forget() -> None:
-        discard(session)
-        shutil.rmtree(session.folder, ignore_errors=True)
-
-    return Command(
-        root=run.basis.root,
-        config=run.basis.config,
-        folder=run.folder,
+    return ResultPlan(
+        basis=run.basis,
         job=session,
-        tasks=list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=write_nothing,
+        record=run.folder / RECORD,
+        within=run.basis.root,  # maps lie with their cases
+        work=session.folder,
+        whole=record_task,
+        parts=_first_tasks,
         notes=run.basis.notes,
-        places=cost_of_cases(run.basis),
-        judge=lambda outcome: Tested(outcome).exit_code,
-        forget=forget,
     )

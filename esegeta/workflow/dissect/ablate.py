@@ -17,13 +17,15 @@ from esegeta.model import switched_off
 from esegeta.report import ABLATION_COLUMNS, draw_effects, write_rows
 from esegeta.targets import label_dice
 from esegeta.volume import Case, atomic_path
-from esegeta.workflow.cache import fingerprint, keep_json, keep_tensors
+from esegeta.workflow.cache import fingerprint, keep_json, keep_tensors, kept_tensors
 from esegeta.workflow.cases import check_truth
-from esegeta.workflow.dissect.build import Dissection, check_switches
+from esegeta.workflow.dissect.build import Dissection
+from esegeta.workflow.dissect.layers import check_switches
 from esegeta.workflow.dissect.passes import thresholds_of
-from esegeta.workflow.dissect.results import found_results, written
-from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
+from esegeta.workflow.dissect.results import found_results
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults
+from esegeta.workflow.one_result import written
 from esegeta.workflow.task import Content, Desk, Task
 
 
@@ -274,4 +276,4 @@ def check_ablation(dissection: Dissection) -> None:
         return
     names = [layer.name for layer in dissection.layers]
     wanted = [name for name in names if keys.layers == "all" or name in keys.layers]
-    check_switches(dissection, wanted, "ablation")
+    check_switches(dissection.basis, wanted, "ablation")

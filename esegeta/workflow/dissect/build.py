@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from esegeta.axes import Batch, Shape
-from esegeta.config import RunConfig, blamed_on
-from esegeta.config.dissection import DissectionKeys, layer_names
+from esegeta.axes import Shape
+from esegeta.config import RunConfig, blamed_on, required_block
+from esegeta.config.dissection import DissectionKeys
 from esegeta.dissection import (
     CHANCES,
     FEWEST_CASES,
@@ -25,11 +25,12 @@ from esegeta.dissection.counts import Counting
 from esegeta.dissection.parts import BYTES_OF_COUNT, MB, UnitParts
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.errors import ConfigError, suggest
-from esegeta.model import UnitLayer, find_unit_layers, held_still, switched_off
-from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox, empty_window
+from esegeta.model import UnitLayer
+from esegeta.predict import LayerGrid, PassesApart, Predictor, VoxelBox
 from esegeta.volume import Grid, Route
 from esegeta.workflow import Basis, build_basis
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, notes_on_labels, plan_concepts
+from esegeta.workflow.dissect.layers import find_layers, with_layers, without_other_layers
 from esegeta.workflow.members import of_member
 from esegeta.workflow.outputs import check_writable
 from esegeta.workflow.serves import check_dissected
@@ -186,21 +187,21 @@ def build_dissection(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers or concepts.
     """
-    config = _with_layers(config, layers) if layers else config
-    keys = config.keys.dissection
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: the block `dissection` is missing",
-            hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
-        )
+    config = with_layers(config, layers) if layers else config
+    keys = required_block(
+        config,
+        "dissection",
+        config.keys.dissection,
+        hint="give it layers and concepts: dissection: {layers: all, concepts: {liver: 1}}",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "dissection")
     check_dissected(config, basis.capability)
     notes = notes_on_labels(keys, basis.predictor.labels)
     basis = replace(basis, notes=(*basis.notes, *notes))
     with blamed_on(config, "dissection", "layers"):
-        found = _find_layers(basis, keys)
+        found = find_layers(basis, keys)
     if layers:
-        keys = _without_other_layers(keys, {layer.name for layer in found})
+        keys = without_other_layers(keys, {layer.name for layer in found})
     concepts = plan_concepts(keys, basis)
     _check_names(config, keys, basis, [layer.name for layer in found])
     check_writable(basis.root)
@@ -221,56 +222,6 @@ def _image_within(way: Route, grid: Grid) -> VoxelBox | None:
     corners = inside.nonzero()
     ends = zip(corners.amin(dim=0).tolist(), corners.amax(dim=0).tolist(), strict=True)
     return tuple((low, high + 1) for low, high in ends)
-
-
-def _with_layers(config: RunConfig, layers: Sequence[str]) -> RunConfig:
-    """Return a config with other layers, which are known to come from the option."""
-    if config.keys.dissection is None:
-        return config
-    option = f"--layers {','.join(layers)}"
-    try:
-        names = layer_names(list(layers))
-    except ValueError as error:
-        raise ConfigError(f"{option}: {error}") from error
-    keys = config.keys.dissection.model_copy(update={"layers": names})
-    document = config.document.given_by(option, ("dissection", "layers"))
-    changed = config.keys.model_copy(update={"dissection": keys})
-    return replace(config, keys=changed, document=document)
-
-
-def _find_layers(basis: Basis, keys: DissectionKeys) -> tuple[UnitLayer, ...]:
-    predictor = basis.predictor
-    with held_still(predictor.network):
-        return find_unit_layers(predictor.network, keys.layers, window_of_zeros(basis))
-
-
-def _without_other_layers(keys: DissectionKeys, found: Collection[str]) -> DissectionKeys:
-    """Return the keys with an ablation of only the layers that the command line asks for."""
-    if keys.ablation is None or keys.ablation.layers == "all":
-        return keys
-    left = [name for name in keys.ablation.layers if name in found]
-    ablation = keys.ablation.model_copy(update={"layers": left}) if left else None
-    return keys.model_copy(update={"ablation": ablation})
-
-
-def window_of_zeros(basis: Basis) -> Batch:
-    """Return a window of zeros, `1 C *W`, to try the network out with."""
-    predictor = basis.predictor
-    return empty_window(predictor.network, predictor.plan.size, basis.reading.num_channels)
-
-
-def check_switches(dissection: Dissection, layers: Sequence[str], block: str) -> None:
-    """Switch a unit of each of some layers off for a window of zeros.
-
-    Raises:
-        LayerError: a layer returns more than one tensor; placed at a block of `dissection`.
-    """
-    basis = dissection.basis
-    network, window = basis.predictor.network, window_of_zeros(basis)
-    with blamed_on(basis.config, "dissection", block), torch.no_grad(), held_still(network):
-        for layer in layers:
-            with switched_off(network, layer, [0]):
-                network(window)
 
 
 def _check_names(

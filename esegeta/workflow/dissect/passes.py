@@ -12,8 +12,8 @@ from torch import Tensor
 from esegeta.dissection.all_counts import FOLDS, Counts, count_held_out, thresholds_of_case
 from esegeta.dissection.counts import CaseCounts, count_case
 from esegeta.dissection.thresholds import Thresholds, ThresholdSearch
-from esegeta.workflow.cache import keep_tensors
-from esegeta.workflow.dissect.session import WHOLE, CaseReading, DissectionSession, kept_tensors
+from esegeta.workflow.cache import keep_tensors, kept_tensors
+from esegeta.workflow.dissect.session import WHOLE, CaseReading, DissectionSession
 from esegeta.workflow.dissect.tables import ImageTable
 from esegeta.workflow.task import Content, Desk, Task
 

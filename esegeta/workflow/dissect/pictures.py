@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +12,17 @@ from torch import Tensor
 from esegeta.dissection import Edges, UnitFinding, detectors, find_above
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
-from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.files import file_part
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
 from esegeta.workflow.dissect.passes import overlaps_of, thresholds_of
-from esegeta.workflow.dissect.results import found_results, written
+from esegeta.workflow.dissect.results import found_results
 from esegeta.workflow.dissect.session import WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults
+from esegeta.workflow.one_result import written
 from esegeta.workflow.task import Content, Desk, Task
 
 UnitKey = tuple[str, int]
 """Layer and number of a unit."""
-
-UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +172,8 @@ def _write_mask(
     session: DissectionSession, case: Case, finding: UnitFinding, mask: Tensor, volume: Volume
 ) -> Path:
     name = (
-        f"{case.name}_layer-{_part(finding.layer)}_unit-{finding.unit}"
-        f"_desc-{_part(finding.best.concept)}_mask.nii.gz"
+        f"{case.name}_layer-{file_part(finding.layer)}_unit-{finding.unit}"
+        f"_desc-{file_part(finding.best.concept)}_mask.nii.gz"
     )
     path = session.dissection.folder / "masks" / name
     write_label_map(path, mask.to(torch.int64), volume)
@@ -186,7 +184,9 @@ def _draw_figure(
     session: DissectionSession, finding: UnitFinding, rows: Sequence[Sequence[Panel]]
 ) -> Path:
     best = finding.best
-    name = f"layer-{_part(finding.layer)}_unit-{finding.unit}_desc-{_part(best.concept)}.png"
+    name = (
+        f"layer-{file_part(finding.layer)}_unit-{finding.unit}_desc-{file_part(best.concept)}.png"
+    )
     path = session.dissection.folder / "figures" / name
     title = (
         f"{finding.layer}, unit {finding.unit}: {best.concept}\n"
@@ -215,7 +215,3 @@ def _draw_bars(session: DissectionSession, results: UnitResults) -> Path:
 
 def _key(finding: UnitFinding) -> UnitKey:
     return finding.layer, finding.unit
-
-
-def _part(name: str) -> str:
-    return UNFIT.sub("-", name)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from esegeta.errors import EsegetaError
 from esegeta.report import (
     IMAGE_COLUMNS,
     write_concepts,
@@ -15,39 +12,24 @@ from esegeta.report import (
     write_rows,
     write_units,
 )
-from esegeta.report.shapes import NotesTold, read_told
 from esegeta.results_folder import ANALYSES
 from esegeta.workflow.cache import keep_json
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.passes import AllOverlaps, held_out_iou, overlaps_of, thresholds_of
 from esegeta.workflow.dissect.session import MEMORY_HINT, WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults, results_of, summary_of
-from esegeta.workflow.one_result import recall_nothing
-from esegeta.workflow.task import Content, Desk, Fault, Kind, Task
+from esegeta.workflow.one_result import clear, discard, last_task, recall_nothing, written
+from esegeta.workflow.task import Content, Desk, Kind, Task
 
 SUMMARY = ANALYSES["dissection"]
-
-
-@dataclass(eq=False)
-class DissectionWritten:
-    """What tasks have written and found so far, for the summary.
-
-    Args:
-        files: files, in the order in which they are listed.
-        notes: notes for the reader.
-        trails: trails to each label, the strongest first; None where none are looked for.
-    """
-
-    files: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    trails: Mapping[str, Sequence[str]] | None = None
 
 
 def write_results(task: Task, desk: Desk) -> Content:
     """Write the tables, in place of what another run has left."""
     session: DissectionSession = desk.job
     results = found_results(desk)
-    discard(session.dissection.folder)
+    folder = session.dissection.folder
+    discard(folder / SUMMARY, folder)
     files = _write_tables(session.dissection, results, overlaps_of(desk))
     written(desk).files.extend(files)
     return {}
@@ -65,21 +47,6 @@ def found_results(desk: Desk) -> UnitResults:
         return replace(results, findings=overlaps.images.complete(results.findings))
 
     return desk.once("results", find, depth=WHOLE)
-
-
-def written(desk: Desk) -> DissectionWritten:
-    """Return what tasks have written so far."""
-    return desk.once("written", DissectionWritten, depth=WHOLE)
-
-
-def discard(folder: Path) -> None:
-    """Remove the results of an earlier run, the summary first: they would look like these."""
-    summary = read_told(folder / SUMMARY, NotesTold)
-    (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (summary or {}).get("files") or []:
-        path = (folder / str(name)).resolve()
-        if path.is_relative_to(folder.resolve()):
-            path.unlink(missing_ok=True)
 
 
 def _write_tables(
@@ -107,13 +74,8 @@ def summary_task(session: DissectionSession, *needs: str) -> Task:
         session: session of the dissection.
         needs: names of tasks without which there is nothing to sum up.
     """
-    key, fault = None, None
-    try:
-        key = session.fingerprint
-    except EsegetaError as error:
-        fault = Fault(str(error))
     record = session.dissection.folder / SUMMARY
-    return Task(name="summary", kind=SUMMARIZE, key=key, record=record, needs=needs, fault=fault)
+    return last_task("summary", SUMMARIZE, record, lambda: session.fingerprint, needs=needs)
 
 
 def write_summary(task: Task, desk: Desk) -> Content:
@@ -124,8 +86,7 @@ def write_summary(task: Task, desk: Desk) -> Content:
     dissection, found = session.dissection, written(desk)
     summary = summary_of(dissection, found_results(desk), overlaps_of(desk).counts)
     summary["notes"] += found.notes
-    if found.trails is not None:
-        summary["trails"] = found.trails
+    summary |= found.entries
     content = {
         "name": dissection.basis.config.keys.name,
         "esegeta": __version__,
@@ -138,14 +99,9 @@ def write_summary(task: Task, desk: Desk) -> Content:
     }
     assert task.record is not None and task.key is not None
     keep_json(task.record, task.key, content, found.files)
-    clear(session)
+    clear(session.folder)
     desk.note(*summary["notes"])
     return content
-
-
-def clear(session: DissectionSession) -> None:
-    """Remove what was kept."""
-    shutil.rmtree(session.folder, ignore_errors=True)
 
 
 SUMMARIZE = Kind(write_summary, recall=recall_nothing, memory_hint=MEMORY_HINT)

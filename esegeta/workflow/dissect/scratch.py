@@ -7,18 +7,15 @@ its bytes sum up to, so that one that does not is made again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from esegeta.volume import output_faults, temporary_name
-from esegeta.workflow.cache import MARK, RECORD, header_of_tensors
+from esegeta.workflow.cache import MARK, on_host, save_with_header, tensors_with_header
 
 SUM = "sum"
 WORD = np.dtype(np.uint64)
@@ -30,13 +27,12 @@ def keep_scratch(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps({MARK: key, SUM: _sum(whole)})
+    whole = on_host(tensors)
     temporary = path.with_name(temporary_name(f"scratch{path.suffix}"))
     try:
         with output_faults(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(whole, temporary, metadata={RECORD: header})
+            save_with_header(temporary, {MARK: key, SUM: _sum(whole)}, whole)
             temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -45,15 +41,11 @@ def keep_scratch(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
 
 def read_scratch(path: Path, key: str) -> dict[str, Tensor] | None:
     """Return the tensors; None where none are kept under this fingerprint, or not as written."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = header_of_tensors(file.metadata())
-            if header.get(MARK) != key:
-                return None
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError):
+    found = tensors_with_header(path, key)
+    if found is None:
         return None
-    return found if header.get(SUM) == _sum(found) else None
+    header, tensors = found
+    return tensors if header.get(SUM) == _sum(tensors) else None
 
 
 def _sum(tensors: Mapping[str, Tensor]) -> int:

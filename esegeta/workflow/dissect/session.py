@@ -23,9 +23,8 @@ from esegeta.dissection import (
     concept_masks,
     find_body,
 )
-from esegeta.errors import OutputError
 from esegeta.volume import Case
-from esegeta.workflow.cache import fingerprint, read_tensors
+from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 from esegeta.workflow.dissect.source import MapSource
@@ -231,18 +230,3 @@ class DissectionSession:
         if self.dissection.keys.ablation is None or case.label is None:
             return None
         return image_sha256(case.label)
-
-
-def kept_tensors(path: Path, key: str) -> dict[str, Tensor]:
-    """Return the tensors that an earlier task of this dissection has kept.
-
-    Raises:
-        OutputError: they are gone.
-    """
-    found = read_tensors(path, key)
-    if found is None:
-        raise OutputError(
-            f"{path}: cannot be read, though it was written before",
-            hint="was it removed or changed meanwhile? run again: finished work is kept",
-        )
-    return found

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from esegeta.dissection.thresholds import ThresholdSearch
 from esegeta.predict import Units
-from esegeta.workflow.cache import fingerprint, keep_tensors
+from esegeta.workflow.cache import fingerprint, keep_tensors, kept_tensors
 from esegeta.workflow.dissect.passes import open_first, thresholds_file
-from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession
 from esegeta.workflow.task import Content, Desk, Task
 
 LEAST_MB = 64.0

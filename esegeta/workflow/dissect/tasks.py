@@ -6,45 +6,28 @@ case that fails is named once, and what stands on all cases is not tried without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from esegeta.report import read_sidecar
 from esegeta.workflow.cache import finished
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.dissect import ablate, passes, pictures, shares, trail_files
 from esegeta.workflow.dissect.ablate import check_ablation
 from esegeta.workflow.dissect.build import Dissection
-from esegeta.workflow.dissect.results import SUMMARY, clear, summary_task, write_results
+from esegeta.workflow.dissect.results import SUMMARY, summary_task, write_results
 from esegeta.workflow.dissect.session import MEMORY_HINT, DissectionSession
 from esegeta.workflow.dissect.trail_files import check_trails
-from esegeta.workflow.engine import run_command
-from esegeta.workflow.one_result import OneResult, list_missing, list_parts, write_nothing
-from esegeta.workflow.placing import cost_of_cases
+from esegeta.workflow.one_result import OneResult, ResultPlan, result_command, run_result
 from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
-Follow = Callable[[Task, Content | None, Desk], Sequence[Task]]
 
 
-def list_tasks(desk: Desk) -> Iterator[Task]:
-    """Yield the tasks that are known beforehand; of a finished dissection, only its summary."""
-    yield from list_missing(desk, desk.job.dissection.basis, summary_task(desk.job), _first_tasks)
-
-
-def list_anew(desk: Desk) -> Iterator[Task]:
-    """Yield the tasks that are known beforehand, with nothing left of an earlier run."""
-
-    def cleared(desk: Desk) -> Iterator[Task]:
-        clear(desk.job)
-        yield from _first_tasks(desk)
-
-    yield from list_parts(desk, desk.job.dissection.basis, summary_task(desk.job), cleared)
-
-
-def _first_tasks(desk: Desk) -> Iterator[Task]:
+def first_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield the tasks that are known beforehand."""
     session: DissectionSession = desk.job
     dissection = session.dissection
     if (dissection.folder / SUMMARY).is_file():
@@ -93,21 +76,10 @@ def _shared_pass(session: DissectionSession, turn: int, num_passes: int) -> list
     if finished(end) is not None:
         return [end]
     share_key = shares.share_print(session, turn)
-    cases = [
-        replace(
-            _of_case(
-                session,
-                number,
-                what,
-                TAKE,
-                shares.share_file(session, turn, number),
-                share_key,
-                turn=turn,
-            ),
-            place=case.name,
-        )
-        for number, case in enumerate(session.cases)
-    ]
+    cases = []
+    for number in range(len(session.cases)):
+        record = shares.share_file(session, turn, number)
+        cases.append(_of_place(session, number, what, TAKE, record, share_key, turn=turn))
     return [*cases, replace(end, needs=tuple(_names(cases)))]
 
 
@@ -121,20 +93,10 @@ def _after_thresholds(task: Task, content: Content | None, desk: Desk) -> list[T
     session: DissectionSession = desk.job
     if content is None:
         return [summary_task(session, task.name)]
-    counts = [
-        replace(
-            _of_case(
-                session,
-                number,
-                "overlaps",
-                COUNT,
-                passes.counts_file(session, number),
-                session.counts_prints[number],
-            ),
-            place=case.name,  # counts of cases are added up, whoever counted
-        )
-        for number, case in enumerate(session.cases)
-    ]
+    counts = []  # they are added up, whoever counted
+    for number, key in enumerate(session.counts_prints):
+        record = passes.counts_file(session, number)
+        counts.append(_of_place(session, number, "overlaps", COUNT, record, key))
     record = passes.best_thresholds_file(session)
     return [*counts, _step("overlaps", OVERLAPS, _names(counts), record, session.best_print)]
 
@@ -143,20 +105,10 @@ def _after_overlaps(task: Task, content: Content | None, desk: Desk) -> list[Tas
     session: DissectionSession = desk.job
     if content is None:
         return [summary_task(session, task.name)]
-    best = [
-        replace(
-            _of_case(
-                session,
-                number,
-                "best thresholds",
-                COUNT_BEST,
-                passes.best_file(session, number),
-                session.best_print,
-            ),
-            place=case.name,
-        )
-        for number, case in enumerate(session.cases if passes.has_held_out(session) else ())
-    ]
+    best = []
+    for number in range(len(session.cases) if passes.has_held_out(session) else 0):
+        record, key = passes.best_file(session, number), session.best_print
+        best.append(_of_place(session, number, "best thresholds", COUNT_BEST, record, key))
     step = _step("held-out overlaps", HELD_OUT, _names(best), *ablate.trials_record(session))
     return [*best, step]
 
@@ -205,13 +157,10 @@ def _trials(session: DissectionSession, trials: Sequence[Any]) -> list[Task]:
     """Return a task for each case in which units are switched off; none where nothing is asked."""
     key = ablate.key_of(session, trials)
     tasks = [
-        _of_case(session, number, "ablation", ABLATE, ablate.record_of(session, number), key)
+        _of_place(session, number, "ablation", ABLATE, ablate.record_of(session, number), key)
         for number in range(len(session.cases) if trials else 0)
     ]
-    return [
-        replace(task, data={**task.data, "trials": trials}, place=case.name)
-        for task, case in zip(tasks, session.cases if trials else (), strict=True)
-    ]
+    return [replace(task, data={**task.data, "trials": trials}) for task in tasks]
 
 
 def _samples(desk: Desk) -> list[Task]:
@@ -264,6 +213,20 @@ def _of_case(
     )
 
 
+def _of_place(
+    session: DissectionSession,
+    number: int,
+    what: str,
+    kind: Kind,
+    record: Path,
+    key: str,
+    **data: int,
+) -> Task:
+    """Return a task of a case whose record any process reads, so that each does its own cases."""
+    task = _of_case(session, number, what, kind, record, key, **data)
+    return replace(task, place=session.cases[number].name)
+
+
 def _step(
     name: str,
     kind: Kind,
@@ -287,28 +250,25 @@ def _names(tasks: Iterable[Task]) -> list[str]:
     return [task.name for task in tasks]
 
 
-def _kind(do: Callable[[Task, Desk], Content], follow: Follow | None = None) -> Kind:
-    return Kind(do, follow=follow, memory_hint=MEMORY_HINT)
-
-
+_kind = partial(Kind, memory_hint=MEMORY_HINT)
 ADD = _kind(passes.add_case)
-END_PASS = _kind(passes.end_pass, _after_pass)
-THRESHOLDS = _kind(passes.keep_thresholds, _after_thresholds)
+END_PASS = _kind(passes.end_pass, follow=_after_pass)
+THRESHOLDS = _kind(passes.keep_thresholds, follow=_after_thresholds)
 TAKE = _kind(shares.take_case)
-MERGE = _kind(shares.merge_pass, _after_pass)
-MERGE_LAST = _kind(shares.merge_pass, _after_thresholds)
+MERGE = _kind(shares.merge_pass, follow=_after_pass)
+MERGE_LAST = _kind(shares.merge_pass, follow=_after_thresholds)
 COUNT = _kind(passes.count_overlaps)
-OVERLAPS = _kind(passes.add_up, _after_overlaps)
+OVERLAPS = _kind(passes.add_up, follow=_after_overlaps)
 COUNT_BEST = _kind(passes.count_best)
-HELD_OUT = _kind(ablate.ask_trials, _after_held_out)
-RESULTS = _kind(write_results, _after_results)
+HELD_OUT = _kind(ablate.ask_trials, follow=_after_held_out)
+RESULTS = _kind(write_results, follow=_after_results)
 BARS = _kind(pictures.draw_bars)
 PICTURES = _kind(pictures.show_case)
 FIGURES = _kind(pictures.draw_figures)
 ABLATE = _kind(ablate.ablate_case)
 ABLATION = _kind(ablate.write_ablation)
 SAMPLE = _kind(trail_files.take_samples)
-NODES = _kind(trail_files.form_nodes, _after_nodes)
+NODES = _kind(trail_files.form_nodes, follow=_after_nodes)
 INFLUENCE = _kind(trail_files.take_influences)
 TRAILS = _kind(trail_files.write_trails)
 
@@ -339,45 +299,33 @@ def run_dissection(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM; what is done is kept.
     """
-    listener, policy = listener or Silence(), policy or Policy()
-    command = dissection_command(dissection, listener)
-    if policy.overwrite:
-        command = replace(command, tasks=list_anew)
-    outcome = run_command(command, listener, policy)
-    if outcome.failures:
-        return Dissected(outcome)
-    return Dissected(outcome, read_sidecar(dissection.folder / SUMMARY) or {})
+    listener = listener or Silence()
+    plan = _plan(DissectionSession(dissection, listener))
+    return Dissected(*run_result(plan, listener, policy))
 
 
 def dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as the engine sees it; see `run_dissection`."""
-    return _command(DissectionSession(dissection, listener))
+    return result_command(_plan(DissectionSession(dissection, listener)))
 
 
 def shared_dissection_command(dissection: Dissection, listener: Listener) -> Command:
     """Return a dissection as several processes see it that share its cases."""
-    return _command(DissectionSession(dissection, listener, dissection.folder / "work" / "shares"))
+    kept = dissection.folder / "work" / "shares"
+    return result_command(_plan(DissectionSession(dissection, listener, kept)))
 
 
-def _command(session: DissectionSession) -> Command:
+def _plan(session: DissectionSession) -> ResultPlan:
     dissection = session.dissection
     check_ablation(dissection)
     check_trails(dissection)
-    return Command(
-        root=dissection.basis.root,
-        config=dissection.basis.config,
-        folder=dissection.folder,
+    return ResultPlan(
+        basis=dissection.basis,
         job=session,
-        tasks=list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=write_nothing,
+        record=dissection.folder / SUMMARY,
+        within=dissection.folder,
+        work=session.folder,
+        whole=summary_task,
+        parts=first_tasks,
         notes=dissection.basis.notes,
-        places=cost_of_cases(dissection.basis),
-        judge=lambda outcome: Dissected(outcome).exit_code,
-        forget=lambda: _forget(session),
     )
-
-
-def _forget(session: DissectionSession) -> None:
-    clear(session)
-    (session.dissection.folder / SUMMARY).unlink(missing_ok=True)

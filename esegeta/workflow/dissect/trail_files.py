@@ -19,19 +19,15 @@ from esegeta.model import held_still, list_layers
 from esegeta.predict import OUTPUT
 from esegeta.report import draw_trails, write_graphml
 from esegeta.volume import atomic_path, write_json
-from esegeta.workflow.cache import fingerprint, keep_tensors
-from esegeta.workflow.dissect.build import (
-    Dissection,
-    check_switches,
-    enough_mb,
-    show_mb,
-    window_of_zeros,
-)
+from esegeta.workflow.cache import fingerprint, keep_tensors, kept_tensors
+from esegeta.workflow.dissect.build import Dissection, enough_mb, show_mb
 from esegeta.workflow.dissect.influences import Influences, NodeViews, Taken, joined
+from esegeta.workflow.dissect.layers import check_switches, window_of_zeros
 from esegeta.workflow.dissect.passes import thresholds_of
-from esegeta.workflow.dissect.results import found_results, written
-from esegeta.workflow.dissect.session import WHOLE, DissectionSession, kept_tensors
+from esegeta.workflow.dissect.results import found_results
+from esegeta.workflow.dissect.session import WHOLE, DissectionSession
 from esegeta.workflow.dissect.tables import UnitResults
+from esegeta.workflow.one_result import written
 from esegeta.workflow.task import Content, Desk, Task
 
 TRAILS_OF_LABEL = 5
@@ -94,7 +90,7 @@ def write_trails(task: Task, desk: Desk) -> Content:
     found = written(desk)
     found.files += files
     found.notes += notes
-    found.trails = {
+    found.entries["trails"] = {
         label: list(dict.fromkeys(trail.words for trail in own)) for label, own in trails.items()
     }
     return {}
@@ -216,7 +212,7 @@ def check_trails(dissection: Dissection) -> None:
     if keys is None:
         return
     place = dissection.basis.config.document.place(("dissection", "trails"))
-    check_switches(dissection, [layer.name for layer in dissection.layers], "trails")
+    check_switches(dissection.basis, [layer.name for layer in dissection.layers], "trails")
     num_nodes = sum(min(layer.num_units, keys.clusters) for layer in dissection.layers)
     num_targets = num_nodes + len(dissection.basis.predictor.labels.foreground)
     per_sample = BYTES_OF_FLOAT * (dissection.num_units + num_nodes * num_targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.examples import ExamplesKeys, InfluenceKeys, SurrogateKeys
 from esegeta.errors import ConfigError
 from esegeta.examples.items import ItemKind
@@ -95,12 +95,12 @@ def build_examples(
         EsegetaError: the first thing found wrong with files, network, layer, items, checkpoints,
             training cases, targets or recipe.
     """
-    keys = config.keys.examples
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `examples` block",
-            hint="such as examples: {of: case, layer: model.1}; docs/examples.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "examples",
+        config.keys.examples,
+        hint="such as examples: {of: case, layer: model.1}; docs/examples.md has the keys",
+    )
     basis = build_basis(config, output=output, device=device)
     config = basis.config
     if basis.predictor.plan.num_members > 1:

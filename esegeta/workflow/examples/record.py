@@ -23,7 +23,7 @@ from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
-from esegeta.workflow.record import describe_basis
+from esegeta.workflow.record import describe_basis, described_by_name
 from esegeta.workflow.task import Content, Desk, Ended
 
 ALL_LAYERS = "all"
@@ -74,7 +74,7 @@ class ExamplesRecorder:
                     dict(zip(RANK_COLUMNS, row, strict=True))
                     for row in tables.get("rank_correlation", ())
                 ],
-                "units": [_described(ended) for ended in results],
+                "units": [described_by_name(ended) for ended in results],
             },
         )
 
@@ -122,16 +122,6 @@ def _influence_head(plan: InfluencePlan | None) -> dict[str, Any]:
             "recipe": plan.recipe.describe(),
             "sign": "above zero, training on the example raises the target",
         }
-    }
-
-
-def _described(ended: Ended) -> dict[str, Any]:
-    return {
-        "task": ended.name,
-        "status": ended.status,
-        "seconds": round(ended.seconds, 3),
-        "message": ended.message,
-        **({"traceback": ended.traceback} if ended.traceback else {}),
     }
 
 

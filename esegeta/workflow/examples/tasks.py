@@ -177,15 +177,15 @@ def list_tasks(study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> Ite
         inputs: see `hashed`.
     """
     prints = ExampleFingerprints(study, inputs)
-    units = study.root / "units"
+    folder = study.root / "units"
     yield from _case_tasks(study, prints)
     yield from _group_tasks(study, prints)
     if study.influence is not None:
-        yield from _influence_tasks(study.influence, prints, units)
+        yield from _influence_tasks(study.influence, prints, folder)
 
 
 def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Task]:
-    units = study.root / "units"
+    folder = study.root / "units"
     for place, case in enumerate(study.basis.cases):
         data, scope = {"case": place}, (case.name,)
         if study.layer is not None:
@@ -193,7 +193,7 @@ def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Ta
                 name=f"{case.name} / items",
                 kind=EMBED,
                 key=prints.items(case),
-                record=units / f"{case.name}_items.safetensors",
+                record=folder / f"{case.name}_items.safetensors",
                 order=(0, place, 0),
                 place=case.name,
                 data=data,
@@ -204,7 +204,7 @@ def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Ta
                 name=f"{case.name} / regions",
                 kind=DESCRIBE,
                 key=prints.regions(case),
-                record=units / f"{case.name}_regions.json",
+                record=folder / f"{case.name}_regions.json",
                 order=(0, place, 1),
                 place=case.name,
                 data=data,
@@ -213,31 +213,31 @@ def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Ta
 
 
 def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Task]:
-    units, cases = study.root / "units", study.basis.cases
+    folder, cases = study.root / "units", study.basis.cases
     for place, group in enumerate(study.groups if study.layer is not None else ()):
         records = {
-            number: (units / f"{case.name}_items.safetensors", prints.items(case))
+            number: (folder / f"{case.name}_items.safetensors", prints.items(case))
             for number, case in enumerate(cases)
         }
         yield Task(
             name=f"prototypes / {group}",
             kind=SELECT,
             key=prints.group(group),
-            record=units / f"prototypes_{group}.json",
+            record=folder / f"prototypes_{group}.json",
             needs=tuple(f"{case.name} / items" for case in cases),
             data={"group": group, "records": records},
             order=(1, place),
         )
     for place, label in enumerate(study.labels if study.surrogate is not None else ()):
         records = {
-            number: (units / f"{case.name}_regions.json", prints.regions(case))
+            number: (folder / f"{case.name}_regions.json", prints.regions(case))
             for number, case in enumerate(cases)
         }
         yield Task(
             name=f"surrogate / {label}",
             kind=FIT,
             key=prints.surrogate(label),
-            record=units / f"surrogate_{label}.json",
+            record=folder / f"surrogate_{label}.json",
             needs=tuple(f"{case.name} / regions" for case in cases),
             data={"label": label, "records": records},
             order=(2, place),
@@ -245,14 +245,14 @@ def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[T
 
 
 def _influence_tasks(
-    plan: InfluencePlan, prints: ExampleFingerprints, units: Any
+    plan: InfluencePlan, prints: ExampleFingerprints, folder: Any
 ) -> Iterator[Task]:
     for number, path in enumerate(plan.checkpoints):
         yield Task(
             name=f"influence / {path.name}",
             kind=TRACE,
             key=prints.checkpoint(plan, number),
-            record=units / f"influence_{number}.json",
+            record=folder / f"influence_{number}.json",
             data={"number": number},
             place=f"influence / {path.name}",
             order=(3, number),
@@ -267,7 +267,7 @@ def _influence_tasks(
                 name=f"leave one out / {named} / seed {seed}",
                 kind=TRAIN,
                 key=prints.training(plan, seed, left_out),
-                record=units / f"trained_{file}_seed-{seed}.json",
+                record=folder / f"trained_{file}_seed-{seed}.json",
                 data={"seed": seed, "left_out": left_out},
                 place=f"leave one out / {named} / seed {seed}",
                 order=(4, place, -1 if left_out is None else left_out),

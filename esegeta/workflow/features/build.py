@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esegeta.axes import Shape, shape_text
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.features import FeatureKeys
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.features import Subject
 from esegeta.predict import empty_window, probe_output
-from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.files import hyphenated
 from esegeta.volume import Grid
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.features.objectives import PlannedObjective, plan_objectives
@@ -88,13 +88,13 @@ def build_features(
     Raises:
         EsegetaError: the first thing found wrong with files, network, size, objectives or cases.
     """
-    keys = config.keys.features
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `features` block",
-            hint="such as features: {objectives: [{label: liver}], size: [48, 48, 48]}; "
-            "docs/features.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "features",
+        config.keys.features,
+        hint="such as features: {objectives: [{label: liver}], size: [48, 48, 48]}; "
+        "docs/features.md has the keys",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "features")
     predictor = basis.predictor
     with blamed_on(config, "features"):
@@ -180,7 +180,7 @@ def _check_names(config: RunConfig, job: FeatureJob) -> None:
         )
     files: dict[str, str] = {}
     for item in job.objectives:
-        file = file_part(item.name)
+        file = hyphenated(item.name)
         if file in files:
             raise ConfigError(
                 f"{config.document.place(('features', 'objectives'))}: features.objectives: "
@@ -222,8 +222,3 @@ def _notes(job: FeatureJob) -> list[str]:
         f"features: the voxels of the cases differ in size; pictures count as {mine} mm, those of "
         "the first, and real patches are compared voxel by voxel: give preprocess.spacing_mm"
     ]
-
-
-def file_part(name: str) -> str:
-    """Return a name as a part of file names."""
-    return UNFIT_FOR_FILES.sub("-", name)

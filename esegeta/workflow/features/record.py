@@ -10,7 +10,7 @@ from esegeta.report import write_rows
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.features.build import FeatureJob
-from esegeta.workflow.record import describe_basis
+from esegeta.workflow.record import describe_basis, ending
 from esegeta.workflow.task import Ended
 
 COLUMNS = (
@@ -77,7 +77,7 @@ class FeatureRecorder:
                 "notes": list(notes),
                 "state": state,
                 "seconds": round(time.perf_counter() - self._start, 3),
-                "units": [_described(ended) for ended in results],
+                "units": [{**ended.task.data["names"], **ending(ended)} for ended in results],
             },
         )
 
@@ -85,13 +85,3 @@ class FeatureRecorder:
 def _row(ended: Ended) -> dict[str, Any]:
     known = {**ended.content, **ended.task.data["names"]}
     return {column: known.get(column) for column in COLUMNS}
-
-
-def _described(ended: Ended) -> dict[str, Any]:
-    return {
-        **ended.task.data["names"],
-        "status": ended.status,
-        "seconds": round(ended.seconds, 3),
-        "message": ended.message,
-        **({"traceback": ended.traceback} if ended.traceback else {}),
-    }

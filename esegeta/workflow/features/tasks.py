@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from esegeta.report.files import hyphenated
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.features import draw, fits
-from esegeta.workflow.features.build import FeatureJob, file_part
+from esegeta.workflow.features.build import FeatureJob
 from esegeta.workflow.features.objectives import PlannedObjective
 from esegeta.workflow.features.record import FeatureRecorder
 from esegeta.workflow.features.variants import Variant
@@ -214,7 +215,7 @@ def _picture(
     needs = ["fit / expert"] if variant.prior == "expert" else []
     needs += ["fit / generator"] if variant.parametrisation == "code" else []
     place = [one.name for one in job.objectives].index(planned.name)
-    folder = job.folder / file_part(planned.name)
+    folder = job.folder / hyphenated(planned.name)
     return Task(
         name=f"{planned.name} / {variant.name}",
         kind=PICTURE,
@@ -235,12 +236,12 @@ def _picture(
 
 def _figure(job: FeatureJob, planned: PlannedObjective, pictures: Sequence[Task]) -> Task:
     place = [one.name for one in job.objectives].index(planned.name)
-    path = job.folder / f"{file_part(planned.name)}.png"
+    path = job.folder / f"{hyphenated(planned.name)}.png"
     return Task(
         name=f"{planned.name} / figure",
         kind=FIGURE,
         key=fingerprint({"pictures": [one.key for one in pictures], "shown": job.keys.shown}),
-        record=job.folder / file_part(planned.name) / "figure.json",
+        record=job.folder / hyphenated(planned.name) / "figure.json",
         files=(path,),
         data={"objective": place},
         needs=tuple(one.name for one in pictures),

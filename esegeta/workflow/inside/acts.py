@@ -14,10 +14,11 @@ from esegeta.features import UnitTotals
 from esegeta.model import UnitLayer
 from esegeta.predict import UnitMaps, Units, blend_units
 from esegeta.report import write_rows
+from esegeta.report.files import hyphenated
 from esegeta.report.inside_figures import UnitTile, draw_units
 from esegeta.volume import Case, MapHeader, Volume, atomic_path, write_map
 from esegeta.workflow.cache import FILES, keep_json, keep_tensors, read_tensors
-from esegeta.workflow.inside.build import Inspection, NamedUnit, file_part, named_units
+from esegeta.workflow.inside.build import Inspection, NamedUnit, named_units
 from esegeta.workflow.task import Content, Desk, Task
 
 ROOM_MB = 512
@@ -116,7 +117,7 @@ def show_case(task: Task, desk: Desk) -> Content:
         for maps in _maps(desk, volume, part):
             layer, unit = maps.units.layer, maps.units.first
             voxels = maps.grid.to_voxels(maps.data)[0]
-            path = folder / f"{volume.name}_layer-{file_part(layer)}_unit-{unit}_activation.nii.gz"
+            path = folder / f"{volume.name}_layer-{hyphenated(layer)}_unit-{unit}_activation.nii.gz"
             header = MapHeader("activation", f"{layer}, unit {unit}", "activation", True)
             write_map(path, voxels, volume, header)
             files.append(path)
@@ -125,7 +126,7 @@ def show_case(task: Task, desk: Desk) -> Content:
             tiles[layer].append(UnitTile(words, voxels.cpu()))
     for layer, own in tiles.items():
         if own:
-            path = folder / f"{volume.name}_layer-{file_part(layer)}_activations.png"
+            path = folder / f"{volume.name}_layer-{hyphenated(layer)}_activations.png"
             with atomic_path(path) as temporary:
                 draw_units(temporary, volume, own, f"{volume.name}: {layer}")
             files.append(path)

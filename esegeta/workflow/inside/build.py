@@ -6,13 +6,12 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from esegeta.config import RunConfig, blamed_on
+from esegeta.config import RunConfig, blamed_on, required_block
 from esegeta.config.inspect import InspectKeys
 from esegeta.errors import ConfigError, LayerError, suggest
 from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor, empty_window
 from esegeta.report.cells import name_in_cell
-from esegeta.report.files import UNFIT_FOR_FILES
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.checks import prefixed
 from esegeta.workflow.members import of_member
@@ -66,12 +65,12 @@ def build_inspection(
     Raises:
         EsegetaError: the first thing found wrong with files, network, layers, channels or cases.
     """
-    keys = config.keys.inspect
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `inspect` block",
-            hint="such as inspect: {layers: all, channels: 16}; docs/features.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "inspect",
+        config.keys.inspect,
+        hint="such as inspect: {layers: all, channels: 16}; docs/features.md has the keys",
+    )
     basis = of_member(build_basis(config, output=output, device=device), keys.member, "inspect")
     predictor = basis.predictor
     with blamed_on(config, "inspect"):
@@ -140,8 +139,3 @@ def named_units(path: Path) -> list[NamedUnit]:
         if row["named"] == "1"
     ]
     return sorted(found, key=lambda one: -one.iou)
-
-
-def file_part(name: str) -> str:
-    """Return a name as a part of file names."""
-    return UNFIT_FOR_FILES.sub("-", name)

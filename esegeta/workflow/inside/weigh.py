@@ -13,10 +13,11 @@ from esegeta.features.filters import CONVOLUTIONS
 from esegeta.model import held_still, on_input
 from esegeta.predict import empty_window
 from esegeta.report import write_rows
+from esegeta.report.files import hyphenated
 from esegeta.report.inside_figures import draw_filters
 from esegeta.volume import Volume, atomic_path
 from esegeta.workflow.cache import FILES, keep_json
-from esegeta.workflow.inside.build import Inspection, file_part
+from esegeta.workflow.inside.build import Inspection
 from esegeta.workflow.task import Content, Desk, Task
 
 COLUMNS = (
@@ -62,7 +63,7 @@ def weigh(task: Task, desk: Desk) -> Content:
         shown, unit = filters, ""
         if filters.in_image and slopes is not None:
             shown, unit = filters.in_units(slopes), "per unit of the image's file"
-        path = folder / f"layer-{file_part(filters.layer)}_filters.png"
+        path = folder / f"layer-{hyphenated(filters.layer)}_filters.png"
         with atomic_path(path) as temporary:
             draw_filters(
                 temporary,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from esegeta.config import blamed_on
+from esegeta.config import blamed_on, required_block
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import ConfigError, ModelError, suggest
 from esegeta.explain import Baseline, Explainer, RandomMap
@@ -105,12 +105,12 @@ def build_retraining(experiment: Experiment) -> Retraining:
             under a new seed.
     """
     config = experiment.config
-    keys = config.keys.retrain
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: has no `retrain` block",
-            hint="write `retrain: {}` for the defaults; docs/experiments.md has the keys",
-        )
+    keys = required_block(
+        config,
+        "retrain",
+        config.keys.retrain,
+        hint="write `retrain: {}` for the defaults; docs/experiments.md has the keys",
+    )
     check_retrained(config, experiment.capability)
     target = _target(experiment, keys)
     _check_cases(experiment, keys)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from esegeta.config import RunConfig
+from esegeta.config import RunConfig, required_block
 from esegeta.config.similarity import SimilarityKeys
 from esegeta.errors import ConfigError
 from esegeta.similarity import LEAST_CASES, UnitLayout
@@ -149,12 +149,12 @@ def build_comparison(
     Raises:
         EsegetaError: the first thing found wrong with files, networks or layers.
     """
-    keys = config.keys.similarity
-    if keys is None:
-        raise ConfigError(
-            f"{config.document.path}: the block `similarity` is missing",
-            hint="give it layers: similarity: {layers: all}",
-        )
+    keys = required_block(
+        config,
+        "similarity",
+        config.keys.similarity,
+        hint="give it layers: similarity: {layers: all}",
+    )
     others = load_others(config, more)
     basis = build_basis(config, output=output, device=device)
     check_truths(config, basis.predictor.labels, basis.cases, basis.reading, basis.grids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.report.files import UNFIT_FOR_FILES
+from esegeta.report.files import file_part
 from esegeta.report.similarity_figures import (
     Heat,
     LayerPath,
@@ -25,7 +24,6 @@ from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import Estimate
 from esegeta.workflow.similarity.tables import ALL_LABELS
 
-UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 LEAST_STAGES = 2
 """Fewest other trained networks for which a curve is drawn."""
 
@@ -114,7 +112,7 @@ def _scatters(comparison: Comparison, points: Sequence[Mapping[str, Any]]) -> li
                 if (row["network"], row["layer"]) == (network.name, layer.name)
             ]
             panels.append(Scatter(layer.name, own))
-        files.append(comparison.folder / f"pca_{_part(network.name)}.png")
+        files.append(comparison.folder / f"pca_{file_part(network.name)}.png")
         title = f"{network.name}: positions (dots) and means of cases (rings)"
         with atomic_path(files[-1]) as temporary:
             draw_scatters(temporary, panels, comparison.strata, title)
@@ -132,12 +130,8 @@ def _cases(comparison: Comparison, cases: Sequence[Tensor]) -> list[Path]:
             if not bool(torch.isnan(tables[network.name, layer.name]).all())
         ]
         if heats:
-            files.append(comparison.folder / f"cases_{_part(network.name)}.png")
+            files.append(comparison.folder / f"cases_{file_part(network.name)}.png")
             title = f"{network.name}: how alike cases make units vary together"
             with atomic_path(files[-1]) as temporary:
                 draw_heats(temporary, heats, title)
     return files
-
-
-def _part(name: str) -> str:
-    return UNFIT.sub("-", name)

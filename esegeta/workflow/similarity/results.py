@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from esegeta.report import write_rows
-from esegeta.report.shapes import NotesTold, read_told
 from esegeta.results_folder import ANALYSES
 from esegeta.similarity import CKA, CKA_RBF, PCA, Moments, is_still
 from esegeta.workflow.cache import FILES, keep_json
+from esegeta.workflow.one_result import clear, discard
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.estimates import DRAWS, Estimate, Estimator, Matched
 from esegeta.workflow.similarity.pictures import draw_pictures
@@ -68,7 +66,7 @@ def write_results(task: Task, desk: Desk) -> Content:
     comparison = session.comparison
     desk.begin(task.name, [task])
     found = _find(session)
-    discard(comparison.folder)
+    discard(task.record, comparison.folder)
     files = []
     for name, (columns, rows) in found.tables.items():
         files.append(comparison.folder / name)
@@ -80,24 +78,9 @@ def write_results(task: Task, desk: Desk) -> Content:
         "seconds": round(session.seconds, 3),
     }
     keep_json(task.record, task.key, content, files)
-    clear(session)
+    clear(session.folder)
     desk.note(*found.notes)
     return content
-
-
-def clear(session: SimilaritySession) -> None:
-    """Remove what was kept to go on with."""
-    shutil.rmtree(session.folder, ignore_errors=True)
-
-
-def discard(folder: Path) -> None:
-    """Remove the results of an earlier comparison, the record first: they would look like these."""
-    record = read_told(folder / RECORD, NotesTold)
-    (folder / RECORD).unlink(missing_ok=True)
-    for name in (record or {}).get(FILES) or []:
-        path = (folder / str(name)).resolve()
-        if path.is_relative_to(folder.resolve()):
-            path.unlink(missing_ok=True)
 
 
 def _find(session: SimilaritySession) -> Found:

@@ -16,7 +16,7 @@ from esegeta.predict import LayerGrid, Predictor, Units, Windows, blend_units
 from esegeta.similarity import FIELDS, Moments, UnitLayout, draw_positions, thin_out, values_at
 from esegeta.volume import Volume
 from esegeta.workflow import Basis
-from esegeta.workflow.cache import keep_tensors, read_tensors
+from esegeta.workflow.cache import keep_tensors, kept_tensors
 from esegeta.workflow.similarity.networks import ComparedNetwork
 from esegeta.workflow.similarity.session import SimilaritySession
 from esegeta.workflow.similarity.strata import image_of, points_on, strata_of
@@ -149,11 +149,7 @@ def kept_sample(session: SimilaritySession, number: int) -> CaseSample:
 
 
 def _kept(session: SimilaritySession, number: int, names: Sequence[str]) -> dict[str, Tensor]:
-    path, key = session.sample_file(number), session.sample_prints[number]
-    found = read_tensors(path, key, only=names)
-    if found is None:
-        raise session.lost(path)
-    return found
+    return kept_tensors(session.sample_file(number), session.sample_prints[number], only=names)
 
 
 def _num_windows(network: ComparedNetwork, case: str) -> int:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from esegeta.errors import OutputError
 from esegeta.predict import Predictor
 from esegeta.volume import Case
 from esegeta.workflow.cache import fingerprint
@@ -46,13 +45,6 @@ class SimilaritySession:
     def sample_file(self, number: int) -> Path:
         """Return where the sums of a case are kept."""
         return self.folder / f"{self.comparison.cases[number].name}.safetensors"
-
-    def lost(self, path: Path) -> OutputError:
-        """Return the error for something that a task kept and that is gone."""
-        return OutputError(
-            f"{path}: cannot be read, though it was written before",
-            hint="was it removed or changed meanwhile? run again: finished work is kept",
-        )
 
     @cached_property
     def sample_prints(self) -> list[str]:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from esegeta.errors import EsegetaError
-from esegeta.report import read_sidecar
 from esegeta.workflow.command import Command, Policy
-from esegeta.workflow.engine import run_command
 from esegeta.workflow.one_result import (
     OneResult,
-    list_missing,
-    list_parts,
+    ResultPlan,
+    last_task,
     recall_nothing,
-    write_nothing,
+    result_command,
+    run_result,
 )
-from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.similarity.build import Comparison
-from esegeta.workflow.similarity.results import PAIRS, RECORD, clear, write_results
+from esegeta.workflow.similarity.results import PAIRS, RECORD, write_results
 from esegeta.workflow.similarity.sample import sample_case
 from esegeta.workflow.similarity.session import MEMORY_HINT, SimilaritySession
-from esegeta.workflow.task import Desk, Fault, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Desk, Kind, Listener, Silence, Task
 
 STAGE = "similarity"
 
@@ -50,61 +47,36 @@ def run_comparison(
         OutputError: another process holds the output folder, or it cannot be written.
         Stopped: by Ctrl-C or SIGTERM; cases that are done are kept.
     """
-    listener, policy = listener or Silence(), policy or Policy()
-    command = comparison_command(comparison, listener)
-    if policy.overwrite:
-        command = replace(command, tasks=list_anew)
-    outcome = run_command(command, listener, policy)
-    record = None if outcome.failures else read_sidecar(comparison.folder / RECORD)
-    return Compared(outcome, record or {})
+    listener = listener or Silence()
+    return Compared(*run_result(_plan(comparison, listener), listener, policy))
 
 
 def comparison_command(comparison: Comparison, listener: Listener) -> Command:
     """Return a comparison as the engine sees it; see `run_comparison`."""
+    return result_command(_plan(comparison, listener))
+
+
+def _plan(comparison: Comparison, listener: Listener) -> ResultPlan:
     session = SimilaritySession(comparison, listener)
-    return Command(
-        root=comparison.basis.root,
-        config=comparison.basis.config,
-        folder=comparison.folder,
+    return ResultPlan(
+        basis=comparison.basis,
         job=session,
-        tasks=list_tasks,
-        num_tasks=0,  # told when it is known whether there is anything to do
-        write=write_nothing,
+        record=comparison.folder / RECORD,
+        within=comparison.folder,
+        work=session.folder,
+        whole=_results,
+        parts=all_tasks,
         notes=comparison.notes,
-        places=cost_of_cases(comparison.basis),
-        judge=lambda outcome: Compared(outcome).exit_code,
-        forget=lambda: _forget(session),
     )
 
 
-def list_tasks(desk: Desk) -> Iterator[Task]:
-    """Yield a task per case, and that of the results; for a finished comparison only the latter."""
-    session: SimilaritySession = desk.job
-    yield from list_missing(desk, session.comparison.basis, _results(session), _all_tasks)
-
-
-def list_anew(desk: Desk) -> Iterator[Task]:
-    """Yield all tasks, with nothing left of an earlier run."""
-    session: SimilaritySession = desk.job
-
-    def cleared(desk: Desk) -> Iterator[Task]:
-        _forget(session)
-        yield from _all_tasks(desk)
-
-    yield from list_parts(desk, session.comparison.basis, _results(session), cleared)
-
-
-def _all_tasks(desk: Desk) -> Iterator[Task]:
+def all_tasks(desk: Desk) -> Iterator[Task]:
+    """Yield a task per case, and that of the results."""
     session: SimilaritySession = desk.job
     tasks = _cases(session)
     desk.listener.expect(len(tasks) + 1)
     yield from tasks
     yield _results(session, *(task.name for task in tasks))
-
-
-def _forget(session: SimilaritySession) -> None:
-    clear(session)
-    (session.comparison.folder / RECORD).unlink(missing_ok=True)
 
 
 def _cases(session: SimilaritySession) -> list[Task]:
@@ -122,20 +94,14 @@ def _cases(session: SimilaritySession) -> list[Task]:
 
 
 def _results(session: SimilaritySession, *needs: str) -> Task:
-    key, fault = None, None
-    try:
-        key = session.fingerprint
-    except EsegetaError as error:
-        fault = Fault(str(error))
     folder = session.comparison.folder
-    return Task(
-        name="results",
-        kind=RESULTS,
-        key=key,
-        record=folder / RECORD,
-        files=(folder / PAIRS,),
+    return last_task(
+        "results",
+        RESULTS,
+        folder / RECORD,
+        lambda: session.fingerprint,
         needs=needs,
-        fault=fault,
+        files=(folder / PAIRS,),
     )
 
 

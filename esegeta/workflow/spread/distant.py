@@ -74,7 +74,7 @@ class NoRoomError(OutputError):
 
 
 @dataclass(eq=False)
-class Bench:
+class WorkerState:
     """What a worker keeps from place to place: the network, its journal, what tasks share."""
 
     order: Order
@@ -84,7 +84,7 @@ class Bench:
     stack: ExitStack
 
 
-_BENCHES: dict[str, Bench] = {}
+_STATES: dict[str, WorkerState] = {}
 
 
 def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -> WorkerReply:
@@ -99,13 +99,13 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
         NoRoomError: the disk of this worker is full.
     """
     try:
-        bench = _bench(order)
+        state = _state(order)
     except EsegetaError as error:
         return WorkerReply((error.message, error.hint))
-    bench.journal.deaths = deaths
+    state.journal.deaths = deaths
     policy = replace(order.policy, fail_fast=False)  # the controller stops all
     engine = PlaceEngine(
-        bench.command, Silence(), policy, bench.journal, frozenset(names), bench.desk
+        state.command, Silence(), policy, state.journal, frozenset(names), state.desk
     )
     try:
         engine.run()
@@ -113,8 +113,8 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
         worker = str(get_worker().address)
         raise NoRoomError(error.message, hint=error.hint, worker=worker) from error
     finally:
-        bench.desk = engine.desk  # with half the batch, where memory ran out
-    bench.journal.entries.clear()
+        state.desk = engine.desk  # with half the batch, where memory ran out
+    state.journal.entries.clear()
     return WorkerReply()
 
 
@@ -125,9 +125,9 @@ class LetGo(WorkerPlugin):  # type: ignore[misc]
 
     def teardown(self, worker: object) -> None:
         """Say so in the journal."""
-        for bench in _BENCHES.values():
+        for state in _STATES.values():
             with suppress(OutputError):  # a full disk, on which a worker has to end all the same
-                bench.journal.drop()
+                state.journal.drop()
 
 
 def journal_name(address: str, pid: int | str) -> str:
@@ -135,13 +135,13 @@ def journal_name(address: str, pid: int | str) -> str:
     return f"worker-{re.sub(r'[^0-9A-Za-z]+', '-', address)}-{pid}"
 
 
-def _bench(order: Order) -> Bench:
-    if order.run not in _BENCHES:
-        _BENCHES[order.run] = _set_up(order)
-    return _BENCHES[order.run]
+def _state(order: Order) -> WorkerState:
+    if order.run not in _STATES:
+        _STATES[order.run] = _set_up(order)
+    return _STATES[order.run]
 
 
-def _set_up(order: Order) -> Bench:
+def _set_up(order: Order) -> WorkerState:
     folder = SharedFolder(Path(order.root), order.origin.command)
     address = get_worker().address
     name = journal_name(address, os.getpid())
@@ -161,7 +161,7 @@ def _set_up(order: Order) -> Bench:
         origin=order.origin.sha256,
     )
     stack.enter_context(journal)
-    return Bench(order, command, journal, Desk(command.job, Silence()), stack)
+    return WorkerState(order, command, journal, Desk(command.job, Silence()), stack)
 
 
 def _require_seen(folder: SharedFolder, order: Order) -> None:

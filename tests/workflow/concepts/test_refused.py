@@ -66,7 +66,7 @@ def test_no_block_is_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     del lab.keys["concepts"]
     result = esegeta("concepts", lab.write())
-    assert result.exit_code == 2 and "there is no `concepts` to test" in result.output
+    assert result.exit_code == 2 and "has no block `concepts`" in result.output
 
 
 def test_a_concept_without_voxels_in_any_case_is_refused(tmp_path: Path) -> None:

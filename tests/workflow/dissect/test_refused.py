@@ -201,10 +201,10 @@ def test_a_config_without_a_dissection(blocks: tuple[str, ...], tmp_path: Path) 
     for key in {"targets", "methods"} - set(blocks):
         del lab.keys[key]
     result = esegeta("dissect", lab.write())
-    refused(result, lab, "the block `dissection` is missing", "dissection: {layers")
+    refused(result, lab, "has no block `dissection`", "dissection: {layers")
     assert "targets" not in result.stderr
     result = esegeta("dissect", lab.config, "--layers", "all")
-    refused(result, lab, "the block `dissection` is missing")
+    refused(result, lab, "has no block `dissection`")
 
 
 def test_a_run_of_a_dissection_alone(tmp_path: Path) -> None:

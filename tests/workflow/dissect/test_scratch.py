@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from esegeta.errors import DiskFullError, OutputError
-from esegeta.workflow.dissect import scratch
+from esegeta.workflow import cache
 from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 
 KEPT = {
@@ -53,7 +53,7 @@ def test_a_full_disk_is_known_by_what_the_tensors_library_says(
     def full(*args: object, **kwargs: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(scratch, "save_file", full)
+    monkeypatch.setattr(cache, "save_file", full)
     with pytest.raises(DiskFullError, match="No space left"):
         keep_scratch(tmp_path / "a.safetensors", "key", {"x": torch.zeros(3)})
     assert not list(tmp_path.iterdir())

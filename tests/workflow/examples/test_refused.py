@@ -147,7 +147,7 @@ def test_a_config_without_the_block_says_so(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path)
     lab.keys.pop("examples")
     lab.keys["methods"] = ["saliency"]
-    refused(esegeta("examples", lab.write()), lab, "has no `examples` block")
+    refused(esegeta("examples", lab.write()), lab, "has no block `examples`")
 
 
 def test_a_run_says_that_there_is_only_a_study(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_bad_key_of_inspect_is_named(
 @pytest.mark.parametrize("command", ["features", "inspect"])
 def test_a_block_that_is_missing_is_asked_for(command: str, tmp_path: Path) -> None:
     lab = feature_lab(tmp_path) if command == "inspect" else inspect_lab(tmp_path)
-    refused(esegeta(command, lab.write()), lab, f"no `{command}` block", "docs/features.md")
+    refused(esegeta(command, lab.write()), lab, f"has no block `{command}`", "docs/features.md")
 
 
 def test_a_run_says_which_command_is_meant(tmp_path: Path) -> None:

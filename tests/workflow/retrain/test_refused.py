@@ -124,7 +124,7 @@ def test_a_run_passes_the_block_over(tmp_path: Path) -> None:
 def test_without_a_block_there_is_nothing_to_do(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys.pop("retrain")
-    refused(lab.retrain(), lab, "has no `retrain` block", "retrain: {}")
+    refused(lab.retrain(), lab, "has no block `retrain`", "retrain: {}")
     assert lab.validate().exit_code == 0
 
 

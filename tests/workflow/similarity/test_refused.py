@@ -27,7 +27,7 @@ BLOCKS: dict[str, tuple[Any, str]] = {
     "invalid": ({"with": ["bad.yaml"]}, 'modle: unknown key; did you mean "model"?'),
     "channels": ({"with": ["two.yaml"]}, "the network takes 2"),
     "closed": ({"with": ["closed.yaml"]}, "similarity needs the layers of a network"),
-    "block": (None, "the block `similarity` is missing"),
+    "block": (None, "has no block `similarity`"),
 }
 
 

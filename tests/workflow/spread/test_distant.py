@@ -44,11 +44,11 @@ def test_half_a_batch_is_kept_for_the_next_place(tmp_path: Path) -> None:
     journal = OwnJournal(SharedFolder(tmp_path, "run").journal("one"), name="one")
     desk = Desk(whole.job, Silence())
     with journal:
-        distant._BENCHES[RUN] = distant.Bench(order, whole, journal, desk, ExitStack())
+        distant._STATES[RUN] = distant.WorkerState(order, whole, journal, desk, ExitStack())
         try:
             for number in range(2):
                 reply = distant.do_places(order, [f"place {number}"], {})
                 assert reply == distant.WorkerReply()
         finally:
-            del distant._BENCHES[RUN]
+            del distant._STATES[RUN]
     assert tried == [("number 0", 8), ("number 0", 4), ("number 0", 2), ("number 1", 2)]
