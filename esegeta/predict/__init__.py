@@ -18,7 +18,7 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
-from esegeta.predict.locality import box_around, is_watched
+from esegeta.predict.locality import box_around
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
@@ -94,7 +94,6 @@ __all__ = [
     "cut_by_masks",
     "empty_window",
     "inner",
-    "is_watched",
     "line_nodes",
     "list_passes",
     "mean_over",
